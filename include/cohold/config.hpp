@@ -1,0 +1,72 @@
+// Every compile-time switch of the library, folded once into constexpr values of cohold::config.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONFIG_HPP
+#define COHOLD_CONFIG_HPP
+
+#include <cstddef>
+
+#include <cohold/version.hpp>
+
+#if !defined(__linux__)
+#error "cohold is for Linux: it is made of Linux's shared memory, futexes and file locks"
+#endif
+#if __cplusplus < 202002L
+#error "cohold needs C++20: compile with -std=c++20 or newer"
+#endif
+
+/// Find double and foreign frees at run time (abort with a message). Default: in debug builds.
+#ifndef COHOLD_HEAP_CHECKS
+#ifdef NDEBUG
+#define COHOLD_HEAP_CHECKS 0
+#else
+#define COHOLD_HEAP_CHECKS 1
+#endif
+#endif
+
+/// Bytes of a new segment when the user names no size. Segments grow, so a small one costs nothing
+/// later.
+#ifndef COHOLD_DEFAULT_SIZE
+#define COHOLD_DEFAULT_SIZE 65536
+#endif
+
+/// Address range kept free behind a segment when the user names no reserve. 1 GiB still fits a
+/// 32-bit process.
+#ifndef COHOLD_DEFAULT_RESERVE
+#define COHOLD_DEFAULT_RESERVE 1073741824
+#endif
+
+/// Publish new files by O_TMPFILE + linkat where the filesystem can. 0 forces the way for
+/// filesystems that cannot.
+#ifndef COHOLD_USE_O_TMPFILE
+#define COHOLD_USE_O_TMPFILE 1
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The compile-time configuration. Change it by defining the macros above before the first
+/// include, or with -D.
+namespace config {
+
+inline constexpr std::size_t max_participants = COHOLD_MAX_PARTICIPANTS;
+inline constexpr bool heap_checks = COHOLD_HEAP_CHECKS != 0;
+inline constexpr std::size_t default_size = COHOLD_DEFAULT_SIZE;
+inline constexpr std::size_t default_reserve = COHOLD_DEFAULT_RESERVE;
+inline constexpr bool use_o_tmpfile = COHOLD_USE_O_TMPFILE != 0;
+
+#if defined(__cpp_exceptions)
+inline constexpr bool exceptions = true;
+#else
+inline constexpr bool exceptions = false;
+#endif
+
+static_assert(max_participants >= 2 && max_participants <= 4000,
+              "COHOLD_MAX_PARTICIPANTS is 2 to 4000");
+static_assert(default_size <= default_reserve,
+              "COHOLD_DEFAULT_SIZE is larger than COHOLD_DEFAULT_RESERVE");
+
+} // namespace config
+
+COHOLD_NAMESPACE_END
+
+#endif

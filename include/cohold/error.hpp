@@ -1,0 +1,314 @@
+// What can go wrong: the error codes, the report of the last failure with its facts, and the
+// exception made of it. SPDX-FileCopyrightText: The cohold authors SPDX-License-Identifier: MIT
+#ifndef COHOLD_ERROR_HPP
+#define COHOLD_ERROR_HPP
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <cohold/config.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Errors that cohold itself finds. A failed system call without a more telling code keeps its
+/// errno in std::generic_category(). Every code maps to a std::errc condition, so `ec ==
+/// std::errc::file_exists` works.
+enum class errc : int {
+    invalid_name = 1,
+    invalid_size,
+    invalid_alignment,
+    invalid_options,
+    not_found,
+    no_such_directory,
+    already_exists,
+    permission_denied,
+    unexpected_owner,
+    wider_permission,
+    symlink_refused,
+    directory_refused,
+    special_file_refused,
+    not_on_tmpfs,
+    out_of_space,
+    reserve_exceeded,
+    reserve_too_large,
+    truncated,
+    not_a_segment,
+    byte_order_mismatch,
+    layout_mismatch,
+    configuration_mismatch,
+    name_mismatch,
+    corrupt,
+    type_mismatch,
+    no_segment,
+    read_only,
+    unsupported,
+    empty_handle,
+    removed,
+};
+
+namespace detail {
+
+struct errc_row {
+    errc code;
+    std::errc condition;
+    const char* text; // what happened; and what to do about it
+};
+
+inline constexpr errc_row errc_table[] = {
+    {errc::invalid_name, std::errc::invalid_argument, "invalid name"},
+    {errc::invalid_size, std::errc::invalid_argument, "invalid size"},
+    {errc::invalid_alignment, std::errc::invalid_argument,
+     "invalid alignment: it must be a power of two up to 4096"},
+    {errc::invalid_options, std::errc::invalid_argument, "options that do not go together"},
+    {errc::not_found, std::errc::no_such_file_or_directory, "no such object: create it first"},
+    {errc::no_such_directory, std::errc::no_such_file_or_directory,
+     "the directory does not exist: make it first"},
+    {errc::already_exists, std::errc::file_exists,
+     "it exists already: open it, remove it, or use open_or_create"},
+    {errc::permission_denied, std::errc::permission_denied, "permission denied"},
+    {errc::unexpected_owner, std::errc::permission_denied,
+     "the owner of the object is not one that the permission policy trusts"},
+    {errc::wider_permission, std::errc::permission_denied,
+     "more users may write to the object than the permission policy allows"},
+    {errc::symlink_refused, std::errc::too_many_symbolic_link_levels,
+     "the name is a symbolic link, and those are not followed"},
+    {errc::directory_refused, std::errc::is_a_directory, "the name is a directory"},
+    {errc::special_file_refused, std::errc::invalid_argument,
+     "the name is a pipe, socket or device, not a regular file"},
+    {errc::not_on_tmpfs, std::errc::invalid_argument,
+     "the path is not on a tmpfs: use mechanism::file there"},
+    {errc::out_of_space, std::errc::no_space_on_device, "not enough space for the memory"},
+    {errc::reserve_exceeded, std::errc::not_enough_memory,
+     "the segment would outgrow its reserve: create it with a larger segment_options::reserve"},
+    {errc::reserve_too_large, std::errc::not_enough_memory,
+     "the address space cannot take the reserve: create the segment with a smaller "
+     "segment_options::reserve, or raise ulimit -v"},
+    {errc::truncated, std::errc::bad_message, "the object is shorter than what it should hold"},
+    {errc::not_a_segment, std::errc::bad_message, "the object is not a segment of cohold"},
+    {errc::byte_order_mismatch, std::errc::not_supported,
+     "the segment was written by a machine of another byte order"},
+    {errc::layout_mismatch, std::errc::not_supported,
+     "the segment has another layout version: build both sides with the same cohold"},
+    {errc::configuration_mismatch, std::errc::not_supported,
+     "the segment was created with another cohold configuration: build both sides with the "
+     "same one"},
+    {errc::name_mismatch, std::errc::file_exists,
+     "another name has the same key: choose another name"},
+    {errc::corrupt, std::errc::bad_message, "the contents are damaged"},
+    {errc::type_mismatch, std::errc::invalid_argument, "the object is of another type"},
+    {errc::no_segment, std::errc::not_enough_memory,
+     "the container is not in a segment: construct it with segment::construct, or give it a "
+     "segment's allocator"},
+    {errc::read_only, std::errc::permission_denied, "the memory is opened read-only"},
+    {errc::unsupported, std::errc::not_supported, "not supported here"},
+    {errc::empty_handle, std::errc::bad_file_descriptor, "the handle is empty"},
+    {errc::removed, std::errc::no_such_file_or_directory, "the object has been removed"},
+};
+
+class errc_category_type final : public std::error_category {
+  public:
+    [[nodiscard]] const char* name() const noexcept override { return "cohold"; }
+
+    [[nodiscard]] std::string message(int value) const override {
+        const errc_row* row = find(value);
+        return row != nullptr ? row->text : "unknown error";
+    }
+
+    [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
+        const errc_row* row = find(value);
+        return row != nullptr ? std::make_error_condition(row->condition)
+                              : std::error_condition(value, *this);
+    }
+
+  private:
+    static const errc_row* find(int value) noexcept {
+        for (const errc_row& row : errc_table) {
+            if (static_cast<int>(row.code) == value) {
+                return &row;
+            }
+        }
+        return nullptr;
+    }
+};
+
+} // namespace detail
+
+/// The category of errc.
+[[nodiscard]] inline const std::error_category& category() noexcept {
+    static const detail::errc_category_type instance;
+    return instance;
+}
+
+[[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
+    return {static_cast<int>(code), category()};
+}
+
+/// What the last failure in this thread was: the code and a sentence that names the operation,
+/// the object, what was wanted and what was found. Kept until the next failure in the same
+/// thread.
+class failure_report {
+  public:
+    [[nodiscard]] std::error_code code() const noexcept {
+        return own_ ? std::error_code(value_, category())
+                    : std::error_code(value_, std::generic_category());
+    }
+
+    /// For example: open posix object 'prices': layout version: expected 1, found 7
+    [[nodiscard]] const char* what() const noexcept { return text_; }
+
+    void assign(std::error_code code) noexcept {
+        own_ = code.category() == category();
+        value_ = code.value();
+        text_[0] = '\0';
+    }
+
+    // Appends; a text that is too long is cut.
+    void append(const char* format, std::va_list arguments) noexcept {
+        std::size_t length = std::char_traits<char>::length(text_);
+        std::vsnprintf(text_ + length, sizeof(text_) - length, format, arguments);
+    }
+
+    [[gnu::format(printf, 2, 3)]] void append(const char* format, ...) noexcept {
+        std::va_list arguments;
+        va_start(arguments, format);
+        append(format, arguments);
+        va_end(arguments);
+    }
+
+  private:
+    int value_ = 0;
+    bool own_ = false;
+    char text_[1024] = {};
+};
+
+namespace detail {
+
+inline thread_local constinit failure_report last_report{};
+
+// What this thread is doing, for the reports: set on the way in, restored on the way out.
+class operation {
+  public:
+    operation(const char* verb, std::string_view kind, std::string_view object) noexcept
+        : verb_(verb), kind_(kind), object_(object), outer_(current) {
+        current = this;
+    }
+
+    operation(const operation&) = delete;
+    operation& operator=(const operation&) = delete;
+
+    ~operation() { current = outer_; }
+
+    // Sets ec and reports it with the facts of this operation. The format gives wanted and
+    // found, or nothing ("").
+    static void fail(std::error_code& ec, std::error_code code, const char* format,
+                     std::va_list arguments) noexcept {
+        ec = code;
+        last_report.assign(code);
+        if (current != nullptr) {
+            last_report.append("%s", current->verb_);
+            if (!current->kind_.empty()) {
+                last_report.append(" %.*s", static_cast<int>(current->kind_.size()),
+                                   current->kind_.data());
+            }
+            if (!current->object_.empty()) {
+                last_report.append(" '%.*s'", static_cast<int>(current->object_.size()),
+                                   current->object_.data());
+            }
+            if (format[0] != '\0') {
+                last_report.append(": ");
+            }
+        }
+        last_report.append(format, arguments);
+    }
+
+  private:
+    static inline thread_local constinit const operation* current = nullptr;
+
+    const char* verb_;
+    std::string_view kind_;
+    std::string_view object_;
+    const operation* outer_;
+};
+
+[[gnu::format(printf, 3, 4)]] inline void fail(std::error_code& ec, errc code, const char* format,
+                                               ...) noexcept {
+    std::va_list arguments;
+    va_start(arguments, format);
+    operation::fail(ec, make_error_code(code), format, arguments);
+    va_end(arguments);
+}
+
+// The same for a failed system call: errno as it is.
+[[gnu::format(printf, 3, 4)]] inline void fail_errno(std::error_code& ec, int error,
+                                                     const char* format, ...) noexcept {
+    std::va_list arguments;
+    va_start(arguments, format);
+    operation::fail(ec, std::error_code(error, std::generic_category()), format, arguments);
+    va_end(arguments);
+}
+
+} // namespace detail
+
+/// The facts of the last failure in this thread, for callers of the forms that take
+/// std::error_code&.
+[[nodiscard]] inline const failure_report& last_failure() noexcept {
+    return detail::last_report;
+}
+
+/// The exception of the throwing forms. what() names the operation, the object, what was found,
+/// and the remedy.
+class failure : public std::system_error {
+  public:
+    explicit failure(const failure_report& report)
+        : std::system_error(report.code(), report.what()) {}
+};
+
+namespace detail {
+
+[[noreturn]] inline void die(const char* text) noexcept {
+    std::fprintf(stderr, "cohold: %s\n", text);
+    std::abort();
+}
+
+// Throws the last failure; without exceptions, prints it and aborts.
+[[noreturn]] inline void raise_last() {
+#if defined(__cpp_exceptions)
+    throw failure(last_report);
+#else
+    std::fprintf(stderr, "cohold: %s: %s\n", last_report.what(),
+                 last_report.code().message().c_str());
+    std::abort();
+#endif
+}
+
+inline void raise_if(const std::error_code& ec) {
+    if (ec) {
+        // A policy of the user may have set the code alone.
+        if (last_report.code() != ec) {
+            last_report.assign(ec);
+        }
+        raise_last();
+    }
+}
+
+[[noreturn, gnu::format(printf, 2, 3)]] inline void raise(errc code, const char* format, ...) {
+    std::error_code ec;
+    std::va_list arguments;
+    va_start(arguments, format);
+    operation::fail(ec, make_error_code(code), format, arguments);
+    va_end(arguments);
+    raise_last();
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+template <>
+struct std::is_error_code_enum<cohold::errc> : std::true_type {};
+
+#endif
