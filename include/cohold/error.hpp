@@ -1,5 +1,7 @@
 // What can go wrong: the error codes, the report of the last failure with its facts, and the
-// exception made of it. SPDX-FileCopyrightText: The cohold authors SPDX-License-Identifier: MIT
+// exception made of it.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
 #ifndef COHOLD_ERROR_HPP
 #define COHOLD_ERROR_HPP
 

@@ -1,5 +1,7 @@
 // The version of the library, the version of the layout in memory, and the inline namespace made of
-// both. SPDX-FileCopyrightText: The cohold authors SPDX-License-Identifier: MIT
+// both.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
 #ifndef COHOLD_VERSION_HPP
 #define COHOLD_VERSION_HPP
 
