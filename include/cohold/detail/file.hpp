@@ -1,0 +1,252 @@
+// The system calls on files, wrapped once: close on exec, interrupted calls repeated, 64-bit
+// offsets everywhere.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_DETAIL_FILE_HPP
+#define COHOLD_DETAIL_FILE_HPP
+
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cohold/config.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A 32-bit glibc has 32-bit offsets unless asked otherwise, and a header cannot ask for the whole
+// program.
+#if defined(__GLIBC__) && !defined(__LP64__)
+using file_status = struct ::stat64;
+using file_lock = struct ::flock64;
+using space_status = struct ::statvfs64;
+
+inline int raw_fstat(int fd, file_status& out) noexcept {
+    return ::fstat64(fd, &out);
+}
+
+inline int raw_lstat(const char* path, file_status& out) noexcept {
+    return ::lstat64(path, &out);
+}
+
+inline int raw_fstatvfs(int fd, space_status& out) noexcept {
+    return ::fstatvfs64(fd, &out);
+}
+
+inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
+    return ::fcntl64(fd, command, &lock);
+}
+
+inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    return ::fallocate64(fd, 0, from, bytes);
+}
+
+inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
+    return ::pwrite64(fd, data, bytes, at);
+}
+
+inline constexpr int large_file = O_LARGEFILE;
+using system_status = struct ::statfs64;
+
+inline int raw_fstatfs(int fd, system_status& out) noexcept {
+    return ::fstatfs64(fd, &out);
+}
+#else
+using file_status = struct ::stat;
+using file_lock = struct ::flock;
+using space_status = struct ::statvfs;
+
+inline int raw_fstat(int fd, file_status& out) noexcept {
+    return ::fstat(fd, &out);
+}
+
+inline int raw_lstat(const char* path, file_status& out) noexcept {
+    return ::lstat(path, &out);
+}
+
+inline int raw_fstatvfs(int fd, space_status& out) noexcept {
+    return ::fstatvfs(fd, &out);
+}
+
+inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
+    return ::fcntl(fd, command, &lock);
+}
+
+inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    return ::fallocate(fd, 0, from, bytes);
+}
+
+inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
+    return ::pwrite(fd, data, bytes, at);
+}
+
+inline constexpr int large_file = 0;
+using system_status = struct ::statfs;
+
+inline int raw_fstatfs(int fd, system_status& out) noexcept {
+    return ::fstatfs(fd, &out);
+}
+#endif
+
+// An open file of this process, closed with the object.
+class unique_fd {
+  public:
+    unique_fd() = default;
+
+    explicit unique_fd(int fd) noexcept : fd_(fd) {}
+
+    unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+    unique_fd& operator=(unique_fd&& other) noexcept {
+        std::swap(fd_, other.fd_);
+        return *this;
+    }
+
+    ~unique_fd() {
+        if (fd_ >= 0) {
+            ::close(fd_); // EINTR: Linux has closed it all the same
+        }
+    }
+
+    [[nodiscard]] int get() const noexcept { return fd_; }
+
+    [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
+    explicit operator bool() const noexcept { return fd_ >= 0; }
+
+  private:
+    int fd_ = -1;
+};
+
+// -1 and errno on failure, as open(2).
+inline unique_fd open_file(const char* path, int flags, mode_t mode = 0) noexcept {
+    int fd = -1;
+    do {
+        fd = ::open(path, flags | O_CLOEXEC | large_file, mode);
+    } while (fd < 0 && errno == EINTR);
+    return unique_fd(fd);
+}
+
+// Another open file of the same object: locks of the two are independent. -1 and errno on failure.
+inline unique_fd reopen_file(int fd, int flags) noexcept {
+    char path[32] = "/proc/self/fd/";
+    char digits[12];
+    int count = 0;
+    for (int rest = fd; count == 0 || rest > 0; rest /= 10) {
+        digits[count++] = static_cast<char>('0' + rest % 10);
+    }
+    char* out = path + 14;
+    while (count > 0) {
+        *out++ = digits[--count];
+    }
+    *out = '\0';
+    return open_file(path, flags);
+}
+
+// Reserves real space for [from, to): nobody who touches it later gets SIGBUS. 0, or errno; a
+// failure changes nothing but may leave the file longer (not where fallocate works). A signal
+// interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could starve it: block
+// them.
+inline int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept {
+    sigset_t all;
+    sigset_t old;
+    sigfillset(&all);
+    const int masked = ::pthread_sigmask(SIG_SETMASK, &all, &old);
+    int error = 0;
+    while (raw_fallocate(fd, static_cast<std::int64_t>(from),
+                         static_cast<std::int64_t>(to - from)) != 0) {
+        error = errno;
+        if (error != EINTR) {
+            break;
+        }
+        error = 0;
+    }
+    if (error == EOPNOTSUPP || error == ENODEV || error == ENOSYS) {
+        // A filesystem without fallocate: writing zeros is the way to have the space.
+        static constexpr char zeros[4096] = {};
+        error = 0;
+        for (std::uint64_t at = from; at < to && error == 0;) {
+            const std::uint64_t left = to - at;
+            const std::size_t some =
+                left < sizeof zeros ? static_cast<std::size_t>(left) : sizeof zeros;
+            const ssize_t done = raw_pwrite(fd, zeros, some, static_cast<std::int64_t>(at));
+            if (done > 0) {
+                at += static_cast<std::uint64_t>(done);
+            } else if (done == 0 || errno != EINTR) {
+                error = done == 0 ? ENOSPC : errno;
+            }
+        }
+    }
+    if (masked == 0) {
+        ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+    }
+    return error;
+}
+
+// Bytes that an unprivileged user can still allocate on the filesystem of fd. 0 if unknown.
+inline std::uint64_t space_left(int fd) noexcept {
+    space_status status{};
+    if (raw_fstatvfs(fd, status) != 0) {
+        return 0;
+    }
+    return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+}
+
+// Bytes far beyond every file's end that carry locks: what each of them means.
+enum class lock_byte : std::int64_t {
+    creation = (std::int64_t{1} << 40) - 3, // held by who fills a file under a temporary name
+    gate =
+        (std::int64_t{1} << 40) - 2, // held while somebody attaches, or removes for lack of others
+    attached = (std::int64_t{1} << 40) - 1, // shared by everybody attached
+};
+
+enum class lock_kind { shared, exclusive, none };
+
+// Open-file-description locks: the kernel drops them when the last reference to the open file goes,
+// however the process dies. wait: until the holder lets go or dies. 0, or errno (EAGAIN: somebody
+// else holds it).
+inline int lock_file(int fd, lock_byte byte, lock_kind kind, bool wait) noexcept {
+    file_lock lock{};
+    lock.l_type = kind == lock_kind::shared      ? F_RDLCK
+                  : kind == lock_kind::exclusive ? F_WRLCK
+                                                 : F_UNLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = static_cast<std::int64_t>(byte);
+    lock.l_len = 1;
+    for (;;) {
+        if (raw_fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, lock) == 0) {
+            return 0;
+        }
+        if (errno != EINTR) {
+            return errno == EACCES ? EAGAIN : errno;
+        }
+    }
+}
+
+// Does another open file hold any lock on the byte? -1 on failure (errno).
+inline int lock_held(int fd, lock_byte byte) noexcept {
+    file_lock lock{};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = static_cast<std::int64_t>(byte);
+    lock.l_len = 1;
+    if (raw_fcntl(fd, F_OFD_GETLK, lock) != 0) {
+        return -1;
+    }
+    return lock.l_type != F_UNLCK ? 1 : 0;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

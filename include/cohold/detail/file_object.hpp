@@ -1,0 +1,367 @@
+// Objects that are files: created whole and published in one step, opened with suspicion.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_DETAIL_FILE_OBJECT_HPP
+#define COHOLD_DETAIL_FILE_OBJECT_HPP
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include <cohold/detail/file.hpp>
+#include <cohold/detail/hash.hpp>
+#include <cohold/detail/memory_map.hpp>
+#include <cohold/error.hpp>
+#include <cohold/policy/mechanism.hpp>
+#include <cohold/policy/naming.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Where a file is: the directory with its last slash, or empty for the current one; and the name in
+// it.
+struct file_place {
+    std::string directory;
+    std::string component;
+
+    file_place(std::string_view in, std::string_view name) : directory(in), component(name) {}
+
+    explicit file_place(std::string_view path)
+        : directory(path.substr(0, path.rfind('/') + 1)),
+          component(path.substr(path.rfind('/') + 1)) {}
+
+    [[nodiscard]] std::string path() const { return directory + component; }
+
+    [[nodiscard]] std::string folder() const { return directory.empty() ? "." : directory; }
+
+    // The name under which a file is filled where O_TMPFILE is missing, and from which it replaces
+    // another. It depends on the final name and the user alone: what a killed creator leaves is
+    // found, and reclaimed, by the next.
+    [[nodiscard]] std::string temporary() const {
+        return directory + ".cohold-" +
+               to_hex(hash64(component, 0x2545f4914f6cdd1du + ::geteuid()), 16) + ".tmp";
+    }
+};
+
+// What errno says about a path that could not be created or opened.
+inline void fail_path(std::error_code& ec, int error, const file_place& place) noexcept {
+    file_status status{};
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        if (raw_lstat(place.folder().c_str(), status) != 0 || error == ENOTDIR) {
+            fail(ec, errc::no_such_directory, "%s", place.folder().c_str());
+        } else {
+            fail(ec, errc::not_found, "%s", place.path().c_str());
+        }
+        break;
+    case EEXIST:
+        fail(ec, errc::already_exists, "%s", place.path().c_str());
+        break;
+    case ELOOP:
+        fail(ec, errc::symlink_refused, "%s", place.path().c_str());
+        break;
+    case EISDIR:
+        fail(ec, errc::directory_refused, "%s", place.path().c_str());
+        break;
+    case ENXIO:
+    case ENODEV:
+        fail(ec, errc::special_file_refused, "%s", place.path().c_str());
+        break;
+    case EROFS:
+        fail(ec, errc::read_only, "the file system of %s is mounted read-only",
+             place.path().c_str());
+        break;
+    case EACCES:
+    case EPERM:
+        fail(ec, errc::permission_denied, "%s: errno %d (%s), user %u", place.path().c_str(), error,
+             error == EACCES ? "EACCES" : "EPERM", static_cast<unsigned>(::geteuid()));
+        break;
+    case ENAMETOOLONG:
+        fail(ec, errc::invalid_name, "the path has %zu bytes", place.path().size());
+        break;
+    case ENOSPC:
+    case EDQUOT:
+        fail(ec, errc::out_of_space, "no room for another file in %s", place.folder().c_str());
+        break;
+    default:
+        fail_errno(ec, error, "%s", place.path().c_str());
+    }
+}
+
+inline bool same_file(int fd, const std::string& path) noexcept {
+    file_status held{};
+    file_status named{};
+    return raw_fstat(fd, held) == 0 && raw_lstat(path.c_str(), named) == 0 &&
+           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+// Removes what a dead creator left under the temporary name. Waits for a live one. False (errno) if
+// that failed.
+inline bool reclaim_temporary(const std::string& temporary, bool wait) noexcept {
+    const unique_fd old = open_file(temporary.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+    if (!old) {
+        return errno == ENOENT;
+    }
+    const int error = lock_file(old.get(), lock_byte::creation, lock_kind::exclusive, wait);
+    if (error == 0 && same_file(old.get(), temporary)) {
+        ::unlink(temporary.c_str());
+    }
+    errno = error;
+    return error == 0;
+}
+
+// A new file under the temporary name, locked by this process. -1 and errno on failure.
+inline unique_fd create_temporary(const std::string& temporary) noexcept {
+    for (;;) {
+        unique_fd fd = open_file(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+        if (fd) {
+            const int error = lock_file(fd.get(), lock_byte::creation, lock_kind::exclusive, true);
+            if (error == 0 && same_file(fd.get(), temporary)) {
+                return fd;
+            }
+            if (error != 0) {
+                ::unlink(temporary.c_str());
+                errno = error;
+                return unique_fd();
+            }
+            // Somebody took us for dead in the instant before we had the lock.
+        } else if (errno != EEXIST || !reclaim_temporary(temporary, true)) {
+            return unique_fd();
+        }
+    }
+}
+
+inline void set_owner_and_mode(int fd, const creation& wanted, std::error_code& ec) noexcept {
+    if (wanted.group && ::fchown(fd, static_cast<uid_t>(-1), *wanted.group) != 0) {
+        fail(ec, errc::permission_denied, "cannot give the object to group %u: errno %d",
+             static_cast<unsigned>(*wanted.group), errno);
+    } else if (::fchmod(fd, wanted.mode) != 0) { // after the umask had its say
+        fail_errno(ec, errno, "fchmod");
+    }
+}
+
+// An empty file that does not have its name yet.
+inline file_descriptor create_file(const file_place& place, const creation& wanted,
+                                   std::error_code& ec) noexcept {
+    unique_fd fd;
+    if constexpr (config::use_o_tmpfile) {
+        fd = open_file(place.folder().c_str(), O_TMPFILE | O_RDWR, 0600);
+    }
+    // EISDIR: a kernel without O_TMPFILE; EOPNOTSUPP and EINVAL: a file system without it.
+    if (!fd &&
+        (!config::use_o_tmpfile || errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        fd = create_temporary(place.temporary());
+    }
+    if (!fd) {
+        fail_path(ec, errno, place);
+        return {};
+    }
+    set_owner_and_mode(fd.get(), wanted, ec);
+    if (ec) {
+        if (same_file(fd.get(), place.temporary())) {
+            ::unlink(place.temporary().c_str());
+        }
+        return {};
+    }
+    return {fd.release()};
+}
+
+// Gives an O_TMPFILE file a name. 0 or errno.
+inline int link_file(int fd, const std::string& path) noexcept {
+    char self[40];
+    std::snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    if (::linkat(AT_FDCWD, self, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+        return 0;
+    }
+    const int error = errno;
+    // Without /proc: needs Linux 6.10 or CAP_DAC_READ_SEARCH.
+    if (error == ENOENT && ::linkat(fd, "", AT_FDCWD, path.c_str(), AT_EMPTY_PATH) == 0) {
+        return 0;
+    }
+    return error;
+}
+
+// Gives a file under its temporary name its final one, if that is free. 0 or errno.
+inline int rename_exclusively(const std::string& temporary, const std::string& path) noexcept {
+    if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) {
+        return 0;
+    }
+    if (errno != EINVAL && errno != ENOSYS) {
+        return errno;
+    }
+    if (::link(temporary.c_str(), path.c_str()) != 0) {
+        return errno;
+    }
+    ::unlink(temporary.c_str());
+    return 0;
+}
+
+inline void publish_file(int fd, const file_place& place, publication how,
+                         std::error_code& ec) noexcept {
+    file_status status{};
+    if (raw_fstat(fd, status) != 0) {
+        fail_errno(ec, errno, "fstat");
+        return;
+    }
+    const std::string path = place.path();
+    const std::string temporary = place.temporary();
+    const bool nameless = status.st_nlink == 0;
+    int error = 0;
+    if (how == publication::exclusive) {
+        error = nameless ? link_file(fd, path) : rename_exclusively(temporary, path);
+    } else {
+        if (nameless) {
+            // A link cannot replace, a rename can: by way of the temporary name, locked as ours.
+            error = lock_file(fd, lock_byte::creation, lock_kind::exclusive, false);
+            while (error == 0 && (error = link_file(fd, temporary)) == EEXIST) {
+                error = reclaim_temporary(temporary, true) ? 0 : errno;
+            }
+        }
+        if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) {
+            error = errno;
+        }
+        if (error != 0 && same_file(fd, temporary)) {
+            ::unlink(temporary.c_str());
+        }
+    }
+    if (error != 0) {
+        fail_path(ec, error, place);
+        return;
+    }
+    lock_file(fd, lock_byte::creation, lock_kind::none, false);
+}
+
+inline void abandon_file(file_descriptor& file, const file_place& place) noexcept {
+    if (file && same_file(file.value, place.temporary())) {
+        ::unlink(place.temporary().c_str());
+    }
+    unique_fd closed(std::exchange(file.value, -1));
+}
+
+inline void check_regular(int fd, const file_place& place, std::error_code& ec) noexcept {
+    file_status status{};
+    if (raw_fstat(fd, status) != 0) {
+        fail_errno(ec, errno, "fstat");
+    } else if (S_ISDIR(status.st_mode)) {
+        fail_path(ec, EISDIR, place);
+    } else if (!S_ISREG(status.st_mode)) {
+        fail_path(ec, ENODEV, place);
+    }
+}
+
+inline file_descriptor open_existing(const file_place& place, access how,
+                                     std::error_code& ec) noexcept {
+    // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
+    unique_fd fd = open_file(place.path().c_str(), (how == access::reading ? O_RDONLY : O_RDWR) |
+                                                       O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (!fd) {
+        fail_path(ec, errno, place);
+        return {};
+    }
+    check_regular(fd.get(), place, ec);
+    return {ec ? -1 : fd.release()};
+}
+
+inline bool remove_file(const file_place& place, std::error_code& ec) noexcept {
+    reclaim_temporary(place.temporary(), false);
+    if (::unlink(place.path().c_str()) == 0) {
+        return true;
+    }
+    const int error = errno;
+    file_status status{};
+    if ((error == EISDIR || error == EPERM) && raw_lstat(place.path().c_str(), status) == 0 &&
+        S_ISDIR(status.st_mode)) {
+        fail_path(ec, EISDIR, place);
+    } else if (error != ENOENT) {
+        fail_path(ec, error, place);
+    }
+    return false;
+}
+
+// What every mechanism whose native handle is a file descriptor has in common.
+struct descriptor_object {
+    using native_handle_type = file_descriptor;
+    static constexpr bool grows = true;
+
+    static object_status status(const file_descriptor& file, std::error_code& ec) noexcept {
+        file_status found{};
+        if (raw_fstat(file.value, found) != 0) {
+            fail_errno(ec, errno, "fstat");
+            return {};
+        }
+        return {static_cast<std::uint64_t>(found.st_size),
+                found.st_uid,
+                found.st_gid,
+                found.st_mode & 07777,
+                found.st_dev,
+                found.st_ino,
+                found.st_nlink == 0};
+    }
+
+    static void back(const file_descriptor& file, void* /*mapping*/, std::uint64_t from,
+                     std::uint64_t to, std::error_code& ec) noexcept {
+        if (to <= from) {
+            return;
+        }
+        if (to > static_cast<std::uint64_t>(INT64_MAX)) {
+            fail(ec, errc::invalid_size, "%llu bytes", static_cast<unsigned long long>(to));
+            return;
+        }
+        const int error = reserve_space(file.value, from, to);
+        if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM) {
+            fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
+                 static_cast<unsigned long long>(to - from),
+                 static_cast<unsigned long long>(space_left(file.value)));
+        } else if (error == EBADF || error == EPERM) {
+            fail(ec, errc::read_only, "fallocate: errno %d", error);
+        } else if (error != 0) {
+            fail_errno(ec, error, "fallocate");
+        }
+    }
+
+    static void* map(const file_descriptor& file, std::uint64_t bytes, access how, void* at,
+                     std::error_code& ec) noexcept {
+        const int protection = how == access::reading ? PROT_READ : PROT_READ | PROT_WRITE;
+        const int flags = MAP_SHARED | MAP_NORESERVE | (at != nullptr ? MAP_FIXED : 0);
+        void* mapped = bytes > PTRDIFF_MAX ? (errno = ENOMEM, MAP_FAILED)
+                                           : ::mmap(at, static_cast<std::size_t>(bytes), protection,
+                                                    flags, file.value, 0);
+        if (mapped != MAP_FAILED) {
+            return mapped;
+        }
+        const int error = errno;
+        if (error == EACCES || error == EPERM) {
+            fail(ec, errc::permission_denied, "mmap for %s: errno %d",
+                 how == access::reading ? "reading" : "writing", error);
+        } else if (error == ENOMEM || error == EAGAIN || error == EOVERFLOW) {
+            fail(ec, errc::reserve_too_large, "mmap of %llu bytes: errno %d",
+                 static_cast<unsigned long long>(bytes), error);
+        } else {
+            fail_errno(ec, error, "mmap of %llu bytes", static_cast<unsigned long long>(bytes));
+        }
+        return nullptr;
+    }
+
+    static void close(file_descriptor& file) noexcept {
+        unique_fd closed(std::exchange(file.value, -1));
+    }
+
+    static void adopt(file_descriptor& file, std::error_code& ec) noexcept {
+        file_status found{};
+        if (raw_fstat(file.value, found) != 0) {
+            fail_errno(ec, errno, "fstat of file descriptor %d", file.value);
+        } else if (!S_ISREG(found.st_mode)) {
+            fail(ec, errc::special_file_refused, "file descriptor %d", file.value);
+        } else if (::fcntl(file.value, F_SETFD, FD_CLOEXEC) != 0) {
+            fail_errno(ec, errno, "fcntl");
+        }
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,77 @@
+// The system calls on address space, wrapped once.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_DETAIL_MEMORY_MAP_HPP
+#define COHOLD_DETAIL_MEMORY_MAP_HPP
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cohold/config.hpp>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+inline std::size_t page_size() noexcept {
+    static const std::size_t bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return bytes;
+}
+
+// 0 when the result would not fit.
+inline std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) noexcept {
+    const std::uint64_t rest = value % unit;
+    return rest == 0 ? value : value > UINT64_MAX - (unit - rest) ? 0 : value + (unit - rest);
+}
+
+// Address space that holds nothing yet and costs nothing. nullptr and errno on failure.
+inline void* reserve_addresses(std::uint64_t bytes) noexcept {
+    if (bytes > PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return nullptr;
+    }
+    void* at = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? nullptr : at;
+}
+
+// Gives [at, at + bytes) real memory, without changing what is there. 0, or errno (ENOMEM and
+// EFAULT: there is none).
+inline int populate_for_writing(void* at, std::size_t bytes) noexcept {
+    while (::madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
+        if (errno == EINVAL) {
+            // Linux before 5.14: a write that changes nothing does the same, page by page.
+            for (std::size_t offset = 0; offset < bytes; offset += page_size()) {
+                __atomic_fetch_or(static_cast<unsigned char*>(at) + offset, 0, __ATOMIC_RELAXED);
+            }
+            return 0;
+        }
+        if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return 0;
+}
+
+inline void unmap(void* at, std::size_t bytes) noexcept {
+    if (at != nullptr) {
+        ::munmap(at, bytes);
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,165 @@
+// System V segments and the lock that makes their creation look like one step.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_DETAIL_SYSTEM_V_OBJECT_HPP
+#define COHOLD_DETAIL_SYSTEM_V_OBJECT_HPP
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include <sys/ipc.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+
+#include <cohold/detail/hash.hpp>
+#include <cohold/error.hpp>
+#include <cohold/policy/mechanism.hpp>
+
+#ifndef SHM_NORESERVE
+#define SHM_NORESERVE 010000
+#endif
+#ifndef SHM_DEST
+#define SHM_DEST 01000
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A name as System V's key: "0x" and eight hexadecimal digits are the key itself, anything else is
+// hashed.
+inline key_t system_v_key(std::string_view name) noexcept {
+    std::uint32_t key = 0;
+    bool verbatim = name.size() == 10 && name.substr(0, 2) == "0x";
+    for (std::size_t i = 2; verbatim && i < name.size(); ++i) {
+        const char digit = name[i];
+        const int value = digit >= '0' && digit <= '9'   ? digit - '0'
+                          : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
+                                                         : -1;
+        verbatim = value >= 0;
+        key = key << 4 | static_cast<std::uint32_t>(value);
+    }
+    if (!verbatim) {
+        key = static_cast<std::uint32_t>(hash64(name) >> 32);
+    }
+    return static_cast<key_t>(key == 0 ? 1 : key); // 0 is IPC_PRIVATE
+}
+
+union semaphore_argument { // semctl(2): the caller has to define it
+    int value;
+    struct ::semid_ds* status;
+    unsigned short* values;
+};
+
+// The creation lock of a key: a semaphore set with the same key, held with SEM_UNDO, so that the
+// kernel releases it when its holder dies, and removed when the creation is over. Semaphore 0 is
+// the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
+// object that is not ready knows that its creator is dead.
+class creation_lock {
+  public:
+    explicit creation_lock(key_t key) noexcept : key_(key) {}
+
+    creation_lock(const creation_lock&) = delete;
+    creation_lock& operator=(const creation_lock&) = delete;
+
+    // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
+    // make is false.
+    int acquire(bool make, bool wait, mode_t mode) noexcept {
+        for (;;) {
+            set_ = ::semget(key_, 2, make ? IPC_CREAT | static_cast<int>(mode) : 0);
+            if (set_ < 0) {
+                return errno;
+            }
+            const short flags = wait ? SEM_UNDO : static_cast<short>(SEM_UNDO | IPC_NOWAIT);
+            ::sembuf steps[2] = {{0, 0, static_cast<short>(wait ? 0 : IPC_NOWAIT)}, {0, 1, flags}};
+            if (::semop(set_, steps, 2) == 0) {
+                return 0;
+            }
+            // EIDRM, EINVAL: the former holder has finished and removed the set.
+            if (errno != EINTR && errno != EIDRM && errno != EINVAL) {
+                return errno;
+            }
+        }
+    }
+
+    // From now on an object of this key that is not ready is ours.
+    void claim() noexcept {
+        ::sembuf step{1, 1, 0};
+        ::semop(set_, &step, 1);
+    }
+
+    // Did the process that created the object (shm_cpid) hold this lock then?
+    [[nodiscard]] bool claimed_by(pid_t creator) const noexcept {
+        return ::semctl(set_, 1, GETVAL) > 0 && ::semctl(set_, 1, GETPID) == creator;
+    }
+
+    // Ends the creation; who waits for the lock starts afresh.
+    void release() noexcept { ::semctl(set_, 0, IPC_RMID); }
+
+    // Continues in another function of the same creation.
+    void resume() noexcept { set_ = ::semget(key_, 2, 0); }
+
+  private:
+    key_t key_;
+    int set_ = -1;
+};
+
+inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
+    return ::shmctl(id, IPC_STAT, &out) == 0;
+}
+
+inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
+    return (status.shm_perm.mode & SHM_DEST) != 0;
+}
+
+// The first 8 bytes: zero as long as a formatted object is not ready.
+inline bool system_v_ready(int id) noexcept {
+    void* at = ::shmat(id, nullptr, SHM_RDONLY);
+    if (at == reinterpret_cast<void*>(-1)) {
+        return true; // not ours to judge
+    }
+    const bool ready =
+        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
+    ::shmdt(at);
+    return ready;
+}
+
+// With the lock held: removes an object of the key that a dead creator left unready. True if it
+// did.
+inline bool reclaim_unready(key_t key, const creation_lock& lock) noexcept {
+    const int id = ::shmget(key, 0, 0);
+    struct ::shmid_ds status{};
+    return id >= 0 && system_v_status(id, status) && lock.claimed_by(status.shm_cpid) &&
+           !system_v_ready(id) && ::shmctl(id, IPC_RMID, nullptr) == 0;
+}
+
+// Is the object of the key still being made, or the ruin of a dead creator (which is removed)? Then
+// it counts as absent.
+inline bool absent_or_reclaimed(key_t key, int id) noexcept {
+    struct ::shmid_ds status{};
+    if (!system_v_status(id, status) || system_v_removed(status)) {
+        return errno == EIDRM || errno == EINVAL || system_v_removed(status);
+    }
+    if (status.shm_segsz < sizeof(std::uint64_t) || system_v_ready(id)) {
+        return false;
+    }
+    creation_lock lock(key);
+    const int error = lock.acquire(false, false, 0);
+    if (error == EAGAIN) {
+        return !system_v_ready(id); // its creator is alive and at work
+    }
+    if (error != 0) {
+        return false; // nobody has ever been creating it: somebody else's zeros
+    }
+    const bool reclaimed = reclaim_unready(key, lock);
+    lock.release();
+    return reclaimed;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,94 @@
+// mechanism::anonymous: a shared anonymous mapping, for a process and the children it forks.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_POLICY_ANONYMOUS_HPP
+#define COHOLD_POLICY_ANONYMOUS_HPP
+
+#include <cohold/detail/memory_map.hpp>
+#include <cohold/detail/space.hpp>
+#include <cohold/error.hpp>
+#include <cohold/policy/mechanism.hpp>
+#include <cohold/policy/naming.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace mechanism {
+
+/// mmap(2) with MAP_SHARED | MAP_ANONYMOUS. Created at its reserve, which costs nothing; pages
+/// become real as the segment grows into them. Lives as long as a process of the fork tree has it
+/// mapped.
+struct anonymous {
+    using native_handle_type = anonymous_memory;
+    using default_naming = naming::unnamed;
+    static constexpr std::string_view label = "anonymous memory";
+    static constexpr name_form names = name_form::none;
+    static constexpr bool grows = false;
+    static constexpr bool keys_collide = false;
+
+    static anonymous_memory create(const creation& wanted, std::error_code& ec) noexcept {
+        const std::uint64_t bytes = detail::round_up(wanted.capacity, detail::page_size());
+        void* at = bytes == 0 || bytes > PTRDIFF_MAX
+                       ? (errno = ENOMEM, MAP_FAILED)
+                       : ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
+                                MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (at == MAP_FAILED) {
+            detail::fail(ec, errc::reserve_too_large,
+                         "mmap of %llu bytes: errno %d (with vm.overcommit_memory=2 the whole "
+                         "reserve must be available)",
+                         static_cast<unsigned long long>(wanted.capacity), errno);
+            return {};
+        }
+        return {at, static_cast<std::size_t>(bytes)};
+    }
+
+    static object_status status(const anonymous_memory& memory, std::error_code&) noexcept {
+        return {memory.bytes, ::geteuid(), ::getegid(), 0600, 0, 0, false};
+    }
+
+    static void back(const anonymous_memory& memory, void* mapping, std::uint64_t from,
+                     std::uint64_t to, std::error_code& ec) noexcept {
+        detail::populate(mapping != nullptr ? mapping : memory.address, from, to, ec);
+    }
+
+    /// A further mapping of the same pages: mremap(2) of zero bytes.
+    static void* map(const anonymous_memory& memory, std::uint64_t bytes, access how, void* at,
+                     std::error_code& ec) noexcept {
+        if (bytes > memory.bytes) {
+            detail::fail(ec, errc::invalid_size, "wanted %llu bytes, there are %zu",
+                         static_cast<unsigned long long>(bytes), memory.bytes);
+            return nullptr;
+        }
+        const std::size_t length = static_cast<std::size_t>(bytes);
+        void* mapped = ::mremap(memory.address, 0, length,
+                                MREMAP_MAYMOVE | (at != nullptr ? MREMAP_FIXED : 0), at);
+        if (mapped == MAP_FAILED) {
+            detail::fail(ec, errc::reserve_too_large, "mremap of %zu bytes: errno %d", length,
+                         errno);
+            return nullptr;
+        }
+        if (how == access::reading && ::mprotect(mapped, length, PROT_READ) != 0) {
+            detail::fail_errno(ec, errno, "mprotect");
+            detail::unmap(mapped, length);
+            return nullptr;
+        }
+        return mapped;
+    }
+
+    static void adopt(anonymous_memory& memory, std::error_code& ec) noexcept {
+        if (memory.address == nullptr || memory.bytes == 0 ||
+            reinterpret_cast<std::uintptr_t>(memory.address) % detail::page_size() != 0) {
+            detail::fail(ec, errc::invalid_options, "not the address and size of a mapping");
+        }
+    }
+
+    static void close(anonymous_memory& memory) noexcept {
+        detail::unmap(memory.address, memory.bytes);
+        memory = {};
+    }
+};
+
+} // namespace mechanism
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,103 @@
+// mechanism::file and mechanism::tmpfs: mapped files, anywhere or on a tmpfs alone.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_POLICY_FILE_HPP
+#define COHOLD_POLICY_FILE_HPP
+
+#include <cohold/detail/file_object.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace mechanism {
+
+/// A shared mapping of a file, named by its path. The contents last as long as the file; writing
+/// back to a disk is the kernel's business. Grows.
+struct file : detail::descriptor_object {
+    using default_naming = naming::verbatim;
+    static constexpr std::string_view label = "file";
+    static constexpr name_form names = name_form::path;
+    static constexpr bool replaces = true;
+    static constexpr bool keys_collide = false;
+
+    static file_descriptor create(std::string_view path, const creation& wanted,
+                                  std::error_code& ec) noexcept {
+        return detail::create_file(detail::file_place(path), wanted, ec);
+    }
+
+    static void publish(file_descriptor& object, std::string_view path, publication how,
+                        std::error_code& ec) noexcept {
+        detail::publish_file(object.value, detail::file_place(path), how, ec);
+    }
+
+    static void abandon(file_descriptor& object, std::string_view path) noexcept {
+        detail::abandon_file(object, detail::file_place(path));
+    }
+
+    static file_descriptor open(std::string_view path, access how, std::error_code& ec) noexcept {
+        return detail::open_existing(detail::file_place(path), how, ec);
+    }
+
+    static bool remove(std::string_view path, std::error_code& ec) noexcept {
+        return detail::remove_file(detail::file_place(path), ec);
+    }
+};
+
+/// A file on a tmpfs: memory with a path, whose size the mount limits. errc::not_on_tmpfs
+/// elsewhere.
+struct tmpfs : file {
+    static constexpr std::string_view label = "tmpfs file";
+
+    static file_descriptor create(std::string_view path, const creation& wanted,
+                                  std::error_code& ec) noexcept {
+        return checked(file::create(path, wanted, ec), path, ec);
+    }
+
+    static file_descriptor open(std::string_view path, access how, std::error_code& ec) noexcept {
+        file_descriptor object = file::open(path, how, ec);
+        if (object) {
+            check(object, path, ec);
+            if (ec) {
+                close(object);
+            }
+        }
+        return object;
+    }
+
+    static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
+        file::adopt(object, ec);
+        if (!ec) {
+            check(object, "", ec);
+        }
+    }
+
+  private:
+    static file_descriptor checked(file_descriptor object, std::string_view path,
+                                   std::error_code& ec) noexcept {
+        if (object) {
+            check(object, path, ec);
+            if (ec) {
+                abandon(object, path);
+            }
+        }
+        return object;
+    }
+
+    static void check(const file_descriptor& object, std::string_view path,
+                      std::error_code& ec) noexcept {
+        constexpr unsigned long tmpfs_magic = 0x01021994;
+        detail::system_status found{};
+        if (detail::raw_fstatfs(object.value, found) != 0) {
+            detail::fail_errno(ec, errno, "fstatfs");
+        } else if (static_cast<unsigned long>(found.f_type) != tmpfs_magic) {
+            detail::fail(ec, errc::not_on_tmpfs, "%.*s: file system type: expected %lx, found %lx",
+                         static_cast<int>(path.size()), path.data(), tmpfs_magic,
+                         static_cast<unsigned long>(found.f_type));
+        }
+    }
+};
+
+} // namespace mechanism
+
+COHOLD_NAMESPACE_END
+
+#endif

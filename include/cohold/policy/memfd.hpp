@@ -1,0 +1,72 @@
+// mechanism::memfd: memory behind a file descriptor that has no name.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_POLICY_MEMFD_HPP
+#define COHOLD_POLICY_MEMFD_HPP
+
+#include <sys/syscall.h>
+
+#include <cohold/detail/file_object.hpp>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace mechanism {
+
+/// memfd_create(2): lives as long as somebody has its descriptor or a mapping. Shared by fork, or
+/// by passing the descriptor. Sealed against shrinking, so that nobody who has it can make the
+/// others crash. Grows.
+struct memfd : detail::descriptor_object {
+    using default_naming = naming::unnamed;
+    static constexpr std::string_view label = "memfd";
+    static constexpr name_form names = name_form::none;
+    static constexpr bool keys_collide = false;
+
+    static file_descriptor create(const creation& wanted, std::error_code& ec) noexcept {
+        detail::unique_fd fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
+        if (!fd && errno == EINVAL) { // Linux before 6.3
+            fd = detail::unique_fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING));
+        }
+        if (!fd) {
+            detail::fail_errno(ec, errno, "memfd_create");
+            return {};
+        }
+        detail::set_owner_and_mode(fd.get(), wanted, ec);
+        if (!ec && ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
+            detail::fail_errno(ec, errno, "F_ADD_SEALS");
+        }
+        return {ec ? -1 : fd.release()};
+    }
+
+    /// errc::unsupported if somebody could shrink it and that cannot be forbidden any more.
+    static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
+        descriptor_object::adopt(object, ec);
+        if (ec) {
+            return;
+        }
+        const int seals = ::fcntl(object.value, F_GET_SEALS);
+        if (seals < 0) {
+            detail::fail(ec, errc::unsupported, "file descriptor %d is not a memfd", object.value);
+        } else if ((seals & F_SEAL_SHRINK) == 0 &&
+                   ::fcntl(object.value, F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
+            detail::fail(ec, errc::unsupported,
+                         "the memfd can be shrunk by others and does not take F_SEAL_SHRINK (seals "
+                         "%#x, errno %d): create it with MFD_ALLOW_SEALING",
+                         static_cast<unsigned>(seals), errno);
+        }
+    }
+
+  private:
+    static int make(unsigned flags) noexcept {
+        return static_cast<int>(::syscall(SYS_memfd_create, "cohold", flags));
+    }
+};
+
+} // namespace mechanism
+
+COHOLD_NAMESPACE_END
+
+#endif

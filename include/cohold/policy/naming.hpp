@@ -1,0 +1,225 @@
+// Naming policies: how the name that a user gives becomes the name of an object.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_POLICY_NAMING_HPP
+#define COHOLD_POLICY_NAMING_HPP
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include <sys/ipc.h>
+#include <unistd.h>
+
+#include <cohold/detail/hash.hpp>
+#include <cohold/error.hpp>
+#include <cohold/policy/mechanism.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A string as a template argument: `naming::prefixed<"myapp.">`.
+template <std::size_t Size>
+struct fixed_string {
+    char text[Size]{};
+
+    consteval fixed_string(const char (&from)[Size]) noexcept { // NOLINT: conversion is the purpose
+        std::copy_n(from, Size, text);
+    }
+
+    [[nodiscard]] constexpr std::string_view view() const noexcept { return {text, Size - 1}; }
+};
+
+/// What a naming policy makes of a name.
+enum class name_kind {
+    none,      ///< there is no name (unnamed)
+    component, ///< the last component of a path, or a name without slashes
+    key,       ///< a System V key as text, "0x" and eight hexadecimal digits
+};
+
+/// Turns names of the user into names of objects. Stateless.
+///
+/// | expression | returns | meaning |
+/// |---|---|---|
+/// | `N::kind` | `name_kind` | what it makes |
+/// | `N::collides` | `bool` | two names can become the same: the full name is then stored and
+/// checked | | `N::apply(name, ec)` | `std::string` | the object's name; not for `name_kind::none`
+/// | | `N::full_name(name)` | `std::string` | what identifies the object among colliding ones; not
+/// for `name_kind::none` |
+template <class N>
+concept naming_policy = requires {
+    { N::kind } -> std::convertible_to<name_kind>;
+    { N::collides } -> std::convertible_to<bool>;
+} && (N::kind == name_kind::none || requires(std::string_view name, std::error_code& ec) {
+                            { N::apply(name, ec) } -> std::same_as<std::string>;
+                            { N::full_name(name) } -> std::same_as<std::string>;
+                        });
+
+namespace detail {
+
+inline constexpr std::size_t max_component = 255; // NAME_MAX of Linux's file systems
+
+// A name without inner slashes; one leading slash, as POSIX wants it, is dropped. Empty on failure.
+inline std::string_view plain_component(std::string_view name, std::error_code& ec) noexcept {
+    const std::string_view given = name;
+    if (!name.empty() && name.front() == '/') {
+        name.remove_prefix(1);
+    }
+    if (name.empty()) {
+        fail(ec, errc::invalid_name, "the name is empty");
+    } else if (name.find('\0') != std::string_view::npos) {
+        fail(ec, errc::invalid_name, "the name contains a zero byte");
+    } else if (name.find('/') != std::string_view::npos) {
+        fail(ec, errc::invalid_name, "the name contains a slash at position %zu",
+             given.find('/', given.size() - name.size()));
+    } else if (name == "." || name == "..") {
+        fail(ec, errc::invalid_name, "the name means a directory");
+    } else {
+        return name;
+    }
+    return {};
+}
+
+inline std::string component_or_error(std::string made, std::error_code& ec) noexcept {
+    if (made.size() > max_component) {
+        fail(ec, errc::invalid_name,
+             "the object's name has %zu bytes, at most %zu are possible (naming::hashed takes any)",
+             made.size(), max_component);
+        return {};
+    }
+    return made;
+}
+
+} // namespace detail
+
+namespace naming {
+
+/// The name as it is given. *Errors*: errc::invalid_name if empty, longer than 255 bytes, with a
+/// zero byte or a slash (one leading slash is dropped).
+struct verbatim {
+    static constexpr name_kind kind = name_kind::component;
+    static constexpr bool collides = false;
+
+    static std::string apply(std::string_view name, std::error_code& ec) {
+        return detail::component_or_error(std::string(detail::plain_component(name, ec)), ec);
+    }
+
+    static std::string full_name(std::string_view name) {
+        std::error_code ignored;
+        return apply(name, ignored);
+    }
+};
+
+/// Prefix + name: keeps applications apart.
+template <fixed_string Prefix>
+struct prefixed {
+    static constexpr name_kind kind = name_kind::component;
+    static constexpr bool collides = false;
+
+    static std::string apply(std::string_view name, std::error_code& ec) {
+        const std::string_view plain = detail::plain_component(name, ec);
+        if (plain.empty()) {
+            return {};
+        }
+        return detail::component_or_error(std::string(Prefix.view()).append(plain), ec);
+    }
+
+    static std::string full_name(std::string_view name) {
+        std::error_code ignored;
+        return apply(name, ignored);
+    }
+};
+
+/// name + "." + the effective user id: keeps users apart.
+struct per_user {
+    static constexpr name_kind kind = name_kind::component;
+    static constexpr bool collides = false;
+
+    static std::string apply(std::string_view name, std::error_code& ec) {
+        const std::string_view plain = detail::plain_component(name, ec);
+        if (plain.empty()) {
+            return {};
+        }
+        return detail::component_or_error(
+            std::string(plain).append(".").append(std::to_string(::geteuid())), ec);
+    }
+
+    static std::string full_name(std::string_view name) {
+        std::error_code ignored;
+        return apply(name, ignored);
+    }
+};
+
+/// A name of any length and any characters becomes one of fixed length (a 128-bit hash in
+/// hexadecimal). The full name is kept in the segment and checked.
+struct hashed {
+    static constexpr name_kind kind = name_kind::component;
+    static constexpr bool collides = true;
+
+    static std::string apply(std::string_view name, std::error_code& ec) {
+        if (name.empty() || name.find('\0') != std::string_view::npos) {
+            detail::fail(ec, errc::invalid_name,
+                         name.empty() ? "the name is empty" : "the name contains a zero byte");
+            return {};
+        }
+        return "cohold-" + detail::to_hex(detail::hash128(name));
+    }
+
+    static std::string full_name(std::string_view name) { return std::string(name); }
+};
+
+/// ftok(3): the System V key of an existing file and a project character. Two files can have one
+/// key: the file's real path is kept in the segment and checked. *Errors*: errc::not_found if there
+/// is no such file.
+template <char Project>
+struct from_path {
+    static_assert(Project != 0, "ftok(3) needs a project other than 0");
+    static constexpr name_kind kind = name_kind::key;
+    static constexpr bool collides = true;
+
+    static std::string apply(std::string_view path, std::error_code& ec) {
+        if (path.empty() || path.find('\0') != std::string_view::npos) {
+            detail::fail(ec, errc::invalid_name,
+                         path.empty() ? "the name is empty" : "the name contains a zero byte");
+            return {};
+        }
+        const key_t key = ::ftok(std::string(path).c_str(), Project);
+        if (key == key_t{-1}) {
+            if (errno == ENOENT || errno == ENOTDIR) {
+                detail::fail(ec, errc::not_found, "ftok: there is no such file");
+            } else {
+                detail::fail_errno(ec, errno, "ftok");
+            }
+            return {};
+        }
+        return detail::key_text(static_cast<std::uint32_t>(key));
+    }
+
+    static std::string full_name(std::string_view path) {
+        char* real = ::realpath(std::string(path).c_str(), nullptr);
+        std::string name(real != nullptr ? std::string_view(real) : path);
+        std::free(real);
+        return name;
+    }
+};
+
+/// No name: anonymous memory, memfds, IPC_PRIVATE. Who shall share it gets it by fork or by its
+/// native handle.
+struct unnamed {
+    static constexpr name_kind kind = name_kind::none;
+    static constexpr bool collides = false;
+};
+
+} // namespace naming
+
+/// May this naming policy name objects of this mechanism? (docs/policies.md has the table.)
+template <class Naming, class Mechanism>
+inline constexpr bool names_fit =
+    Naming::kind == name_kind::none
+        ? detail::unnamed_mechanism<Mechanism>
+        : Mechanism::names != name_form::none &&
+              (Naming::kind != name_kind::key || Mechanism::keys_collide);
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,104 @@
+// Permission policies: the mode of a new object, and which existing objects are trusted enough to
+// be opened.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_POLICY_PERMISSION_HPP
+#define COHOLD_POLICY_PERMISSION_HPP
+
+#include <concepts>
+
+#include <unistd.h>
+
+#include <cohold/error.hpp>
+#include <cohold/policy/mechanism.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Stateless.
+///
+/// | expression | returns | meaning |
+/// |---|---|---|
+/// | `P::bits` | `mode_t` | exact permission bits of a new object; an existing one may not let more
+/// users write | | `P::accepts(object_status)` | `bool` | is the owner of an existing object
+/// trusted? |
+template <class P>
+concept permission_policy = requires(const object_status& status) {
+    { P::bits } -> std::convertible_to<mode_t>;
+    { P::accepts(status) } noexcept -> std::same_as<bool>;
+};
+
+namespace detail {
+
+// Is this process of the group? Grows no buffer: the kernel allows 65,536 groups, nearly nobody has
+// more than 256.
+inline bool in_group(gid_t group) noexcept {
+    if (group == ::getegid()) {
+        return true;
+    }
+    gid_t groups[1024];
+    const int count = ::getgroups(1024, groups);
+    for (int i = 0; i < count; ++i) {
+        if (groups[i] == group) {
+            return true;
+        }
+    }
+    return false;
+}
+
+} // namespace detail
+
+namespace permission {
+
+/// Permission bits as chmod(1) knows them. Trusts objects of this user and of root; with group
+/// bits, also those that belong to a group of this process; with bits for others, those of
+/// everybody.
+template <mode_t Bits>
+struct mode {
+    static_assert((Bits & ~mode_t{0666}) == 0, "memory can be read and written, nothing else");
+    static_assert((Bits & 0600) == 0600, "the owner must be able to read and write");
+    static constexpr mode_t bits = Bits;
+
+    static bool accepts(const object_status& status) noexcept {
+        return status.owner == ::geteuid() || status.owner == 0 || (Bits & 0006) != 0 ||
+               ((Bits & 0060) != 0 && detail::in_group(status.group));
+    }
+};
+
+using owner_only = mode<0600>;     ///< this user alone
+using group_read = mode<0640>;     ///< this user writes, the group reads
+using group = mode<0660>;          ///< the group writes
+using everyone_reads = mode<0644>; ///< this user writes, everybody reads
+using everyone = mode<0666>;       ///< everybody writes: only where all users are trusted
+
+/// Objects of one certain user (and of root), with the bits of another policy.
+template <uid_t User, permission_policy Bits = everyone_reads>
+struct owned_by {
+    static constexpr mode_t bits = Bits::bits;
+
+    static bool accepts(const object_status& status) noexcept {
+        return status.owner == User || status.owner == 0;
+    }
+};
+
+} // namespace permission
+
+namespace detail {
+
+// Refuses objects that the policy does not trust.
+template <permission_policy Permission>
+void check_permission(const object_status& status, std::error_code& ec) noexcept {
+    if (!Permission::accepts(status)) {
+        fail(ec, errc::unexpected_owner, "owner: user %u, group %u; this process is user %u",
+             static_cast<unsigned>(status.owner), static_cast<unsigned>(status.group),
+             static_cast<unsigned>(::geteuid()));
+    } else if ((status.mode & 0222 & ~mode_t{Permission::bits}) != 0) {
+        fail(ec, errc::wider_permission, "mode: at most %04o expected, found %04o",
+             static_cast<unsigned>(Permission::bits), static_cast<unsigned>(status.mode));
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

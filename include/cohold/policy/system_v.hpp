@@ -1,0 +1,243 @@
+// mechanism::system_v: the shared memory of System V, named by 32-bit keys.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_POLICY_SYSTEM_V_HPP
+#define COHOLD_POLICY_SYSTEM_V_HPP
+
+#include <cohold/detail/space.hpp>
+#include <cohold/detail/system_v_object.hpp>
+#include <cohold/policy/naming.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace mechanism {
+
+/// shmget(2) and shmat(2): lives until it is removed and everybody has detached. Its size is fixed,
+/// so segments are created at their reserve, which costs nothing; pages become real as the segment
+/// grows into them. A name is hashed to the key (and kept in the segment, to tell colliding names
+/// apart); a name "0x" + eight hexadecimal digits is the key that ipcs(1) shows. Without a name:
+/// IPC_PRIVATE.
+struct system_v {
+    using native_handle_type = system_v_id;
+    using default_naming = naming::verbatim;
+    static constexpr std::string_view label = "System V segment";
+    static constexpr name_form names = name_form::component;
+    static constexpr bool grows = false;
+    static constexpr bool replaces = false; // a key cannot move from one object to another
+    static constexpr bool keys_collide = true;
+
+    /// A segment cannot be published in one step. Until publish, a lock that dies with this process
+    /// says that the object is in the making; one that is not ready and whose creator is dead
+    /// counts as absent, and is reclaimed.
+    static system_v_id create(std::string_view name, const creation& wanted,
+                              std::error_code& ec) noexcept {
+        const key_t key = detail::system_v_key(name);
+        detail::creation_lock lock(key);
+        if (const int error = lock.acquire(true, true, wanted.mode); error != 0) {
+            fail_get(ec, error, "semget", key, wanted);
+            return {};
+        }
+        detail::reclaim_unready(key, lock);
+        lock.claim();
+        const system_v_id object = make(key, IPC_CREAT | IPC_EXCL, wanted, ec);
+        if (ec) {
+            lock.release();
+        }
+        return object;
+    }
+
+    static system_v_id create(const creation& wanted, std::error_code& ec) noexcept {
+        return make(IPC_PRIVATE, IPC_CREAT, wanted, ec);
+    }
+
+    static void publish(system_v_id& /*object*/, std::string_view name, publication /*how*/,
+                        std::error_code& /*ec*/) noexcept {
+        end_creation(name);
+    }
+
+    static void abandon(system_v_id& object, std::string_view name) noexcept {
+        if (object) {
+            ::shmctl(object.value, IPC_RMID, nullptr);
+            end_creation(name);
+        }
+        object = {};
+    }
+
+    static system_v_id open(std::string_view name, access /*how*/, std::error_code& ec) noexcept {
+        const key_t key = detail::system_v_key(name);
+        const int id = ::shmget(key, 0, 0);
+        if (id < 0) {
+            fail_get(ec, errno, "shmget", key, {});
+            return {};
+        }
+        if (detail::absent_or_reclaimed(key, id)) {
+            detail::fail(ec, errc::not_found, "key %#x", static_cast<unsigned>(key));
+            return {};
+        }
+        return {id};
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+        const key_t key = detail::system_v_key(name);
+        // Not while somebody creates: his lock would go with the object, and the next creator take
+        // his for a ruin.
+        detail::creation_lock lock(key);
+        const bool locked = lock.acquire(false, true, 0) == 0;
+        const int id = ::shmget(key, 0, 0);
+        bool removed = false;
+        if (id >= 0) {
+            const bool ruin = locked && detail::reclaim_unready(key, lock);
+            removed = !ruin && ::shmctl(id, IPC_RMID, nullptr) == 0;
+            if (!removed && !ruin && errno != EIDRM && errno != EINVAL) {
+                fail_get(ec, errno, "shmctl(IPC_RMID)", key, {});
+            }
+        } else if (errno != ENOENT) {
+            fail_get(ec, errno, "shmget", key, {});
+        }
+        if (locked) {
+            lock.release();
+        }
+        return removed;
+    }
+
+    static object_status status(const system_v_id& object, std::error_code& ec) noexcept {
+        struct ::shmid_ds found{};
+        if (!detail::system_v_status(object.value, found)) {
+            if (errno == EACCES) {
+                detail::fail(ec, errc::permission_denied, "shmctl(IPC_STAT): user %u",
+                             static_cast<unsigned>(::geteuid()));
+            } else if (errno == EIDRM || errno == EINVAL) {
+                detail::fail(ec, errc::removed, "identifier %d", object.value);
+            } else {
+                detail::fail_errno(ec, errno, "shmctl(IPC_STAT)");
+            }
+            return {};
+        }
+        return {found.shm_segsz,
+                found.shm_perm.uid,
+                found.shm_perm.gid,
+                found.shm_perm.mode & mode_t{0777},
+                0,
+                static_cast<std::uint64_t>(object.value),
+                detail::system_v_removed(found)};
+    }
+
+    static void back(const system_v_id& object, void* mapping, std::uint64_t from, std::uint64_t to,
+                     std::error_code& ec) noexcept {
+        if (mapping != nullptr) {
+            detail::populate(mapping, from, to, ec);
+        } else if (void* at = attach(object, access::writing, nullptr, ec); at != nullptr) {
+            detail::populate(at, from, to, ec);
+            ::shmdt(at);
+        }
+    }
+
+    static void* map(const system_v_id& object, std::uint64_t bytes, access how, void* at,
+                     std::error_code& ec) noexcept {
+        const object_status found = status(object, ec);
+        if (!ec && found.size < bytes) {
+            detail::fail(ec, errc::truncated, "wanted %llu bytes, there are %llu",
+                         static_cast<unsigned long long>(bytes),
+                         static_cast<unsigned long long>(found.size));
+        }
+        return ec ? nullptr : attach(object, how, at, ec);
+    }
+
+    static void adopt(system_v_id& object, std::error_code& ec) noexcept { status(object, ec); }
+
+    static void close(system_v_id& object) noexcept { object = {}; }
+
+  private:
+    static void end_creation(std::string_view name) noexcept {
+        detail::creation_lock lock(detail::system_v_key(name));
+        lock.resume();
+        lock.release();
+    }
+
+    static system_v_id make(key_t key, int flags, const creation& wanted,
+                            std::error_code& ec) noexcept {
+        if (wanted.capacity > SIZE_MAX) {
+            detail::fail(ec, errc::invalid_size, "%llu bytes",
+                         static_cast<unsigned long long>(wanted.capacity));
+            return {};
+        }
+        const int id = ::shmget(key, static_cast<std::size_t>(wanted.capacity),
+                                flags | SHM_NORESERVE | static_cast<int>(wanted.mode));
+        if (id < 0) {
+            fail_get(ec, errno, "shmget", key, wanted);
+            return {};
+        }
+        struct ::shmid_ds found{};
+        if (wanted.group && detail::system_v_status(id, found)) {
+            found.shm_perm.gid = *wanted.group;
+            if (::shmctl(id, IPC_SET, &found) != 0) {
+                detail::fail(ec, errc::permission_denied,
+                             "cannot give the object to group %u: errno %d",
+                             static_cast<unsigned>(*wanted.group), errno);
+                ::shmctl(id, IPC_RMID, nullptr);
+                return {};
+            }
+        }
+        return {id};
+    }
+
+    static void* attach(const system_v_id& object, access how, void* at,
+                        std::error_code& ec) noexcept {
+        void* mapped =
+            ::shmat(object.value, at,
+                    (how == access::reading ? SHM_RDONLY : 0) | (at != nullptr ? SHM_REMAP : 0));
+        if (mapped != reinterpret_cast<void*>(-1)) {
+            return mapped;
+        }
+        const int error = errno;
+        if (error == EACCES) {
+            detail::fail(ec, errc::permission_denied, "shmat for %s: user %u",
+                         how == access::reading ? "reading" : "writing",
+                         static_cast<unsigned>(::geteuid()));
+        } else if (error == EIDRM) {
+            detail::fail(ec, errc::removed, "identifier %d", object.value);
+        } else if (error == ENOMEM) {
+            detail::fail(ec, errc::reserve_too_large, "shmat: errno %d", error);
+        } else {
+            detail::fail_errno(ec, error, "shmat");
+        }
+        return nullptr;
+    }
+
+    static void fail_get(std::error_code& ec, int error, const char* call, key_t key,
+                         const creation& wanted) noexcept {
+        const unsigned shown = static_cast<unsigned>(key);
+        const auto bytes = static_cast<unsigned long long>(wanted.capacity);
+        switch (error) {
+        case ENOENT:
+            detail::fail(ec, errc::not_found, "key %#x", shown);
+            break;
+        case EEXIST:
+            detail::fail(ec, errc::already_exists, "key %#x", shown);
+            break;
+        case EACCES:
+        case EPERM:
+            detail::fail(ec, errc::permission_denied, "%s of key %#x: user %u", call, shown,
+                         static_cast<unsigned>(::geteuid()));
+            break;
+        case EINVAL:
+            detail::fail(ec, errc::invalid_size, "%s of %llu bytes: see kernel.shmmax", call,
+                         bytes);
+            break;
+        case ENOMEM:
+        case ENOSPC:
+            detail::fail(ec, errc::out_of_space,
+                         "%s of %llu bytes: errno %d; see kernel.shmall, shmmni, sem", call, bytes,
+                         error);
+            break;
+        default:
+            detail::fail_errno(ec, error, "%s of key %#x", call, shown);
+        }
+    }
+};
+
+} // namespace mechanism
+
+COHOLD_NAMESPACE_END
+
+#endif
