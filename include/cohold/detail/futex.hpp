@@ -1,0 +1,125 @@
+// The kernel's futex between processes: sleep while a 32-bit word has a value, and wake the
+// sleepers.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_DETAIL_FUTEX_HPP
+#define COHOLD_DETAIL_FUTEX_HPP
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cohold/detail/deadline.hpp>
+#include <cohold/error.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The kernel sees the word itself, so the atomic must be nothing but its 32 bits.
+static_assert(sizeof(std::atomic<std::uint32_t>) == 4 && alignof(std::atomic<std::uint32_t>) == 4);
+static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
+
+inline constexpr std::uint32_t futex_wake_all = 0x7fffffff;
+
+enum class futex_outcome {
+    woken,      // by futex_wake, or for no reason: check the condition
+    changed,    // the word had another value already
+    timed_out,  // the deadline has passed
+    interrupted // a signal handler ran
+};
+
+// The arguments of the kernel's 64-bit time calls on every platform.
+struct futex_time {
+    std::int64_t seconds;
+    std::int64_t nanoseconds;
+};
+
+// Waits with FUTEX_WAIT_BITSET, whose deadline is absolute on CLOCK_MONOTONIC: a wait that is
+// interrupted and repeated does not grow. Never FUTEX_PRIVATE_FLAG: the others are other processes.
+inline long futex_wait_call(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                            const futex_time* until) noexcept {
+#if defined(SYS_futex_time64)
+    // A 32-bit process: SYS_futex takes 32-bit time, and kernels before 5.1 know only that.
+    const long result = ::syscall(SYS_futex_time64, &word, FUTEX_WAIT_BITSET, expected, until,
+                                  nullptr, FUTEX_BITSET_MATCH_ANY);
+    if (result == 0 || errno != ENOSYS) {
+        return result;
+    }
+
+    struct {
+        std::int32_t seconds;
+        std::int32_t nanoseconds;
+    } narrow{0x7fffffff, 0};
+
+    if (until != nullptr && until->seconds < narrow.seconds) {
+        narrow = {static_cast<std::int32_t>(until->seconds),
+                  static_cast<std::int32_t>(until->nanoseconds)};
+    }
+    return ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, expected,
+                     until == nullptr ? nullptr : &narrow, nullptr, FUTEX_BITSET_MATCH_ANY);
+#else
+    return ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, expected, until, nullptr,
+                     FUTEX_BITSET_MATCH_ANY);
+#endif
+}
+
+// Only a bug (a word that is not mapped) or a sandbox without futex gets here, and neither can be
+// waited out.
+[[noreturn]] inline void futex_failed(const char* call, int error) noexcept {
+    char text[96];
+    std::snprintf(text, sizeof(text), "%s failed with errno %d: waiting is impossible", call,
+                  error);
+    die(text);
+}
+
+/// Sleeps while `word` is `expected`, at most until `until`. System call: futex(2).
+inline futex_outcome futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                                deadline until = deadline::never()) noexcept {
+    const futex_time time{until.nanoseconds / 1000000000, until.nanoseconds % 1000000000};
+    if (futex_wait_call(word, expected, until.is_never() ? nullptr : &time) == 0) {
+        return futex_outcome::woken;
+    }
+    switch (errno) {
+    case EAGAIN:
+        return futex_outcome::changed;
+    case ETIMEDOUT:
+        return futex_outcome::timed_out;
+    case EINTR:
+        return futex_outcome::interrupted;
+    default:
+        futex_failed("futex(FUTEX_WAIT_BITSET)", errno);
+    }
+}
+
+/// Wakes at most `count` sleepers, in any process; returns how many there were. System call:
+/// futex(2).
+inline std::uint32_t futex_wake(const std::atomic<std::uint32_t>& word,
+                                std::uint32_t count) noexcept {
+    if (count > futex_wake_all) {
+        count = futex_wake_all; // the kernel takes a signed number
+    }
+    const long woken = ::syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
+    if (woken < 0) {
+        futex_failed("futex(FUTEX_WAKE)", errno);
+    }
+    return static_cast<std::uint32_t>(woken);
+}
+
+/// Lets another thread run on this processor. System call: sched_yield(2), which cannot fail.
+inline void yield_processor() noexcept {
+    ::sched_yield();
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

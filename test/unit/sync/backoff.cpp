@@ -1,0 +1,38 @@
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/sync/backoff.hpp>
+
+#include <doctest/doctest.h>
+
+TEST_CASE("a backoff spins as often as told") {
+    cohold::detail::backoff three(3);
+    CHECK(three.spin());
+    CHECK(three.spin());
+    CHECK(three.spin());
+    CHECK_FALSE(three.spin());
+    CHECK_FALSE(three.spin());
+    cohold::detail::backoff none(0);
+    CHECK_FALSE(none.spin());
+}
+
+namespace {
+
+struct patient {
+    static constexpr int spins = 5;
+    static constexpr bool parks = true;
+};
+
+struct no_parks {
+    static constexpr int spins = 5;
+};
+
+} // namespace
+
+TEST_CASE("waiting policies are known by their two constants") {
+    CHECK(cohold::waiting_policy<cohold::waiting::adaptive>);
+    CHECK(cohold::waiting_policy<cohold::waiting::spin>);
+    CHECK(cohold::waiting_policy<cohold::waiting::block>);
+    CHECK(cohold::waiting_policy<patient>);
+    CHECK_FALSE(cohold::waiting_policy<no_parks>);
+    CHECK_FALSE(cohold::waiting_policy<int>);
+}
