@@ -1,0 +1,156 @@
+#!/bin/sh
+# Each way to get cohold into a program, tried with one program: consumer.cpp. Conan and vcpkg are
+# tried where they are installed. Works in a temporary directory, which it removes.
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+set -u
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+root=$(cd "$here/../.." && pwd)
+version=$(awk '/^#define COHOLD_VERSION_[A-Z]+ [0-9]/ { printf "%s%s", dot, $3; dot = "." }' \
+    "$root/include/cohold/version.hpp")
+CXX=${CXX:-g++}
+export CXX
+temporary=$(mktemp -d "${TMPDIR:-/tmp}/cohold-package.XXXXXX") || exit 1
+trap 'rm -rf "$temporary"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$temporary" || exit 1
+passed=0
+failed=0
+skipped=0
+
+# check NAME COMMAND…
+check() {
+    name=$1
+    shift
+    if "$@" >log 2>&1; then
+        echo "ok   $name"
+        passed=$((passed + 1))
+    else
+        echo "FAIL $name"
+        sed 's/^/     /' log
+        failed=$((failed + 1))
+    fi
+}
+
+skip() {
+    echo "skip $1: $2"
+    skipped=$((skipped + 1))
+}
+
+# The program says which version it was built with.
+says_version() {
+    said=$("$1") && echo "$said" && [ "$said" = "cohold $version" ]
+}
+
+install_tree() {
+    meson setup installing "$root" --prefix="$temporary/first" -Dtests=disabled \
+        -Dexamples=disabled &&
+        meson install -C installing &&
+        # Moved, because a package must not know where it was installed.
+        mv first prefix
+}
+
+same_headers() {
+    diff -r "$root/include/cohold" prefix/include/cohold
+}
+
+no_stray_files() {
+    find prefix -type f ! -path 'prefix/include/cohold/*.hpp' | sort >found
+    printf 'prefix/share/%s\n' cmake/cohold/coholdConfig.cmake \
+        cmake/cohold/coholdConfigVersion.cmake pkgconfig/cohold.pc | diff - found
+}
+
+by_pkg_config() {
+    # shellcheck disable=SC2046 # flags are words
+    [ "$(pkg-config --modversion cohold)" = "$version" ] &&
+        "$CXX" -std=c++20 "$here/consumer.cpp" \
+            $(pkg-config --define-prefix --cflags --libs cohold) -o by-pkg-config &&
+        says_version ./by-pkg-config
+}
+
+pkg_config_refuses() {
+    pkg-config --exists 'cohold >= 0.1' && ! pkg-config --print-errors --exists 'cohold >= 0.2'
+}
+
+# by_cmake DIRECTORY FLAGS…
+by_cmake() {
+    directory=$1
+    shift
+    cmake -S "$here/cmake" -B "$directory" "$@" && cmake --build "$directory" &&
+        says_version "$directory/consumer"
+}
+
+cmake_refuses() {
+    if cmake -S "$here/cmake" -B "refused-$1" -DCMAKE_PREFIX_PATH="$temporary/prefix" \
+        -DCOHOLD_VERSION="$1" >cmake.log 2>&1; then
+        return 1
+    fi
+    cat cmake.log
+    grep -q 'considered but not accepted' cmake.log
+}
+
+cmake_accepts() {
+    cmake -S "$here/cmake" -B "accepted-$1" -DCMAKE_PREFIX_PATH="$temporary/prefix" \
+        -DCOHOLD_VERSION="$1"
+}
+
+by_meson() {
+    mkdir -p project/subprojects/cohold &&
+        cp -R "$here/meson/meson.build" "$here/consumer.cpp" project &&
+        cp -R "$root/meson.build" "$root/meson_options.txt" "$root/include" \
+            project/subprojects/cohold &&
+        meson setup --wrap-mode=forcefallback project/build project &&
+        ninja -C project/build && says_version project/build/consumer
+}
+
+by_single_include() {
+    "$CXX" -std=c++20 -I"$root/single_include" "$here/consumer.cpp" -o by-single-include &&
+        says_version ./by-single-include
+}
+
+by_conan() {
+    CONAN_HOME=$temporary/conan
+    export CONAN_HOME
+    conan profile detect &&
+        conan create "$root" --test-folder="$here/cmake" -s compiler.cppstd=20
+}
+
+by_vcpkg() {
+    toolchain=${VCPKG_ROOT:-$(dirname "$(command -v vcpkg)")}/scripts/buildsystems/vcpkg.cmake
+    vcpkg install cohold --classic --overlay-ports="$here/vcpkg/ports" \
+        --x-install-root="$temporary/vcpkg" --x-buildtrees-root="$temporary/vcpkg-build" \
+        --x-packages-root="$temporary/vcpkg-packages" &&
+        by_cmake with-vcpkg -DCMAKE_TOOLCHAIN_FILE="$toolchain" \
+            -DVCPKG_INSTALLED_DIR="$temporary/vcpkg" -DVCPKG_MANIFEST_MODE=OFF
+}
+
+check "meson install" install_tree
+PKG_CONFIG_PATH=$temporary/prefix/share/pkgconfig
+export PKG_CONFIG_PATH
+check "the installed headers are those of include/" same_headers
+check "nothing else is installed" no_stray_files
+check "pkg-config" by_pkg_config
+check "pkg-config refuses a newer version" pkg_config_refuses
+check "CMake, find_package" by_cmake with-find-package -DCMAKE_PREFIX_PATH="$temporary/prefix"
+for wrong in 0.0 0.2 1 1.0 0.1.99; do
+    check "CMake refuses version $wrong" cmake_refuses "$wrong"
+done
+for right in 0.1.0 0.1...0.9; do
+    check "CMake accepts version $right" cmake_accepts "$right"
+done
+check "CMake, FetchContent" by_cmake with-fetch-content -DCOHOLD_SOURCE="$root"
+check "Meson subproject" by_meson
+check "single header" by_single_include
+if command -v conan >/dev/null; then
+    check "Conan" by_conan
+else
+    skip "Conan" "conan is not installed"
+fi
+if command -v vcpkg >/dev/null; then
+    check "vcpkg" by_vcpkg
+else
+    skip "vcpkg" "vcpkg is not installed"
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,168 @@
+#!/bin/sh
+# Installs what is missing (Debian, apt-get), builds, and passes the tests:
+#
+#   sh test/run.sh            with the machine's g++
+#   CI=true sh test/run.sh    the whole matrix of compilers, sanitizers, libraries and packagings
+#   … sh test/run.sh STEP…    only these steps
+#
+# Builds go to build/ (or $BUILD_DIR) and are reused by the next run. The last line is
+# `N passed, N failed[, N skipped]`.
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+set -u
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+build=${BUILD_DIR:-$root/build}
+wanted=" $* "
+ci=${CI:-}
+passed=0
+failed=0
+skipped=0
+ran=0
+mkdir -p "$build" || exit 1
+build=$(cd "$build" && pwd)
+
+installed() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# Has Debian's packages installed; asks apt-get only for those that are missing.
+packages() {
+    command -v dpkg-query >/dev/null || return 0 # not Debian: what is missing will tell
+    missing=
+    for package in "$@"; do
+        installed "$package" || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    echo "installing$missing"
+    if [ "$(id -u)" = 0 ]; then
+        as_root=
+    elif command -v sudo >/dev/null; then
+        as_root=sudo
+    else
+        echo "run this as root: apt-get install$missing" >&2
+        exit 1
+    fi
+    if ! { $as_root apt-get update &&
+        # shellcheck disable=SC2086 # one word a package
+        DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y --no-install-recommends $missing
+    } >"$build/apt.log" 2>&1; then
+        tail -n 20 "$build/apt.log"
+        echo "could not install$missing" >&2
+        exit 1
+    fi
+}
+
+# step NAME COMMAND…: one line if it succeeds, its log if it fails. Counts by the last line of the
+# log if that is `N passed, N failed[, N skipped]`, else as one.
+step() {
+    name=$1
+    shift
+    case $wanted in "  " | *" $name "*) ;; *) return 0 ;; esac
+    ran=$((ran + 1))
+    started=$(date +%s)
+    log=$build/$name.log
+    "$@" >"$log" 2>&1
+    status=$?
+    counts=$(tail -n 1 "$log" |
+        awk '/^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$/ { print $1, $3, $5 + 0 }')
+    if [ -z "$counts" ]; then
+        [ $status = 0 ] && counts="1 0 0" || counts="0 1 0"
+    fi
+    # shellcheck disable=SC2086 # three words
+    set -- $counts
+    if [ $status != 0 ] && [ "$2" = 0 ]; then
+        set -- "$1" 1 "$3"
+    fi
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+    skipped=$((skipped + $3))
+    if [ $status = 0 ]; then
+        result=ok
+    else
+        result=FAIL
+        cat "$log"
+    fi
+    printf '%-4s %-16s %5d passed, %d failed, %d skipped, %d s\n' "$result" "$name" \
+        "$1" "$2" "$3" $(($(date +%s) - started))
+}
+
+# configuration NAME SUITES COMPILER MESON_OPTIONS…: builds in a directory of its own and runs tests.
+configuration() {
+    directory=$build/$1
+    suites=$2
+    compiler=$3
+    shift 3
+    reconfigure=
+    [ -f "$directory/build.ninja" ] && reconfigure=--reconfigure
+    CXX=$compiler meson setup $reconfigure "$directory" --werror -Dtests=enabled "$@" &&
+        ninja -C "$directory" || return 1
+    selection=
+    for suite in $suites; do
+        selection="$selection --suite $suite"
+    done
+    rm -f "$directory/meson-logs/testlog.json"
+    # shellcheck disable=SC2086 # one word a suite
+    meson test -C "$directory" --no-rebuild $selection >"$directory/test.log" 2>&1
+    if [ ! -f "$directory/meson-logs/testlog.json" ]; then
+        cat "$directory/test.log"
+        return 1
+    fi
+    python3 test/count.py "$directory/meson-logs/testlog.json"
+}
+
+format() {
+    find include test docs -name '*.[hc]pp' -not -path '*/build*' -print0 |
+        xargs -0 clang-format-19 --dry-run --Werror
+}
+
+# What the tests may have forgotten: objects in /dev/shm and System V, files in /tmp.
+leftovers() {
+    ls -A /dev/shm
+    awk 'NR > 1 { print "shmid", $2 }' /proc/sysvipc/shm
+    awk 'NR > 1 { print "semid", $2 }' /proc/sysvipc/sem
+    find /tmp -maxdepth 1 -name '*cohold*'
+}
+
+nothing_left() {
+    leftovers | diff "$build/leftovers" -
+}
+
+if [ -n "$ci" ]; then
+    leftovers >"$build/leftovers"
+fi
+
+packages g++ meson ninja-build doctest-dev libboost-dev pkgconf python3 strace
+step tree python3 test/tree.py
+step gcc configuration gcc "unit process link compile examples" g++
+
+if [ -n "$ci" ]; then
+    multilib=g++-$(g++ -dumpversion)-multilib
+    packages clang-19 clang-format-19 libclang-rt-19-dev libc++-19-dev libc++abi-19-dev cmake \
+        "$multilib"
+    step format format
+    step sanitizers configuration sanitizers "unit process" clang++-19 \
+        -Dbuildtype=plain -Db_sanitize=address,undefined -Db_lundef=false \
+        -Dcpp_args="-O1 -g1 -fno-sanitize-recover=all"
+    step threads configuration threads "unit process" clang++-19 \
+        -Dbuildtype=plain -Db_sanitize=thread -Db_lundef=false -Dcpp_args="-O1 -g1"
+    step libc++ configuration libc++ "unit process link compile" clang++-19 \
+        -Dbuildtype=plain -Dcpp_args=-stdlib=libc++ -Dcpp_link_args=-stdlib=libc++
+    step single_include configuration single_include "unit link" g++ \
+        -Dbuildtype=plain -Db_ndebug=true -Dsingle_include=true
+    step 32-bit configuration 32-bit "unit process" "g++ -m32 -isystem /usr/include/x86_64-linux-gnu" \
+        -Dbuildtype=plain
+    step package sh test/package/run.sh
+    step nothing_left nothing_left
+fi
+
+if [ "$ran" = 0 ]; then
+    echo "no such step:$wanted" >&2
+    failed=1
+fi
+if [ "$skipped" = 0 ]; then
+    echo "$passed passed, $failed failed"
+else
+    echo "$passed passed, $failed failed, $skipped skipped"
+fi
+[ "$failed" = 0 ]

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# Checks what no compiler does: that the lists and copies in the tree agree with the tree.
+# `tree.py --write` brings the umbrella, the list of tests and single_include up to date instead.
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+INCLUDE = ROOT / "include"
+UMBRELLA = INCLUDE / "cohold/cohold.hpp"
+ROOMS = ["", "policy", "memory", "handle", "sync", "container", "inspect"]
+PRIVATE = "detail"  # reached through the others
+TEST_LISTS = {"unit_tests": "unit/**/*.cpp", "process_tests": "process/*.cpp"}
+
+
+def headers():
+    """Every header but the umbrella, as it is included, room by room."""
+    found = [p.relative_to(INCLUDE) for p in INCLUDE.rglob("*.hpp") if p != UMBRELLA]
+    rooms = ["cohold" if not room else f"cohold/{room}" for room in ROOMS + [PRIVATE]]
+    strange = [str(p) for p in found if str(p.parent) not in rooms]
+    if strange:
+        raise ValueError("headers outside of the known rooms: " + ", ".join(strange))
+    return sorted(found, key=lambda p: (rooms.index(str(p.parent)), p))
+
+
+def umbrella():
+    lines = ["// The whole of cohold: includes, nothing else.",
+             "// SPDX-FileCopyrightText: The cohold authors",
+             "// SPDX-License-Identifier: MIT",
+             "#ifndef COHOLD_COHOLD_HPP",
+             "#define COHOLD_COHOLD_HPP"]
+    room = None
+    for header in headers():
+        if header.parent.name == PRIVATE:
+            continue
+        if header.parent != room:
+            lines.append("")
+            room = header.parent
+        lines.append(f"#include <{header}>")
+    return "\n".join(lines + ["", "#endif", ""])
+
+
+def with_test_lists(text):
+    """test/meson.build with its lists as the tree has them."""
+    for name, pattern in TEST_LISTS.items():
+        files = sorted(str(p.relative_to(ROOT / "test")) for p in (ROOT / "test").glob(pattern))
+        listed = "".join(f"    '{f}',\n" for f in files)
+        text, found = re.subn(rf"^{name} = \[\n(?:    '.*',\n)*\]", f"{name} = [\n{listed}]", text,
+                              flags=re.MULTILINE)
+        if found != 1:
+            raise ValueError(f"test/meson.build has no list {name}")
+    return text
+
+
+def check_umbrella():
+    if UMBRELLA.read_text() != umbrella():
+        yield "include/cohold/cohold.hpp does not include what there is: run test/tree.py --write"
+
+
+def check_test_lists():
+    text = (ROOT / "test/meson.build").read_text()
+    if with_test_lists(text) != text:
+        yield "test/meson.build does not list what there is: run test/tree.py --write"
+
+
+def check_mirror():
+    """Every header has a unit test at the same relative path, and the other way round."""
+    tested = {p.relative_to(ROOT / "test/unit").with_suffix(".hpp")
+              for p in (ROOT / "test/unit").rglob("*.cpp")}
+    for header in headers():
+        if header.relative_to("cohold") not in tested:
+            unit = header.relative_to("cohold").with_suffix(".cpp")
+            yield f"include/{header} has no test/unit/{unit}"
+
+
+def check_single_include():
+    run = subprocess.run([sys.executable, ROOT / "single_include/amalgamate.py", "--check"],
+                         stderr=subprocess.PIPE, text=True)
+    if run.returncode != 0:
+        yield run.stderr.strip()
+
+
+def check_first_lines():
+    """Purpose, licence and include guard."""
+    for header in headers():
+        guard = "COHOLD_" + re.sub(r"\W", "_", str(header.relative_to("cohold"))).upper()
+        text = (INCLUDE / header).read_text()
+        if not re.match(r"(// .*\n)+(//\n)?// SPDX-FileCopyrightText: The cohold authors\n"
+                        r"// SPDX-License-Identifier: MIT\n"
+                        rf"#ifndef {guard}\n#define {guard}\n", text):
+            yield f"include/{header} does not begin with its purpose, the SPDX lines and {guard}"
+
+
+def check_versions():
+    numbers = re.findall(r"#define COHOLD_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)",
+                         (INCLUDE / "cohold/version.hpp").read_text())
+    version = ".".join(numbers)
+    if len(numbers) != 3:
+        yield "version.hpp does not define the three parts of the version"
+    for file, pattern in {"meson.build": r"^    version: '(.*)',$",
+                          "CMakeLists.txt": r"^project\(cohold VERSION (\S+)",
+                          "conanfile.py": r'^    version = "(.*)"$',
+                          "test/package/vcpkg/ports/cohold/vcpkg.json": r'^  "version": "(.*)",$',
+                          "CHANGELOG.md": r"^## \[(\d.*?)\]"}.items():
+        found = re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
+        if not found or found[1] != version:
+            yield f"{file}: version {found[1] if found else 'missing'}, version.hpp has {version}"
+
+
+def check_snippets():
+    """Code in a page that names its file, `<!-- path -->` or `<!-- path#region -->`, is that code."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for path, region, code in re.findall(
+                r"^<!-- ([\w./-]+\.\w+)(?:#(\w+))? -->\n```\w*\n(.*?)^```$", page.read_text(),
+                re.MULTILINE | re.DOTALL):
+            text = (ROOT / path).read_text()
+            if region:
+                part = re.search(rf"// #region {region}\n(.*?)^\s*// #endregion {region}$", text,
+                                 re.MULTILINE | re.DOTALL)
+                text = part[1] if part else ""
+            if text != code:
+                yield f"{page.relative_to(ROOT)}: the code is not that of {path} {region}".rstrip()
+
+
+def check_links():
+    """Links from a page to a file of the tree lead somewhere."""
+    for page in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+            if "://" not in target and not (page.parent / target).exists():
+                yield f"{page.relative_to(ROOT)}: {target} does not exist"
+
+
+def write():
+    UMBRELLA.write_text(umbrella())
+    lists = ROOT / "test/meson.build"
+    lists.write_text(with_test_lists(lists.read_text()))
+    subprocess.run([sys.executable, ROOT / "single_include/amalgamate.py"], check=True)
+
+
+def check():
+    passed = failed = 0
+    for run in [check_umbrella, check_test_lists, check_mirror, check_single_include,
+                check_first_lines, check_versions, check_snippets, check_links]:
+        faults = list(run())
+        print(("FAIL " if faults else "ok   ") + run.__name__.removeprefix("check_").replace("_", " "))
+        for fault in faults:
+            print("     " + fault)
+        passed += not faults
+        failed += bool(faults)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if sys.argv[1:] == ["--write"]:
+    write()
+else:
+    sys.exit(check())
