@@ -78,7 +78,13 @@ class alignas(8) offset_ptr {
         if ((static_cast<std::uint64_t>(offset_) << 1) == 0) [[unlikely]] {
             return offset_ == null ? nullptr : reinterpret_cast<T*>(own_address());
         }
-        return unchecked();
+        T* target = unchecked();
+#if defined(__GNUC__) && !defined(__clang__)
+        // g++ takes the sum for an address in *this, and where *this is a local that ends, warns
+        // of dangling pointers. It must not know where the address comes from.
+        asm("" : "+r"(target));
+#endif
+        return target;
     }
 
     /// get() without its tests, for hot paths. The pointer must be neither null nor point to
