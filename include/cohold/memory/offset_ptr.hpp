@@ -78,19 +78,14 @@ class alignas(8) offset_ptr {
         if ((static_cast<std::uint64_t>(offset_) << 1) == 0) [[unlikely]] {
             return offset_ == null ? nullptr : reinterpret_cast<T*>(own_address());
         }
-        T* target = unchecked();
-#if defined(__GNUC__) && !defined(__clang__)
-        // g++ takes the sum for an address in *this, and where *this is a local that ends, warns
-        // of dangling pointers. It must not know where the address comes from.
-        asm("" : "+r"(target));
-#endif
-        return target;
+        return reinterpret_cast<T*>(own_address() + static_cast<std::uintptr_t>(offset_));
     }
 
     /// get() without its tests, for hot paths. The pointer must be neither null nor point to
     /// itself: then the result is this or wild.
     [[nodiscard]] T* unchecked() const noexcept {
-        return reinterpret_cast<T*>(own_address() + static_cast<std::uintptr_t>(offset_));
+        return reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(this) +
+                                    static_cast<std::uintptr_t>(offset_));
     }
 
     [[nodiscard]] explicit operator bool() const noexcept { return offset_ != null; }
@@ -183,7 +178,13 @@ class alignas(8) offset_ptr {
     static constexpr std::int64_t self = std::numeric_limits<std::int64_t>::min();
 
     [[nodiscard]] std::uintptr_t own_address() const noexcept {
-        return reinterpret_cast<std::uintptr_t>(this);
+        std::uintptr_t address = reinterpret_cast<std::uintptr_t>(this);
+#if defined(__GNUC__) && !defined(__clang__)
+        // g++ takes what is computed from this address for an address in *this, and where *this is
+        // a local whose scope ends, warns of dangling pointers.
+        asm("" : "+r"(address));
+#endif
+        return address;
     }
 
     // In unsigned arithmetic, which may wrap; then sign-extended, so that both widths agree.
