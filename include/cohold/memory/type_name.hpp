@@ -1,0 +1,300 @@
+// The name of a type as every compiler and standard library has it, at compile time.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_TYPE_NAME_HPP
+#define COHOLD_MEMORY_TYPE_NAME_HPP
+
+#include <cstddef>
+#include <string_view>
+#include <type_traits>
+
+#include <cohold/version.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class T>
+constexpr const char* pretty_type() noexcept {
+    return __PRETTY_FUNCTION__; // "… [with T = app::point]" or "… [T = app::point]"
+}
+
+template <auto* Address>
+constexpr const char* pretty_address() noexcept {
+    return __PRETTY_FUNCTION__; // "… (& object<app::point>.….app::point::x)]" or "… &object.….x]"
+}
+
+constexpr bool is_identifier(char c) noexcept {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           static_cast<unsigned char>(c) >= 0x80;
+}
+
+// The name as this compiler writes it.
+template <class T>
+constexpr std::string_view raw_type_name() noexcept {
+    const std::string_view text = pretty_type<T>();
+    const std::size_t start = text.find("T = ") + 4;
+    return text.substr(start, text.size() - 1 - start);
+}
+
+// The name of the member at a constant address, or nothing where the compiler does not tell.
+template <auto* Address>
+constexpr std::string_view raw_member_name() noexcept {
+    std::string_view text = pretty_address<Address>();
+    text.remove_suffix(text.ends_with(")]") ? 2 : 1);
+    std::size_t start = text.size();
+    while (start > 0 && is_identifier(text[start - 1])) {
+        --start;
+    }
+    const bool named = start > 0 && (text[start - 1] == ':' || text[start - 1] == '.');
+    return named ? text.substr(start) : std::string_view();
+}
+
+// Whether the type, or one that it lies in, has no name: compilers write them differently.
+constexpr bool mentions_unnamed(std::string_view raw) noexcept {
+    constexpr std::string_view marks[] = {
+        "<unnamed ",        "(unnamed ",         "<lambda",          "(lambda",
+        "(anonymous class", "(anonymous struct", "(anonymous union", "(anonymous enum"};
+    for (const std::string_view mark : marks) {
+        if (raw.find(mark) != std::string_view::npos) {
+            return true;
+        }
+    }
+    return false;
+}
+
+template <class T>
+constexpr bool is_unnamed_type() noexcept {
+    return mentions_unnamed(raw_type_name<T>());
+}
+
+// The canonical name of an arithmetic type by kind and width: "i32", "u64", "f64", "char".
+template <class T>
+constexpr std::string_view arithmetic_name() noexcept {
+    if constexpr (std::is_same_v<T, bool>) {
+        return "bool";
+    } else if constexpr (std::is_same_v<T, char>) {
+        return "char";
+    } else if constexpr (std::is_same_v<T, wchar_t>) {
+        return sizeof(T) == 4 ? "wchar32" : "wchar16";
+    } else if constexpr (std::is_same_v<T, char8_t>) {
+        return "char8";
+    } else if constexpr (std::is_same_v<T, char16_t>) {
+        return "char16";
+    } else if constexpr (std::is_same_v<T, char32_t>) {
+        return "char32";
+    } else if constexpr (std::is_floating_point_v<T>) {
+        return sizeof(T) == 4 ? "f32" : sizeof(T) == 8 ? "f64" : "long_double";
+    } else if constexpr (std::is_signed_v<T>) {
+        return sizeof(T) == 1 ? "i8" : sizeof(T) == 2 ? "i16" : sizeof(T) == 4 ? "i32" : "i64";
+    } else {
+        return sizeof(T) == 1 ? "u8" : sizeof(T) == 2 ? "u16" : sizeof(T) == 4 ? "u32" : "u64";
+    }
+}
+
+// Rewrites a compiler's name of a type into the one that all of them share. What differs: spaces,
+// "long int", "{anonymous}", "std::__1::", the enclosing function of a local type, suffixes of
+// literals. Namespaces like v2 are left out because one compiler shows inline namespaces and the
+// other does not; so is cohold's own. The text never grows by more than the space given.
+class name_normaliser {
+  public:
+    constexpr name_normaliser(std::string_view raw, char* out) noexcept : rest_(raw), out_(out) {}
+
+    constexpr std::size_t run() noexcept {
+        while (!rest_.empty()) {
+            step();
+        }
+        return size_;
+    }
+
+  private:
+    constexpr bool take(std::string_view text) noexcept {
+        if (!rest_.starts_with(text)) {
+            return false;
+        }
+        rest_.remove_prefix(text.size());
+        return true;
+    }
+
+    constexpr void put(std::string_view text) noexcept {
+        for (const char c : text) {
+            out_[size_++] = c;
+        }
+    }
+
+    constexpr std::string_view word() const noexcept {
+        std::size_t length = 0;
+        while (length < rest_.size() && is_identifier(rest_[length])) {
+            ++length;
+        }
+        return rest_.substr(0, length);
+    }
+
+    constexpr void step() noexcept {
+        if (take("{anonymous}") || take("(anonymous namespace)")) {
+            put("(anonymous)");
+        } else if (const std::string_view name = word(); !name.empty()) {
+            if (name[0] >= '0' && name[0] <= '9') {
+                rest_.remove_prefix(name.size());
+                put(name.substr(0, name.find_last_not_of("uUlL") + 1));
+            } else if (!builtin()) {
+                rest_.remove_prefix(name.size());
+                if (!(rest_.starts_with("::") && is_version(name) && take("::"))) {
+                    put(name);
+                    separate();
+                }
+            }
+        } else if (take(" ")) {
+            // Only separate() decides where a space stays.
+        } else if (rest_[0] == ')' && rest_.starts_with(")::")) {
+            leave_function();
+        } else {
+            // Braces and separators of descriptions must not come from names.
+            const char c = rest_[0];
+            rest_.remove_prefix(1);
+            out_[size_++] = c == '{' ? '(' : c == '}' ? ')' : c == ';' || c == '@' ? '?' : c;
+        }
+    }
+
+    // Two words in a row, as in "const foo" and "foo const".
+    constexpr void separate() noexcept {
+        if (rest_.size() >= 2 && rest_[0] == ' ' && is_identifier(rest_[1])) {
+            out_[size_++] = ' ';
+        }
+    }
+
+    // "f(int)::local" is "local" elsewhere: drops back to the start of this name.
+    constexpr void leave_function() noexcept {
+        rest_.remove_prefix(3);
+        std::size_t depth = 1; // of brackets left open, seen from the end
+        while (size_ > 0) {
+            const char c = out_[size_ - 1];
+            if (depth == 0 && (c == '<' || c == ',' || c == '(' || c == ' ')) {
+                break;
+            }
+            if (c == ')' || c == '>') {
+                ++depth;
+            } else if ((c == '(' || c == '<') && depth > 0) {
+                --depth;
+            }
+            --size_;
+        }
+    }
+
+    // v1, __v2, v1_p128, __1, __cxx11: versions, always inline in practice.
+    static constexpr bool is_version(std::string_view name) noexcept {
+        if (name == "__1" || name == "__cxx11" || name == "_V2" || name == "__ndk1") {
+            return true;
+        }
+        while (name.starts_with('_')) {
+            name.remove_prefix(1);
+        }
+        if (!name.starts_with('v')) {
+            return false;
+        }
+        const std::size_t digits_end = name.find_first_not_of("0123456789", 1);
+        return name.size() > 1 && digits_end != 1 &&
+               (digits_end == std::string_view::npos || name[digits_end] == '_');
+    }
+
+    // A run of the words that make up the built-in types, in whatever order.
+    constexpr bool builtin() noexcept {
+        int longs = 0;
+        bool is_unsigned = false;
+        bool is_signed = false;
+        bool is_short = false;
+        std::string_view base;
+        std::size_t words = 0;
+        while (true) {
+            const std::string_view ahead = rest_;
+            if (words > 0) {
+                take(" ");
+            }
+            const std::string_view name = word();
+            if (name == "long") {
+                ++longs;
+            } else if (name == "unsigned") {
+                is_unsigned = true;
+            } else if (name == "signed") {
+                is_signed = true;
+            } else if (name == "short") {
+                is_short = true;
+            } else if (name == "int" || name == "char" || name == "double" || name == "float" ||
+                       name == "wchar_t" || name == "char8_t" || name == "char16_t" ||
+                       name == "char32_t") {
+                base = name;
+            } else {
+                rest_ = ahead;
+                break;
+            }
+            rest_.remove_prefix(name.size());
+            ++words;
+        }
+        if (words == 0) {
+            return false;
+        }
+        if (base == "double") {
+            put(longs != 0 ? arithmetic_name<long double>() : arithmetic_name<double>());
+        } else if (base == "float") {
+            put(arithmetic_name<float>());
+        } else if (base == "wchar_t") {
+            put(arithmetic_name<wchar_t>());
+        } else if (base.starts_with("char") && base.size() > 4) {
+            put(base.substr(0, base.size() - 2)); // char8_t: char8
+        } else if (base == "char") {
+            put(is_unsigned ? "u8" : is_signed ? "i8" : "char");
+        } else if (is_short) {
+            put(is_unsigned ? "u16" : "i16");
+        } else if (longs == 0) {
+            put(is_unsigned ? "u32" : "i32");
+        } else if (longs == 1) {
+            put(is_unsigned ? arithmetic_name<unsigned long>() : arithmetic_name<long>());
+        } else {
+            put(is_unsigned ? "u64" : "i64");
+        }
+        return true;
+    }
+
+    std::string_view rest_;
+    char* out_;
+    std::size_t size_ = 0;
+};
+
+template <std::size_t Capacity>
+struct name_buffer {
+    char text[Capacity] = {};
+    std::size_t size = 0;
+};
+
+template <class T>
+constexpr auto normalise_type_name() noexcept {
+    constexpr std::string_view raw = raw_type_name<T>();
+    // The longest growth is that of "long double" and of ";", which keep below twice the length.
+    name_buffer<2 * raw.size() + 1> buffer;
+    buffer.size = name_normaliser(raw, buffer.text).run();
+    return buffer;
+}
+
+template <class T>
+inline constexpr auto normalised_type_name = normalise_type_name<T>();
+
+// The name of a type without its const and volatile, the same from every compiler. Types without
+// a name have none to share.
+template <class T>
+constexpr std::string_view type_name() noexcept {
+    if constexpr (std::is_arithmetic_v<T>) {
+        return arithmetic_name<std::remove_cv_t<T>>();
+    } else if constexpr (is_unnamed_type<std::remove_cv_t<T>>()) {
+        return "(unnamed)";
+    } else {
+        const auto& name = normalised_type_name<std::remove_cv_t<T>>;
+        return {name.text, name.size};
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
