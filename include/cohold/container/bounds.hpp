@@ -1,0 +1,50 @@
+// The errors that the standard prescribes for containers: a length beyond max_size, an index beyond
+// size.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_BOUNDS_HPP
+#define COHOLD_CONTAINER_BOUNDS_HPP
+
+#include <cstddef>
+#include <cstdio>
+#include <stdexcept>
+
+#include <cohold/error.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// std::length_error; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold, gnu::noinline]] inline void
+raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: %zu elements wanted, at most %zu possible",
+                  container, wanted, limit);
+    throw std::length_error(text);
+#else
+    raise(errc::invalid_size, "%s: %zu elements wanted, at most %zu possible", container, wanted,
+          limit);
+#endif
+}
+
+// std::out_of_range; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold, gnu::noinline]] inline void
+raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: index %zu, but there are %zu elements",
+                  container, index, size);
+    throw std::out_of_range(text);
+#else
+    raise(errc::invalid_size, "%s: index %zu, but there are %zu elements", container, index, size);
+#endif
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

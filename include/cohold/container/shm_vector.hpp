@@ -1,0 +1,520 @@
+// shm_vector: std::vector's interface for elements in shared memory, at whatever address each
+// process has mapped them.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_SHM_VECTOR_HPP
+#define COHOLD_CONTAINER_SHM_VECTOR_HPP
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <initializer_list>
+#include <iterator>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+#include <cohold/container/comparison.hpp>
+#include <cohold/container/elements.hpp>
+#include <cohold/container/from_range.hpp>
+#include <cohold/container/vector_access.hpp>
+#include <cohold/memory/shareable.hpp>
+#include <cohold/memory/shm_allocator.hpp>
+#include <cohold/memory/type_fingerprint.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A contiguous, growing array: the interface, complexities and exception guarantees of
+/// std::vector, with these differences.
+/// - Iterators are raw pointers: valid in the process that obtained them, until the vector
+///   reallocates.
+/// - shm_vector<bool> is an ordinary vector of bool: contiguous, with real references.
+/// - Moving between vectors whose allocators are unequal (of two segments) moves the elements one
+///   by one and empties the source, swap exchanges them one by one. The move constructor is
+///   noexcept all the same, because growing a vector of vectors relies on it: if the memory runs
+///   out there, std::terminate. shm_vector(std::move(other), allocator) throws instead.
+/// - shrink_to_fit() leaves everything as it is when there is no memory for the smaller block.
+/// - try_reserve, try_push_back and try_emplace_back report that memory has run out by their
+///   result; last_failure() has the details.
+///
+/// The element type is checked with shareable when a vector is constructed, not before, so that an
+/// element can have a shm_vector of its own kind as a member.
+/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
+/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). Without
+/// exceptions these print their text and abort.
+/// *Thread and process safety*: that of std::vector; shm_guarded<shm_vector<T>> has a lock.
+template <class T, class Allocator = shm_allocator<T>>
+class shm_vector : public detail::vector_access<T, Allocator> {
+    using access = detail::vector_access<T, Allocator>;
+    using traits = std::allocator_traits<Allocator>;
+    using block = detail::raw_block<Allocator>;
+
+    using access::alloc_;
+    using access::allocate_room;
+    using access::append;
+    using access::append_moved;
+    using access::append_uncounted;
+    using access::assign_counted;
+    using access::assign_moved;
+    using access::assign_uncounted;
+    using access::build;
+    using access::capacity_;
+    using access::checked_length;
+    using access::data_;
+    using access::deallocate;
+    using access::emplace_growing;
+    using access::emplace_in_place;
+    using access::emplace_into;
+    using access::exchange_words;
+    using access::grown_capacity;
+    using access::has_allocator_of;
+    using access::insert_counted;
+    using access::mutable_iterator;
+    using access::publish;
+    using access::reallocate;
+    using access::release;
+    using access::size_;
+    using access::truncate;
+    using access::try_allocate;
+
+  public:
+    using value_type = T;
+    using allocator_type = Allocator;
+    using typename access::const_iterator;
+    using typename access::const_pointer;
+    using typename access::const_reference;
+    using typename access::difference_type;
+    using typename access::iterator;
+    using typename access::pointer;
+    using typename access::reference;
+    using typename access::size_type;
+
+    using access::begin;
+    using access::capacity;
+    using access::end;
+    using access::size;
+
+    shm_vector() noexcept(noexcept(Allocator()))
+        requires std::default_initializable<Allocator>
+    {
+        check_element();
+    }
+
+    explicit shm_vector(const Allocator& allocator) noexcept : access(allocator) {
+        check_element();
+    }
+
+    explicit shm_vector(size_type count, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        build(detail::value_initialized{}, count);
+    }
+
+    shm_vector(size_type count, const T& value, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        build(detail::repeated<T>{std::addressof(value)}, count);
+    }
+
+    template <std::input_iterator InputIterator>
+    shm_vector(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        if constexpr (detail::multipass_iterator<InputIterator>) {
+            build(first, detail::count_of(first, last));
+        } else {
+            append_uncounted(std::move(first), std::move(last));
+        }
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    shm_vector(from_range_t, Range&& range, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        if constexpr (detail::counted_range<Range>) {
+            const size_type count = detail::count_of(range);
+            build(std::ranges::begin(range), count);
+        } else {
+            append_uncounted(std::ranges::begin(range), std::ranges::end(range));
+        }
+    }
+
+    shm_vector(std::initializer_list<T> values, const Allocator& allocator = Allocator())
+        : shm_vector(values.begin(), values.end(), allocator) {}
+
+    shm_vector(const shm_vector& other)
+        : shm_vector(other, traits::select_on_container_copy_construction(other.alloc_)) {}
+
+    shm_vector(const shm_vector& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_vector(allocator) {
+        build(other.begin(), other.size());
+    }
+
+    shm_vector(shm_vector&& other) noexcept : access(std::move(other.alloc_)) {
+        check_element();
+        take_or_move(other);
+    }
+
+    shm_vector(shm_vector&& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_vector(allocator) {
+        take_or_move(other);
+    }
+
+    ~shm_vector() = default;
+
+    shm_vector& operator=(const shm_vector& other) {
+        if (this != &other) {
+            if constexpr (traits::propagate_on_container_copy_assignment::value) {
+                if (!has_allocator_of(other)) {
+                    release();
+                }
+                alloc_ = other.alloc_;
+            }
+            assign_counted(other.begin(), other.size());
+        }
+        return *this;
+    }
+
+    /// Takes the elements along; with an unequal allocator that does not propagate, moves them one
+    /// by one, which can fail.
+    shm_vector&
+    operator=(shm_vector&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
+                                           traits::is_always_equal::value) {
+        if (this != &other) {
+            if constexpr (traits::propagate_on_container_move_assignment::value) {
+                release();
+                alloc_ = std::move(other.alloc_);
+                exchange_words(other);
+            } else if (has_allocator_of(other)) {
+                release();
+                exchange_words(other);
+            } else {
+                assign_moved(other);
+            }
+        }
+        return *this;
+    }
+
+    shm_vector& operator=(std::initializer_list<T> values) {
+        assign_counted(values.begin(), values.size());
+        return *this;
+    }
+
+    void assign(size_type count, const T& value) {
+        assign_counted(detail::repeated<T>{std::addressof(value)}, count);
+    }
+
+    template <std::input_iterator InputIterator>
+    void assign(InputIterator first, InputIterator last) {
+        if constexpr (detail::multipass_iterator<InputIterator>) {
+            assign_counted(first, detail::count_of(first, last));
+        } else {
+            assign_uncounted(std::move(first), std::move(last));
+        }
+    }
+
+    void assign(std::initializer_list<T> values) { *this = values; }
+
+    template <detail::container_compatible_range<T> Range>
+    void assign_range(Range&& range) {
+        if constexpr (detail::counted_range<Range>) {
+            const size_type count = detail::count_of(range);
+            assign_counted(std::ranges::begin(range), count);
+        } else {
+            assign_uncounted(std::ranges::begin(range), std::ranges::end(range));
+        }
+    }
+
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
+
+    void reserve(size_type count) {
+        if (count > capacity()) {
+            block memory(alloc_, checked_length(count));
+            reallocate(memory);
+        }
+    }
+
+    /// As reserve, but false when memory runs out or count is beyond max_size(); last_failure()
+    /// says which.
+    [[nodiscard]] bool try_reserve(size_type count) {
+        if (count > capacity()) {
+            block memory(alloc_, count, try_allocate(count));
+            if (!memory) {
+                return false;
+            }
+            reallocate(memory);
+        }
+        return true;
+    }
+
+    /// A request. Without memory for the smaller block, nothing happens.
+    void shrink_to_fit() {
+        if (size_ == 0) {
+            deallocate();
+            publish(nullptr, 0, 0);
+        } else if (size_ != capacity_) {
+            block memory(alloc_, size(), try_allocate(size()));
+            if (memory) {
+                reallocate(memory);
+            }
+        }
+    }
+
+    template <class... Args>
+    reference emplace_back(Args&&... args) {
+        if (size_ == capacity_) [[unlikely]] {
+            return *emplace_growing(end(), std::forward<Args>(args)...);
+        }
+        return emplace_in_place(std::forward<Args>(args)...);
+    }
+
+    void push_back(const T& value) {
+        if (size_ == capacity_) [[unlikely]] {
+            if constexpr (detail::fits_registers<T>) {
+                T copy(value); // growing takes a reference, which would tie the original to memory
+                emplace_growing(end(), std::move(copy));
+            } else {
+                emplace_growing(end(), value);
+            }
+            return;
+        }
+        emplace_in_place(value);
+    }
+
+    void push_back(T&& value) { emplace_back(std::move(value)); }
+
+    /// As emplace_back, but nullptr when memory runs out; last_failure() says where.
+    template <class... Args>
+    [[nodiscard]] T* try_emplace_back(Args&&... args) {
+        if (size_ == capacity_) [[unlikely]] {
+            const size_type count = grown_capacity(1);
+            block memory(alloc_, count, try_allocate(count));
+            return memory ? emplace_into(memory, end(), std::forward<Args>(args)...) : nullptr;
+        }
+        return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+    }
+
+    /// As push_back, but false when memory runs out; last_failure() says where.
+    [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
+
+    [[nodiscard]] bool try_push_back(T&& value) {
+        return try_emplace_back(std::move(value)) != nullptr;
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    void append_range(Range&& range) {
+        if constexpr (detail::counted_range<Range>) {
+            const size_type count = detail::count_of(range);
+            append(std::ranges::begin(range), count);
+        } else {
+            append_uncounted(std::ranges::begin(range), std::ranges::end(range));
+        }
+    }
+
+    void pop_back() { truncate(size() - 1); }
+
+    template <class... Args>
+    iterator emplace(const_iterator position, Args&&... args) {
+        iterator at = mutable_iterator(position);
+        if (size_ == capacity_) [[unlikely]] {
+            return emplace_growing(at, std::forward<Args>(args)...);
+        }
+        // Built at the end first: the arguments may refer to elements that have to move.
+        emplace_in_place(std::forward<Args>(args)...);
+        if (at != end() - 1) {
+            detail::rotate_last_to_front(at, end());
+        }
+        return at;
+    }
+
+    iterator insert(const_iterator position, const T& value) { return emplace(position, value); }
+
+    iterator insert(const_iterator position, T&& value) {
+        return emplace(position, std::move(value));
+    }
+
+    iterator insert(const_iterator position, size_type count, const T& value) {
+        const T* source = std::addressof(value);
+        if constexpr (detail::relocates_without_failure<Allocator, T>) {
+            if (count <= capacity() - size() && position <= source && source < end()) {
+                source += count; // the gap moves the element that is to be copied
+            }
+        }
+        return insert_counted(mutable_iterator(position), detail::repeated<T>{source}, count);
+    }
+
+    template <std::input_iterator InputIterator>
+    iterator insert(const_iterator position, InputIterator first, InputIterator last) {
+        if constexpr (detail::multipass_iterator<InputIterator>) {
+            return insert_counted(mutable_iterator(position), first, detail::count_of(first, last));
+        } else {
+            return insert_uncounted(position, std::move(first), std::move(last));
+        }
+    }
+
+    iterator insert(const_iterator position, std::initializer_list<T> values) {
+        return insert_counted(mutable_iterator(position), values.begin(), values.size());
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    iterator insert_range(const_iterator position, Range&& range) {
+        if constexpr (detail::counted_range<Range>) {
+            const size_type count = detail::count_of(range);
+            return insert_counted(mutable_iterator(position), std::ranges::begin(range), count);
+        } else {
+            return insert_uncounted(position, std::ranges::begin(range), std::ranges::end(range));
+        }
+    }
+
+    iterator erase(const_iterator position) { return erase(position, position + 1); }
+
+    iterator erase(const_iterator first, const_iterator last) {
+        iterator to = mutable_iterator(first);
+        if (first != last) {
+            detail::move_down(mutable_iterator(last), end(), to);
+            truncate(size() - static_cast<size_type>(last - first));
+        }
+        return to;
+    }
+
+    void resize(size_type count) {
+        if (count <= size()) {
+            truncate(count);
+        } else {
+            append(detail::value_initialized{}, count - size());
+        }
+    }
+
+    void resize(size_type count, const T& value) {
+        if (count <= size()) {
+            truncate(count);
+        } else {
+            append(detail::repeated<T>{std::addressof(value)}, count - size());
+        }
+    }
+
+    void clear() noexcept { truncate(0); }
+
+    /// Unequal allocators that do not propagate: exchanges the elements one by one, which can
+    /// fail. Both blocks are allocated before any element moves.
+    void swap(shm_vector& other) noexcept(traits::propagate_on_container_swap::value ||
+                                          traits::is_always_equal::value) {
+        if constexpr (traits::propagate_on_container_swap::value) {
+            std::ranges::swap(alloc_, other.alloc_);
+            exchange_words(other);
+        } else if (has_allocator_of(other)) {
+            exchange_words(other);
+        } else {
+            shm_vector mine(alloc_);
+            shm_vector theirs(other.alloc_);
+            mine.allocate_room(other.size());
+            theirs.allocate_room(size());
+            mine.append_moved(other);
+            theirs.append_moved(*this);
+            exchange_words(mine);
+            other.exchange_words(theirs);
+        }
+    }
+
+  private:
+    // In the constructors, not in the class: the class may be named with an incomplete T, and is
+    // instantiated with any T and Allocator while a deduction guide is looked for.
+    static constexpr void check_element() noexcept {
+        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>,
+                      "shm_vector<T>: T must be an object type without const and volatile");
+        static_assert(std::same_as<typename traits::value_type, T>,
+                      "shm_vector<T, Allocator>: the allocator's value_type must be T");
+        if constexpr (detail::is_shm_allocator<Allocator>) {
+            static_assert(detail::assert_shareable<T>());
+            static_assert(sizeof(shm_vector) == 32 && alignof(shm_vector) == 8);
+        }
+    }
+
+    // *this is empty.
+    void take_or_move(shm_vector& other) {
+        if (has_allocator_of(other)) {
+            exchange_words(other);
+        } else {
+            append_moved(other);
+        }
+    }
+
+    template <class InputIterator, class Sentinel>
+    iterator insert_uncounted(const_iterator position, InputIterator first, Sentinel last) {
+        const difference_type index = position - begin();
+        const size_type old_size = size();
+        append_uncounted(std::move(first), std::move(last));
+        detail::rotate_elements(begin() + index, begin() + old_size, end());
+        return begin() + index;
+    }
+};
+
+// Whatever T is: that is checked when a vector is constructed.
+template <class T>
+inline constexpr bool enable_shareable<shm_vector<T, shm_allocator<T>>> = true;
+
+// The name leaves the allocator out, and changes with the layout of the vector.
+template <class T>
+struct type_description<shm_vector<T, shm_allocator<T>>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_vector<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+template <std::input_iterator InputIterator,
+          detail::allocator_like Allocator = shm_allocator<std::iter_value_t<InputIterator>>>
+shm_vector(InputIterator, InputIterator, Allocator = Allocator())
+    -> shm_vector<std::iter_value_t<InputIterator>, Allocator>;
+
+template <std::ranges::input_range Range,
+          detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
+shm_vector(from_range_t, Range&&, Allocator = Allocator())
+    -> shm_vector<std::ranges::range_value_t<Range>, Allocator>;
+
+template <class T, class Allocator>
+[[nodiscard]] bool operator==(const shm_vector<T, Allocator>& a,
+                              const shm_vector<T, Allocator>& b) {
+    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
+}
+
+/// Lexicographical, by <=> of the elements or, where they have none, by <.
+template <class T, class Allocator>
+[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_vector<T, Allocator>& a,
+                                                            const shm_vector<T, Allocator>& b) {
+    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
+}
+
+template <class T, class Allocator>
+void swap(shm_vector<T, Allocator>& a, shm_vector<T, Allocator>& b) noexcept(noexcept(a.swap(b))) {
+    a.swap(b);
+}
+
+/// Erases the elements for which the predicate holds; returns how many there were.
+template <class T, class Allocator, class Predicate>
+typename shm_vector<T, Allocator>::size_type erase_if(shm_vector<T, Allocator>& vector,
+                                                      Predicate predicate) {
+    T* kept = vector.begin();
+    T* const last = vector.end();
+    for (T* element = kept; element != last; ++element) {
+        if (!static_cast<bool>(predicate(*element))) {
+            if (kept != element) {
+                *kept = std::move(*element);
+            }
+            ++kept;
+        }
+    }
+    const auto erased = static_cast<typename shm_vector<T, Allocator>::size_type>(last - kept);
+    vector.erase(kept, last);
+    return erased;
+}
+
+/// Erases the elements equal to the value, which must not be one of them; returns how many there
+/// were.
+template <class T, class Allocator, class U = T>
+typename shm_vector<T, Allocator>::size_type erase(shm_vector<T, Allocator>& vector,
+                                                   const U& value) {
+    return erase_if(vector, [&value](const T& element) { return element == value; });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif

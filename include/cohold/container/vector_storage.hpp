@@ -1,0 +1,391 @@
+// The three words of a vector (where, how many, room for how many), and every step that changes
+// them.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_VECTOR_STORAGE_HPP
+#define COHOLD_CONTAINER_VECTOR_STORAGE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+#include <cohold/container/bounds.hpp>
+#include <cohold/container/elements.hpp>
+#include <cohold/error.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Everything that writes to the words goes through publish (a new block) or commit_size (a new
+// number of elements in the same block), after the elements are complete and before old ones are
+// destroyed: a process that is killed in between leaves a vector of whole elements.
+template <class T, class Allocator>
+class vector_storage {
+    using traits = std::allocator_traits<Allocator>;
+
+  protected:
+    using pointer = typename traits::pointer;
+    using size_type = typename traits::size_type;
+    using builder = element_builder<Allocator>;
+    using block = raw_block<Allocator>;
+
+    vector_storage() noexcept(noexcept(Allocator())) = default;
+
+    template <class Other>
+    explicit vector_storage(Other&& allocator) noexcept : alloc_(std::forward<Other>(allocator)) {}
+
+    vector_storage(const vector_storage&) = delete;
+    vector_storage& operator=(const vector_storage&) = delete;
+
+    ~vector_storage() {
+        destroy_elements(alloc_, begin(), end());
+        deallocate();
+    }
+
+    [[nodiscard]] T* begin() const noexcept { return raw_address(data_); }
+
+    [[nodiscard]] T* end() const noexcept { return begin() + size(); }
+
+    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(size_); }
+
+    [[nodiscard]] size_type capacity() const noexcept { return static_cast<size_type>(capacity_); }
+
+    [[nodiscard]] size_type max_size() const noexcept {
+        const size_type addressable = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
+        const size_type allocatable = traits::max_size(alloc_);
+        return allocatable < addressable ? allocatable : addressable;
+    }
+
+    [[nodiscard]] bool has_allocator_of(const vector_storage& other) const noexcept {
+        if constexpr (traits::is_always_equal::value) {
+            return true;
+        } else {
+            return alloc_ == other.alloc_;
+        }
+    }
+
+    [[nodiscard]] static T* mutable_iterator(const T* position) noexcept {
+        return const_cast<T*>(position);
+    }
+
+    // ---- the words
+
+    void commit_size(std::uint64_t size) noexcept { size_ = size; }
+
+    void publish(const pointer& data, std::uint64_t size, std::uint64_t capacity) noexcept {
+        data_ = data;
+        capacity_ = capacity;
+        commit_size(size);
+    }
+
+    void exchange_words(vector_storage& other) noexcept {
+        const pointer data = data_;
+        const std::uint64_t size = size_;
+        const std::uint64_t capacity = capacity_;
+        publish(other.data_, other.size_, other.capacity_);
+        other.publish(data, size, capacity);
+    }
+
+    // Switches to a new block with finished elements, and disposes of the old one.
+    void adopt(block& memory, builder& elements) noexcept {
+        const pointer old = data_;
+        T* const old_begin = begin();
+        T* const old_end = end();
+        const size_type old_capacity = capacity();
+        publish(memory.memory(), elements.size(), memory.capacity());
+        elements.keep();
+        memory.release();
+        destroy_elements(alloc_, old_begin, old_end);
+        if (old_capacity != 0) {
+            traits::deallocate(alloc_, old, old_capacity);
+        }
+    }
+
+    void truncate(size_type count) noexcept {
+        T* const first = begin() + count;
+        T* const last = end();
+        commit_size(count);
+        destroy_elements(alloc_, first, last);
+    }
+
+    // The block of a vector without elements. The words still name it afterwards.
+    void deallocate() noexcept {
+        if (capacity_ != 0) {
+            traits::deallocate(alloc_, data_, capacity());
+        }
+    }
+
+    void release() noexcept {
+        truncate(0);
+        const pointer old = data_;
+        const size_type old_capacity = capacity();
+        publish(nullptr, 0, 0);
+        if (old_capacity != 0) {
+            traits::deallocate(alloc_, old, old_capacity);
+        }
+    }
+
+    // ---- room
+
+    [[nodiscard]] size_type checked_length(size_type count) const {
+        if (count > max_size()) [[unlikely]] {
+            raise_length_error("shm_vector", count, max_size());
+        }
+        return count;
+    }
+
+    // For `added` more elements. May be beyond max_size(): to be checked by whoever allocates.
+    [[nodiscard]] size_type grown_capacity(size_type added) const noexcept {
+        const size_type needed = size() + added;
+        const size_type most = max_size();
+        if (needed < added) {
+            return static_cast<size_type>(-1);
+        }
+        if (needed > most) {
+            return needed;
+        }
+        const size_type doubled = capacity() > most / 2 ? most : capacity() * 2;
+        return doubled < needed ? needed : doubled;
+    }
+
+    // Null when there is no memory, or count is beyond max_size(): last_failure() says why.
+    [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
+        std::error_code ec;
+        if (count > max_size()) {
+            fail(ec, errc::invalid_size, "shm_vector: %zu elements wanted, at most %zu possible",
+                 static_cast<std::size_t>(count), static_cast<std::size_t>(max_size()));
+            return nullptr;
+        }
+        if constexpr (requires { alloc_.try_allocate(count); }) {
+            return alloc_.try_allocate(count);
+        } else {
+#if defined(__cpp_exceptions)
+            try {
+                return traits::allocate(alloc_, count);
+            } catch (const failure&) {
+                return nullptr; // has left its report already
+            } catch (const std::bad_alloc&) {
+                fail(ec, errc::out_of_space, "shm_vector: no memory for %zu elements of %zu bytes",
+                     static_cast<std::size_t>(count), sizeof(T));
+                return nullptr;
+            }
+#else
+            return traits::allocate(alloc_, count);
+#endif
+        }
+    }
+
+    void reallocate(block& memory) {
+        builder elements(alloc_, memory.begin());
+        elements.surround(begin(), begin(), end());
+        adopt(memory, elements);
+    }
+
+    // For an empty vector without a block. Asks nothing of T.
+    void allocate_room(size_type count) {
+        if (count != 0) {
+            block memory(alloc_, checked_length(count));
+            publish(memory.memory(), 0, count);
+            memory.release();
+        }
+    }
+
+    // ---- elements. A source is *source and ++source, `count` times.
+
+    // Into an empty vector without a block. Asks nothing of T but this construction.
+    template <class Source>
+    void build(Source source, size_type count) {
+        if (count != 0) {
+            block memory(alloc_, checked_length(count));
+            builder elements(alloc_, memory.begin());
+            elements.fill(std::move(source), count);
+            adopt(memory, elements);
+        }
+    }
+
+    template <class... Args>
+    T& emplace_in_place(Args&&... args) {
+        const std::uint64_t old_size = size_;
+        T* const at = begin() + static_cast<size_type>(old_size);
+        construct_element(alloc_, at, std::forward<Args>(args)...);
+        commit_size(old_size + 1);
+        return *at;
+    }
+
+    // The new element comes first, because the arguments may refer to those that will be moved.
+    template <class... Args>
+    T* emplace_into(block& memory, T* position, Args&&... args) {
+        T* const at = memory.begin() + (position - begin());
+        builder elements(alloc_, at);
+        elements.emplace(std::forward<Args>(args)...);
+        elements.surround(begin(), position, end());
+        adopt(memory, elements);
+        return at;
+    }
+
+    template <class... Args>
+    [[gnu::cold, gnu::noinline]] T* emplace_growing(T* position, Args&&... args) {
+        block memory(alloc_, checked_length(grown_capacity(1)));
+        return emplace_into(memory, position, std::forward<Args>(args)...);
+    }
+
+    template <class Source>
+    T* insert_growing(T* position, Source source, size_type count) {
+        block memory(alloc_, checked_length(grown_capacity(count)));
+        T* const at = memory.begin() + (position - begin());
+        builder elements(alloc_, at);
+        elements.fill(std::move(source), count);
+        elements.surround(begin(), position, end());
+        adopt(memory, elements);
+        return at;
+    }
+
+    template <class Source>
+    void append_in_place(Source source, size_type count) {
+        builder elements(alloc_, end());
+        elements.fill(std::move(source), count);
+        commit_size(size_ + count);
+        elements.keep();
+    }
+
+    template <class Source>
+    void append(Source source, size_type count) {
+        if (count <= capacity() - size()) {
+            append_in_place(std::move(source), count);
+        } else {
+            insert_growing(end(), std::move(source), count);
+        }
+    }
+
+    // All or nothing, as far as the source is concerned.
+    template <class InputIterator, class Sentinel>
+    void append_uncounted(InputIterator first, Sentinel last) {
+        struct rollback {
+            vector_storage& vector;
+            size_type size;
+
+            ~rollback() { vector.truncate(size); }
+        } undo{*this, size()};
+
+        for (; first != last; static_cast<void>(++first)) {
+            if (size_ == capacity_) [[unlikely]] {
+                emplace_growing(end(), *first);
+            } else {
+                emplace_in_place(*first);
+            }
+        }
+        undo.size = size();
+    }
+
+    void append_moved(vector_storage& other) {
+        if constexpr (std::is_move_constructible_v<T>) {
+            append(moved_from<T>{other.begin()}, other.size());
+            other.truncate(0);
+        } else {
+            raise(errc::unsupported, "shm_vector: elements that cannot move to another segment");
+        }
+    }
+
+    template <class Source>
+    T* insert_counted(T* position, Source source, size_type count) {
+        if (count > capacity() - size()) {
+            return insert_growing(position, std::move(source), count);
+        }
+        T* const old_end = end();
+        if (count == 0) {
+            return position;
+        }
+        if (position == old_end) {
+            append_in_place(std::move(source), count);
+        } else if constexpr (relocates_without_failure<Allocator, T>) {
+            const std::uint64_t old_size = size_;
+            commit_size(static_cast<std::uint64_t>(position - begin()));
+            fill_gap(position, old_end, std::move(source), count, old_size);
+        } else {
+            append_in_place(std::move(source), count);
+            rotate_elements(position, old_end, end());
+        }
+        return position;
+    }
+
+    template <class Source>
+    void assign_counted(Source source, size_type count) {
+        if (count > capacity()) {
+            block memory(alloc_, checked_length(count));
+            builder elements(alloc_, memory.begin());
+            elements.fill(std::move(source), count);
+            adopt(memory, elements);
+            return;
+        }
+        const size_type common = count < size() ? count : size();
+        if constexpr (assigns_from_bytes<Source, T>) {
+            move_bytes(begin(), source_address(source), common);
+            skip_elements(source, common);
+        } else {
+            for (T *element = begin(), *last = element + common; element != last; ++element) {
+                *element = *source;
+                static_cast<void>(++source);
+            }
+        }
+        if (count < size()) {
+            truncate(count);
+        } else {
+            append_in_place(std::move(source), count - common);
+        }
+    }
+
+    template <class InputIterator, class Sentinel>
+    void assign_uncounted(InputIterator first, Sentinel last) {
+        size_type assigned = 0;
+        for (; assigned != size() && first != last; ++assigned, static_cast<void>(++first)) {
+            begin()[assigned] = *first;
+        }
+        truncate(assigned);
+        append_uncounted(std::move(first), std::move(last));
+    }
+
+    void assign_moved(vector_storage& other) {
+        if constexpr (std::is_move_constructible_v<T> && std::is_move_assignable_v<T>) {
+            assign_counted(moved_from<T>{other.begin()}, other.size());
+            other.truncate(0);
+        } else {
+            raise(errc::unsupported, "shm_vector: elements that cannot move to another segment");
+        }
+    }
+
+  private:
+    // Puts the elements before [position, last), or everything back.
+    template <class Source>
+    void fill_gap(T* position, T* last, Source source, size_type count, std::uint64_t old_size) {
+        struct rollback {
+            vector_storage& vector;
+            std::uint64_t size;
+
+            ~rollback() { vector.commit_size(size); }
+        } size{*this, old_size};
+
+        element_gap<Allocator> gap(alloc_, position, last, count);
+        builder elements(alloc_, position);
+        elements.fill(std::move(source), count);
+        elements.keep();
+        gap.keep();
+        size.size = old_size + count;
+    }
+
+  protected:
+    alignas(8) pointer data_ = nullptr;
+    alignas(8) std::uint64_t size_ = 0;
+    alignas(8) std::uint64_t capacity_ = 0;
+    [[no_unique_address]] Allocator alloc_{};
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
