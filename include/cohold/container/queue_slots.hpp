@@ -1,0 +1,101 @@
+// The words of a bounded queue in shared memory: positions, slot words, and the slot that holds one
+// element.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_QUEUE_SLOTS_HPP
+#define COHOLD_CONTAINER_QUEUE_SLOTS_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include <cohold/config.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
+// the index lets any capacity do without a division, and 2^32 turns pass before one comes again.
+using queue_position = std::uint64_t;
+
+[[nodiscard]] constexpr std::uint32_t turn_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position >> 32);
+}
+
+[[nodiscard]] constexpr std::uint32_t index_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position);
+}
+
+[[nodiscard]] constexpr queue_position position_at(std::uint32_t turn,
+                                                   std::uint32_t index) noexcept {
+    return (static_cast<queue_position>(turn) << 32) | index;
+}
+
+[[nodiscard]] constexpr queue_position next_position(queue_position position,
+                                                     std::uint32_t capacity) noexcept {
+    return index_of(position) + 1 < capacity ? position + 1 : position_at(turn_of(position) + 1, 0);
+}
+
+// How many elements lie between two positions. Negative if `last` is before `first`.
+[[nodiscard]] constexpr std::int64_t distance_of(queue_position first, queue_position last,
+                                                 std::uint32_t capacity) noexcept {
+    const auto turns = static_cast<std::int32_t>(turn_of(last) - turn_of(first));
+    return static_cast<std::int64_t>(turns) * capacity +
+           (static_cast<std::int64_t>(index_of(last)) - static_cast<std::int64_t>(index_of(first)));
+}
+
+// What a slot is doing in its turn.
+enum class slot_state : std::uint32_t {
+    empty = 0,
+    writing = 1, // claimed by a producer
+    full = 2,
+    reading = 3, // claimed by a consumer
+    aborted = 4, // the producer gave up: holds nothing, its place in the order is lost
+    closed = 5   // the queue ends here
+};
+
+// {turn:32 | state:4 | owner:12 | generation:16}. Every change of hands is one compare-and-swap of
+// this word. Owner and generation, which will tell whose claim it is, are 0 so far.
+using slot_word = std::uint64_t;
+
+[[nodiscard]] constexpr slot_word word_of(std::uint32_t turn, slot_state state) noexcept {
+    return (static_cast<slot_word>(turn) << 32) | (static_cast<slot_word>(state) << 28);
+}
+
+[[nodiscard]] constexpr slot_state state_of(slot_word word) noexcept {
+    return static_cast<slot_state>((word >> 28) & 15U);
+}
+
+// The turn of the slot relative to that of the position; turns wrap.
+[[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
+}
+
+// i386 aligns 64-bit members to 4 bytes unless told otherwise.
+struct alignas(8) atomic_word {
+    std::atomic<std::uint64_t> value;
+};
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(sizeof(atomic_word) == 8 && alignof(atomic_word) == 8);
+
+template <class T>
+struct queue_slot {
+    explicit queue_slot(slot_word first) noexcept : word{{first}} {} // the storage stays as it is
+
+    atomic_word word;
+    alignas(8) alignas(T) std::byte storage[sizeof(T)];
+
+    [[nodiscard]] T* address() noexcept { return reinterpret_cast<T*>(storage); }
+
+    // The element, while the slot is full.
+    [[nodiscard]] T& element() noexcept { return *__builtin_launder(address()); }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

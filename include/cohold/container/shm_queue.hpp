@@ -1,0 +1,326 @@
+// A bounded queue in shared memory between threads and processes, for one or many producers and
+// consumers.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_SHM_QUEUE_HPP
+#define COHOLD_CONTAINER_SHM_QUEUE_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include <cohold/container/queue_ring.hpp>
+#include <cohold/detail/deadline.hpp>
+#include <cohold/sync/backoff.hpp>
+#include <cohold/sync/wait_word.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// How many threads, counted over all processes, may push and pop at the same time: single or
+/// multi producer, single or multi consumer. A side that is single may pass from one thread or
+/// process to another, if the two never overlap.
+enum class concurrency { spsc, mpsc, spmc, mpmc };
+
+namespace detail {
+
+/// The whole of shm_queue, over any allocator.
+template <class T, concurrency Concurrency, class Waiting, class Allocator>
+class basic_queue {
+    static_assert(waiting_policy<Waiting>,
+                  "the third argument of shm_queue is a waiting policy: waiting::adaptive, "
+                  "waiting::spin, waiting::block, or a type with `spins` and `parks`");
+    static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_volatile_v<T> &&
+                      !std::is_array_v<T>,
+                  "the elements of a shm_queue are objects that are not const or volatile; wrap an "
+                  "array in std::array");
+    static_assert(std::is_nothrow_destructible_v<T>,
+                  "the elements of a shm_queue need a destructor that does not throw");
+    static_assert(alignof(T) <= 4096, "shared memory is aligned to pages: up to 4096 bytes");
+
+    static constexpr bool many_producers =
+        Concurrency == concurrency::mpsc || Concurrency == concurrency::mpmc;
+    static constexpr bool many_consumers =
+        Concurrency == concurrency::spmc || Concurrency == concurrency::mpmc;
+
+  public:
+    using value_type = T;
+    using size_type = std::size_t;
+    using allocator_type = Allocator;
+
+    /// Makes an empty queue for `capacity` elements, exactly; all memory is allocated now.
+    /// Errors: errc::invalid_size if capacity is 0, negative, or beyond what fits; whatever the
+    /// allocator reports.
+    template <std::integral Capacity>
+    explicit basic_queue(Capacity capacity, const Allocator& allocator = Allocator())
+        : basic_queue(first_turn{0}, capacity, allocator) {}
+
+    // Any integer, so that a literal passed through segment::construct is no signedness warning;
+    // as 64 bits a negative one is beyond what fits.
+    template <std::integral Capacity>
+    basic_queue(first_turn first, Capacity capacity, const Allocator& allocator = Allocator())
+        : ring_(first, static_cast<std::uint64_t>(capacity), allocator) {}
+
+    basic_queue(const basic_queue&) = delete;
+    basic_queue& operator=(const basic_queue&) = delete;
+
+    /// Destroys the elements that are left and frees the memory. Nobody may use the queue any more.
+    ~basic_queue() = default;
+
+    /// Appends an element; waits while the queue is full. False, with the argument unchanged, once
+    /// the queue is closed.
+    /// Errors: what T's constructor throws; then nothing is in the queue and nobody waits for it.
+    /// (Of many producers' queues, the place stays unused until the elements before it are taken.)
+    /// Complexity: constant; no system call unless it sleeps or somebody sleeps for an element.
+    bool push(const T& value) { return put(for_ever, value); }
+
+    /// @copydoc push(const T&)
+    bool push(T&& value) { return put(for_ever, std::move(value)); }
+
+    /// Constructs an element in place; otherwise as push.
+    template <class... Args>
+    bool emplace(Args&&... args) {
+        return put(for_ever, std::forward<Args>(args)...);
+    }
+
+    /// Appends an element if there is room at once. False, with the argument unchanged, if the
+    /// queue is full or closed. A place from which an element is just being taken is not free yet.
+    bool try_push(const T& value) { return try_emplace(value); }
+
+    /// @copydoc try_push(const T&)
+    bool try_push(T&& value) { return try_emplace(std::move(value)); }
+
+    /// Constructs an element in place; otherwise as try_push.
+    template <class... Args>
+    bool try_emplace(Args&&... args) {
+        const bool pushed = ring_.try_emplace(std::forward<Args>(args)...) == outcome::done;
+        if (pushed) {
+            ring_.notify_items(1);
+        }
+        return pushed;
+    }
+
+    /// As push, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    bool push_for(const T& value, const Duration& patience) {
+        return put(for_long(patience), value);
+    }
+
+    /// @copydoc push_for
+    template <duration_like Duration>
+    bool push_for(T&& value, const Duration& patience) {
+        return put(for_long(patience), std::move(value));
+    }
+
+    /// As push, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    bool push_until(const T& value, const TimePoint& moment) {
+        return until(moment, [&](auto when) { return offer(when, value); }) == outcome::done;
+    }
+
+    /// @copydoc push_until
+    template <time_point_like TimePoint>
+    bool push_until(T&& value, const TimePoint& moment) {
+        return until(moment, [&](auto when) { return offer(when, std::move(value)); }) ==
+               outcome::done;
+    }
+
+    /// Takes the oldest element; waits while there is none. Nothing once the queue is closed and
+    /// all its elements are taken. Errors: what T's move constructor throws; then the element is
+    /// still in the queue. Complexity: constant; no system call unless it sleeps or somebody sleeps
+    /// for room.
+    std::optional<T> pop() {
+        std::optional<T> result;
+        take(for_ever, into(result));
+        return result;
+    }
+
+    /// Takes the oldest element, if there is one at once. An element that was appended after one
+    /// that is still being written, by a slower producer, does not show before that one.
+    std::optional<T> try_pop() {
+        std::optional<T> result;
+        if (ring_.try_take(into(result)) == outcome::done) {
+            ring_.notify_spaces(1);
+        }
+        return result;
+    }
+
+    /// As pop, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    std::optional<T> pop_for(const Duration& patience) {
+        std::optional<T> result;
+        take(for_long(patience), into(result));
+        return result;
+    }
+
+    /// As pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    std::optional<T> pop_until(const TimePoint& moment) {
+        std::optional<T> result;
+        until(moment, [&](auto when) { return take(when, into(result)); });
+        return result;
+    }
+
+    /// Appends copies of the first elements of `values`, as many as there is room for at once, and
+    /// returns how many. Elements of other producers may come between them. If a constructor
+    /// throws, the elements before that one are in the queue.
+    std::size_t try_push_n(std::span<const T> values) {
+        batch pushed{*this, 0, &basic_queue::items_came};
+        for (const T& value : values) {
+            if (ring_.try_emplace(value) != outcome::done) {
+                break;
+            }
+            ++pushed.count;
+        }
+        return pushed.count;
+    }
+
+    /// Appends copies of all `values`; waits for room. Returns how many it appended: all, unless
+    /// the queue is closed.
+    std::size_t push_n(std::span<const T> values) {
+        std::size_t count = try_push_n(values);
+        while (count < values.size() && push(values[count])) {
+            ++count;
+            count += try_push_n(values.subspan(count));
+        }
+        return count;
+    }
+
+    /// Moves the oldest elements to the front of `values` by assignment, as many as there are at
+    /// once and fit, and returns how many. If an assignment throws, that element is still in the
+    /// queue.
+    std::size_t try_pop_n(std::span<T> values) {
+        batch popped{*this, 0, &basic_queue::spaces_came};
+        for (T& value : values) {
+            if (ring_.try_take([&](T&& element) { value = std::move(element); }) != outcome::done) {
+                break;
+            }
+            ++popped.count;
+        }
+        return popped.count;
+    }
+
+    /// As try_pop_n, but waits until there is at least one element. Returns 0 only for an empty
+    /// span, or once the queue is closed and all its elements are taken.
+    std::size_t pop_n(std::span<T> values) {
+        if (values.empty()) {
+            return 0;
+        }
+        std::size_t count = try_pop_n(values);
+        if (count == 0 &&
+            take(for_ever, [&](T&& element) { values[0] = std::move(element); }) == outcome::done) {
+            count = 1 + try_pop_n(values.subspan(1));
+        }
+        return count;
+    }
+
+    /// From now on pushes fail; the elements in the queue can still be taken. Wakes everybody who
+    /// waits. Closing twice does nothing. A push that runs at the same time either fails, or its
+    /// element is seen by the consumers before they see the end.
+    void close() noexcept { ring_.close(); }
+
+    [[nodiscard]] bool is_closed() const noexcept { return ring_.is_closed(); }
+
+    /// The number of elements, those being pushed or popped included. While others work, a guess.
+    [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
+
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+
+    /// What the constructor was asked for.
+    [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
+
+  private:
+    // Wakes as many as there were elements, also when one of them threw.
+    struct batch {
+        basic_queue& queue;
+        std::size_t count;
+        void (basic_queue::*came)(std::uint32_t) noexcept;
+
+        ~batch() {
+            if (count != 0) {
+                (queue.*came)(count < futex_wake_all ? static_cast<std::uint32_t>(count)
+                                                     : futex_wake_all);
+            }
+        }
+    };
+
+    void items_came(std::uint32_t count) noexcept { ring_.notify_items(count); }
+
+    void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
+
+    static auto into(std::optional<T>& result) noexcept {
+        return [&result](T&& element) { result.emplace(std::move(element)); };
+    }
+
+    // When a wait ends is asked for when it begins: reading the clock costs more than a push.
+    static deadline for_ever() noexcept { return deadline::never(); }
+
+    template <class Duration>
+    static auto for_long(const Duration& patience) noexcept {
+        return [&patience] { return deadline::in(to_nanoseconds(patience)); };
+    }
+
+    template <class When, class... Args>
+    outcome offer(const When& when, Args&&... args) {
+        auto attempt = [&] { return ring_.try_emplace(std::forward<Args>(args)...); };
+        wait_result result{attempt(), false};
+        if (result.what == outcome::blocked) {
+            result = await<Waiting>(ring_.spaces(), attempt, when());
+        }
+        if (result.what == outcome::done) {
+            if (many_producers && result.slept) {
+                ring_.notify_spaces(1); // there may be room for another that sleeps
+            }
+            ring_.notify_items(1);
+        }
+        return result.what;
+    }
+
+    template <class When, class... Args>
+    bool put(const When& when, Args&&... args) {
+        return offer(when, std::forward<Args>(args)...) == outcome::done;
+    }
+
+    template <class When, class Receive>
+    outcome take(const When& when, Receive&& receive) {
+        auto attempt = [&] { return ring_.try_take(receive); };
+        wait_result result{attempt(), false};
+        if (result.what == outcome::blocked) {
+            result = await<Waiting>(ring_.items(), attempt, when());
+        }
+        if (result.what == outcome::done) {
+            if (many_consumers && result.slept) {
+                ring_.notify_items(1); // there may be an element for another that sleeps
+            }
+            ring_.notify_spaces(1);
+        }
+        return result.what;
+    }
+
+    // Other clocks may be set, so theirs has the last word.
+    template <class TimePoint, class Wait>
+    static outcome until(const TimePoint& moment, Wait wait) {
+        const auto when = [&moment] {
+            const auto now = TimePoint::clock::now();
+            return now < moment ? deadline::in(to_nanoseconds(moment - now)) : deadline{0};
+        };
+        for (;;) {
+            const outcome result = wait(when);
+            if (result != outcome::blocked || !(TimePoint::clock::now() < moment)) {
+                return result;
+            }
+        }
+    }
+
+    queue_ring<T, many_producers, many_consumers, Allocator> ring_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
