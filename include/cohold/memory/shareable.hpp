@@ -214,21 +214,15 @@ struct library_parts<T> {
     }
 };
 
-template <class T, std::size_t Index>
-constexpr refusal refusal_of_member() {
-    using member = member_type<T, Index>;
-    if constexpr (std::is_volatile_v<std::remove_all_extents_t<member>>) {
-        return refusal::volatile_member;
-    } else {
-        return part_of(refusal_for<member>);
-    }
+template <class T, std::size_t... Index>
+constexpr bool has_volatile_member(std::index_sequence<Index...>) {
+    return (... || std::is_volatile_v<std::remove_all_extents_t<member_type<T, Index>>>);
 }
 
 template <class T, std::size_t... Index>
 constexpr refusal refusal_of_members(std::index_sequence<Index...>) {
-    refusal first = refusal::none;
-    static_cast<void>((... || ((first = refusal_of_member<T, Index>()) != refusal::none)));
-    return first;
+    const bool all = (... && (refusal_for<member_type<T, Index>> == refusal::none));
+    return all ? refusal::none : refusal::part;
 }
 
 template <class T>
@@ -245,10 +239,17 @@ constexpr refusal refusal_of_aggregate() {
         return refusal::too_many_members;
     } else if constexpr (requires { std::tuple_size<T>::value; }) {
         return refusal::unreadable_members; // bindings would see the type's get() instead
-    } else if constexpr (!has_readable_members<T>) {
+    } else if constexpr (!decltype(layout_addresses<T>())::readable) {
         return refusal::unreadable_members;
     } else {
-        return refusal_of_members<T>(std::make_index_sequence<members_counted<T>.count>());
+        using all = std::make_index_sequence<members_counted<T>.count>;
+        if constexpr (has_volatile_member<T>(all())) {
+            return refusal::volatile_member; // g++ cannot even find their offsets
+        } else if constexpr (!has_readable_members<T>) {
+            return refusal::unreadable_members;
+        } else {
+            return refusal_of_members<T>(all());
+        }
     }
 }
 

@@ -1,0 +1,14 @@
+// expect: std::function and std::any cannot live
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <any>
+
+#include <cohold/memory/shareable.hpp>
+
+#ifdef COHOLD_CONTROL
+using type = int;
+#else
+using type = std::any;
+#endif
+
+static_assert(cohold::detail::assert_shareable<type>());

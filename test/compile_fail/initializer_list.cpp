@@ -1,0 +1,14 @@
+// expect: a view or reference \(std::string_view, span, reference_wrapper\) cannot live
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <initializer_list>
+
+#include <cohold/memory/shareable.hpp>
+
+#ifdef COHOLD_CONTROL
+using type = int;
+#else
+using type = std::initializer_list<int>;
+#endif
+
+static_assert(cohold::detail::assert_shareable<type>());

@@ -1,0 +1,12 @@
+// expect: code lies at another address in every process
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/memory/offset_ptr.hpp>
+
+#ifdef COHOLD_CONTROL
+using type = int;
+#else
+using type = void();
+#endif
+
+cohold::offset_ptr<type> pointer;

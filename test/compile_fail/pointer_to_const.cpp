@@ -1,0 +1,12 @@
+// expect: a pointer cannot live in a segment.*Use cohold::offset_ptr
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/memory/shareable.hpp>
+
+#ifdef COHOLD_CONTROL
+using type = char[16];
+#else
+using type = const char* const;
+#endif
+
+static_assert(cohold::detail::assert_shareable<type>());

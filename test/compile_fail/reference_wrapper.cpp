@@ -1,0 +1,14 @@
+// expect: a view or reference \(std::string_view, span, reference_wrapper\) cannot live
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <functional>
+
+#include <cohold/memory/shareable.hpp>
+
+#ifdef COHOLD_CONTROL
+using type = int;
+#else
+using type = std::reference_wrapper<int>;
+#endif
+
+static_assert(cohold::detail::assert_shareable<type>());

@@ -1,0 +1,12 @@
+// expect: only complete object types can live
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/memory/shareable.hpp>
+
+#ifdef COHOLD_CONTROL
+using type = int[2];
+#else
+using type = int[];
+#endif
+
+static_assert(cohold::detail::assert_shareable<type>());
