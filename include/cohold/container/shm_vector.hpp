@@ -9,6 +9,7 @@
 #include <compare>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <iterator>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
@@ -63,6 +64,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::checked_length;
     using access::data_;
     using access::deallocate;
+    using access::emplace_back_growing;
     using access::emplace_growing;
     using access::emplace_in_place;
     using access::emplace_into;
@@ -260,7 +262,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     template <class... Args>
     reference emplace_back(Args&&... args) {
         if (size_ == capacity_) [[unlikely]] {
-            return *emplace_growing(end(), std::forward<Args>(args)...);
+            return *emplace_back_growing(std::forward<Args>(args)...);
         }
         return emplace_in_place(std::forward<Args>(args)...);
     }
@@ -269,9 +271,9 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         if (size_ == capacity_) [[unlikely]] {
             if constexpr (detail::fits_registers<T>) {
                 T copy(value); // growing takes a reference, which would tie the original to memory
-                emplace_growing(end(), std::move(copy));
+                emplace_back_growing(std::move(copy));
             } else {
-                emplace_growing(end(), value);
+                emplace_back_growing(value);
             }
             return;
         }
@@ -333,8 +335,12 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     iterator insert(const_iterator position, size_type count, const T& value) {
         const T* source = std::addressof(value);
         if constexpr (detail::relocates_without_failure<Allocator, T>) {
-            if (count <= capacity() - size() && position <= source && source < end()) {
-                source += count; // the gap moves the element that is to be copied
+            // The gap is going to move the value if it is an element behind the position.
+            const auto address = reinterpret_cast<std::uintptr_t>(source);
+            if (count <= capacity() - size() &&
+                address >= reinterpret_cast<std::uintptr_t>(position) &&
+                address < reinterpret_cast<std::uintptr_t>(end())) {
+                source = reinterpret_cast<const T*>(address + count * sizeof(T));
             }
         }
         return insert_counted(mutable_iterator(position), detail::repeated<T>{source}, count);

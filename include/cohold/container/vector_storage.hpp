@@ -229,13 +229,20 @@ class vector_storage {
     }
 
     template <class... Args>
-    [[gnu::cold, gnu::noinline]] T* emplace_growing(T* position, Args&&... args) {
+    [[gnu::noinline]] T* emplace_growing(T* position, Args&&... args) {
         block memory(alloc_, checked_length(grown_capacity(1)));
         return emplace_into(memory, position, std::forward<Args>(args)...);
     }
 
+    // Without a position, which would burden the loop around the call.
+    template <class... Args>
+    [[gnu::cold, gnu::noinline]] T* emplace_back_growing(Args&&... args) {
+        block memory(alloc_, checked_length(grown_capacity(1)));
+        return emplace_into(memory, end(), std::forward<Args>(args)...);
+    }
+
     template <class Source>
-    T* insert_growing(T* position, Source source, size_type count) {
+    [[gnu::noinline]] T* insert_growing(T* position, Source source, size_type count) {
         block memory(alloc_, checked_length(grown_capacity(count)));
         T* const at = memory.begin() + (position - begin());
         builder elements(alloc_, at);
@@ -274,7 +281,7 @@ class vector_storage {
 
         for (; first != last; static_cast<void>(++first)) {
             if (size_ == capacity_) [[unlikely]] {
-                emplace_growing(end(), *first);
+                emplace_back_growing(*first);
             } else {
                 emplace_in_place(*first);
             }

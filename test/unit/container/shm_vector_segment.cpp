@@ -1,0 +1,295 @@
+// shm_vector in real segments: at two addresses at once, nested, between segments, until the memory
+// runs out.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/container/shm_vector.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <cohold/handle/segment.hpp>
+
+using cohold::segment;
+using cohold::shm_vector;
+
+namespace {
+
+// A segment of a name of its own, removed at the end.
+class temporary_segment {
+  public:
+    explicit temporary_segment(const char* suffix, std::size_t reserve = 64 << 20)
+        : name_("cohold.vector." + std::to_string(::getpid()) + "." + suffix),
+          handle_(segment<>::create(name_, {.size = 65536, .reserve = reserve})) {}
+
+    temporary_segment(const temporary_segment&) = delete;
+    temporary_segment& operator=(const temporary_segment&) = delete;
+
+    ~temporary_segment() { CHECK(segment<>::remove(name_)); }
+
+    const segment<>* operator->() const { return &handle_; }
+
+    // A second mapping of it, at another address.
+    [[nodiscard]] segment<> again() const { return segment<>::open(name_); }
+
+  private:
+    std::string name_;
+    segment<> handle_;
+};
+
+struct node {
+    shm_vector<node> kids;
+    std::int32_t value = 0;
+};
+
+struct record {
+    std::int32_t id;
+    shm_vector<std::int32_t> numbers;
+    std::array<shm_vector<char>, 2> texts;
+};
+
+struct alignas(64) line {
+    std::int32_t value;
+};
+
+struct alignas(4096) page {
+    std::int32_t value;
+};
+
+template <class V>
+bool aligned(const V& vector) {
+    return reinterpret_cast<std::uintptr_t>(vector.data()) % alignof(typename V::value_type) == 0;
+}
+
+} // namespace
+
+TEST_CASE("one vector at two addresses") {
+    const temporary_segment here("two");
+    const segment<> there = here.again();
+    auto& mine = here->construct<shm_vector<int>>("numbers");
+    auto* other = there.find<shm_vector<int>>("numbers");
+    REQUIRE(other != nullptr);
+    REQUIRE(other != &mine);
+    CHECK(other->empty());
+    for (int i = 0; i < 100000; ++i) { // the segment grows several times
+        (i % 2 == 0 ? mine : *other).push_back(i);
+    }
+    REQUIRE(mine.size() == 100000);
+    CHECK(mine.data() != other->data());
+    CHECK(std::equal(mine.begin(), mine.end(), other->begin(), other->end()));
+    CHECK((*other)[99999] == 99999);
+    other->erase(other->begin() + 10, other->end());
+    other->shrink_to_fit();
+    CHECK(mine.size() == 10);
+    CHECK(mine.capacity() == 10);
+    CHECK(mine.back() == 9);
+    CHECK(mine == *other);
+    CHECK(mine.get_allocator() != other->get_allocator());
+    CHECK(here->destroy<shm_vector<int>>("numbers"));
+    CHECK(there.find<shm_vector<int>>("numbers") == nullptr);
+}
+
+TEST_CASE("nested vectors reach the segment to any depth") {
+    const temporary_segment here("nested");
+    const segment<> there = here.again();
+    using table = shm_vector<shm_vector<shm_vector<int>>>;
+    auto& mine = here->construct<table>("table", std::size_t{3});
+    mine[1].resize(2);
+    mine[1][1].assign(3, 7);
+    mine.insert(mine.begin(), mine[1]);
+    mine.emplace(mine.begin() + 1);
+    mine.emplace_back(std::size_t{4})[3].push_back(1);
+    for (int i = 0; i < 100; ++i) {
+        mine.push_back(mine[0]); // an own element, through several growths
+        mine.insert(mine.begin() + 1, 1, mine.back());
+    }
+    const auto* other = there.find<table>("table");
+    REQUIRE(other != nullptr);
+    CHECK(*other == mine);
+    CHECK((*other)[0][1] == shm_vector<int>({7, 7, 7}, there.allocator<int>()));
+    CHECK((*other)[205][1][2] == 7);
+    for (const auto& row : *other) {
+        CHECK(static_cast<bool>(row.get_allocator()));
+        CHECK(row.get_allocator() == other->get_allocator());
+    }
+
+    auto& records = here->construct<shm_vector<record>>("records");
+    records.resize(3);
+    records[2].numbers.push_back(5);
+    records[2].texts[1].assign(10, 'x');
+    records.push_back(records[2]);
+    records.erase(records.begin());
+    records.insert(records.begin(), 2, records.back());
+    auto* remote = there.find<shm_vector<record>>("records");
+    REQUIRE(remote != nullptr);
+    CHECK((*remote)[0].numbers.back() == 5);
+    CHECK((*remote)[4].texts[1].size() == 10);
+    (*remote)[4].texts[0].resize(100, 'y');
+    CHECK(records[4].texts[0][99] == 'y');
+
+    auto& root = here->construct<node>("root");
+    root.kids.resize(2);
+    root.kids[1].kids.emplace_back().value = 3;
+    root.kids.push_back(root.kids[1]);
+    CHECK(there.find<node>("root")->kids[2].kids[0].value == 3);
+
+    const std::size_t full = here->used();
+    here->destroy<node>("root");
+    here->destroy<shm_vector<record>>("records");
+    here->destroy<table>("table");
+    CHECK(here->used() < full);
+}
+
+TEST_CASE("everything is given back") {
+    const temporary_segment here("back");
+    here->construct<int>("first", 1); // the directory has made room for itself
+    const std::size_t before = here->used();
+    auto& v = here->construct<shm_vector<shm_vector<int>>>("v");
+    for (int i = 0; i < 1000; ++i) {
+        v.emplace_back(static_cast<std::size_t>(i % 10), i);
+    }
+    v.erase(v.begin() + 100, v.begin() + 900);
+    v.shrink_to_fit();
+    auto copy = v;
+    swap(v, copy);
+    v = std::move(copy);
+    CHECK(v.size() == 200);
+    CHECK(here->destroy<shm_vector<shm_vector<int>>>("v"));
+    CHECK(here->used() == before);
+}
+
+TEST_CASE("between segments elements are copied, and the target stays in its own") {
+    const temporary_segment one("one");
+    const temporary_segment two("two");
+    using table = shm_vector<shm_vector<int>>;
+    auto& a = one->construct<table>("a");
+    auto& b = two->construct<table>("b");
+    a.emplace_back(std::size_t{3}, 7);
+    a.emplace_back();
+    b = a;
+    CHECK(b == a);
+    CHECK(b[0].get_allocator() == two->allocator<int>());
+    b[0][0] = 8;
+    CHECK(a[0][0] == 7);
+    swap(a, b);
+    CHECK(a[0][0] == 8);
+    CHECK(b[0][0] == 7);
+    CHECK(a[0].get_allocator() == one->allocator<int>());
+    CHECK(b[0].get_allocator() == two->allocator<int>());
+    a = std::move(b);
+    CHECK(a[0][0] == 7);
+    CHECK(a[0].get_allocator() == one->allocator<int>());
+    CHECK(b.empty()); // NOLINT: promised to be
+    auto& c = two->construct<table>("c", std::move(a));
+    CHECK(c.size() == 2);
+    CHECK(c[0][2] == 7);
+    CHECK(c[0].get_allocator() == two->allocator<int>());
+    CHECK(c.get_allocator() == two->allocator<int>());
+    CHECK(a.empty()); // NOLINT: promised to be
+    auto& d = one->construct<table>("d", c);
+    CHECK(d == c);
+    CHECK(d[0].get_allocator() == one->allocator<int>());
+
+    // A vector of this process, with its elements in the segment.
+    table local(two->allocator<shm_vector<int>>());
+    local = c;
+    const auto* where = local.data();
+    c = std::move(local);
+    CHECK(c.data() == where);
+    local.push_back(shm_vector<int>({1, 2}, two->allocator<int>()));
+    CHECK(local[0][1] == 2);
+}
+
+TEST_CASE("elements of every alignment") {
+    const temporary_segment here("aligned");
+    auto& lines = here->construct<shm_vector<line>>("lines");
+    auto& pages = here->construct<shm_vector<page>>("pages");
+    auto& bytes = here->construct<shm_vector<char>>("bytes");
+    for (int i = 0; i < 40; ++i) {
+        lines.push_back({i});
+        pages.insert(pages.begin(), page{i});
+        bytes.push_back('a');
+        CHECK(aligned(lines));
+        CHECK(aligned(pages));
+    }
+    CHECK(pages[39].value == 0);
+    CHECK(lines[39].value == 39);
+    CHECK(bytes.bytes().size() == 40);
+}
+
+TEST_CASE("memory runs out: an error, and everything as it was") {
+    const temporary_segment here("full", 1 << 20);
+    auto& v = here->construct<shm_vector<std::int64_t>>("v");
+    std::int64_t pushed = 0;
+    while (v.try_push_back(pushed)) {
+        ++pushed;
+        REQUIRE(pushed < (1 << 20));
+    }
+    CHECK(cohold::last_failure().code() == cohold::errc::reserve_exceeded);
+    CHECK(v.size() == static_cast<std::size_t>(pushed));
+    CHECK(pushed > 1000);
+    CHECK_THROWS_AS(v.push_back(1), cohold::failure);
+    CHECK_THROWS_AS(v.emplace_back(1), cohold::failure);
+    CHECK_THROWS_AS(v.insert(v.begin(), 1), cohold::failure);
+    CHECK_THROWS_AS(v.reserve(v.size() + 1000000), cohold::failure);
+    CHECK_FALSE(v.try_reserve(v.size() + 1000000));
+    CHECK(v.try_emplace_back(1) == nullptr);
+    bool unchanged = v.size() == static_cast<std::size_t>(pushed);
+    for (std::int64_t i = 0; i < pushed; ++i) {
+        unchanged = unchanged && v[static_cast<std::size_t>(i)] == i;
+    }
+    CHECK(unchanged);
+    v.pop_back();
+    CHECK(v.try_push_back(5));
+}
+
+TEST_CASE("outside any segment") {
+    shm_vector<int> v;
+    CHECK(v.empty());
+    CHECK_THROWS_AS(v.push_back(1), cohold::failure);
+    CHECK(cohold::last_failure().code() == cohold::errc::no_segment);
+    CHECK_FALSE(v.try_push_back(1));
+    CHECK_THROWS_AS(shm_vector<int>(3), cohold::failure);
+    CHECK(v.empty());
+    shm_vector<int> w = v;
+    w = std::move(v);
+    w.clear();
+    w.shrink_to_fit();
+    CHECK(w == v); // NOLINT
+}
+
+TEST_CASE("what an element may be") {
+    static_assert(cohold::shareable<shm_vector<int>>);
+    static_assert(cohold::shareable<shm_vector<shm_vector<double>>>);
+    static_assert(cohold::shareable<node>);
+    static_assert(cohold::shareable<record>);
+    static_assert(!cohold::shareable<shm_vector<int, std::allocator<int>>>);
+    // Naming a vector of something else is no error; constructing it would be one.
+    static_assert(sizeof(shm_vector<std::string>) == 32);
+
+    const temporary_segment here("types");
+    auto& flags = here->construct<shm_vector<std::atomic<std::uint32_t>>>("flags", std::size_t{4});
+    flags[2] = 7;
+    auto& pairs = here->construct<shm_vector<std::pair<int, std::optional<double>>>>("pairs");
+    pairs.emplace_back(1, 2.5);
+    CHECK(here.again().find<shm_vector<std::atomic<std::uint32_t>>>("flags")->at(2) == 7);
+    CHECK(pairs[0].second == 2.5);
+}
+
+TEST_CASE("another type of element is refused by name") {
+    const temporary_segment here("mismatch");
+    here->construct<shm_vector<int>>("v");
+    CHECK_THROWS_AS((void)here->find<shm_vector<float>>("v"), cohold::failure);
+    CHECK(cohold::last_failure().code() == cohold::errc::type_mismatch);
+    const std::string what = cohold::last_failure().what();
+    CHECK(what.find("shm_vector<i32>") != std::string::npos);
+    CHECK(what.find("shm_vector<f32>") != std::string::npos);
+    CHECK(what.find("allocator") == std::string::npos);
+}
