@@ -82,7 +82,8 @@ class alignas(8) offset_ptr {
     }
 
     /// get() without its tests, for hot paths. The pointer must be neither null nor point to
-    /// itself: then the result is this or wild.
+    /// itself: then the result is this or wild. And it must itself lie in shared memory: of a local
+    /// one g++ may conclude that the target is no other variable that it knows.
     [[nodiscard]] T* unchecked() const noexcept {
         return reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(this) +
                                     static_cast<std::uintptr_t>(offset_));

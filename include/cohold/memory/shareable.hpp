@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -72,10 +73,23 @@ inline constexpr refusal refusal_for = refusal_of<std::remove_cv_t<T>>();
 // and <atomic> are slow to include.
 enum class std_kind : unsigned char { none, complex, duration, time_point, atomic };
 
+// The name of a type of std after "std::", or nothing. Normalising the whole name is not worth it.
+template <class T>
+constexpr std::string_view std_name() {
+    std::string_view name = raw_type_name<T>();
+    if (!name.starts_with("std::")) {
+        return {};
+    }
+    name.remove_prefix(5);
+    for (const std::string_view version : {"__1::", "__cxx11::", "_V2::"}) {
+        name.remove_prefix(name.starts_with(version) ? version.size() : 0);
+    }
+    return name;
+}
+
 template <class T>
 constexpr bool is_std(std::string_view name) {
-    const std::string_view full = type_name<T>();
-    return full.starts_with("std::") && full.substr(5).starts_with(name);
+    return std_name<T>().starts_with(name);
 }
 
 template <class T>
@@ -106,20 +120,12 @@ struct std_parts<Template<First, Second>> {
 // Classes of std that hold plain values only, alike in both standard libraries.
 template <class T>
 constexpr bool is_plain_std_class() {
-    constexpr std::string_view names[] = {"std::chrono::day",
-                                          "std::chrono::month",
-                                          "std::chrono::year",
-                                          "std::chrono::weekday",
-                                          "std::chrono::year_month_day",
-                                          "std::chrono::month_day",
-                                          "std::chrono::year_month",
-                                          "std::atomic_flag"};
-    constexpr std::string_view name = type_name<T>();
-    if constexpr (name.starts_with("std::")) {
-        for (const std::string_view plain : names) {
-            if (name == plain) {
-                return true;
-            }
+    constexpr std::string_view name = std_name<T>();
+    for (const std::string_view plain :
+         {"chrono::day", "chrono::month", "chrono::year", "chrono::weekday",
+          "chrono::year_month_day", "chrono::month_day", "chrono::year_month", "atomic_flag"}) {
+        if (name == plain) {
+            return true;
         }
     }
     return false;
