@@ -134,8 +134,14 @@ class name_normaliser {
     constexpr void step() noexcept {
         if (take("{anonymous}") || take("(anonymous namespace)")) {
             put("(anonymous)");
+        } else if (drop_cast()) {
+            // The literal behind it is written as a number.
+        } else if (rest_[0] == '\'') {
+            character();
         } else if (const std::string_view name = word(); !name.empty()) {
-            if (name[0] >= '0' && name[0] <= '9') {
+            if (rest_.substr(name.size()).starts_with('\'') && name != "char") {
+                rest_.remove_prefix(name.size()); // u8'A'
+            } else if (name[0] >= '0' && name[0] <= '9') {
                 rest_.remove_prefix(name.size());
                 put(name.substr(0, name.find_last_not_of("uUlL") + 1));
             } else if (!builtin()) {
@@ -155,6 +161,67 @@ class name_normaliser {
             rest_.remove_prefix(1);
             out_[size_++] = c == '{' ? '(' : c == '}' ? ')' : c == ';' || c == '@' ? '?' : c;
         }
+    }
+
+    // "(short)3" is "3" elsewhere, and "(unsigned char)'a'" is "97".
+    constexpr bool drop_cast() noexcept {
+        if (rest_[0] != '(' || (size_ > 0 && out_[size_ - 1] != '<' && out_[size_ - 1] != ',')) {
+            return false;
+        }
+        const std::size_t close = rest_.find(')');
+        if (close == std::string_view::npos || close + 1 >= rest_.size()) {
+            return false;
+        }
+        const char next = rest_[close + 1];
+        const std::string_view inside = rest_.substr(1, close - 1);
+        const bool integer = inside.ends_with("short") || inside.ends_with("char") ||
+                             inside.ends_with("int") || inside.ends_with("long");
+        if (!integer || !((next >= '0' && next <= '9') || next == '-' || next == '\'')) {
+            return false;
+        }
+        signed_cast_ = inside == "signed char";
+        rest_.remove_prefix(close + 1);
+        return true;
+    }
+
+    // A character literal, as the number it stands for.
+    constexpr void character() noexcept {
+        rest_.remove_prefix(1);
+        unsigned value = static_cast<unsigned char>(rest_[0]);
+        std::size_t length = 1;
+        if (rest_[0] == '\\') {
+            constexpr std::string_view letters = "abtnvfre";
+            constexpr unsigned values[] = {7, 8, 9, 10, 11, 12, 13, 27};
+            value = static_cast<unsigned char>(rest_[1]);
+            length = 2;
+            if (const std::size_t found = letters.find(rest_[1]); found < letters.size()) {
+                value = values[found];
+            } else if (const bool hex = rest_[1] == 'x' || rest_[1] == 'u' || rest_[1] == 'U';
+                       hex || (rest_[1] >= '0' && rest_[1] <= '7')) {
+                const unsigned base = hex ? 16 : 8;
+                length = base == 16 ? 2 : 1;
+                value = 0;
+                for (; rest_[length] != '\''; ++length) {
+                    const char c = rest_[length];
+                    value = value * base + static_cast<unsigned>(c <= '9'   ? c - '0'
+                                                                 : c <= 'F' ? c - 'A' + 10
+                                                                            : c - 'a' + 10);
+                }
+            }
+        }
+        rest_.remove_prefix(length + 1);
+        if (signed_cast_ && value > 127) {
+            put("-");
+            value = 256 - value;
+        }
+        signed_cast_ = false;
+        char digits[10] = {};
+        std::size_t start = sizeof(digits);
+        do {
+            digits[--start] = static_cast<char>('0' + value % 10);
+            value /= 10;
+        } while (value != 0);
+        put({digits + start, sizeof(digits) - start});
     }
 
     // Two words in a row, as in "const foo" and "foo const".
@@ -259,6 +326,7 @@ class name_normaliser {
     std::string_view rest_;
     char* out_;
     std::size_t size_ = 0;
+    bool signed_cast_ = false;
 };
 
 template <std::size_t Capacity>

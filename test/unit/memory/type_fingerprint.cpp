@@ -95,6 +95,21 @@ struct versioned {
 
 struct empty {};
 
+template <auto... Value>
+struct values {
+    char a;
+};
+
+struct mixed {
+    std::int32_t a;
+    double d; // at 4 in 32-bit programs
+};
+
+struct two_doubles {
+    double a;
+    double b;
+};
+
 } // namespace app
 
 namespace {
@@ -176,11 +191,25 @@ TEST_CASE("structs by their members") {
     CHECK(description<app::generic<unsigned short, 3>::inner>() ==
           "app::generic<u16,3>::inner{value@0 u16}2");
 
+    CHECK(description<app::values<1U, -2L, 'c', '\0', '\n', '\'', '\\', '{', true>>() ==
+          "app::values<1,-2,99,0,10,39,92,123,true>{a@0 char}1");
+    CHECK(description<
+              app::values<std::uint8_t{200}, std::int8_t{-1}, short{3}, u8'A', char16_t{300}>>() ==
+          "app::values<200,-1,3,65,300>{a@0 char}1");
+    CHECK(description<app::values<app::colour::green, static_cast<app::colour>(9)>>() ==
+          "app::values<app::colour::green,(app::colour)9>{a@0 char}1");
+
     struct local {
         int a;
     };
 
     CHECK(description<local>() == "local{a@0 i32}4");
+}
+
+TEST_CASE("what 32-bit programs lay out differently is told apart, what they do not is not") {
+    CHECK(description<app::mixed>() == (alignof(double) == 8 ? "app::mixed{a@0 i32;d@8 f64}16"
+                                                             : "app::mixed{a@0 i32;d@4 f64}12"));
+    CHECK(description<app::two_doubles>() == "app::two_doubles{a@0 f64;b@8 f64}16");
 }
 
 TEST_CASE("types of std by their parts") {
