@@ -8,6 +8,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -150,8 +151,8 @@ class errc_category_type final : public std::error_category {
 }
 
 /// What the last failure in this thread was: the code and a sentence that names the operation,
-/// the object, what was wanted and what was found. Kept until the next failure in the same
-/// thread.
+/// the object, what was wanted, what was found and what to do. Kept until the next failure in the
+/// same thread.
 class failure_report {
   public:
     [[nodiscard]] std::error_code code() const noexcept {
@@ -159,7 +160,7 @@ class failure_report {
                     : std::error_code(value_, std::generic_category());
     }
 
-    /// For example: open posix object 'prices': layout version: expected 1, found 7
+    /// For example: open posix object 'prices': layout version: expected 0x1, found 0x7: …
     [[nodiscard]] const char* what() const noexcept { return text_; }
 
     void assign(std::error_code code) noexcept {
@@ -204,27 +205,29 @@ class operation {
 
     ~operation() { current = outer_; }
 
-    // Sets ec and reports it with the facts of this operation. The format gives wanted and
-    // found, or nothing ("").
+    // Sets ec and reports it: what this thread is doing, wanted and found (if there is a format),
+    // and the code's message.
     static void fail(std::error_code& ec, std::error_code code, const char* format,
-                     std::va_list arguments) noexcept {
+                     std::va_list* arguments) noexcept {
         ec = code;
         last_report.assign(code);
+        const char* separator = "";
         if (current != nullptr) {
-            last_report.append("%s", current->verb_);
-            if (!current->kind_.empty()) {
-                last_report.append(" %.*s", static_cast<int>(current->kind_.size()),
-                                   current->kind_.data());
-            }
-            if (!current->object_.empty()) {
-                last_report.append(" '%.*s'", static_cast<int>(current->object_.size()),
-                                   current->object_.data());
-            }
-            if (format[0] != '\0') {
-                last_report.append(": ");
-            }
+            const char* const space = current->kind_.empty() ? "" : " ";
+            const char* const quote = current->object_.empty() ? "" : "'";
+            last_report.append("%s%s%.*s%s%s%.*s%s", current->verb_, space,
+                               static_cast<int>(current->kind_.size()), current->kind_.data(),
+                               current->object_.empty() ? "" : " ", quote,
+                               static_cast<int>(current->object_.size()), current->object_.data(),
+                               quote);
+            separator = ": ";
         }
-        last_report.append(format, arguments);
+        if (format != nullptr) {
+            last_report.append("%s", separator);
+            last_report.append(format, *arguments);
+            separator = ": ";
+        }
+        last_report.append("%s%s", separator, code.message().c_str());
     }
 
   private:
@@ -240,8 +243,13 @@ class operation {
                                                ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, arguments);
+    operation::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
+}
+
+// The operation and the code say it all.
+inline void fail(std::error_code& ec, errc code) noexcept {
+    operation::fail(ec, make_error_code(code), nullptr, nullptr);
 }
 
 // The same for a failed system call: errno as it is.
@@ -249,7 +257,7 @@ class operation {
                                                      const char* format, ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, std::error_code(error, std::generic_category()), format, arguments);
+    operation::fail(ec, std::error_code(error, std::generic_category()), format, &arguments);
     va_end(arguments);
 }
 
@@ -266,7 +274,12 @@ class operation {
 class failure : public std::system_error {
   public:
     explicit failure(const failure_report& report)
-        : std::system_error(report.code(), report.what()) {}
+        : std::system_error(report.code()), text_(report.what()) {}
+
+    [[nodiscard]] const char* what() const noexcept override { return text_.what(); }
+
+  private:
+    std::runtime_error text_; // a string whose copies cannot throw
 };
 
 namespace detail {
@@ -281,9 +294,7 @@ namespace detail {
 #if defined(__cpp_exceptions)
     throw failure(last_report);
 #else
-    std::fprintf(stderr, "cohold: %s: %s\n", last_report.what(),
-                 last_report.code().message().c_str());
-    std::abort();
+    die(last_report.what());
 #endif
 }
 
@@ -292,6 +303,7 @@ inline void raise_if(const std::error_code& ec) {
         // A policy of the user may have set the code alone.
         if (last_report.code() != ec) {
             last_report.assign(ec);
+            last_report.append("%s", ec.message().c_str());
         }
         raise_last();
     }
@@ -301,7 +313,7 @@ inline void raise_if(const std::error_code& ec) {
     std::error_code ec;
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, arguments);
+    operation::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
     raise_last();
 }

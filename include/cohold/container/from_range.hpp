@@ -40,19 +40,27 @@ concept multipass_iterator =
     std::derived_from<typename std::iterator_traits<Iterator>::iterator_category,
                       std::forward_iterator_tag>;
 
-// Its length can be known before the first element is read.
-template <class Range>
-concept counted_range =
-    std::ranges::sized_range<Range> || multipass_iterator<std::ranges::iterator_t<Range>>;
+// How many elements there are to come, as a std::size_t, or that this cannot be told.
+struct uncounted {};
 
 template <class Iterator>
-[[nodiscard]] std::size_t count_of(const Iterator& first, const Iterator& last) {
-    return static_cast<std::size_t>(std::ranges::distance(first, last));
+[[nodiscard]] auto count_of(const Iterator& first, const Iterator& last) {
+    if constexpr (multipass_iterator<Iterator>) {
+        return static_cast<std::size_t>(std::ranges::distance(first, last));
+    } else {
+        return uncounted{};
+    }
 }
 
+// To be called before begin(), after which a range that is read once need not know its size.
 template <class Range>
-[[nodiscard]] std::size_t count_of(Range& range) {
-    return static_cast<std::size_t>(std::ranges::distance(range));
+[[nodiscard]] auto count_of(Range& range) {
+    if constexpr (std::ranges::sized_range<Range> ||
+                  multipass_iterator<std::ranges::iterator_t<Range>>) {
+        return static_cast<std::size_t>(std::ranges::distance(range));
+    } else {
+        return uncounted{};
+    }
 }
 
 } // namespace detail

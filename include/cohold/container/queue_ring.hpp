@@ -48,13 +48,14 @@ class queue_ring {
     using slot_pointer = typename std::allocator_traits<slot_allocator>::pointer;
 
   public:
-    queue_ring(first_turn first, std::uint64_t capacity, const Allocator& allocator)
+    [[gnu::cold]] queue_ring(first_turn first, std::uint64_t capacity, const Allocator& allocator)
         : allocator_(allocator), capacity_(checked_capacity(capacity)) {
+        check_layout();
         slot_allocator slots(allocator_);
         slots_ = std::allocator_traits<slot_allocator>::allocate(slots, capacity_);
         const auto turn = static_cast<std::uint32_t>(first);
         for (std::uint32_t i = 0; i < capacity_; ++i) {
-            ::new (static_cast<void*>(std::addressof(slots_[static_cast<std::ptrdiff_t>(i)])))
+            ::new (static_cast<void*>(std::addressof(at(i))))
                 slot(word_of(turn, slot_state::empty));
         }
         tail_.value.store(position_at(turn, 0), std::memory_order_relaxed);
@@ -64,7 +65,7 @@ class queue_ring {
     queue_ring(const queue_ring&) = delete;
     queue_ring& operator=(const queue_ring&) = delete;
 
-    ~queue_ring() {
+    [[gnu::cold]] ~queue_ring() {
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             slot& s = at(i);
             if (state_of(s.word.value.load(std::memory_order_acquire)) == slot_state::full) {
@@ -185,6 +186,21 @@ class queue_ring {
         }
     };
 
+    // The same on every platform, and known to docs/layout.md.
+    static constexpr void check_layout() noexcept {
+        if constexpr (sizeof(slot_pointer) == 8 && sizeof(Allocator) == 8) {
+            static_assert(offsetof(queue_ring, slots_) == 0);
+            static_assert(offsetof(queue_ring, allocator_) == 8);
+            static_assert(offsetof(queue_ring, capacity_) == 16);
+            static_assert(offsetof(queue_ring, closed_) == 20);
+            static_assert(offsetof(queue_ring, items_) == 24);
+            static_assert(offsetof(queue_ring, spaces_) == 28);
+            static_assert(offsetof(queue_ring, tail_) == 64);
+            static_assert(offsetof(queue_ring, head_) == 128);
+            static_assert(sizeof(queue_ring) == 192);
+        }
+    }
+
     static std::uint32_t checked_capacity(std::uint64_t capacity) {
         constexpr std::uint64_t room = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(slot);
         constexpr std::uint64_t most = room < 0x7fffffff ? room : 0x7fffffff;
@@ -195,8 +211,13 @@ class queue_ring {
         return static_cast<std::uint32_t>(capacity);
     }
 
+    // Not null: the offset pointer need not look.
     [[nodiscard]] slot& at(std::uint32_t index) noexcept {
-        return slots_[static_cast<std::ptrdiff_t>(index)];
+        if constexpr (requires { slots_.unchecked(); }) {
+            return slots_.unchecked()[index];
+        } else {
+            return slots_[index];
+        }
     }
 
     template <class... Args>
@@ -298,7 +319,7 @@ class queue_ring {
         }
     }
 
-    void give_up(queue_position position) noexcept {
+    [[gnu::cold, gnu::noinline]] void give_up(queue_position position) noexcept {
         std::atomic<std::uint64_t>& shared_word = at(index_of(position)).word.value;
         if constexpr (ManyProducers) {
             // Others may have gone past: the slot keeps its place, as one that holds nothing.
@@ -375,7 +396,7 @@ class queue_ring {
     }
 
     // Makes a slot that was given up free for the next turn.
-    void recycle(queue_position position, slot_word aborted) noexcept {
+    [[gnu::cold, gnu::noinline]] void recycle(queue_position position, slot_word aborted) noexcept {
         if (at(index_of(position))
                 .word.value.compare_exchange_strong(
                     aborted, word_of(turn_of(position) + 1, slot_state::empty),

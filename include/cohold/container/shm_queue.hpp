@@ -11,11 +11,15 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include <cohold/container/queue_ring.hpp>
 #include <cohold/detail/deadline.hpp>
+#include <cohold/memory/shareable.hpp>
+#include <cohold/memory/shm_allocator.hpp>
+#include <cohold/memory/type_fingerprint.hpp>
 #include <cohold/sync/backoff.hpp>
 #include <cohold/sync/wait_word.hpp>
 
@@ -28,19 +32,12 @@ enum class concurrency { spsc, mpsc, spmc, mpmc };
 
 namespace detail {
 
-/// The whole of shm_queue, over any allocator.
+// The whole of shm_queue, over any allocator.
 template <class T, concurrency Concurrency, class Waiting, class Allocator>
 class basic_queue {
     static_assert(waiting_policy<Waiting>,
-                  "the third argument of shm_queue is a waiting policy: waiting::adaptive, "
+                  "cohold: the third argument of shm_queue is a waiting policy: waiting::adaptive, "
                   "waiting::spin, waiting::block, or a type with `spins` and `parks`");
-    static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_volatile_v<T> &&
-                      !std::is_array_v<T>,
-                  "the elements of a shm_queue are objects that are not const or volatile; wrap an "
-                  "array in std::array");
-    static_assert(std::is_nothrow_destructible_v<T>,
-                  "the elements of a shm_queue need a destructor that does not throw");
-    static_assert(alignof(T) <= 4096, "shared memory is aligned to pages: up to 4096 bytes");
 
     static constexpr bool many_producers =
         Concurrency == concurrency::mpsc || Concurrency == concurrency::mpmc;
@@ -63,7 +60,9 @@ class basic_queue {
     // as 64 bits a negative one is beyond what fits.
     template <std::integral Capacity>
     basic_queue(first_turn first, Capacity capacity, const Allocator& allocator = Allocator())
-        : ring_(first, static_cast<std::uint64_t>(capacity), allocator) {}
+        : ring_(first, static_cast<std::uint64_t>(capacity), allocator) {
+        check_element();
+    }
 
     basic_queue(const basic_queue&) = delete;
     basic_queue& operator=(const basic_queue&) = delete;
@@ -234,6 +233,17 @@ class basic_queue {
     [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
 
   private:
+    static constexpr void check_element() noexcept {
+        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
+                          !std::is_array_v<T>,
+                      "cohold: the elements of a shm_queue are objects, not const or volatile, and "
+                      "no arrays: use std::array");
+        static_assert(std::is_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
+                      "cohold: the elements of a shm_queue need a move constructor, and a "
+                      "destructor that does not throw");
+        static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
+    }
+
     // Wakes as many as there were elements, also when one of them threw.
     struct batch {
         basic_queue& queue;
@@ -320,6 +330,45 @@ class basic_queue {
 };
 
 } // namespace detail
+
+/// A bounded queue of elements, in the order in which they were pushed: every consumer sees the
+/// elements of one producer in that order. Names are those of the standard's proposal for
+/// concurrent queues (P0260).
+///
+/// Concurrency says how many may push and pop at the same time; fewer is faster, and mpmc is always
+/// right. Waiting says how this process waits (processes may differ).
+/// Thread and process safety: every member but constructor and destructor may be called by any
+/// number of threads of any number of processes, as far as Concurrency allows.
+/// If the process is killed: between operations, nothing happens to the others. Inside push or pop,
+/// an element may be left half done; one that it was about to push or pop may then hide those
+/// behind it. Nobody who waits misses what others do.
+template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
+class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
+    using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;
+
+  public:
+    /// @copydoc detail::basic_queue::basic_queue
+    template <std::integral Capacity>
+    explicit shm_queue(Capacity capacity, const shm_allocator<T>& allocator = shm_allocator<T>())
+        : base(capacity, allocator) {
+        static_assert(detail::assert_shareable<T>());
+        static_assert(sizeof(shm_queue) == 192 && alignof(shm_queue) == 64);
+    }
+};
+
+template <class T, concurrency Concurrency, class Waiting>
+inline constexpr bool enable_shareable<shm_queue<T, Concurrency, Waiting>> = true;
+
+/// As "shm_queue<i32,mpmc>": how a process waits is its own affair.
+template <class T, concurrency Concurrency, class Waiting>
+struct type_description<shm_queue<T, Concurrency, Waiting>> {
+    static constexpr void write(type_writer& out) {
+        constexpr std::string_view names[] = {",spsc>", ",mpsc>", ",spmc>", ",mpmc>"};
+        out.text("shm_queue<");
+        out.type<T>();
+        out.text(names[static_cast<int>(Concurrency)]);
+    }
+};
 
 COHOLD_NAMESPACE_END
 

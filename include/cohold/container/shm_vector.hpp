@@ -55,10 +55,9 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::allocate_room;
     using access::append;
     using access::append_moved;
-    using access::append_uncounted;
     using access::assign_counted;
+    using access::assign_from;
     using access::assign_moved;
-    using access::assign_uncounted;
     using access::build;
     using access::capacity_;
     using access::checked_length;
@@ -72,6 +71,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::grown_capacity;
     using access::has_allocator_of;
     using access::insert_counted;
+    using access::insert_from;
     using access::mutable_iterator;
     using access::publish;
     using access::reallocate;
@@ -84,11 +84,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using value_type = T;
     using allocator_type = Allocator;
     using typename access::const_iterator;
-    using typename access::const_pointer;
-    using typename access::const_reference;
-    using typename access::difference_type;
     using typename access::iterator;
-    using typename access::pointer;
     using typename access::reference;
     using typename access::size_type;
 
@@ -120,22 +116,14 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     template <std::input_iterator InputIterator>
     shm_vector(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
         : shm_vector(allocator) {
-        if constexpr (detail::multipass_iterator<InputIterator>) {
-            build(first, detail::count_of(first, last));
-        } else {
-            append_uncounted(std::move(first), std::move(last));
-        }
+        build(first, last, detail::count_of(first, last));
     }
 
     template <detail::container_compatible_range<T> Range>
     shm_vector(from_range_t, Range&& range, const Allocator& allocator = Allocator())
         : shm_vector(allocator) {
-        if constexpr (detail::counted_range<Range>) {
-            const size_type count = detail::count_of(range);
-            build(std::ranges::begin(range), count);
-        } else {
-            append_uncounted(std::ranges::begin(range), std::ranges::end(range));
-        }
+        const auto count = detail::count_of(range);
+        build(std::ranges::begin(range), std::ranges::end(range), count);
     }
 
     shm_vector(std::initializer_list<T> values, const Allocator& allocator = Allocator())
@@ -205,23 +193,15 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 
     template <std::input_iterator InputIterator>
     void assign(InputIterator first, InputIterator last) {
-        if constexpr (detail::multipass_iterator<InputIterator>) {
-            assign_counted(first, detail::count_of(first, last));
-        } else {
-            assign_uncounted(std::move(first), std::move(last));
-        }
+        assign_from(first, last, detail::count_of(first, last));
     }
 
     void assign(std::initializer_list<T> values) { *this = values; }
 
     template <detail::container_compatible_range<T> Range>
     void assign_range(Range&& range) {
-        if constexpr (detail::counted_range<Range>) {
-            const size_type count = detail::count_of(range);
-            assign_counted(std::ranges::begin(range), count);
-        } else {
-            assign_uncounted(std::ranges::begin(range), std::ranges::end(range));
-        }
+        const auto count = detail::count_of(range);
+        assign_from(std::ranges::begin(range), std::ranges::end(range), count);
     }
 
     [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
@@ -302,12 +282,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 
     template <detail::container_compatible_range<T> Range>
     void append_range(Range&& range) {
-        if constexpr (detail::counted_range<Range>) {
-            const size_type count = detail::count_of(range);
-            append(std::ranges::begin(range), count);
-        } else {
-            append_uncounted(std::ranges::begin(range), std::ranges::end(range));
-        }
+        const auto count = detail::count_of(range);
+        append(std::ranges::begin(range), std::ranges::end(range), count);
     }
 
     void pop_back() { truncate(size() - 1); }
@@ -348,11 +324,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 
     template <std::input_iterator InputIterator>
     iterator insert(const_iterator position, InputIterator first, InputIterator last) {
-        if constexpr (detail::multipass_iterator<InputIterator>) {
-            return insert_counted(mutable_iterator(position), first, detail::count_of(first, last));
-        } else {
-            return insert_uncounted(position, std::move(first), std::move(last));
-        }
+        return insert_from(mutable_iterator(position), first, last, detail::count_of(first, last));
     }
 
     iterator insert(const_iterator position, std::initializer_list<T> values) {
@@ -361,12 +333,9 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 
     template <detail::container_compatible_range<T> Range>
     iterator insert_range(const_iterator position, Range&& range) {
-        if constexpr (detail::counted_range<Range>) {
-            const size_type count = detail::count_of(range);
-            return insert_counted(mutable_iterator(position), std::ranges::begin(range), count);
-        } else {
-            return insert_uncounted(position, std::ranges::begin(range), std::ranges::end(range));
-        }
+        const auto count = detail::count_of(range);
+        return insert_from(mutable_iterator(position), std::ranges::begin(range),
+                           std::ranges::end(range), count);
     }
 
     iterator erase(const_iterator position) { return erase(position, position + 1); }
@@ -440,15 +409,6 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         } else {
             append_moved(other);
         }
-    }
-
-    template <class InputIterator, class Sentinel>
-    iterator insert_uncounted(const_iterator position, InputIterator first, Sentinel last) {
-        const difference_type index = position - begin();
-        const size_type old_size = size();
-        append_uncounted(std::move(first), std::move(last));
-        detail::rotate_elements(begin() + index, begin() + old_size, end());
-        return begin() + index;
     }
 };
 

@@ -15,6 +15,7 @@
 
 #include <cohold/container/bounds.hpp>
 #include <cohold/container/elements.hpp>
+#include <cohold/container/from_range.hpp>
 #include <cohold/error.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -269,6 +270,53 @@ class vector_storage {
         }
     }
 
+    // ---- elements from iterators, whose count is known or is `uncounted`
+
+    template <class Iterator, class Sentinel, class Count>
+    void build(Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            append_uncounted(std::move(first), std::move(last));
+        } else {
+            build(std::move(first), count);
+        }
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    void append(Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            append_uncounted(std::move(first), std::move(last));
+        } else {
+            append(std::move(first), count);
+        }
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    T* insert_from(T* position, Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            const auto index = position - begin();
+            const size_type old_size = size();
+            append_uncounted(std::move(first), std::move(last));
+            rotate_elements(begin() + index, begin() + old_size, end());
+            return begin() + index;
+        } else {
+            return insert_counted(position, std::move(first), count);
+        }
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    void assign_from(Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            size_type assigned = 0;
+            for (; assigned != size() && first != last; ++assigned, static_cast<void>(++first)) {
+                begin()[assigned] = *first;
+            }
+            truncate(assigned);
+            append_uncounted(std::move(first), std::move(last));
+        } else {
+            assign_counted(std::move(first), count);
+        }
+    }
+
     // All or nothing, as far as the source is concerned.
     template <class InputIterator, class Sentinel>
     void append_uncounted(InputIterator first, Sentinel last) {
@@ -344,16 +392,6 @@ class vector_storage {
         } else {
             append_in_place(std::move(source), count - common);
         }
-    }
-
-    template <class InputIterator, class Sentinel>
-    void assign_uncounted(InputIterator first, Sentinel last) {
-        size_type assigned = 0;
-        for (; assigned != size() && first != last; ++assigned, static_cast<void>(++first)) {
-            begin()[assigned] = *first;
-        }
-        truncate(assigned);
-        append_uncounted(std::move(first), std::move(last));
     }
 
     void assign_moved(vector_storage& other) {

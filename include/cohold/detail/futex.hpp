@@ -73,7 +73,7 @@ inline long futex_wait_call(const std::atomic<std::uint32_t>& word, std::uint32_
 
 // Only a bug (a word that is not mapped) or a sandbox without futex gets here, and neither can be
 // waited out.
-[[noreturn]] inline void futex_failed(const char* call, int error) noexcept {
+[[noreturn, gnu::cold]] inline void futex_failed(const char* call, int error) noexcept {
     char text[96];
     std::snprintf(text, sizeof(text), "%s failed with errno %d: waiting is impossible", call,
                   error);

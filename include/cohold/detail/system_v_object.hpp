@@ -57,6 +57,7 @@ union semaphore_argument { // semctl(2): the caller has to define it
 // kernel releases it when its holder dies, and removed when the creation is over. Semaphore 0 is
 // the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
 // object that is not ready knows that its creator is dead.
+// One thread can hold it several times, e.g. to remove what it has found deserted.
 class creation_lock {
   public:
     explicit creation_lock(key_t key) noexcept : key_(key) {}
@@ -67,14 +68,23 @@ class creation_lock {
     // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
     // make is false.
     int acquire(bool make, bool wait, mode_t mode) noexcept {
+        for (const creation_lock* held = innermost_; held != nullptr; held = held->outer_) {
+            if (held->key_ == key_) {
+                set_ = held->set_;
+                nested_ = true;
+                return 0;
+            }
+        }
         for (;;) {
             set_ = ::semget(key_, 2, make ? IPC_CREAT | static_cast<int>(mode) : 0);
             if (set_ < 0) {
                 return errno;
             }
-            const short flags = wait ? SEM_UNDO : static_cast<short>(SEM_UNDO | IPC_NOWAIT);
-            ::sembuf steps[2] = {{0, 0, static_cast<short>(wait ? 0 : IPC_NOWAIT)}, {0, 1, flags}};
+            const short patience = wait ? short{0} : short{IPC_NOWAIT};
+            ::sembuf steps[2] = {{0, 0, patience}, {0, 1, static_cast<short>(SEM_UNDO | patience)}};
             if (::semop(set_, steps, 2) == 0) {
+                outer_ = innermost_;
+                innermost_ = this;
                 return 0;
             }
             // EIDRM, EINVAL: the former holder has finished and removed the set.
@@ -95,15 +105,32 @@ class creation_lock {
         return ::semctl(set_, 1, GETVAL) > 0 && ::semctl(set_, 1, GETPID) == creator;
     }
 
-    // Ends the creation; who waits for the lock starts afresh.
-    void release() noexcept { ::semctl(set_, 0, IPC_RMID); }
+    // Ends the creation; who waits for the lock starts afresh. The last acquired is released first.
+    void release() noexcept {
+        if (!nested_) {
+            innermost_ = outer_;
+            end_set(set_);
+        }
+    }
 
-    // Continues in another function of the same creation.
-    void resume() noexcept { set_ = ::semget(key_, 2, 0); }
+    // Lets go of this object but not of the lock: end() does that, later in the same creation.
+    void leave_held() noexcept {
+        if (!nested_) {
+            innermost_ = outer_;
+        }
+    }
+
+    static void end(key_t key) noexcept { end_set(::semget(key, 2, 0)); }
 
   private:
+    static void end_set(int set) noexcept { ::semctl(set, 0, IPC_RMID); }
+
+    static inline thread_local constinit const creation_lock* innermost_ = nullptr;
+
     key_t key_;
     int set_ = -1;
+    bool nested_ = false;
+    const creation_lock* outer_ = nullptr;
 };
 
 inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {

@@ -4,6 +4,7 @@
 #ifndef COHOLD_POLICY_FILE_HPP
 #define COHOLD_POLICY_FILE_HPP
 
+#include <cohold/detail/attendance.hpp>
 #include <cohold/detail/file_object.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -14,6 +15,7 @@ namespace mechanism {
 /// back to a disk is the kernel's business. Grows.
 struct file : detail::descriptor_object {
     using default_naming = naming::verbatim;
+    using attendance = detail::file_attendance;
     static constexpr std::string_view label = "file";
     static constexpr name_form names = name_form::path;
     static constexpr bool replaces = true;

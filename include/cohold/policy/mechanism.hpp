@@ -124,30 +124,32 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 
 } // namespace detail
 
+// clang-format off
 /// A way to come by shared bytes. Stateless; every function is static and noexcept, and reports by
-/// std::error_code& (errc or errno in std::generic_category()).
+/// std::error_code& (errc, or errno in std::generic_category()).
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `M::native_handle_type` | type | default-constructible, copyable, `explicit operator bool`: is
-/// it an object? | | `M::default_naming` | type | the naming policy for who names none | |
-/// `M::label` | `std::string_view` | the mechanism's word in error messages | | `M::names` |
-/// `name_form` | what names look like; `none` has neither create(name) nor open, publish, remove |
+/// | `M::native_handle_type` | type | default-constructible, copyable, `explicit operator bool`: is it an object? |
+/// | `M::default_naming` | type | the naming policy for who names none |
+/// | `M::label` | `std::string_view` | the mechanism's word in error messages |
+/// | `M::names` | `name_form` | what names look like; for `none` the functions with a name are not needed |
 /// | `M::grows` | `bool` | `back` can make an object longer than it was created |
-/// | `M::keys_collide` | `bool` | two names can mean one object, so the full name is checked on
-/// opening | | `M::replaces` | `bool` | named ones only: `publish` can take a name over from
-/// another object | | `M::create(name, creation, ec)` | native | a new object that nobody sees
-/// under the name yet | | `M::publish(native, name, publication, ec)` | – | shows it under the name
-/// in one step | | `M::abandon(native, name)` | – | destroys an object that was not published, and
-/// closes it | | `M::open(name, access, ec)` | native | an existing object; refuses what is none
-/// (links, directories …) | | `M::remove(name, ec)` | `bool` | takes the name away; false if there
-/// was none | | `M::create(creation, ec)` | native | for `name_form::none` | | `M::status(native,
-/// ec)` | `object_status` | what the kernel knows of it | | `M::back(native, mapping, from, to,
-/// ec)` | – | real memory for the bytes [from, to), so that touching them cannot fail; `mapping` is
-/// null or where the object is mapped for writing | | `M::map(native, bytes, access, at, ec)` |
-/// `void*` | maps it; at `at` if that is not null, replacing what is mapped there | |
-/// `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways | |
-/// `M::close(native)` | – | gives the native handle back; mappings stay |
+/// | `M::keys_collide` | `bool` | two names can mean one object, so the full name is checked on opening |
+/// | `M::replaces` | `bool` | if named: `publish` can take a name over from another object |
+/// | `M::create(name, creation, ec)` | native | if named: a new object that nobody can open under the name yet |
+/// | `M::publish(native, name, publication, ec)` | – | if named: shows it under the name in one step |
+/// | `M::abandon(native, name)` | – | if named: destroys an object that was not published, and closes it |
+/// | `M::open(name, access, ec)` | native | if named: an existing object; refuses what is none (links, directories …) |
+/// | `M::remove(name, ec)` | `bool` | if named: takes the name away; false if there was none |
+/// | `M::create(creation, ec)` | native | if it has objects without a name |
+/// | `M::status(native, ec)` | `object_status` | what the kernel knows of it |
+/// | `M::back(native, mapping, from, to, ec)` | – | real memory for the bytes [from, to), so that touching them cannot fail; `mapping`: where all of it is mapped for writing, or null |
+/// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; at `at` if that is not null, in place of what is mapped there |
+/// | `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways |
+/// | `M::close(native)` | – | gives the native handle back; mappings stay |
+/// | `M::attendance` | type | optional, for lifetime::session: who is attached (detail/attendance.hpp) |
+// clang-format on
 template <class M>
 concept mechanism_policy =
     detail::object_mechanism<M> && ((M::names == name_form::none && detail::unnamed_mechanism<M>) ||

@@ -37,15 +37,16 @@ enum class name_kind {
     key,       ///< a System V key as text, "0x" and eight hexadecimal digits
 };
 
+// clang-format off
 /// Turns names of the user into names of objects. Stateless.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
 /// | `N::kind` | `name_kind` | what it makes |
-/// | `N::collides` | `bool` | two names can become the same: the full name is then stored and
-/// checked | | `N::apply(name, ec)` | `std::string` | the object's name; not for `name_kind::none`
-/// | | `N::full_name(name)` | `std::string` | what identifies the object among colliding ones; not
-/// for `name_kind::none` |
+/// | `N::collides` | `bool` | two names can become the same: the full name is then stored and checked |
+/// | `N::apply(name, ec)` | `std::string` | the object's name; not for `name_kind::none` |
+/// | `N::full_name(name)` | `std::string` | what tells colliding names apart; not for `name_kind::none` |
+// clang-format on
 template <class N>
 concept naming_policy = requires {
     { N::kind } -> std::convertible_to<name_kind>;
@@ -211,6 +212,36 @@ struct unnamed {
 };
 
 } // namespace naming
+
+namespace detail {
+
+// The object's name, or path. Naming policies make the last component of paths.
+template <class Mechanism, class Naming>
+std::string object_name(std::string_view name, std::error_code& ec) {
+    if constexpr (Mechanism::names == name_form::path) {
+        const std::size_t folder = name.rfind('/') + 1;
+        if (name.substr(0, folder).find('\0') != std::string_view::npos) {
+            fail(ec, errc::invalid_name, "the path contains a zero byte");
+            return {};
+        }
+        const std::string last = Naming::apply(name.substr(folder), ec);
+        return ec ? std::string() : std::string(name.substr(0, folder)).append(last);
+    } else {
+        return Naming::apply(name, ec);
+    }
+}
+
+// What identifies the object where names can collide: the directory does not matter.
+template <class Mechanism, class Naming>
+std::string full_name(std::string_view name) {
+    if constexpr (Mechanism::names == name_form::path) {
+        return Naming::full_name(name.substr(name.rfind('/') + 1));
+    } else {
+        return Naming::full_name(name);
+    }
+}
+
+} // namespace detail
 
 /// May this naming policy name objects of this mechanism? (docs/policies.md has the table.)
 template <class Naming, class Mechanism>

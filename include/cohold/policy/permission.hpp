@@ -14,13 +14,14 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Stateless.
+// clang-format off
+/// Decides the mode of new objects and which existing ones are trusted. Stateless.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `P::bits` | `mode_t` | exact permission bits of a new object; an existing one may not let more
-/// users write | | `P::accepts(object_status)` | `bool` | is the owner of an existing object
-/// trusted? |
+/// | `P::bits` | `mode_t` | exact permission bits of a new object; an existing one may not let more users write |
+/// | `P::accepts(object_status)` | `bool` | is the owner of an existing object trusted? |
+// clang-format on
 template <class P>
 concept permission_policy = requires(const object_status& status) {
     { P::bits } -> std::convertible_to<mode_t>;

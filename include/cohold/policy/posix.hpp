@@ -4,6 +4,7 @@
 #ifndef COHOLD_POLICY_POSIX_HPP
 #define COHOLD_POLICY_POSIX_HPP
 
+#include <cohold/detail/attendance.hpp>
 #include <cohold/detail/file_object.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -15,6 +16,7 @@ namespace mechanism {
 /// publish a finished object in one step; the objects are the same, shm_open finds them.
 struct posix : detail::descriptor_object {
     using default_naming = naming::verbatim;
+    using attendance = detail::file_attendance;
     static constexpr std::string_view label = "posix object";
     static constexpr name_form names = name_form::component;
     static constexpr bool replaces = true;

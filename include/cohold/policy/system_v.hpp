@@ -4,6 +4,7 @@
 #ifndef COHOLD_POLICY_SYSTEM_V_HPP
 #define COHOLD_POLICY_SYSTEM_V_HPP
 
+#include <cohold/detail/attendance.hpp>
 #include <cohold/detail/space.hpp>
 #include <cohold/detail/system_v_object.hpp>
 #include <cohold/policy/naming.hpp>
@@ -20,6 +21,7 @@ namespace mechanism {
 struct system_v {
     using native_handle_type = system_v_id;
     using default_naming = naming::verbatim;
+    using attendance = detail::system_v_attendance;
     static constexpr std::string_view label = "System V segment";
     static constexpr name_form names = name_form::component;
     static constexpr bool grows = false;
@@ -42,6 +44,8 @@ struct system_v {
         const system_v_id object = make(key, IPC_CREAT | IPC_EXCL, wanted, ec);
         if (ec) {
             lock.release();
+        } else {
+            lock.leave_held(); // until publish or abandon
         }
         return object;
     }
@@ -149,9 +153,7 @@ struct system_v {
 
   private:
     static void end_creation(std::string_view name) noexcept {
-        detail::creation_lock lock(detail::system_v_key(name));
-        lock.resume();
-        lock.release();
+        detail::creation_lock::end(detail::system_v_key(name));
     }
 
     static system_v_id make(key_t key, int flags, const creation& wanted,

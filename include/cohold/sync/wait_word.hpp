@@ -45,7 +45,7 @@ class wait_word {
     }
 
     /// Sleeps unless there was a wake-up since announce(); for no reason, too.
-    void park(std::uint32_t ticket, deadline until) noexcept {
+    [[gnu::cold, gnu::noinline]] void park(std::uint32_t ticket, deadline until) noexcept {
         futex_wait(word_, ticket, until.or_earlier(deadline::in(recheck_interval)));
     }
 
@@ -55,7 +55,7 @@ class wait_word {
 
     /// Wakes everybody. The bit goes first: who sleeps under the old one is woken, who comes later
     /// sets it anew.
-    void wake_all() noexcept {
+    [[gnu::cold, gnu::noinline]] void wake_all() noexcept {
         std::uint32_t word = word_.load(std::memory_order_relaxed);
         while (!word_.compare_exchange_weak(word, (word | sleeping) + 1, std::memory_order_seq_cst,
                                             std::memory_order_relaxed)) {
@@ -66,7 +66,7 @@ class wait_word {
     /// Wakes at most `count`. The bit stays while sleepers may be left. Whoever slept, and then got
     /// what it slept for, must pass the wake-up on (see await): the changes may have come in
     /// another order than the wake-ups.
-    void wake(std::uint32_t count) noexcept {
+    [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) noexcept {
         word_.fetch_add(2, std::memory_order_seq_cst);
         if (futex_wake(word_, count) < count) {
             wake_all(); // nobody was left: take the bit away, and wake who came meanwhile
@@ -87,36 +87,29 @@ struct wait_result {
 };
 
 /// Repeats `attempt`, which returns an outcome, while it is blocked, until `until`. Kept out of
-/// line: the caller makes the first attempt itself.
+/// line and small: the caller makes the first attempt itself.
 template <waiting_policy Waiting, class Attempt>
-[[gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
+[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
     wait_result result{outcome::blocked, false};
-    for (backoff spins(Waiting::spins); spins.spin();) {
-        result.what = attempt();
-        if (result.what != outcome::blocked) {
-            return result;
+    backoff spins(Waiting::spins);
+    std::uint32_t ticket = 0; // announced, if not 0
+    do {
+        if (spins.spin()) {
+            continue;
         }
-    }
-    while (!until.has_passed()) {
-        if constexpr (Waiting::parks) {
-            const std::uint32_t ticket = word.announce();
-            result.what = attempt();
-            if (result.what != outcome::blocked) {
-                return result;
-            }
+        if (ticket != 0) {
             word.park(ticket, until);
+            ticket = 0;
             result.slept = true;
+        } else if (until.has_passed()) {
+            break;
+        } else if (Waiting::parks) {
+            ticket = word.announce();
         } else {
             yield_processor();
+            spins = backoff(Waiting::spins);
         }
-        backoff spins(Waiting::parks ? 0 : Waiting::spins);
-        do {
-            result.what = attempt();
-            if (result.what != outcome::blocked) {
-                return result;
-            }
-        } while (spins.spin());
-    }
+    } while ((result.what = attempt()) == outcome::blocked);
     return result;
 }
 

@@ -1,0 +1,99 @@
+// Who has a segment attached, as the kernel knows it: what session lifetime rests on.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_DETAIL_ATTENDANCE_HPP
+#define COHOLD_DETAIL_ATTENDANCE_HPP
+
+#include <cohold/detail/file.hpp>
+#include <cohold/detail/memory_map.hpp>
+#include <cohold/detail/system_v_object.hpp>
+#include <cohold/error.hpp>
+#include <cohold/policy/mechanism.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Files: everybody attached shares a lock on one byte far behind the end. The lock belongs to an
+// open file that is kept open by a mapping alone: it costs no descriptor, closefrom(3) cannot close
+// it, a forked child does not inherit it, and the kernel drops it when the process is gone, however
+// it went.
+struct file_attendance {
+    // Held shared by who attaches, alone by who removes for lack of others. Not held (false) where
+    // locks do not work.
+    class gate {
+      public:
+        gate(const file_descriptor& file, lock_kind kind) noexcept
+            : fd_(reopen_file(file.value, kind == lock_kind::exclusive ? O_RDWR : O_RDONLY)) {
+            held_ = fd_ && lock_file(fd_.get(), lock_byte::gate, kind, true) == 0;
+        }
+
+        explicit operator bool() const noexcept { return held_; }
+
+      private:
+        unique_fd fd_;
+        bool held_;
+    };
+
+    // Attaches this process until it unmaps the page at `page`, or dies.
+    static void enter(const file_descriptor& file, void* page, std::error_code& ec) noexcept {
+        const unique_fd fd = reopen_file(file.value, O_RDONLY);
+        const int error =
+            !fd ? errno : lock_file(fd.get(), lock_byte::attached, lock_kind::shared, false);
+        if (error != 0) {
+            fail_errno(ec, error, "locking the file, which session lifetime needs");
+        } else if (::mmap(page, page_size(), PROT_NONE, MAP_SHARED | MAP_FIXED, fd.get(), 0) ==
+                       MAP_FAILED ||
+                   ::madvise(page, page_size(), MADV_DONTFORK) != 0) {
+            fail_errno(ec, errno, "mapping the attendance page");
+        }
+    }
+
+    static bool anybody(const file_descriptor& file) noexcept {
+        return lock_held(file.value, lock_byte::attached) != 0;
+    }
+};
+
+// System V: the kernel counts attachments. Only zero or not is meaningful, and that is the
+// question.
+struct system_v_attendance {
+    class gate {
+      public:
+        gate(const system_v_id& object, lock_kind /*kind*/) noexcept : lock_(key_of(object)) {
+            held_ = lock_.acquire(true, true, 0600) == 0;
+        }
+
+        gate(const gate&) = delete;
+        gate& operator=(const gate&) = delete;
+
+        ~gate() {
+            if (held_) {
+                lock_.release();
+            }
+        }
+
+        explicit operator bool() const noexcept { return held_; }
+
+      private:
+        static key_t key_of(const system_v_id& object) noexcept {
+            struct ::shmid_ds status{};
+            return system_v_status(object.value, status) ? status.shm_perm.__key : IPC_PRIVATE;
+        }
+
+        creation_lock lock_;
+        bool held_;
+    };
+
+    static void enter(const system_v_id&, void* /*page*/, std::error_code&) noexcept {}
+
+    static bool anybody(const system_v_id& object) noexcept {
+        struct ::shmid_ds status{};
+        return system_v_status(object.value, status) && status.shm_nattch != 0;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,145 @@
+// mapped_region and const_mapped_region: one mapping of an object into this process.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_MAPPED_REGION_HPP
+#define COHOLD_HANDLE_MAPPED_REGION_HPP
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+#include <cohold/detail/memory_map.hpp>
+#include <cohold/error.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What a region will be used for: madvise(2).
+enum class advice : int {
+    normal = MADV_NORMAL,
+    random = MADV_RANDOM,
+    sequential = MADV_SEQUENTIAL,
+    will_need = MADV_WILLNEED,
+    huge_pages = MADV_HUGEPAGE,
+    no_huge_pages = MADV_NOHUGEPAGE,
+    no_dump = MADV_DONTDUMP,
+    no_fork = MADV_DONTFORK,
+};
+
+namespace detail {
+
+// Owns a mapping; Byte is std::byte or const std::byte.
+template <class Byte>
+class basic_region {
+  public:
+    basic_region() = default;
+
+    basic_region(basic_region&& other) noexcept
+        : address_(std::exchange(other.address_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+    basic_region& operator=(basic_region&& other) noexcept {
+        basic_region taken(std::move(other));
+        std::swap(address_, taken.address_);
+        std::swap(size_, taken.size_);
+        return *this;
+    }
+
+    ~basic_region() { unmap(address_, size_); }
+
+    // Takes over a mapping that the caller has made.
+    basic_region(void* address, std::size_t size) noexcept : address_(address), size_(size) {}
+
+    /// The bytes of the object. Other processes see writes at once, and in no particular order
+    /// without atomics.
+    [[nodiscard]] std::span<Byte> bytes() const noexcept { return {data(), size_}; }
+
+    [[nodiscard]] Byte* data() const noexcept { return static_cast<Byte*>(address_); }
+
+    /// In bytes.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    explicit operator bool() const noexcept { return address_ != nullptr; }
+
+    /// Waits until the changed pages of a file are written to its disk; nothing to do for memory.
+    /// *Errors*: msync(2).
+    void sync() const {
+        std::error_code ec;
+        sync(ec);
+        raise_if(ec);
+    }
+
+    void sync(std::error_code& ec) const noexcept {
+        check("sync", ::msync(address_, size_, MS_SYNC), "msync", ec);
+    }
+
+    /// Tells the kernel what the region will be used for. *Errors*: madvise(2); EINVAL if the
+    /// kernel does not know it.
+    void advise(advice what) const {
+        std::error_code ec;
+        advise(what, ec);
+        raise_if(ec);
+    }
+
+    void advise(advice what, std::error_code& ec) const noexcept {
+        check("advise", ::madvise(address_, size_, static_cast<int>(what)), "madvise", ec);
+    }
+
+    /// Touches all pages now, so that no page fault comes later. *Errors*: madvise(2); EFAULT if
+    /// there is no memory.
+    void populate() const {
+        std::error_code ec;
+        populate(ec);
+        raise_if(ec);
+    }
+
+    void populate(std::error_code& ec) const noexcept {
+        constexpr int how = std::is_const_v<Byte> ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
+        check("populate", ::madvise(address_, size_, how), "madvise", ec);
+    }
+
+    /// Keeps all pages in memory, never in swap, until unlock or unmapping. *Errors*: mlock(2);
+    /// ENOMEM, EPERM beyond `ulimit -l`.
+    void lock() const {
+        std::error_code ec;
+        lock(ec);
+        raise_if(ec);
+    }
+
+    void lock(std::error_code& ec) const noexcept {
+        check("lock", ::mlock(address_, size_), "mlock", ec);
+    }
+
+    void unlock() const noexcept { ::munlock(address_, size_); }
+
+  private:
+    static void check(const char* verb, int result, const char* call,
+                      std::error_code& ec) noexcept {
+        const operation context(verb, "region", "");
+        ec.clear();
+        if (result != 0) {
+            fail_errno(ec, errno, "%s", call);
+        }
+    }
+
+    void* address_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+} // namespace detail
+
+/// A mapping for reading and writing, from memory_object::map(). Unmapped by the destructor;
+/// independent of the handle that made it. *Thread safety*: const members may be called from
+/// several threads.
+class mapped_region : public detail::basic_region<std::byte> {
+  public:
+    using basic_region::basic_region;
+};
+
+/// A mapping for reading, from map(read_only): it gives const bytes alone.
+class const_mapped_region : public detail::basic_region<const std::byte> {
+  public:
+    using basic_region::basic_region;
+};
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,343 @@
+// memory_object and const_memory_object: shared bytes, without any structure of cohold's.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_MEMORY_OBJECT_HPP
+#define COHOLD_HANDLE_MEMORY_OBJECT_HPP
+
+#include <cohold/handle/mapped_region.hpp>
+#include <cohold/handle/object_handle.hpp>
+#include <cohold/policy/anonymous.hpp>
+#include <cohold/policy/file.hpp>
+#include <cohold/policy/memfd.hpp>
+#include <cohold/policy/system_v.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What reading and writing handles share.
+template <class Policies>
+class object_base {
+  public:
+    using mechanism_type = typename Policies::mechanism;
+    using native_handle_type = typename mechanism_type::native_handle_type;
+
+    explicit operator bool() const noexcept { return static_cast<bool>(object_); }
+
+    /// The name as it was given; empty for unnamed and adopted objects.
+    [[nodiscard]] const std::string& name() const noexcept { return object_.name(); }
+
+    /// Stays owned by this object.
+    [[nodiscard]] const native_handle_type& native_handle() const noexcept {
+        return object_.native();
+    }
+
+    /// Gives the native handle away; this becomes empty.
+    [[nodiscard]] native_handle_type release() noexcept { return object_.release(); }
+
+    /// What the kernel knows of the object. *Errors*: fstat(2), shmctl(2); errc::empty_handle.
+    [[nodiscard]] object_status status() const {
+        std::error_code ec;
+        const object_status found = status(ec);
+        raise_if(ec);
+        return found;
+    }
+
+    [[nodiscard]] object_status status(std::error_code& ec) const noexcept {
+        const operation context("status of", mechanism_type::label, name());
+        ec.clear();
+        return object_.status(ec);
+    }
+
+    /// In bytes; 0 for an empty handle.
+    [[nodiscard]] std::uint64_t size() const noexcept {
+        std::error_code ec;
+        return object_.status(ec).size;
+    }
+
+    /// Has the name been removed, or taken over by another object?
+    [[nodiscard]] bool is_removed() const noexcept { return object_.is_removed(); }
+
+    /// A mapping of the whole object for reading. *Errors*: errc::invalid_size if it has no bytes;
+    /// mmap(2), shmat(2).
+    [[nodiscard]] const_mapped_region map(read_only_t) const {
+        std::error_code ec;
+        const_mapped_region region = map(read_only, ec);
+        raise_if(ec);
+        return region;
+    }
+
+    [[nodiscard]] const_mapped_region map(read_only_t, std::error_code& ec) const noexcept {
+        return map_as<const_mapped_region>(access::reading, ec);
+    }
+
+  protected:
+    object_base() = default;
+
+    explicit object_base(object_handle<Policies>&& object) noexcept : object_(std::move(object)) {}
+
+    template <class Region>
+    Region map_as(access how, std::error_code& ec) const noexcept {
+        const operation context("map", mechanism_type::label, name());
+        ec.clear();
+        const object_status found = object_.status(ec);
+        if (!ec && (found.size == 0 || found.size > PTRDIFF_MAX)) {
+            fail(ec, errc::invalid_size, "the object has %llu bytes",
+                 static_cast<unsigned long long>(found.size));
+        }
+        void* at =
+            ec ? nullptr : mechanism_type::map(object_.native(), found.size, how, nullptr, ec);
+        return ec ? Region() : Region(at, static_cast<std::size_t>(found.size));
+    }
+
+    object_handle<Policies> object_;
+};
+
+} // namespace detail
+
+template <class Mechanism, class Naming, class Permission>
+class memory_object;
+
+/// A shared object opened for reading: it maps to const bytes alone. From
+/// memory_object<…>::open(name, read_only).
+template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class const_memory_object
+    : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
+    using base = detail::object_base<detail::policies<Mechanism, Naming, Permission>>;
+
+  public:
+    const_memory_object() = default;
+
+  private:
+    friend class memory_object<Mechanism, Naming, Permission>;
+    using base::base;
+};
+
+/// A shared object of the kernel: bytes with a name, an owner, a mode and a size. For typed data
+/// see segment and shared.
+///
+/// The factories come in two forms: one throws cohold::failure, one takes std::error_code& and
+/// returns an empty handle; last_failure() has the facts then. Named mechanisms: create, open,
+/// open_or_create, remove; unnamed: create. *If the process is killed* in a factory, there is the
+/// whole object or none.
+///
+/// *Thread safety*: const members may be called from several threads at the same time.
+template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class memory_object : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::object_base<policies>;
+    using handle = detail::object_handle<policies>;
+    using mechanism_used = typename policies::mechanism;
+
+  public:
+    using typename base::native_handle_type;
+    using read_only_type = const_memory_object<Mechanism, Naming, Permission>;
+
+    memory_object() = default;
+
+    /// A new object of `size` bytes, all zero and backed by real memory. *Errors*:
+    /// errc::already_exists, invalid_name, invalid_size, out_of_space, permission_denied,
+    /// no_such_directory, not_on_tmpfs.
+    [[nodiscard]] static memory_object create(std::string_view name, std::size_t size)
+        requires detail::has_names<policies>
+    {
+        return thrown([&](std::error_code& ec) { return create(name, size, ec); });
+    }
+
+    [[nodiscard]] static memory_object create(std::string_view name, std::size_t size,
+                                              std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return make(name, size, ec);
+    }
+
+    static memory_object create(std::string_view,
+                                std::initializer_list<decltype(nullptr)>) = delete;
+
+    [[nodiscard]] static memory_object create(std::size_t size)
+        requires detail::has_no_names<policies>
+    {
+        return thrown([&](std::error_code& ec) { return create(size, ec); });
+    }
+
+    [[nodiscard]] static memory_object create(std::size_t size, std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        return make({}, size, ec);
+    }
+
+    /// An existing object. *Errors*: errc::not_found, symlink_refused, directory_refused,
+    /// special_file_refused, unexpected_owner, wider_permission, permission_denied.
+    [[nodiscard]] static memory_object open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static memory_object open(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", mechanism_used::label, name);
+        ec.clear();
+        return memory_object(handle::open(name, access::writing, ec));
+    }
+
+    [[nodiscard]] static memory_object open(std::string_view name, read_write_t)
+        requires detail::has_names<policies>
+    {
+        return open(name);
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
+        requires detail::has_names<policies>
+    {
+        std::error_code ec;
+        read_only_type opened = open(name, read_only, ec);
+        detail::raise_if(ec);
+        return opened;
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+                                             std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", mechanism_used::label, name);
+        ec.clear();
+        return read_only_type(handle::open(name, access::reading, ec));
+    }
+
+    /// The existing object, whatever its size, or a new one. Any number of processes may race: all
+    /// get the same one.
+    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size)
+        requires detail::has_names<policies>
+    {
+        return thrown([&](std::error_code& ec) { return open_or_create(name, size, ec); });
+    }
+
+    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size,
+                                                      std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        for (;;) {
+            memory_object object = open(name, ec);
+            if (ec != errc::not_found) {
+                return object;
+            }
+            object = create(name, size, ec);
+            if (ec != errc::already_exists) {
+                return object;
+            }
+        }
+    }
+
+    /// Takes the name away; who has the object open keeps it. False if there was none.
+    static bool remove(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        std::error_code ec;
+        const bool removed = remove(name, ec);
+        detail::raise_if(ec);
+        return removed;
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("remove", mechanism_used::label, name);
+        ec.clear();
+        return handle::remove(name, ec);
+    }
+
+    /// Takes over a native handle that came by other ways, e.g. over a socket. On failure it is
+    /// closed.
+    [[nodiscard]] static memory_object adopt(native_handle_type native) {
+        return thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static memory_object adopt(native_handle_type native,
+                                             std::error_code& ec) noexcept {
+        const detail::operation context("adopt", mechanism_used::label, "");
+        ec.clear();
+        return memory_object(handle::adopt(native, ec));
+    }
+
+    /// Makes the object `size` bytes long; nothing happens if it is already. Mappings made before
+    /// do not see the new bytes. *Errors*: errc::out_of_space; unsupported where objects cannot
+    /// grow (System V, anonymous).
+    void grow(std::size_t size) {
+        std::error_code ec;
+        grow(size, ec);
+        detail::raise_if(ec);
+    }
+
+    void grow(std::size_t size, std::error_code& ec) noexcept {
+        const detail::operation context("grow", mechanism_used::label, this->name());
+        ec.clear();
+        const object_status found = this->object_.status(ec);
+        if (ec || size <= found.size) {
+            return;
+        }
+        if constexpr (mechanism_used::grows) {
+            mechanism_used::back(this->object_.native(), nullptr, found.size, size, ec);
+        } else {
+            detail::fail(ec, errc::unsupported, "its size is fixed at creation: %llu bytes",
+                         static_cast<unsigned long long>(found.size));
+        }
+    }
+
+    using base::map;
+
+    /// A mapping of the whole object. *Errors*: errc::invalid_size if it has no bytes; mmap(2),
+    /// shmat(2).
+    [[nodiscard]] mapped_region map() const {
+        std::error_code ec;
+        mapped_region region = map(ec);
+        detail::raise_if(ec);
+        return region;
+    }
+
+    [[nodiscard]] mapped_region map(std::error_code& ec) const noexcept {
+        return this->template map_as<mapped_region>(access::writing, ec);
+    }
+
+  private:
+    explicit memory_object(handle&& object) noexcept : base(std::move(object)) {}
+
+    template <class Factory>
+    static memory_object thrown(const Factory& factory) {
+        std::error_code ec;
+        memory_object made = factory(ec);
+        detail::raise_if(ec);
+        return made;
+    }
+
+    static memory_object make(std::string_view name, std::size_t size,
+                              std::error_code& ec) noexcept {
+        const detail::operation context("create", mechanism_used::label, name);
+        ec.clear();
+        if (size == 0 || size > PTRDIFF_MAX) {
+            detail::fail(ec, errc::invalid_size, "%zu bytes", size);
+            return {};
+        }
+        handle made = handle::create(
+            name,
+            {.capacity = size, .mode = policies::permission::bits, .group = {}, .formatted = false},
+            ec);
+        if (!ec) {
+            mechanism_used::back(made.native(), nullptr, 0, size, ec);
+            if (!ec) {
+                made.publish(publication::exclusive, ec);
+            }
+            if (ec) {
+                made.abandon();
+            }
+        }
+        return ec ? memory_object() : memory_object(std::move(made));
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif

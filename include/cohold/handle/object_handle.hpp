@@ -1,0 +1,148 @@
+// What every handle of a kernel object has in common: the native handle, the name, and what the
+// kernel knows of it.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_OBJECT_HANDLE_HPP
+#define COHOLD_HANDLE_OBJECT_HANDLE_HPP
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <cohold/handle/policies.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Policies>
+class object_handle {
+  public:
+    using mechanism = typename Policies::mechanism;
+    using naming = typename Policies::naming;
+    using permission = typename Policies::permission;
+    using native_type = typename mechanism::native_handle_type;
+
+    object_handle() = default;
+
+    object_handle(native_type native, std::string_view name) : native_(native), name_(name) {}
+
+    object_handle(object_handle&& other) noexcept
+        : native_(std::exchange(other.native_, native_type())), name_(std::move(other.name_)) {}
+
+    object_handle& operator=(object_handle&& other) noexcept {
+        object_handle taken(std::move(other));
+        std::swap(native_, taken.native_);
+        name_.swap(taken.name_);
+        return *this;
+    }
+
+    ~object_handle() {
+        if (native_) {
+            mechanism::close(native_);
+        }
+    }
+
+    // A new object that has no name yet; publish() gives it one.
+    static object_handle create(std::string_view name, const creation& wanted,
+                                std::error_code& ec) noexcept {
+        if constexpr (Policies::named) {
+            const std::string real = object_name<mechanism, naming>(name, ec);
+            return ec ? object_handle() : object_handle(mechanism::create(real, wanted, ec), name);
+        } else {
+            return object_handle(mechanism::create(wanted, ec), {});
+        }
+    }
+
+    static object_handle open(std::string_view name, access how, std::error_code& ec) noexcept {
+        const std::string real = object_name<mechanism, naming>(name, ec);
+        if (ec) {
+            return {};
+        }
+        object_handle opened(mechanism::open(real, how, ec), name);
+        if (!ec) {
+            const object_status found = mechanism::status(opened.native_, ec);
+            if (!ec) {
+                check_permission<permission>(found, ec);
+            }
+        }
+        return ec ? object_handle() : std::move(opened);
+    }
+
+    static object_handle adopt(native_type native, std::error_code& ec) noexcept {
+        if (!native) {
+            fail(ec, errc::empty_handle);
+            return {};
+        }
+        object_handle adopted(native, {});
+        mechanism::adopt(adopted.native_, ec);
+        return ec ? object_handle() : std::move(adopted);
+    }
+
+    void publish(publication how, std::error_code& ec) noexcept {
+        if constexpr (Policies::named) {
+            const std::string real = object_name<mechanism, naming>(name_, ec);
+            if (!ec) {
+                mechanism::publish(native_, real, how, ec);
+            }
+        }
+    }
+
+    // Destroys an object that was not published.
+    void abandon() noexcept {
+        if constexpr (Policies::named) {
+            std::error_code ignored;
+            const std::string real = object_name<mechanism, naming>(name_, ignored);
+            mechanism::abandon(native_, real);
+            native_ = {};
+        } else {
+            *this = object_handle();
+        }
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+        const std::string real = object_name<mechanism, naming>(name, ec);
+        return !ec && mechanism::remove(real, ec);
+    }
+
+    explicit operator bool() const noexcept { return static_cast<bool>(native_); }
+
+    [[nodiscard]] const native_type& native() const noexcept { return native_; }
+
+    [[nodiscard]] native_type release() noexcept { return std::exchange(native_, native_type()); }
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+    [[nodiscard]] object_status status(std::error_code& ec) const noexcept {
+        if (!native_) {
+            fail(ec, errc::empty_handle);
+            return {};
+        }
+        return mechanism::status(native_, ec);
+    }
+
+    // An object that the kernel no longer knows has been removed.
+    [[nodiscard]] bool is_removed() const noexcept {
+        std::error_code ec;
+        return status(ec).removed || ec == errc::removed;
+    }
+
+    // Does the name lead to this very object?
+    [[nodiscard]] bool is_named_so() const noexcept {
+        std::error_code ec;
+        const object_status mine = status(ec);
+        const object_handle named = ec ? object_handle() : open(name_, access::reading, ec);
+        const object_status theirs = ec ? object_status{} : named.status(ec);
+        return !ec && mine.device == theirs.device && mine.inode == theirs.inode;
+    }
+
+  private:
+    native_type native_{};
+    std::string name_; // as the user gave it
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

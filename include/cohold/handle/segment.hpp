@@ -1,0 +1,538 @@
+// segment and segment_view: shared memory that holds named typed objects and a heap.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_SEGMENT_HPP
+#define COHOLD_HANDLE_SEGMENT_HPP
+
+#include <cohold/handle/named_objects.hpp>
+#include <cohold/handle/segment_base.hpp>
+#include <cohold/memory/shm_allocator.hpp>
+#include <cohold/policy/anonymous.hpp>
+#include <cohold/policy/file.hpp>
+#include <cohold/policy/memfd.hpp>
+#include <cohold/policy/system_v.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What segment, segment_view and shared let everybody see.
+template <class Policies>
+class segment_observers {
+  public:
+    using native_handle_type = typename Policies::mechanism::native_handle_type;
+
+    /// Is a segment attached?
+    explicit operator bool() const noexcept { return static_cast<bool>(base_); }
+
+    /// The name as it was given; empty for unnamed and adopted segments.
+    [[nodiscard]] const std::string& name() const noexcept { return base_.object().name(); }
+
+    /// Stays owned by this handle.
+    [[nodiscard]] const native_handle_type& native_handle() const noexcept {
+        return base_.object().native();
+    }
+
+    /// Bytes that are published and backed by real memory now. All three sizes are 0 for an empty
+    /// handle.
+    [[nodiscard]] std::size_t size() const noexcept {
+        return *this ? static_cast<std::size_t>(
+                           base_.memory().header().size.load(std::memory_order_acquire))
+                     : 0;
+    }
+
+    /// Bytes that the segment can grow to: its reserve.
+    [[nodiscard]] std::size_t capacity() const noexcept {
+        return *this ? static_cast<std::size_t>(base_.memory().header().reserve) : 0;
+    }
+
+    /// Bytes allocated on the heap, for objects, their names and their elements.
+    [[nodiscard]] std::size_t used() const noexcept {
+        return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
+    }
+
+    /// Who removes the name.
+    [[nodiscard]] enum lifetime lifetime() const noexcept {
+        return *this ? static_cast<enum cohold::lifetime>(base_.memory().header().life)
+                     : cohold::lifetime::persistent;
+    }
+
+    /// Has the name been removed, or taken over by another segment (replace)? The memory stays good
+    /// for who has it.
+    [[nodiscard]] bool is_removed() const noexcept { return base_.object().is_removed(); }
+
+  protected:
+    segment_observers() = default;
+
+    explicit segment_observers(segment_base<Policies>&& base) noexcept : base_(std::move(base)) {}
+
+    // For the operations that need a segment. False for an empty handle.
+    [[nodiscard]] bool check_attached(std::error_code& ec) const noexcept {
+        if (!*this) {
+            fail(ec, errc::empty_handle);
+        }
+        return !ec;
+    }
+
+    segment_base<Policies> base_;
+};
+
+// Calls the form of an operation that takes an error_code, and throws what it reports.
+template <class Operation>
+auto thrown(const Operation& run) {
+    std::error_code ec;
+    auto result = run(ec);
+    raise_if(ec);
+    return result;
+}
+
+} // namespace detail
+
+template <class Mechanism, class Naming, class Permission>
+class segment;
+
+/// A segment opened for reading: mapped so that nothing can be written, and finding const objects
+/// alone. From segment<…>::open(name, read_only). Needs no permission to write, and takes no lock.
+///
+/// *Thread safety*: const members may be called from several threads.
+template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class segment_view
+    : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::segment_base<policies>;
+
+  public:
+    segment_view() = default;
+
+    /// The same as segment<…>::open(name, read_only).
+    [[nodiscard]] static segment_view open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static segment_view open(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", policies::mechanism::label, name);
+        ec.clear();
+        return segment_view(base::open(name, access::reading, ec));
+    }
+
+    /// From a native handle that came by other ways; it may be one for reading alone. On failure it
+    /// is closed.
+    [[nodiscard]] static segment_view
+    adopt(typename policies::mechanism::native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static segment_view adopt(typename policies::mechanism::native_handle_type native,
+                                            std::error_code& ec) noexcept {
+        const detail::operation context("adopt", policies::mechanism::label, "");
+        ec.clear();
+        return segment_view(base::adopt(native, access::reading, ec));
+    }
+
+    /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
+    template <class T>
+    [[nodiscard]] const T* find(std::string_view name) const {
+        return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
+    }
+
+    template <class T>
+    [[nodiscard]] const T* find(std::string_view name, std::error_code& ec) const noexcept {
+        ec.clear();
+        return this->check_attached(ec)
+                   ? detail::find_object<const T>(this->base_.memory().directory_here(), name, ec)
+                   : nullptr;
+    }
+
+    /// The named objects, in no order. While others construct and destroy, a moment's picture.
+    [[nodiscard]] std::vector<object_info> objects() const {
+        return *this ? detail::list_objects(this->base_.memory().directory_here())
+                     : std::vector<object_info>();
+    }
+
+  private:
+    friend class segment<Mechanism, Naming, Permission>;
+
+    explicit segment_view(base&& opened) noexcept
+        : detail::segment_observers<policies>(std::move(opened)) {}
+};
+
+/// Shared memory formatted by cohold: named objects of checked types and the heap that they and
+/// their elements live on. It grows on its own, in every process at the same time and without
+/// moving, up to its reserve.
+///
+/// The factories and operations come in two forms: one throws cohold::failure; one takes
+/// std::error_code& right after the name and options and returns an empty handle or nullptr;
+/// last_failure() has the facts then.
+///
+/// *Thread and process safety*: const members may be called from several threads; all processes may
+/// call everything at the same time. *If the process is killed* in a factory, there is the whole
+/// segment or none.
+template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class segment : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::segment_base<policies>;
+    using observers = detail::segment_observers<policies>;
+    static constexpr std::string_view label = policies::mechanism::label;
+
+  public:
+    using typename observers::native_handle_type;
+    using view_type = segment_view<Mechanism, Naming, Permission>;
+
+    segment() = default;
+
+    /// A new segment. *Errors*: errc::already_exists, invalid_name, invalid_size, out_of_space,
+    /// reserve_too_large, permission_denied, no_such_directory, not_on_tmpfs, unsupported.
+    [[nodiscard]] static segment create(std::string_view name, const segment_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
+    }
+
+    [[nodiscard]] static segment create(std::string_view name, const segment_options& options,
+                                        std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return make(name, options, publication::exclusive, ec);
+    }
+
+    /// `size` in bytes, to begin with.
+    [[nodiscard]] static segment create(std::string_view name,
+                                        std::size_t size = config::default_size)
+        requires detail::has_names<policies>
+    {
+        return create(name, segment_options{.size = size});
+    }
+
+    [[nodiscard]] static segment create(std::string_view name, std::size_t size,
+                                        std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return create(name, segment_options{.size = size}, ec);
+    }
+
+    static segment create(std::string_view, std::initializer_list<decltype(nullptr)>) = delete;
+
+    [[nodiscard]] static segment create(const segment_options& options)
+        requires detail::has_no_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
+    }
+
+    [[nodiscard]] static segment create(const segment_options& options,
+                                        std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        return make({}, options, publication::exclusive, ec);
+    }
+
+    [[nodiscard]] static segment create(std::size_t size = config::default_size)
+        requires detail::has_no_names<policies>
+    {
+        return create(segment_options{.size = size});
+    }
+
+    [[nodiscard]] static segment create(std::size_t size, std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        return create(segment_options{.size = size}, ec);
+    }
+
+    /// An existing segment, whole and checked. *Errors*: errc::not_found; symlink_refused,
+    /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
+    /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch,
+    /// configuration_mismatch, corrupt, name_mismatch; reserve_too_large.
+    [[nodiscard]] static segment open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static segment open(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", label, name);
+        ec.clear();
+        return segment(base::open(name, access::writing, ec));
+    }
+
+    [[nodiscard]] static segment open(std::string_view name, read_write_t)
+        requires detail::has_names<policies>
+    {
+        return open(name);
+    }
+
+    [[nodiscard]] static segment open(std::string_view name, read_write_t,
+                                      std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, ec);
+    }
+
+    /// For reading only: another type, through which nothing can be written.
+    [[nodiscard]] static view_type open(std::string_view name, read_only_t)
+        requires detail::has_names<policies>
+    {
+        return view_type::open(name);
+    }
+
+    [[nodiscard]] static view_type open(std::string_view name, read_only_t,
+                                        std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return view_type::open(name, ec);
+    }
+
+    /// The existing segment, or a new one. Any number of processes may race: there will be one, and
+    /// everybody gets it.
+    [[nodiscard]] static segment open_or_create(std::string_view name,
+                                                const segment_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown(
+            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
+    }
+
+    [[nodiscard]] static segment open_or_create(std::string_view name,
+                                                const segment_options& options,
+                                                std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        for (;;) {
+            segment opened = open(name, ec);
+            if (ec != errc::not_found) {
+                return opened;
+            }
+            opened = create(name, options, ec);
+            if (ec != errc::already_exists) {
+                return opened;
+            }
+        }
+    }
+
+    [[nodiscard]] static segment open_or_create(std::string_view name,
+                                                std::size_t size = config::default_size)
+        requires detail::has_names<policies>
+    {
+        return open_or_create(name, segment_options{.size = size});
+    }
+
+    [[nodiscard]] static segment open_or_create(std::string_view name, std::size_t size,
+                                                std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open_or_create(name, segment_options{.size = size}, ec);
+    }
+
+    static segment open_or_create(std::string_view,
+                                  std::initializer_list<decltype(nullptr)>) = delete;
+
+    /// A new segment under the name, in one step, whether or not there was one: who opens the name
+    /// gets the old one or the new one. Who has the old one keeps it; its is_removed() is true
+    /// then. Not for System V.
+    [[nodiscard]] static segment replace(std::string_view name, const segment_options& options = {})
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    {
+        return detail::thrown([&](std::error_code& ec) { return replace(name, options, ec); });
+    }
+
+    [[nodiscard]] static segment replace(std::string_view name, const segment_options& options,
+                                         std::error_code& ec) noexcept
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    {
+        return make(name, options, publication::replace, ec);
+    }
+
+    /// Takes the name away; who has the segment attached keeps it. False if there was none.
+    static bool remove(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("remove", label, name);
+        ec.clear();
+        return base::remove(name, ec);
+    }
+
+    /// From a native handle that came by other ways, e.g. over a socket; checked as open does. On
+    /// failure it is closed.
+    [[nodiscard]] static segment adopt(native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static segment adopt(native_handle_type native, std::error_code& ec) noexcept {
+        const detail::operation context("adopt", label, "");
+        ec.clear();
+        return segment(base::adopt(native, access::writing, ec));
+    }
+
+    /// Constructs an object under a name. Its own allocators, to any depth, bind to this segment.
+    /// *Errors*: errc::already_exists if the name is taken, invalid_name, out_of_space,
+    /// reserve_exceeded; what T's constructor throws passes through, and nothing is left.
+    template <class T, class... Arguments>
+    T& construct(std::string_view name, Arguments&&... arguments) const {
+        std::error_code ec;
+        T* const made = construct<T>(name, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return *made;
+    }
+
+    template <class T, class... Arguments>
+    T* construct(std::string_view name, std::error_code& ec, Arguments&&... arguments) const {
+        const detail::operation context("construct", "object", name);
+        if (!begin(name, ec)) {
+            return nullptr;
+        }
+        detail::directory& objects = this->base_.memory().directory_here();
+        const detail::directory::section section(objects);
+        if (const auto found = objects.find(name); found.entry != nullptr) {
+            detail::fail(ec, errc::already_exists, "of type %.*s",
+                         static_cast<int>(found.type_name.size()), found.type_name.data());
+            return nullptr;
+        }
+        return detail::construct_object<T>(this->base_.memory(), name, ec,
+                                           std::forward<Arguments>(arguments)...);
+    }
+
+    /// The object of the name, constructed first if there is none: by one of all who ask at the
+    /// same time. *Errors*: those of construct, and errc::type_mismatch if it is there with another
+    /// type.
+    template <class T, class... Arguments>
+    T& find_or_construct(std::string_view name, Arguments&&... arguments) const {
+        std::error_code ec;
+        T* const object = find_or_construct<T>(name, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return *object;
+    }
+
+    template <class T, class... Arguments>
+    T* find_or_construct(std::string_view name, std::error_code& ec,
+                         Arguments&&... arguments) const {
+        const detail::operation context("find or construct", "object", name);
+        if (!begin(name, ec)) {
+            return nullptr;
+        }
+        detail::directory& objects = this->base_.memory().directory_here();
+        const detail::directory::section section(objects);
+        const auto found = objects.find(name);
+        return found.entry != nullptr
+                   ? detail::checked_object<T>(objects, found, ec)
+                   : detail::construct_object<T>(this->base_.memory(), name, ec,
+                                                 std::forward<Arguments>(arguments)...);
+    }
+
+    /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch, naming both types
+    /// and the member that differs.
+    template <class T>
+    [[nodiscard]] T* find(std::string_view name) const {
+        return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
+    }
+
+    template <class T>
+    [[nodiscard]] T* find(std::string_view name, std::error_code& ec) const noexcept {
+        ec.clear();
+        if (!this->check_attached(ec)) {
+            return nullptr;
+        }
+        detail::directory& objects = this->base_.memory().directory_here();
+        const detail::directory::section section(objects);
+        return detail::find_object<T>(objects, name, ec);
+    }
+
+    /// Takes the name away and destroys the object. False if there is none. Nobody may be using it.
+    /// *Errors*: errc::type_mismatch, and then the object stays.
+    template <class T>
+    bool destroy(std::string_view name) const {
+        return detail::thrown([&](std::error_code& ec) { return destroy<T>(name, ec); });
+    }
+
+    template <class T>
+    bool destroy(std::string_view name, std::error_code& ec) const noexcept {
+        const detail::operation context("destroy", "object", name);
+        if (!begin(name, ec)) {
+            return false;
+        }
+        detail::directory& objects = this->base_.memory().directory_here();
+        const detail::directory::section section(objects);
+        const auto found = objects.find(name);
+        T* const object =
+            found.entry == nullptr ? nullptr : detail::checked_object<T>(objects, found, ec);
+        if (object == nullptr) {
+            return false;
+        }
+        objects.erase(found.entry);
+        std::destroy_at(object);
+        this->base_.memory().heap_here().deallocate(object);
+        return true;
+    }
+
+    /// The named objects, in no order.
+    [[nodiscard]] std::vector<object_info> objects() const {
+        if (!*this) {
+            return {};
+        }
+        detail::directory& objects = this->base_.memory().directory_here();
+        const detail::directory::section section(objects);
+        return detail::list_objects(objects);
+    }
+
+    /// An allocator of this segment, for containers that are not constructed inside it. Bound to
+    /// none if the handle is empty. Good as long as this segment, or one moved from it, is
+    /// attached.
+    template <class T>
+    [[nodiscard]] shm_allocator<T> allocator() const noexcept {
+        return *this ? shm_allocator<T>(this->base_.memory().header()) : shm_allocator<T>();
+    }
+
+    /// Makes the segment at least `size` bytes long, in all processes. It grows on its own too;
+    /// this is for doing it in time. *Errors*: errc::reserve_exceeded, out_of_space (with the bytes
+    /// wanted and available).
+    void grow(std::size_t size) const {
+        std::error_code ec;
+        grow(size, ec);
+        detail::raise_if(ec);
+    }
+
+    void grow(std::size_t size, std::error_code& ec) const noexcept {
+        const detail::operation context("grow", label, this->name());
+        ec.clear();
+        if (this->check_attached(ec)) {
+            this->base_.memory().heap_here().grow(size, ec);
+        }
+    }
+
+  private:
+    explicit segment(base&& opened) noexcept : observers(std::move(opened)) {}
+
+    static segment make(std::string_view name, const segment_options& options, publication how,
+                        std::error_code& ec) noexcept {
+        const detail::operation context("create", label, name);
+        ec.clear();
+        base made = base::prepare(name, options, how, ec);
+        if (!ec) {
+            made.publish(how, ec);
+        }
+        return ec ? segment() : segment(std::move(made));
+    }
+
+    [[nodiscard]] bool begin(std::string_view name, std::error_code& ec) const noexcept {
+        ec.clear();
+        if (this->check_attached(ec)) {
+            detail::check_object_name(name, ec);
+        }
+        return !ec;
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif

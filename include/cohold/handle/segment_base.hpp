@@ -1,0 +1,341 @@
+// The life of a segment in a process, the same for segment, segment_view and shared: made,
+// published, found, checked, attached, detached.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_SEGMENT_BASE_HPP
+#define COHOLD_HANDLE_SEGMENT_BASE_HPP
+
+#include <algorithm>
+
+#include <unistd.h>
+
+#include <cohold/handle/object_handle.hpp>
+#include <cohold/handle/segment_options.hpp>
+#include <cohold/memory/segment_memory.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Policies>
+class segment_base {
+  public:
+    using mechanism = typename Policies::mechanism;
+    using naming = typename Policies::naming;
+    using handle = object_handle<Policies>;
+
+    segment_base() = default;
+
+    segment_base(segment_base&& other) noexcept
+        : object_(std::move(other.object_)), memory_(std::move(other.memory_)),
+          state_(std::exchange(other.state_, state::detached)), process_(other.process_) {}
+
+    segment_base& operator=(segment_base&& other) noexcept {
+        if (this != &other) {
+            detach();
+            object_ = std::move(other.object_);
+            memory_ = std::move(other.memory_);
+            state_ = std::exchange(other.state_, state::detached);
+            process_ = other.process_;
+        }
+        return *this;
+    }
+
+    ~segment_base() { detach(); }
+
+    // A formatted segment that nobody else can open yet. Destroyed without publish(), it leaves
+    // nothing.
+    static segment_base prepare(std::string_view name, const segment_options& options,
+                                publication how, std::error_code& ec) noexcept {
+        std::uint64_t size = 0;
+        std::uint64_t reserve = 0;
+        measure(options, size, reserve, ec);
+        if (!ec && how == publication::exclusive) {
+            clear_the_way(name, ec);
+        }
+        if (ec) {
+            return {};
+        }
+        segment_base made;
+        made.object_ = handle::create(name,
+                                      {.capacity = reserve,
+                                       .mode = Policies::permission::bits,
+                                       .group = options.group,
+                                       .formatted = true},
+                                      ec);
+        if (ec) {
+            return {};
+        }
+        made.state_ = state::unpublished;
+        made.memory_ =
+            segment_memory::map<mechanism>(made.object_.native(), reserve, access::writing, ec);
+        if (!ec) {
+            std::string full;
+            if constexpr (Policies::named) {
+                full = full_name<mechanism, naming>(name);
+            }
+            made.memory_.template format<mechanism>(made.object_.native(), size, options.lifetime,
+                                                    full, ec);
+        }
+        if (!ec && options.populate) {
+            if (const int error =
+                    populate_for_writing(made.memory_.base(), static_cast<std::size_t>(size));
+                error != 0) {
+                fail_errno(ec, error, "populating %llu bytes",
+                           static_cast<unsigned long long>(size));
+            }
+        }
+        if (!ec && options.lifetime == lifetime::session) {
+            made.enter(ec);
+        }
+        return ec ? segment_base() : std::move(made);
+    }
+
+    void publish(publication how, std::error_code& ec) noexcept {
+        memory_.ready();
+        object_.publish(how, ec);
+        if (!ec) {
+            attached();
+        }
+    }
+
+    static segment_base open(std::string_view name, access how, std::error_code& ec) noexcept {
+        handle object = handle::open(name, how, ec);
+        return ec ? segment_base() : attach(std::move(object), how, ec);
+    }
+
+    static segment_base adopt(typename handle::native_type native, access how,
+                              std::error_code& ec) noexcept {
+        handle object = handle::adopt(native, ec);
+        return ec ? segment_base() : attach(std::move(object), how, ec);
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+        std::error_code unknown;
+        const handle object = handle::open(name, access::writing, unknown);
+        if (unknown) {
+            // Nothing to check; removing says what is wrong, if anything is.
+            return checks_names ? (unknown == errc::not_found ? false : (ec = unknown, false))
+                                : handle::remove(name, ec);
+        }
+        const facts found = peek(object, unknown);
+        if constexpr (checks_names) {
+            if (unknown) {
+                ec = unknown;
+                return false;
+            }
+        }
+        if constexpr (has_attendance<mechanism>) {
+            if (!unknown && found.life == lifetime::session) {
+                // Nobody shall attach to what is just being removed.
+                const typename mechanism::attendance::gate gate(object.native(),
+                                                                lock_kind::exclusive);
+                return handle::remove(name, ec);
+            }
+        }
+        return handle::remove(name, ec);
+    }
+
+    explicit operator bool() const noexcept { return static_cast<bool>(memory_); }
+
+    [[nodiscard]] const handle& object() const noexcept { return object_; }
+
+    [[nodiscard]] const segment_memory& memory() const noexcept { return memory_; }
+
+  private:
+    enum class state { detached, unpublished, attached };
+
+    // What must be known of a segment before it is mapped.
+    struct facts {
+        std::uint64_t reserve = 0;
+        enum lifetime life = lifetime::persistent;
+    };
+
+    static constexpr bool checks_names = mechanism::keys_collide || naming::collides;
+
+    static void measure(const segment_options& options, std::uint64_t& size, std::uint64_t& reserve,
+                        std::error_code& ec) noexcept {
+        if (options.size == 0 || options.size > PTRDIFF_MAX || options.reserve > PTRDIFF_MAX) {
+            fail(ec, errc::invalid_size, "size %zu, reserve %zu bytes", options.size,
+                 options.reserve);
+            return;
+        }
+        if (options.reserve != 0 && options.size > options.reserve) {
+            fail(ec, errc::invalid_size,
+                 "segment_options::size is %zu bytes, larger than segment_options::reserve, %zu",
+                 options.size, options.reserve);
+            return;
+        }
+        size = round_up(std::max<std::uint64_t>(options.size, segment_memory::smallest_size),
+                        page_size());
+        if (options.reserve != 0) {
+            reserve = round_up(options.reserve, page_size());
+        } else {
+            constexpr std::uint64_t most = std::uint64_t{PTRDIFF_MAX} / 4;
+            reserve = std::max<std::uint64_t>(config::default_reserve,
+                                              size > most / 16 ? most : size * 16);
+            if constexpr (sizeof(void*) == 4) {
+                reserve = std::min<std::uint64_t>(reserve, config::default_reserve);
+            }
+        }
+        reserve = std::max(reserve, size);
+        if constexpr (!has_attendance<mechanism> && Policies::named) {
+            if (options.lifetime == lifetime::session) {
+                fail(ec, errc::unsupported,
+                     "lifetime::session: the mechanism cannot tell who is attached");
+            }
+        }
+    }
+
+    // Reads and checks the header.
+    static facts peek(const handle& object, std::error_code& ec) noexcept {
+        const object_status status = object.status(ec);
+        if (!ec && status.size < control_bytes) {
+            fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+                 static_cast<unsigned long long>(control_bytes),
+                 static_cast<unsigned long long>(status.size));
+        }
+        void* at = ec ? nullptr
+                      : mechanism::map(object.native(), status.size, access::reading, nullptr, ec);
+        if (ec) {
+            return {};
+        }
+        const auto& header = *static_cast<const segment_header*>(at);
+        validate_header(header, status.size, ec);
+        const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
+        if (!ec && !mechanism::grows && status.size < found.reserve) {
+            fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+                 static_cast<unsigned long long>(found.reserve),
+                 static_cast<unsigned long long>(status.size));
+        }
+        if constexpr (checks_names && Policies::named) {
+            if (!ec && !object.name().empty()) {
+                const std::string full = full_name<mechanism, naming>(object.name());
+                if (!header.is_named(full)) {
+                    fail(ec, errc::name_mismatch, "full name: expected '%s', found '%.*s'",
+                         full.c_str(), static_cast<int>(header.name_view().size()),
+                         header.name_view().data());
+                }
+            }
+        }
+        unmap(at, static_cast<std::size_t>(status.size));
+        return found;
+    }
+
+    static segment_base attach(handle&& object, access how, std::error_code& ec) noexcept {
+        const facts found = peek(object, ec);
+        if (ec) {
+            return {};
+        }
+        segment_base made;
+        made.object_ = std::move(object);
+        if constexpr (has_attendance<mechanism>) {
+            if (found.life == lifetime::session) {
+                made.attach_to_session(found, how, ec);
+                return ec ? segment_base() : std::move(made);
+            }
+        }
+        made.memory_ =
+            segment_memory::map<mechanism>(made.object_.native(), found.reserve, how, ec);
+        made.attached();
+        return ec ? segment_base() : std::move(made);
+    }
+
+    void attach_to_session(const facts& found, access how, std::error_code& ec) noexcept {
+        using attendance = typename mechanism::attendance;
+        {
+            // While this is held, nobody can remove the segment for lack of users.
+            const typename attendance::gate gate(object_.native(), lock_kind::shared);
+            if (!gate) {
+                fail_errno(ec, errno, "locking the object, which session lifetime needs");
+            } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
+                fail(ec, errc::not_found, "its session is over: nobody has it attached");
+            } else {
+                memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, ec);
+                if (!ec) {
+                    enter(ec);
+                }
+                if (!ec) {
+                    attached();
+                }
+            }
+        }
+        if (ec == errc::not_found) {
+            remove_if_deserted(object_);
+        }
+    }
+
+    void enter(std::error_code& ec) noexcept {
+        if constexpr (has_attendance<mechanism>) {
+            mechanism::attendance::enter(object_.native(), memory_.attendance_page(), ec);
+        }
+    }
+
+    void attached() noexcept {
+        state_ = state::attached;
+        process_ = ::getpid();
+    }
+
+    // Removes a segment of session lifetime that nobody has attached. True if it is gone now.
+    static bool remove_if_deserted(const handle& object) noexcept {
+        if constexpr (has_attendance<mechanism> && Policies::named) {
+            using attendance = typename mechanism::attendance;
+            const typename attendance::gate gate(object.native(), lock_kind::exclusive);
+            std::error_code ec;
+            return gate && !attendance::anybody(object.native()) && object.is_named_so() &&
+                   handle::remove(object.name(), ec);
+        } else {
+            return false;
+        }
+    }
+
+    // Before a new segment is made: is the name free? A deserted session's segment makes way.
+    static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
+        if constexpr (Policies::named) {
+            std::error_code unknown;
+            const handle object = handle::open(name, access::writing, unknown);
+            if (unknown) {
+                // Not there, or not ours to judge: publishing will find out.
+                if (unknown == errc::invalid_name) {
+                    ec = unknown;
+                }
+                return;
+            }
+            const facts found = peek(object, unknown);
+            if (unknown || found.life != lifetime::session || !remove_if_deserted(object)) {
+                fail(ec, errc::already_exists);
+            }
+        }
+    }
+
+    void detach() noexcept {
+        switch (std::exchange(state_, state::detached)) {
+        case state::unpublished:
+            memory_ = {};
+            object_.abandon();
+            break;
+        case state::attached: {
+            const bool session = static_cast<lifetime>(memory_.header().life) == lifetime::session;
+            memory_ = {};
+            // A forked child has inherited a handle, not an attachment.
+            if (session && process_ == ::getpid()) {
+                remove_if_deserted(object_);
+            }
+            break;
+        }
+        case state::detached:
+            break;
+        }
+    }
+
+    handle object_;
+    segment_memory memory_;
+    state state_ = state::detached;
+    pid_t process_ = 0; // that attached
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,363 @@
+// The directory of a segment: which named objects it holds, of which types, and where.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_DIRECTORY_HPP
+#define COHOLD_MEMORY_DIRECTORY_HPP
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include <cohold/memory/heap.hpp>
+#include <cohold/memory/type_fingerprint.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// One named object. Its name, its type's name and its type's description follow.
+struct directory_entry {
+    alignas(8) std::uint64_t name_hash;
+    alignas(8) std::uint64_t object; // offset
+    alignas(8) std::uint64_t bytes;
+    alignas(8) std::uint64_t type_hash;
+    std::uint32_t name_length;
+    std::uint32_t type_name_length;
+    std::uint32_t description_length;
+    std::uint32_t unused;
+
+    [[nodiscard]] char* text() noexcept { return reinterpret_cast<char*>(this + 1); }
+
+    [[nodiscard]] const char* text() const noexcept {
+        return reinterpret_cast<const char*>(this + 1);
+    }
+
+    [[nodiscard]] std::string_view name() const noexcept { return {text(), name_length}; }
+
+    [[nodiscard]] std::string_view type_name() const noexcept {
+        return {text() + name_length, type_name_length};
+    }
+
+    [[nodiscard]] std::string_view description() const noexcept {
+        return {text() + name_length + type_name_length, description_length};
+    }
+
+    [[nodiscard]] std::uint64_t text_length() const noexcept {
+        return std::uint64_t{name_length} + type_name_length + description_length;
+    }
+};
+
+static_assert(sizeof(directory_entry) == 48);
+
+// A hash table with open addressing. A slot is 0 (never used), 1 (used once), or the offset of an
+// entry with 16 bits of the name's hash above it.
+struct directory_table {
+    alignas(8) std::uint64_t slots; // how many; a power of two
+    alignas(8) std::uint64_t used;  // those that are not 0
+
+    [[nodiscard]] std::atomic<std::uint64_t>& slot(std::uint64_t index) noexcept {
+        return reinterpret_cast<std::atomic<std::uint64_t>*>(this + 1)[index];
+    }
+};
+
+// Changed under its lock, one store at a time, so that readers who cannot lock, because they have
+// mapped the segment read-only, can follow at any moment: an insertion is one store to a slot, an
+// erasure one store and a new version.
+class directory {
+  public:
+    static constexpr std::uint64_t offset = (heap::offset + sizeof(heap) + 63) / 64 * 64;
+    static constexpr std::size_t max_name = 1023; // bytes
+    static constexpr std::size_t max_description =
+        8191; // of a type; longer ones are cut, their hash is whole
+
+    // Held by who changes the directory, and by construct while the object's constructor runs; that
+    // may construct further named objects, in the same thread.
+    class section {
+      public:
+        explicit section(directory& held) noexcept : held_(held), outer_(innermost_) {
+            for (const section* each = outer_; each != nullptr; each = each->outer_) {
+                nested_ =
+                    nested_ || std::memcmp(each->held_.header().id, held.header().id, 16) == 0;
+            }
+            if (!nested_) {
+                held_.lock_.lock();
+            }
+            innermost_ = this;
+        }
+
+        section(const section&) = delete;
+        section& operator=(const section&) = delete;
+
+        ~section() {
+            innermost_ = outer_;
+            if (!nested_) {
+                held_.lock_.unlock();
+            }
+        }
+
+      private:
+        static inline thread_local constinit const section* innermost_ = nullptr;
+
+        directory& held_;
+        const section* outer_;
+        bool nested_ = false;
+    };
+
+    [[nodiscard]] static std::uint64_t hash(std::string_view name) noexcept { return hash64(name); }
+
+    // What find copies out of an entry, while it is sure that the entry is one.
+    struct found_object {
+        const directory_entry* entry = nullptr; // nullptr: there is no such name
+        std::uint64_t object = 0;
+        std::uint64_t bytes = 0;
+        std::uint64_t type_hash = 0;
+        std::string_view type_name{};
+        std::string_view type{}; // its description
+    };
+
+    // Never leaves the segment, whatever its bytes are. In a section the result lasts as long as
+    // that; without one, as for read-only mappings, the object may be destroyed at any time, as
+    // ever.
+    [[nodiscard]] found_object find(std::string_view name) const noexcept {
+        const std::uint64_t wanted = hash(name);
+        // Only other processes' progress repeats this; the limit is for hostile bytes.
+        for (int attempt = 0; attempt < 1000000; ++attempt) {
+            const std::uint64_t version = version_.load(std::memory_order_acquire);
+            found_object found;
+            if (const directory_entry* entry = probe(name, wanted); entry != nullptr) {
+                found = {entry,
+                         entry->object,
+                         entry->bytes,
+                         entry->type_hash,
+                         entry->type_name(),
+                         entry->description()};
+            }
+            std::atomic_thread_fence(std::memory_order_acquire);
+            if (version_.load(std::memory_order_relaxed) == version) {
+                return found;
+            }
+        }
+        return {};
+    }
+
+    // The address of an object found; nullptr if none can be there.
+    [[nodiscard]] const void* address(const found_object& found,
+                                      std::size_t alignment) const noexcept {
+        const std::uint64_t size = segment_size();
+        const bool inside = found.object >= offset && found.object <= size &&
+                            found.bytes <= size - found.object && found.object % alignment == 0;
+        return inside ? base() + found.object : nullptr;
+    }
+
+    // Calls visit(entry) for each object; in a section, or on a segment that is at rest.
+    template <class Visitor>
+    void each(const Visitor& visit) const {
+        const table_view table = view();
+        for (std::uint64_t i = 0; i < table.slots; ++i) {
+            if (const directory_entry* entry = entry_of(table.load(i)); entry != nullptr) {
+                visit(*entry);
+            }
+        }
+    }
+
+    // Room for one more name. In a section.
+    void reserve_slot(std::error_code& ec) noexcept {
+        directory_table* table = own_table();
+        if (table != nullptr && (table->used + 1) * 4 <= table->slots * 3) {
+            return;
+        }
+        const std::uint64_t slots = table == nullptr            ? 16
+                                    : count_ * 2 < table->slots ? table->slots
+                                                                : table->slots * 2;
+        void* memory = heap_here().allocate(sizeof(directory_table) + slots * 8, 8, ec);
+        if (ec) {
+            return;
+        }
+        auto* grown = static_cast<directory_table*>(memory);
+        grown->slots = slots;
+        grown->used = 0;
+        std::memset(static_cast<void*>(grown + 1), 0, static_cast<std::size_t>(slots * 8));
+        for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
+            const std::uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
+            if (slot > erased) {
+                put(*grown, entry_of(slot)->name_hash, slot);
+            }
+        }
+        table_.store(static_cast<std::uint64_t>(reinterpret_cast<char*>(grown) - base()),
+                     std::memory_order_release);
+        retire();
+        heap_here().deallocate(table);
+    }
+
+    // A new entry, not yet in the table. In a section.
+    directory_entry* make_entry(std::string_view name, const type_descriptor& type,
+                                std::uint64_t object, std::error_code& ec) noexcept {
+        const std::string_view parts[] = {name, type.name.substr(0, max_description),
+                                          type.description.substr(0, max_description)};
+        void* memory = heap_here().allocate(
+            sizeof(directory_entry) + parts[0].size() + parts[1].size() + parts[2].size(), 8, ec);
+        if (ec) {
+            return nullptr;
+        }
+        auto* entry = static_cast<directory_entry*>(memory);
+        *entry = {.name_hash = hash(name),
+                  .object = object,
+                  .bytes = type.size,
+                  .type_hash = type.hash,
+                  .name_length = static_cast<std::uint32_t>(parts[0].size()),
+                  .type_name_length = static_cast<std::uint32_t>(parts[1].size()),
+                  .description_length = static_cast<std::uint32_t>(parts[2].size()),
+                  .unused = 0};
+        char* out = entry->text();
+        for (const std::string_view part : parts) {
+            out = std::copy(part.begin(), part.end(), out);
+        }
+        return entry;
+    }
+
+    // Shows the entry to everybody; reserve_slot came before. In the same section.
+    void insert(directory_entry* entry) noexcept {
+        const std::uint64_t place =
+            static_cast<std::uint64_t>(reinterpret_cast<char*>(entry) - base());
+        put(*own_table(), entry->name_hash, slot_of(place, entry->name_hash));
+        ++count_;
+    }
+
+    // Takes the name away and frees the entry; the object stays. In a section.
+    void erase(const directory_entry* entry) noexcept {
+        directory_table* table = own_table();
+        const std::uint64_t place = static_cast<std::uint64_t>(
+            reinterpret_cast<const char*>(entry) - reinterpret_cast<const char*>(base()));
+        const std::uint64_t wanted = slot_of(place, entry->name_hash);
+        for (std::uint64_t i = entry->name_hash;; ++i) {
+            std::atomic<std::uint64_t>& slot = table->slot(i & (table->slots - 1));
+            if (slot.load(std::memory_order_relaxed) == wanted) {
+                slot.store(erased, std::memory_order_release);
+                break;
+            }
+        }
+        --count_;
+        retire();
+        heap_here().deallocate(const_cast<directory_entry*>(entry));
+    }
+
+    [[nodiscard]] segment_header& header() noexcept {
+        return *reinterpret_cast<segment_header*>(base());
+    }
+
+  private:
+    static constexpr std::uint64_t never_used = 0;
+    static constexpr std::uint64_t erased = 1;
+
+    // The table as a reader may use it: its bounds are checked, its slots are not.
+    struct table_view {
+        const std::uint64_t* first = nullptr;
+        std::uint64_t slots = 0;
+
+        [[nodiscard]] std::uint64_t load(std::uint64_t index) const noexcept {
+            return __atomic_load_n(first + index, __ATOMIC_ACQUIRE);
+        }
+    };
+
+    [[nodiscard]] char* base() noexcept { return reinterpret_cast<char*>(this) - offset; }
+
+    [[nodiscard]] const char* base() const noexcept {
+        return reinterpret_cast<const char*>(this) - offset;
+    }
+
+    [[nodiscard]] heap& heap_here() noexcept {
+        return *reinterpret_cast<heap*>(base() + heap::offset);
+    }
+
+    [[nodiscard]] static std::uint64_t slot_of(std::uint64_t place, std::uint64_t hash) noexcept {
+        return place | (hash & 0xffff000000000000u);
+    }
+
+    [[nodiscard]] std::uint64_t segment_size() const noexcept {
+        return reinterpret_cast<const segment_header*>(base())->size.load(
+            std::memory_order_acquire);
+    }
+
+    [[nodiscard]] directory_table* own_table() noexcept {
+        const std::uint64_t place = table_.load(std::memory_order_relaxed);
+        return place == 0 ? nullptr : reinterpret_cast<directory_table*>(base() + place);
+    }
+
+    [[nodiscard]] table_view view() const noexcept {
+        const std::uint64_t size = segment_size();
+        const std::uint64_t place = table_.load(std::memory_order_acquire);
+        if (place == 0 || place % 8 != 0 || place > size ||
+            size - place < sizeof(directory_table)) {
+            return {};
+        }
+        const auto* table = reinterpret_cast<const directory_table*>(base() + place);
+        const std::uint64_t slots = __atomic_load_n(&table->slots, __ATOMIC_RELAXED);
+        if ((slots & (slots - 1)) != 0 ||
+            slots > (size - place - sizeof(directory_table)) / sizeof(std::uint64_t)) {
+            return {};
+        }
+        return {reinterpret_cast<const std::uint64_t*>(table + 1), slots};
+    }
+
+    // The entry that a slot means, if all of it lies in the segment.
+    [[nodiscard]] const directory_entry* entry_of(std::uint64_t slot) const noexcept {
+        const std::uint64_t size = segment_size();
+        const std::uint64_t place = slot & 0x0000ffffffffffffu;
+        if (place <= erased || place % 8 != 0 || place > size ||
+            size - place < sizeof(directory_entry)) {
+            return nullptr;
+        }
+        const auto* entry = reinterpret_cast<const directory_entry*>(base() + place);
+        const std::uint64_t text = entry->text_length();
+        return text > size - place - sizeof(directory_entry) ? nullptr : entry;
+    }
+
+    [[nodiscard]] const directory_entry* probe(std::string_view name,
+                                               std::uint64_t wanted) const noexcept {
+        const table_view table = view();
+        for (std::uint64_t i = 0; i < table.slots; ++i) {
+            const std::uint64_t slot = table.load((wanted + i) & (table.slots - 1));
+            if (slot == never_used) {
+                break;
+            }
+            if (((slot ^ wanted) & 0xffff000000000000u) == 0) {
+                const directory_entry* entry = entry_of(slot);
+                if (entry != nullptr && entry->name_hash == wanted && entry->name() == name) {
+                    return entry;
+                }
+            }
+        }
+        return nullptr;
+    }
+
+    static void put(directory_table& table, std::uint64_t hash, std::uint64_t slot) noexcept {
+        for (std::uint64_t i = hash;; ++i) {
+            std::atomic<std::uint64_t>& place = table.slot(i & (table.slots - 1));
+            const std::uint64_t found = place.load(std::memory_order_relaxed);
+            if (found <= erased) {
+                table.used += found == never_used ? 1 : 0;
+                place.store(slot, std::memory_order_release);
+                return;
+            }
+        }
+    }
+
+    // What was taken out of reach may be overwritten after this: readers notice the new version.
+    void retire() noexcept { version_.fetch_add(1, std::memory_order_seq_cst); }
+
+    lock_word lock_;
+    std::uint32_t unused_;
+    alignas(8) std::atomic<std::uint64_t> version_;
+    alignas(8) std::atomic<std::uint64_t> table_; // offset; 0: no name yet
+    alignas(8) std::uint64_t count_;
+};
+
+static_assert(sizeof(directory) == 32);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,340 @@
+// The heap of a segment: two-level segregated fit under one lock, its whole state inside the
+// segment.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_HEAP_HPP
+#define COHOLD_MEMORY_HEAP_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+
+#include <cohold/detail/lock_word.hpp>
+#include <cohold/memory/layout.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Offsets count from the segment's first byte; sizes are payload bytes, multiples of 16.
+struct alignas(16) heap_block {
+    // Bit 0: free. Bits 4 to 47: size. Bits 48 to 63: the mark of allocated blocks, made from the
+    // offset.
+    alignas(8) std::uint64_t word;
+    alignas(8) std::uint64_t previous; // the block before this one in memory; 0: none
+    alignas(8)
+        std::uint64_t next_free; // here the payload begins; the two links are of free blocks only
+    alignas(8) std::uint64_t previous_free;
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return word & 0x0000fffffffffff0u; }
+
+    [[nodiscard]] bool is_free() const noexcept { return (word & 1) != 0; }
+};
+
+// Constant time for both operations; neighbours are merged at once, so no order of frees leaves the
+// heap in pieces that could be one. Thread and process safety: every function takes the lock.
+// Source: Masmano, Ripoll, Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems
+// (2004).
+class heap {
+  public:
+    static constexpr std::uint64_t max_alignment = 4096;
+    static constexpr std::uint64_t offset = control_bytes; // of the heap's state in the segment
+
+    // Makes the zeroed memory from `first` to the segment's size the heap.
+    void format(std::uint64_t first) noexcept {
+        first_ = first;
+        end_ = header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
+        at(end_).word = 0; // a last block of no bytes, never free
+        at(end_).previous = first;
+        at(first).previous = 0;
+        at(first).word = end_ - first - overhead;
+        put_free(first);
+    }
+
+    // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space.
+    void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
+        if (!std::has_single_bit(alignment) || alignment > max_alignment) {
+            fail(ec, errc::invalid_alignment, "alignment %llu",
+                 static_cast<unsigned long long>(alignment));
+            return nullptr;
+        }
+        if (bytes > header().reserve) {
+            fail(ec, errc::reserve_exceeded, "wanted a block of %llu bytes, the reserve has %llu",
+                 static_cast<unsigned long long>(bytes),
+                 static_cast<unsigned long long>(header().reserve));
+            return nullptr;
+        }
+        const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
+        // An aligned payload may begin further on; what is before it must be a block of its own.
+        const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
+        const lock_guard guard(lock_);
+        std::uint64_t found = take_free(search);
+        if (found == 0) {
+            grow_for(search, ec);
+            if (ec) {
+                return nullptr;
+            }
+            found = take_free(search);
+        }
+        if (alignment > 16) {
+            found = cut_front(found, alignment);
+        }
+        cut_back(found, need);
+        heap_block& block = at(found);
+        block.word = block.size() | mark_of(found);
+        used_ += block.size();
+        return &block.next_free;
+    }
+
+    // Null is allowed. In debug builds a pointer that is no block of this heap aborts with a
+    // message.
+    void deallocate(void* pointer) noexcept {
+        if (pointer == nullptr) {
+            return;
+        }
+        std::uint64_t here =
+            static_cast<std::uint64_t>(static_cast<char*>(pointer) - base()) - overhead;
+        const lock_guard guard(lock_);
+        if constexpr (config::heap_checks) {
+            check_allocated(pointer, here);
+        }
+        std::uint64_t size = at(here).size();
+        used_ -= size;
+        at(here).word =
+            0; // without the mark: a second free is noticed even after the merging below
+        const std::uint64_t next = here + overhead + size;
+        if (at(next).is_free()) {
+            remove_free(next);
+            size += at(next).size() + overhead;
+        }
+        const std::uint64_t previous = at(here).previous;
+        if (previous != 0 && at(previous).is_free()) {
+            remove_free(previous);
+            size += at(previous).size() + overhead;
+            here = previous;
+        }
+        at(here).word = size;
+        at(here + overhead + size).previous = here;
+        put_free(here);
+    }
+
+    // Makes the segment at least `bytes` long.
+    void grow(std::uint64_t bytes, std::error_code& ec) noexcept {
+        const lock_guard guard(lock_);
+        grow_to(bytes, ec);
+    }
+
+    // Payload bytes of all allocated blocks.
+    [[nodiscard]] std::uint64_t used() const noexcept {
+        return __atomic_load_n(&used_, __ATOMIC_RELAXED);
+    }
+
+  private:
+    static constexpr std::uint64_t overhead = 16; // of a block, in front of its payload
+    static constexpr std::uint64_t smallest = overhead + 16;
+    static constexpr unsigned rows =
+        41; // sizes below 256, then one row for each doubling up to 2^48
+    static constexpr unsigned columns = 16; // equal steps in a row
+
+    // The class of a size: every block in it has at least the size that is its lower bound.
+    struct size_class {
+        unsigned row;
+        unsigned column;
+
+        explicit size_class(std::uint64_t size) noexcept {
+            if (size < 256) {
+                row = 0;
+                column = static_cast<unsigned>(size / 16);
+            } else {
+                const unsigned log = static_cast<unsigned>(std::bit_width(size)) - 1;
+                row = log - 7;
+                column = static_cast<unsigned>(size >> (log - 4)) & (columns - 1);
+            }
+        }
+    };
+
+    [[nodiscard]] char* base() noexcept { return reinterpret_cast<char*>(this) - offset; }
+
+    [[nodiscard]] segment_header& header() noexcept {
+        return *reinterpret_cast<segment_header*>(base());
+    }
+
+    [[nodiscard]] heap_block& at(std::uint64_t place) noexcept {
+        return *reinterpret_cast<heap_block*>(base() + place);
+    }
+
+    [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
+        return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
+    }
+
+    void put_free(std::uint64_t place) noexcept {
+        heap_block& block = at(place);
+        const size_class which(block.size());
+        std::uint64_t& head = heads_[which.row][which.column];
+        block.word |= 1;
+        block.previous_free = 0;
+        block.next_free = head;
+        if (head != 0) {
+            at(head).previous_free = place;
+        }
+        head = place;
+        row_map_ |= std::uint64_t{1} << which.row;
+        column_maps_[which.row] |= std::uint32_t{1} << which.column;
+    }
+
+    void remove_free(std::uint64_t place) noexcept {
+        heap_block& block = at(place);
+        const size_class which(block.size());
+        if (block.next_free != 0) {
+            at(block.next_free).previous_free = block.previous_free;
+        }
+        if (block.previous_free != 0) {
+            at(block.previous_free).next_free = block.next_free;
+        } else if ((heads_[which.row][which.column] = block.next_free) == 0) {
+            column_maps_[which.row] &= ~(std::uint32_t{1} << which.column);
+            if (column_maps_[which.row] == 0) {
+                row_map_ &= ~(std::uint64_t{1} << which.row);
+            }
+        }
+        block.word &= ~std::uint64_t{1};
+    }
+
+    // A free block of at least `size` bytes, out of its list; 0 if there is none.
+    std::uint64_t take_free(std::uint64_t size) noexcept {
+        const std::uint64_t found = find_free(size);
+        if (found != 0) {
+            remove_free(found);
+        }
+        return found;
+    }
+
+    std::uint64_t find_free(std::uint64_t size) noexcept {
+        // Any block of the class above fits ...
+        const std::uint64_t step = size < 256 ? 1 : std::uint64_t{1} << (std::bit_width(size) - 5);
+        const size_class above(size + step - 1);
+        std::uint32_t columns_left = column_maps_[above.row] & (~std::uint32_t{0} << above.column);
+        unsigned row = above.row;
+        if (columns_left == 0) {
+            const std::uint64_t rows_left = row_map_ & (~std::uint64_t{0} << row << 1);
+            if (rows_left != 0) {
+                row = static_cast<unsigned>(std::countr_zero(rows_left));
+                columns_left = column_maps_[row];
+            }
+        }
+        if (columns_left != 0) {
+            return heads_[row][std::countr_zero(columns_left)];
+        }
+        // ... and before the segment has to grow, those of its own class are worth a look.
+        const size_class own(size);
+        std::uint64_t place = heads_[own.row][own.column];
+        while (place != 0 && at(place).size() < size) {
+            place = at(place).next_free;
+        }
+        return place;
+    }
+
+    // Cuts a block off the front of `place`, so that the payload of the rest is aligned. Returns
+    // the rest.
+    std::uint64_t cut_front(std::uint64_t place, std::uint64_t alignment) noexcept {
+        const auto aligned = [alignment](std::uint64_t from) noexcept {
+            return (from + overhead + alignment - 1) / alignment * alignment - overhead;
+        };
+        std::uint64_t rest = aligned(place);
+        if (rest == place) {
+            return place;
+        }
+        if (rest - place < smallest) {
+            rest = aligned(place + smallest);
+        }
+        split(place, rest);
+        put_free(place); // its neighbour in front is not free, or they would be one
+        return rest;
+    }
+
+    // Gives back what `place` has beyond `need` bytes.
+    void cut_back(std::uint64_t place, std::uint64_t need) noexcept {
+        if (at(place).size() >= need + smallest) {
+            const std::uint64_t rest = place + overhead + need;
+            split(place, rest);
+            put_free(rest);
+        }
+    }
+
+    void split(std::uint64_t place, std::uint64_t rest) noexcept {
+        const std::uint64_t end = place + overhead + at(place).size();
+        at(rest).word = end - rest - overhead;
+        at(rest).previous = place;
+        at(place).word = rest - place - overhead;
+        at(end).previous = rest;
+    }
+
+    // Grows by doubling, in steps of at most 64 MiB; by what is needed alone if there is no space
+    // for more.
+    void grow_for(std::uint64_t size, std::error_code& ec) noexcept {
+        constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
+        const std::uint64_t now = header().size.load(std::memory_order_relaxed);
+        const std::uint64_t last = at(end_).previous;
+        const std::uint64_t there =
+            last != 0 && at(last).is_free() ? at(last).size() + overhead : 0;
+        const std::uint64_t least = now + (size + overhead - there);
+        const std::uint64_t more = now + (now < largest_step ? now : largest_step);
+        if (more > least && more <= header().reserve) {
+            std::error_code full;
+            grow_to(more, full);
+            if (!full) {
+                return;
+            }
+        }
+        grow_to(least, ec);
+    }
+
+    void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept {
+        grow_segment(header(), round_up(bytes, page_size()), ec);
+        const std::uint64_t end =
+            header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
+        if (ec || end < end_ + smallest) {
+            return;
+        }
+        // The last block becomes one of the new bytes, and joins the one before if that is free.
+        std::uint64_t place = end_;
+        if (at(place).previous != 0 && at(at(place).previous).is_free()) {
+            place = at(place).previous;
+            remove_free(place);
+        }
+        at(place).word = end - place - overhead;
+        at(end).word = 0;
+        at(end).previous = place;
+        end_ = end;
+        put_free(place);
+    }
+
+    void check_allocated(const void* pointer, std::uint64_t place) noexcept {
+        if (place % 16 == 0 && place >= first_ && place < end_ &&
+            (at(place).word & 0xffff000000000001u) == mark_of(place)) {
+            return;
+        }
+        char text[128];
+        std::snprintf(
+            text, sizeof text,
+            "heap: %p (offset %#llx) is freed a second time, or is no block of this segment",
+            pointer, static_cast<unsigned long long>(place + overhead));
+        die(text);
+    }
+
+    lock_word lock_;
+    std::uint32_t column_maps_[rows]; // bit: the class has free blocks
+    alignas(8) std::uint64_t row_map_;
+    alignas(8) std::uint64_t used_;
+    alignas(8) std::uint64_t first_;
+    alignas(8) std::uint64_t end_;                  // of the last block
+    alignas(8) std::uint64_t heads_[rows][columns]; // the first free block of each class; 0: none
+};
+
+static_assert(sizeof(heap) == 4 + 41 * 4 + 4 * 8 + 41 * 16 * 8);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,157 @@
+// A segment as it is mapped into this process: its parts, how they are made and how they are
+// checked.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_SEGMENT_MEMORY_HPP
+#define COHOLD_MEMORY_SEGMENT_MEMORY_HPP
+
+#include <ctime>
+#include <new>
+#include <utility>
+
+#include <sys/random.h>
+
+#include <cohold/memory/directory.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The mapping, behind two private pages: one that holds the attendance lock, one with the
+// local_block.
+class segment_memory {
+  public:
+    static constexpr std::uint64_t first_block =
+        (directory::offset + sizeof(directory) + 63) / 64 * 64;
+    static constexpr std::uint64_t smallest_size = 4 * control_bytes;
+    static_assert(first_block + 4096 < smallest_size);
+
+    segment_memory() = default;
+
+    segment_memory(segment_memory&& other) noexcept
+        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_) {}
+
+    segment_memory& operator=(segment_memory&& other) noexcept {
+        segment_memory taken(std::move(other));
+        std::swap(base_, taken.base_);
+        std::swap(reserve_, taken.reserve_);
+        return *this;
+    }
+
+    ~segment_memory() { unmap(base_ == nullptr ? nullptr : base_ - front(), front() + reserve_); }
+
+    // Maps the object, all of its reserve; nothing of it is looked at.
+    template <class Mechanism>
+    static segment_memory map(const typename Mechanism::native_handle_type& native,
+                              std::uint64_t reserve, access how, std::error_code& ec) noexcept {
+        using native_type = typename Mechanism::native_handle_type;
+        static_assert(sizeof(native_type) <= sizeof(local_block::native) &&
+                          alignof(native_type) <= 16 && std::is_trivially_copyable_v<native_type>,
+                      "cohold: a mechanism's native handle is a small trivially copyable type");
+        auto* const start = static_cast<char*>(reserve_addresses(front() + reserve));
+        if (start == nullptr) {
+            fail(ec, errc::reserve_too_large, "reserve: %llu bytes, mmap: errno %d",
+                 static_cast<unsigned long long>(reserve), errno);
+            return {};
+        }
+        segment_memory memory(start + front(), reserve);
+        if (::mprotect(start + page_size(), page_size(), PROT_READ | PROT_WRITE) != 0) {
+            fail_errno(ec, errno, "mprotect");
+            return {};
+        }
+        Mechanism::map(native, reserve, how, memory.base_, ec);
+        if (ec) {
+            return {};
+        }
+        auto* const local = ::new (memory.base_ - sizeof(local_block)) local_block{};
+        ::new (static_cast<void*>(local->native)) native_type(native);
+        local->back = &back<Mechanism>;
+        const object_status found = Mechanism::status(native, ec);
+        local->device = found.device;
+        local->inode = found.inode;
+        return ec ? segment_memory() : std::move(memory);
+    }
+
+    // Fills a mapped object that is all zero, but for the magic word: ready() adds that.
+    template <class Mechanism>
+    void format(const typename Mechanism::native_handle_type& native, std::uint64_t size,
+                lifetime life, std::string_view full_name, std::error_code& ec) noexcept {
+        Mechanism::back(native, base_, 0, size, ec);
+        if (ec) {
+            return;
+        }
+        segment_header& fresh = header();
+        fresh.order = word_order;
+        fresh.layout_version = COHOLD_LAYOUT_VERSION;
+        fresh.header_bytes = sizeof(segment_header);
+        fresh.max_participants = config::max_participants;
+        fresh.reserve = reserve_;
+        if (::getrandom(fresh.id, sizeof fresh.id, 0) != sizeof fresh.id) {
+            fail_errno(ec, errno, "getrandom");
+            return;
+        }
+        struct ::timespec now{};
+        ::clock_gettime(CLOCK_REALTIME, &now);
+        fresh.created = static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
+                        static_cast<std::uint64_t>(now.tv_nsec);
+        fresh.life = static_cast<std::uint32_t>(life);
+        fresh.set_name(full_name);
+        fresh.checksum = fresh.expected_checksum();
+        fresh.size.store(size, std::memory_order_release);
+        heap_here().format(first_block);
+    }
+
+    // The last step of formatting.
+    void ready() noexcept { header().magic.store(magic_word(), std::memory_order_release); }
+
+    explicit operator bool() const noexcept { return base_ != nullptr; }
+
+    [[nodiscard]] char* base() const noexcept { return base_; }
+
+    [[nodiscard]] void* attendance_page() const noexcept { return base_ - front(); }
+
+    [[nodiscard]] segment_header& header() const noexcept {
+        return *reinterpret_cast<segment_header*>(base_);
+    }
+
+    [[nodiscard]] heap& heap_here() const noexcept {
+        return *reinterpret_cast<heap*>(base_ + heap::offset);
+    }
+
+    [[nodiscard]] directory& directory_here() const noexcept {
+        return *reinterpret_cast<directory*>(base_ + directory::offset);
+    }
+
+  private:
+    segment_memory(char* base, std::uint64_t reserve) noexcept : base_(base), reserve_(reserve) {}
+
+    static std::size_t front() noexcept { return 2 * page_size(); }
+
+    // Real memory for a growing segment, from wherever in this process it is noticed that it must
+    // grow.
+    template <class Mechanism>
+    static void back(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
+                     std::error_code& ec) noexcept {
+        const auto& native =
+            *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
+        // A program that closes all descriptors closes ours, and the number may mean another file
+        // by now.
+        const object_status found = Mechanism::status(native, ec);
+        if (!ec && (found.device != local.device || found.inode != local.inode)) {
+            fail(ec, errc::empty_handle,
+                 "the segment's native handle was closed by somebody else, so it cannot grow");
+        }
+        if (!ec) {
+            Mechanism::back(native, base, from, to, ec);
+        }
+    }
+
+    char* base_ = nullptr;
+    std::uint64_t reserve_ = 0;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
