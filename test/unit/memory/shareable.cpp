@@ -143,6 +143,17 @@ struct all_required {
     int c[2];
 };
 
+struct measured {
+    std::atomic<int> count;
+    std::atomic<bool> flags[3];
+    std::atomic_flag once;
+    std::chrono::nanoseconds lasted;
+    std::chrono::steady_clock::time_point since;
+    std::complex<float> z[2];
+    std::pair<std::atomic<int>, std::optional<point>> both;
+    std::array<std::array<char, 8>, 4> names;
+};
+
 // Refused.
 struct with_pointer {
     int a;
@@ -293,7 +304,8 @@ static_assert(!shareable<std::atomic<std::shared_ptr<int>>>);
 static_assert(shareable<empty> && shareable<point> && shareable<nested> && shareable<node>);
 static_assert(shareable<widest> && !shareable<too_wide>);
 static_assert(shareable<tree> && shareable<record> && shareable<application>);
-static_assert(shareable<all_required>);
+static_assert(shareable<all_required> && shareable<measured>);
+static_assert(cohold::detail::members_counted<measured>.count == 8);
 static_assert(shareable<money> && shareable<container<int>> && shareable<offset_ptr<int>>);
 static_assert(cohold::detail::members_counted<application>.count == 6);
 static_assert(cohold::detail::members_counted<all_required>.count == 3);
