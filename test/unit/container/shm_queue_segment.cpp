@@ -1,0 +1,236 @@
+// shm_queue where it belongs: in a segment, at several addresses, with elements that own memory
+// there.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include <unistd.h>
+
+#include <cohold/container/shm_queue.hpp>
+#include <cohold/container/shm_vector.hpp>
+#include <cohold/handle/segment.hpp>
+#include <cohold/policy/memfd.hpp>
+#include <cohold/policy/posix.hpp>
+
+#include "queue_testing.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace cohold;
+using namespace queue_testing;
+
+namespace {
+
+// A segment under a name of its own, which is gone afterwards.
+class scratch {
+  public:
+    scratch() : name("cohold-test-queue." + std::to_string(getpid())), handle(make(name)) {}
+
+    scratch(const scratch&) = delete;
+    scratch& operator=(const scratch&) = delete;
+
+    ~scratch() { segment<>::remove(name); }
+
+    std::string name;
+    segment<> handle;
+
+  private:
+    static segment<> make(const std::string& name) {
+        segment<>::remove(name); // of a process that had this number and was killed
+        segment<> made = segment<>::create(name);
+        // The directory keeps the memory of its table: have it before anybody counts.
+        made.construct<int>("first");
+        made.destroy<int>("first");
+        return made;
+    }
+};
+
+struct message {
+    std::uint32_t id;
+    shm_vector<int> values;
+};
+
+} // namespace
+
+TEST_CASE("a queue in a segment has the same layout everywhere") {
+    CHECK(sizeof(shm_queue<int>) == 192);
+    CHECK(sizeof(shm_queue<double, concurrency::spsc, waiting::spin>) == 192);
+    CHECK(alignof(shm_queue<char, concurrency::spmc>) == 64);
+    CHECK(shareable<shm_queue<int>>);
+    CHECK(shareable<shm_queue<shm_vector<int>, concurrency::spsc>>);
+}
+
+TEST_CASE("the type of a queue tells elements and concurrency, not how to wait") {
+    CHECK(type_name_of<shm_queue<int>>() == "shm_queue<i32,mpmc>");
+    CHECK(type_name_of<shm_queue<double, concurrency::spsc>>() == "shm_queue<f64,spsc>");
+    CHECK(type_name_of<shm_queue<char, concurrency::mpsc, waiting::spin>>() ==
+          type_name_of<shm_queue<char, concurrency::mpsc, waiting::block>>());
+    scratch s;
+    s.handle.construct<shm_queue<int>>("q", 3);
+    std::error_code ec;
+    CHECK(s.handle.find<shm_queue<int, concurrency::mpmc, waiting::block>>("q", ec) != nullptr);
+    CHECK_FALSE(ec);
+    CHECK(s.handle.find<shm_queue<int, concurrency::spsc>>("q", ec) == nullptr);
+    CHECK(ec == errc::type_mismatch);
+    CHECK(s.handle.find<shm_queue<unsigned>>("q", ec) == nullptr);
+    CHECK(ec == errc::type_mismatch);
+}
+
+TEST_CASE_TEMPLATE("two mappings of one queue work as one", Mode, spsc, mpsc, spmc, mpmc) {
+    scratch s;
+    segment<> second = segment<>::open(s.name);
+    using queue = shm_queue<std::uint64_t, Mode::value>;
+    queue& mine = s.handle.construct<queue>("q", 5U);
+    queue* const theirs = second.find<queue>("q");
+    REQUIRE(theirs != nullptr);
+    REQUIRE(theirs != &mine);
+    ledger book(1, 5000);
+    std::thread producer([&] {
+        for (std::uint32_t i = 0; i < 5000; ++i) {
+            mine.push(element_of(0, i));
+        }
+        mine.close();
+    });
+    ledger::reader reader(book);
+    while (const std::optional<std::uint64_t> element = theirs->pop()) {
+        CHECK(reader.enter(*element));
+    }
+    producer.join();
+    CHECK(book.holds_first(0, 5000));
+    CHECK(second.destroy<queue>("q")); // made at one address, destroyed at another
+}
+
+TEST_CASE("processes find the queue by its name") {
+    scratch s;
+    using queue = shm_queue<std::uint64_t>;
+    queue& there = s.handle.construct<queue>("to", 7U);
+    queue& back = s.handle.construct<queue>("back", 7U);
+    const pid_t child = start_child([&] {
+        segment<> mine = segment<>::open(s.name);
+        queue* const in = mine.find<queue>("to");
+        queue* const out = mine.find<queue>("back");
+        if (in == nullptr || out == nullptr) {
+            return false;
+        }
+        while (const auto element = in->pop()) {
+            if (!out->push(*element + 1)) {
+                return false;
+            }
+        }
+        out->close();
+        return true;
+    });
+    for (std::uint64_t i = 0; i < 1000; ++i) {
+        CHECK(there.push(i));
+        CHECK(back.pop() == i + 1);
+    }
+    there.close();
+    CHECK_FALSE(back.pop());
+    CHECK(succeeded(child));
+}
+
+TEST_CASE("elements that own memory of the segment travel between processes") {
+    scratch s;
+    using queue = shm_queue<message>;
+    const std::uint64_t used_before = s.handle.used();
+    queue& q = s.handle.construct<queue>("q", 4U);
+    const pid_t child = start_child([&] {
+        segment<> mine = segment<>::open(s.name);
+        queue* const out = mine.find<queue>("q");
+        if (out == nullptr) {
+            return false;
+        }
+        for (std::uint32_t id = 0; id < 200; ++id) {
+            shm_vector<int> values(mine.allocator<int>());
+            for (std::uint32_t i = 0; i <= id; ++i) {
+                values.push_back(static_cast<int>(id * i));
+            }
+            if (!out->push(message{id, std::move(values)})) {
+                return false;
+            }
+        }
+        out->close();
+        return true;
+    });
+    std::uint32_t expected = 0;
+    while (const std::optional<message> m = q.pop()) {
+        CHECK(m->id == expected);
+        REQUIRE(m->values.size() == expected + 1);
+        CHECK(m->values.back() == static_cast<int>(expected * expected));
+        ++expected;
+    }
+    CHECK(expected == 200);
+    CHECK(succeeded(child));
+    CHECK(s.handle.destroy<queue>("q"));
+    CHECK(s.handle.used() == used_before);
+}
+
+TEST_CASE("what is left in a queue is destroyed with it") {
+    scratch s;
+    using queue = shm_queue<shm_vector<int>, concurrency::spsc>;
+    const std::uint64_t used_before = s.handle.used();
+    queue& q = s.handle.construct<queue>("q", 3U);
+    CHECK(q.emplace(100U, 7)); // allocates in the segment, told by nobody
+    const shm_vector<int> original({1, 2, 3}, s.handle.allocator<int>());
+    CHECK(q.push(original));
+    CHECK(q.emplace(50U, 1));
+    CHECK(q.pop().value().size() == 100);
+    CHECK(s.handle.destroy<queue>("q"));
+    {
+        shm_vector<int> moved(std::move(const_cast<shm_vector<int>&>(original)));
+        CHECK(moved.size() == 3);
+    }
+    CHECK(s.handle.used() == used_before);
+}
+
+TEST_CASE("a capacity beyond the segment is an error and leaves nothing") {
+    scratch s;
+    const std::uint64_t used_before = s.handle.used();
+    const auto code_of = [&](int capacity) {
+        try {
+            s.handle.construct<shm_queue<int>>("q", capacity);
+        } catch (const failure& error) {
+            return error.code();
+        }
+        return std::error_code();
+    };
+    CHECK(code_of(0) == errc::invalid_size);
+    CHECK(code_of(-5) == errc::invalid_size);
+    CHECK(code_of(0x7fffffff) ==
+          (sizeof(void*) == 8 ? errc::reserve_exceeded : errc::invalid_size));
+    CHECK(s.handle.find<shm_queue<int>>("q") == nullptr);
+    CHECK(s.handle.used() == used_before);
+    CHECK_FALSE(code_of(8));
+    CHECK(s.handle.destroy<shm_queue<int>>("q"));
+    CHECK(s.handle.used() == used_before);
+}
+
+TEST_CASE("a queue outside any segment says so") {
+    try {
+        const shm_queue<int> homeless(3);
+        FAIL("made without memory");
+    } catch (const failure& error) {
+        CHECK(error.code() == errc::no_segment);
+    }
+}
+
+TEST_CASE("readers see size and state of a queue") {
+    scratch s;
+    auto& q = s.handle.construct<shm_queue<int>>("q", 3U);
+    CHECK(q.push(1));
+    const auto view = segment<>::open(s.name, read_only);
+    const shm_queue<int>* const seen = view.find<shm_queue<int>>("q");
+    REQUIRE(seen != nullptr);
+    CHECK(seen->size() == 1);
+    CHECK_FALSE(seen->empty());
+    CHECK(seen->capacity() == 3);
+    CHECK_FALSE(seen->is_closed());
+    q.close();
+    CHECK(seen->is_closed());
+}
