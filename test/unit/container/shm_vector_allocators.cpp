@@ -69,7 +69,8 @@ void propagation() {
             const V old(target, books.b);
             const T* in_source = source.data();
 
-            V copied(books.a);
+            V copied(target, books.a);
+            copied.reserve(20); // a block that must go back to where it came from
             copied = source;
             CHECK(copied == expected);
             CHECK(copied.get_allocator() == (pocca ? books.b : books.a));
