@@ -1,0 +1,310 @@
+// How cohold finds out whether a type may live in a segment, and how a type joins those that may.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_SHAREABLE_RULES_HPP
+#define COHOLD_MEMORY_SHAREABLE_RULES_HPP
+
+#include <array>
+#include <cstddef>
+#include <initializer_list>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <cohold/memory/aggregate_members.hpp>
+#include <cohold/memory/offset_ptr.hpp>
+#include <cohold/memory/type_name.hpp>
+#include <cohold/version.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Says that the bytes of a T mean the same in every process and to every compiler: no pointers
+/// but offset_ptr, no virtual functions, no handles. For classes with constructors or private
+/// members, which cohold cannot look into:
+///
+///     template <>
+///     inline constexpr bool cohold::enable_shareable<app::money> = true;
+///
+/// Plain structs need nothing: they are shareable when their members are. A template of cohold's
+/// that holds elements says true whatever they are, and checks them with
+/// detail::assert_shareable in its members' bodies, so that a node can contain a container of
+/// nodes.
+template <class T>
+inline constexpr bool enable_shareable = false;
+
+template <class T>
+inline constexpr bool enable_shareable<offset_ptr<T>> = true;
+
+namespace detail {
+
+enum class refusal : unsigned char {
+    none,
+    not_an_object, // void, functions, incomplete types, arrays of unknown bound
+    reference,
+    pointer,
+    member_pointer,
+    long_double,
+    unknown_scalar,
+    polymorphic,
+    union_type,
+    unnamed,
+    not_an_aggregate,
+    not_lock_free,
+    empty_array,
+    base_class,
+    union_or_unnamed_member,
+    uncountable_members,
+    too_many_members,
+    unreadable_members,
+    volatile_member,
+    part, // an element or a member is refused
+};
+
+template <class T>
+constexpr refusal refusal_of();
+
+template <class T>
+inline constexpr refusal refusal_for = refusal_of<std::remove_cv_t<T>>();
+
+// What a std template is made of, known by its name instead of by its header: <chrono>, <complex>
+// and <atomic> are slow to include.
+enum class std_kind : unsigned char { none, complex, duration, time_point, atomic };
+
+// The name of a type of std after "std::", or nothing. Normalising the whole name is not worth it.
+template <class T>
+constexpr std::string_view std_name() {
+    std::string_view name = raw_type_name<T>();
+    if (!name.starts_with("std::")) {
+        return {};
+    }
+    name.remove_prefix(5);
+    for (const std::string_view version : {"__1::", "__cxx11::", "_V2::"}) {
+        name.remove_prefix(name.starts_with(version) ? version.size() : 0);
+    }
+    return name;
+}
+
+template <class T>
+constexpr bool is_std(std::string_view name) {
+    return std_name<T>().starts_with(name);
+}
+
+template <class T>
+struct std_parts {
+    static constexpr std_kind kind = std_kind::none;
+};
+
+template <template <class> class Template, class Part>
+struct std_parts<Template<Part>> {
+    using part = Part;
+
+    static constexpr std_kind kind = is_std<Template<Part>>("complex<")  ? std_kind::complex
+                                     : is_std<Template<Part>>("atomic<") ? std_kind::atomic
+                                                                         : std_kind::none;
+};
+
+template <template <class, class> class Template, class First, class Second>
+struct std_parts<Template<First, Second>> {
+    using first = First;
+    using second = Second;
+
+    static constexpr std_kind kind =
+        is_std<Template<First, Second>>("chrono::duration<")     ? std_kind::duration
+        : is_std<Template<First, Second>>("chrono::time_point<") ? std_kind::time_point
+                                                                 : std_kind::none;
+};
+
+// Classes of std that hold plain values only, alike in both standard libraries.
+template <class T>
+constexpr bool is_plain_std_class() {
+    constexpr std::string_view name = std_name<T>();
+    for (const std::string_view plain :
+         {"chrono::day", "chrono::month", "chrono::year", "chrono::weekday",
+          "chrono::year_month_day", "chrono::month_day", "chrono::year_month", "atomic_flag"}) {
+        if (name == plain) {
+            return true;
+        }
+    }
+    return false;
+}
+
+constexpr refusal part_of(refusal inner) {
+    return inner == refusal::none ? refusal::none : refusal::part;
+}
+
+// Pairs, arrays and the like are as good as their parts.
+template <class T>
+struct library_parts {
+    static constexpr bool known = false;
+};
+
+template <class First, class Second>
+struct library_parts<std::pair<First, Second>> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() {
+        constexpr refusal first = refusal_for<First>;
+        return part_of(first != refusal::none ? first : refusal_for<Second>);
+    }
+};
+
+template <class T, std::size_t Size>
+struct library_parts<std::array<T, Size>> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() { return part_of(refusal_for<T>); }
+};
+
+template <class T>
+struct library_parts<std::array<T, 0>> { // one byte here, sizeof(T) there
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() { return refusal::empty_array; }
+};
+
+template <class T>
+struct library_parts<std::optional<T>> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() { return part_of(refusal_for<T>); }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::complex)
+struct library_parts<T> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() { return part_of(refusal_for<typename std_parts<T>::part>); }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::atomic)
+struct library_parts<T> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() {
+        constexpr refusal inner = refusal_for<typename std_parts<T>::part>;
+        if constexpr (inner != refusal::none) {
+            return refusal::part;
+        } else if constexpr (!std::is_trivially_copyable_v<typename std_parts<T>::part>) {
+            return refusal::not_lock_free;
+        } else {
+            // Another lock than that of the instruction would be one of this process only.
+            return T::is_always_lock_free && sizeof(T) == sizeof(typename std_parts<T>::part)
+                       ? refusal::none
+                       : refusal::not_lock_free;
+        }
+    }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::duration)
+struct library_parts<T> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() {
+        return part_of(refusal_for<typename std_parts<T>::first>);
+    }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::time_point)
+struct library_parts<T> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() {
+        return part_of(refusal_for<typename std_parts<T>::second>);
+    }
+};
+
+template <class T, std::size_t... Index>
+constexpr bool has_volatile_member(std::index_sequence<Index...>) {
+    return (... || std::is_volatile_v<std::remove_all_extents_t<member_type<T, Index>>>);
+}
+
+template <class T, std::size_t... Index>
+constexpr refusal refusal_of_members(std::index_sequence<Index...>) {
+    const bool all = (... && (refusal_for<member_type<T, Index>> == refusal::none));
+    return all ? refusal::none : refusal::part;
+}
+
+template <class T>
+constexpr refusal refusal_of_aggregate() {
+    if constexpr (is_unnamed_type<T>()) {
+        return refusal::unnamed;
+    } else if constexpr (members_counted<T>.fault == aggregate_fault::base_class) {
+        return refusal::base_class;
+    } else if constexpr (members_counted<T>.fault == aggregate_fault::union_or_unnamed) {
+        return refusal::union_or_unnamed_member;
+    } else if constexpr (members_counted<T>.fault == aggregate_fault::uncountable) {
+        return refusal::uncountable_members;
+    } else if constexpr (members_counted<T>.fault == aggregate_fault::too_many) {
+        return refusal::too_many_members;
+    } else if constexpr (requires { std::tuple_size<T>::value; }) {
+        return refusal::unreadable_members; // bindings would see the type's get() instead
+    } else if constexpr (!decltype(layout_addresses<T>())::readable) {
+        return refusal::unreadable_members;
+    } else {
+        using all = std::make_index_sequence<members_counted<T>.count>;
+        if constexpr (has_volatile_member<T>(all())) {
+            return refusal::volatile_member; // g++ cannot even find their offsets
+        } else if constexpr (!has_readable_members<T>) {
+            return refusal::unreadable_members;
+        } else {
+            return refusal_of_members<T>(all());
+        }
+    }
+}
+
+template <class T>
+constexpr refusal refusal_of_class() {
+    if constexpr (std::is_polymorphic_v<T>) {
+        return refusal::polymorphic;
+    } else if constexpr (is_plain_std_class<T>()) {
+        return refusal::none;
+    } else if constexpr (!std::is_aggregate_v<T>) {
+        return refusal::not_an_aggregate;
+    } else {
+        return refusal_of_aggregate<T>();
+    }
+}
+
+// T has no const or volatile.
+template <class T>
+constexpr refusal refusal_of() {
+    if constexpr (std::is_reference_v<T>) {
+        return refusal::reference;
+    } else if constexpr (std::is_bounded_array_v<T>) {
+        return refusal_for<std::remove_all_extents_t<T>>;
+    } else if constexpr (library_parts<T>::known) { // first: std::atomic of a class may not compile
+        return library_parts<T>::refused();
+    } else if constexpr (!std::is_object_v<T> || !requires { sizeof(T); }) {
+        return refusal::not_an_object;
+    } else if constexpr (enable_shareable<T>) {
+        return refusal::none;
+    } else if constexpr (std::is_pointer_v<T> || std::is_null_pointer_v<T>) {
+        return refusal::pointer;
+    } else if constexpr (std::is_member_pointer_v<T>) {
+        return refusal::member_pointer;
+    } else if constexpr (std::is_same_v<T, long double>) {
+        return refusal::long_double;
+    } else if constexpr (std::is_arithmetic_v<T>) {
+        return sizeof(T) <= 8 ? refusal::none : refusal::unknown_scalar;
+    } else if constexpr (std::is_enum_v<T>) {
+        return refusal::none;
+    } else if constexpr (std::is_union_v<T>) {
+        return refusal::union_type;
+    } else if constexpr (std::is_class_v<T>) {
+        return refusal_of_class<T>();
+    } else {
+        return refusal::unknown_scalar;
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
