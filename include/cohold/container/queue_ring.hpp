@@ -9,7 +9,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <new>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
 #include <type_traits>
@@ -49,7 +48,7 @@ class queue_ring {
 
   public:
     [[gnu::cold]] queue_ring(first_turn first, std::uint64_t capacity, const Allocator& allocator)
-        : allocator_(allocator), capacity_(checked_capacity(capacity)) {
+        : allocator_(allocator), capacity_(checked_capacity(capacity, sizeof(slot))) {
         check_layout();
         slot_allocator slots(allocator_);
         slots_ = std::allocator_traits<slot_allocator>::allocate(slots, capacity_);
@@ -178,9 +177,8 @@ class queue_ring {
 
         ~put_back_on_unwind() {
             if (ring != nullptr && ManyConsumers) {
-                ring->at(index_of(position))
-                    .word.value.store(word_of(turn_of(position), slot_state::full),
-                                      std::memory_order_seq_cst);
+                ring->word_at(position).store(word_of(turn_of(position), slot_state::full),
+                                              std::memory_order_seq_cst);
                 ring->notify_items(1);
             }
         }
@@ -201,16 +199,6 @@ class queue_ring {
         }
     }
 
-    static std::uint32_t checked_capacity(std::uint64_t capacity) {
-        constexpr std::uint64_t room = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(slot);
-        constexpr std::uint64_t most = room < 0x7fffffff ? room : 0x7fffffff;
-        if (capacity == 0 || capacity > most) {
-            raise(errc::invalid_size, "capacity of a shm_queue: expected 1 to %llu, found %lld",
-                  static_cast<unsigned long long>(most), static_cast<long long>(capacity));
-        }
-        return static_cast<std::uint32_t>(capacity);
-    }
-
     // Not null: the offset pointer need not look.
     [[nodiscard]] slot& at(std::uint32_t index) noexcept {
         if constexpr (requires { slots_.unchecked(); }) {
@@ -218,6 +206,10 @@ class queue_ring {
         } else {
             return slots_[index];
         }
+    }
+
+    [[nodiscard]] std::atomic<std::uint64_t>& word_at(queue_position position) noexcept {
+        return at(index_of(position)).word.value;
     }
 
     template <class... Args>
@@ -255,7 +247,7 @@ class queue_ring {
     [[nodiscard]] outcome find_to_write(queue_position& position, slot_word& word) noexcept {
         position = tail_.value.load(std::memory_order_acquire);
         for (;;) {
-            word = at(index_of(position)).word.value.load(std::memory_order_seq_cst);
+            word = word_at(position).load(std::memory_order_seq_cst);
             const std::int32_t ahead = turns_ahead(word, position);
             if (ahead < 0) {
                 // A slot that was given up holds nothing: a producer may take it in its next turn
@@ -285,10 +277,9 @@ class queue_ring {
             if (found != outcome::done) {
                 return found;
             }
-            if (at(index_of(position))
-                    .word.value.compare_exchange_strong(
-                        word, word_of(turn_of(position), slot_state::writing),
-                        std::memory_order_seq_cst, std::memory_order_relaxed)) {
+            if (word_at(position).compare_exchange_strong(
+                    word, word_of(turn_of(position), slot_state::writing),
+                    std::memory_order_seq_cst, std::memory_order_relaxed)) {
                 if constexpr (ManyProducers) {
                     advance<ManyProducers>(tail_, position);
                 }
@@ -320,7 +311,7 @@ class queue_ring {
     }
 
     [[gnu::cold, gnu::noinline]] void give_up(queue_position position) noexcept {
-        std::atomic<std::uint64_t>& shared_word = at(index_of(position)).word.value;
+        std::atomic<std::uint64_t>& shared_word = word_at(position);
         if constexpr (ManyProducers) {
             // Others may have gone past: the slot keeps its place, as one that holds nothing.
             shared_word.store(word_of(turn_of(position), slot_state::aborted),
@@ -338,7 +329,7 @@ class queue_ring {
     [[nodiscard]] outcome claim_to_read(queue_position& position) noexcept {
         position = head_.value.load(std::memory_order_acquire);
         for (;;) {
-            std::atomic<std::uint64_t>& shared_word = at(index_of(position)).word.value;
+            std::atomic<std::uint64_t>& shared_word = word_at(position);
             slot_word word = shared_word.load(std::memory_order_seq_cst);
             const std::int32_t ahead = turns_ahead(word, position);
             if (ahead > 0) {
@@ -397,18 +388,16 @@ class queue_ring {
 
     // Makes a slot that was given up free for the next turn.
     [[gnu::cold, gnu::noinline]] void recycle(queue_position position, slot_word aborted) noexcept {
-        if (at(index_of(position))
-                .word.value.compare_exchange_strong(
-                    aborted, word_of(turn_of(position) + 1, slot_state::empty),
-                    std::memory_order_seq_cst, std::memory_order_relaxed)) {
+        if (word_at(position).compare_exchange_strong(
+                aborted, word_of(turn_of(position) + 1, slot_state::empty),
+                std::memory_order_seq_cst, std::memory_order_relaxed)) {
             notify_spaces(1);
         }
     }
 
     void release(queue_position position) noexcept {
-        at(index_of(position))
-            .word.value.store(word_of(turn_of(position) + 1, slot_state::empty),
-                              std::memory_order_seq_cst);
+        word_at(position).store(word_of(turn_of(position) + 1, slot_state::empty),
+                                std::memory_order_seq_cst);
         settle_head(position);
         if constexpr (ManyConsumers) {
             // Who found every slot being read could not tell whether a closed queue is drained.
@@ -426,8 +415,7 @@ class queue_ring {
             return;
         }
         while (head_.value.load(std::memory_order_seq_cst) == position) {
-            const slot_word word =
-                at(index_of(position)).word.value.load(std::memory_order_seq_cst);
+            const slot_word word = word_at(position).load(std::memory_order_seq_cst);
             if (turns_ahead(word, position) > 0) {
                 step(head_, position);
             } else if (turns_ahead(word, position) == 0 && state_of(word) == slot_state::aborted) {

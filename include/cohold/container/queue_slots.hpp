@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <cohold/config.hpp>
+#include <cohold/error.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -44,6 +44,17 @@ using queue_position = std::uint64_t;
     const auto turns = static_cast<std::int32_t>(turn_of(last) - turn_of(first));
     return static_cast<std::int64_t>(turns) * capacity +
            (static_cast<std::int64_t>(index_of(last)) - static_cast<std::int64_t>(index_of(first)));
+}
+
+// The capacity, if the memory for it can be counted in this process.
+inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_bytes) {
+    const std::uint64_t room = PTRDIFF_MAX / slot_bytes;
+    const std::uint64_t most = room < 0x7fffffff ? room : 0x7fffffff;
+    if (capacity == 0 || capacity > most) {
+        raise(errc::invalid_size, "capacity of a shm_queue: expected 1 to %llu, found %lld",
+              static_cast<unsigned long long>(most), static_cast<long long>(capacity));
+    }
+    return static_cast<std::uint32_t>(capacity);
 }
 
 // What a slot is doing in its turn.

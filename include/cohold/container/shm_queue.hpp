@@ -339,9 +339,11 @@ class basic_queue {
 /// right. Waiting says how this process waits (processes may differ).
 /// Thread and process safety: every member but constructor and destructor may be called by any
 /// number of threads of any number of processes, as far as Concurrency allows.
-/// If the process is killed: between operations, nothing happens to the others. Inside push or pop,
-/// an element may be left half done; one that it was about to push or pop may then hide those
-/// behind it. Nobody who waits misses what others do.
+/// If the process is killed: outside push and pop nothing happens to the others, asleep or not.
+/// Inside, with many producers, the element that it was writing hides those behind it; with many
+/// consumers, the element that it was taking is lost and its place stays taken. (The owner that
+/// slot words have room for will end that.) A single producer or consumer can be replaced by
+/// another, which goes on where it stopped.
 template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
 class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
     using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;

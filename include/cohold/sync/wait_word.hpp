@@ -36,8 +36,8 @@ enum class outcome {
 /// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
 class wait_word {
   public:
-    /// Nobody sleeps longer than this (in ns) without looking again: at most ten times a second.
-    static constexpr std::int64_t recheck_interval = 100000000;
+    /// Nobody sleeps longer than this (in ns) without looking again: eight times a second.
+    static constexpr std::int64_t recheck_interval = 125000000;
 
     /// Says that the caller is about to sleep; returns the ticket for park().
     [[nodiscard]] std::uint32_t announce() noexcept {

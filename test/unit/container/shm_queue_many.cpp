@@ -428,3 +428,40 @@ TEST_CASE("a killed waiter harms nobody") {
         CHECK(queue->empty());
     }
 }
+
+TEST_CASE("a single producer that is killed is replaced, and nothing acknowledged is lost") {
+    in_pages<test_queue<std::uint64_t, concurrency::spsc>> queue(std::size_t{3});
+    in_pages<std::atomic<std::uint64_t>> acknowledged(std::uint64_t{0});
+    const pid_t consumer = start_child([&] {
+        std::uint64_t last = 0;
+        while (const auto element = queue->pop()) {
+            // The successor repeats the one that was pushed but not yet acknowledged.
+            if (*element != last + 1 && *element != last) {
+                return false;
+            }
+            last = *element;
+        }
+        return last >= *acknowledged;
+    });
+    for (int round = 0; round < 100; ++round) {
+        const std::uint64_t before = *acknowledged;
+        const pid_t producer = start_child([&] {
+            for (;;) {
+                const std::uint64_t next = *acknowledged + 1;
+                if (!queue->push(next)) {
+                    return false;
+                }
+                *acknowledged = next;
+            }
+        });
+        while (*acknowledged < before + 10) { // it works again
+            usleep(50);
+        }
+        usleep(static_cast<useconds_t>(round * 7));
+        REQUIRE(kill(producer, SIGKILL) == 0);
+        CHECK_FALSE(succeeded(producer));
+    }
+    queue->close();
+    CHECK(succeeded(consumer));
+    CHECK(queue->empty());
+}
