@@ -22,36 +22,7 @@ ran=0
 mkdir -p "$build" || exit 1
 build=$(cd "$build" && pwd)
 
-installed() {
-    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
-}
-
-# Has Debian's packages installed; asks apt-get only for those that are missing.
-packages() {
-    command -v dpkg-query >/dev/null || return 0 # not Debian: what is missing will tell
-    missing=
-    for package in "$@"; do
-        installed "$package" || missing="$missing $package"
-    done
-    [ -n "$missing" ] || return 0
-    echo "installing$missing"
-    if [ "$(id -u)" = 0 ]; then
-        as_root=
-    elif command -v sudo >/dev/null; then
-        as_root=sudo
-    else
-        echo "run this as root: apt-get install$missing" >&2
-        exit 1
-    fi
-    if ! { $as_root apt-get update &&
-        # shellcheck disable=SC2086 # one word a package
-        DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y --no-install-recommends $missing
-    } >"$build/apt.log" 2>&1; then
-        tail -n 20 "$build/apt.log"
-        echo "could not install$missing" >&2
-        exit 1
-    fi
-}
+. "$root/test/packages.sh"
 
 # step NAME COMMAND…: one line if it succeeds, its log if it fails. Counts by the last line of the
 # log if that is `N passed, N failed[, N skipped]`, else as one.
