@@ -348,7 +348,7 @@ class directory {
     void retire() noexcept { version_.fetch_add(1, std::memory_order_seq_cst); }
 
     lock_word lock_;
-    std::uint32_t unused_;
+    [[maybe_unused]] std::uint32_t unused_;
     alignas(8) std::atomic<std::uint64_t> version_;
     alignas(8) std::atomic<std::uint64_t> table_; // offset; 0: no name yet
     alignas(8) std::uint64_t count_;

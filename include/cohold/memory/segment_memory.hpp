@@ -38,12 +38,16 @@ class segment_memory {
         return *this;
     }
 
-    ~segment_memory() { unmap(base_ == nullptr ? nullptr : base_ - front(), front() + reserve_); }
+    ~segment_memory() {
+        unmap(base_ == nullptr ? nullptr : base_ - front(),
+              front() + static_cast<std::size_t>(reserve_));
+    }
 
     // Maps the object, all of its reserve; nothing of it is looked at.
     template <class Mechanism>
-    static segment_memory map(const typename Mechanism::native_handle_type& native,
-                              std::uint64_t reserve, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static segment_memory map(const typename Mechanism::native_handle_type& native,
+                                            std::uint64_t reserve, access how,
+                                            std::error_code& ec) noexcept {
         using native_type = typename Mechanism::native_handle_type;
         static_assert(sizeof(native_type) <= sizeof(local_block::native) &&
                           alignof(native_type) <= 16 && std::is_trivially_copyable_v<native_type>,
@@ -74,8 +78,9 @@ class segment_memory {
 
     // Fills a mapped object that is all zero, but for the magic word: ready() adds that.
     template <class Mechanism>
-    void format(const typename Mechanism::native_handle_type& native, std::uint64_t size,
-                lifetime life, std::string_view full_name, std::error_code& ec) noexcept {
+    [[gnu::cold]] void format(const typename Mechanism::native_handle_type& native,
+                              std::uint64_t size, lifetime life, std::string_view full_name,
+                              std::error_code& ec) noexcept {
         Mechanism::back(native, base_, 0, size, ec);
         if (ec) {
             return;
@@ -125,13 +130,13 @@ class segment_memory {
   private:
     segment_memory(char* base, std::uint64_t reserve) noexcept : base_(base), reserve_(reserve) {}
 
-    static std::size_t front() noexcept { return 2 * page_size(); }
+    [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
 
     // Real memory for a growing segment, from wherever in this process it is noticed that it must
     // grow.
     template <class Mechanism>
-    static void back(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
-                     std::error_code& ec) noexcept {
+    [[gnu::cold]] static void back(const local_block& local, void* base, std::uint64_t from,
+                                   std::uint64_t to, std::error_code& ec) noexcept {
         const auto& native =
             *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
         // A program that closes all descriptors closes ours, and the number may mean another file
