@@ -1,0 +1,336 @@
+#!/usr/bin/env python3
+# Builds peer.cpp by each compiler there is, and has each build share segments with each other:
+#
+#     run.py DIRECTORY [COMPILER...]    programs go to DIRECTORY and are reused by the next run
+#
+# COMPILERs are names of VARIANTS; the default is all of them. A compiler that is not installed
+# is skipped, in CI (CI=true) it is a failure. The last line is "N passed, N failed, N skipped".
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+import collections
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "test/interop"
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wsign-conversion",
+            "-Werror"]
+
+Variant = collections.namedtuple("Variant", "bits command")
+VARIANTS = {
+    "gcc": Variant(64, ["g++", "-O0"]),
+    "clang": Variant(64, ["clang++-19", "-O2", "-DNDEBUG"]),
+    "libc++": Variant(64, ["clang++-19", "-stdlib=libc++", "-O0"]),
+    # Kernel headers of the 64-bit system serve both.
+    "32-bit": Variant(32, ["g++", "-m32", "-isystem", "/usr/include/x86_64-linux-gnu", "-O2"]),
+}
+MECHANISMS = {"posix": "session", "system_v": "session", "file": "persistent"}
+PATIENCE = 60  # seconds until a peer that does not answer is killed
+
+
+class Wrong(Exception):
+    pass
+
+
+def expect(good, what):
+    if not good:
+        raise Wrong(what)
+
+
+def available(variant):
+    """Can this variant build a program with the standard library?"""
+    if shutil.which(variant.command[0]) is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        run = subprocess.run([*variant.command, "-x", "c++", "-", "-o", folder + "/probe"],
+                             input="#include <vector>\nint main() { return 0; }\n", text=True,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return run.returncode == 0
+
+
+def build(name, folder):
+    """The program of a variant; made again if the headers, the sources or the command changed."""
+    program = folder / f"peer-{name}"
+    command = [*VARIANTS[name].command, "-std=c++20", *WARNINGS, "-pthread",
+               f"-I{ROOT / 'include'}", str(SOURCES / "peer.cpp"), "-o", str(program)]
+    stamp = folder / f"peer-{name}.command"
+    inputs = [*(ROOT / "include").rglob("*.hpp"), *SOURCES.glob("*.[hc]pp")]
+    if (program.exists() and stamp.exists() and stamp.read_text() == " ".join(command)
+            and program.stat().st_mtime > max(p.stat().st_mtime for p in inputs)):
+        return program
+    stamp.unlink(missing_ok=True)
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    expect(run.returncode == 0, f"{' '.join(command)}\n{run.stdout}")
+    stamp.write_text(" ".join(command))
+    return program
+
+
+class Peer:
+    """A running program that does what it is told."""
+
+    def __init__(self, program):
+        self.name = program.name
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, bufsize=1)
+
+    def send(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        alarm = threading.Timer(PATIENCE, self.process.kill)
+        alarm.start()
+        line = self.process.stdout.readline()
+        alarm.cancel()
+        expect(line.startswith("ok"), f"{self.name}: {line.strip() or 'no answer'}")
+        return line[3:].strip()
+
+    def __call__(self, command):
+        self.send(command)
+        return self.answer()
+
+    def stop(self):
+        os.kill(self.process.pid, signal.SIGSTOP)
+        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            raise Wrong(f"{self.name}: ended with {self.process.returncode}")
+
+    def go_on(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def end(self):
+        self.process.stdin.close()
+        code = self.process.wait(PATIENCE)
+        expect(code == 0, f"{self.name}: ended with {code}")
+
+    def kill(self):
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class Still:
+    """While one works, the other is stopped."""
+
+    def __init__(self, peer):
+        self.peer = peer
+
+    def __enter__(self):
+        self.peer.stop()
+
+    def __exit__(self, *_):
+        self.peer.go_on()
+
+
+def cell(i, j):
+    return (i + 1) << 33 | j
+
+
+def share(first, second, mechanism, name, same_width):
+    """One segment: `first` makes it, `second` opens it, both change it by turns."""
+    first(f"create {mechanism} {name} {MECHANISMS[mechanism]}")
+    second(f"open {mechanism} {name}")
+    expect(first("list") == second("list"), "objects() differ")
+
+    # Either grows the vectors, and with them the segment, while the other stands still.
+    with Still(second):
+        first("grow 400 20")
+        first("set 5")
+    second("check 400 20")
+    second(f"values 5 {cell(5, 5)}")
+    with Still(first):
+        second("grow 2000 60")
+        second("set 9")
+    first("check 2000 60")
+    first(f"values 9 {cell(5, 5) + cell(9, 9)}")
+    sizes = first("sizes")
+    expect(sizes == second("sizes"), "sizes differ")
+    expect(int(sizes.split()[0]) > 1 << 20, f"the segment did not grow: {sizes}")
+    if mechanism == "posix":
+        second(f"view {name} 2000")
+    with Still(first):
+        second("shrink 300")
+    first("check 300 60")
+    with Still(second):
+        first("grow 900 61")
+    second("check 900 61")
+
+    # Queues: pushed by one, popped by the other, in both directions, across the rings' ends.
+    with Still(second):
+        first("push 0 90")
+    with Still(first):
+        second("pop 0 50")
+        second("push 90 60")
+    first("pop 50 100")
+    with Still(first):
+        second("push 150 30")
+    with Still(second):
+        first("pop 150 30")
+
+    # Who sleeps in pop is woken by the other; even if stopped meanwhile.
+    for sleeper, waker, value in (first, second, 4), (second, first, 5):
+        sleeper("await")
+        with Still(sleeper):
+            waker(f"wake {value}")
+        expect(sleeper.answer() == str(value), "the sleeper got something else")
+
+    # The layouts that really differ are refused, by both, with the member's name.
+    check_skewed(first("skewed"), True)
+    check_skewed(second("skewed"), same_width)
+
+    # What one made, the other destroys.
+    with Still(first):
+        second("destroy")
+    expect(first("list") == second("list"), "objects() differ in the end")
+    first("close")
+    if MECHANISMS[mechanism] == "persistent":
+        second("close")
+        expect(second(f"remove {mechanism} {name}") == "removed", "the name was gone")
+    else:
+        second("sizes")
+        second("close")
+        expect(second(f"remove {mechanism} {name}") == "absent", "the session outlived its users")
+
+
+SKEWED = {  # what the message must name
+    "skewed": r"\bvalue\b.*\bf64\b",
+    "skewed_deep": r"\binner\b",
+    "skewed_word": r"\bword\b.*\bu(32|64)\b.*\bu(32|64)\b",
+    "skewed_pair": r"\bsecond\b",
+    "skewed_optional": r"optional",
+    "skewed_vector": r"\bvalue\b.*\bf64\b",
+    "skewed_queue": r"\binner\b",
+}
+
+
+def check_skewed(text, same_width):
+    verdicts = [v.strip() for v in text.split("|") if v.strip()]
+    expect(len(verdicts) == len(SKEWED), f"verdicts: {text}")
+    for (name, message), verdict in zip(SKEWED.items(), verdicts):
+        if same_width:
+            expect(verdict == f"{name} found", verdict)
+        else:
+            expect(verdict.startswith(f"{name} refused: ") and re.search(message, verdict), verdict)
+
+
+def race(first, second, name):
+    """Both at the same time on one queue and on the heap."""
+    count = 6000
+    first(f"create posix {name} session")
+    second(f"open posix {name}")
+    before = first("sizes").split()[2]
+    first.send(f"race 0 {count}")
+    second.send(f"race 1 {count}")
+    first.answer()
+    second.answer()
+    expect(int(first("word")) == count * (count + 1), "tickets were lost or doubled")
+    expect(second("sizes").split()[2] == before, "blocks were lost")
+    second("grow 100 10")
+    first("check 100 10")
+    first("close")
+    second("close")
+
+
+def types(first, second):
+    for one, other in zip(first("types").split(), second("types").split(), strict=True):
+        expect(one == other, f"types differ: {one}, {other}")
+
+
+def root(first, second, name):
+    first(f"root create {name}")
+    second(f"root open {name}")
+
+
+def pair(programs, one, other, scratch):
+    """All that two variants do together; yields what is tested and what went wrong, if anything."""
+    name = f"cohold-interop-{os.getpid()}-{one}-{other}"
+    same_width = VARIANTS[one].bits == VARIANTS[other].bits
+    tasks = {"types": lambda a, b: types(a, b),
+             "root": lambda a, b: root(a, b, name + ".root"),
+             "race": lambda a, b: race(a, b, name + ".race")}
+    for mechanism in MECHANISMS:
+        path = f"{scratch}/{name}" if mechanism == "file" else name
+        tasks[mechanism] = lambda a, b, m=mechanism, p=path: share(a, b, m, p, same_width)
+    results = []
+    for task, run in tasks.items():
+        peers = []
+        fault = None
+        try:
+            peers = [Peer(programs[one]), Peer(programs[other])]
+            run(*peers)
+            for peer in peers:
+                peer.end()
+        except (Wrong, OSError, subprocess.TimeoutExpired) as error:
+            fault = error
+        finally:
+            for peer in peers:
+                peer.kill()
+        if fault:
+            clean(programs[one], name, scratch)
+        results.append((f"{one} and {other}: {task}", fault))
+    return results
+
+
+def clean(program, name, scratch):
+    """Takes away what a failed test left."""
+    for target in ([f"posix {name}{end}" for end in ("", ".root", ".race")]
+                   + [f"system_v {name}", f"file {scratch}/{name}"]):
+        peer = Peer(program)
+        try:
+            peer(f"remove {target}")
+        except (Wrong, OSError):
+            pass
+        finally:
+            peer.kill()
+
+
+def main(folder, wanted):
+    folder.mkdir(parents=True, exist_ok=True)
+    passed = failed = skipped = 0
+    programs = {}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        building = {}
+        for name in wanted:
+            if available(VARIANTS[name]):
+                building[name] = pool.submit(build, name, folder)
+            elif os.environ.get("CI"):
+                print(f"FAIL {name}: {' '.join(VARIANTS[name].command)} does not work")
+                failed += 1
+            else:
+                print(f"skip {name}: {' '.join(VARIANTS[name].command)} does not work")
+                skipped += 1
+        for name, future in building.items():
+            try:
+                programs[name] = future.result()
+                print(f"ok   build {name}")
+                passed += 1
+            except Wrong as error:
+                print(f"FAIL build {name}: {error}")
+                failed += 1
+        with tempfile.TemporaryDirectory(prefix="cohold-interop-") as scratch:
+            pairs = [pool.submit(pair, programs, one, other, scratch)
+                     for one in programs for other in programs if one != other or len(programs) == 1]
+            for future in pairs:
+                for what, fault in future.result():
+                    print(f"FAIL {what}: {fault}" if fault else f"ok   {what}")
+                    failed += fault is not None
+                    passed += fault is None
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or any(name not in VARIANTS for name in sys.argv[2:]):
+        sys.exit(f"usage: {sys.argv[0]} DIRECTORY [{' '.join(VARIANTS)}]...")
+    sys.exit(main(pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:] or list(VARIANTS)))
