@@ -207,8 +207,8 @@ class operation {
 
     // Sets ec and reports it: what this thread is doing, wanted and found (if there is a format),
     // and the code's message.
-    static void fail(std::error_code& ec, std::error_code code, const char* format,
-                     std::va_list* arguments) noexcept {
+    [[gnu::cold]] static void fail(std::error_code& ec, std::error_code code, const char* format,
+                                   std::va_list* arguments) noexcept {
         ec = code;
         last_report.assign(code);
         const char* separator = "";
@@ -273,7 +273,7 @@ inline void fail(std::error_code& ec, errc code) noexcept {
 /// and the remedy.
 class failure : public std::system_error {
   public:
-    explicit failure(const failure_report& report)
+    [[gnu::cold]] explicit failure(const failure_report& report)
         : std::system_error(report.code()), text_(report.what()) {}
 
     [[nodiscard]] const char* what() const noexcept override { return text_.what(); }

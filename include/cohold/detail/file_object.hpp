@@ -25,27 +25,31 @@ struct file_place {
     std::string directory;
     std::string component;
 
-    file_place(std::string_view in, std::string_view name) : directory(in), component(name) {}
+    [[gnu::cold]] file_place(std::string_view in, std::string_view name)
+        : directory(in), component(name) {}
 
-    explicit file_place(std::string_view path)
+    [[gnu::cold]] explicit file_place(std::string_view path)
         : directory(path.substr(0, path.rfind('/') + 1)),
           component(path.substr(path.rfind('/') + 1)) {}
 
-    [[nodiscard]] std::string path() const { return directory + component; }
+    [[nodiscard, gnu::cold]] std::string path() const { return directory + component; }
 
-    [[nodiscard]] std::string folder() const { return directory.empty() ? "." : directory; }
+    [[nodiscard, gnu::cold]] std::string folder() const {
+        return directory.empty() ? "." : directory;
+    }
 
     // The name under which a file is filled where O_TMPFILE is missing, and from which it replaces
     // another. It depends on the final name and the user alone: what a killed creator leaves is
     // found, and reclaimed, by the next.
-    [[nodiscard]] std::string temporary() const {
+    [[nodiscard, gnu::cold]] std::string temporary() const {
         return directory + ".cohold-" +
                to_hex(hash64(component, 0x2545f4914f6cdd1du + ::geteuid()), 16) + ".tmp";
     }
 };
 
 // What errno says about a path that could not be created or opened.
-inline void fail_path(std::error_code& ec, int error, const file_place& place) noexcept {
+[[gnu::cold]] inline void fail_path(std::error_code& ec, int error,
+                                    const file_place& place) noexcept {
     file_status status{};
     switch (error) {
     case ENOENT:
@@ -90,7 +94,7 @@ inline void fail_path(std::error_code& ec, int error, const file_place& place) n
     }
 }
 
-inline bool same_file(int fd, const std::string& path) noexcept {
+[[gnu::cold]] inline bool same_file(int fd, const std::string& path) noexcept {
     file_status held{};
     file_status named{};
     return raw_fstat(fd, held) == 0 && raw_lstat(path.c_str(), named) == 0 &&
@@ -99,7 +103,7 @@ inline bool same_file(int fd, const std::string& path) noexcept {
 
 // Removes what a dead creator left under the temporary name. Waits for a live one. False (errno) if
 // that failed.
-inline bool reclaim_temporary(const std::string& temporary, bool wait) noexcept {
+[[gnu::cold]] inline bool reclaim_temporary(const std::string& temporary, bool wait) noexcept {
     const unique_fd old = open_file(temporary.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
     if (!old) {
         return errno == ENOENT;
@@ -113,7 +117,7 @@ inline bool reclaim_temporary(const std::string& temporary, bool wait) noexcept 
 }
 
 // A new file under the temporary name, locked by this process. -1 and errno on failure.
-inline unique_fd create_temporary(const std::string& temporary) noexcept {
+[[gnu::cold]] inline unique_fd create_temporary(const std::string& temporary) noexcept {
     for (;;) {
         unique_fd fd = open_file(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
         if (fd) {
@@ -133,7 +137,8 @@ inline unique_fd create_temporary(const std::string& temporary) noexcept {
     }
 }
 
-inline void set_owner_and_mode(int fd, const creation& wanted, std::error_code& ec) noexcept {
+[[gnu::cold]] inline void set_owner_and_mode(int fd, const creation& wanted,
+                                             std::error_code& ec) noexcept {
     if (wanted.group && ::fchown(fd, static_cast<uid_t>(-1), *wanted.group) != 0) {
         fail(ec, errc::permission_denied, "cannot give the object to group %u: errno %d",
              static_cast<unsigned>(*wanted.group), errno);
@@ -143,8 +148,8 @@ inline void set_owner_and_mode(int fd, const creation& wanted, std::error_code& 
 }
 
 // An empty file that does not have its name yet.
-inline file_descriptor create_file(const file_place& place, const creation& wanted,
-                                   std::error_code& ec) noexcept {
+[[gnu::cold]] inline file_descriptor create_file(const file_place& place, const creation& wanted,
+                                                 std::error_code& ec) noexcept {
     unique_fd fd;
     if constexpr (config::use_o_tmpfile) {
         fd = open_file(place.folder().c_str(), O_TMPFILE | O_RDWR, 0600);
@@ -169,7 +174,7 @@ inline file_descriptor create_file(const file_place& place, const creation& want
 }
 
 // Gives an O_TMPFILE file a name. 0 or errno.
-inline int link_file(int fd, const std::string& path) noexcept {
+[[gnu::cold]] inline int link_file(int fd, const std::string& path) noexcept {
     char self[40];
     std::snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
     if (::linkat(AT_FDCWD, self, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0) {
@@ -184,7 +189,8 @@ inline int link_file(int fd, const std::string& path) noexcept {
 }
 
 // Gives a file under its temporary name its final one, if that is free. 0 or errno.
-inline int rename_exclusively(const std::string& temporary, const std::string& path) noexcept {
+[[gnu::cold]] inline int rename_exclusively(const std::string& temporary,
+                                            const std::string& path) noexcept {
     if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) {
         return 0;
     }
@@ -198,8 +204,8 @@ inline int rename_exclusively(const std::string& temporary, const std::string& p
     return 0;
 }
 
-inline void publish_file(int fd, const file_place& place, publication how,
-                         std::error_code& ec) noexcept {
+[[gnu::cold]] inline void publish_file(int fd, const file_place& place, publication how,
+                                       std::error_code& ec) noexcept {
     file_status status{};
     if (raw_fstat(fd, status) != 0) {
         fail_errno(ec, errno, "fstat");
@@ -233,14 +239,15 @@ inline void publish_file(int fd, const file_place& place, publication how,
     lock_file(fd, lock_byte::creation, lock_kind::none, false);
 }
 
-inline void abandon_file(file_descriptor& file, const file_place& place) noexcept {
+[[gnu::cold]] inline void abandon_file(file_descriptor& file, const file_place& place) noexcept {
     if (file && same_file(file.value, place.temporary())) {
         ::unlink(place.temporary().c_str());
     }
     unique_fd closed(std::exchange(file.value, -1));
 }
 
-inline void check_regular(int fd, const file_place& place, std::error_code& ec) noexcept {
+[[gnu::cold]] inline void check_regular(int fd, const file_place& place,
+                                        std::error_code& ec) noexcept {
     file_status status{};
     if (raw_fstat(fd, status) != 0) {
         fail_errno(ec, errno, "fstat");
@@ -251,8 +258,8 @@ inline void check_regular(int fd, const file_place& place, std::error_code& ec) 
     }
 }
 
-inline file_descriptor open_existing(const file_place& place, access how,
-                                     std::error_code& ec) noexcept {
+[[gnu::cold]] inline file_descriptor open_existing(const file_place& place, access how,
+                                                   std::error_code& ec) noexcept {
     // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
     unique_fd fd = open_file(place.path().c_str(), (how == access::reading ? O_RDONLY : O_RDWR) |
                                                        O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
@@ -264,7 +271,7 @@ inline file_descriptor open_existing(const file_place& place, access how,
     return {ec ? -1 : fd.release()};
 }
 
-inline bool remove_file(const file_place& place, std::error_code& ec) noexcept {
+[[gnu::cold]] inline bool remove_file(const file_place& place, std::error_code& ec) noexcept {
     reclaim_temporary(place.temporary(), false);
     if (::unlink(place.path().c_str()) == 0) {
         return true;
@@ -285,7 +292,8 @@ struct descriptor_object {
     using native_handle_type = file_descriptor;
     static constexpr bool grows = true;
 
-    static object_status status(const file_descriptor& file, std::error_code& ec) noexcept {
+    [[gnu::cold]] static object_status status(const file_descriptor& file,
+                                              std::error_code& ec) noexcept {
         file_status found{};
         if (raw_fstat(file.value, found) != 0) {
             fail_errno(ec, errno, "fstat");
@@ -300,8 +308,9 @@ struct descriptor_object {
                 found.st_nlink == 0};
     }
 
-    static void back(const file_descriptor& file, void* /*mapping*/, std::uint64_t from,
-                     std::uint64_t to, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void back(const file_descriptor& file, void* /*mapping*/,
+                                   std::uint64_t from, std::uint64_t to,
+                                   std::error_code& ec) noexcept {
         if (to <= from) {
             return;
         }
@@ -321,8 +330,8 @@ struct descriptor_object {
         }
     }
 
-    static void* map(const file_descriptor& file, std::uint64_t bytes, access how, void* at,
-                     std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* map(const file_descriptor& file, std::uint64_t bytes, access how,
+                                   void* at, std::error_code& ec) noexcept {
         const int protection = how == access::reading ? PROT_READ : PROT_READ | PROT_WRITE;
         const int flags = MAP_SHARED | MAP_NORESERVE | (at != nullptr ? MAP_FIXED : 0);
         void* mapped = bytes > PTRDIFF_MAX ? (errno = ENOMEM, MAP_FAILED)
@@ -344,11 +353,11 @@ struct descriptor_object {
         return nullptr;
     }
 
-    static void close(file_descriptor& file) noexcept {
+    [[gnu::cold]] static void close(file_descriptor& file) noexcept {
         unique_fd closed(std::exchange(file.value, -1));
     }
 
-    static void adopt(file_descriptor& file, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void adopt(file_descriptor& file, std::error_code& ec) noexcept {
         file_status found{};
         if (raw_fstat(file.value, found) != 0) {
             fail_errno(ec, errno, "fstat of file descriptor %d", file.value);

@@ -35,6 +35,10 @@ inline std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) noexcept 
     return rest == 0 ? value : value > UINT64_MAX - (unit - rest) ? 0 : value + (unit - rest);
 }
 
+constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
+    return a < b ? b : a;
+}
+
 // Address space that holds nothing yet and costs nothing. nullptr and errno on failure.
 inline void* reserve_addresses(std::uint64_t bytes) noexcept {
     if (bytes > PTRDIFF_MAX) {

@@ -18,7 +18,7 @@ namespace detail {
 
 // What the kernel could hand out without killing anybody: MemAvailable and SwapFree of
 // /proc/meminfo, in bytes. UINT64_MAX if that is unknown.
-inline std::uint64_t memory_left() noexcept {
+[[gnu::cold]] inline std::uint64_t memory_left() noexcept {
     char text[2048];
     const unique_fd file = open_file("/proc/meminfo", O_RDONLY);
     const ssize_t bytes = file ? ::read(file.get(), text, sizeof text - 1) : -1;
@@ -34,8 +34,8 @@ inline std::uint64_t memory_left() noexcept {
 }
 
 // Real memory for the bytes [from, to) of the mapping at `mapping`.
-inline void populate(void* mapping, std::uint64_t from, std::uint64_t to,
-                     std::error_code& ec) noexcept {
+[[gnu::cold]] inline void populate(void* mapping, std::uint64_t from, std::uint64_t to,
+                                   std::error_code& ec) noexcept {
     const std::uint64_t begin = from / page_size() * page_size();
     const std::uint64_t end = round_up(to, page_size());
     if (end <= begin) {

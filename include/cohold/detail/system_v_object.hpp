@@ -30,7 +30,7 @@ namespace detail {
 
 // A name as System V's key: "0x" and eight hexadecimal digits are the key itself, anything else is
 // hashed.
-inline key_t system_v_key(std::string_view name) noexcept {
+[[gnu::cold]] inline key_t system_v_key(std::string_view name) noexcept {
     std::uint32_t key = 0;
     bool verbatim = name.size() == 10 && name.substr(0, 2) == "0x";
     for (std::size_t i = 2; verbatim && i < name.size(); ++i) {
@@ -120,10 +120,10 @@ class creation_lock {
         }
     }
 
-    static void end(key_t key) noexcept { end_set(::semget(key, 2, 0)); }
+    [[gnu::cold]] static void end(key_t key) noexcept { end_set(::semget(key, 2, 0)); }
 
   private:
-    static void end_set(int set) noexcept { ::semctl(set, 0, IPC_RMID); }
+    [[gnu::cold]] static void end_set(int set) noexcept { ::semctl(set, 0, IPC_RMID); }
 
     static inline thread_local constinit const creation_lock* innermost_ = nullptr;
 
@@ -133,16 +133,16 @@ class creation_lock {
     const creation_lock* outer_ = nullptr;
 };
 
-inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
+[[gnu::cold]] inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
     return ::shmctl(id, IPC_STAT, &out) == 0;
 }
 
-inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
+[[gnu::cold]] inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
     return (status.shm_perm.mode & SHM_DEST) != 0;
 }
 
 // The first 8 bytes: zero as long as a formatted object is not ready.
-inline bool system_v_ready(int id) noexcept {
+[[gnu::cold]] inline bool system_v_ready(int id) noexcept {
     void* at = ::shmat(id, nullptr, SHM_RDONLY);
     if (at == reinterpret_cast<void*>(-1)) {
         return true; // not ours to judge
@@ -155,7 +155,7 @@ inline bool system_v_ready(int id) noexcept {
 
 // With the lock held: removes an object of the key that a dead creator left unready. True if it
 // did.
-inline bool reclaim_unready(key_t key, const creation_lock& lock) noexcept {
+[[gnu::cold]] inline bool reclaim_unready(key_t key, const creation_lock& lock) noexcept {
     const int id = ::shmget(key, 0, 0);
     struct ::shmid_ds status{};
     return id >= 0 && system_v_status(id, status) && lock.claimed_by(status.shm_cpid) &&
@@ -164,7 +164,7 @@ inline bool reclaim_unready(key_t key, const creation_lock& lock) noexcept {
 
 // Is the object of the key still being made, or the ruin of a dead creator (which is removed)? Then
 // it counts as absent.
-inline bool absent_or_reclaimed(key_t key, int id) noexcept {
+[[gnu::cold]] inline bool absent_or_reclaimed(key_t key, int id) noexcept {
     struct ::shmid_ds status{};
     if (!system_v_status(id, status) || system_v_removed(status)) {
         return errno == EIDRM || errno == EINVAL || system_v_removed(status);

@@ -4,10 +4,10 @@
 #ifndef COHOLD_HANDLE_NAMED_OBJECTS_HPP
 #define COHOLD_HANDLE_NAMED_OBJECTS_HPP
 
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <cohold/memory/current_segment.hpp>
 #include <cohold/memory/segment_memory.hpp>
@@ -22,7 +22,57 @@ COHOLD_NAMESPACE_BEGIN
 struct object_info {
     std::string name;
     std::string type; ///< the name of its type, the same from every compiler
-    std::size_t bytes;
+    std::size_t bytes = 0;
+};
+
+/// What segment::objects() returns: a range of object_info. (A vector would be one, at the price of
+/// including it everywhere.)
+class object_list {
+  public:
+    object_list() = default;
+
+    object_list(object_list&& other) noexcept
+        : infos_(std::exchange(other.infos_, nullptr)), size_(std::exchange(other.size_, 0)),
+          capacity_(std::exchange(other.capacity_, 0)) {}
+
+    object_list& operator=(object_list&& other) noexcept {
+        std::swap(infos_, other.infos_);
+        std::swap(size_, other.size_);
+        std::swap(capacity_, other.capacity_);
+        return *this;
+    }
+
+    ~object_list() { delete[] infos_; }
+
+    [[nodiscard]] const object_info* begin() const noexcept { return infos_; }
+
+    [[nodiscard]] const object_info* end() const noexcept { return infos_ + size_; }
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+
+    [[nodiscard]] const object_info& operator[](std::size_t index) const noexcept {
+        return infos_[index];
+    }
+
+    [[gnu::cold]] void add(object_info&& info) {
+        if (size_ == capacity_) {
+            object_list larger;
+            larger.infos_ = new object_info[size_ * 2 + 8];
+            larger.capacity_ = size_ * 2 + 8;
+            for (object_info& each : std::span<object_info>(infos_, size_)) {
+                larger.infos_[larger.size_++] = std::move(each);
+            }
+            *this = std::move(larger);
+        }
+        infos_[size_++] = std::move(info);
+    }
+
+  private:
+    object_info* infos_ = nullptr;
+    std::size_t size_ = 0;
+    std::size_t capacity_ = 0;
 };
 
 namespace detail {
@@ -46,11 +96,11 @@ inline void check_object_name(std::string_view name, std::error_code& ec) noexce
     }
 }
 
-// The address of what was found, if it is a T.
-template <class T>
-T* checked_object(const directory& objects, const directory::found_object& found,
-                  std::error_code& ec) noexcept {
-    constexpr const type_descriptor& wanted = type_descriptor_of<T>;
+// The address of what was found, if it is of the wanted type; nullptr and an error otherwise.
+[[gnu::cold]] inline const void* checked_address(const directory& objects,
+                                                 const directory::found_object& found,
+                                                 const type_descriptor& wanted,
+                                                 std::error_code& ec) noexcept {
     if (found.type_hash != wanted.hash || found.bytes != wanted.size) {
         char difference[384];
         explain_mismatch(wanted.description, found.type, difference, sizeof difference);
@@ -60,13 +110,20 @@ T* checked_object(const directory& objects, const directory::found_object& found
              static_cast<unsigned long long>(found.bytes), difference);
         return nullptr;
     }
-    const void* address = objects.address(found, alignof(T));
+    const void* address = objects.address(found, wanted.alignment);
     if (address == nullptr) {
         fail(ec, errc::corrupt, "the directory: offset %#llx, %llu bytes",
              static_cast<unsigned long long>(found.object),
              static_cast<unsigned long long>(found.bytes));
     }
-    return static_cast<T*>(const_cast<void*>(address));
+    return address;
+}
+
+template <class T>
+T* checked_object(const directory& objects, const directory::found_object& found,
+                  std::error_code& ec) noexcept {
+    return static_cast<T*>(
+        const_cast<void*>(checked_address(objects, found, type_descriptor_of<T>, ec)));
 }
 
 // nullptr without an error: there is none.
@@ -77,24 +134,52 @@ T* find_object(const directory& objects, std::string_view name, std::error_code&
     return found.entry == nullptr ? nullptr : checked_object<T>(objects, found, ec);
 }
 
-// Gives a block back unless told to keep it, when T's constructor throws or what comes after it
-// fails.
-class owned_block {
+// An object on its way into the directory. What T's constructor is given and what others see of it;
+// if the constructor throws, or there is no memory, nothing stays. The caller is in a section of
+// the directory.
+class object_in_the_making {
   public:
-    owned_block(heap& from, void* block) noexcept : heap_(from), block_(block) {}
+    [[gnu::cold]] object_in_the_making(const segment_memory& memory, std::string_view name,
+                                       const type_descriptor& type, std::error_code& ec) noexcept
+        : memory_(memory), scope_(&memory.header()),
+          block_(memory.heap_here().allocate(type.size, larger(type.alignment, 8), ec)) {
+        if (!ec) {
+            entry_ = memory.directory_here().make_entry(
+                name, type, static_cast<std::uint64_t>(static_cast<char*>(block_) - memory.base()),
+                ec);
+        }
+    }
 
-    owned_block(const owned_block&) = delete;
-    owned_block& operator=(const owned_block&) = delete;
+    object_in_the_making(const object_in_the_making&) = delete;
+    object_in_the_making& operator=(const object_in_the_making&) = delete;
 
-    ~owned_block() { heap_.deallocate(block_); }
+    [[gnu::cold]] ~object_in_the_making() {
+        memory_.heap_here().deallocate(entry_);
+        memory_.heap_here().deallocate(block_);
+    }
 
-    [[nodiscard]] void* get() const noexcept { return block_; }
+    [[nodiscard]] void* block() const noexcept { return block_; }
 
-    void keep() noexcept { block_ = nullptr; }
+    // The object is constructed: shows it. Its constructor may have made further names.
+    [[gnu::cold]] void finish(std::error_code& ec) noexcept {
+        directory& objects = memory_.directory_here();
+        if (objects.find(entry_->name()).entry != nullptr) {
+            fail(ec, errc::already_exists, "made by the constructor of the object");
+            return;
+        }
+        objects.reserve_slot(ec);
+        if (!ec) {
+            objects.insert(entry_);
+            entry_ = nullptr;
+            block_ = nullptr;
+        }
+    }
 
   private:
-    heap& heap_;
+    const segment_memory& memory_;
+    const construction_scope scope_;
     void* block_;
+    directory_entry* entry_ = nullptr;
 };
 
 // Constructs a new object under a free name; the caller is in a section of the directory. T's
@@ -103,44 +188,31 @@ template <class T, class... Arguments>
 T* construct_object(const segment_memory& memory, std::string_view name, std::error_code& ec,
                     Arguments&&... arguments) {
     assert_shareable<T>();
-    directory& objects = memory.directory_here();
-    heap& blocks = memory.heap_here();
-    owned_block object(blocks,
-                       blocks.allocate(sizeof(T), std::max<std::size_t>(alignof(T), 8), ec));
+    object_in_the_making object(memory, name, type_descriptor_of<T>, ec);
     if (ec) {
         return nullptr;
     }
-    const auto place = static_cast<std::uint64_t>(static_cast<char*>(object.get()) - memory.base());
-    owned_block entry(blocks, objects.make_entry(name, type_descriptor_of<T>, place, ec));
-    if (ec) {
-        return nullptr;
-    }
-    const construction_scope scope(&memory.header());
     if constexpr (std::is_array_v<T>) {
         static_assert(sizeof...(Arguments) == 0,
                       "cohold: an array is constructed without arguments");
-        ::new (object.get()) array_holder<T>{};
+        ::new (object.block()) array_holder<T>{};
     } else {
-        ::new (object.get()) T(std::forward<Arguments>(arguments)...);
+        ::new (object.block()) T(std::forward<Arguments>(arguments)...);
     }
-    T* const made = std::launder(static_cast<T*>(object.get()));
-    // Only now: T's constructor may have made further names.
-    objects.reserve_slot(ec);
+    T* const made = std::launder(static_cast<T*>(object.block()));
+    object.finish(ec);
     if (ec) {
         std::destroy_at(made);
         return nullptr;
     }
-    objects.insert(static_cast<directory_entry*>(entry.get()));
-    entry.keep();
-    object.keep();
     return made;
 }
 
-inline std::vector<object_info> list_objects(const directory& objects) {
-    std::vector<object_info> list;
+[[gnu::cold]] inline object_list list_objects(const directory& objects) {
+    object_list list;
     objects.each([&list](const directory_entry& entry) {
-        list.push_back({std::string(entry.name()), std::string(entry.type_name()),
-                        static_cast<std::size_t>(entry.bytes)});
+        list.add({std::string(entry.name()), std::string(entry.type_name()),
+                  static_cast<std::size_t>(entry.bytes)});
     });
     return list;
 }

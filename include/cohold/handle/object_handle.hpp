@@ -44,8 +44,8 @@ class object_handle {
     }
 
     // A new object that has no name yet; publish() gives it one.
-    static object_handle create(std::string_view name, const creation& wanted,
-                                std::error_code& ec) noexcept {
+    [[gnu::cold]] static object_handle create(std::string_view name, const creation& wanted,
+                                              std::error_code& ec) noexcept {
         if constexpr (Policies::named) {
             const std::string real = object_name<mechanism, naming>(name, ec);
             return ec ? object_handle() : object_handle(mechanism::create(real, wanted, ec), name);
@@ -54,7 +54,8 @@ class object_handle {
         }
     }
 
-    static object_handle open(std::string_view name, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static object_handle open(std::string_view name, access how,
+                                            std::error_code& ec) noexcept {
         const std::string real = object_name<mechanism, naming>(name, ec);
         if (ec) {
             return {};
@@ -69,7 +70,7 @@ class object_handle {
         return ec ? object_handle() : std::move(opened);
     }
 
-    static object_handle adopt(native_type native, std::error_code& ec) noexcept {
+    [[gnu::cold]] static object_handle adopt(native_type native, std::error_code& ec) noexcept {
         if (!native) {
             fail(ec, errc::empty_handle);
             return {};
@@ -79,7 +80,7 @@ class object_handle {
         return ec ? object_handle() : std::move(adopted);
     }
 
-    void publish(publication how, std::error_code& ec) noexcept {
+    [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
         if constexpr (Policies::named) {
             const std::string real = object_name<mechanism, naming>(name_, ec);
             if (!ec) {
@@ -89,7 +90,7 @@ class object_handle {
     }
 
     // Destroys an object that was not published.
-    void abandon() noexcept {
+    [[gnu::cold]] void abandon() noexcept {
         if constexpr (Policies::named) {
             std::error_code ignored;
             const std::string real = object_name<mechanism, naming>(name_, ignored);
@@ -100,7 +101,7 @@ class object_handle {
         }
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         const std::string real = object_name<mechanism, naming>(name, ec);
         return !ec && mechanism::remove(real, ec);
     }

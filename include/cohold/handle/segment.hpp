@@ -79,7 +79,7 @@ class segment_observers {
 
 // Calls the form of an operation that takes an error_code, and throws what it reports.
 template <class Operation>
-auto thrown(const Operation& run) {
+[[gnu::cold]] auto thrown(const Operation& run) {
     std::error_code ec;
     auto result = run(ec);
     raise_if(ec);
@@ -106,13 +106,14 @@ class segment_view
     segment_view() = default;
 
     /// The same as segment<…>::open(name, read_only).
-    [[nodiscard]] static segment_view open(std::string_view name)
+    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
-    [[nodiscard]] static segment_view open(std::string_view name, std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name,
+                                                      std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         const detail::operation context("open", policies::mechanism::label, name);
@@ -122,13 +123,13 @@ class segment_view
 
     /// From a native handle that came by other ways; it may be one for reading alone. On failure it
     /// is closed.
-    [[nodiscard]] static segment_view
+    [[nodiscard, gnu::cold]] static segment_view
     adopt(typename policies::mechanism::native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }
 
-    [[nodiscard]] static segment_view adopt(typename policies::mechanism::native_handle_type native,
-                                            std::error_code& ec) noexcept {
+    [[nodiscard, gnu::cold]] static segment_view
+    adopt(typename policies::mechanism::native_handle_type native, std::error_code& ec) noexcept {
         const detail::operation context("adopt", policies::mechanism::label, "");
         ec.clear();
         return segment_view(base::adopt(native, access::reading, ec));
@@ -149,9 +150,8 @@ class segment_view
     }
 
     /// The named objects, in no order. While others construct and destroy, a moment's picture.
-    [[nodiscard]] std::vector<object_info> objects() const {
-        return *this ? detail::list_objects(this->base_.memory().directory_here())
-                     : std::vector<object_info>();
+    [[nodiscard]] object_list objects() const {
+        return *this ? detail::list_objects(this->base_.memory().directory_here()) : object_list();
     }
 
   private:
@@ -188,29 +188,30 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     /// A new segment. *Errors*: errc::already_exists, invalid_name, invalid_size, out_of_space,
     /// reserve_too_large, permission_denied, no_such_directory, not_on_tmpfs, unsupported.
-    [[nodiscard]] static segment create(std::string_view name, const segment_options& options)
+    [[nodiscard, gnu::cold]] static segment create(std::string_view name,
+                                                   const segment_options& options)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
     }
 
-    [[nodiscard]] static segment create(std::string_view name, const segment_options& options,
-                                        std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment
+    create(std::string_view name, const segment_options& options, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return make(name, options, publication::exclusive, ec);
     }
 
     /// `size` in bytes, to begin with.
-    [[nodiscard]] static segment create(std::string_view name,
-                                        std::size_t size = config::default_size)
+    [[nodiscard, gnu::cold]] static segment create(std::string_view name,
+                                                   std::size_t size = config::default_size)
         requires detail::has_names<policies>
     {
         return create(name, segment_options{.size = size});
     }
 
-    [[nodiscard]] static segment create(std::string_view name, std::size_t size,
-                                        std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment create(std::string_view name, std::size_t size,
+                                                   std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return create(name, segment_options{.size = size}, ec);
@@ -218,26 +219,26 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     static segment create(std::string_view, std::initializer_list<decltype(nullptr)>) = delete;
 
-    [[nodiscard]] static segment create(const segment_options& options)
+    [[nodiscard, gnu::cold]] static segment create(const segment_options& options)
         requires detail::has_no_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
     }
 
-    [[nodiscard]] static segment create(const segment_options& options,
-                                        std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment create(const segment_options& options,
+                                                   std::error_code& ec) noexcept
         requires detail::has_no_names<policies>
     {
         return make({}, options, publication::exclusive, ec);
     }
 
-    [[nodiscard]] static segment create(std::size_t size = config::default_size)
+    [[nodiscard, gnu::cold]] static segment create(std::size_t size = config::default_size)
         requires detail::has_no_names<policies>
     {
         return create(segment_options{.size = size});
     }
 
-    [[nodiscard]] static segment create(std::size_t size, std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment create(std::size_t size, std::error_code& ec) noexcept
         requires detail::has_no_names<policies>
     {
         return create(segment_options{.size = size}, ec);
@@ -247,13 +248,14 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
     /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch,
     /// configuration_mismatch, corrupt, name_mismatch; reserve_too_large.
-    [[nodiscard]] static segment open(std::string_view name)
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
-    [[nodiscard]] static segment open(std::string_view name, std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name,
+                                                 std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         const detail::operation context("open", label, name);
@@ -261,28 +263,28 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return segment(base::open(name, access::writing, ec));
     }
 
-    [[nodiscard]] static segment open(std::string_view name, read_write_t)
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t)
         requires detail::has_names<policies>
     {
         return open(name);
     }
 
-    [[nodiscard]] static segment open(std::string_view name, read_write_t,
-                                      std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t,
+                                                 std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open(name, ec);
     }
 
     /// For reading only: another type, through which nothing can be written.
-    [[nodiscard]] static view_type open(std::string_view name, read_only_t)
+    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t)
         requires detail::has_names<policies>
     {
         return view_type::open(name);
     }
 
-    [[nodiscard]] static view_type open(std::string_view name, read_only_t,
-                                        std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t,
+                                                   std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return view_type::open(name, ec);
@@ -290,17 +292,17 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     /// The existing segment, or a new one. Any number of processes may race: there will be one, and
     /// everybody gets it.
-    [[nodiscard]] static segment open_or_create(std::string_view name,
-                                                const segment_options& options)
+    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
+                                                           const segment_options& options)
         requires detail::has_names<policies>
     {
         return detail::thrown(
             [&](std::error_code& ec) { return open_or_create(name, options, ec); });
     }
 
-    [[nodiscard]] static segment open_or_create(std::string_view name,
-                                                const segment_options& options,
-                                                std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
+                                                           const segment_options& options,
+                                                           std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         for (;;) {
@@ -315,15 +317,15 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         }
     }
 
-    [[nodiscard]] static segment open_or_create(std::string_view name,
-                                                std::size_t size = config::default_size)
+    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
+                                                           std::size_t size = config::default_size)
         requires detail::has_names<policies>
     {
         return open_or_create(name, segment_options{.size = size});
     }
 
-    [[nodiscard]] static segment open_or_create(std::string_view name, std::size_t size,
-                                                std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name, std::size_t size,
+                                                           std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open_or_create(name, segment_options{.size = size}, ec);
@@ -335,14 +337,15 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// A new segment under the name, in one step, whether or not there was one: who opens the name
     /// gets the old one or the new one. Who has the old one keeps it; its is_removed() is true
     /// then. Not for System V.
-    [[nodiscard]] static segment replace(std::string_view name, const segment_options& options = {})
+    [[nodiscard, gnu::cold]] static segment replace(std::string_view name,
+                                                    const segment_options& options = {})
         requires detail::has_names<policies> && policies::mechanism::replaces
     {
         return detail::thrown([&](std::error_code& ec) { return replace(name, options, ec); });
     }
 
-    [[nodiscard]] static segment replace(std::string_view name, const segment_options& options,
-                                         std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment
+    replace(std::string_view name, const segment_options& options, std::error_code& ec) noexcept
         requires detail::has_names<policies> && policies::mechanism::replaces
     {
         return make(name, options, publication::replace, ec);
@@ -365,11 +368,12 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     /// From a native handle that came by other ways, e.g. over a socket; checked as open does. On
     /// failure it is closed.
-    [[nodiscard]] static segment adopt(native_handle_type native) {
+    [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }
 
-    [[nodiscard]] static segment adopt(native_handle_type native, std::error_code& ec) noexcept {
+    [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native,
+                                                  std::error_code& ec) noexcept {
         const detail::operation context("adopt", label, "");
         ec.clear();
         return segment(base::adopt(native, access::writing, ec));
@@ -476,7 +480,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     /// The named objects, in no order.
-    [[nodiscard]] std::vector<object_info> objects() const {
+    [[nodiscard]] object_list objects() const {
         if (!*this) {
             return {};
         }
@@ -513,8 +517,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
   private:
     explicit segment(base&& opened) noexcept : observers(std::move(opened)) {}
 
-    static segment make(std::string_view name, const segment_options& options, publication how,
-                        std::error_code& ec) noexcept {
+    [[gnu::cold]] static segment make(std::string_view name, const segment_options& options,
+                                      publication how, std::error_code& ec) noexcept {
         const detail::operation context("create", label, name);
         ec.clear();
         base made = base::prepare(name, options, how, ec);

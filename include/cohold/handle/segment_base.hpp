@@ -5,8 +5,6 @@
 #ifndef COHOLD_HANDLE_SEGMENT_BASE_HPP
 #define COHOLD_HANDLE_SEGMENT_BASE_HPP
 
-#include <algorithm>
-
 #include <unistd.h>
 
 #include <cohold/handle/object_handle.hpp>
@@ -45,8 +43,8 @@ class segment_base {
 
     // A formatted segment that nobody else can open yet. Destroyed without publish(), it leaves
     // nothing.
-    static segment_base prepare(std::string_view name, const segment_options& options,
-                                publication how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static segment_base prepare(std::string_view name, const segment_options& options,
+                                              publication how, std::error_code& ec) noexcept {
         std::uint64_t size = 0;
         std::uint64_t reserve = 0;
         measure(options, size, reserve, ec);
@@ -91,7 +89,7 @@ class segment_base {
         return ec ? segment_base() : std::move(made);
     }
 
-    void publish(publication how, std::error_code& ec) noexcept {
+    [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
         memory_.ready();
         object_.publish(how, ec);
         if (!ec) {
@@ -99,18 +97,19 @@ class segment_base {
         }
     }
 
-    static segment_base open(std::string_view name, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static segment_base open(std::string_view name, access how,
+                                           std::error_code& ec) noexcept {
         handle object = handle::open(name, how, ec);
         return ec ? segment_base() : attach(std::move(object), how, ec);
     }
 
-    static segment_base adopt(typename handle::native_type native, access how,
-                              std::error_code& ec) noexcept {
+    [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access how,
+                                            std::error_code& ec) noexcept {
         handle object = handle::adopt(native, ec);
         return ec ? segment_base() : attach(std::move(object), how, ec);
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         std::error_code unknown;
         const handle object = handle::open(name, access::writing, unknown);
         if (unknown) {
@@ -153,8 +152,8 @@ class segment_base {
 
     static constexpr bool checks_names = mechanism::keys_collide || naming::collides;
 
-    static void measure(const segment_options& options, std::uint64_t& size, std::uint64_t& reserve,
-                        std::error_code& ec) noexcept {
+    [[gnu::cold]] static void measure(const segment_options& options, std::uint64_t& size,
+                                      std::uint64_t& reserve, std::error_code& ec) noexcept {
         if (options.size == 0 || options.size > PTRDIFF_MAX || options.reserve > PTRDIFF_MAX) {
             fail(ec, errc::invalid_size, "size %zu, reserve %zu bytes", options.size,
                  options.reserve);
@@ -166,19 +165,17 @@ class segment_base {
                  options.size, options.reserve);
             return;
         }
-        size = round_up(std::max<std::uint64_t>(options.size, segment_memory::smallest_size),
-                        page_size());
+        size = round_up(larger(options.size, segment_memory::smallest_size), page_size());
         if (options.reserve != 0) {
             reserve = round_up(options.reserve, page_size());
         } else {
             constexpr std::uint64_t most = std::uint64_t{PTRDIFF_MAX} / 4;
-            reserve = std::max<std::uint64_t>(config::default_reserve,
-                                              size > most / 16 ? most : size * 16);
+            reserve = larger(config::default_reserve, size > most / 16 ? most : size * 16);
             if constexpr (sizeof(void*) == 4) {
-                reserve = std::min<std::uint64_t>(reserve, config::default_reserve);
+                reserve = config::default_reserve;
             }
         }
-        reserve = std::max(reserve, size);
+        reserve = larger(reserve, size);
         if constexpr (!has_attendance<mechanism> && Policies::named) {
             if (options.lifetime == lifetime::session) {
                 fail(ec, errc::unsupported,
@@ -188,7 +185,7 @@ class segment_base {
     }
 
     // Reads and checks the header.
-    static facts peek(const handle& object, std::error_code& ec) noexcept {
+    [[gnu::cold]] static facts peek(const handle& object, std::error_code& ec) noexcept {
         const object_status status = object.status(ec);
         if (!ec && status.size < control_bytes) {
             fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
@@ -222,7 +219,8 @@ class segment_base {
         return found;
     }
 
-    static segment_base attach(handle&& object, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static segment_base attach(handle&& object, access how,
+                                             std::error_code& ec) noexcept {
         const facts found = peek(object, ec);
         if (ec) {
             return {};
@@ -241,7 +239,8 @@ class segment_base {
         return ec ? segment_base() : std::move(made);
     }
 
-    void attach_to_session(const facts& found, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] void attach_to_session(const facts& found, access how,
+                                         std::error_code& ec) noexcept {
         using attendance = typename mechanism::attendance;
         {
             // While this is held, nobody can remove the segment for lack of users.
@@ -277,7 +276,7 @@ class segment_base {
     }
 
     // Removes a segment of session lifetime that nobody has attached. True if it is gone now.
-    static bool remove_if_deserted(const handle& object) noexcept {
+    [[gnu::cold]] static bool remove_if_deserted(const handle& object) noexcept {
         if constexpr (has_attendance<mechanism> && Policies::named) {
             using attendance = typename mechanism::attendance;
             const typename attendance::gate gate(object.native(), lock_kind::exclusive);
@@ -290,7 +289,7 @@ class segment_base {
     }
 
     // Before a new segment is made: is the name free? A deserted session's segment makes way.
-    static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
         if constexpr (Policies::named) {
             std::error_code unknown;
             const handle object = handle::open(name, access::writing, unknown);
@@ -308,7 +307,7 @@ class segment_base {
         }
     }
 
-    void detach() noexcept {
+    [[gnu::cold]] void detach() noexcept {
         switch (std::exchange(state_, state::detached)) {
         case state::unpublished:
             memory_ = {};

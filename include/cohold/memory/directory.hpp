@@ -4,7 +4,6 @@
 #ifndef COHOLD_MEMORY_DIRECTORY_HPP
 #define COHOLD_MEMORY_DIRECTORY_HPP
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -212,7 +211,11 @@ class directory {
                   .unused = 0};
         char* out = entry->text();
         for (const std::string_view part : parts) {
-            out = std::copy(part.begin(), part.end(), out);
+            if (part.empty()) {
+                continue; // memcpy wants no null, not even for nothing
+            }
+            std::memcpy(out, part.data(), part.size());
+            out += part.size();
         }
         return entry;
     }

@@ -66,7 +66,9 @@ struct segment_header {
         name_hash[0] = hash.first;
         name_hash[1] = hash.second;
         name_length = static_cast<std::uint32_t>(full.size());
-        std::memcpy(name, full.data(), full.size() < sizeof name ? full.size() : sizeof name);
+        if (!full.empty()) {
+            std::memcpy(name, full.data(), full.size() < sizeof name ? full.size() : sizeof name);
+        }
     }
 
     [[nodiscard]] bool is_named(std::string_view full) const noexcept {
@@ -101,8 +103,8 @@ inline std::uint64_t magic_word() noexcept {
 // Checks every field of a header that may hold any bytes. Reads the header alone; `object_bytes` is
 // what the kernel says the object has. Sets ec to which field is wrong, with what was expected and
 // found.
-inline void validate_header(const segment_header& header, std::uint64_t object_bytes,
-                            std::error_code& ec) noexcept {
+[[gnu::cold]] inline void validate_header(const segment_header& header, std::uint64_t object_bytes,
+                                          std::error_code& ec) noexcept {
     const auto unequal = [&ec](errc code, const char* field, std::uint64_t expected,
                                std::uint64_t found) noexcept {
         if (!ec && expected != found) {
@@ -157,7 +159,8 @@ inline const local_block& local_of(const segment_header& header) noexcept {
 
 // Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
 // growths.
-inline void grow_segment(segment_header& header, std::uint64_t to, std::error_code& ec) noexcept {
+[[gnu::cold]] inline void grow_segment(segment_header& header, std::uint64_t to,
+                                       std::error_code& ec) noexcept {
     const std::uint64_t from = header.size.load(std::memory_order_relaxed);
     if (to <= from) {
         return;

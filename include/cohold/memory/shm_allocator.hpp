@@ -6,7 +6,6 @@
 #define COHOLD_MEMORY_SHM_ALLOCATOR_HPP
 
 #include <cstddef>
-#include <memory>
 #include <new>
 #include <type_traits>
 #include <utility>

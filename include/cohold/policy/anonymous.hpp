@@ -25,7 +25,8 @@ struct anonymous {
     static constexpr bool grows = false;
     static constexpr bool keys_collide = false;
 
-    static anonymous_memory create(const creation& wanted, std::error_code& ec) noexcept {
+    [[gnu::cold]] static anonymous_memory create(const creation& wanted,
+                                                 std::error_code& ec) noexcept {
         const std::uint64_t bytes = detail::round_up(wanted.capacity, detail::page_size());
         void* at = bytes == 0 || bytes > PTRDIFF_MAX
                        ? (errno = ENOMEM, MAP_FAILED)
@@ -41,18 +42,20 @@ struct anonymous {
         return {at, static_cast<std::size_t>(bytes)};
     }
 
-    static object_status status(const anonymous_memory& memory, std::error_code&) noexcept {
+    [[gnu::cold]] static object_status status(const anonymous_memory& memory,
+                                              std::error_code&) noexcept {
         return {memory.bytes, ::geteuid(), ::getegid(), 0600, 0, 0, false};
     }
 
-    static void back(const anonymous_memory& memory, void* mapping, std::uint64_t from,
-                     std::uint64_t to, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void back(const anonymous_memory& memory, void* mapping,
+                                   std::uint64_t from, std::uint64_t to,
+                                   std::error_code& ec) noexcept {
         detail::populate(mapping != nullptr ? mapping : memory.address, from, to, ec);
     }
 
     /// A further mapping of the same pages: mremap(2) of zero bytes.
-    static void* map(const anonymous_memory& memory, std::uint64_t bytes, access how, void* at,
-                     std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes, access how,
+                                   void* at, std::error_code& ec) noexcept {
         if (bytes > memory.bytes) {
             detail::fail(ec, errc::invalid_size, "wanted %llu bytes, there are %zu",
                          static_cast<unsigned long long>(bytes), memory.bytes);
@@ -74,14 +77,14 @@ struct anonymous {
         return mapped;
     }
 
-    static void adopt(anonymous_memory& memory, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void adopt(anonymous_memory& memory, std::error_code& ec) noexcept {
         if (memory.address == nullptr || memory.bytes == 0 ||
             reinterpret_cast<std::uintptr_t>(memory.address) % detail::page_size() != 0) {
             detail::fail(ec, errc::invalid_options, "not the address and size of a mapping");
         }
     }
 
-    static void close(anonymous_memory& memory) noexcept {
+    [[gnu::cold]] static void close(anonymous_memory& memory) noexcept {
         detail::unmap(memory.address, memory.bytes);
         memory = {};
     }

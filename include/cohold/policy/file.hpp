@@ -21,25 +21,26 @@ struct file : detail::descriptor_object {
     static constexpr bool replaces = true;
     static constexpr bool keys_collide = false;
 
-    static file_descriptor create(std::string_view path, const creation& wanted,
-                                  std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor create(std::string_view path, const creation& wanted,
+                                                std::error_code& ec) noexcept {
         return detail::create_file(detail::file_place(path), wanted, ec);
     }
 
-    static void publish(file_descriptor& object, std::string_view path, publication how,
-                        std::error_code& ec) noexcept {
+    [[gnu::cold]] static void publish(file_descriptor& object, std::string_view path,
+                                      publication how, std::error_code& ec) noexcept {
         detail::publish_file(object.value, detail::file_place(path), how, ec);
     }
 
-    static void abandon(file_descriptor& object, std::string_view path) noexcept {
+    [[gnu::cold]] static void abandon(file_descriptor& object, std::string_view path) noexcept {
         detail::abandon_file(object, detail::file_place(path));
     }
 
-    static file_descriptor open(std::string_view path, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access how,
+                                              std::error_code& ec) noexcept {
         return detail::open_existing(detail::file_place(path), how, ec);
     }
 
-    static bool remove(std::string_view path, std::error_code& ec) noexcept {
+    [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept {
         return detail::remove_file(detail::file_place(path), ec);
     }
 };
@@ -49,12 +50,13 @@ struct file : detail::descriptor_object {
 struct tmpfs : file {
     static constexpr std::string_view label = "tmpfs file";
 
-    static file_descriptor create(std::string_view path, const creation& wanted,
-                                  std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor create(std::string_view path, const creation& wanted,
+                                                std::error_code& ec) noexcept {
         return checked(file::create(path, wanted, ec), path, ec);
     }
 
-    static file_descriptor open(std::string_view path, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access how,
+                                              std::error_code& ec) noexcept {
         file_descriptor object = file::open(path, how, ec);
         if (object) {
             check(object, path, ec);
@@ -65,7 +67,7 @@ struct tmpfs : file {
         return object;
     }
 
-    static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
         file::adopt(object, ec);
         if (!ec) {
             check(object, "", ec);
@@ -73,8 +75,8 @@ struct tmpfs : file {
     }
 
   private:
-    static file_descriptor checked(file_descriptor object, std::string_view path,
-                                   std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor checked(file_descriptor object, std::string_view path,
+                                                 std::error_code& ec) noexcept {
         if (object) {
             check(object, path, ec);
             if (ec) {
@@ -84,8 +86,8 @@ struct tmpfs : file {
         return object;
     }
 
-    static void check(const file_descriptor& object, std::string_view path,
-                      std::error_code& ec) noexcept {
+    [[gnu::cold]] static void check(const file_descriptor& object, std::string_view path,
+                                    std::error_code& ec) noexcept {
         constexpr unsigned long tmpfs_magic = 0x01021994;
         detail::system_status found{};
         if (detail::raw_fstatfs(object.value, found) != 0) {

@@ -25,7 +25,8 @@ struct memfd : detail::descriptor_object {
     static constexpr name_form names = name_form::none;
     static constexpr bool keys_collide = false;
 
-    static file_descriptor create(const creation& wanted, std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor create(const creation& wanted,
+                                                std::error_code& ec) noexcept {
         detail::unique_fd fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
         if (!fd && errno == EINVAL) { // Linux before 6.3
             fd = detail::unique_fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -42,7 +43,7 @@ struct memfd : detail::descriptor_object {
     }
 
     /// errc::unsupported if somebody could shrink it and that cannot be forbidden any more.
-    static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
         descriptor_object::adopt(object, ec);
         if (ec) {
             return;
@@ -60,7 +61,7 @@ struct memfd : detail::descriptor_object {
     }
 
   private:
-    static int make(unsigned flags) noexcept {
+    [[gnu::cold]] static int make(unsigned flags) noexcept {
         return static_cast<int>(::syscall(SYS_memfd_create, "cohold", flags));
     }
 };

@@ -4,7 +4,6 @@
 #ifndef COHOLD_POLICY_NAMING_HPP
 #define COHOLD_POLICY_NAMING_HPP
 
-#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -24,7 +23,9 @@ struct fixed_string {
     char text[Size]{};
 
     consteval fixed_string(const char (&from)[Size]) noexcept { // NOLINT: conversion is the purpose
-        std::copy_n(from, Size, text);
+        for (std::size_t i = 0; i < Size; ++i) {
+            text[i] = from[i];
+        }
     }
 
     [[nodiscard]] constexpr std::string_view view() const noexcept { return {text, Size - 1}; }
@@ -101,11 +102,11 @@ struct verbatim {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
-    static std::string apply(std::string_view name, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
         return detail::component_or_error(std::string(detail::plain_component(name, ec)), ec);
     }
 
-    static std::string full_name(std::string_view name) {
+    [[gnu::cold]] static std::string full_name(std::string_view name) {
         std::error_code ignored;
         return apply(name, ignored);
     }
@@ -117,7 +118,7 @@ struct prefixed {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
-    static std::string apply(std::string_view name, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
         const std::string_view plain = detail::plain_component(name, ec);
         if (plain.empty()) {
             return {};
@@ -125,7 +126,7 @@ struct prefixed {
         return detail::component_or_error(std::string(Prefix.view()).append(plain), ec);
     }
 
-    static std::string full_name(std::string_view name) {
+    [[gnu::cold]] static std::string full_name(std::string_view name) {
         std::error_code ignored;
         return apply(name, ignored);
     }
@@ -136,7 +137,7 @@ struct per_user {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
-    static std::string apply(std::string_view name, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
         const std::string_view plain = detail::plain_component(name, ec);
         if (plain.empty()) {
             return {};
@@ -145,7 +146,7 @@ struct per_user {
             std::string(plain).append(".").append(std::to_string(::geteuid())), ec);
     }
 
-    static std::string full_name(std::string_view name) {
+    [[gnu::cold]] static std::string full_name(std::string_view name) {
         std::error_code ignored;
         return apply(name, ignored);
     }
@@ -157,7 +158,7 @@ struct hashed {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = true;
 
-    static std::string apply(std::string_view name, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
         if (name.empty() || name.find('\0') != std::string_view::npos) {
             detail::fail(ec, errc::invalid_name,
                          name.empty() ? "the name is empty" : "the name contains a zero byte");
@@ -166,7 +167,7 @@ struct hashed {
         return "cohold-" + detail::to_hex(detail::hash128(name));
     }
 
-    static std::string full_name(std::string_view name) { return std::string(name); }
+    [[gnu::cold]] static std::string full_name(std::string_view name) { return std::string(name); }
 };
 
 /// ftok(3): the System V key of an existing file and a project character. Two files can have one
@@ -178,7 +179,7 @@ struct from_path {
     static constexpr name_kind kind = name_kind::key;
     static constexpr bool collides = true;
 
-    static std::string apply(std::string_view path, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view path, std::error_code& ec) {
         if (path.empty() || path.find('\0') != std::string_view::npos) {
             detail::fail(ec, errc::invalid_name,
                          path.empty() ? "the name is empty" : "the name contains a zero byte");
@@ -196,7 +197,7 @@ struct from_path {
         return detail::key_text(static_cast<std::uint32_t>(key));
     }
 
-    static std::string full_name(std::string_view path) {
+    [[gnu::cold]] static std::string full_name(std::string_view path) {
         char* real = ::realpath(std::string(path).c_str(), nullptr);
         std::string name(real != nullptr ? std::string_view(real) : path);
         std::free(real);

@@ -22,35 +22,38 @@ struct posix : detail::descriptor_object {
     static constexpr bool replaces = true;
     static constexpr bool keys_collide = false;
 
-    static file_descriptor create(std::string_view name, const creation& wanted,
-                                  std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor create(std::string_view name, const creation& wanted,
+                                                std::error_code& ec) noexcept {
         check(name, ec);
         return ec ? file_descriptor{} : detail::create_file(place(name), wanted, ec);
     }
 
-    static void publish(file_descriptor& file, std::string_view name, publication how,
-                        std::error_code& ec) noexcept {
+    [[gnu::cold]] static void publish(file_descriptor& file, std::string_view name, publication how,
+                                      std::error_code& ec) noexcept {
         detail::publish_file(file.value, place(name), how, ec);
     }
 
-    static void abandon(file_descriptor& file, std::string_view name) noexcept {
+    [[gnu::cold]] static void abandon(file_descriptor& file, std::string_view name) noexcept {
         detail::abandon_file(file, place(name));
     }
 
-    static file_descriptor open(std::string_view name, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor open(std::string_view name, access how,
+                                              std::error_code& ec) noexcept {
         check(name, ec);
         return ec ? file_descriptor{} : detail::open_existing(place(name), how, ec);
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         check(name, ec);
         return !ec && detail::remove_file(place(name), ec);
     }
 
   private:
-    static detail::file_place place(std::string_view name) { return {"/dev/shm/", name}; }
+    [[gnu::cold]] static detail::file_place place(std::string_view name) {
+        return {"/dev/shm/", name};
+    }
 
-    static void check(std::string_view name, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void check(std::string_view name, std::error_code& ec) noexcept {
         if (name.substr(0, 4) == "sem.") {
             detail::fail(ec, errc::invalid_name,
                          "names that begin with 'sem.' belong to POSIX semaphores");

@@ -31,8 +31,8 @@ struct system_v {
     /// A segment cannot be published in one step. Until publish, a lock that dies with this process
     /// says that the object is in the making; one that is not ready and whose creator is dead
     /// counts as absent, and is reclaimed.
-    static system_v_id create(std::string_view name, const creation& wanted,
-                              std::error_code& ec) noexcept {
+    [[gnu::cold]] static system_v_id create(std::string_view name, const creation& wanted,
+                                            std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         detail::creation_lock lock(key);
         if (const int error = lock.acquire(true, true, wanted.mode); error != 0) {
@@ -50,16 +50,16 @@ struct system_v {
         return object;
     }
 
-    static system_v_id create(const creation& wanted, std::error_code& ec) noexcept {
+    [[gnu::cold]] static system_v_id create(const creation& wanted, std::error_code& ec) noexcept {
         return make(IPC_PRIVATE, IPC_CREAT, wanted, ec);
     }
 
-    static void publish(system_v_id& /*object*/, std::string_view name, publication /*how*/,
-                        std::error_code& /*ec*/) noexcept {
+    [[gnu::cold]] static void publish(system_v_id& /*object*/, std::string_view name,
+                                      publication /*how*/, std::error_code& /*ec*/) noexcept {
         end_creation(name);
     }
 
-    static void abandon(system_v_id& object, std::string_view name) noexcept {
+    [[gnu::cold]] static void abandon(system_v_id& object, std::string_view name) noexcept {
         if (object) {
             ::shmctl(object.value, IPC_RMID, nullptr);
             end_creation(name);
@@ -67,7 +67,8 @@ struct system_v {
         object = {};
     }
 
-    static system_v_id open(std::string_view name, access /*how*/, std::error_code& ec) noexcept {
+    [[gnu::cold]] static system_v_id open(std::string_view name, access /*how*/,
+                                          std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         const int id = ::shmget(key, 0, 0);
         if (id < 0) {
@@ -81,7 +82,7 @@ struct system_v {
         return {id};
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         // Not while somebody creates: his lock would go with the object, and the next creator take
         // his for a ruin.
@@ -104,7 +105,8 @@ struct system_v {
         return removed;
     }
 
-    static object_status status(const system_v_id& object, std::error_code& ec) noexcept {
+    [[gnu::cold]] static object_status status(const system_v_id& object,
+                                              std::error_code& ec) noexcept {
         struct ::shmid_ds found{};
         if (!detail::system_v_status(object.value, found)) {
             if (errno == EACCES) {
@@ -126,8 +128,8 @@ struct system_v {
                 detail::system_v_removed(found)};
     }
 
-    static void back(const system_v_id& object, void* mapping, std::uint64_t from, std::uint64_t to,
-                     std::error_code& ec) noexcept {
+    [[gnu::cold]] static void back(const system_v_id& object, void* mapping, std::uint64_t from,
+                                   std::uint64_t to, std::error_code& ec) noexcept {
         if (mapping != nullptr) {
             detail::populate(mapping, from, to, ec);
         } else if (void* at = attach(object, access::writing, nullptr, ec); at != nullptr) {
@@ -136,8 +138,8 @@ struct system_v {
         }
     }
 
-    static void* map(const system_v_id& object, std::uint64_t bytes, access how, void* at,
-                     std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access how,
+                                   void* at, std::error_code& ec) noexcept {
         const object_status found = status(object, ec);
         if (!ec && found.size < bytes) {
             detail::fail(ec, errc::truncated, "wanted %llu bytes, there are %llu",
@@ -147,17 +149,19 @@ struct system_v {
         return ec ? nullptr : attach(object, how, at, ec);
     }
 
-    static void adopt(system_v_id& object, std::error_code& ec) noexcept { status(object, ec); }
+    [[gnu::cold]] static void adopt(system_v_id& object, std::error_code& ec) noexcept {
+        status(object, ec);
+    }
 
-    static void close(system_v_id& object) noexcept { object = {}; }
+    [[gnu::cold]] static void close(system_v_id& object) noexcept { object = {}; }
 
   private:
-    static void end_creation(std::string_view name) noexcept {
+    [[gnu::cold]] static void end_creation(std::string_view name) noexcept {
         detail::creation_lock::end(detail::system_v_key(name));
     }
 
-    static system_v_id make(key_t key, int flags, const creation& wanted,
-                            std::error_code& ec) noexcept {
+    [[gnu::cold]] static system_v_id make(key_t key, int flags, const creation& wanted,
+                                          std::error_code& ec) noexcept {
         if (wanted.capacity > SIZE_MAX) {
             detail::fail(ec, errc::invalid_size, "%llu bytes",
                          static_cast<unsigned long long>(wanted.capacity));
@@ -183,8 +187,8 @@ struct system_v {
         return {id};
     }
 
-    static void* attach(const system_v_id& object, access how, void* at,
-                        std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* attach(const system_v_id& object, access how, void* at,
+                                      std::error_code& ec) noexcept {
         void* mapped =
             ::shmat(object.value, at,
                     (how == access::reading ? SHM_RDONLY : 0) | (at != nullptr ? SHM_REMAP : 0));
@@ -206,8 +210,8 @@ struct system_v {
         return nullptr;
     }
 
-    static void fail_get(std::error_code& ec, int error, const char* call, key_t key,
-                         const creation& wanted) noexcept {
+    [[gnu::cold]] static void fail_get(std::error_code& ec, int error, const char* call, key_t key,
+                                       const creation& wanted) noexcept {
         const unsigned shown = static_cast<unsigned>(key);
         const auto bytes = static_cast<unsigned long long>(wanted.capacity);
         switch (error) {
