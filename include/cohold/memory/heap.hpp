@@ -42,7 +42,7 @@ class heap {
     static constexpr std::uint64_t offset = control_bytes; // of the heap's state in the segment
 
     // Makes the zeroed memory from `first` to the segment's size the heap.
-    void format(std::uint64_t first) noexcept {
+    [[gnu::cold]] void format(std::uint64_t first) noexcept {
         first_ = first;
         end_ = header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
         at(end_).word = 0; // a last block of no bytes, never free
@@ -120,7 +120,7 @@ class heap {
     }
 
     // Makes the segment at least `bytes` long.
-    void grow(std::uint64_t bytes, std::error_code& ec) noexcept {
+    [[gnu::cold]] void grow(std::uint64_t bytes, std::error_code& ec) noexcept {
         const lock_guard guard(lock_);
         grow_to(bytes, ec);
     }
@@ -236,7 +236,7 @@ class heap {
 
     // Cuts a block off the front of `place`, so that the payload of the rest is aligned. Returns
     // the rest.
-    std::uint64_t cut_front(std::uint64_t place, std::uint64_t alignment) noexcept {
+    [[gnu::cold]] std::uint64_t cut_front(std::uint64_t place, std::uint64_t alignment) noexcept {
         const auto aligned = [alignment](std::uint64_t from) noexcept {
             return (from + overhead + alignment - 1) / alignment * alignment - overhead;
         };
@@ -271,7 +271,7 @@ class heap {
 
     // Grows by doubling, in steps of at most 64 MiB; by what is needed alone if there is no space
     // for more.
-    void grow_for(std::uint64_t size, std::error_code& ec) noexcept {
+    [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept {
         constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
         const std::uint64_t now = header().size.load(std::memory_order_relaxed);
         const std::uint64_t last = at(end_).previous;
@@ -289,8 +289,11 @@ class heap {
         grow_to(least, ec);
     }
 
-    void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept {
-        grow_segment(header(), round_up(bytes, page_size()), ec);
+    [[gnu::cold]] void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept {
+        // What is beyond the reserve must not wrap around by being rounded.
+        const std::uint64_t wanted =
+            bytes > header().reserve ? bytes : round_up(bytes, page_size());
+        grow_segment(header(), wanted, ec);
         const std::uint64_t end =
             header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
         if (ec || end < end_ + smallest) {
@@ -309,7 +312,7 @@ class heap {
         put_free(place);
     }
 
-    void check_allocated(const void* pointer, std::uint64_t place) noexcept {
+    [[gnu::cold]] void check_allocated(const void* pointer, std::uint64_t place) noexcept {
         if (place % 16 == 0 && place >= first_ && place < end_ &&
             (at(place).word & 0xffff000000000001u) == mark_of(place)) {
             return;
