@@ -14,7 +14,7 @@
 
 #include <sys/types.h>
 
-#include <cohold/config.hpp>
+#include <cohold/error.hpp> // before read_only: g++ would say that errc::read_only shadows it
 
 COHOLD_NAMESPACE_BEGIN
 
