@@ -6,9 +6,12 @@
 #include <cstdio>
 
 int main() {
-    std::error_code ec;
-    cohold::detail::fail(ec, cohold::errc::removed, "x");
-    if (ec != cohold::errc::removed) {
+    auto segment = cohold::segment<cohold::mechanism::memfd>::create(1 << 16);
+    auto& queue = segment.construct<cohold::shm_queue<int>>("queue", 8);
+    auto& numbers = segment.construct<cohold::shm_vector<int>>("numbers");
+    queue.push(42);
+    numbers.push_back(queue.pop().value());
+    if (segment.find<cohold::shm_vector<int>>("numbers")->at(0) != 42) {
         return 1;
     }
     std::printf("cohold %d.%d.%d\n", COHOLD_VERSION_MAJOR, COHOLD_VERSION_MINOR,

@@ -10,6 +10,7 @@ version=$(awk '/^#define COHOLD_VERSION_[A-Z]+ [0-9]/ { printf "%s%s", dot, $3; 
     "$root/include/cohold/version.hpp")
 CXX=${CXX:-g++}
 export CXX
+export CMAKE_GENERATOR=Ninja
 temporary=$(mktemp -d "${TMPDIR:-/tmp}/cohold-package.XXXXXX") || exit 1
 trap 'rm -rf "$temporary"' EXIT
 trap 'exit 1' HUP INT TERM
