@@ -221,6 +221,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
             if (ec != errc::not_found) {
                 return {};
             }
+            ec.clear();
             base made = base::prepare(name, options, publication::exclusive, ec);
             if (ec == errc::already_exists) {
                 continue;
