@@ -162,7 +162,7 @@ class directory {
     }
 
     // Room for one more name. In a section.
-    void reserve_slot(std::error_code& ec) noexcept {
+    [[gnu::cold]] void reserve_slot(std::error_code& ec) noexcept {
         directory_table* table = own_table();
         if (table != nullptr && (table->used + 1) * 4 <= table->slots * 3) {
             return;
@@ -191,8 +191,8 @@ class directory {
     }
 
     // A new entry, not yet in the table. In a section.
-    directory_entry* make_entry(std::string_view name, const type_descriptor& type,
-                                std::uint64_t object, std::error_code& ec) noexcept {
+    [[gnu::cold]] directory_entry* make_entry(std::string_view name, const type_descriptor& type,
+                                              std::uint64_t object, std::error_code& ec) noexcept {
         const std::string_view parts[] = {name, type.name.substr(0, max_description),
                                           type.description.substr(0, max_description)};
         void* memory = heap_here().allocate(
@@ -221,7 +221,7 @@ class directory {
     }
 
     // Shows the entry to everybody; reserve_slot came before. In the same section.
-    void insert(directory_entry* entry) noexcept {
+    [[gnu::cold]] void insert(directory_entry* entry) noexcept {
         const std::uint64_t place =
             static_cast<std::uint64_t>(reinterpret_cast<char*>(entry) - base());
         put(*own_table(), entry->name_hash, slot_of(place, entry->name_hash));
@@ -229,7 +229,7 @@ class directory {
     }
 
     // Takes the name away and frees the entry; the object stays. In a section.
-    void erase(const directory_entry* entry) noexcept {
+    [[gnu::cold]] void erase(const directory_entry* entry) noexcept {
         directory_table* table = own_table();
         const std::uint64_t place = static_cast<std::uint64_t>(
             reinterpret_cast<const char*>(entry) - reinterpret_cast<const char*>(base()));

@@ -24,7 +24,7 @@ class bounded_text {
         }
     }
 
-    void put(std::string_view text) noexcept {
+    [[gnu::cold]] void put(std::string_view text) noexcept {
         for (const char c : text) {
             if (used_ + 1 >= capacity_) {
                 return;
@@ -36,7 +36,7 @@ class bounded_text {
     }
 
     // One part of a sentence, so that a long one leaves room for the others.
-    void put_short(std::string_view text) noexcept {
+    [[gnu::cold]] void put_short(std::string_view text) noexcept {
         constexpr std::size_t longest = 80;
         put(text.substr(0, longest));
         if (text.size() > longest) {
@@ -57,7 +57,7 @@ class mismatch_explainer {
                        std::size_t size) noexcept
         : expected_(expected), found_(found), out_(out, size) {}
 
-    void run() noexcept {
+    [[gnu::cold]] void run() noexcept {
         if (expected_ == found_) {
             out_.put("the types have the same description");
             return;
@@ -85,12 +85,12 @@ class mismatch_explainer {
         std::string_view type; // empty where there is no member
     };
 
-    static char at(std::string_view text, std::size_t i) noexcept {
+    [[gnu::cold]] static char at(std::string_view text, std::size_t i) noexcept {
         return i < text.size() ? text[i] : '\0';
     }
 
     // The first byte that differs, and where the members that enclose it start.
-    void find_difference() noexcept {
+    [[gnu::cold]] void find_difference() noexcept {
         while (difference_ < expected_.size() && difference_ < found_.size() &&
                expected_[difference_] == found_[difference_]) {
             switch (expected_[difference_]) {
@@ -145,7 +145,7 @@ class mismatch_explainer {
     }
 
     // The type without what is in braces: "app::point", "shm_vector<app::point>".
-    void put_type(std::string_view type) noexcept {
+    [[gnu::cold]] void put_type(std::string_view type) noexcept {
         std::size_t shown = 0;
         while (!type.empty() && shown < 120) {
             const std::size_t open = type.find('{');
@@ -168,7 +168,9 @@ class mismatch_explainer {
         }
     }
 
-    static bool is_measure(char c) noexcept { return (c >= '0' && c <= '9') || c == '^'; }
+    [[gnu::cold]] static bool is_measure(char c) noexcept {
+        return (c >= '0' && c <= '9') || c == '^';
+    }
 
     // The size in which two types differ, where their members do not: "12" of "point{...}12".
     [[nodiscard]] std::string_view measure(std::string_view text) const noexcept {
@@ -186,7 +188,8 @@ class mismatch_explainer {
         return text.substr(start, end - start);
     }
 
-    void put_member(const member& one, bool with_name, std::string_view measured) noexcept {
+    [[gnu::cold]] void put_member(const member& one, bool with_name,
+                                  std::string_view measured) noexcept {
         if (one.type.empty()) {
             out_.put("nothing");
             return;
@@ -212,7 +215,7 @@ class mismatch_explainer {
         }
     }
 
-    void explain(const member& expected, const member& found) noexcept {
+    [[gnu::cold]] void explain(const member& expected, const member& found) noexcept {
         if (levels_ > 0) {
             out_.put("member ");
             for (std::size_t i = 0; i + 1 < levels_; ++i) {
