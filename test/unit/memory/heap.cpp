@@ -16,7 +16,7 @@
 
 #include <doctest/doctest.h>
 
-#include "support.hpp"
+#include "support/child.hpp"
 #include "unit/memory/scratch_segment.hpp"
 
 using cohold::errc;

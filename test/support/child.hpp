@@ -1,9 +1,9 @@
-// What tests with processes share: children that report by their exit status, namespaces of their
+// Children that report by their exit status, namespaces of their
 // own, names that no other test has.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#ifndef COHOLD_TEST_SUPPORT_HPP
-#define COHOLD_TEST_SUPPORT_HPP
+#ifndef COHOLD_TEST_SUPPORT_CHILD_HPP
+#define COHOLD_TEST_SUPPORT_CHILD_HPP
 
 #include <csignal>
 #include <cstdio>
