@@ -21,7 +21,7 @@ COHOLD_NAMESPACE_BEGIN
 /// name.
 struct object_info {
     std::string name;
-    std::string type; ///< the name of its type, the same from every compiler
+    std::string type_name; ///< the name of its type, the same from every compiler
     std::size_t bytes = 0;
 };
 
