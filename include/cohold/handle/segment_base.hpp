@@ -307,6 +307,24 @@ class segment_base {
         }
     }
 
+    // Has somebody closed the native handle behind our back?
+    [[gnu::cold]] [[nodiscard]] bool is_lost(const handle& object) const noexcept {
+        std::error_code ec;
+        const object_status found = object.status(ec);
+        return ec == std::errc::bad_file_descriptor || (!ec && !memory_.is_of(found));
+    }
+
+    // After that, the object by its name, if it is still the one.
+    [[gnu::cold]] void find_again() noexcept {
+        if constexpr (Policies::named) {
+            std::error_code ec;
+            handle again = handle::open(object_.name(), access::writing, ec);
+            if (!ec && !is_lost(again)) {
+                object_ = std::move(again);
+            }
+        }
+    }
+
     [[gnu::cold]] void detach() noexcept {
         switch (std::exchange(state_, state::detached)) {
         case state::unpublished:
@@ -314,10 +332,20 @@ class segment_base {
             object_.abandon();
             break;
         case state::attached: {
-            const bool session = static_cast<lifetime>(memory_.header().life) == lifetime::session;
-            memory_ = {};
             // A forked child has inherited a handle, not an attachment.
-            if (session && process_ == ::getpid()) {
+            const bool inherited = process_ != ::getpid();
+            const bool session = static_cast<lifetime>(memory_.header().life) == lifetime::session;
+            if (inherited && session) {
+                memory_.disown_attendance_page();
+            }
+            if (is_lost(object_)) {
+                static_cast<void>(object_.release()); // it is not ours to close
+                if (session && !inherited) {
+                    find_again();
+                }
+            }
+            memory_ = {};
+            if (session && !inherited && object_) {
                 remove_if_deserted(object_);
             }
             break;

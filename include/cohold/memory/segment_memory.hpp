@@ -29,18 +29,20 @@ class segment_memory {
     segment_memory() = default;
 
     segment_memory(segment_memory&& other) noexcept
-        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_) {}
+        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_),
+          front_(other.front_) {}
 
     segment_memory& operator=(segment_memory&& other) noexcept {
         segment_memory taken(std::move(other));
         std::swap(base_, taken.base_);
         std::swap(reserve_, taken.reserve_);
+        std::swap(front_, taken.front_);
         return *this;
     }
 
     ~segment_memory() {
-        unmap(base_ == nullptr ? nullptr : base_ - front(),
-              front() + static_cast<std::size_t>(reserve_));
+        unmap(base_ == nullptr ? nullptr : base_ - front_,
+              front_ + static_cast<std::size_t>(reserve_));
     }
 
     // Maps the object, all of its reserve; nothing of it is looked at.
@@ -115,6 +117,19 @@ class segment_memory {
 
     [[nodiscard]] void* attendance_page() const noexcept { return base_ - front(); }
 
+    // A forked child has not inherited that page: what lies there now is something else of its own.
+    void disown_attendance_page() noexcept { front_ = page_size(); }
+
+    // Is this the status of the object that is mapped? A program that closes all descriptors closes
+    // ours, and the number may mean another file by now.
+    [[nodiscard]] static bool is_of(const local_block& local, const object_status& found) noexcept {
+        return found.device == local.device && found.inode == local.inode;
+    }
+
+    [[nodiscard]] bool is_of(const object_status& found) const noexcept {
+        return is_of(local_of(header()), found);
+    }
+
     [[nodiscard]] segment_header& header() const noexcept {
         return *reinterpret_cast<segment_header*>(base_);
     }
@@ -128,7 +143,8 @@ class segment_memory {
     }
 
   private:
-    segment_memory(char* base, std::uint64_t reserve) noexcept : base_(base), reserve_(reserve) {}
+    segment_memory(char* base, std::uint64_t reserve) noexcept
+        : base_(base), reserve_(reserve), front_(front()) {}
 
     [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
 
@@ -139,10 +155,8 @@ class segment_memory {
                                    std::uint64_t to, std::error_code& ec) noexcept {
         const auto& native =
             *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
-        // A program that closes all descriptors closes ours, and the number may mean another file
-        // by now.
         const object_status found = Mechanism::status(native, ec);
-        if (!ec && (found.device != local.device || found.inode != local.inode)) {
+        if (ec == std::errc::bad_file_descriptor || (!ec && !is_of(local, found))) {
             fail(ec, errc::empty_handle,
                  "the segment's native handle was closed by somebody else, so it cannot grow");
         }
@@ -153,6 +167,7 @@ class segment_memory {
 
     char* base_ = nullptr;
     std::uint64_t reserve_ = 0;
+    std::size_t front_ = 0; // bytes in front of base_ that are ours
 };
 
 } // namespace detail
