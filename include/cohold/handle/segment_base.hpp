@@ -235,8 +235,11 @@ class segment_base {
         }
         made.memory_ =
             segment_memory::map<mechanism>(made.object_.native(), found.reserve, how, ec);
+        if (ec) {
+            return {};
+        }
         made.attached();
-        return ec ? segment_base() : std::move(made);
+        return made;
     }
 
     [[gnu::cold]] void attach_to_session(const facts& found, access how,
