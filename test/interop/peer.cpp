@@ -135,7 +135,7 @@ class attached_to final : public attached {
     std::string list() override {
         std::vector<std::string> lines;
         for (const cohold::object_info& each : segment_.objects()) {
-            lines.push_back(each.name + ": " + each.type + " " + std::to_string(each.bytes));
+            lines.push_back(each.name + ": " + each.type_name + " " + std::to_string(each.bytes));
         }
         std::sort(lines.begin(), lines.end());
         std::string text;

@@ -1,0 +1,477 @@
+// What becomes of segments and their handles in forked children, after exec, and when somebody
+// closes all descriptors.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cohold/cohold.hpp>
+
+#include "support/process.hpp"
+
+using namespace cohold;
+using testing::child;
+using testing::in_child;
+
+namespace {
+
+using numbers = shm_vector<std::uint64_t>;
+
+constexpr segment_options small{.size = 16384, .reserve = std::size_t{64} << 20};
+constexpr segment_options for_session{
+    .size = 16384, .reserve = std::size_t{64} << 20, .lifetime = lifetime::session};
+
+// A segment of any mechanism, of which nothing is left afterwards.
+template <class Mechanism>
+class scratch {
+  public:
+    using segment = cohold::segment<Mechanism>;
+
+    static constexpr bool named =
+        !std::same_as<typename Mechanism::default_naming, naming::unnamed>;
+    static constexpr bool is_file = std::same_as<Mechanism, mechanism::file>;
+
+    explicit scratch(const segment_options& options = small)
+        : name_((is_file ? "/tmp/" : "") + ("cohold-test-fork-" + std::to_string(getpid()))) {
+        if constexpr (named) {
+            segment::remove(name_); // of a killed process that had this number
+            handle = segment::create(name_, options);
+        } else {
+            handle = segment::create(options);
+        }
+    }
+
+    scratch(const scratch&) = delete;
+    scratch& operator=(const scratch&) = delete;
+
+    ~scratch() {
+        if constexpr (named) {
+            std::error_code ec;
+            segment::remove(name_, ec);
+        }
+    }
+
+    [[nodiscard]] const std::string& name() const { return name_; }
+
+    [[nodiscard]] bool exists() const {
+        std::error_code ec;
+        const bool found = static_cast<bool>(segment::open(name_, ec));
+        CHECK((found || ec == errc::not_found));
+        return found;
+    }
+
+    segment handle;
+
+  private:
+    std::string name_;
+};
+
+bool holds(const numbers& vector, std::size_t count) {
+    if (vector.size() != count) {
+        return false;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        if (vector[i] != i * i) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void fill(numbers& vector, std::size_t count) {
+    while (vector.size() < count) {
+        vector.push_back(vector.size() * vector.size());
+    }
+}
+
+// The mapping that an address belongs to, as /proc/self/maps has it.
+struct mapping {
+    char* begin = nullptr;
+    unsigned long long inode = 0;
+};
+
+mapping mapping_of(const void* address) {
+    const auto wanted = reinterpret_cast<std::uintptr_t>(address);
+    std::ifstream maps("/proc/self/maps");
+    for (std::string line; std::getline(maps, line);) {
+        unsigned long long begin = 0;
+        unsigned long long end = 0;
+        unsigned long long inode = 0;
+        if (std::sscanf(line.c_str(), "%llx-%llx %*s %*s %*s %llu", &begin, &end, &inode) == 3 &&
+            begin <= wanted && wanted < end) {
+            return {reinterpret_cast<char*>(static_cast<std::uintptr_t>(begin)), inode};
+        }
+    }
+    return {};
+}
+
+// Is the page mapped and as it was written?
+bool intact(const char* page, char value) {
+    // write(2) reads it for us, and says EFAULT instead of dying.
+    int ends[2];
+    if (pipe(ends) != 0) {
+        return false;
+    }
+    const bool read = write(ends[1], page, 1) == 1;
+    close(ends[0]);
+    close(ends[1]);
+    return read && *page == value;
+}
+
+std::string contents(int fd) {
+    char text[8192];
+    const ssize_t bytes = pread(fd, text, sizeof text, 0);
+    return {text, bytes < 0 ? 0 : static_cast<std::size_t>(bytes)};
+}
+
+// What exec'd programs are asked: how many descriptors and mappings of an inode do they have?
+int count_of(unsigned long long inode) {
+    int count = 0;
+    for (int fd = 0; fd < 1000; ++fd) {
+        struct stat status{};
+        count += fstat(fd, &status) == 0 && status.st_ino == inode ? 1 : 0;
+    }
+    std::ifstream maps("/proc/self/maps");
+    for (std::string line; std::getline(maps, line);) {
+        unsigned long long found = 0;
+        count += std::sscanf(line.c_str(), "%*s %*s %*s %*s %llu", &found) == 1 && found == inode
+                     ? 1
+                     : 0;
+    }
+    return count;
+}
+
+// -1 on failure.
+int inherited_by_exec(const void* object) {
+    const std::string inode = std::to_string(mapping_of(object).inode);
+    const pid_t id = fork();
+    if (id == 0) {
+        execl("/proc/self/exe", "fork", "--count", inode.c_str(), static_cast<char*>(nullptr));
+        _exit(99);
+    }
+    int status = -1;
+    const bool counted = waitpid(id, &status, 0) == id && WIFEXITED(status) &&
+                         WEXITSTATUS(status) != 99 && inode != "0";
+    return counted ? WEXITSTATUS(status) : -1;
+}
+
+std::optional<segment<>> at_exit; // destroyed by exit(3)
+
+} // namespace
+
+#define MECHANISMS                                                                                 \
+    mechanism::posix, mechanism::system_v, mechanism::file, mechanism::memfd, mechanism::anonymous
+
+TEST_CASE_TEMPLATE("a child works with the handle that it inherited", Mechanism, MECHANISMS) {
+    scratch<Mechanism> s;
+    auto& mine = s.handle.template construct<numbers>("numbers");
+    fill(mine, 100);
+    const std::size_t size = s.handle.size();
+    testing::common<std::atomic<int>> turn;
+    child other([&] {
+        numbers* found = s.handle.template find<numbers>("numbers");
+        EXPECT(found == &mine && holds(*found, 100));
+        fill(*found, 100000);
+        EXPECT(s.handle.size() > size);
+        s.handle.template construct<numbers>("child's");
+        s.handle.template destroy<numbers>("child's");
+        s.handle.template construct<numbers>("kept", std::size_t{3}, std::uint64_t{9});
+        *turn = 1;
+        testing::await(*turn, 2);
+        EXPECT(holds(*found, 300000)); // in memory that the parent has added since
+        found->clear();
+        found->shrink_to_fit();
+        return true;
+    });
+    testing::await(*turn, 1);
+    CHECK(s.handle.size() > size);
+    CHECK(holds(mine, 100000));
+    CHECK(s.handle.template find<numbers>("kept")->size() == 3);
+    CHECK(s.handle.template find<numbers>("child's") == nullptr);
+    fill(mine, 300000);
+    *turn = 2;
+    CHECK(other.wait() == 0);
+    CHECK(mine.empty());
+}
+
+TEST_CASE_TEMPLATE("a child's destructors do the parent no harm", Mechanism, MECHANISMS) {
+    scratch<Mechanism> s;
+    auto& mine = s.handle.template construct<numbers>("numbers");
+    CHECK(in_child([&] {
+              fill(mine, 50);
+              const auto taken = std::move(s.handle);
+              return true;
+          }) == 0);
+    fill(mine, 100000);
+    CHECK(holds(mine, 100000));
+    if constexpr (scratch<Mechanism>::named) {
+        CHECK(s.exists());
+        CHECK_FALSE(s.handle.is_removed());
+    }
+}
+
+TEST_CASE_TEMPLATE("a session outlives the children of its user", Mechanism, mechanism::posix,
+                   mechanism::system_v, mechanism::file) {
+    scratch<Mechanism> s(for_session);
+    auto& mine = s.handle.template construct<numbers>("numbers");
+    CHECK(in_child([&] {
+              const auto taken = std::move(s.handle);
+              return true;
+          }) == 0);
+    CHECK(s.exists());
+    CHECK(in_child([&] { return true; }) == 0); // _exit
+    CHECK(s.exists());
+    // A child that attaches by itself.
+    CHECK(in_child([&] {
+              const auto own = cohold::segment<Mechanism>::open(s.name());
+              fill(*own.template find<numbers>("numbers"), 1000);
+              return true;
+          }) == 0);
+    CHECK(s.exists());
+    CHECK(holds(mine, 1000));
+    s.handle = {};
+    CHECK_FALSE(s.exists());
+}
+
+TEST_CASE("exit(3) of a child, with its static objects, leaves the parent's session") {
+    scratch<mechanism::posix> s(for_session);
+    at_exit.emplace(segment<>::open(s.name()));
+    int status = -1;
+    const pid_t id = fork();
+    if (id == 0) {
+        at_exit->construct<numbers>("child's", std::size_t{10});
+        std::exit(0);
+    }
+    CHECK(waitpid(id, &status, 0) == id);
+    CHECK(status == 0);
+    CHECK(at_exit->find<numbers>("child's")->size() == 10);
+    s.handle = {};
+    CHECK(s.exists()); // at_exit is attached
+    at_exit.reset();
+    CHECK_FALSE(s.exists());
+}
+
+TEST_CASE_TEMPLATE("a child has inherited a handle, not an attachment", Mechanism, mechanism::posix,
+                   mechanism::system_v, mechanism::file) {
+    scratch<Mechanism> s(for_session);
+    auto& mine = s.handle.template construct<numbers>("numbers");
+    testing::common<std::atomic<int>> turn;
+    child other([&] {
+        testing::await(*turn, 1);
+        // The session may be over, but the memory is there, and grows.
+        fill(mine, 200000);
+        EXPECT(holds(mine, 200000));
+        const auto taken = std::move(s.handle);
+        return true;
+    });
+    s.handle = {};
+    *turn = 1;
+    CHECK(other.wait() == 0);
+    CHECK_FALSE(s.exists());
+}
+
+TEST_CASE_TEMPLATE("a child that attaches by itself carries the session on", Mechanism,
+                   mechanism::posix, mechanism::system_v, mechanism::file) {
+    scratch<Mechanism> s(for_session);
+    s.handle.template construct<numbers>("numbers");
+    testing::common<std::atomic<int>> turn;
+    child other([&] {
+        auto own = cohold::segment<Mechanism>::open(s.name());
+        {
+            const auto inherited = std::move(s.handle);
+        }
+        *turn = 1;
+        testing::await(*turn, 2);
+        EXPECT(s.exists()); // the parent has left
+        fill(*own.template find<numbers>("numbers"), 1000);
+        *turn = 3;
+        testing::await(*turn, 4);
+        own = {};
+        EXPECT(!s.exists());
+        return true;
+    });
+    testing::await(*turn, 1);
+    s.handle = {};
+    *turn = 2;
+    testing::await(*turn, 3);
+    CHECK(s.exists());
+    *turn = 4;
+    CHECK(other.wait() == 0);
+    CHECK_FALSE(s.exists());
+}
+
+TEST_CASE("a child's destructor unmaps nothing but the segment") {
+    scratch<mechanism::posix> s(for_session);
+    const auto& mine = s.handle.construct<int>("one", 1);
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    CHECK(in_child([&] {
+              char* const base = mapping_of(&mine).begin;
+              EXPECT(base != nullptr);
+              // What the child maps by itself may come to lie wherever the parent's private pages
+              // are not inherited.
+              std::vector<char*> pages;
+              for (std::size_t i = 1; i <= 4; ++i) {
+                  void* const at = mmap(base - i * page, page, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                  EXPECT(at != MAP_FAILED);
+                  pages.push_back(static_cast<char*>(at));
+                  *pages.back() = 'x';
+              }
+              {
+                  const auto taken = std::move(s.handle);
+              }
+              EXPECT(mapping_of(&mine).begin == nullptr);
+              for (const char* each : pages) {
+                  EXPECT(intact(each, 'x'));
+              }
+              return true;
+          }) == 0);
+}
+
+TEST_CASE_TEMPLATE("exec inherits neither descriptors nor mappings", Mechanism, MECHANISMS) {
+    scratch<Mechanism> s(scratch<Mechanism>::named ? for_session : small);
+    auto& mine = s.handle.template construct<numbers>("numbers");
+    CHECK(count_of(mapping_of(&mine).inode) > 0);
+    CHECK(inherited_by_exec(&mine) == 0);
+}
+
+TEST_CASE("exec inherits nothing of views, adopted handles and objects") {
+    scratch<mechanism::posix> s;
+    const auto& mine = s.handle.construct<int>("one", 1);
+    const auto view = segment<>::open(s.name(), read_only);
+    const int fd = dup(s.handle.native_handle().value); // dup clears FD_CLOEXEC
+    CHECK(inherited_by_exec(&mine) == 1);
+    const auto adopted = segment<>::adopt(file_descriptor{fd});
+    const auto object = memory_object<>::open(s.name());
+    const auto region = object.map();
+    CHECK(adopted.size() == view.size());
+    CHECK(region.size() >= s.handle.size());
+    CHECK(count_of(mapping_of(&mine).inode) >= 8); // four descriptors, four mappings
+    CHECK(inherited_by_exec(&mine) == 0);
+}
+
+TEST_CASE_TEMPLATE("closing all descriptors: growth fails, what is there stays", Mechanism,
+                   mechanism::posix, mechanism::file, mechanism::memfd) {
+    scratch<Mechanism> s;
+    auto& mine = s.handle.template construct<numbers>("numbers");
+    fill(mine, 100);
+    const std::size_t size = s.handle.size();
+    const int number = s.handle.native_handle().value;
+    for (const bool reused : {false, true}) {
+        CAPTURE(reused);
+        CHECK(in_child([&] {
+                  EXPECT(close_range(3, ~0U, 0) == 0);
+                  const int fd = memfd_create("victim", 0);
+                  EXPECT(fd >= 0 && write(fd, "untouched", 9) == 9);
+                  if (reused && fd != number) {
+                      EXPECT(dup2(fd, number) == number);
+                  }
+                  if (!reused && fd == number) {
+                      EXPECT(fcntl(fd, F_DUPFD, number + 1) > number && close(fd) == 0);
+                  }
+                  const int victim = reused ? number : fd == number ? number + 1 : fd;
+                  std::error_code ec;
+                  s.handle.grow(size * 4, ec);
+                  EXPECT(ec == errc::empty_handle);
+                  EXPECT(s.handle.size() == size);
+                  bool thrown = false;
+                  try {
+                      fill(mine, 100000);
+                  } catch (const failure& caught) {
+                      thrown = std::string_view(caught.what()).find("closed by somebody else") !=
+                               std::string_view::npos;
+                  }
+                  EXPECT(thrown);
+                  EXPECT(holds(mine, mine.size()));
+                  mine.resize(100);
+                  // What fits works on.
+                  EXPECT(s.handle.template construct<std::array<int, 5>>("five")[4] == 0);
+                  EXPECT(s.handle.template destroy<std::array<int, 5>>("five"));
+                  EXPECT(contents(victim) == "untouched");
+                  {
+                      const auto taken = std::move(s.handle);
+                  }
+                  EXPECT(fcntl(victim, F_GETFD) >= 0); // it was not ours to close
+                  EXPECT(contents(victim) == "untouched");
+                  return true;
+              }) == 0);
+        CHECK(holds(mine, 100));
+        CHECK(s.handle.size() == size);
+    }
+    fill(mine, 100000);
+    CHECK(holds(mine, 100000));
+}
+
+TEST_CASE("System V needs no descriptor: it grows after closing all") {
+    scratch<mechanism::system_v> s;
+    auto& mine = s.handle.construct<numbers>("numbers");
+    CHECK(in_child([&] {
+              EXPECT(close_range(3, ~0U, 0) == 0);
+              fill(mine, 100000);
+              return true;
+          }) == 0);
+    CHECK(holds(mine, 100000));
+}
+
+TEST_CASE("closing all descriptors does not end a session before its last user") {
+    scratch<mechanism::posix> s(for_session);
+    const std::string file = "/dev/shm/" + s.name();
+    testing::common<std::atomic<int>> turn;
+    child other([&] {
+        segment<> own = segment<>::open(s.name());
+        {
+            const auto inherited = std::move(s.handle);
+        }
+        EXPECT(close_range(3, ~0U, 0) == 0);
+        const int victim = memfd_create("victim", 0);
+        EXPECT(dup2(victim, own.native_handle().value) >= 0);
+        *turn = 1;
+        testing::await(*turn, 2);
+        EXPECT(s.exists()); // by the lock of this process, which closing did not release
+        own = {};
+        EXPECT(::access(file.c_str(), F_OK) != 0);
+        EXPECT(fcntl(victim, F_GETFD) >= 0);
+        return true;
+    });
+    testing::await(*turn, 1);
+    s.handle = {};
+    *turn = 2;
+    CHECK(other.wait() == 0);
+}
+
+TEST_CASE_TEMPLATE("a segment whose name is removed grows on, in parent and child", Mechanism,
+                   mechanism::posix, mechanism::system_v, mechanism::file) {
+    scratch<Mechanism> s;
+    auto& mine = s.handle.template construct<numbers>("numbers");
+    CHECK(cohold::segment<Mechanism>::remove(s.name()));
+    CHECK(s.handle.is_removed());
+    CHECK(in_child([&] {
+              EXPECT(s.handle.is_removed());
+              fill(mine, 100000);
+              return true;
+          }) == 0);
+    fill(mine, 200000);
+    CHECK(holds(mine, 200000));
+}
+
+int main(int argc, char** argv) {
+    if (argc == 3 && std::string_view(argv[1]) == "--count") {
+        return count_of(std::strtoull(argv[2], nullptr, 10));
+    }
+    return doctest::Context(argc, argv).run();
+}
