@@ -119,32 +119,89 @@ inline void check_object_name(std::string_view name, std::error_code& ec) noexce
     return address;
 }
 
-template <class T>
-T* checked_object(const directory& objects, const directory::found_object& found,
-                  std::error_code& ec) noexcept {
-    return static_cast<T*>(
-        const_cast<void*>(checked_address(objects, found, type_descriptor_of<T>, ec)));
-}
-
-// nullptr without an error: there is none.
-template <class T>
-T* find_object(const directory& objects, std::string_view name, std::error_code& ec) noexcept {
+// nullptr without an error: there is none. Takes no lock: see directory::find.
+inline const void* find_address(const directory& objects, std::string_view name,
+                                const type_descriptor& type, std::error_code& ec) noexcept {
     const operation context("find", "object", name);
     const directory::found_object found = objects.find(name);
-    return found.entry == nullptr ? nullptr : checked_object<T>(objects, found, ec);
+    return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
 }
 
-// An object on its way into the directory. What T's constructor is given and what others see of it;
-// if the constructor throws, or there is no memory, nothing stays. The caller is in a section of
-// the directory.
+// The same in a section of the directory: on return the object is there, and was not just being
+// destroyed.
+inline void* find_address(const segment_memory& memory, std::string_view name,
+                          const type_descriptor& type, std::error_code& ec) noexcept {
+    directory& objects = memory.directory_here();
+    const directory::section section(objects);
+    return const_cast<void*>(find_address(static_cast<const directory&>(objects), name, type, ec));
+}
+
+// Takes an object out of the directory: its destructor, and then its memory, are the caller's
+// business, in the same section.
+class object_in_the_breaking {
+  public:
+    [[gnu::cold]] object_in_the_breaking(const segment_memory& memory, std::string_view name,
+                                         const type_descriptor& type, std::error_code& ec) noexcept
+        : memory_(memory), context_("destroy", "object", name), section_(memory.directory_here()) {
+        check_object_name(name, ec);
+        if (ec) {
+            return;
+        }
+        directory& objects = memory.directory_here();
+        const directory::found_object found = objects.find(name);
+        if (found.entry != nullptr) {
+            block_ = const_cast<void*>(checked_address(objects, found, type, ec));
+        }
+        if (block_ != nullptr) {
+            objects.erase(found.entry);
+        }
+    }
+
+    object_in_the_breaking(const object_in_the_breaking&) = delete;
+    object_in_the_breaking& operator=(const object_in_the_breaking&) = delete;
+
+    [[gnu::cold]] ~object_in_the_breaking() { memory_.heap_here().deallocate(block_); }
+
+    // nullptr: there is none of the name and type.
+    [[nodiscard]] void* block() const noexcept { return block_; }
+
+  private:
+    const segment_memory& memory_;
+    const operation context_;
+    const directory::section section_;
+    void* block_ = nullptr;
+};
+
+enum class making { construct, find_or_construct, root };
+
+// An object on its way into the directory, in a section of that. If its constructor throws, or
+// there is no memory, nothing stays.
 class object_in_the_making {
   public:
     [[gnu::cold]] object_in_the_making(const segment_memory& memory, std::string_view name,
-                                       const type_descriptor& type, std::error_code& ec) noexcept
-        : memory_(memory), scope_(&memory.header()),
-          block_(memory.heap_here().allocate(type.size, larger(type.alignment, 8), ec)) {
+                                       const type_descriptor& type, making how,
+                                       std::error_code& ec) noexcept
+        : memory_(memory), context_("construct", "object", name), section_(memory.directory_here()),
+          scope_(&memory.header()) {
+        if (how != making::root) {
+            check_object_name(name, ec);
+        }
+        if (ec) {
+            return;
+        }
+        directory& objects = memory.directory_here();
+        if (const directory::found_object found = objects.find(name); found.entry != nullptr) {
+            if (how == making::find_or_construct) {
+                existing_ = const_cast<void*>(checked_address(objects, found, type, ec));
+            } else {
+                fail(ec, errc::already_exists, "of type %.*s",
+                     static_cast<int>(found.type_name.size()), found.type_name.data());
+            }
+            return;
+        }
+        block_ = memory.heap_here().allocate(type.size, larger(type.alignment, 8), ec);
         if (!ec) {
-            entry_ = memory.directory_here().make_entry(
+            entry_ = objects.make_entry(
                 name, type, static_cast<std::uint64_t>(static_cast<char*>(block_) - memory.base()),
                 ec);
         }
@@ -158,7 +215,10 @@ class object_in_the_making {
         memory_.heap_here().deallocate(block_);
     }
 
-    [[nodiscard]] void* block() const noexcept { return block_; }
+    // Memory for the object; nullptr if it is there already, or after an error.
+    [[nodiscard]] void* block() const noexcept { return entry_ != nullptr ? block_ : nullptr; }
+
+    [[nodiscard]] void* existing() const noexcept { return existing_; }
 
     // The object is constructed: shows it. Its constructor may have made further names.
     [[gnu::cold]] void finish(std::error_code& ec) noexcept {
@@ -177,29 +237,32 @@ class object_in_the_making {
 
   private:
     const segment_memory& memory_;
+    const operation context_;
+    const directory::section section_;
     const construction_scope scope_;
-    void* block_;
+    void* existing_ = nullptr;
+    void* block_ = nullptr;
     directory_entry* entry_ = nullptr;
 };
 
-// Constructs a new object under a free name; the caller is in a section of the directory. T's
-// exceptions pass through and leave nothing behind.
+// Constructs an object under a name. T's exceptions pass through and leave nothing behind.
 template <class T, class... Arguments>
-T* construct_object(const segment_memory& memory, std::string_view name, std::error_code& ec,
-                    Arguments&&... arguments) {
+T* construct_object(const segment_memory& memory, std::string_view name, making how,
+                    std::error_code& ec, Arguments&&... arguments) {
     assert_shareable<T>();
-    object_in_the_making object(memory, name, type_descriptor_of<T>, ec);
-    if (ec) {
-        return nullptr;
+    object_in_the_making object(memory, name, type_descriptor_of<T>, how, ec);
+    void* const block = object.block();
+    if (block == nullptr) {
+        return static_cast<T*>(object.existing());
     }
     if constexpr (std::is_array_v<T>) {
         static_assert(sizeof...(Arguments) == 0,
                       "cohold: an array is constructed without arguments");
-        ::new (object.block()) array_holder<T>{};
+        ::new (block) array_holder<T>{};
     } else {
-        ::new (object.block()) T(std::forward<Arguments>(arguments)...);
+        ::new (block) T(std::forward<Arguments>(arguments)...);
     }
-    T* const made = std::launder(static_cast<T*>(object.block()));
+    T* const made = std::launder(static_cast<T*>(block));
     object.finish(ec);
     if (ec) {
         std::destroy_at(made);
@@ -210,10 +273,11 @@ T* construct_object(const segment_memory& memory, std::string_view name, std::er
 
 [[gnu::cold]] inline object_list list_objects(const directory& objects) {
     object_list list;
-    objects.each([&list](const directory_entry& entry) {
-        list.add({std::string(entry.name()), std::string(entry.type_name()),
-                  static_cast<std::size_t>(entry.bytes)});
-    });
+    objects.each_copy([&list] { list = object_list(); },
+                      [&list](directory::entry_copy&& entry) {
+                          list.add({std::move(entry.name), std::move(entry.type_name),
+                                    static_cast<std::size_t>(entry.bytes)});
+                      });
     return list;
 }
 

@@ -7,7 +7,9 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include <cohold/memory/heap.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
@@ -68,14 +70,15 @@ class directory {
   public:
     static constexpr std::uint64_t offset = (heap::offset + sizeof(heap) + 63) / 64 * 64;
     static constexpr std::size_t max_name = 1023; // bytes
-    static constexpr std::size_t max_description =
-        8191; // of a type; longer ones are cut, their hash is whole
+    // Of a type; longer ones are cut, their hash is whole.
+    static constexpr std::size_t max_description = 8191;
 
     // Held by who changes the directory, and by construct while the object's constructor runs; that
     // may construct further named objects, in the same thread.
     class section {
       public:
-        explicit section(directory& held) noexcept : held_(held), outer_(innermost_) {
+        [[gnu::noinline]] explicit section(directory& held) noexcept
+            : held_(held), outer_(innermost_) {
             for (const section* each = outer_; each != nullptr; each = each->outer_) {
                 nested_ =
                     nested_ || std::memcmp(each->held_.header().id, held.header().id, 16) == 0;
@@ -89,7 +92,7 @@ class directory {
         section(const section&) = delete;
         section& operator=(const section&) = delete;
 
-        ~section() {
+        [[gnu::noinline]] ~section() {
             innermost_ = outer_;
             if (!nested_) {
                 held_.lock_.unlock();
@@ -125,13 +128,10 @@ class directory {
         for (int attempt = 0; attempt < 1000000; ++attempt) {
             const std::uint64_t version = version_.load(std::memory_order_acquire);
             found_object found;
-            if (const directory_entry* entry = probe(name, wanted); entry != nullptr) {
-                found = {entry,
-                         entry->object,
-                         entry->bytes,
-                         entry->type_hash,
-                         entry->type_name(),
-                         entry->description()};
+            if (const seen_entry seen = probe(name, wanted); seen.entry != nullptr) {
+                found = {seen.entry,        seen.entry->object,
+                         seen.entry->bytes, seen.entry->type_hash,
+                         seen.type_name,    seen.description};
             }
             std::atomic_thread_fence(std::memory_order_acquire);
             if (version_.load(std::memory_order_relaxed) == version) {
@@ -155,8 +155,59 @@ class directory {
     void each(const Visitor& visit) const {
         const table_view table = view();
         for (std::uint64_t i = 0; i < table.slots; ++i) {
-            if (const directory_entry* entry = entry_of(table.load(i)); entry != nullptr) {
-                visit(*entry);
+            if (const seen_entry seen = entry_of(table.load(i)); seen.entry != nullptr) {
+                visit(*seen.entry);
+            }
+        }
+    }
+
+    // What an entry says, copied out of the segment.
+    struct entry_copy {
+        std::string name{};
+        std::string type_name{};
+        std::uint64_t bytes = 0;
+    };
+
+    // Calls visit(entry_copy&&) for each object, and restart() before, and again when everything
+    // visited so far shall be forgotten, because the table was replaced meanwhile. Needs no
+    // section: what is there all the time is visited once, what comes and goes perhaps.
+    template <class Restart, class Visitor>
+    void each_copy(const Restart& restart, const Visitor& visit) const {
+        table_view table;
+        std::uint32_t replaced = 0;
+        std::uint64_t index = 0;
+        bool begun = false;
+        // As in find, the limit is for hostile bytes.
+        for (std::uint64_t repeated = 0; repeated < 1000000;) {
+            const std::uint64_t version = version_.load(std::memory_order_acquire);
+            const table_view now = view();
+            const std::uint32_t replaced_now = replaced_.load(std::memory_order_acquire);
+            if (!begun || now.first != table.first || replaced_now != replaced) {
+                restart();
+                table = now;
+                replaced = replaced_now;
+                index = 0;
+                begun = true;
+                ++repeated;
+            }
+            const bool end = index >= now.slots;
+            entry_copy copy;
+            const seen_entry seen = end ? seen_entry() : entry_of(now.load(index));
+            if (seen.entry != nullptr) {
+                copy.name = seen.name;
+                copy.type_name = seen.type_name;
+                copy.bytes = seen.entry->bytes;
+            }
+            std::atomic_thread_fence(std::memory_order_acquire);
+            if (version_.load(std::memory_order_relaxed) != version) {
+                ++repeated;
+            } else if (end) {
+                return;
+            } else {
+                ++index;
+                if (seen.entry != nullptr) {
+                    visit(std::move(copy));
+                }
             }
         }
     }
@@ -181,9 +232,10 @@ class directory {
         for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
             const std::uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
             if (slot > erased) {
-                put(*grown, entry_of(slot)->name_hash, slot);
+                put(*grown, entry_of(slot).entry->name_hash, slot);
             }
         }
+        replaced_.fetch_add(1, std::memory_order_release); // before: who sees the table sees this
         table_.store(static_cast<std::uint64_t>(reinterpret_cast<char*>(grown) - base()),
                      std::memory_order_release);
         retire();
@@ -304,21 +356,40 @@ class directory {
         return {reinterpret_cast<const std::uint64_t*>(table + 1), slots};
     }
 
+    // An entry with its texts, whose lengths were read once: the entry may become other bytes at
+    // any time.
+    struct seen_entry {
+        const directory_entry* entry = nullptr;
+        std::string_view name{};
+        std::string_view type_name{};
+        std::string_view description{};
+    };
+
     // The entry that a slot means, if all of it lies in the segment.
-    [[nodiscard]] const directory_entry* entry_of(std::uint64_t slot) const noexcept {
+    [[nodiscard]] seen_entry entry_of(std::uint64_t slot) const noexcept {
         const std::uint64_t size = segment_size();
         const std::uint64_t place = slot & 0x0000ffffffffffffu;
         if (place <= erased || place % 8 != 0 || place > size ||
             size - place < sizeof(directory_entry)) {
-            return nullptr;
+            return {};
         }
         const auto* entry = reinterpret_cast<const directory_entry*>(base() + place);
-        const std::uint64_t text = entry->text_length();
-        return text > size - place - sizeof(directory_entry) ? nullptr : entry;
+        const std::uint64_t lengths[] = {
+            __atomic_load_n(&entry->name_length, __ATOMIC_RELAXED),
+            __atomic_load_n(&entry->type_name_length, __ATOMIC_RELAXED),
+            __atomic_load_n(&entry->description_length, __ATOMIC_RELAXED)};
+        if (lengths[0] > max_name || lengths[1] > max_description || lengths[2] > max_description ||
+            lengths[0] + lengths[1] + lengths[2] > size - place - sizeof(directory_entry)) {
+            return {};
+        }
+        const char* text = entry->text();
+        return {entry,
+                {text, static_cast<std::size_t>(lengths[0])},
+                {text + lengths[0], static_cast<std::size_t>(lengths[1])},
+                {text + lengths[0] + lengths[1], static_cast<std::size_t>(lengths[2])}};
     }
 
-    [[nodiscard]] const directory_entry* probe(std::string_view name,
-                                               std::uint64_t wanted) const noexcept {
+    [[nodiscard]] seen_entry probe(std::string_view name, std::uint64_t wanted) const noexcept {
         const table_view table = view();
         for (std::uint64_t i = 0; i < table.slots; ++i) {
             const std::uint64_t slot = table.load((wanted + i) & (table.slots - 1));
@@ -326,13 +397,13 @@ class directory {
                 break;
             }
             if (((slot ^ wanted) & 0xffff000000000000u) == 0) {
-                const directory_entry* entry = entry_of(slot);
-                if (entry != nullptr && entry->name_hash == wanted && entry->name() == name) {
-                    return entry;
+                const seen_entry seen = entry_of(slot);
+                if (seen.entry != nullptr && seen.entry->name_hash == wanted && seen.name == name) {
+                    return seen;
                 }
             }
         }
-        return nullptr;
+        return {};
     }
 
     static void put(directory_table& table, std::uint64_t hash, std::uint64_t slot) noexcept {
@@ -348,10 +419,13 @@ class directory {
     }
 
     // What was taken out of reach may be overwritten after this: readers notice the new version.
-    void retire() noexcept { version_.fetch_add(1, std::memory_order_seq_cst); }
+    void retire() noexcept {
+        version_.fetch_add(1, std::memory_order_release);
+        std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
+    }
 
     lock_word lock_;
-    [[maybe_unused]] std::uint32_t unused_;
+    std::atomic<std::uint32_t> replaced_; // how often the table was
     alignas(8) std::atomic<std::uint64_t> version_;
     alignas(8) std::atomic<std::uint64_t> table_; // offset; 0: no name yet
     alignas(8) std::uint64_t count_;
