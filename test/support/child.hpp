@@ -1,5 +1,5 @@
-// Children that report by their exit status, namespaces of their
-// own, names that no other test has.
+// Children that report by their exit status, namespaces of their own, names that no other test
+// has.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_CHILD_HPP
@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <ostream>
 #include <string>
 #include <string_view>
 
