@@ -144,9 +144,11 @@ class segment_view
     template <class T>
     [[nodiscard]] const T* find(std::string_view name, std::error_code& ec) const noexcept {
         ec.clear();
-        return this->check_attached(ec)
-                   ? detail::find_object<const T>(this->base_.memory().directory_here(), name, ec)
-                   : nullptr;
+        return this->check_attached(ec) ? static_cast<const T*>(detail::find_address(
+                                              static_cast<const detail::directory&>(
+                                                  this->base_.memory().directory_here()),
+                                              name, detail::type_descriptor_of<T>, ec))
+                                        : nullptr;
     }
 
     /// The named objects, in no order. While others construct and destroy, a moment's picture.
@@ -392,19 +394,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     template <class T, class... Arguments>
     T* construct(std::string_view name, std::error_code& ec, Arguments&&... arguments) const {
-        const detail::operation context("construct", "object", name);
-        if (!begin(name, ec)) {
-            return nullptr;
-        }
-        detail::directory& objects = this->base_.memory().directory_here();
-        const detail::directory::section section(objects);
-        if (const auto found = objects.find(name); found.entry != nullptr) {
-            detail::fail(ec, errc::already_exists, "of type %.*s",
-                         static_cast<int>(found.type_name.size()), found.type_name.data());
-            return nullptr;
-        }
-        return detail::construct_object<T>(this->base_.memory(), name, ec,
-                                           std::forward<Arguments>(arguments)...);
+        return make_object<T>(name, detail::making::construct, ec,
+                              std::forward<Arguments>(arguments)...);
     }
 
     /// The object of the name, constructed first if there is none: by one of all who ask at the
@@ -421,17 +412,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     template <class T, class... Arguments>
     T* find_or_construct(std::string_view name, std::error_code& ec,
                          Arguments&&... arguments) const {
-        const detail::operation context("find or construct", "object", name);
-        if (!begin(name, ec)) {
-            return nullptr;
-        }
-        detail::directory& objects = this->base_.memory().directory_here();
-        const detail::directory::section section(objects);
-        const auto found = objects.find(name);
-        return found.entry != nullptr
-                   ? detail::checked_object<T>(objects, found, ec)
-                   : detail::construct_object<T>(this->base_.memory(), name, ec,
-                                                 std::forward<Arguments>(arguments)...);
+        return make_object<T>(name, detail::making::find_or_construct, ec,
+                              std::forward<Arguments>(arguments)...);
     }
 
     /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch, naming both types
@@ -444,12 +426,10 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     template <class T>
     [[nodiscard]] T* find(std::string_view name, std::error_code& ec) const noexcept {
         ec.clear();
-        if (!this->check_attached(ec)) {
-            return nullptr;
-        }
-        detail::directory& objects = this->base_.memory().directory_here();
-        const detail::directory::section section(objects);
-        return detail::find_object<T>(objects, name, ec);
+        return this->check_attached(ec)
+                   ? static_cast<T*>(detail::find_address(this->base_.memory(), name,
+                                                          detail::type_descriptor_of<T>, ec))
+                   : nullptr;
     }
 
     /// Takes the name away and destroys the object. False if there is none. Nobody may be using it.
@@ -461,21 +441,16 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     template <class T>
     bool destroy(std::string_view name, std::error_code& ec) const noexcept {
-        const detail::operation context("destroy", "object", name);
-        if (!begin(name, ec)) {
+        ec.clear();
+        if (!this->check_attached(ec)) {
             return false;
         }
-        detail::directory& objects = this->base_.memory().directory_here();
-        const detail::directory::section section(objects);
-        const auto found = objects.find(name);
-        T* const object =
-            found.entry == nullptr ? nullptr : detail::checked_object<T>(objects, found, ec);
-        if (object == nullptr) {
+        const detail::object_in_the_breaking object(this->base_.memory(), name,
+                                                    detail::type_descriptor_of<T>, ec);
+        if (object.block() == nullptr) {
             return false;
         }
-        objects.erase(found.entry);
-        std::destroy_at(object);
-        this->base_.memory().heap_here().deallocate(object);
+        std::destroy_at(static_cast<T*>(object.block()));
         return true;
     }
 
@@ -528,12 +503,14 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return ec ? segment() : segment(std::move(made));
     }
 
-    [[nodiscard]] bool begin(std::string_view name, std::error_code& ec) const noexcept {
+    template <class T, class... Arguments>
+    T* make_object(std::string_view name, detail::making how, std::error_code& ec,
+                   Arguments&&... arguments) const {
         ec.clear();
-        if (this->check_attached(ec)) {
-            detail::check_object_name(name, ec);
-        }
-        return !ec;
+        return this->check_attached(ec)
+                   ? detail::construct_object<T>(this->base_.memory(), name, how, ec,
+                                                 std::forward<Arguments>(arguments)...)
+                   : nullptr;
     }
 };
 

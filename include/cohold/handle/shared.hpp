@@ -59,7 +59,8 @@ class shared_base : public segment_observers<Policies> {
                  "the segment has no root object: it was not made by shared<T>");
             return nullptr;
         }
-        return checked_object<T>(objects, found, ec);
+        return static_cast<T*>(
+            const_cast<void*>(checked_address(objects, found, type_descriptor_of<T>, ec)));
     }
 
     T* root_ = nullptr;
@@ -335,9 +336,8 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         if (ec) {
             return nullptr;
         }
-        const detail::directory::section section(made.memory().directory_here());
-        return detail::construct_object<T>(made.memory(), detail::root_name, ec,
-                                           std::forward<Arguments>(arguments)...);
+        return detail::construct_object<T>(made.memory(), detail::root_name, detail::making::root,
+                                           ec, std::forward<Arguments>(arguments)...);
     }
 };
 
