@@ -1,0 +1,85 @@
+// Makes a segment in a file with something of everything, for read_segment.py to read.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+
+#include <array>
+#include <cstdio>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <cohold/cohold.hpp>
+
+// #region types
+namespace app {
+
+enum class colour : std::uint8_t { red, green };
+
+struct point {
+    float x;
+    float y;
+    colour shade;
+};
+
+using text = cohold::shm_vector<char>;
+
+struct person {
+    text name;
+    cohold::shm_vector<point> path;
+    std::int16_t marks[2][3];
+    cohold::offset_ptr<const std::int32_t> favourite;
+};
+
+} // namespace app
+
+// #endregion types
+
+namespace {
+
+void assign(app::text& to, std::string_view from) {
+    to.assign(from.begin(), from.end());
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 2) {
+        std::fprintf(stderr, "usage: layout FILE\n");
+        return 2;
+    }
+    // #region make
+    const auto segment = cohold::segment<cohold::mechanism::file>::create(argv[1]);
+    segment.construct<std::int32_t>("answer", 42);
+    segment.construct<double>("half", 0.5);
+    segment.construct<bool>("yes", true);
+    segment.construct<std::uint64_t[3]>("zeros");
+    segment.construct<std::optional<std::int32_t>>("maybe", 7);
+    segment.construct<std::pair<std::int8_t, double>>("pair", std::int8_t{-1}, 2.25);
+    segment.construct<std::array<std::atomic<std::uint32_t>, 2>>("counters");
+
+    auto& numbers = segment.construct<cohold::shm_vector<std::int32_t>>("numbers");
+    for (int i = 1; i <= 40; ++i) {
+        numbers.push_back(i * i);
+    }
+
+    auto& people = segment.construct<cohold::shm_vector<app::person>>("people");
+    app::person& ada = people.emplace_back();
+    assign(ada.name, "Ada");
+    ada.path.push_back({0.5F, -1.0F, app::colour::green});
+    ada.marks[1][2] = -3;
+    ada.favourite = &numbers[6];
+    assign(people.emplace_back().name, "Blaise");
+
+    auto& queue = segment.construct<cohold::shm_queue<std::uint16_t>>("queue", 3);
+    for (std::uint16_t i = 1; i <= 5; ++i) { // so that it has come around: 4 and 5 are left
+        queue.push(i);
+        if (i <= 3) {
+            queue.pop();
+        }
+    }
+    queue.close();
+
+    segment.construct<int>("gone");
+    segment.destroy<int>("gone");
+    // #endregion make
+}

@@ -1,0 +1,54 @@
+// Containers within containers: all of it finds its segment.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+
+#include <string_view>
+
+#include <cohold/cohold.hpp>
+
+#include "check.hpp"
+
+// #region types
+using text = cohold::shm_vector<char>;
+
+struct article {
+    text title;
+    cohold::shm_vector<text> authors;
+    double price;
+};
+
+using catalogue = cohold::shm_vector<article>;
+
+void assign(text& to, std::string_view from) {
+    to.assign(from.begin(), from.end());
+}
+
+// #endregion types
+
+int main() {
+    cohold::segment<>::remove("example-catalogue");
+    cohold::segment<>::remove("example-copy");
+    {
+        // #region use
+        const auto segment = cohold::segment<>::create("example-catalogue");
+        auto& articles = segment.construct<catalogue>("articles");
+
+        // No allocator is named anywhere: what is constructed inside a segment allocates there, to
+        // any depth.
+        article& first = articles.emplace_back();
+        assign(first.title, "Futexes are tricky");
+        assign(first.authors.emplace_back(), "U. Drepper");
+        first.price = 0;
+
+        // A copy in another segment is a copy of all of it; nothing points back.
+        const auto other = cohold::segment<>::create("example-copy");
+        auto& copied = other.construct<catalogue>("articles", articles);
+        articles.clear();
+        check(std::string_view(copied[0].title.data(), copied[0].title.size()) ==
+              "Futexes are tricky");
+        check(copied[0].authors.size() == 1);
+        // #endregion use
+    }
+    check(cohold::segment<>::remove("example-catalogue"));
+    check(cohold::segment<>::remove("example-copy"));
+}

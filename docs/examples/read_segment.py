@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Reads a segment of cohold from its bytes alone, as docs/layout.md describes them:
+
+    python3 read_segment.py /dev/shm/NAME      prints its header and its objects
+    python3 read_segment.py --json FILE        the same for other programs
+
+Written to be read beside that page. It takes no lock, so it is for segments that are at rest.
+"""
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+import json
+import re
+import struct
+import sys
+
+LAYOUT_VERSION = 1
+HEADER_BYTES = 704
+CONTROL_BYTES = 4096  # the header's page; the heap's state comes behind it
+MASK = 0xFFFFFFFFFFFFFFFF
+
+
+def hash64(data):
+    """FNV-1a, then the finaliser of MurmurHash3."""
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 & MASK
+    value = (value ^ value >> 33) * 0xFF51AFD7ED558CCD & MASK
+    value = (value ^ value >> 33) * 0xC4CEB9FE1A85EC53 & MASK
+    return value ^ value >> 33
+
+
+# #region memory
+class Segment:
+    def __init__(self, data):
+        self.data = data
+        self.order = "<"
+        if data[:8] != b"cohold\x1a\0":
+            raise ValueError("not a segment of cohold")
+        if self.read("I", 8) != 0x01020304:
+            self.order = ">"
+        if self.read("I", 8) != 0x01020304:
+            raise ValueError("damaged: word order")
+        if self.read("I", 12) != LAYOUT_VERSION:
+            raise ValueError(f"layout version {self.read('I', 12)}")
+        if self.read("I", 16) != HEADER_BYTES:
+            raise ValueError("damaged: header bytes")
+        if hash64(data[8:592]) != self.read("Q", 592):
+            raise ValueError("damaged: checksum")
+
+    def read(self, kind, at):
+        """A number of the width that struct's letter says."""
+        return struct.unpack_from(self.order + kind, self.data, at)[0]
+
+    def pointer(self, at):
+        """What the offset_ptr at `at` points to; None for null."""
+        distance = self.read("q", at)
+        if distance == 0:
+            return None
+        return at if distance == -(1 << 63) else at + distance
+    # #endregion memory
+
+    # #region header
+    def header(self):
+        length = self.read("I", 60)
+        return {
+            "id": self.data[32:48].hex(),
+            "reserve": self.read("Q", 24),
+            "size": self.read("Q", 640),
+            "created": self.read("Q", 48),  # nanoseconds since 1970
+            "lifetime": ["persistent", "session"][self.read("I", 56)],
+            "max_participants": self.read("I", 20),
+            "name": self.data[80:80 + min(length, 512)].decode(errors="replace"),
+        }
+    # #endregion header
+
+    # #region directory
+    def objects(self):
+        """(name, type's name, description, offset, bytes) of each object."""
+        directory = DIRECTORY
+        table = self.read("Q", directory + 16)
+        if table == 0:
+            return
+        for index in range(self.read("Q", table)):
+            slot = self.read("Q", table + 16 + 8 * index)
+            entry = slot & 0x0000FFFFFFFFFFFF
+            if entry <= 1:  # never used, or erased
+                continue
+            at, size = self.read("Q", entry + 8), self.read("Q", entry + 16)
+            texts, begin = [], entry + 48
+            for field in (32, 36, 40):
+                end = begin + self.read("I", entry + field)
+                texts.append(self.data[begin:end].decode())
+                begin = end
+            yield texts[0], texts[1], texts[2], at, size
+    # #endregion directory
+
+
+# #region types
+SCALARS = {"bool": "?", "i8": "b", "u8": "B", "i16": "h", "u16": "H", "i32": "i", "u32": "I",
+           "i64": "q", "u64": "Q", "f32": "f", "f64": "d", "char": "c"}
+
+
+class Type:
+    """Size, alignment, and how to read a value: read(segment, offset)."""
+
+    def __init__(self, size, alignment, read):
+        self.size, self.alignment, self.read = size, alignment, read
+
+
+def round_up(value, unit):
+    return (value + unit - 1) // unit * unit
+
+
+def array_of(element, count):
+    return Type(element.size * count, element.alignment,
+                lambda segment, at: elements(segment, element, at, count))
+
+
+def elements(segment, element, at, count):
+    values = [element.read(segment, at + i * element.size) for i in range(count)]
+    if count and all(isinstance(value, bytes) for value in values):
+        return b"".join(values).decode(errors="replace")  # of char: text
+    return values
+
+
+class Parser:
+    """Makes a Type of a description, in the grammar of docs/layout.md."""
+
+    def __init__(self, text):
+        self.text, self.at = text, 0
+
+    def take(self, pattern):
+        found = re.compile(pattern).match(self.text, self.at)
+        if found is None:
+            raise ValueError(f"unknown type: {self.text[self.at:]}")
+        self.at = found.end()
+        return found
+
+    def follows(self, text):
+        return self.text.startswith(text, self.at)
+
+    def type(self):
+        base = self.single()
+        extents = []
+        while self.follows("["):
+            extents.append(int(self.take(r"\[(\d+)\]")[1]))
+        for extent in reversed(extents):
+            base = array_of(base, extent)
+        return base
+
+    def single(self):
+        name = self.take(r"[^{}<>:;@,\[\]]*(?:::[^{}<>:;@,\[\]]+)*")[0]
+        if self.follows("{"):
+            return self.structure()
+        if self.follows("<"):
+            return self.template(name)
+        if self.follows(":"):  # an enum and what it is made of
+            self.take(":")
+            return self.single()
+        if name not in SCALARS:
+            raise ValueError(f"unknown type: {name}")
+        letter = SCALARS[name]
+        size = struct.calcsize("=" + letter)
+        return Type(size, size, lambda segment, at: segment.read(letter, at))
+
+    def structure(self):
+        members = []
+        self.take("{")
+        while not self.follows("}"):
+            name, offset = self.take(r"(#?\w+)@(\d+) ").groups()
+            members.append((name, int(offset), self.type()))
+            if self.follows(";"):
+                self.take(";")
+        self.take("}")
+        size, alignment = self.take(r"(\d+)(?:\^(\d+))?").groups()
+        return Type(int(size), int(alignment or 8), lambda segment, at: {
+            name: kind.read(segment, at + offset) for name, offset, kind in members})
+
+    def template(self, name):
+        self.take("<")
+        if name == "offset_ptr":  # the name of the target is all that is known
+            self.take("[^>]*(?:<.*>)?")
+            made = Type(8, 8, lambda segment, at: segment.pointer(at))
+        else:
+            element = self.type()
+            rest = self.take(r"(?:,([^>]*))?")[1]
+            if name in ("std::atomic",):
+                made = element
+            elif name == "std::array":
+                made = array_of(element, int(rest))
+            elif name == "shm_vector":
+                made = Type(32, 8, lambda segment, at: vector(segment, at, element))
+            elif name == "shm_queue":
+                made = Type(192, 64, lambda segment, at: queue(segment, at, element))
+            else:
+                raise ValueError(f"unknown type: {name}")
+        self.take(">")
+        return made
+# #endregion types
+
+
+# #region containers
+def vector(segment, at, element):
+    return elements(segment, element, segment.pointer(at) or 0, segment.read("Q", at + 8))
+
+
+def queue(segment, at, element):
+    """What is in the queue, the oldest first."""
+    slots, capacity = segment.pointer(at), segment.read("I", at + 16)
+    storage = round_up(8, element.alignment)
+    stride = round_up(storage + element.size, max(8, element.alignment))
+    position, values = segment.read("Q", at + 128), []
+    for _ in range(capacity):
+        turn, index = position >> 32, position & 0xFFFFFFFF
+        word = segment.read("Q", slots + index * stride)
+        if word >> 32 == turn and word >> 28 & 15 == FULL:
+            values.append(element.read(segment, slots + index * stride + storage))
+        position = position + 1 if index + 1 < capacity else turn + 1 << 32
+    return {"elements": values, "capacity": capacity, "closed": segment.read("I", at + 20) != 0}
+# #endregion containers
+
+
+def value_of(segment, description, at):
+    try:
+        return Parser(description).type().read(segment, at)
+    except ValueError as unknown:
+        return f"({unknown})"
+
+
+def main(arguments):
+    as_json = arguments[:1] == ["--json"]
+    if len(arguments) != (2 if as_json else 1):
+        sys.exit(__doc__)
+    with open(arguments[-1], "rb") as file:
+        segment = Segment(file.read())
+    objects = {name: {"type": kind, "offset": at, "bytes": size,
+                      "value": value_of(segment, description, at)}
+               for name, kind, description, at, size in sorted(segment.objects())}
+    if as_json:
+        print(json.dumps({"header": segment.header(), "objects": objects}))
+        return
+    for field, value in segment.header().items():
+        print(f"{field + ':':18}{value}")
+    for name, found in objects.items():
+        print(f"\n{name or '(root)'}: {found['type']}, {found['bytes']} bytes at {found['offset']:#x}")
+        print(f"    {found['value']}")
+
+
+FULL = 2
+HEAP_BYTES = 4 + 41 * 4 + 4 * 8 + 41 * 16 * 8
+DIRECTORY = round_up(CONTROL_BYTES + HEAP_BYTES, 64)
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (ValueError, struct.error) as error:
+        sys.exit(f"{sys.argv[-1]}: {error}")

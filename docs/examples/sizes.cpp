@@ -1,0 +1,44 @@
+// Sizes: what a segment has, what it may become, and when it is replaced as a whole.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+
+#include <cohold/cohold.hpp>
+
+#include "check.hpp"
+
+int main() {
+    using segment = cohold::segment<>;
+    segment::remove("example-sizes");
+    {
+        // #region growth
+        const auto small = segment::create("example-sizes", {.size = 65536, .reserve = 16 << 20});
+        check(small.size() == 65536);        // backed by memory
+        check(small.capacity() == 16 << 20); // the addresses that every process keeps free for it
+
+        // Another mapping, as another process would have it.
+        const auto other = segment::open("example-sizes");
+        auto& numbers = small.construct<cohold::shm_vector<int>>("numbers");
+        const int* const before = reinterpret_cast<const int*>(&numbers);
+        numbers.resize(1000000); // more than there was: the segment grows, for everybody
+        check(reinterpret_cast<const int*>(&numbers) == before); // and nothing moves
+        check(small.size() > 4000000 && other.size() == small.size());
+        check((*other.find<cohold::shm_vector<int>>("numbers"))[999999] == 0);
+
+        // Beyond the reserve there is nothing.
+        std::error_code ec;
+        small.grow(small.capacity() + 1, ec);
+        check(ec == cohold::errc::reserve_exceeded);
+        // #endregion growth
+    }
+    {
+        // #region replace
+        const auto old = segment::open("example-sizes");
+        const auto fresh = segment::replace("example-sizes", {.size = 65536});
+        check(old.is_removed()); // a holder can tell ...
+        check(old.find<cohold::shm_vector<int>>("numbers")->size() == 1000000); // ... and read on
+        check(segment::open("example-sizes").objects().empty()); // who opens now, gets the new
+        // #endregion replace
+        check(!fresh.is_removed());
+    }
+    check(segment::remove("example-sizes"));
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""The reader in Python understands what the library writes: layout.py PROGRAM READER"""
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+EXPECTED = {
+    "answer": ("i32", 42),
+    "counters": ("std::array<std::atomic<u32>,2>", [0, 0]),
+    "half": ("f64", 0.5),
+    "maybe": ("std::optional<i32>", {"value": 7, "has_value": True}),
+    "numbers": ("shm_vector<i32>", [i * i for i in range(1, 41)]),
+    "pair": ("std::pair<i8,f64>", {"first": -1, "second": 2.25}),
+    "people": ("shm_vector<app::person>", [
+        {"name": "Ada", "path": [{"x": 0.5, "y": -1.0, "shade": 1}],
+         "marks": [[0, 0, 0], [0, 0, -3]]},
+        {"name": "Blaise", "path": [], "marks": [[0, 0, 0], [0, 0, 0]]}]),
+    "queue": ("shm_queue<u16,mpmc>", {"elements": [4, 5], "capacity": 3, "closed": True}),
+    "yes": ("bool", True),
+    "zeros": ("u64[3]", [0, 0, 0]),
+}
+
+
+def read(reader, path):
+    return subprocess.run([sys.executable, reader, "--json", path], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=60)
+
+
+def main(program, reader):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "segment"
+        subprocess.run([program, path], check=True, timeout=60)
+        data = path.read_bytes()
+
+        found = json.loads(read(reader, path).stdout)
+        assert found["header"]["name"] == "segment", found["header"]
+        assert found["header"]["size"] == len(data), found["header"]
+        assert found["header"]["lifetime"] == "persistent", found["header"]
+        # Pointers come as offsets: this one is of the seventh number.
+        people = found["objects"]["people"]["value"]
+        place = people[0].pop("favourite")
+        assert int.from_bytes(data[place:place + 4], sys.byteorder) == 49, place
+        assert people[1].pop("favourite") is None
+        objects = {name: (each["type"], each["value"]) for name, each in found["objects"].items()}
+        assert objects == EXPECTED, objects
+
+        # It refuses what is damaged, and anything that is no segment.
+        for at, what in {0: "not a segment", 12: "layout version", 100: "checksum"}.items():
+            path.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1:])
+            refused = read(reader, path)
+            assert refused.returncode == 1 and what in refused.stderr, refused
+    print("ok")
+
+
+main(*sys.argv[1:])
