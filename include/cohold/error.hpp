@@ -150,6 +150,14 @@ class errc_category_type final : public std::error_category {
     return {static_cast<int>(code), category()};
 }
 
+/// Is it this error? Also when it comes from a plug-in with private symbols, which has a category
+/// object of its own: so by the category's name.
+[[nodiscard]] inline bool operator==(const std::error_code& code, errc expected) noexcept {
+    return code.value() == static_cast<int>(expected) &&
+           (code.category() == category() ||
+            std::string_view(code.category().name()) == category().name());
+}
+
 /// What the last failure in this thread was: the code and a sentence that names the operation,
 /// the object, what was wanted, what was found and what to do. Kept until the next failure in the
 /// same thread.

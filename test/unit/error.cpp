@@ -44,6 +44,17 @@ TEST_CASE("a value that is no code is an unknown error and equals its own condit
     CHECK(strange != std::errc::invalid_argument);
 }
 
+TEST_CASE("a code is recognised by the category's name, wherever the category object is") {
+    const detail::errc_category_type of_a_plug_in; // with private symbols
+    const std::error_code code(static_cast<int>(errc::removed), of_a_plug_in);
+    CHECK(code == errc::removed);
+    CHECK(errc::removed == code);
+    CHECK(code != errc::corrupt);
+    CHECK(code == std::errc::no_such_file_or_directory);
+    CHECK(std::error_code(static_cast<int>(errc::removed), std::generic_category()) !=
+          errc::removed);
+}
+
 TEST_CASE("fail sets the code and reports the facts with the operation around it") {
     std::error_code ec;
     {
