@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # Checks what no compiler does: that the lists and copies in the tree agree with the tree.
-# `tree.py --write` brings the umbrella, the list of tests and single_include up to date instead.
+# `tree.py --write` brings the umbrella, the list of tests, the code in pages and single_include up to
+# date instead.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import pathlib
 import re
 import subprocess
 import sys
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
@@ -127,19 +129,42 @@ def check_versions():
             yield f"{file}: version {found[1] if found else 'missing'}, version.hpp has {version}"
 
 
+def pages():
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+QUOTE = re.compile(r"^<!-- ([\w./-]+\.\w+)(?:#(\w+))? -->\n(```\w*\n)(.*?)^```$",
+                   re.MULTILINE | re.DOTALL)
+
+
+def quoted(path, region):
+    """A file, or what stands between `#region NAME` and `#endregion NAME` in it, without indent."""
+    text = (ROOT / path).read_text()
+    if not region:
+        return text
+    part = re.search(rf"^ *(?://|#) #region {region}\n(.*?)^ *(?://|#) #endregion {region}$", text,
+                     re.MULTILINE | re.DOTALL)
+    return textwrap.dedent(part[1]).strip("\n") + "\n" if part else ""
+
+
+def with_quotes(text):
+    return QUOTE.sub(lambda found: found[0].replace(
+        found[3] + found[4], found[3] + quoted(found[1], found[2])), text)
+
+
 def check_snippets():
-    """Code in a page that names its file, `<!-- path -->` or `<!-- path#region -->`, is that code."""
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
-        for path, region, code in re.findall(
-                r"^<!-- ([\w./-]+\.\w+)(?:#(\w+))? -->\n```\w*\n(.*?)^```$", page.read_text(),
-                re.MULTILINE | re.DOTALL):
-            text = (ROOT / path).read_text() if (ROOT / path).exists() else ""
-            if region:
-                part = re.search(rf"// #region {region}\n(.*?)^\s*// #endregion {region}$", text,
-                                 re.MULTILINE | re.DOTALL)
-                text = part[1].strip("\n") + "\n" if part else ""
-            if text != code:
-                yield f"{page.relative_to(ROOT)}: the code is not that of {path} {region}".rstrip()
+    """Code in a page that names its file, `<!-- path -->` or `<!-- path#region -->`, is that code;
+    and C++ and Python of more than a line do name one, which is compiled and run."""
+    for page in pages():
+        text = page.read_text()
+        for path, region, _, code in QUOTE.findall(text):
+            if not code or quoted(path, region) != code:
+                yield (f"{page.relative_to(ROOT)}: the code is not that of {path} {region}".rstrip()
+                       + ": run test/tree.py --write")
+        unnamed = re.findall(r"^```(?:cpp|c\+\+|python)\n.*\n.*\n", QUOTE.sub("", text), re.MULTILINE)
+        for code in unnamed:
+            if "```" not in code.splitlines()[2]:
+                yield f"{page.relative_to(ROOT)}: this code is of no file: {code.splitlines()[1]}"
 
 
 def check_links():
@@ -154,6 +179,8 @@ def write():
     UMBRELLA.write_text(umbrella())
     lists = ROOT / "test/meson.build"
     lists.write_text(with_test_lists(lists.read_text()))
+    for page in pages():
+        page.write_text(with_quotes(page.read_text()))
     subprocess.run([sys.executable, ROOT / "single_include/amalgamate.py"], check=True)
 
 
