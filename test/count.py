@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # Sums up a run of `meson test`: count.py meson-logs/testlog.json prints the log of what failed, and
-# how many cases passed: those of doctest and of scripts as they report them, else one a test.
+# how many cases passed: those of doctest and of scripts as they report them (in a summary or by a
+# line each), else one a test.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import json
@@ -17,6 +18,9 @@ for line in open(sys.argv[1], encoding="utf-8"):
     if not counts:
         lines = re.findall(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", output, re.MULTILINE)
         counts = [(int(p), int(f), int(s or 0)) for p, f, s in lines[-1:]]
+    if not counts and re.search(r"^(ok|FAIL) ", output, re.MULTILINE):
+        counts = [tuple(len(re.findall(rf"^{word} ", output, re.MULTILINE))
+                        for word in ("ok", "FAIL", "skip"))]
     good = test["result"] in ("OK", "SKIP")
     if test["result"] == "SKIP":
         counts = [(0, 0, 1)]

@@ -123,6 +123,7 @@ if [ -n "$ci" ]; then
         -Dbuildtype=plain -Db_ndebug=true -Dsingle_include=true
     step 32-bit configuration 32-bit "unit process" "g++ -m32 -isystem /usr/include/x86_64-linux-gnu" \
         -Dbuildtype=plain
+    step interop python3 test/interop/run.py "$build/interop"
     step package sh test/package/run.sh
     step nothing_left nothing_left
 fi

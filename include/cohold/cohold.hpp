@@ -17,42 +17,25 @@
 #include <cohold/policy/posix.hpp>
 #include <cohold/policy/system_v.hpp>
 
-#include <cohold/memory/aggregate_ladder.hpp>
-#include <cohold/memory/aggregate_members.hpp>
-#include <cohold/memory/current_segment.hpp>
-#include <cohold/memory/directory.hpp>
-#include <cohold/memory/heap.hpp>
 #include <cohold/memory/layout.hpp>
 #include <cohold/memory/offset_ptr.hpp>
-#include <cohold/memory/segment_memory.hpp>
 #include <cohold/memory/shareable.hpp>
+#include <cohold/memory/shareable_rules.hpp>
 #include <cohold/memory/shm_allocator.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
-#include <cohold/memory/type_mismatch.hpp>
-#include <cohold/memory/type_name.hpp>
 
 #include <cohold/handle/mapped_region.hpp>
 #include <cohold/handle/memory_object.hpp>
 #include <cohold/handle/named_objects.hpp>
-#include <cohold/handle/object_handle.hpp>
-#include <cohold/handle/policies.hpp>
 #include <cohold/handle/segment.hpp>
-#include <cohold/handle/segment_base.hpp>
 #include <cohold/handle/segment_options.hpp>
 #include <cohold/handle/shared.hpp>
 
 #include <cohold/sync/backoff.hpp>
-#include <cohold/sync/wait_word.hpp>
 
-#include <cohold/container/bounds.hpp>
-#include <cohold/container/comparison.hpp>
 #include <cohold/container/elements.hpp>
 #include <cohold/container/from_range.hpp>
-#include <cohold/container/queue_ring.hpp>
-#include <cohold/container/queue_slots.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
-#include <cohold/container/vector_access.hpp>
-#include <cohold/container/vector_storage.hpp>
 
 #endif

@@ -142,6 +142,7 @@ COHOLD_NAMESPACE_END
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -282,9 +283,17 @@ class errc_category_type final : public std::error_category {
     return {static_cast<int>(code), category()};
 }
 
+/// Is it this error? Also when it comes from a plug-in with private symbols, which has a category
+/// object of its own: so by the category's name.
+[[nodiscard]] inline bool operator==(const std::error_code& code, errc expected) noexcept {
+    return code.value() == static_cast<int>(expected) &&
+           (code.category() == category() ||
+            std::string_view(code.category().name()) == category().name());
+}
+
 /// What the last failure in this thread was: the code and a sentence that names the operation,
-/// the object, what was wanted and what was found. Kept until the next failure in the same
-/// thread.
+/// the object, what was wanted, what was found and what to do. Kept until the next failure in the
+/// same thread.
 class failure_report {
   public:
     [[nodiscard]] std::error_code code() const noexcept {
@@ -292,7 +301,7 @@ class failure_report {
                     : std::error_code(value_, std::generic_category());
     }
 
-    /// For example: open posix object 'prices': layout version: expected 1, found 7
+    /// For example: open posix object 'prices': layout version: expected 0x1, found 0x7: …
     [[nodiscard]] const char* what() const noexcept { return text_; }
 
     void assign(std::error_code code) noexcept {
@@ -337,27 +346,29 @@ class operation {
 
     ~operation() { current = outer_; }
 
-    // Sets ec and reports it with the facts of this operation. The format gives wanted and
-    // found, or nothing ("").
-    static void fail(std::error_code& ec, std::error_code code, const char* format,
-                     std::va_list arguments) noexcept {
+    // Sets ec and reports it: what this thread is doing, wanted and found (if there is a format),
+    // and the code's message.
+    [[gnu::cold]] static void fail(std::error_code& ec, std::error_code code, const char* format,
+                                   std::va_list* arguments) noexcept {
         ec = code;
         last_report.assign(code);
+        const char* separator = "";
         if (current != nullptr) {
-            last_report.append("%s", current->verb_);
-            if (!current->kind_.empty()) {
-                last_report.append(" %.*s", static_cast<int>(current->kind_.size()),
-                                   current->kind_.data());
-            }
-            if (!current->object_.empty()) {
-                last_report.append(" '%.*s'", static_cast<int>(current->object_.size()),
-                                   current->object_.data());
-            }
-            if (format[0] != '\0') {
-                last_report.append(": ");
-            }
+            const char* const space = current->kind_.empty() ? "" : " ";
+            const char* const quote = current->object_.empty() ? "" : "'";
+            last_report.append("%s%s%.*s%s%s%.*s%s", current->verb_, space,
+                               static_cast<int>(current->kind_.size()), current->kind_.data(),
+                               current->object_.empty() ? "" : " ", quote,
+                               static_cast<int>(current->object_.size()), current->object_.data(),
+                               quote);
+            separator = ": ";
         }
-        last_report.append(format, arguments);
+        if (format != nullptr) {
+            last_report.append("%s", separator);
+            last_report.append(format, *arguments);
+            separator = ": ";
+        }
+        last_report.append("%s%s", separator, code.message().c_str());
     }
 
   private:
@@ -373,8 +384,13 @@ class operation {
                                                ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, arguments);
+    operation::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
+}
+
+// The operation and the code say it all.
+inline void fail(std::error_code& ec, errc code) noexcept {
+    operation::fail(ec, make_error_code(code), nullptr, nullptr);
 }
 
 // The same for a failed system call: errno as it is.
@@ -382,7 +398,7 @@ class operation {
                                                      const char* format, ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, std::error_code(error, std::generic_category()), format, arguments);
+    operation::fail(ec, std::error_code(error, std::generic_category()), format, &arguments);
     va_end(arguments);
 }
 
@@ -398,8 +414,13 @@ class operation {
 /// and the remedy.
 class failure : public std::system_error {
   public:
-    explicit failure(const failure_report& report)
-        : std::system_error(report.code(), report.what()) {}
+    [[gnu::cold]] explicit failure(const failure_report& report)
+        : std::system_error(report.code()), text_(report.what()) {}
+
+    [[nodiscard]] const char* what() const noexcept override { return text_.what(); }
+
+  private:
+    std::runtime_error text_; // a string whose copies cannot throw
 };
 
 namespace detail {
@@ -414,9 +435,7 @@ namespace detail {
 #if defined(__cpp_exceptions)
     throw failure(last_report);
 #else
-    std::fprintf(stderr, "cohold: %s: %s\n", last_report.what(),
-                 last_report.code().message().c_str());
-    std::abort();
+    die(last_report.what());
 #endif
 }
 
@@ -425,6 +444,7 @@ inline void raise_if(const std::error_code& ec) {
         // A policy of the user may have set the code alone.
         if (last_report.code() != ec) {
             last_report.assign(ec);
+            last_report.append("%s", ec.message().c_str());
         }
         raise_last();
     }
@@ -434,7 +454,7 @@ inline void raise_if(const std::error_code& ec) {
     std::error_code ec;
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, arguments);
+    operation::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
     raise_last();
 }
@@ -484,6 +504,10 @@ inline std::size_t page_size() noexcept {
 inline std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) noexcept {
     const std::uint64_t rest = value % unit;
     return rest == 0 ? value : value > UINT64_MAX - (unit - rest) ? 0 : value + (unit - rest);
+}
+
+constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
+    return a < b ? b : a;
 }
 
 // Address space that holds nothing yet and costs nothing. nullptr and errno on failure.
@@ -790,7 +814,7 @@ namespace detail {
 
 // What the kernel could hand out without killing anybody: MemAvailable and SwapFree of
 // /proc/meminfo, in bytes. UINT64_MAX if that is unknown.
-inline std::uint64_t memory_left() noexcept {
+[[gnu::cold]] inline std::uint64_t memory_left() noexcept {
     char text[2048];
     const unique_fd file = open_file("/proc/meminfo", O_RDONLY);
     const ssize_t bytes = file ? ::read(file.get(), text, sizeof text - 1) : -1;
@@ -806,8 +830,8 @@ inline std::uint64_t memory_left() noexcept {
 }
 
 // Real memory for the bytes [from, to) of the mapping at `mapping`.
-inline void populate(void* mapping, std::uint64_t from, std::uint64_t to,
-                     std::error_code& ec) noexcept {
+[[gnu::cold]] inline void populate(void* mapping, std::uint64_t from, std::uint64_t to,
+                                   std::error_code& ec) noexcept {
     const std::uint64_t begin = from / page_size() * page_size();
     const std::uint64_t end = round_up(to, page_size());
     if (end <= begin) {
@@ -958,30 +982,32 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 
 } // namespace detail
 
+// clang-format off
 /// A way to come by shared bytes. Stateless; every function is static and noexcept, and reports by
-/// std::error_code& (errc or errno in std::generic_category()).
+/// std::error_code& (errc, or errno in std::generic_category()).
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `M::native_handle_type` | type | default-constructible, copyable, `explicit operator bool`: is
-/// it an object? | | `M::default_naming` | type | the naming policy for who names none | |
-/// `M::label` | `std::string_view` | the mechanism's word in error messages | | `M::names` |
-/// `name_form` | what names look like; `none` has neither create(name) nor open, publish, remove |
+/// | `M::native_handle_type` | type | default-constructible, copyable, `explicit operator bool`: is it an object? |
+/// | `M::default_naming` | type | the naming policy for who names none |
+/// | `M::label` | `std::string_view` | the mechanism's word in error messages |
+/// | `M::names` | `name_form` | what names look like; for `none` the functions with a name are not needed |
 /// | `M::grows` | `bool` | `back` can make an object longer than it was created |
-/// | `M::keys_collide` | `bool` | two names can mean one object, so the full name is checked on
-/// opening | | `M::replaces` | `bool` | named ones only: `publish` can take a name over from
-/// another object | | `M::create(name, creation, ec)` | native | a new object that nobody sees
-/// under the name yet | | `M::publish(native, name, publication, ec)` | – | shows it under the name
-/// in one step | | `M::abandon(native, name)` | – | destroys an object that was not published, and
-/// closes it | | `M::open(name, access, ec)` | native | an existing object; refuses what is none
-/// (links, directories …) | | `M::remove(name, ec)` | `bool` | takes the name away; false if there
-/// was none | | `M::create(creation, ec)` | native | for `name_form::none` | | `M::status(native,
-/// ec)` | `object_status` | what the kernel knows of it | | `M::back(native, mapping, from, to,
-/// ec)` | – | real memory for the bytes [from, to), so that touching them cannot fail; `mapping` is
-/// null or where the object is mapped for writing | | `M::map(native, bytes, access, at, ec)` |
-/// `void*` | maps it; at `at` if that is not null, replacing what is mapped there | |
-/// `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways | |
-/// `M::close(native)` | – | gives the native handle back; mappings stay |
+/// | `M::keys_collide` | `bool` | two names can mean one object, so the full name is checked on opening |
+/// | `M::replaces` | `bool` | if named: `publish` can take a name over from another object |
+/// | `M::create(name, creation, ec)` | native | if named: a new object that nobody can open under the name yet |
+/// | `M::publish(native, name, publication, ec)` | – | if named: shows it under the name in one step |
+/// | `M::abandon(native, name)` | – | if named: destroys an object that was not published, and closes it |
+/// | `M::open(name, access, ec)` | native | if named: an existing object; refuses what is none (links, directories …) |
+/// | `M::remove(name, ec)` | `bool` | if named: takes the name away; false if there was none |
+/// | `M::create(creation, ec)` | native | if it has objects without a name |
+/// | `M::status(native, ec)` | `object_status` | what the kernel knows of it |
+/// | `M::back(native, mapping, from, to, ec)` | – | real memory for the bytes [from, to), so that touching them cannot fail; `mapping`: where all of it is mapped for writing, or null |
+/// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; at `at` if that is not null, in place of what is mapped there |
+/// | `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways |
+/// | `M::close(native)` | – | gives the native handle back; mappings stay |
+/// | `M::attendance` | type | optional, for lifetime::session: who is attached (detail/attendance.hpp) |
+// clang-format on
 template <class M>
 concept mechanism_policy =
     detail::object_mechanism<M> && ((M::names == name_form::none && detail::unnamed_mechanism<M>) ||
@@ -994,7 +1020,6 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_POLICY_NAMING_HPP
 #define COHOLD_POLICY_NAMING_HPP
 
-#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -1069,7 +1094,9 @@ struct fixed_string {
     char text[Size]{};
 
     consteval fixed_string(const char (&from)[Size]) noexcept { // NOLINT: conversion is the purpose
-        std::copy_n(from, Size, text);
+        for (std::size_t i = 0; i < Size; ++i) {
+            text[i] = from[i];
+        }
     }
 
     [[nodiscard]] constexpr std::string_view view() const noexcept { return {text, Size - 1}; }
@@ -1082,15 +1109,16 @@ enum class name_kind {
     key,       ///< a System V key as text, "0x" and eight hexadecimal digits
 };
 
+// clang-format off
 /// Turns names of the user into names of objects. Stateless.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
 /// | `N::kind` | `name_kind` | what it makes |
-/// | `N::collides` | `bool` | two names can become the same: the full name is then stored and
-/// checked | | `N::apply(name, ec)` | `std::string` | the object's name; not for `name_kind::none`
-/// | | `N::full_name(name)` | `std::string` | what identifies the object among colliding ones; not
-/// for `name_kind::none` |
+/// | `N::collides` | `bool` | two names can become the same: the full name is then stored and checked |
+/// | `N::apply(name, ec)` | `std::string` | the object's name; not for `name_kind::none` |
+/// | `N::full_name(name)` | `std::string` | what tells colliding names apart; not for `name_kind::none` |
+// clang-format on
 template <class N>
 concept naming_policy = requires {
     { N::kind } -> std::convertible_to<name_kind>;
@@ -1145,11 +1173,11 @@ struct verbatim {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
-    static std::string apply(std::string_view name, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
         return detail::component_or_error(std::string(detail::plain_component(name, ec)), ec);
     }
 
-    static std::string full_name(std::string_view name) {
+    [[gnu::cold]] static std::string full_name(std::string_view name) {
         std::error_code ignored;
         return apply(name, ignored);
     }
@@ -1161,7 +1189,7 @@ struct prefixed {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
-    static std::string apply(std::string_view name, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
         const std::string_view plain = detail::plain_component(name, ec);
         if (plain.empty()) {
             return {};
@@ -1169,7 +1197,7 @@ struct prefixed {
         return detail::component_or_error(std::string(Prefix.view()).append(plain), ec);
     }
 
-    static std::string full_name(std::string_view name) {
+    [[gnu::cold]] static std::string full_name(std::string_view name) {
         std::error_code ignored;
         return apply(name, ignored);
     }
@@ -1180,7 +1208,7 @@ struct per_user {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
-    static std::string apply(std::string_view name, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
         const std::string_view plain = detail::plain_component(name, ec);
         if (plain.empty()) {
             return {};
@@ -1189,7 +1217,7 @@ struct per_user {
             std::string(plain).append(".").append(std::to_string(::geteuid())), ec);
     }
 
-    static std::string full_name(std::string_view name) {
+    [[gnu::cold]] static std::string full_name(std::string_view name) {
         std::error_code ignored;
         return apply(name, ignored);
     }
@@ -1201,7 +1229,7 @@ struct hashed {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = true;
 
-    static std::string apply(std::string_view name, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
         if (name.empty() || name.find('\0') != std::string_view::npos) {
             detail::fail(ec, errc::invalid_name,
                          name.empty() ? "the name is empty" : "the name contains a zero byte");
@@ -1210,7 +1238,7 @@ struct hashed {
         return "cohold-" + detail::to_hex(detail::hash128(name));
     }
 
-    static std::string full_name(std::string_view name) { return std::string(name); }
+    [[gnu::cold]] static std::string full_name(std::string_view name) { return std::string(name); }
 };
 
 /// ftok(3): the System V key of an existing file and a project character. Two files can have one
@@ -1222,7 +1250,7 @@ struct from_path {
     static constexpr name_kind kind = name_kind::key;
     static constexpr bool collides = true;
 
-    static std::string apply(std::string_view path, std::error_code& ec) {
+    [[gnu::cold]] static std::string apply(std::string_view path, std::error_code& ec) {
         if (path.empty() || path.find('\0') != std::string_view::npos) {
             detail::fail(ec, errc::invalid_name,
                          path.empty() ? "the name is empty" : "the name contains a zero byte");
@@ -1240,7 +1268,7 @@ struct from_path {
         return detail::key_text(static_cast<std::uint32_t>(key));
     }
 
-    static std::string full_name(std::string_view path) {
+    [[gnu::cold]] static std::string full_name(std::string_view path) {
         char* real = ::realpath(std::string(path).c_str(), nullptr);
         std::string name(real != nullptr ? std::string_view(real) : path);
         std::free(real);
@@ -1256,6 +1284,36 @@ struct unnamed {
 };
 
 } // namespace naming
+
+namespace detail {
+
+// The object's name, or path. Naming policies make the last component of paths.
+template <class Mechanism, class Naming>
+std::string object_name(std::string_view name, std::error_code& ec) {
+    if constexpr (Mechanism::names == name_form::path) {
+        const std::size_t folder = name.rfind('/') + 1;
+        if (name.substr(0, folder).find('\0') != std::string_view::npos) {
+            fail(ec, errc::invalid_name, "the path contains a zero byte");
+            return {};
+        }
+        const std::string last = Naming::apply(name.substr(folder), ec);
+        return ec ? std::string() : std::string(name.substr(0, folder)).append(last);
+    } else {
+        return Naming::apply(name, ec);
+    }
+}
+
+// What identifies the object where names can collide: the directory does not matter.
+template <class Mechanism, class Naming>
+std::string full_name(std::string_view name) {
+    if constexpr (Mechanism::names == name_form::path) {
+        return Naming::full_name(name.substr(name.rfind('/') + 1));
+    } else {
+        return Naming::full_name(name);
+    }
+}
+
+} // namespace detail
 
 /// May this naming policy name objects of this mechanism? (docs/policies.md has the table.)
 template <class Naming, class Mechanism>
@@ -1284,7 +1342,8 @@ struct anonymous {
     static constexpr bool grows = false;
     static constexpr bool keys_collide = false;
 
-    static anonymous_memory create(const creation& wanted, std::error_code& ec) noexcept {
+    [[gnu::cold]] static anonymous_memory create(const creation& wanted,
+                                                 std::error_code& ec) noexcept {
         const std::uint64_t bytes = detail::round_up(wanted.capacity, detail::page_size());
         void* at = bytes == 0 || bytes > PTRDIFF_MAX
                        ? (errno = ENOMEM, MAP_FAILED)
@@ -1300,18 +1359,20 @@ struct anonymous {
         return {at, static_cast<std::size_t>(bytes)};
     }
 
-    static object_status status(const anonymous_memory& memory, std::error_code&) noexcept {
+    [[gnu::cold]] static object_status status(const anonymous_memory& memory,
+                                              std::error_code&) noexcept {
         return {memory.bytes, ::geteuid(), ::getegid(), 0600, 0, 0, false};
     }
 
-    static void back(const anonymous_memory& memory, void* mapping, std::uint64_t from,
-                     std::uint64_t to, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void back(const anonymous_memory& memory, void* mapping,
+                                   std::uint64_t from, std::uint64_t to,
+                                   std::error_code& ec) noexcept {
         detail::populate(mapping != nullptr ? mapping : memory.address, from, to, ec);
     }
 
     /// A further mapping of the same pages: mremap(2) of zero bytes.
-    static void* map(const anonymous_memory& memory, std::uint64_t bytes, access how, void* at,
-                     std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes, access how,
+                                   void* at, std::error_code& ec) noexcept {
         if (bytes > memory.bytes) {
             detail::fail(ec, errc::invalid_size, "wanted %llu bytes, there are %zu",
                          static_cast<unsigned long long>(bytes), memory.bytes);
@@ -1333,14 +1394,14 @@ struct anonymous {
         return mapped;
     }
 
-    static void adopt(anonymous_memory& memory, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void adopt(anonymous_memory& memory, std::error_code& ec) noexcept {
         if (memory.address == nullptr || memory.bytes == 0 ||
             reinterpret_cast<std::uintptr_t>(memory.address) % detail::page_size() != 0) {
             detail::fail(ec, errc::invalid_options, "not the address and size of a mapping");
         }
     }
 
-    static void close(anonymous_memory& memory) noexcept {
+    [[gnu::cold]] static void close(anonymous_memory& memory) noexcept {
         detail::unmap(memory.address, memory.bytes);
         memory = {};
     }
@@ -1355,6 +1416,285 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_POLICY_FILE_HPP
 #define COHOLD_POLICY_FILE_HPP
 
+// Who has a segment attached, as the kernel knows it: what session lifetime rests on.
+#ifndef COHOLD_DETAIL_ATTENDANCE_HPP
+#define COHOLD_DETAIL_ATTENDANCE_HPP
+
+// System V segments and the lock that makes their creation look like one step.
+#ifndef COHOLD_DETAIL_SYSTEM_V_OBJECT_HPP
+#define COHOLD_DETAIL_SYSTEM_V_OBJECT_HPP
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include <sys/ipc.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+
+
+#ifndef SHM_NORESERVE
+#define SHM_NORESERVE 010000
+#endif
+#ifndef SHM_DEST
+#define SHM_DEST 01000
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A name as System V's key: "0x" and eight hexadecimal digits are the key itself, anything else is
+// hashed.
+[[gnu::cold]] inline key_t system_v_key(std::string_view name) noexcept {
+    std::uint32_t key = 0;
+    bool verbatim = name.size() == 10 && name.substr(0, 2) == "0x";
+    for (std::size_t i = 2; verbatim && i < name.size(); ++i) {
+        const char digit = name[i];
+        const int value = digit >= '0' && digit <= '9'   ? digit - '0'
+                          : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
+                                                         : -1;
+        verbatim = value >= 0;
+        key = key << 4 | static_cast<std::uint32_t>(value);
+    }
+    if (!verbatim) {
+        key = static_cast<std::uint32_t>(hash64(name) >> 32);
+    }
+    return static_cast<key_t>(key == 0 ? 1 : key); // 0 is IPC_PRIVATE
+}
+
+union semaphore_argument { // semctl(2): the caller has to define it
+    int value;
+    struct ::semid_ds* status;
+    unsigned short* values;
+};
+
+// The creation lock of a key: a semaphore set with the same key, held with SEM_UNDO, so that the
+// kernel releases it when its holder dies, and removed when the creation is over. Semaphore 0 is
+// the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
+// object that is not ready knows that its creator is dead.
+// One thread can hold it several times, e.g. to remove what it has found deserted.
+class creation_lock {
+  public:
+    explicit creation_lock(key_t key) noexcept : key_(key) {}
+
+    creation_lock(const creation_lock&) = delete;
+    creation_lock& operator=(const creation_lock&) = delete;
+
+    // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
+    // make is false.
+    int acquire(bool make, bool wait, mode_t mode) noexcept {
+        for (const creation_lock* held = innermost_; held != nullptr; held = held->outer_) {
+            if (held->key_ == key_) {
+                set_ = held->set_;
+                nested_ = true;
+                return 0;
+            }
+        }
+        for (;;) {
+            set_ = ::semget(key_, 2, make ? IPC_CREAT | static_cast<int>(mode) : 0);
+            if (set_ < 0) {
+                return errno;
+            }
+            const short patience = wait ? short{0} : short{IPC_NOWAIT};
+            ::sembuf steps[2] = {{0, 0, patience}, {0, 1, static_cast<short>(SEM_UNDO | patience)}};
+            if (::semop(set_, steps, 2) == 0) {
+                outer_ = innermost_;
+                innermost_ = this;
+                return 0;
+            }
+            // EIDRM, EINVAL: the former holder has finished and removed the set.
+            if (errno != EINTR && errno != EIDRM && errno != EINVAL) {
+                return errno;
+            }
+        }
+    }
+
+    // From now on an object of this key that is not ready is ours.
+    void claim() noexcept {
+        ::sembuf step{1, 1, 0};
+        ::semop(set_, &step, 1);
+    }
+
+    // Did the process that created the object (shm_cpid) hold this lock then?
+    [[nodiscard]] bool claimed_by(pid_t creator) const noexcept {
+        return ::semctl(set_, 1, GETVAL) > 0 && ::semctl(set_, 1, GETPID) == creator;
+    }
+
+    // Ends the creation; who waits for the lock starts afresh. The last acquired is released first.
+    void release() noexcept {
+        if (!nested_) {
+            innermost_ = outer_;
+            end_set(set_);
+        }
+    }
+
+    // Lets go of this object but not of the lock: end() does that, later in the same creation.
+    void leave_held() noexcept {
+        if (!nested_) {
+            innermost_ = outer_;
+        }
+    }
+
+    [[gnu::cold]] static void end(key_t key) noexcept { end_set(::semget(key, 2, 0)); }
+
+  private:
+    [[gnu::cold]] static void end_set(int set) noexcept { ::semctl(set, 0, IPC_RMID); }
+
+    static inline thread_local constinit const creation_lock* innermost_ = nullptr;
+
+    key_t key_;
+    int set_ = -1;
+    bool nested_ = false;
+    const creation_lock* outer_ = nullptr;
+};
+
+[[gnu::cold]] inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
+    return ::shmctl(id, IPC_STAT, &out) == 0;
+}
+
+[[gnu::cold]] inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
+    return (status.shm_perm.mode & SHM_DEST) != 0;
+}
+
+// The first 8 bytes: zero as long as a formatted object is not ready.
+[[gnu::cold]] inline bool system_v_ready(int id) noexcept {
+    void* at = ::shmat(id, nullptr, SHM_RDONLY);
+    if (at == reinterpret_cast<void*>(-1)) {
+        return true; // not ours to judge
+    }
+    const bool ready =
+        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
+    ::shmdt(at);
+    return ready;
+}
+
+// With the lock held: removes an object of the key that a dead creator left unready. True if it
+// did.
+[[gnu::cold]] inline bool reclaim_unready(key_t key, const creation_lock& lock) noexcept {
+    const int id = ::shmget(key, 0, 0);
+    struct ::shmid_ds status{};
+    return id >= 0 && system_v_status(id, status) && lock.claimed_by(status.shm_cpid) &&
+           !system_v_ready(id) && ::shmctl(id, IPC_RMID, nullptr) == 0;
+}
+
+// Is the object of the key still being made, or the ruin of a dead creator (which is removed)? Then
+// it counts as absent.
+[[gnu::cold]] inline bool absent_or_reclaimed(key_t key, int id) noexcept {
+    struct ::shmid_ds status{};
+    if (!system_v_status(id, status) || system_v_removed(status)) {
+        return errno == EIDRM || errno == EINVAL || system_v_removed(status);
+    }
+    if (status.shm_segsz < sizeof(std::uint64_t) || system_v_ready(id)) {
+        return false;
+    }
+    creation_lock lock(key);
+    const int error = lock.acquire(false, false, 0);
+    if (error == EAGAIN) {
+        return !system_v_ready(id); // its creator is alive and at work
+    }
+    if (error != 0) {
+        return false; // nobody has ever been creating it: somebody else's zeros
+    }
+    const bool reclaimed = reclaim_unready(key, lock);
+    lock.release();
+    return reclaimed;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Files: everybody attached shares a lock on one byte far behind the end. The lock belongs to an
+// open file that is kept open by a mapping alone: it costs no descriptor, closefrom(3) cannot close
+// it, a forked child does not inherit it, and the kernel drops it when the process is gone, however
+// it went.
+struct file_attendance {
+    // Held shared by who attaches, alone by who removes for lack of others. Not held (false) where
+    // locks do not work.
+    class gate {
+      public:
+        gate(const file_descriptor& file, lock_kind kind) noexcept
+            : fd_(reopen_file(file.value, kind == lock_kind::exclusive ? O_RDWR : O_RDONLY)) {
+            held_ = fd_ && lock_file(fd_.get(), lock_byte::gate, kind, true) == 0;
+        }
+
+        explicit operator bool() const noexcept { return held_; }
+
+      private:
+        unique_fd fd_;
+        bool held_;
+    };
+
+    // Attaches this process until it unmaps the page at `page`, or dies.
+    static void enter(const file_descriptor& file, void* page, std::error_code& ec) noexcept {
+        const unique_fd fd = reopen_file(file.value, O_RDONLY);
+        const int error =
+            !fd ? errno : lock_file(fd.get(), lock_byte::attached, lock_kind::shared, false);
+        if (error != 0) {
+            fail_errno(ec, error, "locking the file, which session lifetime needs");
+        } else if (::mmap(page, page_size(), PROT_NONE, MAP_SHARED | MAP_FIXED, fd.get(), 0) ==
+                       MAP_FAILED ||
+                   ::madvise(page, page_size(), MADV_DONTFORK) != 0) {
+            fail_errno(ec, errno, "mapping the attendance page");
+        }
+    }
+
+    static bool anybody(const file_descriptor& file) noexcept {
+        return lock_held(file.value, lock_byte::attached) != 0;
+    }
+};
+
+// System V: the kernel counts attachments. Only zero or not is meaningful, and that is the
+// question.
+struct system_v_attendance {
+    class gate {
+      public:
+        gate(const system_v_id& object, lock_kind /*kind*/) noexcept : lock_(key_of(object)) {
+            held_ = lock_.acquire(true, true, 0600) == 0;
+        }
+
+        gate(const gate&) = delete;
+        gate& operator=(const gate&) = delete;
+
+        ~gate() {
+            if (held_) {
+                lock_.release();
+            }
+        }
+
+        explicit operator bool() const noexcept { return held_; }
+
+      private:
+        static key_t key_of(const system_v_id& object) noexcept {
+            struct ::shmid_ds status{};
+            return system_v_status(object.value, status) ? status.shm_perm.__key : IPC_PRIVATE;
+        }
+
+        creation_lock lock_;
+        bool held_;
+    };
+
+    static void enter(const system_v_id&, void* /*page*/, std::error_code&) noexcept {}
+
+    static bool anybody(const system_v_id& object) noexcept {
+        struct ::shmid_ds status{};
+        return system_v_status(object.value, status) && status.shm_nattch != 0;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // Objects that are files: created whole and published in one step, opened with suspicion.
 #ifndef COHOLD_DETAIL_FILE_OBJECT_HPP
 #define COHOLD_DETAIL_FILE_OBJECT_HPP
@@ -1374,27 +1714,31 @@ struct file_place {
     std::string directory;
     std::string component;
 
-    file_place(std::string_view in, std::string_view name) : directory(in), component(name) {}
+    [[gnu::cold]] file_place(std::string_view in, std::string_view name)
+        : directory(in), component(name) {}
 
-    explicit file_place(std::string_view path)
+    [[gnu::cold]] explicit file_place(std::string_view path)
         : directory(path.substr(0, path.rfind('/') + 1)),
           component(path.substr(path.rfind('/') + 1)) {}
 
-    [[nodiscard]] std::string path() const { return directory + component; }
+    [[nodiscard, gnu::cold]] std::string path() const { return directory + component; }
 
-    [[nodiscard]] std::string folder() const { return directory.empty() ? "." : directory; }
+    [[nodiscard, gnu::cold]] std::string folder() const {
+        return directory.empty() ? "." : directory;
+    }
 
     // The name under which a file is filled where O_TMPFILE is missing, and from which it replaces
     // another. It depends on the final name and the user alone: what a killed creator leaves is
     // found, and reclaimed, by the next.
-    [[nodiscard]] std::string temporary() const {
+    [[nodiscard, gnu::cold]] std::string temporary() const {
         return directory + ".cohold-" +
                to_hex(hash64(component, 0x2545f4914f6cdd1du + ::geteuid()), 16) + ".tmp";
     }
 };
 
 // What errno says about a path that could not be created or opened.
-inline void fail_path(std::error_code& ec, int error, const file_place& place) noexcept {
+[[gnu::cold]] inline void fail_path(std::error_code& ec, int error,
+                                    const file_place& place) noexcept {
     file_status status{};
     switch (error) {
     case ENOENT:
@@ -1439,7 +1783,7 @@ inline void fail_path(std::error_code& ec, int error, const file_place& place) n
     }
 }
 
-inline bool same_file(int fd, const std::string& path) noexcept {
+[[gnu::cold]] inline bool same_file(int fd, const std::string& path) noexcept {
     file_status held{};
     file_status named{};
     return raw_fstat(fd, held) == 0 && raw_lstat(path.c_str(), named) == 0 &&
@@ -1448,7 +1792,7 @@ inline bool same_file(int fd, const std::string& path) noexcept {
 
 // Removes what a dead creator left under the temporary name. Waits for a live one. False (errno) if
 // that failed.
-inline bool reclaim_temporary(const std::string& temporary, bool wait) noexcept {
+[[gnu::cold]] inline bool reclaim_temporary(const std::string& temporary, bool wait) noexcept {
     const unique_fd old = open_file(temporary.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
     if (!old) {
         return errno == ENOENT;
@@ -1462,7 +1806,7 @@ inline bool reclaim_temporary(const std::string& temporary, bool wait) noexcept 
 }
 
 // A new file under the temporary name, locked by this process. -1 and errno on failure.
-inline unique_fd create_temporary(const std::string& temporary) noexcept {
+[[gnu::cold]] inline unique_fd create_temporary(const std::string& temporary) noexcept {
     for (;;) {
         unique_fd fd = open_file(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
         if (fd) {
@@ -1482,7 +1826,8 @@ inline unique_fd create_temporary(const std::string& temporary) noexcept {
     }
 }
 
-inline void set_owner_and_mode(int fd, const creation& wanted, std::error_code& ec) noexcept {
+[[gnu::cold]] inline void set_owner_and_mode(int fd, const creation& wanted,
+                                             std::error_code& ec) noexcept {
     if (wanted.group && ::fchown(fd, static_cast<uid_t>(-1), *wanted.group) != 0) {
         fail(ec, errc::permission_denied, "cannot give the object to group %u: errno %d",
              static_cast<unsigned>(*wanted.group), errno);
@@ -1492,8 +1837,8 @@ inline void set_owner_and_mode(int fd, const creation& wanted, std::error_code& 
 }
 
 // An empty file that does not have its name yet.
-inline file_descriptor create_file(const file_place& place, const creation& wanted,
-                                   std::error_code& ec) noexcept {
+[[gnu::cold]] inline file_descriptor create_file(const file_place& place, const creation& wanted,
+                                                 std::error_code& ec) noexcept {
     unique_fd fd;
     if constexpr (config::use_o_tmpfile) {
         fd = open_file(place.folder().c_str(), O_TMPFILE | O_RDWR, 0600);
@@ -1518,7 +1863,7 @@ inline file_descriptor create_file(const file_place& place, const creation& want
 }
 
 // Gives an O_TMPFILE file a name. 0 or errno.
-inline int link_file(int fd, const std::string& path) noexcept {
+[[gnu::cold]] inline int link_file(int fd, const std::string& path) noexcept {
     char self[40];
     std::snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
     if (::linkat(AT_FDCWD, self, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0) {
@@ -1533,7 +1878,8 @@ inline int link_file(int fd, const std::string& path) noexcept {
 }
 
 // Gives a file under its temporary name its final one, if that is free. 0 or errno.
-inline int rename_exclusively(const std::string& temporary, const std::string& path) noexcept {
+[[gnu::cold]] inline int rename_exclusively(const std::string& temporary,
+                                            const std::string& path) noexcept {
     if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) {
         return 0;
     }
@@ -1547,8 +1893,8 @@ inline int rename_exclusively(const std::string& temporary, const std::string& p
     return 0;
 }
 
-inline void publish_file(int fd, const file_place& place, publication how,
-                         std::error_code& ec) noexcept {
+[[gnu::cold]] inline void publish_file(int fd, const file_place& place, publication how,
+                                       std::error_code& ec) noexcept {
     file_status status{};
     if (raw_fstat(fd, status) != 0) {
         fail_errno(ec, errno, "fstat");
@@ -1582,14 +1928,15 @@ inline void publish_file(int fd, const file_place& place, publication how,
     lock_file(fd, lock_byte::creation, lock_kind::none, false);
 }
 
-inline void abandon_file(file_descriptor& file, const file_place& place) noexcept {
+[[gnu::cold]] inline void abandon_file(file_descriptor& file, const file_place& place) noexcept {
     if (file && same_file(file.value, place.temporary())) {
         ::unlink(place.temporary().c_str());
     }
     unique_fd closed(std::exchange(file.value, -1));
 }
 
-inline void check_regular(int fd, const file_place& place, std::error_code& ec) noexcept {
+[[gnu::cold]] inline void check_regular(int fd, const file_place& place,
+                                        std::error_code& ec) noexcept {
     file_status status{};
     if (raw_fstat(fd, status) != 0) {
         fail_errno(ec, errno, "fstat");
@@ -1600,8 +1947,8 @@ inline void check_regular(int fd, const file_place& place, std::error_code& ec) 
     }
 }
 
-inline file_descriptor open_existing(const file_place& place, access how,
-                                     std::error_code& ec) noexcept {
+[[gnu::cold]] inline file_descriptor open_existing(const file_place& place, access how,
+                                                   std::error_code& ec) noexcept {
     // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
     unique_fd fd = open_file(place.path().c_str(), (how == access::reading ? O_RDONLY : O_RDWR) |
                                                        O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
@@ -1613,7 +1960,7 @@ inline file_descriptor open_existing(const file_place& place, access how,
     return {ec ? -1 : fd.release()};
 }
 
-inline bool remove_file(const file_place& place, std::error_code& ec) noexcept {
+[[gnu::cold]] inline bool remove_file(const file_place& place, std::error_code& ec) noexcept {
     reclaim_temporary(place.temporary(), false);
     if (::unlink(place.path().c_str()) == 0) {
         return true;
@@ -1634,7 +1981,8 @@ struct descriptor_object {
     using native_handle_type = file_descriptor;
     static constexpr bool grows = true;
 
-    static object_status status(const file_descriptor& file, std::error_code& ec) noexcept {
+    [[gnu::cold]] static object_status status(const file_descriptor& file,
+                                              std::error_code& ec) noexcept {
         file_status found{};
         if (raw_fstat(file.value, found) != 0) {
             fail_errno(ec, errno, "fstat");
@@ -1649,8 +1997,9 @@ struct descriptor_object {
                 found.st_nlink == 0};
     }
 
-    static void back(const file_descriptor& file, void* /*mapping*/, std::uint64_t from,
-                     std::uint64_t to, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void back(const file_descriptor& file, void* /*mapping*/,
+                                   std::uint64_t from, std::uint64_t to,
+                                   std::error_code& ec) noexcept {
         if (to <= from) {
             return;
         }
@@ -1670,8 +2019,8 @@ struct descriptor_object {
         }
     }
 
-    static void* map(const file_descriptor& file, std::uint64_t bytes, access how, void* at,
-                     std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* map(const file_descriptor& file, std::uint64_t bytes, access how,
+                                   void* at, std::error_code& ec) noexcept {
         const int protection = how == access::reading ? PROT_READ : PROT_READ | PROT_WRITE;
         const int flags = MAP_SHARED | MAP_NORESERVE | (at != nullptr ? MAP_FIXED : 0);
         void* mapped = bytes > PTRDIFF_MAX ? (errno = ENOMEM, MAP_FAILED)
@@ -1693,11 +2042,11 @@ struct descriptor_object {
         return nullptr;
     }
 
-    static void close(file_descriptor& file) noexcept {
+    [[gnu::cold]] static void close(file_descriptor& file) noexcept {
         unique_fd closed(std::exchange(file.value, -1));
     }
 
-    static void adopt(file_descriptor& file, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void adopt(file_descriptor& file, std::error_code& ec) noexcept {
         file_status found{};
         if (raw_fstat(file.value, found) != 0) {
             fail_errno(ec, errno, "fstat of file descriptor %d", file.value);
@@ -1723,30 +2072,32 @@ namespace mechanism {
 /// back to a disk is the kernel's business. Grows.
 struct file : detail::descriptor_object {
     using default_naming = naming::verbatim;
+    using attendance = detail::file_attendance;
     static constexpr std::string_view label = "file";
     static constexpr name_form names = name_form::path;
     static constexpr bool replaces = true;
     static constexpr bool keys_collide = false;
 
-    static file_descriptor create(std::string_view path, const creation& wanted,
-                                  std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor create(std::string_view path, const creation& wanted,
+                                                std::error_code& ec) noexcept {
         return detail::create_file(detail::file_place(path), wanted, ec);
     }
 
-    static void publish(file_descriptor& object, std::string_view path, publication how,
-                        std::error_code& ec) noexcept {
+    [[gnu::cold]] static void publish(file_descriptor& object, std::string_view path,
+                                      publication how, std::error_code& ec) noexcept {
         detail::publish_file(object.value, detail::file_place(path), how, ec);
     }
 
-    static void abandon(file_descriptor& object, std::string_view path) noexcept {
+    [[gnu::cold]] static void abandon(file_descriptor& object, std::string_view path) noexcept {
         detail::abandon_file(object, detail::file_place(path));
     }
 
-    static file_descriptor open(std::string_view path, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access how,
+                                              std::error_code& ec) noexcept {
         return detail::open_existing(detail::file_place(path), how, ec);
     }
 
-    static bool remove(std::string_view path, std::error_code& ec) noexcept {
+    [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept {
         return detail::remove_file(detail::file_place(path), ec);
     }
 };
@@ -1756,12 +2107,13 @@ struct file : detail::descriptor_object {
 struct tmpfs : file {
     static constexpr std::string_view label = "tmpfs file";
 
-    static file_descriptor create(std::string_view path, const creation& wanted,
-                                  std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor create(std::string_view path, const creation& wanted,
+                                                std::error_code& ec) noexcept {
         return checked(file::create(path, wanted, ec), path, ec);
     }
 
-    static file_descriptor open(std::string_view path, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access how,
+                                              std::error_code& ec) noexcept {
         file_descriptor object = file::open(path, how, ec);
         if (object) {
             check(object, path, ec);
@@ -1772,7 +2124,7 @@ struct tmpfs : file {
         return object;
     }
 
-    static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
         file::adopt(object, ec);
         if (!ec) {
             check(object, "", ec);
@@ -1780,8 +2132,8 @@ struct tmpfs : file {
     }
 
   private:
-    static file_descriptor checked(file_descriptor object, std::string_view path,
-                                   std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor checked(file_descriptor object, std::string_view path,
+                                                 std::error_code& ec) noexcept {
         if (object) {
             check(object, path, ec);
             if (ec) {
@@ -1791,8 +2143,8 @@ struct tmpfs : file {
         return object;
     }
 
-    static void check(const file_descriptor& object, std::string_view path,
-                      std::error_code& ec) noexcept {
+    [[gnu::cold]] static void check(const file_descriptor& object, std::string_view path,
+                                    std::error_code& ec) noexcept {
         constexpr unsigned long tmpfs_magic = 0x01021994;
         detail::system_status found{};
         if (detail::raw_fstatfs(object.value, found) != 0) {
@@ -1834,7 +2186,8 @@ struct memfd : detail::descriptor_object {
     static constexpr name_form names = name_form::none;
     static constexpr bool keys_collide = false;
 
-    static file_descriptor create(const creation& wanted, std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor create(const creation& wanted,
+                                                std::error_code& ec) noexcept {
         detail::unique_fd fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
         if (!fd && errno == EINVAL) { // Linux before 6.3
             fd = detail::unique_fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -1851,7 +2204,7 @@ struct memfd : detail::descriptor_object {
     }
 
     /// errc::unsupported if somebody could shrink it and that cannot be forbidden any more.
-    static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
         descriptor_object::adopt(object, ec);
         if (ec) {
             return;
@@ -1869,7 +2222,7 @@ struct memfd : detail::descriptor_object {
     }
 
   private:
-    static int make(unsigned flags) noexcept {
+    [[gnu::cold]] static int make(unsigned flags) noexcept {
         return static_cast<int>(::syscall(SYS_memfd_create, "cohold", flags));
     }
 };
@@ -1891,13 +2244,14 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Stateless.
+// clang-format off
+/// Decides the mode of new objects and which existing ones are trusted. Stateless.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `P::bits` | `mode_t` | exact permission bits of a new object; an existing one may not let more
-/// users write | | `P::accepts(object_status)` | `bool` | is the owner of an existing object
-/// trusted? |
+/// | `P::bits` | `mode_t` | exact permission bits of a new object; an existing one may not let more users write |
+/// | `P::accepts(object_status)` | `bool` | is the owner of an existing object trusted? |
+// clang-format on
 template <class P>
 concept permission_policy = requires(const object_status& status) {
     { P::bits } -> std::convertible_to<mode_t>;
@@ -1993,40 +2347,44 @@ namespace mechanism {
 /// publish a finished object in one step; the objects are the same, shm_open finds them.
 struct posix : detail::descriptor_object {
     using default_naming = naming::verbatim;
+    using attendance = detail::file_attendance;
     static constexpr std::string_view label = "posix object";
     static constexpr name_form names = name_form::component;
     static constexpr bool replaces = true;
     static constexpr bool keys_collide = false;
 
-    static file_descriptor create(std::string_view name, const creation& wanted,
-                                  std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor create(std::string_view name, const creation& wanted,
+                                                std::error_code& ec) noexcept {
         check(name, ec);
         return ec ? file_descriptor{} : detail::create_file(place(name), wanted, ec);
     }
 
-    static void publish(file_descriptor& file, std::string_view name, publication how,
-                        std::error_code& ec) noexcept {
+    [[gnu::cold]] static void publish(file_descriptor& file, std::string_view name, publication how,
+                                      std::error_code& ec) noexcept {
         detail::publish_file(file.value, place(name), how, ec);
     }
 
-    static void abandon(file_descriptor& file, std::string_view name) noexcept {
+    [[gnu::cold]] static void abandon(file_descriptor& file, std::string_view name) noexcept {
         detail::abandon_file(file, place(name));
     }
 
-    static file_descriptor open(std::string_view name, access how, std::error_code& ec) noexcept {
+    [[gnu::cold]] static file_descriptor open(std::string_view name, access how,
+                                              std::error_code& ec) noexcept {
         check(name, ec);
         return ec ? file_descriptor{} : detail::open_existing(place(name), how, ec);
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         check(name, ec);
         return !ec && detail::remove_file(place(name), ec);
     }
 
   private:
-    static detail::file_place place(std::string_view name) { return {"/dev/shm/", name}; }
+    [[gnu::cold]] static detail::file_place place(std::string_view name) {
+        return {"/dev/shm/", name};
+    }
 
-    static void check(std::string_view name, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void check(std::string_view name, std::error_code& ec) noexcept {
         if (name.substr(0, 4) == "sem.") {
             detail::fail(ec, errc::invalid_name,
                          "names that begin with 'sem.' belong to POSIX semaphores");
@@ -2043,166 +2401,6 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_POLICY_SYSTEM_V_HPP
 #define COHOLD_POLICY_SYSTEM_V_HPP
 
-// System V segments and the lock that makes their creation look like one step.
-#ifndef COHOLD_DETAIL_SYSTEM_V_OBJECT_HPP
-#define COHOLD_DETAIL_SYSTEM_V_OBJECT_HPP
-
-#include <cerrno>
-#include <cstdint>
-#include <cstdlib>
-#include <string_view>
-
-#include <sys/ipc.h>
-#include <sys/sem.h>
-#include <sys/shm.h>
-
-
-#ifndef SHM_NORESERVE
-#define SHM_NORESERVE 010000
-#endif
-#ifndef SHM_DEST
-#define SHM_DEST 01000
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// A name as System V's key: "0x" and eight hexadecimal digits are the key itself, anything else is
-// hashed.
-inline key_t system_v_key(std::string_view name) noexcept {
-    std::uint32_t key = 0;
-    bool verbatim = name.size() == 10 && name.substr(0, 2) == "0x";
-    for (std::size_t i = 2; verbatim && i < name.size(); ++i) {
-        const char digit = name[i];
-        const int value = digit >= '0' && digit <= '9'   ? digit - '0'
-                          : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
-                                                         : -1;
-        verbatim = value >= 0;
-        key = key << 4 | static_cast<std::uint32_t>(value);
-    }
-    if (!verbatim) {
-        key = static_cast<std::uint32_t>(hash64(name) >> 32);
-    }
-    return static_cast<key_t>(key == 0 ? 1 : key); // 0 is IPC_PRIVATE
-}
-
-union semaphore_argument { // semctl(2): the caller has to define it
-    int value;
-    struct ::semid_ds* status;
-    unsigned short* values;
-};
-
-// The creation lock of a key: a semaphore set with the same key, held with SEM_UNDO, so that the
-// kernel releases it when its holder dies, and removed when the creation is over. Semaphore 0 is
-// the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
-// object that is not ready knows that its creator is dead.
-class creation_lock {
-  public:
-    explicit creation_lock(key_t key) noexcept : key_(key) {}
-
-    creation_lock(const creation_lock&) = delete;
-    creation_lock& operator=(const creation_lock&) = delete;
-
-    // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
-    // make is false.
-    int acquire(bool make, bool wait, mode_t mode) noexcept {
-        for (;;) {
-            set_ = ::semget(key_, 2, make ? IPC_CREAT | static_cast<int>(mode) : 0);
-            if (set_ < 0) {
-                return errno;
-            }
-            const short flags = wait ? SEM_UNDO : static_cast<short>(SEM_UNDO | IPC_NOWAIT);
-            ::sembuf steps[2] = {{0, 0, static_cast<short>(wait ? 0 : IPC_NOWAIT)}, {0, 1, flags}};
-            if (::semop(set_, steps, 2) == 0) {
-                return 0;
-            }
-            // EIDRM, EINVAL: the former holder has finished and removed the set.
-            if (errno != EINTR && errno != EIDRM && errno != EINVAL) {
-                return errno;
-            }
-        }
-    }
-
-    // From now on an object of this key that is not ready is ours.
-    void claim() noexcept {
-        ::sembuf step{1, 1, 0};
-        ::semop(set_, &step, 1);
-    }
-
-    // Did the process that created the object (shm_cpid) hold this lock then?
-    [[nodiscard]] bool claimed_by(pid_t creator) const noexcept {
-        return ::semctl(set_, 1, GETVAL) > 0 && ::semctl(set_, 1, GETPID) == creator;
-    }
-
-    // Ends the creation; who waits for the lock starts afresh.
-    void release() noexcept { ::semctl(set_, 0, IPC_RMID); }
-
-    // Continues in another function of the same creation.
-    void resume() noexcept { set_ = ::semget(key_, 2, 0); }
-
-  private:
-    key_t key_;
-    int set_ = -1;
-};
-
-inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
-    return ::shmctl(id, IPC_STAT, &out) == 0;
-}
-
-inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
-    return (status.shm_perm.mode & SHM_DEST) != 0;
-}
-
-// The first 8 bytes: zero as long as a formatted object is not ready.
-inline bool system_v_ready(int id) noexcept {
-    void* at = ::shmat(id, nullptr, SHM_RDONLY);
-    if (at == reinterpret_cast<void*>(-1)) {
-        return true; // not ours to judge
-    }
-    const bool ready =
-        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
-    ::shmdt(at);
-    return ready;
-}
-
-// With the lock held: removes an object of the key that a dead creator left unready. True if it
-// did.
-inline bool reclaim_unready(key_t key, const creation_lock& lock) noexcept {
-    const int id = ::shmget(key, 0, 0);
-    struct ::shmid_ds status{};
-    return id >= 0 && system_v_status(id, status) && lock.claimed_by(status.shm_cpid) &&
-           !system_v_ready(id) && ::shmctl(id, IPC_RMID, nullptr) == 0;
-}
-
-// Is the object of the key still being made, or the ruin of a dead creator (which is removed)? Then
-// it counts as absent.
-inline bool absent_or_reclaimed(key_t key, int id) noexcept {
-    struct ::shmid_ds status{};
-    if (!system_v_status(id, status) || system_v_removed(status)) {
-        return errno == EIDRM || errno == EINVAL || system_v_removed(status);
-    }
-    if (status.shm_segsz < sizeof(std::uint64_t) || system_v_ready(id)) {
-        return false;
-    }
-    creation_lock lock(key);
-    const int error = lock.acquire(false, false, 0);
-    if (error == EAGAIN) {
-        return !system_v_ready(id); // its creator is alive and at work
-    }
-    if (error != 0) {
-        return false; // nobody has ever been creating it: somebody else's zeros
-    }
-    const bool reclaimed = reclaim_unready(key, lock);
-    lock.release();
-    return reclaimed;
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -2216,6 +2414,7 @@ namespace mechanism {
 struct system_v {
     using native_handle_type = system_v_id;
     using default_naming = naming::verbatim;
+    using attendance = detail::system_v_attendance;
     static constexpr std::string_view label = "System V segment";
     static constexpr name_form names = name_form::component;
     static constexpr bool grows = false;
@@ -2225,8 +2424,8 @@ struct system_v {
     /// A segment cannot be published in one step. Until publish, a lock that dies with this process
     /// says that the object is in the making; one that is not ready and whose creator is dead
     /// counts as absent, and is reclaimed.
-    static system_v_id create(std::string_view name, const creation& wanted,
-                              std::error_code& ec) noexcept {
+    [[gnu::cold]] static system_v_id create(std::string_view name, const creation& wanted,
+                                            std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         detail::creation_lock lock(key);
         if (const int error = lock.acquire(true, true, wanted.mode); error != 0) {
@@ -2238,20 +2437,22 @@ struct system_v {
         const system_v_id object = make(key, IPC_CREAT | IPC_EXCL, wanted, ec);
         if (ec) {
             lock.release();
+        } else {
+            lock.leave_held(); // until publish or abandon
         }
         return object;
     }
 
-    static system_v_id create(const creation& wanted, std::error_code& ec) noexcept {
+    [[gnu::cold]] static system_v_id create(const creation& wanted, std::error_code& ec) noexcept {
         return make(IPC_PRIVATE, IPC_CREAT, wanted, ec);
     }
 
-    static void publish(system_v_id& /*object*/, std::string_view name, publication /*how*/,
-                        std::error_code& /*ec*/) noexcept {
+    [[gnu::cold]] static void publish(system_v_id& /*object*/, std::string_view name,
+                                      publication /*how*/, std::error_code& /*ec*/) noexcept {
         end_creation(name);
     }
 
-    static void abandon(system_v_id& object, std::string_view name) noexcept {
+    [[gnu::cold]] static void abandon(system_v_id& object, std::string_view name) noexcept {
         if (object) {
             ::shmctl(object.value, IPC_RMID, nullptr);
             end_creation(name);
@@ -2259,7 +2460,8 @@ struct system_v {
         object = {};
     }
 
-    static system_v_id open(std::string_view name, access /*how*/, std::error_code& ec) noexcept {
+    [[gnu::cold]] static system_v_id open(std::string_view name, access /*how*/,
+                                          std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         const int id = ::shmget(key, 0, 0);
         if (id < 0) {
@@ -2273,7 +2475,7 @@ struct system_v {
         return {id};
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         // Not while somebody creates: his lock would go with the object, and the next creator take
         // his for a ruin.
@@ -2296,7 +2498,8 @@ struct system_v {
         return removed;
     }
 
-    static object_status status(const system_v_id& object, std::error_code& ec) noexcept {
+    [[gnu::cold]] static object_status status(const system_v_id& object,
+                                              std::error_code& ec) noexcept {
         struct ::shmid_ds found{};
         if (!detail::system_v_status(object.value, found)) {
             if (errno == EACCES) {
@@ -2318,8 +2521,8 @@ struct system_v {
                 detail::system_v_removed(found)};
     }
 
-    static void back(const system_v_id& object, void* mapping, std::uint64_t from, std::uint64_t to,
-                     std::error_code& ec) noexcept {
+    [[gnu::cold]] static void back(const system_v_id& object, void* mapping, std::uint64_t from,
+                                   std::uint64_t to, std::error_code& ec) noexcept {
         if (mapping != nullptr) {
             detail::populate(mapping, from, to, ec);
         } else if (void* at = attach(object, access::writing, nullptr, ec); at != nullptr) {
@@ -2328,8 +2531,8 @@ struct system_v {
         }
     }
 
-    static void* map(const system_v_id& object, std::uint64_t bytes, access how, void* at,
-                     std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access how,
+                                   void* at, std::error_code& ec) noexcept {
         const object_status found = status(object, ec);
         if (!ec && found.size < bytes) {
             detail::fail(ec, errc::truncated, "wanted %llu bytes, there are %llu",
@@ -2339,19 +2542,19 @@ struct system_v {
         return ec ? nullptr : attach(object, how, at, ec);
     }
 
-    static void adopt(system_v_id& object, std::error_code& ec) noexcept { status(object, ec); }
-
-    static void close(system_v_id& object) noexcept { object = {}; }
-
-  private:
-    static void end_creation(std::string_view name) noexcept {
-        detail::creation_lock lock(detail::system_v_key(name));
-        lock.resume();
-        lock.release();
+    [[gnu::cold]] static void adopt(system_v_id& object, std::error_code& ec) noexcept {
+        status(object, ec);
     }
 
-    static system_v_id make(key_t key, int flags, const creation& wanted,
-                            std::error_code& ec) noexcept {
+    [[gnu::cold]] static void close(system_v_id& object) noexcept { object = {}; }
+
+  private:
+    [[gnu::cold]] static void end_creation(std::string_view name) noexcept {
+        detail::creation_lock::end(detail::system_v_key(name));
+    }
+
+    [[gnu::cold]] static system_v_id make(key_t key, int flags, const creation& wanted,
+                                          std::error_code& ec) noexcept {
         if (wanted.capacity > SIZE_MAX) {
             detail::fail(ec, errc::invalid_size, "%llu bytes",
                          static_cast<unsigned long long>(wanted.capacity));
@@ -2377,8 +2580,8 @@ struct system_v {
         return {id};
     }
 
-    static void* attach(const system_v_id& object, access how, void* at,
-                        std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* attach(const system_v_id& object, access how, void* at,
+                                      std::error_code& ec) noexcept {
         void* mapped =
             ::shmat(object.value, at,
                     (how == access::reading ? SHM_RDONLY : 0) | (at != nullptr ? SHM_REMAP : 0));
@@ -2400,8 +2603,8 @@ struct system_v {
         return nullptr;
     }
 
-    static void fail_get(std::error_code& ec, int error, const char* call, key_t key,
-                         const creation& wanted) noexcept {
+    [[gnu::cold]] static void fail_get(std::error_code& ec, int error, const char* call, key_t key,
+                                       const creation& wanted) noexcept {
         const unsigned shown = static_cast<unsigned>(key);
         const auto bytes = static_cast<unsigned long long>(wanted.capacity);
         switch (error) {
@@ -2438,6 +2641,183 @@ COHOLD_NAMESPACE_END
 
 #endif
 
+// What a segment begins with, and the private page that each process keeps in front of it.
+// docs/layout.md describes the former for other languages.
+#ifndef COHOLD_MEMORY_LAYOUT_HPP
+#define COHOLD_MEMORY_LAYOUT_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Who removes the name of a segment?
+enum class lifetime : std::uint32_t {
+    persistent = 0, ///< nobody does on his own, as with a file
+    session = 1, ///< the last process to detach; and one whose users are all dead counts as absent
+};
+
+namespace detail {
+
+// "cohold" and two bytes that no text has; compared as bytes, so that the other word order is
+// recognized.
+inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
+inline constexpr std::uint32_t word_order = 0x01020304;
+inline constexpr std::uint64_t control_bytes = 4096; // of the header, whatever the page size is
+
+struct segment_header {
+    // Written last where publication is not one step: zero means "not ready".
+    alignas(8) std::atomic<std::uint64_t> magic;
+    std::uint32_t order;
+    std::uint32_t layout_version;
+    std::uint32_t header_bytes;
+    std::uint32_t max_participants;
+    alignas(8) std::uint64_t reserve;
+    alignas(8) std::uint64_t id[2];   // random: tells a segment from another one of the same name
+    alignas(8) std::uint64_t created; // nanoseconds since 1970
+    std::uint32_t life;
+    std::uint32_t name_length;
+    alignas(8) std::uint64_t name_hash[2];
+    char name[512];                    // the full name, or its beginning
+    alignas(8) std::uint64_t checksum; // of everything from `order` to here
+    // From here on it changes.
+    alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
+
+    [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
+        const char* from = reinterpret_cast<const char*>(&order);
+        return hash64(
+            {from, static_cast<std::size_t>(reinterpret_cast<const char*>(&checksum) - from)});
+    }
+
+    [[nodiscard]] std::string_view name_view() const noexcept {
+        return {name, name_length < sizeof name ? name_length : sizeof name};
+    }
+
+    void set_name(std::string_view full) noexcept {
+        const hash_pair hash = hash128(full);
+        name_hash[0] = hash.first;
+        name_hash[1] = hash.second;
+        name_length = static_cast<std::uint32_t>(full.size());
+        if (!full.empty()) {
+            std::memcpy(name, full.data(), full.size() < sizeof name ? full.size() : sizeof name);
+        }
+    }
+
+    [[nodiscard]] bool is_named(std::string_view full) const noexcept {
+        const hash_pair hash = hash128(full);
+        return name_length == full.size() && name_hash[0] == hash.first &&
+               name_hash[1] == hash.second;
+    }
+};
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(offsetof(segment_header, order) == 8);
+static_assert(offsetof(segment_header, layout_version) == 12);
+static_assert(offsetof(segment_header, header_bytes) == 16);
+static_assert(offsetof(segment_header, max_participants) == 20);
+static_assert(offsetof(segment_header, reserve) == 24);
+static_assert(offsetof(segment_header, id) == 32);
+static_assert(offsetof(segment_header, created) == 48);
+static_assert(offsetof(segment_header, life) == 56);
+static_assert(offsetof(segment_header, name_length) == 60);
+static_assert(offsetof(segment_header, name_hash) == 64);
+static_assert(offsetof(segment_header, name) == 80);
+static_assert(offsetof(segment_header, checksum) == 592);
+static_assert(offsetof(segment_header, size) == 640);
+static_assert(sizeof(segment_header) == 704);
+
+inline std::uint64_t magic_word() noexcept {
+    std::uint64_t word = 0;
+    std::memcpy(&word, segment_magic, sizeof word);
+    return word;
+}
+
+// Checks every field of a header that may hold any bytes. Reads the header alone; `object_bytes` is
+// what the kernel says the object has. Sets ec to which field is wrong, with what was expected and
+// found.
+[[gnu::cold]] inline void validate_header(const segment_header& header, std::uint64_t object_bytes,
+                                          std::error_code& ec) noexcept {
+    const auto unequal = [&ec](errc code, const char* field, std::uint64_t expected,
+                               std::uint64_t found) noexcept {
+        if (!ec && expected != found) {
+            fail(ec, code, "%s: expected %#llx, found %#llx", field,
+                 static_cast<unsigned long long>(expected), static_cast<unsigned long long>(found));
+        }
+    };
+    if (object_bytes < control_bytes) {
+        fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+             static_cast<unsigned long long>(control_bytes),
+             static_cast<unsigned long long>(object_bytes));
+        return;
+    }
+    unequal(errc::not_a_segment, "magic", magic_word(),
+            header.magic.load(std::memory_order_acquire));
+    unequal(errc::byte_order_mismatch, "word order", word_order, header.order);
+    unequal(errc::layout_mismatch, "layout version", COHOLD_LAYOUT_VERSION, header.layout_version);
+    unequal(errc::corrupt, "header bytes", sizeof(segment_header), header.header_bytes);
+    unequal(errc::configuration_mismatch, "COHOLD_MAX_PARTICIPANTS", config::max_participants,
+            header.max_participants);
+    unequal(errc::corrupt, "checksum", header.expected_checksum(), header.checksum);
+    if (ec) {
+        return;
+    }
+    const std::uint64_t size = header.size.load(std::memory_order_acquire);
+    if (size < control_bytes || size > header.reserve) {
+        fail(ec, errc::corrupt, "size: expected %llu to %llu bytes, found %llu",
+             static_cast<unsigned long long>(control_bytes),
+             static_cast<unsigned long long>(header.reserve),
+             static_cast<unsigned long long>(size));
+    } else if (size > object_bytes) {
+        fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+             static_cast<unsigned long long>(size), static_cast<unsigned long long>(object_bytes));
+    }
+}
+
+// What a process has to know to work on a segment of which it has nothing but an address. Lies in a
+// private page, and ends where the segment begins; so it is found without any registry, by plug-ins
+// with private symbols too.
+struct alignas(16) local_block {
+    alignas(16) unsigned char native[32]; // the mechanism's native handle
+    std::uint64_t device;                 // of the object, as object_status has it
+    std::uint64_t inode;
+    void (*back)(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
+                 std::error_code& ec) noexcept;
+};
+
+inline const local_block& local_of(const segment_header& header) noexcept {
+    return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
+                                                 sizeof(local_block));
+}
+
+// Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
+// growths.
+[[gnu::cold]] inline void grow_segment(segment_header& header, std::uint64_t to,
+                                       std::error_code& ec) noexcept {
+    const std::uint64_t from = header.size.load(std::memory_order_relaxed);
+    if (to <= from) {
+        return;
+    }
+    if (to > header.reserve) {
+        fail(ec, errc::reserve_exceeded, "wanted a size of %llu bytes, the reserve has %llu",
+             static_cast<unsigned long long>(to), static_cast<unsigned long long>(header.reserve));
+        return;
+    }
+    const local_block& local = local_of(header);
+    local.back(local, &header, from, to, ec);
+    if (!ec) {
+        header.size.store(to, std::memory_order_release); // after the space is there: no SIGBUS
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // A pointer that stays valid at any mapping address, because it holds the distance from itself to
 // what it points to.
 #ifndef COHOLD_MEMORY_OFFSET_PTR_HPP
@@ -2515,13 +2895,15 @@ class alignas(8) offset_ptr {
         if ((static_cast<std::uint64_t>(offset_) << 1) == 0) [[unlikely]] {
             return offset_ == null ? nullptr : reinterpret_cast<T*>(own_address());
         }
-        return unchecked();
+        return reinterpret_cast<T*>(own_address() + static_cast<std::uintptr_t>(offset_));
     }
 
     /// get() without its tests, for hot paths. The pointer must be neither null nor point to
-    /// itself: then the result is this or wild.
+    /// itself: then the result is this or wild. And it must itself lie in shared memory: of a local
+    /// one g++ may conclude that the target is no other variable that it knows.
     [[nodiscard]] T* unchecked() const noexcept {
-        return reinterpret_cast<T*>(own_address() + static_cast<std::uintptr_t>(offset_));
+        return reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(this) +
+                                    static_cast<std::uintptr_t>(offset_));
     }
 
     [[nodiscard]] explicit operator bool() const noexcept { return offset_ != null; }
@@ -2614,7 +2996,13 @@ class alignas(8) offset_ptr {
     static constexpr std::int64_t self = std::numeric_limits<std::int64_t>::min();
 
     [[nodiscard]] std::uintptr_t own_address() const noexcept {
-        return reinterpret_cast<std::uintptr_t>(this);
+        std::uintptr_t address = reinterpret_cast<std::uintptr_t>(this);
+#if defined(__GNUC__) && !defined(__clang__)
+        // g++ takes what is computed from this address for an address in *this, and where *this is
+        // a local whose scope ends, warns of dangling pointers.
+        asm("" : "+r"(address));
+#endif
+        return address;
     }
 
     // In unsigned arithmetic, which may wrap; then sign-extended, so that both widths agree.
@@ -2727,12 +3115,1478 @@ struct std::hash<cohold::offset_ptr<T>> {
 };
 
 #endif
+// What may live in a segment: the concept shareable, and the messages for types that must not.
+#ifndef COHOLD_MEMORY_SHAREABLE_HPP
+#define COHOLD_MEMORY_SHAREABLE_HPP
 
-// How a process waits for another: the policies spin, block and adaptive.
-#ifndef COHOLD_SYNC_BACKOFF_HPP
-#define COHOLD_SYNC_BACKOFF_HPP
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <type_traits>
+#include <utility>
 
-#include <concepts>
+// Counts the members of an aggregate and finds their types, offsets and names at compile time.
+#ifndef COHOLD_MEMORY_AGGREGATE_MEMBERS_HPP
+#define COHOLD_MEMORY_AGGREGATE_MEMBERS_HPP
+
+#include <cstddef>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+// The two ladders of aggregate_members: how many members an aggregate can have, and their
+// addresses. C++20 can neither count nor enumerate members in a loop, so each count is written out
+// once here.
+#ifndef COHOLD_MEMORY_AGGREGATE_LADDER_HPP
+#define COHOLD_MEMORY_AGGREGATE_LADDER_HPP
+
+#include <cstddef>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+// Rungs of the two ladders, undefined again below.
+#define COHOLD_BRACES(count, ...)                                                                  \
+    else if constexpr (Count == count) {                                                           \
+        return requires { T{__VA_ARGS__, Probe{}...}; };                                           \
+    }
+#define COHOLD_MEMBERS(count, ...)                                                                 \
+    else if constexpr (Count == count) {                                                           \
+        auto& [__VA_ARGS__] = object;                                                              \
+        if constexpr (requires { addresses_of(__VA_ARGS__); }) {                                   \
+            return addresses_of(__VA_ARGS__);                                                      \
+        } else {                                                                                   \
+            return no_leaves{};                                                                    \
+        }                                                                                          \
+    }
+
+namespace detail {
+
+// The largest number of members that an aggregate can be taken apart into.
+inline constexpr std::size_t max_members = 40;
+
+// Whether T can be initialised from Count empty braces followed by the given probes. Empty braces
+// stand for exactly one member each, nested arrays included, so no brace is elided.
+template <class T, std::size_t Count, class... Probe>
+constexpr bool accepts_braces() {
+    if constexpr (Count == 0) {
+        return requires { T{Probe{}...}; };
+    }
+    COHOLD_BRACES(1, {})
+    COHOLD_BRACES(2, {}, {})
+    COHOLD_BRACES(3, {}, {}, {})
+    COHOLD_BRACES(4, {}, {}, {}, {})
+    COHOLD_BRACES(5, {}, {}, {}, {}, {})
+    COHOLD_BRACES(6, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(7, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(8, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(9, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(10, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(11, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(12, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(13, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(14, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(15, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(16, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(17, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(18, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(19, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(20, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {})
+    COHOLD_BRACES(21, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {})
+    COHOLD_BRACES(22, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {})
+    COHOLD_BRACES(23, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {})
+    COHOLD_BRACES(24, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {})
+    COHOLD_BRACES(25, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(26, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(27, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(28, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(29, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(30, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(31, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(32, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(33, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(34, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(35, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(36, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(37, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(38, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(39, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+    COHOLD_BRACES(40, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
+                  {})
+    else {
+        return false;
+    }
+}
+
+// The address of one member, found by its index.
+template <std::size_t Index, class Member>
+struct member_leaf {
+    Member* address;
+};
+
+template <class Indices, class... Member>
+struct member_leaves;
+
+template <std::size_t... Index, class... Member>
+struct member_leaves<std::index_sequence<Index...>, Member...> : member_leaf<Index, Member>... {
+    static constexpr bool readable = true;
+};
+
+// The members cannot be referred to: bit-fields and packed members.
+struct no_leaves {
+    static constexpr bool readable = false;
+};
+
+template <class... Member>
+constexpr auto addresses_of(Member&... member) noexcept {
+    return member_leaves<std::index_sequence_for<Member...>, Member...>{
+        {__builtin_addressof(member)}...};
+}
+
+template <std::size_t Index, class Member>
+constexpr Member* leaf_address(const member_leaf<Index, Member>& leaf) noexcept {
+    return leaf.address;
+}
+
+// The addresses of the Count members of an object, or no_leaves. The object is not read.
+template <std::size_t Count, class T>
+constexpr auto member_addresses(T& object) noexcept {
+    if constexpr (Count == 0) {
+        static_cast<void>(object);
+        return addresses_of();
+    }
+    COHOLD_MEMBERS(1, m1)
+    COHOLD_MEMBERS(2, m1, m2)
+    COHOLD_MEMBERS(3, m1, m2, m3)
+    COHOLD_MEMBERS(4, m1, m2, m3, m4)
+    COHOLD_MEMBERS(5, m1, m2, m3, m4, m5)
+    COHOLD_MEMBERS(6, m1, m2, m3, m4, m5, m6)
+    COHOLD_MEMBERS(7, m1, m2, m3, m4, m5, m6, m7)
+    COHOLD_MEMBERS(8, m1, m2, m3, m4, m5, m6, m7, m8)
+    COHOLD_MEMBERS(9, m1, m2, m3, m4, m5, m6, m7, m8, m9)
+    COHOLD_MEMBERS(10, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10)
+    COHOLD_MEMBERS(11, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11)
+    COHOLD_MEMBERS(12, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12)
+    COHOLD_MEMBERS(13, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13)
+    COHOLD_MEMBERS(14, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14)
+    COHOLD_MEMBERS(15, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
+    COHOLD_MEMBERS(16, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16)
+    COHOLD_MEMBERS(17, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17)
+    COHOLD_MEMBERS(18, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18)
+    COHOLD_MEMBERS(19, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19)
+    COHOLD_MEMBERS(20, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20)
+    COHOLD_MEMBERS(21, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21)
+    COHOLD_MEMBERS(22, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22)
+    COHOLD_MEMBERS(23, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23)
+    COHOLD_MEMBERS(24, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24)
+    COHOLD_MEMBERS(25, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25)
+    COHOLD_MEMBERS(26, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26)
+    COHOLD_MEMBERS(27, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27)
+    COHOLD_MEMBERS(28, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28)
+    COHOLD_MEMBERS(29, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29)
+    COHOLD_MEMBERS(30, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30)
+    COHOLD_MEMBERS(31, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31)
+    COHOLD_MEMBERS(32, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32)
+    COHOLD_MEMBERS(33, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33)
+    COHOLD_MEMBERS(34, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
+                   m34)
+    COHOLD_MEMBERS(35, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
+                   m34, m35)
+    COHOLD_MEMBERS(36, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
+                   m34, m35, m36)
+    COHOLD_MEMBERS(37, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
+                   m34, m35, m36, m37)
+    COHOLD_MEMBERS(38, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
+                   m34, m35, m36, m37, m38)
+    COHOLD_MEMBERS(39, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
+                   m34, m35, m36, m37, m38, m39)
+    COHOLD_MEMBERS(40, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
+                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
+                   m34, m35, m36, m37, m38, m39, m40)
+    else {
+        return no_leaves{};
+    }
+}
+
+} // namespace detail
+
+#undef COHOLD_BRACES
+#undef COHOLD_MEMBERS
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The name of a type as every compiler and standard library has it, at compile time.
+#ifndef COHOLD_MEMORY_TYPE_NAME_HPP
+#define COHOLD_MEMORY_TYPE_NAME_HPP
+
+#include <cstddef>
+#include <string_view>
+#include <type_traits>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class T>
+constexpr const char* pretty_type() noexcept {
+    return __PRETTY_FUNCTION__; // "… [with T = app::point]" or "… [T = app::point]"
+}
+
+template <auto* Address>
+constexpr const char* pretty_address() noexcept {
+    return __PRETTY_FUNCTION__; // "… (& object<app::point>.….app::point::x)]" or "… &object.….x]"
+}
+
+constexpr bool is_identifier(char c) noexcept {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           static_cast<unsigned char>(c) >= 0x80;
+}
+
+// The name as this compiler writes it.
+template <class T>
+constexpr std::string_view raw_type_name() noexcept {
+    const std::string_view text = pretty_type<T>();
+    const std::size_t start = text.find("T = ") + 4;
+    return text.substr(start, text.size() - 1 - start);
+}
+
+// The name of the member at a constant address, or nothing where the compiler does not tell.
+template <auto* Address>
+constexpr std::string_view raw_member_name() noexcept {
+    std::string_view text = pretty_address<Address>();
+    text.remove_suffix(text.ends_with(")]") ? 2 : 1);
+    std::size_t start = text.size();
+    while (start > 0 && is_identifier(text[start - 1])) {
+        --start;
+    }
+    const bool named = start > 0 && (text[start - 1] == ':' || text[start - 1] == '.');
+    return named ? text.substr(start) : std::string_view();
+}
+
+// Whether the type, or one that it lies in, has no name: compilers write them differently.
+constexpr bool mentions_unnamed(std::string_view raw) noexcept {
+    constexpr std::string_view marks[] = {
+        "<unnamed ",        "(unnamed ",         "<lambda",          "(lambda",
+        "(anonymous class", "(anonymous struct", "(anonymous union", "(anonymous enum"};
+    for (const std::string_view mark : marks) {
+        if (raw.find(mark) != std::string_view::npos) {
+            return true;
+        }
+    }
+    return false;
+}
+
+template <class T>
+constexpr bool is_unnamed_type() noexcept {
+    return mentions_unnamed(raw_type_name<T>());
+}
+
+// The canonical name of an arithmetic type by kind and width: "i32", "u64", "f64", "char".
+template <class T>
+constexpr std::string_view arithmetic_name() noexcept {
+    if constexpr (std::is_same_v<T, bool>) {
+        return "bool";
+    } else if constexpr (std::is_same_v<T, char>) {
+        return "char";
+    } else if constexpr (std::is_same_v<T, wchar_t>) {
+        return sizeof(T) == 4 ? "wchar32" : "wchar16";
+    } else if constexpr (std::is_same_v<T, char8_t>) {
+        return "char8";
+    } else if constexpr (std::is_same_v<T, char16_t>) {
+        return "char16";
+    } else if constexpr (std::is_same_v<T, char32_t>) {
+        return "char32";
+    } else if constexpr (std::is_floating_point_v<T>) {
+        return sizeof(T) == 4 ? "f32" : sizeof(T) == 8 ? "f64" : "long_double";
+    } else if constexpr (std::is_signed_v<T>) {
+        return sizeof(T) == 1 ? "i8" : sizeof(T) == 2 ? "i16" : sizeof(T) == 4 ? "i32" : "i64";
+    } else {
+        return sizeof(T) == 1 ? "u8" : sizeof(T) == 2 ? "u16" : sizeof(T) == 4 ? "u32" : "u64";
+    }
+}
+
+// Rewrites a compiler's name of a type into the one that all of them share. What differs: spaces,
+// "long int", "{anonymous}", "std::__1::", the enclosing function of a local type, suffixes of
+// literals. Namespaces like v2 are left out because one compiler shows inline namespaces and the
+// other does not; so is cohold's own. The text never grows by more than the space given.
+class name_normaliser {
+  public:
+    constexpr name_normaliser(std::string_view raw, char* out) noexcept : rest_(raw), out_(out) {}
+
+    constexpr std::size_t run() noexcept {
+        while (!rest_.empty()) {
+            step();
+        }
+        return size_;
+    }
+
+  private:
+    constexpr bool take(std::string_view text) noexcept {
+        if (!rest_.starts_with(text)) {
+            return false;
+        }
+        rest_.remove_prefix(text.size());
+        return true;
+    }
+
+    constexpr void put(std::string_view text) noexcept {
+        for (const char c : text) {
+            out_[size_++] = c;
+        }
+    }
+
+    constexpr std::string_view word() const noexcept {
+        std::size_t length = 0;
+        while (length < rest_.size() && is_identifier(rest_[length])) {
+            ++length;
+        }
+        return rest_.substr(0, length);
+    }
+
+    constexpr void step() noexcept {
+        if (take("{anonymous}") || take("(anonymous namespace)")) {
+            put("(anonymous)");
+        } else if (drop_cast()) {
+            // The literal behind it is written as a number.
+        } else if (rest_[0] == '\'') {
+            character();
+        } else if (const std::string_view name = word(); !name.empty()) {
+            if (rest_.substr(name.size()).starts_with('\'') && name != "char") {
+                rest_.remove_prefix(name.size()); // u8'A'
+            } else if (name[0] >= '0' && name[0] <= '9') {
+                rest_.remove_prefix(name.size());
+                put(name.substr(0, name.find_last_not_of("uUlL") + 1));
+            } else if (!builtin()) {
+                rest_.remove_prefix(name.size());
+                if (!(rest_.starts_with("::") && is_version(name) && take("::"))) {
+                    put(name);
+                    separate();
+                }
+            }
+        } else if (take(" ")) {
+            // Only separate() decides where a space stays.
+        } else if (rest_[0] == ')' && rest_.starts_with(")::")) {
+            leave_function();
+        } else {
+            // Braces and separators of descriptions must not come from names.
+            const char c = rest_[0];
+            rest_.remove_prefix(1);
+            out_[size_++] = c == '{' ? '(' : c == '}' ? ')' : c == ';' || c == '@' ? '?' : c;
+        }
+    }
+
+    // "(short)3" is "3" elsewhere, and "(unsigned char)'a'" is "97".
+    constexpr bool drop_cast() noexcept {
+        if (rest_[0] != '(' || (size_ > 0 && out_[size_ - 1] != '<' && out_[size_ - 1] != ',')) {
+            return false;
+        }
+        const std::size_t close = rest_.find(')');
+        if (close == std::string_view::npos || close + 1 >= rest_.size()) {
+            return false;
+        }
+        const char next = rest_[close + 1];
+        const std::string_view inside = rest_.substr(1, close - 1);
+        const bool integer = inside.ends_with("short") || inside.ends_with("char") ||
+                             inside.ends_with("int") || inside.ends_with("long");
+        if (!integer || !((next >= '0' && next <= '9') || next == '-' || next == '\'')) {
+            return false;
+        }
+        signed_cast_ = inside == "signed char";
+        rest_.remove_prefix(close + 1);
+        return true;
+    }
+
+    // A character literal, as the number it stands for.
+    constexpr void character() noexcept {
+        rest_.remove_prefix(1);
+        unsigned value = static_cast<unsigned char>(rest_[0]);
+        std::size_t length = 1;
+        if (rest_[0] == '\\') {
+            constexpr std::string_view letters = "abtnvfre";
+            constexpr unsigned values[] = {7, 8, 9, 10, 11, 12, 13, 27};
+            value = static_cast<unsigned char>(rest_[1]);
+            length = 2;
+            if (const std::size_t found = letters.find(rest_[1]); found < letters.size()) {
+                value = values[found];
+            } else if (const bool hex = rest_[1] == 'x' || rest_[1] == 'u' || rest_[1] == 'U';
+                       hex || (rest_[1] >= '0' && rest_[1] <= '7')) {
+                const unsigned base = hex ? 16 : 8;
+                length = base == 16 ? 2 : 1;
+                value = 0;
+                for (; rest_[length] != '\''; ++length) {
+                    const char c = rest_[length];
+                    value = value * base + static_cast<unsigned>(c <= '9'   ? c - '0'
+                                                                 : c <= 'F' ? c - 'A' + 10
+                                                                            : c - 'a' + 10);
+                }
+            }
+        }
+        rest_.remove_prefix(length + 1);
+        if (signed_cast_ && value > 127) {
+            put("-");
+            value = 256 - value;
+        }
+        signed_cast_ = false;
+        char digits[10] = {};
+        std::size_t start = sizeof(digits);
+        do {
+            digits[--start] = static_cast<char>('0' + value % 10);
+            value /= 10;
+        } while (value != 0);
+        put({digits + start, sizeof(digits) - start});
+    }
+
+    // Two words in a row, as in "const foo" and "foo const".
+    constexpr void separate() noexcept {
+        if (rest_.size() >= 2 && rest_[0] == ' ' && is_identifier(rest_[1])) {
+            out_[size_++] = ' ';
+        }
+    }
+
+    // "f(int)::local" is "local" elsewhere: drops back to the start of this name.
+    constexpr void leave_function() noexcept {
+        rest_.remove_prefix(3);
+        std::size_t depth = 1; // of brackets left open, seen from the end
+        while (size_ > 0) {
+            const char c = out_[size_ - 1];
+            if (depth == 0 && (c == '<' || c == ',' || c == '(' || c == ' ')) {
+                break;
+            }
+            if (c == ')' || c == '>') {
+                ++depth;
+            } else if ((c == '(' || c == '<') && depth > 0) {
+                --depth;
+            }
+            --size_;
+        }
+    }
+
+    // v1, __v2, v1_p128, __1, __cxx11: versions, always inline in practice.
+    static constexpr bool is_version(std::string_view name) noexcept {
+        if (name == "__1" || name == "__cxx11" || name == "_V2" || name == "__ndk1") {
+            return true;
+        }
+        while (name.starts_with('_')) {
+            name.remove_prefix(1);
+        }
+        if (!name.starts_with('v')) {
+            return false;
+        }
+        const std::size_t digits_end = name.find_first_not_of("0123456789", 1);
+        return name.size() > 1 && digits_end != 1 &&
+               (digits_end == std::string_view::npos || name[digits_end] == '_');
+    }
+
+    // A run of the words that make up the built-in types, in whatever order.
+    constexpr bool builtin() noexcept {
+        int longs = 0;
+        bool is_unsigned = false;
+        bool is_signed = false;
+        bool is_short = false;
+        std::string_view base;
+        std::size_t words = 0;
+        while (true) {
+            const std::string_view ahead = rest_;
+            if (words > 0) {
+                take(" ");
+            }
+            const std::string_view name = word();
+            if (name == "long") {
+                ++longs;
+            } else if (name == "unsigned") {
+                is_unsigned = true;
+            } else if (name == "signed") {
+                is_signed = true;
+            } else if (name == "short") {
+                is_short = true;
+            } else if (name == "int" || name == "char" || name == "double" || name == "float" ||
+                       name == "wchar_t" || name == "char8_t" || name == "char16_t" ||
+                       name == "char32_t") {
+                base = name;
+            } else {
+                rest_ = ahead;
+                break;
+            }
+            rest_.remove_prefix(name.size());
+            ++words;
+        }
+        if (words == 0) {
+            return false;
+        }
+        if (base == "double") {
+            put(longs != 0 ? arithmetic_name<long double>() : arithmetic_name<double>());
+        } else if (base == "float") {
+            put(arithmetic_name<float>());
+        } else if (base == "wchar_t") {
+            put(arithmetic_name<wchar_t>());
+        } else if (base.starts_with("char") && base.size() > 4) {
+            put(base.substr(0, base.size() - 2)); // char8_t: char8
+        } else if (base == "char") {
+            put(is_unsigned ? "u8" : is_signed ? "i8" : "char");
+        } else if (is_short) {
+            put(is_unsigned ? "u16" : "i16");
+        } else if (longs == 0) {
+            put(is_unsigned ? "u32" : "i32");
+        } else if (longs == 1) {
+            put(is_unsigned ? arithmetic_name<unsigned long>() : arithmetic_name<long>());
+        } else {
+            put(is_unsigned ? "u64" : "i64");
+        }
+        return true;
+    }
+
+    std::string_view rest_;
+    char* out_;
+    std::size_t size_ = 0;
+    bool signed_cast_ = false;
+};
+
+template <std::size_t Capacity>
+struct name_buffer {
+    char text[Capacity] = {};
+    std::size_t size = 0;
+};
+
+template <class T>
+constexpr auto normalise_type_name() noexcept {
+    constexpr std::string_view raw = raw_type_name<T>();
+    // The longest growth is that of "long double" and of ";", which keep below twice the length.
+    name_buffer<2 * raw.size() + 1> buffer;
+    buffer.size = name_normaliser(raw, buffer.text).run();
+    return buffer;
+}
+
+template <class T>
+inline constexpr auto normalised_type_name = normalise_type_name<T>();
+
+// The name of a type without its const and volatile, the same from every compiler. Types without
+// a name have none to share.
+template <class T>
+constexpr std::string_view type_name() noexcept {
+    if constexpr (std::is_arithmetic_v<T>) {
+        return arithmetic_name<std::remove_cv_t<T>>();
+    } else if constexpr (is_unnamed_type<std::remove_cv_t<T>>()) {
+        return "(unnamed)";
+    } else {
+        const auto& name = normalised_type_name<std::remove_cv_t<T>>;
+        return {name.text, name.size};
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Why the members of an aggregate cannot be told apart.
+enum class aggregate_fault : unsigned char {
+    none,
+    base_class,       // its members cannot be seen
+    union_or_unnamed, // a union or a member whose type has no name
+    uncountable,      // members that only some initialisers fit
+    too_many,         // more than max_members
+};
+
+struct member_count {
+    aggregate_fault fault;
+    std::size_t count;
+};
+
+// The probes convert to what a member may be. None is ever evaluated, but compilers may look into
+// constexpr constructors that take one, and then miss what is not defined.
+struct any_value {
+    template <class U>
+    operator U() const { // NOLINT(google-explicit-constructor)
+        __builtin_trap();
+    }
+};
+
+struct any_lvalue {
+    template <class U>
+    operator U&() const { // NOLINT(google-explicit-constructor)
+        __builtin_trap();
+    }
+};
+
+template <class T>
+struct any_base {
+    template <class U>
+        requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T>)
+    operator U() const { // NOLINT(google-explicit-constructor)
+        __builtin_trap();
+    }
+};
+
+template <class U>
+concept union_or_unnamed =
+    std::is_union_v<U> || (std::is_class_v<U> && is_unnamed_type<std::remove_cv_t<U>>());
+
+struct any_union_or_unnamed {
+    template <union_or_unnamed U>
+    operator U() const { // NOLINT(google-explicit-constructor)
+        __builtin_trap();
+    }
+};
+
+template <class T, std::size_t Count>
+constexpr bool something_follows_braces() {
+    return accepts_braces<T, Count, any_value>() || accepts_braces<T, Count, any_lvalue>() ||
+           accepts_braces<T, Count, int>();
+}
+
+// Members before the first that cannot be initialised by empty braces.
+template <class T, std::size_t Count = 0>
+constexpr std::size_t count_braced() {
+    if constexpr (Count == max_members) {
+        return Count;
+    } else if constexpr (accepts_braces<T, Count + 1>()) {
+        return count_braced<T, Count + 1>();
+    } else {
+        return Count;
+    }
+}
+
+template <class T, std::size_t... Index>
+constexpr bool has_union_or_unnamed(std::index_sequence<Index...>) {
+    return (... || accepts_braces<T, Index, any_union_or_unnamed>());
+}
+
+// What follows is for aggregates with a member that empty braces do not fit: one without a default
+// constructor. Values fit every member, but an array swallows as many as it has elements.
+
+// More values than this are not tried.
+inline constexpr std::size_t max_values = 128;
+
+template <std::size_t>
+using value_for = any_value;
+
+// Whether T can be initialised from Before values, then a Probe, then After values.
+template <class T, class Probe, std::size_t... Before, std::size_t... After>
+constexpr bool accepts_probe(std::index_sequence<Before...>, std::index_sequence<After...>) {
+    return requires { T{value_for<Before>{}..., Probe{}, value_for<After>{}...}; };
+}
+
+// Whether T can be initialised from Before values, then Inside values in braces, then After values.
+template <class T, std::size_t... Before, std::size_t... Inside, std::size_t... After>
+constexpr bool accepts_nested(std::index_sequence<Before...>, std::index_sequence<Inside...>,
+                              std::index_sequence<After...>) {
+    return requires { T{value_for<Before>{}..., {value_for<Inside>{}...}, value_for<After>{}...}; };
+}
+
+template <class T, std::size_t Before, std::size_t Inside, std::size_t After>
+inline constexpr bool nested_fits =
+    accepts_nested<T>(std::make_index_sequence<Before>(), std::make_index_sequence<Inside>(),
+                      std::make_index_sequence<After>());
+
+// How many values T takes in all.
+template <class T, std::size_t Count>
+constexpr std::size_t count_values() {
+    if constexpr (Count == 0) {
+        return 0;
+    } else if constexpr (accepts_probe<T, any_value>(std::make_index_sequence<Count - 1>(),
+                                                     std::index_sequence<>())) {
+        return Count;
+    } else {
+        return count_values<T, Count - 1>();
+    }
+}
+
+// How many of the Total values are for the member that starts with value First: as many as must go
+// when braces take its place.
+template <class T, std::size_t First, std::size_t Total, std::size_t Taken>
+constexpr std::size_t values_of_array() {
+    if constexpr (First + Taken > Total) {
+        return 1; // no array, and no braces fit it
+    } else if constexpr (nested_fits<T, First, 0, Total - First - Taken> ||
+                         nested_fits<T, First, Taken, Total - First - Taken>) {
+        return Taken;
+    } else {
+        return values_of_array<T, First, Total, Taken + 1>();
+    }
+}
+
+template <class T, std::size_t First, std::size_t Total>
+constexpr std::size_t values_of_member() {
+    constexpr std::size_t after = Total - First - 1;
+    if constexpr (nested_fits<T, First, 0, after> || nested_fits<T, First, 1, after> ||
+                  nested_fits<T, First, 2, after> || nested_fits<T, First, 3, after>) {
+        return 1;
+    } else {
+        return values_of_array<T, First, Total, 2>();
+    }
+}
+
+template <class T, std::size_t First, std::size_t Total>
+constexpr std::size_t count_members_of_values() {
+    if constexpr (First == Total) {
+        return 0;
+    } else {
+        return 1 + count_members_of_values<T, First + values_of_member<T, First, Total>(), Total>();
+    }
+}
+
+template <class T, class Probe, std::size_t... Index>
+constexpr bool accepts_probe_among(std::index_sequence<Index...>) {
+    return (... ||
+            accepts_probe<T, Probe>(std::make_index_sequence<Index>(),
+                                    std::make_index_sequence<sizeof...(Index) - 1 - Index>()));
+}
+
+template <class T>
+constexpr member_count count_members_by_values() {
+    constexpr std::size_t total =
+        count_values<T, sizeof(T) < max_values ? sizeof(T) : max_values>();
+    using all = std::make_index_sequence<total>;
+    if constexpr (total == 0 || total == max_values || nested_fits<T, total, 0, 0> ||
+                  accepts_probe<T, any_lvalue>(all(), std::index_sequence<>()) ||
+                  accepts_probe<T, int>(all(), std::index_sequence<>())) {
+        return {aggregate_fault::uncountable, 0};
+    } else if constexpr (accepts_probe<T, any_base<T>>(std::index_sequence<>(),
+                                                       std::make_index_sequence<total - 1>())) {
+        return {aggregate_fault::base_class, 0};
+    } else if constexpr (accepts_probe_among<T, any_union_or_unnamed>(all())) {
+        return {aggregate_fault::union_or_unnamed, 0};
+    } else {
+        constexpr std::size_t count = count_members_of_values<T, 0, total>();
+        return {count > max_members ? aggregate_fault::too_many : aggregate_fault::none, count};
+    }
+}
+
+template <class T>
+constexpr member_count count_members() {
+    if constexpr (accepts_braces<T, 0, any_base<T>>()) {
+        return {aggregate_fault::base_class, 0};
+    } else if constexpr (std::is_empty_v<T>) {
+        return {aggregate_fault::none, 0};
+    } else {
+        constexpr std::size_t braced = count_braced<T>();
+        if constexpr (accepts_braces<T, braced>() && !something_follows_braces<T, braced>()) {
+            constexpr bool opaque = has_union_or_unnamed<T>(std::make_index_sequence<braced>());
+            return {opaque ? aggregate_fault::union_or_unnamed : aggregate_fault::none, braced};
+        } else if constexpr (braced == max_members) {
+            return {aggregate_fault::too_many, 0};
+        } else {
+            return count_members_by_values<T>();
+        }
+    }
+}
+
+template <class T>
+inline constexpr member_count members_counted = count_members<T>();
+
+// An object of type T with its bytes, for addresses within it. Never defined, hence never created
+// or read: only its layout counts.
+template <class T>
+union layout_object {
+    char bytes[sizeof(T)];
+    T value;
+};
+
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wundefined-var-template"
+#pragma clang diagnostic ignored "-Wundefined-internal"
+#endif
+template <class T>
+extern layout_object<T> layout_of;
+
+// The addresses of the members of layout_of<T>; only for use in constant expressions.
+template <class T>
+constexpr auto layout_addresses() noexcept {
+    return member_addresses<members_counted<T>.count>(layout_of<T>.value);
+}
+
+template <class T, std::size_t Index>
+using member_type = std::remove_pointer_t<decltype(leaf_address<Index>(layout_addresses<T>()))>;
+
+// Addresses can be compared in constant expressions, not subtracted across members. The guess is
+// right for every member without alignment or attributes of its own.
+template <class T>
+constexpr std::size_t offset_of_address(const volatile void* member, std::size_t guess) noexcept {
+    for (std::size_t i = 0; i < sizeof(T); ++i) {
+        const std::size_t offset = (guess + i) % sizeof(T);
+        if (static_cast<const volatile void*>(layout_of<T>.bytes + offset) == member) {
+            return offset;
+        }
+    }
+    return sizeof(T); // not within the object
+}
+
+struct member_offsets {
+    std::size_t at[max_members + 1] = {};
+    bool sound = true; // every member lies inside the object, and aligned
+};
+
+template <class T, std::size_t... Index>
+constexpr member_offsets find_offsets(std::index_sequence<Index...>) noexcept {
+    member_offsets offsets;
+    [[maybe_unused]] std::size_t end = 0;
+    [[maybe_unused]] const auto next = [&](const volatile void* address, std::size_t size,
+                                           std::size_t alignment, std::size_t index) {
+        const std::size_t guess = (end + alignment - 1) / alignment * alignment;
+        offsets.at[index] = offset_of_address<T>(address, guess % sizeof(T));
+        end = offsets.at[index] + size;
+        offsets.sound = offsets.sound && end <= sizeof(T) && offsets.at[index] % alignment == 0;
+    };
+    [[maybe_unused]] const auto leaves = layout_addresses<T>();
+    (next(leaf_address<Index>(leaves), sizeof(member_type<T, Index>),
+          alignof(member_type<T, Index>), Index),
+     ...);
+    return offsets;
+}
+
+template <class T>
+inline constexpr member_offsets offsets_of =
+    find_offsets<T>(std::make_index_sequence<members_counted<T>.count>());
+
+// Whether every member can be referred to: no bit-fields, packed or reference members. As a
+// template argument, what is not constant is no error but an answer.
+template <class T>
+concept has_readable_members = decltype(layout_addresses<T>())::readable && requires {
+    typename std::bool_constant<
+        find_offsets<T>(std::make_index_sequence<members_counted<T>.count>()).sound>;
+} && offsets_of<T>.sound;
+
+// The name of a member as it is declared; empty where the compiler does not tell.
+template <class T, std::size_t Index>
+constexpr std::string_view member_name() noexcept {
+    return raw_member_name<leaf_address<Index>(layout_addresses<T>())>();
+}
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// How cohold finds out whether a type may live in a segment, and how a type joins those that may.
+#ifndef COHOLD_MEMORY_SHAREABLE_RULES_HPP
+#define COHOLD_MEMORY_SHAREABLE_RULES_HPP
+
+#include <array>
+#include <cstddef>
+#include <initializer_list>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Says that the bytes of a T mean the same in every process and to every compiler: no pointers
+/// but offset_ptr, no virtual functions, no handles. For classes with constructors or private
+/// members, which cohold cannot look into:
+///
+///     template <>
+///     inline constexpr bool cohold::enable_shareable<app::money> = true;
+///
+/// Plain structs need nothing: they are shareable when their members are. A template of cohold's
+/// that holds elements says true whatever they are, and checks them with
+/// detail::assert_shareable in its members' bodies, so that a node can contain a container of
+/// nodes.
+template <class T>
+inline constexpr bool enable_shareable = false;
+
+template <class T>
+inline constexpr bool enable_shareable<offset_ptr<T>> = true;
+
+namespace detail {
+
+enum class refusal : unsigned char {
+    none,
+    not_an_object, // void, functions, incomplete types, arrays of unknown bound
+    reference,
+    pointer,
+    member_pointer,
+    long_double,
+    unknown_scalar,
+    polymorphic,
+    union_type,
+    unnamed,
+    not_an_aggregate,
+    not_lock_free,
+    empty_array,
+    base_class,
+    union_or_unnamed_member,
+    uncountable_members,
+    too_many_members,
+    unreadable_members,
+    volatile_member,
+    part, // an element or a member is refused
+};
+
+template <class T>
+constexpr refusal refusal_of();
+
+template <class T>
+inline constexpr refusal refusal_for = refusal_of<std::remove_cv_t<T>>();
+
+// What a std template is made of, known by its name instead of by its header: <chrono>, <complex>
+// and <atomic> are slow to include.
+enum class std_kind : unsigned char { none, complex, duration, time_point, atomic };
+
+// The name of a type of std after "std::", or nothing. Normalising the whole name is not worth it.
+template <class T>
+constexpr std::string_view std_name() {
+    std::string_view name = raw_type_name<T>();
+    if (!name.starts_with("std::")) {
+        return {};
+    }
+    name.remove_prefix(5);
+    for (const std::string_view version : {"__1::", "__cxx11::", "_V2::"}) {
+        name.remove_prefix(name.starts_with(version) ? version.size() : 0);
+    }
+    return name;
+}
+
+template <class T>
+constexpr bool is_std(std::string_view name) {
+    return std_name<T>().starts_with(name);
+}
+
+template <class T>
+struct std_parts {
+    static constexpr std_kind kind = std_kind::none;
+};
+
+template <template <class> class Template, class Part>
+struct std_parts<Template<Part>> {
+    using part = Part;
+
+    static constexpr std_kind kind = is_std<Template<Part>>("complex<")  ? std_kind::complex
+                                     : is_std<Template<Part>>("atomic<") ? std_kind::atomic
+                                                                         : std_kind::none;
+};
+
+template <template <class, class> class Template, class First, class Second>
+struct std_parts<Template<First, Second>> {
+    using first = First;
+    using second = Second;
+
+    static constexpr std_kind kind =
+        is_std<Template<First, Second>>("chrono::duration<")     ? std_kind::duration
+        : is_std<Template<First, Second>>("chrono::time_point<") ? std_kind::time_point
+                                                                 : std_kind::none;
+};
+
+// Classes of std that hold plain values only, alike in both standard libraries.
+template <class T>
+constexpr bool is_plain_std_class() {
+    constexpr std::string_view name = std_name<T>();
+    for (const std::string_view plain :
+         {"chrono::day", "chrono::month", "chrono::year", "chrono::weekday",
+          "chrono::year_month_day", "chrono::month_day", "chrono::year_month", "atomic_flag"}) {
+        if (name == plain) {
+            return true;
+        }
+    }
+    return false;
+}
+
+constexpr refusal part_of(refusal inner) {
+    return inner == refusal::none ? refusal::none : refusal::part;
+}
+
+// Pairs, arrays and the like are as good as their parts.
+template <class T>
+struct library_parts {
+    static constexpr bool known = false;
+};
+
+template <class First, class Second>
+struct library_parts<std::pair<First, Second>> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() {
+        constexpr refusal first = refusal_for<First>;
+        return part_of(first != refusal::none ? first : refusal_for<Second>);
+    }
+};
+
+template <class T, std::size_t Size>
+struct library_parts<std::array<T, Size>> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() { return part_of(refusal_for<T>); }
+};
+
+template <class T>
+struct library_parts<std::array<T, 0>> { // one byte here, sizeof(T) there
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() { return refusal::empty_array; }
+};
+
+template <class T>
+struct library_parts<std::optional<T>> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() { return part_of(refusal_for<T>); }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::complex)
+struct library_parts<T> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() { return part_of(refusal_for<typename std_parts<T>::part>); }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::atomic)
+struct library_parts<T> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() {
+        constexpr refusal inner = refusal_for<typename std_parts<T>::part>;
+        if constexpr (inner != refusal::none) {
+            return refusal::part;
+        } else if constexpr (!std::is_trivially_copyable_v<typename std_parts<T>::part>) {
+            return refusal::not_lock_free;
+        } else {
+            // Another lock than that of the instruction would be one of this process only.
+            return T::is_always_lock_free && sizeof(T) == sizeof(typename std_parts<T>::part)
+                       ? refusal::none
+                       : refusal::not_lock_free;
+        }
+    }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::duration)
+struct library_parts<T> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() {
+        return part_of(refusal_for<typename std_parts<T>::first>);
+    }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::time_point)
+struct library_parts<T> {
+    static constexpr bool known = true;
+
+    static constexpr refusal refused() {
+        return part_of(refusal_for<typename std_parts<T>::second>);
+    }
+};
+
+template <class T, std::size_t... Index>
+constexpr bool has_volatile_member(std::index_sequence<Index...>) {
+    return (... || std::is_volatile_v<std::remove_all_extents_t<member_type<T, Index>>>);
+}
+
+template <class T, std::size_t... Index>
+constexpr refusal refusal_of_members(std::index_sequence<Index...>) {
+    const bool all = (... && (refusal_for<member_type<T, Index>> == refusal::none));
+    return all ? refusal::none : refusal::part;
+}
+
+template <class T>
+constexpr refusal refusal_of_aggregate() {
+    if constexpr (is_unnamed_type<T>()) {
+        return refusal::unnamed;
+    } else if constexpr (members_counted<T>.fault == aggregate_fault::base_class) {
+        return refusal::base_class;
+    } else if constexpr (members_counted<T>.fault == aggregate_fault::union_or_unnamed) {
+        return refusal::union_or_unnamed_member;
+    } else if constexpr (members_counted<T>.fault == aggregate_fault::uncountable) {
+        return refusal::uncountable_members;
+    } else if constexpr (members_counted<T>.fault == aggregate_fault::too_many) {
+        return refusal::too_many_members;
+    } else if constexpr (requires { std::tuple_size<T>::value; }) {
+        return refusal::unreadable_members; // bindings would see the type's get() instead
+    } else if constexpr (!decltype(layout_addresses<T>())::readable) {
+        return refusal::unreadable_members;
+    } else {
+        using all = std::make_index_sequence<members_counted<T>.count>;
+        if constexpr (has_volatile_member<T>(all())) {
+            return refusal::volatile_member; // g++ cannot even find their offsets
+        } else if constexpr (!has_readable_members<T>) {
+            return refusal::unreadable_members;
+        } else {
+            return refusal_of_members<T>(all());
+        }
+    }
+}
+
+template <class T>
+constexpr refusal refusal_of_class() {
+    if constexpr (std::is_polymorphic_v<T>) {
+        return refusal::polymorphic;
+    } else if constexpr (is_plain_std_class<T>()) {
+        return refusal::none;
+    } else if constexpr (!std::is_aggregate_v<T>) {
+        return refusal::not_an_aggregate;
+    } else {
+        return refusal_of_aggregate<T>();
+    }
+}
+
+// T has no const or volatile.
+template <class T>
+constexpr refusal refusal_of() {
+    if constexpr (std::is_reference_v<T>) {
+        return refusal::reference;
+    } else if constexpr (std::is_bounded_array_v<T>) {
+        return refusal_for<std::remove_all_extents_t<T>>;
+    } else if constexpr (library_parts<T>::known) { // first: std::atomic of a class may not compile
+        return library_parts<T>::refused();
+    } else if constexpr (!std::is_object_v<T> || !requires { sizeof(T); }) {
+        return refusal::not_an_object;
+    } else if constexpr (enable_shareable<T>) {
+        return refusal::none;
+    } else if constexpr (std::is_pointer_v<T> || std::is_null_pointer_v<T>) {
+        return refusal::pointer;
+    } else if constexpr (std::is_member_pointer_v<T>) {
+        return refusal::member_pointer;
+    } else if constexpr (std::is_same_v<T, long double>) {
+        return refusal::long_double;
+    } else if constexpr (std::is_arithmetic_v<T>) {
+        return sizeof(T) <= 8 ? refusal::none : refusal::unknown_scalar;
+    } else if constexpr (std::is_enum_v<T>) {
+        return refusal::none;
+    } else if constexpr (std::is_union_v<T>) {
+        return refusal::union_type;
+    } else if constexpr (std::is_class_v<T>) {
+        return refusal_of_class<T>();
+    } else {
+        return refusal::unknown_scalar;
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What may live in a segment: arithmetic types, enums, plain structs of shareable members, C
+/// arrays, std::pair, array, optional, complex, chrono durations and time points, std::atomic where
+/// it is lock-free, cohold's own types and those that specialise enable_shareable. For any other
+/// type it is false, never an error.
+///
+/// A struct is taken apart into its members (at most 40; no bases, bit-fields, unions, unnamed or
+/// volatile members).
+template <class T>
+concept shareable = detail::refusal_for<T> == detail::refusal::none;
+
+namespace detail {
+
+template <class T>
+constexpr bool is_std_any_of(auto... name) {
+    return (... || is_std<T>(name));
+}
+
+template <class T>
+constexpr bool assert_shareable();
+
+template <class T, std::size_t... Index>
+constexpr bool assert_members_shareable(std::index_sequence<Index...>) {
+    return (... && assert_shareable<member_type<T, Index>>());
+}
+
+template <class T>
+struct assert_parts_shareable {
+    static constexpr bool value =
+        assert_members_shareable<T>(std::make_index_sequence<members_counted<T>.count>());
+};
+
+template <class T>
+    requires std::is_array_v<T>
+struct assert_parts_shareable<T> {
+    static constexpr bool value = assert_shareable<std::remove_all_extents_t<T>>();
+};
+
+template <class First, class Second>
+struct assert_parts_shareable<std::pair<First, Second>> {
+    static constexpr bool value = assert_shareable<First>() && assert_shareable<Second>();
+};
+
+template <class T, std::size_t Size>
+struct assert_parts_shareable<std::array<T, Size>> {
+    static constexpr bool value = assert_shareable<T>();
+};
+
+template <class T>
+struct assert_parts_shareable<std::optional<T>> {
+    static constexpr bool value = assert_shareable<T>();
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::complex)
+struct assert_parts_shareable<T> {
+    static constexpr bool value = assert_shareable<typename std_parts<T>::part>();
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::atomic)
+struct assert_parts_shareable<T> {
+    static_assert(!std::is_pointer_v<typename std_parts<T>::part>,
+                  "cohold: std::atomic of a pointer cannot live in a segment: the address means "
+                  "nothing in another process. Share an atomic index or distance instead");
+    static constexpr bool value = std::is_pointer_v<typename std_parts<T>::part> ||
+                                  assert_shareable<typename std_parts<T>::part>();
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::duration)
+struct assert_parts_shareable<T> {
+    static constexpr bool value = assert_shareable<typename std_parts<T>::first>();
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::time_point)
+struct assert_parts_shareable<T> {
+    static constexpr bool value = assert_shareable<typename std_parts<T>::second>();
+};
+
+// The classes without aggregate initialisation that people try most, each with its remedy.
+template <class T>
+constexpr bool assert_class_shareable() {
+    constexpr bool text = is_std_any_of<T>("basic_string<", "string");
+    constexpr bool view = is_std_any_of<T>("basic_string_view<", "string_view", "span<",
+                                           "initializer_list<", "reference_wrapper<");
+    constexpr bool container =
+        is_std_any_of<T>("vector<", "deque<", "list<", "forward_list<", "map<", "multimap<", "set<",
+                         "multiset<", "unordered_map<", "unordered_multimap<", "unordered_set<",
+                         "unordered_multiset<", "queue<", "stack<", "priority_queue<", "bitset<");
+    constexpr bool tuple = is_std_any_of<T>("tuple<", "variant<");
+    constexpr bool owner = is_std_any_of<T>("unique_ptr<", "shared_ptr<", "weak_ptr<");
+    constexpr bool lock = is_std_any_of<T>(
+        "mutex", "recursive_mutex", "timed_mutex", "recursive_timed_mutex", "shared_mutex",
+        "shared_timed_mutex", "condition_variable", "counting_semaphore<", "barrier<", "latch",
+        "lock_guard<", "unique_lock<", "shared_lock<", "scoped_lock<", "once_flag");
+    constexpr bool handle =
+        is_std_any_of<T>("thread", "jthread", "stop_", "future<", "promise<", "basic_fstream<",
+                         "basic_ifstream<", "basic_ofstream<", "filesystem::", "exception_ptr");
+    constexpr bool callable = is_std_any_of<T>("function<", "move_only_function<", "any");
+    static_assert(!text, "cohold: std::string cannot live in a segment: its memory belongs to one "
+                         "process. Use cohold::shm_string, or an array of char");
+    static_assert(!view, "cohold: a view or reference (std::string_view, span, reference_wrapper) "
+                         "cannot live in a segment: it holds an address of this process. Store the "
+                         "elements themselves, or a cohold::offset_ptr and a length");
+    static_assert(!container, "cohold: containers of std cannot live in a segment: their memory "
+                              "belongs to one process. Use those of cohold, such as shm_vector");
+    static_assert(!tuple, "cohold: std::tuple and std::variant cannot live in a segment: each "
+                          "standard library lays them out differently. Use a struct of your own");
+    static_assert(!owner, "cohold: smart pointers of std cannot live in a segment: they hold an "
+                          "address of this process. Use cohold::offset_ptr");
+    static_assert(!lock, "cohold: mutexes and the like of std work within one process only. Use "
+                         "those of cohold, such as shm_mutex");
+    static_assert(!handle, "cohold: threads, futures, streams and paths belong to one process and "
+                           "cannot live in a segment");
+    static_assert(!callable,
+                  "cohold: std::function and std::any cannot live in a segment: code and "
+                  "heap lie at other addresses in another process. Share data, such as "
+                  "an enum that says what to call");
+    static_assert(text || view || container || tuple || owner || lock || handle || callable,
+                  "cohold: this class has constructors or private members, so cohold cannot see "
+                  "what is in it. If its bytes mean the same in every process, specialise "
+                  "cohold::enable_shareable<T> to be true");
+    return false;
+}
+
+// Nothing for a shareable T, otherwise a compile error that says what to use instead, for T or
+// for the part of T that is the reason. Call it where T is complete, for example in a constructor.
+template <class T>
+constexpr bool assert_shareable() {
+    if constexpr (std::is_volatile_v<T> || std::is_const_v<T>) {
+        return assert_shareable<std::remove_cv_t<T>>();
+    } else {
+        constexpr refusal why = refusal_for<T>;
+        static_assert(why != refusal::not_an_object,
+                      "cohold: only complete object types can live in a segment: not void, a "
+                      "function, an incomplete class or an array of unknown size");
+        static_assert(why != refusal::reference,
+                      "cohold: a reference cannot live in a segment: it is an address of this "
+                      "process. Use the type itself, or cohold::offset_ptr");
+        static_assert(why != refusal::pointer,
+                      "cohold: a pointer cannot live in a segment: the address means nothing in "
+                      "another process. Use cohold::offset_ptr");
+        static_assert(why != refusal::member_pointer,
+                      "cohold: a pointer to member cannot live in a segment: it may differ between "
+                      "programs. Share an enum that says which member");
+        static_assert(why != refusal::long_double,
+                      "cohold: long double differs between 32 and 64 bit. Use double");
+        static_assert(why != refusal::unknown_scalar,
+                      "cohold: this type has no layout that all compilers share. Use the types of "
+                      "<cstdint>, float or double");
+        static_assert(why != refusal::polymorphic,
+                      "cohold: a class with virtual functions cannot live in a segment: it holds "
+                      "the address of its table. Use an enum or an index that says what it is");
+        static_assert(why != refusal::union_type && why != refusal::union_or_unnamed_member,
+                      "cohold: a union, or a member that is one or whose type has no name, cannot "
+                      "be checked: nothing says which of its members is meant. Name every struct, "
+                      "and specialise cohold::enable_shareable<T> for the class around a union");
+        static_assert(why != refusal::unnamed,
+                      "cohold: a type without a name cannot live in a segment: programs could not "
+                      "agree on what it is. Give it a name");
+        static_assert(why != refusal::not_lock_free,
+                      "cohold: this std::atomic is not lock-free: its lock belongs to one process. "
+                      "Use a smaller type, or cohold::shm_guarded");
+        static_assert(why != refusal::empty_array,
+                      "cohold: std::array<T, 0> has another size in another standard library");
+        static_assert(why != refusal::base_class,
+                      "cohold: the members of a base class cannot be seen from outside. Make the "
+                      "base a member, or specialise cohold::enable_shareable<T>");
+        static_assert(why != refusal::too_many_members,
+                      "cohold: a struct can have at most 40 members. Group some into a struct of "
+                      "their own, or specialise cohold::enable_shareable<T>");
+        static_assert(why != refusal::uncountable_members && why != refusal::unreadable_members,
+                      "cohold: the members of this struct cannot be told apart: it has a "
+                      "reference, a bit-field, packed members, or a member that nothing "
+                      "initialises. Change that, or specialise cohold::enable_shareable<T>");
+        static_assert(why != refusal::volatile_member,
+                      "cohold: volatile orders nothing between processes. Use std::atomic");
+        if constexpr (why == refusal::not_an_aggregate) {
+            return assert_class_shareable<T>();
+        } else if constexpr (why == refusal::part) {
+            return assert_parts_shareable<T>::value;
+        } else {
+            return why == refusal::none;
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// shm_allocator: the heap of a segment as an allocator for cohold's, the standard's and Boost's
+// containers.
+#ifndef COHOLD_MEMORY_SHM_ALLOCATOR_HPP
+#define COHOLD_MEMORY_SHM_ALLOCATOR_HPP
+
+#include <cstddef>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+// Which segment this thread constructs objects in: how allocators deep inside an object learn where
+// they live.
+#ifndef COHOLD_MEMORY_CURRENT_SEGMENT_HPP
+#define COHOLD_MEMORY_CURRENT_SEGMENT_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// While it lives, allocators that are constructed at an address of the segment, by this thread,
+// bind to the segment. Uses-allocator construction alone would not reach the members of plain
+// structs and arrays.
+class construction_scope {
+  public:
+    explicit construction_scope(segment_header* header) noexcept
+        : header_(header), outer_(innermost_) {
+        innermost_ = this;
+    }
+
+    construction_scope(const construction_scope&) = delete;
+    construction_scope& operator=(const construction_scope&) = delete;
+
+    ~construction_scope() { innermost_ = outer_; }
+
+    // The segment under construction that the address belongs to, or nullptr.
+    [[nodiscard]] static segment_header* around(const void* address) noexcept {
+        for (const construction_scope* scope = innermost_; scope != nullptr;
+             scope = scope->outer_) {
+            const auto distance = reinterpret_cast<std::uintptr_t>(address) -
+                                  reinterpret_cast<std::uintptr_t>(scope->header_);
+            if (scope->header_ != nullptr && distance < scope->header_->reserve) {
+                return scope->header_;
+            }
+        }
+        return nullptr;
+    }
+
+  private:
+    static inline thread_local constinit const construction_scope* innermost_ = nullptr;
+
+    segment_header* header_;
+    const construction_scope* outer_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The heap of a segment: two-level segregated fit under one lock, its whole state inside the
+// segment.
+#ifndef COHOLD_MEMORY_HEAP_HPP
+#define COHOLD_MEMORY_HEAP_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+
+// The lock of a segment's own structures: one futex word, shared between processes.
+#ifndef COHOLD_DETAIL_LOCK_WORD_HPP
+#define COHOLD_DETAIL_LOCK_WORD_HPP
+
+#include <atomic>
 #include <cstdint>
 
 // The kernel's futex between processes: sleep while a 32-bit word has a value, and wake the
@@ -2907,7 +4761,7 @@ inline long futex_wait_call(const std::atomic<std::uint32_t>& word, std::uint32_
 
 // Only a bug (a word that is not mapped) or a sandbox without futex gets here, and neither can be
 // waited out.
-[[noreturn]] inline void futex_failed(const char* call, int error) noexcept {
+[[noreturn, gnu::cold]] inline void futex_failed(const char* call, int error) noexcept {
     char text[96];
     std::snprintf(text, sizeof(text), "%s failed with errno %d: waiting is impossible", call,
                   error);
@@ -2957,6 +4811,4062 @@ inline void yield_processor() noexcept {
 COHOLD_NAMESPACE_END
 
 #endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A mutex of three states: free, held, held and awaited. Zeroed memory is a free one.
+// Source: Drepper, Futexes Are Tricky.
+class lock_word {
+  public:
+    void lock() noexcept {
+        std::uint32_t found = free;
+        if (word_.compare_exchange_strong(found, held, std::memory_order_acquire)) {
+            return;
+        }
+        for (int spins = 0; spins < 100; ++spins) {
+            if (word_.load(std::memory_order_relaxed) == free) {
+                found = free;
+                if (word_.compare_exchange_strong(found, held, std::memory_order_acquire)) {
+                    return;
+                }
+            }
+        }
+        while (word_.exchange(awaited, std::memory_order_acquire) != free) {
+            futex_wait(word_, awaited);
+        }
+    }
+
+    void unlock() noexcept {
+        if (word_.exchange(free, std::memory_order_release) == awaited) {
+            futex_wake(word_, 1);
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t free = 0;
+    static constexpr std::uint32_t held = 1;
+    static constexpr std::uint32_t awaited = 2;
+
+    std::atomic<std::uint32_t> word_{free};
+};
+
+static_assert(sizeof(lock_word) == 4);
+
+class lock_guard {
+  public:
+    explicit lock_guard(lock_word& word) noexcept : word_(word) { word_.lock(); }
+
+    lock_guard(const lock_guard&) = delete;
+    lock_guard& operator=(const lock_guard&) = delete;
+
+    ~lock_guard() { word_.unlock(); }
+
+  private:
+    lock_word& word_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Offsets count from the segment's first byte; sizes are payload bytes, multiples of 16.
+struct alignas(16) heap_block {
+    // Bit 0: free. Bits 4 to 47: size. Bits 48 to 63: the mark of allocated blocks, made from the
+    // offset.
+    alignas(8) std::uint64_t word;
+    alignas(8) std::uint64_t previous; // the block before this one in memory; 0: none
+    alignas(8)
+        std::uint64_t next_free; // here the payload begins; the two links are of free blocks only
+    alignas(8) std::uint64_t previous_free;
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return word & 0x0000fffffffffff0u; }
+
+    [[nodiscard]] bool is_free() const noexcept { return (word & 1) != 0; }
+};
+
+// Constant time for both operations; neighbours are merged at once, so no order of frees leaves the
+// heap in pieces that could be one. Thread and process safety: every function takes the lock.
+// Source: Masmano, Ripoll, Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems
+// (2004).
+class heap {
+  public:
+    static constexpr std::uint64_t max_alignment = 4096;
+    static constexpr std::uint64_t offset = control_bytes; // of the heap's state in the segment
+
+    // Makes the zeroed memory from `first` to the segment's size the heap.
+    [[gnu::cold]] void format(std::uint64_t first) noexcept {
+        first_ = first;
+        end_ = header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
+        at(end_).word = 0; // a last block of no bytes, never free
+        at(end_).previous = first;
+        at(first).previous = 0;
+        at(first).word = end_ - first - overhead;
+        put_free(first);
+    }
+
+    // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space.
+    void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
+        if (!std::has_single_bit(alignment) || alignment > max_alignment) {
+            fail(ec, errc::invalid_alignment, "alignment %llu",
+                 static_cast<unsigned long long>(alignment));
+            return nullptr;
+        }
+        if (bytes > header().reserve) {
+            fail(ec, errc::reserve_exceeded, "wanted a block of %llu bytes, the reserve has %llu",
+                 static_cast<unsigned long long>(bytes),
+                 static_cast<unsigned long long>(header().reserve));
+            return nullptr;
+        }
+        const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
+        // An aligned payload may begin further on; what is before it must be a block of its own.
+        const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
+        const lock_guard guard(lock_);
+        std::uint64_t found = take_free(search);
+        if (found == 0) {
+            grow_for(search, ec);
+            if (ec) {
+                return nullptr;
+            }
+            found = take_free(search);
+        }
+        if (alignment > 16) {
+            found = cut_front(found, alignment);
+        }
+        cut_back(found, need);
+        heap_block& block = at(found);
+        block.word = block.size() | mark_of(found);
+        used_ += block.size();
+        return &block.next_free;
+    }
+
+    // Null is allowed. In debug builds a pointer that is no block of this heap aborts with a
+    // message.
+    void deallocate(void* pointer) noexcept {
+        if (pointer == nullptr) {
+            return;
+        }
+        std::uint64_t here =
+            static_cast<std::uint64_t>(static_cast<char*>(pointer) - base()) - overhead;
+        const lock_guard guard(lock_);
+        if constexpr (config::heap_checks) {
+            check_allocated(pointer, here);
+        }
+        std::uint64_t size = at(here).size();
+        used_ -= size;
+        at(here).word =
+            0; // without the mark: a second free is noticed even after the merging below
+        const std::uint64_t next = here + overhead + size;
+        if (at(next).is_free()) {
+            remove_free(next);
+            size += at(next).size() + overhead;
+        }
+        const std::uint64_t previous = at(here).previous;
+        if (previous != 0 && at(previous).is_free()) {
+            remove_free(previous);
+            size += at(previous).size() + overhead;
+            here = previous;
+        }
+        at(here).word = size;
+        at(here + overhead + size).previous = here;
+        put_free(here);
+    }
+
+    // Makes the segment at least `bytes` long.
+    [[gnu::cold]] void grow(std::uint64_t bytes, std::error_code& ec) noexcept {
+        const lock_guard guard(lock_);
+        grow_to(bytes, ec);
+    }
+
+    // Payload bytes of all allocated blocks.
+    [[nodiscard]] std::uint64_t used() const noexcept {
+        return __atomic_load_n(&used_, __ATOMIC_RELAXED);
+    }
+
+  private:
+    static constexpr std::uint64_t overhead = 16; // of a block, in front of its payload
+    static constexpr std::uint64_t smallest = overhead + 16;
+    static constexpr unsigned rows =
+        41; // sizes below 256, then one row for each doubling up to 2^48
+    static constexpr unsigned columns = 16; // equal steps in a row
+
+    // The class of a size: every block in it has at least the size that is its lower bound.
+    struct size_class {
+        unsigned row;
+        unsigned column;
+
+        explicit size_class(std::uint64_t size) noexcept {
+            if (size < 256) {
+                row = 0;
+                column = static_cast<unsigned>(size / 16);
+            } else {
+                const unsigned log = static_cast<unsigned>(std::bit_width(size)) - 1;
+                row = log - 7;
+                column = static_cast<unsigned>(size >> (log - 4)) & (columns - 1);
+            }
+        }
+    };
+
+    [[nodiscard]] char* base() noexcept { return reinterpret_cast<char*>(this) - offset; }
+
+    [[nodiscard]] segment_header& header() noexcept {
+        return *reinterpret_cast<segment_header*>(base());
+    }
+
+    [[nodiscard]] heap_block& at(std::uint64_t place) noexcept {
+        return *reinterpret_cast<heap_block*>(base() + place);
+    }
+
+    [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
+        return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
+    }
+
+    void put_free(std::uint64_t place) noexcept {
+        heap_block& block = at(place);
+        const size_class which(block.size());
+        std::uint64_t& head = heads_[which.row][which.column];
+        block.word |= 1;
+        block.previous_free = 0;
+        block.next_free = head;
+        if (head != 0) {
+            at(head).previous_free = place;
+        }
+        head = place;
+        row_map_ |= std::uint64_t{1} << which.row;
+        column_maps_[which.row] |= std::uint32_t{1} << which.column;
+    }
+
+    void remove_free(std::uint64_t place) noexcept {
+        heap_block& block = at(place);
+        const size_class which(block.size());
+        if (block.next_free != 0) {
+            at(block.next_free).previous_free = block.previous_free;
+        }
+        if (block.previous_free != 0) {
+            at(block.previous_free).next_free = block.next_free;
+        } else if ((heads_[which.row][which.column] = block.next_free) == 0) {
+            column_maps_[which.row] &= ~(std::uint32_t{1} << which.column);
+            if (column_maps_[which.row] == 0) {
+                row_map_ &= ~(std::uint64_t{1} << which.row);
+            }
+        }
+        block.word &= ~std::uint64_t{1};
+    }
+
+    // A free block of at least `size` bytes, out of its list; 0 if there is none.
+    std::uint64_t take_free(std::uint64_t size) noexcept {
+        const std::uint64_t found = find_free(size);
+        if (found != 0) {
+            remove_free(found);
+        }
+        return found;
+    }
+
+    std::uint64_t find_free(std::uint64_t size) noexcept {
+        // Any block of the class above fits ...
+        const std::uint64_t step = size < 256 ? 1 : std::uint64_t{1} << (std::bit_width(size) - 5);
+        const size_class above(size + step - 1);
+        std::uint32_t columns_left = column_maps_[above.row] & (~std::uint32_t{0} << above.column);
+        unsigned row = above.row;
+        if (columns_left == 0) {
+            const std::uint64_t rows_left = row_map_ & (~std::uint64_t{0} << row << 1);
+            if (rows_left != 0) {
+                row = static_cast<unsigned>(std::countr_zero(rows_left));
+                columns_left = column_maps_[row];
+            }
+        }
+        if (columns_left != 0) {
+            return heads_[row][std::countr_zero(columns_left)];
+        }
+        // ... and before the segment has to grow, those of its own class are worth a look.
+        const size_class own(size);
+        std::uint64_t place = heads_[own.row][own.column];
+        while (place != 0 && at(place).size() < size) {
+            place = at(place).next_free;
+        }
+        return place;
+    }
+
+    // Cuts a block off the front of `place`, so that the payload of the rest is aligned. Returns
+    // the rest.
+    [[gnu::cold]] std::uint64_t cut_front(std::uint64_t place, std::uint64_t alignment) noexcept {
+        const auto aligned = [alignment](std::uint64_t from) noexcept {
+            return (from + overhead + alignment - 1) / alignment * alignment - overhead;
+        };
+        std::uint64_t rest = aligned(place);
+        if (rest == place) {
+            return place;
+        }
+        if (rest - place < smallest) {
+            rest = aligned(place + smallest);
+        }
+        split(place, rest);
+        put_free(place); // its neighbour in front is not free, or they would be one
+        return rest;
+    }
+
+    // Gives back what `place` has beyond `need` bytes.
+    void cut_back(std::uint64_t place, std::uint64_t need) noexcept {
+        if (at(place).size() >= need + smallest) {
+            const std::uint64_t rest = place + overhead + need;
+            split(place, rest);
+            put_free(rest);
+        }
+    }
+
+    void split(std::uint64_t place, std::uint64_t rest) noexcept {
+        const std::uint64_t end = place + overhead + at(place).size();
+        at(rest).word = end - rest - overhead;
+        at(rest).previous = place;
+        at(place).word = rest - place - overhead;
+        at(end).previous = rest;
+    }
+
+    // Grows by doubling, in steps of at most 64 MiB; by what is needed alone if there is no space
+    // for more.
+    [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept {
+        constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
+        const std::uint64_t now = header().size.load(std::memory_order_relaxed);
+        const std::uint64_t last = at(end_).previous;
+        const std::uint64_t there =
+            last != 0 && at(last).is_free() ? at(last).size() + overhead : 0;
+        const std::uint64_t least = now + (size + overhead - there);
+        const std::uint64_t more = now + (now < largest_step ? now : largest_step);
+        if (more > least && more <= header().reserve) {
+            std::error_code full;
+            grow_to(more, full);
+            if (!full) {
+                return;
+            }
+        }
+        grow_to(least, ec);
+    }
+
+    [[gnu::cold]] void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept {
+        // What is beyond the reserve must not wrap around by being rounded.
+        const std::uint64_t wanted =
+            bytes > header().reserve ? bytes : round_up(bytes, page_size());
+        grow_segment(header(), wanted, ec);
+        const std::uint64_t end =
+            header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
+        if (ec || end < end_ + smallest) {
+            return;
+        }
+        // The last block becomes one of the new bytes, and joins the one before if that is free.
+        std::uint64_t place = end_;
+        if (at(place).previous != 0 && at(at(place).previous).is_free()) {
+            place = at(place).previous;
+            remove_free(place);
+        }
+        at(place).word = end - place - overhead;
+        at(end).word = 0;
+        at(end).previous = place;
+        end_ = end;
+        put_free(place);
+    }
+
+    [[gnu::cold]] void check_allocated(const void* pointer, std::uint64_t place) noexcept {
+        if (place % 16 == 0 && place >= first_ && place < end_ &&
+            (at(place).word & 0xffff000000000001u) == mark_of(place)) {
+            return;
+        }
+        char text[128];
+        std::snprintf(
+            text, sizeof text,
+            "heap: %p (offset %#llx) is freed a second time, or is no block of this segment",
+            pointer, static_cast<unsigned long long>(place + overhead));
+        die(text);
+    }
+
+    lock_word lock_;
+    std::uint32_t column_maps_[rows]; // bit: the class has free blocks
+    alignas(8) std::uint64_t row_map_;
+    alignas(8) std::uint64_t used_;
+    alignas(8) std::uint64_t first_;
+    alignas(8) std::uint64_t end_;                  // of the last block
+    alignas(8) std::uint64_t heads_[rows][columns]; // the first free block of each class; 0: none
+};
+
+static_assert(sizeof(heap) == 4 + 41 * 4 + 4 * 8 + 41 * 16 * 8);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+inline heap& heap_of(segment_header& header) noexcept {
+    return *reinterpret_cast<heap*>(reinterpret_cast<char*>(&header) + heap::offset);
+}
+
+} // namespace detail
+
+/// Allocates from the segment that it is bound to. An allocator constructed inside a segment (by
+/// segment::construct, or as a part of an element of a container there) binds to that segment; a
+/// copy made elsewhere has the binding of its original; `segment::allocator<T>()` makes one from a
+/// handle. Two are equal if they are bound to the same mapping of the same segment. It never
+/// propagates: an object stays in its segment, and between segments elements are copied.
+///
+/// *Thread and process safety*: any number may allocate at the same time.
+template <class T>
+class shm_allocator {
+  public:
+    using value_type = T;
+    using pointer = offset_ptr<T>;
+    using const_pointer = offset_ptr<const T>;
+    using void_pointer = offset_ptr<void>;
+    using const_void_pointer = offset_ptr<const void>;
+    using size_type = std::size_t;
+    using difference_type = std::ptrdiff_t;
+    using propagate_on_container_copy_assignment = std::false_type;
+    using propagate_on_container_move_assignment = std::false_type;
+    using propagate_on_container_swap = std::false_type;
+    using is_always_equal = std::false_type;
+
+    /// Bound to the segment under construction at this address; elsewhere to none.
+    shm_allocator() noexcept : segment_(detail::construction_scope::around(this)) {}
+
+    shm_allocator(const shm_allocator& other) noexcept : segment_(bind(other.segment_.get())) {}
+
+    template <class U>
+    shm_allocator(const shm_allocator<U>& other) noexcept // NOLINT: allocators convert
+        : segment_(bind(other.segment_.get())) {}
+
+    shm_allocator& operator=(const shm_allocator&) = default;
+    ~shm_allocator() = default;
+
+    /// Memory for `count` objects. *Errors*, as cohold::failure: errc::no_segment if bound to none,
+    /// out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*: constant, but
+    /// for growth of the segment.
+    [[nodiscard]] pointer allocate(size_type count) {
+        std::error_code ec;
+        T* const memory = allocate(count, ec);
+        detail::raise_if(ec);
+        return memory;
+    }
+
+    /// As allocate; nullptr on failure, for which last_failure() has the facts.
+    [[nodiscard]] pointer try_allocate(size_type count) noexcept {
+        std::error_code ec;
+        return allocate(count, ec);
+    }
+
+    /// Null is allowed. A double or foreign free aborts in debug builds (COHOLD_HEAP_CHECKS).
+    void deallocate(pointer memory, size_type /*count*/) noexcept {
+        if (memory != nullptr && segment_ != nullptr) {
+            detail::heap_of(*segment_).deallocate(const_cast<std::remove_cv_t<T>*>(memory.get()));
+        }
+    }
+
+    /// Constructs an element, whose own allocators bind to this segment.
+    template <class U, class... Arguments>
+    void
+    construct(U* at,
+              Arguments&&... arguments) noexcept(std::is_nothrow_constructible_v<U, Arguments...>) {
+        if constexpr (std::is_trivially_copyable_v<U>) { // holds no allocator
+            ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
+        } else {
+            const detail::construction_scope scope(segment_.get());
+            ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
+        }
+    }
+
+    /// Is it bound to a segment?
+    explicit operator bool() const noexcept { return segment_ != nullptr; }
+
+    template <class U>
+    [[nodiscard]] bool operator==(const shm_allocator<U>& other) const noexcept {
+        return segment_ == other.segment_;
+    }
+
+    [[nodiscard]] size_type max_size() const noexcept { return PTRDIFF_MAX / sizeof(T); }
+
+    // Made from a segment's header, by the handles.
+    explicit shm_allocator(detail::segment_header& header) noexcept : segment_(&header) {}
+
+  private:
+    template <class>
+    friend class shm_allocator;
+
+    detail::segment_header* bind(detail::segment_header* original) noexcept {
+        detail::segment_header* here = detail::construction_scope::around(this);
+        return here != nullptr ? here : original;
+    }
+
+    T* allocate(size_type count, std::error_code& ec) noexcept {
+        const detail::operation context("allocate", "", "");
+        if (segment_ == nullptr) {
+            detail::fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, sizeof(T));
+            return nullptr;
+        }
+        if (count > PTRDIFF_MAX / sizeof(T)) {
+            detail::fail(ec, errc::invalid_size, "%zu objects of %zu bytes", count, sizeof(T));
+            return nullptr;
+        }
+        return static_cast<T*>(
+            detail::heap_of(*segment_).allocate(count * sizeof(T), alignof(T), ec));
+    }
+
+    offset_ptr<detail::segment_header> segment_;
+};
+
+static_assert(sizeof(shm_allocator<char>) == 8);
+
+COHOLD_NAMESPACE_END
+
+#endif
+// What a type is made of, as text and as a hash of it: computed at compile time, and the same from
+// every compiler, standard library and word size that lays the type out alike.
+#ifndef COHOLD_MEMORY_TYPE_FINGERPRINT_HPP
+#define COHOLD_MEMORY_TYPE_FINGERPRINT_HPP
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+class type_writer;
+
+/// How a type that cohold cannot look into appears in fingerprints. Specialise it for templates,
+/// whose parts shall count but whose allocators shall not:
+///
+///     template <class T, class Allocator>
+///     struct cohold::type_description<app::ring<T, Allocator>> {
+///         static constexpr void write(cohold::type_writer& out) {
+///             out.text("app::ring<");
+///             out.type<T>();
+///             out.text(">");
+///         }
+///     };
+///
+/// Without it a class that specialises enable_shareable appears as its name, size and alignment.
+/// The text is all that two programs compare: change it when the layout changes. It must be free
+/// of ';', '@', '{' and '}'.
+template <class T>
+struct type_description {};
+
+namespace detail {
+
+template <class T>
+concept describes_itself = requires(type_writer& out) { type_description<T>::write(out); };
+
+// How pair, array and the like appear.
+template <class T>
+struct library_description {};
+
+template <class T>
+concept described_by_library = requires(type_writer& out) { library_description<T>::write(out); };
+
+} // namespace detail
+
+/// Collects the description of a type.
+///
+/// The grammar: a scalar is its kind and width, "f64"; an array "i32[4]"; an enum "app::colour:u8";
+/// a struct "app::point{x@0 f32;y@4 f32}8": the name, offset and type of each member, then the
+/// size, then "^16" for an alignment above 8. (Objects in a segment are aligned to 8 at least, so
+/// lower alignments, in which 32-bit programs differ, make no difference.)
+class type_writer {
+  public:
+    /// Only counts where out is null. With names_only a struct is written as its name.
+    constexpr type_writer(char* out, bool names_only) noexcept
+        : out_(out), names_only_(names_only) {}
+
+    constexpr void text(std::string_view text) noexcept {
+        if (out_ != nullptr) {
+            for (std::size_t i = 0; i < text.size(); ++i) {
+                out_[size_ + i] = text[i];
+            }
+        }
+        size_ += text.size();
+    }
+
+    constexpr void number(std::uint64_t value) noexcept {
+        char digits[20] = {};
+        std::size_t start = sizeof(digits);
+        do {
+            digits[--start] = static_cast<char>('0' + value % 10);
+            value /= 10;
+        } while (value != 0);
+        text({digits + start, sizeof(digits) - start});
+    }
+
+    /// The description of T. Within itself a type is written as its name, so recursion ends.
+    template <class T>
+    constexpr void type() noexcept {
+        using plain = std::remove_cv_t<T>;
+        if constexpr (std::is_bounded_array_v<plain>) {
+            type<std::remove_all_extents_t<plain>>();
+            extents<plain>();
+        } else if constexpr (std::is_arithmetic_v<plain>) {
+            text(detail::arithmetic_name<plain>());
+        } else if constexpr (std::is_enum_v<plain>) {
+            text(detail::type_name<plain>());
+            if (!names_only_) {
+                text(":");
+                text(detail::arithmetic_name<std::underlying_type_t<plain>>());
+            }
+        } else if (names_only_ || is_open(detail::raw_type_name<plain>())) {
+            name<plain>();
+        } else {
+            const open_type here{detail::raw_type_name<plain>(), open_};
+            open_ = &here;
+            structure<plain>();
+            open_ = here.outer;
+        }
+    }
+
+    /// The name of T alone, for what is only pointed to. T may be incomplete.
+    template <class T>
+    constexpr void name() noexcept {
+        using plain = std::remove_cv_t<T>;
+        const bool outer = std::exchange(names_only_, true);
+        if constexpr (std::is_bounded_array_v<plain> || std::is_arithmetic_v<plain>) {
+            type<plain>();
+        } else if constexpr (detail::describes_itself<plain>) {
+            type_description<plain>::write(*this);
+        } else if constexpr (detail::described_by_library<plain>) {
+            detail::library_description<plain>::write(*this);
+        } else {
+            text(detail::type_name<plain>());
+        }
+        names_only_ = outer;
+    }
+
+    /// Whether only the name is wanted, not the members.
+    [[nodiscard]] constexpr bool names_only() const noexcept { return names_only_; }
+
+    [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+
+    // A member of a struct, between the braces.
+    template <class T>
+    constexpr void member(std::string_view name, std::size_t index, std::size_t offset) noexcept {
+        if (index != 0) {
+            text(";");
+        }
+        if (name.empty()) {
+            text("#");
+            number(index);
+        } else {
+            text(name);
+        }
+        text("@");
+        number(offset);
+        text(" ");
+        type<T>();
+    }
+
+    // What follows the braces.
+    template <class T>
+    constexpr void size_and_alignment() noexcept {
+        number(sizeof(T));
+        if constexpr (alignof(T) > 8) {
+            text("^");
+            number(alignof(T));
+        }
+    }
+
+  private:
+    // The types that are being written, from the innermost outwards.
+    struct open_type {
+        std::string_view raw_name; // known again by it: addresses are not constant enough for all
+        const open_type* outer;
+    };
+
+    [[nodiscard]] constexpr bool is_open(std::string_view raw_name) const noexcept {
+        for (const open_type* each = open_; each != nullptr; each = each->outer) {
+            if (each->raw_name == raw_name) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    template <class T>
+    constexpr void extents() noexcept {
+        if constexpr (std::is_array_v<T>) {
+            text("[");
+            number(std::extent_v<T>);
+            text("]");
+            extents<std::remove_extent_t<T>>();
+        }
+    }
+
+    template <class T, std::size_t... Index>
+    constexpr void members(std::index_sequence<Index...>) noexcept {
+        (member<detail::member_type<T, Index>>(detail::member_name<T, Index>(), Index,
+                                               detail::offsets_of<T>.at[Index]),
+         ...);
+    }
+
+    template <class T>
+    constexpr void structure() noexcept {
+        if constexpr (detail::describes_itself<T>) {
+            type_description<T>::write(*this);
+        } else if constexpr (detail::described_by_library<T>) {
+            detail::library_description<T>::write(*this);
+        } else {
+            text(detail::type_name<T>());
+            text("{");
+            if constexpr (std::is_aggregate_v<T> && !enable_shareable<T>) {
+                members<T>(std::make_index_sequence<detail::members_counted<T>.count>());
+            }
+            text("}");
+            size_and_alignment<T>();
+        }
+    }
+
+    char* out_;
+    std::size_t size_ = 0;
+    bool names_only_;
+    const open_type* open_ = nullptr;
+};
+
+template <class T>
+struct type_description<offset_ptr<T>> {
+    static constexpr void write(type_writer& out) noexcept {
+        out.text("offset_ptr<");
+        out.name<T>();
+        out.text(">");
+    }
+};
+
+namespace detail {
+
+template <class First, class Second>
+struct library_description<std::pair<First, Second>> {
+    static constexpr void write(type_writer& out) noexcept {
+        if (out.names_only()) {
+            out.text("std::pair<");
+            out.type<First>();
+            out.text(",");
+            out.type<Second>();
+            out.text(">");
+        } else {
+            constexpr std::size_t alignment = alignof(Second);
+            out.text("std::pair{");
+            out.member<First>("first", 0, 0);
+            out.member<Second>("second", 1,
+                               (sizeof(First) + alignment - 1) / alignment * alignment);
+            out.text("}");
+            out.size_and_alignment<std::pair<First, Second>>();
+        }
+    }
+};
+
+template <class T>
+struct library_description<std::optional<T>> {
+    static constexpr void write(type_writer& out) noexcept {
+        if (out.names_only()) {
+            out.text("std::optional<");
+            out.type<T>();
+            out.text(">");
+        } else {
+            out.text("std::optional{");
+            out.member<T>("value", 0, 0);
+            out.member<bool>("has_value", 1, sizeof(T));
+            out.text("}");
+            out.size_and_alignment<std::optional<T>>();
+        }
+    }
+};
+
+template <class T, std::size_t Size>
+struct library_description<std::array<T, Size>> {
+    static constexpr void write(type_writer& out) noexcept {
+        out.text("std::array<");
+        out.type<T>();
+        out.text(",");
+        out.number(Size);
+        out.text(">");
+    }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::complex || std_parts<T>::kind == std_kind::atomic)
+struct library_description<T> {
+    static constexpr void write(type_writer& out) noexcept {
+        out.text(std_parts<T>::kind == std_kind::complex ? "std::complex<" : "std::atomic<");
+        out.type<typename std_parts<T>::part>();
+        out.text(">");
+    }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::duration)
+struct library_description<T> {
+    static constexpr void write(type_writer& out) noexcept {
+        out.text("std::chrono::duration<");
+        out.type<typename T::rep>();
+        out.text(",");
+        out.number(static_cast<std::uint64_t>(T::period::num));
+        out.text("/");
+        out.number(static_cast<std::uint64_t>(T::period::den));
+        out.text(">");
+    }
+};
+
+template <class T>
+    requires(std_parts<T>::kind == std_kind::time_point)
+struct library_description<T> {
+    static constexpr void write(type_writer& out) noexcept {
+        out.text("std::chrono::time_point<");
+        out.name<typename T::clock>();
+        out.text(",");
+        out.type<typename T::duration>();
+        out.text(">");
+    }
+};
+
+template <class T, bool NamesOnly>
+constexpr std::size_t described_size() noexcept {
+    type_writer out(nullptr, NamesOnly);
+    out.type<T>();
+    return out.size();
+}
+
+template <class T, bool NamesOnly>
+constexpr auto describe() noexcept {
+    name_buffer<described_size<T, NamesOnly>() + 1> buffer;
+    type_writer out(buffer.text, NamesOnly);
+    out.type<T>();
+    buffer.size = out.size();
+    return buffer;
+}
+
+template <class T, bool NamesOnly>
+inline constexpr auto described = describe<T, NamesOnly>();
+
+// FNV-1a, then mixed so that every bit depends on every byte.
+// Source: http://www.isthe.com/chongo/tech/comp/fnv/, public domain; the finaliser is that of
+// MurmurHash3, public domain.
+constexpr std::uint64_t hash_description(std::string_view text) noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (const char c : text) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    }
+    hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;
+    hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53;
+    return hash ^ (hash >> 33);
+}
+
+// The fingerprint. Types are the same when their hashes and sizes are; the description tells how
+// they differ (explain_mismatch). The alignment is that of this program; 32-bit ones have lower
+// ones for some types, so it is for allocating, not for comparing.
+struct type_descriptor {
+    std::uint64_t hash;
+    std::size_t size;
+    std::size_t alignment;
+    std::string_view name;
+    std::string_view description;
+};
+
+template <class T>
+constexpr type_descriptor make_type_descriptor() noexcept {
+    if constexpr (assert_shareable<T>()) {
+        const std::string_view name(described<T, true>.text, described<T, true>.size);
+        const std::string_view text(described<T, false>.text, described<T, false>.size);
+        return {hash_description(text), sizeof(T), alignof(T), name, text};
+    } else {
+        return {};
+    }
+}
+
+template <class T>
+inline constexpr type_descriptor type_descriptor_of = make_type_descriptor<std::remove_cv_t<T>>();
+
+} // namespace detail
+
+/// The name of T as segments record it, the same from every compiler: "app::point",
+/// "shm_vector<i32>".
+template <shareable T>
+[[nodiscard]] constexpr std::string_view type_name_of() noexcept {
+    return detail::type_descriptor_of<T>.name;
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+// mapped_region and const_mapped_region: one mapping of an object into this process.
+#ifndef COHOLD_HANDLE_MAPPED_REGION_HPP
+#define COHOLD_HANDLE_MAPPED_REGION_HPP
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What a region will be used for: madvise(2).
+enum class advice : int {
+    normal = MADV_NORMAL,
+    random = MADV_RANDOM,
+    sequential = MADV_SEQUENTIAL,
+    will_need = MADV_WILLNEED,
+    huge_pages = MADV_HUGEPAGE,
+    no_huge_pages = MADV_NOHUGEPAGE,
+    no_dump = MADV_DONTDUMP,
+    no_fork = MADV_DONTFORK,
+};
+
+namespace detail {
+
+// Owns a mapping; Byte is std::byte or const std::byte.
+template <class Byte>
+class basic_region {
+  public:
+    basic_region() = default;
+
+    basic_region(basic_region&& other) noexcept
+        : address_(std::exchange(other.address_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+    basic_region& operator=(basic_region&& other) noexcept {
+        basic_region taken(std::move(other));
+        std::swap(address_, taken.address_);
+        std::swap(size_, taken.size_);
+        return *this;
+    }
+
+    ~basic_region() { unmap(address_, size_); }
+
+    // Takes over a mapping that the caller has made.
+    basic_region(void* address, std::size_t size) noexcept : address_(address), size_(size) {}
+
+    /// The bytes of the object. Other processes see writes at once, and in no particular order
+    /// without atomics.
+    [[nodiscard]] std::span<Byte> bytes() const noexcept { return {data(), size_}; }
+
+    [[nodiscard]] Byte* data() const noexcept { return static_cast<Byte*>(address_); }
+
+    /// In bytes.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    explicit operator bool() const noexcept { return address_ != nullptr; }
+
+    /// Waits until the changed pages of a file are written to its disk; nothing to do for memory.
+    /// *Errors*: msync(2).
+    void sync() const {
+        std::error_code ec;
+        sync(ec);
+        raise_if(ec);
+    }
+
+    void sync(std::error_code& ec) const noexcept {
+        check("sync", ::msync(address_, size_, MS_SYNC), "msync", ec);
+    }
+
+    /// Tells the kernel what the region will be used for. *Errors*: madvise(2); EINVAL if the
+    /// kernel does not know it.
+    void advise(advice what) const {
+        std::error_code ec;
+        advise(what, ec);
+        raise_if(ec);
+    }
+
+    void advise(advice what, std::error_code& ec) const noexcept {
+        check("advise", ::madvise(address_, size_, static_cast<int>(what)), "madvise", ec);
+    }
+
+    /// Touches all pages now, so that no page fault comes later. *Errors*: madvise(2); EFAULT if
+    /// there is no memory.
+    void populate() const {
+        std::error_code ec;
+        populate(ec);
+        raise_if(ec);
+    }
+
+    void populate(std::error_code& ec) const noexcept {
+        constexpr int how = std::is_const_v<Byte> ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
+        check("populate", ::madvise(address_, size_, how), "madvise", ec);
+    }
+
+    /// Keeps all pages in memory, never in swap, until unlock or unmapping. *Errors*: mlock(2);
+    /// ENOMEM, EPERM beyond `ulimit -l`.
+    void lock() const {
+        std::error_code ec;
+        lock(ec);
+        raise_if(ec);
+    }
+
+    void lock(std::error_code& ec) const noexcept {
+        check("lock", ::mlock(address_, size_), "mlock", ec);
+    }
+
+    void unlock() const noexcept { ::munlock(address_, size_); }
+
+  private:
+    static void check(const char* verb, int result, const char* call,
+                      std::error_code& ec) noexcept {
+        const operation context(verb, "region", "");
+        ec.clear();
+        if (result != 0) {
+            fail_errno(ec, errno, "%s", call);
+        }
+    }
+
+    void* address_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+} // namespace detail
+
+/// A mapping for reading and writing, from memory_object::map(). Unmapped by the destructor;
+/// independent of the handle that made it. *Thread safety*: const members may be called from
+/// several threads.
+class mapped_region : public detail::basic_region<std::byte> {
+  public:
+    using basic_region::basic_region;
+};
+
+/// A mapping for reading, from map(read_only): it gives const bytes alone.
+class const_mapped_region : public detail::basic_region<const std::byte> {
+  public:
+    using basic_region::basic_region;
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// memory_object and const_memory_object: shared bytes, without any structure of cohold's.
+#ifndef COHOLD_HANDLE_MEMORY_OBJECT_HPP
+#define COHOLD_HANDLE_MEMORY_OBJECT_HPP
+
+// What every handle of a kernel object has in common: the native handle, the name, and what the
+// kernel knows of it.
+#ifndef COHOLD_HANDLE_OBJECT_HANDLE_HPP
+#define COHOLD_HANDLE_OBJECT_HANDLE_HPP
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+// Checks that a mechanism, a naming and a permission go together, with messages for users.
+#ifndef COHOLD_HANDLE_POLICIES_HPP
+#define COHOLD_HANDLE_POLICIES_HPP
+
+#include <type_traits>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Mechanism>
+struct default_naming_of {
+    using type = naming::unnamed; // Mechanism is none: a static_assert says so
+};
+
+template <class Mechanism>
+    requires requires { typename Mechanism::default_naming; }
+struct default_naming_of<Mechanism> {
+    using type = typename Mechanism::default_naming;
+};
+
+template <class Mechanism>
+using default_naming = typename default_naming_of<Mechanism>::type;
+
+template <class Mechanism, class Naming>
+consteval bool fit() {
+    if constexpr (mechanism_policy<Mechanism> && naming_policy<Naming>) {
+        return names_fit<Naming, Mechanism>;
+    } else {
+        return true; // one message is enough
+    }
+}
+
+// Wrong arguments give one readable error: after it, the handle is compiled with arguments that are
+// right.
+template <class Mechanism, class Naming, class Permission>
+struct policies {
+    static_assert(mechanism_policy<Mechanism>,
+                  "cohold: the mechanism (first policy) must be one of cohold::mechanism::posix, "
+                  "system_v, file, tmpfs, anonymous, memfd, or meet the concept mechanism_policy");
+    static_assert(naming_policy<Naming>,
+                  "cohold: the naming (second policy) must be one of cohold::naming::verbatim, "
+                  "prefixed<\"...\">, per_user, hashed, from_path<'x'>, unnamed, or meet the "
+                  "concept naming_policy");
+    static_assert(permission_policy<Permission>,
+                  "cohold: the permission (third policy) must be cohold::permission::mode<Bits>, "
+                  "one of its aliases, or meet the concept permission_policy");
+    static_assert(fit<Mechanism, Naming>(),
+                  "cohold: this naming cannot name objects of this mechanism: anonymous memory and "
+                  "memfds are naming::unnamed, POSIX objects and files need a name, "
+                  "naming::from_path makes System V keys");
+
+    static constexpr bool fit_all = mechanism_policy<Mechanism> && naming_policy<Naming> &&
+                                    permission_policy<Permission> && fit<Mechanism, Naming>();
+    using mechanism = std::conditional_t<fit_all, Mechanism, cohold::mechanism::posix>;
+    using naming = std::conditional_t<fit_all, Naming, cohold::naming::verbatim>;
+    using permission = std::conditional_t<fit_all, Permission, cohold::permission::owner_only>;
+
+    static constexpr bool named = naming::kind != name_kind::none;
+};
+
+template <class Policies>
+concept has_names = Policies::named;
+
+template <class Policies>
+concept has_no_names = !Policies::named;
+
+template <class Mechanism>
+concept has_attendance = requires { typename Mechanism::attendance; };
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Policies>
+class object_handle {
+  public:
+    using mechanism = typename Policies::mechanism;
+    using naming = typename Policies::naming;
+    using permission = typename Policies::permission;
+    using native_type = typename mechanism::native_handle_type;
+
+    object_handle() = default;
+
+    object_handle(native_type native, std::string_view name) : native_(native), name_(name) {}
+
+    object_handle(object_handle&& other) noexcept
+        : native_(std::exchange(other.native_, native_type())), name_(std::move(other.name_)) {}
+
+    object_handle& operator=(object_handle&& other) noexcept {
+        object_handle taken(std::move(other));
+        std::swap(native_, taken.native_);
+        name_.swap(taken.name_);
+        return *this;
+    }
+
+    ~object_handle() {
+        if (native_) {
+            mechanism::close(native_);
+        }
+    }
+
+    // A new object that has no name yet; publish() gives it one.
+    [[gnu::cold]] static object_handle create(std::string_view name, const creation& wanted,
+                                              std::error_code& ec) noexcept {
+        if constexpr (Policies::named) {
+            const std::string real = object_name<mechanism, naming>(name, ec);
+            return ec ? object_handle() : object_handle(mechanism::create(real, wanted, ec), name);
+        } else {
+            return object_handle(mechanism::create(wanted, ec), {});
+        }
+    }
+
+    [[gnu::cold]] static object_handle open(std::string_view name, access how,
+                                            std::error_code& ec) noexcept {
+        const std::string real = object_name<mechanism, naming>(name, ec);
+        if (ec) {
+            return {};
+        }
+        object_handle opened(mechanism::open(real, how, ec), name);
+        if (!ec) {
+            const object_status found = mechanism::status(opened.native_, ec);
+            if (!ec) {
+                check_permission<permission>(found, ec);
+            }
+        }
+        return ec ? object_handle() : std::move(opened);
+    }
+
+    [[gnu::cold]] static object_handle adopt(native_type native, std::error_code& ec) noexcept {
+        if (!native) {
+            fail(ec, errc::empty_handle);
+            return {};
+        }
+        object_handle adopted(native, {});
+        mechanism::adopt(adopted.native_, ec);
+        return ec ? object_handle() : std::move(adopted);
+    }
+
+    [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
+        if constexpr (Policies::named) {
+            const std::string real = object_name<mechanism, naming>(name_, ec);
+            if (!ec) {
+                mechanism::publish(native_, real, how, ec);
+            }
+        }
+    }
+
+    // Destroys an object that was not published.
+    [[gnu::cold]] void abandon() noexcept {
+        if constexpr (Policies::named) {
+            std::error_code ignored;
+            const std::string real = object_name<mechanism, naming>(name_, ignored);
+            mechanism::abandon(native_, real);
+            native_ = {};
+        } else {
+            *this = object_handle();
+        }
+    }
+
+    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
+        const std::string real = object_name<mechanism, naming>(name, ec);
+        return !ec && mechanism::remove(real, ec);
+    }
+
+    explicit operator bool() const noexcept { return static_cast<bool>(native_); }
+
+    [[nodiscard]] const native_type& native() const noexcept { return native_; }
+
+    [[nodiscard]] native_type release() noexcept { return std::exchange(native_, native_type()); }
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+    [[nodiscard]] object_status status(std::error_code& ec) const noexcept {
+        if (!native_) {
+            fail(ec, errc::empty_handle);
+            return {};
+        }
+        return mechanism::status(native_, ec);
+    }
+
+    // An object that the kernel no longer knows has been removed.
+    [[nodiscard]] bool is_removed() const noexcept {
+        std::error_code ec;
+        return status(ec).removed || ec == errc::removed;
+    }
+
+    // Does the name lead to this very object?
+    [[nodiscard]] bool is_named_so() const noexcept {
+        std::error_code ec;
+        const object_status mine = status(ec);
+        const object_handle named = ec ? object_handle() : open(name_, access::reading, ec);
+        const object_status theirs = ec ? object_status{} : named.status(ec);
+        return !ec && mine.device == theirs.device && mine.inode == theirs.inode;
+    }
+
+  private:
+    native_type native_{};
+    std::string name_; // as the user gave it
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What reading and writing handles share.
+template <class Policies>
+class object_base {
+  public:
+    using mechanism_type = typename Policies::mechanism;
+    using native_handle_type = typename mechanism_type::native_handle_type;
+
+    explicit operator bool() const noexcept { return static_cast<bool>(object_); }
+
+    /// The name as it was given; empty for unnamed and adopted objects.
+    [[nodiscard]] const std::string& name() const noexcept { return object_.name(); }
+
+    /// Stays owned by this object.
+    [[nodiscard]] const native_handle_type& native_handle() const noexcept {
+        return object_.native();
+    }
+
+    /// Gives the native handle away; this becomes empty.
+    [[nodiscard]] native_handle_type release() noexcept { return object_.release(); }
+
+    /// What the kernel knows of the object. *Errors*: fstat(2), shmctl(2); errc::empty_handle.
+    [[nodiscard]] object_status status() const {
+        std::error_code ec;
+        const object_status found = status(ec);
+        raise_if(ec);
+        return found;
+    }
+
+    [[nodiscard]] object_status status(std::error_code& ec) const noexcept {
+        const operation context("status of", mechanism_type::label, name());
+        ec.clear();
+        return object_.status(ec);
+    }
+
+    /// In bytes; 0 for an empty handle.
+    [[nodiscard]] std::uint64_t size() const noexcept {
+        std::error_code ec;
+        return object_.status(ec).size;
+    }
+
+    /// Has the name been removed, or taken over by another object?
+    [[nodiscard]] bool is_removed() const noexcept { return object_.is_removed(); }
+
+    /// A mapping of the whole object for reading. *Errors*: errc::invalid_size if it has no bytes;
+    /// mmap(2), shmat(2).
+    [[nodiscard]] const_mapped_region map(read_only_t) const {
+        std::error_code ec;
+        const_mapped_region region = map(read_only, ec);
+        raise_if(ec);
+        return region;
+    }
+
+    [[nodiscard]] const_mapped_region map(read_only_t, std::error_code& ec) const noexcept {
+        return map_as<const_mapped_region>(access::reading, ec);
+    }
+
+  protected:
+    object_base() = default;
+
+    explicit object_base(object_handle<Policies>&& object) noexcept : object_(std::move(object)) {}
+
+    template <class Region>
+    Region map_as(access how, std::error_code& ec) const noexcept {
+        const operation context("map", mechanism_type::label, name());
+        ec.clear();
+        const object_status found = object_.status(ec);
+        if (!ec && (found.size == 0 || found.size > PTRDIFF_MAX)) {
+            fail(ec, errc::invalid_size, "the object has %llu bytes",
+                 static_cast<unsigned long long>(found.size));
+        }
+        void* at =
+            ec ? nullptr : mechanism_type::map(object_.native(), found.size, how, nullptr, ec);
+        return ec ? Region() : Region(at, static_cast<std::size_t>(found.size));
+    }
+
+    object_handle<Policies> object_;
+};
+
+} // namespace detail
+
+template <class Mechanism, class Naming, class Permission>
+class memory_object;
+
+/// A shared object opened for reading: it maps to const bytes alone. From
+/// memory_object<…>::open(name, read_only).
+template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class const_memory_object
+    : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
+    using base = detail::object_base<detail::policies<Mechanism, Naming, Permission>>;
+
+  public:
+    const_memory_object() = default;
+
+  private:
+    friend class memory_object<Mechanism, Naming, Permission>;
+    using base::base;
+};
+
+/// A shared object of the kernel: bytes with a name, an owner, a mode and a size. For typed data
+/// see segment and shared.
+///
+/// The factories come in two forms: one throws cohold::failure, one takes std::error_code& and
+/// returns an empty handle; last_failure() has the facts then. Named mechanisms: create, open,
+/// open_or_create, remove; unnamed: create. *If the process is killed* in a factory, there is the
+/// whole object or none.
+///
+/// *Thread safety*: const members may be called from several threads at the same time.
+template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class memory_object : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::object_base<policies>;
+    using handle = detail::object_handle<policies>;
+    using mechanism_used = typename policies::mechanism;
+
+  public:
+    using typename base::native_handle_type;
+    using read_only_type = const_memory_object<Mechanism, Naming, Permission>;
+
+    memory_object() = default;
+
+    /// A new object of `size` bytes, all zero and backed by real memory. *Errors*:
+    /// errc::already_exists, invalid_name, invalid_size, out_of_space, permission_denied,
+    /// no_such_directory, not_on_tmpfs.
+    [[nodiscard]] static memory_object create(std::string_view name, std::size_t size)
+        requires detail::has_names<policies>
+    {
+        return thrown([&](std::error_code& ec) { return create(name, size, ec); });
+    }
+
+    [[nodiscard]] static memory_object create(std::string_view name, std::size_t size,
+                                              std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return make(name, size, ec);
+    }
+
+    static memory_object create(std::string_view,
+                                std::initializer_list<decltype(nullptr)>) = delete;
+
+    [[nodiscard]] static memory_object create(std::size_t size)
+        requires detail::has_no_names<policies>
+    {
+        return thrown([&](std::error_code& ec) { return create(size, ec); });
+    }
+
+    [[nodiscard]] static memory_object create(std::size_t size, std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        return make({}, size, ec);
+    }
+
+    /// An existing object. *Errors*: errc::not_found, symlink_refused, directory_refused,
+    /// special_file_refused, unexpected_owner, wider_permission, permission_denied.
+    [[nodiscard]] static memory_object open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static memory_object open(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", mechanism_used::label, name);
+        ec.clear();
+        return memory_object(handle::open(name, access::writing, ec));
+    }
+
+    [[nodiscard]] static memory_object open(std::string_view name, read_write_t)
+        requires detail::has_names<policies>
+    {
+        return open(name);
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
+        requires detail::has_names<policies>
+    {
+        std::error_code ec;
+        read_only_type opened = open(name, read_only, ec);
+        detail::raise_if(ec);
+        return opened;
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+                                             std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", mechanism_used::label, name);
+        ec.clear();
+        return read_only_type(handle::open(name, access::reading, ec));
+    }
+
+    /// The existing object, whatever its size, or a new one. Any number of processes may race: all
+    /// get the same one.
+    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size)
+        requires detail::has_names<policies>
+    {
+        return thrown([&](std::error_code& ec) { return open_or_create(name, size, ec); });
+    }
+
+    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size,
+                                                      std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        for (;;) {
+            memory_object object = open(name, ec);
+            if (ec != errc::not_found) {
+                return object;
+            }
+            object = create(name, size, ec);
+            if (ec != errc::already_exists) {
+                return object;
+            }
+        }
+    }
+
+    /// Takes the name away; who has the object open keeps it. False if there was none.
+    static bool remove(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        std::error_code ec;
+        const bool removed = remove(name, ec);
+        detail::raise_if(ec);
+        return removed;
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("remove", mechanism_used::label, name);
+        ec.clear();
+        return handle::remove(name, ec);
+    }
+
+    /// Takes over a native handle that came by other ways, e.g. over a socket. On failure it is
+    /// closed.
+    [[nodiscard]] static memory_object adopt(native_handle_type native) {
+        return thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static memory_object adopt(native_handle_type native,
+                                             std::error_code& ec) noexcept {
+        const detail::operation context("adopt", mechanism_used::label, "");
+        ec.clear();
+        return memory_object(handle::adopt(native, ec));
+    }
+
+    /// Makes the object `size` bytes long; nothing happens if it is already. Mappings made before
+    /// do not see the new bytes. *Errors*: errc::out_of_space; unsupported where objects cannot
+    /// grow (System V, anonymous).
+    void grow(std::size_t size) {
+        std::error_code ec;
+        grow(size, ec);
+        detail::raise_if(ec);
+    }
+
+    void grow(std::size_t size, std::error_code& ec) noexcept {
+        const detail::operation context("grow", mechanism_used::label, this->name());
+        ec.clear();
+        const object_status found = this->object_.status(ec);
+        if (ec || size <= found.size) {
+            return;
+        }
+        if constexpr (mechanism_used::grows) {
+            mechanism_used::back(this->object_.native(), nullptr, found.size, size, ec);
+        } else {
+            detail::fail(ec, errc::unsupported, "its size is fixed at creation: %llu bytes",
+                         static_cast<unsigned long long>(found.size));
+        }
+    }
+
+    using base::map;
+
+    /// A mapping of the whole object. *Errors*: errc::invalid_size if it has no bytes; mmap(2),
+    /// shmat(2).
+    [[nodiscard]] mapped_region map() const {
+        std::error_code ec;
+        mapped_region region = map(ec);
+        detail::raise_if(ec);
+        return region;
+    }
+
+    [[nodiscard]] mapped_region map(std::error_code& ec) const noexcept {
+        return this->template map_as<mapped_region>(access::writing, ec);
+    }
+
+  private:
+    explicit memory_object(handle&& object) noexcept : base(std::move(object)) {}
+
+    template <class Factory>
+    static memory_object thrown(const Factory& factory) {
+        std::error_code ec;
+        memory_object made = factory(ec);
+        detail::raise_if(ec);
+        return made;
+    }
+
+    static memory_object make(std::string_view name, std::size_t size,
+                              std::error_code& ec) noexcept {
+        const detail::operation context("create", mechanism_used::label, name);
+        ec.clear();
+        if (size == 0 || size > PTRDIFF_MAX) {
+            detail::fail(ec, errc::invalid_size, "%zu bytes", size);
+            return {};
+        }
+        handle made = handle::create(
+            name,
+            {.capacity = size, .mode = policies::permission::bits, .group = {}, .formatted = false},
+            ec);
+        if (!ec) {
+            mechanism_used::back(made.native(), nullptr, 0, size, ec);
+            if (!ec) {
+                made.publish(publication::exclusive, ec);
+            }
+            if (ec) {
+                made.abandon();
+            }
+        }
+        return ec ? memory_object() : memory_object(std::move(made));
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// Named typed objects of a segment: found, constructed and destroyed, with their types checked.
+#ifndef COHOLD_HANDLE_NAMED_OBJECTS_HPP
+#define COHOLD_HANDLE_NAMED_OBJECTS_HPP
+
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+// A segment as it is mapped into this process: its parts, how they are made and how they are
+// checked.
+#ifndef COHOLD_MEMORY_SEGMENT_MEMORY_HPP
+#define COHOLD_MEMORY_SEGMENT_MEMORY_HPP
+
+#include <ctime>
+#include <new>
+#include <utility>
+
+#include <sys/random.h>
+
+// The directory of a segment: which named objects it holds, of which types, and where.
+#ifndef COHOLD_MEMORY_DIRECTORY_HPP
+#define COHOLD_MEMORY_DIRECTORY_HPP
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// One named object. Its name, its type's name and its type's description follow.
+struct directory_entry {
+    alignas(8) std::uint64_t name_hash;
+    alignas(8) std::uint64_t object; // offset
+    alignas(8) std::uint64_t bytes;
+    alignas(8) std::uint64_t type_hash;
+    std::uint32_t name_length;
+    std::uint32_t type_name_length;
+    std::uint32_t description_length;
+    std::uint32_t unused;
+
+    [[nodiscard]] char* text() noexcept { return reinterpret_cast<char*>(this + 1); }
+
+    [[nodiscard]] const char* text() const noexcept {
+        return reinterpret_cast<const char*>(this + 1);
+    }
+
+    [[nodiscard]] std::string_view name() const noexcept { return {text(), name_length}; }
+
+    [[nodiscard]] std::string_view type_name() const noexcept {
+        return {text() + name_length, type_name_length};
+    }
+
+    [[nodiscard]] std::string_view description() const noexcept {
+        return {text() + name_length + type_name_length, description_length};
+    }
+
+    [[nodiscard]] std::uint64_t text_length() const noexcept {
+        return std::uint64_t{name_length} + type_name_length + description_length;
+    }
+};
+
+static_assert(sizeof(directory_entry) == 48);
+
+// A hash table with open addressing. A slot is 0 (never used), 1 (used once), or the offset of an
+// entry with 16 bits of the name's hash above it.
+struct directory_table {
+    alignas(8) std::uint64_t slots; // how many; a power of two
+    alignas(8) std::uint64_t used;  // those that are not 0
+
+    [[nodiscard]] std::atomic<std::uint64_t>& slot(std::uint64_t index) noexcept {
+        return reinterpret_cast<std::atomic<std::uint64_t>*>(this + 1)[index];
+    }
+};
+
+// Changed under its lock, one store at a time, so that readers who cannot lock, because they have
+// mapped the segment read-only, can follow at any moment: an insertion is one store to a slot, an
+// erasure one store and a new version.
+class directory {
+  public:
+    static constexpr std::uint64_t offset = (heap::offset + sizeof(heap) + 63) / 64 * 64;
+    static constexpr std::size_t max_name = 1023; // bytes
+    // Of a type; longer ones are cut, their hash is whole.
+    static constexpr std::size_t max_description = 8191;
+
+    // Held by who changes the directory, and by construct while the object's constructor runs; that
+    // may construct further named objects, in the same thread.
+    class section {
+      public:
+        [[gnu::noinline]] explicit section(directory& held) noexcept
+            : held_(held), outer_(innermost_) {
+            for (const section* each = outer_; each != nullptr; each = each->outer_) {
+                nested_ =
+                    nested_ || std::memcmp(each->held_.header().id, held.header().id, 16) == 0;
+            }
+            if (!nested_) {
+                held_.lock_.lock();
+            }
+            innermost_ = this;
+        }
+
+        section(const section&) = delete;
+        section& operator=(const section&) = delete;
+
+        [[gnu::noinline]] ~section() {
+            innermost_ = outer_;
+            if (!nested_) {
+                held_.lock_.unlock();
+            }
+        }
+
+      private:
+        static inline thread_local constinit const section* innermost_ = nullptr;
+
+        directory& held_;
+        const section* outer_;
+        bool nested_ = false;
+    };
+
+    [[nodiscard]] static std::uint64_t hash(std::string_view name) noexcept { return hash64(name); }
+
+    // What find copies out of an entry, while it is sure that the entry is one.
+    struct found_object {
+        const directory_entry* entry = nullptr; // nullptr: there is no such name
+        std::uint64_t object = 0;
+        std::uint64_t bytes = 0;
+        std::uint64_t type_hash = 0;
+        std::string_view type_name{};
+        std::string_view type{}; // its description
+    };
+
+    // Never leaves the segment, whatever its bytes are. In a section the result lasts as long as
+    // that; without one, as for read-only mappings, the object may be destroyed at any time, as
+    // ever.
+    [[nodiscard]] found_object find(std::string_view name) const noexcept {
+        const std::uint64_t wanted = hash(name);
+        // Only other processes' progress repeats this; the limit is for hostile bytes.
+        for (int attempt = 0; attempt < 1000000; ++attempt) {
+            const std::uint64_t version = version_.load(std::memory_order_acquire);
+            found_object found;
+            if (const seen_entry seen = probe(name, wanted); seen.entry != nullptr) {
+                found = {seen.entry,        seen.entry->object,
+                         seen.entry->bytes, seen.entry->type_hash,
+                         seen.type_name,    seen.description};
+            }
+            std::atomic_thread_fence(std::memory_order_acquire);
+            if (version_.load(std::memory_order_relaxed) == version) {
+                return found;
+            }
+        }
+        return {};
+    }
+
+    // The address of an object found; nullptr if none can be there.
+    [[nodiscard]] const void* address(const found_object& found,
+                                      std::size_t alignment) const noexcept {
+        const std::uint64_t size = segment_size();
+        const bool inside = found.object >= offset && found.object <= size &&
+                            found.bytes <= size - found.object && found.object % alignment == 0;
+        return inside ? base() + found.object : nullptr;
+    }
+
+    // Calls visit(entry) for each object; in a section, or on a segment that is at rest.
+    template <class Visitor>
+    void each(const Visitor& visit) const {
+        const table_view table = view();
+        for (std::uint64_t i = 0; i < table.slots; ++i) {
+            if (const seen_entry seen = entry_of(table.load(i)); seen.entry != nullptr) {
+                visit(*seen.entry);
+            }
+        }
+    }
+
+    // What an entry says, copied out of the segment.
+    struct entry_copy {
+        std::string name{};
+        std::string type_name{};
+        std::uint64_t bytes = 0;
+    };
+
+    // Calls visit(entry_copy&&) for each object, and restart() before, and again when everything
+    // visited so far shall be forgotten, because the table was replaced meanwhile. Needs no
+    // section: what is there all the time is visited once, what comes and goes perhaps.
+    template <class Restart, class Visitor>
+    void each_copy(const Restart& restart, const Visitor& visit) const {
+        table_view table;
+        std::uint32_t replaced = 0;
+        std::uint64_t index = 0;
+        bool begun = false;
+        // As in find, the limit is for hostile bytes.
+        for (std::uint64_t repeated = 0; repeated < 1000000;) {
+            const std::uint64_t version = version_.load(std::memory_order_acquire);
+            const table_view now = view();
+            const std::uint32_t replaced_now = replaced_.load(std::memory_order_acquire);
+            if (!begun || now.first != table.first || replaced_now != replaced) {
+                restart();
+                table = now;
+                replaced = replaced_now;
+                index = 0;
+                begun = true;
+                ++repeated;
+            }
+            const bool end = index >= now.slots;
+            entry_copy copy;
+            const seen_entry seen = end ? seen_entry() : entry_of(now.load(index));
+            if (seen.entry != nullptr) {
+                copy.name = seen.name;
+                copy.type_name = seen.type_name;
+                copy.bytes = seen.entry->bytes;
+            }
+            std::atomic_thread_fence(std::memory_order_acquire);
+            if (version_.load(std::memory_order_relaxed) != version) {
+                ++repeated;
+            } else if (end) {
+                return;
+            } else {
+                ++index;
+                if (seen.entry != nullptr) {
+                    visit(std::move(copy));
+                }
+            }
+        }
+    }
+
+    // Room for one more name. In a section.
+    [[gnu::cold]] void reserve_slot(std::error_code& ec) noexcept {
+        directory_table* table = own_table();
+        if (table != nullptr && (table->used + 1) * 4 <= table->slots * 3) {
+            return;
+        }
+        const std::uint64_t slots = table == nullptr            ? 16
+                                    : count_ * 2 < table->slots ? table->slots
+                                                                : table->slots * 2;
+        void* memory = heap_here().allocate(sizeof(directory_table) + slots * 8, 8, ec);
+        if (ec) {
+            return;
+        }
+        auto* grown = static_cast<directory_table*>(memory);
+        grown->slots = slots;
+        grown->used = 0;
+        std::memset(static_cast<void*>(grown + 1), 0, static_cast<std::size_t>(slots * 8));
+        for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
+            const std::uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
+            if (slot > erased) {
+                put(*grown, entry_of(slot).entry->name_hash, slot);
+            }
+        }
+        replaced_.fetch_add(1, std::memory_order_release); // before: who sees the table sees this
+        table_.store(static_cast<std::uint64_t>(reinterpret_cast<char*>(grown) - base()),
+                     std::memory_order_release);
+        retire();
+        heap_here().deallocate(table);
+    }
+
+    // A new entry, not yet in the table. In a section.
+    [[gnu::cold]] directory_entry* make_entry(std::string_view name, const type_descriptor& type,
+                                              std::uint64_t object, std::error_code& ec) noexcept {
+        const std::string_view parts[] = {name, type.name.substr(0, max_description),
+                                          type.description.substr(0, max_description)};
+        void* memory = heap_here().allocate(
+            sizeof(directory_entry) + parts[0].size() + parts[1].size() + parts[2].size(), 8, ec);
+        if (ec) {
+            return nullptr;
+        }
+        auto* entry = static_cast<directory_entry*>(memory);
+        *entry = {.name_hash = hash(name),
+                  .object = object,
+                  .bytes = type.size,
+                  .type_hash = type.hash,
+                  .name_length = static_cast<std::uint32_t>(parts[0].size()),
+                  .type_name_length = static_cast<std::uint32_t>(parts[1].size()),
+                  .description_length = static_cast<std::uint32_t>(parts[2].size()),
+                  .unused = 0};
+        char* out = entry->text();
+        for (const std::string_view part : parts) {
+            if (part.empty()) {
+                continue; // memcpy wants no null, not even for nothing
+            }
+            std::memcpy(out, part.data(), part.size());
+            out += part.size();
+        }
+        return entry;
+    }
+
+    // Shows the entry to everybody; reserve_slot came before. In the same section.
+    [[gnu::cold]] void insert(directory_entry* entry) noexcept {
+        const std::uint64_t place =
+            static_cast<std::uint64_t>(reinterpret_cast<char*>(entry) - base());
+        put(*own_table(), entry->name_hash, slot_of(place, entry->name_hash));
+        ++count_;
+    }
+
+    // Takes the name away and frees the entry; the object stays. In a section.
+    [[gnu::cold]] void erase(const directory_entry* entry) noexcept {
+        directory_table* table = own_table();
+        const std::uint64_t place = static_cast<std::uint64_t>(
+            reinterpret_cast<const char*>(entry) - reinterpret_cast<const char*>(base()));
+        const std::uint64_t wanted = slot_of(place, entry->name_hash);
+        for (std::uint64_t i = entry->name_hash;; ++i) {
+            std::atomic<std::uint64_t>& slot = table->slot(i & (table->slots - 1));
+            if (slot.load(std::memory_order_relaxed) == wanted) {
+                slot.store(erased, std::memory_order_release);
+                break;
+            }
+        }
+        --count_;
+        retire();
+        heap_here().deallocate(const_cast<directory_entry*>(entry));
+    }
+
+    [[nodiscard]] segment_header& header() noexcept {
+        return *reinterpret_cast<segment_header*>(base());
+    }
+
+  private:
+    static constexpr std::uint64_t never_used = 0;
+    static constexpr std::uint64_t erased = 1;
+
+    // The table as a reader may use it: its bounds are checked, its slots are not.
+    struct table_view {
+        const std::uint64_t* first = nullptr;
+        std::uint64_t slots = 0;
+
+        [[nodiscard]] std::uint64_t load(std::uint64_t index) const noexcept {
+            return __atomic_load_n(first + index, __ATOMIC_ACQUIRE);
+        }
+    };
+
+    [[nodiscard]] char* base() noexcept { return reinterpret_cast<char*>(this) - offset; }
+
+    [[nodiscard]] const char* base() const noexcept {
+        return reinterpret_cast<const char*>(this) - offset;
+    }
+
+    [[nodiscard]] heap& heap_here() noexcept {
+        return *reinterpret_cast<heap*>(base() + heap::offset);
+    }
+
+    [[nodiscard]] static std::uint64_t slot_of(std::uint64_t place, std::uint64_t hash) noexcept {
+        return place | (hash & 0xffff000000000000u);
+    }
+
+    [[nodiscard]] std::uint64_t segment_size() const noexcept {
+        return reinterpret_cast<const segment_header*>(base())->size.load(
+            std::memory_order_acquire);
+    }
+
+    [[nodiscard]] directory_table* own_table() noexcept {
+        const std::uint64_t place = table_.load(std::memory_order_relaxed);
+        return place == 0 ? nullptr : reinterpret_cast<directory_table*>(base() + place);
+    }
+
+    [[nodiscard]] table_view view() const noexcept {
+        const std::uint64_t size = segment_size();
+        const std::uint64_t place = table_.load(std::memory_order_acquire);
+        if (place == 0 || place % 8 != 0 || place > size ||
+            size - place < sizeof(directory_table)) {
+            return {};
+        }
+        const auto* table = reinterpret_cast<const directory_table*>(base() + place);
+        const std::uint64_t slots = __atomic_load_n(&table->slots, __ATOMIC_RELAXED);
+        if ((slots & (slots - 1)) != 0 ||
+            slots > (size - place - sizeof(directory_table)) / sizeof(std::uint64_t)) {
+            return {};
+        }
+        return {reinterpret_cast<const std::uint64_t*>(table + 1), slots};
+    }
+
+    // An entry with its texts, whose lengths were read once: the entry may become other bytes at
+    // any time.
+    struct seen_entry {
+        const directory_entry* entry = nullptr;
+        std::string_view name{};
+        std::string_view type_name{};
+        std::string_view description{};
+    };
+
+    // The entry that a slot means, if all of it lies in the segment.
+    [[nodiscard]] seen_entry entry_of(std::uint64_t slot) const noexcept {
+        const std::uint64_t size = segment_size();
+        const std::uint64_t place = slot & 0x0000ffffffffffffu;
+        if (place <= erased || place % 8 != 0 || place > size ||
+            size - place < sizeof(directory_entry)) {
+            return {};
+        }
+        const auto* entry = reinterpret_cast<const directory_entry*>(base() + place);
+        const std::uint64_t lengths[] = {
+            __atomic_load_n(&entry->name_length, __ATOMIC_RELAXED),
+            __atomic_load_n(&entry->type_name_length, __ATOMIC_RELAXED),
+            __atomic_load_n(&entry->description_length, __ATOMIC_RELAXED)};
+        if (lengths[0] > max_name || lengths[1] > max_description || lengths[2] > max_description ||
+            lengths[0] + lengths[1] + lengths[2] > size - place - sizeof(directory_entry)) {
+            return {};
+        }
+        const char* text = entry->text();
+        return {entry,
+                {text, static_cast<std::size_t>(lengths[0])},
+                {text + lengths[0], static_cast<std::size_t>(lengths[1])},
+                {text + lengths[0] + lengths[1], static_cast<std::size_t>(lengths[2])}};
+    }
+
+    [[nodiscard]] seen_entry probe(std::string_view name, std::uint64_t wanted) const noexcept {
+        const table_view table = view();
+        for (std::uint64_t i = 0; i < table.slots; ++i) {
+            const std::uint64_t slot = table.load((wanted + i) & (table.slots - 1));
+            if (slot == never_used) {
+                break;
+            }
+            if (((slot ^ wanted) & 0xffff000000000000u) == 0) {
+                const seen_entry seen = entry_of(slot);
+                if (seen.entry != nullptr && seen.entry->name_hash == wanted && seen.name == name) {
+                    return seen;
+                }
+            }
+        }
+        return {};
+    }
+
+    static void put(directory_table& table, std::uint64_t hash, std::uint64_t slot) noexcept {
+        for (std::uint64_t i = hash;; ++i) {
+            std::atomic<std::uint64_t>& place = table.slot(i & (table.slots - 1));
+            const std::uint64_t found = place.load(std::memory_order_relaxed);
+            if (found <= erased) {
+                table.used += found == never_used ? 1 : 0;
+                place.store(slot, std::memory_order_release);
+                return;
+            }
+        }
+    }
+
+    // What was taken out of reach may be overwritten after this: readers notice the new version.
+    void retire() noexcept {
+        version_.fetch_add(1, std::memory_order_release);
+        std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
+    }
+
+    lock_word lock_;
+    std::atomic<std::uint32_t> replaced_; // how often the table was
+    alignas(8) std::atomic<std::uint64_t> version_;
+    alignas(8) std::atomic<std::uint64_t> table_; // offset; 0: no name yet
+    alignas(8) std::uint64_t count_;
+};
+
+static_assert(sizeof(directory) == 32);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The mapping, behind two private pages: one that holds the attendance lock, one with the
+// local_block.
+class segment_memory {
+  public:
+    static constexpr std::uint64_t first_block =
+        (directory::offset + sizeof(directory) + 63) / 64 * 64;
+    static constexpr std::uint64_t smallest_size = 4 * control_bytes;
+    static_assert(first_block + 4096 < smallest_size);
+
+    segment_memory() = default;
+
+    segment_memory(segment_memory&& other) noexcept
+        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_),
+          front_(other.front_) {}
+
+    segment_memory& operator=(segment_memory&& other) noexcept {
+        segment_memory taken(std::move(other));
+        std::swap(base_, taken.base_);
+        std::swap(reserve_, taken.reserve_);
+        std::swap(front_, taken.front_);
+        return *this;
+    }
+
+    ~segment_memory() {
+        unmap(base_ == nullptr ? nullptr : base_ - front_,
+              front_ + static_cast<std::size_t>(reserve_));
+    }
+
+    // Maps the object, all of its reserve; nothing of it is looked at.
+    template <class Mechanism>
+    [[gnu::cold]] static segment_memory map(const typename Mechanism::native_handle_type& native,
+                                            std::uint64_t reserve, access how,
+                                            std::error_code& ec) noexcept {
+        using native_type = typename Mechanism::native_handle_type;
+        static_assert(sizeof(native_type) <= sizeof(local_block::native) &&
+                          alignof(native_type) <= 16 && std::is_trivially_copyable_v<native_type>,
+                      "cohold: a mechanism's native handle is a small trivially copyable type");
+        auto* const start = static_cast<char*>(reserve_addresses(front() + reserve));
+        if (start == nullptr) {
+            fail(ec, errc::reserve_too_large, "reserve: %llu bytes, mmap: errno %d",
+                 static_cast<unsigned long long>(reserve), errno);
+            return {};
+        }
+        segment_memory memory(start + front(), reserve);
+        if (::mprotect(start + page_size(), page_size(), PROT_READ | PROT_WRITE) != 0) {
+            fail_errno(ec, errno, "mprotect");
+            return {};
+        }
+        Mechanism::map(native, reserve, how, memory.base_, ec);
+        if (ec) {
+            return {};
+        }
+        auto* const local = ::new (memory.base_ - sizeof(local_block)) local_block{};
+        ::new (static_cast<void*>(local->native)) native_type(native);
+        local->back = &back<Mechanism>;
+        const object_status found = Mechanism::status(native, ec);
+        local->device = found.device;
+        local->inode = found.inode;
+        return ec ? segment_memory() : std::move(memory);
+    }
+
+    // Fills a mapped object that is all zero, but for the magic word: ready() adds that.
+    template <class Mechanism>
+    [[gnu::cold]] void format(const typename Mechanism::native_handle_type& native,
+                              std::uint64_t size, lifetime life, std::string_view full_name,
+                              std::error_code& ec) noexcept {
+        Mechanism::back(native, base_, 0, size, ec);
+        if (ec) {
+            return;
+        }
+        segment_header& fresh = header();
+        fresh.order = word_order;
+        fresh.layout_version = COHOLD_LAYOUT_VERSION;
+        fresh.header_bytes = sizeof(segment_header);
+        fresh.max_participants = config::max_participants;
+        fresh.reserve = reserve_;
+        if (::getrandom(fresh.id, sizeof fresh.id, 0) != sizeof fresh.id) {
+            fail_errno(ec, errno, "getrandom");
+            return;
+        }
+        struct ::timespec now{};
+        ::clock_gettime(CLOCK_REALTIME, &now);
+        fresh.created = static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
+                        static_cast<std::uint64_t>(now.tv_nsec);
+        fresh.life = static_cast<std::uint32_t>(life);
+        fresh.set_name(full_name);
+        fresh.checksum = fresh.expected_checksum();
+        fresh.size.store(size, std::memory_order_release);
+        heap_here().format(first_block);
+    }
+
+    // The last step of formatting.
+    void ready() noexcept { header().magic.store(magic_word(), std::memory_order_release); }
+
+    explicit operator bool() const noexcept { return base_ != nullptr; }
+
+    [[nodiscard]] char* base() const noexcept { return base_; }
+
+    [[nodiscard]] void* attendance_page() const noexcept { return base_ - front(); }
+
+    // A forked child has not inherited that page: what lies there now is something else of its own.
+    void disown_attendance_page() noexcept { front_ = page_size(); }
+
+    // Is this the status of the object that is mapped? A program that closes all descriptors closes
+    // ours, and the number may mean another file by now.
+    [[nodiscard]] static bool is_of(const local_block& local, const object_status& found) noexcept {
+        return found.device == local.device && found.inode == local.inode;
+    }
+
+    [[nodiscard]] bool is_of(const object_status& found) const noexcept {
+        return is_of(local_of(header()), found);
+    }
+
+    [[nodiscard]] segment_header& header() const noexcept {
+        return *reinterpret_cast<segment_header*>(base_);
+    }
+
+    [[nodiscard]] heap& heap_here() const noexcept {
+        return *reinterpret_cast<heap*>(base_ + heap::offset);
+    }
+
+    [[nodiscard]] directory& directory_here() const noexcept {
+        return *reinterpret_cast<directory*>(base_ + directory::offset);
+    }
+
+  private:
+    segment_memory(char* base, std::uint64_t reserve) noexcept
+        : base_(base), reserve_(reserve), front_(front()) {}
+
+    [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
+
+    // Real memory for a growing segment, from wherever in this process it is noticed that it must
+    // grow.
+    template <class Mechanism>
+    [[gnu::cold]] static void back(const local_block& local, void* base, std::uint64_t from,
+                                   std::uint64_t to, std::error_code& ec) noexcept {
+        const auto& native =
+            *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
+        const object_status found = Mechanism::status(native, ec);
+        if (ec == std::errc::bad_file_descriptor || (!ec && !is_of(local, found))) {
+            fail(ec, errc::empty_handle,
+                 "the segment's native handle was closed by somebody else, so it cannot grow");
+        }
+        if (!ec) {
+            Mechanism::back(native, base, from, to, ec);
+        }
+    }
+
+    char* base_ = nullptr;
+    std::uint64_t reserve_ = 0;
+    std::size_t front_ = 0; // bytes in front of base_ that are ours
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// Says in words where two descriptions of types differ, by the path of the first member that does.
+#ifndef COHOLD_MEMORY_TYPE_MISMATCH_HPP
+#define COHOLD_MEMORY_TYPE_MISMATCH_HPP
+
+#include <cstddef>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Text in a buffer of the caller, always terminated, cut where it is too long. Bytes that do not
+// print become '?': they may come from another process.
+class bounded_text {
+  public:
+    bounded_text(char* out, std::size_t size) noexcept : out_(out), capacity_(size) {
+        if (capacity_ != 0) {
+            out_[0] = '\0';
+        }
+    }
+
+    [[gnu::cold]] void put(std::string_view text) noexcept {
+        for (const char c : text) {
+            if (used_ + 1 >= capacity_) {
+                return;
+            }
+            const auto byte = static_cast<unsigned char>(c);
+            out_[used_++] = byte < 0x20 || byte == 0x7f ? '?' : c;
+            out_[used_] = '\0';
+        }
+    }
+
+    // One part of a sentence, so that a long one leaves room for the others.
+    [[gnu::cold]] void put_short(std::string_view text) noexcept {
+        constexpr std::size_t longest = 80;
+        put(text.substr(0, longest));
+        if (text.size() > longest) {
+            put("...");
+        }
+    }
+
+  private:
+    char* out_;
+    std::size_t capacity_;
+    std::size_t used_ = 0;
+};
+
+// Reads the grammar of type_writer, from text that may be anything.
+class mismatch_explainer {
+  public:
+    mismatch_explainer(std::string_view expected, std::string_view found, char* out,
+                       std::size_t size) noexcept
+        : expected_(expected), found_(found), out_(out, size) {}
+
+    [[gnu::cold]] void run() noexcept {
+        if (expected_ == found_) {
+            out_.put("the types have the same description");
+            return;
+        }
+        find_difference();
+        std::size_t expected_start = innermost();
+        std::size_t found_start = expected_start;
+        // One of them ends where the other has one more member.
+        if (difference_ > expected_start && at(expected_, difference_) == '}' &&
+            at(found_, difference_) == ';') {
+            expected_start = expected_.size();
+            found_start = difference_ + 1;
+        } else if (difference_ > expected_start && at(expected_, difference_) == ';' &&
+                   at(found_, difference_) == '}') {
+            expected_start = difference_ + 1;
+            found_start = found_.size();
+        }
+        explain(read(expected_, expected_start), read(found_, found_start));
+    }
+
+  private:
+    struct member {
+        std::string_view name; // empty for the whole type
+        std::string_view offset;
+        std::string_view type; // empty where there is no member
+    };
+
+    [[gnu::cold]] static char at(std::string_view text, std::size_t i) noexcept {
+        return i < text.size() ? text[i] : '\0';
+    }
+
+    // The first byte that differs, and where the members that enclose it start.
+    [[gnu::cold]] void find_difference() noexcept {
+        while (difference_ < expected_.size() && difference_ < found_.size() &&
+               expected_[difference_] == found_[difference_]) {
+            switch (expected_[difference_]) {
+            case '{':
+                if (++depth_ <= max_depth) {
+                    start_[depth_ - 1] = difference_ + 1;
+                }
+                break;
+            case ';':
+                if (depth_ > 0 && depth_ <= max_depth) {
+                    start_[depth_ - 1] = difference_ + 1;
+                }
+                break;
+            case '}':
+                depth_ -= depth_ > 0 ? 1 : 0;
+                break;
+            default:
+                break;
+            }
+            ++difference_;
+        }
+        levels_ = depth_ < max_depth ? depth_ : max_depth;
+    }
+
+    [[nodiscard]] std::size_t innermost() const noexcept {
+        return levels_ == 0 ? 0 : start_[levels_ - 1];
+    }
+
+    // The member that starts there: "name@offset type", up to the ';' or '}' that ends it.
+    [[nodiscard]] member read(std::string_view text, std::size_t start) const noexcept {
+        if (start >= text.size() || text[start] == '}') {
+            return {};
+        }
+        std::size_t end = start;
+        for (std::size_t depth = 0; end < text.size(); ++end) {
+            if (text[end] == '{') {
+                ++depth;
+            } else if (depth == 0 && (text[end] == ';' || text[end] == '}')) {
+                break;
+            } else if (text[end] == '}') {
+                --depth;
+            }
+        }
+        const std::string_view whole = text.substr(start, end - start);
+        const std::size_t name_end = whole.find('@');
+        const std::size_t offset_end = whole.find(' ', name_end);
+        if (levels_ == 0 || name_end > whole.find('{') || offset_end == std::string_view::npos) {
+            return {{}, {}, whole};
+        }
+        return {whole.substr(0, name_end), whole.substr(name_end + 1, offset_end - name_end - 1),
+                whole.substr(offset_end + 1)};
+    }
+
+    // The type without what is in braces: "app::point", "shm_vector<app::point>".
+    [[gnu::cold]] void put_type(std::string_view type) noexcept {
+        std::size_t shown = 0;
+        while (!type.empty() && shown < 120) {
+            const std::size_t open = type.find('{');
+            out_.put_short(type.substr(0, open));
+            shown += open < type.size() ? open : type.size();
+            if (open == std::string_view::npos) {
+                return;
+            }
+            std::size_t end = open;
+            std::size_t depth = 0;
+            do {
+                depth += type[end] == '{' ? 1U : 0U;
+                depth -= type[end] == '}' ? 1U : 0U;
+                ++end;
+            } while (end < type.size() && depth != 0);
+            while (end < type.size() && is_measure(type[end])) {
+                ++end; // size and alignment
+            }
+            type.remove_prefix(end);
+        }
+    }
+
+    [[gnu::cold]] static bool is_measure(char c) noexcept {
+        return (c >= '0' && c <= '9') || c == '^';
+    }
+
+    // The size in which two types differ, where their members do not: "12" of "point{...}12".
+    [[nodiscard]] std::string_view measure(std::string_view text) const noexcept {
+        std::size_t start = difference_;
+        while (start > 0 && is_measure(text[start - 1])) {
+            --start;
+        }
+        if (start == 0 || text[start - 1] != '}') {
+            return {};
+        }
+        std::size_t end = start;
+        while (end < text.size() && is_measure(text[end])) {
+            ++end;
+        }
+        return text.substr(start, end - start);
+    }
+
+    [[gnu::cold]] void put_member(const member& one, bool with_name,
+                                  std::string_view measured) noexcept {
+        if (one.type.empty()) {
+            out_.put("nothing");
+            return;
+        }
+        if (with_name) {
+            out_.put_short(one.name);
+            out_.put(" as ");
+        }
+        put_type(one.type);
+        if (!measured.empty()) {
+            const std::size_t caret = measured.find('^');
+            out_.put(" of ");
+            out_.put_short(measured.substr(0, caret));
+            out_.put(" bytes");
+            if (caret != std::string_view::npos) {
+                out_.put(" aligned to ");
+                out_.put_short(measured.substr(caret + 1));
+            }
+        }
+        if (!one.offset.empty()) {
+            out_.put(" at ");
+            out_.put_short(one.offset);
+        }
+    }
+
+    [[gnu::cold]] void explain(const member& expected, const member& found) noexcept {
+        if (levels_ > 0) {
+            out_.put("member ");
+            for (std::size_t i = 0; i + 1 < levels_; ++i) {
+                out_.put_short(read(expected_, start_[i]).name);
+                out_.put(".");
+            }
+            out_.put_short(expected.type.empty() ? found.name : expected.name);
+            out_.put(": ");
+        }
+        const bool renamed =
+            !expected.type.empty() && !found.type.empty() && expected.name != found.name;
+        out_.put("expected ");
+        put_member(expected, renamed, measure(expected_));
+        out_.put(", found ");
+        put_member(found, renamed, measure(found_));
+    }
+
+    static constexpr std::size_t max_depth = 32;
+
+    std::string_view expected_;
+    std::string_view found_;
+    bounded_text out_;
+    std::size_t difference_ = 0;
+    std::size_t depth_ = 0;
+    std::size_t levels_ = 0;
+    std::size_t start_[max_depth] = {};
+};
+
+// Writes where found differs from expected, two descriptions of type_descriptor, as in "member
+// pos.x: expected f32 at 0, found i32 at 0". found may hold any bytes. The result is terminated
+// and cut to size bytes. Allocates nothing.
+inline void explain_mismatch(std::string_view expected, std::string_view found, char* out,
+                             std::size_t size) noexcept {
+    mismatch_explainer(expected, found, out, size).run();
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A named object, as segment::objects() lists them. The root object of a shared<T> has an empty
+/// name.
+struct object_info {
+    std::string name;
+    std::string type_name; ///< the name of its type, the same from every compiler
+    std::size_t bytes = 0;
+};
+
+/// What segment::objects() returns: a range of object_info. (A vector would be one, at the price of
+/// including it everywhere.)
+class object_list {
+  public:
+    object_list() = default;
+
+    object_list(object_list&& other) noexcept
+        : infos_(std::exchange(other.infos_, nullptr)), size_(std::exchange(other.size_, 0)),
+          capacity_(std::exchange(other.capacity_, 0)) {}
+
+    object_list& operator=(object_list&& other) noexcept {
+        std::swap(infos_, other.infos_);
+        std::swap(size_, other.size_);
+        std::swap(capacity_, other.capacity_);
+        return *this;
+    }
+
+    ~object_list() { delete[] infos_; }
+
+    [[nodiscard]] const object_info* begin() const noexcept { return infos_; }
+
+    [[nodiscard]] const object_info* end() const noexcept { return infos_ + size_; }
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+
+    [[nodiscard]] const object_info& operator[](std::size_t index) const noexcept {
+        return infos_[index];
+    }
+
+    [[gnu::cold]] void add(object_info&& info) {
+        if (size_ == capacity_) {
+            object_list larger;
+            larger.infos_ = new object_info[size_ * 2 + 8];
+            larger.capacity_ = size_ * 2 + 8;
+            for (object_info& each : std::span<object_info>(infos_, size_)) {
+                larger.infos_[larger.size_++] = std::move(each);
+            }
+            *this = std::move(larger);
+        }
+        infos_[size_++] = std::move(info);
+    }
+
+  private:
+    object_info* infos_ = nullptr;
+    std::size_t size_ = 0;
+    std::size_t capacity_ = 0;
+};
+
+namespace detail {
+
+inline constexpr std::string_view root_name{}; // of the object of shared<T>
+
+// So that an array can be constructed by placement new, which makes arrays only element by element.
+template <class T>
+struct array_holder {
+    T value;
+};
+
+inline void check_object_name(std::string_view name, std::error_code& ec) noexcept {
+    if (name.empty()) {
+        fail(ec, errc::invalid_name, "the object's name is empty");
+    } else if (name.size() > directory::max_name) {
+        fail(ec, errc::invalid_name, "the object's name has %zu bytes, at most %zu are possible",
+             name.size(), directory::max_name);
+    } else if (name.find('\0') != std::string_view::npos) {
+        fail(ec, errc::invalid_name, "the object's name contains a zero byte");
+    }
+}
+
+// The address of what was found, if it is of the wanted type; nullptr and an error otherwise.
+[[gnu::cold]] inline const void* checked_address(const directory& objects,
+                                                 const directory::found_object& found,
+                                                 const type_descriptor& wanted,
+                                                 std::error_code& ec) noexcept {
+    if (found.type_hash != wanted.hash || found.bytes != wanted.size) {
+        char difference[384];
+        explain_mismatch(wanted.description, found.type, difference, sizeof difference);
+        fail(ec, errc::type_mismatch, "expected %.*s (%zu bytes), found %.*s (%llu bytes): %s",
+             static_cast<int>(wanted.name.size()), wanted.name.data(), wanted.size,
+             static_cast<int>(found.type_name.size()), found.type_name.data(),
+             static_cast<unsigned long long>(found.bytes), difference);
+        return nullptr;
+    }
+    const void* address = objects.address(found, wanted.alignment);
+    if (address == nullptr) {
+        fail(ec, errc::corrupt, "the directory: offset %#llx, %llu bytes",
+             static_cast<unsigned long long>(found.object),
+             static_cast<unsigned long long>(found.bytes));
+    }
+    return address;
+}
+
+// nullptr without an error: there is none. Takes no lock: see directory::find.
+inline const void* find_address(const directory& objects, std::string_view name,
+                                const type_descriptor& type, std::error_code& ec) noexcept {
+    const operation context("find", "object", name);
+    const directory::found_object found = objects.find(name);
+    return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
+}
+
+// The same in a section of the directory: on return the object is there, and was not just being
+// destroyed.
+inline void* find_address(const segment_memory& memory, std::string_view name,
+                          const type_descriptor& type, std::error_code& ec) noexcept {
+    directory& objects = memory.directory_here();
+    const directory::section section(objects);
+    return const_cast<void*>(find_address(static_cast<const directory&>(objects), name, type, ec));
+}
+
+// Takes an object out of the directory: its destructor, and then its memory, are the caller's
+// business, in the same section.
+class object_in_the_breaking {
+  public:
+    [[gnu::cold]] object_in_the_breaking(const segment_memory& memory, std::string_view name,
+                                         const type_descriptor& type, std::error_code& ec) noexcept
+        : memory_(memory), context_("destroy", "object", name), section_(memory.directory_here()) {
+        check_object_name(name, ec);
+        if (ec) {
+            return;
+        }
+        directory& objects = memory.directory_here();
+        const directory::found_object found = objects.find(name);
+        if (found.entry != nullptr) {
+            block_ = const_cast<void*>(checked_address(objects, found, type, ec));
+        }
+        if (block_ != nullptr) {
+            objects.erase(found.entry);
+        }
+    }
+
+    object_in_the_breaking(const object_in_the_breaking&) = delete;
+    object_in_the_breaking& operator=(const object_in_the_breaking&) = delete;
+
+    [[gnu::cold]] ~object_in_the_breaking() { memory_.heap_here().deallocate(block_); }
+
+    // nullptr: there is none of the name and type.
+    [[nodiscard]] void* block() const noexcept { return block_; }
+
+  private:
+    const segment_memory& memory_;
+    const operation context_;
+    const directory::section section_;
+    void* block_ = nullptr;
+};
+
+enum class making { construct, find_or_construct, root };
+
+// An object on its way into the directory, in a section of that. If its constructor throws, or
+// there is no memory, nothing stays.
+class object_in_the_making {
+  public:
+    [[gnu::cold]] object_in_the_making(const segment_memory& memory, std::string_view name,
+                                       const type_descriptor& type, making how,
+                                       std::error_code& ec) noexcept
+        : memory_(memory), context_("construct", "object", name), section_(memory.directory_here()),
+          scope_(&memory.header()) {
+        if (how != making::root) {
+            check_object_name(name, ec);
+        }
+        if (ec) {
+            return;
+        }
+        directory& objects = memory.directory_here();
+        if (const directory::found_object found = objects.find(name); found.entry != nullptr) {
+            if (how == making::find_or_construct) {
+                existing_ = const_cast<void*>(checked_address(objects, found, type, ec));
+            } else {
+                fail(ec, errc::already_exists, "of type %.*s",
+                     static_cast<int>(found.type_name.size()), found.type_name.data());
+            }
+            return;
+        }
+        block_ = memory.heap_here().allocate(type.size, larger(type.alignment, 8), ec);
+        if (!ec) {
+            entry_ = objects.make_entry(
+                name, type, static_cast<std::uint64_t>(static_cast<char*>(block_) - memory.base()),
+                ec);
+        }
+    }
+
+    object_in_the_making(const object_in_the_making&) = delete;
+    object_in_the_making& operator=(const object_in_the_making&) = delete;
+
+    [[gnu::cold]] ~object_in_the_making() {
+        memory_.heap_here().deallocate(entry_);
+        memory_.heap_here().deallocate(block_);
+    }
+
+    // Memory for the object; nullptr if it is there already, or after an error.
+    [[nodiscard]] void* block() const noexcept { return entry_ != nullptr ? block_ : nullptr; }
+
+    [[nodiscard]] void* existing() const noexcept { return existing_; }
+
+    // The object is constructed: shows it. Its constructor may have made further names.
+    [[gnu::cold]] void finish(std::error_code& ec) noexcept {
+        directory& objects = memory_.directory_here();
+        if (objects.find(entry_->name()).entry != nullptr) {
+            fail(ec, errc::already_exists, "made by the constructor of the object");
+            return;
+        }
+        objects.reserve_slot(ec);
+        if (!ec) {
+            objects.insert(entry_);
+            entry_ = nullptr;
+            block_ = nullptr;
+        }
+    }
+
+  private:
+    const segment_memory& memory_;
+    const operation context_;
+    const directory::section section_;
+    const construction_scope scope_;
+    void* existing_ = nullptr;
+    void* block_ = nullptr;
+    directory_entry* entry_ = nullptr;
+};
+
+// Constructs an object under a name. T's exceptions pass through and leave nothing behind.
+template <class T, class... Arguments>
+T* construct_object(const segment_memory& memory, std::string_view name, making how,
+                    std::error_code& ec, Arguments&&... arguments) {
+    assert_shareable<T>();
+    object_in_the_making object(memory, name, type_descriptor_of<T>, how, ec);
+    void* const block = object.block();
+    if (block == nullptr) {
+        return static_cast<T*>(object.existing());
+    }
+    if constexpr (std::is_array_v<T>) {
+        static_assert(sizeof...(Arguments) == 0,
+                      "cohold: an array is constructed without arguments");
+        ::new (block) array_holder<T>{};
+    } else {
+        ::new (block) T(std::forward<Arguments>(arguments)...);
+    }
+    T* const made = std::launder(static_cast<T*>(block));
+    object.finish(ec);
+    if (ec) {
+        std::destroy_at(made);
+        return nullptr;
+    }
+    return made;
+}
+
+[[gnu::cold]] inline object_list list_objects(const directory& objects) {
+    object_list list;
+    objects.each_copy([&list] { list = object_list(); },
+                      [&list](directory::entry_copy&& entry) {
+                          list.add({std::move(entry.name), std::move(entry.type_name),
+                                    static_cast<std::size_t>(entry.bytes)});
+                      });
+    return list;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// segment and segment_view: shared memory that holds named typed objects and a heap.
+#ifndef COHOLD_HANDLE_SEGMENT_HPP
+#define COHOLD_HANDLE_SEGMENT_HPP
+
+// The life of a segment in a process, the same for segment, segment_view and shared: made,
+// published, found, checked, attached, detached.
+#ifndef COHOLD_HANDLE_SEGMENT_BASE_HPP
+#define COHOLD_HANDLE_SEGMENT_BASE_HPP
+
+#include <unistd.h>
+
+// segment_options: what a new segment shall be.
+#ifndef COHOLD_HANDLE_SEGMENT_OPTIONS_HPP
+#define COHOLD_HANDLE_SEGMENT_OPTIONS_HPP
+
+#include <cstddef>
+#include <optional>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// For `segment::create(name, {.size = 1 << 20, .reserve = 1 << 30})`.
+struct segment_options {
+    /// Bytes at first, all of them backed by real memory; rounded up to whole pages, and to what
+    /// the segment needs for itself. It grows on its own, up to the reserve.
+    std::size_t size = config::default_size;
+    /// Address range that every process keeps for the segment: the size that it can never outgrow.
+    /// Costs nothing until used. 0: the larger of COHOLD_DEFAULT_RESERVE (1 GiB) and 16 times the
+    /// size.
+    std::size_t reserve = 0;
+    /// Who removes the name?
+    enum lifetime lifetime = lifetime::persistent;
+    /// Touch all pages of `size` now, in this process, so that no page fault comes later.
+    bool populate = false;
+    /// The group that the object shall belong to, for permission::group and group_read. None: the
+    /// kernel's choice.
+    std::optional<gid_t> group = std::nullopt;
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Policies>
+class segment_base {
+  public:
+    using mechanism = typename Policies::mechanism;
+    using naming = typename Policies::naming;
+    using handle = object_handle<Policies>;
+
+    segment_base() = default;
+
+    segment_base(segment_base&& other) noexcept
+        : object_(std::move(other.object_)), memory_(std::move(other.memory_)),
+          state_(std::exchange(other.state_, state::detached)), process_(other.process_) {}
+
+    segment_base& operator=(segment_base&& other) noexcept {
+        if (this != &other) {
+            detach();
+            object_ = std::move(other.object_);
+            memory_ = std::move(other.memory_);
+            state_ = std::exchange(other.state_, state::detached);
+            process_ = other.process_;
+        }
+        return *this;
+    }
+
+    ~segment_base() { detach(); }
+
+    // A formatted segment that nobody else can open yet. Destroyed without publish(), it leaves
+    // nothing.
+    [[gnu::cold]] static segment_base prepare(std::string_view name, const segment_options& options,
+                                              publication how, std::error_code& ec) noexcept {
+        std::uint64_t size = 0;
+        std::uint64_t reserve = 0;
+        measure(options, size, reserve, ec);
+        if (!ec && how == publication::exclusive) {
+            clear_the_way(name, ec);
+        }
+        if (ec) {
+            return {};
+        }
+        segment_base made;
+        made.object_ = handle::create(name,
+                                      {.capacity = reserve,
+                                       .mode = Policies::permission::bits,
+                                       .group = options.group,
+                                       .formatted = true},
+                                      ec);
+        if (ec) {
+            return {};
+        }
+        made.state_ = state::unpublished;
+        made.memory_ =
+            segment_memory::map<mechanism>(made.object_.native(), reserve, access::writing, ec);
+        if (!ec) {
+            std::string full;
+            if constexpr (Policies::named) {
+                full = full_name<mechanism, naming>(name);
+            }
+            made.memory_.template format<mechanism>(made.object_.native(), size, options.lifetime,
+                                                    full, ec);
+        }
+        if (!ec && options.populate) {
+            if (const int error =
+                    populate_for_writing(made.memory_.base(), static_cast<std::size_t>(size));
+                error != 0) {
+                fail_errno(ec, error, "populating %llu bytes",
+                           static_cast<unsigned long long>(size));
+            }
+        }
+        if (!ec && options.lifetime == lifetime::session) {
+            made.enter(ec);
+        }
+        return ec ? segment_base() : std::move(made);
+    }
+
+    [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
+        memory_.ready();
+        object_.publish(how, ec);
+        if (!ec) {
+            attached();
+        }
+    }
+
+    [[gnu::cold]] static segment_base open(std::string_view name, access how,
+                                           std::error_code& ec) noexcept {
+        handle object = handle::open(name, how, ec);
+        return ec ? segment_base() : attach(std::move(object), how, ec);
+    }
+
+    [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access how,
+                                            std::error_code& ec) noexcept {
+        handle object = handle::adopt(native, ec);
+        return ec ? segment_base() : attach(std::move(object), how, ec);
+    }
+
+    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
+        std::error_code unknown;
+        const handle object = handle::open(name, access::writing, unknown);
+        if (unknown) {
+            // Nothing to check; removing says what is wrong, if anything is.
+            return checks_names ? (unknown == errc::not_found ? false : (ec = unknown, false))
+                                : handle::remove(name, ec);
+        }
+        const facts found = peek(object, unknown);
+        if constexpr (checks_names) {
+            if (unknown) {
+                ec = unknown;
+                return false;
+            }
+        }
+        if constexpr (has_attendance<mechanism>) {
+            if (!unknown && found.life == lifetime::session) {
+                // Nobody shall attach to what is just being removed.
+                const typename mechanism::attendance::gate gate(object.native(),
+                                                                lock_kind::exclusive);
+                return handle::remove(name, ec);
+            }
+        }
+        return handle::remove(name, ec);
+    }
+
+    explicit operator bool() const noexcept { return static_cast<bool>(memory_); }
+
+    [[nodiscard]] const handle& object() const noexcept { return object_; }
+
+    [[nodiscard]] const segment_memory& memory() const noexcept { return memory_; }
+
+  private:
+    enum class state { detached, unpublished, attached };
+
+    // What must be known of a segment before it is mapped.
+    struct facts {
+        std::uint64_t reserve = 0;
+        enum lifetime life = lifetime::persistent;
+    };
+
+    static constexpr bool checks_names = mechanism::keys_collide || naming::collides;
+
+    [[gnu::cold]] static void measure(const segment_options& options, std::uint64_t& size,
+                                      std::uint64_t& reserve, std::error_code& ec) noexcept {
+        if (options.size == 0 || options.size > PTRDIFF_MAX || options.reserve > PTRDIFF_MAX) {
+            fail(ec, errc::invalid_size, "size %zu, reserve %zu bytes", options.size,
+                 options.reserve);
+            return;
+        }
+        if (options.reserve != 0 && options.size > options.reserve) {
+            fail(ec, errc::invalid_size,
+                 "segment_options::size is %zu bytes, larger than segment_options::reserve, %zu",
+                 options.size, options.reserve);
+            return;
+        }
+        size = round_up(larger(options.size, segment_memory::smallest_size), page_size());
+        if (options.reserve != 0) {
+            reserve = round_up(options.reserve, page_size());
+        } else {
+            constexpr std::uint64_t most = std::uint64_t{PTRDIFF_MAX} / 4;
+            reserve = larger(config::default_reserve, size > most / 16 ? most : size * 16);
+            if constexpr (sizeof(void*) == 4) {
+                reserve = config::default_reserve;
+            }
+        }
+        reserve = larger(reserve, size);
+        if constexpr (!has_attendance<mechanism> && Policies::named) {
+            if (options.lifetime == lifetime::session) {
+                fail(ec, errc::unsupported,
+                     "lifetime::session: the mechanism cannot tell who is attached");
+            }
+        }
+    }
+
+    // Reads and checks the header.
+    [[gnu::cold]] static facts peek(const handle& object, std::error_code& ec) noexcept {
+        const object_status status = object.status(ec);
+        if (!ec && status.size < control_bytes) {
+            fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+                 static_cast<unsigned long long>(control_bytes),
+                 static_cast<unsigned long long>(status.size));
+        }
+        void* at = ec ? nullptr
+                      : mechanism::map(object.native(), status.size, access::reading, nullptr, ec);
+        if (ec) {
+            return {};
+        }
+        const auto& header = *static_cast<const segment_header*>(at);
+        validate_header(header, status.size, ec);
+        const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
+        if (!ec && !mechanism::grows && status.size < found.reserve) {
+            fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+                 static_cast<unsigned long long>(found.reserve),
+                 static_cast<unsigned long long>(status.size));
+        }
+        if constexpr (checks_names && Policies::named) {
+            if (!ec && !object.name().empty()) {
+                const std::string full = full_name<mechanism, naming>(object.name());
+                if (!header.is_named(full)) {
+                    fail(ec, errc::name_mismatch, "full name: expected '%s', found '%.*s'",
+                         full.c_str(), static_cast<int>(header.name_view().size()),
+                         header.name_view().data());
+                }
+            }
+        }
+        unmap(at, static_cast<std::size_t>(status.size));
+        return found;
+    }
+
+    [[gnu::cold]] static segment_base attach(handle&& object, access how,
+                                             std::error_code& ec) noexcept {
+        const facts found = peek(object, ec);
+        if (ec) {
+            return {};
+        }
+        segment_base made;
+        made.object_ = std::move(object);
+        if constexpr (has_attendance<mechanism>) {
+            if (found.life == lifetime::session) {
+                made.attach_to_session(found, how, ec);
+                return ec ? segment_base() : std::move(made);
+            }
+        }
+        made.memory_ =
+            segment_memory::map<mechanism>(made.object_.native(), found.reserve, how, ec);
+        if (ec) {
+            return {};
+        }
+        made.attached();
+        return made;
+    }
+
+    [[gnu::cold]] void attach_to_session(const facts& found, access how,
+                                         std::error_code& ec) noexcept {
+        using attendance = typename mechanism::attendance;
+        {
+            // While this is held, nobody can remove the segment for lack of users.
+            const typename attendance::gate gate(object_.native(), lock_kind::shared);
+            if (!gate) {
+                fail_errno(ec, errno, "locking the object, which session lifetime needs");
+            } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
+                fail(ec, errc::not_found, "its session is over: nobody has it attached");
+            } else {
+                memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, ec);
+                if (!ec) {
+                    enter(ec);
+                }
+                if (!ec) {
+                    attached();
+                }
+            }
+        }
+        if (ec == errc::not_found) {
+            remove_if_deserted(object_);
+        }
+    }
+
+    void enter(std::error_code& ec) noexcept {
+        if constexpr (has_attendance<mechanism>) {
+            mechanism::attendance::enter(object_.native(), memory_.attendance_page(), ec);
+        }
+    }
+
+    void attached() noexcept {
+        state_ = state::attached;
+        process_ = ::getpid();
+    }
+
+    // Removes a segment of session lifetime that nobody has attached. True if it is gone now.
+    [[gnu::cold]] static bool remove_if_deserted(const handle& object) noexcept {
+        if constexpr (has_attendance<mechanism> && Policies::named) {
+            using attendance = typename mechanism::attendance;
+            const typename attendance::gate gate(object.native(), lock_kind::exclusive);
+            std::error_code ec;
+            return gate && !attendance::anybody(object.native()) && object.is_named_so() &&
+                   handle::remove(object.name(), ec);
+        } else {
+            return false;
+        }
+    }
+
+    // Before a new segment is made: is the name free? A deserted session's segment makes way.
+    [[gnu::cold]] static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
+        if constexpr (Policies::named) {
+            std::error_code unknown;
+            const handle object = handle::open(name, access::writing, unknown);
+            if (unknown) {
+                // Not there, or not ours to judge: publishing will find out.
+                if (unknown == errc::invalid_name) {
+                    ec = unknown;
+                }
+                return;
+            }
+            const facts found = peek(object, unknown);
+            if (unknown || found.life != lifetime::session || !remove_if_deserted(object)) {
+                fail(ec, errc::already_exists);
+            }
+        }
+    }
+
+    // Has somebody closed the native handle behind our back?
+    [[gnu::cold]] [[nodiscard]] bool is_lost(const handle& object) const noexcept {
+        std::error_code ec;
+        const object_status found = object.status(ec);
+        return ec == std::errc::bad_file_descriptor || (!ec && !memory_.is_of(found));
+    }
+
+    // After that, the object by its name, if it is still the one.
+    [[gnu::cold]] void find_again() noexcept {
+        if constexpr (Policies::named) {
+            std::error_code ec;
+            handle again = handle::open(object_.name(), access::writing, ec);
+            if (!ec && !is_lost(again)) {
+                object_ = std::move(again);
+            }
+        }
+    }
+
+    [[gnu::cold]] void detach() noexcept {
+        switch (std::exchange(state_, state::detached)) {
+        case state::unpublished:
+            memory_ = {};
+            object_.abandon();
+            break;
+        case state::attached: {
+            // A forked child has inherited a handle, not an attachment.
+            const bool inherited = process_ != ::getpid();
+            const bool session = static_cast<lifetime>(memory_.header().life) == lifetime::session;
+            if (inherited && session) {
+                memory_.disown_attendance_page();
+            }
+            if (is_lost(object_)) {
+                static_cast<void>(object_.release()); // it is not ours to close
+                if (session && !inherited) {
+                    find_again();
+                }
+            }
+            memory_ = {};
+            if (session && !inherited && object_) {
+                remove_if_deserted(object_);
+            }
+            break;
+        }
+        case state::detached:
+            break;
+        }
+    }
+
+    handle object_;
+    segment_memory memory_;
+    state state_ = state::detached;
+    pid_t process_ = 0; // that attached
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What segment, segment_view and shared let everybody see.
+template <class Policies>
+class segment_observers {
+  public:
+    using native_handle_type = typename Policies::mechanism::native_handle_type;
+
+    /// Is a segment attached?
+    explicit operator bool() const noexcept { return static_cast<bool>(base_); }
+
+    /// The name as it was given; empty for unnamed and adopted segments.
+    [[nodiscard]] const std::string& name() const noexcept { return base_.object().name(); }
+
+    /// Stays owned by this handle.
+    [[nodiscard]] const native_handle_type& native_handle() const noexcept {
+        return base_.object().native();
+    }
+
+    /// Bytes that are published and backed by real memory now. All three sizes are 0 for an empty
+    /// handle.
+    [[nodiscard]] std::size_t size() const noexcept {
+        return *this ? static_cast<std::size_t>(
+                           base_.memory().header().size.load(std::memory_order_acquire))
+                     : 0;
+    }
+
+    /// Bytes that the segment can grow to: its reserve.
+    [[nodiscard]] std::size_t capacity() const noexcept {
+        return *this ? static_cast<std::size_t>(base_.memory().header().reserve) : 0;
+    }
+
+    /// Bytes allocated on the heap, for objects, their names and their elements.
+    [[nodiscard]] std::size_t used() const noexcept {
+        return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
+    }
+
+    /// Who removes the name.
+    [[nodiscard]] enum lifetime lifetime() const noexcept {
+        return *this ? static_cast<enum cohold::lifetime>(base_.memory().header().life)
+                     : cohold::lifetime::persistent;
+    }
+
+    /// Has the name been removed, or taken over by another segment (replace)? The memory stays good
+    /// for who has it.
+    [[nodiscard]] bool is_removed() const noexcept { return base_.object().is_removed(); }
+
+  protected:
+    segment_observers() = default;
+
+    explicit segment_observers(segment_base<Policies>&& base) noexcept : base_(std::move(base)) {}
+
+    // For the operations that need a segment. False for an empty handle.
+    [[nodiscard]] bool check_attached(std::error_code& ec) const noexcept {
+        if (!*this) {
+            fail(ec, errc::empty_handle);
+        }
+        return !ec;
+    }
+
+    segment_base<Policies> base_;
+};
+
+// Calls the form of an operation that takes an error_code, and throws what it reports.
+template <class Operation>
+[[gnu::cold]] auto thrown(const Operation& run) {
+    std::error_code ec;
+    auto result = run(ec);
+    raise_if(ec);
+    return result;
+}
+
+} // namespace detail
+
+template <class Mechanism, class Naming, class Permission>
+class segment;
+
+/// A segment opened for reading: mapped so that nothing can be written, and finding const objects
+/// alone. From segment<…>::open(name, read_only). Needs no permission to write, and takes no lock.
+///
+/// *Thread safety*: const members may be called from several threads.
+template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class segment_view
+    : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::segment_base<policies>;
+
+  public:
+    segment_view() = default;
+
+    /// The same as segment<…>::open(name, read_only).
+    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name,
+                                                      std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", policies::mechanism::label, name);
+        ec.clear();
+        return segment_view(base::open(name, access::reading, ec));
+    }
+
+    /// From a native handle that came by other ways; it may be one for reading alone. On failure it
+    /// is closed.
+    [[nodiscard, gnu::cold]] static segment_view
+    adopt(typename policies::mechanism::native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view
+    adopt(typename policies::mechanism::native_handle_type native, std::error_code& ec) noexcept {
+        const detail::operation context("adopt", policies::mechanism::label, "");
+        ec.clear();
+        return segment_view(base::adopt(native, access::reading, ec));
+    }
+
+    /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
+    template <class T>
+    [[nodiscard]] const T* find(std::string_view name) const {
+        return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
+    }
+
+    template <class T>
+    [[nodiscard]] const T* find(std::string_view name, std::error_code& ec) const noexcept {
+        ec.clear();
+        return this->check_attached(ec) ? static_cast<const T*>(detail::find_address(
+                                              static_cast<const detail::directory&>(
+                                                  this->base_.memory().directory_here()),
+                                              name, detail::type_descriptor_of<T>, ec))
+                                        : nullptr;
+    }
+
+    /// The named objects, in no order. While others construct and destroy, a moment's picture.
+    [[nodiscard]] object_list objects() const {
+        return *this ? detail::list_objects(this->base_.memory().directory_here()) : object_list();
+    }
+
+  private:
+    friend class segment<Mechanism, Naming, Permission>;
+
+    explicit segment_view(base&& opened) noexcept
+        : detail::segment_observers<policies>(std::move(opened)) {}
+};
+
+/// Shared memory formatted by cohold: named objects of checked types and the heap that they and
+/// their elements live on. It grows on its own, in every process at the same time and without
+/// moving, up to its reserve.
+///
+/// The factories and operations come in two forms: one throws cohold::failure; one takes
+/// std::error_code& right after the name and options and returns an empty handle or nullptr;
+/// last_failure() has the facts then.
+///
+/// *Thread and process safety*: const members may be called from several threads; all processes may
+/// call everything at the same time. *If the process is killed* in a factory, there is the whole
+/// segment or none.
+template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class segment : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::segment_base<policies>;
+    using observers = detail::segment_observers<policies>;
+    static constexpr std::string_view label = policies::mechanism::label;
+
+  public:
+    using typename observers::native_handle_type;
+    using view_type = segment_view<Mechanism, Naming, Permission>;
+
+    segment() = default;
+
+    /// A new segment. *Errors*: errc::already_exists, invalid_name, invalid_size, out_of_space,
+    /// reserve_too_large, permission_denied, no_such_directory, not_on_tmpfs, unsupported.
+    [[nodiscard, gnu::cold]] static segment create(std::string_view name,
+                                                   const segment_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment
+    create(std::string_view name, const segment_options& options, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return make(name, options, publication::exclusive, ec);
+    }
+
+    /// `size` in bytes, to begin with.
+    [[nodiscard, gnu::cold]] static segment create(std::string_view name,
+                                                   std::size_t size = config::default_size)
+        requires detail::has_names<policies>
+    {
+        return create(name, segment_options{.size = size});
+    }
+
+    [[nodiscard, gnu::cold]] static segment create(std::string_view name, std::size_t size,
+                                                   std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return create(name, segment_options{.size = size}, ec);
+    }
+
+    static segment create(std::string_view, std::initializer_list<decltype(nullptr)>) = delete;
+
+    [[nodiscard, gnu::cold]] static segment create(const segment_options& options)
+        requires detail::has_no_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment create(const segment_options& options,
+                                                   std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        return make({}, options, publication::exclusive, ec);
+    }
+
+    [[nodiscard, gnu::cold]] static segment create(std::size_t size = config::default_size)
+        requires detail::has_no_names<policies>
+    {
+        return create(segment_options{.size = size});
+    }
+
+    [[nodiscard, gnu::cold]] static segment create(std::size_t size, std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        return create(segment_options{.size = size}, ec);
+    }
+
+    /// An existing segment, whole and checked. *Errors*: errc::not_found; symlink_refused,
+    /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
+    /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch,
+    /// configuration_mismatch, corrupt, name_mismatch; reserve_too_large.
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name,
+                                                 std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", label, name);
+        ec.clear();
+        return segment(base::open(name, access::writing, ec));
+    }
+
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t)
+        requires detail::has_names<policies>
+    {
+        return open(name);
+    }
+
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t,
+                                                 std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, ec);
+    }
+
+    /// For reading only: another type, through which nothing can be written.
+    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t)
+        requires detail::has_names<policies>
+    {
+        return view_type::open(name);
+    }
+
+    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t,
+                                                   std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return view_type::open(name, ec);
+    }
+
+    /// The existing segment, or a new one. Any number of processes may race: there will be one, and
+    /// everybody gets it.
+    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
+                                                           const segment_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown(
+            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
+                                                           const segment_options& options,
+                                                           std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        for (;;) {
+            segment opened = open(name, ec);
+            if (ec != errc::not_found) {
+                return opened;
+            }
+            opened = create(name, options, ec);
+            if (ec != errc::already_exists) {
+                return opened;
+            }
+        }
+    }
+
+    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
+                                                           std::size_t size = config::default_size)
+        requires detail::has_names<policies>
+    {
+        return open_or_create(name, segment_options{.size = size});
+    }
+
+    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name, std::size_t size,
+                                                           std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open_or_create(name, segment_options{.size = size}, ec);
+    }
+
+    static segment open_or_create(std::string_view,
+                                  std::initializer_list<decltype(nullptr)>) = delete;
+
+    /// A new segment under the name, in one step, whether or not there was one: who opens the name
+    /// gets the old one or the new one. Who has the old one keeps it; its is_removed() is true
+    /// then. Not for System V.
+    [[nodiscard, gnu::cold]] static segment replace(std::string_view name,
+                                                    const segment_options& options = {})
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    {
+        return detail::thrown([&](std::error_code& ec) { return replace(name, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment
+    replace(std::string_view name, const segment_options& options, std::error_code& ec) noexcept
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    {
+        return make(name, options, publication::replace, ec);
+    }
+
+    /// Takes the name away; who has the segment attached keeps it. False if there was none.
+    static bool remove(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("remove", label, name);
+        ec.clear();
+        return base::remove(name, ec);
+    }
+
+    /// From a native handle that came by other ways, e.g. over a socket; checked as open does. On
+    /// failure it is closed.
+    [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("adopt", label, "");
+        ec.clear();
+        return segment(base::adopt(native, access::writing, ec));
+    }
+
+    /// Constructs an object under a name. Its own allocators, to any depth, bind to this segment.
+    /// *Errors*: errc::already_exists if the name is taken, invalid_name, out_of_space,
+    /// reserve_exceeded; what T's constructor throws passes through, and nothing is left.
+    template <class T, class... Arguments>
+    T& construct(std::string_view name, Arguments&&... arguments) const {
+        std::error_code ec;
+        T* const made = construct<T>(name, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return *made;
+    }
+
+    template <class T, class... Arguments>
+    T* construct(std::string_view name, std::error_code& ec, Arguments&&... arguments) const {
+        return make_object<T>(name, detail::making::construct, ec,
+                              std::forward<Arguments>(arguments)...);
+    }
+
+    /// The object of the name, constructed first if there is none: by one of all who ask at the
+    /// same time. *Errors*: those of construct, and errc::type_mismatch if it is there with another
+    /// type.
+    template <class T, class... Arguments>
+    T& find_or_construct(std::string_view name, Arguments&&... arguments) const {
+        std::error_code ec;
+        T* const object = find_or_construct<T>(name, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return *object;
+    }
+
+    template <class T, class... Arguments>
+    T* find_or_construct(std::string_view name, std::error_code& ec,
+                         Arguments&&... arguments) const {
+        return make_object<T>(name, detail::making::find_or_construct, ec,
+                              std::forward<Arguments>(arguments)...);
+    }
+
+    /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch, naming both types
+    /// and the member that differs.
+    template <class T>
+    [[nodiscard]] T* find(std::string_view name) const {
+        return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
+    }
+
+    template <class T>
+    [[nodiscard]] T* find(std::string_view name, std::error_code& ec) const noexcept {
+        ec.clear();
+        return this->check_attached(ec)
+                   ? static_cast<T*>(detail::find_address(this->base_.memory(), name,
+                                                          detail::type_descriptor_of<T>, ec))
+                   : nullptr;
+    }
+
+    /// Takes the name away and destroys the object. False if there is none. Nobody may be using it.
+    /// *Errors*: errc::type_mismatch, and then the object stays.
+    template <class T>
+    bool destroy(std::string_view name) const {
+        return detail::thrown([&](std::error_code& ec) { return destroy<T>(name, ec); });
+    }
+
+    template <class T>
+    bool destroy(std::string_view name, std::error_code& ec) const noexcept {
+        ec.clear();
+        if (!this->check_attached(ec)) {
+            return false;
+        }
+        const detail::object_in_the_breaking object(this->base_.memory(), name,
+                                                    detail::type_descriptor_of<T>, ec);
+        if (object.block() == nullptr) {
+            return false;
+        }
+        std::destroy_at(static_cast<T*>(object.block()));
+        return true;
+    }
+
+    /// The named objects, in no order.
+    [[nodiscard]] object_list objects() const {
+        if (!*this) {
+            return {};
+        }
+        detail::directory& objects = this->base_.memory().directory_here();
+        const detail::directory::section section(objects);
+        return detail::list_objects(objects);
+    }
+
+    /// An allocator of this segment, for containers that are not constructed inside it. Bound to
+    /// none if the handle is empty. Good as long as this segment, or one moved from it, is
+    /// attached.
+    template <class T>
+    [[nodiscard]] shm_allocator<T> allocator() const noexcept {
+        return *this ? shm_allocator<T>(this->base_.memory().header()) : shm_allocator<T>();
+    }
+
+    /// Makes the segment at least `size` bytes long, in all processes. It grows on its own too;
+    /// this is for doing it in time. *Errors*: errc::reserve_exceeded, out_of_space (with the bytes
+    /// wanted and available).
+    void grow(std::size_t size) const {
+        std::error_code ec;
+        grow(size, ec);
+        detail::raise_if(ec);
+    }
+
+    void grow(std::size_t size, std::error_code& ec) const noexcept {
+        const detail::operation context("grow", label, this->name());
+        ec.clear();
+        if (this->check_attached(ec)) {
+            this->base_.memory().heap_here().grow(size, ec);
+        }
+    }
+
+  private:
+    explicit segment(base&& opened) noexcept : observers(std::move(opened)) {}
+
+    [[gnu::cold]] static segment make(std::string_view name, const segment_options& options,
+                                      publication how, std::error_code& ec) noexcept {
+        const detail::operation context("create", label, name);
+        ec.clear();
+        base made = base::prepare(name, options, how, ec);
+        if (!ec) {
+            made.publish(how, ec);
+        }
+        return ec ? segment() : segment(std::move(made));
+    }
+
+    template <class T, class... Arguments>
+    T* make_object(std::string_view name, detail::making how, std::error_code& ec,
+                   Arguments&&... arguments) const {
+        ec.clear();
+        return this->check_attached(ec)
+                   ? detail::construct_object<T>(this->base_.memory(), name, how, ec,
+                                                 std::forward<Arguments>(arguments)...)
+                   : nullptr;
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// shared: a segment whose one root object is a T, and which behaves as a pointer to it.
+#ifndef COHOLD_HANDLE_SHARED_HPP
+#define COHOLD_HANDLE_SHARED_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class First>
+concept options_or_error = std::same_as<std::remove_cvref_t<First>, segment_options> ||
+                           std::same_as<std::remove_cvref_t<First>, std::error_code>;
+
+// The arguments of T alone: neither options nor an error code comes first.
+template <class... Arguments>
+inline constexpr bool plain_arguments = true;
+template <class First, class... Rest>
+inline constexpr bool plain_arguments<First, Rest...> = !options_or_error<First>;
+
+template <class T, class Policies>
+class shared_base : public segment_observers<Policies> {
+  public:
+    using element_type = T;
+
+    [[nodiscard]] T* get() const noexcept { return root_; }
+
+    [[nodiscard]] T& operator*() const noexcept { return *root_; }
+
+    [[nodiscard]] T* operator->() const noexcept { return root_; }
+
+  protected:
+    using base = segment_base<Policies>;
+
+    shared_base() = default;
+
+    shared_base(base&& opened, T* root) noexcept
+        : segment_observers<Policies>(std::move(opened)), root_(root) {}
+
+    shared_base(shared_base&& other) noexcept
+        : segment_observers<Policies>(std::move(other)),
+          root_(std::exchange(other.root_, nullptr)) {}
+
+    shared_base& operator=(shared_base&& other) noexcept {
+        segment_observers<Policies>::operator=(std::move(other));
+        root_ = std::exchange(other.root_, nullptr);
+        return *this;
+    }
+
+    ~shared_base() = default;
+
+    static T* root_of(const base& opened, std::error_code& ec) noexcept {
+        const directory& objects = opened.memory().directory_here();
+        const auto found = objects.find(root_name);
+        if (found.entry == nullptr) {
+            fail(ec, errc::not_found,
+                 "the segment has no root object: it was not made by shared<T>");
+            return nullptr;
+        }
+        return static_cast<T*>(
+            const_cast<void*>(checked_address(objects, found, type_descriptor_of<T>, ec)));
+    }
+
+    T* root_ = nullptr;
+};
+
+} // namespace detail
+
+/// A T that processes share: `auto config = shared<settings>::open_or_create("settings");
+/// config->volume = 7;` Its segment grows as T needs it. T's constructor arguments come last in the
+/// factories. Others see the T only when it is constructed.
+///
+/// `shared<const T>` is opened for reading: mapped so that nothing can be written.
+///
+/// *Thread and process safety*: of the factories, all; of the T, T's own. *If the process is
+/// killed* in a factory, there is the whole T or nothing.
+template <class T, class Mechanism = mechanism::posix,
+          class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::segment_base<policies>;
+    using parent = detail::shared_base<T, policies>;
+    static constexpr std::string_view label = policies::mechanism::label;
+
+  public:
+    using typename parent::native_handle_type;
+    using read_only_type = shared<const T, Mechanism, Naming, Permission>;
+
+    shared() = default;
+
+    /// A new segment with a T. *Errors*: those of segment::create; what T's constructor throws
+    /// passes through, and nothing is left.
+    template <class... Arguments>
+        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared create(std::string_view name, Arguments&&... arguments) {
+        return create(name, segment_options{}, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared create(std::string_view name, const segment_options& options,
+                                       Arguments&&... arguments) {
+        std::error_code ec;
+        shared made = create(name, options, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return made;
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies>
+    [[nodiscard]] static shared create(std::string_view name, std::error_code& ec,
+                                       Arguments&&... arguments) {
+        return create(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies>
+    [[nodiscard]] static shared create(std::string_view name, const segment_options& options,
+                                       std::error_code& ec, Arguments&&... arguments) {
+        return make(name, options, publication::exclusive, ec,
+                    std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_no_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared create(Arguments&&... arguments) {
+        return create(segment_options{}, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_no_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared create(const segment_options& options, Arguments&&... arguments) {
+        std::error_code ec;
+        shared made = create(options, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return made;
+    }
+
+    template <class... Arguments>
+        requires detail::has_no_names<policies>
+    [[nodiscard]] static shared create(std::error_code& ec, Arguments&&... arguments) {
+        return create(segment_options{}, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_no_names<policies>
+    [[nodiscard]] static shared create(const segment_options& options, std::error_code& ec,
+                                       Arguments&&... arguments) {
+        return make({}, options, publication::exclusive, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    /// The existing T. *Errors*: those of segment::open; errc::type_mismatch; not_found if the
+    /// segment has no root object.
+    [[nodiscard]] static shared open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", label, name);
+        ec.clear();
+        return checked(base::open(name, access::writing, ec), ec);
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name);
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+                                             std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name, ec);
+    }
+
+    /// The existing T, or a new one made of the arguments. Any number of processes may race: there
+    /// will be one.
+    template <class... Arguments>
+        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared open_or_create(std::string_view name, Arguments&&... arguments) {
+        return open_or_create(name, segment_options{}, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared open_or_create(std::string_view name,
+                                               const segment_options& options,
+                                               Arguments&&... arguments) {
+        std::error_code ec;
+        shared opened = open_or_create(name, options, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return opened;
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies>
+    [[nodiscard]] static shared open_or_create(std::string_view name, std::error_code& ec,
+                                               Arguments&&... arguments) {
+        return open_or_create(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies>
+    [[nodiscard]] static shared open_or_create(std::string_view name,
+                                               const segment_options& options, std::error_code& ec,
+                                               Arguments&&... arguments) {
+        for (;;) {
+            const detail::operation context("open", label, name);
+            ec.clear();
+            base opened = base::open(name, access::writing, ec);
+            if (!ec) {
+                return checked(std::move(opened), ec);
+            }
+            if (ec != errc::not_found) {
+                return {};
+            }
+            ec.clear();
+            base made = base::prepare(name, options, publication::exclusive, ec);
+            if (ec == errc::already_exists) {
+                continue;
+            }
+            T* const root = construct_root(made, ec, std::forward<Arguments>(arguments)...);
+            // The arguments are given away, so there is one T, and it waits for the name as long as
+            // that changes hands.
+            while (!ec) {
+                made.publish(publication::exclusive, ec);
+                if (!ec) {
+                    return shared(std::move(made), root);
+                }
+                if (ec == errc::already_exists) {
+                    ec.clear();
+                    opened = base::open(name, access::writing, ec);
+                    if (!ec) {
+                        std::destroy_at(root);
+                        return checked(std::move(opened), ec);
+                    }
+                    if (ec == errc::not_found) {
+                        ec.clear();
+                    }
+                }
+            }
+            if (root != nullptr) {
+                std::destroy_at(root);
+            }
+            return {};
+        }
+    }
+
+    /// A new T under the name, in one step, whether or not there was one. Not for System V.
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces &&
+                 detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared replace(std::string_view name, const segment_options& options,
+                                        Arguments&&... arguments) {
+        std::error_code ec;
+        shared made = replace(name, options, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return made;
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    [[nodiscard]] static shared replace(std::string_view name, const segment_options& options,
+                                        std::error_code& ec, Arguments&&... arguments) {
+        return make(name, options, publication::replace, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    /// Takes the name away; who has the T keeps it. False if there was none.
+    static bool remove(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("remove", label, name);
+        ec.clear();
+        return base::remove(name, ec);
+    }
+
+    /// From a native handle that came by other ways; checked as open does. On failure it is closed.
+    [[nodiscard]] static shared adopt(native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
+        const detail::operation context("adopt", label, "");
+        ec.clear();
+        return checked(base::adopt(native, access::writing, ec), ec);
+    }
+
+    /// An allocator of the T's segment.
+    template <class U>
+    [[nodiscard]] shm_allocator<U> allocator() const noexcept {
+        return *this ? shm_allocator<U>(this->base_.memory().header()) : shm_allocator<U>();
+    }
+
+  private:
+    using parent::parent;
+
+    static shared checked(base&& opened, std::error_code& ec) noexcept {
+        T* const root = ec ? nullptr : parent::root_of(opened, ec);
+        return ec ? shared() : shared(std::move(opened), root);
+    }
+
+    template <class... Arguments>
+    static shared make(std::string_view name, const segment_options& options, publication how,
+                       std::error_code& ec, Arguments&&... arguments) {
+        const detail::operation context("create", label, name);
+        ec.clear();
+        base made = base::prepare(name, options, how, ec);
+        T* const root =
+            ec ? nullptr : construct_root(made, ec, std::forward<Arguments>(arguments)...);
+        if (!ec) {
+            made.publish(how, ec);
+            if (ec) {
+                std::destroy_at(root);
+            }
+        }
+        return ec ? shared() : shared(std::move(made), root);
+    }
+
+    // In a segment that nobody else can see yet.
+    template <class... Arguments>
+    static T* construct_root(const base& made, std::error_code& ec, Arguments&&... arguments) {
+        if (ec) {
+            return nullptr;
+        }
+        return detail::construct_object<T>(made.memory(), detail::root_name, detail::making::root,
+                                           ec, std::forward<Arguments>(arguments)...);
+    }
+};
+
+/// A T that others share, for reading.
+template <class T, class Mechanism, class Naming, class Permission>
+class shared<const T, Mechanism, Naming, Permission>
+    : public detail::shared_base<const T, detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::segment_base<policies>;
+    using parent = detail::shared_base<const T, policies>;
+
+  public:
+    using typename parent::native_handle_type;
+
+    shared() = default;
+
+    /// The same as shared<T>::open(name, read_only).
+    [[nodiscard]] static shared open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", policies::mechanism::label, name);
+        ec.clear();
+        return checked(base::open(name, access::reading, ec), ec);
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, read_only_t)
+        requires detail::has_names<policies>
+    {
+        return open(name);
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, read_only_t,
+                                     std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, ec);
+    }
+
+    /// From a native handle that came by other ways; it may be one for reading alone.
+    [[nodiscard]] static shared adopt(native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
+        const detail::operation context("adopt", policies::mechanism::label, "");
+        ec.clear();
+        return checked(base::adopt(native, access::reading, ec), ec);
+    }
+
+  private:
+    using parent::parent;
+
+    static shared checked(base&& opened, std::error_code& ec) noexcept {
+        const T* const root = ec ? nullptr : parent::root_of(opened, ec);
+        return ec ? shared() : shared(std::move(opened), root);
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+// How a process waits for another: the policies spin, block and adaptive.
+#ifndef COHOLD_SYNC_BACKOFF_HPP
+#define COHOLD_SYNC_BACKOFF_HPP
+
+#include <concepts>
+#include <cstdint>
+
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -3031,6 +8941,609 @@ class backoff {
 COHOLD_NAMESPACE_END
 
 #endif
+
+// How a contiguous container builds, moves and destroys its elements: through the allocator, or as
+// bytes where nobody can tell the difference.
+#ifndef COHOLD_CONTAINER_ELEMENTS_HPP
+#define COHOLD_CONTAINER_ELEMENTS_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+#include <iterator>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+template <class T>
+class shm_allocator;
+
+namespace detail {
+
+template <class Allocator>
+inline constexpr bool is_shm_allocator = false;
+template <class T>
+inline constexpr bool is_shm_allocator<shm_allocator<T>> = true;
+
+template <class Allocator>
+concept allocator_like = requires(Allocator& allocator) {
+    typename Allocator::value_type;
+    allocator.allocate(std::size_t{1});
+};
+
+// The address in a fancy pointer, without a test for null where the pointer offers that.
+template <class Pointer>
+[[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
+    if constexpr (requires { pointer.unchecked(); }) {
+        return pointer.unchecked();
+    } else {
+        return std::to_address(pointer);
+    }
+}
+
+// The allocator's construct does no more than a constructor call. (shm_allocator's also tells
+// nested allocators where they are, which trivially copyable elements cannot have.)
+template <class Allocator, class T, class... Args>
+inline constexpr bool constructs_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at, Args&&... args) {
+        allocator.construct(at, std::forward<Args>(args)...);
+    };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at) { allocator.destroy(at); };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_nothing =
+    std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory and destroying the source is a copy of the bytes.
+template <class Allocator, class T>
+inline constexpr bool relocates_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> &&
+    constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory cannot fail, so that a gap can be opened, and closed again.
+template <class Allocator, class T>
+inline constexpr bool relocates_without_failure =
+    relocates_as_bytes<Allocator, T> ||
+    (std::is_nothrow_move_constructible_v<T> &&
+     (is_shm_allocator<Allocator> || constructs_plainly<Allocator, T, T&&>));
+
+template <class T>
+inline constexpr bool assigns_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_move_assignable_v<T>;
+
+// T() is all zero bytes. (A null pointer to a data member is not.)
+template <class T>
+inline constexpr bool value_is_zero_bytes =
+    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
+
+// Cheap enough to hand over by value where a reference would keep the original in memory.
+template <class T>
+inline constexpr bool fits_registers =
+    std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> && sizeof(T) <= 16;
+
+// Sources of elements for element_builder::fill and for assignment: *source, then ++source, as
+// often as there are elements. Any input iterator is one.
+
+// Not readable: stands for elements that are value-initialized.
+struct value_initialized {};
+
+// The same value again and again.
+template <class T>
+struct repeated {
+    const T* value;
+
+    const T& operator*() const noexcept { return *value; }
+
+    repeated& operator++() noexcept { return *this; }
+};
+
+// Elements to be moved from.
+template <class T>
+struct moved_from {
+    T* element;
+
+    T&& operator*() const noexcept { return std::move(*element); }
+
+    moved_from& operator++() noexcept {
+        ++element;
+        return *this;
+    }
+};
+
+template <class Source, class T>
+inline constexpr bool is_moved_from = false;
+template <class T>
+inline constexpr bool is_moved_from<moved_from<T>, T> = true;
+
+template <class Source, class T>
+concept elements_in_memory =
+    is_moved_from<Source, T> ||
+    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T>);
+
+// The source is an array of T whose bytes can be copied into raw memory, or over elements.
+template <class Source, class T, class Allocator>
+concept constructs_from_bytes =
+    elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+    std::is_trivially_constructible_v<T, decltype(*std::declval<Source&>())> &&
+    constructs_plainly<Allocator, T, decltype(*std::declval<Source&>())>;
+template <class Source, class T>
+concept assigns_from_bytes = elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+                             std::is_trivially_assignable_v<T&, decltype(*std::declval<Source&>())>;
+
+template <class Source>
+[[nodiscard]] const void* source_address(const Source& source) noexcept {
+    if constexpr (requires { source.element; }) {
+        return source.element;
+    } else {
+        return std::to_address(source);
+    }
+}
+
+template <class Source>
+void skip_elements(Source& source, std::size_t count) noexcept {
+    if constexpr (requires { source.element; }) {
+        source.element += count;
+    } else {
+        source += static_cast<std::iter_difference_t<Source>>(count);
+    }
+}
+
+// The bytes may overlap. Null with zero elements is allowed, as it is not in memmove.
+template <class T>
+void move_bytes(T* to, const void* from, std::size_t count) noexcept {
+    if (count != 0) {
+        std::memmove(static_cast<void*>(to), from, count * sizeof(T));
+    }
+}
+
+// Moves [first, last) down to the elements that begin at `to`.
+template <class T>
+void move_down(T* first, T* last, T* to) {
+    if constexpr (assigns_as_bytes<T>) {
+        move_bytes(to, first, static_cast<std::size_t>(last - first));
+    } else {
+        for (; first != last; ++first, ++to) {
+            *to = std::move(*first);
+        }
+    }
+}
+
+// Moves [first, last) up to the elements that end at `to`.
+template <class T>
+void move_up(T* first, T* last, T* to) {
+    if constexpr (assigns_as_bytes<T>) {
+        move_bytes(to - (last - first), first, static_cast<std::size_t>(last - first));
+    } else {
+        while (last != first) {
+            *--to = std::move(*--last);
+        }
+    }
+}
+
+// Brings the last element of [first, last) to the front, the others one up.
+template <class T>
+void rotate_last_to_front(T* first, T* last) {
+    T value(std::move(last[-1]));
+    move_up(first, last - 1, last);
+    *first = std::move(value);
+}
+
+template <class T>
+void reverse_elements(T* first, T* last) {
+    while (first != last && first != --last) {
+        std::ranges::swap(*first++, *last);
+    }
+}
+
+// Brings [middle, last) before [first, middle).
+template <class T>
+void rotate_elements(T* first, T* middle, T* last) {
+    reverse_elements(first, middle);
+    reverse_elements(middle, last);
+    reverse_elements(first, last);
+}
+
+template <class Allocator, class T>
+void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
+    if constexpr (!destroys_nothing<Allocator, T>) {
+        for (; first != last; ++first) {
+            std::allocator_traits<Allocator>::destroy(allocator, first);
+        }
+    }
+}
+
+template <class Allocator, class T, class... Args>
+void construct_element(Allocator& allocator, T* at, Args&&... args) {
+    if constexpr (constructs_plainly<Allocator, T, Args...>) {
+        ::new (static_cast<void*>(at)) T(std::forward<Args>(args)...);
+    } else {
+        std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
+    }
+}
+
+// Elements growing in raw memory, destroyed again unless they are kept.
+template <class Allocator>
+class element_builder {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_builder(Allocator& allocator, value_type* at) noexcept
+        : allocator_(allocator), first_(at), last_(at) {}
+
+    element_builder(const element_builder&) = delete;
+    element_builder& operator=(const element_builder&) = delete;
+
+    ~element_builder() { destroy_elements(allocator_, first_, last_); }
+
+    [[nodiscard]] std::size_t size() const noexcept {
+        return static_cast<std::size_t>(last_ - first_);
+    }
+
+    void keep() noexcept { first_ = last_; }
+
+    template <class... Args>
+    void emplace(Args&&... args) {
+        construct_element(allocator_, last_, std::forward<Args>(args)...);
+        ++last_;
+    }
+
+    template <class Source>
+    void fill(Source source, std::size_t count) {
+        if constexpr (std::same_as<Source, value_initialized>) {
+            fill_default(count);
+        } else if constexpr (constructs_from_bytes<Source, value_type, Allocator>) {
+            move_bytes(last_, source_address(source), count);
+            last_ += count;
+        } else {
+            for (; count != 0; --count, static_cast<void>(++source)) {
+                emplace(*source);
+            }
+        }
+    }
+
+    // Moves the elements [first, position) before those that stand here, and [position, last)
+    // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
+    void surround(value_type* first, value_type* position, value_type* last) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            first_ -= position - first;
+            move_bytes(first_, first, static_cast<std::size_t>(position - first));
+            move_bytes(last_, position, static_cast<std::size_t>(last - position));
+            last_ += last - position;
+        } else {
+            for (value_type* from = position; from != first;) {
+                construct_element(allocator_, first_ - 1, std::move_if_noexcept(*--from));
+                --first_;
+            }
+            for (; position != last; ++position) {
+                emplace(std::move_if_noexcept(*position));
+            }
+        }
+    }
+
+  private:
+    void fill_default(std::size_t count) {
+        if constexpr (value_is_zero_bytes<value_type> &&
+                      constructs_plainly<Allocator, value_type>) {
+            std::memset(static_cast<void*>(last_), 0, count * sizeof(value_type));
+            last_ += count;
+        } else {
+            for (; count != 0; --count) {
+                emplace();
+            }
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* first_;
+    value_type* last_;
+};
+
+// A hole of raw memory among elements: the tail is moved up for it, and back down unless the hole
+// is filled. Only for elements whose relocation cannot fail.
+template <class Allocator>
+class element_gap {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_gap(Allocator& allocator, value_type* position, value_type* last, std::size_t count)
+        : allocator_(allocator), position_(position), last_(last), count_(count) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position + count, position, static_cast<std::size_t>(last - position));
+        } else {
+            while (last != position) {
+                relocate(last - 1, last - 1 + count);
+                --last;
+            }
+        }
+    }
+
+    element_gap(const element_gap&) = delete;
+    element_gap& operator=(const element_gap&) = delete;
+
+    ~element_gap() {
+        if (count_ == 0) {
+            return;
+        }
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position_, position_ + count_, static_cast<std::size_t>(last_ - position_));
+        } else {
+            for (; position_ != last_; ++position_) {
+                relocate(position_ + count_, position_);
+            }
+        }
+    }
+
+    void keep() noexcept { count_ = 0; }
+
+  private:
+    void relocate(value_type* from, value_type* to) noexcept {
+        construct_element(allocator_, to, std::move(*from));
+        if constexpr (!destroys_nothing<Allocator, value_type>) {
+            std::allocator_traits<Allocator>::destroy(allocator_, from);
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* position_;
+    value_type* last_;
+    std::size_t count_;
+};
+
+// Raw memory for a number of elements, given back unless released.
+template <class Allocator>
+class raw_block {
+  public:
+    using traits = std::allocator_traits<Allocator>;
+    using pointer = typename traits::pointer;
+    using size_type = typename traits::size_type;
+
+    raw_block(Allocator& allocator, size_type capacity)
+        : raw_block(allocator, capacity, traits::allocate(allocator, capacity)) {}
+
+    // Takes memory that is allocated already. Null: holds nothing.
+    raw_block(Allocator& allocator, size_type capacity, const pointer& memory) noexcept
+        : allocator_(allocator), memory_(memory), capacity_(memory == nullptr ? 0 : capacity) {}
+
+    raw_block(const raw_block&) = delete;
+    raw_block& operator=(const raw_block&) = delete;
+
+    ~raw_block() {
+        if (capacity_ != 0) {
+            traits::deallocate(allocator_, memory_, capacity_);
+        }
+    }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return capacity_ != 0; }
+
+    [[nodiscard]] const pointer& memory() const noexcept { return memory_; }
+
+    [[nodiscard]] auto* begin() const noexcept { return raw_address(memory_); }
+
+    [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
+
+    void release() noexcept { capacity_ = 0; }
+
+  private:
+    Allocator& allocator_;
+    pointer memory_;
+    size_type capacity_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// Which ranges a container can be made of, and the tag of the constructors that take one.
+#ifndef COHOLD_CONTAINER_FROM_RANGE_HPP
+#define COHOLD_CONTAINER_FROM_RANGE_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <iterator>
+#include <span> // the concepts of ranges, at a quarter of the compile time of <ranges>
+#include <version>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The first argument of constructors that take a range: C++23's tag, so that std::ranges::to
+/// finds them, or its stand-in in C++20.
+#if defined(__cpp_lib_containers_ranges)
+using from_range_t = std::from_range_t;
+#else
+struct from_range_t {
+    explicit from_range_t() = default;
+};
+#endif
+inline constexpr from_range_t from_range{};
+
+namespace detail {
+
+template <class Range, class T>
+concept container_compatible_range = std::ranges::input_range<Range> &&
+                                     std::convertible_to<std::ranges::range_reference_t<Range>, T>;
+
+// Can be read twice by the rules of C++17 or those of C++20. (A C++20 std::move_iterator obeys only
+// the older ones.)
+template <class Iterator>
+concept multipass_iterator =
+    std::forward_iterator<Iterator> ||
+    std::derived_from<typename std::iterator_traits<Iterator>::iterator_category,
+                      std::forward_iterator_tag>;
+
+// How many elements there are to come, as a std::size_t, or that this cannot be told.
+struct uncounted {};
+
+template <class Iterator>
+[[nodiscard]] auto count_of(const Iterator& first, const Iterator& last) {
+    if constexpr (multipass_iterator<Iterator>) {
+        return static_cast<std::size_t>(std::ranges::distance(first, last));
+    } else {
+        return uncounted{};
+    }
+}
+
+// To be called before begin(), after which a range that is read once need not know its size.
+template <class Range>
+[[nodiscard]] auto count_of(Range& range) {
+    if constexpr (std::ranges::sized_range<Range> ||
+                  multipass_iterator<std::ranges::iterator_t<Range>>) {
+        return static_cast<std::size_t>(std::ranges::distance(range));
+    } else {
+        return uncounted{};
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// A bounded queue in shared memory between threads and processes, for one or many producers and
+// consumers.
+#ifndef COHOLD_CONTAINER_SHM_QUEUE_HPP
+#define COHOLD_CONTAINER_SHM_QUEUE_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+// The part of shm_queue that never waits: claiming, filling and emptying the slots of a bounded
+// ring, for one or many producers and consumers.
+#ifndef COHOLD_CONTAINER_QUEUE_RING_HPP
+#define COHOLD_CONTAINER_QUEUE_RING_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+// The words of a bounded queue in shared memory: positions, slot words, and the slot that holds one
+// element.
+#ifndef COHOLD_CONTAINER_QUEUE_SLOTS_HPP
+#define COHOLD_CONTAINER_QUEUE_SLOTS_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
+// the index lets any capacity do without a division, and 2^32 turns pass before one comes again.
+using queue_position = std::uint64_t;
+
+[[nodiscard]] constexpr std::uint32_t turn_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position >> 32);
+}
+
+[[nodiscard]] constexpr std::uint32_t index_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position);
+}
+
+[[nodiscard]] constexpr queue_position position_at(std::uint32_t turn,
+                                                   std::uint32_t index) noexcept {
+    return (static_cast<queue_position>(turn) << 32) | index;
+}
+
+[[nodiscard]] constexpr queue_position next_position(queue_position position,
+                                                     std::uint32_t capacity) noexcept {
+    return index_of(position) + 1 < capacity ? position + 1 : position_at(turn_of(position) + 1, 0);
+}
+
+// How many elements lie between two positions. Negative if `last` is before `first`.
+[[nodiscard]] constexpr std::int64_t distance_of(queue_position first, queue_position last,
+                                                 std::uint32_t capacity) noexcept {
+    const auto turns = static_cast<std::int32_t>(turn_of(last) - turn_of(first));
+    return static_cast<std::int64_t>(turns) * capacity +
+           (static_cast<std::int64_t>(index_of(last)) - static_cast<std::int64_t>(index_of(first)));
+}
+
+// The capacity, if the memory for it can be counted in this process.
+inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_bytes) {
+    const std::uint64_t room = PTRDIFF_MAX / slot_bytes;
+    const std::uint64_t most = room < 0x7fffffff ? room : 0x7fffffff;
+    if (capacity == 0 || capacity > most) {
+        raise(errc::invalid_size, "capacity of a shm_queue: expected 1 to %llu, found %lld",
+              static_cast<unsigned long long>(most), static_cast<long long>(capacity));
+    }
+    return static_cast<std::uint32_t>(capacity);
+}
+
+// What a slot is doing in its turn.
+enum class slot_state : std::uint32_t {
+    empty = 0,
+    writing = 1, // claimed by a producer
+    full = 2,
+    reading = 3, // claimed by a consumer
+    aborted = 4, // the producer gave up: holds nothing, its place in the order is lost
+    closed = 5   // the queue ends here
+};
+
+// {turn:32 | state:4 | owner:12 | generation:16}. Every change of hands is one compare-and-swap of
+// this word. Owner and generation, which will tell whose claim it is, are 0 so far.
+using slot_word = std::uint64_t;
+
+[[nodiscard]] constexpr slot_word word_of(std::uint32_t turn, slot_state state) noexcept {
+    return (static_cast<slot_word>(turn) << 32) | (static_cast<slot_word>(state) << 28);
+}
+
+[[nodiscard]] constexpr slot_state state_of(slot_word word) noexcept {
+    return static_cast<slot_state>((word >> 28) & 15U);
+}
+
+// The turn of the slot relative to that of the position; turns wrap.
+[[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
+}
+
+// i386 aligns 64-bit members to 4 bytes unless told otherwise.
+struct alignas(8) atomic_word {
+    std::atomic<std::uint64_t> value;
+};
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(sizeof(atomic_word) == 8 && alignof(atomic_word) == 8);
+
+template <class T>
+struct queue_slot {
+    explicit queue_slot(slot_word first) noexcept : word{{first}} {} // the storage stays as it is
+
+    atomic_word word;
+    alignas(8) alignas(T) std::byte storage[sizeof(T)];
+
+    [[nodiscard]] T* address() noexcept { return reinterpret_cast<T*>(storage); }
+
+    // The element, while the slot is full.
+    [[nodiscard]] T& element() noexcept { return *__builtin_launder(address()); }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // A word in shared memory on which processes sleep until another process says that something
 // changed.
 #ifndef COHOLD_SYNC_WAIT_WORD_HPP
@@ -3064,8 +9577,8 @@ enum class outcome {
 /// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
 class wait_word {
   public:
-    /// Nobody sleeps longer than this (in ns) without looking again: at most ten times a second.
-    static constexpr std::int64_t recheck_interval = 100000000;
+    /// Nobody sleeps longer than this (in ns) without looking again: eight times a second.
+    static constexpr std::int64_t recheck_interval = 125000000;
 
     /// Says that the caller is about to sleep; returns the ticket for park().
     [[nodiscard]] std::uint32_t announce() noexcept {
@@ -3073,7 +9586,7 @@ class wait_word {
     }
 
     /// Sleeps unless there was a wake-up since announce(); for no reason, too.
-    void park(std::uint32_t ticket, deadline until) noexcept {
+    [[gnu::cold, gnu::noinline]] void park(std::uint32_t ticket, deadline until) noexcept {
         futex_wait(word_, ticket, until.or_earlier(deadline::in(recheck_interval)));
     }
 
@@ -3083,7 +9596,7 @@ class wait_word {
 
     /// Wakes everybody. The bit goes first: who sleeps under the old one is woken, who comes later
     /// sets it anew.
-    void wake_all() noexcept {
+    [[gnu::cold, gnu::noinline]] void wake_all() noexcept {
         std::uint32_t word = word_.load(std::memory_order_relaxed);
         while (!word_.compare_exchange_weak(word, (word | sleeping) + 1, std::memory_order_seq_cst,
                                             std::memory_order_relaxed)) {
@@ -3094,7 +9607,7 @@ class wait_word {
     /// Wakes at most `count`. The bit stays while sleepers may be left. Whoever slept, and then got
     /// what it slept for, must pass the wake-up on (see await): the changes may have come in
     /// another order than the wake-ups.
-    void wake(std::uint32_t count) noexcept {
+    [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) noexcept {
         word_.fetch_add(2, std::memory_order_seq_cst);
         if (futex_wake(word_, count) < count) {
             wake_all(); // nobody was left: take the bit away, and wake who came meanwhile
@@ -3115,40 +9628,1962 @@ struct wait_result {
 };
 
 /// Repeats `attempt`, which returns an outcome, while it is blocked, until `until`. Kept out of
-/// line: the caller makes the first attempt itself.
+/// line and small: the caller makes the first attempt itself.
 template <waiting_policy Waiting, class Attempt>
-[[gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
+[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
     wait_result result{outcome::blocked, false};
-    for (backoff spins(Waiting::spins); spins.spin();) {
-        result.what = attempt();
-        if (result.what != outcome::blocked) {
-            return result;
+    backoff spins(Waiting::spins);
+    std::uint32_t ticket = 0; // announced, if not 0
+    do {
+        if (spins.spin()) {
+            continue;
         }
-    }
-    while (!until.has_passed()) {
-        if constexpr (Waiting::parks) {
-            const std::uint32_t ticket = word.announce();
-            result.what = attempt();
-            if (result.what != outcome::blocked) {
-                return result;
-            }
+        if (ticket != 0) {
             word.park(ticket, until);
+            ticket = 0;
             result.slept = true;
+        } else if (until.has_passed()) {
+            break;
+        } else if (Waiting::parks) {
+            ticket = word.announce();
         } else {
             yield_processor();
+            spins = backoff(Waiting::spins);
         }
-        backoff spins(Waiting::parks ? 0 : Waiting::spins);
-        do {
-            result.what = attempt();
-            if (result.what != outcome::blocked) {
-                return result;
-            }
-        } while (spins.spin());
-    }
+    } while ((result.what = attempt()) == outcome::blocked);
     return result;
 }
 
 } // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// For tests: the turn that a new queue begins with, so that the wrap of turns comes soon.
+enum class first_turn : std::uint32_t {};
+
+/// The slots and their order. `tail` and `head` are hints: what counts is the word of each slot.
+///
+/// Many producers: from the tail, {turn, empty} → {turn, writing} by compare-and-swap, construct,
+/// store {turn, full}. A slot taken in this turn: look at the next; one of an older turn: full.
+/// A single producer stores full without claiming first, where it can take that back.
+/// Many consumers: from the head, {turn, full} → {turn, reading} by compare-and-swap, move the
+/// element out, store {turn + 1, empty}. Others walk over a slot that is being read, but the head
+/// never passes it. A slot that is being written ends the walk: order among producers.
+///
+/// Closing: the first consumer that finds the queue empty after close() turns the slot at hand from
+/// empty to closed by compare-and-swap, so that a producer that had looked before close() either
+/// claimed a slot in time for the consumers to see it, or fails.
+///
+/// The stores that change what others may wait for, and the loads of slot words, are sequentially
+/// consistent: that is what wait_word asks for.
+template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
+class queue_ring {
+    using slot = queue_slot<T>;
+    using slot_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<slot>;
+    using slot_pointer = typename std::allocator_traits<slot_allocator>::pointer;
+
+  public:
+    [[gnu::cold]] queue_ring(first_turn first, std::uint64_t capacity, const Allocator& allocator)
+        : allocator_(allocator), capacity_(checked_capacity(capacity, sizeof(slot))) {
+        check_layout();
+        slot_allocator slots(allocator_);
+        slots_ = std::allocator_traits<slot_allocator>::allocate(slots, capacity_);
+        const auto turn = static_cast<std::uint32_t>(first);
+        for (std::uint32_t i = 0; i < capacity_; ++i) {
+            ::new (static_cast<void*>(std::addressof(at(i))))
+                slot(word_of(turn, slot_state::empty));
+        }
+        tail_.value.store(position_at(turn, 0), std::memory_order_relaxed);
+        head_.value.store(position_at(turn, 0), std::memory_order_relaxed);
+    }
+
+    queue_ring(const queue_ring&) = delete;
+    queue_ring& operator=(const queue_ring&) = delete;
+
+    [[gnu::cold]] ~queue_ring() {
+        for (std::uint32_t i = 0; i < capacity_; ++i) {
+            slot& s = at(i);
+            if (state_of(s.word.value.load(std::memory_order_acquire)) == slot_state::full) {
+                destroy(s);
+            }
+            s.~slot();
+        }
+        slot_allocator slots(allocator_);
+        std::allocator_traits<slot_allocator>::deallocate(slots, slots_, capacity_);
+    }
+
+    template <class... Args>
+    [[nodiscard]] outcome try_emplace(Args&&... args) {
+        if (is_closed()) {
+            return outcome::closed;
+        }
+        // Where the arguments survive a construction that is taken back, one compare-and-swap to
+        // publish is enough for a single producer.
+        if constexpr (!ManyProducers && std::is_trivially_copyable_v<T> &&
+                      (unchanged_by_moving<std::remove_cvref_t<Args>> && ...)) {
+            return publish_unclaimed(std::forward<Args>(args)...);
+        } else {
+            queue_position position;
+            const outcome claimed = claim_to_write(position);
+            if (claimed == outcome::done) {
+                slot& s = at(index_of(position));
+                give_up_on_unwind guard{this, position};
+                construct(s, std::forward<Args>(args)...);
+                guard.ring = nullptr;
+                s.word.value.store(word_of(turn_of(position), slot_state::full),
+                                   std::memory_order_seq_cst);
+                if constexpr (!ManyProducers) {
+                    advance<ManyProducers>(tail_, position);
+                }
+            }
+            return claimed;
+        }
+    }
+
+    /// Hands the next element to take(T&&) and removes it. If take throws, the element stays.
+    template <class Take>
+    [[nodiscard]] outcome try_take(Take&& take) {
+        queue_position position;
+        const outcome claimed = claim_to_read(position);
+        if (claimed == outcome::done) {
+            slot& s = at(index_of(position));
+            put_back_on_unwind guard{this, position};
+            take(std::move(s.element()));
+            guard.ring = nullptr;
+            destroy(s);
+            release(position);
+        }
+        return claimed;
+    }
+
+    void notify_items(std::uint32_t count) noexcept {
+        if (items_.awaited()) {
+            notify<ManyConsumers>(items_, count);
+        }
+    }
+
+    void notify_spaces(std::uint32_t count) noexcept {
+        if (spaces_.awaited()) {
+            notify<ManyProducers>(spaces_, count);
+        }
+    }
+
+    [[nodiscard]] wait_word& items() noexcept { return items_; }
+
+    [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }
+
+    void close() noexcept {
+        closed_.store(1, std::memory_order_seq_cst);
+        items_.wake_all();
+        spaces_.wake_all();
+    }
+
+    [[nodiscard]] bool is_closed() const noexcept {
+        return closed_.load(std::memory_order_seq_cst) != 0;
+    }
+
+    [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+
+    [[nodiscard]] std::uint32_t size() const noexcept {
+        const queue_position head = head_.value.load(std::memory_order_acquire);
+        const queue_position tail = tail_.value.load(std::memory_order_acquire);
+        const std::int64_t count = distance_of(head, tail, capacity_);
+        return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
+    }
+
+  private:
+    template <class Argument>
+    static constexpr bool unchanged_by_moving =
+        std::is_same_v<Argument, T> || std::is_arithmetic_v<Argument> || std::is_enum_v<Argument>;
+
+    struct give_up_on_unwind {
+        queue_ring* ring;
+        queue_position position;
+
+        ~give_up_on_unwind() {
+            if (ring != nullptr) {
+                ring->give_up(position);
+            }
+        }
+    };
+
+    struct put_back_on_unwind {
+        queue_ring* ring;
+        queue_position position;
+
+        ~put_back_on_unwind() {
+            if (ring != nullptr && ManyConsumers) {
+                ring->word_at(position).store(word_of(turn_of(position), slot_state::full),
+                                              std::memory_order_seq_cst);
+                ring->notify_items(1);
+            }
+        }
+    };
+
+    // The same on every platform, and known to docs/layout.md.
+    static constexpr void check_layout() noexcept {
+        if constexpr (sizeof(slot_pointer) == 8 && sizeof(Allocator) == 8) {
+            static_assert(offsetof(queue_ring, slots_) == 0);
+            static_assert(offsetof(queue_ring, allocator_) == 8);
+            static_assert(offsetof(queue_ring, capacity_) == 16);
+            static_assert(offsetof(queue_ring, closed_) == 20);
+            static_assert(offsetof(queue_ring, items_) == 24);
+            static_assert(offsetof(queue_ring, spaces_) == 28);
+            static_assert(offsetof(queue_ring, tail_) == 64);
+            static_assert(offsetof(queue_ring, head_) == 128);
+            static_assert(sizeof(queue_ring) == 192);
+        }
+    }
+
+    // Not null: the offset pointer need not look.
+    [[nodiscard]] slot& at(std::uint32_t index) noexcept {
+        if constexpr (requires { slots_.unchecked(); }) {
+            return slots_.unchecked()[index];
+        } else {
+            return slots_[index];
+        }
+    }
+
+    [[nodiscard]] std::atomic<std::uint64_t>& word_at(queue_position position) noexcept {
+        return at(index_of(position)).word.value;
+    }
+
+    template <class... Args>
+    void construct(slot& s, Args&&... args) {
+        std::allocator_traits<Allocator>::construct(allocator_, s.address(),
+                                                    std::forward<Args>(args)...);
+    }
+
+    void destroy(slot& s) noexcept {
+        std::allocator_traits<Allocator>::destroy(allocator_, std::addressof(s.element()));
+    }
+
+    // Moves a hint on from a position that is dealt with. Where only one moves it, it stands there.
+    template <bool Many>
+    void advance(atomic_word& hint, queue_position position) noexcept {
+        const queue_position next = next_position(position, capacity_);
+        if constexpr (Many) {
+            hint.value.compare_exchange_strong(position, next, std::memory_order_seq_cst,
+                                               std::memory_order_relaxed);
+        } else {
+            hint.value.store(next, std::memory_order_release);
+        }
+    }
+
+    // Moves a hint from `position` to the next one, and `position` to where the hint is now.
+    void step(atomic_word& hint, queue_position& position) noexcept {
+        const queue_position next = next_position(position, capacity_);
+        if (hint.value.compare_exchange_strong(position, next, std::memory_order_seq_cst,
+                                               std::memory_order_acquire)) {
+            position = next;
+        }
+    }
+
+    // Finds the slot that is next to be written: done, blocked (full) or closed.
+    [[nodiscard]] outcome find_to_write(queue_position& position, slot_word& word) noexcept {
+        position = tail_.value.load(std::memory_order_acquire);
+        for (;;) {
+            word = word_at(position).load(std::memory_order_seq_cst);
+            const std::int32_t ahead = turns_ahead(word, position);
+            if (ahead < 0) {
+                // A slot that was given up holds nothing: a producer may take it in its next turn
+                // before a consumer came by.
+                return ahead == -1 && state_of(word) == slot_state::aborted ? outcome::done
+                                                                            : outcome::blocked;
+            }
+            if (ahead == 0) {
+                if (state_of(word) == slot_state::empty) {
+                    return outcome::done;
+                }
+                if (state_of(word) == slot_state::closed) {
+                    return outcome::closed;
+                }
+                if (!ManyProducers && state_of(word) == slot_state::writing) {
+                    return outcome::done; // left by a producer that is no more
+                }
+            }
+            step(tail_, position);
+        }
+    }
+
+    [[nodiscard]] outcome claim_to_write(queue_position& position) noexcept {
+        for (;;) {
+            slot_word word;
+            const outcome found = find_to_write(position, word);
+            if (found != outcome::done) {
+                return found;
+            }
+            if (word_at(position).compare_exchange_strong(
+                    word, word_of(turn_of(position), slot_state::writing),
+                    std::memory_order_seq_cst, std::memory_order_relaxed)) {
+                if constexpr (ManyProducers) {
+                    advance<ManyProducers>(tail_, position);
+                }
+                return outcome::done;
+            }
+        }
+    }
+
+    template <class... Args>
+    [[nodiscard]] outcome publish_unclaimed(Args&&... args) {
+        for (;;) {
+            queue_position position;
+            slot_word word;
+            const outcome found = find_to_write(position, word);
+            if (found != outcome::done) {
+                return found;
+            }
+            slot& s = at(index_of(position));
+            construct(s, std::forward<Args>(args)...);
+            if (s.word.value.compare_exchange_strong(
+                    word, word_of(turn_of(position), slot_state::full), std::memory_order_seq_cst,
+                    std::memory_order_relaxed)) {
+                advance<ManyProducers>(tail_, position);
+                return outcome::done;
+            }
+            // A consumer closed the slot; the next look will say so.
+            destroy(s);
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void give_up(queue_position position) noexcept {
+        std::atomic<std::uint64_t>& shared_word = word_at(position);
+        if constexpr (ManyProducers) {
+            // Others may have gone past: the slot keeps its place, as one that holds nothing.
+            shared_word.store(word_of(turn_of(position), slot_state::aborted),
+                              std::memory_order_seq_cst);
+            settle_head(position);
+            notify_spaces(1);
+        } else {
+            shared_word.store(word_of(turn_of(position), slot_state::empty),
+                              std::memory_order_seq_cst);
+        }
+        notify_items(1); // elements behind this one, or the end of a closed queue, may show now
+    }
+
+    // Finds the next element: done, blocked (empty) or closed (and drained).
+    [[nodiscard]] outcome claim_to_read(queue_position& position) noexcept {
+        position = head_.value.load(std::memory_order_acquire);
+        for (;;) {
+            std::atomic<std::uint64_t>& shared_word = word_at(position);
+            slot_word word = shared_word.load(std::memory_order_seq_cst);
+            const std::int32_t ahead = turns_ahead(word, position);
+            if (ahead > 0) {
+                pass(position);
+                continue;
+            }
+            if (ahead < 0) {
+                return outcome::blocked; // a whole turn of slots that others are reading
+            }
+            const std::uint32_t turn = turn_of(position);
+            switch (state_of(word)) {
+            case slot_state::full:
+                if constexpr (!ManyConsumers) {
+                    return outcome::done;
+                } else if (shared_word.compare_exchange_strong(
+                               word, word_of(turn, slot_state::reading), std::memory_order_seq_cst,
+                               std::memory_order_relaxed)) {
+                    return outcome::done;
+                }
+                break;
+            case slot_state::reading:
+                position = next_position(position, capacity_);
+                break;
+            case slot_state::aborted:
+                recycle(position, word);
+                break;
+            case slot_state::empty:
+                if (!is_closed()) {
+                    return outcome::blocked;
+                }
+                if (shared_word.compare_exchange_strong(word, word_of(turn, slot_state::closed),
+                                                        std::memory_order_seq_cst,
+                                                        std::memory_order_relaxed)) {
+                    items_.wake_all(); // whoever else waits for an element: there is none to come
+                    return outcome::closed;
+                }
+                break;
+            case slot_state::closed:
+                return outcome::closed;
+            case slot_state::writing:
+            default:
+                return outcome::blocked;
+            }
+        }
+    }
+
+    // From a slot that is done with, on; and not behind the head, if that is farther.
+    void pass(queue_position& position) noexcept {
+        const queue_position seen = position;
+        step(head_, position);
+        const queue_position next = next_position(seen, capacity_);
+        if (distance_of(next, position, capacity_) < 0) {
+            position = next; // the head stays behind a slot that is being read
+        }
+    }
+
+    // Makes a slot that was given up free for the next turn.
+    [[gnu::cold, gnu::noinline]] void recycle(queue_position position, slot_word aborted) noexcept {
+        if (word_at(position).compare_exchange_strong(
+                aborted, word_of(turn_of(position) + 1, slot_state::empty),
+                std::memory_order_seq_cst, std::memory_order_relaxed)) {
+            notify_spaces(1);
+        }
+    }
+
+    void release(queue_position position) noexcept {
+        word_at(position).store(word_of(turn_of(position) + 1, slot_state::empty),
+                                std::memory_order_seq_cst);
+        settle_head(position);
+        if constexpr (ManyConsumers) {
+            // Who found every slot being read could not tell whether a closed queue is drained.
+            if (is_closed()) {
+                notify_items(1);
+            }
+        }
+    }
+
+    // Moves the head over what is done with, if it stands at `position`. So size() is exact when
+    // nobody is at work: of two that finish neighbours, one sees the work of the other.
+    void settle_head(queue_position position) noexcept {
+        if constexpr (!ManyConsumers && !ManyProducers) {
+            advance<false>(head_, position);
+            return;
+        }
+        while (head_.value.load(std::memory_order_seq_cst) == position) {
+            const slot_word word = word_at(position).load(std::memory_order_seq_cst);
+            if (turns_ahead(word, position) > 0) {
+                step(head_, position);
+            } else if (turns_ahead(word, position) == 0 && state_of(word) == slot_state::aborted) {
+                recycle(position, word);
+            } else {
+                break;
+            }
+        }
+    }
+
+    template <bool Many>
+    static void notify(wait_word& word, std::uint32_t count) noexcept {
+        if constexpr (Many) {
+            word.wake(count);
+        } else {
+            word.wake_all(); // there is at most one: one call, and the bit is gone
+        }
+    }
+
+    // Written seldom, read always: one line. The wait words are only written around a sleep.
+    alignas(64) slot_pointer slots_{};
+    alignas(8) [[no_unique_address]] Allocator allocator_;
+    alignas(8) std::uint32_t capacity_;
+    std::atomic<std::uint32_t> closed_{0};
+    wait_word items_;  // consumers sleep here
+    wait_word spaces_; // producers sleep here
+    alignas(64) atomic_word tail_{};
+    alignas(64) atomic_word head_{};
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// How many threads, counted over all processes, may push and pop at the same time: single or
+/// multi producer, single or multi consumer. A side that is single may pass from one thread or
+/// process to another, if the two never overlap.
+enum class concurrency { spsc, mpsc, spmc, mpmc };
+
+namespace detail {
+
+// The whole of shm_queue, over any allocator.
+template <class T, concurrency Concurrency, class Waiting, class Allocator>
+class basic_queue {
+    static_assert(waiting_policy<Waiting>,
+                  "cohold: the third argument of shm_queue is a waiting policy: waiting::adaptive, "
+                  "waiting::spin, waiting::block, or a type with `spins` and `parks`");
+
+    static constexpr bool many_producers =
+        Concurrency == concurrency::mpsc || Concurrency == concurrency::mpmc;
+    static constexpr bool many_consumers =
+        Concurrency == concurrency::spmc || Concurrency == concurrency::mpmc;
+
+  public:
+    using value_type = T;
+    using size_type = std::size_t;
+    using allocator_type = Allocator;
+
+    /// Makes an empty queue for `capacity` elements, exactly; all memory is allocated now.
+    /// Errors: errc::invalid_size if capacity is 0, negative, or beyond what fits; whatever the
+    /// allocator reports.
+    template <std::integral Capacity>
+    explicit basic_queue(Capacity capacity, const Allocator& allocator = Allocator())
+        : basic_queue(first_turn{0}, capacity, allocator) {}
+
+    // Any integer, so that a literal passed through segment::construct is no signedness warning;
+    // as 64 bits a negative one is beyond what fits.
+    template <std::integral Capacity>
+    basic_queue(first_turn first, Capacity capacity, const Allocator& allocator = Allocator())
+        : ring_(first, static_cast<std::uint64_t>(capacity), allocator) {
+        check_element();
+    }
+
+    basic_queue(const basic_queue&) = delete;
+    basic_queue& operator=(const basic_queue&) = delete;
+
+    /// Destroys the elements that are left and frees the memory. Nobody may use the queue any more.
+    ~basic_queue() = default;
+
+    /// Appends an element; waits while the queue is full. False, with the argument unchanged, once
+    /// the queue is closed.
+    /// Errors: what T's constructor throws; then nothing is in the queue and nobody waits for it.
+    /// (Of many producers' queues, the place stays unused until the elements before it are taken.)
+    /// Complexity: constant; no system call unless it sleeps or somebody sleeps for an element.
+    bool push(const T& value) { return put(for_ever, value); }
+
+    /// @copydoc push(const T&)
+    bool push(T&& value) { return put(for_ever, std::move(value)); }
+
+    /// Constructs an element in place; otherwise as push.
+    template <class... Args>
+    bool emplace(Args&&... args) {
+        return put(for_ever, std::forward<Args>(args)...);
+    }
+
+    /// Appends an element if there is room at once. False, with the argument unchanged, if the
+    /// queue is full or closed. A place from which an element is just being taken is not free yet.
+    bool try_push(const T& value) { return try_emplace(value); }
+
+    /// @copydoc try_push(const T&)
+    bool try_push(T&& value) { return try_emplace(std::move(value)); }
+
+    /// Constructs an element in place; otherwise as try_push.
+    template <class... Args>
+    bool try_emplace(Args&&... args) {
+        const bool pushed = ring_.try_emplace(std::forward<Args>(args)...) == outcome::done;
+        if (pushed) {
+            ring_.notify_items(1);
+        }
+        return pushed;
+    }
+
+    /// As push, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    bool push_for(const T& value, const Duration& patience) {
+        return put(for_long(patience), value);
+    }
+
+    /// @copydoc push_for
+    template <duration_like Duration>
+    bool push_for(T&& value, const Duration& patience) {
+        return put(for_long(patience), std::move(value));
+    }
+
+    /// As push, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    bool push_until(const T& value, const TimePoint& moment) {
+        return until(moment, [&](auto when) { return offer(when, value); }) == outcome::done;
+    }
+
+    /// @copydoc push_until
+    template <time_point_like TimePoint>
+    bool push_until(T&& value, const TimePoint& moment) {
+        return until(moment, [&](auto when) { return offer(when, std::move(value)); }) ==
+               outcome::done;
+    }
+
+    /// Takes the oldest element; waits while there is none. Nothing once the queue is closed and
+    /// all its elements are taken. Errors: what T's move constructor throws; then the element is
+    /// still in the queue. Complexity: constant; no system call unless it sleeps or somebody sleeps
+    /// for room.
+    std::optional<T> pop() {
+        std::optional<T> result;
+        take(for_ever, into(result));
+        return result;
+    }
+
+    /// Takes the oldest element, if there is one at once. An element that was appended after one
+    /// that is still being written, by a slower producer, does not show before that one.
+    std::optional<T> try_pop() {
+        std::optional<T> result;
+        if (ring_.try_take(into(result)) == outcome::done) {
+            ring_.notify_spaces(1);
+        }
+        return result;
+    }
+
+    /// As pop, but waits no longer than `patience`, a std::chrono::duration.
+    template <duration_like Duration>
+    std::optional<T> pop_for(const Duration& patience) {
+        std::optional<T> result;
+        take(for_long(patience), into(result));
+        return result;
+    }
+
+    /// As pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    std::optional<T> pop_until(const TimePoint& moment) {
+        std::optional<T> result;
+        until(moment, [&](auto when) { return take(when, into(result)); });
+        return result;
+    }
+
+    /// Appends copies of the first elements of `values`, as many as there is room for at once, and
+    /// returns how many. Elements of other producers may come between them. If a constructor
+    /// throws, the elements before that one are in the queue.
+    std::size_t try_push_n(std::span<const T> values) {
+        batch pushed{*this, 0, &basic_queue::items_came};
+        for (const T& value : values) {
+            if (ring_.try_emplace(value) != outcome::done) {
+                break;
+            }
+            ++pushed.count;
+        }
+        return pushed.count;
+    }
+
+    /// Appends copies of all `values`; waits for room. Returns how many it appended: all, unless
+    /// the queue is closed.
+    std::size_t push_n(std::span<const T> values) {
+        std::size_t count = try_push_n(values);
+        while (count < values.size() && push(values[count])) {
+            ++count;
+            count += try_push_n(values.subspan(count));
+        }
+        return count;
+    }
+
+    /// Moves the oldest elements to the front of `values` by assignment, as many as there are at
+    /// once and fit, and returns how many. If an assignment throws, that element is still in the
+    /// queue.
+    std::size_t try_pop_n(std::span<T> values) {
+        batch popped{*this, 0, &basic_queue::spaces_came};
+        for (T& value : values) {
+            if (ring_.try_take([&](T&& element) { value = std::move(element); }) != outcome::done) {
+                break;
+            }
+            ++popped.count;
+        }
+        return popped.count;
+    }
+
+    /// As try_pop_n, but waits until there is at least one element. Returns 0 only for an empty
+    /// span, or once the queue is closed and all its elements are taken.
+    std::size_t pop_n(std::span<T> values) {
+        if (values.empty()) {
+            return 0;
+        }
+        std::size_t count = try_pop_n(values);
+        if (count == 0 &&
+            take(for_ever, [&](T&& element) { values[0] = std::move(element); }) == outcome::done) {
+            count = 1 + try_pop_n(values.subspan(1));
+        }
+        return count;
+    }
+
+    /// From now on pushes fail; the elements in the queue can still be taken. Wakes everybody who
+    /// waits. Closing twice does nothing. A push that runs at the same time either fails, or its
+    /// element is seen by the consumers before they see the end.
+    void close() noexcept { ring_.close(); }
+
+    [[nodiscard]] bool is_closed() const noexcept { return ring_.is_closed(); }
+
+    /// The number of elements, those being pushed or popped included. While others work, a guess.
+    [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
+
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+
+    /// What the constructor was asked for.
+    [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
+
+  private:
+    static constexpr void check_element() noexcept {
+        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>> &&
+                          !std::is_array_v<T>,
+                      "cohold: the elements of a shm_queue are objects, not const or volatile, and "
+                      "no arrays: use std::array");
+        static_assert(std::is_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
+                      "cohold: the elements of a shm_queue need a move constructor, and a "
+                      "destructor that does not throw");
+        static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
+    }
+
+    // Wakes as many as there were elements, also when one of them threw.
+    struct batch {
+        basic_queue& queue;
+        std::size_t count;
+        void (basic_queue::*came)(std::uint32_t) noexcept;
+
+        ~batch() {
+            if (count != 0) {
+                (queue.*came)(count < futex_wake_all ? static_cast<std::uint32_t>(count)
+                                                     : futex_wake_all);
+            }
+        }
+    };
+
+    void items_came(std::uint32_t count) noexcept { ring_.notify_items(count); }
+
+    void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
+
+    static auto into(std::optional<T>& result) noexcept {
+        return [&result](T&& element) { result.emplace(std::move(element)); };
+    }
+
+    // When a wait ends is asked for when it begins: reading the clock costs more than a push.
+    static deadline for_ever() noexcept { return deadline::never(); }
+
+    template <class Duration>
+    static auto for_long(const Duration& patience) noexcept {
+        return [&patience] { return deadline::in(to_nanoseconds(patience)); };
+    }
+
+    template <class When, class... Args>
+    outcome offer(const When& when, Args&&... args) {
+        auto attempt = [&] { return ring_.try_emplace(std::forward<Args>(args)...); };
+        wait_result result{attempt(), false};
+        if (result.what == outcome::blocked) {
+            result = await<Waiting>(ring_.spaces(), attempt, when());
+        }
+        if (result.what == outcome::done) {
+            if (many_producers && result.slept) {
+                ring_.notify_spaces(1); // there may be room for another that sleeps
+            }
+            ring_.notify_items(1);
+        }
+        return result.what;
+    }
+
+    template <class When, class... Args>
+    bool put(const When& when, Args&&... args) {
+        return offer(when, std::forward<Args>(args)...) == outcome::done;
+    }
+
+    template <class When, class Receive>
+    outcome take(const When& when, Receive&& receive) {
+        auto attempt = [&] { return ring_.try_take(receive); };
+        wait_result result{attempt(), false};
+        if (result.what == outcome::blocked) {
+            result = await<Waiting>(ring_.items(), attempt, when());
+        }
+        if (result.what == outcome::done) {
+            if (many_consumers && result.slept) {
+                ring_.notify_items(1); // there may be an element for another that sleeps
+            }
+            ring_.notify_spaces(1);
+        }
+        return result.what;
+    }
+
+    // Other clocks may be set, so theirs has the last word.
+    template <class TimePoint, class Wait>
+    static outcome until(const TimePoint& moment, Wait wait) {
+        const auto when = [&moment] {
+            const auto now = TimePoint::clock::now();
+            return now < moment ? deadline::in(to_nanoseconds(moment - now)) : deadline{0};
+        };
+        for (;;) {
+            const outcome result = wait(when);
+            if (result != outcome::blocked || !(TimePoint::clock::now() < moment)) {
+                return result;
+            }
+        }
+    }
+
+    queue_ring<T, many_producers, many_consumers, Allocator> ring_;
+};
+
+} // namespace detail
+
+/// A bounded queue of elements, in the order in which they were pushed: every consumer sees the
+/// elements of one producer in that order. Names are those of the standard's proposal for
+/// concurrent queues (P0260).
+///
+/// Concurrency says how many may push and pop at the same time; fewer is faster, and mpmc is always
+/// right. Waiting says how this process waits (processes may differ).
+/// Thread and process safety: every member but constructor and destructor may be called by any
+/// number of threads of any number of processes, as far as Concurrency allows.
+/// If the process is killed: outside push and pop nothing happens to the others, asleep or not.
+/// Inside, with many producers, the element that it was writing hides those behind it; with many
+/// consumers, the element that it was taking is lost and its place stays taken. (The owner that
+/// slot words have room for will end that.) A single producer or consumer can be replaced by
+/// another, which goes on where it stopped.
+template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
+class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
+    using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;
+
+  public:
+    /// @copydoc detail::basic_queue::basic_queue
+    template <std::integral Capacity>
+    explicit shm_queue(Capacity capacity, const shm_allocator<T>& allocator = shm_allocator<T>())
+        : base(capacity, allocator) {
+        static_assert(detail::assert_shareable<T>());
+        static_assert(sizeof(shm_queue) == 192 && alignof(shm_queue) == 64);
+    }
+};
+
+template <class T, concurrency Concurrency, class Waiting>
+inline constexpr bool enable_shareable<shm_queue<T, Concurrency, Waiting>> = true;
+
+/// As "shm_queue<i32,mpmc>": how a process waits is its own affair.
+template <class T, concurrency Concurrency, class Waiting>
+struct type_description<shm_queue<T, Concurrency, Waiting>> {
+    static constexpr void write(type_writer& out) {
+        constexpr std::string_view names[] = {",spsc>", ",mpsc>", ",spmc>", ",mpmc>"};
+        out.text("shm_queue<");
+        out.type<T>();
+        out.text(names[static_cast<int>(Concurrency)]);
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// shm_vector: std::vector's interface for elements in shared memory, at whatever address each
+// process has mapped them.
+#ifndef COHOLD_CONTAINER_SHM_VECTOR_HPP
+#define COHOLD_CONTAINER_SHM_VECTOR_HPP
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <iterator>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+// Comparing arrays of elements as the standard's containers do.
+#ifndef COHOLD_CONTAINER_COMPARISON_HPP
+#define COHOLD_CONTAINER_COMPARISON_HPP
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// <=>, or the weak order that < makes.
+template <class T>
+[[nodiscard]] constexpr auto synth_three_way(const T& a, const T& b) {
+    if constexpr (std::three_way_comparable<T>) {
+        return a <=> b;
+    } else {
+        if (a < b) {
+            return std::weak_ordering::less;
+        }
+        return b < a ? std::weak_ordering::greater : std::weak_ordering::equivalent;
+    }
+}
+
+template <class T>
+using synth_three_way_result =
+    decltype(synth_three_way(std::declval<const T&>(), std::declval<const T&>()));
+
+template <class T>
+[[nodiscard]] bool equal_elements(const T* a, const T* b, std::size_t count) {
+    if constexpr (std::is_integral_v<T>) {
+        return count == 0 || std::memcmp(a, b, count * sizeof(T)) == 0;
+    } else {
+        for (const T* const last = a + count; a != last; ++a, ++b) {
+            if (!static_cast<bool>(*a == *b)) {
+                return false;
+            }
+        }
+        return true;
+    }
+}
+
+template <class T>
+[[nodiscard]] synth_three_way_result<T> compare_elements(const T* a, const T* a_last, const T* b,
+                                                         const T* b_last) {
+    for (; a != a_last && b != b_last; ++a, ++b) {
+        if (const auto order = synth_three_way(*a, *b); order != 0) {
+            return order;
+        }
+    }
+    // One of them has come to its end.
+    if (a == a_last && b == b_last) {
+        return std::strong_ordering::equal;
+    }
+    return a == a_last ? std::strong_ordering::less : std::strong_ordering::greater;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The part of a vector's interface that leaves the elements where they are: access, iterators,
+// sizes.
+#ifndef COHOLD_CONTAINER_VECTOR_ACCESS_HPP
+#define COHOLD_CONTAINER_VECTOR_ACCESS_HPP
+
+#include <cstddef>
+#include <iterator>
+#include <span>
+#include <type_traits>
+
+// The errors that the standard prescribes for containers: a length beyond max_size, an index beyond
+// size.
+#ifndef COHOLD_CONTAINER_BOUNDS_HPP
+#define COHOLD_CONTAINER_BOUNDS_HPP
+
+#include <cstddef>
+#include <cstdio>
+#include <stdexcept>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// std::length_error; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold, gnu::noinline]] inline void
+raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: %zu elements wanted, at most %zu possible",
+                  container, wanted, limit);
+    throw std::length_error(text);
+#else
+    raise(errc::invalid_size, "%s: %zu elements wanted, at most %zu possible", container, wanted,
+          limit);
+#endif
+}
+
+// std::out_of_range; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold, gnu::noinline]] inline void
+raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: index %zu, but there are %zu elements",
+                  container, index, size);
+    throw std::out_of_range(text);
+#else
+    raise(errc::invalid_size, "%s: index %zu, but there are %zu elements", container, index, size);
+#endif
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The three words of a vector (where, how many, room for how many), and every step that changes
+// them.
+#ifndef COHOLD_CONTAINER_VECTOR_STORAGE_HPP
+#define COHOLD_CONTAINER_VECTOR_STORAGE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Everything that writes to the words goes through publish (a new block) or commit_size (a new
+// number of elements in the same block), after the elements are complete and before old ones are
+// destroyed: a process that is killed in between leaves a vector of whole elements.
+template <class T, class Allocator>
+class vector_storage {
+    using traits = std::allocator_traits<Allocator>;
+
+  protected:
+    using pointer = typename traits::pointer;
+    using size_type = typename traits::size_type;
+    using builder = element_builder<Allocator>;
+    using block = raw_block<Allocator>;
+
+    vector_storage() noexcept(noexcept(Allocator())) = default;
+
+    template <class Other>
+    explicit vector_storage(Other&& allocator) noexcept : alloc_(std::forward<Other>(allocator)) {}
+
+    vector_storage(const vector_storage&) = delete;
+    vector_storage& operator=(const vector_storage&) = delete;
+
+    ~vector_storage() {
+        destroy_elements(alloc_, begin(), end());
+        deallocate();
+    }
+
+    [[nodiscard]] T* begin() const noexcept { return raw_address(data_); }
+
+    [[nodiscard]] T* end() const noexcept { return begin() + size(); }
+
+    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(size_); }
+
+    [[nodiscard]] size_type capacity() const noexcept { return static_cast<size_type>(capacity_); }
+
+    [[nodiscard]] size_type max_size() const noexcept {
+        const size_type addressable = static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T);
+        const size_type allocatable = traits::max_size(alloc_);
+        return allocatable < addressable ? allocatable : addressable;
+    }
+
+    [[nodiscard]] bool has_allocator_of(const vector_storage& other) const noexcept {
+        if constexpr (traits::is_always_equal::value) {
+            return true;
+        } else {
+            return alloc_ == other.alloc_;
+        }
+    }
+
+    [[nodiscard]] static T* mutable_iterator(const T* position) noexcept {
+        return const_cast<T*>(position);
+    }
+
+    // ---- the words
+
+    void commit_size(std::uint64_t size) noexcept { size_ = size; }
+
+    void publish(const pointer& data, std::uint64_t size, std::uint64_t capacity) noexcept {
+        data_ = data;
+        capacity_ = capacity;
+        commit_size(size);
+    }
+
+    void exchange_words(vector_storage& other) noexcept {
+        const pointer data = data_;
+        const std::uint64_t size = size_;
+        const std::uint64_t capacity = capacity_;
+        publish(other.data_, other.size_, other.capacity_);
+        other.publish(data, size, capacity);
+    }
+
+    // Switches to a new block with finished elements, and disposes of the old one.
+    void adopt(block& memory, builder& elements) noexcept {
+        const pointer old = data_;
+        T* const old_begin = begin();
+        T* const old_end = end();
+        const size_type old_capacity = capacity();
+        publish(memory.memory(), elements.size(), memory.capacity());
+        elements.keep();
+        memory.release();
+        destroy_elements(alloc_, old_begin, old_end);
+        if (old_capacity != 0) {
+            traits::deallocate(alloc_, old, old_capacity);
+        }
+    }
+
+    void truncate(size_type count) noexcept {
+        T* const first = begin() + count;
+        T* const last = end();
+        commit_size(count);
+        destroy_elements(alloc_, first, last);
+    }
+
+    // The block of a vector without elements. The words still name it afterwards.
+    void deallocate() noexcept {
+        if (capacity_ != 0) {
+            traits::deallocate(alloc_, data_, capacity());
+        }
+    }
+
+    void release() noexcept {
+        truncate(0);
+        const pointer old = data_;
+        const size_type old_capacity = capacity();
+        publish(nullptr, 0, 0);
+        if (old_capacity != 0) {
+            traits::deallocate(alloc_, old, old_capacity);
+        }
+    }
+
+    // ---- room
+
+    [[nodiscard]] size_type checked_length(size_type count) const {
+        if (count > max_size()) [[unlikely]] {
+            raise_length_error("shm_vector", count, max_size());
+        }
+        return count;
+    }
+
+    // For `added` more elements. May be beyond max_size(): to be checked by whoever allocates.
+    [[nodiscard]] size_type grown_capacity(size_type added) const noexcept {
+        const size_type needed = size() + added;
+        const size_type most = max_size();
+        if (needed < added) {
+            return static_cast<size_type>(-1);
+        }
+        if (needed > most) {
+            return needed;
+        }
+        const size_type doubled = capacity() > most / 2 ? most : capacity() * 2;
+        return doubled < needed ? needed : doubled;
+    }
+
+    // Null when there is no memory, or count is beyond max_size(): last_failure() says why.
+    [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
+        std::error_code ec;
+        if (count > max_size()) {
+            fail(ec, errc::invalid_size, "shm_vector: %zu elements wanted, at most %zu possible",
+                 static_cast<std::size_t>(count), static_cast<std::size_t>(max_size()));
+            return nullptr;
+        }
+        if constexpr (requires { alloc_.try_allocate(count); }) {
+            return alloc_.try_allocate(count);
+        } else {
+#if defined(__cpp_exceptions)
+            try {
+                return traits::allocate(alloc_, count);
+            } catch (const failure&) {
+                return nullptr; // has left its report already
+            } catch (const std::bad_alloc&) {
+                fail(ec, errc::out_of_space, "shm_vector: no memory for %zu elements of %zu bytes",
+                     static_cast<std::size_t>(count), sizeof(T));
+                return nullptr;
+            }
+#else
+            return traits::allocate(alloc_, count);
+#endif
+        }
+    }
+
+    void reallocate(block& memory) {
+        builder elements(alloc_, memory.begin());
+        elements.surround(begin(), begin(), end());
+        adopt(memory, elements);
+    }
+
+    // For an empty vector without a block. Asks nothing of T.
+    void allocate_room(size_type count) {
+        if (count != 0) {
+            block memory(alloc_, checked_length(count));
+            publish(memory.memory(), 0, count);
+            memory.release();
+        }
+    }
+
+    // ---- elements. A source is *source and ++source, `count` times.
+
+    // Into an empty vector without a block. Asks nothing of T but this construction.
+    template <class Source>
+    void build(Source source, size_type count) {
+        if (count != 0) {
+            block memory(alloc_, checked_length(count));
+            builder elements(alloc_, memory.begin());
+            elements.fill(std::move(source), count);
+            adopt(memory, elements);
+        }
+    }
+
+    template <class... Args>
+    T& emplace_in_place(Args&&... args) {
+        const std::uint64_t old_size = size_;
+        T* const at = begin() + static_cast<size_type>(old_size);
+        construct_element(alloc_, at, std::forward<Args>(args)...);
+        commit_size(old_size + 1);
+        return *at;
+    }
+
+    // The new element comes first, because the arguments may refer to those that will be moved.
+    template <class... Args>
+    T* emplace_into(block& memory, T* position, Args&&... args) {
+        T* const at = memory.begin() + (position - begin());
+        builder elements(alloc_, at);
+        elements.emplace(std::forward<Args>(args)...);
+        elements.surround(begin(), position, end());
+        adopt(memory, elements);
+        return at;
+    }
+
+    template <class... Args>
+    [[gnu::noinline]] T* emplace_growing(T* position, Args&&... args) {
+        block memory(alloc_, checked_length(grown_capacity(1)));
+        return emplace_into(memory, position, std::forward<Args>(args)...);
+    }
+
+    // Without a position, which would burden the loop around the call.
+    template <class... Args>
+    [[gnu::cold, gnu::noinline]] T* emplace_back_growing(Args&&... args) {
+        block memory(alloc_, checked_length(grown_capacity(1)));
+        return emplace_into(memory, end(), std::forward<Args>(args)...);
+    }
+
+    template <class Source>
+    [[gnu::noinline]] T* insert_growing(T* position, Source source, size_type count) {
+        block memory(alloc_, checked_length(grown_capacity(count)));
+        T* const at = memory.begin() + (position - begin());
+        builder elements(alloc_, at);
+        elements.fill(std::move(source), count);
+        elements.surround(begin(), position, end());
+        adopt(memory, elements);
+        return at;
+    }
+
+    template <class Source>
+    void append_in_place(Source source, size_type count) {
+        builder elements(alloc_, end());
+        elements.fill(std::move(source), count);
+        commit_size(size_ + count);
+        elements.keep();
+    }
+
+    template <class Source>
+    void append(Source source, size_type count) {
+        if (count <= capacity() - size()) {
+            append_in_place(std::move(source), count);
+        } else {
+            insert_growing(end(), std::move(source), count);
+        }
+    }
+
+    // ---- elements from iterators, whose count is known or is `uncounted`
+
+    template <class Iterator, class Sentinel, class Count>
+    void build(Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            append_uncounted(std::move(first), std::move(last));
+        } else {
+            build(std::move(first), count);
+        }
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    void append(Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            append_uncounted(std::move(first), std::move(last));
+        } else {
+            append(std::move(first), count);
+        }
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    T* insert_from(T* position, Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            const auto index = position - begin();
+            const size_type old_size = size();
+            append_uncounted(std::move(first), std::move(last));
+            rotate_elements(begin() + index, begin() + old_size, end());
+            return begin() + index;
+        } else {
+            return insert_counted(position, std::move(first), count);
+        }
+    }
+
+    template <class Iterator, class Sentinel, class Count>
+    void assign_from(Iterator first, Sentinel last, Count count) {
+        if constexpr (std::is_same_v<Count, uncounted>) {
+            size_type assigned = 0;
+            for (; assigned != size() && first != last; ++assigned, static_cast<void>(++first)) {
+                begin()[assigned] = *first;
+            }
+            truncate(assigned);
+            append_uncounted(std::move(first), std::move(last));
+        } else {
+            assign_counted(std::move(first), count);
+        }
+    }
+
+    // All or nothing, as far as the source is concerned.
+    template <class InputIterator, class Sentinel>
+    void append_uncounted(InputIterator first, Sentinel last) {
+        struct rollback {
+            vector_storage& vector;
+            size_type size;
+
+            ~rollback() { vector.truncate(size); }
+        } undo{*this, size()};
+
+        for (; first != last; static_cast<void>(++first)) {
+            if (size_ == capacity_) [[unlikely]] {
+                emplace_back_growing(*first);
+            } else {
+                emplace_in_place(*first);
+            }
+        }
+        undo.size = size();
+    }
+
+    void append_moved(vector_storage& other) {
+        if constexpr (std::is_move_constructible_v<T>) {
+            append(moved_from<T>{other.begin()}, other.size());
+            other.truncate(0);
+        } else {
+            raise(errc::unsupported, "shm_vector: elements that cannot move to another segment");
+        }
+    }
+
+    template <class Source>
+    T* insert_counted(T* position, Source source, size_type count) {
+        if (count > capacity() - size()) {
+            return insert_growing(position, std::move(source), count);
+        }
+        T* const old_end = end();
+        if (count == 0) {
+            return position;
+        }
+        if (position == old_end) {
+            append_in_place(std::move(source), count);
+        } else if constexpr (relocates_without_failure<Allocator, T>) {
+            const std::uint64_t old_size = size_;
+            commit_size(static_cast<std::uint64_t>(position - begin()));
+            fill_gap(position, old_end, std::move(source), count, old_size);
+        } else {
+            append_in_place(std::move(source), count);
+            rotate_elements(position, old_end, end());
+        }
+        return position;
+    }
+
+    template <class Source>
+    void assign_counted(Source source, size_type count) {
+        if (count > capacity()) {
+            block memory(alloc_, checked_length(count));
+            builder elements(alloc_, memory.begin());
+            elements.fill(std::move(source), count);
+            adopt(memory, elements);
+            return;
+        }
+        const size_type common = count < size() ? count : size();
+        if constexpr (assigns_from_bytes<Source, T>) {
+            move_bytes(begin(), source_address(source), common);
+            skip_elements(source, common);
+        } else {
+            for (T *element = begin(), *last = element + common; element != last; ++element) {
+                *element = *source;
+                static_cast<void>(++source);
+            }
+        }
+        if (count < size()) {
+            truncate(count);
+        } else {
+            append_in_place(std::move(source), count - common);
+        }
+    }
+
+    void assign_moved(vector_storage& other) {
+        if constexpr (std::is_move_constructible_v<T> && std::is_move_assignable_v<T>) {
+            assign_counted(moved_from<T>{other.begin()}, other.size());
+            other.truncate(0);
+        } else {
+            raise(errc::unsupported, "shm_vector: elements that cannot move to another segment");
+        }
+    }
+
+  private:
+    // Puts the elements before [position, last), or everything back.
+    template <class Source>
+    void fill_gap(T* position, T* last, Source source, size_type count, std::uint64_t old_size) {
+        struct rollback {
+            vector_storage& vector;
+            std::uint64_t size;
+
+            ~rollback() { vector.commit_size(size); }
+        } size{*this, old_size};
+
+        element_gap<Allocator> gap(alloc_, position, last, count);
+        builder elements(alloc_, position);
+        elements.fill(std::move(source), count);
+        elements.keep();
+        gap.keep();
+        size.size = old_size + count;
+    }
+
+  protected:
+    alignas(8) pointer data_ = nullptr;
+    alignas(8) std::uint64_t size_ = 0;
+    alignas(8) std::uint64_t capacity_ = 0;
+    [[no_unique_address]] Allocator alloc_{};
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class T, class Allocator>
+class vector_access : protected vector_storage<T, Allocator> {
+    using words = vector_storage<T, Allocator>;
+    using traits = std::allocator_traits<Allocator>;
+
+  protected:
+    using words::data_;
+    using words::size_;
+    using words::vector_storage;
+
+  public:
+    using value_type = T;
+    using allocator_type = Allocator;
+    using size_type = typename traits::size_type;
+    using difference_type = typename traits::difference_type;
+    using reference = T&;
+    using const_reference = const T&;
+    using pointer = typename traits::pointer;
+    using const_pointer = typename traits::const_pointer;
+    using iterator = T*;
+    using const_iterator = const T*;
+    using reverse_iterator = std::reverse_iterator<iterator>;
+    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+
+    [[nodiscard]] reference operator[](size_type index) noexcept { return begin()[index]; }
+
+    [[nodiscard]] const_reference operator[](size_type index) const noexcept {
+        return begin()[index];
+    }
+
+    /// *Errors*: std::out_of_range.
+    [[nodiscard]] reference at(size_type index) { return begin()[checked(index)]; }
+
+    [[nodiscard]] const_reference at(size_type index) const { return begin()[checked(index)]; }
+
+    [[nodiscard]] reference front() noexcept { return *begin(); }
+
+    [[nodiscard]] const_reference front() const noexcept { return *begin(); }
+
+    [[nodiscard]] reference back() noexcept { return end()[-1]; }
+
+    [[nodiscard]] const_reference back() const noexcept { return end()[-1]; }
+
+    /// Equal to begin(), and like it not null in an empty vector: look at the size.
+    [[nodiscard]] T* data() noexcept { return begin(); }
+
+    [[nodiscard]] const T* data() const noexcept { return begin(); }
+
+    /// The bytes of the elements.
+    [[nodiscard]] std::span<std::byte> bytes() noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        return std::as_writable_bytes(std::span<T>(begin(), size()));
+    }
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        return std::as_bytes(std::span<const T>(begin(), size()));
+    }
+
+    [[nodiscard]] iterator begin() noexcept { return raw_address(data_); }
+
+    [[nodiscard]] const_iterator begin() const noexcept { return raw_address(data_); }
+
+    [[nodiscard]] iterator end() noexcept { return begin() + size(); }
+
+    [[nodiscard]] const_iterator end() const noexcept { return begin() + size(); }
+
+    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
+
+    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
+
+    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
+
+    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
+        return const_reverse_iterator(end());
+    }
+
+    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
+
+    [[nodiscard]] const_reverse_iterator rend() const noexcept {
+        return const_reverse_iterator(begin());
+    }
+
+    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
+
+    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
+
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+
+    using words::capacity;
+    using words::max_size;
+    using words::size;
+
+  private:
+    [[nodiscard]] size_type checked(size_type index) const {
+        if (index >= size()) [[unlikely]] {
+            raise_out_of_range("shm_vector::at", index, size());
+        }
+        return index;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A contiguous, growing array: the interface, complexities and exception guarantees of
+/// std::vector, with these differences.
+/// - Iterators are raw pointers: valid in the process that obtained them, until the vector
+///   reallocates.
+/// - shm_vector<bool> is an ordinary vector of bool: contiguous, with real references.
+/// - Moving between vectors whose allocators are unequal (of two segments) moves the elements one
+///   by one and empties the source, swap exchanges them one by one. The move constructor is
+///   noexcept all the same, because growing a vector of vectors relies on it: if the memory runs
+///   out there, std::terminate. shm_vector(std::move(other), allocator) throws instead.
+/// - shrink_to_fit() leaves everything as it is when there is no memory for the smaller block.
+/// - try_reserve, try_push_back and try_emplace_back report that memory has run out by their
+///   result; last_failure() has the details.
+///
+/// The element type is checked with shareable when a vector is constructed, not before, so that an
+/// element can have a shm_vector of its own kind as a member.
+/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
+/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). Without
+/// exceptions these print their text and abort.
+/// *Thread and process safety*: that of std::vector; shm_guarded<shm_vector<T>> has a lock.
+template <class T, class Allocator = shm_allocator<T>>
+class shm_vector : public detail::vector_access<T, Allocator> {
+    using access = detail::vector_access<T, Allocator>;
+    using traits = std::allocator_traits<Allocator>;
+    using block = detail::raw_block<Allocator>;
+
+    using access::alloc_;
+    using access::allocate_room;
+    using access::append;
+    using access::append_moved;
+    using access::assign_counted;
+    using access::assign_from;
+    using access::assign_moved;
+    using access::build;
+    using access::capacity_;
+    using access::checked_length;
+    using access::data_;
+    using access::deallocate;
+    using access::emplace_back_growing;
+    using access::emplace_growing;
+    using access::emplace_in_place;
+    using access::emplace_into;
+    using access::exchange_words;
+    using access::grown_capacity;
+    using access::has_allocator_of;
+    using access::insert_counted;
+    using access::insert_from;
+    using access::mutable_iterator;
+    using access::publish;
+    using access::reallocate;
+    using access::release;
+    using access::size_;
+    using access::truncate;
+    using access::try_allocate;
+
+  public:
+    using value_type = T;
+    using allocator_type = Allocator;
+    using typename access::const_iterator;
+    using typename access::iterator;
+    using typename access::reference;
+    using typename access::size_type;
+
+    using access::begin;
+    using access::capacity;
+    using access::end;
+    using access::size;
+
+    shm_vector() noexcept(noexcept(Allocator()))
+        requires std::default_initializable<Allocator>
+    {
+        check_element();
+    }
+
+    explicit shm_vector(const Allocator& allocator) noexcept : access(allocator) {
+        check_element();
+    }
+
+    explicit shm_vector(size_type count, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        build(detail::value_initialized{}, count);
+    }
+
+    shm_vector(size_type count, const T& value, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        build(detail::repeated<T>{std::addressof(value)}, count);
+    }
+
+    template <std::input_iterator InputIterator>
+    shm_vector(InputIterator first, InputIterator last, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        build(first, last, detail::count_of(first, last));
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    shm_vector(from_range_t, Range&& range, const Allocator& allocator = Allocator())
+        : shm_vector(allocator) {
+        const auto count = detail::count_of(range);
+        build(std::ranges::begin(range), std::ranges::end(range), count);
+    }
+
+    shm_vector(std::initializer_list<T> values, const Allocator& allocator = Allocator())
+        : shm_vector(values.begin(), values.end(), allocator) {}
+
+    shm_vector(const shm_vector& other)
+        : shm_vector(other, traits::select_on_container_copy_construction(other.alloc_)) {}
+
+    shm_vector(const shm_vector& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_vector(allocator) {
+        build(other.begin(), other.size());
+    }
+
+    shm_vector(shm_vector&& other) noexcept : access(std::move(other.alloc_)) {
+        check_element();
+        take_or_move(other);
+    }
+
+    shm_vector(shm_vector&& other, const std::type_identity_t<Allocator>& allocator)
+        : shm_vector(allocator) {
+        take_or_move(other);
+    }
+
+    ~shm_vector() = default;
+
+    shm_vector& operator=(const shm_vector& other) {
+        if (this != &other) {
+            if constexpr (traits::propagate_on_container_copy_assignment::value) {
+                if (!has_allocator_of(other)) {
+                    release();
+                }
+                alloc_ = other.alloc_;
+            }
+            assign_counted(other.begin(), other.size());
+        }
+        return *this;
+    }
+
+    /// Takes the elements along; with an unequal allocator that does not propagate, moves them one
+    /// by one, which can fail.
+    shm_vector&
+    operator=(shm_vector&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
+                                           traits::is_always_equal::value) {
+        if (this != &other) {
+            if constexpr (traits::propagate_on_container_move_assignment::value) {
+                release();
+                alloc_ = std::move(other.alloc_);
+                exchange_words(other);
+            } else if (has_allocator_of(other)) {
+                release();
+                exchange_words(other);
+            } else {
+                assign_moved(other);
+            }
+        }
+        return *this;
+    }
+
+    shm_vector& operator=(std::initializer_list<T> values) {
+        assign_counted(values.begin(), values.size());
+        return *this;
+    }
+
+    void assign(size_type count, const T& value) {
+        assign_counted(detail::repeated<T>{std::addressof(value)}, count);
+    }
+
+    template <std::input_iterator InputIterator>
+    void assign(InputIterator first, InputIterator last) {
+        assign_from(first, last, detail::count_of(first, last));
+    }
+
+    void assign(std::initializer_list<T> values) { *this = values; }
+
+    template <detail::container_compatible_range<T> Range>
+    void assign_range(Range&& range) {
+        const auto count = detail::count_of(range);
+        assign_from(std::ranges::begin(range), std::ranges::end(range), count);
+    }
+
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
+
+    void reserve(size_type count) {
+        if (count > capacity()) {
+            block memory(alloc_, checked_length(count));
+            reallocate(memory);
+        }
+    }
+
+    /// As reserve, but false when memory runs out or count is beyond max_size(); last_failure()
+    /// says which.
+    [[nodiscard]] bool try_reserve(size_type count) {
+        if (count > capacity()) {
+            block memory(alloc_, count, try_allocate(count));
+            if (!memory) {
+                return false;
+            }
+            reallocate(memory);
+        }
+        return true;
+    }
+
+    /// A request. Without memory for the smaller block, nothing happens.
+    void shrink_to_fit() {
+        if (size_ == 0) {
+            deallocate();
+            publish(nullptr, 0, 0);
+        } else if (size_ != capacity_) {
+            block memory(alloc_, size(), try_allocate(size()));
+            if (memory) {
+                reallocate(memory);
+            }
+        }
+    }
+
+    template <class... Args>
+    reference emplace_back(Args&&... args) {
+        if (size_ == capacity_) [[unlikely]] {
+            return *emplace_back_growing(std::forward<Args>(args)...);
+        }
+        return emplace_in_place(std::forward<Args>(args)...);
+    }
+
+    void push_back(const T& value) {
+        if (size_ == capacity_) [[unlikely]] {
+            if constexpr (detail::fits_registers<T>) {
+                T copy(value); // growing takes a reference, which would tie the original to memory
+                emplace_back_growing(std::move(copy));
+            } else {
+                emplace_back_growing(value);
+            }
+            return;
+        }
+        emplace_in_place(value);
+    }
+
+    void push_back(T&& value) { emplace_back(std::move(value)); }
+
+    /// As emplace_back, but nullptr when memory runs out; last_failure() says where.
+    template <class... Args>
+    [[nodiscard]] T* try_emplace_back(Args&&... args) {
+        if (size_ == capacity_) [[unlikely]] {
+            const size_type count = grown_capacity(1);
+            block memory(alloc_, count, try_allocate(count));
+            return memory ? emplace_into(memory, end(), std::forward<Args>(args)...) : nullptr;
+        }
+        return std::addressof(emplace_in_place(std::forward<Args>(args)...));
+    }
+
+    /// As push_back, but false when memory runs out; last_failure() says where.
+    [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
+
+    [[nodiscard]] bool try_push_back(T&& value) {
+        return try_emplace_back(std::move(value)) != nullptr;
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    void append_range(Range&& range) {
+        const auto count = detail::count_of(range);
+        append(std::ranges::begin(range), std::ranges::end(range), count);
+    }
+
+    void pop_back() { truncate(size() - 1); }
+
+    template <class... Args>
+    iterator emplace(const_iterator position, Args&&... args) {
+        iterator at = mutable_iterator(position);
+        if (size_ == capacity_) [[unlikely]] {
+            return emplace_growing(at, std::forward<Args>(args)...);
+        }
+        // Built at the end first: the arguments may refer to elements that have to move.
+        emplace_in_place(std::forward<Args>(args)...);
+        if (at != end() - 1) {
+            detail::rotate_last_to_front(at, end());
+        }
+        return at;
+    }
+
+    iterator insert(const_iterator position, const T& value) { return emplace(position, value); }
+
+    iterator insert(const_iterator position, T&& value) {
+        return emplace(position, std::move(value));
+    }
+
+    iterator insert(const_iterator position, size_type count, const T& value) {
+        const T* source = std::addressof(value);
+        if constexpr (detail::relocates_without_failure<Allocator, T>) {
+            // The gap is going to move the value if it is an element behind the position.
+            const auto address = reinterpret_cast<std::uintptr_t>(source);
+            if (count <= capacity() - size() &&
+                address >= reinterpret_cast<std::uintptr_t>(position) &&
+                address < reinterpret_cast<std::uintptr_t>(end())) {
+                source = reinterpret_cast<const T*>(address + count * sizeof(T));
+            }
+        }
+        return insert_counted(mutable_iterator(position), detail::repeated<T>{source}, count);
+    }
+
+    template <std::input_iterator InputIterator>
+    iterator insert(const_iterator position, InputIterator first, InputIterator last) {
+        return insert_from(mutable_iterator(position), first, last, detail::count_of(first, last));
+    }
+
+    iterator insert(const_iterator position, std::initializer_list<T> values) {
+        return insert_counted(mutable_iterator(position), values.begin(), values.size());
+    }
+
+    template <detail::container_compatible_range<T> Range>
+    iterator insert_range(const_iterator position, Range&& range) {
+        const auto count = detail::count_of(range);
+        return insert_from(mutable_iterator(position), std::ranges::begin(range),
+                           std::ranges::end(range), count);
+    }
+
+    iterator erase(const_iterator position) { return erase(position, position + 1); }
+
+    iterator erase(const_iterator first, const_iterator last) {
+        iterator to = mutable_iterator(first);
+        if (first != last) {
+            detail::move_down(mutable_iterator(last), end(), to);
+            truncate(size() - static_cast<size_type>(last - first));
+        }
+        return to;
+    }
+
+    void resize(size_type count) {
+        if (count <= size()) {
+            truncate(count);
+        } else {
+            append(detail::value_initialized{}, count - size());
+        }
+    }
+
+    void resize(size_type count, const T& value) {
+        if (count <= size()) {
+            truncate(count);
+        } else {
+            append(detail::repeated<T>{std::addressof(value)}, count - size());
+        }
+    }
+
+    void clear() noexcept { truncate(0); }
+
+    /// Unequal allocators that do not propagate: exchanges the elements one by one, which can
+    /// fail. Both blocks are allocated before any element moves.
+    void swap(shm_vector& other) noexcept(traits::propagate_on_container_swap::value ||
+                                          traits::is_always_equal::value) {
+        if constexpr (traits::propagate_on_container_swap::value) {
+            std::ranges::swap(alloc_, other.alloc_);
+            exchange_words(other);
+        } else if (has_allocator_of(other)) {
+            exchange_words(other);
+        } else {
+            shm_vector mine(alloc_);
+            shm_vector theirs(other.alloc_);
+            mine.allocate_room(other.size());
+            theirs.allocate_room(size());
+            mine.append_moved(other);
+            theirs.append_moved(*this);
+            exchange_words(mine);
+            other.exchange_words(theirs);
+        }
+    }
+
+  private:
+    // In the constructors, not in the class: the class may be named with an incomplete T, and is
+    // instantiated with any T and Allocator while a deduction guide is looked for.
+    static constexpr void check_element() noexcept {
+        static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>,
+                      "shm_vector<T>: T must be an object type without const and volatile");
+        static_assert(std::same_as<typename traits::value_type, T>,
+                      "shm_vector<T, Allocator>: the allocator's value_type must be T");
+        if constexpr (detail::is_shm_allocator<Allocator>) {
+            static_assert(detail::assert_shareable<T>());
+            static_assert(sizeof(shm_vector) == 32 && alignof(shm_vector) == 8);
+        }
+    }
+
+    // *this is empty.
+    void take_or_move(shm_vector& other) {
+        if (has_allocator_of(other)) {
+            exchange_words(other);
+        } else {
+            append_moved(other);
+        }
+    }
+};
+
+// Whatever T is: that is checked when a vector is constructed.
+template <class T>
+inline constexpr bool enable_shareable<shm_vector<T, shm_allocator<T>>> = true;
+
+// The name leaves the allocator out, and changes with the layout of the vector.
+template <class T>
+struct type_description<shm_vector<T, shm_allocator<T>>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_vector<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+template <std::input_iterator InputIterator,
+          detail::allocator_like Allocator = shm_allocator<std::iter_value_t<InputIterator>>>
+shm_vector(InputIterator, InputIterator, Allocator = Allocator())
+    -> shm_vector<std::iter_value_t<InputIterator>, Allocator>;
+
+template <std::ranges::input_range Range,
+          detail::allocator_like Allocator = shm_allocator<std::ranges::range_value_t<Range>>>
+shm_vector(from_range_t, Range&&, Allocator = Allocator())
+    -> shm_vector<std::ranges::range_value_t<Range>, Allocator>;
+
+template <class T, class Allocator>
+[[nodiscard]] bool operator==(const shm_vector<T, Allocator>& a,
+                              const shm_vector<T, Allocator>& b) {
+    return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
+}
+
+/// Lexicographical, by <=> of the elements or, where they have none, by <.
+template <class T, class Allocator>
+[[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_vector<T, Allocator>& a,
+                                                            const shm_vector<T, Allocator>& b) {
+    return detail::compare_elements(a.begin(), a.end(), b.begin(), b.end());
+}
+
+template <class T, class Allocator>
+void swap(shm_vector<T, Allocator>& a, shm_vector<T, Allocator>& b) noexcept(noexcept(a.swap(b))) {
+    a.swap(b);
+}
+
+/// Erases the elements for which the predicate holds; returns how many there were.
+template <class T, class Allocator, class Predicate>
+typename shm_vector<T, Allocator>::size_type erase_if(shm_vector<T, Allocator>& vector,
+                                                      Predicate predicate) {
+    T* kept = vector.begin();
+    T* const last = vector.end();
+    for (T* element = kept; element != last; ++element) {
+        if (!static_cast<bool>(predicate(*element))) {
+            if (kept != element) {
+                *kept = std::move(*element);
+            }
+            ++kept;
+        }
+    }
+    const auto erased = static_cast<typename shm_vector<T, Allocator>::size_type>(last - kept);
+    vector.erase(kept, last);
+    return erased;
+}
+
+/// Erases the elements equal to the value, which must not be one of them; returns how many there
+/// were.
+template <class T, class Allocator, class U = T>
+typename shm_vector<T, Allocator>::size_type erase(shm_vector<T, Allocator>& vector,
+                                                   const U& value) {
+    return erase_if(vector, [&value](const T& element) { return element == value; });
+}
 
 COHOLD_NAMESPACE_END
 
