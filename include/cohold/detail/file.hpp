@@ -201,6 +201,14 @@ inline std::uint64_t space_left(int fd) noexcept {
     return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
+// Is it memory? Files of /dev/shm, of another tmpfs, memfds.
+inline constexpr unsigned long tmpfs_magic = 0x01021994;
+
+inline bool is_on_tmpfs(int fd) noexcept {
+    system_status found{};
+    return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
+}
+
 // Bytes far beyond every file's end that carry locks: what each of them means.
 enum class lock_byte : std::int64_t {
     creation = (std::int64_t{1} << 40) - 3, // held by who fills a file under a temporary name

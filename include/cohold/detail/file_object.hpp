@@ -11,6 +11,7 @@
 #include <cohold/detail/file.hpp>
 #include <cohold/detail/hash.hpp>
 #include <cohold/detail/memory_map.hpp>
+#include <cohold/detail/space.hpp>
 #include <cohold/error.hpp>
 #include <cohold/policy/mechanism.hpp>
 #include <cohold/policy/naming.hpp>
@@ -318,11 +319,14 @@ struct descriptor_object {
             fail(ec, errc::invalid_size, "%llu bytes", static_cast<unsigned long long>(to));
             return;
         }
-        const int error = reserve_space(file.value, from, to);
+        // A tmpfs may have no limit (memfd), or one beyond the machine's memory.
+        const bool no_memory = is_on_tmpfs(file.value) && exceeds_memory(to - from);
+        const int error = no_memory ? ENOMEM : reserve_space(file.value, from, to);
         if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM) {
             fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
                  static_cast<unsigned long long>(to - from),
-                 static_cast<unsigned long long>(space_left(file.value)));
+                 static_cast<unsigned long long>(no_memory ? memory_left()
+                                                           : space_left(file.value)));
         } else if (error == EBADF || error == EPERM) {
             fail(ec, errc::read_only, "fallocate: errno %d", error);
         } else if (error != 0) {

@@ -33,6 +33,13 @@ namespace detail {
     return (kibibytes("MemAvailable:") + kibibytes("SwapFree:")) * 1024;
 }
 
+// Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
+// where no other limit binds.
+inline bool exceeds_memory(std::uint64_t bytes) noexcept {
+    constexpr std::uint64_t careful = std::uint64_t{4} << 20;
+    return bytes > careful && bytes > memory_left();
+}
+
 // Real memory for the bytes [from, to) of the mapping at `mapping`.
 [[gnu::cold]] inline void populate(void* mapping, std::uint64_t from, std::uint64_t to,
                                    std::error_code& ec) noexcept {
@@ -41,11 +48,7 @@ namespace detail {
     if (end <= begin) {
         return;
     }
-    // No limit but the machine's memory binds these mechanisms: asking for more would wake the OOM
-    // killer, not fail.
-    constexpr std::uint64_t careful = std::uint64_t{64} << 20;
-    const std::uint64_t left = end - begin > careful ? memory_left() : UINT64_MAX;
-    const int error = end - begin > left
+    const int error = exceeds_memory(end - begin)
                           ? ENOMEM
                           : populate_for_writing(static_cast<char*>(mapping) + begin,
                                                  static_cast<std::size_t>(end - begin));

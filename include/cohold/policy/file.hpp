@@ -88,7 +88,7 @@ struct tmpfs : file {
 
     [[gnu::cold]] static void check(const file_descriptor& object, std::string_view path,
                                     std::error_code& ec) noexcept {
-        constexpr unsigned long tmpfs_magic = 0x01021994;
+        constexpr unsigned long tmpfs_magic = detail::tmpfs_magic;
         detail::system_status found{};
         if (detail::raw_fstatfs(object.value, found) != 0) {
             detail::fail_errno(ec, errno, "fstatfs");
