@@ -4,8 +4,8 @@
 #ifndef COHOLD_DETAIL_FILE_OBJECT_HPP
 #define COHOLD_DETAIL_FILE_OBJECT_HPP
 
+#include <climits>
 #include <cstdio>
-#include <string>
 #include <string_view>
 
 #include <cohold/detail/file.hpp>
@@ -20,32 +20,56 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Where a file is: the directory with its last slash, or empty for the current one; and the name in
-// it.
-struct file_place {
-    std::string directory;
-    std::string component;
+struct path_text {
+    char text[PATH_MAX];
+};
 
-    [[gnu::cold]] file_place(std::string_view in, std::string_view name)
-        : directory(in), component(name) {}
+// Where a file is: the directory, with its last slash or empty for the current one, and the name in it.
+class file_place {
+  public:
+    [[gnu::cold]] file_place(std::string_view folder, std::string_view name) noexcept
+        : folder_length_(folder.size()) {
+        // The name comes from a naming policy, or is as long as that allows: 255 bytes.
+        fits_ = folder.size() + name.size() + 40 < PATH_MAX;
+        std::snprintf(path_, sizeof path_, "%.*s%.*s", fits_ ? static_cast<int>(folder.size()) : 0,
+                      folder.data(), fits_ ? static_cast<int>(name.size()) : 0, name.data());
+    }
+    [[gnu::cold]] explicit file_place(std::string_view path) noexcept
+        : file_place(path.substr(0, path.rfind('/') + 1), path.substr(path.rfind('/') + 1)) {}
 
-    [[gnu::cold]] explicit file_place(std::string_view path)
-        : directory(path.substr(0, path.rfind('/') + 1)),
-          component(path.substr(path.rfind('/') + 1)) {}
+    // Sets ec if no path can be so long. Everything else is for those that fit.
+    [[gnu::cold]] void check(std::error_code& ec) const noexcept {
+        if (!fits_) {
+            fail(ec, errc::invalid_name, "a path can have %d bytes at most", PATH_MAX - 41);
+        }
+    }
 
-    [[nodiscard, gnu::cold]] std::string path() const { return directory + component; }
+    [[nodiscard]] const char* path() const noexcept { return path_; }
 
-    [[nodiscard, gnu::cold]] std::string folder() const {
-        return directory.empty() ? "." : directory;
+    [[nodiscard, gnu::cold]] path_text folder() const noexcept {
+        path_text made;
+        std::snprintf(made.text, sizeof made.text, "%.*s",
+                      folder_length_ == 0 ? 1 : static_cast<int>(folder_length_),
+                      folder_length_ == 0 ? "." : path_);
+        return made;
     }
 
     // The name under which a file is filled where O_TMPFILE is missing, and from which it replaces
     // another. It depends on the final name and the user alone: what a killed creator leaves is
     // found, and reclaimed, by the next.
-    [[nodiscard, gnu::cold]] std::string temporary() const {
-        return directory + ".cohold-" +
-               to_hex(hash64(component, 0x2545f4914f6cdd1du + ::geteuid()), 16) + ".tmp";
+    [[nodiscard, gnu::cold]] path_text temporary() const noexcept {
+        path_text made;
+        std::snprintf(made.text, sizeof made.text, "%.*s.cohold-%016llx.tmp",
+                      static_cast<int>(folder_length_), path_,
+                      static_cast<unsigned long long>(
+                          hash64(path_ + folder_length_, 0x2545f4914f6cdd1du + ::geteuid())));
+        return made;
     }
+
+  private:
+    char path_[PATH_MAX];
+    std::size_t folder_length_;
+    bool fits_;
 };
 
 // What errno says about a path that could not be created or opened.
@@ -55,79 +79,79 @@ struct file_place {
     switch (error) {
     case ENOENT:
     case ENOTDIR:
-        if (raw_lstat(place.folder().c_str(), status) != 0 || error == ENOTDIR) {
-            fail(ec, errc::no_such_directory, "%s", place.folder().c_str());
+        if (raw_lstat(place.folder().text, status) != 0 || error == ENOTDIR) {
+            fail(ec, errc::no_such_directory, "%s", place.folder().text);
         } else {
-            fail(ec, errc::not_found, "%s", place.path().c_str());
+            fail(ec, errc::not_found, "%s", place.path());
         }
         break;
     case EEXIST:
-        fail(ec, errc::already_exists, "%s", place.path().c_str());
+        fail(ec, errc::already_exists, "%s", place.path());
         break;
     case ELOOP:
-        fail(ec, errc::symlink_refused, "%s", place.path().c_str());
+        fail(ec, errc::symlink_refused, "%s", place.path());
         break;
     case EISDIR:
-        fail(ec, errc::directory_refused, "%s", place.path().c_str());
+        fail(ec, errc::directory_refused, "%s", place.path());
         break;
     case ENXIO:
     case ENODEV:
-        fail(ec, errc::special_file_refused, "%s", place.path().c_str());
+        fail(ec, errc::special_file_refused, "%s", place.path());
         break;
     case EROFS:
         fail(ec, errc::read_only, "the file system of %s is mounted read-only",
-             place.path().c_str());
+             place.path());
         break;
     case EACCES:
     case EPERM:
-        fail(ec, errc::permission_denied, "%s: errno %d (%s), user %u", place.path().c_str(), error,
+        fail(ec, errc::permission_denied, "%s: errno %d (%s), user %u", place.path(), error,
              error == EACCES ? "EACCES" : "EPERM", static_cast<unsigned>(::geteuid()));
         break;
     case ENAMETOOLONG:
-        fail(ec, errc::invalid_name, "the path has %zu bytes", place.path().size());
+        fail(ec, errc::invalid_name, "%s: too long", place.path());
         break;
     case ENOSPC:
     case EDQUOT:
-        fail(ec, errc::out_of_space, "no room for another file in %s", place.folder().c_str());
+        fail(ec, errc::out_of_space, "no room for another file in %s", place.folder().text);
         break;
     default:
-        fail_errno(ec, error, "%s", place.path().c_str());
+        fail_errno(ec, error, "%s", place.path());
     }
 }
 
-[[gnu::cold]] inline bool same_file(int fd, const std::string& path) noexcept {
+[[gnu::cold]] inline bool same_file(int fd, const char* path) noexcept {
     file_status held{};
     file_status named{};
-    return raw_fstat(fd, held) == 0 && raw_lstat(path.c_str(), named) == 0 &&
+    return raw_fstat(fd, held) == 0 && raw_lstat(path, named) == 0 &&
            held.st_dev == named.st_dev && held.st_ino == named.st_ino;
 }
 
 // Removes what a dead creator left under the temporary name. Waits for a live one. False (errno) if
 // that failed.
-[[gnu::cold]] inline bool reclaim_temporary(const std::string& temporary, bool wait) noexcept {
-    const unique_fd old = open_file(temporary.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+[[gnu::cold]] inline bool reclaim_temporary(const char* temporary, bool wait) noexcept {
+    const unique_fd old = open_file(temporary, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
     if (!old) {
         return errno == ENOENT;
     }
     const int error = lock_file(old.get(), lock_byte::creation, lock_kind::exclusive, wait);
     if (error == 0 && same_file(old.get(), temporary)) {
-        ::unlink(temporary.c_str());
+        ::unlink(temporary);
     }
     errno = error;
     return error == 0;
 }
 
 // A new file under the temporary name, locked by this process. -1 and errno on failure.
-[[gnu::cold]] inline unique_fd create_temporary(const std::string& temporary) noexcept {
+[[gnu::cold]] inline unique_fd create_temporary(const char* temporary) noexcept {
     for (;;) {
-        unique_fd fd = open_file(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+        unique_fd fd = open_file(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
         if (fd) {
             const int error = lock_file(fd.get(), lock_byte::creation, lock_kind::exclusive, true);
             if (error == 0 && same_file(fd.get(), temporary)) {
                 return fd;
             }
             if (error != 0) {
-                ::unlink(temporary.c_str());
+                ::unlink(temporary);
                 errno = error;
                 return unique_fd();
             }
@@ -152,13 +176,17 @@ struct file_place {
 [[gnu::cold]] inline file_descriptor create_file(const file_place& place, const creation& wanted,
                                                  std::error_code& ec) noexcept {
     unique_fd fd;
+    place.check(ec);
+    if (ec) {
+        return {};
+    }
     if constexpr (config::use_o_tmpfile) {
-        fd = open_file(place.folder().c_str(), O_TMPFILE | O_RDWR, 0600);
+        fd = open_file(place.folder().text, O_TMPFILE | O_RDWR, 0600);
     }
     // EISDIR: a kernel without O_TMPFILE; EOPNOTSUPP and EINVAL: a file system without it.
     if (!fd &&
         (!config::use_o_tmpfile || errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        fd = create_temporary(place.temporary());
+        fd = create_temporary(place.temporary().text);
     }
     if (!fd) {
         fail_path(ec, errno, place);
@@ -166,8 +194,8 @@ struct file_place {
     }
     set_owner_and_mode(fd.get(), wanted, ec);
     if (ec) {
-        if (same_file(fd.get(), place.temporary())) {
-            ::unlink(place.temporary().c_str());
+        if (same_file(fd.get(), place.temporary().text)) {
+            ::unlink(place.temporary().text);
         }
         return {};
     }
@@ -175,33 +203,33 @@ struct file_place {
 }
 
 // Gives an O_TMPFILE file a name. 0 or errno.
-[[gnu::cold]] inline int link_file(int fd, const std::string& path) noexcept {
+[[gnu::cold]] inline int link_file(int fd, const char* path) noexcept {
     char self[40];
     std::snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-    if (::linkat(AT_FDCWD, self, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+    if (::linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
         return 0;
     }
     const int error = errno;
     // Without /proc: needs Linux 6.10 or CAP_DAC_READ_SEARCH.
-    if (error == ENOENT && ::linkat(fd, "", AT_FDCWD, path.c_str(), AT_EMPTY_PATH) == 0) {
+    if (error == ENOENT && ::linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) {
         return 0;
     }
     return error;
 }
 
 // Gives a file under its temporary name its final one, if that is free. 0 or errno.
-[[gnu::cold]] inline int rename_exclusively(const std::string& temporary,
-                                            const std::string& path) noexcept {
-    if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) {
+[[gnu::cold]] inline int rename_exclusively(const char* temporary,
+                                            const char* path) noexcept {
+    if (::renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0) {
         return 0;
     }
     if (errno != EINVAL && errno != ENOSYS) {
         return errno;
     }
-    if (::link(temporary.c_str(), path.c_str()) != 0) {
+    if (::link(temporary, path) != 0) {
         return errno;
     }
-    ::unlink(temporary.c_str());
+    ::unlink(temporary);
     return 0;
 }
 
@@ -212,8 +240,9 @@ struct file_place {
         fail_errno(ec, errno, "fstat");
         return;
     }
-    const std::string path = place.path();
-    const std::string temporary = place.temporary();
+    const char* const path = place.path();
+    const path_text temporary_text = place.temporary();
+    const char* const temporary = temporary_text.text;
     const bool nameless = status.st_nlink == 0;
     int error = 0;
     if (how == publication::exclusive) {
@@ -226,11 +255,11 @@ struct file_place {
                 error = reclaim_temporary(temporary, true) ? 0 : errno;
             }
         }
-        if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) {
+        if (error == 0 && ::rename(temporary, path) != 0) {
             error = errno;
         }
         if (error != 0 && same_file(fd, temporary)) {
-            ::unlink(temporary.c_str());
+            ::unlink(temporary);
         }
     }
     if (error != 0) {
@@ -241,8 +270,8 @@ struct file_place {
 }
 
 [[gnu::cold]] inline void abandon_file(file_descriptor& file, const file_place& place) noexcept {
-    if (file && same_file(file.value, place.temporary())) {
-        ::unlink(place.temporary().c_str());
+    if (file && same_file(file.value, place.temporary().text)) {
+        ::unlink(place.temporary().text);
     }
     unique_fd closed(std::exchange(file.value, -1));
 }
@@ -262,7 +291,7 @@ struct file_place {
 [[gnu::cold]] inline file_descriptor open_existing(const file_place& place, access how,
                                                    std::error_code& ec) noexcept {
     // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
-    unique_fd fd = open_file(place.path().c_str(), (how == access::reading ? O_RDONLY : O_RDWR) |
+    unique_fd fd = open_file(place.path(), (how == access::reading ? O_RDONLY : O_RDWR) |
                                                        O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (!fd) {
         fail_path(ec, errno, place);
@@ -273,13 +302,13 @@ struct file_place {
 }
 
 [[gnu::cold]] inline bool remove_file(const file_place& place, std::error_code& ec) noexcept {
-    reclaim_temporary(place.temporary(), false);
-    if (::unlink(place.path().c_str()) == 0) {
+    reclaim_temporary(place.temporary().text, false);
+    if (::unlink(place.path()) == 0) {
         return true;
     }
     const int error = errno;
     file_status status{};
-    if ((error == EISDIR || error == EPERM) && raw_lstat(place.path().c_str(), status) == 0 &&
+    if ((error == EISDIR || error == EPERM) && raw_lstat(place.path(), status) == 0 &&
         S_ISDIR(status.st_mode)) {
         fail_path(ec, EISDIR, place);
     } else if (error != ENOENT) {
