@@ -3,74 +3,26 @@
 #
 #     run.py DIRECTORY [COMPILER...]    programs go to DIRECTORY and are reused by the next run
 #
-# COMPILERs are names of VARIANTS; the default is all of them. A compiler that is not installed
-# is skipped, in CI (CI=true) it is a failure. The last line is "N passed, N failed, N skipped".
+# COMPILERs are names of support/builds.py; the default is all of them. One that is not installed is
+# skipped, in CI (CI=true) it is a failure. The last line is "N passed, N failed[, N skipped]".
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
-import collections
 import concurrent.futures
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "test/interop"
-WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wsign-conversion",
-            "-Werror"]
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from support.builds import COMPILERS, ROOT, Tally, Wrong, available, build_all, expect
 
-Variant = collections.namedtuple("Variant", "bits command")
-VARIANTS = {
-    "gcc": Variant(64, ["g++", "-O0"]),
-    "clang": Variant(64, ["clang++-19", "-O2", "-DNDEBUG"]),
-    "libc++": Variant(64, ["clang++-19", "-stdlib=libc++", "-O0"]),
-    # Kernel headers of the 64-bit system serve both.
-    "32-bit": Variant(32, ["g++", "-m32", "-isystem", "/usr/include/x86_64-linux-gnu", "-O2"]),
-}
 MECHANISMS = {"posix": "session", "system_v": "session", "file": "persistent"}
 PATIENCE = 60  # seconds until a peer that does not answer is killed
-
-
-class Wrong(Exception):
-    pass
-
-
-def expect(good, what):
-    if not good:
-        raise Wrong(what)
-
-
-def available(variant):
-    """Can this variant build a program with the standard library?"""
-    if shutil.which(variant.command[0]) is None:
-        return False
-    with tempfile.TemporaryDirectory() as folder:
-        run = subprocess.run([*variant.command, "-x", "c++", "-", "-o", folder + "/probe"],
-                             input="#include <vector>\nint main() { return 0; }\n", text=True,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return run.returncode == 0
-
-
-def build(name, folder):
-    """The program of a variant; made again if the headers, the sources or the command changed."""
-    program = folder / f"peer-{name}"
-    command = [*VARIANTS[name].command, "-std=c++20", *WARNINGS, "-pthread",
-               f"-I{ROOT / 'include'}", str(SOURCES / "peer.cpp"), "-o", str(program)]
-    stamp = folder / f"peer-{name}.command"
-    inputs = [*(ROOT / "include").rglob("*.hpp"), *SOURCES.glob("*.[hc]pp")]
-    if (program.exists() and stamp.exists() and stamp.read_text() == " ".join(command)
-            and program.stat().st_mtime > max(p.stat().st_mtime for p in inputs)):
-        return program
-    stamp.unlink(missing_ok=True)
-    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    expect(run.returncode == 0, f"{' '.join(command)}\n{run.stdout}")
-    stamp.write_text(" ".join(command))
-    return program
 
 
 class Peer:
@@ -253,9 +205,9 @@ def root(first, second, name):
 
 
 def pair(programs, one, other, scratch):
-    """All that two variants do together; yields what is tested and what went wrong, if anything."""
+    """All that two builds do together: a list of what is tested, and what went wrong or None."""
     name = f"cohold-interop-{os.getpid()}-{one}-{other}"
-    same_width = VARIANTS[one].bits == VARIANTS[other].bits
+    same_width = COMPILERS[one].bits == COMPILERS[other].bits
     tasks = {"types": lambda a, b: types(a, b),
              "root": lambda a, b: root(a, b, name + ".root"),
              "race": lambda a, b: race(a, b, name + ".race")}
@@ -297,40 +249,21 @@ def clean(program, name, scratch):
 
 def main(folder, wanted):
     folder.mkdir(parents=True, exist_ok=True)
-    passed = failed = skipped = 0
-    programs = {}
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        building = {}
-        for name in wanted:
-            if available(VARIANTS[name]):
-                building[name] = pool.submit(build, name, folder)
-            elif os.environ.get("CI"):
-                print(f"FAIL {name}: {' '.join(VARIANTS[name].command)} does not work")
-                failed += 1
-            else:
-                print(f"skip {name}: {' '.join(VARIANTS[name].command)} does not work")
-                skipped += 1
-        for name, future in building.items():
-            try:
-                programs[name] = future.result()
-                print(f"ok   build {name}")
-                passed += 1
-            except Wrong as error:
-                print(f"FAIL build {name}: {error}")
-                failed += 1
-        with tempfile.TemporaryDirectory(prefix="cohold-interop-") as scratch:
-            pairs = [pool.submit(pair, programs, one, other, scratch)
-                     for one in programs for other in programs if one != other or len(programs) == 1]
-            for future in pairs:
-                for what, fault in future.result():
-                    print(f"FAIL {what}: {fault}" if fault else f"ok   {what}")
-                    failed += fault is not None
-                    passed += fault is None
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 1 if failed else 0
+    tally = Tally()
+    source = ROOT / "test/interop/peer.cpp"
+    programs = build_all({name: (folder / f"peer-{name}", name, source)
+                          for name in available(wanted, tally)}, tally)
+    with (tempfile.TemporaryDirectory(prefix="cohold-interop-") as scratch,
+          concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
+        pairs = [pool.submit(pair, programs, one, other, scratch)
+                 for one in programs for other in programs if one != other or len(programs) == 1]
+        for future in pairs:
+            for what, fault in future.result():
+                tally.result(what, fault)
+    return tally.end()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or any(name not in VARIANTS for name in sys.argv[2:]):
-        sys.exit(f"usage: {sys.argv[0]} DIRECTORY [{' '.join(VARIANTS)}]...")
-    sys.exit(main(pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:] or list(VARIANTS)))
+    if len(sys.argv) < 2 or any(name not in COMPILERS for name in sys.argv[2:]):
+        sys.exit(f"usage: {sys.argv[0]} DIRECTORY [{' '.join(COMPILERS)}]...")
+    sys.exit(main(pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:] or list(COMPILERS)))
