@@ -84,6 +84,17 @@ enum class name_form {
     path,      ///< a path of the file system, its last component made by the naming policy
 };
 
+/// For policies: sets `ec` and tells last_failure(), and so failure::what(), of it: what this
+/// thread is doing, the text that printf(3) makes of the format (wanted and found), and the code's
+/// message.
+[[gnu::cold, gnu::format(printf, 3, 4)]] inline void
+report_failure(std::error_code& ec, std::error_code code, const char* format, ...) noexcept {
+    std::va_list arguments;
+    va_start(arguments, format);
+    detail::operation::fail(ec, code, format, &arguments);
+    va_end(arguments);
+}
+
 namespace detail {
 
 // The part of a mechanism that works on an object, whatever its name.
@@ -126,7 +137,7 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 
 // clang-format off
 /// A way to come by shared bytes. Stateless; every function is static and noexcept, and reports by
-/// std::error_code& (errc, or errno in std::generic_category()).
+/// std::error_code& (errc, or errno in std::generic_category()), best through report_failure.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
@@ -148,7 +159,7 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; at `at` if that is not null, in place of what is mapped there |
 /// | `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways |
 /// | `M::close(native)` | – | gives the native handle back; mappings stay |
-/// | `M::attendance` | type | optional, for lifetime::session: who is attached (detail/attendance.hpp) |
+/// | `M::attendance` | type | optional, for lifetime::session: who is attached. `mechanism::file::attendance` is one for every mechanism whose native handle is a file_descriptor |
 // clang-format on
 template <class M>
 concept mechanism_policy =
