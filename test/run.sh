@@ -99,6 +99,12 @@ nothing_left() {
     leftovers | diff "$build/leftovers" -
 }
 
+# Programs of several compilers together. Outside of CI, those that are missing are skipped.
+interop() {
+    step interop python3 test/interop/run.py "$build/interop"
+    step plugin python3 test/plugin/run.py "$build/plugin"
+}
+
 if [ -n "$ci" ]; then
     leftovers >"$build/leftovers"
 fi
@@ -106,11 +112,13 @@ fi
 packages g++ meson ninja-build doctest-dev libboost-dev pkgconf python3 strace
 step tree python3 test/tree.py
 step gcc configuration gcc "unit process link compile examples" g++
+[ -n "$ci" ] || interop
 
 if [ -n "$ci" ]; then
     multilib=g++-$(g++ -dumpversion)-multilib
     packages clang-19 clang-format-19 libclang-rt-19-dev libc++-19-dev libc++abi-19-dev cmake \
         "$multilib"
+    interop
     step format format
     step sanitizers configuration sanitizers "unit process" clang++-19 \
         -Dbuildtype=plain -Db_sanitize=address,undefined -Db_lundef=false \
@@ -123,7 +131,6 @@ if [ -n "$ci" ]; then
         -Dbuildtype=plain -Db_ndebug=true -Dsingle_include=true
     step 32-bit configuration 32-bit "unit process" "g++ -m32 -isystem /usr/include/x86_64-linux-gnu" \
         -Dbuildtype=plain
-    step interop python3 test/interop/run.py "$build/interop"
     step package sh test/package/run.sh
     step nothing_left nothing_left
 fi
