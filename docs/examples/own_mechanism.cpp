@@ -32,7 +32,7 @@ struct scratch_file {
     static native_handle_type create(const cohold::creation& wanted, std::error_code& ec) noexcept {
         const native_handle_type file{open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
         if (!file || fchmod(file.value, wanted.mode) != 0) {
-            ec = {errno, std::generic_category()};
+            fail("open(O_TMPFILE)", ec);
         }
         return file;
     }
@@ -45,7 +45,7 @@ struct scratch_file {
                                         std::error_code& ec) noexcept {
         struct stat found{};
         if (fstat(file.value, &found) != 0) {
-            ec = {errno, std::generic_category()};
+            fail("fstat", ec);
             return {};
         }
         return {.size = static_cast<std::uint64_t>(found.st_size),
@@ -63,10 +63,9 @@ struct scratch_file {
                      std::error_code& ec) noexcept {
         const int error =
             posix_fallocate(file.value, static_cast<off_t>(from), static_cast<off_t>(to - from));
-        if (error == ENOSPC) {
-            ec = cohold::errc::out_of_space;
-        } else if (error != 0) {
-            ec = {error, std::generic_category()};
+        if (error != 0) {
+            errno = error;
+            fail("posix_fallocate", ec);
         }
     }
 
@@ -77,7 +76,7 @@ struct scratch_file {
         void* const mapped =
             mmap(at, static_cast<std::size_t>(bytes), protection, flags, file.value, 0);
         if (mapped == MAP_FAILED) {
-            ec = {errno, std::generic_category()};
+            fail("mmap", ec);
             return nullptr;
         }
         return mapped;
@@ -86,6 +85,15 @@ struct scratch_file {
     static void close(native_handle_type& file) noexcept {
         ::close(file.value);
         file = {};
+    }
+
+  private:
+    // The code, and what last_failure() and exceptions say of it.
+    static void fail(const char* call, std::error_code& ec) noexcept {
+        const std::error_code code = errno == ENOSPC
+                                         ? make_error_code(cohold::errc::out_of_space)
+                                         : std::error_code(errno, std::generic_category());
+        cohold::report_failure(ec, code, "%s in /var/tmp: errno %d", call, errno);
     }
 };
 

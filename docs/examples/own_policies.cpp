@@ -20,7 +20,7 @@ struct by_instance {
     static std::string apply(std::string_view name, std::error_code& ec) {
         const char* const instance = std::getenv("EXAMPLE_INSTANCE");
         if (instance == nullptr || *instance == '\0') {
-            ec = cohold::errc::invalid_name;
+            cohold::report_failure(ec, cohold::errc::invalid_name, "EXAMPLE_INSTANCE is not set");
             return {};
         }
         // The library's policies can be asked: this one refuses empty names, slashes and so on.

@@ -15,10 +15,12 @@ import sys
 
 LAYOUT_VERSION = 1
 HEADER_BYTES = 704
-CONTROL_BYTES = 4096  # the header's page; the heap's state comes behind it
+DIRECTORY = 9600  # its offset
+FULL = 2  # the state of a slot of a queue
 MASK = 0xFFFFFFFFFFFFFFFF
 
 
+# #region hash
 def hash64(data):
     """FNV-1a, then the finaliser of MurmurHash3."""
     value = 0xCBF29CE484222325
@@ -27,6 +29,7 @@ def hash64(data):
     value = (value ^ value >> 33) * 0xFF51AFD7ED558CCD & MASK
     value = (value ^ value >> 33) * 0xC4CEB9FE1A85EC53 & MASK
     return value ^ value >> 33
+# #endregion hash
 
 
 # #region memory
@@ -76,8 +79,7 @@ class Segment:
     # #region directory
     def objects(self):
         """(name, type's name, description, offset, bytes) of each object."""
-        directory = DIRECTORY
-        table = self.read("Q", directory + 16)
+        table = self.read("Q", DIRECTORY + 16)
         if table == 0:
             return
         for index in range(self.read("Q", table)):
@@ -245,10 +247,6 @@ def main(arguments):
         print(f"\n{name or '(root)'}: {found['type']}, {found['bytes']} bytes at {found['offset']:#x}")
         print(f"    {found['value']}")
 
-
-FULL = 2
-HEAP_BYTES = 4 + 41 * 4 + 4 * 8 + 41 * 16 * 8
-DIRECTORY = round_up(CONTROL_BYTES + HEAP_BYTES, 64)
 
 if __name__ == "__main__":
     try:

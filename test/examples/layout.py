@@ -30,12 +30,29 @@ def read(reader, path):
                           stderr=subprocess.PIPE, text=True, timeout=60)
 
 
+def walk_heap(data):
+    """The blocks of the heap lie as docs/layout.md says."""
+    def word(at):
+        return int.from_bytes(data[at:at + 8], sys.byteorder)
+
+    heap = 4096
+    at, before, used = word(heap + 184), 0, 0
+    assert at == 9664, at
+    while at != word(heap + 192):
+        size = word(at) & 0x0000FFFFFFFFFFF0
+        assert size >= 16 and word(at + 8) == before, at
+        used += 0 if word(at) & 1 else size
+        before, at = at, at + 16 + size
+    assert used == word(heap + 176) and word(at) == 0
+
+
 def main(program, reader):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "segment"
         subprocess.run([program, path], check=True, timeout=60)
         data = path.read_bytes()
 
+        walk_heap(data)
         found = json.loads(read(reader, path).stdout)
         assert found["header"]["name"] == "segment", found["header"]
         assert found["header"]["size"] == len(data), found["header"]

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""The tables in docs/ say what the headers say: docs.py COMBINATIONS
+
+COMBINATIONS prints which naming fits which mechanism. (That code in pages is code of the examples, and
+that links lead somewhere, is checked by tree.py.)"""
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def header(name):
+    return (ROOT / "include/cohold" / name).read_text()
+
+
+def rows(page, first_cell, cells):
+    """The first cells of the rows of tables in a page whose first cell is as the pattern says."""
+    found = []
+    for line in (ROOT / "docs" / page).read_text().splitlines():
+        row = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if line.startswith("| ") and re.fullmatch(first_cell, row[0]):
+            found.append(tuple(row[:cells]))
+    return found
+
+
+def equal(what, page, code):
+    if page == code:
+        return []
+    return [f"{what}: the page has {sorted(set(page) - set(code))}, the code "
+            f"{sorted(set(code) - set(page))}, or the order differs"]
+
+
+def check_errors():
+    body = re.search(r"enum class errc : int \{(.*?)\}", header("error.hpp"), re.DOTALL)[1]
+    listed = re.findall(r"(\w+)(?: = 1)?,", body)
+    conditions = dict(re.findall(r"\{errc::(\w+), std::errc::(\w+),", header("error.hpp")))
+    code = [(f"`{name}`", f"`{conditions[name]}`") for name in listed]
+    return equal("errors.md", rows("errors.md", r"`(?!errc)\w+`", 2), code)
+
+
+def check_header():
+    """Offsets of the header, as layout.hpp asserts them."""
+    code = re.findall(r"offsetof\(segment_header, (\w+)\) == (\d+)", header("memory/layout.hpp"))
+    heap = ["column_maps", "row_map", "used", "first", "end", "heads"]
+    page = [(row[2].strip("`"), row[0]) for row in rows("layout.md", r"\d+", 3)
+            if len(row) == 3 and row[2].startswith("`") and row[2].strip("`") not in heap]
+    return equal("layout.md", page, [("magic", "0"), *code])
+
+
+def check_macros():
+    public = {name for file in ("config.hpp", "version.hpp")
+              for name in re.findall(r"^ *# *define (COHOLD_\w+)", header(file), re.MULTILINE)}
+    public -= {"COHOLD_CONCAT", "COHOLD_CONCAT_EXPANDED", "COHOLD_CONFIG_HPP", "COHOLD_VERSION_HPP"}
+    page = set(re.findall(r"`(COHOLD_\w+)`", (ROOT / "docs/configuration.md").read_text()))
+    return equal("configuration.md", sorted(page), sorted(public))
+
+
+def check_defaults():
+    text = header("config.hpp") + header("version.hpp")
+    for name, default in [row for row in rows("configuration.md", r"`COHOLD_\w+`", 2)
+                          if re.match(r"\d", row[1])]:
+        found = re.findall(rf"#define {name.strip('`')} (\w+)", text)
+        if sorted(found) != sorted(re.findall(r"\d+", default)):
+            yield f"configuration.md: the default of {name} is {found}, not {default}"
+
+
+def check_options():
+    code = re.findall(r"^option\('(\w+)', type: '\w+', value: '?(\w+)'?",
+                      (ROOT / "meson_options.txt").read_text(), re.MULTILINE)
+    page = [(row[0].strip("`"), row[1].strip("`"))
+            for row in rows("configuration.md", r"`[a-z]\w+`", 2)]
+    return equal("configuration.md", page, code)
+
+
+def check_combinations():
+    printed = subprocess.run([sys.argv[1]], stdout=subprocess.PIPE, text=True, check=True,
+                             timeout=60).stdout
+    if f"\n\n{printed}\n" not in (ROOT / "docs/policies.md").read_text():
+        yield "policies.md: the table of mechanisms and namings should be\n" + printed
+
+
+def check_requirements():
+    """Every expression of the policies' own tables, in their headers, is in policies.md."""
+    page = (ROOT / "docs/policies.md").read_text()
+    for name in ("mechanism", "naming", "permission"):
+        for expression in re.findall(r"^/// \| `(\w)::(\w+)", header(f"policy/{name}.hpp"),
+                                     re.MULTILINE):
+            if "`" + "::".join(expression) not in page:
+                yield f"policies.md: {'::'.join(expression)} is missing"
+    if len(re.findall(r"^/// \| `\w::", header("policy/mechanism.hpp"), re.MULTILINE)) < 10:
+        yield "policy/mechanism.hpp has no table any more"
+
+
+failed = 0
+for check in (check_errors, check_header, check_macros, check_defaults, check_options,
+              check_combinations, check_requirements):
+    faults = list(check())
+    print(("FAIL " if faults else "ok   ") + check.__name__.removeprefix("check_"))
+    for fault in faults:
+        print("     " + fault)
+        failed += 1
+sys.exit(1 if failed else 0)
