@@ -4,9 +4,11 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/cohold.hpp>
 
+#include <array>
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <string_view>
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -86,19 +88,19 @@ void share(const char* name) {
           "a name that is taken is an error code");
 }
 
-// What the form without std::error_code prints before it aborts.
-void aborts(const char* name) {
+// What a child prints before it aborts; empty if it does not abort.
+template <class Work>
+std::string last_words(const Work& work) {
     int ends[2];
     if (pipe(ends) != 0) {
-        check(false, "pipe");
-        return;
+        return {};
     }
     const pid_t child = fork();
     if (child == 0) {
         const rlimit no_core{};
         setrlimit(RLIMIT_CORE, &no_core);
         dup2(ends[1], STDERR_FILENO);
-        segment absent = segment::open(name);
+        work();
         _exit(0);
     }
     close(ends[1]);
@@ -110,11 +112,138 @@ void aborts(const char* name) {
     close(ends[0]);
     int status = 0;
     waitpid(child, &status, 0);
-    check(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT,
-          "opening a missing segment without an error code aborts");
-    check(text.find("cohold: ") == 0 && text.find(name) != std::string::npos &&
-              text.find("no such object") != std::string::npos,
-          "and says what it did to what, and why it failed");
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? text : std::string();
+}
+
+bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
+
+void aborts(const std::string& name) {
+    const std::string text = last_words([&] { segment absent = segment::open(name); });
+    check(contains(text, "cohold: ") && contains(text, name) && contains(text, "no such object"),
+          "opening a missing segment without an error code aborts, and says what failed");
+    const std::string thrown = last_words([] {
+        numbers nowhere;
+        nowhere.push_back(1);
+    });
+    check(contains(thrown, "cohold: ") && contains(thrown, "not in a segment"),
+          "so does allocating outside of any segment");
+    const std::string range = last_words([&] {
+        segment ours = segment::create(name + ".range");
+        segment::remove(name + ".range");
+        static_cast<void>(ours.construct<numbers>("numbers").at(3));
+    });
+    check(!range.empty(), "and an index out of range");
+}
+
+// The codes of everything that makes, opens and removes.
+void factories(const std::string& name) {
+    using cohold::errc;
+    std::error_code ec;
+    const std::string other = name + ".other";
+    const cohold::segment_options options{.size = 16384, .reserve = std::size_t{1} << 20};
+
+    check(!segment::create("", 4096, ec) && ec == errc::invalid_name, "no name");
+    check(!segment::create(name, 0, ec) && ec == errc::invalid_size, "no size");
+    const segment made = segment::create(name, options, ec);
+    check(made && !ec && made.capacity() == std::size_t{1} << 20, "create with options");
+    check(!segment::create(name, options, ec) && ec == errc::already_exists, "create again");
+    check(ec == std::errc::file_exists && contains(cohold::last_failure().what(), name),
+          "the last failure has the facts");
+    check(segment::open_or_create(name, options, ec).capacity() == made.capacity() && !ec,
+          "open_or_create opens");
+    const auto view = segment::open(name, cohold::read_only, ec);
+    check(view && !ec, "open for reading");
+    check(view.find<numbers>("numbers", ec) == nullptr && !ec, "find nothing in a view");
+    check(segment::adopt(cohold::file_descriptor{dup(made.native_handle().value)}, ec) && !ec,
+          "adopt");
+    check(!segment::adopt(cohold::file_descriptor{}, ec) && ec == errc::empty_handle,
+          "adopt nothing");
+    check(segment::replace(name, options, ec) && !ec && made.is_removed(), "replace");
+    check(segment::remove(name, ec) && !ec && !segment::remove(name, ec) && !ec, "remove");
+
+    const segment empty;
+    check(empty.construct<numbers>("numbers", ec) == nullptr && ec == errc::empty_handle,
+          "construct in an empty handle");
+    empty.grow(1 << 20, ec);
+    check(ec == errc::empty_handle, "grow an empty handle");
+
+    using shared = cohold::shared<numbers>;
+    check(!shared::open(other, ec) && ec == errc::not_found, "open a shared that is not there");
+    const shared first = shared::create(other, options, ec, std::size_t{3}, std::int64_t{7});
+    check(first && !ec && first->size() == 3 && (*first)[2] == 7, "create a shared");
+    check(shared::open_or_create(other, ec)->size() == 3 && !ec, "open_or_create a shared");
+    const auto reader = shared::open(other, cohold::read_only, ec);
+    check(reader && !ec && reader->back() == 7, "open a shared for reading");
+    check(!cohold::shared<queue>::open(other, ec) && ec == errc::type_mismatch,
+          "open a shared of another type");
+    check(shared::remove(other, ec) && !ec, "remove a shared");
+
+    using object = cohold::memory_object<>;
+    object raw = object::create(other, 4096, ec);
+    check(raw && !ec, "create a memory object");
+    raw.grow(8192, ec);
+    const cohold::mapped_region region = raw.map(ec);
+    check(!ec && region.size() == 8192, "grow and map it");
+    region.sync(ec);
+    check(!ec, "sync it");
+    check(!segment::open(other, ec) && ec == errc::not_a_segment, "which is no segment");
+    check(object::remove(other, ec) && !ec, "remove it");
+}
+
+// A segment that can grow no further.
+void full(const std::string& name) {
+    using cohold::errc;
+    std::error_code ec;
+    const segment ours = segment::create(name, {.size = 16384, .reserve = 1 << 17}, ec);
+    segment::remove(name, ec);
+    numbers* const kept = ours.construct<numbers>("kept", ec);
+    check(kept != nullptr && !ec, "construct in a small segment");
+    if (kept == nullptr) {
+        return;
+    }
+    check(kept->try_reserve(10) && kept->capacity() >= 10, "try_reserve");
+    check(!kept->try_reserve(std::size_t{1} << 20) && kept->empty(), "try_reserve too much");
+    check(cohold::last_failure().code() == errc::reserve_exceeded, "the last failure says why");
+    std::int64_t next = 0;
+    while (kept->try_push_back(next)) {
+        ++next;
+    }
+    check(next > 1000 && kept->size() == static_cast<std::size_t>(next) &&
+              kept->back() == next - 1 && kept->front() == 0,
+          "try_push_back until the segment is full");
+    check(kept->try_emplace_back(1) == nullptr, "try_emplace_back into a full one");
+    check(ours.construct<std::array<std::int64_t, 20000>>("large", ec) == nullptr &&
+              ec == errc::reserve_exceeded,
+          "construct what does not fit");
+    check(ours.find<std::array<std::int64_t, 20000>>("large", ec) == nullptr && !ec,
+          "of which nothing is left");
+    ours.grow(1 << 20, ec);
+    check(ec == errc::reserve_exceeded, "grow beyond the reserve");
+    cohold::shm_allocator<std::int64_t> allocator = ours.allocator<std::int64_t>();
+    check(allocator.try_allocate(std::size_t{1} << 20) == nullptr, "try_allocate too much");
+    const auto block = allocator.try_allocate(3);
+    check(block != nullptr, "try_allocate");
+    allocator.deallocate(block, 3);
+    check(contains(last_words([&] { kept->push_back(1); }), "reserve"), "push_back aborts");
+    const std::string constructor = last_words([&] {
+        // In a segment of its own: whoever dies in construct leaves the names locked.
+        const segment own = segment::create(name, {.size = 16384, .reserve = 1 << 17});
+        segment::remove(name);
+        static_cast<void>(own.construct<queue>("q", ec, 50000));
+    });
+    check(contains(constructor, "reserve"),
+          "and so does a constructor that has no error code to report by");
+    queue* const small = ours.construct<queue>("small", ec, 2);
+    check(small != nullptr && small->try_push(1) && small->try_push(2) && !small->try_push(3),
+          "try_push into a full queue");
+    check(small->try_pop() == 1 && small->try_pop() == 2 && !small->try_pop(),
+          "try_pop from an empty one");
+    check(ours.destroy<queue>("small", ec) && !ec && !ours.destroy<queue>("small", ec) && !ec,
+          "destroy");
+    check(!ours.destroy<queue>("kept", ec) && ec == errc::type_mismatch, "destroy another type");
+    check(ours.find_or_construct<numbers>("kept", ec) == kept && !ec, "find_or_construct finds");
 }
 
 } // namespace
@@ -124,7 +253,9 @@ int main() {
     std::error_code ec;
     check(!segment::open(name, ec) && ec == cohold::errc::not_found,
           "a missing segment is an error code");
-    aborts(name.c_str());
+    aborts(name);
+    factories(name);
+    full(name);
     share(name.c_str());
     check(segment::remove(name, ec) && !ec, "remove");
     check(!segment::remove(name, ec), "nothing is left to remove");
