@@ -24,7 +24,8 @@ struct path_text {
     char text[PATH_MAX];
 };
 
-// Where a file is: the directory, with its last slash or empty for the current one, and the name in it.
+// Where a file is: the directory, with its last slash or empty for the current one, and the name in
+// it.
 class file_place {
   public:
     [[gnu::cold]] file_place(std::string_view folder, std::string_view name) noexcept
@@ -34,6 +35,7 @@ class file_place {
         std::snprintf(path_, sizeof path_, "%.*s%.*s", fits_ ? static_cast<int>(folder.size()) : 0,
                       folder.data(), fits_ ? static_cast<int>(name.size()) : 0, name.data());
     }
+
     [[gnu::cold]] explicit file_place(std::string_view path) noexcept
         : file_place(path.substr(0, path.rfind('/') + 1), path.substr(path.rfind('/') + 1)) {}
 
@@ -99,8 +101,7 @@ class file_place {
         fail(ec, errc::special_file_refused, "%s", place.path());
         break;
     case EROFS:
-        fail(ec, errc::read_only, "the file system of %s is mounted read-only",
-             place.path());
+        fail(ec, errc::read_only, "the file system of %s is mounted read-only", place.path());
         break;
     case EACCES:
     case EPERM:
@@ -122,8 +123,8 @@ class file_place {
 [[gnu::cold]] inline bool same_file(int fd, const char* path) noexcept {
     file_status held{};
     file_status named{};
-    return raw_fstat(fd, held) == 0 && raw_lstat(path, named) == 0 &&
-           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+    return raw_fstat(fd, held) == 0 && raw_lstat(path, named) == 0 && held.st_dev == named.st_dev &&
+           held.st_ino == named.st_ino;
 }
 
 // Removes what a dead creator left under the temporary name. Waits for a live one. False (errno) if
@@ -218,8 +219,7 @@ class file_place {
 }
 
 // Gives a file under its temporary name its final one, if that is free. 0 or errno.
-[[gnu::cold]] inline int rename_exclusively(const char* temporary,
-                                            const char* path) noexcept {
+[[gnu::cold]] inline int rename_exclusively(const char* temporary, const char* path) noexcept {
     if (::renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0) {
         return 0;
     }
@@ -290,9 +290,13 @@ class file_place {
 
 [[gnu::cold]] inline file_descriptor open_existing(const file_place& place, access how,
                                                    std::error_code& ec) noexcept {
+    place.check(ec);
+    if (ec) {
+        return {};
+    }
     // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
     unique_fd fd = open_file(place.path(), (how == access::reading ? O_RDONLY : O_RDWR) |
-                                                       O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+                                               O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (!fd) {
         fail_path(ec, errno, place);
         return {};
@@ -302,6 +306,10 @@ class file_place {
 }
 
 [[gnu::cold]] inline bool remove_file(const file_place& place, std::error_code& ec) noexcept {
+    place.check(ec);
+    if (ec) {
+        return false;
+    }
     reclaim_temporary(place.temporary().text, false);
     if (::unlink(place.path()) == 0) {
         return true;
