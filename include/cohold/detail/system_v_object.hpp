@@ -53,8 +53,9 @@ union semaphore_argument { // semctl(2): the caller has to define it
     unsigned short* values;
 };
 
-// The creation lock of a key: a semaphore set with the same key, held with SEM_UNDO, so that the
-// kernel releases it when its holder dies, and removed when the creation is over. Semaphore 0 is
+// The creation lock of a key: a semaphore set, held with SEM_UNDO, so that the kernel releases it
+// when its holder dies, and removed when the creation is over. It has another key, because many
+// programs take one ftok(3) key for a segment and for a set of their own. Semaphore 0 is
 // the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
 // object that is not ready knows that its creator is dead.
 // One thread can hold it several times, e.g. to remove what it has found deserted.
@@ -76,7 +77,7 @@ class creation_lock {
             }
         }
         for (;;) {
-            set_ = ::semget(key_, 2, make ? IPC_CREAT | static_cast<int>(mode) : 0);
+            set_ = ::semget(set_key(key_), 2, make ? IPC_CREAT | static_cast<int>(mode) : 0);
             if (set_ < 0) {
                 return errno;
             }
@@ -120,9 +121,14 @@ class creation_lock {
         }
     }
 
-    [[gnu::cold]] static void end(key_t key) noexcept { end_set(::semget(key, 2, 0)); }
+    [[gnu::cold]] static void end(key_t key) noexcept { end_set(::semget(set_key(key), 2, 0)); }
 
   private:
+    // One to one, and not IPC_PRIVATE.
+    static key_t set_key(key_t key) noexcept {
+        return static_cast<key_t>(static_cast<std::uint32_t>(key) * 0x9e3779b1u);
+    }
+
     [[gnu::cold]] static void end_set(int set) noexcept { ::semctl(set, 0, IPC_RMID); }
 
     static inline thread_local constinit const creation_lock* innermost_ = nullptr;
