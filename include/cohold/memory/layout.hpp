@@ -32,6 +32,8 @@ namespace detail {
 inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
 inline constexpr std::uint32_t word_order = 0x01020304;
 inline constexpr std::uint64_t control_bytes = 4096; // of the header, whatever the page size is
+inline constexpr std::uint64_t smallest_segment = 4 * control_bytes; // with its heap and directory
+inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
 
 struct segment_header {
     // Written last where publication is not one step: zero means "not ready".
@@ -130,9 +132,14 @@ inline std::uint64_t magic_word() noexcept {
         return;
     }
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
-    if (size < control_bytes || size > header.reserve) {
+    if (header.reserve < smallest_segment || header.reserve > largest_reserve) {
+        fail(ec, errc::corrupt, "reserve: expected %llu to %llu bytes, found %llu",
+             static_cast<unsigned long long>(smallest_segment),
+             static_cast<unsigned long long>(largest_reserve),
+             static_cast<unsigned long long>(header.reserve));
+    } else if (size < smallest_segment || size > header.reserve) {
         fail(ec, errc::corrupt, "size: expected %llu to %llu bytes, found %llu",
-             static_cast<unsigned long long>(control_bytes),
+             static_cast<unsigned long long>(smallest_segment),
              static_cast<unsigned long long>(header.reserve),
              static_cast<unsigned long long>(size));
     } else if (size > object_bytes) {

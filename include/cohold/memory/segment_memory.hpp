@@ -23,7 +23,7 @@ class segment_memory {
   public:
     static constexpr std::uint64_t first_block =
         (directory::offset + sizeof(directory) + 63) / 64 * 64;
-    static constexpr std::uint64_t smallest_size = 4 * control_bytes;
+    static constexpr std::uint64_t smallest_size = smallest_segment;
     static_assert(first_block + 4096 < smallest_size);
 
     segment_memory() = default;
