@@ -223,11 +223,14 @@ class operation {
         if (current != nullptr) {
             const char* const space = current->kind_.empty() ? "" : " ";
             const char* const quote = current->object_.empty() ? "" : "'";
-            last_report.append("%s%s%.*s%s%s%.*s%s", current->verb_, space,
+            // A name that is too long leaves room for saying so.
+            constexpr std::size_t shown = 300;
+            const bool cut = current->object_.size() > shown;
+            last_report.append("%s%s%.*s%s%s%.*s%s%s", current->verb_, space,
                                static_cast<int>(current->kind_.size()), current->kind_.data(),
                                current->object_.empty() ? "" : " ", quote,
-                               static_cast<int>(current->object_.size()), current->object_.data(),
-                               quote);
+                               static_cast<int>(cut ? shown : current->object_.size()),
+                               current->object_.data(), cut ? "..." : "", quote);
             separator = ": ";
         }
         if (format != nullptr) {
