@@ -25,8 +25,10 @@
 #include "support/process.hpp"
 
 using namespace cohold;
-using testing::child;
-using testing::in_child;
+using support::child;
+using support::content;
+using support::in_child;
+using support::status_of;
 
 namespace {
 
@@ -182,8 +184,8 @@ TEST_CASE_TEMPLATE("a child works with the handle that it inherited", Mechanism,
     auto& mine = s.handle.template construct<numbers>("numbers");
     fill(mine, 100);
     const std::size_t size = s.handle.size();
-    testing::common<std::atomic<int>> turn;
-    child other([&] {
+    support::common<std::atomic<int>> turn;
+    child other(content([&] {
         numbers* found = s.handle.template find<numbers>("numbers");
         EXPECT(found == &mine && holds(*found, 100));
         fill(*found, 100000);
@@ -192,20 +194,20 @@ TEST_CASE_TEMPLATE("a child works with the handle that it inherited", Mechanism,
         s.handle.template destroy<numbers>("child's");
         s.handle.template construct<numbers>("kept", std::size_t{3}, std::uint64_t{9});
         *turn = 1;
-        testing::await(*turn, 2);
+        support::await(*turn, 2);
         EXPECT(holds(*found, 300000)); // in memory that the parent has added since
         found->clear();
         found->shrink_to_fit();
         return true;
-    });
-    testing::await(*turn, 1);
+    }));
+    support::await(*turn, 1);
     CHECK(s.handle.size() > size);
     CHECK(holds(mine, 100000));
     CHECK(s.handle.template find<numbers>("kept")->size() == 3);
     CHECK(s.handle.template find<numbers>("child's") == nullptr);
     fill(mine, 300000);
     *turn = 2;
-    CHECK(other.wait() == 0);
+    CHECK(status_of(other) == 0);
     CHECK(mine.empty());
 }
 
@@ -270,18 +272,18 @@ TEST_CASE_TEMPLATE("a child has inherited a handle, not an attachment", Mechanis
                    mechanism::system_v, mechanism::file) {
     scratch<Mechanism> s(for_session);
     auto& mine = s.handle.template construct<numbers>("numbers");
-    testing::common<std::atomic<int>> turn;
-    child other([&] {
-        testing::await(*turn, 1);
+    support::common<std::atomic<int>> turn;
+    child other(content([&] {
+        support::await(*turn, 1);
         // The session may be over, but the memory is there, and grows.
         fill(mine, 200000);
         EXPECT(holds(mine, 200000));
         const auto taken = std::move(s.handle);
         return true;
-    });
+    }));
     s.handle = {};
     *turn = 1;
-    CHECK(other.wait() == 0);
+    CHECK(status_of(other) == 0);
     CHECK_FALSE(s.exists());
 }
 
@@ -289,29 +291,29 @@ TEST_CASE_TEMPLATE("a child that attaches by itself carries the session on", Mec
                    mechanism::posix, mechanism::system_v, mechanism::file) {
     scratch<Mechanism> s(for_session);
     s.handle.template construct<numbers>("numbers");
-    testing::common<std::atomic<int>> turn;
-    child other([&] {
+    support::common<std::atomic<int>> turn;
+    child other(content([&] {
         auto own = cohold::segment<Mechanism>::open(s.name());
         {
             const auto inherited = std::move(s.handle);
         }
         *turn = 1;
-        testing::await(*turn, 2);
+        support::await(*turn, 2);
         EXPECT(s.exists()); // the parent has left
         fill(*own.template find<numbers>("numbers"), 1000);
         *turn = 3;
-        testing::await(*turn, 4);
+        support::await(*turn, 4);
         own = {};
         EXPECT(!s.exists());
         return true;
-    });
-    testing::await(*turn, 1);
+    }));
+    support::await(*turn, 1);
     s.handle = {};
     *turn = 2;
-    testing::await(*turn, 3);
+    support::await(*turn, 3);
     CHECK(s.exists());
     *turn = 4;
-    CHECK(other.wait() == 0);
+    CHECK(status_of(other) == 0);
     CHECK_FALSE(s.exists());
 }
 
@@ -431,8 +433,8 @@ TEST_CASE("System V needs no descriptor: it grows after closing all") {
 TEST_CASE("closing all descriptors does not end a session before its last user") {
     scratch<mechanism::posix> s(for_session);
     const std::string file = "/dev/shm/" + s.name();
-    testing::common<std::atomic<int>> turn;
-    child other([&] {
+    support::common<std::atomic<int>> turn;
+    child other(content([&] {
         segment<> own = segment<>::open(s.name());
         {
             const auto inherited = std::move(s.handle);
@@ -441,17 +443,17 @@ TEST_CASE("closing all descriptors does not end a session before its last user")
         const int victim = memfd_create("victim", 0);
         EXPECT(dup2(victim, own.native_handle().value) >= 0);
         *turn = 1;
-        testing::await(*turn, 2);
+        support::await(*turn, 2);
         EXPECT(s.exists()); // by the lock of this process, which closing did not release
         own = {};
         EXPECT(::access(file.c_str(), F_OK) != 0);
         EXPECT(fcntl(victim, F_GETFD) >= 0);
         return true;
-    });
-    testing::await(*turn, 1);
+    }));
+    support::await(*turn, 1);
     s.handle = {};
     *turn = 2;
-    CHECK(other.wait() == 0);
+    CHECK(status_of(other) == 0);
 }
 
 TEST_CASE_TEMPLATE("a segment whose name is removed grows on, in parent and child", Mechanism,
