@@ -16,22 +16,30 @@ usage() {
 }
 
 mechanisms=posix
-case ${1-} in
---all)
-    mechanisms="posix system_v file tmpfs anonymous memfd"
-    shift
-    ;;
---mechanism)
-    case ${2-} in
-    posix | system_v | file | tmpfs | anonymous | memfd) mechanisms=$2 ;;
-    *) usage ;;
+file=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --all) mechanisms="posix system_v file tmpfs anonymous memfd" ;;
+    --mechanism | --mechanism=*)
+        mechanisms=${1#--mechanism=}
+        if [ "$1" = --mechanism ]; then
+            mechanisms=${2-}
+            [ $# -lt 2 ] || shift
+        fi
+        case $mechanisms in
+        posix | system_v | file | tmpfs | anonymous | memfd) ;;
+        *) usage ;;
+        esac
+        ;;
+    -*) usage ;;
+    *)
+        [ -z "$file" ] || usage
+        file=$1
+        ;;
     esac
-    shift 2
-    ;;
--*) usage ;;
-esac
-[ $# -le 1 ] || usage
-file=${1-/usr/share/common-licenses/GPL-3}
+    shift
+done
+[ -n "$file" ] || file=/usr/share/common-licenses/GPL-3 # every Debian has it
 case $file in /*) ;; *) file=$PWD/$file ;; esac
 if ! [ -f "$file" ] || ! [ -r "$file" ]; then
     echo "$file is no file that can be read" >&2

@@ -125,7 +125,9 @@ def main(script, programs):
             status, output = job.run("--mechanism", mechanism, str(path))
             assert status == 0 and "wc agrees" in output, (path, output)
 
-        for wrong in (["--mechanism", "pigeon"], ["--nonsense"], [str(folder)],
+        status, output = job.run(str(folder / "binary"), "--mechanism=memfd")
+        assert status == 0 and "wc agrees" in output, output
+        for wrong in (["--mechanism", "pigeon"], ["--mechanism"], ["--mechanism="], ["--nonsense"], [str(folder)],
                       [str(folder / "missing")], ["a", "b"]):
             status, output = job.run(*wrong)
             assert status == 2, (wrong, status, output)
