@@ -260,7 +260,15 @@ T* construct_object(const segment_memory& memory, std::string_view name, making 
                       "cohold: an array is constructed without arguments");
         ::new (block) array_holder<T>{};
     } else {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+// Aggregates may be given fewer arguments than they have members, as T{} may.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
         ::new (block) T(std::forward<Arguments>(arguments)...);
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
     }
     T* const made = std::launder(static_cast<T*>(block));
     object.finish(ec);

@@ -86,12 +86,20 @@ class shm_allocator {
     void
     construct(U* at,
               Arguments&&... arguments) noexcept(std::is_nothrow_constructible_v<U, Arguments...>) {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+// Aggregates may be given fewer arguments than they have members, as T{} may.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
         if constexpr (std::is_trivially_copyable_v<U>) { // holds no allocator
             ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
         } else {
             const detail::construction_scope scope(segment_.get());
             ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
         }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
     }
 
     /// Is it bound to a segment?
