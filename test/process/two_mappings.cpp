@@ -201,7 +201,7 @@ TEST_CASE_TEMPLATE("pushed in one mapping, popped in the other, by threads", Mec
     std::thread maker([&] {
         for (std::uint64_t i = 0; i < count / 10; ++i) {
             row made(s.first.template allocator<std::uint64_t>());
-            made.assign(i % 40, i);
+            made.assign(static_cast<std::size_t>(i % 40), i);
             rows_in.push(std::move(made));
         }
         rows_in.close();
