@@ -51,7 +51,8 @@ inline void child_check(bool good, const char* what, const char* file, int line,
     }
 }
 
-#define CHILD_CHECK(...) ::support::child_check((__VA_ARGS__), #__VA_ARGS__, __FILE__, __LINE__)
+#define CHILD_CHECK(...)                                                                           \
+    ::support::child_check(static_cast<bool>(__VA_ARGS__), #__VA_ARGS__, __FILE__, __LINE__)
 
 // How a child ended, and what it wrote to standard error.
 struct ending {
