@@ -1,0 +1,385 @@
+// A full /dev/shm, too few inodes, too little address space: errors that say what was wanted and
+// what there is, nothing left behind, what exists stays usable, and never a SIGBUS.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <cohold/cohold.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <doctest/doctest.h>
+
+#include "support/child.hpp"
+
+using namespace cohold;
+
+namespace {
+
+constexpr std::size_t mebibyte = 1 << 20;
+
+// What is in the two file systems, with the sizes.
+std::string world() {
+    std::string out;
+    for (const std::string directory : {"/dev/shm/", "/mnt/"}) {
+        DIR* const opened = ::opendir(directory.c_str());
+        while (const dirent* entry = opened == nullptr ? nullptr : ::readdir(opened)) {
+            struct ::stat status{};
+            const std::string path = directory + entry->d_name;
+            if (entry->d_name[0] != '.' && ::lstat(path.c_str(), &status) == 0) {
+                out += path + " " + std::to_string(status.st_size) + "\n";
+            } else if (std::string_view(entry->d_name).size() > 2) {
+                out += path + "\n"; // a temporary name
+            }
+        }
+        ::closedir(opened);
+    }
+    return out;
+}
+
+std::uint64_t free_bytes(const char* path) {
+    struct ::statvfs status{};
+    ::statvfs(path, &status);
+    return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+}
+
+// In a child: both file systems hold a mebibyte.
+void enter_small_world(const std::string& more = "") {
+    support::enter_namespaces(CLONE_NEWNS | CLONE_NEWIPC);
+    const std::string options = "size=1m,mode=1777" + more;
+    support::mount_or_exit("tmpfs", "/dev/shm", options.c_str());
+    support::mount_or_exit("tmpfs", "/mnt", options.c_str());
+}
+
+void resize(const char* mount, const char* options) {
+    if (::mount(nullptr, mount, nullptr, MS_REMOUNT, options) != 0) {
+        std::perror("remount");
+        ::_exit(94);
+    }
+}
+
+// In a child: out of space, with both numbers, and nothing has changed.
+template <class Operation>
+void out_of_space(std::string_view verb, std::uint64_t wanted, std::uint64_t available,
+                  const Operation& run) {
+    const std::string before = world();
+    const std::uint64_t left = free_bytes("/dev/shm");
+    std::error_code ec;
+    run(ec);
+    const std::string what = last_failure().what();
+    const std::string numbers = "wanted " + std::to_string(wanted) + " bytes more, available " +
+                                std::to_string(available) + ":";
+    CHILD_CHECK(ec == errc::out_of_space);
+    CHILD_CHECK(ec == std::errc::no_space_on_device);
+    CHILD_CHECK(what.starts_with(verb));
+    CHILD_CHECK(what.find(numbers) != std::string::npos);
+    CHILD_CHECK(world() == before);
+    CHILD_CHECK(free_bytes("/dev/shm") == left);
+    if (what.find(numbers) == std::string::npos) {
+        std::fprintf(stderr, "expected '%s', found '%s'\n", numbers.c_str(), what.c_str());
+    }
+}
+
+template <class Mechanism>
+struct place;
+
+template <>
+struct place<mechanism::posix> {
+    static constexpr const char* name = "x";
+    static constexpr const char* mount = "/dev/shm";
+};
+
+template <>
+struct place<mechanism::file> {
+    static constexpr const char* name = "/mnt/x";
+    static constexpr const char* mount = "/mnt";
+};
+
+template <>
+struct place<mechanism::tmpfs> : place<mechanism::file> {};
+
+struct alignas(8) chunk {
+    std::uint64_t words[64];
+};
+
+} // namespace
+
+TEST_CASE_TEMPLATE("creating what does not fit leaves nothing", Mechanism, mechanism::posix,
+                   mechanism::file, mechanism::tmpfs) {
+    support::check_child([] {
+        enter_small_world();
+        using segment_type = segment<Mechanism>;
+        const char* const name = place<Mechanism>::name;
+        const std::uint64_t all = free_bytes(place<Mechanism>::mount);
+        const segment_options large{.size = 4 * mebibyte, .reserve = 8 * mebibyte};
+        out_of_space("create", large.size, all,
+                     [&](std::error_code& ec) { (void)segment_type::create(name, large, ec); });
+        out_of_space("create", large.size, all, [&](std::error_code& ec) {
+            (void)segment_type::open_or_create(name, large, ec);
+        });
+        out_of_space("create", large.size, all,
+                     [&](std::error_code& ec) { (void)segment_type::replace(name, large, ec); });
+        out_of_space("create", large.size, all, [&](std::error_code& ec) {
+            (void)shared<int, Mechanism>::create(name, large, ec, 1);
+        });
+        out_of_space("create", mebibyte + 1, all, [&](std::error_code& ec) {
+            (void)memory_object<Mechanism>::create(name, mebibyte + 1, ec);
+        });
+        try {
+            (void)segment_type::create(name, large);
+            CHILD_CHECK(false);
+        } catch (const failure& thrown) {
+            CHILD_CHECK(thrown.code() == errc::out_of_space);
+        }
+        // What just fits, does; the next one byte does not.
+        const auto fits = memory_object<Mechanism>::create(name, mebibyte);
+        CHILD_CHECK(fits.map().bytes()[mebibyte - 1] == std::byte{0});
+        out_of_space("create", 1, 0, [&](std::error_code& ec) {
+            (void)memory_object<Mechanism>::create(name + std::string("y"), 1, ec);
+        });
+        CHILD_CHECK(memory_object<Mechanism>::remove(name));
+    });
+}
+
+TEST_CASE_TEMPLATE("a root object that does not fit leaves nothing", Mechanism, mechanism::posix,
+                   mechanism::tmpfs) {
+    support::check_child([] {
+        enter_small_world();
+        const char* const name = place<Mechanism>::name;
+        const std::string before = world();
+        std::error_code ec;
+        try { // the vector's constructor throws what it likes
+            (void)shared<shm_vector<int>, Mechanism>::create(name, ec, std::size_t{1000000}, 1);
+            CHILD_CHECK(false);
+        } catch (const failure& thrown) {
+            CHILD_CHECK(thrown.code() == errc::out_of_space);
+        }
+        CHILD_CHECK(world() == before);
+        CHILD_CHECK(free_bytes(place<Mechanism>::mount) == mebibyte);
+    });
+}
+
+TEST_CASE_TEMPLATE("a segment that cannot grow stays usable, and grows when there is room",
+                   Mechanism, mechanism::posix, mechanism::file, mechanism::tmpfs) {
+    support::check_child([] {
+        enter_small_world();
+        const char* const name = place<Mechanism>::name;
+        const char* const mount = place<Mechanism>::mount;
+        const auto made =
+            segment<Mechanism>::create(name, {.size = 65536, .reserve = 64 * mebibyte});
+        const auto other = segment<Mechanism>::open(name);
+        auto& numbers = made.template construct<shm_vector<std::uint64_t>>("numbers");
+        auto allocator = made.template allocator<chunk>();
+        std::vector<chunk*> chunks;
+        std::error_code ec;
+        for (;;) {
+            const auto got = allocator.try_allocate(1);
+            if (got == nullptr) {
+                ec = last_failure().code();
+                break;
+            }
+            for (std::uint64_t& word : got->words) {
+                word = chunks.size(); // SIGBUS, were the space not there
+            }
+            chunks.push_back(got.get());
+        }
+        CHILD_CHECK(ec == errc::out_of_space);
+        const std::string what = last_failure().what();
+        CHILD_CHECK(what.find("wanted ") != std::string::npos);
+        CHILD_CHECK(what.find("available ") != std::string::npos);
+        CHILD_CHECK(chunks.size() * sizeof(chunk) > mebibyte / 2);
+        CHILD_CHECK(made.size() <= mebibyte);
+        CHILD_CHECK(free_bytes(mount) < 65536); // to the last pages
+        const auto fails = [&](auto&& run) {
+            const std::size_t used = made.used();
+            const std::size_t size = made.size();
+            try {
+                run();
+                CHILD_CHECK(false);
+            } catch (const failure& thrown) {
+                CHILD_CHECK(thrown.code() == errc::out_of_space);
+                CHILD_CHECK(thrown.code() == std::errc::no_space_on_device);
+            }
+            CHILD_CHECK(made.used() == used);
+            CHILD_CHECK(made.size() == size);
+        };
+        for (const auto* each : {&made, &other}) {
+            fails([&] { (void)each->template allocator<char>().allocate(mebibyte); });
+            fails([&] { each->grow(8 * mebibyte); });
+            fails([&] { each->template construct<chunk[4096]>("large"); });
+            CHILD_CHECK(each->template find<chunk[4096]>("large") == nullptr);
+        }
+        fails([&] { numbers.resize(mebibyte); });
+        CHILD_CHECK(numbers.empty());
+        // What is freed can be used again.
+        for (std::size_t i = 0; i < chunks.size(); i += 2) {
+            allocator.deallocate(chunks[i], 1);
+        }
+        for (std::size_t i = 0; i < chunks.size(); i += 2) {
+            const auto got = allocator.allocate(1);
+            *got = chunk{};
+            got->words[63] = i;
+            chunks[i] = got.get();
+        }
+        for (std::size_t i = 0; i < chunks.size(); ++i) {
+            CHILD_CHECK(chunks[i]->words[63] == i);
+        }
+        for (chunk* each : chunks) {
+            allocator.deallocate(each, 1);
+        }
+        numbers.resize(50000, 7); // now that there is room inside
+        CHILD_CHECK(other.template find<shm_vector<std::uint64_t>>("numbers")->back() == 7);
+        const std::size_t size = made.size();
+
+        resize(mount, "size=16m");
+        numbers.resize(mebibyte, 9);
+        CHILD_CHECK(made.size() > size);
+        CHILD_CHECK(other.size() == made.size());
+        CHILD_CHECK(other.template find<shm_vector<std::uint64_t>>("numbers")->back() == 9);
+        other.grow(12 * mebibyte);
+        CHILD_CHECK(made.size() == 12 * mebibyte);
+        CHILD_CHECK(segment<Mechanism>::remove(name));
+    });
+}
+
+TEST_CASE("an object that cannot grow stays as long as it was") {
+    support::check_child([] {
+        enter_small_world();
+        auto object = memory_object<>::create("x", 65536);
+        out_of_space("grow", 4 * mebibyte - 65536, mebibyte - 65536,
+                     [&](std::error_code& ec) { object.grow(4 * mebibyte, ec); });
+        CHILD_CHECK(object.size() == 65536);
+        object.grow(mebibyte);
+        CHILD_CHECK(object.map().bytes().size() == mebibyte);
+        memory_object<>::remove("x");
+    });
+}
+
+TEST_CASE("segments in several processes fill the space together, and nobody gets SIGBUS") {
+    support::check_child([] {
+        enter_small_world();
+        const auto made = segment<>::create("x", {.size = 65536, .reserve = 64 * mebibyte});
+        const auto fill = [] {
+            const auto mine = segment<>::open("x");
+            auto allocator = mine.allocator<chunk>();
+            while (const auto got = allocator.try_allocate(1)) {
+                *got = chunk{};
+            }
+            CHILD_CHECK(last_failure().code() == errc::out_of_space);
+        };
+        {
+            support::child first(fill);
+            support::child second(fill);
+            for (support::child* each : {&first, &second}) {
+                const support::ending how = each->wait();
+                support::child_check(how.code == 0 && how.signal == 0, "filling", __FILE__,
+                                     __LINE__, how.text);
+            }
+        }
+        CHILD_CHECK(made.used() <= mebibyte);
+        CHILD_CHECK(made.used() > mebibyte / 4 * 3);
+        CHILD_CHECK(segment<>::open("x", read_only).size() == made.size());
+        CHILD_CHECK(segment<>::remove("x"));
+    });
+}
+
+TEST_CASE("no inode is left") {
+    support::check_child([] {
+        enter_small_world(",nr_inodes=3"); // one is the directory
+        const auto refused = [](const char* name, auto&& run) {
+            const std::string before = world();
+            std::error_code ec;
+            run(ec);
+            CHILD_CHECK(ec == errc::out_of_space);
+            CHILD_CHECK(ec == std::errc::no_space_on_device);
+            const std::string what = last_failure().what();
+            CHILD_CHECK(what.find("no room for another file in ") != std::string::npos);
+            CHILD_CHECK(what.find(name) != std::string::npos);
+            CHILD_CHECK(world() == before);
+        };
+        constexpr segment_options small{.size = 65536, .reserve = mebibyte};
+        const auto first = segment<>::create("first", small);
+        const auto second = segment<>::create("second", small);
+        refused("third", [&](std::error_code& ec) { (void)segment<>::create("third", small, ec); });
+        refused("third",
+                [&](std::error_code& ec) { (void)memory_object<>::create("third", 1, ec); });
+        refused("second",
+                [&](std::error_code& ec) { (void)segment<>::replace("second", small, ec); });
+        first.grow(2 * 65536);
+        CHILD_CHECK(segment<>::remove("first"));
+        CHILD_CHECK(segment<>::remove("second"));
+    });
+}
+
+TEST_CASE("too little address space for the reserve") {
+    if constexpr (COHOLD_TEST_SANITIZED) {
+        return; // sanitizers take terabytes of it
+    }
+    support::check_child([] {
+        enter_small_world();
+        constexpr segment_options small{.size = 65536, .reserve = mebibyte};
+        constexpr segment_options wide{.size = 65536, .reserve = 512 * mebibyte};
+        { // made by somebody who has the room
+            (void)segment<>::create("wide", wide);
+            (void)segment<mechanism::system_v>::create("wide", wide);
+        }
+        const ::rlimit limit{256 * mebibyte, 256 * mebibyte};
+        CHILD_CHECK(::setrlimit(RLIMIT_AS, &limit) == 0);
+        const std::string before = world();
+        const auto refused = [&](auto&& run) {
+            std::error_code ec;
+            run(ec);
+            const std::string what = last_failure().what();
+            CHILD_CHECK(ec == errc::reserve_too_large);
+            CHILD_CHECK(ec == std::errc::not_enough_memory);
+            CHILD_CHECK(what.find("ulimit -v") != std::string::npos);
+            CHILD_CHECK(world() == before);
+            if (ec != errc::reserve_too_large) {
+                std::fprintf(stderr, "%s\n", what.c_str());
+            }
+        };
+        refused([&](std::error_code& ec) { (void)segment<>::create("x", wide, ec); });
+        refused([&](std::error_code& ec) { (void)segment<>::create("x", 65536, ec); });
+        refused([&](std::error_code& ec) { (void)segment<>::open("wide", ec); });
+        refused([&](std::error_code& ec) { (void)segment<>::open("wide", read_only, ec); });
+        refused([&](std::error_code& ec) {
+            (void)segment<mechanism::file>::create("/mnt/x", wide, ec);
+        });
+        refused([&](std::error_code& ec) { (void)segment<mechanism::memfd>::create(wide, ec); });
+        refused(
+            [&](std::error_code& ec) { (void)segment<mechanism::anonymous>::create(wide, ec); });
+        refused([&](std::error_code& ec) {
+            (void)segment<mechanism::system_v>::create("x", wide, ec);
+        });
+        refused([&](std::error_code& ec) { (void)segment<mechanism::system_v>::open("wide", ec); });
+        std::error_code ec;
+        CHILD_CHECK(!segment<mechanism::system_v>::open("x", ec) && ec == errc::not_found);
+        CHILD_CHECK(segment<>::create("small", small));
+        CHILD_CHECK(segment<>::remove("small"));
+        CHILD_CHECK(segment<>::remove("wide"));
+    });
+}
+
+TEST_CASE("the limit of /dev/shm does not bind the mechanisms that have no file there") {
+    support::check_child([] {
+        enter_small_world();
+        constexpr segment_options large{.size = 4 * mebibyte, .reserve = 8 * mebibyte};
+        const auto check = [](const auto& made) {
+            CHILD_CHECK(made.size() == 4 * mebibyte);
+            made.template construct<chunk[4096]>("large")[4095].words[63] = 1;
+            made.grow(8 * mebibyte);
+            CHILD_CHECK(made.size() == 8 * mebibyte);
+        };
+        check(segment<mechanism::memfd>::create(large));
+        check(segment<mechanism::anonymous>::create(large));
+        check(segment<mechanism::system_v>::create("x", large));
+        CHILD_CHECK(segment<mechanism::system_v>::remove("x"));
+    });
+}
