@@ -66,7 +66,9 @@ configuration() {
     shift 3
     reconfigure=
     [ -f "$directory/build.ninja" ] && reconfigure=--reconfigure
-    CXX=$compiler meson setup $reconfigure "$directory" --werror -Dtests=enabled "$@" &&
+    case " $suites " in *" examples "*) examples=enabled ;; *) examples=disabled ;; esac
+    CXX=$compiler meson setup $reconfigure "$directory" --werror -Dtests=enabled \
+        -Dexamples=$examples "$@" &&
         ninja -C "$directory" || return 1
     selection=
     for suite in $suites; do
