@@ -81,6 +81,9 @@ class attached {
     virtual std::string list() = 0;
     virtual std::string sizes() = 0;
     virtual void view(const std::string& name, std::size_t count) = 0;
+    virtual void race_for_names(std::uint32_t maker) = 0;
+    virtual std::uint64_t end_race_for_names() = 0;
+    virtual void warm_up() = 0;
     virtual cohold::shm_allocator<row> allocator() = 0;
 };
 
@@ -160,6 +163,46 @@ class attached_to final : public attached {
             require((*seen)[i] == number_at(i), "number in a view", i);
         }
         require(reader.objects().size() == segment_.objects().size(), "objects of a view");
+    }
+
+    // Constructs what the other destroys, and the other way round.
+    void race_for_names(std::uint32_t maker) override {
+        for (int i = 0; i < 400; ++i) {
+            std::error_code ec;
+            const std::string name = "contested" + std::to_string(i % 5);
+            if (maker == 0) {
+                segment_.template construct<row>(name, ec, std::size_t{9}, std::uint64_t{9});
+                require(!ec || ec == cohold::errc::already_exists, "construct");
+            } else {
+                segment_.template destroy<row>(name, ec);
+                require(!ec, "destroy");
+            }
+            auto& both =
+                segment_.template find_or_construct<std::atomic<std::uint64_t>>("both", 0U);
+            both.fetch_add(1);
+        }
+    }
+
+    // The directory keeps the memory for as many names as there ever were: have it in time.
+    void warm_up() override {
+        for (int i = 0; i < 6; ++i) {
+            segment_.template construct<int>("warm" + std::to_string(i));
+        }
+        for (int i = 0; i < 6; ++i) {
+            segment_.template destroy<int>("warm" + std::to_string(i));
+        }
+    }
+
+    // Both are through: takes away what is left.
+    std::uint64_t end_race_for_names() override {
+        for (int i = 0; i < 5; ++i) {
+            segment_.template destroy<row>("contested" + std::to_string(i));
+        }
+        const auto* both = segment_.template find<std::atomic<std::uint64_t>>("both");
+        require(both != nullptr, "both");
+        const std::uint64_t count = *both;
+        segment_.template destroy<std::atomic<std::uint64_t>>("both");
+        return count;
     }
 
     cohold::shm_allocator<row> allocator() override { return segment_.template allocator<row>(); }
@@ -360,7 +403,7 @@ void pop(shared_things& things, std::size_t first, std::size_t count) {
 // Both peers at the same time: each produces and consumes `count` tickets, the same of rows that
 // the other frees, and allocates rows of its own.
 void race(shared_things& things, attached& where, std::uint32_t maker, std::uint32_t count) {
-    std::string wrong[4];
+    std::string wrong[5];
     const auto guarded = [&wrong](std::size_t index, auto&& work) {
         return std::thread([&wrong, index, work] {
             try {
@@ -371,6 +414,7 @@ void race(shared_things& things, attached& where, std::uint32_t maker, std::uint
         });
     };
     std::thread threads[] = {
+        guarded(4, [&] { where.race_for_names(maker); }),
         guarded(0,
                 [&] {
                     for (std::uint32_t i = 0; i < count; ++i) {
@@ -441,6 +485,26 @@ void root(const std::string& how, const std::string& name) {
     opened->history.resize(100000, 7);
     require(shared::open(name, cohold::read_only)->history.back() == 7, "root seen");
     shared::remove(name);
+}
+
+// A segment that is small, but may become larger than some processes' address space.
+void reserve(const std::string& name, std::uint64_t bytes) {
+    const auto fits = static_cast<std::size_t>(bytes);
+    require(fits == bytes, "a reserve for this program's words");
+    auto made = cohold::segment<>::create(name, {.reserve = fits});
+    made.construct<int>("int", 7);
+}
+
+// Opens it, and returns the remedy if it cannot.
+std::string too_large(const std::string& name) {
+    std::error_code ec;
+    const auto opened = cohold::segment<>::open(name, ec);
+    if (ec) {
+        require(ec == cohold::errc::reserve_too_large && !opened, cohold::last_failure().what());
+        return cohold::last_failure().what();
+    }
+    require(*opened.find<int>("int") == 7, "int");
+    return "opened";
 }
 
 // Names of types, and the hashes by which they are compared.
@@ -543,6 +607,15 @@ int main() {
             } else if (command == "race") {
                 const auto maker = static_cast<std::uint32_t>(count());
                 race(things, *where, maker, static_cast<std::uint32_t>(count()));
+            } else if (command == "warm_up") {
+                where->warm_up();
+            } else if (command == "end_race") {
+                answer = std::to_string(where->end_race_for_names());
+            } else if (command == "reserve") {
+                const std::string name = word(0);
+                reserve(name, number());
+            } else if (command == "too_large") {
+                answer = too_large(word(0));
             } else if (command == "word") {
                 answer = std::to_string(things.word->exchange(0));
             } else if (command == "root") {

@@ -181,17 +181,32 @@ def race(first, second, name):
     count = 6000
     first(f"create posix {name} session")
     second(f"open posix {name}")
+    first("warm_up")
     before = first("sizes").split()[2]
     first.send(f"race 0 {count}")
     second.send(f"race 1 {count}")
     first.answer()
     second.answer()
     expect(int(first("word")) == count * (count + 1), "tickets were lost or doubled")
+    expect(second("end_race") == "800", "two objects of one name")
     expect(second("sizes").split()[2] == before, "blocks were lost")
     second("grow 100 10")
     first("check 100 10")
     first("close")
     second("close")
+
+
+def reserve(first, second, name, bits):
+    """What does not fit the address space of a 32-bit process is refused there, with the cure."""
+    for size in 1 << 30, 5 << 30, (4 << 30) + (1 << 20):
+        first(f"reserve {name} {size}")
+        answer = second(f"too_large {name}")
+        if bits == 64 or size == 1 << 30:
+            expect(answer == "opened", answer)
+        else:
+            expect(f"{size} bytes" in answer and "smaller segment_options::reserve" in answer,
+                   answer)
+        first(f"remove posix {name}")
 
 
 def types(first, second):
@@ -211,6 +226,8 @@ def pair(programs, one, other, scratch):
     tasks = {"types": lambda a, b: types(a, b),
              "root": lambda a, b: root(a, b, name + ".root"),
              "race": lambda a, b: race(a, b, name + ".race")}
+    if COMPILERS[one].bits == 64:
+        tasks["reserve"] = lambda a, b: reserve(a, b, name + ".reserve", COMPILERS[other].bits)
     for mechanism in MECHANISMS:
         path = f"{scratch}/{name}" if mechanism == "file" else name
         tasks[mechanism] = lambda a, b, m=mechanism, p=path: share(a, b, m, p, same_width)
@@ -236,7 +253,7 @@ def pair(programs, one, other, scratch):
 
 def clean(program, name, scratch):
     """Takes away what a failed test left."""
-    for target in ([f"posix {name}{end}" for end in ("", ".root", ".race")]
+    for target in ([f"posix {name}{end}" for end in ("", ".root", ".race", ".reserve")]
                    + [f"system_v {name}", f"file {scratch}/{name}"]):
         peer = Peer(program)
         try:
