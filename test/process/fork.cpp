@@ -5,6 +5,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -365,6 +367,48 @@ TEST_CASE("exec inherits nothing of views, adopted handles and objects") {
     CHECK(region.size() >= s.handle.size());
     CHECK(count_of(mapping_of(&mine).inode) >= 8); // four descriptors, four mappings
     CHECK(inherited_by_exec(&mine) == 0);
+}
+
+TEST_CASE_TEMPLATE("a session is over when its only user becomes another program", Mechanism,
+                   mechanism::posix, mechanism::system_v, mechanism::file) {
+    scratch<Mechanism> s(for_session);
+    s.handle = {};
+    CHECK(in_child([&] {
+              s.handle = cohold::segment<Mechanism>::create(s.name(), for_session);
+              EXPECT(s.exists());
+              execl("/bin/true", "true", static_cast<char*>(nullptr));
+              return false;
+          }) == 0);
+    CHECK_FALSE(s.exists());
+}
+
+TEST_CASE("fork and exec while other threads allocate") {
+    scratch<mechanism::posix> s;
+    std::atomic<bool> stop{false};
+    const auto work = [&] {
+        while (!stop) {
+            numbers some(s.handle.allocator<std::uint64_t>());
+            fill(some, 500);
+        }
+    };
+    const std::size_t used = s.handle.used();
+    std::thread one(work);
+    std::thread two(work);
+    int failed = 0;
+    for (int i = 0; i < 30; ++i) {
+        const pid_t id = fork();
+        if (id == 0) {
+            execl("/bin/true", "true", static_cast<char*>(nullptr));
+            _exit(9);
+        }
+        int status = -1;
+        failed += waitpid(id, &status, 0) == id && status == 0 ? 0 : 1;
+    }
+    stop = true;
+    one.join();
+    two.join();
+    CHECK(failed == 0);
+    CHECK(s.handle.used() == used);
 }
 
 TEST_CASE_TEMPLATE("closing all descriptors: growth fails, what is there stays", Mechanism,
