@@ -209,6 +209,30 @@ def reserve(first, second, name, bits):
         first(f"remove posix {name}")
 
 
+def strangers(peer, stranger, name):
+    """A program of another configuration neither opens nor changes our segment, nor we its."""
+    said = "COHOLD_MAX_PARTICIPANTS: expected {:#x}, found {:#x}"
+    peer(f"create posix {name} persistent")
+    run = subprocess.run([stranger, "open", name], stdout=subprocess.PIPE, text=True,
+                         timeout=PATIENCE)
+    expect(run.returncode == 1 and said.format(128, 64) in run.stdout, f"stranger: {run.stdout}")
+    peer("grow 100 10")
+    peer("close")
+    expect(peer(f"remove posix {name}") == "removed", "the segment has gone")
+    for expected in "done with 1 numbers", "exists already":
+        run = subprocess.run([stranger, "create", name], stdout=subprocess.PIPE, text=True,
+                             timeout=PATIENCE)
+        expect(expected in run.stdout, f"stranger: {run.stdout}")
+    peer.send(f"open posix {name}")
+    answer = peer.process.stdout.readline()
+    expect(answer.startswith("bad") and said.format(64, 128) in answer, answer)
+    run = subprocess.run([stranger, "open", name], stdout=subprocess.PIPE, text=True,
+                         timeout=PATIENCE)
+    expect("done with 2 numbers" in run.stdout, f"stranger: {run.stdout}")
+    # Removing a name asks for no understanding of what it names.
+    expect(peer(f"remove posix {name}") == "removed", "the stranger's segment has gone")
+
+
 def types(first, second):
     for one, other in zip(first("types").split(), second("types").split(), strict=True):
         expect(one == other, f"types differ: {one}, {other}")
@@ -233,22 +257,28 @@ def pair(programs, one, other, scratch):
         tasks[mechanism] = lambda a, b, m=mechanism, p=path: share(a, b, m, p, same_width)
     results = []
     for task, run in tasks.items():
-        peers = []
-        fault = None
-        try:
-            peers = [Peer(programs[one]), Peer(programs[other])]
-            run(*peers)
-            for peer in peers:
-                peer.end()
-        except (Wrong, OSError, subprocess.TimeoutExpired) as error:
-            fault = error
-        finally:
-            for peer in peers:
-                peer.kill()
+        fault = fault_of(run, programs[one], programs[other])
         if fault:
             clean(programs[one], name, scratch)
         results.append((f"{one} and {other}: {task}", fault))
     return results
+
+
+def fault_of(run, *programs):
+    """What goes wrong when the function runs with a peer of each program, or None."""
+    peers = []
+    try:
+        for program in programs:
+            peers.append(Peer(program))
+        run(*peers)
+        for peer in peers:
+            peer.end()
+    except (Wrong, OSError, subprocess.TimeoutExpired) as error:
+        return error
+    finally:
+        for peer in peers:
+            peer.kill()
+    return None
 
 
 def clean(program, name, scratch):
@@ -267,13 +297,24 @@ def clean(program, name, scratch):
 def main(folder, wanted):
     folder.mkdir(parents=True, exist_ok=True)
     tally = Tally()
-    source = ROOT / "test/interop/peer.cpp"
-    programs = build_all({name: (folder / f"peer-{name}", name, source)
-                          for name in available(wanted, tally)}, tally)
+    compilers = available(wanted, tally)
+    sources = ROOT / "test/interop"
+    jobs = {name: (folder / f"peer-{name}", name, sources / "peer.cpp") for name in compilers}
+    for name in compilers[:1]:
+        jobs["stranger"] = (folder / "stranger", name, sources / "stranger.cpp",
+                            ["-DCOHOLD_MAX_PARTICIPANTS=128"])
+    programs = build_all(jobs, tally)
+    stranger = programs.pop("stranger", None)
     with (tempfile.TemporaryDirectory(prefix="cohold-interop-") as scratch,
           concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool):
         pairs = [pool.submit(pair, programs, one, other, scratch)
                  for one in programs for other in programs if one != other or len(programs) == 1]
+        for one in programs if stranger else ():
+            name = f"cohold-interop-{os.getpid()}-stranger"
+            fault = fault_of(lambda peer, n=name: strangers(peer, stranger, n), programs[one])
+            if fault:
+                clean(programs[one], name, scratch)
+            tally.result(f"{one} and another configuration", fault)
         for future in pairs:
             for what, fault in future.result():
                 tally.result(what, fault)
