@@ -59,29 +59,42 @@ struct file_attendance {
 struct system_v_attendance {
     class gate {
       public:
-        gate(const system_v_id& object, lock_kind /*kind*/) noexcept : lock_(key_of(object)) {
-            held_ = lock_.acquire(true, true, 0600) == 0;
-        }
+        gate(const system_v_id& object, lock_kind /*kind*/) noexcept : gate(status_of(object)) {}
 
         gate(const gate&) = delete;
         gate& operator=(const gate&) = delete;
 
         ~gate() {
-            if (held_) {
+            if (locked_) {
+                // The lock may have been one that a dead creator held, of the next object of the
+                // key.
+                reclaim_unready(key_, lock_);
                 lock_.release();
             }
         }
 
-        explicit operator bool() const noexcept { return held_; }
+        explicit operator bool() const noexcept { return key_ == IPC_PRIVATE || locked_; }
 
       private:
-        static key_t key_of(const system_v_id& object) noexcept {
-            struct ::shmid_ds status{};
-            return system_v_status(object.value, status) ? status.shm_perm.__key : IPC_PRIVATE;
+        // An object without a key, or one that has lost it, is found by nobody: no need to lock,
+        // and there is nothing to lock by.
+        explicit gate(const struct ::shmid_ds& status) noexcept
+            : key_(status.shm_perm.__key), lock_(key_) {
+            locked_ =
+                key_ != IPC_PRIVATE && lock_.acquire(true, true, status.shm_perm.mode & 0666) == 0;
         }
 
+        static struct ::shmid_ds status_of(const system_v_id& object) noexcept {
+            struct ::shmid_ds status{};
+            if (!system_v_status(object.value, status)) {
+                status.shm_perm.__key = IPC_PRIVATE;
+            }
+            return status;
+        }
+
+        key_t key_;
         creation_lock lock_;
-        bool held_;
+        bool locked_ = false;
     };
 
     static void enter(const system_v_id&, void* /*page*/, std::error_code&) noexcept {}

@@ -147,6 +147,13 @@ class creation_lock {
     return (status.shm_perm.mode & SHM_DEST) != 0;
 }
 
+// Can nobody find it any more, even if somebody has it attached still?
+[[gnu::cold]] inline bool system_v_gone(int id) noexcept {
+    struct ::shmid_ds status{};
+    return system_v_status(id, status) ? system_v_removed(status)
+                                       : errno == EIDRM || errno == EINVAL;
+}
+
 // The first 8 bytes: zero as long as a formatted object is not ready.
 [[gnu::cold]] inline bool system_v_ready(int id) noexcept {
     void* at = ::shmat(id, nullptr, SHM_RDONLY);
@@ -183,12 +190,14 @@ class creation_lock {
     if (error == EAGAIN) {
         return !system_v_ready(id); // its creator is alive and at work
     }
+    // Nobody is creating it: it has become ready meanwhile, or a ruin that others have removed, or
+    // it has always been somebody else's zeros.
     if (error != 0) {
-        return false; // nobody has ever been creating it: somebody else's zeros
+        return system_v_gone(id);
     }
     const bool reclaimed = reclaim_unready(key, lock);
     lock.release();
-    return reclaimed;
+    return reclaimed || system_v_gone(id);
 }
 
 } // namespace detail
