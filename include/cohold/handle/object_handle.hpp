@@ -66,6 +66,7 @@ class object_handle {
             if (!ec) {
                 check_permission<permission>(found, ec);
             }
+            removed_is_absent(ec);
         }
         return ec ? object_handle() : std::move(opened);
     }
@@ -104,6 +105,25 @@ class object_handle {
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         const std::string real = object_name<mechanism, naming>(name, ec);
         return !ec && mechanism::remove(real, ec);
+    }
+
+    // What a creator that was killed has left of an object that nobody can open.
+    [[gnu::cold]] static void reclaim(std::string_view name) noexcept {
+        if constexpr (requires { mechanism::reclaim(name); }) {
+            std::error_code ec;
+            const std::string real = object_name<mechanism, naming>(name, ec);
+            if (!ec) {
+                mechanism::reclaim(real);
+            }
+        }
+    }
+
+    // For who opens by name: an object that goes between two of his steps (System V's can) was not
+    // there.
+    [[gnu::cold]] static void removed_is_absent(std::error_code& ec) noexcept {
+        if (ec == errc::removed) {
+            fail(ec, errc::not_found, "it was removed just now");
+        }
     }
 
     explicit operator bool() const noexcept { return static_cast<bool>(native_); }

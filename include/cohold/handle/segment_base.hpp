@@ -100,7 +100,12 @@ class segment_base {
     [[gnu::cold]] static segment_base open(std::string_view name, access how,
                                            std::error_code& ec) noexcept {
         handle object = handle::open(name, how, ec);
-        return ec ? segment_base() : attach(std::move(object), how, ec);
+        if (ec) {
+            return {};
+        }
+        segment_base opened = attach(std::move(object), how, ec);
+        handle::removed_is_absent(ec);
+        return opened;
     }
 
     [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access how,
@@ -112,17 +117,21 @@ class segment_base {
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         std::error_code unknown;
         const handle object = handle::open(name, access::writing, unknown);
-        if (unknown) {
-            // Nothing to check; removing says what is wrong, if anything is.
-            return checks_names ? (unknown == errc::not_found ? false : (ec = unknown, false))
-                                : handle::remove(name, ec);
-        }
-        const facts found = peek(object, unknown);
+        const facts found = unknown ? facts() : peek(object, unknown);
         if constexpr (checks_names) {
+            // Another name's object must stay.
+            handle::removed_is_absent(unknown);
+            if (unknown == errc::not_found) {
+                handle::reclaim(name);
+                return false;
+            }
             if (unknown) {
                 ec = unknown;
                 return false;
             }
+        }
+        if (!object) {
+            return handle::remove(name, ec); // says what is wrong, if anything is
         }
         if constexpr (has_attendance<mechanism>) {
             if (!unknown && found.life == lifetime::session) {

@@ -43,6 +43,10 @@ struct file : detail::descriptor_object {
     [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept {
         return detail::remove_file(detail::file_place(path), ec);
     }
+
+    [[gnu::cold]] static void reclaim(std::string_view path) noexcept {
+        detail::reclaim_temporary(detail::file_place(path).temporary().text, false);
+    }
 };
 
 /// A file on a tmpfs: memory with a path, whose size the mount limits. errc::not_on_tmpfs

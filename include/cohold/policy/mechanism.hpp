@@ -153,6 +153,7 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::abandon(native, name)` | – | if named: destroys an object that was not published, and closes it |
 /// | `M::open(name, access, ec)` | native | if named: an existing object; refuses what is none (links, directories …) |
 /// | `M::remove(name, ec)` | `bool` | if named: takes the name away; false if there was none |
+/// | `M::reclaim(name)` | – | optional, if named: clears away what a killed creator has left of an object that was not published |
 /// | `M::create(creation, ec)` | native | if it has objects without a name |
 /// | `M::status(native, ec)` | `object_status` | what the kernel knows of it |
 /// | `M::back(native, mapping, from, to, ec)` | – | real memory for the bytes [from, to), so that touching them cannot fail; `mapping`: where all of it is mapped for writing, or null |

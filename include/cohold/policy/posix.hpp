@@ -48,6 +48,10 @@ struct posix : detail::descriptor_object {
         return !ec && detail::remove_file(place(name), ec);
     }
 
+    [[gnu::cold]] static void reclaim(std::string_view name) noexcept {
+        detail::reclaim_temporary(place(name).temporary().text, false);
+    }
+
   private:
     [[gnu::cold]] static detail::file_place place(std::string_view name) {
         return {"/dev/shm/", name};

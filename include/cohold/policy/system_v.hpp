@@ -105,6 +105,15 @@ struct system_v {
         return removed;
     }
 
+    [[gnu::cold]] static void reclaim(std::string_view name) noexcept {
+        const key_t key = detail::system_v_key(name);
+        detail::creation_lock lock(key);
+        if (lock.acquire(false, false, 0) == 0) {
+            detail::reclaim_unready(key, lock);
+            lock.release(); // and with it goes the lock itself
+        }
+    }
+
     [[gnu::cold]] static object_status status(const system_v_id& object,
                                               std::error_code& ec) noexcept {
         struct ::shmid_ds found{};
@@ -200,7 +209,7 @@ struct system_v {
             detail::fail(ec, errc::permission_denied, "shmat for %s: user %u",
                          how == access::reading ? "reading" : "writing",
                          static_cast<unsigned>(::geteuid()));
-        } else if (error == EIDRM) {
+        } else if (error == EIDRM || (error == EINVAL && detail::system_v_gone(object.value))) {
             detail::fail(ec, errc::removed, "identifier %d", object.value);
         } else if (error == ENOMEM) {
             detail::fail(ec, errc::reserve_too_large, "shmat: errno %d", error);
