@@ -27,11 +27,11 @@ class construction_scope {
     ~construction_scope() { innermost_ = outer_; }
 
     // The segment under construction that the address belongs to, or nullptr.
-    [[nodiscard]] static segment_header* around(const void* address) noexcept {
+    // A number, because g++ takes the address of an object under construction for its use.
+    [[nodiscard]] static segment_header* around(std::uintptr_t address) noexcept {
         for (const construction_scope* scope = innermost_; scope != nullptr;
              scope = scope->outer_) {
-            const auto distance = reinterpret_cast<std::uintptr_t>(address) -
-                                  reinterpret_cast<std::uintptr_t>(scope->header_);
+            const auto distance = address - reinterpret_cast<std::uintptr_t>(scope->header_);
             if (scope->header_ != nullptr && distance < scope->header_->reserve) {
                 return scope->header_;
             }

@@ -6,6 +6,7 @@
 #define COHOLD_MEMORY_SHM_ALLOCATOR_HPP
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -47,7 +48,7 @@ class shm_allocator {
     using is_always_equal = std::false_type;
 
     /// Bound to the segment under construction at this address; elsewhere to none.
-    shm_allocator() noexcept : segment_(detail::construction_scope::around(this)) {}
+    shm_allocator() noexcept : segment_(around()) {}
 
     shm_allocator(const shm_allocator& other) noexcept : segment_(bind(other.segment_.get())) {}
 
@@ -119,8 +120,12 @@ class shm_allocator {
     template <class>
     friend class shm_allocator;
 
+    [[nodiscard]] detail::segment_header* around() const noexcept {
+        return detail::construction_scope::around(reinterpret_cast<std::uintptr_t>(this));
+    }
+
     detail::segment_header* bind(detail::segment_header* original) noexcept {
-        detail::segment_header* here = detail::construction_scope::around(this);
+        detail::segment_header* here = around();
         return here != nullptr ? here : original;
     }
 

@@ -10,40 +10,48 @@
 
 using cohold::detail::construction_scope;
 
+namespace {
+
+auto* around(const void* address) {
+    return construction_scope::around(reinterpret_cast<std::uintptr_t>(address));
+}
+
+} // namespace
+
 TEST_CASE("an address belongs to the segment under construction around it") {
     const scratch::segment one(65536, 1 << 20);
     const scratch::segment two(65536, 1 << 20);
     const char* const in_one = one.memory().base() + 8192;
     const char* const in_two = two.memory().base() + 8192;
-    CHECK(construction_scope::around(in_one) == nullptr);
+    CHECK(around(in_one) == nullptr);
     {
         const construction_scope outer(&one.header());
-        CHECK(construction_scope::around(in_one) == &one.header());
-        CHECK(construction_scope::around(one.memory().base()) == &one.header());
-        CHECK(construction_scope::around(one.memory().base() + (1 << 20) - 1) == &one.header());
-        CHECK(construction_scope::around(one.memory().base() + (1 << 20)) == nullptr);
-        CHECK(construction_scope::around(one.memory().base() - 1) == nullptr);
-        CHECK(construction_scope::around(in_two) == nullptr);
-        CHECK(construction_scope::around(&outer) == nullptr);
-        CHECK(construction_scope::around(nullptr) == nullptr);
+        CHECK(around(in_one) == &one.header());
+        CHECK(around(one.memory().base()) == &one.header());
+        CHECK(around(one.memory().base() + (1 << 20) - 1) == &one.header());
+        CHECK(around(one.memory().base() + (1 << 20)) == nullptr);
+        CHECK(around(one.memory().base() - 1) == nullptr);
+        CHECK(around(in_two) == nullptr);
+        CHECK(around(&outer) == nullptr);
+        CHECK(around(nullptr) == nullptr);
         {
             const construction_scope inner(&two.header());
-            CHECK(construction_scope::around(in_one) == &one.header());
-            CHECK(construction_scope::around(in_two) == &two.header());
+            CHECK(around(in_one) == &one.header());
+            CHECK(around(in_two) == &two.header());
             const construction_scope none(nullptr); // an allocator bound to no segment
-            CHECK(construction_scope::around(in_two) == &two.header());
-            CHECK(construction_scope::around(nullptr) == nullptr);
+            CHECK(around(in_two) == &two.header());
+            CHECK(around(nullptr) == nullptr);
         }
-        CHECK(construction_scope::around(in_two) == nullptr);
-        std::thread([&] { CHECK(construction_scope::around(in_one) == nullptr); }).join();
+        CHECK(around(in_two) == nullptr);
+        std::thread([&] { CHECK(around(in_one) == nullptr); }).join();
     }
-    CHECK(construction_scope::around(in_one) == nullptr);
+    CHECK(around(in_one) == nullptr);
 }
 
 TEST_CASE("two mappings of one segment are two segments to it") {
     const scratch::segment segment(65536, 1 << 20);
     const auto other = segment.again(cohold::access::writing);
     const construction_scope scope(&segment.header());
-    CHECK(construction_scope::around(segment.memory().base() + 100) == &segment.header());
-    CHECK(construction_scope::around(other.base() + 100) == nullptr);
+    CHECK(around(segment.memory().base() + 100) == &segment.header());
+    CHECK(around(other.base() + 100) == nullptr);
 }
