@@ -118,7 +118,7 @@ constexpr bool assert_class_shareable() {
                          "basic_ifstream<", "basic_ofstream<", "filesystem::", "exception_ptr");
     constexpr bool callable = is_std_any_of<T>("function<", "move_only_function<", "any");
     static_assert(!text, "cohold: std::string cannot live in a segment: its memory belongs to one "
-                         "process. Use cohold::shm_string, or an array of char");
+                         "process. Use cohold::shm_vector<char>, or an array of char");
     static_assert(!view, "cohold: a view or reference (std::string_view, span, reference_wrapper) "
                          "cannot live in a segment: it holds an address of this process. Store the "
                          "elements themselves, or a cohold::offset_ptr and a length");
@@ -128,8 +128,8 @@ constexpr bool assert_class_shareable() {
                           "standard library lays them out differently. Use a struct of your own");
     static_assert(!owner, "cohold: smart pointers of std cannot live in a segment: they hold an "
                           "address of this process. Use cohold::offset_ptr");
-    static_assert(!lock, "cohold: mutexes and the like of std work within one process only. Use "
-                         "those of cohold, such as shm_mutex");
+    static_assert(!lock, "cohold: mutexes and the like of std work within one process only, and "
+                         "hang the others when their owner dies. Use std::atomic or shm_queue");
     static_assert(!handle, "cohold: threads, futures, streams and paths belong to one process and "
                            "cannot live in a segment");
     static_assert(!callable,
@@ -180,7 +180,7 @@ constexpr bool assert_shareable() {
                       "agree on what it is. Give it a name");
         static_assert(why != refusal::not_lock_free,
                       "cohold: this std::atomic is not lock-free: its lock belongs to one process. "
-                      "Use a smaller type, or cohold::shm_guarded");
+                      "Use a smaller type");
         static_assert(why != refusal::empty_array,
                       "cohold: std::array<T, 0> has another size in another standard library");
         static_assert(why != refusal::base_class,
