@@ -1,0 +1,557 @@
+// shm_queue between processes against Boost's queues, a pipe, and the fastest hand-written rings
+// that do without any of its promises.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <cstring>
+#include <span>
+#include <string>
+
+#include <boost/interprocess/ipc/message_queue.hpp>
+#include <boost/lockfree/queue.hpp>
+#include <boost/lockfree/spsc_queue.hpp>
+
+#include <cohold/cohold.hpp>
+
+#include "harness.hpp"
+#include "processes.hpp"
+#include "rings.hpp"
+
+namespace {
+
+namespace bip = boost::interprocess;
+using bench::bound;
+using bench::contest;
+using bench::in_shared_memory;
+using bench::sample;
+using cohold::concurrency;
+using goals = std::vector<bench::goal>;
+
+constexpr std::uint32_t capacity = 1024;
+constexpr std::size_t batch = 32;
+constexpr std::uint64_t fast_count = 100'000; // elements in a sample
+constexpr std::uint64_t slow_count = 2'000;   // of queues that make a system call each time
+
+template <std::size_t Bytes>
+struct element {
+    std::uint64_t value;
+    std::array<std::byte, Bytes - 8> rest;
+};
+
+template <>
+struct element<8> {
+    std::uint64_t value;
+};
+
+// Each queue: push and pop one element, waiting; some also `batch` elements.
+
+template <class T, concurrency Concurrency>
+struct cohold_queue {
+    static constexpr const char* name = "cohold";
+    static constexpr std::uint64_t count = fast_count;
+    using queue = cohold::shm_queue<T, Concurrency>;
+
+    cohold::segment<cohold::mechanism::memfd> segment =
+        cohold::segment<cohold::mechanism::memfd>::create(std::size_t{4} << 20);
+    queue& q = segment.construct<queue>("queue", capacity);
+
+    bool try_push(const T& value) { return q.try_push(value); }
+
+    bool try_pop(T& value) {
+        auto popped = q.try_pop();
+        if (popped) {
+            value = *popped;
+        }
+        return popped.has_value();
+    }
+
+    std::size_t try_push_n(const T* values, std::size_t n) {
+        return q.try_push_n(std::span<const T>(values, n));
+    }
+
+    std::size_t try_pop_n(T* values, std::size_t n) { return q.try_pop_n(std::span<T>(values, n)); }
+};
+
+// The members that wait by themselves, sleeping if it takes long.
+template <class T, concurrency Concurrency, class Waiting>
+struct waiting_queue {
+    static constexpr const char* name = "cohold";
+    static constexpr std::uint64_t count = fast_count;
+    using queue = cohold::shm_queue<T, Concurrency, Waiting>;
+
+    cohold::segment<cohold::mechanism::memfd> segment =
+        cohold::segment<cohold::mechanism::memfd>::create(std::size_t{4} << 20);
+    queue& q = segment.construct<queue>("queue", capacity);
+
+    bool try_push(const T& value) { return q.push(value); }
+
+    bool try_pop(T& value) {
+        auto popped = q.pop();
+        if (popped) {
+            value = *popped;
+        }
+        return popped.has_value();
+    }
+};
+
+template <class T>
+struct slot_ring {
+    static constexpr const char* name = "slot ring";
+    static constexpr std::uint64_t count = fast_count;
+    in_shared_memory<bench::slot_ring<T, capacity>> q;
+
+    bool try_push(const T& value) { return q->try_push(value); }
+
+    bool try_pop(T& value) { return q->try_pop(value); }
+};
+
+template <class T>
+struct index_ring {
+    static constexpr const char* name = "index ring";
+    static constexpr std::uint64_t count = fast_count;
+    in_shared_memory<bench::index_ring<T, capacity>> q;
+
+    std::size_t try_push_n(const T* values, std::size_t n) { return q->try_push_n(values, n); }
+
+    std::size_t try_pop_n(T* values, std::size_t n) { return q->try_pop_n(values, n); }
+};
+
+template <class T>
+struct vyukov_queue {
+    static constexpr const char* name = "Vyukov";
+    static constexpr std::uint64_t count = fast_count;
+    in_shared_memory<bench::vyukov_queue<T, capacity>> q;
+
+    bool try_push(const T& value) { return q->try_push(value); }
+
+    bool try_pop(T& value) { return q->try_pop(value); }
+};
+
+template <class T>
+struct boost_spsc {
+    static constexpr const char* name = "boost spsc_queue";
+    static constexpr std::uint64_t count = fast_count;
+    in_shared_memory<boost::lockfree::spsc_queue<T, boost::lockfree::capacity<capacity>>> q;
+
+    bool try_push(const T& value) { return q->push(value); }
+
+    bool try_pop(T& value) { return q->pop(value); }
+
+    std::size_t try_push_n(const T* values, std::size_t n) { return q->push(values, n); }
+
+    std::size_t try_pop_n(T* values, std::size_t n) { return q->pop(values, n); }
+};
+
+template <class T>
+struct boost_mpmc {
+    static constexpr const char* name = "boost lockfree::queue";
+    static constexpr std::uint64_t count = fast_count / 10;
+    in_shared_memory<boost::lockfree::queue<T, boost::lockfree::capacity<capacity>>> q;
+
+    bool try_push(const T& value) { return q->bounded_push(value); }
+
+    bool try_pop(T& value) { return q->pop(value); }
+};
+
+template <class T>
+struct boost_messages {
+    static constexpr const char* name = "boost message_queue";
+    static constexpr std::uint64_t count = slow_count;
+    std::string object = bench::own_name("queue");
+    bip::message_queue q{bip::create_only, object.c_str(), capacity, sizeof(T)};
+    bool removed = bip::message_queue::remove(object.c_str());
+
+    bool try_push(const T& value) {
+        q.send(&value, sizeof value, 0);
+        return true;
+    }
+
+    bool try_pop(T& value) {
+        bip::message_queue::size_type size = 0;
+        unsigned priority = 0;
+        q.receive(&value, sizeof value, size, priority);
+        return size == sizeof value;
+    }
+};
+
+template <class T>
+struct pipe_queue {
+    static constexpr const char* name = "pipe";
+    static constexpr std::uint64_t count = slow_count;
+    int ends[2];
+
+    pipe_queue() { bench::check(pipe2(ends, O_CLOEXEC) == 0, "pipe2"); }
+
+    pipe_queue(const pipe_queue&) = delete;
+    pipe_queue& operator=(const pipe_queue&) = delete;
+
+    ~pipe_queue() {
+        close(ends[0]);
+        close(ends[1]);
+    }
+
+    bool try_push(const T& value) { return write(ends[1], &value, sizeof value) == sizeof value; }
+
+    bool try_pop(T& value) { return read(ends[0], &value, sizeof value) == sizeof value; }
+};
+
+// What producers and consumers do: the values 1 to count, one by one or in batches.
+template <class T, class Queue>
+std::uint64_t produce(Queue& queue, std::uint64_t count) {
+    T value{};
+    bench::patience patience;
+    for (std::uint64_t i = 1; i <= count; ++i) {
+        value.value = i;
+        bench::keep(value);
+        while (!queue.try_push(value)) {
+            patience.wait();
+        }
+    }
+    return 0;
+}
+
+template <class T, class Queue>
+std::uint64_t consume(Queue& queue, std::uint64_t count) {
+    T value{};
+    std::uint64_t sum = 0;
+    bench::patience patience;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        while (!queue.try_pop(value)) {
+            patience.wait();
+        }
+        bench::keep(value);
+        sum += value.value;
+    }
+    return sum;
+}
+
+template <class T, class Queue>
+std::uint64_t produce_batches(Queue& queue, std::uint64_t count) {
+    std::array<T, batch> values{};
+    bench::patience patience;
+    for (std::uint64_t i = 0; i < count;) {
+        const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(batch, count - i));
+        for (std::size_t j = 0; j < n; ++j) {
+            values[j].value = ++i;
+        }
+        bench::keep(values);
+        for (std::size_t done = queue.try_push_n(values.data(), n); done < n;) {
+            patience.wait();
+            done += queue.try_push_n(values.data() + done, n - done);
+        }
+    }
+    return 0;
+}
+
+template <class T, class Queue>
+std::uint64_t consume_batches(Queue& queue, std::uint64_t count) {
+    std::array<T, batch> values{};
+    std::uint64_t sum = 0;
+    bench::patience patience;
+    for (std::uint64_t i = 0; i < count;) {
+        const std::size_t n = queue.try_pop_n(values.data(), batch);
+        if (n == 0) {
+            patience.wait();
+        }
+        bench::keep(values);
+        for (std::size_t j = 0; j < n; ++j) {
+            sum += values[j].value;
+        }
+        i += n;
+    }
+    return sum;
+}
+
+constexpr std::uint64_t sum_to(std::uint64_t count) {
+    return count % 2 == 0 ? count / 2 * (count + 1) : (count + 1) / 2 * count;
+}
+
+template <class T>
+constexpr std::uint64_t count_of(std::uint64_t count) {
+    return count / (sizeof(T) > 64 ? sizeof(T) / 64 : 1);
+}
+
+// One row: `pairs` producers and as many consumers.
+class queue_row {
+  public:
+    queue_row(std::string name, goals wanted, std::vector<int> cpus, unsigned pairs = 1)
+        : row_(std::move(name), std::move(wanted)), cpus_(std::move(cpus)), pairs_(pairs) {}
+
+    template <class T, class Queue>
+    queue_row& one_by_one() {
+        auto queue = std::make_shared<Queue>();
+        const std::uint64_t count = count_of<T>(Queue::count);
+        return add(
+            Queue::name, count, [queue, count] { return produce<T>(*queue, count); },
+            [queue, count] { return consume<T>(*queue, count); });
+    }
+
+    template <class T, class Queue>
+    queue_row& batches() {
+        auto queue = std::make_shared<Queue>();
+        const std::uint64_t count = count_of<T>(Queue::count);
+        return add(
+            Queue::name, count, [queue, count] { return produce_batches<T>(*queue, count); },
+            [queue, count] { return consume_batches<T>(*queue, count); });
+    }
+
+    contest measure(int rounds) { return row_.measure(rounds); }
+
+  private:
+    template <class Produce, class Consume>
+    queue_row& add(const char* name, std::uint64_t count, Produce produce, Consume consume) {
+        // Each cpu has as many producers as consumers, if there is more than one pair.
+        std::vector<bench::worker> workers;
+        for (unsigned pair = 0; pair < pairs_; ++pair) {
+            workers.push_back({cpus_[pair % 2], produce});
+            workers.push_back({cpus_[(pair + 1) % 2], consume});
+        }
+        auto team = std::make_shared<bench::team>(std::move(workers));
+        row_.add(name, [team, total = count * pairs_, sum = sum_to(count) * pairs_] {
+            return team->run(total, sum);
+        });
+        return *this;
+    }
+
+    contest row_;
+    std::vector<int> cpus_;
+    unsigned pairs_;
+};
+
+const char* const best_peer = "best peer";
+const std::vector<std::string> single_peers{"boost spsc_queue", "boost message_queue", "pipe"};
+
+template <std::size_t Bytes>
+contest one_by_one(const std::vector<int>& cpus, goals wanted, int rounds) {
+    using T = element<Bytes>;
+    return queue_row(std::to_string(Bytes) + " B", std::move(wanted), cpus)
+        .template one_by_one<T, cohold_queue<T, concurrency::spsc>>()
+        .template one_by_one<T, slot_ring<T>>()
+        .template one_by_one<T, boost_spsc<T>>()
+        .template one_by_one<T, boost_messages<T>>()
+        .template one_by_one<T, pipe_queue<T>>()
+        .measure(rounds);
+}
+
+template <std::size_t Bytes>
+contest in_batches(const std::vector<int>& cpus, int rounds) {
+    using T = element<Bytes>;
+    return queue_row(std::to_string(Bytes) + " B in batches of 32",
+                     {{bound::at_least, 1, {"index ring"}}}, cpus)
+        .template batches<T, cohold_queue<T, concurrency::spsc>>()
+        .template batches<T, index_ring<T>>()
+        .template batches<T, boost_spsc<T>>()
+        .measure(rounds);
+}
+
+std::vector<contest> single_rows(const std::vector<int>& cpus, int rounds) {
+    using T = element<8>;
+    std::vector<contest> rows;
+    rows.push_back(one_by_one<8>(
+        cpus,
+        {{bound::at_least, 0.9, {"slot ring"}}, {bound::at_least, 1.5, single_peers, best_peer}},
+        rounds));
+    rows.push_back(
+        one_by_one<64>(cpus, {{bound::at_least, 1.15, single_peers, best_peer}}, rounds));
+    rows.push_back(
+        one_by_one<256>(cpus, {{bound::at_least, 1.15, single_peers, best_peer}}, rounds));
+    rows.push_back(
+        one_by_one<1024>(cpus, {{bound::at_least, 0.9, single_peers, best_peer}}, rounds));
+    rows.push_back(in_batches<8>(cpus, rounds));
+    rows.push_back(in_batches<64>(cpus, rounds));
+    rows.push_back(in_batches<256>(cpus, rounds));
+    rows.push_back(
+        queue_row("8 B, push and pop that sleep if need be", {}, cpus)
+            .one_by_one<T, waiting_queue<T, concurrency::spsc, cohold::waiting::adaptive>>()
+            .one_by_one<T, boost_messages<T>>()
+            .one_by_one<T, pipe_queue<T>>()
+            .measure(rounds));
+    return rows;
+}
+
+std::vector<contest> many_rows(const std::vector<int>& cpus, int rounds) {
+    using T = element<8>;
+    std::vector<contest> rows;
+    for (const unsigned pairs : {1U, 2U}) {
+        const std::string n = std::to_string(pairs);
+        rows.push_back(
+            queue_row("8 B, " + n + " to " + n + (pairs == 1 ? "" : ", mixed on two cpus"),
+                      {{bound::at_least, pairs == 1 ? 0.9 : 1.1, {"Vyukov"}},
+                       {bound::at_least, 1.4, {"boost lockfree::queue"}}},
+                      cpus, pairs)
+                .one_by_one<T, cohold_queue<T, concurrency::mpmc>>()
+                .one_by_one<T, vyukov_queue<T>>()
+                .one_by_one<T, boost_mpmc<T>>()
+                .one_by_one<T, boost_messages<T>>()
+                .measure(rounds));
+    }
+    return rows;
+}
+
+// ---- round trips: one process sends a number there, the other sends it back
+
+template <class There, class Back>
+std::uint64_t serve(There& there, Back& back, std::uint64_t trips) {
+    using T = element<8>;
+    bench::patience patience;
+    T value{};
+    for (std::uint64_t i = 0; i < trips; ++i) {
+        while (!there.try_pop(value)) {
+            patience.wait();
+        }
+        while (!back.try_push(value)) {
+            patience.wait();
+        }
+    }
+    return 0;
+}
+
+template <class There, class Back>
+std::uint64_t call(There& there, Back& back, std::uint64_t trips) {
+    using T = element<8>;
+    bench::patience patience;
+    std::uint64_t sum = 0;
+    T value{};
+    for (std::uint64_t i = 1; i <= trips; ++i) {
+        value.value = i;
+        while (!there.try_push(value)) {
+            patience.wait();
+        }
+        while (!back.try_pop(value)) {
+            patience.wait();
+        }
+        sum += value.value;
+    }
+    return sum;
+}
+
+class trip_row {
+  public:
+    trip_row(std::string name, goals wanted, int here, int there, std::uint64_t trips)
+        : row_(std::move(name), std::move(wanted)), here_(here), there_(there), trips_(trips) {}
+
+    template <class Queue>
+    trip_row& queues(std::uint64_t divisor = 1) {
+        auto there = std::make_shared<Queue>();
+        auto back = std::make_shared<Queue>();
+        const std::uint64_t trips = trips_ / divisor;
+        return add(
+            Queue::name, trips, [=] { return call(*there, *back, trips); },
+            [=] { return serve(*there, *back, trips); });
+    }
+
+    // A word each way, with nothing around it.
+    trip_row& lines() {
+        auto words = std::make_shared<in_shared_memory<std::array<bench::own_line, 2>>>();
+        const auto run = [words, trips = trips_](std::size_t me) -> std::uint64_t {
+            auto& mine = (**words)[me].value;
+            auto& other = (**words)[1 - me].value;
+            const std::uint32_t base = mine.load();
+            std::uint64_t sum = 0;
+            for (std::uint32_t i = 1; i <= trips; ++i) {
+                if (me == 0) {
+                    mine.store(base + i, std::memory_order_release);
+                }
+                while (other.load(std::memory_order_acquire) != base + i) {
+                }
+                if (me == 1) {
+                    mine.store(base + i, std::memory_order_release);
+                }
+                sum += i;
+            }
+            return me == 0 ? sum : 0;
+        };
+        return add("raw line", trips_, [run] { return run(0); }, [run] { return run(1); });
+    }
+
+    trip_row& futexes() {
+        auto words = std::make_shared<in_shared_memory<std::array<bench::own_line, 2>>>();
+        const auto run = [words, trips = trips_](std::size_t me) -> std::uint64_t {
+            auto& mine = (**words)[me].value;
+            auto& other = (**words)[1 - me].value;
+            const std::uint32_t base = mine.load();
+            std::uint64_t sum = 0;
+            const auto tell = [&](std::uint32_t i) {
+                mine.store(base + i);
+                bench::futex_wake(mine);
+            };
+            for (std::uint32_t i = 1; i <= trips; ++i) {
+                if (me == 0) {
+                    tell(i);
+                }
+                while (other.load() != base + i) {
+                    bench::futex_wait(other, base + i - 1);
+                }
+                if (me == 1) {
+                    tell(i);
+                }
+                sum += i;
+            }
+            return me == 0 ? sum : 0;
+        };
+        return add("raw futex", trips_, [run] { return run(0); }, [run] { return run(1); });
+    }
+
+    contest measure(int rounds) { return row_.measure(rounds); }
+
+  private:
+    template <class Call, class Serve>
+    trip_row& add(const char* name, std::uint64_t trips, Call call, Serve serve) {
+        auto team = std::make_shared<bench::team>(
+            std::vector<bench::worker>{{here_, call}, {there_, serve}});
+        row_.add(name, [team, trips] { return team->run(trips, sum_to(trips)); });
+        return *this;
+    }
+
+    contest row_;
+    int here_;
+    int there_;
+    std::uint64_t trips_;
+};
+
+std::vector<contest> trip_rows(const std::vector<int>& cpus, int rounds) {
+    using T = element<8>;
+    using adaptive = waiting_queue<T, concurrency::spsc, cohold::waiting::adaptive>;
+    using block = waiting_queue<T, concurrency::spsc, cohold::waiting::block>;
+    std::vector<contest> rows;
+    rows.push_back(
+        trip_row("spinning, two cpus", {{bound::at_most, 1, {"raw line"}}}, cpus[0], cpus[1], 5'000)
+            .queues<cohold_queue<T, concurrency::spsc>>()
+            .lines()
+            .queues<slot_ring<T>>()
+            .queues<boost_spsc<T>>()
+            .queues<boost_messages<T>>(10)
+            .queues<pipe_queue<T>>(50)
+            .measure(rounds));
+    rows.push_back(trip_row("default waiting, two cpus", {{bound::at_most, 1.5, {"raw line"}}},
+                            cpus[0], cpus[1], 5'000)
+                       .queues<adaptive>()
+                       .lines()
+                       .measure(rounds));
+    rows.push_back(trip_row("asleep, same cpu", {{bound::at_most, 1.05, {"raw futex"}}}, cpus[0],
+                            cpus[0], 1000)
+                       .queues<block>()
+                       .futexes()
+                       .queues<boost_messages<T>>()
+                       .queues<pipe_queue<T>>()
+                       .measure(rounds));
+    return rows;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    const bench::settings settings(argc, argv);
+    const std::vector<int> cpus = bench::two_cpus();
+    if (cpus.empty()) {
+        std::printf("\nThe queue is not measured: it takes two cpus.\n");
+        return 0;
+    }
+    const int rounds = settings.rounds(45);
+    bench::table("Queue, one producer and one consumer", "million/s", 1, bench::shown::rate)
+        .print(single_rows(cpus, rounds));
+    bench::table("Queue, many to many", "million/s", 1, bench::shown::rate)
+        .print(many_rows(cpus, rounds));
+    bench::table("Round trip through two queues", "ns", 1, bench::shown::time)
+        .print(trip_rows(cpus, rounds));
+}

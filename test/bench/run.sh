@@ -1,0 +1,69 @@
+#!/bin/sh
+# Installs what is missing (Debian, apt-get), builds with -O2, and prints tables of ratios in
+# Markdown: cohold against the standard library, Boost and hand-written limits, side by side.
+#
+#   sh test/bench/run.sh [vector|heap|names|queue|lifecycle|compile]… [--quick]
+#
+# The queue uses two cpus, with real-time priority where that is allowed. Exits with 1 if something
+# could not be built or computed something wrong; no figure decides anything.
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+build=${BUILD_DIR:-$PWD/build}
+mkdir -p "$build" || exit 1
+build=$(cd "$build" && pwd)
+. test/packages.sh
+
+all="vector heap names queue lifecycle compile"
+wanted=
+quick=
+for argument in "$@"; do
+    case " $all --quick " in
+    *" $argument "*) ;;
+    *)
+        echo "usage: sh test/bench/run.sh [$(echo "$all" | tr ' ' '|')]... [--quick]" >&2
+        exit 2
+        ;;
+    esac
+    if [ "$argument" = --quick ]; then
+        quick=--quick
+    else
+        wanted="$wanted $argument"
+    fi
+done
+[ -n "$wanted" ] || wanted=$all
+
+packages g++ meson ninja-build libboost-dev pkgconf python3 >&2
+directory=$build/bench
+reconfigure=
+[ -f "$directory/build.ninja" ] && reconfigure=--reconfigure
+targets=
+for name in $wanted; do
+    [ "$name" = compile ] || targets="$targets test/bench/bench-$name"
+done
+if [ -n "$targets" ]; then
+    # shellcheck disable=SC2086 # one word an argument
+    if ! { meson setup $reconfigure "$directory" -Dbuildtype=plain -Doptimization=2 \
+        -Db_ndebug=true -Dbenchmarks=enabled -Dtests=disabled \
+        -Dexamples=disabled && ninja -C "$directory" $targets; } >"$build/bench.log" 2>&1; then
+        cat "$build/bench.log" >&2
+        exit 1
+    fi
+fi
+
+compiler=$(${CXX:-g++} --version | head -n 1)
+boost=$(sed -n 's/^#define BOOST_LIB_VERSION "\(.*\)"/\1/p' /usr/include/boost/version.hpp)
+echo "$compiler; Boost $(echo "$boost" | tr _ .); Linux $(uname -r) $(uname -m); $(nproc) cpus"
+
+status=0
+for name in $wanted; do
+    if [ "$name" = compile ]; then
+        # shellcheck disable=SC2086 # one word or none
+        timeout 600 python3 test/bench/compile.py include $quick || status=1
+    else
+        # shellcheck disable=SC2086 # one word or none
+        timeout 600 "$directory/test/bench/bench-$name" $quick || status=1
+    fi
+done
+exit $status
