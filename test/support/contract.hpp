@@ -18,7 +18,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#define DOCTEST_CONFIG_SUPER_FAST_ASSERTS // many instances of many assertions
 #include <doctest/doctest.h>
 
 #include <cohold/cohold.hpp>
