@@ -1,0 +1,160 @@
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/handle/segment.hpp>
+
+#include <atomic>
+#include <ostream>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include "support/child.hpp"
+
+using namespace cohold;
+
+static_assert(std::is_nothrow_default_constructible_v<segment<>>);
+static_assert(std::is_nothrow_move_constructible_v<segment<>>);
+static_assert(std::is_nothrow_move_assignable_v<segment<>>);
+static_assert(!std::is_copy_constructible_v<segment<>>);
+static_assert(std::is_same_v<decltype(segment<>::open("", read_only)), segment_view<>>);
+static_assert(std::is_same_v<decltype(segment_view<>().find<int>("")), const int*>);
+template <class Segment>
+concept constructs = requires(const Segment& s) { s.template construct<int>("x"); };
+static_assert(constructs<segment<>>);
+static_assert(!constructs<segment_view<>>);
+template <class Segment>
+concept made_from_braces = requires { Segment::create("x", {}); };
+static_assert(!made_from_braces<segment<>>);
+template <class Segment>
+concept replaced = requires { Segment::replace("x"); };
+static_assert(replaced<segment<>>);
+static_assert(!replaced<segment<mechanism::system_v>>);
+
+namespace {
+
+constexpr segment_options small{.size = 65536, .reserve = 1 << 20};
+constexpr segment_options session{.size = 65536, .reserve = 1 << 20, .lifetime = lifetime::session};
+
+} // namespace
+
+TEST_CASE("an empty segment") {
+    const segment<> empty;
+    CHECK_FALSE(static_cast<bool>(empty));
+    CHECK(empty.size() == 0);
+    CHECK(empty.capacity() == 0);
+    CHECK(empty.used() == 0);
+    CHECK(empty.objects().empty());
+    CHECK_FALSE(static_cast<bool>(empty.allocator<int>()));
+    CHECK_THROWS_AS((void)empty.construct<int>("x"), failure);
+    CHECK_FALSE(static_cast<bool>(segment_view<>()));
+}
+
+TEST_CASE("two mappings of one segment are one memory") {
+    const std::string name = support::own_name("segment");
+    const auto made = segment<>::create(name, small);
+    CHECK(made.name() == name);
+    CHECK_FALSE(made.is_removed());
+    const auto opened = segment<>::open(name);
+    const auto view = segment<>::open(name, read_only);
+    int& number = made.construct<int>("number", 1);
+    int* const other = opened.find<int>("number");
+    REQUIRE(other != nullptr);
+    CHECK(other != &number);
+    *other = 2;
+    CHECK(number == 2);
+    CHECK(*view.find<int>("number") == 2);
+    CHECK(view.find<int>("none") == nullptr);
+    CHECK(view.objects().size() == 1);
+    CHECK(opened.used() == made.used());
+    opened.grow(200000);
+    CHECK(made.size() == view.size());
+    CHECK(made.size() >= 200000);
+    CHECK(made.allocator<int>() == made.allocator<char>());
+    CHECK(made.allocator<int>() != opened.allocator<int>());
+    CHECK(segment<>::remove(name));
+    CHECK(made.is_removed());
+    CHECK(view.is_removed());
+    CHECK(number == 2);
+}
+
+TEST_CASE("replace swaps a new segment in under the name") {
+    const std::string name = support::own_name("replace");
+    const auto first = segment<>::replace(name, small); // there was none
+    first.construct<int>("x", 1);
+    const auto second = segment<>::replace(name, small);
+    CHECK(first.is_removed());
+    CHECK_FALSE(second.is_removed());
+    CHECK(*first.find<int>("x") == 1);
+    CHECK(second.find<int>("x") == nullptr);
+    CHECK(segment<>::open_or_create(name, small).find<int>("x") == nullptr);
+    CHECK(segment<>::remove(name));
+}
+
+TEST_CASE_TEMPLATE("a session ends with its last process", Mechanism, mechanism::posix,
+                   mechanism::system_v) {
+    using named = segment<Mechanism>;
+    const std::string name = support::own_name("session");
+    std::error_code ec;
+    {
+        auto first = named::create(name, session);
+        CHECK(first.lifetime() == lifetime::session);
+        {
+            const auto second = named::open(name);
+            first = named();
+            CHECK_FALSE(second.is_removed());
+            CHECK(static_cast<bool>(named::open(name, read_only)));
+        }
+        CHECK_FALSE(static_cast<bool>(named::open(name, ec)));
+        CHECK(ec == errc::not_found);
+    }
+    // One whose users are all dead counts as absent.
+    const support::ending how = support::run_child([&] {
+        auto lost = named::create(name, session);
+        ::kill(::getpid(), SIGKILL);
+    });
+    CHECK(how.signal == SIGKILL);
+    {
+        const auto next = named::create(name, session);
+        CHECK(next.used() == 0);
+    }
+    // A forked child has no part in it.
+    const auto parents = named::create(name, session);
+    support::check_child([&] {
+        auto inherited = std::move(const_cast<named&>(parents));
+        inherited = named();
+    });
+    CHECK_FALSE(parents.is_removed());
+    CHECK(static_cast<bool>(named::open(name)));
+}
+
+TEST_CASE("names that come into being while others make them") {
+    const std::string name = support::own_name("made");
+    auto made = segment<>::open_or_create(name, small);
+    auto& ready = made.construct<std::atomic<std::uint32_t>>("sum", 0u);
+    {
+        support::child one([&] {
+            for (int i = 0; i < 500; ++i) {
+                const auto mine = segment<>::open_or_create(name, small);
+                auto& each =
+                    mine.find_or_construct<std::atomic<std::uint32_t>>("n" + std::to_string(i), 0u);
+                ++each;
+                ++*mine.find<std::atomic<std::uint32_t>>("sum");
+            }
+        });
+        for (int i = 0; i < 500; ++i) {
+            ++made.find_or_construct<std::atomic<std::uint32_t>>("n" + std::to_string(i), 0u);
+            ++ready;
+        }
+        CHECK(one.wait().code == 0);
+    }
+    CHECK(ready == 1000);
+    CHECK(made.objects().size() == 501);
+    bool all = true;
+    for (int i = 0; i < 500; ++i) {
+        all = all && *made.find<std::atomic<std::uint32_t>>("n" + std::to_string(i)) == 2;
+    }
+    CHECK(all);
+    CHECK(segment<>::remove(name));
+}
