@@ -1,0 +1,12 @@
+// expect: deleted
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/handle/segment.hpp>
+
+void make() {
+#ifndef COHOLD_CONTROL
+    static_cast<void>(cohold::segment<>::open_or_create("name", {}));
+#else
+    static_cast<void>(cohold::segment<>::open_or_create("name"));
+#endif
+}
