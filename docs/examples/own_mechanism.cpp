@@ -69,9 +69,10 @@ struct scratch_file {
         }
     }
 
-    static void* map(const native_handle_type& file, std::uint64_t bytes, cohold::access how,
+    static void* map(const native_handle_type& file, std::uint64_t bytes, cohold::access_mode how,
                      void* at, std::error_code& ec) noexcept {
-        const int protection = how == cohold::access::reading ? PROT_READ : PROT_READ | PROT_WRITE;
+        const int protection =
+            how == cohold::access_mode::reading ? PROT_READ : PROT_READ | PROT_WRITE;
         const int flags = MAP_SHARED | (at != nullptr ? MAP_FIXED : 0);
         void* const mapped =
             mmap(at, static_cast<std::size_t>(bytes), protection, flags, file.value, 0);

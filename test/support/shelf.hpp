@@ -72,10 +72,10 @@ struct shelf {
         close(file);
     }
 
-    static cohold::file_descriptor open(std::string_view name, cohold::access how,
+    static cohold::file_descriptor open(std::string_view name, cohold::access_mode how,
                                         std::error_code& ec) noexcept {
         const std::string path = folder() + std::string(name);
-        const int flags = how == cohold::access::reading ? O_RDONLY : O_RDWR;
+        const int flags = how == cohold::access_mode::reading ? O_RDONLY : O_RDWR;
         cohold::file_descriptor file{
             ::open(path.c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
         if (!file) {
@@ -121,9 +121,10 @@ struct shelf {
         }
     }
 
-    static void* map(const cohold::file_descriptor& file, std::uint64_t bytes, cohold::access how,
-                     void* at, std::error_code& ec) noexcept {
-        const int protection = how == cohold::access::reading ? PROT_READ : PROT_READ | PROT_WRITE;
+    static void* map(const cohold::file_descriptor& file, std::uint64_t bytes,
+                     cohold::access_mode how, void* at, std::error_code& ec) noexcept {
+        const int protection =
+            how == cohold::access_mode::reading ? PROT_READ : PROT_READ | PROT_WRITE;
         const int flags = MAP_SHARED | MAP_NORESERVE | (at != nullptr ? MAP_FIXED : 0);
         void* const mapped =
             ::mmap(at, static_cast<std::size_t>(bytes), protection, flags, file.value, 0);

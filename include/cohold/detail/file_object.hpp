@@ -288,14 +288,14 @@ class file_place {
     }
 }
 
-[[gnu::cold]] inline file_descriptor open_existing(const file_place& place, access how,
+[[gnu::cold]] inline file_descriptor open_existing(const file_place& place, access_mode how,
                                                    std::error_code& ec) noexcept {
     place.check(ec);
     if (ec) {
         return {};
     }
     // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
-    unique_fd fd = open_file(place.path(), (how == access::reading ? O_RDONLY : O_RDWR) |
+    unique_fd fd = open_file(place.path(), (how == access_mode::reading ? O_RDONLY : O_RDWR) |
                                                O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (!fd) {
         fail_path(ec, errno, place);
@@ -371,9 +371,9 @@ struct descriptor_object {
         }
     }
 
-    [[gnu::cold]] static void* map(const file_descriptor& file, std::uint64_t bytes, access how,
-                                   void* at, std::error_code& ec) noexcept {
-        const int protection = how == access::reading ? PROT_READ : PROT_READ | PROT_WRITE;
+    [[gnu::cold]] static void* map(const file_descriptor& file, std::uint64_t bytes,
+                                   access_mode how, void* at, std::error_code& ec) noexcept {
+        const int protection = how == access_mode::reading ? PROT_READ : PROT_READ | PROT_WRITE;
         const int flags = MAP_SHARED | MAP_NORESERVE | (at != nullptr ? MAP_FIXED : 0);
         void* mapped = bytes > PTRDIFF_MAX ? (errno = ENOMEM, MAP_FAILED)
                                            : ::mmap(at, static_cast<std::size_t>(bytes), protection,
@@ -384,7 +384,7 @@ struct descriptor_object {
         const int error = errno;
         if (error == EACCES || error == EPERM) {
             fail(ec, errc::permission_denied, "mmap for %s: errno %d",
-                 how == access::reading ? "reading" : "writing", error);
+                 how == access_mode::reading ? "reading" : "writing", error);
         } else if (error == ENOMEM || error == EAGAIN || error == EOVERFLOW) {
             fail(ec, errc::reserve_too_large, "mmap of %llu bytes: errno %d",
                  static_cast<unsigned long long>(bytes), error);

@@ -68,7 +68,7 @@ class object_base {
     }
 
     [[nodiscard]] const_mapped_region map(read_only_t, std::error_code& ec) const noexcept {
-        return map_as<const_mapped_region>(access::reading, ec);
+        return map_as<const_mapped_region>(access_mode::reading, ec);
     }
 
   protected:
@@ -77,7 +77,7 @@ class object_base {
     explicit object_base(object_handle<Policies>&& object) noexcept : object_(std::move(object)) {}
 
     template <class Region>
-    Region map_as(access how, std::error_code& ec) const noexcept {
+    Region map_as(access_mode how, std::error_code& ec) const noexcept {
         const operation context("map", mechanism_type::label, name());
         ec.clear();
         const object_status found = object_.status(ec);
@@ -181,7 +181,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     {
         const detail::operation context("open", mechanism_used::label, name);
         ec.clear();
-        return memory_object(handle::open(name, access::writing, ec));
+        return memory_object(handle::open(name, access_mode::writing, ec));
     }
 
     [[nodiscard]] static memory_object open(std::string_view name, read_write_t)
@@ -205,7 +205,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     {
         const detail::operation context("open", mechanism_used::label, name);
         ec.clear();
-        return read_only_type(handle::open(name, access::reading, ec));
+        return read_only_type(handle::open(name, access_mode::reading, ec));
     }
 
     /// The existing object, whatever its size, or a new one. Any number of processes may race: all
@@ -299,7 +299,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     [[nodiscard]] mapped_region map(std::error_code& ec) const noexcept {
-        return this->template map_as<mapped_region>(access::writing, ec);
+        return this->template map_as<mapped_region>(access_mode::writing, ec);
     }
 
   private:

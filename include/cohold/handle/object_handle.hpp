@@ -54,7 +54,7 @@ class object_handle {
         }
     }
 
-    [[gnu::cold]] static object_handle open(std::string_view name, access how,
+    [[gnu::cold]] static object_handle open(std::string_view name, access_mode how,
                                             std::error_code& ec) noexcept {
         const std::string real = object_name<mechanism, naming>(name, ec);
         if (ec) {
@@ -152,7 +152,7 @@ class object_handle {
     [[nodiscard]] bool is_named_so() const noexcept {
         std::error_code ec;
         const object_status mine = status(ec);
-        const object_handle named = ec ? object_handle() : open(name_, access::reading, ec);
+        const object_handle named = ec ? object_handle() : open(name_, access_mode::reading, ec);
         const object_status theirs = ec ? object_status{} : named.status(ec);
         return !ec && mine.device == theirs.device && mine.inode == theirs.inode;
     }

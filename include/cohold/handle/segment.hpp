@@ -118,7 +118,7 @@ class segment_view
     {
         const detail::operation context("open", policies::mechanism::label, name);
         ec.clear();
-        return segment_view(base::open(name, access::reading, ec));
+        return segment_view(base::open(name, access_mode::reading, ec));
     }
 
     /// From a native handle that came by other ways; it may be one for reading alone. On failure it
@@ -132,7 +132,7 @@ class segment_view
     adopt(typename policies::mechanism::native_handle_type native, std::error_code& ec) noexcept {
         const detail::operation context("adopt", policies::mechanism::label, "");
         ec.clear();
-        return segment_view(base::adopt(native, access::reading, ec));
+        return segment_view(base::adopt(native, access_mode::reading, ec));
     }
 
     /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
@@ -262,7 +262,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     {
         const detail::operation context("open", label, name);
         ec.clear();
-        return segment(base::open(name, access::writing, ec));
+        return segment(base::open(name, access_mode::writing, ec));
     }
 
     [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t)
@@ -378,7 +378,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                                                   std::error_code& ec) noexcept {
         const detail::operation context("adopt", label, "");
         ec.clear();
-        return segment(base::adopt(native, access::writing, ec));
+        return segment(base::adopt(native, access_mode::writing, ec));
     }
 
     /// Constructs an object under a name. Its own allocators, to any depth, bind to this segment.

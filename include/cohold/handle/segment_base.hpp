@@ -65,8 +65,8 @@ class segment_base {
             return {};
         }
         made.state_ = state::unpublished;
-        made.memory_ =
-            segment_memory::map<mechanism>(made.object_.native(), reserve, access::writing, ec);
+        made.memory_ = segment_memory::map<mechanism>(made.object_.native(), reserve,
+                                                      access_mode::writing, ec);
         if (!ec) {
             std::string full;
             if constexpr (Policies::named) {
@@ -97,7 +97,7 @@ class segment_base {
         }
     }
 
-    [[gnu::cold]] static segment_base open(std::string_view name, access how,
+    [[gnu::cold]] static segment_base open(std::string_view name, access_mode how,
                                            std::error_code& ec) noexcept {
         handle object = handle::open(name, how, ec);
         if (ec) {
@@ -108,7 +108,7 @@ class segment_base {
         return opened;
     }
 
-    [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access how,
+    [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access_mode how,
                                             std::error_code& ec) noexcept {
         handle object = handle::adopt(native, ec);
         return ec ? segment_base() : attach(std::move(object), how, ec);
@@ -116,7 +116,7 @@ class segment_base {
 
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         std::error_code unknown;
-        const handle object = handle::open(name, access::writing, unknown);
+        const handle object = handle::open(name, access_mode::writing, unknown);
         const facts found = unknown ? facts() : peek(object, unknown);
         if constexpr (checks_names) {
             // Another name's object must stay.
@@ -201,8 +201,9 @@ class segment_base {
                  static_cast<unsigned long long>(control_bytes),
                  static_cast<unsigned long long>(status.size));
         }
-        void* at = ec ? nullptr
-                      : mechanism::map(object.native(), status.size, access::reading, nullptr, ec);
+        void* at =
+            ec ? nullptr
+               : mechanism::map(object.native(), status.size, access_mode::reading, nullptr, ec);
         if (ec) {
             return {};
         }
@@ -228,7 +229,7 @@ class segment_base {
         return found;
     }
 
-    [[gnu::cold]] static segment_base attach(handle&& object, access how,
+    [[gnu::cold]] static segment_base attach(handle&& object, access_mode how,
                                              std::error_code& ec) noexcept {
         const facts found = peek(object, ec);
         if (ec) {
@@ -251,7 +252,7 @@ class segment_base {
         return made;
     }
 
-    [[gnu::cold]] void attach_to_session(const facts& found, access how,
+    [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
                                          std::error_code& ec) noexcept {
         using attendance = typename mechanism::attendance;
         {
@@ -304,7 +305,7 @@ class segment_base {
     [[gnu::cold]] static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
         if constexpr (Policies::named) {
             std::error_code unknown;
-            const handle object = handle::open(name, access::writing, unknown);
+            const handle object = handle::open(name, access_mode::writing, unknown);
             if (unknown) {
                 // Not there, or not ours to judge: publishing will find out.
                 if (unknown == errc::invalid_name) {
@@ -330,7 +331,7 @@ class segment_base {
     [[gnu::cold]] void find_again() noexcept {
         if constexpr (Policies::named) {
             std::error_code ec;
-            handle again = handle::open(object_.name(), access::writing, ec);
+            handle again = handle::open(object_.name(), access_mode::writing, ec);
             if (!ec && !is_lost(again)) {
                 object_ = std::move(again);
             }

@@ -165,7 +165,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     {
         const detail::operation context("open", label, name);
         ec.clear();
-        return checked(base::open(name, access::writing, ec), ec);
+        return checked(base::open(name, access_mode::writing, ec), ec);
     }
 
     [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
@@ -215,7 +215,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         for (;;) {
             const detail::operation context("open", label, name);
             ec.clear();
-            base opened = base::open(name, access::writing, ec);
+            base opened = base::open(name, access_mode::writing, ec);
             if (!ec) {
                 return checked(std::move(opened), ec);
             }
@@ -237,7 +237,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
                 }
                 if (ec == errc::already_exists) {
                     ec.clear();
-                    opened = base::open(name, access::writing, ec);
+                    opened = base::open(name, access_mode::writing, ec);
                     if (!ec) {
                         std::destroy_at(root);
                         return checked(std::move(opened), ec);
@@ -296,7 +296,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
         const detail::operation context("adopt", label, "");
         ec.clear();
-        return checked(base::adopt(native, access::writing, ec), ec);
+        return checked(base::adopt(native, access_mode::writing, ec), ec);
     }
 
     /// An allocator of the T's segment.
@@ -366,7 +366,7 @@ class shared<const T, Mechanism, Naming, Permission>
     {
         const detail::operation context("open", policies::mechanism::label, name);
         ec.clear();
-        return checked(base::open(name, access::reading, ec), ec);
+        return checked(base::open(name, access_mode::reading, ec), ec);
     }
 
     [[nodiscard]] static shared open(std::string_view name, read_only_t)
@@ -390,7 +390,7 @@ class shared<const T, Mechanism, Naming, Permission>
     [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
         const detail::operation context("adopt", policies::mechanism::label, "");
         ec.clear();
-        return checked(base::adopt(native, access::reading, ec), ec);
+        return checked(base::adopt(native, access_mode::reading, ec), ec);
     }
 
   private:

@@ -48,7 +48,7 @@ class segment_memory {
     // Maps the object, all of its reserve; nothing of it is looked at.
     template <class Mechanism>
     [[gnu::cold]] static segment_memory map(const typename Mechanism::native_handle_type& native,
-                                            std::uint64_t reserve, access how,
+                                            std::uint64_t reserve, access_mode how,
                                             std::error_code& ec) noexcept {
         using native_type = typename Mechanism::native_handle_type;
         static_assert(sizeof(native_type) <= sizeof(local_block::native) &&

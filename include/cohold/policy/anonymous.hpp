@@ -54,8 +54,8 @@ struct anonymous {
     }
 
     /// A further mapping of the same pages: mremap(2) of zero bytes.
-    [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes, access how,
-                                   void* at, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes,
+                                   access_mode how, void* at, std::error_code& ec) noexcept {
         if (bytes > memory.bytes) {
             detail::fail(ec, errc::invalid_size, "wanted %llu bytes, there are %zu",
                          static_cast<unsigned long long>(bytes), memory.bytes);
@@ -69,7 +69,7 @@ struct anonymous {
                          errno);
             return nullptr;
         }
-        if (how == access::reading && ::mprotect(mapped, length, PROT_READ) != 0) {
+        if (how == access_mode::reading && ::mprotect(mapped, length, PROT_READ) != 0) {
             detail::fail_errno(ec, errno, "mprotect");
             detail::unmap(mapped, length);
             return nullptr;

@@ -35,7 +35,7 @@ struct file : detail::descriptor_object {
         detail::abandon_file(object, detail::file_place(path));
     }
 
-    [[gnu::cold]] static file_descriptor open(std::string_view path, access how,
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
                                               std::error_code& ec) noexcept {
         return detail::open_existing(detail::file_place(path), how, ec);
     }
@@ -59,7 +59,7 @@ struct tmpfs : file {
         return checked(file::create(path, wanted, ec), path, ec);
     }
 
-    [[gnu::cold]] static file_descriptor open(std::string_view path, access how,
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
                                               std::error_code& ec) noexcept {
         file_descriptor object = file::open(path, how, ec);
         if (object) {

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 
 #include <sys/types.h>
 
@@ -28,7 +29,7 @@ inline constexpr struct read_write_t {
 } read_write{};
 
 /// The two ways to open an object, as mechanisms are told.
-enum class access { reading, writing };
+enum class access_mode { reading, writing };
 
 /// A file descriptor of an object: POSIX, file, tmpfs and memfd objects.
 struct file_descriptor {
@@ -112,7 +113,7 @@ concept object_mechanism =
         { M::keys_collide } -> std::convertible_to<bool>;
         { M::status(there, ec) } noexcept -> std::same_as<object_status>;
         { M::back(there, at, bytes, bytes, ec) } noexcept -> std::same_as<void>;
-        { M::map(there, bytes, access::reading, at, ec) } noexcept -> std::same_as<void*>;
+        { M::map(there, bytes, access_mode::reading, at, ec) } noexcept -> std::same_as<void*>;
         { M::adopt(object, ec) } noexcept -> std::same_as<void>;
         { M::close(object) } noexcept -> std::same_as<void>;
     };
@@ -124,7 +125,9 @@ concept named_mechanism = requires(typename M::native_handle_type& object, std::
     { M::create(name, wanted, ec) } noexcept -> std::same_as<typename M::native_handle_type>;
     { M::publish(object, name, publication::exclusive, ec) } noexcept -> std::same_as<void>;
     { M::abandon(object, name) } noexcept -> std::same_as<void>;
-    { M::open(name, access::reading, ec) } noexcept -> std::same_as<typename M::native_handle_type>;
+    {
+        M::open(name, access_mode::reading, ec)
+    } noexcept -> std::same_as<typename M::native_handle_type>;
     { M::remove(name, ec) } noexcept -> std::same_as<bool>;
 };
 
@@ -163,9 +166,9 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::attendance` | type | optional, for lifetime::session: who is attached. `mechanism::file::attendance` is one for every mechanism whose native handle is a file_descriptor |
 // clang-format on
 template <class M>
-concept mechanism_policy =
-    detail::object_mechanism<M> && ((M::names == name_form::none && detail::unnamed_mechanism<M>) ||
-                                    (M::names != name_form::none && detail::named_mechanism<M>));
+concept mechanism_policy = std::is_class_v<M> && detail::object_mechanism<M> &&
+                           ((M::names == name_form::none && detail::unnamed_mechanism<M>) ||
+                            (M::names != name_form::none && detail::named_mechanism<M>));
 
 COHOLD_NAMESPACE_END
 

@@ -37,7 +37,7 @@ struct posix : detail::descriptor_object {
         detail::abandon_file(file, place(name));
     }
 
-    [[gnu::cold]] static file_descriptor open(std::string_view name, access how,
+    [[gnu::cold]] static file_descriptor open(std::string_view name, access_mode how,
                                               std::error_code& ec) noexcept {
         check(name, ec);
         return ec ? file_descriptor{} : detail::open_existing(place(name), how, ec);

@@ -67,7 +67,7 @@ struct system_v {
         object = {};
     }
 
-    [[gnu::cold]] static system_v_id open(std::string_view name, access /*how*/,
+    [[gnu::cold]] static system_v_id open(std::string_view name, access_mode /*how*/,
                                           std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         const int id = ::shmget(key, 0, 0);
@@ -141,13 +141,13 @@ struct system_v {
                                    std::uint64_t to, std::error_code& ec) noexcept {
         if (mapping != nullptr) {
             detail::populate(mapping, from, to, ec);
-        } else if (void* at = attach(object, access::writing, nullptr, ec); at != nullptr) {
+        } else if (void* at = attach(object, access_mode::writing, nullptr, ec); at != nullptr) {
             detail::populate(at, from, to, ec);
             ::shmdt(at);
         }
     }
 
-    [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access how,
+    [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access_mode how,
                                    void* at, std::error_code& ec) noexcept {
         const object_status found = status(object, ec);
         if (!ec && found.size < bytes) {
@@ -196,18 +196,18 @@ struct system_v {
         return {id};
     }
 
-    [[gnu::cold]] static void* attach(const system_v_id& object, access how, void* at,
+    [[gnu::cold]] static void* attach(const system_v_id& object, access_mode how, void* at,
                                       std::error_code& ec) noexcept {
-        void* mapped =
-            ::shmat(object.value, at,
-                    (how == access::reading ? SHM_RDONLY : 0) | (at != nullptr ? SHM_REMAP : 0));
+        void* mapped = ::shmat(object.value, at,
+                               (how == access_mode::reading ? SHM_RDONLY : 0) |
+                                   (at != nullptr ? SHM_REMAP : 0));
         if (mapped != reinterpret_cast<void*>(-1)) {
             return mapped;
         }
         const int error = errno;
         if (error == EACCES) {
             detail::fail(ec, errc::permission_denied, "shmat for %s: user %u",
-                         how == access::reading ? "reading" : "writing",
+                         how == access_mode::reading ? "reading" : "writing",
                          static_cast<unsigned>(::geteuid()));
         } else if (error == EIDRM || (error == EINVAL && detail::system_v_gone(object.value))) {
             detail::fail(ec, errc::removed, "identifier %d", object.value);

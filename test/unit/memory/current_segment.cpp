@@ -50,7 +50,7 @@ TEST_CASE("an address belongs to the segment under construction around it") {
 
 TEST_CASE("two mappings of one segment are two segments to it") {
     const scratch::segment segment(65536, 1 << 20);
-    const auto other = segment.again(cohold::access::writing);
+    const auto other = segment.again(cohold::access_mode::writing);
     const construction_scope scope(&segment.header());
     CHECK(around(segment.memory().base() + 100) == &segment.header());
     CHECK(around(other.base() + 100) == nullptr);

@@ -78,7 +78,7 @@ TEST_CASE("ten thousand names, each with its object and type") {
     for (std::uint64_t i = 0; i < count; ++i) {
         add(segment, numbered(i), 8192 + i * 8);
     }
-    const auto mapped = segment.again(cohold::access::reading);
+    const auto mapped = segment.again(cohold::access_mode::reading);
     const directory& view = mapped.directory_here();
     bool good = true;
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -186,7 +186,7 @@ TEST_CASE("a section excludes other processes, and is entered again by its own t
     const scratch::segment segment(65536, 1 << 20);
     for (int i = 0; i < 3; ++i) {
         support::child other([&] {
-            const auto mine = segment.again(cohold::access::writing);
+            const auto mine = segment.again(cohold::access_mode::writing);
             for (int k = 0; k < 20000; ++k) {
                 const directory::section outer(mine.directory_here());
                 const directory::section inner(mine.directory_here());

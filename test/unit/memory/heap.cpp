@@ -175,7 +175,7 @@ TEST_CASE("a block is given to the next who asks for its size") {
 
 TEST_CASE("the segment grows, in every mapping, until its reserve is used up") {
     const scratch::segment segment(65536, 1 << 20);
-    const cohold::detail::segment_memory other = segment.again(cohold::access::writing);
+    const cohold::detail::segment_memory other = segment.again(cohold::access_mode::writing);
     std::vector<void*> blocks;
     std::error_code ec;
     while (
@@ -265,7 +265,7 @@ TEST_CASE("threads of several processes allocate at the same time") {
     for (std::uint64_t process = 0; process < 3; ++process) {
         children.push_back(std::make_unique<support::child>([&] {
             // At an address of its own.
-            const cohold::detail::segment_memory mine = segment.again(cohold::access::writing);
+            const cohold::detail::segment_memory mine = segment.again(cohold::access_mode::writing);
             std::atomic<int> bad{0};
             std::vector<std::thread> threads;
             for (std::uint64_t thread = 0; thread < 3; ++thread) {

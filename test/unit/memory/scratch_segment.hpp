@@ -24,7 +24,8 @@ class segment {
         std::error_code ec;
         file_ = memfd::create(
             {.capacity = reserve, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
-        memory_ = detail::segment_memory::map<memfd>(file_, reserve, cohold::access::writing, ec);
+        memory_ =
+            detail::segment_memory::map<memfd>(file_, reserve, cohold::access_mode::writing, ec);
         memory_.format<memfd>(file_, size, cohold::lifetime::persistent, "scratch", ec);
         memory_.ready();
         INFO(cohold::last_failure().what());
@@ -40,7 +41,7 @@ class segment {
     }
 
     // A further mapping of it.
-    [[nodiscard]] detail::segment_memory again(cohold::access how) const {
+    [[nodiscard]] detail::segment_memory again(cohold::access_mode how) const {
         std::error_code ec;
         detail::segment_memory mapped =
             detail::segment_memory::map<memfd>(file_, reserve_, how, ec);

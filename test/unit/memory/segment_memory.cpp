@@ -42,7 +42,8 @@ TEST_CASE("until ready() says so, the first word is zero") {
     cohold::file_descriptor file = scratch::memfd::create(
         {.capacity = 65536, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
     {
-        auto memory = segment_memory::map<scratch::memfd>(file, 65536, cohold::access::writing, ec);
+        auto memory =
+            segment_memory::map<scratch::memfd>(file, 65536, cohold::access_mode::writing, ec);
         memory.format<scratch::memfd>(file, 65536, cohold::lifetime::session, "n", ec);
         REQUIRE_FALSE(ec);
         CHECK(memory.header().magic == 0);
@@ -56,8 +57,8 @@ TEST_CASE("until ready() says so, the first word is zero") {
 
 TEST_CASE("mappings move, and are undone whole") {
     const scratch::segment segment(65536, 1 << 20);
-    auto first = segment.again(cohold::access::writing);
-    auto second = segment.again(cohold::access::writing);
+    auto first = segment.again(cohold::access_mode::writing);
+    auto second = segment.again(cohold::access_mode::writing);
     char* const at = second.base();
     const std::size_t front = 2 * detail::page_size();
     unsigned char resident[1];
@@ -74,7 +75,7 @@ TEST_CASE("mappings move, and are undone whole") {
 
 TEST_CASE("a mapping for reading cannot be written") {
     const scratch::segment segment(65536, 1 << 20);
-    const auto view = segment.again(cohold::access::reading);
+    const auto view = segment.again(cohold::access_mode::reading);
     CHECK(std::memcmp(view.base(), segment.memory().base(), 4096) == 0);
     const support::ending how = support::run_child([&] { view.base()[20000] = 1; });
     CHECK((how.signal == SIGSEGV || how.code > 1)); // sanitizers exit
@@ -102,6 +103,6 @@ TEST_CASE("a reserve that no address space has") {
     std::error_code ec;
     const scratch::segment segment(65536, 1 << 20);
     CHECK_FALSE(segment_memory::map<scratch::memfd>(segment.file(), std::uint64_t{1} << 47,
-                                                    cohold::access::writing, ec));
+                                                    cohold::access_mode::writing, ec));
     CHECK(ec == errc::reserve_too_large);
 }

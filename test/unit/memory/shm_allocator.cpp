@@ -113,7 +113,7 @@ TEST_CASE("what cannot be allocated throws, or is null") {
 TEST_CASE("an allocator binds to the segment that it is constructed in") {
     const scratch::segment one(65536, 1 << 20);
     const scratch::segment two(65536, 1 << 20);
-    const auto again = one.again(cohold::access::writing);
+    const auto again = one.again(cohold::access_mode::writing);
     using allocator = shm_allocator<int>;
     const allocator of_one(one.header());
     const allocator of_two(two.header());
@@ -244,7 +244,7 @@ TEST_CASE("a list of Boost lives in a segment and is used through another mappin
     for (int i = 0; i < 100; ++i) {
         made->push_back(i);
     }
-    const auto again = segment.again(cohold::access::writing);
+    const auto again = segment.again(cohold::access_mode::writing);
     auto& there = *reinterpret_cast<numbers*>(
         again.base() + (reinterpret_cast<char*>(made.get()) - segment.memory().base()));
     int sum = 0;

@@ -31,7 +31,7 @@ struct least {
     static void back(const native_handle_type&, void*, std::uint64_t, std::uint64_t,
                      std::error_code&) noexcept {}
 
-    static void* map(const native_handle_type&, std::uint64_t, cohold::access, void*,
+    static void* map(const native_handle_type&, std::uint64_t, cohold::access_mode, void*,
                      std::error_code&) noexcept {
         return nullptr;
     }

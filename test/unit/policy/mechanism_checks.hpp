@@ -18,7 +18,7 @@
 
 namespace mechanism_checks {
 
-using cohold::access;
+using cohold::access_mode;
 using cohold::creation;
 using cohold::errc;
 using cohold::publication;
@@ -44,8 +44,8 @@ void check_object(typename M::native_handle_type& object) {
     CHECK(found.size == 65536);
     CHECK(found.owner == ::geteuid());
     CHECK(found.group == ::getegid());
-    auto* const one = static_cast<char*>(M::map(object, 65536, access::writing, nullptr, ec));
-    auto* const two = static_cast<char*>(M::map(object, 65536, access::reading, nullptr, ec));
+    auto* const one = static_cast<char*>(M::map(object, 65536, access_mode::writing, nullptr, ec));
+    auto* const two = static_cast<char*>(M::map(object, 65536, access_mode::reading, nullptr, ec));
     REQUIRE_FALSE(failed(ec));
     CHECK(one != two);
     CHECK(one[65535] == 0);
@@ -54,19 +54,20 @@ void check_object(typename M::native_handle_type& object) {
     const support::ending how = support::run_child([two] { two[0] = 1; });
     CHECK((how.signal == SIGSEGV || how.code > 1)); // sanitizers exit
     // In place of what is mapped there.
-    CHECK(M::map(object, 65536, access::reading, two, ec) == two);
+    CHECK(M::map(object, 65536, access_mode::reading, two, ec) == two);
     CHECK(two[65535] == 'x');
     CHECK_FALSE(failed(ec));
     if constexpr (M::grows) {
         M::back(object, one, 65536, 131072, ec);
         CHECK_FALSE(failed(ec));
         CHECK(M::status(object, ec).size == 131072);
-        auto* const all = static_cast<char*>(M::map(object, 131072, access::writing, nullptr, ec));
+        auto* const all =
+            static_cast<char*>(M::map(object, 131072, access_mode::writing, nullptr, ec));
         CHECK(all[65535] == 'x');
         CHECK(all[131071] == 0);
         ::munmap(all, 131072);
     } else {
-        CHECK(M::map(object, 131072, access::writing, nullptr, ec) == nullptr);
+        CHECK(M::map(object, 131072, access_mode::writing, nullptr, ec) == nullptr);
         CHECK((ec == errc::truncated || ec == errc::invalid_size));
     }
     ::munmap(one, 65536);
@@ -78,7 +79,7 @@ void check_named(const std::string& name) {
     std::error_code ec;
     CHECK_FALSE(M::remove(name, ec));
     CHECK_FALSE(failed(ec));
-    CHECK_FALSE(static_cast<bool>(M::open(name, access::writing, ec)));
+    CHECK_FALSE(static_cast<bool>(M::open(name, access_mode::writing, ec)));
     CHECK(ec == errc::not_found);
     ec.clear();
 
@@ -87,7 +88,7 @@ void check_named(const std::string& name) {
         REQUIRE_FALSE(failed(ec));
         M::abandon(object, name);
         CHECK_FALSE(static_cast<bool>(object));
-        CHECK_FALSE(static_cast<bool>(M::open(name, access::reading, ec)));
+        CHECK_FALSE(static_cast<bool>(M::open(name, access_mode::reading, ec)));
         CHECK(ec == errc::not_found);
         ec.clear();
         M::abandon(object, name); // of nothing
@@ -100,10 +101,10 @@ void check_named(const std::string& name) {
     REQUIRE_FALSE(failed(ec));
     CHECK_FALSE(M::status(object, ec).removed);
 
-    auto opened = M::open(name, access::reading, ec);
+    auto opened = M::open(name, access_mode::reading, ec);
     REQUIRE_FALSE(failed(ec));
     CHECK(M::status(opened, ec).inode == M::status(object, ec).inode);
-    void* const at = M::map(opened, 65536, access::reading, nullptr, ec);
+    void* const at = M::map(opened, 65536, access_mode::reading, nullptr, ec);
     REQUIRE_FALSE(failed(ec));
     CHECK(static_cast<const char*>(at)[65535] == 'x');
     ::munmap(at, 65536);

@@ -33,7 +33,7 @@ TEST_CASE("shm_open finds what posix made, and the other way round") {
     const int foreign = ::shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
     REQUIRE(foreign >= 0);
     ::close(foreign);
-    auto opened = posix::open(name, cohold::access::writing, ec);
+    auto opened = posix::open(name, cohold::access_mode::writing, ec);
     CHECK(posix::status(opened, ec).size == 0);
     posix::close(opened);
     CHECK(posix::remove(name, ec));
@@ -48,6 +48,6 @@ TEST_CASE("names of semaphores are refused") {
         CHECK(ec == errc::invalid_name);
     };
     refused([&] { (void)posix::create("sem.x", mechanism_checks::wanted, ec); });
-    refused([&] { (void)posix::open("sem.x", cohold::access::reading, ec); });
+    refused([&] { (void)posix::open("sem.x", cohold::access_mode::reading, ec); });
     refused([&] { (void)posix::remove("sem.x", ec); });
 }

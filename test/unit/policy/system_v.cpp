@@ -64,7 +64,7 @@ TEST_CASE("an object in the making is nobody's, and a dead creator's is reclaime
     char ready = 0;
     REQUIRE(::read(ends[0], &ready, 1) == 1);
     std::error_code ec;
-    CHECK_FALSE(static_cast<bool>(system_v::open(name, cohold::access::writing, ec)));
+    CHECK_FALSE(static_cast<bool>(system_v::open(name, cohold::access_mode::writing, ec)));
     CHECK(ec == errc::not_found);
     ::kill(creator.id(), SIGKILL);
     CHECK(creator.wait().signal == SIGKILL);
@@ -72,7 +72,7 @@ TEST_CASE("an object in the making is nobody's, and a dead creator's is reclaime
     cohold::system_v_id made = system_v::create(name, formatted, ec);
     CHECK_FALSE(mechanism_checks::failed(ec));
     system_v::abandon(made, name);
-    CHECK_FALSE(static_cast<bool>(system_v::open(name, cohold::access::writing, ec)));
+    CHECK_FALSE(static_cast<bool>(system_v::open(name, cohold::access_mode::writing, ec)));
     CHECK(ec == errc::not_found);
     CHECK(::shmget(cohold::detail::system_v_key(name), 0, 0) == -1);
     ::close(ends[0]);
