@@ -1,4 +1,5 @@
 // expect: this naming cannot name objects of this mechanism
+// alone
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/segment.hpp>

@@ -1,4 +1,5 @@
 // expect: naming::from_path makes System V keys
+// alone
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/shared.hpp>

@@ -1,4 +1,5 @@
 // expect: anonymous memory and memfds are naming::unnamed
+// alone
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/memory_object.hpp>

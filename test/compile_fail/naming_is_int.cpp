@@ -1,4 +1,5 @@
 // expect: the naming \(second policy\) must be one of cohold::naming::verbatim
+// alone
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/memory_object.hpp>

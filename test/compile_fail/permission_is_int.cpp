@@ -1,4 +1,5 @@
 // expect: the permission \(third policy\) must be cohold::permission::mode
+// alone
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/segment.hpp>

@@ -1,4 +1,5 @@
 // expect: POSIX objects and files need a name
+// alone
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/segment.hpp>

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Checks that each file here is refused by the compiler with the message that its first line
-# expects, and accepted once its offending line is switched off.
+# expects, and accepted once its offending line is switched off. A line `// alone` in the file: there
+# is no other error.
 #
 #     run.sh COMPILER [FLAGS...]
 #
@@ -40,6 +41,8 @@ for file in "$here"/*.cpp; do
         fail "it compiles"
     elif ! grep -E 'error:|fatal' "$output" | grep -Eq "$expect"; then
         fail "the message does not match '$expect'"
+    elif grep -q '^// alone$' "$file" && [ "$(grep -c 'error:' "$output")" != 1 ]; then
+        fail "there is more than this one error"
     elif ! "$@" -std=c++20 -I "$here/../../include" -DCOHOLD_CONTROL -fsyntax-only "$file" \
         >"$output" 2>&1; then
         fail "it does not compile without its offending line"

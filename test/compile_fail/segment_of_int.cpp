@@ -1,4 +1,5 @@
 // expect: the mechanism \(first policy\) must be one of cohold::mechanism::posix
+// alone
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/segment.hpp>

@@ -42,6 +42,15 @@ consteval bool fit() {
 // right.
 template <class Mechanism, class Naming, class Permission>
 struct policies {
+    static constexpr bool fit_all = mechanism_policy<Mechanism> && naming_policy<Naming> &&
+                                    permission_policy<Permission> && fit<Mechanism, Naming>();
+    using mechanism = std::conditional_t<fit_all, Mechanism, cohold::mechanism::posix>;
+    using naming = std::conditional_t<fit_all, Naming, cohold::naming::verbatim>;
+    using permission = std::conditional_t<fit_all, Permission, cohold::permission::owner_only>;
+
+    static constexpr bool named = naming::kind != name_kind::none;
+
+    // Last: clang takes a class to end where an assertion fails.
     static_assert(mechanism_policy<Mechanism>,
                   "cohold: the mechanism (first policy) must be one of cohold::mechanism::posix, "
                   "system_v, file, tmpfs, anonymous, memfd, or meet the concept mechanism_policy");
@@ -56,14 +65,6 @@ struct policies {
                   "cohold: this naming cannot name objects of this mechanism: anonymous memory and "
                   "memfds are naming::unnamed, POSIX objects and files need a name, "
                   "naming::from_path makes System V keys");
-
-    static constexpr bool fit_all = mechanism_policy<Mechanism> && naming_policy<Naming> &&
-                                    permission_policy<Permission> && fit<Mechanism, Naming>();
-    using mechanism = std::conditional_t<fit_all, Mechanism, cohold::mechanism::posix>;
-    using naming = std::conditional_t<fit_all, Naming, cohold::naming::verbatim>;
-    using permission = std::conditional_t<fit_all, Permission, cohold::permission::owner_only>;
-
-    static constexpr bool named = naming::kind != name_kind::none;
 };
 
 template <class Policies>

@@ -306,7 +306,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     }
 
   private:
-    using parent::parent;
+    shared(base&& opened, T* root) noexcept : parent(std::move(opened), root) {}
 
     static shared checked(base&& opened, std::error_code& ec) noexcept {
         T* const root = ec ? nullptr : parent::root_of(opened, ec);
@@ -394,7 +394,7 @@ class shared<const T, Mechanism, Naming, Permission>
     }
 
   private:
-    using parent::parent;
+    shared(base&& opened, const T* root) noexcept : parent(std::move(opened), root) {}
 
     static shared checked(base&& opened, std::error_code& ec) noexcept {
         const T* const root = ec ? nullptr : parent::root_of(opened, ec);
