@@ -356,11 +356,14 @@ class operation {
         if (current != nullptr) {
             const char* const space = current->kind_.empty() ? "" : " ";
             const char* const quote = current->object_.empty() ? "" : "'";
-            last_report.append("%s%s%.*s%s%s%.*s%s", current->verb_, space,
+            // A name that is too long leaves room for saying so.
+            constexpr std::size_t shown = 300;
+            const bool cut = current->object_.size() > shown;
+            last_report.append("%s%s%.*s%s%s%.*s%s%s", current->verb_, space,
                                static_cast<int>(current->kind_.size()), current->kind_.data(),
                                current->object_.empty() ? "" : " ", quote,
-                               static_cast<int>(current->object_.size()), current->object_.data(),
-                               quote);
+                               static_cast<int>(cut ? shown : current->object_.size()),
+                               current->object_.data(), cut ? "..." : "", quote);
             separator = ": ";
         }
         if (format != nullptr) {
@@ -758,6 +761,14 @@ inline std::uint64_t space_left(int fd) noexcept {
     return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
+// Is it memory? Files of /dev/shm, of another tmpfs, memfds.
+inline constexpr unsigned long tmpfs_magic = 0x01021994;
+
+inline bool is_on_tmpfs(int fd) noexcept {
+    system_status found{};
+    return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
+}
+
 // Bytes far beyond every file's end that carry locks: what each of them means.
 enum class lock_byte : std::int64_t {
     creation = (std::int64_t{1} << 40) - 3, // held by who fills a file under a temporary name
@@ -829,6 +840,13 @@ namespace detail {
     return (kibibytes("MemAvailable:") + kibibytes("SwapFree:")) * 1024;
 }
 
+// Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
+// where no other limit binds.
+inline bool exceeds_memory(std::uint64_t bytes) noexcept {
+    constexpr std::uint64_t careful = std::uint64_t{4} << 20;
+    return bytes > careful && bytes > memory_left();
+}
+
 // Real memory for the bytes [from, to) of the mapping at `mapping`.
 [[gnu::cold]] inline void populate(void* mapping, std::uint64_t from, std::uint64_t to,
                                    std::error_code& ec) noexcept {
@@ -837,11 +855,7 @@ namespace detail {
     if (end <= begin) {
         return;
     }
-    // No limit but the machine's memory binds these mechanisms: asking for more would wake the OOM
-    // killer, not fail.
-    constexpr std::uint64_t careful = std::uint64_t{64} << 20;
-    const std::uint64_t left = end - begin > careful ? memory_left() : UINT64_MAX;
-    const int error = end - begin > left
+    const int error = exceeds_memory(end - begin)
                           ? ENOMEM
                           : populate_for_writing(static_cast<char*>(mapping) + begin,
                                                  static_cast<std::size_t>(end - begin));
@@ -870,6 +884,7 @@ COHOLD_NAMESPACE_END
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 
 #include <sys/types.h>
 
@@ -886,7 +901,7 @@ inline constexpr struct read_write_t {
 } read_write{};
 
 /// The two ways to open an object, as mechanisms are told.
-enum class access { reading, writing };
+enum class access_mode { reading, writing };
 
 /// A file descriptor of an object: POSIX, file, tmpfs and memfd objects.
 struct file_descriptor {
@@ -942,6 +957,17 @@ enum class name_form {
     path,      ///< a path of the file system, its last component made by the naming policy
 };
 
+/// For policies: sets `ec` and tells last_failure(), and so failure::what(), of it: what this
+/// thread is doing, the text that printf(3) makes of the format (wanted and found), and the code's
+/// message.
+[[gnu::cold, gnu::format(printf, 3, 4)]] inline void
+report_failure(std::error_code& ec, std::error_code code, const char* format, ...) noexcept {
+    std::va_list arguments;
+    va_start(arguments, format);
+    detail::operation::fail(ec, code, format, &arguments);
+    va_end(arguments);
+}
+
 namespace detail {
 
 // The part of a mechanism that works on an object, whatever its name.
@@ -959,7 +985,7 @@ concept object_mechanism =
         { M::keys_collide } -> std::convertible_to<bool>;
         { M::status(there, ec) } noexcept -> std::same_as<object_status>;
         { M::back(there, at, bytes, bytes, ec) } noexcept -> std::same_as<void>;
-        { M::map(there, bytes, access::reading, at, ec) } noexcept -> std::same_as<void*>;
+        { M::map(there, bytes, access_mode::reading, at, ec) } noexcept -> std::same_as<void*>;
         { M::adopt(object, ec) } noexcept -> std::same_as<void>;
         { M::close(object) } noexcept -> std::same_as<void>;
     };
@@ -971,7 +997,9 @@ concept named_mechanism = requires(typename M::native_handle_type& object, std::
     { M::create(name, wanted, ec) } noexcept -> std::same_as<typename M::native_handle_type>;
     { M::publish(object, name, publication::exclusive, ec) } noexcept -> std::same_as<void>;
     { M::abandon(object, name) } noexcept -> std::same_as<void>;
-    { M::open(name, access::reading, ec) } noexcept -> std::same_as<typename M::native_handle_type>;
+    {
+        M::open(name, access_mode::reading, ec)
+    } noexcept -> std::same_as<typename M::native_handle_type>;
     { M::remove(name, ec) } noexcept -> std::same_as<bool>;
 };
 
@@ -984,7 +1012,7 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 
 // clang-format off
 /// A way to come by shared bytes. Stateless; every function is static and noexcept, and reports by
-/// std::error_code& (errc, or errno in std::generic_category()).
+/// std::error_code& (errc, or errno in std::generic_category()), best through report_failure.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
@@ -1000,18 +1028,19 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::abandon(native, name)` | – | if named: destroys an object that was not published, and closes it |
 /// | `M::open(name, access, ec)` | native | if named: an existing object; refuses what is none (links, directories …) |
 /// | `M::remove(name, ec)` | `bool` | if named: takes the name away; false if there was none |
+/// | `M::reclaim(name)` | – | optional, if named: clears away what a killed creator has left of an object that was not published |
 /// | `M::create(creation, ec)` | native | if it has objects without a name |
 /// | `M::status(native, ec)` | `object_status` | what the kernel knows of it |
 /// | `M::back(native, mapping, from, to, ec)` | – | real memory for the bytes [from, to), so that touching them cannot fail; `mapping`: where all of it is mapped for writing, or null |
 /// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; at `at` if that is not null, in place of what is mapped there |
 /// | `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways |
 /// | `M::close(native)` | – | gives the native handle back; mappings stay |
-/// | `M::attendance` | type | optional, for lifetime::session: who is attached (detail/attendance.hpp) |
+/// | `M::attendance` | type | optional, for lifetime::session: who is attached. `mechanism::file::attendance` is one for every mechanism whose native handle is a file_descriptor |
 // clang-format on
 template <class M>
-concept mechanism_policy =
-    detail::object_mechanism<M> && ((M::names == name_form::none && detail::unnamed_mechanism<M>) ||
-                                    (M::names != name_form::none && detail::named_mechanism<M>));
+concept mechanism_policy = std::is_class_v<M> && detail::object_mechanism<M> &&
+                           ((M::names == name_form::none && detail::unnamed_mechanism<M>) ||
+                            (M::names != name_form::none && detail::named_mechanism<M>));
 
 COHOLD_NAMESPACE_END
 
@@ -1371,8 +1400,8 @@ struct anonymous {
     }
 
     /// A further mapping of the same pages: mremap(2) of zero bytes.
-    [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes, access how,
-                                   void* at, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes,
+                                   access_mode how, void* at, std::error_code& ec) noexcept {
         if (bytes > memory.bytes) {
             detail::fail(ec, errc::invalid_size, "wanted %llu bytes, there are %zu",
                          static_cast<unsigned long long>(bytes), memory.bytes);
@@ -1386,7 +1415,7 @@ struct anonymous {
                          errno);
             return nullptr;
         }
-        if (how == access::reading && ::mprotect(mapped, length, PROT_READ) != 0) {
+        if (how == access_mode::reading && ::mprotect(mapped, length, PROT_READ) != 0) {
             detail::fail_errno(ec, errno, "mprotect");
             detail::unmap(mapped, length);
             return nullptr;
@@ -1470,8 +1499,9 @@ union semaphore_argument { // semctl(2): the caller has to define it
     unsigned short* values;
 };
 
-// The creation lock of a key: a semaphore set with the same key, held with SEM_UNDO, so that the
-// kernel releases it when its holder dies, and removed when the creation is over. Semaphore 0 is
+// The creation lock of a key: a semaphore set, held with SEM_UNDO, so that the kernel releases it
+// when its holder dies, and removed when the creation is over. It has another key, because many
+// programs take one ftok(3) key for a segment and for a set of their own. Semaphore 0 is
 // the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
 // object that is not ready knows that its creator is dead.
 // One thread can hold it several times, e.g. to remove what it has found deserted.
@@ -1493,7 +1523,7 @@ class creation_lock {
             }
         }
         for (;;) {
-            set_ = ::semget(key_, 2, make ? IPC_CREAT | static_cast<int>(mode) : 0);
+            set_ = ::semget(set_key(key_), 2, make ? IPC_CREAT | static_cast<int>(mode) : 0);
             if (set_ < 0) {
                 return errno;
             }
@@ -1537,9 +1567,14 @@ class creation_lock {
         }
     }
 
-    [[gnu::cold]] static void end(key_t key) noexcept { end_set(::semget(key, 2, 0)); }
+    [[gnu::cold]] static void end(key_t key) noexcept { end_set(::semget(set_key(key), 2, 0)); }
 
   private:
+    // One to one, and not IPC_PRIVATE.
+    static key_t set_key(key_t key) noexcept {
+        return static_cast<key_t>(static_cast<std::uint32_t>(key) * 0x9e3779b1u);
+    }
+
     [[gnu::cold]] static void end_set(int set) noexcept { ::semctl(set, 0, IPC_RMID); }
 
     static inline thread_local constinit const creation_lock* innermost_ = nullptr;
@@ -1556,6 +1591,13 @@ class creation_lock {
 
 [[gnu::cold]] inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
     return (status.shm_perm.mode & SHM_DEST) != 0;
+}
+
+// Can nobody find it any more, even if somebody has it attached still?
+[[gnu::cold]] inline bool system_v_gone(int id) noexcept {
+    struct ::shmid_ds status{};
+    return system_v_status(id, status) ? system_v_removed(status)
+                                       : errno == EIDRM || errno == EINVAL;
 }
 
 // The first 8 bytes: zero as long as a formatted object is not ready.
@@ -1594,12 +1636,14 @@ class creation_lock {
     if (error == EAGAIN) {
         return !system_v_ready(id); // its creator is alive and at work
     }
+    // Nobody is creating it: it has become ready meanwhile, or a ruin that others have removed, or
+    // it has always been somebody else's zeros.
     if (error != 0) {
-        return false; // nobody has ever been creating it: somebody else's zeros
+        return system_v_gone(id);
     }
     const bool reclaimed = reclaim_unready(key, lock);
     lock.release();
-    return reclaimed;
+    return reclaimed || system_v_gone(id);
 }
 
 } // namespace detail
@@ -1657,29 +1701,42 @@ struct file_attendance {
 struct system_v_attendance {
     class gate {
       public:
-        gate(const system_v_id& object, lock_kind /*kind*/) noexcept : lock_(key_of(object)) {
-            held_ = lock_.acquire(true, true, 0600) == 0;
-        }
+        gate(const system_v_id& object, lock_kind /*kind*/) noexcept : gate(status_of(object)) {}
 
         gate(const gate&) = delete;
         gate& operator=(const gate&) = delete;
 
         ~gate() {
-            if (held_) {
+            if (locked_) {
+                // The lock may have been one that a dead creator held, of the next object of the
+                // key.
+                reclaim_unready(key_, lock_);
                 lock_.release();
             }
         }
 
-        explicit operator bool() const noexcept { return held_; }
+        explicit operator bool() const noexcept { return key_ == IPC_PRIVATE || locked_; }
 
       private:
-        static key_t key_of(const system_v_id& object) noexcept {
-            struct ::shmid_ds status{};
-            return system_v_status(object.value, status) ? status.shm_perm.__key : IPC_PRIVATE;
+        // An object without a key, or one that has lost it, is found by nobody: no need to lock,
+        // and there is nothing to lock by.
+        explicit gate(const struct ::shmid_ds& status) noexcept
+            : key_(status.shm_perm.__key), lock_(key_) {
+            locked_ =
+                key_ != IPC_PRIVATE && lock_.acquire(true, true, status.shm_perm.mode & 0666) == 0;
         }
 
+        static struct ::shmid_ds status_of(const system_v_id& object) noexcept {
+            struct ::shmid_ds status{};
+            if (!system_v_status(object.value, status)) {
+                status.shm_perm.__key = IPC_PRIVATE;
+            }
+            return status;
+        }
+
+        key_t key_;
         creation_lock lock_;
-        bool held_;
+        bool locked_ = false;
     };
 
     static void enter(const system_v_id&, void* /*page*/, std::error_code&) noexcept {}
@@ -1699,8 +1756,8 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_DETAIL_FILE_OBJECT_HPP
 #define COHOLD_DETAIL_FILE_OBJECT_HPP
 
+#include <climits>
 #include <cstdio>
-#include <string>
 #include <string_view>
 
 
@@ -1708,32 +1765,58 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Where a file is: the directory with its last slash, or empty for the current one; and the name in
+struct path_text {
+    char text[PATH_MAX];
+};
+
+// Where a file is: the directory, with its last slash or empty for the current one, and the name in
 // it.
-struct file_place {
-    std::string directory;
-    std::string component;
+class file_place {
+  public:
+    [[gnu::cold]] file_place(std::string_view folder, std::string_view name) noexcept
+        : folder_length_(folder.size()) {
+        // The name comes from a naming policy, or is as long as that allows: 255 bytes.
+        fits_ = folder.size() + name.size() + 40 < PATH_MAX;
+        std::snprintf(path_, sizeof path_, "%.*s%.*s", fits_ ? static_cast<int>(folder.size()) : 0,
+                      folder.data(), fits_ ? static_cast<int>(name.size()) : 0, name.data());
+    }
 
-    [[gnu::cold]] file_place(std::string_view in, std::string_view name)
-        : directory(in), component(name) {}
+    [[gnu::cold]] explicit file_place(std::string_view path) noexcept
+        : file_place(path.substr(0, path.rfind('/') + 1), path.substr(path.rfind('/') + 1)) {}
 
-    [[gnu::cold]] explicit file_place(std::string_view path)
-        : directory(path.substr(0, path.rfind('/') + 1)),
-          component(path.substr(path.rfind('/') + 1)) {}
+    // Sets ec if no path can be so long. Everything else is for those that fit.
+    [[gnu::cold]] void check(std::error_code& ec) const noexcept {
+        if (!fits_) {
+            fail(ec, errc::invalid_name, "a path can have %d bytes at most", PATH_MAX - 41);
+        }
+    }
 
-    [[nodiscard, gnu::cold]] std::string path() const { return directory + component; }
+    [[nodiscard]] const char* path() const noexcept { return path_; }
 
-    [[nodiscard, gnu::cold]] std::string folder() const {
-        return directory.empty() ? "." : directory;
+    [[nodiscard, gnu::cold]] path_text folder() const noexcept {
+        path_text made;
+        std::snprintf(made.text, sizeof made.text, "%.*s",
+                      folder_length_ == 0 ? 1 : static_cast<int>(folder_length_),
+                      folder_length_ == 0 ? "." : path_);
+        return made;
     }
 
     // The name under which a file is filled where O_TMPFILE is missing, and from which it replaces
     // another. It depends on the final name and the user alone: what a killed creator leaves is
     // found, and reclaimed, by the next.
-    [[nodiscard, gnu::cold]] std::string temporary() const {
-        return directory + ".cohold-" +
-               to_hex(hash64(component, 0x2545f4914f6cdd1du + ::geteuid()), 16) + ".tmp";
+    [[nodiscard, gnu::cold]] path_text temporary() const noexcept {
+        path_text made;
+        std::snprintf(made.text, sizeof made.text, "%.*s.cohold-%016llx.tmp",
+                      static_cast<int>(folder_length_), path_,
+                      static_cast<unsigned long long>(
+                          hash64(path_ + folder_length_, 0x2545f4914f6cdd1du + ::geteuid())));
+        return made;
     }
+
+  private:
+    char path_[PATH_MAX];
+    std::size_t folder_length_;
+    bool fits_;
 };
 
 // What errno says about a path that could not be created or opened.
@@ -1743,79 +1826,78 @@ struct file_place {
     switch (error) {
     case ENOENT:
     case ENOTDIR:
-        if (raw_lstat(place.folder().c_str(), status) != 0 || error == ENOTDIR) {
-            fail(ec, errc::no_such_directory, "%s", place.folder().c_str());
+        if (raw_lstat(place.folder().text, status) != 0 || error == ENOTDIR) {
+            fail(ec, errc::no_such_directory, "%s", place.folder().text);
         } else {
-            fail(ec, errc::not_found, "%s", place.path().c_str());
+            fail(ec, errc::not_found, "%s", place.path());
         }
         break;
     case EEXIST:
-        fail(ec, errc::already_exists, "%s", place.path().c_str());
+        fail(ec, errc::already_exists, "%s", place.path());
         break;
     case ELOOP:
-        fail(ec, errc::symlink_refused, "%s", place.path().c_str());
+        fail(ec, errc::symlink_refused, "%s", place.path());
         break;
     case EISDIR:
-        fail(ec, errc::directory_refused, "%s", place.path().c_str());
+        fail(ec, errc::directory_refused, "%s", place.path());
         break;
     case ENXIO:
     case ENODEV:
-        fail(ec, errc::special_file_refused, "%s", place.path().c_str());
+        fail(ec, errc::special_file_refused, "%s", place.path());
         break;
     case EROFS:
-        fail(ec, errc::read_only, "the file system of %s is mounted read-only",
-             place.path().c_str());
+        fail(ec, errc::read_only, "the file system of %s is mounted read-only", place.path());
         break;
     case EACCES:
     case EPERM:
-        fail(ec, errc::permission_denied, "%s: errno %d (%s), user %u", place.path().c_str(), error,
+        fail(ec, errc::permission_denied, "%s: errno %d (%s), user %u", place.path(), error,
              error == EACCES ? "EACCES" : "EPERM", static_cast<unsigned>(::geteuid()));
         break;
     case ENAMETOOLONG:
-        fail(ec, errc::invalid_name, "the path has %zu bytes", place.path().size());
+        fail(ec, errc::invalid_name, "%s: too long", place.path());
         break;
     case ENOSPC:
     case EDQUOT:
-        fail(ec, errc::out_of_space, "no room for another file in %s", place.folder().c_str());
+        fail(ec, errc::out_of_space, "no room for another file in %s", place.folder().text);
         break;
     default:
-        fail_errno(ec, error, "%s", place.path().c_str());
+        fail_errno(ec, error, "%s", place.path());
     }
 }
 
-[[gnu::cold]] inline bool same_file(int fd, const std::string& path) noexcept {
+[[gnu::cold]] inline bool same_file(int fd, const char* path) noexcept {
     file_status held{};
     file_status named{};
-    return raw_fstat(fd, held) == 0 && raw_lstat(path.c_str(), named) == 0 &&
-           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+    return raw_fstat(fd, held) == 0 && raw_lstat(path, named) == 0 && held.st_dev == named.st_dev &&
+           held.st_ino == named.st_ino;
 }
 
 // Removes what a dead creator left under the temporary name. Waits for a live one. False (errno) if
 // that failed.
-[[gnu::cold]] inline bool reclaim_temporary(const std::string& temporary, bool wait) noexcept {
-    const unique_fd old = open_file(temporary.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+[[gnu::cold]] inline bool reclaim_temporary(const char* temporary, bool wait) noexcept {
+    const unique_fd old = open_file(temporary, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
     if (!old) {
         return errno == ENOENT;
     }
     const int error = lock_file(old.get(), lock_byte::creation, lock_kind::exclusive, wait);
     if (error == 0 && same_file(old.get(), temporary)) {
-        ::unlink(temporary.c_str());
+        ::unlink(temporary);
     }
     errno = error;
     return error == 0;
 }
 
 // A new file under the temporary name, locked by this process. -1 and errno on failure.
-[[gnu::cold]] inline unique_fd create_temporary(const std::string& temporary) noexcept {
+[[gnu::cold]] inline unique_fd create_temporary(const char* temporary) noexcept {
     for (;;) {
-        unique_fd fd = open_file(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+        unique_fd fd = open_file(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
         if (fd) {
             const int error = lock_file(fd.get(), lock_byte::creation, lock_kind::exclusive, true);
             if (error == 0 && same_file(fd.get(), temporary)) {
                 return fd;
             }
             if (error != 0) {
-                ::unlink(temporary.c_str());
+                ::unlink(temporary);
                 errno = error;
                 return unique_fd();
             }
@@ -1840,13 +1922,17 @@ struct file_place {
 [[gnu::cold]] inline file_descriptor create_file(const file_place& place, const creation& wanted,
                                                  std::error_code& ec) noexcept {
     unique_fd fd;
+    place.check(ec);
+    if (ec) {
+        return {};
+    }
     if constexpr (config::use_o_tmpfile) {
-        fd = open_file(place.folder().c_str(), O_TMPFILE | O_RDWR, 0600);
+        fd = open_file(place.folder().text, O_TMPFILE | O_RDWR, 0600);
     }
     // EISDIR: a kernel without O_TMPFILE; EOPNOTSUPP and EINVAL: a file system without it.
     if (!fd &&
         (!config::use_o_tmpfile || errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        fd = create_temporary(place.temporary());
+        fd = create_temporary(place.temporary().text);
     }
     if (!fd) {
         fail_path(ec, errno, place);
@@ -1854,8 +1940,8 @@ struct file_place {
     }
     set_owner_and_mode(fd.get(), wanted, ec);
     if (ec) {
-        if (same_file(fd.get(), place.temporary())) {
-            ::unlink(place.temporary().c_str());
+        if (same_file(fd.get(), place.temporary().text)) {
+            ::unlink(place.temporary().text);
         }
         return {};
     }
@@ -1863,33 +1949,32 @@ struct file_place {
 }
 
 // Gives an O_TMPFILE file a name. 0 or errno.
-[[gnu::cold]] inline int link_file(int fd, const std::string& path) noexcept {
+[[gnu::cold]] inline int link_file(int fd, const char* path) noexcept {
     char self[40];
     std::snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-    if (::linkat(AT_FDCWD, self, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+    if (::linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
         return 0;
     }
     const int error = errno;
     // Without /proc: needs Linux 6.10 or CAP_DAC_READ_SEARCH.
-    if (error == ENOENT && ::linkat(fd, "", AT_FDCWD, path.c_str(), AT_EMPTY_PATH) == 0) {
+    if (error == ENOENT && ::linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) {
         return 0;
     }
     return error;
 }
 
 // Gives a file under its temporary name its final one, if that is free. 0 or errno.
-[[gnu::cold]] inline int rename_exclusively(const std::string& temporary,
-                                            const std::string& path) noexcept {
-    if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) {
+[[gnu::cold]] inline int rename_exclusively(const char* temporary, const char* path) noexcept {
+    if (::renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0) {
         return 0;
     }
     if (errno != EINVAL && errno != ENOSYS) {
         return errno;
     }
-    if (::link(temporary.c_str(), path.c_str()) != 0) {
+    if (::link(temporary, path) != 0) {
         return errno;
     }
-    ::unlink(temporary.c_str());
+    ::unlink(temporary);
     return 0;
 }
 
@@ -1900,8 +1985,9 @@ struct file_place {
         fail_errno(ec, errno, "fstat");
         return;
     }
-    const std::string path = place.path();
-    const std::string temporary = place.temporary();
+    const char* const path = place.path();
+    const path_text temporary_text = place.temporary();
+    const char* const temporary = temporary_text.text;
     const bool nameless = status.st_nlink == 0;
     int error = 0;
     if (how == publication::exclusive) {
@@ -1914,11 +2000,11 @@ struct file_place {
                 error = reclaim_temporary(temporary, true) ? 0 : errno;
             }
         }
-        if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) {
+        if (error == 0 && ::rename(temporary, path) != 0) {
             error = errno;
         }
         if (error != 0 && same_file(fd, temporary)) {
-            ::unlink(temporary.c_str());
+            ::unlink(temporary);
         }
     }
     if (error != 0) {
@@ -1929,8 +2015,8 @@ struct file_place {
 }
 
 [[gnu::cold]] inline void abandon_file(file_descriptor& file, const file_place& place) noexcept {
-    if (file && same_file(file.value, place.temporary())) {
-        ::unlink(place.temporary().c_str());
+    if (file && same_file(file.value, place.temporary().text)) {
+        ::unlink(place.temporary().text);
     }
     unique_fd closed(std::exchange(file.value, -1));
 }
@@ -1947,11 +2033,15 @@ struct file_place {
     }
 }
 
-[[gnu::cold]] inline file_descriptor open_existing(const file_place& place, access how,
+[[gnu::cold]] inline file_descriptor open_existing(const file_place& place, access_mode how,
                                                    std::error_code& ec) noexcept {
+    place.check(ec);
+    if (ec) {
+        return {};
+    }
     // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
-    unique_fd fd = open_file(place.path().c_str(), (how == access::reading ? O_RDONLY : O_RDWR) |
-                                                       O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    unique_fd fd = open_file(place.path(), (how == access_mode::reading ? O_RDONLY : O_RDWR) |
+                                               O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (!fd) {
         fail_path(ec, errno, place);
         return {};
@@ -1961,13 +2051,17 @@ struct file_place {
 }
 
 [[gnu::cold]] inline bool remove_file(const file_place& place, std::error_code& ec) noexcept {
-    reclaim_temporary(place.temporary(), false);
-    if (::unlink(place.path().c_str()) == 0) {
+    place.check(ec);
+    if (ec) {
+        return false;
+    }
+    reclaim_temporary(place.temporary().text, false);
+    if (::unlink(place.path()) == 0) {
         return true;
     }
     const int error = errno;
     file_status status{};
-    if ((error == EISDIR || error == EPERM) && raw_lstat(place.path().c_str(), status) == 0 &&
+    if ((error == EISDIR || error == EPERM) && raw_lstat(place.path(), status) == 0 &&
         S_ISDIR(status.st_mode)) {
         fail_path(ec, EISDIR, place);
     } else if (error != ENOENT) {
@@ -2007,11 +2101,14 @@ struct descriptor_object {
             fail(ec, errc::invalid_size, "%llu bytes", static_cast<unsigned long long>(to));
             return;
         }
-        const int error = reserve_space(file.value, from, to);
+        // A tmpfs may have no limit (memfd), or one beyond the machine's memory.
+        const bool no_memory = is_on_tmpfs(file.value) && exceeds_memory(to - from);
+        const int error = no_memory ? ENOMEM : reserve_space(file.value, from, to);
         if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM) {
             fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
                  static_cast<unsigned long long>(to - from),
-                 static_cast<unsigned long long>(space_left(file.value)));
+                 static_cast<unsigned long long>(no_memory ? memory_left()
+                                                           : space_left(file.value)));
         } else if (error == EBADF || error == EPERM) {
             fail(ec, errc::read_only, "fallocate: errno %d", error);
         } else if (error != 0) {
@@ -2019,9 +2116,9 @@ struct descriptor_object {
         }
     }
 
-    [[gnu::cold]] static void* map(const file_descriptor& file, std::uint64_t bytes, access how,
-                                   void* at, std::error_code& ec) noexcept {
-        const int protection = how == access::reading ? PROT_READ : PROT_READ | PROT_WRITE;
+    [[gnu::cold]] static void* map(const file_descriptor& file, std::uint64_t bytes,
+                                   access_mode how, void* at, std::error_code& ec) noexcept {
+        const int protection = how == access_mode::reading ? PROT_READ : PROT_READ | PROT_WRITE;
         const int flags = MAP_SHARED | MAP_NORESERVE | (at != nullptr ? MAP_FIXED : 0);
         void* mapped = bytes > PTRDIFF_MAX ? (errno = ENOMEM, MAP_FAILED)
                                            : ::mmap(at, static_cast<std::size_t>(bytes), protection,
@@ -2032,7 +2129,7 @@ struct descriptor_object {
         const int error = errno;
         if (error == EACCES || error == EPERM) {
             fail(ec, errc::permission_denied, "mmap for %s: errno %d",
-                 how == access::reading ? "reading" : "writing", error);
+                 how == access_mode::reading ? "reading" : "writing", error);
         } else if (error == ENOMEM || error == EAGAIN || error == EOVERFLOW) {
             fail(ec, errc::reserve_too_large, "mmap of %llu bytes: errno %d",
                  static_cast<unsigned long long>(bytes), error);
@@ -2092,13 +2189,17 @@ struct file : detail::descriptor_object {
         detail::abandon_file(object, detail::file_place(path));
     }
 
-    [[gnu::cold]] static file_descriptor open(std::string_view path, access how,
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
                                               std::error_code& ec) noexcept {
         return detail::open_existing(detail::file_place(path), how, ec);
     }
 
     [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept {
         return detail::remove_file(detail::file_place(path), ec);
+    }
+
+    [[gnu::cold]] static void reclaim(std::string_view path) noexcept {
+        detail::reclaim_temporary(detail::file_place(path).temporary().text, false);
     }
 };
 
@@ -2112,7 +2213,7 @@ struct tmpfs : file {
         return checked(file::create(path, wanted, ec), path, ec);
     }
 
-    [[gnu::cold]] static file_descriptor open(std::string_view path, access how,
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
                                               std::error_code& ec) noexcept {
         file_descriptor object = file::open(path, how, ec);
         if (object) {
@@ -2145,7 +2246,7 @@ struct tmpfs : file {
 
     [[gnu::cold]] static void check(const file_descriptor& object, std::string_view path,
                                     std::error_code& ec) noexcept {
-        constexpr unsigned long tmpfs_magic = 0x01021994;
+        constexpr unsigned long tmpfs_magic = detail::tmpfs_magic;
         detail::system_status found{};
         if (detail::raw_fstatfs(object.value, found) != 0) {
             detail::fail_errno(ec, errno, "fstatfs");
@@ -2368,7 +2469,7 @@ struct posix : detail::descriptor_object {
         detail::abandon_file(file, place(name));
     }
 
-    [[gnu::cold]] static file_descriptor open(std::string_view name, access how,
+    [[gnu::cold]] static file_descriptor open(std::string_view name, access_mode how,
                                               std::error_code& ec) noexcept {
         check(name, ec);
         return ec ? file_descriptor{} : detail::open_existing(place(name), how, ec);
@@ -2377,6 +2478,10 @@ struct posix : detail::descriptor_object {
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         check(name, ec);
         return !ec && detail::remove_file(place(name), ec);
+    }
+
+    [[gnu::cold]] static void reclaim(std::string_view name) noexcept {
+        detail::reclaim_temporary(place(name).temporary().text, false);
     }
 
   private:
@@ -2460,7 +2565,7 @@ struct system_v {
         object = {};
     }
 
-    [[gnu::cold]] static system_v_id open(std::string_view name, access /*how*/,
+    [[gnu::cold]] static system_v_id open(std::string_view name, access_mode /*how*/,
                                           std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         const int id = ::shmget(key, 0, 0);
@@ -2498,6 +2603,15 @@ struct system_v {
         return removed;
     }
 
+    [[gnu::cold]] static void reclaim(std::string_view name) noexcept {
+        const key_t key = detail::system_v_key(name);
+        detail::creation_lock lock(key);
+        if (lock.acquire(false, false, 0) == 0) {
+            detail::reclaim_unready(key, lock);
+            lock.release(); // and with it goes the lock itself
+        }
+    }
+
     [[gnu::cold]] static object_status status(const system_v_id& object,
                                               std::error_code& ec) noexcept {
         struct ::shmid_ds found{};
@@ -2525,13 +2639,13 @@ struct system_v {
                                    std::uint64_t to, std::error_code& ec) noexcept {
         if (mapping != nullptr) {
             detail::populate(mapping, from, to, ec);
-        } else if (void* at = attach(object, access::writing, nullptr, ec); at != nullptr) {
+        } else if (void* at = attach(object, access_mode::writing, nullptr, ec); at != nullptr) {
             detail::populate(at, from, to, ec);
             ::shmdt(at);
         }
     }
 
-    [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access how,
+    [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access_mode how,
                                    void* at, std::error_code& ec) noexcept {
         const object_status found = status(object, ec);
         if (!ec && found.size < bytes) {
@@ -2580,20 +2694,20 @@ struct system_v {
         return {id};
     }
 
-    [[gnu::cold]] static void* attach(const system_v_id& object, access how, void* at,
+    [[gnu::cold]] static void* attach(const system_v_id& object, access_mode how, void* at,
                                       std::error_code& ec) noexcept {
-        void* mapped =
-            ::shmat(object.value, at,
-                    (how == access::reading ? SHM_RDONLY : 0) | (at != nullptr ? SHM_REMAP : 0));
+        void* mapped = ::shmat(object.value, at,
+                               (how == access_mode::reading ? SHM_RDONLY : 0) |
+                                   (at != nullptr ? SHM_REMAP : 0));
         if (mapped != reinterpret_cast<void*>(-1)) {
             return mapped;
         }
         const int error = errno;
         if (error == EACCES) {
             detail::fail(ec, errc::permission_denied, "shmat for %s: user %u",
-                         how == access::reading ? "reading" : "writing",
+                         how == access_mode::reading ? "reading" : "writing",
                          static_cast<unsigned>(::geteuid()));
-        } else if (error == EIDRM) {
+        } else if (error == EIDRM || (error == EINVAL && detail::system_v_gone(object.value))) {
             detail::fail(ec, errc::removed, "identifier %d", object.value);
         } else if (error == ENOMEM) {
             detail::fail(ec, errc::reserve_too_large, "shmat: errno %d", error);
@@ -2668,6 +2782,8 @@ namespace detail {
 inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
 inline constexpr std::uint32_t word_order = 0x01020304;
 inline constexpr std::uint64_t control_bytes = 4096; // of the header, whatever the page size is
+inline constexpr std::uint64_t smallest_segment = 4 * control_bytes; // with its heap and directory
+inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
 
 struct segment_header {
     // Written last where publication is not one step: zero means "not ready".
@@ -2766,9 +2882,14 @@ inline std::uint64_t magic_word() noexcept {
         return;
     }
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
-    if (size < control_bytes || size > header.reserve) {
+    if (header.reserve < smallest_segment || header.reserve > largest_reserve) {
+        fail(ec, errc::corrupt, "reserve: expected %llu to %llu bytes, found %llu",
+             static_cast<unsigned long long>(smallest_segment),
+             static_cast<unsigned long long>(largest_reserve),
+             static_cast<unsigned long long>(header.reserve));
+    } else if (size < smallest_segment || size > header.reserve) {
         fail(ec, errc::corrupt, "size: expected %llu to %llu bytes, found %llu",
-             static_cast<unsigned long long>(control_bytes),
+             static_cast<unsigned long long>(smallest_segment),
              static_cast<unsigned long long>(header.reserve),
              static_cast<unsigned long long>(size));
     } else if (size > object_bytes) {
@@ -2862,10 +2983,11 @@ class alignas(8) offset_ptr {
     using iterator_concept = std::contiguous_iterator_tag;
 
     /// Null.
-    constexpr offset_ptr() noexcept : offset_(null) {}
+    constexpr offset_ptr() noexcept : offset_(distance::null) {}
 
     /// A constant expression for nullptr.
-    constexpr offset_ptr(T* target) noexcept : offset_(target == nullptr ? null : encode(target)) {}
+    constexpr offset_ptr(T* target) noexcept
+        : offset_(target == nullptr ? distance::null : encode(target)) {}
 
     offset_ptr(const offset_ptr& other) noexcept : offset_(encode(other.get())) {}
 
@@ -2893,7 +3015,7 @@ class alignas(8) offset_ptr {
     [[nodiscard]] T* get() const noexcept {
         // Null and self are the two values that a shift by one turns to 0: one test for both.
         if ((static_cast<std::uint64_t>(offset_) << 1) == 0) [[unlikely]] {
-            return offset_ == null ? nullptr : reinterpret_cast<T*>(own_address());
+            return offset_ == distance::null ? nullptr : reinterpret_cast<T*>(own_address());
         }
         return reinterpret_cast<T*>(own_address() + static_cast<std::uintptr_t>(offset_));
     }
@@ -2906,7 +3028,7 @@ class alignas(8) offset_ptr {
                                     static_cast<std::uintptr_t>(offset_));
     }
 
-    [[nodiscard]] explicit operator bool() const noexcept { return offset_ != null; }
+    [[nodiscard]] explicit operator bool() const noexcept { return offset_ != distance::null; }
 
     reference operator*() const noexcept
         requires(!std::is_void_v<T>)
@@ -2992,8 +3114,12 @@ class alignas(8) offset_ptr {
     }
 
   private:
-    static constexpr std::int64_t null = 0;
-    static constexpr std::int64_t self = std::numeric_limits<std::int64_t>::min();
+    // A type of its own: no store to anything else, be it to a std::int64_t, can change an offset,
+    // so a loop that writes through the pointer need not load it again.
+    enum class distance : std::int64_t {
+        null = 0,
+        self = std::numeric_limits<std::int64_t>::min()
+    };
 
     [[nodiscard]] std::uintptr_t own_address() const noexcept {
         std::uintptr_t address = reinterpret_cast<std::uintptr_t>(this);
@@ -3006,16 +3132,15 @@ class alignas(8) offset_ptr {
     }
 
     // In unsigned arithmetic, which may wrap; then sign-extended, so that both widths agree.
-    [[nodiscard]] std::int64_t encode(T* target) const noexcept {
+    [[nodiscard]] distance encode(T* target) const noexcept {
         if (target == nullptr) {
-            return null;
+            return distance::null;
         }
-        const std::uintptr_t distance = reinterpret_cast<std::uintptr_t>(target) - own_address();
-        return distance == 0 ? self
-                             : static_cast<std::int64_t>(static_cast<std::intptr_t>(distance));
+        const std::uintptr_t bytes = reinterpret_cast<std::uintptr_t>(target) - own_address();
+        return bytes == 0 ? distance::self : distance{static_cast<std::intptr_t>(bytes)};
     }
 
-    std::int64_t offset_;
+    distance offset_;
 };
 
 static_assert(sizeof(offset_ptr<int>) == 8 && alignof(offset_ptr<int>) == 8);
@@ -4420,7 +4545,7 @@ constexpr bool assert_class_shareable() {
                          "basic_ifstream<", "basic_ofstream<", "filesystem::", "exception_ptr");
     constexpr bool callable = is_std_any_of<T>("function<", "move_only_function<", "any");
     static_assert(!text, "cohold: std::string cannot live in a segment: its memory belongs to one "
-                         "process. Use cohold::shm_string, or an array of char");
+                         "process. Use cohold::shm_vector<char>, or an array of char");
     static_assert(!view, "cohold: a view or reference (std::string_view, span, reference_wrapper) "
                          "cannot live in a segment: it holds an address of this process. Store the "
                          "elements themselves, or a cohold::offset_ptr and a length");
@@ -4430,8 +4555,8 @@ constexpr bool assert_class_shareable() {
                           "standard library lays them out differently. Use a struct of your own");
     static_assert(!owner, "cohold: smart pointers of std cannot live in a segment: they hold an "
                           "address of this process. Use cohold::offset_ptr");
-    static_assert(!lock, "cohold: mutexes and the like of std work within one process only. Use "
-                         "those of cohold, such as shm_mutex");
+    static_assert(!lock, "cohold: mutexes and the like of std work within one process only, and "
+                         "hang the others when their owner dies. Use std::atomic or shm_queue");
     static_assert(!handle, "cohold: threads, futures, streams and paths belong to one process and "
                            "cannot live in a segment");
     static_assert(!callable,
@@ -4482,7 +4607,7 @@ constexpr bool assert_shareable() {
                       "agree on what it is. Give it a name");
         static_assert(why != refusal::not_lock_free,
                       "cohold: this std::atomic is not lock-free: its lock belongs to one process. "
-                      "Use a smaller type, or cohold::shm_guarded");
+                      "Use a smaller type");
         static_assert(why != refusal::empty_array,
                       "cohold: std::array<T, 0> has another size in another standard library");
         static_assert(why != refusal::base_class,
@@ -4518,6 +4643,7 @@ COHOLD_NAMESPACE_END
 #define COHOLD_MEMORY_SHM_ALLOCATOR_HPP
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -4548,11 +4674,11 @@ class construction_scope {
     ~construction_scope() { innermost_ = outer_; }
 
     // The segment under construction that the address belongs to, or nullptr.
-    [[nodiscard]] static segment_header* around(const void* address) noexcept {
+    // A number, because g++ takes the address of an object under construction for its use.
+    [[nodiscard]] static segment_header* around(std::uintptr_t address) noexcept {
         for (const construction_scope* scope = innermost_; scope != nullptr;
              scope = scope->outer_) {
-            const auto distance = reinterpret_cast<std::uintptr_t>(address) -
-                                  reinterpret_cast<std::uintptr_t>(scope->header_);
+            const auto distance = address - reinterpret_cast<std::uintptr_t>(scope->header_);
             if (scope->header_ != nullptr && distance < scope->header_->reserve) {
                 return scope->header_;
             }
@@ -5235,7 +5361,7 @@ class shm_allocator {
     using is_always_equal = std::false_type;
 
     /// Bound to the segment under construction at this address; elsewhere to none.
-    shm_allocator() noexcept : segment_(detail::construction_scope::around(this)) {}
+    shm_allocator() noexcept : segment_(around()) {}
 
     shm_allocator(const shm_allocator& other) noexcept : segment_(bind(other.segment_.get())) {}
 
@@ -5274,12 +5400,20 @@ class shm_allocator {
     void
     construct(U* at,
               Arguments&&... arguments) noexcept(std::is_nothrow_constructible_v<U, Arguments...>) {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+// Aggregates may be given fewer arguments than they have members, as T{} may.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
         if constexpr (std::is_trivially_copyable_v<U>) { // holds no allocator
             ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
         } else {
             const detail::construction_scope scope(segment_.get());
             ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
         }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
     }
 
     /// Is it bound to a segment?
@@ -5299,8 +5433,12 @@ class shm_allocator {
     template <class>
     friend class shm_allocator;
 
+    [[nodiscard]] detail::segment_header* around() const noexcept {
+        return detail::construction_scope::around(reinterpret_cast<std::uintptr_t>(this));
+    }
+
     detail::segment_header* bind(detail::segment_header* original) noexcept {
-        detail::segment_header* here = detail::construction_scope::around(this);
+        detail::segment_header* here = around();
         return here != nullptr ? here : original;
     }
 
@@ -5896,6 +6034,15 @@ consteval bool fit() {
 // right.
 template <class Mechanism, class Naming, class Permission>
 struct policies {
+    static constexpr bool fit_all = mechanism_policy<Mechanism> && naming_policy<Naming> &&
+                                    permission_policy<Permission> && fit<Mechanism, Naming>();
+    using mechanism = std::conditional_t<fit_all, Mechanism, cohold::mechanism::posix>;
+    using naming = std::conditional_t<fit_all, Naming, cohold::naming::verbatim>;
+    using permission = std::conditional_t<fit_all, Permission, cohold::permission::owner_only>;
+
+    static constexpr bool named = naming::kind != name_kind::none;
+
+    // Last: clang takes a class to end where an assertion fails.
     static_assert(mechanism_policy<Mechanism>,
                   "cohold: the mechanism (first policy) must be one of cohold::mechanism::posix, "
                   "system_v, file, tmpfs, anonymous, memfd, or meet the concept mechanism_policy");
@@ -5910,14 +6057,6 @@ struct policies {
                   "cohold: this naming cannot name objects of this mechanism: anonymous memory and "
                   "memfds are naming::unnamed, POSIX objects and files need a name, "
                   "naming::from_path makes System V keys");
-
-    static constexpr bool fit_all = mechanism_policy<Mechanism> && naming_policy<Naming> &&
-                                    permission_policy<Permission> && fit<Mechanism, Naming>();
-    using mechanism = std::conditional_t<fit_all, Mechanism, cohold::mechanism::posix>;
-    using naming = std::conditional_t<fit_all, Naming, cohold::naming::verbatim>;
-    using permission = std::conditional_t<fit_all, Permission, cohold::permission::owner_only>;
-
-    static constexpr bool named = naming::kind != name_kind::none;
 };
 
 template <class Policies>
@@ -5978,7 +6117,7 @@ class object_handle {
         }
     }
 
-    [[gnu::cold]] static object_handle open(std::string_view name, access how,
+    [[gnu::cold]] static object_handle open(std::string_view name, access_mode how,
                                             std::error_code& ec) noexcept {
         const std::string real = object_name<mechanism, naming>(name, ec);
         if (ec) {
@@ -5990,6 +6129,7 @@ class object_handle {
             if (!ec) {
                 check_permission<permission>(found, ec);
             }
+            removed_is_absent(ec);
         }
         return ec ? object_handle() : std::move(opened);
     }
@@ -6030,6 +6170,25 @@ class object_handle {
         return !ec && mechanism::remove(real, ec);
     }
 
+    // What a creator that was killed has left of an object that nobody can open.
+    [[gnu::cold]] static void reclaim(std::string_view name) noexcept {
+        if constexpr (requires { mechanism::reclaim(name); }) {
+            std::error_code ec;
+            const std::string real = object_name<mechanism, naming>(name, ec);
+            if (!ec) {
+                mechanism::reclaim(real);
+            }
+        }
+    }
+
+    // For who opens by name: an object that goes between two of his steps (System V's can) was not
+    // there.
+    [[gnu::cold]] static void removed_is_absent(std::error_code& ec) noexcept {
+        if (ec == errc::removed) {
+            fail(ec, errc::not_found, "it was removed just now");
+        }
+    }
+
     explicit operator bool() const noexcept { return static_cast<bool>(native_); }
 
     [[nodiscard]] const native_type& native() const noexcept { return native_; }
@@ -6056,7 +6215,7 @@ class object_handle {
     [[nodiscard]] bool is_named_so() const noexcept {
         std::error_code ec;
         const object_status mine = status(ec);
-        const object_handle named = ec ? object_handle() : open(name_, access::reading, ec);
+        const object_handle named = ec ? object_handle() : open(name_, access_mode::reading, ec);
         const object_status theirs = ec ? object_status{} : named.status(ec);
         return !ec && mine.device == theirs.device && mine.inode == theirs.inode;
     }
@@ -6129,7 +6288,7 @@ class object_base {
     }
 
     [[nodiscard]] const_mapped_region map(read_only_t, std::error_code& ec) const noexcept {
-        return map_as<const_mapped_region>(access::reading, ec);
+        return map_as<const_mapped_region>(access_mode::reading, ec);
     }
 
   protected:
@@ -6138,7 +6297,7 @@ class object_base {
     explicit object_base(object_handle<Policies>&& object) noexcept : object_(std::move(object)) {}
 
     template <class Region>
-    Region map_as(access how, std::error_code& ec) const noexcept {
+    Region map_as(access_mode how, std::error_code& ec) const noexcept {
         const operation context("map", mechanism_type::label, name());
         ec.clear();
         const object_status found = object_.status(ec);
@@ -6242,7 +6401,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     {
         const detail::operation context("open", mechanism_used::label, name);
         ec.clear();
-        return memory_object(handle::open(name, access::writing, ec));
+        return memory_object(handle::open(name, access_mode::writing, ec));
     }
 
     [[nodiscard]] static memory_object open(std::string_view name, read_write_t)
@@ -6266,7 +6425,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     {
         const detail::operation context("open", mechanism_used::label, name);
         ec.clear();
-        return read_only_type(handle::open(name, access::reading, ec));
+        return read_only_type(handle::open(name, access_mode::reading, ec));
     }
 
     /// The existing object, whatever its size, or a new one. Any number of processes may race: all
@@ -6360,7 +6519,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     [[nodiscard]] mapped_region map(std::error_code& ec) const noexcept {
-        return this->template map_as<mapped_region>(access::writing, ec);
+        return this->template map_as<mapped_region>(access_mode::writing, ec);
     }
 
   private:
@@ -6869,7 +7028,7 @@ class segment_memory {
   public:
     static constexpr std::uint64_t first_block =
         (directory::offset + sizeof(directory) + 63) / 64 * 64;
-    static constexpr std::uint64_t smallest_size = 4 * control_bytes;
+    static constexpr std::uint64_t smallest_size = smallest_segment;
     static_assert(first_block + 4096 < smallest_size);
 
     segment_memory() = default;
@@ -6894,7 +7053,7 @@ class segment_memory {
     // Maps the object, all of its reserve; nothing of it is looked at.
     template <class Mechanism>
     [[gnu::cold]] static segment_memory map(const typename Mechanism::native_handle_type& native,
-                                            std::uint64_t reserve, access how,
+                                            std::uint64_t reserve, access_mode how,
                                             std::error_code& ec) noexcept {
         using native_type = typename Mechanism::native_handle_type;
         static_assert(sizeof(native_type) <= sizeof(local_block::native) &&
@@ -7522,7 +7681,15 @@ T* construct_object(const segment_memory& memory, std::string_view name, making 
                       "cohold: an array is constructed without arguments");
         ::new (block) array_holder<T>{};
     } else {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+// Aggregates may be given fewer arguments than they have members, as T{} may.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
         ::new (block) T(std::forward<Arguments>(arguments)...);
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
     }
     T* const made = std::launder(static_cast<T*>(block));
     object.finish(ec);
@@ -7645,8 +7812,8 @@ class segment_base {
             return {};
         }
         made.state_ = state::unpublished;
-        made.memory_ =
-            segment_memory::map<mechanism>(made.object_.native(), reserve, access::writing, ec);
+        made.memory_ = segment_memory::map<mechanism>(made.object_.native(), reserve,
+                                                      access_mode::writing, ec);
         if (!ec) {
             std::string full;
             if constexpr (Policies::named) {
@@ -7677,13 +7844,18 @@ class segment_base {
         }
     }
 
-    [[gnu::cold]] static segment_base open(std::string_view name, access how,
+    [[gnu::cold]] static segment_base open(std::string_view name, access_mode how,
                                            std::error_code& ec) noexcept {
         handle object = handle::open(name, how, ec);
-        return ec ? segment_base() : attach(std::move(object), how, ec);
+        if (ec) {
+            return {};
+        }
+        segment_base opened = attach(std::move(object), how, ec);
+        handle::removed_is_absent(ec);
+        return opened;
     }
 
-    [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access how,
+    [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access_mode how,
                                             std::error_code& ec) noexcept {
         handle object = handle::adopt(native, ec);
         return ec ? segment_base() : attach(std::move(object), how, ec);
@@ -7691,18 +7863,22 @@ class segment_base {
 
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         std::error_code unknown;
-        const handle object = handle::open(name, access::writing, unknown);
-        if (unknown) {
-            // Nothing to check; removing says what is wrong, if anything is.
-            return checks_names ? (unknown == errc::not_found ? false : (ec = unknown, false))
-                                : handle::remove(name, ec);
-        }
-        const facts found = peek(object, unknown);
+        const handle object = handle::open(name, access_mode::writing, unknown);
+        const facts found = unknown ? facts() : peek(object, unknown);
         if constexpr (checks_names) {
+            // Another name's object must stay.
+            handle::removed_is_absent(unknown);
+            if (unknown == errc::not_found) {
+                handle::reclaim(name);
+                return false;
+            }
             if (unknown) {
                 ec = unknown;
                 return false;
             }
+        }
+        if (!object) {
+            return handle::remove(name, ec); // says what is wrong, if anything is
         }
         if constexpr (has_attendance<mechanism>) {
             if (!unknown && found.life == lifetime::session) {
@@ -7772,8 +7948,9 @@ class segment_base {
                  static_cast<unsigned long long>(control_bytes),
                  static_cast<unsigned long long>(status.size));
         }
-        void* at = ec ? nullptr
-                      : mechanism::map(object.native(), status.size, access::reading, nullptr, ec);
+        void* at =
+            ec ? nullptr
+               : mechanism::map(object.native(), status.size, access_mode::reading, nullptr, ec);
         if (ec) {
             return {};
         }
@@ -7799,7 +7976,7 @@ class segment_base {
         return found;
     }
 
-    [[gnu::cold]] static segment_base attach(handle&& object, access how,
+    [[gnu::cold]] static segment_base attach(handle&& object, access_mode how,
                                              std::error_code& ec) noexcept {
         const facts found = peek(object, ec);
         if (ec) {
@@ -7822,7 +7999,7 @@ class segment_base {
         return made;
     }
 
-    [[gnu::cold]] void attach_to_session(const facts& found, access how,
+    [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
                                          std::error_code& ec) noexcept {
         using attendance = typename mechanism::attendance;
         {
@@ -7875,7 +8052,7 @@ class segment_base {
     [[gnu::cold]] static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
         if constexpr (Policies::named) {
             std::error_code unknown;
-            const handle object = handle::open(name, access::writing, unknown);
+            const handle object = handle::open(name, access_mode::writing, unknown);
             if (unknown) {
                 // Not there, or not ours to judge: publishing will find out.
                 if (unknown == errc::invalid_name) {
@@ -7901,7 +8078,7 @@ class segment_base {
     [[gnu::cold]] void find_again() noexcept {
         if constexpr (Policies::named) {
             std::error_code ec;
-            handle again = handle::open(object_.name(), access::writing, ec);
+            handle again = handle::open(object_.name(), access_mode::writing, ec);
             if (!ec && !is_lost(again)) {
                 object_ = std::move(again);
             }
@@ -8056,7 +8233,7 @@ class segment_view
     {
         const detail::operation context("open", policies::mechanism::label, name);
         ec.clear();
-        return segment_view(base::open(name, access::reading, ec));
+        return segment_view(base::open(name, access_mode::reading, ec));
     }
 
     /// From a native handle that came by other ways; it may be one for reading alone. On failure it
@@ -8070,7 +8247,7 @@ class segment_view
     adopt(typename policies::mechanism::native_handle_type native, std::error_code& ec) noexcept {
         const detail::operation context("adopt", policies::mechanism::label, "");
         ec.clear();
-        return segment_view(base::adopt(native, access::reading, ec));
+        return segment_view(base::adopt(native, access_mode::reading, ec));
     }
 
     /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
@@ -8200,7 +8377,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     {
         const detail::operation context("open", label, name);
         ec.clear();
-        return segment(base::open(name, access::writing, ec));
+        return segment(base::open(name, access_mode::writing, ec));
     }
 
     [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t)
@@ -8316,7 +8493,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                                                   std::error_code& ec) noexcept {
         const detail::operation context("adopt", label, "");
         ec.clear();
-        return segment(base::adopt(native, access::writing, ec));
+        return segment(base::adopt(native, access_mode::writing, ec));
     }
 
     /// Constructs an object under a name. Its own allocators, to any depth, bind to this segment.
@@ -8619,7 +8796,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     {
         const detail::operation context("open", label, name);
         ec.clear();
-        return checked(base::open(name, access::writing, ec), ec);
+        return checked(base::open(name, access_mode::writing, ec), ec);
     }
 
     [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
@@ -8669,7 +8846,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         for (;;) {
             const detail::operation context("open", label, name);
             ec.clear();
-            base opened = base::open(name, access::writing, ec);
+            base opened = base::open(name, access_mode::writing, ec);
             if (!ec) {
                 return checked(std::move(opened), ec);
             }
@@ -8691,7 +8868,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
                 }
                 if (ec == errc::already_exists) {
                     ec.clear();
-                    opened = base::open(name, access::writing, ec);
+                    opened = base::open(name, access_mode::writing, ec);
                     if (!ec) {
                         std::destroy_at(root);
                         return checked(std::move(opened), ec);
@@ -8750,7 +8927,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
         const detail::operation context("adopt", label, "");
         ec.clear();
-        return checked(base::adopt(native, access::writing, ec), ec);
+        return checked(base::adopt(native, access_mode::writing, ec), ec);
     }
 
     /// An allocator of the T's segment.
@@ -8760,7 +8937,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     }
 
   private:
-    using parent::parent;
+    shared(base&& opened, T* root) noexcept : parent(std::move(opened), root) {}
 
     static shared checked(base&& opened, std::error_code& ec) noexcept {
         T* const root = ec ? nullptr : parent::root_of(opened, ec);
@@ -8820,7 +8997,7 @@ class shared<const T, Mechanism, Naming, Permission>
     {
         const detail::operation context("open", policies::mechanism::label, name);
         ec.clear();
-        return checked(base::open(name, access::reading, ec), ec);
+        return checked(base::open(name, access_mode::reading, ec), ec);
     }
 
     [[nodiscard]] static shared open(std::string_view name, read_only_t)
@@ -8844,11 +9021,11 @@ class shared<const T, Mechanism, Naming, Permission>
     [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
         const detail::operation context("adopt", policies::mechanism::label, "");
         ec.clear();
-        return checked(base::adopt(native, access::reading, ec), ec);
+        return checked(base::adopt(native, access_mode::reading, ec), ec);
     }
 
   private:
-    using parent::parent;
+    shared(base&& opened, const T* root) noexcept : parent(std::move(opened), root) {}
 
     static shared checked(base&& opened, std::error_code& ec) noexcept {
         const T* const root = ec ? nullptr : parent::root_of(opened, ec);
@@ -10534,6 +10711,7 @@ COHOLD_NAMESPACE_END
 #define COHOLD_CONTAINER_VECTOR_ACCESS_HPP
 
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <span>
 #include <type_traits>
@@ -10600,6 +10778,18 @@ COHOLD_NAMESPACE_END
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
+
+// A number of a type of its own: no store to an element can change it, be it a std::uint64_t, so a
+// loop that writes elements need not load it again.
+class vector_word {
+  public:
+    constexpr vector_word(std::uint64_t value) noexcept : value_{value} {}
+
+    constexpr operator std::uint64_t() const noexcept { return static_cast<std::uint64_t>(value_); }
+
+  private:
+    enum class number : std::uint64_t {} value_;
+};
 
 // Everything that writes to the words goes through publish (a new block) or commit_size (a new
 // number of elements in the same block), after the elements are complete and before old ones are
@@ -11003,8 +11193,8 @@ class vector_storage {
 
   protected:
     alignas(8) pointer data_ = nullptr;
-    alignas(8) std::uint64_t size_ = 0;
-    alignas(8) std::uint64_t capacity_ = 0;
+    alignas(8) vector_word size_ = 0;
+    alignas(8) vector_word capacity_ = 0;
     [[no_unique_address]] Allocator alloc_{};
 };
 
@@ -11083,9 +11273,9 @@ class vector_access : protected vector_storage<T, Allocator> {
 
     [[nodiscard]] const_iterator begin() const noexcept { return raw_address(data_); }
 
-    [[nodiscard]] iterator end() noexcept { return begin() + size(); }
+    [[nodiscard]] iterator end() noexcept { return begin() + words::size(); }
 
-    [[nodiscard]] const_iterator end() const noexcept { return begin() + size(); }
+    [[nodiscard]] const_iterator end() const noexcept { return begin() + words::size(); }
 
     [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
 
@@ -11111,7 +11301,15 @@ class vector_access : protected vector_storage<T, Allocator> {
 
     using words::capacity;
     using words::max_size;
-    using words::size;
+
+    [[nodiscard]] size_type size() const noexcept {
+        // As a difference of pointers would tell: g++ then indexes in loops over the vector without
+        // a second counter.
+        if (size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
+            __builtin_unreachable();
+        }
+        return words::size();
+    }
 
   private:
     [[nodiscard]] size_type checked(size_type index) const {
@@ -11148,7 +11346,7 @@ COHOLD_NAMESPACE_BEGIN
 /// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
 /// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). Without
 /// exceptions these print their text and abort.
-/// *Thread and process safety*: that of std::vector; shm_guarded<shm_vector<T>> has a lock.
+/// *Thread and process safety*: that of std::vector.
 template <class T, class Allocator = shm_allocator<T>>
 class shm_vector : public detail::vector_access<T, Allocator> {
     using access = detail::vector_access<T, Allocator>;
@@ -11364,7 +11562,13 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         emplace_in_place(value);
     }
 
-    void push_back(T&& value) { emplace_back(std::move(value)); }
+    void push_back(T&& value) {
+        if constexpr (detail::fits_registers<T>) {
+            push_back(static_cast<const T&>(value));
+        } else {
+            emplace_back(std::move(value));
+        }
+    }
 
     /// As emplace_back, but nullptr when memory runs out; last_failure() says where.
     template <class... Args>
@@ -11454,18 +11658,19 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     }
 
     void resize(size_type count) {
-        if (count <= size()) {
+        if (count <= size_) {
             truncate(count);
         } else {
-            append(detail::value_initialized{}, count - size());
+            append(detail::value_initialized{}, count - static_cast<size_type>(size_));
         }
     }
 
     void resize(size_type count, const T& value) {
-        if (count <= size()) {
+        if (count <= size_) {
             truncate(count);
         } else {
-            append(detail::repeated<T>{std::addressof(value)}, count - size());
+            append(detail::repeated<T>{std::addressof(value)},
+                   count - static_cast<size_type>(size_));
         }
     }
 

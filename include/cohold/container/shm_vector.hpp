@@ -44,7 +44,7 @@ COHOLD_NAMESPACE_BEGIN
 /// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
 /// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). Without
 /// exceptions these print their text and abort.
-/// *Thread and process safety*: that of std::vector; shm_guarded<shm_vector<T>> has a lock.
+/// *Thread and process safety*: that of std::vector.
 template <class T, class Allocator = shm_allocator<T>>
 class shm_vector : public detail::vector_access<T, Allocator> {
     using access = detail::vector_access<T, Allocator>;
@@ -260,7 +260,13 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         emplace_in_place(value);
     }
 
-    void push_back(T&& value) { emplace_back(std::move(value)); }
+    void push_back(T&& value) {
+        if constexpr (detail::fits_registers<T>) {
+            push_back(static_cast<const T&>(value));
+        } else {
+            emplace_back(std::move(value));
+        }
+    }
 
     /// As emplace_back, but nullptr when memory runs out; last_failure() says where.
     template <class... Args>
@@ -350,18 +356,19 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     }
 
     void resize(size_type count) {
-        if (count <= size()) {
+        if (count <= size_) {
             truncate(count);
         } else {
-            append(detail::value_initialized{}, count - size());
+            append(detail::value_initialized{}, count - static_cast<size_type>(size_));
         }
     }
 
     void resize(size_type count, const T& value) {
-        if (count <= size()) {
+        if (count <= size_) {
             truncate(count);
         } else {
-            append(detail::repeated<T>{std::addressof(value)}, count - size());
+            append(detail::repeated<T>{std::addressof(value)},
+                   count - static_cast<size_type>(size_));
         }
     }
 

@@ -7,6 +7,7 @@
 #define COHOLD_CONTAINER_VECTOR_ACCESS_HPP
 
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <span>
 #include <type_traits>
@@ -83,9 +84,9 @@ class vector_access : protected vector_storage<T, Allocator> {
 
     [[nodiscard]] const_iterator begin() const noexcept { return raw_address(data_); }
 
-    [[nodiscard]] iterator end() noexcept { return begin() + size(); }
+    [[nodiscard]] iterator end() noexcept { return begin() + words::size(); }
 
-    [[nodiscard]] const_iterator end() const noexcept { return begin() + size(); }
+    [[nodiscard]] const_iterator end() const noexcept { return begin() + words::size(); }
 
     [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
 
@@ -111,7 +112,15 @@ class vector_access : protected vector_storage<T, Allocator> {
 
     using words::capacity;
     using words::max_size;
-    using words::size;
+
+    [[nodiscard]] size_type size() const noexcept {
+        // As a difference of pointers would tell: g++ then indexes in loops over the vector without
+        // a second counter.
+        if (size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
+            __builtin_unreachable();
+        }
+        return words::size();
+    }
 
   private:
     [[nodiscard]] size_type checked(size_type index) const {

@@ -22,6 +22,18 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// A number of a type of its own: no store to an element can change it, be it a std::uint64_t, so a
+// loop that writes elements need not load it again.
+class vector_word {
+  public:
+    constexpr vector_word(std::uint64_t value) noexcept : value_{value} {}
+
+    constexpr operator std::uint64_t() const noexcept { return static_cast<std::uint64_t>(value_); }
+
+  private:
+    enum class number : std::uint64_t {} value_;
+};
+
 // Everything that writes to the words goes through publish (a new block) or commit_size (a new
 // number of elements in the same block), after the elements are complete and before old ones are
 // destroyed: a process that is killed in between leaves a vector of whole elements.
@@ -424,8 +436,8 @@ class vector_storage {
 
   protected:
     alignas(8) pointer data_ = nullptr;
-    alignas(8) std::uint64_t size_ = 0;
-    alignas(8) std::uint64_t capacity_ = 0;
+    alignas(8) vector_word size_ = 0;
+    alignas(8) vector_word capacity_ = 0;
     [[no_unique_address]] Allocator alloc_{};
 };
 

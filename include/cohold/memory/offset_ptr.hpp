@@ -45,10 +45,11 @@ class alignas(8) offset_ptr {
     using iterator_concept = std::contiguous_iterator_tag;
 
     /// Null.
-    constexpr offset_ptr() noexcept : offset_(null) {}
+    constexpr offset_ptr() noexcept : offset_(distance::null) {}
 
     /// A constant expression for nullptr.
-    constexpr offset_ptr(T* target) noexcept : offset_(target == nullptr ? null : encode(target)) {}
+    constexpr offset_ptr(T* target) noexcept
+        : offset_(target == nullptr ? distance::null : encode(target)) {}
 
     offset_ptr(const offset_ptr& other) noexcept : offset_(encode(other.get())) {}
 
@@ -76,7 +77,7 @@ class alignas(8) offset_ptr {
     [[nodiscard]] T* get() const noexcept {
         // Null and self are the two values that a shift by one turns to 0: one test for both.
         if ((static_cast<std::uint64_t>(offset_) << 1) == 0) [[unlikely]] {
-            return offset_ == null ? nullptr : reinterpret_cast<T*>(own_address());
+            return offset_ == distance::null ? nullptr : reinterpret_cast<T*>(own_address());
         }
         return reinterpret_cast<T*>(own_address() + static_cast<std::uintptr_t>(offset_));
     }
@@ -89,7 +90,7 @@ class alignas(8) offset_ptr {
                                     static_cast<std::uintptr_t>(offset_));
     }
 
-    [[nodiscard]] explicit operator bool() const noexcept { return offset_ != null; }
+    [[nodiscard]] explicit operator bool() const noexcept { return offset_ != distance::null; }
 
     reference operator*() const noexcept
         requires(!std::is_void_v<T>)
@@ -175,8 +176,12 @@ class alignas(8) offset_ptr {
     }
 
   private:
-    static constexpr std::int64_t null = 0;
-    static constexpr std::int64_t self = std::numeric_limits<std::int64_t>::min();
+    // A type of its own: no store to anything else, be it to a std::int64_t, can change an offset,
+    // so a loop that writes through the pointer need not load it again.
+    enum class distance : std::int64_t {
+        null = 0,
+        self = std::numeric_limits<std::int64_t>::min()
+    };
 
     [[nodiscard]] std::uintptr_t own_address() const noexcept {
         std::uintptr_t address = reinterpret_cast<std::uintptr_t>(this);
@@ -189,16 +194,15 @@ class alignas(8) offset_ptr {
     }
 
     // In unsigned arithmetic, which may wrap; then sign-extended, so that both widths agree.
-    [[nodiscard]] std::int64_t encode(T* target) const noexcept {
+    [[nodiscard]] distance encode(T* target) const noexcept {
         if (target == nullptr) {
-            return null;
+            return distance::null;
         }
-        const std::uintptr_t distance = reinterpret_cast<std::uintptr_t>(target) - own_address();
-        return distance == 0 ? self
-                             : static_cast<std::int64_t>(static_cast<std::intptr_t>(distance));
+        const std::uintptr_t bytes = reinterpret_cast<std::uintptr_t>(target) - own_address();
+        return bytes == 0 ? distance::self : distance{static_cast<std::intptr_t>(bytes)};
     }
 
-    std::int64_t offset_;
+    distance offset_;
 };
 
 static_assert(sizeof(offset_ptr<int>) == 8 && alignof(offset_ptr<int>) == 8);
