@@ -33,7 +33,11 @@
 /// Address range kept free behind a segment when the user names no reserve. 1 GiB still fits a
 /// 32-bit process.
 #ifndef COHOLD_DEFAULT_RESERVE
+#if __SIZEOF_POINTER__ >= 8
 #define COHOLD_DEFAULT_RESERVE 1073741824
+#else
+#define COHOLD_DEFAULT_RESERVE 67108864
+#endif
 #endif
 
 /// Publish new files by O_TMPFILE + linkat where the filesystem can. 0 forces the way for

@@ -200,6 +200,20 @@ namespace detail {
 
 inline thread_local constinit failure_report last_report{};
 
+// Keeps the report that the user may not have read yet, while something is tried that may fail.
+class report_keeper {
+  public:
+    report_keeper() noexcept : kept_(last_report) {}
+
+    report_keeper(const report_keeper&) = delete;
+    report_keeper& operator=(const report_keeper&) = delete;
+
+    ~report_keeper() { last_report = kept_; }
+
+  private:
+    const failure_report kept_;
+};
+
 // What this thread is doing, for the reports: set on the way in, restored on the way out.
 class operation {
   public:
@@ -318,6 +332,15 @@ inline void raise_if(const std::error_code& ec) {
         }
         raise_last();
     }
+}
+
+// Calls the form of an operation that takes an error_code, and throws what it reports.
+template <class Operation>
+[[gnu::cold]] auto thrown(const Operation& run) {
+    std::error_code ec;
+    auto result = run(ec);
+    raise_if(ec);
+    return result;
 }
 
 [[noreturn, gnu::format(printf, 2, 3)]] inline void raise(errc code, const char* format, ...) {

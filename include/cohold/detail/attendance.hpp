@@ -28,6 +28,17 @@ struct file_attendance {
             held_ = fd_ && lock_file(fd_.get(), lock_byte::gate, kind, true) == 0;
         }
 
+        gate(const gate&) = delete;
+        gate& operator=(const gate&) = delete;
+
+        // A child that another thread forks meanwhile has the open file too, and would keep the
+        // lock.
+        ~gate() {
+            if (held_) {
+                lock_file(fd_.get(), lock_byte::gate, lock_kind::none, false);
+            }
+        }
+
         explicit operator bool() const noexcept { return held_; }
 
       private:

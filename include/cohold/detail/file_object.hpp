@@ -127,17 +127,27 @@ class file_place {
            held.st_ino == named.st_ino;
 }
 
-// Removes what a dead creator left under the temporary name. Waits for a live one. False (errno) if
-// that failed.
+// Removes what a dead creator left under the temporary name. Waits for a live one, if told to.
+// False (errno) if that failed: EPERM if another user has planted a file there.
 [[gnu::cold]] inline bool reclaim_temporary(const char* temporary, bool wait) noexcept {
     const unique_fd old = open_file(temporary, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
     if (!old) {
         return errno == ENOENT;
     }
-    const int error = lock_file(old.get(), lock_byte::creation, lock_kind::exclusive, wait);
-    if (error == 0 && same_file(old.get(), temporary)) {
-        ::unlink(temporary);
+    file_status status{};
+    if (raw_fstat(old.get(), status) != 0) {
+        return false;
     }
+    if (status.st_uid != ::geteuid()) {
+        errno = EPERM;
+        return false;
+    }
+    int error = lock_file(old.get(), lock_byte::creation, lock_kind::exclusive, wait);
+    if (error == 0 && same_file(old.get(), temporary) && ::unlink(temporary) != 0) {
+        error = errno;
+    }
+    // A child that another thread forks meanwhile has the open file too, and would keep the lock.
+    lock_file(old.get(), lock_byte::creation, lock_kind::none, false);
     errno = error;
     return error == 0;
 }

@@ -6,6 +6,7 @@
 
 #include <cohold/handle/mapped_region.hpp>
 #include <cohold/handle/object_handle.hpp>
+#include <cohold/handle/segment_options.hpp>
 #include <cohold/policy/anonymous.hpp>
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/memfd.hpp>
@@ -51,6 +52,7 @@ class object_base {
 
     /// In bytes; 0 for an empty handle.
     [[nodiscard]] std::uint64_t size() const noexcept {
+        const detail::report_keeper keeper;
         std::error_code ec;
         return object_.status(ec).size;
     }
@@ -95,9 +97,6 @@ class object_base {
 
 } // namespace detail
 
-template <class Mechanism, class Naming, class Permission>
-class memory_object;
-
 /// A shared object opened for reading: it maps to const bytes alone. From
 /// memory_object<…>::open(name, read_only).
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
@@ -106,12 +105,45 @@ class const_memory_object
     : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
     using base = detail::object_base<detail::policies<Mechanism, Naming, Permission>>;
 
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using handle = detail::object_handle<policies>;
+
   public:
+    using typename base::native_handle_type;
+
     const_memory_object() = default;
 
+    /// The same as memory_object<…>::open(name, read_only).
+    [[nodiscard]] static const_memory_object open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static const_memory_object open(std::string_view name,
+                                                  std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", policies::mechanism::label, name);
+        ec.clear();
+        return const_memory_object(handle::open(name, access_mode::reading, ec));
+    }
+
+    /// From a native handle that came by other ways; it may be one for reading alone. On failure it
+    /// is closed.
+    [[nodiscard]] static const_memory_object adopt(native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static const_memory_object adopt(native_handle_type native,
+                                                   std::error_code& ec) noexcept {
+        const detail::operation context("adopt", policies::mechanism::label, "");
+        ec.clear();
+        return const_memory_object(handle::adopt(native, ec));
+    }
+
   private:
-    friend class memory_object<Mechanism, Naming, Permission>;
-    using base::base;
+    explicit const_memory_object(handle&& object) noexcept : base(std::move(object)) {}
 };
 
 /// A shared object of the kernel: bytes with a name, an owner, a mode and a size. For typed data
@@ -137,35 +169,62 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     memory_object() = default;
 
-    /// A new object of `size` bytes, all zero and backed by real memory. *Errors*:
-    /// errc::already_exists, invalid_name, invalid_size, out_of_space, permission_denied,
+    /// A new object of `size` bytes, all zero and backed by real memory. Of the options, size and
+    /// group are for raw objects (their mappings have populate()). *Errors*: errc::already_exists,
+    /// invalid_name, invalid_size, invalid_options, out_of_space, permission_denied,
     /// no_such_directory, not_on_tmpfs.
+    [[nodiscard]] static memory_object create(std::string_view name, const segment_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
+    }
+
+    [[nodiscard]] static memory_object create(std::string_view name, const segment_options& options,
+                                              std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return make(name, options, ec);
+    }
+
     [[nodiscard]] static memory_object create(std::string_view name, std::size_t size)
         requires detail::has_names<policies>
     {
-        return thrown([&](std::error_code& ec) { return create(name, size, ec); });
+        return create(name, segment_options{.size = size});
     }
 
     [[nodiscard]] static memory_object create(std::string_view name, std::size_t size,
                                               std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        return make(name, size, ec);
+        return create(name, segment_options{.size = size}, ec);
     }
 
     static memory_object create(std::string_view,
                                 std::initializer_list<decltype(nullptr)>) = delete;
 
+    [[nodiscard]] static memory_object create(const segment_options& options)
+        requires detail::has_no_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
+    }
+
+    [[nodiscard]] static memory_object create(const segment_options& options,
+                                              std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        return make({}, options, ec);
+    }
+
     [[nodiscard]] static memory_object create(std::size_t size)
         requires detail::has_no_names<policies>
     {
-        return thrown([&](std::error_code& ec) { return create(size, ec); });
+        return create(segment_options{.size = size});
     }
 
     [[nodiscard]] static memory_object create(std::size_t size, std::error_code& ec) noexcept
         requires detail::has_no_names<policies>
     {
-        return make({}, size, ec);
+        return create(segment_options{.size = size}, ec);
     }
 
     /// An existing object. *Errors*: errc::not_found, symlink_refused, directory_refused,
@@ -173,7 +232,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     [[nodiscard]] static memory_object open(std::string_view name)
         requires detail::has_names<policies>
     {
-        return thrown([&](std::error_code& ec) { return open(name, ec); });
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
     [[nodiscard]] static memory_object open(std::string_view name, std::error_code& ec) noexcept
@@ -190,33 +249,39 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return open(name);
     }
 
+    [[nodiscard]] static memory_object open(std::string_view name, read_write_t,
+                                            std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, ec);
+    }
+
+    /// For reading only: another type, whose mappings nothing can be written through.
     [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
         requires detail::has_names<policies>
     {
-        std::error_code ec;
-        read_only_type opened = open(name, read_only, ec);
-        detail::raise_if(ec);
-        return opened;
+        return read_only_type::open(name);
     }
 
     [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
                                              std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", mechanism_used::label, name);
-        ec.clear();
-        return read_only_type(handle::open(name, access_mode::reading, ec));
+        return read_only_type::open(name, ec);
     }
 
     /// The existing object, whatever its size, or a new one. Any number of processes may race: all
     /// get the same one.
-    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size)
+    [[nodiscard]] static memory_object open_or_create(std::string_view name,
+                                                      const segment_options& options)
         requires detail::has_names<policies>
     {
-        return thrown([&](std::error_code& ec) { return open_or_create(name, size, ec); });
+        return detail::thrown(
+            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
     }
 
-    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size,
+    [[nodiscard]] static memory_object open_or_create(std::string_view name,
+                                                      const segment_options& options,
                                                       std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
@@ -225,12 +290,28 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
             if (ec != errc::not_found) {
                 return object;
             }
-            object = create(name, size, ec);
+            object = create(name, options, ec);
             if (ec != errc::already_exists) {
                 return object;
             }
         }
     }
+
+    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size)
+        requires detail::has_names<policies>
+    {
+        return open_or_create(name, segment_options{.size = size});
+    }
+
+    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size,
+                                                      std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open_or_create(name, segment_options{.size = size}, ec);
+    }
+
+    static memory_object open_or_create(std::string_view,
+                                        std::initializer_list<decltype(nullptr)>) = delete;
 
     /// Takes the name away; who has the object open keeps it. False if there was none.
     static bool remove(std::string_view name)
@@ -253,7 +334,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     /// Takes over a native handle that came by other ways, e.g. over a socket. On failure it is
     /// closed.
     [[nodiscard]] static memory_object adopt(native_handle_type native) {
-        return thrown([&](std::error_code& ec) { return adopt(native, ec); });
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }
 
     [[nodiscard]] static memory_object adopt(native_handle_type native,
@@ -266,13 +347,13 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     /// Makes the object `size` bytes long; nothing happens if it is already. Mappings made before
     /// do not see the new bytes. *Errors*: errc::out_of_space; unsupported where objects cannot
     /// grow (System V, anonymous).
-    void grow(std::size_t size) {
+    void grow(std::size_t size) const {
         std::error_code ec;
         grow(size, ec);
         detail::raise_if(ec);
     }
 
-    void grow(std::size_t size, std::error_code& ec) noexcept {
+    void grow(std::size_t size, std::error_code& ec) const noexcept {
         const detail::operation context("grow", mechanism_used::label, this->name());
         ec.clear();
         const object_status found = this->object_.status(ec);
@@ -305,36 +386,37 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
   private:
     explicit memory_object(handle&& object) noexcept : base(std::move(object)) {}
 
-    template <class Factory>
-    static memory_object thrown(const Factory& factory) {
-        std::error_code ec;
-        memory_object made = factory(ec);
-        detail::raise_if(ec);
-        return made;
-    }
-
-    static memory_object make(std::string_view name, std::size_t size,
+    static memory_object make(std::string_view name, const segment_options& options,
                               std::error_code& ec) noexcept {
         const detail::operation context("create", mechanism_used::label, name);
         ec.clear();
-        if (size == 0 || size > PTRDIFF_MAX) {
-            detail::fail(ec, errc::invalid_size, "%zu bytes", size);
+        if (options.size == 0 || options.size > PTRDIFF_MAX) {
+            detail::fail(ec, errc::invalid_size, "%zu bytes", options.size);
             return {};
         }
-        handle made = handle::create(
-            name,
-            {.capacity = size, .mode = policies::permission::bits, .group = {}, .formatted = false},
-            ec);
-        if (!ec) {
-            mechanism_used::back(made.native(), nullptr, 0, size, ec);
-            if (!ec) {
-                made.publish(publication::exclusive, ec);
-            }
-            if (ec) {
-                made.abandon();
-            }
+        if (options.reserve != 0 || options.lifetime != lifetime::persistent) {
+            detail::fail(ec, errc::invalid_options,
+                         "a reserve and a session are for segments, not for raw objects");
+            return {};
         }
-        return ec ? memory_object() : memory_object(std::move(made));
+        handle made = handle::create(name,
+                                     {.capacity = options.size,
+                                      .mode = policies::permission::bits,
+                                      .group = options.group,
+                                      .formatted = false},
+                                     ec);
+        if (ec) {
+            return {};
+        }
+        mechanism_used::back(made.native(), nullptr, 0, options.size, ec);
+        if (!ec) {
+            made.publish(publication::exclusive, ec);
+        }
+        if (ec) {
+            made.abandon();
+            return {};
+        }
+        return memory_object(std::move(made));
     }
 };
 

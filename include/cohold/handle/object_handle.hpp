@@ -144,6 +144,7 @@ class object_handle {
 
     // An object that the kernel no longer knows has been removed.
     [[nodiscard]] bool is_removed() const noexcept {
+        const report_keeper keeper;
         std::error_code ec;
         return status(ec).removed || ec == errc::removed;
     }

@@ -77,15 +77,6 @@ class segment_observers {
     segment_base<Policies> base_;
 };
 
-// Calls the form of an operation that takes an error_code, and throws what it reports.
-template <class Operation>
-[[gnu::cold]] auto thrown(const Operation& run) {
-    std::error_code ec;
-    auto result = run(ec);
-    raise_if(ec);
-    return result;
-}
-
 } // namespace detail
 
 template <class Mechanism, class Naming, class Permission>

@@ -91,7 +91,9 @@ class segment_base {
 
     [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
         memory_.ready();
-        object_.publish(how, ec);
+        if (how == publication::exclusive || !replace_session(ec)) {
+            object_.publish(how, ec);
+        }
         if (!ec) {
             attached();
         }
@@ -181,7 +183,7 @@ class segment_base {
             constexpr std::uint64_t most = std::uint64_t{PTRDIFF_MAX} / 4;
             reserve = larger(config::default_reserve, size > most / 16 ? most : size * 16);
             if constexpr (sizeof(void*) == 4) {
-                reserve = config::default_reserve;
+                reserve = larger(config::default_reserve, size > most / 2 ? size : size * 2);
             }
         }
         reserve = larger(reserve, size);
@@ -207,11 +209,20 @@ class segment_base {
         if (ec) {
             return {};
         }
+        // A file may have a hole here and the file system no space for it: reading would be SIGBUS.
+        if (::madvise(at, control_bytes, MADV_POPULATE_READ) != 0 && errno == EFAULT) {
+            fail(ec, errc::out_of_space, "the object has a hole where its header should be");
+            unmap(at, static_cast<std::size_t>(status.size));
+            return {};
+        }
         const auto& header = *static_cast<const segment_header*>(at);
         validate_header(header, status.size, ec);
         const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
-        if (!ec && !mechanism::grows && status.size < found.reserve) {
-            fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+        // Such an object is mapped whole, so its size must be what is reserved for it.
+        if (!ec && !mechanism::grows &&
+            round_up(status.size, page_size()) != round_up(found.reserve, page_size())) {
+            fail(ec, status.size < found.reserve ? errc::truncated : errc::corrupt,
+                 "object size: %llu bytes expected, found %llu",
                  static_cast<unsigned long long>(found.reserve),
                  static_cast<unsigned long long>(status.size));
         }
@@ -273,7 +284,9 @@ class segment_base {
             }
         }
         if (ec == errc::not_found) {
-            remove_if_deserted(object_);
+            const report_keeper keeper;
+            std::error_code ignored;
+            remove_if_deserted(object_, ignored);
         }
     }
 
@@ -288,14 +301,42 @@ class segment_base {
         process_ = ::getpid();
     }
 
-    // Removes a segment of session lifetime that nobody has attached. True if it is gone now.
-    [[gnu::cold]] static bool remove_if_deserted(const handle& object) noexcept {
+    // Removes a segment of session lifetime that nobody has attached. True if it is gone now; false
+    // without an error if somebody has it attached.
+    [[gnu::cold]] static bool remove_if_deserted(const handle& object,
+                                                 std::error_code& ec) noexcept {
         if constexpr (has_attendance<mechanism> && Policies::named) {
             using attendance = typename mechanism::attendance;
             const typename attendance::gate gate(object.native(), lock_kind::exclusive);
-            std::error_code ec;
-            return gate && !attendance::anybody(object.native()) && object.is_named_so() &&
+            if (!gate) {
+                fail_errno(ec, errno, "locking the object, which session lifetime needs");
+                return false;
+            }
+            return !attendance::anybody(object.native()) && object.is_named_so() &&
                    handle::remove(object.name(), ec);
+        } else {
+            return false;
+        }
+    }
+
+    // Replaces a segment of session lifetime while nobody can remove it for lack of users, and the
+    // new one in its place. False if there is none.
+    [[gnu::cold]] bool replace_session(std::error_code& ec) noexcept {
+        if constexpr (has_attendance<mechanism> && Policies::named) {
+            for (;;) {
+                std::error_code unknown;
+                const report_keeper keeper;
+                const handle old = handle::open(object_.name(), access_mode::writing, unknown);
+                const facts found = unknown ? facts() : peek(old, unknown);
+                if (unknown || found.life != lifetime::session) {
+                    return false;
+                }
+                const typename mechanism::attendance::gate gate(old.native(), lock_kind::exclusive);
+                if (old.is_named_so()) {
+                    object_.publish(publication::replace, ec);
+                    return true;
+                }
+            }
         } else {
             return false;
         }
@@ -305,16 +346,22 @@ class segment_base {
     [[gnu::cold]] static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
         if constexpr (Policies::named) {
             std::error_code unknown;
-            const handle object = handle::open(name, access_mode::writing, unknown);
-            if (unknown) {
+            handle object;
+            facts found;
+            {
+                const report_keeper keeper;
+                object = handle::open(name, access_mode::writing, unknown);
+                if (!unknown) {
+                    found = peek(object, unknown);
+                }
+            }
+            if (!object) {
                 // Not there, or not ours to judge: publishing will find out.
                 if (unknown == errc::invalid_name) {
                     ec = unknown;
                 }
-                return;
-            }
-            const facts found = peek(object, unknown);
-            if (unknown || found.life != lifetime::session || !remove_if_deserted(object)) {
+            } else if (unknown || found.life != lifetime::session ||
+                       (!remove_if_deserted(object, ec) && !ec)) {
                 fail(ec, errc::already_exists);
             }
         }
@@ -345,6 +392,7 @@ class segment_base {
             object_.abandon();
             break;
         case state::attached: {
+            const report_keeper keeper;
             // A forked child has inherited a handle, not an attachment.
             const bool inherited = process_ != ::getpid();
             const bool session = static_cast<lifetime>(memory_.header().life) == lifetime::session;
@@ -359,7 +407,8 @@ class segment_base {
             }
             memory_ = {};
             if (session && !inherited && object_) {
-                remove_if_deserted(object_);
+                std::error_code ignored;
+                remove_if_deserted(object_, ignored);
             }
             break;
         }

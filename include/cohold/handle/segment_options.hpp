@@ -17,7 +17,8 @@ struct segment_options {
     /// the segment needs for itself. It grows on its own, up to the reserve.
     std::size_t size = config::default_size;
     /// Address range that every process keeps for the segment: the size that it can never outgrow.
-    /// Costs nothing until used. 0: the larger of COHOLD_DEFAULT_RESERVE (1 GiB) and 16 times the
+    /// Costs nothing until used. 0: the larger of COHOLD_DEFAULT_RESERVE (1 GiB; 64 MiB in 32-bit
+    /// programs) and 16 times the
     /// size.
     std::size_t reserve = 0;
     /// Who removes the name?

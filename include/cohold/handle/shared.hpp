@@ -124,6 +124,10 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
                     std::forward<Arguments>(arguments)...);
     }
 
+    static shared create(std::string_view, std::initializer_list<decltype(nullptr)>)
+        requires detail::has_names<policies>
+    = delete;
+
     template <class... Arguments>
         requires detail::has_no_names<policies> && detail::plain_arguments<Arguments...>
     [[nodiscard]] static shared create(Arguments&&... arguments) {
@@ -166,6 +170,19 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         const detail::operation context("open", label, name);
         ec.clear();
         return checked(base::open(name, access_mode::writing, ec), ec);
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, read_write_t)
+        requires detail::has_names<policies>
+    {
+        return open(name);
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, read_write_t,
+                                     std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, ec);
     }
 
     [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
@@ -254,7 +271,25 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         }
     }
 
+    static shared open_or_create(std::string_view, std::initializer_list<decltype(nullptr)>)
+        requires detail::has_names<policies>
+    = delete;
+
     /// A new T under the name, in one step, whether or not there was one. Not for System V.
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces &&
+                 detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared replace(std::string_view name, Arguments&&... arguments) {
+        return replace(name, segment_options{}, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    [[nodiscard]] static shared replace(std::string_view name, std::error_code& ec,
+                                        Arguments&&... arguments) {
+        return replace(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
+    }
+
     template <class... Arguments>
         requires detail::has_names<policies> && policies::mechanism::replaces &&
                  detail::plain_arguments<Arguments...>

@@ -83,7 +83,7 @@ class heap {
         cut_back(found, need);
         heap_block& block = at(found);
         block.word = block.size() | mark_of(found);
-        used_ += block.size();
+        count_used(used_ + block.size());
         return &block.next_free;
     }
 
@@ -100,7 +100,7 @@ class heap {
             check_allocated(pointer, here);
         }
         std::uint64_t size = at(here).size();
-        used_ -= size;
+        count_used(used_ - size);
         at(here).word =
             0; // without the mark: a second free is noticed even after the merging below
         const std::uint64_t next = here + overhead + size;
@@ -166,6 +166,11 @@ class heap {
 
     [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
         return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
+    }
+
+    // used() reads it without the lock.
+    void count_used(std::uint64_t bytes) noexcept {
+        __atomic_store_n(&used_, bytes, __ATOMIC_RELAXED);
     }
 
     void put_free(std::uint64_t place) noexcept {

@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <cohold/detail/hash.hpp>
 #include <cohold/memory/aggregate_members.hpp>
 #include <cohold/memory/offset_ptr.hpp>
 #include <cohold/memory/shareable.hpp>
@@ -333,19 +334,6 @@ constexpr auto describe() noexcept {
 template <class T, bool NamesOnly>
 inline constexpr auto described = describe<T, NamesOnly>();
 
-// FNV-1a, then mixed so that every bit depends on every byte.
-// Source: http://www.isthe.com/chongo/tech/comp/fnv/, public domain; the finaliser is that of
-// MurmurHash3, public domain.
-constexpr std::uint64_t hash_description(std::string_view text) noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : text) {
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    }
-    hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;
-    hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53;
-    return hash ^ (hash >> 33);
-}
-
 // The fingerprint. Types are the same when their hashes and sizes are; the description tells how
 // they differ (explain_mismatch). The alignment is that of this program; 32-bit ones have lower
 // ones for some types, so it is for allocating, not for comparing.
@@ -362,7 +350,7 @@ constexpr type_descriptor make_type_descriptor() noexcept {
     if constexpr (assert_shareable<T>()) {
         const std::string_view name(described<T, true>.text, described<T, true>.size);
         const std::string_view text(described<T, false>.text, described<T, false>.size);
-        return {hash_description(text), sizeof(T), alignof(T), name, text};
+        return {hash64(text), sizeof(T), alignof(T), name, text};
     } else {
         return {};
     }

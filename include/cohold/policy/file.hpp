@@ -71,6 +71,18 @@ struct tmpfs : file {
         return object;
     }
 
+    [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept {
+        // Whatever it is, if it is not on a tmpfs it is not ours to remove. What is not there, or
+        // no file, is file::remove's business.
+        file_descriptor found{
+            detail::open_file(detail::file_place(path).path(), O_PATH | O_NOFOLLOW).release()};
+        if (found) {
+            check(found, path, ec);
+            close(found);
+        }
+        return !ec && file::remove(path, ec);
+    }
+
     [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
         file::adopt(object, ec);
         if (!ec) {

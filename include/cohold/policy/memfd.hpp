@@ -42,6 +42,14 @@ struct memfd : detail::descriptor_object {
         return {ec ? -1 : fd.release()};
     }
 
+    /// It never had a name that could be removed.
+    [[gnu::cold]] static object_status status(const file_descriptor& object,
+                                              std::error_code& ec) noexcept {
+        object_status found = descriptor_object::status(object, ec);
+        found.removed = false;
+        return found;
+    }
+
     /// errc::unsupported if somebody could shrink it and that cannot be forbidden any more.
     [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
         descriptor_object::adopt(object, ec);

@@ -115,6 +115,9 @@ struct verbatim {
 /// Prefix + name: keeps applications apart.
 template <fixed_string Prefix>
 struct prefixed {
+    static_assert(Prefix.view().find('/') == std::string_view::npos &&
+                      Prefix.view().find('\0') == std::string_view::npos,
+                  "cohold: a prefix is the beginning of a name: no slash, no zero byte");
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 

@@ -10,7 +10,8 @@
 #include <type_traits>
 #include <vector>
 
-#if __has_include(<boost/container/vector.hpp>)
+// Boost 1.74 needs what libc++ has removed from std.
+#if __has_include(<boost/container/vector.hpp>) && !defined(_LIBCPP_VERSION)
 #define HAS_BOOST 1
 // Boost does not promise to be free of warnings.
 #pragma GCC diagnostic push

@@ -257,9 +257,9 @@ TEST_CASE("the members of a pair and an optional lie where the description says"
 }
 
 TEST_CASE("the hash is that of the description") {
-    CHECK(type_descriptor_of<int>.hash == cohold::detail::hash_description("i32"));
+    CHECK(type_descriptor_of<int>.hash == cohold::detail::hash64("i32"));
     CHECK(type_descriptor_of<int>.hash == type_descriptor_of<const int>.hash);
     CHECK(type_descriptor_of<int>.hash != type_descriptor_of<unsigned>.hash);
-    CHECK(cohold::detail::hash_description("") == 0xefd01f60ba992926);
+    CHECK(cohold::detail::hash64("") == 0xefd01f60ba992926);
     CHECK(type_descriptor_of<app::body>.hash == 3840813852829398698U);
 }
