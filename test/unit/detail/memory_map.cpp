@@ -42,7 +42,9 @@ TEST_CASE("addresses that nobody has") {
     errno = 0;
     CHECK(reserve_addresses(UINT64_MAX) == nullptr);
     CHECK(errno == ENOMEM);
-    errno = 0;
-    CHECK(reserve_addresses(PTRDIFF_MAX) == nullptr);
-    CHECK(errno == ENOMEM);
+    if constexpr (sizeof(void*) == 8) { // two of four gibibytes can be had
+        errno = 0;
+        CHECK(reserve_addresses(PTRDIFF_MAX) == nullptr);
+        CHECK(errno == ENOMEM);
+    }
 }

@@ -105,7 +105,7 @@ TEST_CASE("random blocks keep their bytes, do not overlap, and leave one block b
         CAPTURE(seed);
         const scratch::segment segment(65536, 64 << 20);
         check_whole(segment);
-        CHECK(torture(segment.heap(), seed, 20000, 50 * seed));
+        CHECK(torture(segment.heap(), seed, 20000, static_cast<std::size_t>(50 * seed)));
         CHECK(segment.size() > 65536);
         check_whole(segment);
     }
