@@ -7,6 +7,8 @@ class money {
   public:
     explicit money(int cents) : cents_(cents) {}
 
+    [[nodiscard]] int cents() const { return cents_; }
+
   private:
     int cents_;
 };

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/memory/shareable.hpp>
 
-struct {
+[[maybe_unused]] struct {
     int a;
 } object;
 
