@@ -358,7 +358,7 @@ class segment_base {
             if (!object) {
                 // Not there, or not ours to judge: publishing will find out.
                 if (unknown == errc::invalid_name) {
-                    ec = unknown;
+                    static_cast<void>(handle::open(name, access_mode::writing, ec)); // says why
                 }
             } else if (unknown || found.life != lifetime::session ||
                        (!remove_if_deserted(object, ec) && !ec)) {
