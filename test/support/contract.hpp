@@ -149,8 +149,6 @@ class temporary {
             std::error_code ec;
             Handle::remove(C::name(), ec);
             CHECK_FALSE(ec);
-        } else if (handle_) {
-            discard(handle_.native_handle());
         }
     }
 
@@ -303,8 +301,6 @@ TEST_CASE_TEMPLATE_DEFINE("contract: memory_object", C, contract_memory_object) 
 
     if constexpr (C::named) {
         CHECK(object::remove(C::name()));
-    } else {
-        discard(made.native_handle());
     }
     CHECK(region.data()[4999] == std::byte{42});
 }

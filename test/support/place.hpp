@@ -14,7 +14,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/shm.h>
 #include <unistd.h>
 
 #include <cohold/cohold.hpp>
@@ -152,21 +151,13 @@ inline cohold::file_descriptor duplicate(const cohold::file_descriptor& file) {
 }
 
 inline cohold::system_v_id duplicate(const cohold::system_v_id& object) {
-    return object;
+    return {object.value};
 }
 
 inline cohold::anonymous_memory duplicate(const cohold::anonymous_memory& memory) {
     void* at = ::mremap(memory.address, 0, memory.bytes, MREMAP_MAYMOVE);
     return at == MAP_FAILED ? cohold::anonymous_memory{}
                             : cohold::anonymous_memory{at, memory.bytes};
-}
-
-// Unnamed System V segments live until somebody removes them.
-template <class Native>
-void discard(const Native& native) {
-    if constexpr (std::is_same_v<Native, cohold::system_v_id>) {
-        ::shmctl(native.value, IPC_RMID, nullptr);
-    }
 }
 
 // How the page at this address is mapped, as /proc/self/maps has it: "rw-s". Empty if it is not.

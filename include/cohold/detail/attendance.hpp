@@ -65,8 +65,8 @@ struct file_attendance {
     }
 };
 
-// System V: the kernel counts attachments. Only zero or not is meaningful, and that is the
-// question.
+// System V: the kernel counts attachments, and everybody attached has the attendance_object at his
+// attendance page. Segments without a name have none: for them any attachment counts.
 struct system_v_attendance {
     class gate {
       public:
@@ -91,8 +91,10 @@ struct system_v_attendance {
         // and there is nothing to lock by.
         explicit gate(const struct ::shmid_ds& status) noexcept
             : key_(status.shm_perm.__key), lock_(key_) {
-            locked_ =
-                key_ != IPC_PRIVATE && lock_.acquire(true, true, status.shm_perm.mode & 0666) == 0;
+            const mode_t mode = status.shm_perm.uid == ::geteuid()
+                                    ? creation_lock::mode_for(status.shm_perm.mode)
+                                    : mode_t{0666}; // its owner must get by
+            locked_ = key_ != IPC_PRIVATE && lock_.acquire(true, true, mode) == 0;
         }
 
         static struct ::shmid_ds status_of(const system_v_id& object) noexcept {
@@ -108,11 +110,46 @@ struct system_v_attendance {
         bool locked_ = false;
     };
 
-    static void enter(const system_v_id&, void* /*page*/, std::error_code&) noexcept {}
+    // Attaches this process until it unmaps the page at `page`, or dies, or executes a program.
+    [[gnu::cold]] static void enter(const system_v_id& object, void* page,
+                                    std::error_code& ec) noexcept {
+        struct ::shmid_ds segment{};
+        if (!system_v_status(object.value, segment)) {
+            fail_errno(ec, errno, "shmctl(IPC_STAT)");
+            return;
+        }
+        if (segment.shm_perm.__key == IPC_PRIVATE) {
+            return;
+        }
+        const bool finished = system_v_ready(object.value);
+        const int id =
+            finished ? attendance_object::find(segment) : attendance_object::make(segment);
+        if (id < 0 && finished) {
+            fail(ec, errc::removed, "identifier %d", object.value);
+        } else if (id < 0) {
+            fail_errno(ec, errno, "shmget of key %#x, which session lifetime needs",
+                       static_cast<unsigned>(attendance_object::key_of(segment)));
+        } else if (::shmat(id, page, SHM_RDONLY | SHM_REMAP) == reinterpret_cast<void*>(-1)) {
+            if (errno == EIDRM || errno == EINVAL) {
+                fail(ec, errc::removed, "identifier %d", object.value);
+            } else {
+                fail_errno(ec, errno, "shmat, which session lifetime needs");
+            }
+        } else if (::madvise(page, page_size(), MADV_DONTFORK) != 0) {
+            fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
+        }
+    }
 
-    static bool anybody(const system_v_id& object) noexcept {
+    [[gnu::cold]] static bool anybody(const system_v_id& object) noexcept {
         struct ::shmid_ds status{};
-        return system_v_status(object.value, status) && status.shm_nattch != 0;
+        if (!system_v_status(object.value, status)) {
+            return false;
+        }
+        if (status.shm_perm.__key != IPC_PRIVATE) {
+            const int id = attendance_object::find(status);
+            return id >= 0 && system_v_status(id, status) && status.shm_nattch != 0;
+        }
+        return status.shm_nattch != 0;
     }
 };
 

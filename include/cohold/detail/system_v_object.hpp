@@ -53,11 +53,96 @@ union semaphore_argument { // semctl(2): the caller has to define it
     unsigned short* values;
 };
 
+[[gnu::cold]] inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
+    return ::shmctl(id, IPC_STAT, &out) == 0;
+}
+
+[[gnu::cold]] inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
+    return (status.shm_perm.mode & SHM_DEST) != 0;
+}
+
+// Can nobody find it any more, even if somebody has it attached still?
+[[gnu::cold]] inline bool system_v_gone(int id) noexcept {
+    struct ::shmid_ds status{};
+    return system_v_status(id, status) ? system_v_removed(status)
+                                       : errno == EIDRM || errno == EINVAL;
+}
+
+// The first 8 bytes: zero as long as a formatted object is not ready. `unknown` is for an object
+// that this process may not read.
+[[gnu::cold]] inline bool system_v_ready(int id, bool unknown = true) noexcept {
+    void* at = ::shmat(id, nullptr, SHM_RDONLY);
+    if (at == reinterpret_cast<void*>(-1)) {
+        return unknown; // not ours to judge
+    }
+    const bool ready =
+        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
+    ::shmdt(at);
+    return ready;
+}
+
+// Beside a segment of session lifetime lies a small one that its participants, and nobody else,
+// have attached, each at its attendance page: the kernel counts them. Short looks into the segment
+// itself do not count, nor does what a forked child has inherited. The two have one creator.
+struct attendance_object {
+    static constexpr std::size_t bytes = 1237; // to be told from what others may keep at the key
+
+    // One to one, and not IPC_PRIVATE.
+    static key_t key_of(const struct ::shmid_ds& segment) noexcept {
+        return static_cast<key_t>(static_cast<std::uint32_t>(segment.shm_perm.__key) * 0x85ebca6bu);
+    }
+
+    // The identifier, or -1.
+    [[gnu::cold]] static int find(const struct ::shmid_ds& segment) noexcept {
+        const int id = segment.shm_perm.__key == IPC_PRIVATE ? -1 : ::shmget(key_of(segment), 0, 0);
+        struct ::shmid_ds found{};
+        return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes &&
+                       found.shm_cpid == segment.shm_cpid &&
+                       found.shm_perm.cuid == segment.shm_perm.cuid
+                   ? id
+                   : -1;
+    }
+
+    // By the creator of the segment, which nobody else has found yet: -1 and errno on failure.
+    [[gnu::cold]] static int make(const struct ::shmid_ds& segment) noexcept {
+        struct ::shmid_ds status{};
+        const int old = ::shmget(key_of(segment), 0, 0);
+        if (old >= 0 && system_v_status(old, status) && status.shm_segsz == bytes) {
+            ::shmctl(old, IPC_RMID, nullptr); // of a segment that was removed by other means
+        }
+        const int id =
+            ::shmget(key_of(segment), bytes, IPC_CREAT | IPC_EXCL | (segment.shm_perm.mode & 0777));
+        if (id < 0 || !system_v_status(id, status) || status.shm_perm.gid == segment.shm_perm.gid) {
+            return id;
+        }
+        status.shm_perm.gid = segment.shm_perm.gid;
+        if (::shmctl(id, IPC_SET, &status) != 0) {
+            const int error = errno;
+            ::shmctl(id, IPC_RMID, nullptr);
+            errno = error;
+            return -1;
+        }
+        return id;
+    }
+};
+
+// Removes a segment and what lies beside it. That goes first: a segment without it is a deserted
+// one. False and errno on failure.
+[[gnu::cold]] inline bool remove_system_v(int id) noexcept {
+    struct ::shmid_ds status{};
+    const int beside = system_v_status(id, status) ? attendance_object::find(status) : -1;
+    if (beside >= 0) {
+        ::shmctl(beside, IPC_RMID, nullptr);
+    }
+    return ::shmctl(id, IPC_RMID, nullptr) == 0;
+}
+
 // The creation lock of a key: a semaphore set, held with SEM_UNDO, so that the kernel releases it
 // when its holder dies, and removed when the creation is over. It has another key, because many
 // programs take one ftok(3) key for a segment and for a set of their own. Semaphore 0 is
 // the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
 // object that is not ready knows that its creator is dead.
+// Only the user who made a set may remove it; others undo what they did to it, and leave it to him.
 // One thread can hold it several times, e.g. to remove what it has found deserted.
 class creation_lock {
   public:
@@ -66,8 +151,14 @@ class creation_lock {
     creation_lock(const creation_lock&) = delete;
     creation_lock& operator=(const creation_lock&) = delete;
 
+    // What a set must let users do so that all of those who may read an object of this mode can
+    // hold its lock. Who is of which group cannot be said before the set can be seen, so objects
+    // that others share have one for everybody. A stranger could get into the way all the same: by
+    // making a set with that key first.
+    static mode_t mode_for(mode_t object) noexcept { return (object & 077) != 0 ? 0666 : 0600; }
+
     // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
-    // make is false.
+    // make is false. EACCES: there is one of somebody else's, for himself.
     int acquire(bool make, bool wait, mode_t mode) noexcept {
         for (const creation_lock* held = innermost_; held != nullptr; held = held->outer_) {
             if (held->key_ == key_) {
@@ -98,7 +189,7 @@ class creation_lock {
     // From now on an object of this key that is not ready is ours.
     void claim() noexcept {
         ::sembuf step{1, 1, 0};
-        ::semop(set_, &step, 1);
+        claimed_ = ::semop(set_, &step, 1) == 0;
     }
 
     // Did the process that created the object (shm_cpid) hold this lock then?
@@ -110,7 +201,11 @@ class creation_lock {
     void release() noexcept {
         if (!nested_) {
             innermost_ = outer_;
-            end_set(set_);
+            if (!claimed_ && left_unready()) {
+                unlock(set_, 0); // by its claim, who may remove it knows what it is
+            } else {
+                end_set(set_);
+            }
         }
     }
 
@@ -129,42 +224,39 @@ class creation_lock {
         return static_cast<key_t>(static_cast<std::uint32_t>(key) * 0x9e3779b1u);
     }
 
-    [[gnu::cold]] static void end_set(int set) noexcept { ::semctl(set, 0, IPC_RMID); }
+    [[gnu::cold]] static void end_set(int set) noexcept {
+        if (::semctl(set, 0, IPC_RMID) != 0 && errno == EPERM) {
+            const int claims = ::semctl(set, 1, GETVAL);
+            unlock(set, claims > 0 ? claims : 0);
+        }
+    }
+
+    // Takes the claims back and lets the next one in, in one step.
+    [[gnu::cold]] static void unlock(int set, int claims) noexcept {
+        ::sembuf steps[2] = {{0, -1, SEM_UNDO | IPC_NOWAIT},
+                             {1, static_cast<short>(-claims), IPC_NOWAIT}};
+        ::semop(set, steps, claims != 0 ? 2 : 1);
+    }
+
+    // Is there a dead creator's object that the holder of this lock could not remove?
+    [[gnu::cold]] [[nodiscard]] bool left_unready() const noexcept {
+        if (::semctl(set_, 1, GETVAL) <= 0) {
+            return false;
+        }
+        const int id = ::shmget(key_, 0, 0);
+        struct ::shmid_ds status{};
+        return id >= 0 && system_v_status(id, status) && claimed_by(status.shm_cpid) &&
+               !system_v_ready(id, false);
+    }
 
     static inline thread_local constinit const creation_lock* innermost_ = nullptr;
 
     key_t key_;
     int set_ = -1;
     bool nested_ = false;
+    bool claimed_ = false;
     const creation_lock* outer_ = nullptr;
 };
-
-[[gnu::cold]] inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
-    return ::shmctl(id, IPC_STAT, &out) == 0;
-}
-
-[[gnu::cold]] inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
-    return (status.shm_perm.mode & SHM_DEST) != 0;
-}
-
-// Can nobody find it any more, even if somebody has it attached still?
-[[gnu::cold]] inline bool system_v_gone(int id) noexcept {
-    struct ::shmid_ds status{};
-    return system_v_status(id, status) ? system_v_removed(status)
-                                       : errno == EIDRM || errno == EINVAL;
-}
-
-// The first 8 bytes: zero as long as a formatted object is not ready.
-[[gnu::cold]] inline bool system_v_ready(int id) noexcept {
-    void* at = ::shmat(id, nullptr, SHM_RDONLY);
-    if (at == reinterpret_cast<void*>(-1)) {
-        return true; // not ours to judge
-    }
-    const bool ready =
-        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
-    ::shmdt(at);
-    return ready;
-}
 
 // With the lock held: removes an object of the key that a dead creator left unready. True if it
 // did.
@@ -172,7 +264,7 @@ class creation_lock {
     const int id = ::shmget(key, 0, 0);
     struct ::shmid_ds status{};
     return id >= 0 && system_v_status(id, status) && lock.claimed_by(status.shm_cpid) &&
-           !system_v_ready(id) && ::shmctl(id, IPC_RMID, nullptr) == 0;
+           !system_v_ready(id) && remove_system_v(id);
 }
 
 // Is the object of the key still being made, or the ruin of a dead creator (which is removed)? Then
@@ -187,8 +279,10 @@ class creation_lock {
     }
     creation_lock lock(key);
     const int error = lock.acquire(false, false, 0);
-    if (error == EAGAIN) {
-        return !system_v_ready(id); // its creator is alive and at work
+    if (error == EAGAIN || error == EACCES) {
+        // Its creator is at work, or (EACCES) dead but not ours to clear away. If he did not claim
+        // it, then it is ready by now, or somebody's zeros.
+        return (lock.claimed_by(status.shm_cpid) && !system_v_ready(id)) || system_v_gone(id);
     }
     // Nobody is creating it: it has become ready meanwhile, or a ruin that others have removed, or
     // it has always been somebody else's zeros.

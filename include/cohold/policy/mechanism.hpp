@@ -41,6 +41,7 @@ struct file_descriptor {
 /// The identifier of a System V segment, as shmget(2) returns it.
 struct system_v_id {
     int value = -1;
+    void* held = nullptr; ///< of a handle's own: the page that keeps a segment without a name
 
     explicit operator bool() const noexcept { return value >= 0; }
 };

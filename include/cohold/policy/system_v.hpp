@@ -5,6 +5,7 @@
 #define COHOLD_POLICY_SYSTEM_V_HPP
 
 #include <cohold/detail/attendance.hpp>
+#include <cohold/detail/memory_map.hpp>
 #include <cohold/detail/space.hpp>
 #include <cohold/detail/system_v_object.hpp>
 #include <cohold/policy/naming.hpp>
@@ -17,7 +18,10 @@ namespace mechanism {
 /// so segments are created at their reserve, which costs nothing; pages become real as the segment
 /// grows into them. A name is hashed to the key (and kept in the segment, to tell colliding names
 /// apart); a name "0x" + eight hexadecimal digits is the key that ipcs(1) shows. Without a name:
-/// IPC_PRIVATE.
+/// IPC_PRIVATE: such a segment goes with its last user, however that ended. Users are the handle
+/// that made it, what is mapped, what forked children have of both, and who adopts it by its
+/// identifier, which another process can do as long as there is a user. A segment of session
+/// lifetime has a second, small one beside it, which its participants have attached.
 struct system_v {
     using native_handle_type = system_v_id;
     using default_naming = naming::verbatim;
@@ -35,12 +39,16 @@ struct system_v {
                                             std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         detail::creation_lock lock(key);
-        if (const int error = lock.acquire(true, true, wanted.mode); error != 0) {
+        const mode_t mode = detail::creation_lock::mode_for(wanted.mode);
+        if (const int error = lock.acquire(true, true, mode); error != 0) {
             fail_get(ec, error, "semget", key, wanted);
             return {};
         }
         detail::reclaim_unready(key, lock);
-        lock.claim();
+        // What is there already is nobody's to claim, and zeros can be a finished object.
+        if (wanted.formatted && ::shmget(key, 0, 0) < 0) {
+            lock.claim();
+        }
         const system_v_id object = make(key, IPC_CREAT | IPC_EXCL, wanted, ec);
         if (ec) {
             lock.release();
@@ -51,7 +59,12 @@ struct system_v {
     }
 
     [[gnu::cold]] static system_v_id create(const creation& wanted, std::error_code& ec) noexcept {
-        return make(IPC_PRIVATE, IPC_CREAT, wanted, ec);
+        system_v_id object = make(IPC_PRIVATE, IPC_CREAT, wanted, ec);
+        if (!ec) {
+            hold(object, ec);
+            ::shmctl(object.value, IPC_RMID, nullptr); // as soon as nobody has it attached
+        }
+        return ec ? system_v_id{} : object;
     }
 
     [[gnu::cold]] static void publish(system_v_id& /*object*/, std::string_view name,
@@ -61,7 +74,7 @@ struct system_v {
 
     [[gnu::cold]] static void abandon(system_v_id& object, std::string_view name) noexcept {
         if (object) {
-            ::shmctl(object.value, IPC_RMID, nullptr);
+            detail::remove_system_v(object.value);
             end_creation(name);
         }
         object = {};
@@ -92,7 +105,7 @@ struct system_v {
         bool removed = false;
         if (id >= 0) {
             const bool ruin = locked && detail::reclaim_unready(key, lock);
-            removed = !ruin && ::shmctl(id, IPC_RMID, nullptr) == 0;
+            removed = !ruin && detail::remove_system_v(id);
             if (!removed && !ruin && errno != EIDRM && errno != EINVAL) {
                 fail_get(ec, errno, "shmctl(IPC_RMID)", key, {});
             }
@@ -128,13 +141,10 @@ struct system_v {
             }
             return {};
         }
-        return {found.shm_segsz,
-                found.shm_perm.uid,
-                found.shm_perm.gid,
-                found.shm_perm.mode & mode_t{0777},
-                0,
-                static_cast<std::uint64_t>(object.value),
-                detail::system_v_removed(found)};
+        return {found.shm_segsz, found.shm_perm.uid, found.shm_perm.gid,
+                found.shm_perm.mode & mode_t{0777}, 0, static_cast<std::uint64_t>(object.value),
+                // One that never had a name is marked for destruction from the start.
+                object.held == nullptr && detail::system_v_removed(found)};
     }
 
     [[gnu::cold]] static void back(const system_v_id& object, void* mapping, std::uint64_t from,
@@ -158,13 +168,41 @@ struct system_v {
         return ec ? nullptr : attach(object, how, at, ec);
     }
 
+    // Who adopts a segment without a name is one of its users. (One that lost its name before
+    // cannot be told from it.)
     [[gnu::cold]] static void adopt(system_v_id& object, std::error_code& ec) noexcept {
+        object.held = nullptr; // another handle's
         status(object, ec);
+        struct ::shmid_ds found{};
+        if (!ec && detail::system_v_status(object.value, found) &&
+            found.shm_perm.__key == IPC_PRIVATE) {
+            hold(object, ec);
+        }
     }
 
-    [[gnu::cold]] static void close(system_v_id& object) noexcept { object = {}; }
+    [[gnu::cold]] static void close(system_v_id& object) noexcept {
+        if (object.held != nullptr) {
+            ::munmap(object.held, detail::page_size());
+        }
+        object = {};
+    }
 
   private:
+    // Keeps a segment without a name for this handle: its first page stays attached.
+    [[gnu::cold]] static void hold(system_v_id& object, std::error_code& ec) noexcept {
+        struct ::shmid_ds found{};
+        void* const at = attach(object, access_mode::reading, nullptr, ec);
+        if (ec || !detail::system_v_status(object.value, found)) {
+            return;
+        }
+        object.held = at;
+        const std::uint64_t page = detail::page_size();
+        const std::uint64_t bytes = detail::round_up(found.shm_segsz, page);
+        if (bytes > page) {
+            ::munmap(static_cast<char*>(at) + page, static_cast<std::size_t>(bytes - page));
+        }
+    }
+
     [[gnu::cold]] static void end_creation(std::string_view name) noexcept {
         detail::creation_lock::end(detail::system_v_key(name));
     }
