@@ -29,7 +29,7 @@
 namespace support {
 
 // Ends this process if it hangs.
-inline const unsigned armed = ::alarm(240);
+inline const unsigned armed = ::alarm(550);
 
 // A child runs bool run(); which was not content makes it fail.
 template <class Run>
