@@ -194,7 +194,7 @@ bool kill_everywhere(const char* what, const Prepare& prepare, const Victim& vic
                 break;
             }
         }
-        EXPECT(stop > 20); // it did make system calls
+        EXPECT(stop > 8); // it did make system calls
     }
     return true;
 }
