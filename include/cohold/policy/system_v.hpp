@@ -45,8 +45,8 @@ struct system_v {
             return {};
         }
         detail::reclaim_unready(key, lock);
-        // What is there already is nobody's to claim, and zeros can be a finished object.
-        if (wanted.formatted && ::shmget(key, 0, 0) < 0) {
+        // What is there already is not ours to claim: zeros can be a finished object.
+        if (::shmget(key, 0, 0) < 0) {
             lock.claim();
         }
         const system_v_id object = make(key, IPC_CREAT | IPC_EXCL, wanted, ec);
