@@ -40,7 +40,8 @@ def is_internal(header):
             place = opened[1]
             if place != "detail":
                 return False
-        elif place == "cohold" and re.match(r"(?!COHOLD_NAMESPACE_END)\w", line):
+        elif place == "cohold" and re.match(r"\w", line) and not re.match(
+                r"COHOLD_NAMESPACE_END|template <|(class|struct) \w+;", line):
             return False
     return place is not None
 

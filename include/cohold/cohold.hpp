@@ -33,7 +33,6 @@
 
 #include <cohold/sync/backoff.hpp>
 
-#include <cohold/container/elements.hpp>
 #include <cohold/container/from_range.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>

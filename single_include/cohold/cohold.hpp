@@ -97,7 +97,11 @@
 /// Address range kept free behind a segment when the user names no reserve. 1 GiB still fits a
 /// 32-bit process.
 #ifndef COHOLD_DEFAULT_RESERVE
+#if __SIZEOF_POINTER__ >= 8
 #define COHOLD_DEFAULT_RESERVE 1073741824
+#else
+#define COHOLD_DEFAULT_RESERVE 67108864
+#endif
 #endif
 
 /// Publish new files by O_TMPFILE + linkat where the filesystem can. 0 forces the way for
@@ -333,6 +337,20 @@ namespace detail {
 
 inline thread_local constinit failure_report last_report{};
 
+// Keeps the report that the user may not have read yet, while something is tried that may fail.
+class report_keeper {
+  public:
+    report_keeper() noexcept : kept_(last_report) {}
+
+    report_keeper(const report_keeper&) = delete;
+    report_keeper& operator=(const report_keeper&) = delete;
+
+    ~report_keeper() { last_report = kept_; }
+
+  private:
+    const failure_report kept_;
+};
+
 // What this thread is doing, for the reports: set on the way in, restored on the way out.
 class operation {
   public:
@@ -451,6 +469,15 @@ inline void raise_if(const std::error_code& ec) {
         }
         raise_last();
     }
+}
+
+// Calls the form of an operation that takes an error_code, and throws what it reports.
+template <class Operation>
+[[gnu::cold]] auto thrown(const Operation& run) {
+    std::error_code ec;
+    auto result = run(ec);
+    raise_if(ec);
+    return result;
 }
 
 [[noreturn, gnu::format(printf, 2, 3)]] inline void raise(errc code, const char* format, ...) {
@@ -913,6 +940,7 @@ struct file_descriptor {
 /// The identifier of a System V segment, as shmget(2) returns it.
 struct system_v_id {
     int value = -1;
+    void* held = nullptr; ///< of a handle's own: the page that keeps a segment without a name
 
     explicit operator bool() const noexcept { return value >= 0; }
 };
@@ -1215,6 +1243,9 @@ struct verbatim {
 /// Prefix + name: keeps applications apart.
 template <fixed_string Prefix>
 struct prefixed {
+    static_assert(Prefix.view().find('/') == std::string_view::npos &&
+                      Prefix.view().find('\0') == std::string_view::npos,
+                  "cohold: a prefix is the beginning of a name: no slash, no zero byte");
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
@@ -1499,11 +1530,96 @@ union semaphore_argument { // semctl(2): the caller has to define it
     unsigned short* values;
 };
 
+[[gnu::cold]] inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
+    return ::shmctl(id, IPC_STAT, &out) == 0;
+}
+
+[[gnu::cold]] inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
+    return (status.shm_perm.mode & SHM_DEST) != 0;
+}
+
+// Can nobody find it any more, even if somebody has it attached still?
+[[gnu::cold]] inline bool system_v_gone(int id) noexcept {
+    struct ::shmid_ds status{};
+    return system_v_status(id, status) ? system_v_removed(status)
+                                       : errno == EIDRM || errno == EINVAL;
+}
+
+// The first 8 bytes: zero as long as a formatted object is not ready. `unknown` is for an object
+// that this process may not read.
+[[gnu::cold]] inline bool system_v_ready(int id, bool unknown = true) noexcept {
+    void* at = ::shmat(id, nullptr, SHM_RDONLY);
+    if (at == reinterpret_cast<void*>(-1)) {
+        return unknown; // not ours to judge
+    }
+    const bool ready =
+        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
+    ::shmdt(at);
+    return ready;
+}
+
+// Beside a segment of session lifetime lies a small one that its participants, and nobody else,
+// have attached, each at its attendance page: the kernel counts them. Short looks into the segment
+// itself do not count, nor does what a forked child has inherited. The two have one creator.
+struct attendance_object {
+    static constexpr std::size_t bytes = 1237; // to be told from what others may keep at the key
+
+    // One to one, and not IPC_PRIVATE.
+    static key_t key_of(const struct ::shmid_ds& segment) noexcept {
+        return static_cast<key_t>(static_cast<std::uint32_t>(segment.shm_perm.__key) * 0x85ebca6bu);
+    }
+
+    // The identifier, or -1.
+    [[gnu::cold]] static int find(const struct ::shmid_ds& segment) noexcept {
+        const int id = segment.shm_perm.__key == IPC_PRIVATE ? -1 : ::shmget(key_of(segment), 0, 0);
+        struct ::shmid_ds found{};
+        return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes &&
+                       found.shm_cpid == segment.shm_cpid &&
+                       found.shm_perm.cuid == segment.shm_perm.cuid
+                   ? id
+                   : -1;
+    }
+
+    // By the creator of the segment, which nobody else has found yet: -1 and errno on failure.
+    [[gnu::cold]] static int make(const struct ::shmid_ds& segment) noexcept {
+        struct ::shmid_ds status{};
+        const int old = ::shmget(key_of(segment), 0, 0);
+        if (old >= 0 && system_v_status(old, status) && status.shm_segsz == bytes) {
+            ::shmctl(old, IPC_RMID, nullptr); // of a segment that was removed by other means
+        }
+        const int id =
+            ::shmget(key_of(segment), bytes, IPC_CREAT | IPC_EXCL | (segment.shm_perm.mode & 0777));
+        if (id < 0 || !system_v_status(id, status) || status.shm_perm.gid == segment.shm_perm.gid) {
+            return id;
+        }
+        status.shm_perm.gid = segment.shm_perm.gid;
+        if (::shmctl(id, IPC_SET, &status) != 0) {
+            const int error = errno;
+            ::shmctl(id, IPC_RMID, nullptr);
+            errno = error;
+            return -1;
+        }
+        return id;
+    }
+};
+
+// Removes a segment and what lies beside it. That goes first: a segment without it is a deserted
+// one. False and errno on failure.
+[[gnu::cold]] inline bool remove_system_v(int id) noexcept {
+    struct ::shmid_ds status{};
+    const int beside = system_v_status(id, status) ? attendance_object::find(status) : -1;
+    if (beside >= 0) {
+        ::shmctl(beside, IPC_RMID, nullptr);
+    }
+    return ::shmctl(id, IPC_RMID, nullptr) == 0;
+}
+
 // The creation lock of a key: a semaphore set, held with SEM_UNDO, so that the kernel releases it
 // when its holder dies, and removed when the creation is over. It has another key, because many
 // programs take one ftok(3) key for a segment and for a set of their own. Semaphore 0 is
 // the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
 // object that is not ready knows that its creator is dead.
+// Only the user who made a set may remove it; others undo what they did to it, and leave it to him.
 // One thread can hold it several times, e.g. to remove what it has found deserted.
 class creation_lock {
   public:
@@ -1512,8 +1628,14 @@ class creation_lock {
     creation_lock(const creation_lock&) = delete;
     creation_lock& operator=(const creation_lock&) = delete;
 
+    // What a set must let users do so that all of those who may read an object of this mode can
+    // hold its lock. Who is of which group cannot be said before the set can be seen, so objects
+    // that others share have one for everybody. A stranger could get into the way all the same: by
+    // making a set with that key first.
+    static mode_t mode_for(mode_t object) noexcept { return (object & 077) != 0 ? 0666 : 0600; }
+
     // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
-    // make is false.
+    // make is false. EACCES: there is one of somebody else's, for himself.
     int acquire(bool make, bool wait, mode_t mode) noexcept {
         for (const creation_lock* held = innermost_; held != nullptr; held = held->outer_) {
             if (held->key_ == key_) {
@@ -1544,7 +1666,7 @@ class creation_lock {
     // From now on an object of this key that is not ready is ours.
     void claim() noexcept {
         ::sembuf step{1, 1, 0};
-        ::semop(set_, &step, 1);
+        claimed_ = ::semop(set_, &step, 1) == 0;
     }
 
     // Did the process that created the object (shm_cpid) hold this lock then?
@@ -1556,7 +1678,11 @@ class creation_lock {
     void release() noexcept {
         if (!nested_) {
             innermost_ = outer_;
-            end_set(set_);
+            if (!claimed_ && left_unready()) {
+                unlock(set_, 0); // by its claim, who may remove it knows what it is
+            } else {
+                end_set(set_);
+            }
         }
     }
 
@@ -1575,42 +1701,39 @@ class creation_lock {
         return static_cast<key_t>(static_cast<std::uint32_t>(key) * 0x9e3779b1u);
     }
 
-    [[gnu::cold]] static void end_set(int set) noexcept { ::semctl(set, 0, IPC_RMID); }
+    [[gnu::cold]] static void end_set(int set) noexcept {
+        if (::semctl(set, 0, IPC_RMID) != 0 && errno == EPERM) {
+            const int claims = ::semctl(set, 1, GETVAL);
+            unlock(set, claims > 0 ? claims : 0);
+        }
+    }
+
+    // Takes the claims back and lets the next one in, in one step.
+    [[gnu::cold]] static void unlock(int set, int claims) noexcept {
+        ::sembuf steps[2] = {{0, -1, SEM_UNDO | IPC_NOWAIT},
+                             {1, static_cast<short>(-claims), IPC_NOWAIT}};
+        ::semop(set, steps, claims != 0 ? 2 : 1);
+    }
+
+    // Is there a dead creator's object that the holder of this lock could not remove?
+    [[gnu::cold]] [[nodiscard]] bool left_unready() const noexcept {
+        if (::semctl(set_, 1, GETVAL) <= 0) {
+            return false;
+        }
+        const int id = ::shmget(key_, 0, 0);
+        struct ::shmid_ds status{};
+        return id >= 0 && system_v_status(id, status) && claimed_by(status.shm_cpid) &&
+               !system_v_ready(id, false);
+    }
 
     static inline thread_local constinit const creation_lock* innermost_ = nullptr;
 
     key_t key_;
     int set_ = -1;
     bool nested_ = false;
+    bool claimed_ = false;
     const creation_lock* outer_ = nullptr;
 };
-
-[[gnu::cold]] inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
-    return ::shmctl(id, IPC_STAT, &out) == 0;
-}
-
-[[gnu::cold]] inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
-    return (status.shm_perm.mode & SHM_DEST) != 0;
-}
-
-// Can nobody find it any more, even if somebody has it attached still?
-[[gnu::cold]] inline bool system_v_gone(int id) noexcept {
-    struct ::shmid_ds status{};
-    return system_v_status(id, status) ? system_v_removed(status)
-                                       : errno == EIDRM || errno == EINVAL;
-}
-
-// The first 8 bytes: zero as long as a formatted object is not ready.
-[[gnu::cold]] inline bool system_v_ready(int id) noexcept {
-    void* at = ::shmat(id, nullptr, SHM_RDONLY);
-    if (at == reinterpret_cast<void*>(-1)) {
-        return true; // not ours to judge
-    }
-    const bool ready =
-        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
-    ::shmdt(at);
-    return ready;
-}
 
 // With the lock held: removes an object of the key that a dead creator left unready. True if it
 // did.
@@ -1618,7 +1741,7 @@ class creation_lock {
     const int id = ::shmget(key, 0, 0);
     struct ::shmid_ds status{};
     return id >= 0 && system_v_status(id, status) && lock.claimed_by(status.shm_cpid) &&
-           !system_v_ready(id) && ::shmctl(id, IPC_RMID, nullptr) == 0;
+           !system_v_ready(id) && remove_system_v(id);
 }
 
 // Is the object of the key still being made, or the ruin of a dead creator (which is removed)? Then
@@ -1633,8 +1756,10 @@ class creation_lock {
     }
     creation_lock lock(key);
     const int error = lock.acquire(false, false, 0);
-    if (error == EAGAIN) {
-        return !system_v_ready(id); // its creator is alive and at work
+    if (error == EAGAIN || error == EACCES) {
+        // Its creator is at work, or (EACCES) dead but not ours to clear away. If he did not claim
+        // it, then it is ready by now, or somebody's zeros.
+        return (lock.claimed_by(status.shm_cpid) && !system_v_ready(id)) || system_v_gone(id);
     }
     // Nobody is creating it: it has become ready meanwhile, or a ruin that others have removed, or
     // it has always been somebody else's zeros.
@@ -1670,6 +1795,17 @@ struct file_attendance {
             held_ = fd_ && lock_file(fd_.get(), lock_byte::gate, kind, true) == 0;
         }
 
+        gate(const gate&) = delete;
+        gate& operator=(const gate&) = delete;
+
+        // A child that another thread forks meanwhile has the open file too, and would keep the
+        // lock.
+        ~gate() {
+            if (held_) {
+                lock_file(fd_.get(), lock_byte::gate, lock_kind::none, false);
+            }
+        }
+
         explicit operator bool() const noexcept { return held_; }
 
       private:
@@ -1696,8 +1832,8 @@ struct file_attendance {
     }
 };
 
-// System V: the kernel counts attachments. Only zero or not is meaningful, and that is the
-// question.
+// System V: the kernel counts attachments, and everybody attached has the attendance_object at his
+// attendance page. Segments without a name have none: for them any attachment counts.
 struct system_v_attendance {
     class gate {
       public:
@@ -1722,8 +1858,10 @@ struct system_v_attendance {
         // and there is nothing to lock by.
         explicit gate(const struct ::shmid_ds& status) noexcept
             : key_(status.shm_perm.__key), lock_(key_) {
-            locked_ =
-                key_ != IPC_PRIVATE && lock_.acquire(true, true, status.shm_perm.mode & 0666) == 0;
+            const mode_t mode = status.shm_perm.uid == ::geteuid()
+                                    ? creation_lock::mode_for(status.shm_perm.mode)
+                                    : mode_t{0666}; // its owner must get by
+            locked_ = key_ != IPC_PRIVATE && lock_.acquire(true, true, mode) == 0;
         }
 
         static struct ::shmid_ds status_of(const system_v_id& object) noexcept {
@@ -1739,11 +1877,46 @@ struct system_v_attendance {
         bool locked_ = false;
     };
 
-    static void enter(const system_v_id&, void* /*page*/, std::error_code&) noexcept {}
+    // Attaches this process until it unmaps the page at `page`, or dies, or executes a program.
+    [[gnu::cold]] static void enter(const system_v_id& object, void* page,
+                                    std::error_code& ec) noexcept {
+        struct ::shmid_ds segment{};
+        if (!system_v_status(object.value, segment)) {
+            fail_errno(ec, errno, "shmctl(IPC_STAT)");
+            return;
+        }
+        if (segment.shm_perm.__key == IPC_PRIVATE) {
+            return;
+        }
+        const bool finished = system_v_ready(object.value);
+        const int id =
+            finished ? attendance_object::find(segment) : attendance_object::make(segment);
+        if (id < 0 && finished) {
+            fail(ec, errc::removed, "identifier %d", object.value);
+        } else if (id < 0) {
+            fail_errno(ec, errno, "shmget of key %#x, which session lifetime needs",
+                       static_cast<unsigned>(attendance_object::key_of(segment)));
+        } else if (::shmat(id, page, SHM_RDONLY | SHM_REMAP) == reinterpret_cast<void*>(-1)) {
+            if (errno == EIDRM || errno == EINVAL) {
+                fail(ec, errc::removed, "identifier %d", object.value);
+            } else {
+                fail_errno(ec, errno, "shmat, which session lifetime needs");
+            }
+        } else if (::madvise(page, page_size(), MADV_DONTFORK) != 0) {
+            fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
+        }
+    }
 
-    static bool anybody(const system_v_id& object) noexcept {
+    [[gnu::cold]] static bool anybody(const system_v_id& object) noexcept {
         struct ::shmid_ds status{};
-        return system_v_status(object.value, status) && status.shm_nattch != 0;
+        if (!system_v_status(object.value, status)) {
+            return false;
+        }
+        if (status.shm_perm.__key != IPC_PRIVATE) {
+            const int id = attendance_object::find(status);
+            return id >= 0 && system_v_status(id, status) && status.shm_nattch != 0;
+        }
+        return status.shm_nattch != 0;
     }
 };
 
@@ -1872,17 +2045,27 @@ class file_place {
            held.st_ino == named.st_ino;
 }
 
-// Removes what a dead creator left under the temporary name. Waits for a live one. False (errno) if
-// that failed.
+// Removes what a dead creator left under the temporary name. Waits for a live one, if told to.
+// False (errno) if that failed: EPERM if another user has planted a file there.
 [[gnu::cold]] inline bool reclaim_temporary(const char* temporary, bool wait) noexcept {
     const unique_fd old = open_file(temporary, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
     if (!old) {
         return errno == ENOENT;
     }
-    const int error = lock_file(old.get(), lock_byte::creation, lock_kind::exclusive, wait);
-    if (error == 0 && same_file(old.get(), temporary)) {
-        ::unlink(temporary);
+    file_status status{};
+    if (raw_fstat(old.get(), status) != 0) {
+        return false;
     }
+    if (status.st_uid != ::geteuid()) {
+        errno = EPERM;
+        return false;
+    }
+    int error = lock_file(old.get(), lock_byte::creation, lock_kind::exclusive, wait);
+    if (error == 0 && same_file(old.get(), temporary) && ::unlink(temporary) != 0) {
+        error = errno;
+    }
+    // A child that another thread forks meanwhile has the open file too, and would keep the lock.
+    lock_file(old.get(), lock_byte::creation, lock_kind::none, false);
     errno = error;
     return error == 0;
 }
@@ -2225,6 +2408,18 @@ struct tmpfs : file {
         return object;
     }
 
+    [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept {
+        // Whatever it is, if it is not on a tmpfs it is not ours to remove. What is not there, or
+        // no file, is file::remove's business.
+        file_descriptor found{
+            detail::open_file(detail::file_place(path).path(), O_PATH | O_NOFOLLOW).release()};
+        if (found) {
+            check(found, path, ec);
+            close(found);
+        }
+        return !ec && file::remove(path, ec);
+    }
+
     [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
         file::adopt(object, ec);
         if (!ec) {
@@ -2302,6 +2497,14 @@ struct memfd : detail::descriptor_object {
             detail::fail_errno(ec, errno, "F_ADD_SEALS");
         }
         return {ec ? -1 : fd.release()};
+    }
+
+    /// It never had a name that could be removed.
+    [[gnu::cold]] static object_status status(const file_descriptor& object,
+                                              std::error_code& ec) noexcept {
+        object_status found = descriptor_object::status(object, ec);
+        found.removed = false;
+        return found;
     }
 
     /// errc::unsupported if somebody could shrink it and that cannot be forbidden any more.
@@ -2515,7 +2718,10 @@ namespace mechanism {
 /// so segments are created at their reserve, which costs nothing; pages become real as the segment
 /// grows into them. A name is hashed to the key (and kept in the segment, to tell colliding names
 /// apart); a name "0x" + eight hexadecimal digits is the key that ipcs(1) shows. Without a name:
-/// IPC_PRIVATE.
+/// IPC_PRIVATE: such a segment goes with its last user, however that ended. Users are the handle
+/// that made it, what is mapped, what forked children have of both, and who adopts it by its
+/// identifier, which another process can do as long as there is a user. A segment of session
+/// lifetime has a second, small one beside it, which its participants have attached.
 struct system_v {
     using native_handle_type = system_v_id;
     using default_naming = naming::verbatim;
@@ -2533,12 +2739,16 @@ struct system_v {
                                             std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         detail::creation_lock lock(key);
-        if (const int error = lock.acquire(true, true, wanted.mode); error != 0) {
+        const mode_t mode = detail::creation_lock::mode_for(wanted.mode);
+        if (const int error = lock.acquire(true, true, mode); error != 0) {
             fail_get(ec, error, "semget", key, wanted);
             return {};
         }
         detail::reclaim_unready(key, lock);
-        lock.claim();
+        // What is there already is nobody's to claim, and zeros can be a finished object.
+        if (wanted.formatted && ::shmget(key, 0, 0) < 0) {
+            lock.claim();
+        }
         const system_v_id object = make(key, IPC_CREAT | IPC_EXCL, wanted, ec);
         if (ec) {
             lock.release();
@@ -2549,7 +2759,12 @@ struct system_v {
     }
 
     [[gnu::cold]] static system_v_id create(const creation& wanted, std::error_code& ec) noexcept {
-        return make(IPC_PRIVATE, IPC_CREAT, wanted, ec);
+        system_v_id object = make(IPC_PRIVATE, IPC_CREAT, wanted, ec);
+        if (!ec) {
+            hold(object, ec);
+            ::shmctl(object.value, IPC_RMID, nullptr); // as soon as nobody has it attached
+        }
+        return ec ? system_v_id{} : object;
     }
 
     [[gnu::cold]] static void publish(system_v_id& /*object*/, std::string_view name,
@@ -2559,7 +2774,7 @@ struct system_v {
 
     [[gnu::cold]] static void abandon(system_v_id& object, std::string_view name) noexcept {
         if (object) {
-            ::shmctl(object.value, IPC_RMID, nullptr);
+            detail::remove_system_v(object.value);
             end_creation(name);
         }
         object = {};
@@ -2590,7 +2805,7 @@ struct system_v {
         bool removed = false;
         if (id >= 0) {
             const bool ruin = locked && detail::reclaim_unready(key, lock);
-            removed = !ruin && ::shmctl(id, IPC_RMID, nullptr) == 0;
+            removed = !ruin && detail::remove_system_v(id);
             if (!removed && !ruin && errno != EIDRM && errno != EINVAL) {
                 fail_get(ec, errno, "shmctl(IPC_RMID)", key, {});
             }
@@ -2626,13 +2841,10 @@ struct system_v {
             }
             return {};
         }
-        return {found.shm_segsz,
-                found.shm_perm.uid,
-                found.shm_perm.gid,
-                found.shm_perm.mode & mode_t{0777},
-                0,
-                static_cast<std::uint64_t>(object.value),
-                detail::system_v_removed(found)};
+        return {found.shm_segsz, found.shm_perm.uid, found.shm_perm.gid,
+                found.shm_perm.mode & mode_t{0777}, 0, static_cast<std::uint64_t>(object.value),
+                // One that never had a name is marked for destruction from the start.
+                object.held == nullptr && detail::system_v_removed(found)};
     }
 
     [[gnu::cold]] static void back(const system_v_id& object, void* mapping, std::uint64_t from,
@@ -2656,13 +2868,41 @@ struct system_v {
         return ec ? nullptr : attach(object, how, at, ec);
     }
 
+    // Who adopts a segment without a name is one of its users. (One that lost its name before
+    // cannot be told from it.)
     [[gnu::cold]] static void adopt(system_v_id& object, std::error_code& ec) noexcept {
+        object.held = nullptr; // another handle's
         status(object, ec);
+        struct ::shmid_ds found{};
+        if (!ec && detail::system_v_status(object.value, found) &&
+            found.shm_perm.__key == IPC_PRIVATE) {
+            hold(object, ec);
+        }
     }
 
-    [[gnu::cold]] static void close(system_v_id& object) noexcept { object = {}; }
+    [[gnu::cold]] static void close(system_v_id& object) noexcept {
+        if (object.held != nullptr) {
+            ::munmap(object.held, detail::page_size());
+        }
+        object = {};
+    }
 
   private:
+    // Keeps a segment without a name for this handle: its first page stays attached.
+    [[gnu::cold]] static void hold(system_v_id& object, std::error_code& ec) noexcept {
+        struct ::shmid_ds found{};
+        void* const at = attach(object, access_mode::reading, nullptr, ec);
+        if (ec || !detail::system_v_status(object.value, found)) {
+            return;
+        }
+        object.held = at;
+        const std::uint64_t page = detail::page_size();
+        const std::uint64_t bytes = detail::round_up(found.shm_segsz, page);
+        if (bytes > page) {
+            ::munmap(static_cast<char*>(at) + page, static_cast<std::size_t>(bytes - page));
+        }
+    }
+
     [[gnu::cold]] static void end_creation(std::string_view name) noexcept {
         detail::creation_lock::end(detail::system_v_key(name));
     }
@@ -5069,7 +5309,7 @@ class heap {
         cut_back(found, need);
         heap_block& block = at(found);
         block.word = block.size() | mark_of(found);
-        used_ += block.size();
+        count_used(used_ + block.size());
         return &block.next_free;
     }
 
@@ -5086,7 +5326,7 @@ class heap {
             check_allocated(pointer, here);
         }
         std::uint64_t size = at(here).size();
-        used_ -= size;
+        count_used(used_ - size);
         at(here).word =
             0; // without the mark: a second free is noticed even after the merging below
         const std::uint64_t next = here + overhead + size;
@@ -5152,6 +5392,11 @@ class heap {
 
     [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
         return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
+    }
+
+    // used() reads it without the lock.
+    void count_used(std::uint64_t bytes) noexcept {
+        __atomic_store_n(&used_, bytes, __ATOMIC_RELAXED);
     }
 
     void put_free(std::uint64_t place) noexcept {
@@ -5791,19 +6036,6 @@ constexpr auto describe() noexcept {
 template <class T, bool NamesOnly>
 inline constexpr auto described = describe<T, NamesOnly>();
 
-// FNV-1a, then mixed so that every bit depends on every byte.
-// Source: http://www.isthe.com/chongo/tech/comp/fnv/, public domain; the finaliser is that of
-// MurmurHash3, public domain.
-constexpr std::uint64_t hash_description(std::string_view text) noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : text) {
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    }
-    hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;
-    hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53;
-    return hash ^ (hash >> 33);
-}
-
 // The fingerprint. Types are the same when their hashes and sizes are; the description tells how
 // they differ (explain_mismatch). The alignment is that of this program; 32-bit ones have lower
 // ones for some types, so it is for allocating, not for comparing.
@@ -5820,7 +6052,7 @@ constexpr type_descriptor make_type_descriptor() noexcept {
     if constexpr (assert_shareable<T>()) {
         const std::string_view name(described<T, true>.text, described<T, true>.size);
         const std::string_view text(described<T, false>.text, described<T, false>.size);
-        return {hash_description(text), sizeof(T), alignof(T), name, text};
+        return {hash64(text), sizeof(T), alignof(T), name, text};
     } else {
         return {};
     }
@@ -6207,6 +6439,7 @@ class object_handle {
 
     // An object that the kernel no longer knows has been removed.
     [[nodiscard]] bool is_removed() const noexcept {
+        const report_keeper keeper;
         std::error_code ec;
         return status(ec).removed || ec == errc::removed;
     }
@@ -6226,6 +6459,38 @@ class object_handle {
 };
 
 } // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// segment_options: what a new segment shall be.
+#ifndef COHOLD_HANDLE_SEGMENT_OPTIONS_HPP
+#define COHOLD_HANDLE_SEGMENT_OPTIONS_HPP
+
+#include <cstddef>
+#include <optional>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// For `segment::create(name, {.size = 1 << 20, .reserve = 1 << 30})`.
+struct segment_options {
+    /// Bytes at first, all of them backed by real memory; rounded up to whole pages, and to what
+    /// the segment needs for itself. It grows on its own, up to the reserve.
+    std::size_t size = config::default_size;
+    /// Address range that every process keeps for the segment: the size that it can never outgrow.
+    /// Costs nothing until used. 0: the larger of COHOLD_DEFAULT_RESERVE (1 GiB; 64 MiB in 32-bit
+    /// programs) and 16 times the
+    /// size.
+    std::size_t reserve = 0;
+    /// Who removes the name?
+    enum lifetime lifetime = lifetime::persistent;
+    /// Touch all pages of `size` now, in this process, so that no page fault comes later.
+    bool populate = false;
+    /// The group that the object shall belong to, for permission::group and group_read. None: the
+    /// kernel's choice.
+    std::optional<gid_t> group = std::nullopt;
+};
 
 COHOLD_NAMESPACE_END
 
@@ -6271,6 +6536,7 @@ class object_base {
 
     /// In bytes; 0 for an empty handle.
     [[nodiscard]] std::uint64_t size() const noexcept {
+        const detail::report_keeper keeper;
         std::error_code ec;
         return object_.status(ec).size;
     }
@@ -6315,9 +6581,6 @@ class object_base {
 
 } // namespace detail
 
-template <class Mechanism, class Naming, class Permission>
-class memory_object;
-
 /// A shared object opened for reading: it maps to const bytes alone. From
 /// memory_object<…>::open(name, read_only).
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
@@ -6326,12 +6589,45 @@ class const_memory_object
     : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
     using base = detail::object_base<detail::policies<Mechanism, Naming, Permission>>;
 
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using handle = detail::object_handle<policies>;
+
   public:
+    using typename base::native_handle_type;
+
     const_memory_object() = default;
 
+    /// The same as memory_object<…>::open(name, read_only).
+    [[nodiscard]] static const_memory_object open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static const_memory_object open(std::string_view name,
+                                                  std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", policies::mechanism::label, name);
+        ec.clear();
+        return const_memory_object(handle::open(name, access_mode::reading, ec));
+    }
+
+    /// From a native handle that came by other ways; it may be one for reading alone. On failure it
+    /// is closed.
+    [[nodiscard]] static const_memory_object adopt(native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static const_memory_object adopt(native_handle_type native,
+                                                   std::error_code& ec) noexcept {
+        const detail::operation context("adopt", policies::mechanism::label, "");
+        ec.clear();
+        return const_memory_object(handle::adopt(native, ec));
+    }
+
   private:
-    friend class memory_object<Mechanism, Naming, Permission>;
-    using base::base;
+    explicit const_memory_object(handle&& object) noexcept : base(std::move(object)) {}
 };
 
 /// A shared object of the kernel: bytes with a name, an owner, a mode and a size. For typed data
@@ -6357,35 +6653,62 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     memory_object() = default;
 
-    /// A new object of `size` bytes, all zero and backed by real memory. *Errors*:
-    /// errc::already_exists, invalid_name, invalid_size, out_of_space, permission_denied,
+    /// A new object of `size` bytes, all zero and backed by real memory. Of the options, size and
+    /// group are for raw objects (their mappings have populate()). *Errors*: errc::already_exists,
+    /// invalid_name, invalid_size, invalid_options, out_of_space, permission_denied,
     /// no_such_directory, not_on_tmpfs.
+    [[nodiscard]] static memory_object create(std::string_view name, const segment_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
+    }
+
+    [[nodiscard]] static memory_object create(std::string_view name, const segment_options& options,
+                                              std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return make(name, options, ec);
+    }
+
     [[nodiscard]] static memory_object create(std::string_view name, std::size_t size)
         requires detail::has_names<policies>
     {
-        return thrown([&](std::error_code& ec) { return create(name, size, ec); });
+        return create(name, segment_options{.size = size});
     }
 
     [[nodiscard]] static memory_object create(std::string_view name, std::size_t size,
                                               std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        return make(name, size, ec);
+        return create(name, segment_options{.size = size}, ec);
     }
 
     static memory_object create(std::string_view,
                                 std::initializer_list<decltype(nullptr)>) = delete;
 
+    [[nodiscard]] static memory_object create(const segment_options& options)
+        requires detail::has_no_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
+    }
+
+    [[nodiscard]] static memory_object create(const segment_options& options,
+                                              std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        return make({}, options, ec);
+    }
+
     [[nodiscard]] static memory_object create(std::size_t size)
         requires detail::has_no_names<policies>
     {
-        return thrown([&](std::error_code& ec) { return create(size, ec); });
+        return create(segment_options{.size = size});
     }
 
     [[nodiscard]] static memory_object create(std::size_t size, std::error_code& ec) noexcept
         requires detail::has_no_names<policies>
     {
-        return make({}, size, ec);
+        return create(segment_options{.size = size}, ec);
     }
 
     /// An existing object. *Errors*: errc::not_found, symlink_refused, directory_refused,
@@ -6393,7 +6716,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     [[nodiscard]] static memory_object open(std::string_view name)
         requires detail::has_names<policies>
     {
-        return thrown([&](std::error_code& ec) { return open(name, ec); });
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
     [[nodiscard]] static memory_object open(std::string_view name, std::error_code& ec) noexcept
@@ -6410,33 +6733,39 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return open(name);
     }
 
+    [[nodiscard]] static memory_object open(std::string_view name, read_write_t,
+                                            std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, ec);
+    }
+
+    /// For reading only: another type, whose mappings nothing can be written through.
     [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
         requires detail::has_names<policies>
     {
-        std::error_code ec;
-        read_only_type opened = open(name, read_only, ec);
-        detail::raise_if(ec);
-        return opened;
+        return read_only_type::open(name);
     }
 
     [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
                                              std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", mechanism_used::label, name);
-        ec.clear();
-        return read_only_type(handle::open(name, access_mode::reading, ec));
+        return read_only_type::open(name, ec);
     }
 
     /// The existing object, whatever its size, or a new one. Any number of processes may race: all
     /// get the same one.
-    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size)
+    [[nodiscard]] static memory_object open_or_create(std::string_view name,
+                                                      const segment_options& options)
         requires detail::has_names<policies>
     {
-        return thrown([&](std::error_code& ec) { return open_or_create(name, size, ec); });
+        return detail::thrown(
+            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
     }
 
-    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size,
+    [[nodiscard]] static memory_object open_or_create(std::string_view name,
+                                                      const segment_options& options,
                                                       std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
@@ -6445,12 +6774,28 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
             if (ec != errc::not_found) {
                 return object;
             }
-            object = create(name, size, ec);
+            object = create(name, options, ec);
             if (ec != errc::already_exists) {
                 return object;
             }
         }
     }
+
+    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size)
+        requires detail::has_names<policies>
+    {
+        return open_or_create(name, segment_options{.size = size});
+    }
+
+    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size,
+                                                      std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open_or_create(name, segment_options{.size = size}, ec);
+    }
+
+    static memory_object open_or_create(std::string_view,
+                                        std::initializer_list<decltype(nullptr)>) = delete;
 
     /// Takes the name away; who has the object open keeps it. False if there was none.
     static bool remove(std::string_view name)
@@ -6473,7 +6818,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     /// Takes over a native handle that came by other ways, e.g. over a socket. On failure it is
     /// closed.
     [[nodiscard]] static memory_object adopt(native_handle_type native) {
-        return thrown([&](std::error_code& ec) { return adopt(native, ec); });
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }
 
     [[nodiscard]] static memory_object adopt(native_handle_type native,
@@ -6486,13 +6831,13 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     /// Makes the object `size` bytes long; nothing happens if it is already. Mappings made before
     /// do not see the new bytes. *Errors*: errc::out_of_space; unsupported where objects cannot
     /// grow (System V, anonymous).
-    void grow(std::size_t size) {
+    void grow(std::size_t size) const {
         std::error_code ec;
         grow(size, ec);
         detail::raise_if(ec);
     }
 
-    void grow(std::size_t size, std::error_code& ec) noexcept {
+    void grow(std::size_t size, std::error_code& ec) const noexcept {
         const detail::operation context("grow", mechanism_used::label, this->name());
         ec.clear();
         const object_status found = this->object_.status(ec);
@@ -6525,36 +6870,37 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
   private:
     explicit memory_object(handle&& object) noexcept : base(std::move(object)) {}
 
-    template <class Factory>
-    static memory_object thrown(const Factory& factory) {
-        std::error_code ec;
-        memory_object made = factory(ec);
-        detail::raise_if(ec);
-        return made;
-    }
-
-    static memory_object make(std::string_view name, std::size_t size,
+    static memory_object make(std::string_view name, const segment_options& options,
                               std::error_code& ec) noexcept {
         const detail::operation context("create", mechanism_used::label, name);
         ec.clear();
-        if (size == 0 || size > PTRDIFF_MAX) {
-            detail::fail(ec, errc::invalid_size, "%zu bytes", size);
+        if (options.size == 0 || options.size > PTRDIFF_MAX) {
+            detail::fail(ec, errc::invalid_size, "%zu bytes", options.size);
             return {};
         }
-        handle made = handle::create(
-            name,
-            {.capacity = size, .mode = policies::permission::bits, .group = {}, .formatted = false},
-            ec);
-        if (!ec) {
-            mechanism_used::back(made.native(), nullptr, 0, size, ec);
-            if (!ec) {
-                made.publish(publication::exclusive, ec);
-            }
-            if (ec) {
-                made.abandon();
-            }
+        if (options.reserve != 0 || options.lifetime != lifetime::persistent) {
+            detail::fail(ec, errc::invalid_options,
+                         "a reserve and a session are for segments, not for raw objects");
+            return {};
         }
-        return ec ? memory_object() : memory_object(std::move(made));
+        handle made = handle::create(name,
+                                     {.capacity = options.size,
+                                      .mode = policies::permission::bits,
+                                      .group = options.group,
+                                      .formatted = false},
+                                     ec);
+        if (ec) {
+            return {};
+        }
+        mechanism_used::back(made.native(), nullptr, 0, options.size, ec);
+        if (!ec) {
+            made.publish(publication::exclusive, ec);
+        }
+        if (ec) {
+            made.abandon();
+            return {};
+        }
+        return memory_object(std::move(made));
     }
 };
 
@@ -7726,37 +8072,6 @@ COHOLD_NAMESPACE_END
 
 #include <unistd.h>
 
-// segment_options: what a new segment shall be.
-#ifndef COHOLD_HANDLE_SEGMENT_OPTIONS_HPP
-#define COHOLD_HANDLE_SEGMENT_OPTIONS_HPP
-
-#include <cstddef>
-#include <optional>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-/// For `segment::create(name, {.size = 1 << 20, .reserve = 1 << 30})`.
-struct segment_options {
-    /// Bytes at first, all of them backed by real memory; rounded up to whole pages, and to what
-    /// the segment needs for itself. It grows on its own, up to the reserve.
-    std::size_t size = config::default_size;
-    /// Address range that every process keeps for the segment: the size that it can never outgrow.
-    /// Costs nothing until used. 0: the larger of COHOLD_DEFAULT_RESERVE (1 GiB) and 16 times the
-    /// size.
-    std::size_t reserve = 0;
-    /// Who removes the name?
-    enum lifetime lifetime = lifetime::persistent;
-    /// Touch all pages of `size` now, in this process, so that no page fault comes later.
-    bool populate = false;
-    /// The group that the object shall belong to, for permission::group and group_read. None: the
-    /// kernel's choice.
-    std::optional<gid_t> group = std::nullopt;
-};
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -7838,7 +8153,9 @@ class segment_base {
 
     [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
         memory_.ready();
-        object_.publish(how, ec);
+        if (how == publication::exclusive || !replace_session(ec)) {
+            object_.publish(how, ec);
+        }
         if (!ec) {
             attached();
         }
@@ -7928,7 +8245,7 @@ class segment_base {
             constexpr std::uint64_t most = std::uint64_t{PTRDIFF_MAX} / 4;
             reserve = larger(config::default_reserve, size > most / 16 ? most : size * 16);
             if constexpr (sizeof(void*) == 4) {
-                reserve = config::default_reserve;
+                reserve = larger(config::default_reserve, size > most / 2 ? size : size * 2);
             }
         }
         reserve = larger(reserve, size);
@@ -7954,11 +8271,20 @@ class segment_base {
         if (ec) {
             return {};
         }
+        // A file may have a hole here and the file system no space for it: reading would be SIGBUS.
+        if (::madvise(at, control_bytes, MADV_POPULATE_READ) != 0 && errno == EFAULT) {
+            fail(ec, errc::out_of_space, "the object has a hole where its header should be");
+            unmap(at, static_cast<std::size_t>(status.size));
+            return {};
+        }
         const auto& header = *static_cast<const segment_header*>(at);
         validate_header(header, status.size, ec);
         const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
-        if (!ec && !mechanism::grows && status.size < found.reserve) {
-            fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+        // Such an object is mapped whole, so its size must be what is reserved for it.
+        if (!ec && !mechanism::grows &&
+            round_up(status.size, page_size()) != round_up(found.reserve, page_size())) {
+            fail(ec, status.size < found.reserve ? errc::truncated : errc::corrupt,
+                 "object size: %llu bytes expected, found %llu",
                  static_cast<unsigned long long>(found.reserve),
                  static_cast<unsigned long long>(status.size));
         }
@@ -8020,7 +8346,9 @@ class segment_base {
             }
         }
         if (ec == errc::not_found) {
-            remove_if_deserted(object_);
+            const report_keeper keeper;
+            std::error_code ignored;
+            remove_if_deserted(object_, ignored);
         }
     }
 
@@ -8035,14 +8363,42 @@ class segment_base {
         process_ = ::getpid();
     }
 
-    // Removes a segment of session lifetime that nobody has attached. True if it is gone now.
-    [[gnu::cold]] static bool remove_if_deserted(const handle& object) noexcept {
+    // Removes a segment of session lifetime that nobody has attached. True if it is gone now; false
+    // without an error if somebody has it attached.
+    [[gnu::cold]] static bool remove_if_deserted(const handle& object,
+                                                 std::error_code& ec) noexcept {
         if constexpr (has_attendance<mechanism> && Policies::named) {
             using attendance = typename mechanism::attendance;
             const typename attendance::gate gate(object.native(), lock_kind::exclusive);
-            std::error_code ec;
-            return gate && !attendance::anybody(object.native()) && object.is_named_so() &&
+            if (!gate) {
+                fail_errno(ec, errno, "locking the object, which session lifetime needs");
+                return false;
+            }
+            return !attendance::anybody(object.native()) && object.is_named_so() &&
                    handle::remove(object.name(), ec);
+        } else {
+            return false;
+        }
+    }
+
+    // Replaces a segment of session lifetime while nobody can remove it for lack of users, and the
+    // new one in its place. False if there is none.
+    [[gnu::cold]] bool replace_session(std::error_code& ec) noexcept {
+        if constexpr (has_attendance<mechanism> && Policies::named) {
+            for (;;) {
+                std::error_code unknown;
+                const report_keeper keeper;
+                const handle old = handle::open(object_.name(), access_mode::writing, unknown);
+                const facts found = unknown ? facts() : peek(old, unknown);
+                if (unknown || found.life != lifetime::session) {
+                    return false;
+                }
+                const typename mechanism::attendance::gate gate(old.native(), lock_kind::exclusive);
+                if (old.is_named_so()) {
+                    object_.publish(publication::replace, ec);
+                    return true;
+                }
+            }
         } else {
             return false;
         }
@@ -8052,16 +8408,22 @@ class segment_base {
     [[gnu::cold]] static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
         if constexpr (Policies::named) {
             std::error_code unknown;
-            const handle object = handle::open(name, access_mode::writing, unknown);
-            if (unknown) {
+            handle object;
+            facts found;
+            {
+                const report_keeper keeper;
+                object = handle::open(name, access_mode::writing, unknown);
+                if (!unknown) {
+                    found = peek(object, unknown);
+                }
+            }
+            if (!object) {
                 // Not there, or not ours to judge: publishing will find out.
                 if (unknown == errc::invalid_name) {
-                    ec = unknown;
+                    static_cast<void>(handle::open(name, access_mode::writing, ec)); // says why
                 }
-                return;
-            }
-            const facts found = peek(object, unknown);
-            if (unknown || found.life != lifetime::session || !remove_if_deserted(object)) {
+            } else if (unknown || found.life != lifetime::session ||
+                       (!remove_if_deserted(object, ec) && !ec)) {
                 fail(ec, errc::already_exists);
             }
         }
@@ -8092,6 +8454,7 @@ class segment_base {
             object_.abandon();
             break;
         case state::attached: {
+            const report_keeper keeper;
             // A forked child has inherited a handle, not an attachment.
             const bool inherited = process_ != ::getpid();
             const bool session = static_cast<lifetime>(memory_.header().life) == lifetime::session;
@@ -8106,7 +8469,8 @@ class segment_base {
             }
             memory_ = {};
             if (session && !inherited && object_) {
-                remove_if_deserted(object_);
+                std::error_code ignored;
+                remove_if_deserted(object_, ignored);
             }
             break;
         }
@@ -8191,15 +8555,6 @@ class segment_observers {
 
     segment_base<Policies> base_;
 };
-
-// Calls the form of an operation that takes an error_code, and throws what it reports.
-template <class Operation>
-[[gnu::cold]] auto thrown(const Operation& run) {
-    std::error_code ec;
-    auto result = run(ec);
-    raise_if(ec);
-    return result;
-}
 
 } // namespace detail
 
@@ -8755,6 +9110,10 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
                     std::forward<Arguments>(arguments)...);
     }
 
+    static shared create(std::string_view, std::initializer_list<decltype(nullptr)>)
+        requires detail::has_names<policies>
+    = delete;
+
     template <class... Arguments>
         requires detail::has_no_names<policies> && detail::plain_arguments<Arguments...>
     [[nodiscard]] static shared create(Arguments&&... arguments) {
@@ -8797,6 +9156,19 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         const detail::operation context("open", label, name);
         ec.clear();
         return checked(base::open(name, access_mode::writing, ec), ec);
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, read_write_t)
+        requires detail::has_names<policies>
+    {
+        return open(name);
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, read_write_t,
+                                     std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, ec);
     }
 
     [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
@@ -8885,7 +9257,25 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         }
     }
 
+    static shared open_or_create(std::string_view, std::initializer_list<decltype(nullptr)>)
+        requires detail::has_names<policies>
+    = delete;
+
     /// A new T under the name, in one step, whether or not there was one. Not for System V.
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces &&
+                 detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared replace(std::string_view name, Arguments&&... arguments) {
+        return replace(name, segment_options{}, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    [[nodiscard]] static shared replace(std::string_view name, std::error_code& ec,
+                                        Arguments&&... arguments) {
+        return replace(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
+    }
+
     template <class... Arguments>
         requires detail::has_names<policies> && policies::mechanism::replaces &&
                  detail::plain_arguments<Arguments...>
@@ -9119,407 +9509,6 @@ COHOLD_NAMESPACE_END
 
 #endif
 
-// How a contiguous container builds, moves and destroys its elements: through the allocator, or as
-// bytes where nobody can tell the difference.
-#ifndef COHOLD_CONTAINER_ELEMENTS_HPP
-#define COHOLD_CONTAINER_ELEMENTS_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <cstring>
-#include <iterator>
-#include <new>
-#include <string> // std::allocator_traits, at half the compile time of <memory>
-#include <type_traits>
-#include <utility>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-template <class T>
-class shm_allocator;
-
-namespace detail {
-
-template <class Allocator>
-inline constexpr bool is_shm_allocator = false;
-template <class T>
-inline constexpr bool is_shm_allocator<shm_allocator<T>> = true;
-
-template <class Allocator>
-concept allocator_like = requires(Allocator& allocator) {
-    typename Allocator::value_type;
-    allocator.allocate(std::size_t{1});
-};
-
-// The address in a fancy pointer, without a test for null where the pointer offers that.
-template <class Pointer>
-[[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
-    if constexpr (requires { pointer.unchecked(); }) {
-        return pointer.unchecked();
-    } else {
-        return std::to_address(pointer);
-    }
-}
-
-// The allocator's construct does no more than a constructor call. (shm_allocator's also tells
-// nested allocators where they are, which trivially copyable elements cannot have.)
-template <class Allocator, class T, class... Args>
-inline constexpr bool constructs_plainly =
-    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
-    !requires(Allocator& allocator, T* at, Args&&... args) {
-        allocator.construct(at, std::forward<Args>(args)...);
-    };
-
-template <class Allocator, class T>
-inline constexpr bool destroys_plainly =
-    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
-    !requires(Allocator& allocator, T* at) { allocator.destroy(at); };
-
-template <class Allocator, class T>
-inline constexpr bool destroys_nothing =
-    std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
-
-// Moving to other memory and destroying the source is a copy of the bytes.
-template <class Allocator, class T>
-inline constexpr bool relocates_as_bytes =
-    std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> &&
-    constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
-
-// Moving to other memory cannot fail, so that a gap can be opened, and closed again.
-template <class Allocator, class T>
-inline constexpr bool relocates_without_failure =
-    relocates_as_bytes<Allocator, T> ||
-    (std::is_nothrow_move_constructible_v<T> &&
-     (is_shm_allocator<Allocator> || constructs_plainly<Allocator, T, T&&>));
-
-template <class T>
-inline constexpr bool assigns_as_bytes =
-    std::is_trivially_copyable_v<T> && std::is_move_assignable_v<T>;
-
-// T() is all zero bytes. (A null pointer to a data member is not.)
-template <class T>
-inline constexpr bool value_is_zero_bytes =
-    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
-
-// Cheap enough to hand over by value where a reference would keep the original in memory.
-template <class T>
-inline constexpr bool fits_registers =
-    std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> && sizeof(T) <= 16;
-
-// Sources of elements for element_builder::fill and for assignment: *source, then ++source, as
-// often as there are elements. Any input iterator is one.
-
-// Not readable: stands for elements that are value-initialized.
-struct value_initialized {};
-
-// The same value again and again.
-template <class T>
-struct repeated {
-    const T* value;
-
-    const T& operator*() const noexcept { return *value; }
-
-    repeated& operator++() noexcept { return *this; }
-};
-
-// Elements to be moved from.
-template <class T>
-struct moved_from {
-    T* element;
-
-    T&& operator*() const noexcept { return std::move(*element); }
-
-    moved_from& operator++() noexcept {
-        ++element;
-        return *this;
-    }
-};
-
-template <class Source, class T>
-inline constexpr bool is_moved_from = false;
-template <class T>
-inline constexpr bool is_moved_from<moved_from<T>, T> = true;
-
-template <class Source, class T>
-concept elements_in_memory =
-    is_moved_from<Source, T> ||
-    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T>);
-
-// The source is an array of T whose bytes can be copied into raw memory, or over elements.
-template <class Source, class T, class Allocator>
-concept constructs_from_bytes =
-    elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
-    std::is_trivially_constructible_v<T, decltype(*std::declval<Source&>())> &&
-    constructs_plainly<Allocator, T, decltype(*std::declval<Source&>())>;
-template <class Source, class T>
-concept assigns_from_bytes = elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
-                             std::is_trivially_assignable_v<T&, decltype(*std::declval<Source&>())>;
-
-template <class Source>
-[[nodiscard]] const void* source_address(const Source& source) noexcept {
-    if constexpr (requires { source.element; }) {
-        return source.element;
-    } else {
-        return std::to_address(source);
-    }
-}
-
-template <class Source>
-void skip_elements(Source& source, std::size_t count) noexcept {
-    if constexpr (requires { source.element; }) {
-        source.element += count;
-    } else {
-        source += static_cast<std::iter_difference_t<Source>>(count);
-    }
-}
-
-// The bytes may overlap. Null with zero elements is allowed, as it is not in memmove.
-template <class T>
-void move_bytes(T* to, const void* from, std::size_t count) noexcept {
-    if (count != 0) {
-        std::memmove(static_cast<void*>(to), from, count * sizeof(T));
-    }
-}
-
-// Moves [first, last) down to the elements that begin at `to`.
-template <class T>
-void move_down(T* first, T* last, T* to) {
-    if constexpr (assigns_as_bytes<T>) {
-        move_bytes(to, first, static_cast<std::size_t>(last - first));
-    } else {
-        for (; first != last; ++first, ++to) {
-            *to = std::move(*first);
-        }
-    }
-}
-
-// Moves [first, last) up to the elements that end at `to`.
-template <class T>
-void move_up(T* first, T* last, T* to) {
-    if constexpr (assigns_as_bytes<T>) {
-        move_bytes(to - (last - first), first, static_cast<std::size_t>(last - first));
-    } else {
-        while (last != first) {
-            *--to = std::move(*--last);
-        }
-    }
-}
-
-// Brings the last element of [first, last) to the front, the others one up.
-template <class T>
-void rotate_last_to_front(T* first, T* last) {
-    T value(std::move(last[-1]));
-    move_up(first, last - 1, last);
-    *first = std::move(value);
-}
-
-template <class T>
-void reverse_elements(T* first, T* last) {
-    while (first != last && first != --last) {
-        std::ranges::swap(*first++, *last);
-    }
-}
-
-// Brings [middle, last) before [first, middle).
-template <class T>
-void rotate_elements(T* first, T* middle, T* last) {
-    reverse_elements(first, middle);
-    reverse_elements(middle, last);
-    reverse_elements(first, last);
-}
-
-template <class Allocator, class T>
-void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
-    if constexpr (!destroys_nothing<Allocator, T>) {
-        for (; first != last; ++first) {
-            std::allocator_traits<Allocator>::destroy(allocator, first);
-        }
-    }
-}
-
-template <class Allocator, class T, class... Args>
-void construct_element(Allocator& allocator, T* at, Args&&... args) {
-    if constexpr (constructs_plainly<Allocator, T, Args...>) {
-        ::new (static_cast<void*>(at)) T(std::forward<Args>(args)...);
-    } else {
-        std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
-    }
-}
-
-// Elements growing in raw memory, destroyed again unless they are kept.
-template <class Allocator>
-class element_builder {
-  public:
-    using value_type = typename std::allocator_traits<Allocator>::value_type;
-
-    element_builder(Allocator& allocator, value_type* at) noexcept
-        : allocator_(allocator), first_(at), last_(at) {}
-
-    element_builder(const element_builder&) = delete;
-    element_builder& operator=(const element_builder&) = delete;
-
-    ~element_builder() { destroy_elements(allocator_, first_, last_); }
-
-    [[nodiscard]] std::size_t size() const noexcept {
-        return static_cast<std::size_t>(last_ - first_);
-    }
-
-    void keep() noexcept { first_ = last_; }
-
-    template <class... Args>
-    void emplace(Args&&... args) {
-        construct_element(allocator_, last_, std::forward<Args>(args)...);
-        ++last_;
-    }
-
-    template <class Source>
-    void fill(Source source, std::size_t count) {
-        if constexpr (std::same_as<Source, value_initialized>) {
-            fill_default(count);
-        } else if constexpr (constructs_from_bytes<Source, value_type, Allocator>) {
-            move_bytes(last_, source_address(source), count);
-            last_ += count;
-        } else {
-            for (; count != 0; --count, static_cast<void>(++source)) {
-                emplace(*source);
-            }
-        }
-    }
-
-    // Moves the elements [first, position) before those that stand here, and [position, last)
-    // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
-    void surround(value_type* first, value_type* position, value_type* last) {
-        if constexpr (relocates_as_bytes<Allocator, value_type>) {
-            first_ -= position - first;
-            move_bytes(first_, first, static_cast<std::size_t>(position - first));
-            move_bytes(last_, position, static_cast<std::size_t>(last - position));
-            last_ += last - position;
-        } else {
-            for (value_type* from = position; from != first;) {
-                construct_element(allocator_, first_ - 1, std::move_if_noexcept(*--from));
-                --first_;
-            }
-            for (; position != last; ++position) {
-                emplace(std::move_if_noexcept(*position));
-            }
-        }
-    }
-
-  private:
-    void fill_default(std::size_t count) {
-        if constexpr (value_is_zero_bytes<value_type> &&
-                      constructs_plainly<Allocator, value_type>) {
-            std::memset(static_cast<void*>(last_), 0, count * sizeof(value_type));
-            last_ += count;
-        } else {
-            for (; count != 0; --count) {
-                emplace();
-            }
-        }
-    }
-
-    Allocator& allocator_;
-    value_type* first_;
-    value_type* last_;
-};
-
-// A hole of raw memory among elements: the tail is moved up for it, and back down unless the hole
-// is filled. Only for elements whose relocation cannot fail.
-template <class Allocator>
-class element_gap {
-  public:
-    using value_type = typename std::allocator_traits<Allocator>::value_type;
-
-    element_gap(Allocator& allocator, value_type* position, value_type* last, std::size_t count)
-        : allocator_(allocator), position_(position), last_(last), count_(count) {
-        if constexpr (relocates_as_bytes<Allocator, value_type>) {
-            move_bytes(position + count, position, static_cast<std::size_t>(last - position));
-        } else {
-            while (last != position) {
-                relocate(last - 1, last - 1 + count);
-                --last;
-            }
-        }
-    }
-
-    element_gap(const element_gap&) = delete;
-    element_gap& operator=(const element_gap&) = delete;
-
-    ~element_gap() {
-        if (count_ == 0) {
-            return;
-        }
-        if constexpr (relocates_as_bytes<Allocator, value_type>) {
-            move_bytes(position_, position_ + count_, static_cast<std::size_t>(last_ - position_));
-        } else {
-            for (; position_ != last_; ++position_) {
-                relocate(position_ + count_, position_);
-            }
-        }
-    }
-
-    void keep() noexcept { count_ = 0; }
-
-  private:
-    void relocate(value_type* from, value_type* to) noexcept {
-        construct_element(allocator_, to, std::move(*from));
-        if constexpr (!destroys_nothing<Allocator, value_type>) {
-            std::allocator_traits<Allocator>::destroy(allocator_, from);
-        }
-    }
-
-    Allocator& allocator_;
-    value_type* position_;
-    value_type* last_;
-    std::size_t count_;
-};
-
-// Raw memory for a number of elements, given back unless released.
-template <class Allocator>
-class raw_block {
-  public:
-    using traits = std::allocator_traits<Allocator>;
-    using pointer = typename traits::pointer;
-    using size_type = typename traits::size_type;
-
-    raw_block(Allocator& allocator, size_type capacity)
-        : raw_block(allocator, capacity, traits::allocate(allocator, capacity)) {}
-
-    // Takes memory that is allocated already. Null: holds nothing.
-    raw_block(Allocator& allocator, size_type capacity, const pointer& memory) noexcept
-        : allocator_(allocator), memory_(memory), capacity_(memory == nullptr ? 0 : capacity) {}
-
-    raw_block(const raw_block&) = delete;
-    raw_block& operator=(const raw_block&) = delete;
-
-    ~raw_block() {
-        if (capacity_ != 0) {
-            traits::deallocate(allocator_, memory_, capacity_);
-        }
-    }
-
-    [[nodiscard]] explicit operator bool() const noexcept { return capacity_ != 0; }
-
-    [[nodiscard]] const pointer& memory() const noexcept { return memory_; }
-
-    [[nodiscard]] auto* begin() const noexcept { return raw_address(memory_); }
-
-    [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
-
-    void release() noexcept { capacity_ = 0; }
-
-  private:
-    Allocator& allocator_;
-    pointer memory_;
-    size_type capacity_;
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 // Which ranges a container can be made of, and the tag of the constructors that take one.
 #ifndef COHOLD_CONTAINER_FROM_RANGE_HPP
 #define COHOLD_CONTAINER_FROM_RANGE_HPP
@@ -10699,6 +10688,407 @@ template <class T>
     }
     return a == a_last ? std::strong_ordering::less : std::strong_ordering::greater;
 }
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// How a contiguous container builds, moves and destroys its elements: through the allocator, or as
+// bytes where nobody can tell the difference.
+#ifndef COHOLD_CONTAINER_ELEMENTS_HPP
+#define COHOLD_CONTAINER_ELEMENTS_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+#include <iterator>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+template <class T>
+class shm_allocator;
+
+namespace detail {
+
+template <class Allocator>
+inline constexpr bool is_shm_allocator = false;
+template <class T>
+inline constexpr bool is_shm_allocator<shm_allocator<T>> = true;
+
+template <class Allocator>
+concept allocator_like = requires(Allocator& allocator) {
+    typename Allocator::value_type;
+    allocator.allocate(std::size_t{1});
+};
+
+// The address in a fancy pointer, without a test for null where the pointer offers that.
+template <class Pointer>
+[[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
+    if constexpr (requires { pointer.unchecked(); }) {
+        return pointer.unchecked();
+    } else {
+        return std::to_address(pointer);
+    }
+}
+
+// The allocator's construct does no more than a constructor call. (shm_allocator's also tells
+// nested allocators where they are, which trivially copyable elements cannot have.)
+template <class Allocator, class T, class... Args>
+inline constexpr bool constructs_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at, Args&&... args) {
+        allocator.construct(at, std::forward<Args>(args)...);
+    };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at) { allocator.destroy(at); };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_nothing =
+    std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory and destroying the source is a copy of the bytes.
+template <class Allocator, class T>
+inline constexpr bool relocates_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> &&
+    constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory cannot fail, so that a gap can be opened, and closed again.
+template <class Allocator, class T>
+inline constexpr bool relocates_without_failure =
+    relocates_as_bytes<Allocator, T> ||
+    (std::is_nothrow_move_constructible_v<T> &&
+     (is_shm_allocator<Allocator> || constructs_plainly<Allocator, T, T&&>));
+
+template <class T>
+inline constexpr bool assigns_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_move_assignable_v<T>;
+
+// T() is all zero bytes. (A null pointer to a data member is not.)
+template <class T>
+inline constexpr bool value_is_zero_bytes =
+    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
+
+// Cheap enough to hand over by value where a reference would keep the original in memory.
+template <class T>
+inline constexpr bool fits_registers =
+    std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> && sizeof(T) <= 16;
+
+// Sources of elements for element_builder::fill and for assignment: *source, then ++source, as
+// often as there are elements. Any input iterator is one.
+
+// Not readable: stands for elements that are value-initialized.
+struct value_initialized {};
+
+// The same value again and again.
+template <class T>
+struct repeated {
+    const T* value;
+
+    const T& operator*() const noexcept { return *value; }
+
+    repeated& operator++() noexcept { return *this; }
+};
+
+// Elements to be moved from.
+template <class T>
+struct moved_from {
+    T* element;
+
+    T&& operator*() const noexcept { return std::move(*element); }
+
+    moved_from& operator++() noexcept {
+        ++element;
+        return *this;
+    }
+};
+
+template <class Source, class T>
+inline constexpr bool is_moved_from = false;
+template <class T>
+inline constexpr bool is_moved_from<moved_from<T>, T> = true;
+
+template <class Source, class T>
+concept elements_in_memory =
+    is_moved_from<Source, T> ||
+    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T>);
+
+// The source is an array of T whose bytes can be copied into raw memory, or over elements.
+template <class Source, class T, class Allocator>
+concept constructs_from_bytes =
+    elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+    std::is_trivially_constructible_v<T, decltype(*std::declval<Source&>())> &&
+    constructs_plainly<Allocator, T, decltype(*std::declval<Source&>())>;
+template <class Source, class T>
+concept assigns_from_bytes = elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+                             std::is_trivially_assignable_v<T&, decltype(*std::declval<Source&>())>;
+
+template <class Source>
+[[nodiscard]] const void* source_address(const Source& source) noexcept {
+    if constexpr (requires { source.element; }) {
+        return source.element;
+    } else {
+        return std::to_address(source);
+    }
+}
+
+template <class Source>
+void skip_elements(Source& source, std::size_t count) noexcept {
+    if constexpr (requires { source.element; }) {
+        source.element += count;
+    } else {
+        source += static_cast<std::iter_difference_t<Source>>(count);
+    }
+}
+
+// The bytes may overlap. Null with zero elements is allowed, as it is not in memmove.
+template <class T>
+void move_bytes(T* to, const void* from, std::size_t count) noexcept {
+    if (count != 0) {
+        std::memmove(static_cast<void*>(to), from, count * sizeof(T));
+    }
+}
+
+// Moves [first, last) down to the elements that begin at `to`.
+template <class T>
+void move_down(T* first, T* last, T* to) {
+    if constexpr (assigns_as_bytes<T>) {
+        move_bytes(to, first, static_cast<std::size_t>(last - first));
+    } else {
+        for (; first != last; ++first, ++to) {
+            *to = std::move(*first);
+        }
+    }
+}
+
+// Moves [first, last) up to the elements that end at `to`.
+template <class T>
+void move_up(T* first, T* last, T* to) {
+    if constexpr (assigns_as_bytes<T>) {
+        move_bytes(to - (last - first), first, static_cast<std::size_t>(last - first));
+    } else {
+        while (last != first) {
+            *--to = std::move(*--last);
+        }
+    }
+}
+
+// Brings the last element of [first, last) to the front, the others one up.
+template <class T>
+void rotate_last_to_front(T* first, T* last) {
+    T value(std::move(last[-1]));
+    move_up(first, last - 1, last);
+    *first = std::move(value);
+}
+
+template <class T>
+void reverse_elements(T* first, T* last) {
+    while (first != last && first != --last) {
+        std::ranges::swap(*first++, *last);
+    }
+}
+
+// Brings [middle, last) before [first, middle).
+template <class T>
+void rotate_elements(T* first, T* middle, T* last) {
+    reverse_elements(first, middle);
+    reverse_elements(middle, last);
+    reverse_elements(first, last);
+}
+
+template <class Allocator, class T>
+void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
+    if constexpr (!destroys_nothing<Allocator, T>) {
+        for (; first != last; ++first) {
+            std::allocator_traits<Allocator>::destroy(allocator, first);
+        }
+    }
+}
+
+template <class Allocator, class T, class... Args>
+void construct_element(Allocator& allocator, T* at, Args&&... args) {
+    if constexpr (constructs_plainly<Allocator, T, Args...>) {
+        ::new (static_cast<void*>(at)) T(std::forward<Args>(args)...);
+    } else {
+        std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
+    }
+}
+
+// Elements growing in raw memory, destroyed again unless they are kept.
+template <class Allocator>
+class element_builder {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_builder(Allocator& allocator, value_type* at) noexcept
+        : allocator_(allocator), first_(at), last_(at) {}
+
+    element_builder(const element_builder&) = delete;
+    element_builder& operator=(const element_builder&) = delete;
+
+    ~element_builder() { destroy_elements(allocator_, first_, last_); }
+
+    [[nodiscard]] std::size_t size() const noexcept {
+        return static_cast<std::size_t>(last_ - first_);
+    }
+
+    void keep() noexcept { first_ = last_; }
+
+    template <class... Args>
+    void emplace(Args&&... args) {
+        construct_element(allocator_, last_, std::forward<Args>(args)...);
+        ++last_;
+    }
+
+    template <class Source>
+    void fill(Source source, std::size_t count) {
+        if constexpr (std::same_as<Source, value_initialized>) {
+            fill_default(count);
+        } else if constexpr (constructs_from_bytes<Source, value_type, Allocator>) {
+            move_bytes(last_, source_address(source), count);
+            last_ += count;
+        } else {
+            for (; count != 0; --count, static_cast<void>(++source)) {
+                emplace(*source);
+            }
+        }
+    }
+
+    // Moves the elements [first, position) before those that stand here, and [position, last)
+    // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
+    void surround(value_type* first, value_type* position, value_type* last) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            first_ -= position - first;
+            move_bytes(first_, first, static_cast<std::size_t>(position - first));
+            move_bytes(last_, position, static_cast<std::size_t>(last - position));
+            last_ += last - position;
+        } else {
+            for (value_type* from = position; from != first;) {
+                construct_element(allocator_, first_ - 1, std::move_if_noexcept(*--from));
+                --first_;
+            }
+            for (; position != last; ++position) {
+                emplace(std::move_if_noexcept(*position));
+            }
+        }
+    }
+
+  private:
+    void fill_default(std::size_t count) {
+        if constexpr (value_is_zero_bytes<value_type> &&
+                      constructs_plainly<Allocator, value_type>) {
+            std::memset(static_cast<void*>(last_), 0, count * sizeof(value_type));
+            last_ += count;
+        } else {
+            for (; count != 0; --count) {
+                emplace();
+            }
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* first_;
+    value_type* last_;
+};
+
+// A hole of raw memory among elements: the tail is moved up for it, and back down unless the hole
+// is filled. Only for elements whose relocation cannot fail.
+template <class Allocator>
+class element_gap {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_gap(Allocator& allocator, value_type* position, value_type* last, std::size_t count)
+        : allocator_(allocator), position_(position), last_(last), count_(count) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position + count, position, static_cast<std::size_t>(last - position));
+        } else {
+            while (last != position) {
+                relocate(last - 1, last - 1 + count);
+                --last;
+            }
+        }
+    }
+
+    element_gap(const element_gap&) = delete;
+    element_gap& operator=(const element_gap&) = delete;
+
+    ~element_gap() {
+        if (count_ == 0) {
+            return;
+        }
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position_, position_ + count_, static_cast<std::size_t>(last_ - position_));
+        } else {
+            for (; position_ != last_; ++position_) {
+                relocate(position_ + count_, position_);
+            }
+        }
+    }
+
+    void keep() noexcept { count_ = 0; }
+
+  private:
+    void relocate(value_type* from, value_type* to) noexcept {
+        construct_element(allocator_, to, std::move(*from));
+        if constexpr (!destroys_nothing<Allocator, value_type>) {
+            std::allocator_traits<Allocator>::destroy(allocator_, from);
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* position_;
+    value_type* last_;
+    std::size_t count_;
+};
+
+// Raw memory for a number of elements, given back unless released.
+template <class Allocator>
+class raw_block {
+  public:
+    using traits = std::allocator_traits<Allocator>;
+    using pointer = typename traits::pointer;
+    using size_type = typename traits::size_type;
+
+    raw_block(Allocator& allocator, size_type capacity)
+        : raw_block(allocator, capacity, traits::allocate(allocator, capacity)) {}
+
+    // Takes memory that is allocated already. Null: holds nothing.
+    raw_block(Allocator& allocator, size_type capacity, const pointer& memory) noexcept
+        : allocator_(allocator), memory_(memory), capacity_(memory == nullptr ? 0 : capacity) {}
+
+    raw_block(const raw_block&) = delete;
+    raw_block& operator=(const raw_block&) = delete;
+
+    ~raw_block() {
+        if (capacity_ != 0) {
+            traits::deallocate(allocator_, memory_, capacity_);
+        }
+    }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return capacity_ != 0; }
+
+    [[nodiscard]] const pointer& memory() const noexcept { return memory_; }
+
+    [[nodiscard]] auto* begin() const noexcept { return raw_address(memory_); }
+
+    [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
+
+    void release() noexcept { capacity_ = 0; }
+
+  private:
+    Allocator& allocator_;
+    pointer memory_;
+    size_type capacity_;
+};
 
 } // namespace detail
 
