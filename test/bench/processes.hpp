@@ -166,11 +166,14 @@ class team {
             begin = std::max(begin, state_->begin[i]);
             end = std::max(end, state_->end[i]);
         }
+        const double time = (end - begin) / static_cast<double>(operations);
+        if (workers_[0].cpu == workers_[1].cpu) {
+            return time;
+        }
         const int before = class_of(state_->probes[0]);
         const int after = class_of(state_->probes[1]);
-        const bool alone = workers_.size() == 2 && workers_[0].cpu != workers_[1].cpu;
-        const bool usable = before == after && !(alone && state_->interruptions != 0);
-        return {(end - begin) / static_cast<double>(operations), usable ? before : -1};
+        const bool disturbed = workers_.size() == 2 && state_->interruptions != 0;
+        return {time, before == after && !disturbed ? before : -1};
     }
 
     static constexpr int attempts = 6;
@@ -191,9 +194,6 @@ class team {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         alarm(20); // whatever goes wrong ends
         pin_to(workers_[index].cpu);
-        // Where it is allowed, nobody else takes the cpu away for the few milliseconds of a sample.
-        const sched_param priority{.sched_priority = 1};
-        static_cast<void>(sched_setscheduler(0, SCHED_FIFO, &priority));
         probe(index, 0);
         meet();
         const long interrupted = interruptions();

@@ -420,7 +420,7 @@ std::vector<contest> pointer_rows(int series, int rounds) {
 int main(int argc, char** argv) {
     const bench::settings settings(argc, argv);
     bench::table("Vector", "ns an element", 1, bench::shown::time)
-        .print(vector_rows(settings.rounds(21), 8));
+        .print(vector_rows(settings.rounds(15), 6));
     bench::table("Pointer in shared memory", "ns a step", 1, bench::shown::time)
-        .print(pointer_rows(settings.rounds(21), 10));
+        .print(pointer_rows(settings.rounds(15), 6));
 }
