@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 
 #include "queue_testing.hpp"
+#include "support/child.hpp"
 
 #include <doctest/doctest.h>
 
@@ -28,17 +29,6 @@ using namespace queue_testing;
 using namespace std::chrono_literals;
 
 #define EVERY_MODE spsc, mpsc, spmc, mpmc
-
-#if defined(__SANITIZE_THREAD__)
-#define COHOLD_TEST_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define COHOLD_TEST_TSAN 1
-#endif
-#endif
-#ifndef COHOLD_TEST_TSAN
-#define COHOLD_TEST_TSAN 0
-#endif
 
 namespace {
 
@@ -356,7 +346,7 @@ TEST_CASE("throwing producers between others strand nothing") {
     }
 }
 
-#if !COHOLD_TEST_TSAN
+#if !COHOLD_TEST_SANITIZED // sanitizers make calls of their own
 
 namespace {
 
