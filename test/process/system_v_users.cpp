@@ -7,6 +7,7 @@
 #include <cohold/cohold.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -121,7 +122,7 @@ TEST_CASE("a lock set that another user made is let go of, though it cannot be r
         CHILD_CHECK(team_segment::create(name, small));
         CHILD_CHECK(team_segment::remove(name));
         std::error_code ec;
-        CHILD_CHECK(!team_segment::create(name, {.size = std::size_t{1} << 45}, ec));
+        CHILD_CHECK(!team_segment::create(name, {.size = SIZE_MAX / 4}, ec));
         CHILD_CHECK(ec);
         CHILD_CHECK(::semctl(lock_set(), 0, GETVAL) == 0);
         CHILD_CHECK(::semctl(lock_set(), 1, GETVAL) == 0);
