@@ -91,6 +91,7 @@ class shm_allocator {
 #pragma GCC diagnostic push
 // Aggregates may be given fewer arguments than they have members, as T{} may.
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#pragma GCC diagnostic ignored "-Warray-bounds" // g++ 12, of boost::container::deque
 #endif
         if constexpr (std::is_trivially_copyable_v<U>) { // holds no allocator
             ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
