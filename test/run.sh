@@ -103,7 +103,8 @@ nothing_left() {
 
 # The tests that use threads, as Meson takes a list.
 threaded() {
-    (cd test && grep -lrE 'std::j?thread' unit process) | tr '\n' ',' | sed 's/,$//'
+    # two_mappings: the sanitizer knows locks by their addresses, and there each has two.
+    (cd test && grep -lrE 'std::j?thread' unit process | grep -v two_mappings) | tr '\n' ',' | sed 's/,$//'
 }
 
 # Programs of several compilers together. Outside of CI, those that are missing are skipped.

@@ -7,7 +7,7 @@
 TEST_CASE("the switches have their documented defaults") {
     CHECK(cohold::config::max_participants == 64);
     CHECK(cohold::config::default_size == 65536);
-    CHECK(cohold::config::default_reserve == 1024UL * 1024 * 1024);
+    CHECK(cohold::config::default_reserve == (sizeof(void*) == 4 ? 64UL : 1024UL) * 1024 * 1024);
     CHECK(cohold::config::use_o_tmpfile);
     CHECK(cohold::config::exceptions);
 #ifdef NDEBUG
