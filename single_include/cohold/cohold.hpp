@@ -8839,7 +8839,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return base::remove(name, ec);
     }
 
-    /// From a native handle that came by other ways, e.g. over a socket; checked as open does. On
+    /// From a native handle that came by other ways, e.g. over a socket; checked as open
+    /// does, but for the owner and the mode: who passes a handle vouches for it. On
     /// failure it is closed.
     [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
@@ -8852,9 +8853,10 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return segment(base::adopt(native, access_mode::writing, ec));
     }
 
-    /// Constructs an object under a name. Its own allocators, to any depth, bind to this segment.
-    /// *Errors*: errc::already_exists if the name is taken, invalid_name, out_of_space,
-    /// reserve_exceeded; what T's constructor throws passes through, and nothing is left.
+    /// Constructs an object under a name. Others who construct, find or destroy wait meanwhile. Its
+    /// own allocators, to any depth, bind to this segment. *Errors*: errc::already_exists if the
+    /// name is taken, invalid_name, out_of_space, reserve_exceeded; what T's constructor throws
+    /// passes through, and nothing is left.
     template <class T, class... Arguments>
     T& construct(std::string_view name, Arguments&&... arguments) const {
         std::error_code ec;
@@ -9310,7 +9312,9 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return base::remove(name, ec);
     }
 
-    /// From a native handle that came by other ways; checked as open does. On failure it is closed.
+    /// From a native handle that came by other ways; checked as open
+    /// does, but for the owner and the mode: who passes a handle vouches for it. On failure it is
+    /// closed.
     [[nodiscard]] static shared adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }

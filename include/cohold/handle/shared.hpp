@@ -323,7 +323,9 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return base::remove(name, ec);
     }
 
-    /// From a native handle that came by other ways; checked as open does. On failure it is closed.
+    /// From a native handle that came by other ways; checked as open
+    /// does, but for the owner and the mode: who passes a handle vouches for it. On failure it is
+    /// closed.
     [[nodiscard]] static shared adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }
