@@ -8280,6 +8280,17 @@ class segment_base {
         }
         const auto& header = *static_cast<const segment_header*>(at);
         validate_header(header, status.size, ec);
+        // Others may have made the object longer, and its header say so, since we asked for its size.
+        for (std::uint64_t asked = status.size; ec == errc::truncated;) {
+            std::error_code unknown;
+            const object_status longer = object.status(unknown);
+            if (unknown || longer.size <= asked) {
+                break;
+            }
+            asked = longer.size;
+            ec.clear();
+            validate_header(header, asked, ec);
+        }
         const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
         // Such an object is mapped whole, so its size must be what is reserved for it.
         if (!ec && !mechanism::grows &&
