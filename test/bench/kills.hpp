@@ -1,0 +1,382 @@
+// What a kill does to a structure in shared memory: a process uses it and does nothing else, is
+// killed at a random moment, and a new process then uses what it has left.
+//
+// Each round has a referee, a process of its own, which makes the structure, starts the victim,
+// kills it, starts the survivor, and ends it if it is stuck. A referee whose survivor does not get
+// on only waits, so that the next rounds need not wait for it.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_TEST_BENCH_KILLS_HPP
+#define COHOLD_TEST_BENCH_KILLS_HPP
+
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "processes.hpp"
+
+namespace kills {
+
+/// Which calls of the victim have begun and returned, seen from outside. They are numbered from 1.
+struct ledger {
+    std::atomic<std::uint64_t> begun{0};
+    std::atomic<std::uint64_t> returned{0};
+};
+
+enum class outcome : int { unharmed, damaged, hung, crashed };
+
+/// A structure. Made by the referee, used through the same mapping by its children.
+template <class Subject>
+concept subject = requires(Subject& s, std::uint64_t call) {
+    s.prepare();                                     // in the victim, before its first call
+    s.operate(call);                                 // in the victim, until it is killed
+    { s.survive(call, call) } -> std::same_as<bool>; // in the survivor; false: found damage
+    { Subject::calls_before } -> std::convertible_to<std::uint64_t>; // returned before the kill
+};
+
+/// A row of the table.
+struct row {
+    std::string name;
+    void (*referee)(double delay, int killed); // sends a byte to `killed` when the victim is dead
+};
+
+/// Runs `work` in a child that does not outlive this process.
+template <class Work>
+pid_t child(Work&& work) {
+    const pid_t parent = getpid();
+    const pid_t made = fork();
+    bench::check(made >= 0, "fork");
+    if (made == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) {
+            std::_Exit(99);
+        }
+        work();
+        std::_Exit(0);
+    }
+    return made;
+}
+
+constexpr int patience_ms = 1000;
+constexpr int first_status = 16; // below are those of failures of the benchmark itself
+
+inline bool ended_within(pid_t process, int milliseconds) {
+    const int handle = static_cast<int>(syscall(SYS_pidfd_open, process, 0));
+    bench::check(handle >= 0, "pidfd_open");
+    pollfd wanted{.fd = handle, .events = POLLIN, .revents = 0};
+    return poll(&wanted, 1, milliseconds) == 1;
+}
+
+/// One round. Exits with its outcome and whether the kill fell into a call, without destroying what
+/// the victim has left: pthread_cond_destroy(3), too, waits for the dead.
+template <subject Subject>
+[[noreturn]] void referee(double delay, int killed) {
+    alarm(30); // whatever goes wrong ends
+    const bench::in_shared_memory<ledger> calls;
+    Subject structure;
+
+    const pid_t victim = child([&] {
+        structure.prepare();
+        for (std::uint64_t call = 1;; ++call) {
+            calls->begun.store(call, std::memory_order_release);
+            structure.operate(call);
+            calls->returned.store(call, std::memory_order_release);
+        }
+    });
+    while (calls->begun <= Subject::calls_before) {
+        bench::pause();
+        bench::check(waitpid(victim, nullptr, WNOHANG) == 0, "the victim ended by itself");
+    }
+    const double until = bench::now_ns() + delay;
+    while (bench::now_ns() < until) {
+        bench::pause();
+    }
+    kill(victim, SIGKILL);
+    int status = 0;
+    bench::check(waitpid(victim, &status, 0) == victim && WIFSIGNALED(status) &&
+                     WTERMSIG(status) == SIGKILL,
+                 "the victim was not killed");
+    bench::check(write(killed, "", 1) == 1, "write");
+
+    const std::uint64_t begun = calls->begun;
+    const std::uint64_t returned = calls->returned;
+    const pid_t survivor = child([&] {
+        try {
+            std::_Exit(structure.survive(begun, returned) ? 0 : 1);
+        } catch (...) {
+            std::_Exit(2);
+        }
+    });
+    outcome found = outcome::hung;
+    if (ended_within(survivor, patience_ms)) {
+        bench::check(waitpid(survivor, &status, 0) == survivor, "waitpid");
+        found = status == 0                                     ? outcome::unharmed
+                : WIFEXITED(status) && WEXITSTATUS(status) == 1 ? outcome::damaged
+                                                                : outcome::crashed;
+    } else {
+        kill(survivor, SIGKILL);
+        waitpid(survivor, nullptr, 0);
+    }
+    std::_Exit(first_status + static_cast<int>(found) + (begun != returned ? 4 : 0));
+}
+
+/// The data that a lock protects: whole if all words are equal. Atomic only so that the compiler
+/// writes it word by word, as it would do with more complicated data.
+struct record {
+    std::atomic<std::uint64_t> words[64]{};
+
+    void write(std::uint64_t value) {
+        for (auto& word : words) {
+            word.store(value, std::memory_order_relaxed);
+        }
+    }
+
+    [[nodiscard]] bool whole() const {
+        for (const auto& word : words) {
+            if (word.load(std::memory_order_relaxed) != words[0].load(std::memory_order_relaxed)) {
+                return false;
+            }
+        }
+        return true;
+    }
+};
+
+constexpr std::uint64_t lock_uses = 100; // of a survivor
+
+/// A lock with data, whose holder is killed.
+template <class Lock>
+class locked_record {
+  public:
+    static constexpr std::uint64_t calls_before = 1;
+
+    void prepare() {}
+
+    void operate(std::uint64_t call) {
+        state_->lock.lock();
+        state_->data.write(call);
+        state_->lock.unlock();
+    }
+
+    bool survive(std::uint64_t, std::uint64_t) {
+        bool whole = true;
+        for (std::uint64_t i = 0; i < lock_uses; ++i) {
+            state_->lock.lock();
+            whole = whole && state_->data.whole();
+            state_->data.write(i);
+            state_->lock.unlock();
+        }
+        return whole;
+    }
+
+  private:
+    struct state {
+        Lock lock;
+        record data;
+    };
+
+    bench::in_shared_memory<state> state_;
+};
+
+/// A lock that is killed while it is shared.
+template <class Lock>
+class read_record {
+  public:
+    static constexpr std::uint64_t calls_before = 1;
+
+    void prepare() {}
+
+    void operate(std::uint64_t) {
+        state_->lock.lock_shared();
+        bench::check(state_->data.whole(), "a record that nobody writes");
+        state_->lock.unlock_shared();
+    }
+
+    bool survive(std::uint64_t, std::uint64_t) {
+        bool whole = true;
+        for (std::uint64_t i = 0; i < lock_uses; ++i) {
+            state_->lock.lock_shared();
+            whole = whole && state_->data.whole();
+            state_->lock.unlock_shared();
+            state_->lock.lock();
+            state_->data.write(i);
+            state_->lock.unlock();
+        }
+        return whole;
+    }
+
+  private:
+    struct state {
+        Lock lock;
+        record data;
+    };
+
+    bench::in_shared_memory<state> state_;
+};
+
+/// A condition on which a process waits when it is killed. Two survivors then take turns by it.
+/// State has `lock()`, `unlock()`, `wait()` and `notify()`.
+template <class State>
+class waited_for {
+  public:
+    static constexpr std::uint64_t calls_before = 0;
+
+    void prepare() {
+        state_->lock();
+        state_->unlock();
+    }
+
+    void operate(std::uint64_t) { wait_for(never); }
+
+    bool survive(std::uint64_t, std::uint64_t) {
+        const pid_t partner = child([&] { play(1); });
+        play(0);
+        int status = 0;
+        return waitpid(partner, &status, 0) == partner && status == 0;
+    }
+
+  private:
+    static constexpr std::uint64_t never = ~std::uint64_t{0};
+    static constexpr std::uint64_t turns = 40;
+
+    struct state : State {
+        std::uint64_t turn = 0;
+    };
+
+    void wait_for(std::uint64_t turn) {
+        state_->lock();
+        while (state_->turn != turn) {
+            state_->wait();
+        }
+        state_->unlock();
+    }
+
+    void play(std::uint64_t first) {
+        for (std::uint64_t turn = first; turn < turns; turn += 2) {
+            wait_for(turn);
+            state_->lock();
+            state_->turn = turn + 1;
+            state_->notify();
+            state_->unlock();
+        }
+    }
+
+    bench::in_shared_memory<state> state_;
+};
+
+struct item {
+    std::uint64_t number;
+    std::uint64_t copies[7];
+
+    [[nodiscard]] bool whole() const {
+        for (const std::uint64_t copy : copies) {
+            if (copy != number) {
+                return false;
+            }
+        }
+        return true;
+    }
+};
+
+inline item numbered(std::uint64_t number) {
+    item made{number, {}};
+    for (std::uint64_t& copy : made.copies) {
+        copy = number;
+    }
+    return made;
+}
+
+/// A queue of which the victim pushes and pops in turn. Holder has `try_push` and `try_pop`.
+template <class Holder>
+class half_full_queue {
+  public:
+    static constexpr std::uint64_t calls_before = 2;
+    static constexpr std::uint64_t capacity = 16;
+
+    half_full_queue() {
+        for (std::uint64_t number = 1; number <= before; ++number) {
+            bench::check(queue_.try_push(numbered(number)), "an item before the kill");
+        }
+    }
+
+    void prepare() {}
+
+    void operate(std::uint64_t call) {
+        if (call % 2 != 0) {
+            bench::check(queue_.try_push(numbered(before + (call + 1) / 2)), "the victim's push");
+        } else {
+            item popped{};
+            bench::check(queue_.try_pop(popped), "the victim's pop");
+        }
+    }
+
+    /// What had returned has happened once, and what had begun has happened or not; and all places
+    /// can still be used.
+    bool survive(std::uint64_t begun, std::uint64_t returned) {
+        const std::uint64_t pushed = before + (returned + 1) / 2;
+        const std::uint64_t popped = returned / 2;
+        const bool in_push = begun != returned && begun % 2 != 0;
+        const bool in_pop = begun != returned && begun % 2 == 0;
+
+        const std::uint64_t least = pushed - popped - (in_pop ? 1 : 0);
+        const item first = pop();
+        item last = first;
+        bool right =
+            first.whole() && (first.number == popped + 1 || (in_pop && first.number == popped + 2));
+        for (std::uint64_t count = 1; right && (count < least || last.number < pushed); ++count) {
+            const item next = pop();
+            right = next.whole() && next.number == last.number + 1;
+            last = next;
+        }
+        item more{};
+        if (right && queue_.try_pop(more)) {
+            right = in_push && more.whole() && more.number == pushed + 1;
+        }
+        for (std::uint64_t i = 0; right && i < 3; ++i) {
+            for (std::uint64_t number = 1; number <= capacity; ++number) {
+                push(number);
+            }
+            for (std::uint64_t number = 1; number <= capacity; ++number) {
+                const item next = pop();
+                right = right && next.whole() && next.number == number;
+            }
+        }
+        return right;
+    }
+
+  private:
+    static constexpr std::uint64_t before = 8;
+
+    item pop() {
+        item popped{};
+        while (!queue_.try_pop(popped)) {
+            usleep(100);
+        }
+        return popped;
+    }
+
+    void push(std::uint64_t number) {
+        while (!queue_.try_push(numbered(number))) {
+            usleep(100);
+        }
+    }
+
+    Holder queue_;
+};
+
+std::vector<row> rows_of_boost();
+std::vector<row> rows_of_pthread();
+std::vector<row> rows_of_cohold();
+
+} // namespace kills
+
+#endif

@@ -1,0 +1,176 @@
+// Rows of the table of kills: cohold. The segment loses its name as soon as it is made; the
+// children of who made it inherit the mapping, and become participants of their own.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <cohold/cohold.hpp>
+
+#include "kills.hpp"
+
+namespace kills {
+namespace {
+
+using cohold::concurrency;
+using cohold::shm_queue;
+using cohold::shm_vector;
+
+class home {
+  public:
+    home() : name_(bench::own_name("kill")), segment_(cohold::segment<>::create(name_, 1 << 18)) {
+        cohold::segment<>::remove(name_);
+    }
+
+    cohold::segment<>* operator->() { return &segment_; }
+
+  private:
+    std::string name_;
+    cohold::segment<> segment_;
+};
+
+// Each call allocates a block, or frees one.
+class heap {
+  public:
+    static constexpr std::uint64_t calls_before = 2;
+
+    void prepare() {}
+
+    void operate(std::uint64_t call) {
+        if (call % 2 != 0) {
+            bytes_ = 16 + random_.below(1000);
+            block_ = allocator_.allocate(bytes_);
+        } else {
+            allocator_.deallocate(block_, bytes_);
+        }
+    }
+
+    bool survive(std::uint64_t, std::uint64_t) {
+        const std::size_t used = segment_->used();
+        for (std::uint64_t i = 0; i < 200; ++i) {
+            operate(1);
+            std::memset(block_.get(), 1, bytes_);
+            operate(2);
+        }
+        return segment_->used() == used;
+    }
+
+  private:
+    home segment_;
+    cohold::shm_allocator<char> allocator_ = segment_->allocator<char>();
+    cohold::shm_allocator<char>::pointer block_;
+    std::size_t bytes_ = 0;
+    bench::random_numbers random_;
+};
+
+// Each call makes a named object, or destroys it.
+class names {
+  public:
+    static constexpr std::uint64_t calls_before = 2;
+
+    void prepare() {}
+
+    void operate(std::uint64_t call) {
+        if (call % 2 != 0) {
+            segment_->construct<shm_vector<std::uint64_t>>("name", std::size_t{20}, call);
+        } else {
+            bench::check(segment_->destroy<shm_vector<std::uint64_t>>("name"), "destroy");
+        }
+    }
+
+    bool survive(std::uint64_t begun, std::uint64_t returned) {
+        const auto* const found = segment_->find<shm_vector<std::uint64_t>>("name");
+        const bool right = begun == returned ? (found != nullptr) == (begun % 2 != 0) : true;
+        const bool whole = found == nullptr || (found->size() == 20 && found->front() != 0 &&
+                                                found->front() == found->back());
+        segment_->destroy<shm_vector<std::uint64_t>>("name");
+        for (std::uint64_t i = 0; i < 20; ++i) {
+            operate(1);
+            operate(2);
+        }
+        return right && whole;
+    }
+
+  private:
+    home segment_;
+};
+
+// What a vector goes through in 64 calls, of which the last one empties it.
+template <class Vector>
+void apply(Vector& vector, std::uint64_t call) {
+    const std::uint64_t step = call % 64;
+    if (step == 63) {
+        vector.clear();
+        vector.shrink_to_fit();
+    } else if (step < 40) {
+        vector.push_back(call);
+    } else if (step < 52) {
+        vector.insert(vector.begin() + 3, call);
+    } else {
+        vector.erase(vector.begin() + 1);
+    }
+}
+
+class vector {
+  public:
+    static constexpr std::uint64_t calls_before = 64;
+
+    void prepare() {}
+
+    void operate(std::uint64_t call) { apply(*vector_, call); }
+
+    bool survive(std::uint64_t begun, std::uint64_t returned) {
+        const std::vector<std::uint64_t> found(vector_->begin(), vector_->end());
+        const bool right = found == after(returned) || (begun != returned && found == after(begun));
+        for (std::uint64_t call = 63; call < 63 + 64; ++call) {
+            operate(call);
+        }
+        return right;
+    }
+
+  private:
+    static std::vector<std::uint64_t> after(std::uint64_t calls) {
+        std::vector<std::uint64_t> model;
+        for (std::uint64_t call = calls - calls % 64; call <= calls; ++call) {
+            apply(model, call);
+        }
+        return model;
+    }
+
+    home segment_;
+    shm_vector<std::uint64_t>* vector_ = &segment_->construct<shm_vector<std::uint64_t>>("vector");
+};
+
+template <concurrency Concurrency>
+class queue {
+  public:
+    bool try_push(const item& value) { return queue_->try_push(value); }
+
+    bool try_pop(item& value) {
+        const auto popped = queue_->try_pop();
+        if (popped) {
+            value = *popped;
+        }
+        return popped.has_value();
+    }
+
+  private:
+    home segment_;
+    shm_queue<item, Concurrency>* queue_ =
+        &segment_->construct<shm_queue<item, Concurrency>>("queue", 16);
+};
+
+} // namespace
+
+std::vector<row> rows_of_cohold() {
+    return {
+        {"shm_allocator: allocate, deallocate", referee<heap>},
+        {"construct, destroy a named object", referee<names>},
+        {"shm_vector: push_back, insert, erase, clear", referee<vector>},
+        {"shm_queue, many to many", referee<half_full_queue<queue<concurrency::mpmc>>>},
+        {"shm_queue, one to one", referee<half_full_queue<queue<concurrency::spsc>>>},
+    };
+}
+
+} // namespace kills
