@@ -51,6 +51,9 @@ enum class errc : int {
     unsupported,
     empty_handle,
     removed,
+    too_many_participants,
+    locks_unsupported,
+    not_owner,
 };
 
 namespace detail {
@@ -110,6 +113,14 @@ inline constexpr errc_row errc_table[] = {
     {errc::unsupported, std::errc::not_supported, "not supported here"},
     {errc::empty_handle, std::errc::bad_file_descriptor, "the handle is empty"},
     {errc::removed, std::errc::no_such_file_or_directory, "the object has been removed"},
+    {errc::too_many_participants, std::errc::resource_unavailable_try_again,
+     "as many processes use the segment as it has room for: build all sides with a larger "
+     "COHOLD_MAX_PARTICIPANTS"},
+    {errc::locks_unsupported, std::errc::no_lock_available,
+     "the kernel's locks, which tell who is alive, do not work here: use another file system or "
+     "mechanism"},
+    {errc::not_owner, std::errc::operation_not_permitted,
+     "only who holds the lock can let go of it"},
 };
 
 class errc_category_type final : public std::error_category {

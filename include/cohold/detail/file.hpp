@@ -217,6 +217,16 @@ enum class lock_byte : std::int64_t {
     attached = (std::int64_t{1} << 40) - 1, // shared by everybody attached
 };
 
+// Held by the process that has this slot of a segment's table.
+constexpr lock_byte participant_byte(std::uint32_t slot) noexcept {
+    return lock_byte((std::int64_t{1} << 40) + slot);
+}
+
+// Held for a moment by who claims a slot, to find out whether it is forked meanwhile.
+constexpr lock_byte twin_byte(std::uint32_t nonce) noexcept {
+    return lock_byte((std::int64_t{1} << 41) + nonce);
+}
+
 enum class lock_kind { shared, exclusive, none };
 
 // Open-file-description locks: the kernel drops them when the last reference to the open file goes,
@@ -240,10 +250,11 @@ inline int lock_file(int fd, lock_byte byte, lock_kind kind, bool wait) noexcept
     }
 }
 
-// Does another open file hold any lock on the byte? -1 on failure (errno).
-inline int lock_held(int fd, lock_byte byte) noexcept {
+// Does another open file hold a lock on the byte that keeps this one away? (So `exclusive` asks for
+// any lock.) -1 on failure (errno).
+inline int lock_held(int fd, lock_byte byte, lock_kind kind = lock_kind::exclusive) noexcept {
     file_lock lock{};
-    lock.l_type = F_WRLCK;
+    lock.l_type = kind == lock_kind::shared ? F_RDLCK : F_WRLCK;
     lock.l_whence = SEEK_SET;
     lock.l_start = static_cast<std::int64_t>(byte);
     lock.l_len = 1;

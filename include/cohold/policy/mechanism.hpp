@@ -79,6 +79,18 @@ enum class publication {
     replace,   ///< the new one takes the name over; who holds the old one keeps it
 };
 
+/// What the kernel says of a participant, a process that uses a segment.
+enum class verdict {
+    alive,   ///< also if it is stopped, or slow
+    dead,    ///< its memory is gone, and with it every thread
+    unknown, ///< the kernel could not be asked, e.g. because a descriptor was closed
+};
+
+/// What a mechanism wants to remember of a participant, in the participant's slot of the segment.
+struct liveness_token {
+    std::uint64_t words[2] = {0, 0};
+};
+
 /// What a mechanism needs as a name.
 enum class name_form {
     none,      ///< no name at all
@@ -165,6 +177,15 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways |
 /// | `M::close(native)` | – | gives the native handle back; mappings stay |
 /// | `M::attendance` | type | optional, for lifetime::session: who is attached. `mechanism::file::attendance` is one for every mechanism whose native handle is a file_descriptor |
+/// | `M::liveness` | type | optional: who of the participants is alive; the table below. Without it, a file_descriptor is asked as those of the library are, and with any other native handle nobody is ever taken for dead |
+///
+/// Liveness `L = M::liveness`, for participants with the numbers 0, 1, …:
+///
+/// | expression | returns | meaning |
+/// |---|---|---|
+/// | `L::claim(native, slot, token, ec)` | `void*` | makes the slot this process's own until the page that is returned is unmapped, or the process dies, however; a forked child does not have it. Null without an error: somebody alive has it. Fills in the token |
+/// | `L::probe(native, slot, token)` | `verdict` | is the process that claimed the slot, with this token, alive? |
+/// | `L::gate` | type | optional: `L::gate(native, ec)` is held while a slot is looked at, claimed and published, where claims alone do not exclude each other |
 // clang-format on
 template <class M>
 concept mechanism_policy = std::is_class_v<M> && detail::object_mechanism<M> &&

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include <cohold/detail/file_object.hpp>
+#include <cohold/detail/liveness.hpp>
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -21,6 +22,7 @@ namespace mechanism {
 /// others crash. Grows.
 struct memfd : detail::descriptor_object {
     using default_naming = naming::unnamed;
+    using liveness = detail::file_liveness;
     static constexpr std::string_view label = "memfd";
     static constexpr name_form names = name_form::none;
     static constexpr bool keys_collide = false;

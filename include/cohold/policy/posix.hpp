@@ -6,6 +6,7 @@
 
 #include <cohold/detail/attendance.hpp>
 #include <cohold/detail/file_object.hpp>
+#include <cohold/detail/liveness.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -17,6 +18,7 @@ namespace mechanism {
 struct posix : detail::descriptor_object {
     using default_naming = naming::verbatim;
     using attendance = detail::file_attendance;
+    using liveness = detail::file_liveness;
     static constexpr std::string_view label = "posix object";
     static constexpr name_form names = name_form::component;
     static constexpr bool replaces = true;
