@@ -188,6 +188,9 @@ enum class errc : int {
     unsupported,
     empty_handle,
     removed,
+    too_many_participants,
+    locks_unsupported,
+    not_owner,
 };
 
 namespace detail {
@@ -247,6 +250,14 @@ inline constexpr errc_row errc_table[] = {
     {errc::unsupported, std::errc::not_supported, "not supported here"},
     {errc::empty_handle, std::errc::bad_file_descriptor, "the handle is empty"},
     {errc::removed, std::errc::no_such_file_or_directory, "the object has been removed"},
+    {errc::too_many_participants, std::errc::resource_unavailable_try_again,
+     "as many processes use the segment as it has room for: build all sides with a larger "
+     "COHOLD_MAX_PARTICIPANTS"},
+    {errc::locks_unsupported, std::errc::no_lock_available,
+     "the kernel's locks, which tell who is alive, do not work here: use another file system or "
+     "mechanism"},
+    {errc::not_owner, std::errc::operation_not_permitted,
+     "only who holds the lock can let go of it"},
 };
 
 class errc_category_type final : public std::error_category {
@@ -804,6 +815,16 @@ enum class lock_byte : std::int64_t {
     attached = (std::int64_t{1} << 40) - 1, // shared by everybody attached
 };
 
+// Held by the process that has this slot of a segment's table.
+constexpr lock_byte participant_byte(std::uint32_t slot) noexcept {
+    return lock_byte((std::int64_t{1} << 40) + slot);
+}
+
+// Held for a moment by who claims a slot, to find out whether it is forked meanwhile.
+constexpr lock_byte twin_byte(std::uint32_t nonce) noexcept {
+    return lock_byte((std::int64_t{1} << 41) + nonce);
+}
+
 enum class lock_kind { shared, exclusive, none };
 
 // Open-file-description locks: the kernel drops them when the last reference to the open file goes,
@@ -827,10 +848,11 @@ inline int lock_file(int fd, lock_byte byte, lock_kind kind, bool wait) noexcept
     }
 }
 
-// Does another open file hold any lock on the byte? -1 on failure (errno).
-inline int lock_held(int fd, lock_byte byte) noexcept {
+// Does another open file hold a lock on the byte that keeps this one away? (So `exclusive` asks for
+// any lock.) -1 on failure (errno).
+inline int lock_held(int fd, lock_byte byte, lock_kind kind = lock_kind::exclusive) noexcept {
     file_lock lock{};
-    lock.l_type = F_WRLCK;
+    lock.l_type = kind == lock_kind::shared ? F_RDLCK : F_WRLCK;
     lock.l_whence = SEEK_SET;
     lock.l_start = static_cast<std::int64_t>(byte);
     lock.l_len = 1;
@@ -978,6 +1000,18 @@ enum class publication {
     replace,   ///< the new one takes the name over; who holds the old one keeps it
 };
 
+/// What the kernel says of a participant, a process that uses a segment.
+enum class verdict {
+    alive,   ///< also if it is stopped, or slow
+    dead,    ///< its memory is gone, and with it every thread
+    unknown, ///< the kernel could not be asked, e.g. because a descriptor was closed
+};
+
+/// What a mechanism wants to remember of a participant, in the participant's slot of the segment.
+struct liveness_token {
+    std::uint64_t words[2] = {0, 0};
+};
+
 /// What a mechanism needs as a name.
 enum class name_form {
     none,      ///< no name at all
@@ -1064,6 +1098,15 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways |
 /// | `M::close(native)` | – | gives the native handle back; mappings stay |
 /// | `M::attendance` | type | optional, for lifetime::session: who is attached. `mechanism::file::attendance` is one for every mechanism whose native handle is a file_descriptor |
+/// | `M::liveness` | type | optional: who of the participants is alive; the table below. Without it, a file_descriptor is asked as those of the library are, and with any other native handle nobody is ever taken for dead |
+///
+/// Liveness `L = M::liveness`, for participants with the numbers 0, 1, …:
+///
+/// | expression | returns | meaning |
+/// |---|---|---|
+/// | `L::claim(native, slot, token, ec)` | `void*` | makes the slot this process's own until the page that is returned is unmapped, or the process dies, however; a forked child does not have it. Null without an error: somebody alive has it. Fills in the token |
+/// | `L::probe(native, slot, token)` | `verdict` | is the process that claimed the slot, with this token, alive? |
+/// | `L::gate` | type | optional: `L::gate(native, ec)` is held while a slot is looked at, claimed and published, where claims alone do not exclude each other |
 // clang-format on
 template <class M>
 concept mechanism_policy = std::is_class_v<M> && detail::object_mechanism<M> &&
@@ -2343,6 +2386,218 @@ struct descriptor_object {
 COHOLD_NAMESPACE_END
 
 #endif
+// Which processes are alive, as the kernel knows it: a lock for each participant of a segment that
+// goes when the process does, and at no other time.
+#ifndef COHOLD_DETAIL_LIVENESS_HPP
+#define COHOLD_DETAIL_LIVENESS_HPP
+
+#include <concepts>
+#include <ctime>
+
+#include <sys/syscall.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// For mechanisms whose claims exclude each other.
+struct open_gate {
+    template <class Native>
+    open_gate(const Native& /*object*/, std::error_code& /*ec*/) noexcept {}
+};
+
+// An open file of its own, mapped by a page that nobody can touch, with a lock on one byte. The
+// mapping keeps the open file, and so the lock, when the descriptor is closed: it costs no
+// descriptor, closefrom(3) cannot close it, exec and exit end it.
+class lock_page {
+  public:
+    lock_page() = default;
+    lock_page(const lock_page&) = delete;
+    lock_page& operator=(const lock_page&) = delete;
+
+    ~lock_page() { unmap(page_, page_size()); }
+
+    // False without ec: another one has the lock.
+    [[gnu::cold]] bool lock(const file_descriptor& file, lock_byte byte, bool inherited,
+                            std::error_code& ec) noexcept {
+        fd_ = reopen_file(file.value, O_RDWR);
+        if (!fd_) {
+            fail_open(errno, file, ec);
+            return false;
+        }
+        void* const at = ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED, fd_.get(), 0);
+        if (at == MAP_FAILED) {
+            fail_errno(ec, errno, "mmap of the page that keeps the lock of a participant");
+            return false;
+        }
+        page_ = at;
+        if (!inherited && ::madvise(page_, page_size(), MADV_DONTFORK) != 0) {
+            fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
+            return false;
+        }
+        const int error = lock_file(fd_.get(), byte, lock_kind::exclusive, false);
+        if (error != 0 && error != EAGAIN) {
+            fail(ec, errc::locks_unsupported, "fcntl(F_OFD_SETLK): errno %d", error);
+        }
+        return error == 0;
+    }
+
+    // From now on the page alone keeps the lock.
+    void close_descriptor() noexcept { unique_fd closed(std::move(fd_)); }
+
+    [[nodiscard]] void* release() noexcept { return std::exchange(page_, nullptr); }
+
+  private:
+    [[gnu::cold]] static void fail_open(int error, const file_descriptor& file,
+                                        std::error_code& ec) noexcept {
+        if (error == ENOENT && ::fcntl(file.value, F_GETFD) < 0) {
+            fail(ec, errc::empty_handle, "file descriptor %d is closed", file.value);
+        } else if (error == ENOENT) {
+            fail(ec, errc::locks_unsupported, "/proc/self/fd/%d: errno %d: is /proc mounted?",
+                 file.value, error);
+        } else if (error == EACCES || error == EPERM) {
+            fail(ec, errc::permission_denied,
+                 "opening the file again through /proc/self/fd/%d: errno %d, user %u", file.value,
+                 error, static_cast<unsigned>(::geteuid()));
+        } else {
+            fail_errno(ec, error, "opening the file again through /proc/self/fd/%d", file.value);
+        }
+    }
+
+    unique_fd fd_;
+    void* page_ = nullptr;
+};
+
+// Files: a participant has a lock on the byte of its slot, far behind the end of the file.
+//
+// A fork in the midst of claim, by another thread or a signal handler, would copy the descriptor,
+// or the page while it may still be copied; the child would keep the lock, and hide the death of
+// its parent. Nothing prevents that: a handler of pthread_atfork(3) does not see raw clones and
+// could deadlock with a fork in a signal handler, and no flag of mmap(2) makes a page that is never
+// inherited. But it can be found out: a twin, opened and mapped before the lock and let go of
+// after it, is inherited by every child that could have inherited the lock. If the twin's own lock
+// outlives it, there is such a child. Then the slot counts as taken, which it is, until that child
+// ends or executes a program: the caller takes another.
+struct file_liveness {
+    using gate = open_gate;
+
+    // Makes the slot this process's own until the page that is returned (page_size() bytes) is
+    // unmapped, or the process dies or executes a program; forked children do not have it. nullptr
+    // without ec: somebody else has it. Errors: locks_unsupported; empty_handle: the descriptor was
+    // closed; permission_denied: the file may no longer be opened; EMFILE and so on.
+    [[gnu::cold]] static void* claim(const file_descriptor& file, std::uint32_t slot,
+                                     liveness_token& token, std::error_code& ec) noexcept {
+        token = {};
+        const lock_byte twins = twin_byte(nonce());
+        lock_page mine;
+        {
+            lock_page twin;
+            if (!twin.lock(file, twins, true, ec) ||
+                !mine.lock(file, participant_byte(slot), false, ec)) {
+                return nullptr;
+            }
+            mine.close_descriptor();
+        }
+        const int inherited = lock_held(file.value, twins);
+        const verdict found = probe(file, slot, token);
+        if (inherited < 0 || found != verdict::alive) {
+            fail(ec, errc::locks_unsupported, "a lock is not seen by others");
+            return nullptr;
+        }
+        return inherited != 0 ? nullptr : mine.release();
+    }
+
+    // One system call. `file` must be the object still (a closed descriptor is `unknown`, but one
+    // that is another file by now is asked all the same).
+    static verdict probe(const file_descriptor& file, std::uint32_t slot,
+                         const liveness_token& /*token*/) noexcept {
+        switch (lock_held(file.value, participant_byte(slot), lock_kind::shared)) {
+        case 0:
+            return verdict::dead;
+        case 1:
+            return verdict::alive;
+        default:
+            return verdict::unknown;
+        }
+    }
+
+  private:
+    // Not that of anybody else who claims at this moment.
+    [[gnu::cold]] static std::uint32_t nonce() noexcept {
+        struct ::timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        const std::uint64_t parts[] = {static_cast<std::uint64_t>(now.tv_nsec),
+                                       static_cast<std::uint64_t>(::syscall(SYS_gettid)),
+                                       reinterpret_cast<std::uintptr_t>(&now)};
+        return static_cast<std::uint32_t>(
+            hash64({reinterpret_cast<const char*>(parts), sizeof parts}) >> 32);
+    }
+};
+
+// Where the kernel cannot be asked: nobody is ever taken for dead, and claims do not exclude each
+// other.
+struct no_liveness {
+    using gate = open_gate;
+
+    template <class Native>
+    [[gnu::cold]] static void* claim(const Native& /*object*/, std::uint32_t /*slot*/,
+                                     liveness_token& token, std::error_code& ec) noexcept {
+        token = {};
+        void* const page = reserve_addresses(page_size());
+        if (page == nullptr) {
+            fail_errno(ec, errno, "mmap");
+        } else if (::madvise(page, page_size(), MADV_DONTFORK) != 0) {
+            fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
+            unmap(page, page_size());
+            return nullptr;
+        }
+        return page;
+    }
+
+    template <class Native>
+    static verdict probe(const Native& /*object*/, std::uint32_t /*slot*/,
+                         const liveness_token& /*token*/) noexcept {
+        return verdict::alive;
+    }
+};
+
+template <class M>
+struct liveness_choice {
+    using type = std::conditional_t<std::same_as<typename M::native_handle_type, file_descriptor>,
+                                    file_liveness, no_liveness>;
+};
+
+template <class M>
+    requires requires { typename M::liveness; }
+struct liveness_choice<M> {
+    using type = typename M::liveness;
+};
+
+// How the participants in segments of a mechanism are told alive from dead.
+template <class M>
+using liveness_of = typename liveness_choice<M>::type;
+
+template <class Liveness>
+struct gate_choice {
+    using type = open_gate;
+};
+
+template <class Liveness>
+    requires requires { typename Liveness::gate; }
+struct gate_choice<Liveness> {
+    using type = typename Liveness::gate;
+};
+
+// Held by who looks at a slot, claims and publishes it.
+template <class M>
+using claim_gate = typename gate_choice<liveness_of<M>>::type;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -2353,6 +2608,7 @@ namespace mechanism {
 struct file : detail::descriptor_object {
     using default_naming = naming::verbatim;
     using attendance = detail::file_attendance;
+    using liveness = detail::file_liveness;
     static constexpr std::string_view label = "file";
     static constexpr name_form names = name_form::path;
     static constexpr bool replaces = true;
@@ -2478,6 +2734,7 @@ namespace mechanism {
 /// others crash. Grows.
 struct memfd : detail::descriptor_object {
     using default_naming = naming::unnamed;
+    using liveness = detail::file_liveness;
     static constexpr std::string_view label = "memfd";
     static constexpr name_form names = name_form::none;
     static constexpr bool keys_collide = false;
@@ -2652,6 +2909,7 @@ namespace mechanism {
 struct posix : detail::descriptor_object {
     using default_naming = naming::verbatim;
     using attendance = detail::file_attendance;
+    using liveness = detail::file_liveness;
     static constexpr std::string_view label = "posix object";
     static constexpr name_form names = name_form::component;
     static constexpr bool replaces = true;
@@ -9684,11 +9942,34 @@ enum class slot_state : std::uint32_t {
 };
 
 // {turn:32 | state:4 | owner:12 | generation:16}. Every change of hands is one compare-and-swap of
-// this word. Owner and generation, which will tell whose claim it is, are 0 so far.
+// this word. A claim, writing or reading, is marked with the participant's slot in the segment's
+// process table and the low 16 bits of its generation; in the other states, and outside segments,
+// these are 0.
 using slot_word = std::uint64_t;
 
-[[nodiscard]] constexpr slot_word word_of(std::uint32_t turn, slot_state state) noexcept {
-    return (static_cast<slot_word>(turn) << 32) | (static_cast<slot_word>(state) << 28);
+// The low half of a claim without its state.
+using claim_mark = std::uint32_t;
+
+[[nodiscard]] constexpr slot_word word_of(std::uint32_t turn, slot_state state,
+                                          claim_mark mark = 0) noexcept {
+    return (static_cast<slot_word>(turn) << 32) | (static_cast<slot_word>(state) << 28) | mark;
+}
+
+[[nodiscard]] constexpr claim_mark mark_of(std::uint32_t participant,
+                                           std::uint32_t generation) noexcept {
+    return ((participant & 0xfffU) << 16) | (generation & 0xffffU);
+}
+
+[[nodiscard]] constexpr claim_mark mark_of(slot_word word) noexcept {
+    return static_cast<claim_mark>(word) & 0xfffffffU;
+}
+
+[[nodiscard]] constexpr std::uint32_t participant_of(claim_mark mark) noexcept {
+    return mark >> 16;
+}
+
+[[nodiscard]] constexpr std::uint32_t short_generation_of(claim_mark mark) noexcept {
+    return mark & 0xffffU;
 }
 
 [[nodiscard]] constexpr slot_state state_of(slot_word word) noexcept {
@@ -9698,6 +9979,38 @@ using slot_word = std::uint64_t;
 // The turn of the slot relative to that of the position; turns wrap.
 [[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
+}
+
+// What becomes of a slot that a participant had claimed when it died: what it was writing never
+// was, and what it was reading is there still. Other words stay as they are.
+[[nodiscard]] constexpr slot_word resolved(slot_word claimed) noexcept {
+    const auto turn = static_cast<std::uint32_t>(claimed >> 32);
+    return state_of(claimed) == slot_state::writing   ? word_of(turn, slot_state::aborted)
+           : state_of(claimed) == slot_state::reading ? word_of(turn, slot_state::full)
+                                                      : claimed;
+}
+
+/// Takes a claim from a participant that is dead, if the word is still claimed by it. Before that,
+/// what the dead one did to the slot's element must have been rolled back: from now on the slot is
+/// anybody's. Idempotent, and any number may do it at once.
+inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t participant,
+                               std::uint32_t generation) noexcept {
+    slot_word now = word.load(std::memory_order_acquire);
+    while (mark_of(now) == mark_of(participant, generation) && resolved(now) != now &&
+           !word.compare_exchange_weak(now, resolved(now), std::memory_order_seq_cst,
+                                       std::memory_order_acquire)) {
+    }
+}
+
+/// Has a slot's word reached the value that commits an operation on it? That is {turn, full} for a
+/// push and {turn + 1, empty} for a pop; others may have gone on from there. Asked while the claim
+/// still stands or after the store that ended it, never of a slot that was given up.
+[[nodiscard]] constexpr bool queue_word_reached(slot_word now, slot_word value) noexcept {
+    const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(now >> 32) -
+                                                 static_cast<std::uint32_t>(value >> 32));
+    return ahead > 0 || (ahead == 0 && (state_of(value) == slot_state::empty ||
+                                        state_of(now) == slot_state::full ||
+                                        state_of(now) == slot_state::reading));
 }
 
 // i386 aligns 64-bit members to 4 bytes unless told otherwise.
