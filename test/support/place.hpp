@@ -156,8 +156,11 @@ inline cohold::system_v_id duplicate(const cohold::system_v_id& object) {
 
 inline cohold::anonymous_memory duplicate(const cohold::anonymous_memory& memory) {
     void* at = ::mremap(memory.address, 0, memory.bytes, MREMAP_MAYMOVE);
-    return at == MAP_FAILED ? cohold::anonymous_memory{}
-                            : cohold::anonymous_memory{at, memory.bytes};
+    return at == MAP_FAILED
+               ? cohold::anonymous_memory{}
+               : cohold::anonymous_memory{at, memory.bytes,
+                                          duplicate(cohold::file_descriptor{memory.liveness}).value,
+                                          memory.liveness_identity};
 }
 
 // How the page at this address is mapped, as /proc/self/maps has it: "rw-s". Empty if it is not.

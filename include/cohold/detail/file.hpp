@@ -12,12 +12,18 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cohold/config.hpp>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -150,6 +156,18 @@ inline unique_fd reopen_file(int fd, int flags) noexcept {
     }
     *out = '\0';
     return open_file(path, flags);
+}
+
+// A new memfd. -1 and errno on failure.
+inline unique_fd memory_file(unsigned flags) noexcept {
+    const auto make = [](unsigned all) noexcept {
+        return static_cast<int>(::syscall(SYS_memfd_create, "cohold", all));
+    };
+    int fd = make(flags | MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL) { // Linux before 6.3
+        fd = make(flags | MFD_CLOEXEC);
+    }
+    return unique_fd(fd);
 }
 
 // Reserves real space for [from, to): nobody who touches it later gets SIGBUS. 0, or errno; a

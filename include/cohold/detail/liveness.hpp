@@ -154,6 +154,46 @@ struct file_liveness {
     }
 };
 
+// Anonymous memory: the locks are on a memfd that was made beside it. Nobody else looks whether the
+// descriptor is that of this memfd still, after closefrom(3) and other opens.
+struct anonymous_liveness {
+    using gate = open_gate;
+
+    [[gnu::cold]] static void* claim(const anonymous_memory& memory, std::uint32_t slot,
+                                     liveness_token& token, std::error_code& ec) noexcept {
+        if (memory.liveness < 0) {
+            fail(ec, errc::unsupported,
+                 "the anonymous memory was adopted without its liveness descriptor, so nobody "
+                 "could tell who is alive: adopt what native_handle() gives");
+        } else if (!is_open(memory)) {
+            fail(ec, errc::empty_handle, "file descriptor %d, made with the memory, is closed",
+                 memory.liveness);
+        } else {
+            return file_liveness::claim({memory.liveness}, slot, token, ec);
+        }
+        return nullptr;
+    }
+
+    static verdict probe(const anonymous_memory& memory, std::uint32_t slot,
+                         const liveness_token& token) noexcept {
+        return is_open(memory) ? file_liveness::probe({memory.liveness}, slot, token)
+                               : verdict::unknown;
+    }
+
+    // Of the file behind a descriptor, among those of this kernel; 0 if there is none.
+    static std::uint64_t identity(int fd) noexcept {
+        file_status found{};
+        return fd < 0 || raw_fstat(fd, found) != 0
+                   ? 0
+                   : static_cast<std::uint64_t>(found.st_dev) * 0x9e3779b97f4a7c15u +
+                         static_cast<std::uint64_t>(found.st_ino);
+    }
+
+    static bool is_open(const anonymous_memory& memory) noexcept {
+        return memory.liveness >= 0 && identity(memory.liveness) == memory.liveness_identity;
+    }
+};
+
 // Where the kernel cannot be asked: nobody is ever taken for dead, and claims do not exclude each
 // other.
 struct no_liveness {

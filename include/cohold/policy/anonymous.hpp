@@ -4,6 +4,7 @@
 #ifndef COHOLD_POLICY_ANONYMOUS_HPP
 #define COHOLD_POLICY_ANONYMOUS_HPP
 
+#include <cohold/detail/liveness.hpp>
 #include <cohold/detail/memory_map.hpp>
 #include <cohold/detail/space.hpp>
 #include <cohold/error.hpp>
@@ -16,10 +17,12 @@ namespace mechanism {
 
 /// mmap(2) with MAP_SHARED | MAP_ANONYMOUS. Created at its reserve, which costs nothing; pages
 /// become real as the segment grows into them. Lives as long as a process of the fork tree has it
-/// mapped.
+/// mapped. An empty memfd beside it, inherited with it, carries the locks that tell which of them
+/// are alive.
 struct anonymous {
     using native_handle_type = anonymous_memory;
     using default_naming = naming::unnamed;
+    using liveness = detail::anonymous_liveness;
     static constexpr std::string_view label = "anonymous memory";
     static constexpr name_form names = name_form::none;
     static constexpr bool grows = false;
@@ -39,7 +42,16 @@ struct anonymous {
                          static_cast<unsigned long long>(wanted.capacity), errno);
             return {};
         }
-        return {at, static_cast<std::size_t>(bytes)};
+        anonymous_memory memory{at, static_cast<std::size_t>(bytes)};
+        detail::unique_fd beside = detail::memory_file(0);
+        if (!beside) {
+            detail::fail_errno(ec, errno, "memfd_create, for the locks that tell who is alive");
+            close(memory);
+            return {};
+        }
+        memory.liveness_identity = liveness::identity(beside.get());
+        memory.liveness = beside.release();
+        return memory;
     }
 
     [[gnu::cold]] static object_status status(const anonymous_memory& memory,
@@ -77,7 +89,12 @@ struct anonymous {
         return mapped;
     }
 
+    /// Takes over the descriptor in it, too. Without one, or if it has been closed meanwhile, the
+    /// memory can be used, but not by participants: nobody could tell who of them is alive.
     [[gnu::cold]] static void adopt(anonymous_memory& memory, std::error_code& ec) noexcept {
+        if (!liveness::is_open(memory)) {
+            memory.liveness = -1; // not ours to close
+        }
         if (memory.address == nullptr || memory.bytes == 0 ||
             reinterpret_cast<std::uintptr_t>(memory.address) % detail::page_size() != 0) {
             detail::fail(ec, errc::invalid_options, "not the address and size of a mapping");
@@ -86,6 +103,9 @@ struct anonymous {
 
     [[gnu::cold]] static void close(anonymous_memory& memory) noexcept {
         detail::unmap(memory.address, memory.bytes);
+        if (liveness::is_open(memory)) {
+            const detail::unique_fd closed(memory.liveness);
+        }
         memory = {};
     }
 };

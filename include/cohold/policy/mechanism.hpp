@@ -50,6 +50,8 @@ struct system_v_id {
 struct anonymous_memory {
     void* address = nullptr;
     std::size_t bytes = 0;
+    int liveness = -1; ///< the descriptor of a memfd beside it: its locks say who is alive
+    std::uint64_t liveness_identity = 0; ///< that the descriptor is that memfd still
 
     explicit operator bool() const noexcept { return address != nullptr; }
 };

@@ -4,14 +4,8 @@
 #ifndef COHOLD_POLICY_MEMFD_HPP
 #define COHOLD_POLICY_MEMFD_HPP
 
-#include <sys/syscall.h>
-
 #include <cohold/detail/file_object.hpp>
 #include <cohold/detail/liveness.hpp>
-
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -29,10 +23,7 @@ struct memfd : detail::descriptor_object {
 
     [[gnu::cold]] static file_descriptor create(const creation& wanted,
                                                 std::error_code& ec) noexcept {
-        detail::unique_fd fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
-        if (!fd && errno == EINVAL) { // Linux before 6.3
-            fd = detail::unique_fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING));
-        }
+        detail::unique_fd fd = detail::memory_file(MFD_ALLOW_SEALING);
         if (!fd) {
             detail::fail_errno(ec, errno, "memfd_create");
             return {};
@@ -68,11 +59,6 @@ struct memfd : detail::descriptor_object {
                          "%#x, errno %d): create it with MFD_ALLOW_SEALING",
                          static_cast<unsigned>(seals), errno);
         }
-    }
-
-  private:
-    [[gnu::cold]] static int make(unsigned flags) noexcept {
-        return static_cast<int>(::syscall(SYS_memfd_create, "cohold", flags));
     }
 };
 

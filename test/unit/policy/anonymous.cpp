@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/policy/anonymous.hpp>
 
+#include <sys/resource.h>
+
 #include "unit/policy/mechanism_checks.hpp"
 
 using cohold::anonymous_memory;
@@ -41,4 +43,54 @@ TEST_CASE("what is no anonymous memory") {
         anonymous::adopt(given, ec);
         CHECK(ec == errc::invalid_options);
     }
+}
+
+TEST_CASE("the memfd beside anonymous memory goes with the handle, and may be missing") {
+    using cohold::verdict;
+    std::error_code ec;
+    auto object = anonymous::create(mechanism_checks::wanted, ec);
+    REQUIRE(object.liveness >= 0);
+    CHECK((::fcntl(object.liveness, F_GETFD) & FD_CLOEXEC) != 0);
+    const int number = object.liveness;
+    cohold::liveness_token token;
+    void* const page = anonymous::liveness::claim(object, 0, token, ec);
+    REQUIRE_FALSE(mechanism_checks::failed(ec));
+    REQUIRE(page != nullptr);
+    CHECK(anonymous::liveness::probe(object, 0, token) == verdict::alive);
+    CHECK(anonymous::liveness::probe(object, 1, token) == verdict::dead);
+
+    anonymous_memory without{object.address, object.bytes};
+    anonymous::adopt(without, ec);
+    CHECK_FALSE(mechanism_checks::failed(ec));
+    CHECK(anonymous::liveness::probe(without, 0, token) == verdict::unknown);
+    CHECK(anonymous::liveness::claim(without, 1, token, ec) == nullptr);
+    CHECK(ec == errc::unsupported);
+    ec.clear();
+
+    support::check_child([&] { // another file has the descriptor by now
+        CHILD_CHECK(::dup2(2, object.liveness) >= 0);
+        CHILD_CHECK(anonymous::liveness::probe(object, 0, token) == verdict::unknown);
+        CHILD_CHECK(anonymous::liveness::claim(object, 1, token, ec) == nullptr);
+        CHILD_CHECK(ec == errc::empty_handle);
+        ec.clear();
+        anonymous_memory again = object;
+        anonymous::adopt(again, ec);
+        CHILD_CHECK(!ec && again.liveness == -1);
+        anonymous::close(object);
+        CHILD_CHECK(::fcntl(number, F_GETFD) >= 0); // it is not ours
+    });
+    ::munmap(page, cohold::detail::page_size());
+    anonymous::close(object);
+    CHECK(object.liveness == -1);
+    CHECK(::fcntl(number, F_GETFD) == -1);
+}
+
+TEST_CASE("no descriptor, no anonymous memory") {
+    support::check_child([] {
+        const ::rlimit none{0, 0};
+        CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+        std::error_code ec;
+        CHILD_CHECK(!anonymous::create(mechanism_checks::wanted, ec));
+        CHILD_CHECK(ec == std::errc::too_many_files_open);
+    });
 }
