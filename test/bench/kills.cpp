@@ -106,7 +106,9 @@ std::size_t print(const char* title, const std::vector<kills::row>& rows, int ro
                     counts.of(kills::outcome::hung), counts.of(kills::outcome::crashed),
                     counts.inside);
         std::fflush(stdout);
-        unharmed += counts.of(kills::outcome::unharmed) == rounds ? 1 : 0;
+        if (counts.of(kills::outcome::unharmed) == rounds) {
+            ++unharmed;
+        }
     }
     return unharmed;
 }
