@@ -127,40 +127,55 @@ inline const void* find_address(const directory& objects, std::string_view name,
     return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
 }
 
-// The same in a section of the directory: on return the object is there, and was not just being
+// The same with the directory locked: on return the object is there, and was not just being
 // destroyed.
 inline void* find_address(const segment_memory& memory, std::string_view name,
                           const type_descriptor& type, std::error_code& ec) noexcept {
     directory& objects = memory.directory_here();
-    const directory::section section(objects);
-    return const_cast<void*>(find_address(static_cast<const directory&>(objects), name, type, ec));
+    const directory::lock lock(objects, ec);
+    return ec ? nullptr
+              : const_cast<void*>(
+                    find_address(static_cast<const directory&>(objects), name, type, ec));
 }
 
 // Takes an object out of the directory: its destructor, and then its memory, are the caller's
-// business, in the same section.
+// business, in the same section. If the process is killed meanwhile, the object is there again.
 class object_in_the_breaking {
   public:
     [[gnu::cold]] object_in_the_breaking(const segment_memory& memory, std::string_view name,
-                                         const type_descriptor& type, std::error_code& ec) noexcept
-        : memory_(memory), context_("destroy", "object", name), section_(memory.directory_here()) {
-        check_object_name(name, ec);
+                                         const type_descriptor& type, bool has_destructor,
+                                         std::error_code& ec) noexcept
+        : memory_(memory), context_("destroy", "object", name), lock_(memory.directory_here(), ec),
+          section_(ec ? nullptr : self(memory.header(), ec)) {
+        if (!ec) {
+            check_object_name(name, ec);
+        }
         if (ec) {
             return;
         }
         directory& objects = memory.directory_here();
         const directory::found_object found = objects.find(name);
-        if (found.entry != nullptr) {
-            block_ = const_cast<void*>(checked_address(objects, found, type, ec));
+        void* const object = found.entry == nullptr
+                                 ? nullptr
+                                 : const_cast<void*>(checked_address(objects, found, type, ec));
+        if (object == nullptr) {
+            return;
         }
-        if (block_ != nullptr) {
-            objects.erase(found.entry);
+        if (has_destructor) {
+            section_.record().save(object, type.size, ec);
+        }
+        if (!ec) {
+            objects.erase(found.entry, section_, ec);
+        }
+        if (!ec) {
+            block_ = object;
         }
     }
 
     object_in_the_breaking(const object_in_the_breaking&) = delete;
     object_in_the_breaking& operator=(const object_in_the_breaking&) = delete;
 
-    [[gnu::cold]] ~object_in_the_breaking() { memory_.heap_here().deallocate(block_); }
+    [[gnu::cold]] ~object_in_the_breaking() { deallocate(memory_.header(), block_); }
 
     // nullptr: there is none of the name and type.
     [[nodiscard]] void* block() const noexcept { return block_; }
@@ -168,22 +183,24 @@ class object_in_the_breaking {
   private:
     const segment_memory& memory_;
     const operation context_;
-    const directory::section section_;
+    const directory::lock lock_;
+    section section_;
     void* block_ = nullptr;
 };
 
 enum class making { construct, find_or_construct, root };
 
-// An object on its way into the directory, in a section of that. If its constructor throws, or
-// there is no memory, nothing stays.
+// An object on its way into the directory, in a section. If its constructor throws, there is no
+// memory, or the process is killed, nothing stays.
 class object_in_the_making {
   public:
     [[gnu::cold]] object_in_the_making(const segment_memory& memory, std::string_view name,
                                        const type_descriptor& type, making how,
                                        std::error_code& ec) noexcept
-        : memory_(memory), context_("construct", "object", name), section_(memory.directory_here()),
+        : memory_(memory), context_("construct", "object", name),
+          lock_(memory.directory_here(), ec), section_(ec ? nullptr : self(memory.header(), ec)),
           scope_(&memory.header()) {
-        if (how != making::root) {
+        if (!ec && how != making::root) {
             check_object_name(name, ec);
         }
         if (ec) {
@@ -199,7 +216,7 @@ class object_in_the_making {
             }
             return;
         }
-        block_ = memory.heap_here().allocate(type.size, larger(type.alignment, 8), ec);
+        block_ = allocate(memory.header(), type.size, larger(type.alignment, 8), ec);
         if (!ec) {
             entry_ = objects.make_entry(
                 name, type, static_cast<std::uint64_t>(static_cast<char*>(block_) - memory.base()),
@@ -211,8 +228,8 @@ class object_in_the_making {
     object_in_the_making& operator=(const object_in_the_making&) = delete;
 
     [[gnu::cold]] ~object_in_the_making() {
-        memory_.heap_here().deallocate(entry_);
-        memory_.heap_here().deallocate(block_);
+        deallocate(memory_.header(), entry_);
+        deallocate(memory_.header(), block_);
     }
 
     // Memory for the object; nullptr if it is there already, or after an error.
@@ -227,9 +244,11 @@ class object_in_the_making {
             fail(ec, errc::already_exists, "made by the constructor of the object");
             return;
         }
-        objects.reserve_slot(ec);
+        objects.reserve_slot(section_, ec);
         if (!ec) {
-            objects.insert(entry_);
+            objects.insert(entry_, section_, ec);
+        }
+        if (!ec) {
             entry_ = nullptr;
             block_ = nullptr;
         }
@@ -238,7 +257,8 @@ class object_in_the_making {
   private:
     const segment_memory& memory_;
     const operation context_;
-    const directory::section section_;
+    const directory::lock lock_;
+    section section_;
     const construction_scope scope_;
     void* existing_ = nullptr;
     void* block_ = nullptr;

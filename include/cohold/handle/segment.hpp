@@ -439,7 +439,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
             return false;
         }
         const detail::object_in_the_breaking object(this->base_.memory(), name,
-                                                    detail::type_descriptor_of<T>, ec);
+                                                    detail::type_descriptor_of<T>,
+                                                    !std::is_trivially_destructible_v<T>, ec);
         if (object.block() == nullptr) {
             return false;
         }
@@ -453,7 +454,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
             return {};
         }
         detail::directory& objects = this->base_.memory().directory_here();
-        const detail::directory::section section(objects);
+        std::error_code ec;
+        const detail::directory::lock lock(objects, ec);
+        detail::raise_if(ec);
         return detail::list_objects(objects);
     }
 
@@ -478,7 +481,10 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         const detail::operation context("grow", label, this->name());
         ec.clear();
         if (this->check_attached(ec)) {
-            this->base_.memory().heap_here().grow(size, ec);
+            detail::segment_header& header = this->base_.memory().header();
+            if (const detail::owner_word me = detail::participant_of(header, ec); !ec) {
+                detail::heap::transaction(detail::heap::of(header), me).grow(size, ec);
+            }
         }
     }
 

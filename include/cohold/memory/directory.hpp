@@ -11,7 +11,7 @@
 #include <string_view>
 #include <utility>
 
-#include <cohold/memory/heap.hpp>
+#include <cohold/memory/section.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -65,7 +65,8 @@ struct directory_table {
 
 // Changed under its lock, one store at a time, so that readers who cannot lock, because they have
 // mapped the segment read-only, can follow at any moment: an insertion is one store to a slot, an
-// erasure one store and a new version.
+// erasure one store and a new version. Changes are parts of a section: if the process is killed,
+// they are undone.
 class directory {
   public:
     static constexpr std::uint64_t offset = (heap::offset + sizeof(heap) + 63) / 64 * 64;
@@ -74,37 +75,44 @@ class directory {
     static constexpr std::size_t max_description = 8191;
 
     // Held by who changes the directory, and by construct while the object's constructor runs; that
-    // may construct further named objects, in the same thread.
-    class section {
+    // may construct further named objects, in the same thread. If the holder is killed, what it has
+    // begun is undone by the next one. *Errors*: those of attach.
+    class lock {
       public:
-        [[gnu::noinline]] explicit section(directory& held) noexcept
+        [[gnu::noinline]] lock(directory& held, std::error_code& ec) noexcept
             : held_(held), outer_(innermost_) {
-            for (const section* each = outer_; each != nullptr; each = each->outer_) {
+            for (const lock* each = outer_; each != nullptr; each = each->outer_) {
                 nested_ =
                     nested_ || std::memcmp(each->held_.header().id, held.header().id, 16) == 0;
             }
-            if (!nested_) {
-                held_.lock_.lock();
+            segment_header& header = held.header();
+            const owner_word me = participant_of(header, ec);
+            if (!nested_ && !ec) {
+                held_.lock_.lock(me, deadline::never(), [&header, me](owner_word holder) noexcept {
+                    return bury(header, me, holder);
+                });
+                locked_ = true;
             }
             innermost_ = this;
         }
 
-        section(const section&) = delete;
-        section& operator=(const section&) = delete;
+        lock(const lock&) = delete;
+        lock& operator=(const lock&) = delete;
 
-        [[gnu::noinline]] ~section() {
+        [[gnu::noinline]] ~lock() {
             innermost_ = outer_;
-            if (!nested_) {
+            if (locked_) {
                 held_.lock_.unlock();
             }
         }
 
       private:
-        static inline thread_local constinit const section* innermost_ = nullptr;
+        static inline thread_local constinit const lock* innermost_ = nullptr;
 
         directory& held_;
-        const section* outer_;
+        const lock* outer_;
         bool nested_ = false;
+        bool locked_ = false;
     };
 
     [[nodiscard]] static std::uint64_t hash(std::string_view name) noexcept { return hash64(name); }
@@ -126,7 +134,7 @@ class directory {
         const std::uint64_t wanted = hash(name);
         // Only other processes' progress repeats this; the limit is for hostile bytes.
         for (int attempt = 0; attempt < 1000000; ++attempt) {
-            const std::uint64_t version = version_.load(std::memory_order_acquire);
+            const std::uint64_t version = current_version();
             found_object found;
             if (const seen_entry seen = probe(name, wanted); seen.entry != nullptr) {
                 found = {seen.entry,        seen.entry->object,
@@ -134,7 +142,7 @@ class directory {
                          seen.type_name,    seen.description};
             }
             std::atomic_thread_fence(std::memory_order_acquire);
-            if (version_.load(std::memory_order_relaxed) == version) {
+            if (current_version() == version) {
                 return found;
             }
         }
@@ -179,7 +187,7 @@ class directory {
         bool begun = false;
         // As in find, the limit is for hostile bytes.
         for (std::uint64_t repeated = 0; repeated < 1000000;) {
-            const std::uint64_t version = version_.load(std::memory_order_acquire);
+            const std::uint64_t version = current_version();
             const table_view now = view();
             const std::uint32_t replaced_now = replaced_.load(std::memory_order_acquire);
             if (!begun || now.first != table.first || replaced_now != replaced) {
@@ -199,7 +207,7 @@ class directory {
                 copy.bytes = seen.entry->bytes;
             }
             std::atomic_thread_fence(std::memory_order_acquire);
-            if (version_.load(std::memory_order_relaxed) != version) {
+            if (current_version() != version) {
                 ++repeated;
             } else if (end) {
                 return;
@@ -213,15 +221,22 @@ class directory {
     }
 
     // Room for one more name. In a section.
-    [[gnu::cold]] void reserve_slot(std::error_code& ec) noexcept {
+    [[gnu::cold]] void reserve_slot(section& making, std::error_code& ec) noexcept {
         directory_table* table = own_table();
         if (table != nullptr && (table->used + 1) * 4 <= table->slots * 3) {
             return;
         }
-        const std::uint64_t slots = table == nullptr            ? 16
-                                    : count_ * 2 < table->slots ? table->slots
-                                                                : table->slots * 2;
-        void* memory = heap_here().allocate(sizeof(directory_table) + slots * 8, 8, ec);
+        std::uint64_t count = 0;
+        for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
+            count += table->slot(i).load(std::memory_order_relaxed) > erased ? 1u : 0u;
+        }
+        const std::uint64_t slots = table == nullptr           ? 16
+                                    : count * 2 < table->slots ? table->slots
+                                                               : table->slots * 2;
+        void* memory = allocate(header(), sizeof(directory_table) + slots * 8, 8, ec);
+        if (!ec) {
+            making.record().save_word(&table_, ec);
+        }
         if (ec) {
             return;
         }
@@ -232,14 +247,16 @@ class directory {
         for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
             const std::uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
             if (slot > erased) {
-                put(*grown, entry_of(slot).entry->name_hash, slot);
+                std::atomic<std::uint64_t>& place =
+                    free_slot(*grown, entry_of(slot).entry->name_hash);
+                place.store(slot, std::memory_order_relaxed);
             }
         }
         replaced_.fetch_add(1, std::memory_order_release); // before: who sees the table sees this
         table_.store(static_cast<std::uint64_t>(reinterpret_cast<char*>(grown) - base()),
                      std::memory_order_release);
         retire();
-        heap_here().deallocate(table);
+        deallocate(header(), table);
     }
 
     // A new entry, not yet in the table. In a section.
@@ -247,8 +264,9 @@ class directory {
                                               std::uint64_t object, std::error_code& ec) noexcept {
         const std::string_view parts[] = {name, type.name.substr(0, max_description),
                                           type.description.substr(0, max_description)};
-        void* memory = heap_here().allocate(
-            sizeof(directory_entry) + parts[0].size() + parts[1].size() + parts[2].size(), 8, ec);
+        void* memory = allocate(
+            header(), sizeof(directory_entry) + parts[0].size() + parts[1].size() + parts[2].size(),
+            8, ec);
         if (ec) {
             return nullptr;
         }
@@ -272,16 +290,27 @@ class directory {
         return entry;
     }
 
-    // Shows the entry to everybody; reserve_slot came before. In the same section.
-    [[gnu::cold]] void insert(directory_entry* entry) noexcept {
+    // Shows the entry to everybody; reserve_slot came before. With that, all that has happened in
+    // the section stays, unless it is a part of another one.
+    [[gnu::cold]] void insert(directory_entry* entry, section& making,
+                              std::error_code& ec) noexcept {
         const std::uint64_t place =
             static_cast<std::uint64_t>(reinterpret_cast<char*>(entry) - base());
-        put(*own_table(), entry->name_hash, slot_of(place, entry->name_hash));
-        ++count_;
+        const std::uint64_t value = slot_of(place, entry->name_hash);
+        std::atomic<std::uint64_t>& slot = free_slot(*own_table(), entry->name_hash);
+        if (making.is_outermost()) {
+            making.commit_by(slot, value, false);
+            return;
+        }
+        making.record().save_word(&slot, ec);
+        if (!ec) {
+            slot.store(value, std::memory_order_release);
+        }
     }
 
     // Takes the name away and frees the entry; the object stays. In a section.
-    [[gnu::cold]] void erase(const directory_entry* entry) noexcept {
+    [[gnu::cold]] void erase(const directory_entry* entry, section& breaking,
+                             std::error_code& ec) noexcept {
         directory_table* table = own_table();
         const std::uint64_t place = static_cast<std::uint64_t>(
             reinterpret_cast<const char*>(entry) - reinterpret_cast<const char*>(base()));
@@ -289,13 +318,16 @@ class directory {
         for (std::uint64_t i = entry->name_hash;; ++i) {
             std::atomic<std::uint64_t>& slot = table->slot(i & (table->slots - 1));
             if (slot.load(std::memory_order_relaxed) == wanted) {
+                breaking.record().save_word(&slot, ec);
+                if (ec) {
+                    return;
+                }
                 slot.store(erased, std::memory_order_release);
                 break;
             }
         }
-        --count_;
         retire();
-        heap_here().deallocate(const_cast<directory_entry*>(entry));
+        deallocate(header(), const_cast<directory_entry*>(entry));
     }
 
     [[nodiscard]] segment_header& header() noexcept {
@@ -322,8 +354,11 @@ class directory {
         return reinterpret_cast<const char*>(this) - offset;
     }
 
-    [[nodiscard]] heap& heap_here() noexcept {
-        return *reinterpret_cast<heap*>(base() + heap::offset);
+    // Changes whenever something was taken out of use, or a change was undone.
+    [[nodiscard]] std::uint64_t current_version() const noexcept {
+        return version_.load(std::memory_order_acquire) +
+               reinterpret_cast<const segment_header*>(base())->rollbacks.load(
+                   std::memory_order_acquire);
     }
 
     [[nodiscard]] static std::uint64_t slot_of(std::uint64_t place, std::uint64_t hash) noexcept {
@@ -406,14 +441,16 @@ class directory {
         return {};
     }
 
-    static void put(directory_table& table, std::uint64_t hash, std::uint64_t slot) noexcept {
+    // Where a name of this hash can go. Counts the slot as used first: one too many makes the table
+    // grow early, one too few would make it full.
+    static std::atomic<std::uint64_t>& free_slot(directory_table& table,
+                                                 std::uint64_t hash) noexcept {
         for (std::uint64_t i = hash;; ++i) {
             std::atomic<std::uint64_t>& place = table.slot(i & (table.slots - 1));
             const std::uint64_t found = place.load(std::memory_order_relaxed);
             if (found <= erased) {
                 table.used += found == never_used ? 1 : 0;
-                place.store(slot, std::memory_order_release);
-                return;
+                return place;
             }
         }
     }
@@ -424,11 +461,11 @@ class directory {
         std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
     }
 
-    lock_word lock_;
-    std::atomic<std::uint32_t> replaced_; // how often the table was
+    owner_lock lock_;
     alignas(8) std::atomic<std::uint64_t> version_;
     alignas(8) std::atomic<std::uint64_t> table_; // offset; 0: no name yet
-    alignas(8) std::uint64_t count_;
+    std::atomic<std::uint32_t> replaced_;         // how often the table was
+    std::uint32_t unused_;
 };
 
 static_assert(sizeof(directory) == 32);

@@ -1,5 +1,5 @@
 // The heap of a segment: two-level segregated fit under one lock, its whole state inside the
-// segment.
+// segment, and undone by the next one if its holder dies in the middle of a change.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_MEMORY_HEAP_HPP
@@ -10,8 +10,7 @@
 #include <cstdint>
 #include <cstdio>
 
-#include <cohold/detail/lock_word.hpp>
-#include <cohold/memory/layout.hpp>
+#include <cohold/memory/owner_lock.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -33,13 +32,19 @@ struct alignas(16) heap_block {
 };
 
 // Constant time for both operations; neighbours are merged at once, so no order of frees leaves the
-// heap in pieces that could be one. Thread and process safety: every function takes the lock.
+// heap in pieces that could be one. Everything happens in a transaction, which holds the lock.
+// If the process is killed in it, the next one to take the lock undoes it.
 // Source: Masmano, Ripoll, Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems
 // (2004).
 class heap {
   public:
     static constexpr std::uint64_t max_alignment = 4096;
-    static constexpr std::uint64_t offset = control_bytes; // of the heap's state in the segment
+    // Of the heap's state in the segment.
+    static constexpr std::uint64_t offset = (control_bytes + table_bytes + 63) / 64 * 64;
+
+    [[nodiscard]] static heap& of(segment_header& header) noexcept {
+        return *reinterpret_cast<heap*>(reinterpret_cast<char*>(&header) + offset);
+    }
 
     // Makes the zeroed memory from `first` to the segment's size the heap.
     [[gnu::cold]] void format(std::uint64_t first) noexcept {
@@ -50,82 +55,62 @@ class heap {
         at(first).previous = 0;
         at(first).word = end_ - first - overhead;
         put_free(first);
+        commit();
     }
 
-    // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space.
-    void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
-        if (!std::has_single_bit(alignment) || alignment > max_alignment) {
-            fail(ec, errc::invalid_alignment, "alignment %llu",
-                 static_cast<unsigned long long>(alignment));
-            return nullptr;
-        }
-        if (bytes > header().reserve) {
-            fail(ec, errc::reserve_exceeded, "wanted a block of %llu bytes, the reserve has %llu",
-                 static_cast<unsigned long long>(bytes),
-                 static_cast<unsigned long long>(header().reserve));
-            return nullptr;
-        }
-        const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
-        // An aligned payload may begin further on; what is before it must be a block of its own.
-        const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
-        const lock_guard guard(lock_);
-        std::uint64_t found = take_free(search);
-        if (found == 0) {
-            grow_for(search, ec);
-            if (ec) {
-                return nullptr;
-            }
-            found = take_free(search);
-        }
-        if (alignment > 16) {
-            found = cut_front(found, alignment);
-        }
-        cut_back(found, need);
-        heap_block& block = at(found);
-        block.word = block.size() | mark_of(found);
-        count_used(used_ + block.size());
-        return &block.next_free;
-    }
+    // Changes of the heap, and of other words, that all happen or none. Destroying it commits.
+    // One at a time in a thread. Thread and process safety: others wait.
+    class transaction {
+      public:
+        transaction(heap& changed, owner_word me) noexcept : heap_(changed) { heap_.lock(me); }
 
-    // Null is allowed. In debug builds a pointer that is no block of this heap aborts with a
-    // message.
-    void deallocate(void* pointer) noexcept {
-        if (pointer == nullptr) {
-            return;
-        }
-        std::uint64_t here =
-            static_cast<std::uint64_t>(static_cast<char*>(pointer) - base()) - overhead;
-        const lock_guard guard(lock_);
-        if constexpr (config::heap_checks) {
-            check_allocated(pointer, here);
-        }
-        std::uint64_t size = at(here).size();
-        count_used(used_ - size);
-        at(here).word =
-            0; // without the mark: a second free is noticed even after the merging below
-        const std::uint64_t next = here + overhead + size;
-        if (at(next).is_free()) {
-            remove_free(next);
-            size += at(next).size() + overhead;
-        }
-        const std::uint64_t previous = at(here).previous;
-        if (previous != 0 && at(previous).is_free()) {
-            remove_free(previous);
-            size += at(previous).size() + overhead;
-            here = previous;
-        }
-        at(here).word = size;
-        at(here + overhead + size).previous = here;
-        put_free(here);
-    }
+        transaction(const transaction&) = delete;
+        transaction& operator=(const transaction&) = delete;
 
-    // Makes the segment at least `bytes` long.
-    [[gnu::cold]] void grow(std::uint64_t bytes, std::error_code& ec) noexcept {
-        const lock_guard guard(lock_);
-        grow_to(bytes, ec);
-    }
+        ~transaction() {
+            heap_.commit();
+            heap_.lock_.unlock();
+        }
 
-    // Payload bytes of all allocated blocks.
+        // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space.
+        void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
+            return heap_.allocate(bytes, alignment, ec);
+        }
+
+        // Null is allowed. In debug builds a pointer that is no block of this heap aborts with a
+        // message.
+        void deallocate(void* pointer) noexcept { heap_.deallocate(pointer); }
+
+        // A block that used() does not count, for what the library itself needs, or one that it
+        // does from now on.
+        void uncount(void* block) noexcept { count(block, true); }
+
+        void recount(void* block) noexcept { count(block, false); }
+
+        // Makes the segment at least `bytes` long.
+        void grow(std::uint64_t bytes, std::error_code& ec) noexcept { heap_.grow_to(bytes, ec); }
+
+        // Changes any aligned word of the segment, as a part of the transaction.
+        template <class Word>
+        void set(Word& word, std::uint64_t value) noexcept {
+            static_assert(sizeof(Word) == 8);
+            heap_.set(reinterpret_cast<std::uint64_t&>(word), value);
+        }
+
+      private:
+        void count(void* block, bool less) noexcept {
+            const std::uint64_t size =
+                heap_
+                    .at(static_cast<std::uint64_t>(static_cast<char*>(block) - heap_.base()) -
+                        overhead)
+                    .size();
+            heap_.set(heap_.used_, less ? heap_.used_ - size : heap_.used_ + size);
+        }
+
+        heap& heap_;
+    };
+
+    // Payload bytes of all allocated blocks, but for those that are not counted.
     [[nodiscard]] std::uint64_t used() const noexcept {
         return __atomic_load_n(&used_, __ATOMIC_RELAXED);
     }
@@ -135,7 +120,14 @@ class heap {
     static constexpr std::uint64_t smallest = overhead + 16;
     static constexpr unsigned rows =
         41; // sizes below 256, then one row for each doubling up to 2^48
-    static constexpr unsigned columns = 16; // equal steps in a row
+    static constexpr unsigned columns = 16;            // equal steps in a row
+    static constexpr std::uint64_t log_capacity = 128; // a block allocated or freed takes up to 50
+
+    // What a word was before the transaction.
+    struct undo {
+        std::uint64_t where; // offset
+        std::uint64_t old;
+    };
 
     // The class of a size: every block in it has at least the size that is its lower bound.
     struct size_class {
@@ -168,41 +160,144 @@ class heap {
         return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
     }
 
-    // used() reads it without the lock.
-    void count_used(std::uint64_t bytes) noexcept {
-        __atomic_store_n(&used_, bytes, __ATOMIC_RELAXED);
+    void lock(owner_word me) noexcept {
+        lock_.lock(me, deadline::never(),
+                   [this](owner_word holder) noexcept { return !is_alive(header(), holder); });
+        if (log_size_ != 0) [[unlikely]] {
+            roll_back(); // who had the lock before is dead
+        }
+    }
+
+    // Nobody alive reads the log, and who reads it after a death sees all that had been executed:
+    // only the compiler must be kept from reordering.
+    void set(std::uint64_t& word, std::uint64_t value) noexcept {
+        const std::uint64_t count = log_size_;
+        if (count == log_capacity) [[unlikely]] {
+            die("heap: a transaction is too long");
+        }
+        log_[count] = {static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) - base()), word};
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        log_size_ = count + 1;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        __atomic_store_n(&word, value, __ATOMIC_RELAXED); // used() reads one without the lock
+    }
+
+    void commit() noexcept {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        log_size_ = 0;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+
+    // If the process is killed here, the next one does it again from the beginning.
+    [[gnu::cold, gnu::noinline]] void roll_back() noexcept {
+        const std::uint64_t size = header().size.load(std::memory_order_relaxed);
+        for (std::uint64_t i = log_size_ < log_capacity ? log_size_ : log_capacity; i > 0; --i) {
+            const undo& last = log_[i - 1];
+            if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {
+                __atomic_store_n(reinterpret_cast<std::uint64_t*>(base() + last.where), last.old,
+                                 __ATOMIC_RELAXED);
+            }
+        }
+        commit();
+    }
+
+    void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
+        if (!std::has_single_bit(alignment) || alignment > max_alignment) {
+            fail(ec, errc::invalid_alignment, "alignment %llu",
+                 static_cast<unsigned long long>(alignment));
+            return nullptr;
+        }
+        if (bytes > header().reserve) {
+            fail(ec, errc::reserve_exceeded, "wanted a block of %llu bytes, the reserve has %llu",
+                 static_cast<unsigned long long>(bytes),
+                 static_cast<unsigned long long>(header().reserve));
+            return nullptr;
+        }
+        const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
+        // An aligned payload may begin further on; what is before it must be a block of its own.
+        const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
+        std::uint64_t found = take_free(search);
+        if (found == 0) {
+            grow_for(search, ec);
+            if (ec) {
+                return nullptr;
+            }
+            found = take_free(search);
+        }
+        if (alignment > 16) {
+            found = cut_front(found, alignment);
+        }
+        cut_back(found, need);
+        heap_block& block = at(found);
+        set(block.word, block.size() | mark_of(found));
+        set(used_, used_ + block.size());
+        return &block.next_free;
+    }
+
+    void deallocate(void* pointer) noexcept {
+        if (pointer == nullptr) {
+            return;
+        }
+        std::uint64_t here =
+            static_cast<std::uint64_t>(static_cast<char*>(pointer) - base()) - overhead;
+        if constexpr (config::heap_checks) {
+            check_allocated(pointer, here);
+        }
+        std::uint64_t size = at(here).size();
+        set(used_, used_ - size);
+        set(at(here).word,
+            0); // without the mark: a second free is noticed even after the merging below
+        const std::uint64_t next = here + overhead + size;
+        if (at(next).is_free()) {
+            remove_free(next);
+            size += at(next).size() + overhead;
+        }
+        const std::uint64_t previous = at(here).previous;
+        if (previous != 0 && at(previous).is_free()) {
+            remove_free(previous);
+            size += at(previous).size() + overhead;
+            here = previous;
+        }
+        set(at(here).word, size);
+        set(at(here + overhead + size).previous, here);
+        put_free(here);
     }
 
     void put_free(std::uint64_t place) noexcept {
         heap_block& block = at(place);
         const size_class which(block.size());
         std::uint64_t& head = heads_[which.row][which.column];
-        block.word |= 1;
-        block.previous_free = 0;
-        block.next_free = head;
+        set(block.word, block.word | 1);
+        set(block.previous_free, 0);
+        set(block.next_free, head);
         if (head != 0) {
-            at(head).previous_free = place;
+            set(at(head).previous_free, place);
         }
-        head = place;
-        row_map_ |= std::uint64_t{1} << which.row;
-        column_maps_[which.row] |= std::uint32_t{1} << which.column;
+        set(head, place);
+        set(row_map_, row_map_ | std::uint64_t{1} << which.row);
+        set(column_maps_[which.row], column_maps_[which.row] | std::uint64_t{1} << which.column);
     }
 
     void remove_free(std::uint64_t place) noexcept {
         heap_block& block = at(place);
         const size_class which(block.size());
+        std::uint64_t& head = heads_[which.row][which.column];
         if (block.next_free != 0) {
-            at(block.next_free).previous_free = block.previous_free;
+            set(at(block.next_free).previous_free, block.previous_free);
         }
         if (block.previous_free != 0) {
-            at(block.previous_free).next_free = block.next_free;
-        } else if ((heads_[which.row][which.column] = block.next_free) == 0) {
-            column_maps_[which.row] &= ~(std::uint32_t{1} << which.column);
-            if (column_maps_[which.row] == 0) {
-                row_map_ &= ~(std::uint64_t{1} << which.row);
+            set(at(block.previous_free).next_free, block.next_free);
+        } else {
+            set(head, block.next_free);
+            if (head == 0) {
+                set(column_maps_[which.row],
+                    column_maps_[which.row] & ~(std::uint64_t{1} << which.column));
+                if (column_maps_[which.row] == 0) {
+                    set(row_map_, row_map_ & ~(std::uint64_t{1} << which.row));
+                }
             }
         }
-        block.word &= ~std::uint64_t{1};
+        set(block.word, block.word & ~std::uint64_t{1});
     }
 
     // A free block of at least `size` bytes, out of its list; 0 if there is none.
@@ -218,7 +313,7 @@ class heap {
         // Any block of the class above fits ...
         const std::uint64_t step = size < 256 ? 1 : std::uint64_t{1} << (std::bit_width(size) - 5);
         const size_class above(size + step - 1);
-        std::uint32_t columns_left = column_maps_[above.row] & (~std::uint32_t{0} << above.column);
+        std::uint64_t columns_left = column_maps_[above.row] & (~std::uint64_t{0} << above.column);
         unsigned row = above.row;
         if (columns_left == 0) {
             const std::uint64_t rows_left = row_map_ & (~std::uint64_t{0} << row << 1);
@@ -268,16 +363,21 @@ class heap {
 
     void split(std::uint64_t place, std::uint64_t rest) noexcept {
         const std::uint64_t end = place + overhead + at(place).size();
-        at(rest).word = end - rest - overhead;
-        at(rest).previous = place;
-        at(place).word = rest - place - overhead;
-        at(end).previous = rest;
+        set(at(rest).word, end - rest - overhead);
+        set(at(rest).previous, place);
+        set(at(place).word, rest - place - overhead);
+        set(at(end).previous, rest);
     }
 
     // Grows by doubling, in steps of at most 64 MiB; by what is needed alone if there is no space
     // for more.
     [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept {
         constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
+        // What a process has added to the segment, and then was killed before it was the heap's.
+        take_in();
+        if (find_free(size) != 0) {
+            return;
+        }
         const std::uint64_t now = header().size.load(std::memory_order_relaxed);
         const std::uint64_t last = at(end_).previous;
         const std::uint64_t there =
@@ -299,9 +399,16 @@ class heap {
         const std::uint64_t wanted =
             bytes > header().reserve ? bytes : round_up(bytes, page_size());
         grow_segment(header(), wanted, ec);
+        if (!ec) {
+            take_in();
+        }
+    }
+
+    // Makes what lies behind the last block a part of the heap.
+    [[gnu::cold]] void take_in() noexcept {
         const std::uint64_t end =
             header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
-        if (ec || end < end_ + smallest) {
+        if (end < end_ + smallest) {
             return;
         }
         // The last block becomes one of the new bytes, and joins the one before if that is free.
@@ -310,10 +417,10 @@ class heap {
             place = at(place).previous;
             remove_free(place);
         }
-        at(place).word = end - place - overhead;
-        at(end).word = 0;
-        at(end).previous = place;
-        end_ = end;
+        set(at(place).word, end - place - overhead);
+        set(at(end).word, 0);
+        set(at(end).previous, place);
+        set(end_, end);
         put_free(place);
     }
 
@@ -330,16 +437,18 @@ class heap {
         die(text);
     }
 
-    lock_word lock_;
-    std::uint32_t column_maps_[rows]; // bit: the class has free blocks
+    owner_lock lock_;
     alignas(8) std::uint64_t row_map_;
+    alignas(8) std::uint64_t column_maps_[rows]; // bit: the class has free blocks
     alignas(8) std::uint64_t used_;
     alignas(8) std::uint64_t first_;
     alignas(8) std::uint64_t end_;                  // of the last block
     alignas(8) std::uint64_t heads_[rows][columns]; // the first free block of each class; 0: none
+    alignas(8) std::uint64_t log_size_;
+    undo log_[log_capacity];
 };
 
-static_assert(sizeof(heap) == 4 + 41 * 4 + 4 * 8 + 41 * 16 * 8);
+static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16);
 
 } // namespace detail
 

@@ -1,5 +1,4 @@
-// What a segment begins with, and the private page that each process keeps in front of it.
-// docs/layout.md describes the former for other languages.
+// What a segment begins with. docs/layout.md describes it for other languages.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_MEMORY_LAYOUT_HPP
@@ -31,8 +30,13 @@ namespace detail {
 // recognized.
 inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
 inline constexpr std::uint32_t word_order = 0x01020304;
-inline constexpr std::uint64_t control_bytes = 4096; // of the header, whatever the page size is
-inline constexpr std::uint64_t smallest_segment = 4 * control_bytes; // with its heap and directory
+inline constexpr std::uint64_t control_bytes = 4096;   // of the header, whatever the page size is
+inline constexpr std::uint64_t participant_bytes = 64; // of a slot of the process table
+// The table follows the header. It has a slot more than there can be participants: see attach.
+inline constexpr std::uint64_t table_bytes = (config::max_participants + 1) * participant_bytes;
+// With its process table, heap and directory.
+inline constexpr std::uint64_t smallest_segment =
+    (5 * control_bytes + table_bytes + control_bytes - 1) / control_bytes * control_bytes;
 inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
 
 struct segment_header {
@@ -52,6 +56,8 @@ struct segment_header {
     alignas(8) std::uint64_t checksum; // of everything from `order` to here
     // From here on it changes.
     alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
+    // Grows before and after something is undone: who reads without a lock looks again.
+    std::atomic<std::uint64_t> rollbacks;
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
         const char* from = reinterpret_cast<const char*>(&order);
@@ -94,6 +100,7 @@ static_assert(offsetof(segment_header, name_hash) == 64);
 static_assert(offsetof(segment_header, name) == 80);
 static_assert(offsetof(segment_header, checksum) == 592);
 static_assert(offsetof(segment_header, size) == 640);
+static_assert(offsetof(segment_header, rollbacks) == 648);
 static_assert(sizeof(segment_header) == 704);
 
 inline std::uint64_t magic_word() noexcept {
@@ -145,42 +152,6 @@ inline std::uint64_t magic_word() noexcept {
     } else if (size > object_bytes) {
         fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
              static_cast<unsigned long long>(size), static_cast<unsigned long long>(object_bytes));
-    }
-}
-
-// What a process has to know to work on a segment of which it has nothing but an address. Lies in a
-// private page, and ends where the segment begins; so it is found without any registry, by plug-ins
-// with private symbols too.
-struct alignas(16) local_block {
-    alignas(16) unsigned char native[32]; // the mechanism's native handle
-    std::uint64_t device;                 // of the object, as object_status has it
-    std::uint64_t inode;
-    void (*back)(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
-                 std::error_code& ec) noexcept;
-};
-
-inline const local_block& local_of(const segment_header& header) noexcept {
-    return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
-                                                 sizeof(local_block));
-}
-
-// Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
-// growths.
-[[gnu::cold]] inline void grow_segment(segment_header& header, std::uint64_t to,
-                                       std::error_code& ec) noexcept {
-    const std::uint64_t from = header.size.load(std::memory_order_relaxed);
-    if (to <= from) {
-        return;
-    }
-    if (to > header.reserve) {
-        fail(ec, errc::reserve_exceeded, "wanted a size of %llu bytes, the reserve has %llu",
-             static_cast<unsigned long long>(to), static_cast<unsigned long long>(header.reserve));
-        return;
-    }
-    const local_block& local = local_of(header);
-    local.back(local, &header, from, to, ec);
-    if (!ec) {
-        header.size.store(to, std::memory_order_release); // after the space is there: no SIGBUS
     }
 }
 

@@ -11,14 +11,15 @@
 
 #include <sys/random.h>
 
+#include <cohold/detail/liveness.hpp>
 #include <cohold/memory/directory.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// The mapping, behind two private pages: one that holds the attendance lock, one with the
-// local_block.
+// The mapping, behind three private pages: one that holds the attendance lock, one with the
+// identity as a participant, one with the local_block.
 class segment_memory {
   public:
     static constexpr std::uint64_t first_block =
@@ -41,6 +42,9 @@ class segment_memory {
     }
 
     ~segment_memory() {
+        if (base_ != nullptr) {
+            detach(header());
+        }
         unmap(base_ == nullptr ? nullptr : base_ - front_,
               front_ + static_cast<std::size_t>(reserve_));
     }
@@ -61,17 +65,23 @@ class segment_memory {
             return {};
         }
         segment_memory memory(start + front(), reserve);
-        if (::mprotect(start + page_size(), page_size(), PROT_READ | PROT_WRITE) != 0) {
+        char* const identity = start + page_size();
+        if (::mprotect(identity, 2 * page_size(), PROT_READ | PROT_WRITE) != 0) {
             fail_errno(ec, errno, "mprotect");
-            return {};
+        } else if (::madvise(identity, page_size(), MADV_WIPEONFORK) != 0) {
+            fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
+        } else {
+            Mechanism::map(native, reserve, how, memory.base_, ec);
         }
-        Mechanism::map(native, reserve, how, memory.base_, ec);
         if (ec) {
+            unmap(std::exchange(memory.base_, nullptr) - front(),
+                  front() + static_cast<std::size_t>(reserve));
             return {};
         }
         auto* const local = ::new (memory.base_ - sizeof(local_block)) local_block{};
         ::new (static_cast<void*>(local->native)) native_type(native);
-        local->back = &back<Mechanism>;
+        local->calls = &calls<Mechanism>;
+        local->identity = ::new (static_cast<void*>(identity)) local_identity{};
         const object_status found = Mechanism::status(native, ec);
         local->device = found.device;
         local->inode = found.inode;
@@ -118,7 +128,7 @@ class segment_memory {
     [[nodiscard]] void* attendance_page() const noexcept { return base_ - front(); }
 
     // A forked child has not inherited that page: what lies there now is something else of its own.
-    void disown_attendance_page() noexcept { front_ = page_size(); }
+    void disown_attendance_page() noexcept { front_ = 2 * page_size(); }
 
     // Is this the status of the object that is mapped? A program that closes all descriptors closes
     // ours, and the number may mean another file by now.
@@ -134,9 +144,7 @@ class segment_memory {
         return *reinterpret_cast<segment_header*>(base_);
     }
 
-    [[nodiscard]] heap& heap_here() const noexcept {
-        return *reinterpret_cast<heap*>(base_ + heap::offset);
-    }
+    [[nodiscard]] heap& heap_here() const noexcept { return heap::of(header()); }
 
     [[nodiscard]] directory& directory_here() const noexcept {
         return *reinterpret_cast<directory*>(base_ + directory::offset);
@@ -146,15 +154,18 @@ class segment_memory {
     segment_memory(char* base, std::uint64_t reserve) noexcept
         : base_(base), reserve_(reserve), front_(front()) {}
 
-    [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
+    [[gnu::cold]] static std::size_t front() noexcept { return 3 * page_size(); }
 
-    // Real memory for a growing segment, from wherever in this process it is noticed that it must
-    // grow.
+    template <class Mechanism>
+    static const typename Mechanism::native_handle_type&
+    native_of(const local_block& local) noexcept {
+        return *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
+    }
+
     template <class Mechanism>
     [[gnu::cold]] static void back(const local_block& local, void* base, std::uint64_t from,
                                    std::uint64_t to, std::error_code& ec) noexcept {
-        const auto& native =
-            *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
+        const auto& native = native_of<Mechanism>(local);
         const object_status found = Mechanism::status(native, ec);
         if (ec == std::errc::bad_file_descriptor || (!ec && !is_of(local, found))) {
             fail(ec, errc::empty_handle,
@@ -164,6 +175,37 @@ class segment_memory {
             Mechanism::back(native, base, from, to, ec);
         }
     }
+
+    template <class Mechanism>
+    [[gnu::cold]] static void* claim(const local_block& local, std::uint32_t slot,
+                                     bool (*publish)(void* context,
+                                                     const liveness_token& token) noexcept,
+                                     void* context, std::error_code& ec) noexcept {
+        using liveness = liveness_of<Mechanism>;
+        const auto& native = native_of<Mechanism>(local);
+        const claim_gate<Mechanism> gate(native, ec); // one at a time, where need be
+        liveness_token token{};
+        void* const page = ec ? nullptr : liveness::claim(native, slot, token, ec);
+        if (page != nullptr && !publish(context, token)) {
+            unmap(page, page_size());
+            return nullptr;
+        }
+        return page;
+    }
+
+    template <class Mechanism>
+    [[gnu::cold]] static verdict probe(const local_block& local, std::uint32_t slot,
+                                       const liveness_token& token) noexcept {
+        const auto& native = native_of<Mechanism>(local);
+        const report_keeper keeper;
+        std::error_code ec;
+        const object_status found = Mechanism::status(native, ec);
+        return ec || !is_of(local, found) ? verdict::unknown
+                                          : liveness_of<Mechanism>::probe(native, slot, token);
+    }
+
+    template <class Mechanism>
+    static constexpr local_calls calls{&back<Mechanism>, &claim<Mechanism>, &probe<Mechanism>};
 
     char* base_ = nullptr;
     std::uint64_t reserve_ = 0;

@@ -12,18 +12,10 @@
 #include <utility>
 
 #include <cohold/memory/current_segment.hpp>
-#include <cohold/memory/heap.hpp>
 #include <cohold/memory/offset_ptr.hpp>
+#include <cohold/memory/section.hpp>
 
 COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-inline heap& heap_of(segment_header& header) noexcept {
-    return *reinterpret_cast<heap*>(reinterpret_cast<char*>(&header) + heap::offset);
-}
-
-} // namespace detail
 
 /// Allocates from the segment that it is bound to. An allocator constructed inside a segment (by
 /// segment::construct, or as a part of an element of a container there) binds to that segment; a
@@ -78,7 +70,7 @@ class shm_allocator {
     /// Null is allowed. A double or foreign free aborts in debug builds (COHOLD_HEAP_CHECKS).
     void deallocate(pointer memory, size_type /*count*/) noexcept {
         if (memory != nullptr && segment_ != nullptr) {
-            detail::heap_of(*segment_).deallocate(const_cast<std::remove_cv_t<T>*>(memory.get()));
+            detail::deallocate(*segment_, const_cast<std::remove_cv_t<T>*>(memory.get()));
         }
     }
 
@@ -140,8 +132,7 @@ class shm_allocator {
             detail::fail(ec, errc::invalid_size, "%zu objects of %zu bytes", count, sizeof(T));
             return nullptr;
         }
-        return static_cast<T*>(
-            detail::heap_of(*segment_).allocate(count * sizeof(T), alignof(T), ec));
+        return static_cast<T*>(detail::allocate(*segment_, count * sizeof(T), alignof(T), ec));
     }
 
     offset_ptr<detail::segment_header> segment_;

@@ -8,7 +8,7 @@
 #include <concepts>
 #include <cstdint>
 
-#include <cohold/detail/futex.hpp>
+#include <cohold/detail/spin.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -45,40 +45,6 @@ concept waiting_policy = requires {
     { Policy::spins } -> std::convertible_to<std::uint32_t>;
     { Policy::parks } -> std::convertible_to<bool>;
 };
-
-namespace detail {
-
-/// Tells the processor that this is a spin loop.
-inline void cpu_pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
-    asm volatile("yield" ::: "memory");
-#else
-    asm volatile("" ::: "memory");
-#endif
-}
-
-/// Counts the spins of one wait: pauses while some are left, then says that they are used up.
-class backoff {
-  public:
-    explicit backoff(std::uint32_t spins) noexcept : left_(spins) {}
-
-    /// Pauses and returns true, or returns false when it is time for something better.
-    [[nodiscard]] bool spin() noexcept {
-        if (left_ == 0) {
-            return false;
-        }
-        --left_;
-        cpu_pause();
-        return true;
-    }
-
-  private:
-    std::uint32_t left_;
-};
-
-} // namespace detail
 
 COHOLD_NAMESPACE_END
 

@@ -29,29 +29,51 @@ std::string numbered(std::uint64_t number) {
     return "name." + std::to_string(number);
 }
 
-// A new entry for an object at `object`; in a section.
-directory_entry* put(const scratch::segment& segment, std::string_view name, std::uint64_t object) {
+// A change of the directory, with its lock.
+struct change {
     std::error_code ec;
-    directory_entry* entry = segment.directory().make_entry(
-        name, cohold::detail::type_descriptor_of<std::uint64_t>, object, ec);
-    if (!ec) {
-        segment.directory().reserve_slot(ec);
+    directory& objects;
+    directory::lock lock;
+    cohold::detail::section section;
+
+    explicit change(const scratch::segment& segment)
+        : objects(segment.directory()), lock(objects, ec), section(segment.header(), ec) {
+        REQUIRE_FALSE(ec);
     }
-    INFO(cohold::last_failure().what());
-    REQUIRE_FALSE(ec);
-    return entry;
-}
+
+    // A new entry for an object at `object`.
+    directory_entry* put(std::string_view name, std::uint64_t object) {
+        directory_entry* entry =
+            objects.make_entry(name, cohold::detail::type_descriptor_of<std::uint64_t>, object, ec);
+        if (!ec) {
+            objects.reserve_slot(section, ec);
+        }
+        INFO(cohold::last_failure().what());
+        REQUIRE_FALSE(ec);
+        return entry;
+    }
+
+    void insert(directory_entry* entry) {
+        objects.insert(entry, section, ec);
+        REQUIRE_FALSE(ec);
+    }
+
+    void erase(const directory_entry* entry) {
+        objects.erase(entry, section, ec);
+        REQUIRE_FALSE(ec);
+    }
+};
 
 void add(const scratch::segment& segment, std::string_view name, std::uint64_t object) {
-    const directory::section section(segment.directory());
-    segment.directory().insert(put(segment, name, object));
+    change adding(segment);
+    adding.insert(adding.put(name, object));
 }
 
 bool drop(const scratch::segment& segment, std::string_view name) {
-    const directory::section section(segment.directory());
+    change dropping(segment);
     const auto found = segment.directory().find(name);
     if (found.entry != nullptr) {
-        segment.directory().erase(found.entry);
+        dropping.erase(found.entry);
     }
     return found.entry != nullptr;
 }
@@ -140,10 +162,10 @@ TEST_CASE("names of one hash are told apart") {
     const scratch::segment segment(65536, 1 << 20);
     // Two names with the same 64-bit hash are hard to find, but an entry can be given one.
     const auto impostor = [&](std::string_view name, std::string_view as, std::uint64_t object) {
-        const directory::section section(segment.directory());
-        directory_entry* entry = put(segment, name, object);
+        change adding(segment);
+        directory_entry* entry = adding.put(name, object);
         entry->name_hash = directory::hash(as);
-        segment.directory().insert(entry);
+        adding.insert(entry);
         return entry;
     };
     const directory_entry* first = impostor("other", "wanted", 1000);
@@ -158,9 +180,9 @@ TEST_CASE("names of one hash are told apart") {
     }
     CHECK(segment.directory().find("wanted").object == 2000);
     {
-        const directory::section section(segment.directory());
-        segment.directory().erase(first);
-        segment.directory().erase(last);
+        change dropping(segment);
+        dropping.erase(first);
+        dropping.erase(last);
     }
     CHECK(segment.directory().find("wanted").object == 2000);
     CHECK(drop(segment, "wanted"));
@@ -182,21 +204,25 @@ TEST_CASE("names of any bytes and the longest names") {
     CHECK(segment.directory().find(longest + "x").entry == nullptr);
 }
 
-TEST_CASE("a section excludes other processes, and is entered again by its own thread") {
+TEST_CASE("the lock excludes other processes, and is taken again by its own thread") {
     const scratch::segment segment(65536, 1 << 20);
     for (int i = 0; i < 3; ++i) {
         support::child other([&] {
             const auto mine = segment.again(cohold::access_mode::writing);
             for (int k = 0; k < 20000; ++k) {
-                const directory::section outer(mine.directory_here());
-                const directory::section inner(mine.directory_here());
+                std::error_code ec;
+                const directory::lock outer(mine.directory_here(), ec);
+                const directory::lock inner(mine.directory_here(), ec);
+                CHILD_CHECK(!ec);
                 // Not atomic: what is lost shows that two were in here.
                 *reinterpret_cast<volatile std::uint64_t*>(mine.base() + 60000) =
                     *reinterpret_cast<volatile std::uint64_t*>(mine.base() + 60000) + 1;
             }
         });
         for (int k = 0; k < 20000; ++k) {
-            const directory::section outer(segment.directory());
+            std::error_code ec;
+            const directory::lock outer(segment.directory(), ec);
+            REQUIRE_FALSE(ec);
             auto* counter = reinterpret_cast<volatile std::uint64_t*>(segment.memory().base());
             counter += 60000 / 8;
             *counter = *counter + 1;

@@ -52,7 +52,8 @@ bool aligned(const void* at, std::size_t alignment) {
 }
 
 // Allocates and frees at random; false if any promise is broken.
-bool torture(heap& under_test, std::uint64_t seed, int rounds, std::size_t most_blocks) {
+bool torture(scratch::plain_heap under_test, std::uint64_t seed, int rounds,
+             std::size_t most_blocks) {
     std::mt19937_64 random(seed);
     std::vector<block> blocks;
     bool good = true;
@@ -178,9 +179,9 @@ TEST_CASE("the segment grows, in every mapping, until its reserve is used up") {
     const cohold::detail::segment_memory other = segment.again(cohold::access_mode::writing);
     std::vector<void*> blocks;
     std::error_code ec;
-    while (
-        void* at =
-            (blocks.size() % 2 == 0 ? segment.heap() : other.heap_here()).allocate(4096, 16, ec)) {
+    while (void* at =
+               (blocks.size() % 2 == 0 ? segment.heap() : scratch::plain_heap(other.header()))
+                   .allocate(4096, 16, ec)) {
         std::memset(at, 0x55, 4096); // SIGBUS if the space were not there
         blocks.push_back(at);
         REQUIRE(blocks.size() < 1000);
@@ -198,7 +199,8 @@ TEST_CASE("the segment grows, in every mapping, until its reserve is used up") {
     void* again = segment.heap().allocate(4096, 16, ec);
     CHECK(again == blocks[50]);
     for (std::size_t i = 0; i < blocks.size(); ++i) {
-        heap& from = i % 2 == 0 ? other.heap_here() : segment.heap();
+        scratch::plain_heap from =
+            i % 2 == 0 ? scratch::plain_heap(other.header()) : segment.heap();
         const char* base = i % 2 == 0 ? segment.memory().base() : other.base();
         from.deallocate((i % 2 == 0 ? other.base() : segment.memory().base()) +
                         (static_cast<char*>(blocks[i]) - base));
@@ -270,7 +272,10 @@ TEST_CASE("threads of several processes allocate at the same time") {
             std::vector<std::thread> threads;
             for (std::uint64_t thread = 0; thread < 3; ++thread) {
                 threads.emplace_back([&, thread] {
-                    bad += torture(mine.heap_here(), process * 10 + thread, 6000, 100) ? 0 : 1;
+                    bad += torture(scratch::plain_heap(mine.header()), process * 10 + thread, 6000,
+                                   100)
+                               ? 0
+                               : 1;
                 });
             }
             for (std::thread& each : threads) {
@@ -311,7 +316,7 @@ TEST_CASE("wrong frees abort with a message where checks are on") {
     };
 
     const auto dies = [](auto&& frees) {
-        // Each has a segment of its own: who dies in the heap dies with its lock.
+        // Each has a segment of its own: who aborts in the heap leaves it to be recovered.
         const support::ending how = support::run_child([&frees] {
             parts mine;
             frees(mine);

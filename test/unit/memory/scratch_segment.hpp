@@ -18,6 +18,30 @@ namespace scratch {
 namespace detail = cohold::detail;
 using memfd = cohold::mechanism::memfd;
 
+// The heap, with a transaction for each call.
+class plain_heap {
+  public:
+    explicit plain_heap(detail::segment_header& header) : header_(header) {}
+
+    void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) {
+        return transaction().allocate(bytes, alignment, ec);
+    }
+
+    void deallocate(void* pointer) { transaction().deallocate(pointer); }
+
+    void grow(std::uint64_t bytes, std::error_code& ec) { transaction().grow(bytes, ec); }
+
+    [[nodiscard]] std::uint64_t used() const { return detail::heap::of(header_).used(); }
+
+  private:
+    [[nodiscard]] detail::heap::transaction transaction() const {
+        std::error_code ec;
+        return {detail::heap::of(header_), detail::participant_of(header_, ec)};
+    }
+
+    detail::segment_header& header_;
+};
+
 class segment {
   public:
     explicit segment(std::uint64_t size, std::uint64_t reserve) : reserve_(reserve) {
@@ -28,6 +52,7 @@ class segment {
             detail::segment_memory::map<memfd>(file_, reserve, cohold::access_mode::writing, ec);
         memory_.format<memfd>(file_, size, cohold::lifetime::persistent, "scratch", ec);
         memory_.ready();
+        static_cast<void>(detail::participant_of(memory_.header(), ec));
         INFO(cohold::last_failure().what());
         REQUIRE_FALSE(ec);
     }
@@ -45,6 +70,9 @@ class segment {
         std::error_code ec;
         detail::segment_memory mapped =
             detail::segment_memory::map<memfd>(file_, reserve_, how, ec);
+        if (!ec && how == cohold::access_mode::writing) {
+            static_cast<void>(detail::participant_of(mapped.header(), ec));
+        }
         REQUIRE_FALSE(ec);
         return mapped;
     }
@@ -55,7 +83,7 @@ class segment {
 
     [[nodiscard]] detail::segment_header& header() const { return memory_.header(); }
 
-    [[nodiscard]] detail::heap& heap() const { return memory_.heap_here(); }
+    [[nodiscard]] plain_heap heap() const { return plain_heap(memory_.header()); }
 
     [[nodiscard]] detail::directory& directory() const { return memory_.directory_here(); }
 

@@ -4,17 +4,6 @@
 
 #include <doctest/doctest.h>
 
-TEST_CASE("a backoff spins as often as told") {
-    cohold::detail::backoff three(3);
-    CHECK(three.spin());
-    CHECK(three.spin());
-    CHECK(three.spin());
-    CHECK_FALSE(three.spin());
-    CHECK_FALSE(three.spin());
-    cohold::detail::backoff none(0);
-    CHECK_FALSE(none.spin());
-}
-
 namespace {
 
 struct patient {

@@ -1,0 +1,272 @@
+// The journal of a thread: what it has to undo, if the process dies in the middle of a change, and
+// what it has promised to do once the change is done.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_JOURNAL_HPP
+#define COHOLD_MEMORY_JOURNAL_HPP
+
+#include <cohold/container/queue_slots.hpp>
+#include <cohold/memory/heap.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What a record of the journal says.
+enum class journal_kind : std::uint64_t {
+    nothing,   // forgotten; the bytes are still before it
+    bytes,     // the bytes before the record were at `where`
+    snapshot,  // the block, whose offset is before the record, has the bytes that were at `where`
+    made,      // the block at `where` was allocated: undone by freeing it
+    dropped,   // the block at `where` shall be freed: done on commit
+    temporary, // the block at `where` belongs to the journal: freed either way
+    jump,      // before this come the records that end at `where`; before it is their limit
+};
+
+// Follows its bytes, so that the records are read from the last one back.
+struct journal_record {
+    // `bytes` and `snapshot`: the distance from the header, as two's complement: objects on a stack
+    // are outside the segment. Otherwise an offset.
+    std::uint64_t where;
+    std::uint64_t word; // bytes:56 | kind:8
+
+    [[nodiscard]] journal_kind kind() const noexcept {
+        return static_cast<journal_kind>(word & 0xff);
+    }
+
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return word >> 8; }
+
+    [[nodiscard]] static constexpr std::uint64_t word_of(journal_kind kind,
+                                                         std::uint64_t bytes) noexcept {
+        return bytes << 8 | static_cast<std::uint64_t>(kind);
+    }
+
+    // Of the bytes in front of the record.
+    [[nodiscard]] std::uint64_t room() const noexcept {
+        switch (kind()) {
+        case journal_kind::nothing:
+        case journal_kind::bytes:
+            return (bytes() + 7) / 8 * 8;
+        case journal_kind::snapshot:
+        case journal_kind::jump:
+            return 8;
+        default:
+            return 0;
+        }
+    }
+};
+
+// A block of the segment's heap; its words are written by its thread alone and, once the process is
+// dead, by who recovers it. Nobody alive reads another one's journal, so the processor needs no
+// fences; signal fences keep the compiler from reordering. Every change of what counts is one store
+// to `top` or `floor`.
+struct journal {
+    static constexpr std::uint64_t size = 1024;
+
+    std::uint64_t next;                // offset of the next journal of the participant, or 0
+    std::atomic<std::uint64_t> thread; // number of the thread that uses it; 0: none
+    std::atomic<std::uint64_t> top;    // offset of the end of the records
+    // 0, or offset of the end of the records that do not count as done: those behind it do.
+    std::atomic<std::uint64_t> floor;
+    // The word that says whether all is done: its offset, plus 1 if it is a slot word of a queue;
+    // 0: none. And its value when all is done.
+    std::atomic<std::uint64_t> witness;
+    std::atomic<std::uint64_t> witness_value;
+    std::atomic<std::uint64_t> witness_floor; // what is `floor` then
+    std::atomic<std::uint64_t> queue_claim;   // offset of the slot word that was claimed last, or 0
+    char records[size - 64];
+};
+
+static_assert(sizeof(journal) == journal::size);
+
+inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    word.store(value, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+// Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
+// which has the segment at another address. Every step can be repeated from the beginning, if this
+// process dies in its turn.
+class journal_reader {
+  public:
+    // `me`: the process that does it, for the lock of the heap. `foreign`: it is a dead one's.
+    journal_reader(segment_header& header, journal& log, owner_word me, bool foreign) noexcept
+        : header_(header), log_(log), me_(me), foreign_(foreign) {}
+
+    [[nodiscard]] static std::uint64_t begin_of(const segment_header& header,
+                                                const journal& log) noexcept {
+        return static_cast<std::uint64_t>(log.records - reinterpret_cast<const char*>(&header));
+    }
+
+    // Undoes the records behind `floor`.
+    [[gnu::cold, gnu::noinline]] void roll_back(std::uint64_t floor) noexcept {
+        if (log_.top.load(std::memory_order_relaxed) == floor) {
+            return;
+        }
+        header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
+        undo_records(floor);
+        header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
+    }
+
+    // Does what the records behind `floor` have promised for the time when all is done.
+    [[gnu::cold, gnu::noinline]] void finish(std::uint64_t floor) noexcept {
+        store_in_order(log_.floor, floor); // from here on it is done
+        store_in_order(log_.witness, 0);
+        steps_ = 0;
+        for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
+            const journal_record* const last = record_before(top);
+            if (last == nullptr) {
+                store_in_order(log_.top, floor);
+                break;
+            }
+            const std::uint64_t below = below_of(*last, top);
+            if (last->kind() == journal_kind::dropped || last->kind() == journal_kind::temporary) {
+                free_block(last->where, below);
+            } else {
+                store_in_order(log_.top, below);
+            }
+        }
+        store_in_order(log_.floor, 0);
+    }
+
+    // Forgets what is to be put back at these bytes, which are outside the segment.
+    [[gnu::cold]] void forget(std::uint64_t where, std::uint64_t bytes) noexcept {
+        steps_ = 0;
+        std::uint64_t top = log_.top.load(std::memory_order_relaxed);
+        while (top != begin_of(header_, log_)) {
+            const journal_record* const last = record_before(top);
+            if (last == nullptr) {
+                return;
+            }
+            if (last->kind() == journal_kind::bytes && last->where - where < bytes) {
+                const_cast<journal_record*>(last)->word =
+                    journal_record::word_of(journal_kind::nothing, last->bytes());
+            }
+            top = below_of(*last, top);
+        }
+    }
+
+    // Of a participant that is dead: done or undone, by what its journal says.
+    [[gnu::cold]] void recover(owner_word dead) noexcept {
+        const std::uint64_t begin = begin_of(header_, log_);
+        if (const std::uint64_t floor = log_.floor.load(std::memory_order_relaxed); floor != 0) {
+            finish(floor);
+        } else if (is_witnessed()) {
+            finish(log_.witness_floor.load(std::memory_order_relaxed));
+        }
+        store_in_order(log_.witness, 0);
+        roll_back(begin);
+        const std::uint64_t claim = log_.queue_claim.load(std::memory_order_relaxed);
+        if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
+            resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),
+                               slot_of(dead), generation_of(dead));
+        }
+    }
+
+  private:
+    // The last record that ends at `top`; nullptr where none can be, and when so many have been
+    // read that they must go round: whatever the bytes are, reading them ends.
+    [[nodiscard]] const journal_record* record_before(std::uint64_t top) noexcept {
+        if (++steps_ > header_.reserve / sizeof(journal_record) || top % 8 != 0 ||
+            top < control_bytes + sizeof(journal_record) || at(top - 1) == nullptr) {
+            return nullptr;
+        }
+        const auto* const last =
+            reinterpret_cast<const journal_record*>(base() + top - sizeof(journal_record));
+        return last->room() <= top - control_bytes - sizeof(journal_record) ? last : nullptr;
+    }
+
+    // Where the records before this one end.
+    [[nodiscard]] static std::uint64_t below_of(const journal_record& last,
+                                                std::uint64_t top) noexcept {
+        return last.kind() == journal_kind::jump ? last.where
+                                                 : top - sizeof(journal_record) - last.room();
+    }
+
+    [[nodiscard]] static std::uint64_t word_before(const journal_record& last) noexcept {
+        std::uint64_t word = 0;
+        std::memcpy(&word, reinterpret_cast<const char*>(&last) - 8, sizeof word);
+        return word;
+    }
+
+    [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(&header_); }
+
+    // nullptr outside of what a journal may change.
+    [[nodiscard]] char* at(std::uint64_t offset) const noexcept {
+        const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
+        return offset >= control_bytes && offset < size ? base() + offset : nullptr;
+    }
+
+    void undo_records(std::uint64_t floor) noexcept {
+        steps_ = 0;
+        for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
+            const journal_record* const last = record_before(top);
+            if (last == nullptr) {
+                store_in_order(log_.top, floor);
+                return;
+            }
+            const std::uint64_t below = below_of(*last, top);
+            switch (last->kind()) {
+            case journal_kind::bytes:
+                put_back(last->where, reinterpret_cast<const char*>(last) - last->room(),
+                         last->bytes());
+                store_in_order(log_.top, below);
+                break;
+            case journal_kind::snapshot:
+                if (const char* const kept = at(word_before(*last)); kept != nullptr) {
+                    put_back(last->where, kept, last->bytes());
+                }
+                store_in_order(log_.top, below);
+                break;
+            case journal_kind::made:
+            case journal_kind::temporary:
+                free_block(last->where, below);
+                break;
+            default:
+                store_in_order(log_.top, below);
+            }
+        }
+    }
+
+    [[nodiscard]] bool is_witnessed() const noexcept {
+        const std::uint64_t witness = log_.witness.load(std::memory_order_relaxed);
+        const char* const word = witness == 0 ? nullptr : at(witness / 8 * 8);
+        if (word == nullptr) {
+            return false;
+        }
+        const std::uint64_t value = log_.witness_value.load(std::memory_order_relaxed);
+        const std::uint64_t now = reinterpret_cast<const std::atomic<std::uint64_t>*>(word)->load(
+            std::memory_order_acquire);
+        return (witness & 1) != 0 ? queue_word_reached(now, value) : now == value;
+    }
+
+    void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
+        const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
+        const bool inside = where >= control_bytes && where <= size && bytes <= size - where;
+        if (bytes != 0 && (inside || !foreign_)) {
+            std::memcpy(base() + static_cast<std::ptrdiff_t>(where), from,
+                        static_cast<std::size_t>(bytes));
+        }
+    }
+
+    // Frees a block and takes its record away, in one step.
+    void free_block(std::uint64_t where, std::uint64_t below) noexcept {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        heap::transaction change(heap::of(header_), me_);
+        change.deallocate(at(where));
+        change.set(log_.top, below);
+    }
+
+    segment_header& header_;
+    journal& log_;
+    owner_word me_;
+    bool foreign_;
+    std::uint64_t steps_ = 0;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,83 @@
+// The private pages that each process keeps in front of a segment's mapping: what it has to know of
+// a segment of which it has nothing but an address.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_LOCAL_BLOCK_HPP
+#define COHOLD_MEMORY_LOCAL_BLOCK_HPP
+
+#include <cohold/memory/layout.hpp>
+#include <cohold/memory/owner_word.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct thread_record;
+struct local_block;
+
+// What the mechanism does for a segment, from wherever in this process it is noticed that it must
+// be done.
+struct local_calls {
+    // Real memory for the bytes [from, to).
+    void (*back)(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
+                 std::error_code& ec) noexcept;
+    // See liveness in the table of mechanism_policy. `claim` holds the slot's lock and calls
+    // publish(context, token) while nobody else can claim; it returns the page that holds the lock.
+    void* (*claim)(const local_block& local, std::uint32_t slot,
+                   bool (*publish)(void* context, const liveness_token& token) noexcept,
+                   void* context, std::error_code& ec) noexcept;
+    verdict (*probe)(const local_block& local, std::uint32_t slot,
+                     const liveness_token& token) noexcept;
+};
+
+// Which participant this mapping is. Lies on a page that the kernel clears in a forked child, which
+// so finds out that it is none yet.
+struct local_identity {
+    std::atomic<std::uint64_t> epoch; // 0: none yet. No two attachments in a process have the same
+    owner_word me;                    // thread 0
+    void* page;                       // that holds the kernel's lock
+    std::atomic<std::uint32_t> busy;  // a lock among this process's threads
+    std::uint32_t threads;            // the last number given to one
+    thread_record* records;           // of the threads that have worked on this mapping
+};
+
+// Ends where the segment begins; so it is found without any registry, by plug-ins with private
+// symbols too.
+struct alignas(16) local_block {
+    alignas(16) unsigned char native[32]; // the mechanism's native handle
+    std::uint64_t device;                 // of the object, as object_status has it
+    std::uint64_t inode;
+    const local_calls* calls;
+    local_identity* identity;
+};
+
+inline const local_block& local_of(const segment_header& header) noexcept {
+    return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
+                                                 sizeof(local_block));
+}
+
+// Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
+// growths.
+[[gnu::cold]] inline void grow_segment(segment_header& header, std::uint64_t to,
+                                       std::error_code& ec) noexcept {
+    const std::uint64_t from = header.size.load(std::memory_order_relaxed);
+    if (to <= from) {
+        return;
+    }
+    if (to > header.reserve) {
+        fail(ec, errc::reserve_exceeded, "wanted a size of %llu bytes, the reserve has %llu",
+             static_cast<unsigned long long>(to), static_cast<unsigned long long>(header.reserve));
+        return;
+    }
+    const local_block& local = local_of(header);
+    local.calls->back(local, &header, from, to, ec);
+    if (!ec) {
+        header.size.store(to, std::memory_order_release); // after the space is there: no SIGBUS
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

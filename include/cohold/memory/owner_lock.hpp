@@ -1,0 +1,120 @@
+// A lock that names its holder, so that the death of the holder can be told from a long wait.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_OWNER_LOCK_HPP
+#define COHOLD_MEMORY_OWNER_LOCK_HPP
+
+#include <bit>
+
+#include <cohold/detail/futex.hpp>
+#include <cohold/detail/spin.hpp>
+#include <cohold/memory/process_table.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+enum class lock_result {
+    locked,
+    taken_over, // from a holder that is dead
+    timed_out
+};
+
+// Zeroed memory is a free lock. What must happen when the holder is dead, and when a holder counts
+// as dead, is the caller's knowledge: see lock().
+//
+// If the process is killed: in lock(), it has the lock or not, and the word says so. While holding
+// it: the next one who wants it takes it over. In unlock(), before the sleepers are woken: they
+// wake on their own after recheck_interval.
+class owner_lock {
+  public:
+    // How long a sleeper trusts the holder to be alive, in ns.
+    static constexpr std::int64_t recheck_interval = 4000000;
+
+    [[nodiscard]] bool try_lock(owner_word me) noexcept {
+        owner_word found = nobody;
+        return word_.compare_exchange_strong(found, me, std::memory_order_acquire,
+                                             std::memory_order_relaxed);
+    }
+
+    // Waits. `bury(owner)` is asked about a holder that stands in the way: false if it lives; if it
+    // is dead, puts in order what must be before the lock can change hands, and returns true.
+    template <class Bury>
+    [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
+                                                         const Bury& bury) noexcept {
+        backoff spins(100);
+        while (spins.spin()) {
+            if (word_.load(std::memory_order_relaxed) == nobody && try_lock(me)) {
+                return lock_result::locked;
+            }
+        }
+        owner_word asked = nobody; // who was found alive
+        for (;;) {
+            owner_word found = word_.load(std::memory_order_relaxed);
+            if (found == nobody) {
+                // Others may be asleep: who unlocks next has to wake one.
+                if (word_.compare_exchange_strong(found, me | awaited, std::memory_order_acquire,
+                                                  std::memory_order_relaxed)) {
+                    return lock_result::locked;
+                }
+                continue;
+            }
+            if (!same_owner(found, asked)) {
+                if (bury(found)) {
+                    if (word_.compare_exchange_strong(found, me | awaited,
+                                                      std::memory_order_acquire,
+                                                      std::memory_order_relaxed)) {
+                        return lock_result::taken_over;
+                    }
+                    continue;
+                }
+                asked = found;
+            }
+            if (until.has_passed()) {
+                return lock_result::timed_out;
+            }
+            if ((found & awaited) == 0 &&
+                !word_.compare_exchange_strong(found, found | awaited, std::memory_order_relaxed)) {
+                continue;
+            }
+            if (futex_wait(lower_half(), static_cast<std::uint32_t>(found | awaited),
+                           until.or_earlier(deadline::in(recheck_interval))) ==
+                futex_outcome::timed_out) {
+                asked = nobody;
+            }
+        }
+    }
+
+    template <class Bury>
+    lock_result lock(owner_word me, deadline until, const Bury& bury) noexcept {
+        return try_lock(me) ? lock_result::locked : lock_slowly(me, until, bury);
+    }
+
+    void unlock() noexcept {
+        if ((word_.exchange(nobody, std::memory_order_release) & awaited) != 0) {
+            wake();
+        }
+    }
+
+    [[nodiscard]] owner_word holder() const noexcept {
+        return word_.load(std::memory_order_relaxed);
+    }
+
+  private:
+    [[nodiscard]] const std::atomic<std::uint32_t>& lower_half() const noexcept {
+        return reinterpret_cast<const std::atomic<std::uint32_t>*>(
+            &word_)[std::endian::native == std::endian::big ? 1 : 0];
+    }
+
+    [[gnu::cold, gnu::noinline]] void wake() noexcept { futex_wake(lower_half(), 1); }
+
+    alignas(8) std::atomic<std::uint64_t> word_{nobody};
+};
+
+static_assert(sizeof(owner_lock) == 8);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,53 @@
+// How words in shared memory say who holds something: a participant, of which generation, and which
+// of its threads.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_OWNER_WORD_HPP
+#define COHOLD_MEMORY_OWNER_WORD_HPP
+
+#include <cstdint>
+
+#include <cohold/config.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// generation:32 | slot:12 | thread:19 | awaited:1. A generation is one attachment of one process,
+// so a word names a process that is dead as long as 2^32 others have not used the slot since.
+// Thread 0 is the process itself. The lower half changes with the owner and is what sleepers hand
+// to the kernel.
+using owner_word = std::uint64_t;
+
+inline constexpr owner_word nobody = 0;
+inline constexpr owner_word awaited = 1;
+inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
+
+static_assert(config::max_participants < (1u << 12));
+
+[[nodiscard]] constexpr owner_word make_owner(std::uint32_t slot, std::uint32_t generation,
+                                              std::uint32_t thread) noexcept {
+    return owner_word{generation} << 32 | owner_word{slot} << 20 | owner_word{thread} << 1;
+}
+
+[[nodiscard]] constexpr std::uint32_t slot_of(owner_word owner) noexcept {
+    return static_cast<std::uint32_t>(owner >> 20) & 0xfffu;
+}
+
+[[nodiscard]] constexpr std::uint32_t generation_of(owner_word owner) noexcept {
+    return static_cast<std::uint32_t>(owner >> 32);
+}
+
+[[nodiscard]] constexpr std::uint32_t thread_of(owner_word owner) noexcept {
+    return static_cast<std::uint32_t>(owner >> 1) & most_threads;
+}
+
+[[nodiscard]] constexpr bool same_owner(owner_word a, owner_word b) noexcept {
+    return (a | awaited) == (b | awaited);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

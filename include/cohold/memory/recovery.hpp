@@ -1,0 +1,101 @@
+// What is done for a participant that is dead: everything that it had begun is undone or finished,
+// and its place is free again.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_RECOVERY_HPP
+#define COHOLD_MEMORY_RECOVERY_HPP
+
+#include <cohold/memory/journal.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[nodiscard]] inline journal* journal_at(segment_header& header, std::uint64_t offset) noexcept {
+    const std::uint64_t size = header.size.load(std::memory_order_relaxed);
+    const bool fits = offset >= control_bytes && offset % 8 == 0 && offset < size &&
+                      journal::size <= size - offset;
+    return fits ? reinterpret_cast<journal*>(reinterpret_cast<char*>(&header) + offset) : nullptr;
+}
+
+// Gives the journals of a slot back to the heap, one by one.
+[[gnu::cold]] inline void free_journals(segment_header& header, participant_slot& slot,
+                                        owner_word me) noexcept {
+    for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
+        heap::transaction change(heap::of(header), me);
+        journal* const log = journal_at(header, first);
+        change.set(slot.journals, log == nullptr ? 0 : log->next);
+        if (log != nullptr) {
+            change.recount(log);
+            change.deallocate(log);
+        }
+    }
+}
+
+/// Recovers the participant that a word names, if it is dead. Any number of processes may do so at
+/// once; all but one wait. Everything is done before any lock of the dead one changes hands: who
+/// finds one goes through here first. If this process is killed in it, the next one begins anew;
+/// each step can be repeated. `me`: a living participant, the caller's.
+[[gnu::cold, gnu::noinline]] inline void recover(segment_header& header, owner_word me,
+                                                 owner_word dead) noexcept {
+    const std::uint32_t index = slot_of(dead);
+    if (index > process_table::spare) {
+        return;
+    }
+    participant_slot& slot = process_table::of(header).slots[index];
+    const std::uint64_t state = attached_state(generation_of(dead));
+    if (slot.state.load(std::memory_order_acquire) != state) {
+        return; // somebody has done it
+    }
+    auto& lock = reinterpret_cast<owner_lock&>(slot.recovery);
+    // A dead one who was at it has left nothing that must be put in order first.
+    lock.lock(me, deadline::never(),
+              [&header](owner_word holder) noexcept { return !is_alive(header, holder); });
+    if (slot.state.load(std::memory_order_acquire) == state && !is_alive(header, dead)) {
+        // The heap first: a change of it may be half done, and with it the end of a journal.
+        {
+            const heap::transaction undone(heap::of(header), me);
+        }
+        std::uint64_t next = slot.journals.load(std::memory_order_relaxed);
+        std::uint64_t most = header.reserve / journal::size; // whatever the bytes are, it ends
+        for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
+            journal_reader(header, *log, me, true).recover(dead);
+            log = journal_at(header, log->next);
+        }
+        free_journals(header, slot, me);
+        slot.state.store(state & ~attached_bit, std::memory_order_release);
+    }
+    lock.unlock();
+}
+
+// For owner_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
+// it is recovered first.
+[[gnu::cold]] inline bool bury(segment_header& header, owner_word me, owner_word holder) noexcept {
+    if (is_alive(header, holder)) {
+        return false;
+    }
+    recover(header, me, holder);
+    return true;
+}
+
+/// Recovers every participant that is dead. *Complexity*: a system call for each one attached.
+[[gnu::cold, gnu::noinline]] inline void recover_all(segment_header& header,
+                                                     owner_word me) noexcept {
+    for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
+        const std::uint64_t state =
+            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+        if ((state & attached_bit) == 0 || index == slot_of(me)) {
+            continue;
+        }
+        const owner_word owner = make_owner(index, static_cast<std::uint32_t>(state >> 32), 0);
+        if (!is_alive(header, owner)) {
+            recover(header, me, owner);
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

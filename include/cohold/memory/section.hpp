@@ -1,0 +1,117 @@
+// Sections: stretches of a thread's work on a segment that happen as a whole or, if the process is
+// killed in them, not at all; and the segment's memory as it is allocated and freed in them.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_SECTION_HPP
+#define COHOLD_MEMORY_SECTION_HPP
+
+#include <cohold/memory/participant.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// One within another is a part of that: only the end of the outermost one makes the changes stay,
+// frees what was freed, and unlocks what was locked for the section. What the thread changes must
+// have been saved before: see thread_record::save.
+//
+// Without a journal (an error of self, errc::out_of_space for instance) there is no section, and
+// the changes happen one by one.
+class section {
+  public:
+    explicit section(segment_header& header, std::error_code& ec) noexcept
+        : section(self(header, ec)) {}
+
+    explicit section(thread_record* record) noexcept : record_(record) {
+        if (record_ != nullptr) {
+            from_ = record_->here();
+            ++record_->depth;
+            ++open_sections;
+        }
+    }
+
+    section(const section&) = delete;
+    section& operator=(const section&) = delete;
+
+    ~section() {
+        if (record_ != nullptr) {
+            if (record_->depth == 1) {
+                record_->commit(from_);
+            }
+            close();
+        }
+    }
+
+    explicit operator bool() const noexcept { return record_ != nullptr; }
+
+    [[nodiscard]] thread_record& record() const noexcept { return *record_; }
+
+    [[nodiscard]] bool is_outermost() const noexcept {
+        return record_ != nullptr && record_->depth == 1;
+    }
+
+    // Undoes what has happened in this section.
+    [[gnu::cold]] void roll_back() noexcept { record_->roll_back(from_); }
+
+    // What has happened in this section stays, even if one around it is undone.
+    void commit() noexcept { record_->commit(from_); }
+
+    // The same, if and only if the word gets the value, which it does here.
+    void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
+        record_->commit_by(from_, word, value, queue);
+    }
+
+  private:
+    void close() noexcept {
+        --open_sections;
+        if (--record_->depth == 0) {
+            record_->forget_watermarks();
+            if (record_->lock_count != 0) {
+                record_->release_locks();
+            }
+        }
+    }
+
+    thread_record* record_;
+    savepoint from_{};
+};
+
+// Memory of the segment, which the section that is open, if any, undoes. nullptr on failure:
+// errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
+inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
+                      std::error_code& ec) noexcept {
+    if (thread_record* const record = open_record(header); record != nullptr) {
+        return record->allocate(bytes, alignment, ec);
+    }
+    const owner_word me = participant_of(header, ec);
+    if (ec) {
+        return nullptr;
+    }
+    heap::transaction change(heap::of(header), me);
+    return change.allocate(bytes, alignment, ec);
+}
+
+// At the end of the section that is open, if any. Where a full segment has no room to note that,
+// and where this process cannot become a participant, the memory stays allocated: freeing it at
+// once could leave a pointer to it when the section is undone.
+inline void deallocate(segment_header& header, void* pointer) noexcept {
+    if (pointer == nullptr) {
+        return;
+    }
+    if (thread_record* const record = open_record(header); record != nullptr) {
+        record->drop(pointer);
+        return;
+    }
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    if (!ec) {
+        heap::transaction change(heap::of(header), me);
+        change.deallocate(pointer);
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,331 @@
+// What a thread knows of a segment that it works on: who it is there, and its open section, as it
+// writes that to its journal.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_THREAD_RECORD_HPP
+#define COHOLD_MEMORY_THREAD_RECORD_HPP
+
+#include <sys/types.h>
+
+#include <cohold/memory/journal.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// How far the journal had been written at some moment.
+struct savepoint {
+    std::uint64_t top;
+    std::uint64_t limit;
+    std::uint32_t promises;
+};
+
+// A lock that is held until the section ends, whatever its type.
+struct held_lock {
+    void* lock;
+    void (*release)(void* lock, thread_record& holder) noexcept;
+};
+
+// Lives in the memory of its process; one for each thread and mapping.
+struct thread_record {
+    segment_header* header = nullptr;
+    owner_word me = nobody;
+    journal* log = nullptr;
+    std::uint64_t limit = 0;    // offset of the end of the room for records
+    std::uint32_t depth = 0;    // sections that are open, one within the other
+    std::uint32_t promises = 0; // records that have to be executed on commit
+    bool failed = false;        // an exception has left the section: it will be undone
+
+    // The vectors, by their addresses, that the section has changed last, and the least size that
+    // each has had since: elements from there on need not be saved again.
+    struct watermark {
+        const void* of = nullptr;
+        std::uint64_t size = 0;
+    };
+
+    static constexpr std::size_t watermark_count = 4;
+    watermark watermarks[watermark_count];
+    bool marked = false; // is any of them in use?
+
+    // Locks to release at the end; the first few without asking for memory.
+    static constexpr std::uint32_t few_locks = 8;
+    held_lock first_locks[few_locks] = {};
+    held_lock* locks = first_locks;
+    std::uint32_t lock_count = 0;
+    std::uint32_t lock_capacity = few_locks;
+
+    // Of the one who attached: a forked child has inherited the record, and must not use it.
+    std::uint64_t epoch = 0;
+    ::pid_t process = 0;
+
+    // Who puts an end to it: its thread, or who unmaps the segment.
+    enum state : std::uint32_t { live, ending, orphaned };
+
+    std::atomic<std::uint32_t> ended{live};
+    thread_record* next_in_mapping = nullptr;
+    thread_record* next_in_thread = nullptr;
+
+    thread_record() = default;
+    thread_record(const thread_record&) = delete;
+    thread_record& operator=(const thread_record&) = delete;
+
+    ~thread_record() {
+        if (locks != first_locks) {
+            delete[] locks;
+        }
+    }
+
+    [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(header); }
+
+    // For the heap's lock, which no thread holds longer than it runs.
+    [[nodiscard]] owner_word process_word() const noexcept {
+        return make_owner(slot_of(me), generation_of(me), 0);
+    }
+
+    [[nodiscard]] journal_reader reader() noexcept {
+        return {*header, *log, process_word(), false};
+    }
+
+    [[nodiscard]] savepoint here() const noexcept {
+        return {log->top.load(std::memory_order_relaxed), limit, promises};
+    }
+
+    // Of the room that the journal has in itself.
+    [[nodiscard]] std::uint64_t first_limit() const noexcept {
+        return distance_to(log) + journal::size - spare_bytes;
+    }
+
+    // ---- records. All are written before what they are about.
+
+    // Keeps the bytes, to be put back. Nothing is changed after an error: errc::out_of_space,
+    // reserve_exceeded.
+    void save(const void* at, std::size_t bytes, std::error_code& ec) noexcept {
+        if (bytes <= largest_inline) {
+            const std::uint64_t room = (bytes + 7) / 8 * 8;
+            if (char* const into = reserve(room, ec); into != nullptr) {
+                std::memcpy(into, at, bytes);
+                append(into + room,
+                       {distance_to(at), journal_record::word_of(journal_kind::bytes, bytes)});
+            }
+        } else {
+            save_apart(at, bytes, ec);
+        }
+    }
+
+    void save(const void* at, std::size_t bytes) {
+        std::error_code ec;
+        save(at, bytes, ec);
+        raise_if(ec);
+    }
+
+    // One word of 8 bytes: what most operations save.
+    void save_word(const void* at, std::error_code& ec) noexcept { save(at, 8, ec); }
+
+    // A block for this section: if the section is undone, it is freed. nullptr and an error as from
+    // the heap.
+    [[gnu::cold]] void* allocate(std::uint64_t bytes, std::uint64_t alignment,
+                                 std::error_code& ec) noexcept {
+        return allocate_as(journal_kind::made, bytes, alignment, ec);
+    }
+
+    // Frees a block at the end of the section. False if there is no room to promise it.
+    [[gnu::cold]] bool drop(const void* block) noexcept {
+        std::error_code ec;
+        const report_keeper keeper;
+        char* const into = reserve(0, ec);
+        if (into == nullptr) {
+            return false;
+        }
+        append(into, {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
+        ++promises;
+        return true;
+    }
+
+    // ---- ends
+
+    // What happened since `from` stays.
+    void commit(const savepoint& from) noexcept {
+        if (promises == from.promises) {
+            store_in_order(log->top, from.top);
+        } else {
+            reader().finish(from.top);
+            promises = from.promises;
+        }
+        limit = from.limit;
+    }
+
+    // What happened since `from` stays if, and only if, the word gets the value: done by this.
+    // `queue`: it is a slot word of a queue, which others may change as soon as it has the value.
+    void commit_by(const savepoint& from, std::atomic<std::uint64_t>& word, std::uint64_t value,
+                   bool queue) noexcept {
+        log->witness_floor.store(from.top, std::memory_order_relaxed);
+        log->witness_value.store(value, std::memory_order_relaxed);
+        store_in_order(log->witness, distance_to(&word) + (queue ? 1 : 0));
+        word.store(value, std::memory_order_release);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        reader().finish(from.top);
+        promises = from.promises;
+        limit = from.limit;
+    }
+
+    // What happened since `from` never was.
+    [[gnu::cold]] void roll_back(const savepoint& from) noexcept {
+        reader().roll_back(from.top);
+        promises = from.promises;
+        limit = from.limit;
+        forget_watermarks();
+    }
+
+    // An object outside the segment ends: nothing of it is to be put back.
+    [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
+        reader().forget(distance_to(object), bytes);
+    }
+
+    // ---- watermarks
+
+    void forget_watermarks() noexcept {
+        if (marked) {
+            for (watermark& each : watermarks) {
+                each = {};
+            }
+            marked = false;
+        }
+    }
+
+    [[nodiscard]] watermark& watermark_of(const void* vector) noexcept {
+        return watermarks[(reinterpret_cast<std::uintptr_t>(vector) >> 5) % watermark_count];
+    }
+
+    // ---- locks
+
+    // Keeps a lock until the end of the section. False if there is no memory to note it.
+    [[nodiscard]] bool keep(const held_lock& lock) noexcept {
+        if (lock_count == lock_capacity && !more_locks()) {
+            return false;
+        }
+        locks[lock_count++] = lock;
+        return true;
+    }
+
+    [[nodiscard]] bool keeps(const void* lock) const noexcept {
+        for (std::uint32_t i = 0; i < lock_count; ++i) {
+            if (locks[i].lock == lock) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    void release_locks() noexcept {
+        while (lock_count != 0) {
+            const held_lock last = locks[--lock_count];
+            last.release(last.lock, *this);
+        }
+    }
+
+  private:
+    static constexpr std::size_t largest_inline = 512;
+    static constexpr std::uint64_t chunk_bytes = 4096;
+    // What is left behind the limit, for the records that lead to another chunk.
+    static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;
+
+    [[nodiscard]] std::uint64_t distance_to(const void* address) const noexcept {
+        return static_cast<std::uint64_t>(static_cast<std::int64_t>(
+            reinterpret_cast<std::intptr_t>(address) - reinterpret_cast<std::intptr_t>(header)));
+    }
+
+    // Room for a record with so many bytes before it: where these go. nullptr after an error.
+    [[nodiscard]] char* reserve(std::uint64_t room, std::error_code& ec) noexcept {
+        if (log->top.load(std::memory_order_relaxed) + room + sizeof(journal_record) > limit)
+            [[unlikely]] {
+            add_chunk(ec);
+            if (ec) {
+                return nullptr;
+            }
+        }
+        return base() + log->top.load(std::memory_order_relaxed);
+    }
+
+    // Writes a record and lets it count.
+    void append(char* at, const journal_record& record) noexcept {
+        std::memcpy(at, &record, sizeof record);
+        store_in_order(log->top, static_cast<std::uint64_t>(at - base()) + sizeof record);
+    }
+
+    [[gnu::cold, gnu::noinline]] void add_chunk(std::error_code& ec) noexcept {
+        heap::transaction change(heap::of(*header), process_word());
+        auto* const chunk = static_cast<char*>(change.allocate(chunk_bytes, 8, ec));
+        if (ec) {
+            return;
+        }
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        const journal_record freed{distance_to(chunk),
+                                   journal_record::word_of(journal_kind::temporary, 0)};
+        std::memcpy(base() + top, &freed, sizeof freed);
+        std::memcpy(chunk, &limit, sizeof limit);
+        const journal_record jump{top + sizeof freed,
+                                  journal_record::word_of(journal_kind::jump, 0)};
+        std::memcpy(chunk + 8, &jump, sizeof jump);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        change.set(log->top, distance_to(chunk) + 8 + sizeof jump);
+        limit = distance_to(chunk) + chunk_bytes - spare_bytes;
+        ++promises;
+    }
+
+    // A block, and the record of it, in one step.
+    [[gnu::cold, gnu::noinline]] void* allocate_as(journal_kind kind, std::uint64_t bytes,
+                                                   std::uint64_t alignment,
+                                                   std::error_code& ec) noexcept {
+        char* const into = reserve(0, ec);
+        if (into == nullptr) {
+            return nullptr;
+        }
+        heap::transaction change(heap::of(*header), process_word());
+        void* const block = change.allocate(bytes, alignment, ec);
+        if (ec) {
+            return nullptr;
+        }
+        const journal_record record{distance_to(block), journal_record::word_of(kind, 0)};
+        std::memcpy(into, &record, sizeof record);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        change.set(log->top, static_cast<std::uint64_t>(into - base()) + sizeof record);
+        return block;
+    }
+
+    // Many bytes go to a block of their own.
+    [[gnu::cold, gnu::noinline]] void save_apart(const void* at, std::size_t bytes,
+                                                 std::error_code& ec) noexcept {
+        void* const block = allocate_as(journal_kind::temporary, bytes, 8, ec);
+        if (block == nullptr) {
+            return;
+        }
+        ++promises;
+        std::memcpy(block, at, bytes);
+        if (char* const into = reserve(8, ec); into != nullptr) {
+            const std::uint64_t kept = distance_to(block);
+            std::memcpy(into, &kept, sizeof kept);
+            append(into + 8,
+                   {distance_to(at), journal_record::word_of(journal_kind::snapshot, bytes)});
+        }
+    }
+
+    [[gnu::cold]] bool more_locks() noexcept {
+        auto* const more = new (std::nothrow) held_lock[lock_capacity * 2];
+        if (more == nullptr) {
+            return false;
+        }
+        std::memcpy(more, locks, lock_count * sizeof(held_lock));
+        if (locks != first_locks) {
+            delete[] locks;
+        }
+        locks = more;
+        lock_capacity *= 2;
+        return true;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
