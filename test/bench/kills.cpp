@@ -46,7 +46,7 @@ tally measure(const kills::row& row, int rounds, bench::random_numbers& random) 
             --running;
         }
         const double delay = static_cast<double>(random.below(1000)) / 1000 * longest_delay;
-        kills::child([&] { row.referee(delay, dead[1]); });
+        bench::child([&] { row.referee(delay, dead[1]); });
         ++running;
         // One victim at a time: two would share the cpus, and be killed while they do not run.
         pollfd victim{.fd = dead[0], .events = POLLIN, .revents = 0};

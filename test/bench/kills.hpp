@@ -16,13 +16,10 @@
 #include <string>
 #include <vector>
 
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "children.hpp"
 #include "processes.hpp"
 
 namespace kills {
@@ -50,32 +47,8 @@ struct row {
     void (*referee)(double delay, int killed); // sends a byte to `killed` when the victim is dead
 };
 
-/// Runs `work` in a child that does not outlive this process.
-template <class Work>
-pid_t child(Work&& work) {
-    const pid_t parent = getpid();
-    const pid_t made = fork();
-    bench::check(made >= 0, "fork");
-    if (made == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent) {
-            std::_Exit(99);
-        }
-        work();
-        std::_Exit(0);
-    }
-    return made;
-}
-
 constexpr int patience_ms = 1000;
 constexpr int first_status = 16; // below are those of failures of the benchmark itself
-
-inline bool ended_within(pid_t process, int milliseconds) {
-    const int handle = static_cast<int>(syscall(SYS_pidfd_open, process, 0));
-    bench::check(handle >= 0, "pidfd_open");
-    pollfd wanted{.fd = handle, .events = POLLIN, .revents = 0};
-    return poll(&wanted, 1, milliseconds) == 1;
-}
 
 /// One round. Exits with its outcome and whether the kill fell into a call, without destroying what
 /// the victim has left: pthread_cond_destroy(3), too, waits for the dead.
@@ -85,7 +58,7 @@ template <subject Subject>
     const bench::in_shared_memory<ledger> calls;
     Subject structure;
 
-    const pid_t victim = child([&] {
+    const pid_t victim = bench::child([&] {
         structure.prepare();
         for (std::uint64_t call = 1;; ++call) {
             calls->begun.store(call, std::memory_order_release);
@@ -101,16 +74,12 @@ template <subject Subject>
     while (bench::now_ns() < until) {
         bench::pause();
     }
-    kill(victim, SIGKILL);
-    int status = 0;
-    bench::check(waitpid(victim, &status, 0) == victim && WIFSIGNALED(status) &&
-                     WTERMSIG(status) == SIGKILL,
-                 "the victim was not killed");
+    bench::kill_and_reap(victim);
     bench::check(write(killed, "", 1) == 1, "write");
 
     const std::uint64_t begun = calls->begun;
     const std::uint64_t returned = calls->returned;
-    const pid_t survivor = child([&] {
+    const pid_t survivor = bench::child([&] {
         try {
             std::_Exit(structure.survive(begun, returned) ? 0 : 1);
         } catch (...) {
@@ -118,13 +87,14 @@ template <subject Subject>
         }
     });
     outcome found = outcome::hung;
-    if (ended_within(survivor, patience_ms)) {
+    if (bench::ended_within(survivor, patience_ms)) {
+        int status = 0;
         bench::check(waitpid(survivor, &status, 0) == survivor, "waitpid");
         found = status == 0                                     ? outcome::unharmed
                 : WIFEXITED(status) && WEXITSTATUS(status) == 1 ? outcome::damaged
                                                                 : outcome::crashed;
     } else {
-        kill(survivor, SIGKILL);
+        kill(survivor, SIGKILL); // unless it has just ended
         waitpid(survivor, nullptr, 0);
     }
     std::_Exit(first_status + static_cast<int>(found) + (begun != returned ? 4 : 0));
@@ -238,7 +208,7 @@ class waited_for {
     void operate(std::uint64_t) { wait_for(never); }
 
     bool survive(std::uint64_t, std::uint64_t) {
-        const pid_t partner = child([&] { play(1); });
+        const pid_t partner = bench::child([&] { play(1); });
         play(0);
         int status = 0;
         return waitpid(partner, &status, 0) == partner && status == 0;
