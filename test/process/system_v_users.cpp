@@ -357,6 +357,90 @@ TEST_CASE("the segment at a session's second key is somebody else's: it stays, a
     CHECK(nothing_left());
 }
 
+TEST_CASE("users who share a segment can tell whether the others are alive; strangers cannot") {
+    turn() = 0;
+    const creation wanted{.capacity = 65536, .mode = 0660, .group = {}, .formatted = false};
+    static liveness_token* const tokens = static_cast<liveness_token*>(
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    using liveness = system_v::liveness;
+    const auto claim = [](std::uint32_t slot) {
+        std::error_code ec;
+        const system_v_id id = system_v::open(name, access_mode::writing, ec);
+        const liveness::gate gate(id, ec);
+        CHILD_CHECK(!ec);
+        CHILD_CHECK(liveness::claim(id, slot, tokens[slot], ec) != nullptr);
+        CHILD_CHECK(!ec);
+    };
+    const auto probe = [](std::uint32_t slot) {
+        std::error_code ec;
+        return liveness::probe(system_v::open(name, access_mode::writing, ec), slot, tokens[slot]);
+    };
+    support::child owner([&] {
+        become(ann);
+        std::error_code ec;
+        system_v_id made = system_v::create(name, wanted, ec);
+        system_v::publish(made, name, publication::exclusive, ec);
+        CHILD_CHECK(!ec);
+        claim(0);
+        turn() = 1;
+        await(3);
+        CHILD_CHECK(probe(1) == verdict::alive);
+        CHILD_CHECK(probe(2) == verdict::alive);
+        turn() = 4;
+        await(6);
+    });
+    await(1);
+    support::child user([&] {
+        become(bob);
+        claim(1);
+        CHILD_CHECK(probe(0) == verdict::alive);
+        turn() = 2;
+        await(6);
+    });
+    support::child root([&] {
+        await(2);
+        claim(2);
+        CHILD_CHECK(probe(0) == verdict::alive);
+        CHILD_CHECK(probe(1) == verdict::alive);
+        turn() = 3;
+        await(6);
+    });
+    await(4);
+    as(bob, [&] {
+        for (const std::uint32_t slot : {0u, 1u, 2u}) {
+            CHILD_CHECK(probe(slot) == verdict::alive);
+        }
+    });
+    as(eve, [&] {
+        for (const std::uint32_t slot : {0u, 1u, 2u}) {
+            const int id = static_cast<int>(tokens[slot].words[0] & 0xffffffffu);
+            CHILD_CHECK(probe(slot) == verdict::unknown);
+            CHILD_CHECK(::shmat(id, nullptr, SHM_RDONLY) == reinterpret_cast<void*>(-1));
+        }
+    });
+    turn() = 5;
+    ::kill(owner.id(), SIGKILL);
+    ::kill(user.id(), SIGKILL);
+    CHECK(owner.wait().signal == SIGKILL);
+    CHECK(user.wait().signal == SIGKILL);
+    CHECK(probe(0) == verdict::dead);
+    CHECK(probe(2) == verdict::alive);
+    as(bob, [&] {
+        CHILD_CHECK(probe(0) == verdict::dead);
+        CHILD_CHECK(probe(1) == verdict::dead);
+    });
+    turn() = 6;
+    const support::ending how = root.wait();
+    INFO(how.text);
+    CHECK(how.code == 0);
+    as(ann, [] {
+        std::error_code ec;
+        CHILD_CHECK(system_v::remove(name, ec));
+    });
+    CHECK(lock_set() == -1);
+    CHECK(nothing_left());
+}
+
 int main(int argc, char** argv) {
     if (::geteuid() != 0) {
         // The kernel lets others have one user only; newuidmap gives them those of /etc/subuid.

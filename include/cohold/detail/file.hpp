@@ -40,6 +40,10 @@ inline int raw_fstat(int fd, file_status& out) noexcept {
     return ::fstat64(fd, &out);
 }
 
+inline int raw_stat(const char* path, file_status& out) noexcept {
+    return ::stat64(path, &out);
+}
+
 inline int raw_lstat(const char* path, file_status& out) noexcept {
     return ::lstat64(path, &out);
 }
@@ -73,6 +77,10 @@ using space_status = struct ::statvfs;
 
 inline int raw_fstat(int fd, file_status& out) noexcept {
     return ::fstat(fd, &out);
+}
+
+inline int raw_stat(const char* path, file_status& out) noexcept {
+    return ::stat(path, &out);
 }
 
 inline int raw_lstat(const char* path, file_status& out) noexcept {

@@ -126,17 +126,6 @@ struct attendance_object {
     }
 };
 
-// Removes a segment and what lies beside it. That goes first: a segment without it is a deserted
-// one. False and errno on failure.
-[[gnu::cold]] inline bool remove_system_v(int id) noexcept {
-    struct ::shmid_ds status{};
-    const int beside = system_v_status(id, status) ? attendance_object::find(status) : -1;
-    if (beside >= 0) {
-        ::shmctl(beside, IPC_RMID, nullptr);
-    }
-    return ::shmctl(id, IPC_RMID, nullptr) == 0;
-}
-
 // The creation lock of a key: a semaphore set, held with SEM_UNDO, so that the kernel releases it
 // when its holder dies, and removed when the creation is over. It has another key, because many
 // programs take one ftok(3) key for a segment and for a set of their own. Semaphore 0 is
@@ -257,6 +246,86 @@ class creation_lock {
     bool claimed_ = false;
     const creation_lock* outer_ = nullptr;
 };
+
+// Each participant in a segment has a small segment of its own attached, and nobody else has: it
+// says that he is alive. It is without a name as soon as that is so. Until then it has a key, so
+// that the next who makes one finds what a killed one has left; under the lock of that key.
+struct liveness_object {
+    static constexpr std::size_t bytes = 1238; // to be told from what others may keep at the key
+
+    // One to one, and not IPC_PRIVATE. By the identifier, because a removed segment has no key.
+    static key_t key_of(int segment) noexcept {
+        return static_cast<key_t>((static_cast<std::uint32_t>(segment) + 1) * 0xc2b2ae35u);
+    }
+
+    // What the lock must let users do.
+    static mode_t lock_mode(const struct ::shmid_ds& segment) noexcept {
+        return segment.shm_perm.uid == ::geteuid() ? creation_lock::mode_for(segment.shm_perm.mode)
+                                                   : mode_t{0666}; // its owner must get by
+    }
+
+    // What is being made, or was left: its identifier, or -1.
+    [[gnu::cold]] static int find(int segment) noexcept {
+        const int id = ::shmget(key_of(segment), 0, 0);
+        struct ::shmid_ds found{};
+        return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes ? id : -1;
+    }
+
+    // With the lock held: nobody is making one.
+    [[gnu::cold]] static void clear(int segment) noexcept {
+        if (const int left = find(segment); left >= 0) {
+            ::shmctl(left, IPC_RMID, nullptr);
+        }
+    }
+
+    // With the lock held: one that those can ask for who can read the segment, and no strangers,
+    // who might attach it as well. -1 and errno on failure.
+    [[gnu::cold]] static int make(int segment, const struct ::shmid_ds& status) noexcept {
+        clear(segment);
+        const int flags = IPC_CREAT | SHM_NORESERVE | (status.shm_perm.mode & 0444);
+        int id = ::shmget(key_of(segment), bytes, flags | IPC_EXCL);
+        if (id < 0 && errno == EEXIST) {
+            // A stranger's, or left by another user. So without a key: should this process be
+            // killed right now, an empty segment will stay.
+            id = ::shmget(IPC_PRIVATE, bytes, flags);
+        }
+        struct ::shmid_ds made{};
+        if (id < 0 || (system_v_status(id, made) && made.shm_perm.uid == status.shm_perm.uid &&
+                       made.shm_perm.gid == status.shm_perm.gid)) {
+            return id;
+        }
+        made.shm_perm.uid = status.shm_perm.uid;
+        made.shm_perm.gid = status.shm_perm.gid;
+        made.shm_perm.mode = status.shm_perm.mode & 0444;
+        if (::shmctl(id, IPC_SET, &made) != 0) {
+            const int error = errno;
+            ::shmctl(id, IPC_RMID, nullptr);
+            errno = error;
+            return -1;
+        }
+        return id;
+    }
+};
+
+// Removes a segment and what lies beside it. That goes first: a segment without it is a deserted
+// one. False and errno on failure.
+[[gnu::cold]] inline bool remove_system_v(int id) noexcept {
+    struct ::shmid_ds status{};
+    if (system_v_status(id, status)) {
+        if (const int beside = attendance_object::find(status); beside >= 0) {
+            ::shmctl(beside, IPC_RMID, nullptr);
+        }
+        if (liveness_object::find(id) >= 0) {
+            creation_lock lock(liveness_object::key_of(id));
+            // If somebody has it, he is alive and about to clear up himself.
+            if (lock.acquire(true, false, liveness_object::lock_mode(status)) == 0) {
+                liveness_object::clear(id);
+                lock.release();
+            }
+        }
+    }
+    return ::shmctl(id, IPC_RMID, nullptr) == 0;
+}
 
 // With the lock held: removes an object of the key that a dead creator left unready. True if it
 // did.

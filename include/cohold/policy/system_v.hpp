@@ -7,6 +7,7 @@
 #include <cohold/detail/attendance.hpp>
 #include <cohold/detail/memory_map.hpp>
 #include <cohold/detail/space.hpp>
+#include <cohold/detail/system_v_liveness.hpp>
 #include <cohold/detail/system_v_object.hpp>
 #include <cohold/policy/naming.hpp>
 
@@ -26,6 +27,7 @@ struct system_v {
     using native_handle_type = system_v_id;
     using default_naming = naming::verbatim;
     using attendance = detail::system_v_attendance;
+    using liveness = detail::system_v_liveness;
     static constexpr std::string_view label = "System V segment";
     static constexpr name_form names = name_form::component;
     static constexpr bool grows = false;

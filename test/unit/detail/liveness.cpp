@@ -2,10 +2,19 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/detail/liveness.hpp>
 
+#include <bit>
+#include <cstddef>
+#include <cstdio>
+#include <iterator>
+#include <string>
 #include <type_traits>
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include <doctest/doctest.h>
 
@@ -86,6 +95,9 @@ TEST_CASE("every mechanism has a liveness; those of users may have their own, or
     static_assert(is_same_v<liveness_of<mechanism::file>, file_liveness>);
     static_assert(is_same_v<liveness_of<mechanism::tmpfs>, file_liveness>);
     static_assert(is_same_v<liveness_of<mechanism::memfd>, file_liveness>);
+    static_assert(is_same_v<liveness_of<mechanism::anonymous>, detail::anonymous_liveness>);
+    static_assert(is_same_v<liveness_of<mechanism::system_v>, detail::system_v_liveness>);
+    static_assert(is_same_v<claim_gate<mechanism::system_v>, detail::system_v_liveness::gate>);
     static_assert(is_same_v<liveness_of<with_descriptor>, file_liveness>);
     static_assert(is_same_v<liveness_of<with_something>, detail::no_liveness>);
     static_assert(is_same_v<liveness_of<with_liveness>, with_liveness::liveness>);
@@ -172,6 +184,43 @@ TEST_CASE("what a claim cannot do it says") {
         CHILD_CHECK(file.probe(0) == verdict::dead);
     });
     CHECK(file_liveness::probe({-1}, 0, {}) == verdict::unknown);
+}
+
+TEST_CASE("where locks are refused, the claim says so, and nobody is taken for dead") {
+    support::check_child([] {
+        const memory_file file;
+        void* const page = file.claim(0);
+        CHILD_CHECK(page != nullptr);
+        // fcntl(fd, F_OFD_GETLK … F_OFD_SETLKW, …) fails with EINVAL, as before Linux 3.15.
+#if defined(SYS_fcntl64)
+        constexpr unsigned call = SYS_fcntl64;
+#else
+        constexpr unsigned call = SYS_fcntl;
+#endif
+        // The lower half of the second argument.
+        constexpr unsigned command = offsetof(seccomp_data, args) + sizeof(__u64) +
+                                     (std::endian::native == std::endian::big ? 4 : 0);
+        ::sock_filter steps[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4),
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, command),
+            BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, F_OFD_GETLK, 0, 2),
+            BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, F_OFD_SETLKW, 1, 0),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const ::sock_fprog filter{std::size(steps), steps};
+        if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+            ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+            std::perror("seccomp");
+            ::_exit(94);
+        }
+        CHILD_CHECK(file.probe(0) == verdict::unknown);
+        std::error_code ec;
+        CHILD_CHECK(file.claim(1, ec) == nullptr);
+        CHILD_CHECK(ec == errc::locks_unsupported);
+        CHILD_CHECK(std::string(last_failure().what()).find("errno 22") != std::string::npos);
+    });
 }
 
 TEST_CASE("without a way to ask the kernel, everybody is alive") {
