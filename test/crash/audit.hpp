@@ -1,0 +1,178 @@
+// Walks all blocks of a segment's heap and all its free lists, and says what does not fit.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_TEST_CRASH_AUDIT_HPP
+#define COHOLD_TEST_CRASH_AUDIT_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <string>
+
+#include <cohold/cohold.hpp>
+
+namespace crash {
+
+// The heap shows its state to nobody. An explicit instantiation may name private members.
+namespace opened {
+
+using cohold::detail::heap;
+
+struct heads {
+    friend constexpr auto member(heads);
+};
+
+struct column_maps {
+    friend constexpr auto member(column_maps);
+};
+
+struct row_map {
+    friend constexpr auto member(row_map);
+};
+
+struct first {
+    friend constexpr auto member(first);
+};
+
+struct end {
+    friend constexpr auto member(end);
+};
+
+template <class Tag, auto Member>
+struct show {
+    friend constexpr auto member(Tag) { return Member; }
+};
+
+template struct show<heads, &heap::heads_>;
+template struct show<column_maps, &heap::column_maps_>;
+template struct show<row_map, &heap::row_map_>;
+template struct show<first, &heap::first_>;
+template struct show<end, &heap::end_>;
+
+} // namespace opened
+
+// The payload of what the participants' journals take, which used() does not count.
+inline std::uint64_t bytes_of_journals(cohold::detail::segment_header& header) {
+    namespace inner = cohold::detail;
+    std::uint64_t bytes = 0;
+    for (const inner::participant_slot& slot : inner::process_table::of(header).slots) {
+        int most = 1000;
+        for (const inner::journal* log = inner::journal_at(header, slot.journals.load());
+             log != nullptr && most > 0; log = inner::journal_at(header, log->next), --most) {
+            bytes +=
+                reinterpret_cast<const inner::heap_block*>(reinterpret_cast<const char*>(log) - 16)
+                    ->size();
+        }
+    }
+    return bytes;
+}
+
+// Empty if all is well. Nobody may be working on the segment. Says how many bytes are allocated,
+// journals and all.
+inline std::string audit(cohold::detail::segment_header& header,
+                         std::uint64_t* allocated = nullptr) {
+    using cohold::detail::heap;
+    using cohold::detail::heap_block;
+    constexpr std::uint64_t overhead = 16;
+    char* const base = reinterpret_cast<char*>(&header);
+    heap& all = heap::of(header);
+    const std::uint64_t first = all.*member(opened::first{});
+    const std::uint64_t end = all.*member(opened::end{});
+    const std::uint64_t size = header.size.load();
+    const auto at = [base](std::uint64_t place) -> const heap_block& {
+        return *reinterpret_cast<const heap_block*>(base + place);
+    };
+    const auto wrong = [](const char* what, std::uint64_t place) {
+        char text[96];
+        std::snprintf(text, sizeof text, "heap: %s at offset %#llx", what,
+                      static_cast<unsigned long long>(place));
+        return std::string(text);
+    };
+    if (first % 16 != 0 || end % 16 != 0 || first >= end || end > size - overhead) {
+        return wrong("its bounds are wrong; end", end);
+    }
+    std::map<std::uint64_t, bool> free_blocks; // offset; found in a list?
+    std::uint64_t used = 0;
+    std::uint64_t previous = 0;
+    std::uint64_t place = first;
+    bool free_before = false;
+    while (place < end) {
+        const heap_block& block = at(place);
+        if (block.size() < 16 || block.size() > end - place - overhead) {
+            return wrong("a block has an impossible size", place);
+        }
+        if (block.previous != previous) {
+            return wrong("a block does not know the one before it", place);
+        }
+        if (block.is_free() && free_before) {
+            return wrong("two free blocks are neighbours", place);
+        }
+        free_before = block.is_free();
+        if (block.is_free()) {
+            free_blocks[place] = false;
+        } else if (block.word >> 63 == 0) {
+            return wrong("a block is neither free nor allocated", place);
+        } else {
+            used += block.size();
+        }
+        previous = place;
+        place += overhead + block.size();
+    }
+    if (place != end || at(end).word != 0 || at(end).previous != previous) {
+        return wrong("the last block is wrong", end);
+    }
+    const std::uint64_t journals = bytes_of_journals(header);
+    if (used != all.used() + journals) {
+        char text[128];
+        std::snprintf(
+            text, sizeof text, "heap: used() is %llu, the blocks have %llu, of these journals %llu",
+            static_cast<unsigned long long>(all.used()), static_cast<unsigned long long>(used),
+            static_cast<unsigned long long>(journals));
+        return text;
+    }
+    if (allocated != nullptr) {
+        *allocated = used;
+    }
+    const auto& heads = all.*member(opened::heads{});
+    const auto& column_maps = all.*member(opened::column_maps{});
+    std::size_t row = 0;
+    for (const auto& columns : heads) {
+        std::size_t column = 0;
+        for (const std::uint64_t head : columns) {
+            if (((column_maps[row] >> column & 1) != 0) != (head != 0)) {
+                return wrong("a column map contradicts its list", head);
+            }
+            std::uint64_t before = 0;
+            for (std::uint64_t each = head; each != 0; each = at(each).next_free) {
+                const auto found = free_blocks.find(each);
+                if (found == free_blocks.end()) {
+                    return wrong("a free list holds what is no free block", each);
+                }
+                if (found->second) {
+                    return wrong("a block is in a free list twice", each);
+                }
+                if (at(each).previous_free != before) {
+                    return wrong("a free list is linked wrongly", each);
+                }
+                found->second = true;
+                before = each;
+            }
+            ++column;
+        }
+        if (((all.*member(opened::row_map{}) >> row & 1) != 0) != (column_maps[row] != 0)) {
+            return wrong("the row map is wrong; row", row);
+        }
+        ++row;
+    }
+    for (const auto& [each, listed] : free_blocks) {
+        if (!listed) {
+            return wrong("a free block is in no list", each);
+        }
+    }
+    return {};
+}
+
+} // namespace crash
+
+#endif

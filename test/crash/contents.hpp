@@ -1,0 +1,79 @@
+// What is in a segment, as text: two segments with the same text hold the same.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_TEST_CRASH_CONTENTS_HPP
+#define COHOLD_TEST_CRASH_CONTENTS_HPP
+
+#include <algorithm>
+#include <concepts>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "crash/lab.hpp"
+
+namespace crash {
+
+// Types of the tests say by a member what is in them.
+template <class T>
+concept tells = requires(T& it) {
+    { it.tell() } -> std::same_as<std::string>;
+};
+
+template <class T>
+    requires std::integral<T>
+std::string tell(T& it) {
+    return std::to_string(it);
+}
+
+template <tells T>
+std::string tell(T& it) {
+    return it.tell();
+}
+
+template <class T, class Allocator>
+std::string tell(cohold::shm_vector<T, Allocator>& it) {
+    std::string text = "[";
+    if (it.size() > it.capacity()) {
+        return "a vector with a size beyond its capacity";
+    }
+    for (T& each : it) {
+        text.append(text.size() == 1 ? "" : " ").append(tell(each));
+    }
+    return text + "]";
+}
+
+// Takes all out.
+template <class T, cohold::concurrency Concurrency, class Waiting>
+std::string tell(cohold::shm_queue<T, Concurrency, Waiting>& it) {
+    std::string text = it.is_closed() ? "closed(" : "(";
+    const std::size_t begin = text.size();
+    while (auto each = it.try_pop()) {
+        text.append(text.size() == begin ? "" : " ").append(tell(*each));
+    }
+    return text + ")";
+}
+
+// The names in the segment, and what is in the object that an operation is about.
+template <class T>
+std::string contents_of(const segment& where) {
+    std::vector<std::string> names;
+    for (const cohold::object_info& each : where.objects()) {
+        names.push_back(each.name + ":" + each.type_name);
+    }
+    std::sort(names.begin(), names.end());
+    std::string text;
+    for (const std::string& each : names) {
+        text.append(each).append(" ");
+    }
+    if constexpr (!std::is_void_v<T>) {
+        T* const it = where.template find<T>("it");
+        text.append("= ").append(it == nullptr ? "nothing" : tell(*it));
+    }
+    return text;
+}
+
+} // namespace crash
+
+#endif

@@ -1,0 +1,800 @@
+// Kills an operation at every instruction, in every way the rig knows, and judges what is left.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_TEST_CRASH_EXPLORE_HPP
+#define COHOLD_TEST_CRASH_EXPLORE_HPP
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csetjmp>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <pthread.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "crash/audit.hpp"
+#include "crash/bystander.hpp"
+#include "crash/operation.hpp"
+
+namespace crash {
+
+// ---- what must not happen to a survivor
+
+enum class result { legal, illegal, torn, leaked, stuck, crashed };
+
+inline std::string_view name_of(result what) {
+    constexpr std::string_view names[] = {"legal", "illegal", "torn", "leaked", "stuck", "crashed"};
+    return names[static_cast<int>(what)];
+}
+
+namespace detail {
+
+inline ::sigjmp_buf rescue;
+inline volatile std::sig_atomic_t rescuing = 0;
+
+inline void on_trouble(int signal) {
+    if (rescuing == 0) {
+        std::signal(signal, SIG_DFL);
+        std::raise(signal);
+        return;
+    }
+    rescuing = 0;
+    ::siglongjmp(rescue, signal);
+}
+
+inline void handle_trouble() {
+    static const bool once = [] {
+        struct sigaction action{};
+        action.sa_handler = &on_trouble;
+        action.sa_flags = SA_ONSTACK | SA_NODEFER;
+        sigemptyset(&action.sa_mask);
+        for (const int each : {SIGALRM, SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE}) {
+            ::sigaction(each, &action, nullptr);
+        }
+        return true;
+    }();
+    static_cast<void>(once);
+}
+
+inline void set_alarm(int seconds) {
+    const ::itimerval timer{{0, 0}, {seconds, 0}};
+    ::setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+} // namespace detail
+
+inline constexpr int patience = 10; // seconds until a survivor counts as stuck
+
+// Does it, and comes back whatever happens. What objects it leaves behind then is lost.
+template <class Deed>
+result survive(Deed&& what, std::string& complaint) {
+    detail::handle_traps(); // with the stack for signals
+    detail::handle_trouble();
+    const int signal = ::sigsetjmp(detail::rescue, 1);
+    if (signal != 0) {
+        abandon_victim();
+        detail::set_alarm(0);
+        complaint = signal == SIGALRM ? "stuck" : "killed by signal " + std::to_string(signal);
+        return signal == SIGALRM ? result::stuck : result::crashed;
+    }
+    detail::rescuing = 1;
+    detail::set_alarm(patience);
+    result how = result::legal;
+    try {
+        what();
+    } catch (const std::exception& thrown) {
+        how = result::crashed;
+        complaint = std::string("threw ") + thrown.what();
+    }
+    detail::set_alarm(0);
+    detail::rescuing = 0;
+    return how;
+}
+
+// ---- outcomes
+
+// What a segment holds when everything is over.
+struct outcome {
+    std::string contents;
+    std::uint64_t used = 0; // bytes allocated
+    int bystander = -1;     // what its deed returned, if there was one
+
+    bool operator==(const outcome&) const = default;
+};
+
+using outcomes = std::vector<outcome>;
+
+struct judgement {
+    result how = result::legal;
+    std::size_t which = 0; // of the legal outcomes
+    std::string complaint;
+};
+
+inline judgement compare(const outcome& found, const outcomes& legal) {
+    bool contents_fit = false;
+    for (std::size_t i = 0; i < legal.size(); ++i) {
+        const bool same =
+            found.contents == legal[i].contents && (found.bystander < 0 || legal[i].bystander < 0 ||
+                                                    found.bystander == legal[i].bystander);
+        contents_fit = contents_fit || same;
+        if (same && found.used == legal[i].used) {
+            return {result::legal, i, {}};
+        }
+    }
+    std::string text = "found " + found.contents + ", used " + std::to_string(found.used);
+    if (found.bystander >= 0) {
+        text += found.bystander != 0 ? ", bystander done" : ", bystander refused";
+    }
+    text += "; legal:";
+    for (const outcome& each : legal) {
+        text += " {" + each.contents + ", " + std::to_string(each.used) + "}";
+    }
+    return {contents_fit ? result::leaked : result::illegal, 0, text};
+}
+
+// ---- the scene
+
+using owner = cohold::detail::owner_word;
+
+// Makes a participant of this thread and mapping that has its journal and has used it.
+inline owner warm_up(const segment& handle) {
+    std::error_code ec;
+    cohold::detail::thread_record* const record = cohold::detail::self(header_of(handle), ec);
+    demand(record != nullptr, "a journal");
+    {
+        const cohold::detail::section section(header_of(handle), ec);
+        auto memory = handle.allocator<int>();
+        memory.deallocate(memory.allocate(1), 1);
+    }
+    return record->me;
+}
+
+inline void recover(const segment& handle) {
+    std::error_code ec;
+    cohold::detail::segment_header& header = header_of(handle);
+    cohold::detail::recover_all(header, cohold::detail::participant_of(header, ec));
+}
+
+// For operations that attach: to what. The handle they are given is an empty one.
+inline world* world_to_attach_to = nullptr;
+
+// A segment with all who take part in it.
+struct scene {
+    std::unique_ptr<world> place = std::make_unique<world>();
+    std::unique_ptr<segment> victim = std::make_unique<segment>();
+    std::unique_ptr<segment> survivor = std::make_unique<segment>();
+    std::unique_ptr<segment> third = std::make_unique<segment>(); // of the bystander
+    std::vector<std::uint32_t> victims;                           // slots
+    std::uint32_t survivor_slot = 0;
+    census fates;
+
+    scene(const operation& what, bystander& other) {
+        what.make(place->maker());
+        *survivor = place->attach();
+        survivor_slot = cohold::detail::slot_of(warm_up(*survivor));
+        *third = place->attach();
+        other.do_now([this] { warm_up(*third); });
+        if (what.attaches) {
+            world_to_attach_to = place.get();
+        } else {
+            *victim = place->attach();
+            std::error_code ec;
+            victims = {cohold::detail::slot_of(
+                what.fresh ? cohold::detail::participant_of(header_of(*victim), ec)
+                           : warm_up(*victim))};
+        }
+        fates = place->fates();
+    }
+
+    // Where the victim attaches in the operation, everybody is dead who was not there before.
+    void kill(census& here, bool survivor_too) const {
+        if (victims.empty()) {
+            for (std::size_t i = 0; i < slots; ++i) {
+                if (fates.fates[i] != fate::alive) {
+                    here.fates[i] = fate::dead;
+                }
+            }
+        }
+        for (const std::uint32_t each : victims) {
+            here.fates[each] = fate::dead;
+        }
+        if (survivor_too) {
+            here.fates[survivor_slot] = fate::dead;
+        }
+    }
+
+    // Leaves everything as it is, for ever: somebody was left in the middle of something.
+    void leave() {
+        static_cast<void>(victim.release());
+        static_cast<void>(survivor.release());
+        static_cast<void>(third.release());
+        static_cast<void>(place.release());
+    }
+};
+
+// What the table has of an operation.
+struct findings {
+    std::uint64_t instructions = 0;
+    std::size_t states = 0;    // distinct ones of the segment
+    std::size_t deep = 0;      // distinct ones while a survivor recovers
+    std::size_t schedules = 0; // with a bystander at one of the instructions
+    std::size_t waited = 0;    // of these, the bystander had to wait
+    std::size_t before = 0;
+    std::size_t after = 0;
+    std::size_t other = 0;
+    std::size_t failures[6] = {};
+    std::vector<std::string> complaints;
+
+    [[nodiscard]] bool good() const {
+        for (int i = 1; i < 6; ++i) {
+            if (failures[i] != 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+};
+
+struct thoroughness {
+    std::size_t deep_states = 10;    // how many states get a killed survivor
+    std::size_t schedules = 40;      // how many instructions get a bystander
+    std::size_t races = 4;           // how many states get two survivors at once
+    std::size_t race_schedules = 12; // at how many instructions
+    std::size_t waiting_kills = 3;   // how many kills while a bystander waits
+
+    static thoroughness complete() {
+        constexpr std::size_t all = 1u << 30;
+        return {all, all, 40, 60, 40};
+    }
+};
+
+inline std::uint64_t hash_of(const snapshot& state) {
+    std::uint64_t hash = 0xcbf29ce484222325u;
+    std::uint64_t word = 0;
+    for (std::size_t i = 0; i + 8 <= state.size; i += 8) {
+        std::memcpy(&word, state.bytes + i, 8);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}
+
+// ---- the rig
+
+class explorer {
+  public:
+    // `give_up` is called where no survivor can be waited for any more; it must not return.
+    explorer(const thoroughness& how, std::function<void(const findings&)> give_up)
+        : how_(how), give_up_(std::move(give_up)) {}
+
+    findings explore(const operation& what) {
+        what_ = &what;
+        found_ = {};
+        std::string complaint;
+        const result how = survive([&] { expect(); }, complaint);
+        if (how != result::legal) {
+            note(how, "without any kill", 0, nullptr, complaint);
+            return found_;
+        }
+        one_deep();
+        return found_;
+    }
+
+  private:
+    // ---- judging
+
+    // A newcomer finds the state in a segment of its own, at another address.
+    judgement arrive(const scene& from, const snapshot& state, bool survivor_too,
+                     const outcomes& legal, int bystander_result = -1) {
+        judgement verdict;
+        outcome found;
+        found.bystander = bystander_result;
+        copy_.load(state);
+        copy_.fates() = from.fates;
+        from.kill(copy_.fates(), survivor_too);
+        const result how = survive(
+            [&] {
+                segment newcomer = copy_.attach();
+                verdict = look(newcomer, from.victims, found, legal);
+                if (verdict.how == result::legal && what_->repeats) {
+                    again(newcomer, verdict);
+                }
+            },
+            verdict.complaint);
+        if (how != result::legal) {
+            verdict.how = how;
+        }
+        return verdict;
+    }
+
+    // Is the segment sound, and is what it holds legal?
+    static judgement look(const segment& here, const std::vector<std::uint32_t>& dead,
+                          outcome& found, const outcomes& legal) {
+        cohold::detail::segment_header& header = header_of(here);
+        for (const std::uint32_t each : dead) {
+            const auto& slot = cohold::detail::process_table::of(header).slots[each];
+            const owner me = own(here);
+            if ((slot.state.load() & cohold::detail::attached_bit) != 0 &&
+                cohold::detail::slot_of(me) != each) {
+                return {result::leaked, 0, "the dead one's slot is still attached"};
+            }
+        }
+        std::string complaint = audit(header, &found.used);
+        if (!complaint.empty()) {
+            return {result::torn, 0, std::move(complaint)};
+        }
+        found.contents = what_contents(here);
+        return compare(found, legal);
+    }
+
+    static owner own(const segment& here) {
+        std::error_code ec;
+        return cohold::detail::participant_of(header_of(here), ec);
+    }
+
+    // What survived must be usable: the same operation once more, by who has recovered it.
+    static void again(const segment& here, judgement& verdict) {
+        current().act(here)();
+        std::string complaint = audit(header_of(here));
+        if (!complaint.empty()) {
+            verdict = {result::torn, 0, "after doing it again: " + complaint};
+        }
+    }
+
+    static const operation*& current_pointer() {
+        static const operation* what = nullptr;
+        return what;
+    }
+
+    static const operation& current() { return *current_pointer(); }
+
+    static std::string what_contents(const segment& here) { return current().contents(here); }
+
+    // ---- what is legal
+
+    // The victim's variants: nothing, the operation, and what else is declared legal.
+    std::vector<binding> variants() const {
+        std::vector<binding> all{nothing(), what_->act};
+        all.insert(all.end(), what_->also.begin(), what_->also.end());
+        return all;
+    }
+
+    static binding nothing() {
+        return [](const segment&) -> deed { return [] { return true; }; };
+    }
+
+    [[nodiscard]] snapshot take(scene& from) {
+        scratch_.clear();
+        scratch_.add(0, from.place->bytes(), from.place->size());
+        return scratch_.last();
+    }
+
+    struct run_of {
+        binding victim;    // null: not at all
+        binding survivor;  // after it
+        binding bystander; // after or before it
+        bool bystander_first = false;
+    };
+
+    // The outcome of a run in which nobody is killed before he is done.
+    outcome outcome_of(const run_of& run, bool survivor_dies) {
+        scene here(*what_, other_);
+        outcome result_here;
+        const auto let = [](const segment& who, const binding& what) {
+            return what ? static_cast<int>(what(who)()) : -1;
+        };
+        const auto let_bystander = [&] {
+            if (run.bystander) {
+                other_.do_now([&] { result_here.bystander = let(*here.third, run.bystander); });
+            }
+        };
+        if (run.bystander_first) {
+            let_bystander();
+        }
+        if (run.victim) {
+            let(*here.victim, run.victim);
+        }
+        if (!run.bystander_first) {
+            let_bystander();
+        }
+        if (run.survivor) {
+            here.kill(here.place->fates(), false);
+            let(*here.survivor, run.survivor);
+        }
+        const snapshot end = take(here);
+        copy_.load(end);
+        copy_.fates() = here.fates;
+        here.kill(copy_.fates(), survivor_dies);
+        const segment newcomer = copy_.attach();
+        const judgement verdict = look(newcomer, here.victims, result_here, {});
+        if (verdict.how == result::torn || !verdict.complaint.starts_with("found")) {
+            throw std::runtime_error("without any kill: " + verdict.complaint);
+        }
+        return result_here;
+    }
+
+    void expect() {
+        current_pointer() = what_;
+        alone_.clear();
+        pairs_.clear();
+        with_bystander_.clear();
+        finished_with_bystander_.clear();
+        for (const binding& each : variants()) {
+            alone_.push_back(outcome_of({each, {}, {}}, false));
+        }
+        for (const binding& each : variants()) {
+            pairs_.push_back(outcome_of({each, {}, {}}, true));
+        }
+        if (what_->heals) {
+            for (const binding& each : variants()) {
+                pairs_.push_back(outcome_of({each, what_->act, {}}, true));
+            }
+        }
+        if (what_->meanwhile) {
+            for (const binding& each : variants()) {
+                with_bystander_.push_back(outcome_of({each, {}, what_->meanwhile}, false));
+                with_bystander_.push_back(outcome_of({each, {}, what_->meanwhile, true}, false));
+            }
+            for (const bool first : {false, true}) {
+                finished_with_bystander_.push_back(
+                    outcome_of({what_->act, {}, what_->meanwhile, first}, false));
+            }
+            // Refused because of the victim, though it would not have been by itself.
+            for (std::size_t i = 0; i < alone_.size(); ++i) {
+                outcome refused = alone_[i];
+                refused.bystander = 0;
+                with_bystander_.push_back(refused);
+                if (i == 1) {
+                    finished_with_bystander_.push_back(refused);
+                }
+            }
+        }
+    }
+
+    // ---- killing
+
+    static std::uint64_t step(scene& here, const segment& who, snapshot_store* states,
+                              const deed& act, std::uint64_t at,
+                              std::function<bool(std::uint64_t)> between) {
+        const bool attached = static_cast<bool>(who);
+
+        const stepping how{.bytes = here.place->bytes(),
+                           .size = [&here] { return here.place->size(); },
+                           .mapped =
+                               attached ? reinterpret_cast<const char*>(&header_of(who)) : nullptr,
+                           .mapped_size = world::reserve,
+                           .states = states,
+                           .at = at,
+                           .between = std::move(between)};
+        return step_through(how, act);
+    }
+
+    void one_deep() {
+        scene here(*what_, other_);
+        const deed act = what_->act(*here.victim);
+        std::string complaint;
+        result how = survive(
+            [&] { found_.instructions = step(here, *here.victim, &first_states_, act, 0, {}); },
+            complaint);
+        if (how != result::legal) {
+            note(how, "stepping the victim", 0, nullptr, complaint);
+            here.leave();
+            return;
+        }
+        std::unordered_set<std::uint64_t> seen;
+        std::vector<snapshot> states;
+        for (std::size_t i = 0; i < first_states_.size(); ++i) {
+            if (seen.insert(hash_of(first_states_[i])).second) {
+                states.push_back(first_states_[i]);
+            }
+        }
+        found_.states = states.size();
+        for (const snapshot& each : states) {
+            const judgement verdict = arrive(here, each, false, alone_);
+            count(verdict);
+            note(verdict, "killed", each);
+        }
+        if (two_deep(here, states) && !what_->fresh && !what_->attaches) {
+            if (what_->meanwhile) {
+                interfere();
+                kill_before_waiters();
+            }
+            race(here, states);
+        }
+    }
+
+    void count(const judgement& verdict) {
+        if (verdict.how == result::legal) {
+            ++(verdict.which == 0   ? found_.before
+               : verdict.which == 1 ? found_.after
+                                    : found_.other);
+        }
+    }
+
+    static std::size_t stride(std::size_t all, std::size_t wanted) {
+        return all <= wanted ? 1 : (all + wanted - 1) / wanted;
+    }
+
+    // Instructions at which to interfere: those after which the segment is another one are worth
+    // more than those between.
+    static std::vector<std::uint64_t> moments(const snapshot_store& states, std::uint64_t length,
+                                              std::size_t wanted) {
+        std::vector<std::uint64_t> chosen;
+        const std::size_t changes = states.size() - 1;
+        const std::size_t every = stride(changes, wanted - wanted / 4);
+        for (std::size_t i = every / 2; i < changes; i += every) {
+            chosen.push_back(states[i + 1].step);
+        }
+        const std::size_t more = wanted > chosen.size() ? wanted - chosen.size() : 1;
+        const std::uint64_t gap = stride(length, more);
+        for (std::uint64_t at = 1 + gap / 2; at < length; at += gap) {
+            chosen.push_back(at);
+        }
+        std::sort(chosen.begin(), chosen.end());
+        chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+        return chosen;
+    }
+
+    void restore(scene& here, const snapshot& state, bool victim_dead) {
+        here.place->load(state);
+        here.place->fates() = here.fates;
+        if (victim_dead) {
+            here.kill(here.place->fates(), false);
+        }
+    }
+
+    // What a survivor does that was attached all the time.
+    [[nodiscard]] deed recovery(const segment& who) const {
+        if (what_->heals) {
+            return what_->act(who);
+        }
+        return [&who] {
+            recover(who);
+            return true;
+        };
+    }
+
+    // The survivor in its turn is killed at every instruction.
+    // False if one has gone wrong, and may hold anything.
+    bool two_deep(scene& here, const std::vector<snapshot>& states) {
+        restore(here, states.front(), false);
+        const deed act = recovery(*here.survivor);
+        std::unordered_set<std::uint64_t> seen;
+        const std::size_t every = stride(states.size(), how_.deep_states);
+        for (std::size_t i = every / 2; i < states.size(); i += every) {
+            restore(here, states[i], true);
+            std::string complaint;
+            const result how = survive(
+                [&] { step(here, *here.survivor, &second_states_, act, 0, {}); }, complaint);
+            if (how != result::legal) {
+                note({how, 0, complaint}, "a survivor", states[i]);
+                here.leave();
+                return false;
+            }
+            for (std::size_t k = 0; k < second_states_.size(); ++k) {
+                if (!seen.insert(hash_of(second_states_[k])).second) {
+                    continue;
+                }
+                ++found_.deep;
+                note(arrive(here, second_states_[k], true, pairs_),
+                     "killed, at step " + std::to_string(states[i].step) + ", and then a survivor",
+                     second_states_[k]);
+            }
+        }
+        return true;
+    }
+
+    // ---- bystanders
+
+    struct schedule_result {
+        bool waited = false;
+        bool finished = true;
+        int returned = -1;
+    };
+
+    // Steps the actor; after `at` instructions the other one begins. If it waits for the actor,
+    // that goes on.
+    schedule_result schedule(scene& here, const segment& who, const deed& actor, const deed& other,
+                             std::uint64_t at, bool snapshot_then) {
+        schedule_result how;
+        const std::function<void()> task = [&] {
+            try {
+                how.returned = other() ? 1 : 0;
+            } catch (...) {
+                how.returned = 2;
+            }
+        };
+        bool started = false;
+        step(here, who, nullptr, actor, at, [&](std::uint64_t) {
+            started = true;
+            other_.start(&task);
+            how.waited = !other_.wait(std::chrono::milliseconds(3));
+            if (!how.waited && snapshot_then) {
+                scratch_.clear();
+                scratch_.add(at, here.place->bytes(), here.place->size());
+            }
+            return false;
+        });
+        if (started) {
+            how.finished = other_.wait(std::chrono::seconds(patience));
+        }
+        return how;
+    }
+
+    void interfere() {
+        scene fresh(*what_, other_); // as it was before the victim began
+        base_.clear();
+        base_.add(0, fresh.place->bytes(), fresh.place->size());
+        const deed victim = what_->act(*fresh.victim);
+        deed other;
+        other_.do_now([&] { other = what_->meanwhile(*fresh.third); });
+        for (const std::uint64_t at : moments(first_states_, found_.instructions, how_.schedules)) {
+            restore(fresh, base_.last(), false);
+            schedule_result how;
+            std::string complaint;
+            const result ended = survive(
+                [&] { how = schedule(fresh, *fresh.victim, victim, other, at, true); }, complaint);
+            ++found_.schedules;
+            found_.waited += how.waited ? 1u : 0u;
+            const snapshot where{at, nullptr, 0, nullptr};
+            if (ended != result::legal || !how.finished) {
+                note({how.finished ? ended : result::stuck, 0, complaint}, "with a bystander",
+                     where);
+                if (!how.finished) {
+                    give_up_(found_);
+                }
+                fresh.leave();
+                return;
+            }
+            if (!how.waited) {
+                const snapshot killed = scratch_.last();
+                note(arrive(fresh, killed, false, with_bystander_, how.returned),
+                     "killed after a bystander", where);
+            }
+            note(arrive(fresh, take(fresh), false, finished_with_bystander_, how.returned),
+                 "finished with a bystander", where);
+        }
+    }
+
+    // The victim is killed while the bystander waits for what it holds.
+    void kill_before_waiters() {
+        if (found_.waited == 0) {
+            return;
+        }
+        for (const std::uint64_t at :
+             moments(first_states_, found_.instructions, how_.waiting_kills)) {
+            scene here(*what_, other_);
+            deed other;
+            other_.do_now([&] { other = what_->meanwhile(*here.third); });
+            int returned = -1;
+            bool finished = false;
+            const std::function<void()> task = [&] { returned = other() ? 1 : 0; };
+            die_at(at, here, *what_, [&] {
+                other_.start(&task);
+                static_cast<void>(other_.wait(std::chrono::milliseconds(2)));
+                here.kill(here.place->fates(), false);
+                finished = other_.wait(std::chrono::seconds(patience));
+            });
+            ++found_.schedules;
+            const snapshot where{at, nullptr, 0, nullptr};
+            if (!finished) {
+                note({result::stuck, 0, "the waiter"}, "killed before a waiter", where);
+                give_up_(found_);
+            }
+            note(arrive(here, take(here), false, with_bystander_, returned),
+                 "killed before a waiter", where);
+            here.leave();
+        }
+    }
+
+    // Runs the victim in a thread that is left in the middle for ever, with all that it knows.
+    template <class Then>
+    void die_at(std::uint64_t at, scene& here, const operation& what, const Then& then) {
+        std::atomic<bool> dead{false};
+        std::thread([&] {
+            ::sigset_t most;
+            sigfillset(&most);
+            sigdelset(&most, SIGTRAP);
+            ::pthread_sigmask(SIG_SETMASK, &most, nullptr);
+            warm_up(*here.victim); // this thread has a journal of its own
+            const deed victim = what.act(*here.victim);
+            step(here, *here.victim, nullptr, victim, at, [&](std::uint64_t) {
+                then();
+                abandon_victim();
+                dead = true;
+                dead.notify_one();
+                for (;;) {
+                    ::pause();
+                }
+                return false;
+            });
+            dead = true; // it has ended before
+            dead.notify_one();
+        }).detach();
+        dead.wait(false);
+    }
+
+    // Two survivors find the same dead one.
+    void race(scene& here, const std::vector<snapshot>& states) {
+        restore(here, states.front(), false);
+        const deed actor = [&here] {
+            recover(*here.survivor);
+            return true;
+        };
+        const deed other = [&here] {
+            recover(*here.third);
+            return true;
+        };
+        const std::size_t every = stride(states.size(), how_.races);
+        for (std::size_t i = every / 2; i < states.size(); i += every) {
+            restore(here, states[i], true);
+            const std::uint64_t length = step(here, *here.survivor, &second_states_, actor, 0, {});
+            for (const std::uint64_t at : moments(second_states_, length, how_.race_schedules)) {
+                restore(here, states[i], true);
+                const schedule_result how = schedule(here, *here.survivor, actor, other, at, false);
+                ++found_.schedules;
+                found_.waited += how.waited ? 1u : 0u;
+                if (!how.finished) {
+                    note({result::stuck, 0, "the second survivor"}, "two survivors", states[i]);
+                    give_up_(found_);
+                }
+                note(arrive(here, take(here), false, alone_), "two survivors", states[i]);
+            }
+        }
+    }
+
+    // ---- reporting
+
+    void note(const judgement& verdict, const std::string& when, const snapshot& state) {
+        if (verdict.how != result::legal) {
+            note(verdict.how, when, state.step, state.code, verdict.complaint);
+        }
+    }
+
+    void note(result how, const std::string& when, std::uint64_t step, const void* code,
+              const std::string& complaint) {
+        ++found_.failures[static_cast<int>(how)];
+        if (found_.complaints.size() < 8) {
+            char place[64];
+            std::snprintf(place, sizeof place, " after %llu instructions (before %p): ",
+                          static_cast<unsigned long long>(step), code);
+            found_.complaints.push_back(std::string(name_of(how)) + ": " + when + place +
+                                        complaint);
+        }
+    }
+
+    static constexpr std::size_t most_states = 8192;
+
+    const thoroughness how_;
+    const std::function<void(const findings&)> give_up_;
+    const operation* what_ = nullptr;
+    findings found_;
+    world copy_;
+    bystander other_;
+    snapshot_store first_states_{most_states, world::reserve};
+    snapshot_store second_states_{most_states, world::reserve};
+    snapshot_store scratch_{1, world::reserve};
+    snapshot_store base_{1, world::reserve};
+    outcomes alone_;                   // the victim's: before, after, also
+    outcomes pairs_;                   // and the survivor may have done it too, and is dead
+    outcomes with_bystander_;          // the victim killed, the bystander done or refused
+    outcomes finished_with_bystander_; // the victim done
+};
+
+} // namespace crash
+
+#endif
