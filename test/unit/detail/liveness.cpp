@@ -223,6 +223,41 @@ TEST_CASE("where locks are refused, the claim says so, and nobody is taken for d
     });
 }
 
+TEST_CASE("what a forked child has inherited of a lock keeps it: so a twin tells of forks") {
+    const memory_file file;
+    for (const bool inherited : {false, true}) {
+        for (const bool by_descriptor : {false, true}) {
+            std::error_code ec;
+            int ends[2];
+            REQUIRE(::pipe(ends) == 0);
+            const pid_t child = [&] {
+                detail::lock_page page;
+                CHECK(page.lock(file.native, detail::twin_byte(1), inherited, ec));
+                CHECK_FALSE(ec);
+                if (!by_descriptor) {
+                    page.close_descriptor();
+                }
+                const pid_t forked = ::fork();
+                if (forked == 0) {
+                    char nothing = 0;
+                    ::close(ends[1]);
+                    ::_exit(::read(ends[0], &nothing, 1) != 0);
+                }
+                return forked;
+            }();
+            REQUIRE(child > 0);
+            CHECK(detail::lock_held(file.native.value, detail::twin_byte(1)) ==
+                  (inherited || by_descriptor ? 1 : 0));
+            ::close(ends[1]);
+            int status = 1;
+            CHECK(::waitpid(child, &status, 0) == child);
+            CHECK(status == 0);
+            CHECK(detail::lock_held(file.native.value, detail::twin_byte(1)) == 0);
+            ::close(ends[0]);
+        }
+    }
+}
+
 TEST_CASE("without a way to ask the kernel, everybody is alive") {
     liveness_token token;
     std::error_code ec;
