@@ -364,46 +364,6 @@ class element_gap {
     std::size_t count_;
 };
 
-// Raw memory for a number of elements, given back unless released.
-template <class Allocator>
-class raw_block {
-  public:
-    using traits = std::allocator_traits<Allocator>;
-    using pointer = typename traits::pointer;
-    using size_type = typename traits::size_type;
-
-    raw_block(Allocator& allocator, size_type capacity)
-        : raw_block(allocator, capacity, traits::allocate(allocator, capacity)) {}
-
-    // Takes memory that is allocated already. Null: holds nothing.
-    raw_block(Allocator& allocator, size_type capacity, const pointer& memory) noexcept
-        : allocator_(allocator), memory_(memory), capacity_(memory == nullptr ? 0 : capacity) {}
-
-    raw_block(const raw_block&) = delete;
-    raw_block& operator=(const raw_block&) = delete;
-
-    ~raw_block() {
-        if (capacity_ != 0) {
-            traits::deallocate(allocator_, memory_, capacity_);
-        }
-    }
-
-    [[nodiscard]] explicit operator bool() const noexcept { return capacity_ != 0; }
-
-    [[nodiscard]] const pointer& memory() const noexcept { return memory_; }
-
-    [[nodiscard]] auto* begin() const noexcept { return raw_address(memory_); }
-
-    [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
-
-    void release() noexcept { capacity_ = 0; }
-
-  private:
-    Allocator& allocator_;
-    pointer memory_;
-    size_type capacity_;
-};
-
 } // namespace detail
 
 COHOLD_NAMESPACE_END

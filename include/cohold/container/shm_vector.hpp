@@ -59,6 +59,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::assign_from;
     using access::assign_moved;
     using access::build;
+    using access::bytes_of;
     using access::capacity_;
     using access::checked_length;
     using access::data_;
@@ -76,9 +77,14 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::publish;
     using access::reallocate;
     using access::release;
+    using access::save_elements;
+    using access::save_size;
     using access::size_;
+    using access::take_words;
     using access::truncate;
     using access::try_allocate;
+    using typename access::cover;
+    using typename access::operation;
 
   public:
     using value_type = T;
@@ -173,6 +179,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
                 alloc_ = std::move(other.alloc_);
                 exchange_words(other);
             } else if (has_allocator_of(other)) {
+                operation section(alloc_, detail::without_journal::happens);
                 release();
                 exchange_words(other);
             } else {
@@ -217,7 +224,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     /// says which.
     [[nodiscard]] bool try_reserve(size_type count) {
         if (count > capacity()) {
-            block memory(alloc_, count, try_allocate(count));
+            block memory(alloc_, count, [&] { return try_allocate(count); });
             if (!memory) {
                 return false;
             }
@@ -229,10 +236,9 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     /// A request. Without memory for the smaller block, nothing happens.
     void shrink_to_fit() {
         if (size_ == 0) {
-            deallocate();
-            publish(nullptr, 0, 0);
+            release();
         } else if (size_ != capacity_) {
-            block memory(alloc_, size(), try_allocate(size()));
+            block memory(alloc_, size(), [&] { return try_allocate(size()); });
             if (memory) {
                 reallocate(memory);
             }
@@ -273,7 +279,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     [[nodiscard]] T* try_emplace_back(Args&&... args) {
         if (size_ == capacity_) [[unlikely]] {
             const size_type count = grown_capacity(1);
-            block memory(alloc_, count, try_allocate(count));
+            block memory(alloc_, count, [&] { return try_allocate(count); });
             return memory ? emplace_into(memory, end(), std::forward<Args>(args)...) : nullptr;
         }
         return std::addressof(emplace_in_place(std::forward<Args>(args)...));
@@ -300,11 +306,16 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         if (size_ == capacity_) [[unlikely]] {
             return emplace_growing(at, std::forward<Args>(args)...);
         }
-        // Built at the end first: the arguments may refer to elements that have to move.
-        emplace_in_place(std::forward<Args>(args)...);
-        if (at != end() - 1) {
-            detail::rotate_last_to_front(at, end());
+        if (at == end()) {
+            return std::addressof(emplace_in_place(std::forward<Args>(args)...));
         }
+        // Built at the end first: the arguments may refer to elements that have to move.
+        operation section(alloc_);
+        save_size(section);
+        save_elements(section, at, end());
+        const cover covered(section, at, bytes_of(end() - at));
+        emplace_in_place(std::forward<Args>(args)...);
+        detail::rotate_last_to_front(at, end());
         return at;
     }
 
@@ -349,6 +360,10 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     iterator erase(const_iterator first, const_iterator last) {
         iterator to = mutable_iterator(first);
         if (first != last) {
+            operation section(alloc_, detail::without_journal::happens);
+            save_size(section);
+            save_elements(section, to, end());
+            const cover covered(section, to, bytes_of(end() - to));
             detail::move_down(mutable_iterator(last), end(), to);
             truncate(size() - static_cast<size_type>(last - first));
         }
@@ -386,6 +401,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         } else {
             shm_vector mine(alloc_);
             shm_vector theirs(other.alloc_);
+            operation section(alloc_);
+            operation other_section(other.alloc_);
             mine.allocate_room(other.size());
             theirs.allocate_room(size());
             mine.append_moved(other);
@@ -412,7 +429,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     // *this is empty.
     void take_or_move(shm_vector& other) {
         if (has_allocator_of(other)) {
-            exchange_words(other);
+            take_words(other);
         } else {
             append_moved(other);
         }
@@ -467,12 +484,17 @@ typename shm_vector<T, Allocator>::size_type erase_if(shm_vector<T, Allocator>& 
                                                       Predicate predicate) {
     T* kept = vector.begin();
     T* const last = vector.end();
-    for (T* element = kept; element != last; ++element) {
+    while (kept != last && !static_cast<bool>(predicate(*kept))) {
+        ++kept;
+    }
+    if (kept == last) {
+        return 0;
+    }
+    detail::operation_section<Allocator> section(vector.get_allocator());
+    section.elements(kept, static_cast<std::size_t>(last - kept) * sizeof(T));
+    for (T* element = kept + 1; element != last; ++element) {
         if (!static_cast<bool>(predicate(*element))) {
-            if (kept != element) {
-                *kept = std::move(*element);
-            }
-            ++kept;
+            *kept++ = std::move(*element);
         }
     }
     const auto erased = static_cast<typename shm_vector<T, Allocator>::size_type>(last - kept);

@@ -16,6 +16,7 @@
 #include <cohold/container/bounds.hpp>
 #include <cohold/container/elements.hpp>
 #include <cohold/container/from_range.hpp>
+#include <cohold/container/raw_block.hpp>
 #include <cohold/error.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -36,7 +37,9 @@ class vector_word {
 
 // Everything that writes to the words goes through publish (a new block) or commit_size (a new
 // number of elements in the same block), after the elements are complete and before old ones are
-// destroyed: a process that is killed in between leaves a vector of whole elements.
+// destroyed. If the process is killed, the vector is as before the operation or as after it: an
+// operation is a section in which the words, and the elements that change, were saved. Those that
+// add elements which nothing else belongs to need none: what counts is one store, of the size.
 template <class T, class Allocator>
 class vector_storage {
     using traits = std::allocator_traits<Allocator>;
@@ -46,6 +49,11 @@ class vector_storage {
     using size_type = typename traits::size_type;
     using builder = element_builder<Allocator>;
     using block = raw_block<Allocator>;
+    using operation = operation_section<Allocator>;
+    using cover = typename operation::cover;
+
+    // Bytes alone: nothing else has to happen together with the change of the size.
+    static constexpr bool plain = std::is_trivially_copyable_v<T>;
 
     vector_storage() noexcept(noexcept(Allocator())) = default;
 
@@ -56,6 +64,12 @@ class vector_storage {
     vector_storage& operator=(const vector_storage&) = delete;
 
     ~vector_storage() {
+        if_section_open(alloc_, [this](operation& section) {
+            if constexpr (!destroys_nothing<Allocator, T>) {
+                save_elements(section, begin(), end());
+            }
+            section.ends(this, sizeof *this);
+        });
         destroy_elements(alloc_, begin(), end());
         deallocate();
     }
@@ -88,7 +102,27 @@ class vector_storage {
 
     // ---- the words
 
-    void commit_size(std::uint64_t size) noexcept { size_ = size; }
+    // The elements are there before the size says so, and are gone after it has said so.
+    void commit_size(std::uint64_t size) noexcept {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        size_ = size;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+
+    // What an operation is going to change. The same for other vectors of the same segment.
+    void save_words(operation& section) { section.words(this, &data_, 3 * sizeof(std::uint64_t)); }
+
+    void save_size(operation& section) { section.size(this, &size_, size_); }
+
+    static void save_elements(operation& section, const T* first, const T* last) {
+        section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));
+    }
+
+    // All that is there, before it is overwritten.
+    void save_all(operation& section) {
+        save_size(section);
+        save_elements(section, begin(), end());
+    }
 
     void publish(const pointer& data, std::uint64_t size, std::uint64_t capacity) noexcept {
         data_ = data;
@@ -97,6 +131,21 @@ class vector_storage {
     }
 
     void exchange_words(vector_storage& other) noexcept {
+        operation section(alloc_, without_journal::happens);
+        save_words(section);
+        take_words(other, section);
+    }
+
+    // The same, but this one is just being constructed.
+    void take_words(vector_storage& other) noexcept {
+        operation section(alloc_, without_journal::happens);
+        take_words(other, section);
+    }
+
+    void take_words(vector_storage& other, operation& section) noexcept {
+        other.save_words(section);
+        section.exchanged(this, other.size_);
+        section.exchanged(&other, size_);
         const pointer data = data_;
         const std::uint64_t size = size_;
         const std::uint64_t capacity = capacity_;
@@ -105,7 +154,12 @@ class vector_storage {
     }
 
     // Switches to a new block with finished elements, and disposes of the old one.
-    void adopt(block& memory, builder& elements) noexcept {
+    void adopt(block& memory, builder& elements) {
+        save_words(memory.section());
+        memory.section().fresh(this);
+        if constexpr (!destroys_nothing<Allocator, T>) {
+            save_elements(memory.section(), begin(), end());
+        }
         const pointer old = data_;
         T* const old_begin = begin();
         T* const old_end = end();
@@ -120,10 +174,30 @@ class vector_storage {
     }
 
     void truncate(size_type count) noexcept {
-        T* const first = begin() + count;
-        T* const last = end();
-        commit_size(count);
-        destroy_elements(alloc_, first, last);
+        if constexpr (destroys_nothing<Allocator, T>) {
+            if_section_open(alloc_,
+                            [this, count](operation& section) { save_removed(section, count); });
+            commit_size(count);
+        } else if (count != size_) {
+            operation section(alloc_, without_journal::happens);
+            save_removed(section, count);
+            T* const first = begin() + count;
+            T* const last = end();
+            commit_size(count);
+            const cover covered(section, first, bytes_of(last - first));
+            destroy_elements(alloc_, first, last);
+        }
+    }
+
+    // Saves the size, and the elements from `count` on that were there when the section began.
+    void save_removed(operation& section, size_type count) noexcept {
+        save_size(section);
+        const std::uint64_t until = section.removed(this, count, size_);
+        save_elements(section, begin() + count, begin() + static_cast<size_type>(until));
+    }
+
+    [[nodiscard]] static std::size_t bytes_of(std::ptrdiff_t count) noexcept {
+        return static_cast<std::size_t>(count) * sizeof(T);
     }
 
     // The block of a vector without elements. The words still name it afterwards.
@@ -134,6 +208,11 @@ class vector_storage {
     }
 
     void release() noexcept {
+        if (capacity_ == 0) {
+            return;
+        }
+        operation section(alloc_, without_journal::happens);
+        save_words(section);
         truncate(0);
         const pointer old = data_;
         const size_type old_capacity = capacity();
@@ -195,14 +274,29 @@ class vector_storage {
 
     void reallocate(block& memory) {
         builder elements(alloc_, memory.begin());
-        elements.surround(begin(), begin(), end());
-        adopt(memory, elements);
+        surround_and_adopt(memory, elements, begin());
+    }
+
+    // Moves the elements before `position` before those that are built, the others behind them.
+    void surround_and_adopt(block& memory, builder& elements, T* position) {
+        if constexpr (relocates_as_bytes<Allocator, T>) {
+            elements.surround(begin(), position, end());
+            adopt(memory, elements);
+        } else {
+            // Moving changes them where they are.
+            save_elements(memory.section(), begin(), end());
+            const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
+            elements.surround(begin(), position, end());
+            adopt(memory, elements);
+        }
     }
 
     // For an empty vector without a block. Asks nothing of T.
     void allocate_room(size_type count) {
         if (count != 0) {
             block memory(alloc_, checked_length(count));
+            save_words(memory.section());
+            memory.section().fresh(this);
             publish(memory.memory(), 0, count);
             memory.release();
         }
@@ -223,6 +317,18 @@ class vector_storage {
 
     template <class... Args>
     T& emplace_in_place(Args&&... args) {
+        if constexpr (plain) {
+            if_section_open(alloc_, [this](operation& section) { save_size(section); });
+            return emplace_at_end(std::forward<Args>(args)...);
+        } else {
+            operation section(alloc_);
+            save_size(section);
+            return emplace_at_end(std::forward<Args>(args)...);
+        }
+    }
+
+    template <class... Args>
+    T& emplace_at_end(Args&&... args) {
         const std::uint64_t old_size = size_;
         T* const at = begin() + static_cast<size_type>(old_size);
         construct_element(alloc_, at, std::forward<Args>(args)...);
@@ -236,8 +342,7 @@ class vector_storage {
         T* const at = memory.begin() + (position - begin());
         builder elements(alloc_, at);
         elements.emplace(std::forward<Args>(args)...);
-        elements.surround(begin(), position, end());
-        adopt(memory, elements);
+        surround_and_adopt(memory, elements, position);
         return at;
     }
 
@@ -260,13 +365,24 @@ class vector_storage {
         T* const at = memory.begin() + (position - begin());
         builder elements(alloc_, at);
         elements.fill(std::move(source), count);
-        elements.surround(begin(), position, end());
-        adopt(memory, elements);
+        surround_and_adopt(memory, elements, position);
         return at;
     }
 
     template <class Source>
     void append_in_place(Source source, size_type count) {
+        if constexpr (plain) {
+            if_section_open(alloc_, [this](operation& section) { save_size(section); });
+            fill_end(std::move(source), count);
+        } else {
+            operation section(alloc_);
+            save_size(section);
+            fill_end(std::move(source), count);
+        }
+    }
+
+    template <class Source>
+    void fill_end(Source source, size_type count) {
         builder elements(alloc_, end());
         elements.fill(std::move(source), count);
         commit_size(size_ + count);
@@ -307,6 +423,8 @@ class vector_storage {
         if constexpr (std::is_same_v<Count, uncounted>) {
             const auto index = position - begin();
             const size_type old_size = size();
+            operation section(alloc_);
+            save_all(section);
             append_uncounted(std::move(first), std::move(last));
             rotate_elements(begin() + index, begin() + old_size, end());
             return begin() + index;
@@ -318,6 +436,8 @@ class vector_storage {
     template <class Iterator, class Sentinel, class Count>
     void assign_from(Iterator first, Sentinel last, Count count) {
         if constexpr (std::is_same_v<Count, uncounted>) {
+            operation section(alloc_);
+            save_all(section);
             size_type assigned = 0;
             for (; assigned != size() && first != last; ++assigned, static_cast<void>(++first)) {
                 begin()[assigned] = *first;
@@ -332,6 +452,9 @@ class vector_storage {
     // All or nothing, as far as the source is concerned.
     template <class InputIterator, class Sentinel>
     void append_uncounted(InputIterator first, Sentinel last) {
+        operation section(alloc_);
+        save_size(section);
+
         struct rollback {
             vector_storage& vector;
             size_type size;
@@ -351,6 +474,7 @@ class vector_storage {
 
     void append_moved(vector_storage& other) {
         if constexpr (std::is_move_constructible_v<T>) {
+            operation section(alloc_);
             append(moved_from<T>{other.begin()}, other.size());
             other.truncate(0);
         } else {
@@ -369,7 +493,13 @@ class vector_storage {
         }
         if (position == old_end) {
             append_in_place(std::move(source), count);
-        } else if constexpr (relocates_without_failure<Allocator, T>) {
+            return position;
+        }
+        operation section(alloc_);
+        save_size(section);
+        save_elements(section, position, old_end);
+        const cover covered(section, position, bytes_of(old_end - position));
+        if constexpr (relocates_without_failure<Allocator, T>) {
             const std::uint64_t old_size = size_;
             commit_size(static_cast<std::uint64_t>(position - begin()));
             fill_gap(position, old_end, std::move(source), count, old_size);
@@ -389,7 +519,11 @@ class vector_storage {
             adopt(memory, elements);
             return;
         }
+        operation section(alloc_);
         const size_type common = count < size() ? count : size();
+        save_size(section);
+        save_elements(section, begin(), begin() + common);
+        const cover covered(section, begin(), common * sizeof(T));
         if constexpr (assigns_from_bytes<Source, T>) {
             move_bytes(begin(), source_address(source), common);
             skip_elements(source, common);
@@ -408,6 +542,7 @@ class vector_storage {
 
     void assign_moved(vector_storage& other) {
         if constexpr (std::is_move_constructible_v<T> && std::is_move_assignable_v<T>) {
+            operation section(alloc_);
             assign_counted(moved_from<T>{other.begin()}, other.size());
             other.truncate(0);
         } else {

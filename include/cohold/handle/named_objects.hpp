@@ -146,7 +146,7 @@ class object_in_the_breaking {
                                          const type_descriptor& type, bool has_destructor,
                                          std::error_code& ec) noexcept
         : memory_(memory), context_("destroy", "object", name), lock_(memory.directory_here(), ec),
-          section_(ec ? nullptr : self(memory.header(), ec)) {
+          section_(ec ? nullptr : self(memory.header(), ec), false) {
         if (!ec) {
             check_object_name(name, ec);
         }
@@ -198,7 +198,7 @@ class object_in_the_making {
                                        const type_descriptor& type, making how,
                                        std::error_code& ec) noexcept
         : memory_(memory), context_("construct", "object", name),
-          lock_(memory.directory_here(), ec), section_(ec ? nullptr : self(memory.header(), ec)),
+          lock_(memory.directory_here(), ec), section_(ec ? nullptr : self(memory.header(), ec), false),
           scope_(&memory.header()) {
         if (!ec && how != making::root) {
             check_object_name(name, ec);

@@ -22,8 +22,14 @@ class section {
     explicit section(segment_header& header, std::error_code& ec) noexcept
         : section(self(header, ec)) {}
 
-    explicit section(thread_record* record) noexcept : record_(record) {
+    // `undoable`: roll_back may be called.
+    explicit section(thread_record* record, bool undoable = true) noexcept
+        : record_(record), undoable_(undoable) {
         if (record_ != nullptr) {
+            if (undoable_) {
+                record_->forget_watermarks(); // what was saved before is not undone by this one
+                ++record_->undoable;
+            }
             from_ = record_->here();
             ++record_->depth;
             ++open_sections;
@@ -64,6 +70,7 @@ class section {
   private:
     void close() noexcept {
         --open_sections;
+        record_->undoable -= undoable_ ? 1 : 0;
         if (--record_->depth == 0) {
             record_->forget_watermarks();
             if (record_->lock_count != 0) {
@@ -73,6 +80,7 @@ class section {
     }
 
     thread_record* record_;
+    bool undoable_;
     savepoint from_{};
 };
 

@@ -106,6 +106,9 @@ class shm_allocator {
 
     [[nodiscard]] size_type max_size() const noexcept { return PTRDIFF_MAX / sizeof(T); }
 
+    // Of the segment that it is bound to, or nullptr: for the containers.
+    [[nodiscard]] detail::segment_header* header() const noexcept { return segment_.get(); }
+
     // Made from a segment's header, by the handles.
     explicit shm_allocator(detail::segment_header& header) noexcept : segment_(&header) {}
 

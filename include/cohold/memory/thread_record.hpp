@@ -34,7 +34,7 @@ struct thread_record {
     std::uint64_t limit = 0;    // offset of the end of the room for records
     std::uint32_t depth = 0;    // sections that are open, one within the other
     std::uint32_t promises = 0; // records that have to be executed on commit
-    bool failed = false;        // an exception has left the section: it will be undone
+    std::uint32_t undoable = 0; // those among them that can be undone in a living process
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
     // each has had since: elements from there on need not be saved again.
@@ -46,6 +46,14 @@ struct thread_record {
     static constexpr std::size_t watermark_count = 4;
     watermark watermarks[watermark_count];
     bool marked = false; // is any of them in use?
+
+    // Bytes that are saved already.
+    struct range {
+        std::uintptr_t first = 0;
+        std::size_t bytes = 0;
+    };
+
+    range covered;
 
     // Locks to release at the end; the first few without asking for memory.
     static constexpr std::uint32_t few_locks = 8;

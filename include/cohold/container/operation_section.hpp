@@ -1,0 +1,234 @@
+// The section that one operation of a container is: what it changes is undone if the process is
+// killed in it, or if a section around it is undone.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_OPERATION_SECTION_HPP
+#define COHOLD_CONTAINER_OPERATION_SECTION_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+#include <cohold/container/elements.hpp>
+#include <cohold/memory/shm_allocator.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What an operation does when its section has no room for a journal, in a full segment.
+enum class without_journal {
+    fails,   // it throws, before anything is changed
+    happens, // it must not fail: it happens without protection
+};
+
+// Other allocators than shm_allocator have no segment, and so no sections: this does nothing.
+template <class Allocator>
+class operation_section {
+  public:
+    explicit operation_section(const Allocator& /*allocator*/,
+                               without_journal /*otherwise*/ = without_journal::fails) noexcept {}
+
+    ~operation_section() {} // NOLINT: as that of the other one
+
+    void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    void size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {}
+
+    void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    void fresh(const void* /*container*/) noexcept {}
+
+    void exchanged(const void* /*container*/, std::uint64_t /*size*/) noexcept {}
+
+    void ends(const void* /*container*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] std::uint64_t removed(const void* /*container*/, std::uint64_t now,
+                                        std::uint64_t /*size*/) noexcept {
+        return now;
+    }
+
+    class cover {
+      public:
+        cover(operation_section& /*section*/, const void* /*first*/,
+              std::size_t /*bytes*/) noexcept {}
+
+        ~cover() {} // NOLINT
+    };
+};
+
+template <class T>
+class operation_section<shm_allocator<T>> {
+  public:
+    explicit operation_section(const shm_allocator<T>& allocator,
+                               without_journal otherwise = without_journal::fails)
+        : otherwise_(otherwise), section_(find(allocator.header(), otherwise), false) {}
+
+    // Only in a section that is open already.
+    explicit operation_section(thread_record& open) noexcept : section_(&open, false) {}
+
+    // Saves the words of a container, before they change.
+    void words(const void* container, const void* first, std::size_t bytes) {
+        if (section_ && is_worth_saving(container)) {
+            save(first, bytes);
+        }
+    }
+
+    // Saves the number of elements, once in a section.
+    void size(const void* container, const void* word, std::uint64_t now) {
+        if (!section_ || !is_worth_saving(container)) {
+            return;
+        }
+        thread_record::watermark& mark = section_.record().watermark_of(container);
+        if (mark.of != container) {
+            save(word, 8);
+            mark = {container, now};
+            section_.record().marked = true;
+        }
+    }
+
+    // Saves elements, before they change or end.
+    void elements(const void* first, std::size_t bytes) {
+        if (section_ && bytes != 0 && is_worth_saving(first)) {
+            save(first, bytes);
+        }
+    }
+
+    // The container has a new block: none of its elements was there when the section began.
+    void fresh(const void* container) noexcept {
+        if (section_) {
+            section_.record().watermark_of(container) = {container, 0};
+            section_.record().marked = true;
+        }
+    }
+
+    // The container, whose words are saved, has another one's elements: all of them may have been
+    // there when the section began.
+    void exchanged(const void* container, std::uint64_t size) noexcept {
+        if (section_) {
+            section_.record().watermark_of(container) = {container, size};
+            section_.record().marked = true;
+        }
+    }
+
+    // The container itself comes to its end: nothing is to be put back where it was, if that is on
+    // a stack.
+    void ends(const void* container, std::size_t bytes) noexcept {
+        thread_record& record = section_.record();
+        if (thread_record::watermark& mark = record.watermark_of(container); mark.of == container) {
+            mark = {};
+        }
+        if (reinterpret_cast<std::uintptr_t>(container) -
+                reinterpret_cast<std::uintptr_t>(record.header) >=
+            record.header->reserve) {
+            record.forget(container, bytes);
+        }
+    }
+
+    // The elements from `now` on are going to be removed, of `size`: from `now` up to which one
+    // must they be saved? After size().
+    [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
+                                        std::uint64_t size) noexcept {
+        if (!section_) {
+            return now;
+        }
+        thread_record::watermark& mark = section_.record().watermark_of(container);
+        if (mark.of != container) {
+            return size;
+        }
+        const std::uint64_t until = mark.size < size ? mark.size : size;
+        if (now < mark.size) {
+            mark.size = now;
+        }
+        return until < now ? now : until;
+    }
+
+    // While it lives, what lies in these bytes, which are saved, is not saved again.
+    class cover {
+      public:
+        cover(operation_section& section, const void* first, std::size_t bytes) noexcept
+            : record_(section.section_ ? &section.section_.record() : nullptr) {
+            if (record_ != nullptr) {
+                outer_ = record_->covered;
+                record_->covered = {reinterpret_cast<std::uintptr_t>(first), bytes};
+            }
+        }
+
+        cover(const cover&) = delete;
+        cover& operator=(const cover&) = delete;
+
+        ~cover() {
+            if (record_ != nullptr) {
+                record_->covered = outer_;
+            }
+        }
+
+      private:
+        thread_record* record_;
+        thread_record::range outer_{};
+    };
+
+  private:
+    static thread_record* find(segment_header* header, without_journal otherwise) {
+        if (header == nullptr) {
+            return nullptr;
+        }
+        std::error_code ec;
+        if (otherwise == without_journal::fails) {
+            thread_record* const record = self(*header, ec);
+            raise_if(ec);
+            return record;
+        }
+        const report_keeper keeper;
+        return self(*header, ec);
+    }
+
+    // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
+    // process dies that is gone, and only a section of the user's can be undone in a living one.
+    [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
+        const thread_record& record = section_.record();
+        const auto address = reinterpret_cast<std::uintptr_t>(at);
+        if (address - record.covered.first < record.covered.bytes) {
+            return false;
+        }
+        return address - reinterpret_cast<std::uintptr_t>(record.header) < record.header->reserve ||
+               record.undoable != 0;
+    }
+
+    void save(const void* at, std::size_t bytes) {
+        if (otherwise_ == without_journal::fails) {
+            section_.record().save(at, bytes);
+            return;
+        }
+        const report_keeper keeper;
+        std::error_code ec;
+        section_.record().save(at, bytes, ec);
+    }
+
+    without_journal otherwise_ = without_journal::happens;
+    section section_;
+};
+
+// Does an object in the segment, or outside, have to be told apart? Runs `run(operation_section&)`
+// if this thread has a section open in the allocator's segment.
+template <class Allocator, class Run>
+inline void if_section_open(const Allocator& /*allocator*/, const Run& /*run*/) noexcept {
+}
+
+template <class T, class Run>
+inline void if_section_open(const shm_allocator<T>& allocator, const Run& run) {
+    if (open_sections != 0) [[unlikely]] {
+        segment_header* const header = allocator.header();
+        if (thread_record* const record = header == nullptr ? nullptr : open_record(*header);
+            record != nullptr) {
+            operation_section<shm_allocator<T>> open(*record);
+            run(open);
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
