@@ -222,8 +222,11 @@ TEST_CASE_TEMPLATE("who becomes another program is dead", M, EVERY_MECHANISM) {
     ::close(ends[1]);
     await(on.shared->turn, 1);
     char nothing = 0;
-    CHECK(::read(ends[0], &nothing, 1) == 0); // it is another program now
+    CHECK(::read(ends[0], &nothing, 1) == 0); // it is another program now, or almost
     ::close(ends[0]);
+    while (on.probe(0) == verdict::alive) {
+        ::usleep(100);
+    }
     CHECK(on.probe(0) == verdict::dead);
     CHECK(::kill(participant.id(), 0) == 0);
     ::kill(participant.id(), SIGKILL);

@@ -186,6 +186,31 @@ TEST_CASE("what a claim cannot do it says") {
     CHECK(file_liveness::probe({-1}, 0, {}) == verdict::unknown);
 }
 
+TEST_CASE("who has given up the right to open the file cannot claim; anonymous memory needs none") {
+    if (::geteuid() != 0) {
+        return;
+    }
+    std::error_code ec;
+    anonymous_memory memory = mechanism::anonymous::create(
+        {.capacity = 4096, .mode = 0600, .group = std::nullopt, .formatted = false}, ec);
+    REQUIRE_FALSE(ec);
+    support::check_child([&] {
+        const memory_file file;
+        CHILD_CHECK(::fchmod(file.native.value, 0600) == 0);
+        CHILD_CHECK(::setgid(65534) == 0 && ::setuid(65534) == 0);
+        CHILD_CHECK(file.claim(0, ec) == nullptr);
+        CHILD_CHECK(ec == errc::permission_denied);
+        CHILD_CHECK(std::string(last_failure().what()).find("65534") != std::string::npos);
+        CHILD_CHECK(file.probe(0) == verdict::dead);
+        ec.clear();
+        liveness_token token;
+        CHILD_CHECK(mechanism::anonymous::liveness::claim(memory, 0, token, ec) != nullptr);
+        CHILD_CHECK(mechanism::anonymous::liveness::probe(memory, 0, token) == verdict::alive);
+        CHILD_CHECK(!ec);
+    });
+    mechanism::anonymous::close(memory);
+}
+
 TEST_CASE("where locks are refused, the claim says so, and nobody is taken for dead") {
     support::check_child([] {
         const memory_file file;
