@@ -23,7 +23,7 @@ class section {
         : section(self(header, ec)) {}
 
     // `undoable`: roll_back may be called.
-    explicit section(thread_record* record, bool undoable = true) noexcept
+    [[gnu::always_inline]] explicit section(thread_record* record, bool undoable = true) noexcept
         : record_(record), undoable_(undoable) {
         if (record_ != nullptr) {
             if (undoable_) {
@@ -39,13 +39,19 @@ class section {
     section(const section&) = delete;
     section& operator=(const section&) = delete;
 
-    ~section() {
+    [[gnu::always_inline]] ~section() {
         if (record_ != nullptr) {
-            if (record_->depth == 1) {
+            if (record_->depth == 1 && !is_inherited()) {
                 record_->commit(from_);
             }
             close();
         }
+    }
+
+    // Opened by the process that forked this one: it is that one's, and here nothing happens.
+    [[nodiscard]] bool is_inherited() const noexcept {
+        return local_of(*record_->header).identity->epoch.load(std::memory_order_relaxed) !=
+               record_->epoch;
     }
 
     explicit operator bool() const noexcept { return record_ != nullptr; }
@@ -57,7 +63,11 @@ class section {
     }
 
     // Undoes what has happened in this section.
-    [[gnu::cold]] void roll_back() noexcept { record_->roll_back(from_); }
+    [[gnu::cold]] void roll_back() noexcept {
+        if (!is_inherited()) {
+            record_->roll_back(from_);
+        }
+    }
 
     // What has happened in this section stays, even if one around it is undone.
     void commit() noexcept { record_->commit(from_); }
@@ -73,7 +83,7 @@ class section {
         record_->undoable -= undoable_ ? 1 : 0;
         if (--record_->depth == 0) {
             record_->forget_watermarks();
-            if (record_->lock_count != 0) {
+            if (record_->lock_count != 0 && !is_inherited()) {
                 record_->release_locks();
             }
         }
