@@ -341,17 +341,11 @@ TEST_CASE_TEMPLATE("a slot has one holder at a time", M, EVERY_MECHANISM) {
                 {
                     std::error_code ec;
                     const detail::claim_gate<M> gate(on.native, ec);
-                    liveness_token& published = on.shared->tokens[slot];
-                    liveness_token token;
-                    const bool taken =
-                        on.shared->claimed[slot] != 0 && on.probe(slot) != verdict::dead;
-                    if (!taken) {
-                        page = detail::liveness_of<M>::claim(on.native, slot, token, ec);
-                    }
+                    liveness_token token = on.shared->tokens[slot];
+                    page = detail::liveness_of<M>::claim(on.native, slot, token, ec);
                     CHILD_CHECK(!ec);
                     if (page != nullptr) {
-                        published = token;
-                        on.shared->claimed[slot] = 1;
+                        on.shared->tokens[slot] = token;
                     }
                 }
                 if (page != nullptr) {

@@ -248,7 +248,7 @@ struct gate_choice<Liveness> {
     using type = typename Liveness::gate;
 };
 
-// Held by who looks at a slot, claims and publishes it.
+// Held from before the token of a slot is read until the one that claim made of it is published.
 template <class M>
 using claim_gate = typename gate_choice<liveness_of<M>>::type;
 

@@ -53,13 +53,16 @@ struct system_v_liveness {
         bool held_ = false;
     };
 
-    // Within the gate, for a slot that is free or of a dead one: never nullptr without ec. This
-    // process is alive until the page that is returned (page_size() bytes) is unmapped, or it dies
-    // or executes a program.
-    [[gnu::cold]] static void* claim(const system_v_id& object, std::uint32_t /*slot*/,
+    // Within the gate. This process is alive until the page that is returned (page_size() bytes) is
+    // unmapped, or it dies or executes a program. nullptr without ec: whose token it is lives.
+    [[gnu::cold]] static void* claim(const system_v_id& object, std::uint32_t slot,
                                      liveness_token& token, std::error_code& ec) noexcept {
         struct ::shmid_ds segment{};
         if (!status_of(object, segment, ec)) {
+            return nullptr;
+        }
+        const bool had_one = token.words[1] != 0;
+        if (had_one && probe(object, slot, token) != verdict::dead) {
             return nullptr;
         }
         for (;;) {
@@ -102,7 +105,9 @@ struct system_v_liveness {
             return verdict::unknown;
         }
         // Who has entered another IPC namespace meanwhile knows nothing of the segments here.
-        return name_space() == token.words[0] >> 32 ? verdict::dead : verdict::unknown;
+        const std::uint64_t here = name_space();
+        const std::uint64_t there = token.words[0] >> 32;
+        return here == there || here == 0 || there == 0 ? verdict::dead : verdict::unknown;
     }
 
   private:

@@ -185,9 +185,9 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `L::claim(native, slot, token, ec)` | `void*` | makes the slot this process's own until the page that is returned is unmapped, or the process dies, however; a forked child does not have it. Null without an error: somebody alive has it. Fills in the token |
+/// | `L::claim(native, slot, token, ec)` | `void*` | makes the slot this process's own until the page that is returned is unmapped, or the process dies, however; a forked child does not have it. Null without an error: somebody alive has it. `token`: that of the slot's last holder, all zero if there was none; becomes this one's |
 /// | `L::probe(native, slot, token)` | `verdict` | is the process that claimed the slot, with this token, alive? |
-/// | `L::gate` | type | optional: `L::gate(native, ec)` is held while a slot is looked at, claimed and published, where claims alone do not exclude each other |
+/// | `L::gate` | type | optional: `L::gate(native, ec)` is held from before the token is read until the new one is published, where claims alone do not exclude each other |
 // clang-format on
 template <class M>
 concept mechanism_policy = std::is_class_v<M> && detail::object_mechanism<M> &&

@@ -85,8 +85,15 @@ TEST_CASE("a participant has a segment that only he has attached, and that has n
     void* const second = segment.claim(other);
     REQUIRE(second != nullptr);
     CHECK(token.words[0] != other.words[0]);
+    liveness_token taken = token;
+    CHECK(segment.claim(taken) == nullptr); // whose token it is lives
+    CHECK(segment.probe(taken) == verdict::alive);
     ::munmap(page, detail::page_size());
     CHECK(segment.probe(token) == verdict::dead);
+    void* const after = segment.claim(taken);
+    REQUIRE(after != nullptr);
+    CHECK(segment.probe(taken) == verdict::alive);
+    ::munmap(after, detail::page_size());
     CHECK(segment.probe(other) == verdict::alive);
     liveness_token later = other; // a later one with the identifier of a dead one
     later.words[1] += 1;
