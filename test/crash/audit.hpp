@@ -68,10 +68,9 @@ inline std::uint64_t bytes_of_journals(cohold::detail::segment_header& header) {
     return bytes;
 }
 
-// Empty if all is well. Nobody may be working on the segment. Says how many bytes are allocated,
+// Empty if all is well. Nobody may be working on the segment. Says how many blocks are allocated,
 // journals and all.
-inline std::string audit(cohold::detail::segment_header& header,
-                         std::uint64_t* allocated = nullptr) {
+inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* blocks = nullptr) {
     using cohold::detail::heap;
     using cohold::detail::heap_block;
     constexpr std::uint64_t overhead = 16;
@@ -94,6 +93,7 @@ inline std::string audit(cohold::detail::segment_header& header,
     }
     std::map<std::uint64_t, bool> free_blocks; // offset; found in a list?
     std::uint64_t used = 0;
+    std::uint64_t count = 0;
     std::uint64_t previous = 0;
     std::uint64_t place = first;
     bool free_before = false;
@@ -115,6 +115,7 @@ inline std::string audit(cohold::detail::segment_header& header,
             return wrong("a block is neither free nor allocated", place);
         } else {
             used += block.size();
+            ++count;
         }
         previous = place;
         place += overhead + block.size();
@@ -131,8 +132,8 @@ inline std::string audit(cohold::detail::segment_header& header,
             static_cast<unsigned long long>(journals));
         return text;
     }
-    if (allocated != nullptr) {
-        *allocated = used;
+    if (blocks != nullptr) {
+        *blocks = count;
     }
     const auto& heads = all.*member(opened::heads{});
     const auto& column_maps = all.*member(opened::column_maps{});

@@ -5,7 +5,9 @@
 #define COHOLD_TEST_CRASH_CONTENTS_HPP
 
 #include <algorithm>
+#include <array>
 #include <concepts>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -27,6 +29,15 @@ std::string tell(T& it) {
     return std::to_string(it);
 }
 
+template <class T, std::size_t Count>
+std::string tell(std::array<T, Count>& it) {
+    std::string text;
+    for (T& each : it) {
+        text.append(text.empty() ? "" : ",").append(tell(each));
+    }
+    return text;
+}
+
 template <tells T>
 std::string tell(T& it) {
     return it.tell();
@@ -41,7 +52,7 @@ std::string tell(cohold::shm_vector<T, Allocator>& it) {
     for (T& each : it) {
         text.append(text.size() == 1 ? "" : " ").append(tell(each));
     }
-    return text + "]";
+    return text + "]/" + std::to_string(it.capacity());
 }
 
 // Takes all out.

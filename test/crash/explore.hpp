@@ -110,8 +110,8 @@ result survive(Deed&& what, std::string& complaint) {
 // What a segment holds when everything is over.
 struct outcome {
     std::string contents;
-    std::uint64_t used = 0; // bytes allocated
-    int bystander = -1;     // what its deed returned, if there was one
+    std::uint64_t blocks = 0; // allocated
+    int bystander = -1;       // what its deed returned, if there was one
 
     bool operator==(const outcome&) const = default;
 };
@@ -124,26 +124,31 @@ struct judgement {
     std::string complaint;
 };
 
+inline std::string text_of(const outcome& what) {
+    return "{" + what.contents + ", " + std::to_string(what.blocks) + " blocks}";
+}
+
 inline judgement compare(const outcome& found, const outcomes& legal) {
-    bool contents_fit = false;
+    result how = result::illegal;
+    std::string list;
     for (std::size_t i = 0; i < legal.size(); ++i) {
-        const bool same =
-            found.contents == legal[i].contents && (found.bystander < 0 || legal[i].bystander < 0 ||
-                                                    found.bystander == legal[i].bystander);
-        contents_fit = contents_fit || same;
-        if (same && found.used == legal[i].used) {
-            return {result::legal, i, {}};
+        if (found.contents == legal[i].contents && (found.bystander < 0 || legal[i].bystander < 0 ||
+                                                    found.bystander == legal[i].bystander)) {
+            if (found.blocks == legal[i].blocks) {
+                return {result::legal, i, {}};
+            }
+            how = found.blocks > legal[i].blocks ? result::leaked : result::torn;
+        }
+        if (const std::string each = text_of(legal[i]); list.find(each) == std::string::npos) {
+            list += " " + each;
         }
     }
-    std::string text = "found " + found.contents + ", used " + std::to_string(found.used);
-    if (found.bystander >= 0) {
-        text += found.bystander != 0 ? ", bystander done" : ", bystander refused";
-    }
-    text += "; legal:";
-    for (const outcome& each : legal) {
-        text += " {" + each.contents + ", " + std::to_string(each.used) + "}";
-    }
-    return {contents_fit ? result::leaked : result::illegal, 0, text};
+    return {how, 0,
+            "found " + text_of(found) +
+                (found.bystander > 0    ? ", the bystander done"
+                 : found.bystander == 0 ? ", the bystander refused"
+                                        : "") +
+                "; legal:" + list};
 }
 
 // ---- the scene
@@ -163,10 +168,14 @@ inline owner warm_up(const segment& handle) {
     return record->me;
 }
 
-inline void recover(const segment& handle) {
+// Attaches it, if it is not. Newcomers recover all who are dead.
+inline owner attached(const segment& handle) {
     std::error_code ec;
-    cohold::detail::segment_header& header = header_of(handle);
-    cohold::detail::recover_all(header, cohold::detail::participant_of(header, ec));
+    return cohold::detail::participant_of(header_of(handle), ec);
+}
+
+inline void recover(const segment& handle) {
+    cohold::detail::recover_all(header_of(handle), attached(handle));
 }
 
 // For operations that attach: to what. The handle they are given is an empty one.
@@ -192,10 +201,7 @@ struct scene {
             world_to_attach_to = place.get();
         } else {
             *victim = place->attach();
-            std::error_code ec;
-            victims = {cohold::detail::slot_of(
-                what.fresh ? cohold::detail::participant_of(header_of(*victim), ec)
-                           : warm_up(*victim))};
+            victims = {cohold::detail::slot_of(what.fresh ? attached(*victim) : warm_up(*victim))};
         }
         fates = place->fates();
     }
@@ -309,7 +315,7 @@ class explorer {
         const result how = survive(
             [&] {
                 segment newcomer = copy_.attach();
-                verdict = look(newcomer, from.victims, found, legal);
+                verdict = look(newcomer, copy_.fates(), found, legal);
                 if (verdict.how == result::legal && what_->repeats) {
                     again(newcomer, verdict);
                 }
@@ -322,28 +328,23 @@ class explorer {
     }
 
     // Is the segment sound, and is what it holds legal?
-    static judgement look(const segment& here, const std::vector<std::uint32_t>& dead,
-                          outcome& found, const outcomes& legal) {
+    static judgement look(const segment& here, const census& fates, outcome& found,
+                          const outcomes& legal) {
         cohold::detail::segment_header& header = header_of(here);
-        for (const std::uint32_t each : dead) {
+        attached(here);
+        for (std::uint32_t each = 0; each < slots; ++each) {
             const auto& slot = cohold::detail::process_table::of(header).slots[each];
-            const owner me = own(here);
-            if ((slot.state.load() & cohold::detail::attached_bit) != 0 &&
-                cohold::detail::slot_of(me) != each) {
-                return {result::leaked, 0, "the dead one's slot is still attached"};
+            if (fates.fates[each] == fate::dead &&
+                (slot.state.load() & cohold::detail::attached_bit) != 0) {
+                return {result::leaked, 0, "a dead one's slot is still attached"};
             }
         }
-        std::string complaint = audit(header, &found.used);
+        std::string complaint = audit(header, &found.blocks);
         if (!complaint.empty()) {
             return {result::torn, 0, std::move(complaint)};
         }
         found.contents = what_contents(here);
         return compare(found, legal);
-    }
-
-    static owner own(const segment& here) {
-        std::error_code ec;
-        return cohold::detail::participant_of(header_of(here), ec);
     }
 
     // What survived must be usable: the same operation once more, by who has recovered it.
@@ -420,7 +421,7 @@ class explorer {
         copy_.fates() = here.fates;
         here.kill(copy_.fates(), survivor_dies);
         const segment newcomer = copy_.attach();
-        const judgement verdict = look(newcomer, here.victims, result_here, {});
+        const judgement verdict = look(newcomer, copy_.fates(), result_here, {});
         if (verdict.how == result::torn || !verdict.complaint.starts_with("found")) {
             throw std::runtime_error("without any kill: " + verdict.complaint);
         }

@@ -86,6 +86,12 @@ struct lab : cohold::mechanism::memfd {
         return made;
     }
 
+    // All memory is there. (The library would block signals meanwhile, and a trap with them is the
+    // end.)
+    static void back(const cohold::file_descriptor& /*object*/, void* /*mapping*/,
+                     std::uint64_t /*from*/, std::uint64_t /*to*/,
+                     std::error_code& /*ec*/) noexcept {}
+
     static census& census_of(const cohold::file_descriptor& object) noexcept {
         return *census_of_descriptor[static_cast<std::size_t>(object.value)];
     }

@@ -1,0 +1,100 @@
+// Named objects, the heap and the life of a segment, for the rig.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <string>
+#include <utility>
+
+#include "crash/explore.hpp"
+#include "crash/operations.hpp"
+
+namespace {
+
+using crash::registry;
+using crash::segment;
+using ints = cohold::shm_vector<int>;
+
+// Its constructor allocates, so a kill may find it half made.
+struct record {
+    ints left{1, 2, 3};
+    ints right{4, 5};
+
+    std::string tell() { return crash::tell(left) + crash::tell(right); }
+};
+
+// So many objects of other names.
+auto with_names(int count) {
+    return [count](const segment& where) {
+        for (int i = 0; i < count; ++i) {
+            where.construct<int>("other" + std::to_string(i), i);
+        }
+    };
+}
+
+auto with_record(int others) {
+    return [others](const segment& where) {
+        where.construct<record>(crash::subject);
+        with_names(others)(where);
+    };
+}
+
+} // namespace
+
+void crash::declare(registry& all) {
+    // Directory.
+    const auto construct = [](const segment& where) {
+        std::error_code ec;
+        return where.construct<record>(crash::subject, ec) != nullptr;
+    };
+    const auto construct_other = [](const segment& where) {
+        std::error_code ec;
+        return where.construct<int>("from aside", ec, 5) != nullptr;
+    };
+    for (const int others : {0, 1, 11, 12, 13}) {
+        all.add<record>("segment::construct", std::to_string(others) + " other names",
+                        with_names(others), construct)
+            .heals()
+            .meanwhile(construct_other);
+    }
+    all.add<record>("segment::construct", "the same name meanwhile", with_names(1), construct)
+        .meanwhile(construct);
+    all.add<record>("segment::find_or_construct", "none", with_names(1),
+                    [](const segment& where) {
+                        return where.find_or_construct<record>(crash::subject).left.size() == 3;
+                    })
+        .heals();
+    all.add<record>("segment::find_or_construct", "it is there", with_record(1),
+                    [](const segment& where) {
+                        return where.find_or_construct<record>(crash::subject).left.size() == 3;
+                    })
+        .heals();
+    all.add<record>("segment::destroy", "of two", with_record(1),
+                    [](const segment& where) { return where.destroy<record>(crash::subject); })
+        .heals()
+        .meanwhile(construct_other);
+    all.add<record>("segment::destroy", "of many", with_record(12),
+                    [](const segment& where) { return where.destroy<record>(crash::subject); })
+        .heals();
+
+    // Heap.
+    all.add<void>("segment::grow", "by half", with_names(1),
+                  [](const segment& where) { where.grow(where.size() + where.size() / 2); });
+    all.add<ints>(
+        "segment::grow", "on its own",
+        [](const segment& where) { where.construct<ints>(crash::subject, 2u); },
+        [](ints& it, const segment& where) { it.reserve(where.size() / sizeof(int)); });
+
+    // The life of a participant.
+    all.add<record>("segment::open", "attaching", with_record(1),
+                    [](const segment&) {
+                        crash::attached(*new segment(crash::world_to_attach_to->attach()));
+                    })
+        .attaches();
+    all.add<record>("segment::~segment", "detaching", with_record(1),
+                    [](const segment& handle) { const_cast<segment&>(handle) = segment(); })
+        .once();
+    all.add<record>("segment::recover", "nobody is dead", with_record(1),
+                    [](const segment& handle) { crash::recover(handle); });
+    all.add<record>("segment::construct", "the first use of a participant", with_names(1),
+                    construct)
+        .fresh();
+}

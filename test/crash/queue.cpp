@@ -1,0 +1,192 @@
+// The operations of shm_queue, for the rig.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "crash/operations.hpp"
+
+namespace {
+
+using cohold::concurrency;
+using crash::registry;
+using crash::segment;
+
+template <class T, concurrency Concurrency>
+using queue = cohold::shm_queue<T, Concurrency>;
+
+// Elements: one word; several, which no store writes at once; and one that owns memory.
+using several = std::array<int, 4>;
+using owning = cohold::shm_vector<int>;
+
+void set(int& element, int number) {
+    element = number;
+}
+
+void set(several& element, int number) {
+    element = {number, number + 1, number + 2, number + 3};
+}
+
+void set(owning& element, int number) {
+    element.assign({number, number + 1});
+}
+
+template <class T>
+constexpr const char* kind = std::is_same_v<T, int>       ? "ints"
+                             : std::is_same_v<T, several> ? "arrays"
+                                                          : "vectors";
+
+template <concurrency Concurrency>
+constexpr const char* sides = Concurrency == concurrency::spsc   ? "spsc"
+                              : Concurrency == concurrency::mpsc ? "mpsc"
+                              : Concurrency == concurrency::spmc ? "spmc"
+                                                                 : "mpmc";
+
+// A queue, and elements for it and from it: they are in the segment, so that what they own can be
+// given back.
+template <class T, concurrency Concurrency>
+struct one {
+    queue<T, Concurrency> it{4};
+    T spare[3]{};
+    T received[3]{};
+
+    std::string tell() {
+        std::string text = crash::tell(it) + " and";
+        for (T& each : spare) {
+            text += " " + crash::tell(each);
+        }
+        text += " and";
+        for (T& each : received) {
+            text += " " + crash::tell(each);
+        }
+        return text;
+    }
+};
+
+struct state {
+    const char* name;
+    int count;  // of elements
+    int passed; // elements that have gone through before
+};
+
+constexpr state states[] = {{"empty", 0, 0}, {"one", 1, 0}, {"going round", 2, 3}, {"full", 4, 1}};
+
+template <class T, concurrency Concurrency, class Act>
+auto on(registry& all, const char* name, const state& in, const Act& act, const char* how = "") {
+    using Q = one<T, Concurrency>;
+    return all.add<Q>(
+        std::string("shm_queue::") + name,
+        std::string(sides<Concurrency>) + ", " + kind<T> + ", " + in.name + how,
+        [in](const segment& where) {
+            Q& made = where.construct<Q>(crash::subject);
+            for (int i = 0; i < in.passed + in.count; ++i) {
+                set(made.spare[0], i * 10);
+                made.it.push(made.spare[0]);
+                if (i < in.passed) {
+                    made.it.try_pop_n(made.received);
+                }
+            }
+            for (int i = 0; i < 3; ++i) {
+                set(made.spare[i], 70 + i * 10);
+                set(made.received[i], 1);
+            }
+        },
+        act);
+}
+
+template <class T, concurrency Concurrency>
+void declare_for(registry& all) {
+    using Q = one<T, Concurrency>;
+    const state& empty = states[0];
+    const state& round = states[2];
+    const state& full = states[3];
+    for (const state& each : states) {
+        if (each.count < 4) {
+            on<T, Concurrency>(all, "push", each, [](Q& q) {
+                return q.it.push(q.spare[0]);
+            }).heals();
+        }
+        if (each.count > 0) {
+            on<T, Concurrency>(all, "pop_n", each, [](Q& q) {
+                return q.it.pop_n(std::span<T>(q.received, 1)) != 0;
+            }).heals();
+        }
+        on<T, Concurrency>(all, "try_push", each, [](Q& q) {
+            return q.it.try_push(q.spare[0]);
+        }).meanwhile([](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, 1)) != 0; });
+        on<T, Concurrency>(all, "try_pop_n", each, [](Q& q) {
+            return q.it.try_pop_n(std::span<T>(q.received, 1)) != 0;
+        }).meanwhile([](Q& q) { return q.it.try_push(q.spare[1]); });
+    }
+    on<T, Concurrency>(
+        all, "push", round, [](Q& q) { return q.it.push(std::move(q.spare[0])); }, ", moved");
+    on<T, Concurrency>(
+        all, "try_push", round, [](Q& q) { return q.it.try_push(std::move(q.spare[0])); },
+        ", moved");
+    on<T, Concurrency>(all, "emplace", round, [](Q& q) { return q.it.emplace(q.spare[0]); });
+    on<T, Concurrency>(all, "try_emplace", round,
+                       [](Q& q) { return q.it.try_emplace(q.spare[0]); });
+    on<T, Concurrency>(all, "push_for", full, [](Q& q) {
+        return q.it.push_for(q.spare[0], std::chrono::microseconds(1));
+    });
+    on<T, Concurrency>(all, "push_until", round, [](Q& q) {
+        return q.it.push_until(q.spare[0],
+                               std::chrono::steady_clock::now() + std::chrono::seconds(1));
+    });
+    // Of several elements, each is pushed or popped by itself.
+    const auto push_n = [](std::size_t count) {
+        return
+            [count](Q& q) { return q.it.try_push_n(std::span<const T>(q.spare, count)) == count; };
+    };
+    on<T, Concurrency>(all, "try_push_n", empty, push_n(3)).also(push_n(1)).also(push_n(2));
+    on<T, Concurrency>(all, "push_n", empty, [](Q& q) {
+        return q.it.push_n(std::span<const T>(q.spare, 2)) == 2;
+    }).also(push_n(1));
+    const auto pop_n = [](std::size_t count) {
+        return [count](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, count)) == count; };
+    };
+    on<T, Concurrency>(all, "try_pop_n", full, pop_n(3), ", three").also(pop_n(1)).also(pop_n(2));
+    on<T, Concurrency>(all, "close", round, [](Q& q) { q.it.close(); });
+    if constexpr (std::is_trivially_copyable_v<T>) {
+        // What they return is on the victim's stack, and dies with it.
+        on<T, Concurrency>(all, "pop", round, [](Q& q) { return q.it.pop().has_value(); }).heals();
+        on<T, Concurrency>(all, "try_pop", round, [](Q& q) { return q.it.try_pop().has_value(); });
+        on<T, Concurrency>(all, "pop_for", round,
+                           [](Q& q) { return q.it.pop_for(std::chrono::seconds(1)).has_value(); });
+        on<T, Concurrency>(all, "pop_until", empty, [](Q& q) {
+            return q.it.pop_until(std::chrono::steady_clock::now()).has_value();
+        });
+    }
+}
+
+// Two of the same side at once, and one of them in the middle.
+template <class T>
+void declare_many(registry& all) {
+    using Q = one<T, concurrency::mpmc>;
+    const state& round = states[2];
+    const auto push = [](Q& q) { return q.it.try_push(q.spare[0]); };
+    const auto push_other = [](Q& q) { return q.it.try_push(q.spare[1]); };
+    const auto pop = [](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, 1)) != 0; };
+    const auto pop_other = [](Q& q) {
+        return q.it.try_pop_n(std::span<T>(q.received + 1, 1)) != 0;
+    };
+    on<T, concurrency::mpmc>(all, "try_push", round, push, ", another pushes")
+        .meanwhile(push_other);
+    on<T, concurrency::mpmc>(all, "try_pop_n", round, pop, ", another pops").meanwhile(pop_other);
+}
+
+} // namespace
+
+void crash::declare(registry& all) {
+    declare_for<int, concurrency::spsc>(all);
+    declare_for<several, concurrency::mpmc>(all);
+    declare_for<owning, concurrency::mpmc>(all);
+    declare_for<owning, concurrency::spsc>(all);
+    declare_many<several>(all);
+    declare_many<owning>(all);
+}
