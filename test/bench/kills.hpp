@@ -123,8 +123,8 @@ struct record {
 
 constexpr std::uint64_t lock_uses = 100; // of a survivor
 
-/// A lock with data, whose holder is killed.
-template <class Lock>
+/// A lock with data, whose holder is killed. Place<T> is where a T lives, as in_shared_memory.
+template <class Lock, template <class> class Place = bench::in_shared_memory>
 class locked_record {
   public:
     static constexpr std::uint64_t calls_before = 1;
@@ -154,11 +154,11 @@ class locked_record {
         record data;
     };
 
-    bench::in_shared_memory<state> state_;
+    Place<state> state_;
 };
 
-/// A lock that is killed while it is shared.
-template <class Lock>
+/// A lock, of which somebody who shares it is killed.
+template <class Lock, template <class> class Place = bench::in_shared_memory>
 class read_record {
   public:
     static constexpr std::uint64_t calls_before = 1;
@@ -190,19 +190,19 @@ class read_record {
         record data;
     };
 
-    bench::in_shared_memory<state> state_;
+    Place<state> state_;
 };
 
 /// A condition on which a process waits when it is killed. Two survivors then take turns by it.
-/// State has `lock()`, `unlock()`, `wait()` and `notify()`.
-template <class State>
+/// Monitor has `lock()`, `unlock()`, `wait()` and `notify()`.
+template <class Monitor, template <class> class Place = bench::in_shared_memory>
 class waited_for {
   public:
     static constexpr std::uint64_t calls_before = 0;
 
     void prepare() {
-        state_->lock();
-        state_->unlock();
+        state_->monitor.lock();
+        state_->monitor.unlock();
     }
 
     void operate(std::uint64_t) { wait_for(never); }
@@ -218,29 +218,30 @@ class waited_for {
     static constexpr std::uint64_t never = ~std::uint64_t{0};
     static constexpr std::uint64_t turns = 40;
 
-    struct state : State {
+    struct state {
+        Monitor monitor;
         std::uint64_t turn = 0;
     };
 
     void wait_for(std::uint64_t turn) {
-        state_->lock();
+        state_->monitor.lock();
         while (state_->turn != turn) {
-            state_->wait();
+            state_->monitor.wait();
         }
-        state_->unlock();
+        state_->monitor.unlock();
     }
 
     void play(std::uint64_t first) {
         for (std::uint64_t turn = first; turn < turns; turn += 2) {
             wait_for(turn);
-            state_->lock();
+            state_->monitor.lock();
             state_->turn = turn + 1;
-            state_->notify();
-            state_->unlock();
+            state_->monitor.notify();
+            state_->monitor.unlock();
         }
     }
 
-    bench::in_shared_memory<state> state_;
+    Place<state> state_;
 };
 
 struct item {
