@@ -62,6 +62,7 @@ struct journal_record {
 // to `top` or `floor`.
 struct journal {
     static constexpr std::uint64_t size = 1024;
+    static constexpr std::uint64_t chunk_size = 8192;
 
     std::uint64_t next;                // offset of the next journal of the participant, or 0
     std::atomic<std::uint64_t> thread; // number of the thread that uses it; 0: none
@@ -74,7 +75,8 @@ struct journal {
     std::atomic<std::uint64_t> witness_value;
     std::atomic<std::uint64_t> witness_floor; // what is `floor` then
     std::atomic<std::uint64_t> queue_claim;   // offset of the slot word that was claimed last, or 0
-    char records[size - 64];
+    std::uint64_t chunk; // offset of a block for more records, kept for the next time, or 0
+    char records[size - 72];
 };
 
 static_assert(sizeof(journal) == journal::size);

@@ -21,9 +21,10 @@ struct local_calls {
     // Real memory for the bytes [from, to).
     void (*back)(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
                  std::error_code& ec) noexcept;
-    // See liveness in the table of mechanism_policy. `claim` holds the slot's lock and calls
-    // publish(context, token) while nobody else can claim; it returns the page that holds the lock.
-    void* (*claim)(const local_block& local, std::uint32_t slot,
+    // See liveness in the table of mechanism_policy. `claim` calls publish(context, token) while
+    // nobody else can claim the slot, whose token is `present` when it is called; it returns the
+    // page that keeps the claim.
+    void* (*claim)(const local_block& local, std::uint32_t slot, const liveness_token& present,
                    bool (*publish)(void* context, const liveness_token& token) noexcept,
                    void* context, std::error_code& ec) noexcept;
     verdict (*probe)(const local_block& local, std::uint32_t slot,

@@ -31,18 +31,20 @@ class owner_lock {
     // How long a sleeper trusts the holder to be alive, in ns.
     static constexpr std::int64_t recheck_interval = 4000000;
 
+    // Who sees the word sees also what its owner has entered elsewhere before: hence the release.
     [[nodiscard]] bool try_lock(owner_word me) noexcept {
         owner_word found = nobody;
-        return word_.compare_exchange_strong(found, me, std::memory_order_acquire,
+        return word_.compare_exchange_strong(found, me, std::memory_order_acq_rel,
                                              std::memory_order_relaxed);
     }
 
-    // Waits. `bury(owner)` is asked about a holder that stands in the way: false if it lives; if it
-    // is dead, puts in order what must be before the lock can change hands, and returns true.
+    // Waits; with deadline{0} it only looks whether the holder is alive. `bury(owner)` is asked
+    // about a holder that stands in the way: false if it lives; if it is dead, puts in order what
+    // must be before the lock can change hands, and returns true.
     template <class Bury>
     [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
                                                          const Bury& bury) noexcept {
-        backoff spins(100);
+        backoff spins(until.nanoseconds == 0 ? 0 : 100);
         while (spins.spin()) {
             if (word_.load(std::memory_order_relaxed) == nobody && try_lock(me)) {
                 return lock_result::locked;
@@ -53,7 +55,7 @@ class owner_lock {
             owner_word found = word_.load(std::memory_order_relaxed);
             if (found == nobody) {
                 // Others may be asleep: who unlocks next has to wake one.
-                if (word_.compare_exchange_strong(found, me | awaited, std::memory_order_acquire,
+                if (word_.compare_exchange_strong(found, me | awaited, std::memory_order_acq_rel,
                                                   std::memory_order_relaxed)) {
                     return lock_result::locked;
                 }
@@ -62,7 +64,7 @@ class owner_lock {
             if (!same_owner(found, asked)) {
                 if (bury(found)) {
                     if (word_.compare_exchange_strong(found, me | awaited,
-                                                      std::memory_order_acquire,
+                                                      std::memory_order_acq_rel,
                                                       std::memory_order_relaxed)) {
                         return lock_result::taken_over;
                     }
@@ -94,6 +96,16 @@ class owner_lock {
         if ((word_.exchange(nobody, std::memory_order_release) & awaited) != 0) {
             wake();
         }
+    }
+
+    // Unlocks if the caller holds the lock and nobody waits; else nothing happens, or what unlock()
+    // does.
+    [[nodiscard]] bool unlock_if_held(owner_word me) noexcept {
+        if (word_.load(std::memory_order_relaxed) != me) {
+            return false;
+        }
+        unlock();
+        return true;
     }
 
     [[nodiscard]] owner_word holder() const noexcept {

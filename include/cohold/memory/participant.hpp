@@ -48,7 +48,7 @@ class identity_lock {
 
     const auto publish = [](void* with, const liveness_token& token) noexcept {
         const auto& [slot, identity, number] = *static_cast<publishing*>(with);
-        const std::uint64_t before = slot.state.load(std::memory_order_acquire);
+        std::uint64_t before = slot.state.load(std::memory_order_acquire);
         // A dead one's slot is free only when he has been recovered. The spare one has no journals.
         if ((before & attached_bit) != 0 && number != process_table::spare) {
             return false;
@@ -63,12 +63,13 @@ class identity_lock {
                             std::memory_order_relaxed);
         slot.token = token;
         identity.me = make_owner(number, generation, 0);
-        slot.state.store(attached_state(generation), std::memory_order_release);
-        return true;
+        // Claims of mechanisms without liveness do not exclude each other.
+        return slot.state.compare_exchange_strong(before, attached_state(generation),
+                                                  std::memory_order_acq_rel);
     };
 
     const local_block& local = local_of(header);
-    void* const page = local.calls->claim(local, index, publish, &context, ec);
+    void* const page = local.calls->claim(local, index, context.slot.token, publish, &context, ec);
     if (page != nullptr) {
         local.identity->page = page;
     }
@@ -185,6 +186,17 @@ class thread_records {
             }
         }
         return nullptr;
+    }
+
+    // Of this segment and owner, but of another attachment than that.
+    [[nodiscard]] bool has_former(const segment_header& header, std::uint64_t epoch,
+                                  owner_word owner) const noexcept {
+        for (const thread_record* each = first_; each != nullptr; each = each->next_in_thread) {
+            if (each->header == &header && each->epoch != epoch && same_owner(each->me, owner)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     void add(thread_record& record) noexcept {
@@ -305,15 +317,28 @@ inline thread_local thread_records records_of_thread;
     return record;
 }
 
+// This thread in that segment, if it has been there lately; else nullptr. Compares the address, and
+// reads nothing there: any will do.
+[[nodiscard]] inline thread_record* known_record(const segment_header& header) noexcept {
+    const thread_cache& cache = cache_of(header);
+    const bool known =
+        cache.header == &header && cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
+    return known ? cache.record : nullptr;
+}
+
 // This thread in that segment; nullptr after an error: errc::out_of_space, reserve_exceeded, and
 // those of attach.
 [[nodiscard]] inline thread_record* self(segment_header& header, std::error_code& ec) noexcept {
-    const thread_cache& cache = cache_of(header);
-    if (cache.header == &header && cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch)
-        [[likely]] {
-        return cache.record;
+    if (thread_record* const record = known_record(header); record != nullptr) [[likely]] {
+        return record;
     }
     return find_record(header, ec);
+}
+
+// Was the owner this thread, before it was forked off?
+[[gnu::cold]] inline bool is_inherited(const segment_header& header, owner_word owner) noexcept {
+    const std::uint64_t epoch = local_of(header).identity->epoch.load(std::memory_order_acquire);
+    return records_of_thread.has_former(header, epoch, owner);
 }
 
 // The section that this thread has open in the segment; nullptr if there is none.

@@ -25,10 +25,16 @@ namespace detail {
         heap::transaction change(heap::of(header), me);
         journal* const log = journal_at(header, first);
         change.set(slot.journals, log == nullptr ? 0 : log->next);
-        if (log != nullptr) {
-            change.recount(log);
-            change.deallocate(log);
+        if (log == nullptr) {
+            continue;
         }
+        if (journal_at(header, log->chunk) != nullptr) {
+            void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
+            change.recount(chunk);
+            change.deallocate(chunk);
+        }
+        change.recount(log);
+        change.deallocate(log);
     }
 }
 
@@ -76,6 +82,31 @@ namespace detail {
     }
     recover(header, me, holder);
     return true;
+}
+
+// Has the thread that a word names ended, although its process lives? Its journal has another user
+// then, or none. The chain of journals grows while the process is attached; when it has detached
+// meanwhile, bytes that were journals are read, and whatever they say, the thread holds nothing.
+[[gnu::cold]] inline bool has_ended(segment_header& header, owner_word owner) noexcept {
+    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare) {
+        return false; // the process itself
+    }
+    participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
+    std::uint64_t most = header.reserve / journal::size;
+    for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
+         log != nullptr && most != 0; --most) {
+        if (log->thread.load(std::memory_order_acquire) == thread_of(owner)) {
+            return false;
+        }
+        log = journal_at(header, __atomic_load_n(&log->next, __ATOMIC_RELAXED));
+    }
+    return true;
+}
+
+// The same as bury, of locks that threads hold: a thread that has ended holds none.
+[[gnu::cold]] inline bool bury_thread(segment_header& header, owner_word me,
+                                      owner_word holder) noexcept {
+    return bury(header, me, holder) || has_ended(header, holder);
 }
 
 /// Recovers every participant that is dead. *Complexity*: a system call for each one attached.

@@ -177,15 +177,14 @@ class segment_memory {
     }
 
     template <class Mechanism>
-    [[gnu::cold]] static void* claim(const local_block& local, std::uint32_t slot,
-                                     bool (*publish)(void* context,
-                                                     const liveness_token& token) noexcept,
-                                     void* context, std::error_code& ec) noexcept {
-        using liveness = liveness_of<Mechanism>;
+    [[gnu::cold]] static void*
+    claim(const local_block& local, std::uint32_t slot, const liveness_token& present,
+          bool (*publish)(void* context, const liveness_token& token) noexcept, void* context,
+          std::error_code& ec) noexcept {
         const auto& native = native_of<Mechanism>(local);
         const claim_gate<Mechanism> gate(native, ec); // one at a time, where need be
-        liveness_token token{};
-        void* const page = ec ? nullptr : liveness::claim(native, slot, token, ec);
+        liveness_token token = present;
+        void* const page = ec ? nullptr : liveness_of<Mechanism>::claim(native, slot, token, ec);
         if (page != nullptr && !publish(context, token)) {
             unmap(page, page_size());
             return nullptr;

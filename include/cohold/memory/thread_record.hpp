@@ -5,8 +5,11 @@
 #ifndef COHOLD_MEMORY_THREAD_RECORD_HPP
 #define COHOLD_MEMORY_THREAD_RECORD_HPP
 
+#include <utility>
+
 #include <sys/types.h>
 
+#include <cohold/detail/uncaught.hpp>
 #include <cohold/memory/journal.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -62,6 +65,9 @@ struct thread_record {
     std::uint32_t lock_count = 0;
     std::uint32_t lock_capacity = few_locks;
 
+    // Exceptions under way in the thread.
+    const unsigned* uncaught = uncaught_counter();
+
     // Of the one who attached: a forked child has inherited the record, and must not use it.
     std::uint64_t epoch = 0;
     ::pid_t process = 0;
@@ -109,7 +115,7 @@ struct thread_record {
     // reserve_exceeded.
     void save(const void* at, std::size_t bytes, std::error_code& ec) noexcept {
         if (bytes <= largest_inline) {
-            const std::uint64_t room = (bytes + 7) / 8 * 8;
+            const std::uint64_t room = rounded(bytes);
             if (char* const into = reserve(room, ec); into != nullptr) {
                 std::memcpy(into, at, bytes);
                 append(into + room,
@@ -118,6 +124,31 @@ struct thread_record {
         } else {
             save_apart(at, bytes, ec);
         }
+    }
+
+    // Several stretches of an object, known to the compiler, with one step of the journal's end.
+    // False, and nothing happens, where that takes more than the room at hand.
+    template <const auto& Ranges, std::size_t... Index>
+    [[nodiscard, gnu::always_inline]] bool
+    save_at_once(const void* object, std::index_sequence<Index...> /*all*/) noexcept {
+        constexpr std::uint64_t room =
+            (std::uint64_t{0} + ... + (rounded(Ranges[Index].bytes) + sizeof(journal_record)));
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        if (room > largest_inline || top + room > limit) [[unlikely]] {
+            return false;
+        }
+        char* into = base() + top;
+        const auto write = [&into, this](const char* at, std::size_t bytes) noexcept {
+            std::memcpy(into, at, bytes);
+            into += rounded(bytes);
+            const journal_record record{distance_to(at),
+                                        journal_record::word_of(journal_kind::bytes, bytes)};
+            std::memcpy(into, &record, sizeof record);
+            into += sizeof record;
+        };
+        (write(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes), ...);
+        store_in_order(log->top, top + room);
+        return true;
     }
 
     void save(const void* at, std::size_t bytes) {
@@ -215,6 +246,11 @@ struct thread_record {
         return true;
     }
 
+    void keep_first(const held_lock& lock) noexcept {
+        locks[0] = lock;
+        lock_count = 1;
+    }
+
     [[nodiscard]] bool keeps(const void* lock) const noexcept {
         for (std::uint32_t i = 0; i < lock_count; ++i) {
             if (locks[i].lock == lock) {
@@ -232,10 +268,13 @@ struct thread_record {
     }
 
   private:
-    static constexpr std::size_t largest_inline = 512;
-    static constexpr std::uint64_t chunk_bytes = 4096;
+    static constexpr std::size_t largest_inline = 4096;
     // What is left behind the limit, for the records that lead to another chunk.
     static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;
+
+    [[nodiscard]] static constexpr std::uint64_t rounded(std::uint64_t bytes) noexcept {
+        return (bytes + 7) / 8 * 8;
+    }
 
     [[nodiscard]] std::uint64_t distance_to(const void* address) const noexcept {
         return static_cast<std::uint64_t>(static_cast<std::int64_t>(
@@ -260,24 +299,42 @@ struct thread_record {
         store_in_order(log->top, static_cast<std::uint64_t>(at - base()) + sizeof record);
     }
 
+    // The first chunk stays with the journal, further ones go with the section.
     [[gnu::cold, gnu::noinline]] void add_chunk(std::error_code& ec) noexcept {
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        if (limit == first_limit() && log->chunk != 0) {
+            char* const chunk = base() + log->chunk;
+            begin_chunk(chunk, top);
+            store_in_order(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
+            return;
+        }
         heap::transaction change(heap::of(*header), process_word());
-        auto* const chunk = static_cast<char*>(change.allocate(chunk_bytes, 8, ec));
+        auto* const chunk = static_cast<char*>(change.allocate(journal::chunk_size, 8, ec));
         if (ec) {
             return;
         }
-        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
-        const journal_record freed{distance_to(chunk),
-                                   journal_record::word_of(journal_kind::temporary, 0)};
-        std::memcpy(base() + top, &freed, sizeof freed);
+        std::uint64_t below = top;
+        if (limit == first_limit()) {
+            change.uncount(chunk);
+            change.set(log->chunk, distance_to(chunk));
+        } else {
+            const journal_record freed{distance_to(chunk),
+                                       journal_record::word_of(journal_kind::temporary, 0)};
+            std::memcpy(base() + top, &freed, sizeof freed);
+            below += sizeof freed;
+            ++promises;
+        }
+        begin_chunk(chunk, below);
+        change.set(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
+    }
+
+    // Its first record leads back to those before.
+    void begin_chunk(char* chunk, std::uint64_t below) noexcept {
         std::memcpy(chunk, &limit, sizeof limit);
-        const journal_record jump{top + sizeof freed,
-                                  journal_record::word_of(journal_kind::jump, 0)};
+        const journal_record jump{below, journal_record::word_of(journal_kind::jump, 0)};
         std::memcpy(chunk + 8, &jump, sizeof jump);
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        change.set(log->top, distance_to(chunk) + 8 + sizeof jump);
-        limit = distance_to(chunk) + chunk_bytes - spare_bytes;
-        ++promises;
+        limit = distance_to(chunk) + journal::chunk_size - spare_bytes;
     }
 
     // A block, and the record of it, in one step.
