@@ -32,6 +32,9 @@
 #include <cohold/handle/shared.hpp>
 
 #include <cohold/sync/backoff.hpp>
+#include <cohold/sync/section_guard.hpp>
+#include <cohold/sync/shm_guarded.hpp>
+#include <cohold/sync/shm_mutex.hpp>
 
 #include <cohold/container/from_range.hpp>
 #include <cohold/container/shm_queue.hpp>

@@ -54,6 +54,7 @@ enum class errc : int {
     too_many_participants,
     locks_unsupported,
     not_owner,
+    section_open,
 };
 
 namespace detail {
@@ -107,7 +108,7 @@ inline constexpr errc_row errc_table[] = {
     {errc::corrupt, std::errc::bad_message, "the contents are damaged"},
     {errc::type_mismatch, std::errc::invalid_argument, "the object is of another type"},
     {errc::no_segment, std::errc::not_enough_memory,
-     "the container is not in a segment: construct it with segment::construct, or give it a "
+     "the object is not in a segment: construct it with segment::construct, or give it a "
      "segment's allocator"},
     {errc::read_only, std::errc::permission_denied, "the memory is opened read-only"},
     {errc::unsupported, std::errc::not_supported, "not supported here"},
@@ -121,6 +122,8 @@ inline constexpr errc_row errc_table[] = {
      "mechanism"},
     {errc::not_owner, std::errc::operation_not_permitted,
      "only who holds the lock can let go of it"},
+    {errc::section_open, std::errc::operation_not_permitted,
+     "a section around this one has to end first"},
 };
 
 class errc_category_type final : public std::error_category {

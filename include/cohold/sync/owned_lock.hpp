@@ -1,0 +1,134 @@
+// What all locks in a segment are made of: the word that names the holder, the way to the segment,
+// and the memory of a take-over.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_OWNED_LOCK_HPP
+#define COHOLD_SYNC_OWNED_LOCK_HPP
+
+#include <cerrno>
+#include <cstddef>
+
+#include <cohold/memory/current_segment.hpp>
+#include <cohold/memory/offset_ptr.hpp>
+#include <cohold/memory/participant.hpp>
+#include <cohold/sync/timed.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct lock_access;
+
+// For owner_lock::lock, of locks that threads hold.
+struct undertaker {
+    segment_header& header;
+    owner_word me; // a process
+
+    bool operator()(owner_word holder) const noexcept { return bury_thread(header, me, holder); }
+};
+
+[[nodiscard]] inline undertaker undertaker_for(const thread_record& record) noexcept {
+    return {*record.header, record.process_word()};
+}
+
+// If the process is killed: who takes the lock over recovers the dead one first, and then says so
+// here until he unlocks; if he is killed before that, the next one does.
+class owned_lock {
+  public:
+    // Bound to the segment under construction at this address; elsewhere to none.
+    owned_lock() noexcept
+        : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {}
+
+    owned_lock(const owned_lock&) = delete;
+    owned_lock& operator=(const owned_lock&) = delete;
+    ~owned_lock() = default;
+
+    // The calling thread, if it is known without further ado; else nullptr.
+    [[nodiscard]] thread_record* known() const noexcept {
+        return known_record(*segment_.unchecked());
+    }
+
+    // The calling thread. nullptr after an error: errc::no_segment, and those of self.
+    [[nodiscard, gnu::cold]] thread_record* record(std::error_code& ec) const noexcept {
+        if (segment_ == nullptr) {
+            fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
+            return nullptr;
+        }
+        return self(*segment_, ec);
+    }
+
+    [[nodiscard]] bool try_lock(owner_word me) noexcept { return lock_.try_lock(me); }
+
+    [[nodiscard]] bool is_held_by(owner_word me) const noexcept {
+        return same_owner(lock_.holder(), me);
+    }
+
+    [[nodiscard]] owner_word holder() const noexcept { return lock_.holder(); }
+
+    // Waits. False once the time is over, and after an error: EDEADLK if the thread holds it.
+    [[nodiscard, gnu::cold]] bool lock(const thread_record& record, deadline until,
+                                       std::error_code& ec) noexcept {
+        if (is_held_by(record.me)) {
+            fail_errno(ec, EDEADLK, "this thread holds the lock already");
+            return false;
+        }
+        const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
+        if (result == lock_result::taken_over) {
+            recovered_.store(1, std::memory_order_relaxed);
+        }
+        return result != lock_result::timed_out;
+    }
+
+    // False, and nothing has happened, if the caller does not hold the lock, and where unlock()
+    // must be called.
+    [[nodiscard]] bool unlock_quickly(owner_word me) noexcept { return lock_.unlock_if_held(me); }
+
+    // The caller holds the lock. One that was taken over has the mark that sleepers leave, so that
+    // its unlocking comes here.
+    [[gnu::cold, gnu::noinline]] void unlock() noexcept {
+        recovered_.store(0, std::memory_order_relaxed);
+        lock_.unlock();
+    }
+
+    // Without touching recovered().
+    [[gnu::cold]] void hand_on() noexcept { lock_.unlock(); }
+
+    // The calling thread, if it holds the lock. nullptr if it has inherited the lock by fork, from
+    // a holder who still has it. Anybody else ends the process: to let him go on would be to let
+    // two into what the lock protects.
+    [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
+    holding_record(const char* message) const noexcept {
+        const owner_word holder = lock_.holder();
+        if (segment_ != nullptr) {
+            if (is_inherited(*segment_, holder)) {
+                return nullptr;
+            }
+            std::error_code ec;
+            thread_record* const record = self(*segment_, ec);
+            if (record != nullptr && same_owner(holder, record->me)) {
+                return record;
+            }
+        }
+        die(message);
+    }
+
+    [[nodiscard]] bool recovered() const noexcept {
+        return recovered_.load(std::memory_order_relaxed) != 0;
+    }
+
+    // For a lock that has more to say of its holder.
+    std::atomic<std::uint32_t> extra{0};
+
+  private:
+    std::atomic<std::uint32_t> recovered_{0};
+    owner_lock lock_;
+    offset_ptr<segment_header> segment_;
+};
+
+static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

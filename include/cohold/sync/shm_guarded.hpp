@@ -1,0 +1,207 @@
+// A value in shared memory with the mutex that protects it, whose changes happen as a whole or, if
+// the process dies in the middle of them, not at all.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_SHM_GUARDED_HPP
+#define COHOLD_SYNC_SHM_GUARDED_HPP
+
+#include <type_traits>
+#include <utility>
+
+#include <cohold/memory/shareable.hpp>
+#include <cohold/memory/type_fingerprint.hpp>
+#include <cohold/sync/section_guard.hpp>
+#include <cohold/sync/shm_mutex.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A T and the mutex that protects it. Only who has locked it can reach the T, and everything that
+/// he changes until he unlocks is one *section*.
+///
+/// *If the process is killed* in a section, or its thread ends in it, the next one who locks finds
+/// everything as it was before: what the section had saved is put back, what it had allocated in
+/// the segment is freed, and what it had freed still there. Saved are
+/// - on locking, the *plain* parts of T, `saved_bytes` of them: those members and elements (or T
+///   itself) that are trivially copyable and copyable, hence no std::atomic, and offset_ptr,
+///   std::pair, array and optional of such. None, if they are more than 4096 bytes together. Of
+///   a class with private members that is not plain as a whole, none can be seen.
+/// - by cohold's containers, whatever they change of themselves and their elements.
+/// - by `guard.save(…)`, anything else, before it is changed: a large array, what an offset_ptr in
+///   T leads to, an element of a container that is changed by reference.
+///
+/// Atomics, queues, locks, and what is outside the segment, change at once and for good.
+///
+/// *If an exception* leaves with(f), or destroys a guard, that guard's section is undone, by the
+/// same rules.
+///
+/// *Sections within sections* are one: a guard that is taken while the thread has another (of any
+/// shm_guarded in the segment) undoes its own part if an exception leaves it, but only the end of
+/// the outermost one makes the changes stay, and unlocks what was locked. So a section may lock
+/// again what it has locked already. Two threads that lock two of them in different orders wait
+/// for each other for ever.
+///
+/// A guard belongs to its thread. One that a forked child has inherited does nothing there.
+///
+/// *Errors* of the functions that lock, as cohold::failure or in the error_code: those of the
+/// mutex, see shm_mutex; errc::out_of_space and reserve_exceeded if the segment has no room for
+/// what is saved. Then nothing is locked.
+/// *Complexity*: the mutex's; a nanosecond or two more for a word or two; a block of the heap for
+/// more than 512 bytes.
+template <class T, class Mutex = shm_mutex>
+class shm_guarded {
+    static_assert(detail::section_mutex<Mutex>,
+                  "cohold: the second argument of shm_guarded is shm_mutex or shm_shared_mutex");
+
+  public:
+    using value_type = T;
+    using mutex_type = Mutex;
+    using guard = section_guard<T, Mutex>;
+
+    /// Bytes of T that locking saves.
+    static constexpr std::size_t saved_bytes =
+        detail::saves_ranges<T> ? detail::plain_ranges_of<T>.bytes() : 0;
+
+    /// Constructs T from the arguments. T's allocators bind to the segment.
+    template <class... Arguments>
+        requires std::is_constructible_v<T, Arguments...>
+    explicit shm_guarded(Arguments&&... arguments) noexcept(
+        std::is_nothrow_constructible_v<T, Arguments...>)
+        : value_(std::forward<Arguments>(arguments)...) {
+        static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
+                      "cohold: what a shm_guarded holds is not const or volatile");
+        static_assert(detail::assert_shareable<T>());
+    }
+
+    shm_guarded(const shm_guarded&) = delete;
+    shm_guarded& operator=(const shm_guarded&) = delete;
+
+    /// Nobody may have it locked.
+    ~shm_guarded() = default;
+
+    /// Waits, and begins a section, which ends with the guard.
+    [[nodiscard]] guard lock() { return open(detail::deadline::never()); }
+
+    /// The guard is false after an error.
+    [[nodiscard]] guard lock(std::error_code& ec) noexcept {
+        return open(detail::deadline::never(), ec);
+    }
+
+    /// Does not wait. The guard is false if somebody who is alive has it.
+    [[nodiscard]] guard try_lock() { return open(detail::at_once); }
+
+    [[nodiscard]] guard try_lock(std::error_code& ec) noexcept { return open(detail::at_once, ec); }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] guard try_lock_for(const Duration& patience) {
+        return open(detail::after(patience));
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] guard try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
+        return open(detail::after(patience), ec);
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] guard try_lock_until(const TimePoint& moment) {
+        return {mutex_, value_, [&moment](auto& opened) {
+                    std::error_code ec;
+                    open_until(opened, moment, ec);
+                    detail::raise_if(ec);
+                }};
+    }
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] guard try_lock_until(const TimePoint& moment, std::error_code& ec) {
+        detail::clear(ec);
+        return {mutex_, value_, [&](auto& opened) { open_until(opened, moment, ec); }};
+    }
+
+    /// Calls f(T&) in a section of its own, and returns what it returns.
+    template <class Function>
+    decltype(auto) with(Function&& function) {
+        const guard locked = lock();
+        return std::forward<Function>(function)(*locked);
+    }
+
+    /// To read beside others, while nobody changes the value. That is no section.
+    [[nodiscard]] shared_guard<T, Mutex> lock_shared()
+        requires detail::shared_section_mutex<Mutex>
+    {
+        return {mutex_, value_, throwing(detail::deadline::never())};
+    }
+
+    [[nodiscard]] shared_guard<T, Mutex> lock_shared(std::error_code& ec) noexcept
+        requires detail::shared_section_mutex<Mutex>
+    {
+        detail::clear(ec);
+        return {mutex_, value_, reporting(detail::deadline::never(), ec)};
+    }
+
+    [[nodiscard]] shared_guard<T, Mutex> try_lock_shared()
+        requires detail::shared_section_mutex<Mutex>
+    {
+        return {mutex_, value_, throwing(detail::at_once)};
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_for(const Duration& patience)
+        requires detail::shared_section_mutex<Mutex>
+    {
+        return {mutex_, value_, throwing(detail::after(patience))};
+    }
+
+  private:
+    static auto reporting(detail::deadline until, std::error_code& ec) noexcept {
+        return [until, &ec](auto& opened) noexcept {
+            if (!opened.open_at_once()) [[unlikely]] {
+                opened.open(until, ec);
+            }
+        };
+    }
+
+    static auto throwing(detail::deadline until) noexcept {
+        return [until](auto& opened) {
+            if (!opened.open_at_once()) [[unlikely]] {
+                opened.open_or_throw(until);
+            }
+        };
+    }
+
+    template <class TimePoint>
+    static void open_until(guard& opened, const TimePoint& moment, std::error_code& ec) {
+        detail::attempt_until(moment, [&](detail::deadline until) {
+            opened.open(until, ec);
+            return opened || ec;
+        });
+    }
+
+    guard open(detail::deadline until) { return {mutex_, value_, throwing(until)}; }
+
+    guard open(detail::deadline until, std::error_code& ec) noexcept {
+        detail::clear(ec);
+        return {mutex_, value_, reporting(until, ec)};
+    }
+
+    Mutex mutex_;
+    T value_;
+};
+
+template <class T, class Mutex>
+inline constexpr bool enable_shareable<shm_guarded<T, Mutex>> = true;
+
+template <class T, class Mutex>
+struct type_description<shm_guarded<T, Mutex>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_guarded<");
+        out.type<T>();
+        out.text(",");
+        out.type<Mutex>();
+        out.text(">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif

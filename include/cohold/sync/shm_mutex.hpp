@@ -1,0 +1,112 @@
+// A mutex in shared memory that its holder's death does not lock for ever.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_SHM_MUTEX_HPP
+#define COHOLD_SYNC_SHM_MUTEX_HPP
+
+#include <cohold/memory/shareable_rules.hpp>
+#include <cohold/memory/type_fingerprint.hpp>
+#include <cohold/sync/lockable.hpp>
+#include <cohold/sync/owned_lock.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+struct lock_access;
+} // namespace detail
+
+/// Excludes threads of any number of processes. The interface of std::timed_mutex, so it works with
+/// std::lock_guard, unique_lock and scoped_lock.
+///
+/// *Errors* of the functions that lock, as cohold::failure or in the error_code:
+/// errc::no_segment, if the mutex is not in a segment; std::errc::resource_deadlock_would_occur, if
+/// the thread holds it already; errc::too_many_participants, locks_unsupported, out_of_space and
+/// reserve_exceeded, where a process or thread uses the segment for the first time.
+/// *Complexity*: locking and unlocking are one atomic operation each while nobody waits; a system
+/// call to sleep, to wake a sleeper, and to ask whether the holder in the way lives.
+/// *If the process is killed* while it holds the mutex: the next one gets it, some milliseconds
+/// later if he waits already, and before that what the dead one had begun in the segment is undone.
+/// Then recovered() is true. Data that are not changed in a section are as the dead one left them:
+/// see shm_guarded. The same goes for a thread that ends, and for a process that closes the
+/// segment, while holding it. A process that is stopped or slow keeps it.
+class shm_mutex : public detail::lockable<shm_mutex> {
+  public:
+    /// In the segment in which it is constructed.
+    shm_mutex() noexcept = default;
+
+    shm_mutex(const shm_mutex&) = delete;
+    shm_mutex& operator=(const shm_mutex&) = delete;
+
+    /// Nobody may hold it.
+    ~shm_mutex() = default;
+
+    /// The caller must hold the mutex: the process ends with a message if he does not, for to go on
+    /// would be to let two in. In a forked child that has inherited a lock of its parent's, does
+    /// nothing.
+    void unlock() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        if (record == nullptr || !lock_.unlock_quickly(record->me)) [[unlikely]] {
+            unlock_slowly();
+        }
+    }
+
+    /// For the holder: has he got the mutex from one who died, ended or detached while holding it?
+    [[nodiscard]] bool recovered() const noexcept { return lock_.recovered(); }
+
+  private:
+    friend detail::lockable<shm_mutex>;
+    friend detail::lock_access;
+
+    [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
+        return lock_.try_lock(record.me);
+    }
+
+    [[nodiscard]] bool lock_at_once() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        return record != nullptr && lock_at_once(*record);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(const detail::thread_record& record,
+                                                  detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_mutex", "");
+        return lock_.lock(record, until, ec);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_mutex", "");
+        const detail::thread_record* const record = lock_.record(ec);
+        return record != nullptr && lock_.lock(*record, until, ec);
+    }
+
+    // The holder's section ends.
+    void unlock(const detail::thread_record& holder) noexcept {
+        if (!lock_.unlock_quickly(holder.me)) [[unlikely]] {
+            lock_.unlock();
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void unlock_slowly() noexcept {
+        if (lock_.holding_record("unlock shm_mutex: only who holds the lock can let go of it") !=
+            nullptr) {
+            lock_.unlock();
+        }
+    }
+
+    detail::owned_lock lock_;
+};
+
+static_assert(sizeof(shm_mutex) == 24 && alignof(shm_mutex) == 8);
+
+template <>
+inline constexpr bool enable_shareable<shm_mutex> = true;
+
+template <>
+struct type_description<shm_mutex> {
+    static constexpr void write(type_writer& out) { out.text("shm_mutex"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif

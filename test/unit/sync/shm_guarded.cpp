@@ -1,0 +1,360 @@
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/sync/shm_guarded.hpp>
+
+#include <array>
+#include <atomic>
+#include <new>
+#include <thread>
+
+#include <doctest/doctest.h>
+
+#include <cohold/container/shm_vector.hpp>
+
+#include "unit/sync/lock_support.hpp"
+
+using cohold::shm_guarded;
+using cohold::shm_vector;
+using support::a_moment;
+using support::a_while;
+using support::in_segment;
+using support::stopped_child;
+
+namespace {
+
+struct account {
+    std::int64_t balance = 0;
+    shm_vector<std::int64_t> entries;
+    std::pair<std::int32_t, std::int32_t> last{};
+    std::atomic<std::int64_t> reads{0};
+    std::array<std::int32_t, 3> parts{};
+};
+
+using guarded_account = shm_guarded<account>;
+
+bool locked(const auto& guard) {
+    return static_cast<bool>(guard);
+}
+
+void enter(account& to, std::int64_t amount) {
+    to.entries.push_back(amount);
+    to.last.second = static_cast<std::int32_t>(amount);
+    to.balance += amount;
+    to.parts[2] = 7;
+    to.reads = to.reads + 1;
+}
+
+void check_is(shm_guarded<account>& guarded, std::int64_t balance, std::size_t entries) {
+    guarded.with([&](const account& found) {
+        CHECK(found.balance == balance);
+        CHECK(found.entries.size() == entries);
+        CHECK(found.parts[2] == (entries == 0 ? 0 : 7));
+    });
+}
+
+struct wide {
+    std::int32_t small;
+    std::int64_t large[1000];
+};
+
+} // namespace
+
+namespace app {
+
+class closed {
+  public:
+    std::int64_t value = 0;
+    closed() = default;
+
+    closed(const closed& other) : value(other.value) {}
+
+    closed& operator=(const closed&) = default;
+    ~closed() = default;
+};
+
+} // namespace app
+
+template <>
+inline constexpr bool cohold::enable_shareable<app::closed> = true;
+
+namespace {
+
+static_assert(shm_guarded<std::int64_t>::saved_bytes == 8);
+static_assert(shm_guarded<std::array<char, 4096>>::saved_bytes == 4096);
+static_assert(shm_guarded<std::array<char, 4097>>::saved_bytes == 0);
+static_assert(shm_guarded<wide>::saved_bytes == 0);
+static_assert(shm_guarded<app::closed>::saved_bytes == 0);
+static_assert(shm_guarded<std::atomic<int>>::saved_bytes == 0);
+static_assert(guarded_account::saved_bytes == 8 + 8 + 12);
+static_assert(cohold::shareable<guarded_account>);
+static_assert(sizeof(shm_guarded<std::int64_t>) == 32);
+static_assert(!std::is_copy_constructible_v<guarded_account>);
+static_assert(!std::is_move_constructible_v<guarded_account::guard>);
+
+} // namespace
+
+TEST_CASE("a guard is a pointer to what it locks") {
+    in_segment<guarded_account> here;
+    {
+        const auto guard = here->lock();
+        REQUIRE(guard);
+        guard->balance = 5;
+        (*guard).entries.push_back(5);
+        guard->parts[2] = 7;
+        std::thread([&] {
+            CHECK_FALSE(locked(here->try_lock()));
+            CHECK_FALSE(locked(here->try_lock_for(a_moment)));
+            CHECK_FALSE(locked(here->try_lock_until(std::chrono::steady_clock::now() + a_moment)));
+            std::error_code ec;
+            CHECK_FALSE(
+                locked(here->try_lock_until(std::chrono::system_clock::now() + a_moment, ec)));
+            CHECK_FALSE(ec);
+        }).join();
+    }
+    check_is(*here, 5, 1);
+    const std::size_t size = here->with([](account& found) { return found.entries.size(); });
+    CHECK(size == 1);
+    account& same = here->with([](account& found) -> account& { return found; });
+    CHECK(&same == &*here->lock());
+    std::error_code ec;
+    CHECK(locked(here->try_lock_for(a_while, ec)));
+    CHECK(locked(here->try_lock(ec)));
+    CHECK(locked(here->lock(ec)));
+}
+
+TEST_CASE("T is constructed from the arguments, and its allocators bind to the segment") {
+    in_segment<shm_guarded<shm_vector<int>>> here(3u, 7);
+    here->with([](shm_vector<int>& numbers) {
+        CHECK(numbers.size() == 3);
+        numbers.push_back(7);
+        CHECK(numbers == shm_vector<int>(4u, 7, numbers.get_allocator()));
+    });
+    CHECK(*in_segment<shm_guarded<std::int64_t>>(7)->lock() == 7);
+}
+
+TEST_CASE("an exception undoes the section that it leaves") {
+    in_segment<guarded_account> here;
+    here->with([](account& found) { enter(found, 1); });
+    const std::size_t used = here.segment().used();
+    SUBCASE("with") {
+        CHECK_THROWS_AS(here->with([](account& found) {
+            enter(found, 2);
+            enter(found, 3);
+            throw 1;
+        }),
+                        int);
+    }
+    SUBCASE("a guard") {
+        try {
+            const auto guard = here->lock();
+            enter(*guard, 2);
+            throw 1;
+        } catch (int) {
+        }
+    }
+    check_is(*here, 1, 1);
+    CHECK(here.segment().used() == used);
+    // Atomics are not undone.
+    CHECK(here->with([](const account& found) { return found.reads.load(); }) > 1);
+}
+
+TEST_CASE("a section that begins and ends while an exception is under way stays") {
+    in_segment<guarded_account> here;
+
+    struct at_the_end {
+        guarded_account& where;
+
+        ~at_the_end() {
+            where.with([](account& found) { enter(found, 1); });
+        }
+    };
+
+    try {
+        const at_the_end last{*here};
+        throw 1;
+    } catch (int) {
+    }
+    check_is(*here, 1, 1);
+}
+
+TEST_CASE("sections within sections are one") {
+    struct two {
+        guarded_account a;
+        guarded_account b;
+    };
+
+    in_segment<two> here;
+    SUBCASE("the inner one is undone alone") {
+        here->a.with([&](account& outer) {
+            enter(outer, 1);
+            CHECK_THROWS_AS(here->b.with([&](account& inner) {
+                enter(inner, 2);
+                here->a.with([](account& again) { enter(again, 3); });
+                throw 1;
+            }),
+                            int);
+            CHECK(outer.balance == 1);
+            CHECK(outer.entries.size() == 1);
+            // What it has locked stays so until the outermost one ends.
+            std::thread([&] { CHECK_FALSE(locked(here->b.try_lock())); }).join();
+        });
+        check_is(here->a, 1, 1);
+        check_is(here->b, 0, 0);
+    }
+    SUBCASE("the outer one undoes the inner one, too") {
+        CHECK_THROWS_AS(here->a.with([&](account& outer) {
+            enter(outer, 1);
+            here->b.with([](account& inner) { enter(inner, 2); });
+            here->b.with([](account& inner) { enter(inner, 2); });
+            std::thread([&] { CHECK_FALSE(locked(here->b.try_lock())); }).join();
+            throw 1;
+        }),
+                        int);
+        check_is(here->a, 0, 0);
+        check_is(here->b, 0, 0);
+    }
+    std::thread([&] {
+        CHECK(locked(here->a.try_lock()));
+        CHECK(locked(here->b.try_lock()));
+    }).join();
+}
+
+TEST_CASE("more locks in a section than a thread has room for at hand") {
+    in_segment<std::array<shm_guarded<std::int64_t>, 40>> here;
+    CHECK_THROWS_AS(
+        [&] {
+            const auto nest = [&](const auto& self, std::size_t depth) -> void {
+                if (depth == here->size()) {
+                    throw 1;
+                }
+                (*here)[depth].with([&](std::int64_t& value) {
+                    value = 1;
+                    self(self, depth + 1);
+                });
+            };
+            nest(nest, 0);
+        }(),
+        int);
+    std::thread([&] {
+        for (auto& each : *here) {
+            CHECK(*each.lock() == 0);
+        }
+    }).join();
+}
+
+TEST_CASE("what is saved is put back") {
+    in_segment<shm_guarded<wide>> here;
+    CHECK_THROWS_AS(
+        [&] {
+            const auto guard = here->lock();
+            guard.save(guard->small);
+            guard.save(guard->large + 500, 2);
+            guard.save(guard->large); // all of it
+            guard->small = 1;
+            for (std::int64_t& each : guard->large) {
+                each = 1;
+            }
+            throw 1;
+        }(),
+        int);
+    here->with([](const wide& found) {
+        CHECK(found.small == 0);
+        for (const std::int64_t each : found.large) {
+            REQUIRE(each == 0);
+        }
+    });
+}
+
+TEST_CASE("a guard can be unlocked and locked again") {
+    in_segment<guarded_account> here;
+    auto guard = here->lock();
+    enter(*guard, 1);
+    guard.unlock();
+    CHECK_FALSE(guard);
+    std::thread([&] { here->with([](account& found) { enter(found, 2); }); }).join();
+    std::error_code ec;
+    guard.unlock(ec);
+    CHECK(ec == cohold::errc::not_owner);
+    guard.lock();
+    CHECK(guard->balance == 3);
+    guard.lock(); // has no effect
+    {
+        auto inner = here->lock();
+        inner.unlock(ec);
+        CHECK(ec == cohold::errc::section_open);
+        CHECK(inner);
+        CHECK_THROWS_AS(inner.unlock(), cohold::failure);
+    }
+    guard.unlock();
+    std::thread([&] { check_is(*here, 3, 2); }).join();
+}
+
+TEST_CASE("a section whose process is killed has never been") {
+    in_segment<guarded_account> here;
+    here->with([](account& found) { enter(found, 1); });
+    const std::size_t used = here.segment().used();
+    stopped_child victim([&](const auto& stop) {
+        const auto mine = here.again();
+        mine->with([&](account& found) {
+            enter(found, 2);
+            mine->with([](account& again) { enter(again, 3); });
+            found.entries.reserve(1000);
+            stop();
+        });
+    });
+    CHECK_FALSE(locked(here->try_lock()));
+    CHECK_FALSE(locked(here->try_lock_for(4 * a_moment)));
+    victim.kill();
+    {
+        const auto guard = here->lock();
+        CHECK(guard.recovered());
+        CHECK(guard->balance == 1);
+        CHECK(guard->entries.size() == 1);
+        CHECK(guard->last.second == 1);
+    }
+    CHECK_FALSE(locked(here->lock().recovered()));
+    victim.wait();
+    CHECK(here.segment().used() == used);
+}
+
+TEST_CASE("a section whose thread ends in it, or whose segment is closed in it, has never been") {
+    in_segment<guarded_account> here;
+    SUBCASE("thread") {
+        std::thread([&] {
+            // A guard that is never destroyed.
+            alignas(guarded_account::guard) static char place[sizeof(guarded_account::guard)];
+            const auto* const guard = ::new (static_cast<void*>(place)) auto(here->lock());
+            enter(**guard, 1);
+        }).join();
+    }
+    SUBCASE("segment") {
+        const auto mine = here.again();
+        alignas(guarded_account::guard) static char place[sizeof(guarded_account::guard)];
+        const auto* const guard = ::new (static_cast<void*>(place)) auto(mine->lock());
+        enter(**guard, 1);
+    }
+    check_is(*here, 0, 0);
+}
+
+TEST_CASE("a guard that a forked child inherits does nothing there") {
+    in_segment<guarded_account> here;
+    {
+        auto guard = here->lock();
+        enter(*guard, 1);
+        support::check_child([&] {
+            guard.~section_guard();
+            CHILD_CHECK(!locked(here->try_lock()));
+        });
+        CHECK(guard->balance == 1);
+        enter(*guard, 2);
+    }
+    check_is(*here, 3, 2);
+}
+
+TEST_CASE("errors of a guarded value leave it unlocked") {
+    std::error_code ec;
+    shm_guarded<std::int64_t> outside;
+    CHECK_FALSE(locked(outside.lock(ec)));
+    CHECK(ec == cohold::errc::no_segment);
+    CHECK_THROWS_AS(static_cast<void>(outside.lock()), cohold::failure);
+}

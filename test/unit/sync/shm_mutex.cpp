@@ -1,0 +1,243 @@
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/sync/shm_mutex.hpp>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "unit/sync/lock_support.hpp"
+
+using cohold::shm_mutex;
+using support::a_moment;
+using support::a_while;
+using support::in_segment;
+using support::stopped_child;
+
+namespace {
+
+struct counter {
+    shm_mutex mutex;
+    std::int64_t value = 0; // not atomic: the mutex protects it
+
+    void add(int times) {
+        for (int i = 0; i < times; ++i) {
+            const std::lock_guard lock(mutex);
+            value = value + 1;
+        }
+    }
+};
+
+static_assert(cohold::shareable<shm_mutex> && cohold::shareable<counter>);
+static_assert(!std::is_copy_constructible_v<shm_mutex> && !std::is_move_assignable_v<shm_mutex>);
+static_assert(noexcept(std::declval<shm_mutex&>().unlock()));
+static_assert(noexcept(std::declval<shm_mutex&>().lock(std::declval<std::error_code&>())));
+
+} // namespace
+
+TEST_CASE("a mutex excludes threads of several mappings and processes") {
+    in_segment<counter> here;
+    {
+        std::vector<std::unique_ptr<support::child>> children;
+        for (int i = 0; i < 2; ++i) {
+            children.push_back(std::make_unique<support::child>([&] {
+                const auto mine = here.again();
+                std::thread second([&] { mine->add(20000); });
+                mine->add(20000);
+                second.join();
+            }));
+        }
+        const auto mapped_twice = here.again();
+        std::thread second([&] { mapped_twice->add(20000); });
+        here->add(20000);
+        second.join();
+        for (auto& each : children) {
+            CHECK(each->wait().code == 0);
+        }
+    }
+    CHECK(here->value == 6 * 20000);
+    CHECK(here->mutex.try_lock());
+    here->mutex.unlock();
+}
+
+TEST_CASE("a mutex works with the standard library's locks") {
+    struct two {
+        shm_mutex a;
+        shm_mutex b;
+    };
+
+    in_segment<two> here;
+    {
+        const std::scoped_lock both(here->a, here->b);
+        std::thread([&] {
+            CHECK_FALSE(here->a.try_lock());
+            CHECK_FALSE(std::unique_lock(here->b, std::try_to_lock));
+            CHECK_FALSE(std::unique_lock(here->b, a_moment));
+            CHECK_FALSE(std::unique_lock(here->b, std::chrono::steady_clock::now() + a_moment));
+            CHECK_FALSE(std::unique_lock(here->b, std::chrono::system_clock::now() + a_moment));
+        }).join();
+    }
+    CHECK(std::unique_lock(here->a, std::try_to_lock));
+    CHECK(std::unique_lock(here->a, a_while));
+    CHECK(std::unique_lock(here->a, std::chrono::system_clock::now() + a_while));
+    CHECK(std::unique_lock(here->a, std::chrono::steady_clock::now() - a_while)); // free
+    std::thread crossing([&] {
+        for (int i = 0; i < 10000; ++i) {
+            const std::scoped_lock both(here->b, here->a);
+        }
+    });
+    for (int i = 0; i < 10000; ++i) {
+        const std::scoped_lock both(here->a, here->b);
+    }
+    crossing.join();
+}
+
+TEST_CASE("who waits for a mutex is woken, or gives up in time") {
+    in_segment<shm_mutex> here;
+    here->lock();
+    std::atomic<bool> entered{false};
+    std::thread waiting([&] {
+        std::error_code ec = make_error_code(std::errc::io_error);
+        CHECK_FALSE(here->try_lock_for(a_moment, ec));
+        CHECK_FALSE(ec);
+        CHECK_FALSE(here->try_lock_until(std::chrono::system_clock::now() + a_moment, ec));
+        CHECK_FALSE(ec);
+        CHECK(here->try_lock_for(a_while, ec));
+        CHECK_FALSE(here->recovered());
+        entered = true;
+        here->unlock();
+    });
+    std::this_thread::sleep_for(4 * a_moment);
+    CHECK_FALSE(entered);
+    here->unlock();
+    waiting.join();
+    CHECK(entered);
+}
+
+TEST_CASE("errors of a mutex") {
+    in_segment<shm_mutex> here;
+    std::error_code ec;
+    here->lock();
+    SUBCASE("its holder locks it again") {
+        here->lock(ec);
+        CHECK(ec == std::errc::resource_deadlock_would_occur);
+        CHECK_FALSE(here->try_lock_for(a_while, ec));
+        CHECK(ec == std::errc::resource_deadlock_would_occur);
+        CHECK_THROWS_WITH_AS(
+            here->lock(), doctest::Contains("lock shm_mutex: this thread holds the lock already"),
+            cohold::failure);
+        std::thread([&] { CHECK_FALSE(here->try_lock()); }).join();
+    }
+    SUBCASE("in no segment") {
+        shm_mutex outside;
+        outside.lock(ec);
+        CHECK(ec == cohold::errc::no_segment);
+        CHECK_FALSE(outside.try_lock(ec));
+        CHECK(ec == cohold::errc::no_segment);
+        CHECK_FALSE(outside.try_lock_until(std::chrono::steady_clock::now() + a_while, ec));
+        CHECK(ec == cohold::errc::no_segment);
+        CHECK_THROWS_AS(outside.lock(), cohold::failure);
+        CHECK_THROWS_AS(static_cast<void>(outside.try_lock_for(a_while)), cohold::failure);
+    }
+    here->unlock();
+}
+
+TEST_CASE("unlocking what one does not hold ends the process") {
+    in_segment<shm_mutex> here;
+    const auto ends = [&](const auto& unlock) {
+        const support::ending how = support::run_child(unlock);
+        INFO(how.text);
+        CHECK(how.signal == SIGABRT);
+        CHECK(how.says("unlock shm_mutex: only who holds the lock can let go of it"));
+    };
+    ends([&] { here->unlock(); });
+    here->lock();
+    ends([&] { here.again()->unlock(); });
+    ends([&] { std::thread([&] { here.again()->unlock(); }).join(); });
+    ends([] { shm_mutex().unlock(); });
+    here->unlock();
+}
+
+TEST_CASE("a mutex is taken over from a process that was killed, and only from it") {
+    in_segment<shm_mutex> here;
+    stopped_child holder([&](const auto& stop) {
+        const auto mine = here.again();
+        mine->lock();
+        stop();
+    });
+    CHECK_FALSE(here->try_lock()); // stopped is not dead
+    CHECK_FALSE(here->try_lock_for(4 * a_moment));
+    std::atomic<bool> entered{false};
+    std::thread waiting([&] {
+        here->lock();
+        entered = true;
+        CHECK(here->recovered());
+        here->unlock();
+    });
+    std::this_thread::sleep_for(4 * a_moment);
+    CHECK_FALSE(entered);
+    holder.kill();
+    waiting.join();
+    holder.wait();
+    CHECK(here->try_lock());
+    CHECK_FALSE(here->recovered());
+    here->unlock();
+}
+
+TEST_CASE("trying is enough to take a mutex over") {
+    in_segment<shm_mutex> here;
+    support::check_child([&] {
+        const auto mine = here.again();
+        mine->lock();
+        ::_exit(0);
+    });
+    CHECK(here->try_lock());
+    CHECK(here->recovered());
+    here->unlock();
+}
+
+TEST_CASE("a mutex outlives a thread and a mapping that held it") {
+    in_segment<shm_mutex> here;
+    SUBCASE("a thread ends") {
+        std::thread([&] { here->lock(); }).join();
+    }
+    SUBCASE("a thread of another mapping ends") {
+        const auto other = here.again();
+        std::thread([&] { other->lock(); }).join();
+        CHECK(here->try_lock());
+        CHECK(here->recovered());
+        return here->unlock();
+    }
+    SUBCASE("a segment is closed") {
+        here.again()->lock();
+    }
+    here->lock();
+    CHECK(here->recovered());
+    here->unlock();
+    here->lock();
+    CHECK_FALSE(here->recovered());
+    here->unlock();
+}
+
+TEST_CASE("a lock that a forked child inherits stays its parent's") {
+    in_segment<shm_mutex> here;
+    here->lock();
+    support::check_child([&] {
+        here->unlock(); // does nothing, as the guards that the child has inherited
+        CHILD_CHECK(!here->try_lock());
+    });
+    support::check_child([&] {
+        CHILD_CHECK(!here->try_lock()); // now it is a participant of its own
+        here->unlock();
+        CHILD_CHECK(!here->try_lock());
+    });
+    std::thread([&] { CHECK_FALSE(here->try_lock()); }).join();
+    here->unlock();
+    CHECK(here->try_lock());
+    CHECK_FALSE(here->recovered());
+    here->unlock();
+}
