@@ -40,6 +40,12 @@
 #endif
 #endif
 
+/// How many threads of one process can change a segment at the same time. Each takes a KiB of its heap
+/// for its journal, which the next one gets when it ends.
+#ifndef COHOLD_MAX_THREADS
+#define COHOLD_MAX_THREADS 1024
+#endif
+
 /// Publish new files by O_TMPFILE + linkat where the filesystem can. 0 forces the way for
 /// filesystems that cannot.
 #ifndef COHOLD_USE_O_TMPFILE
@@ -53,6 +59,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace config {
 
 inline constexpr std::size_t max_participants = COHOLD_MAX_PARTICIPANTS;
+inline constexpr std::size_t max_threads = COHOLD_MAX_THREADS;
 inline constexpr bool heap_checks = COHOLD_HEAP_CHECKS != 0;
 inline constexpr std::size_t default_size = COHOLD_DEFAULT_SIZE;
 inline constexpr std::size_t default_reserve = COHOLD_DEFAULT_RESERVE;
@@ -66,6 +73,7 @@ inline constexpr bool exceptions = false;
 
 static_assert(max_participants >= 2 && max_participants <= 4000,
               "COHOLD_MAX_PARTICIPANTS is 2 to 4000");
+static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS is 1 to 500000");
 static_assert(default_size <= default_reserve,
               "COHOLD_DEFAULT_SIZE is larger than COHOLD_DEFAULT_RESERVE");
 

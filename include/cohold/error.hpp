@@ -52,6 +52,7 @@ enum class errc : int {
     empty_handle,
     removed,
     too_many_participants,
+    too_many_threads,
     locks_unsupported,
     not_owner,
     section_open,
@@ -117,6 +118,9 @@ inline constexpr errc_row errc_table[] = {
     {errc::too_many_participants, std::errc::resource_unavailable_try_again,
      "as many processes use the segment as it has room for: build all sides with a larger "
      "COHOLD_MAX_PARTICIPANTS"},
+    {errc::too_many_threads, std::errc::resource_unavailable_try_again,
+     "as many threads of one process use the segment as may: let some of them end, or build with a "
+     "larger COHOLD_MAX_THREADS"},
     {errc::locks_unsupported, std::errc::no_lock_available,
      "the kernel's locks, which tell who is alive, do not work here: use another file system or "
      "mechanism"},

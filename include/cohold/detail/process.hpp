@@ -1,4 +1,4 @@
-// What the kernel knows of this process: its number, and when it began.
+// What tells this process from others: a number of its own, and when it began.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_DETAIL_PROCESS_HPP
@@ -6,12 +6,43 @@
 
 #include <atomic>
 #include <cstdint>
+#include <new>
 
+#include <cohold/detail/deadline.hpp>
 #include <cohold/detail/file.hpp>
+#include <cohold/detail/memory_map.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
+
+// A number that neither the process which forked this one has, nor one that this one forks. Their
+// process identifiers may be the same, in namespaces of their own.
+[[gnu::cold]] inline std::uint64_t process_stamp() noexcept {
+    using stamp = std::atomic<std::uint64_t>;
+    static std::atomic<stamp*> kept{nullptr}; // on a page that the kernel clears in a forked child
+    stamp* mine = kept.load(std::memory_order_acquire);
+    if (mine == nullptr) {
+        void* const page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED || ::madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
+            unmap(page == MAP_FAILED ? nullptr : page, page_size());
+            return static_cast<std::uint64_t>(::getpid());
+        }
+        auto* const made = ::new (page) stamp(0);
+        if (kept.compare_exchange_strong(mine, made)) {
+            mine = made;
+        } else {
+            unmap(page, page_size()); // another thread was first
+        }
+    }
+    std::uint64_t found = mine->load(std::memory_order_relaxed);
+    if (found == 0) {
+        const std::uint64_t fresh = static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1;
+        found = mine->compare_exchange_strong(found, fresh) ? fresh : found;
+    }
+    return found;
+}
 
 // In clock ticks since the machine was booted, as field 22 of proc_pid_stat(5) has it; 0 if that
 // cannot be read. Numbers of processes are used again, the pair is not.
@@ -43,10 +74,10 @@ namespace detail {
 // The same, read once in a process.
 [[gnu::cold]] inline std::uint64_t process_start_time() noexcept {
     static std::atomic<std::uint64_t> known{0};
-    static std::atomic<std::int32_t> of{0}; // a forked child has another
-    if (of.load(std::memory_order_acquire) != ::getpid()) {
+    static std::atomic<std::uint64_t> of{0}; // a forked child has another
+    if (of.load(std::memory_order_acquire) != process_stamp()) {
         known.store(read_start_time(), std::memory_order_relaxed);
-        of.store(::getpid(), std::memory_order_release);
+        of.store(process_stamp(), std::memory_order_release);
     }
     return known.load(std::memory_order_relaxed);
 }

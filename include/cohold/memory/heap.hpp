@@ -81,6 +81,11 @@ class heap {
         // message.
         void deallocate(void* pointer) noexcept { heap_.deallocate(pointer); }
 
+        // Is it the payload of a block in use? Any address in the segment can be asked about.
+        [[nodiscard]] bool owns(const void* payload) const noexcept {
+            return heap_.is_in_use(heap_.place_of(payload));
+        }
+
         // A block that used() does not count, for what the library itself needs, or one that it
         // does from now on.
         void uncount(void* block) noexcept { count(block, true); }
@@ -99,11 +104,7 @@ class heap {
 
       private:
         void count(void* block, bool less) noexcept {
-            const std::uint64_t size =
-                heap_
-                    .at(static_cast<std::uint64_t>(static_cast<char*>(block) - heap_.base()) -
-                        overhead)
-                    .size();
+            const std::uint64_t size = heap_.at(heap_.place_of(block)).size();
             heap_.set(heap_.used_, less ? heap_.used_ - size : heap_.used_ + size);
         }
 
@@ -154,6 +155,20 @@ class heap {
 
     [[nodiscard]] heap_block& at(std::uint64_t place) noexcept {
         return *reinterpret_cast<heap_block*>(base() + place);
+    }
+
+    // Of the block with this payload.
+    [[nodiscard]] std::uint64_t place_of(const void* payload) noexcept {
+        return static_cast<std::uint64_t>(static_cast<const char*>(payload) - base()) - overhead;
+    }
+
+    [[nodiscard]] bool is_in_use(std::uint64_t place) noexcept {
+        if (place % 16 != 0 || place < first_ || place >= end_ ||
+            (at(place).word & 0xffff000000000001u) != mark_of(place)) {
+            return false;
+        }
+        const std::uint64_t size = at(place).size();
+        return size <= end_ - place - overhead && at(place + overhead + size).previous == place;
     }
 
     [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
@@ -238,8 +253,7 @@ class heap {
         if (pointer == nullptr) {
             return;
         }
-        std::uint64_t here =
-            static_cast<std::uint64_t>(static_cast<char*>(pointer) - base()) - overhead;
+        std::uint64_t here = place_of(pointer);
         if constexpr (config::heap_checks) {
             check_allocated(pointer, here);
         }
@@ -425,8 +439,7 @@ class heap {
     }
 
     [[gnu::cold]] void check_allocated(const void* pointer, std::uint64_t place) noexcept {
-        if (place % 16 == 0 && place >= first_ && place < end_ &&
-            (at(place).word & 0xffff000000000001u) == mark_of(place)) {
+        if (is_in_use(place)) {
             return;
         }
         char text[128];

@@ -256,7 +256,10 @@ class journal_reader {
     void free_block(std::uint64_t where, std::uint64_t below) noexcept {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         heap::transaction change(heap::of(header_), me_);
-        change.deallocate(at(where));
+        // What a dead one's journal says may be anything.
+        if (char* const block = at(where); !foreign_ || (block != nullptr && change.owns(block))) {
+            change.deallocate(block);
+        }
         change.set(log_.top, below);
     }
 

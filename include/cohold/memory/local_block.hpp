@@ -29,6 +29,9 @@ struct local_calls {
                    void* context, std::error_code& ec) noexcept;
     verdict (*probe)(const local_block& local, std::uint32_t slot,
                      const liveness_token& token) noexcept;
+    // Of a session: the page by which this process counts among its users. Null without ec: the
+    // mechanism needs none.
+    void* (*attend)(const local_block& local, std::error_code& ec) noexcept;
 };
 
 // Which participant this mapping is. Lies on a page that the kernel clears in a forked child, which
@@ -37,6 +40,7 @@ struct local_identity {
     std::atomic<std::uint64_t> epoch; // 0: none yet. No two attachments in a process have the same
     owner_word me;                    // thread 0
     void* page;                       // that holds the kernel's lock
+    void* attendance;                 // of a session: what attend returned
     std::atomic<std::uint32_t> busy;  // a lock among this process's threads
     std::uint32_t threads;            // the last number given to one
     thread_record* records;           // of the threads that have worked on this mapping

@@ -53,7 +53,9 @@ class identity_lock {
         if ((before & attached_bit) != 0 && number != process_table::spare) {
             return false;
         }
-        const auto generation = static_cast<std::uint32_t>(before >> 32) + 1;
+        // Never 0, so that no owner's word is that of nobody.
+        const auto last = static_cast<std::uint32_t>(before >> 32);
+        const std::uint32_t generation = last == UINT32_MAX ? 1 : last + 1;
         struct ::timespec now{};
         ::clock_gettime(CLOCK_REALTIME, &now);
         slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
@@ -61,15 +63,18 @@ class identity_lock {
         slot.attached.store(static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
                                 static_cast<std::uint64_t>(now.tv_nsec),
                             std::memory_order_relaxed);
-        slot.token = token;
+        slot.token[0].store(token.words[0], std::memory_order_relaxed);
+        slot.token[1].store(token.words[1], std::memory_order_relaxed);
         identity.me = make_owner(number, generation, 0);
-        // Claims of mechanisms without liveness do not exclude each other.
+        // Who recovers the last one of the spare slot may just free it, and claims of mechanisms
+        // without liveness do not exclude each other.
         return slot.state.compare_exchange_strong(before, attached_state(generation),
                                                   std::memory_order_acq_rel);
     };
 
     const local_block& local = local_of(header);
-    void* const page = local.calls->claim(local, index, context.slot.token, publish, &context, ec);
+    void* const page =
+        local.calls->claim(local, index, context.slot.read_token(), publish, &context, ec);
     if (page != nullptr) {
         local.identity->page = page;
     }
@@ -110,7 +115,7 @@ class identity_lock {
     // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
     for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
         if (take_slot(header, process_table::spare, ec)) {
-            recover_all(header, identity.me);
+            static_cast<void>(recover_all(header, identity.me));
             leave_slot(header);
             attempt = 99;
         } else if (!ec) {
@@ -123,12 +128,20 @@ class identity_lock {
         fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
              process_table::spare);
     }
+    // Who has opened the segment is a user of its session already, a forked child is not yet.
+    if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
+        identity.attendance == nullptr) {
+        identity.attendance = local_of(header).calls->attend(local_of(header), ec);
+        if (ec) {
+            leave_slot(header);
+        }
+    }
     if (ec) {
         return;
     }
     identity.epoch.store(static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1,
                          std::memory_order_release);
-    recover_all(header, identity.me);
+    static_cast<void>(recover_all(header, identity.me));
 }
 
 // ---- threads
@@ -143,6 +156,9 @@ struct thread_cache {
 
 inline constexpr std::size_t cached_segments = 8;
 inline thread_local constinit thread_cache caches[cached_segments]{};
+
+// After that, at the end of a thread or a program, static objects may still use the segment.
+inline thread_local constinit bool thread_has_ended = false;
 
 // How many sections this thread has open, in all segments: what the fast paths look at.
 inline thread_local constinit std::uint32_t open_sections = 0;
@@ -166,6 +182,7 @@ inline thread_local constinit std::uint32_t open_sections = 0;
 class thread_records {
   public:
     ~thread_records() {
+        thread_has_ended = true;
         while (first_ != nullptr) {
             thread_record* const record = first_;
             first_ = record->next_in_thread;
@@ -208,8 +225,8 @@ class thread_records {
     [[gnu::cold]] static void end(thread_record& record) noexcept {
         std::uint32_t found = thread_record::live;
         // What a forked child has inherited is its parent's.
-        if (record.process == ::getpid() &&
-            record.ended.compare_exchange_strong(found, thread_record::ending)) {
+        const bool inherited = record.process != process_stamp();
+        if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
             // Who unmaps the segment waits for this.
             abandon_section(record);
             record.log->thread.store(0, std::memory_order_release);
@@ -223,6 +240,14 @@ class thread_records {
                 }
             }
         }
+        // Who is just unmapping the segment needs the record for a moment yet.
+        while (!inherited && found == thread_record::ending &&
+               record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
+            yield_processor();
+        }
+        if (thread_cache& cache = cache_of(*record.header); cache.record == &record) {
+            cache = {};
+        }
         delete &record;
     }
 
@@ -231,16 +256,23 @@ class thread_records {
 
 inline thread_local thread_records records_of_thread;
 
-// A journal for a thread: one that another thread has left, or a new one.
+// A journal for a thread: one that another thread has left, or a new one. *Errors*:
+// errc::too_many_threads, and the heap's.
 [[gnu::cold]] inline journal* find_journal(segment_header& header, owner_word me,
                                            std::error_code& ec) noexcept {
     participant_slot& slot = process_table::of(header).slots[slot_of(me)];
+    std::size_t count = 0;
     for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
          log != nullptr; log = journal_at(header, log->next)) {
         if (log->thread.load(std::memory_order_acquire) == 0) {
             log->thread.store(thread_of(me), std::memory_order_relaxed);
             return log;
         }
+        ++count;
+    }
+    if (count >= config::max_threads) {
+        fail(ec, errc::too_many_threads, "%zu threads of this process use the segment", count);
+        return nullptr;
     }
     heap::transaction change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
     void* const block = change.allocate(journal::size, 64, ec);
@@ -258,6 +290,15 @@ inline thread_local thread_records records_of_thread;
     return log;
 }
 
+// Has a thread the number? They begin anew after half a million.
+[[gnu::cold]] inline bool is_in_use(const local_identity& identity, std::uint32_t number) noexcept {
+    const thread_record* each = identity.records;
+    while (each != nullptr && thread_of(each->me) != number) {
+        each = each->next_in_mapping;
+    }
+    return each != nullptr;
+}
+
 [[gnu::cold]] inline thread_record* make_record(segment_header& header, std::uint64_t epoch,
                                                 std::error_code& ec) noexcept {
     local_identity& identity = *local_of(header).identity;
@@ -266,7 +307,9 @@ inline thread_local thread_records records_of_thread;
         fail(ec, errc::out_of_space, "no memory for what a thread notes of a segment");
         return nullptr;
     }
-    identity.threads = identity.threads % most_threads + 1;
+    do {
+        identity.threads = identity.threads % most_threads + 1;
+    } while (is_in_use(identity, identity.threads));
     record->header = &header;
     record->me = make_owner(slot_of(identity.me), generation_of(identity.me), identity.threads);
     record->log = find_journal(header, record->me, ec);
@@ -276,11 +319,24 @@ inline thread_local thread_records records_of_thread;
     }
     record->limit = record->first_limit();
     record->epoch = epoch;
-    record->process = ::getpid();
+    record->process = process_stamp();
     record->next_in_mapping = identity.records;
     identity.records = record;
-    records_of_thread.add(*record);
+    if (thread_has_ended) {
+        record->late_thread = caches; // nobody but who unmaps the segment will end it
+    } else {
+        records_of_thread.add(*record);
+    }
     return record;
+}
+
+// What this thread has made of itself since it has ended.
+[[gnu::cold]] inline thread_record* find_late_record(const local_identity& identity) noexcept {
+    thread_record* each = identity.records;
+    while (each != nullptr && each->late_thread != caches) {
+        each = each->next_in_mapping;
+    }
+    return each;
 }
 
 // This mapping as a participant; it becomes one if it is none, as in a forked child. `nobody` after
@@ -307,7 +363,8 @@ inline thread_local thread_records records_of_thread;
         return nullptr;
     }
     const std::uint64_t epoch = identity.epoch.load(std::memory_order_relaxed);
-    thread_record* record = records_of_thread.find(header, epoch);
+    thread_record* record =
+        thread_has_ended ? find_late_record(identity) : records_of_thread.find(header, epoch);
     if (record == nullptr) {
         record = make_record(header, epoch, ec);
     }
@@ -372,7 +429,11 @@ inline thread_local thread_records records_of_thread;
                 }
                 abandon_section(*record);
                 identity.records = next;
-                record->ended.store(thread_record::orphaned, std::memory_order_release);
+                if (record->late_thread != nullptr) {
+                    delete record;
+                } else {
+                    record->ended.store(thread_record::orphaned, std::memory_order_release);
+                }
             }
             if (identity.records == nullptr) {
                 break;

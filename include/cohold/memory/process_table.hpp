@@ -20,10 +20,16 @@ struct alignas(64) participant_slot {
     std::atomic<std::uint32_t> pid; // for people: as its process saw itself
     std::uint32_t unused;
     std::atomic<std::uint64_t> start_time; // of the process, in clock ticks since boot
-    liveness_token token;
-    std::atomic<std::uint64_t> recovery; // an owner_lock: held by who recovers this slot
-    std::atomic<std::uint64_t> journals; // offset of its first journal, or 0
-    std::atomic<std::uint64_t> attached; // nanoseconds since 1970
+    std::atomic<std::uint64_t> token[2];   // a liveness_token
+    std::atomic<std::uint64_t> recovery;   // an owner_lock: held by who recovers this slot
+    std::atomic<std::uint64_t> journals;   // offset of its first journal, or 0
+    std::atomic<std::uint64_t> attached;   // nanoseconds since 1970
+
+    // Read by who asks after a participant while a later one of the slot is writing it, perhaps.
+    [[nodiscard]] liveness_token read_token() const noexcept {
+        return {
+            {token[0].load(std::memory_order_relaxed), token[1].load(std::memory_order_relaxed)}};
+    }
 };
 
 static_assert(sizeof(participant_slot) == participant_bytes);
@@ -54,30 +60,42 @@ struct process_table {
 
 static_assert(sizeof(process_table) == table_bytes);
 
-/// The kernel's verdict on the process that a word names. False only if it is dead, or has
-/// detached; then everything that it had written is visible. *Complexity*: a system call, if it is
-/// another process.
-[[gnu::cold]] inline bool is_alive(const segment_header& header, owner_word owner) noexcept {
+// Is the process that a word names the one that this mapping is of?
+[[nodiscard]] inline bool is_this_process(const segment_header& header, owner_word owner) noexcept {
+    const local_identity& mine = *local_of(header).identity;
+    return mine.epoch.load(std::memory_order_acquire) != 0 && slot_of(mine.me) == slot_of(owner) &&
+           generation_of(mine.me) == generation_of(owner);
+}
+
+/// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
+/// everything that it had written is visible. *Complexity*: a system call, if it is another
+/// process.
+[[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
     const std::uint32_t index = slot_of(owner);
     if (index > process_table::spare) {
-        return false; // nobody has ever been there
+        return verdict::dead; // nobody has ever been there
     }
     const participant_slot& slot = process_table::of(header).slots[index];
     const std::uint64_t state = attached_state(generation_of(owner));
-    bool alive = slot.state.load(std::memory_order_acquire) == state;
-    if (alive) {
+    verdict found = verdict::dead;
+    if (slot.state.load(std::memory_order_acquire) == state) {
         const local_block& local = local_of(header);
-        const local_identity& mine = *local.identity;
-        const bool myself = mine.epoch.load(std::memory_order_relaxed) != 0 &&
-                            slot_of(mine.me) == index &&
-                            generation_of(mine.me) == generation_of(owner);
+        found = is_this_process(header, owner)
+                    ? verdict::alive
+                    : local.calls->probe(local, index, slot.read_token());
         // Whoever attaches anew to a dead one's slot has the kernel's lock before he changes the
         // state, hence the second look: the lock that was found may be his.
-        alive = myself || (local.calls->probe(local, index, slot.token) != verdict::dead &&
-                           slot.state.load(std::memory_order_acquire) == state);
+        if (slot.state.load(std::memory_order_acquire) != state) {
+            found = verdict::dead;
+        }
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    return alive;
+    return found;
+}
+
+// False only of who is dead for certain.
+[[gnu::cold]] inline bool is_alive(const segment_header& header, owner_word owner) noexcept {
+    return verdict_on(header, owner) != verdict::dead;
 }
 
 } // namespace detail

@@ -24,14 +24,17 @@ namespace detail {
     for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
         heap::transaction change(heap::of(header), me);
         journal* const log = journal_at(header, first);
-        change.set(slot.journals, log == nullptr ? 0 : log->next);
-        if (log == nullptr) {
+        if (log == nullptr || !change.owns(log)) {
+            change.set(slot.journals, 0); // no journal: the bytes may be anything
             continue;
         }
+        change.set(slot.journals, log->next);
         if (journal_at(header, log->chunk) != nullptr) {
             void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
-            change.recount(chunk);
-            change.deallocate(chunk);
+            if (change.owns(chunk)) {
+                change.recount(chunk);
+                change.deallocate(chunk);
+            }
         }
         change.recount(log);
         change.deallocate(log);
@@ -41,22 +44,24 @@ namespace detail {
 /// Recovers the participant that a word names, if it is dead. Any number of processes may do so at
 /// once; all but one wait. Everything is done before any lock of the dead one changes hands: who
 /// finds one goes through here first. If this process is killed in it, the next one begins anew;
-/// each step can be repeated. `me`: a living participant, the caller's.
-[[gnu::cold, gnu::noinline]] inline void recover(segment_header& header, owner_word me,
+/// each step can be repeated. `me`: a living participant, the caller's. True if this call has done
+/// it.
+[[gnu::cold, gnu::noinline]] inline bool recover(segment_header& header, owner_word me,
                                                  owner_word dead) noexcept {
     const std::uint32_t index = slot_of(dead);
     if (index > process_table::spare) {
-        return;
+        return false;
     }
     participant_slot& slot = process_table::of(header).slots[index];
     const std::uint64_t state = attached_state(generation_of(dead));
     if (slot.state.load(std::memory_order_acquire) != state) {
-        return; // somebody has done it
+        return false; // somebody has done it
     }
     auto& lock = reinterpret_cast<owner_lock&>(slot.recovery);
     // A dead one who was at it has left nothing that must be put in order first.
     lock.lock(me, deadline::never(),
               [&header](owner_word holder) noexcept { return !is_alive(header, holder); });
+    bool done = false;
     if (slot.state.load(std::memory_order_acquire) == state && !is_alive(header, dead)) {
         // The heap first: a change of it may be half done, and with it the end of a journal.
         {
@@ -69,9 +74,12 @@ namespace detail {
             log = journal_at(header, log->next);
         }
         free_journals(header, slot, me);
-        slot.state.store(state & ~attached_bit, std::memory_order_release);
+        // Not if it is the spare one and has a new owner, who need not wait for this.
+        std::uint64_t expected = state;
+        done = slot.state.compare_exchange_strong(expected, state & ~attached_bit);
     }
     lock.unlock();
+    return done;
 }
 
 // For owner_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
@@ -80,7 +88,7 @@ namespace detail {
     if (is_alive(header, holder)) {
         return false;
     }
-    recover(header, me, holder);
+    static_cast<void>(recover(header, me, holder));
     return true;
 }
 
@@ -109,9 +117,11 @@ namespace detail {
     return bury(header, me, holder) || has_ended(header, holder);
 }
 
-/// Recovers every participant that is dead. *Complexity*: a system call for each one attached.
-[[gnu::cold, gnu::noinline]] inline void recover_all(segment_header& header,
-                                                     owner_word me) noexcept {
+/// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:
+/// a system call for each one attached.
+[[gnu::cold, gnu::noinline]] inline std::uint32_t recover_all(segment_header& header,
+                                                              owner_word me) noexcept {
+    std::uint32_t count = 0;
     for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
         const std::uint64_t state =
             process_table::of(header).slots[index].state.load(std::memory_order_acquire);
@@ -119,10 +129,11 @@ namespace detail {
             continue;
         }
         const owner_word owner = make_owner(index, static_cast<std::uint32_t>(state >> 32), 0);
-        if (!is_alive(header, owner)) {
-            recover(header, me, owner);
+        if (!is_alive(header, owner) && recover(header, me, owner)) {
+            ++count;
         }
     }
+    return count;
 }
 
 } // namespace detail

@@ -18,8 +18,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// The mapping, behind three private pages: one that holds the attendance lock, one with the
-// identity as a participant, one with the local_block.
+// The mapping, behind two private pages: one with the identity as a participant, one with the
+// local_block.
 class segment_memory {
   public:
     static constexpr std::uint64_t first_block =
@@ -30,23 +30,21 @@ class segment_memory {
     segment_memory() = default;
 
     segment_memory(segment_memory&& other) noexcept
-        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_),
-          front_(other.front_) {}
+        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_) {}
 
     segment_memory& operator=(segment_memory&& other) noexcept {
         segment_memory taken(std::move(other));
         std::swap(base_, taken.base_);
         std::swap(reserve_, taken.reserve_);
-        std::swap(front_, taken.front_);
         return *this;
     }
 
     ~segment_memory() {
         if (base_ != nullptr) {
             detach(header());
+            unmap(local_of(header()).identity->attendance, page_size());
+            unmap(base_ - front(), front() + static_cast<std::size_t>(reserve_));
         }
-        unmap(base_ == nullptr ? nullptr : base_ - front_,
-              front_ + static_cast<std::size_t>(reserve_));
     }
 
     // Maps the object, all of its reserve; nothing of it is looked at.
@@ -65,7 +63,7 @@ class segment_memory {
             return {};
         }
         segment_memory memory(start + front(), reserve);
-        char* const identity = start + page_size();
+        char* const identity = start;
         if (::mprotect(identity, 2 * page_size(), PROT_READ | PROT_WRITE) != 0) {
             fail_errno(ec, errno, "mprotect");
         } else if (::madvise(identity, page_size(), MADV_WIPEONFORK) != 0) {
@@ -74,8 +72,8 @@ class segment_memory {
             Mechanism::map(native, reserve, how, memory.base_, ec);
         }
         if (ec) {
-            unmap(std::exchange(memory.base_, nullptr) - front(),
-                  front() + static_cast<std::size_t>(reserve));
+            memory.base_ = nullptr;
+            unmap(start, front() + static_cast<std::size_t>(reserve));
             return {};
         }
         auto* const local = ::new (memory.base_ - sizeof(local_block)) local_block{};
@@ -125,10 +123,25 @@ class segment_memory {
 
     [[nodiscard]] char* base() const noexcept { return base_; }
 
-    [[nodiscard]] void* attendance_page() const noexcept { return base_ - front(); }
+    // Becomes a participant. *Errors*: errc::locks_unsupported, too_many_participants, and what the
+    // mechanism's claim reports.
+    void participate(std::error_code& ec) const noexcept {
+        static_cast<void>(participant_of(header(), ec));
+    }
 
-    // A forked child has not inherited that page: what lies there now is something else of its own.
-    void disown_attendance_page() noexcept { front_ = 2 * page_size(); }
+    // Counts as a user of a session from now on, also without being a participant. Within the
+    // mechanism's gate, or before the segment is published.
+    template <class Mechanism>
+    [[gnu::cold]] void attend_session(std::error_code& ec) const noexcept {
+        const local_block& local = local_of(header());
+        local.identity->attendance = enter<Mechanism>(local, ec);
+    }
+
+    // Is this process a user of the session? One that was forked off is none, until it becomes a
+    // participant.
+    [[nodiscard]] bool attends_session() const noexcept {
+        return local_of(header()).identity->attendance != nullptr;
+    }
 
     // Is this the status of the object that is mapped? A program that closes all descriptors closes
     // ours, and the number may mean another file by now.
@@ -151,10 +164,9 @@ class segment_memory {
     }
 
   private:
-    segment_memory(char* base, std::uint64_t reserve) noexcept
-        : base_(base), reserve_(reserve), front_(front()) {}
+    segment_memory(char* base, std::uint64_t reserve) noexcept : base_(base), reserve_(reserve) {}
 
-    [[gnu::cold]] static std::size_t front() noexcept { return 3 * page_size(); }
+    [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
 
     template <class Mechanism>
     static const typename Mechanism::native_handle_type&
@@ -165,14 +177,20 @@ class segment_memory {
     template <class Mechanism>
     [[gnu::cold]] static void back(const local_block& local, void* base, std::uint64_t from,
                                    std::uint64_t to, std::error_code& ec) noexcept {
-        const auto& native = native_of<Mechanism>(local);
-        const object_status found = Mechanism::status(native, ec);
+        check_native<Mechanism>(local, "so it cannot grow", ec);
+        if (!ec) {
+            Mechanism::back(native_of<Mechanism>(local), base, from, to, ec);
+        }
+    }
+
+    // Is the native handle that of the segment still?
+    template <class Mechanism>
+    [[gnu::cold]] static void check_native(const local_block& local, const char* consequence,
+                                           std::error_code& ec) noexcept {
+        const object_status found = Mechanism::status(native_of<Mechanism>(local), ec);
         if (ec == std::errc::bad_file_descriptor || (!ec && !is_of(local, found))) {
             fail(ec, errc::empty_handle,
-                 "the segment's native handle was closed by somebody else, so it cannot grow");
-        }
-        if (!ec) {
-            Mechanism::back(native, base, from, to, ec);
+                 "the segment's native handle was closed by somebody else, %s", consequence);
         }
     }
 
@@ -182,6 +200,10 @@ class segment_memory {
           bool (*publish)(void* context, const liveness_token& token) noexcept, void* context,
           std::error_code& ec) noexcept {
         const auto& native = native_of<Mechanism>(local);
+        check_native<Mechanism>(local, "so it cannot be attached", ec);
+        if (ec) {
+            return nullptr;
+        }
         const claim_gate<Mechanism> gate(native, ec); // one at a time, where need be
         liveness_token token = present;
         void* const page = ec ? nullptr : liveness_of<Mechanism>::claim(native, slot, token, ec);
@@ -203,12 +225,40 @@ class segment_memory {
                                           : liveness_of<Mechanism>::probe(native, slot, token);
     }
 
+    // A page for a user of a session, at an address that nothing else has.
     template <class Mechanism>
-    static constexpr local_calls calls{&back<Mechanism>, &claim<Mechanism>, &probe<Mechanism>};
+    [[gnu::cold]] static void* enter(const local_block& local, std::error_code& ec) noexcept {
+        void* const page = reserve_addresses(page_size());
+        if (page == nullptr) {
+            fail_errno(ec, errno, "mmap");
+            return nullptr;
+        }
+        Mechanism::attendance::enter(native_of<Mechanism>(local), page, ec);
+        if (ec) {
+            unmap(page, page_size());
+            return nullptr;
+        }
+        return page;
+    }
+
+    template <class Mechanism>
+    [[gnu::cold]] static void* attend(const local_block& local, std::error_code& ec) noexcept {
+        if constexpr (requires { typename Mechanism::attendance; }) {
+            // While this is held, nobody removes the segment because he saw no user.
+            const typename Mechanism::attendance::gate gate(native_of<Mechanism>(local),
+                                                            lock_kind::shared);
+            return enter<Mechanism>(local, ec);
+        } else {
+            return nullptr;
+        }
+    }
+
+    template <class Mechanism>
+    static constexpr local_calls calls{&back<Mechanism>, &claim<Mechanism>, &probe<Mechanism>,
+                                       &attend<Mechanism>};
 
     char* base_ = nullptr;
     std::uint64_t reserve_ = 0;
-    std::size_t front_ = 0; // bytes in front of base_ that are ours
 };
 
 } // namespace detail

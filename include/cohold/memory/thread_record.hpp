@@ -70,7 +70,8 @@ struct thread_record {
 
     // Of the one who attached: a forked child has inherited the record, and must not use it.
     std::uint64_t epoch = 0;
-    ::pid_t process = 0;
+    std::uint64_t process = 0;         // its process_stamp
+    const void* late_thread = nullptr; // of a thread that has ended: nobody else deletes it
 
     // Who puts an end to it: its thread, or who unmaps the segment.
     enum state : std::uint32_t { live, ending, orphaned };
