@@ -19,7 +19,7 @@ int main() {
 
         if (const pid_t child = fork(); child == 0) {
             {
-                // Attaches this process, too; the handle inherited from the parent does not count.
+                // Attaches this process, too; the parent's handle counts once it is used.
                 const auto theirs = cohold::segment<>::open("example-session");
                 check(*theirs.find<int>("answer") == 42);
             }

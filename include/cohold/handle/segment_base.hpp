@@ -26,7 +26,7 @@ class segment_base {
 
     segment_base(segment_base&& other) noexcept
         : object_(std::move(other.object_)), memory_(std::move(other.memory_)),
-          state_(std::exchange(other.state_, state::detached)), process_(other.process_) {}
+          state_(std::exchange(other.state_, state::detached)) {}
 
     segment_base& operator=(segment_base&& other) noexcept {
         if (this != &other) {
@@ -34,7 +34,6 @@ class segment_base {
             object_ = std::move(other.object_);
             memory_ = std::move(other.memory_);
             state_ = std::exchange(other.state_, state::detached);
-            process_ = other.process_;
         }
         return *this;
     }
@@ -86,6 +85,9 @@ class segment_base {
         if (!ec && options.lifetime == lifetime::session) {
             made.enter(ec);
         }
+        if (!ec) {
+            made.memory_.participate(ec);
+        }
         return ec ? segment_base() : std::move(made);
     }
 
@@ -95,7 +97,7 @@ class segment_base {
             object_.publish(how, ec);
         }
         if (!ec) {
-            attached();
+            state_ = state::attached;
         }
     }
 
@@ -217,7 +219,8 @@ class segment_base {
         }
         const auto& header = *static_cast<const segment_header*>(at);
         validate_header(header, status.size, ec);
-        // Others may have made the object longer, and its header say so, since we asked for its size.
+        // Others may have made the object longer, and its header say so, since we asked for its
+        // size.
         for (std::uint64_t asked = status.size; ec == errc::truncated;) {
             std::error_code unknown;
             const object_status longer = object.status(unknown);
@@ -270,8 +273,11 @@ class segment_base {
         if (ec) {
             return {};
         }
-        made.attached();
-        return made;
+        made.state_ = state::attached;
+        if (how == access_mode::writing) {
+            made.memory_.participate(ec);
+        }
+        return ec ? segment_base() : std::move(made);
     }
 
     [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
@@ -290,9 +296,12 @@ class segment_base {
                     enter(ec);
                 }
                 if (!ec) {
-                    attached();
+                    state_ = state::attached;
                 }
             }
+        }
+        if (!ec && how == access_mode::writing) {
+            memory_.participate(ec);
         }
         if (ec == errc::not_found) {
             const report_keeper keeper;
@@ -303,13 +312,8 @@ class segment_base {
 
     void enter(std::error_code& ec) noexcept {
         if constexpr (has_attendance<mechanism>) {
-            mechanism::attendance::enter(object_.native(), memory_.attendance_page(), ec);
+            memory_.template attend_session<mechanism>(ec);
         }
-    }
-
-    void attached() noexcept {
-        state_ = state::attached;
-        process_ = ::getpid();
     }
 
     // Removes a segment of session lifetime that nobody has attached. True if it is gone now; false
@@ -404,20 +408,16 @@ class segment_base {
             break;
         case state::attached: {
             const report_keeper keeper;
-            // A forked child has inherited a handle, not an attachment.
-            const bool inherited = process_ != ::getpid();
-            const bool session = static_cast<lifetime>(memory_.header().life) == lifetime::session;
-            if (inherited && session) {
-                memory_.disown_attendance_page();
-            }
+            // A forked child that has not used the segment has inherited a handle, and no more.
+            const bool session = memory_.attends_session();
             if (is_lost(object_)) {
                 static_cast<void>(object_.release()); // it is not ours to close
-                if (session && !inherited) {
+                if (session) {
                     find_again();
                 }
             }
             memory_ = {};
-            if (session && !inherited && object_) {
+            if (session && object_) {
                 std::error_code ignored;
                 remove_if_deserted(object_, ignored);
             }
@@ -431,7 +431,6 @@ class segment_base {
     handle object_;
     segment_memory memory_;
     state state_ = state::detached;
-    pid_t process_ = 0; // that attached
 };
 
 } // namespace detail
