@@ -15,7 +15,8 @@ import sys
 
 LAYOUT_VERSION = 1
 HEADER_BYTES = 704
-DIRECTORY = 9600  # its offset
+PARTICIPANT = 64  # bytes of a slot of the process table
+HEAP_BYTES = 7672
 FULL = 2  # the state of a slot of a queue
 MASK = 0xFFFFFFFFFFFFFFFF
 
@@ -76,10 +77,15 @@ class Segment:
         }
     # #endregion header
 
+    def directory(self):
+        """Its offset: behind the process table and the state of the heap."""
+        heap = 4096 + (self.read("I", 20) + 1) * PARTICIPANT
+        return round_up(heap + HEAP_BYTES, 64)
+
     # #region directory
     def objects(self):
         """(name, type's name, description, offset, bytes) of each object."""
-        table = self.read("Q", DIRECTORY + 16)
+        table = self.read("Q", self.directory() + 16)
         if table == 0:
             return
         for index in range(self.read("Q", table)):

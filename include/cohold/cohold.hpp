@@ -24,11 +24,14 @@
 #include <cohold/memory/shm_allocator.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
 
+#include <cohold/handle/listing.hpp>
 #include <cohold/handle/mapped_region.hpp>
 #include <cohold/handle/memory_object.hpp>
 #include <cohold/handle/named_objects.hpp>
+#include <cohold/handle/participants.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/handle/segment_options.hpp>
+#include <cohold/handle/segment_view.hpp>
 #include <cohold/handle/shared.hpp>
 
 #include <cohold/sync/backoff.hpp>

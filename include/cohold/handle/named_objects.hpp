@@ -4,11 +4,11 @@
 #ifndef COHOLD_HANDLE_NAMED_OBJECTS_HPP
 #define COHOLD_HANDLE_NAMED_OBJECTS_HPP
 
-#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
 
+#include <cohold/handle/listing.hpp>
 #include <cohold/memory/current_segment.hpp>
 #include <cohold/memory/segment_memory.hpp>
 #include <cohold/memory/shareable.hpp>
@@ -25,55 +25,8 @@ struct object_info {
     std::size_t bytes = 0;
 };
 
-/// What segment::objects() returns: a range of object_info. (A vector would be one, at the price of
-/// including it everywhere.)
-class object_list {
-  public:
-    object_list() = default;
-
-    object_list(object_list&& other) noexcept
-        : infos_(std::exchange(other.infos_, nullptr)), size_(std::exchange(other.size_, 0)),
-          capacity_(std::exchange(other.capacity_, 0)) {}
-
-    object_list& operator=(object_list&& other) noexcept {
-        std::swap(infos_, other.infos_);
-        std::swap(size_, other.size_);
-        std::swap(capacity_, other.capacity_);
-        return *this;
-    }
-
-    ~object_list() { delete[] infos_; }
-
-    [[nodiscard]] const object_info* begin() const noexcept { return infos_; }
-
-    [[nodiscard]] const object_info* end() const noexcept { return infos_ + size_; }
-
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-
-    [[nodiscard]] const object_info& operator[](std::size_t index) const noexcept {
-        return infos_[index];
-    }
-
-    [[gnu::cold]] void add(object_info&& info) {
-        if (size_ == capacity_) {
-            object_list larger;
-            larger.infos_ = new object_info[size_ * 2 + 8];
-            larger.capacity_ = size_ * 2 + 8;
-            for (object_info& each : std::span<object_info>(infos_, size_)) {
-                larger.infos_[larger.size_++] = std::move(each);
-            }
-            *this = std::move(larger);
-        }
-        infos_[size_++] = std::move(info);
-    }
-
-  private:
-    object_info* infos_ = nullptr;
-    std::size_t size_ = 0;
-    std::size_t capacity_ = 0;
-};
+/// What segment::objects() returns.
+using object_list = listing<object_info>;
 
 namespace detail {
 
@@ -198,8 +151,8 @@ class object_in_the_making {
                                        const type_descriptor& type, making how,
                                        std::error_code& ec) noexcept
         : memory_(memory), context_("construct", "object", name),
-          lock_(memory.directory_here(), ec), section_(ec ? nullptr : self(memory.header(), ec), false),
-          scope_(&memory.header()) {
+          lock_(memory.directory_here(), ec),
+          section_(ec ? nullptr : self(memory.header(), ec), false), scope_(&memory.header()) {
         if (!ec && how != making::root) {
             check_object_name(name, ec);
         }

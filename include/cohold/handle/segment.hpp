@@ -1,11 +1,10 @@
-// segment and segment_view: shared memory that holds named typed objects and a heap.
+// segment: shared memory that holds named typed objects and a heap.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_SEGMENT_HPP
 #define COHOLD_HANDLE_SEGMENT_HPP
 
-#include <cohold/handle/named_objects.hpp>
-#include <cohold/handle/segment_base.hpp>
+#include <cohold/handle/segment_view.hpp>
 #include <cohold/memory/shm_allocator.hpp>
 #include <cohold/policy/anonymous.hpp>
 #include <cohold/policy/file.hpp>
@@ -13,146 +12,6 @@
 #include <cohold/policy/system_v.hpp>
 
 COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// What segment, segment_view and shared let everybody see.
-template <class Policies>
-class segment_observers {
-  public:
-    using native_handle_type = typename Policies::mechanism::native_handle_type;
-
-    /// Is a segment attached?
-    explicit operator bool() const noexcept { return static_cast<bool>(base_); }
-
-    /// The name as it was given; empty for unnamed and adopted segments.
-    [[nodiscard]] const std::string& name() const noexcept { return base_.object().name(); }
-
-    /// Stays owned by this handle.
-    [[nodiscard]] const native_handle_type& native_handle() const noexcept {
-        return base_.object().native();
-    }
-
-    /// Bytes that are published and backed by real memory now. All three sizes are 0 for an empty
-    /// handle.
-    [[nodiscard]] std::size_t size() const noexcept {
-        return *this ? static_cast<std::size_t>(
-                           base_.memory().header().size.load(std::memory_order_acquire))
-                     : 0;
-    }
-
-    /// Bytes that the segment can grow to: its reserve.
-    [[nodiscard]] std::size_t capacity() const noexcept {
-        return *this ? static_cast<std::size_t>(base_.memory().header().reserve) : 0;
-    }
-
-    /// Bytes allocated on the heap, for objects, their names and their elements.
-    [[nodiscard]] std::size_t used() const noexcept {
-        return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
-    }
-
-    /// Who removes the name.
-    [[nodiscard]] enum lifetime lifetime() const noexcept {
-        return *this ? static_cast<enum cohold::lifetime>(base_.memory().header().life)
-                     : cohold::lifetime::persistent;
-    }
-
-    /// Has the name been removed, or taken over by another segment (replace)? The memory stays good
-    /// for who has it.
-    [[nodiscard]] bool is_removed() const noexcept { return base_.object().is_removed(); }
-
-  protected:
-    segment_observers() = default;
-
-    explicit segment_observers(segment_base<Policies>&& base) noexcept : base_(std::move(base)) {}
-
-    // For the operations that need a segment. False for an empty handle.
-    [[nodiscard]] bool check_attached(std::error_code& ec) const noexcept {
-        if (!*this) {
-            fail(ec, errc::empty_handle);
-        }
-        return !ec;
-    }
-
-    segment_base<Policies> base_;
-};
-
-} // namespace detail
-
-template <class Mechanism, class Naming, class Permission>
-class segment;
-
-/// A segment opened for reading: mapped so that nothing can be written, and finding const objects
-/// alone. From segment<…>::open(name, read_only). Needs no permission to write, and takes no lock.
-///
-/// *Thread safety*: const members may be called from several threads.
-template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
-          class Permission = permission::owner_only>
-class segment_view
-    : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
-    using base = detail::segment_base<policies>;
-
-  public:
-    segment_view() = default;
-
-    /// The same as segment<…>::open(name, read_only).
-    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name,
-                                                      std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::operation context("open", policies::mechanism::label, name);
-        ec.clear();
-        return segment_view(base::open(name, access_mode::reading, ec));
-    }
-
-    /// From a native handle that came by other ways; it may be one for reading alone. On failure it
-    /// is closed.
-    [[nodiscard, gnu::cold]] static segment_view
-    adopt(typename policies::mechanism::native_handle_type native) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment_view
-    adopt(typename policies::mechanism::native_handle_type native, std::error_code& ec) noexcept {
-        const detail::operation context("adopt", policies::mechanism::label, "");
-        ec.clear();
-        return segment_view(base::adopt(native, access_mode::reading, ec));
-    }
-
-    /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
-    template <class T>
-    [[nodiscard]] const T* find(std::string_view name) const {
-        return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
-    }
-
-    template <class T>
-    [[nodiscard]] const T* find(std::string_view name, std::error_code& ec) const noexcept {
-        ec.clear();
-        return this->check_attached(ec) ? static_cast<const T*>(detail::find_address(
-                                              static_cast<const detail::directory&>(
-                                                  this->base_.memory().directory_here()),
-                                              name, detail::type_descriptor_of<T>, ec))
-                                        : nullptr;
-    }
-
-    /// The named objects, in no order. While others construct and destroy, a moment's picture.
-    [[nodiscard]] object_list objects() const {
-        return *this ? detail::list_objects(this->base_.memory().directory_here()) : object_list();
-    }
-
-  private:
-    friend class segment<Mechanism, Naming, Permission>;
-
-    explicit segment_view(base&& opened) noexcept
-        : detail::segment_observers<policies>(std::move(opened)) {}
-};
 
 /// Shared memory formatted by cohold: named objects of checked types and the heap that they and
 /// their elements live on. It grows on its own, in every process at the same time and without
@@ -180,7 +39,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     segment() = default;
 
     /// A new segment. *Errors*: errc::already_exists, invalid_name, invalid_size, out_of_space,
-    /// reserve_too_large, permission_denied, no_such_directory, not_on_tmpfs, unsupported.
+    /// reserve_too_large, permission_denied, no_such_directory, not_on_tmpfs, unsupported,
+    /// locks_unsupported.
     [[nodiscard, gnu::cold]] static segment create(std::string_view name,
                                                    const segment_options& options)
         requires detail::has_names<policies>
@@ -240,7 +100,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// An existing segment, whole and checked. *Errors*: errc::not_found; symlink_refused,
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
     /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch,
-    /// configuration_mismatch, corrupt, name_mismatch; reserve_too_large.
+    /// configuration_mismatch, corrupt, name_mismatch; reserve_too_large; too_many_participants,
+    /// locks_unsupported.
     [[nodiscard, gnu::cold]] static segment open(std::string_view name)
         requires detail::has_names<policies>
     {
@@ -486,6 +347,20 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                 detail::heap::transaction(detail::heap::of(header), me).grow(size, ec);
             }
         }
+    }
+
+    /// Puts in order now what dead processes have left: what they had begun is undone, what they
+    /// had finished is finished, their places are free. Returns how many this call has found.
+    /// Attaching does the same, and who waits for a lock does it for the holder. *Errors*: those of
+    /// attaching, in a process that was forked off. *Complexity*: a system call for each
+    /// participant.
+    std::size_t recover() const {
+        return detail::thrown([&](std::error_code& ec) { return recover(ec); });
+    }
+
+    std::size_t recover(std::error_code& ec) const noexcept {
+        const detail::operation context("recover", label, this->name());
+        return this->recover_dead(ec);
     }
 
   private:

@@ -342,6 +342,20 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return *this ? shm_allocator<U>(this->base_.memory().header()) : shm_allocator<U>();
     }
 
+    /// Puts in order now what dead processes have left in the segment: what they had begun is
+    /// undone, what they had finished is finished, their places are free. Returns how many this
+    /// call has found. Attaching does the same, and who waits for a lock does it for the holder.
+    /// *Errors*: those of attaching, in a process that was forked off. *Complexity*: a system call
+    /// for each participant.
+    std::size_t recover() const {
+        return detail::thrown([&](std::error_code& ec) { return recover(ec); });
+    }
+
+    std::size_t recover(std::error_code& ec) const noexcept {
+        const detail::operation context("recover", label, this->name());
+        return this->recover_dead(ec);
+    }
+
   private:
     shared(base&& opened, T* root) noexcept : parent(std::move(opened), root) {}
 

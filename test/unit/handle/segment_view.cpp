@@ -1,0 +1,65 @@
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/handle/segment_view.hpp>
+
+#include <ostream>
+#include <type_traits>
+
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <cohold/handle/segment.hpp>
+
+#include "support/child.hpp"
+
+using namespace cohold;
+
+static_assert(std::is_nothrow_default_constructible_v<segment_view<>>);
+static_assert(std::is_nothrow_move_constructible_v<segment_view<>>);
+static_assert(std::is_nothrow_move_assignable_v<segment_view<>>);
+static_assert(!std::is_copy_constructible_v<segment_view<>>);
+static_assert(std::is_same_v<decltype(segment_view<>().find<int>("")), const int*>);
+
+TEST_CASE("a view finds what is there, by name and type") {
+    const std::string name = support::own_name("view");
+    std::error_code ec;
+    CHECK_FALSE(static_cast<bool>(segment_view<>::open(name, ec)));
+    CHECK(ec == errc::not_found);
+    CHECK_THROWS_AS((void)segment_view<>::open(name), failure);
+    const auto made = segment<>::create(name);
+    made.construct<int>("answer", 42);
+    const auto view = segment_view<>::open(name);
+    CHECK(*view.find<int>("answer") == 42);
+    CHECK(view.find<int>("question") == nullptr);
+    CHECK(view.find<long long>("answer", ec) == nullptr);
+    CHECK(ec == errc::type_mismatch);
+    CHECK_THROWS_AS((void)view.find<long long>("answer"), failure);
+    REQUIRE(view.objects().size() == 1);
+    CHECK(view.objects()[0].name == "answer");
+    CHECK(view.size() == made.size());
+    CHECK(view.used() == made.used());
+    const auto adopted = segment_view<>::adopt({::dup(made.native_handle().value)});
+    CHECK(*adopted.find<int>("answer") == 42);
+    segment<>::remove(name);
+    CHECK(view.is_removed());
+    CHECK(*view.find<int>("answer") == 42);
+}
+
+TEST_CASE("an empty view finds nothing") {
+    const segment_view<> empty;
+    std::error_code ec;
+    CHECK(empty.find<int>("answer", ec) == nullptr);
+    CHECK(ec == errc::empty_handle);
+    CHECK(empty.objects().empty());
+}
+
+TEST_CASE("readers cost writers nothing, and need no slot") {
+    const std::string name = support::own_name("readers");
+    const auto made = segment<>::create(name);
+    for (int i = 0; i < 3; ++i) {
+        const auto view = segment_view<>::open(name);
+        CHECK(made.participants().size() == 1);
+    }
+    segment<>::remove(name);
+}
