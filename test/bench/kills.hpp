@@ -45,6 +45,7 @@ concept subject = requires(Subject& s, std::uint64_t call) {
 struct row {
     std::string name;
     void (*referee)(double delay, int killed); // sends a byte to `killed` when the victim is dead
+    bool keeps_data = true;                    // is damage a broken promise?
 };
 
 constexpr int patience_ms = 1000;
@@ -342,6 +343,43 @@ class half_full_queue {
     }
 
     Holder queue_;
+};
+
+/// A queue at which a process waits for an element when it is killed. Two survivors then send each
+/// other elements by it and another one. Holder has `push` and `pop`, which wait.
+template <class Holder>
+class waited_queue {
+  public:
+    static constexpr std::uint64_t calls_before = 0;
+
+    void prepare() {
+        there_.push(numbered(1));
+        there_.pop();
+    }
+
+    void operate(std::uint64_t) { there_.pop(); }
+
+    bool survive(std::uint64_t, std::uint64_t) {
+        const pid_t partner = bench::child([&] {
+            for (std::uint64_t i = 0; i < turns; ++i) {
+                back_.push(there_.pop());
+            }
+        });
+        bool right = true;
+        for (std::uint64_t i = 0; i < turns; ++i) {
+            there_.push(numbered(i));
+            const item returned = back_.pop();
+            right = right && returned.whole() && returned.number == i;
+        }
+        int status = 0;
+        return waitpid(partner, &status, 0) == partner && status == 0 && right;
+    }
+
+  private:
+    static constexpr std::uint64_t turns = 20;
+
+    Holder there_;
+    Holder back_;
 };
 
 std::vector<row> rows_of_boost();

@@ -176,6 +176,16 @@ class message_queue {
         return queue_.try_receive(&value, sizeof value, size, priority);
     }
 
+    void push(const item& value) { queue_.send(&value, sizeof value, 0); }
+
+    item pop() {
+        item value{};
+        std::size_t size = 0;
+        unsigned priority = 0;
+        queue_.receive(&value, sizeof value, size, priority);
+        return value;
+    }
+
   private:
     static constexpr std::uint64_t capacity = 16;
 
@@ -208,6 +218,7 @@ std::vector<row> rows_of_boost() {
         {"interprocess_sharable_mutex, reader killed", referee<read_record<sharable_mutex>>},
         {"interprocess_condition, waiter killed", referee<waited_for<condition>>},
         {"message_queue", referee<half_full_queue<message_queue>>},
+        {"message_queue, receiver killed while it waits", referee<waited_queue<message_queue>>},
         {"lockfree::queue, of fixed size",
          referee<half_full_queue<lockfree<boost::lockfree::queue<item, capacity<16>>>>>},
         {"lockfree::spsc_queue",

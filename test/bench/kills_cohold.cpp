@@ -2,6 +2,8 @@
 // children of who made it inherit the mapping, and become participants of their own.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,6 +36,17 @@ class home {
   private:
     std::string name_;
     cohold::segment<> segment_;
+};
+
+// Where a T lives.
+template <class T>
+class in_segment {
+  public:
+    T* operator->() { return object_; }
+
+  private:
+    home segment_;
+    T* object_ = &segment_->construct<T>("object");
 };
 
 // Each call allocates a block, or frees one.
@@ -151,6 +164,96 @@ class vector {
     shm_vector<std::uint64_t>* vector_ = &segment_->construct<shm_vector<std::uint64_t>>("vector");
 };
 
+// What a shm_guarded protects: whole if all words are equal.
+struct plain_record {
+    std::uint64_t words[64] = {};
+
+    void write(std::uint64_t value) {
+        for (std::uint64_t& word : words) {
+            word = value;
+            bench::keep(word); // one by one
+        }
+    }
+
+    [[nodiscard]] bool whole() const {
+        return std::all_of(std::begin(words), std::end(words),
+                           [&](std::uint64_t word) { return word == words[0]; });
+    }
+};
+
+class guarded_words {
+  public:
+    static constexpr std::uint64_t calls_before = 1;
+
+    void prepare() {}
+
+    void operate(std::uint64_t call) { record_->lock()->write(call); }
+
+    bool survive(std::uint64_t begun, std::uint64_t returned) {
+        const std::uint64_t found = record_->lock()->words[0];
+        bool right = found == begun || found == returned;
+        for (std::uint64_t i = 0; i < lock_uses; ++i) {
+            const auto locked = record_->lock();
+            right = right && locked->whole();
+            locked->write(i);
+        }
+        return right;
+    }
+
+  private:
+    in_segment<cohold::shm_guarded<plain_record>> record_;
+};
+
+// Two vectors and a sum that agree only between sections.
+struct books {
+    shm_vector<std::uint64_t> debit;
+    shm_vector<std::uint64_t> credit;
+    std::uint64_t total = 0;
+
+    void enter(std::uint64_t amount) {
+        if (debit.size() == 40) {
+            debit.clear();
+            debit.shrink_to_fit();
+            total = 0;
+            credit.clear();
+        }
+        debit.push_back(amount);
+        total += amount;
+        credit.insert(credit.begin(), amount);
+    }
+
+    [[nodiscard]] bool balanced() const {
+        std::uint64_t sum = 0;
+        for (std::size_t i = 0; i < debit.size(); ++i) {
+            sum += debit[i];
+        }
+        return sum == total &&
+               std::equal(debit.begin(), debit.end(), credit.rbegin(), credit.rend());
+    }
+};
+
+class guarded_vectors {
+  public:
+    static constexpr std::uint64_t calls_before = 1;
+
+    void prepare() {}
+
+    void operate(std::uint64_t call) { books_->lock()->enter(call); }
+
+    bool survive(std::uint64_t, std::uint64_t) {
+        bool right = true;
+        for (std::uint64_t i = 0; i < lock_uses; ++i) {
+            const auto locked = books_->lock();
+            right = right && locked->balanced();
+            locked->enter(i);
+        }
+        return right;
+    }
+
+  private:
+    in_segment<cohold::shm_guarded<books>> books_;
+};
+
 template <concurrency Concurrency>
 class queue {
   public:
@@ -163,6 +266,10 @@ class queue {
         }
         return popped.has_value();
     }
+
+    void push(const item& value) { queue_->push(value); }
+
+    item pop() { return queue_->pop().value(); }
 
   private:
     home segment_;
@@ -177,7 +284,12 @@ std::vector<row> rows_of_cohold() {
         {"shm_allocator: allocate, deallocate", referee<heap>},
         {"construct, destroy a named object", referee<names>},
         {"shm_vector: push_back, insert, erase, clear", referee<vector>},
+        {"shm_guarded: 64 words", referee<guarded_words>},
+        {"shm_guarded: two shm_vectors and their sum", referee<guarded_vectors>},
+        {"shm_mutex alone", referee<locked_record<cohold::shm_mutex, in_segment>>, false},
         {"shm_queue, many to many", referee<half_full_queue<queue<concurrency::mpmc>>>},
+        {"shm_queue, consumer killed while it waits",
+         referee<waited_queue<queue<concurrency::mpmc>>>},
         {"shm_queue, one to one", referee<half_full_queue<queue<concurrency::spsc>>>},
     };
 }
