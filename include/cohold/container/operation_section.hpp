@@ -22,15 +22,11 @@ enum class without_journal {
     happens, // it must not fail: it happens without protection
 };
 
-// Other allocators than shm_allocator have no segment, and so no sections: this does nothing.
+// What an operation saves before it changes it, in the section that it is, or that it is in. Other
+// allocators than shm_allocator have no segment, and so no sections: this does nothing.
 template <class Allocator>
-class operation_section {
+class operation_record {
   public:
-    explicit operation_section(const Allocator& /*allocator*/,
-                               without_journal /*otherwise*/ = without_journal::fails) noexcept {}
-
-    ~operation_section() {} // NOLINT: as that of the other one
-
     void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
     void size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {}
@@ -50,78 +46,68 @@ class operation_section {
 
     class cover {
       public:
-        cover(operation_section& /*section*/, const void* /*first*/,
+        cover(operation_record& /*section*/, const void* /*first*/,
               std::size_t /*bytes*/) noexcept {}
 
-        ~cover() {} // NOLINT
+        ~cover() {} // NOLINT: as that of the other one
     };
 };
 
 template <class T>
-class operation_section<shm_allocator<T>> {
+class operation_record<shm_allocator<T>> {
   public:
-    explicit operation_section(const shm_allocator<T>& allocator,
-                               without_journal otherwise = without_journal::fails)
-        : otherwise_(otherwise), section_(find(allocator.header(), otherwise), false) {}
-
-    // Only in a section that is open already.
-    explicit operation_section(thread_record& open) noexcept : section_(&open, false) {}
+    // nullptr: there is no section.
+    operation_record(thread_record* record, without_journal otherwise) noexcept
+        : record_(record), otherwise_(otherwise) {}
 
     // Saves the words of a container, before they change.
     void words(const void* container, const void* first, std::size_t bytes) {
-        if (section_ && is_worth_saving(container)) {
+        if (record_ != nullptr && is_worth_saving(container)) {
             save(first, bytes);
         }
     }
 
     // Saves the number of elements, once in a section.
     void size(const void* container, const void* word, std::uint64_t now) {
-        if (!section_ || !is_worth_saving(container)) {
+        if (record_ == nullptr) {
             return;
         }
-        thread_record::watermark& mark = section_.record().watermark_of(container);
-        if (mark.of != container) {
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of != container && is_worth_saving(container)) {
             save(word, 8);
             mark = {container, now};
-            section_.record().marked = true;
+            record_->marked = true;
         }
     }
 
     // Saves elements, before they change or end.
     void elements(const void* first, std::size_t bytes) {
-        if (section_ && bytes != 0 && is_worth_saving(first)) {
+        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
             save(first, bytes);
         }
     }
 
     // The container has a new block: none of its elements was there when the section began.
-    void fresh(const void* container) noexcept {
-        if (section_) {
-            section_.record().watermark_of(container) = {container, 0};
-            section_.record().marked = true;
-        }
-    }
+    void fresh(const void* container) noexcept { exchanged(container, 0); }
 
     // The container, whose words are saved, has another one's elements: all of them may have been
     // there when the section began.
     void exchanged(const void* container, std::uint64_t size) noexcept {
-        if (section_) {
-            section_.record().watermark_of(container) = {container, size};
-            section_.record().marked = true;
+        if (record_ != nullptr) {
+            record_->watermark_of(container) = {container, size};
+            record_->marked = true;
         }
     }
 
     // The container itself comes to its end: nothing is to be put back where it was, if that is on
     // a stack.
     void ends(const void* container, std::size_t bytes) noexcept {
-        thread_record& record = section_.record();
-        if (thread_record::watermark& mark = record.watermark_of(container); mark.of == container) {
+        if (thread_record::watermark& mark = record_->watermark_of(container);
+            mark.of == container) {
             mark = {};
         }
-        if (reinterpret_cast<std::uintptr_t>(container) -
-                reinterpret_cast<std::uintptr_t>(record.header) >=
-            record.header->reserve) {
-            record.forget(container, bytes);
+        if (!is_inside(reinterpret_cast<std::uintptr_t>(container))) {
+            record_->forget(container, bytes);
         }
     }
 
@@ -129,10 +115,10 @@ class operation_section<shm_allocator<T>> {
     // must they be saved? After size().
     [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
                                         std::uint64_t size) noexcept {
-        if (!section_) {
+        if (record_ == nullptr) {
             return now;
         }
-        thread_record::watermark& mark = section_.record().watermark_of(container);
+        thread_record::watermark& mark = record_->watermark_of(container);
         if (mark.of != container) {
             return size;
         }
@@ -146,8 +132,8 @@ class operation_section<shm_allocator<T>> {
     // While it lives, what lies in these bytes, which are saved, is not saved again.
     class cover {
       public:
-        cover(operation_section& section, const void* first, std::size_t bytes) noexcept
-            : record_(section.section_ ? &section.section_.record() : nullptr) {
+        cover(operation_record& section, const void* first, std::size_t bytes) noexcept
+            : record_(section.record_) {
             if (record_ != nullptr) {
                 outer_ = record_->covered;
                 record_->covered = {reinterpret_cast<std::uintptr_t>(first), bytes};
@@ -169,59 +155,102 @@ class operation_section<shm_allocator<T>> {
     };
 
   private:
-    static thread_record* find(segment_header* header, without_journal otherwise) {
-        if (header == nullptr) {
-            return nullptr;
-        }
-        std::error_code ec;
-        if (otherwise == without_journal::fails) {
-            thread_record* const record = self(*header, ec);
-            raise_if(ec);
-            return record;
-        }
-        const report_keeper keeper;
-        return self(*header, ec);
+    [[nodiscard]] bool is_inside(std::uintptr_t address) const noexcept {
+        return address - reinterpret_cast<std::uintptr_t>(record_->header) <
+               record_->header->reserve;
     }
 
     // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
     // process dies that is gone, and only a section of the user's can be undone in a living one.
     [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
-        const thread_record& record = section_.record();
         const auto address = reinterpret_cast<std::uintptr_t>(at);
-        if (address - record.covered.first < record.covered.bytes) {
-            return false;
-        }
-        return address - reinterpret_cast<std::uintptr_t>(record.header) < record.header->reserve ||
-               record.undoable != 0;
+        return address - record_->covered.first >= record_->covered.bytes &&
+               (is_inside(address) || record_->undoable != 0);
     }
 
     void save(const void* at, std::size_t bytes) {
+        if (record_->has_room(bytes)) [[likely]] {
+            std::error_code none;
+            record_->save(at, bytes, none);
+        } else {
+            save_slowly(at, bytes);
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes) {
         if (otherwise_ == without_journal::fails) {
-            section_.record().save(at, bytes);
+            record_->save(at, bytes);
             return;
         }
         const report_keeper keeper;
         std::error_code ec;
-        section_.record().save(at, bytes, ec);
+        record_->save(at, bytes, ec);
     }
 
-    without_journal otherwise_ = without_journal::happens;
+    thread_record* record_;
+    without_journal otherwise_;
+};
+
+// The section itself.
+template <class Allocator>
+class operation_section : public operation_record<Allocator> {
+  public:
+    explicit operation_section(const Allocator& /*allocator*/,
+                               without_journal /*otherwise*/ = without_journal::fails) noexcept {}
+
+    ~operation_section() {} // NOLINT: as that of the other one
+};
+
+template <class T>
+class operation_section<shm_allocator<T>> : public operation_record<shm_allocator<T>> {
+  public:
+    explicit operation_section(const shm_allocator<T>& allocator,
+                               without_journal otherwise = without_journal::fails)
+        : operation_section(find(allocator.header(), otherwise), otherwise) {}
+
+  private:
+    operation_section(thread_record* record, without_journal otherwise) noexcept
+        : operation_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
+
+    static thread_record* find(segment_header* header, without_journal otherwise) {
+        if (header == nullptr) {
+            return nullptr;
+        }
+        if (thread_record* const known = known_record(*header); known != nullptr) [[likely]] {
+            return known;
+        }
+        return find_slowly(*header, otherwise);
+    }
+
+    [[gnu::cold, gnu::noinline]] static thread_record* find_slowly(segment_header& header,
+                                                                   without_journal otherwise) {
+        std::error_code ec;
+        if (otherwise == without_journal::fails) {
+            thread_record* const record = self(header, ec);
+            raise_if(ec);
+            return record;
+        }
+        const report_keeper keeper;
+        return self(header, ec);
+    }
+
     section section_;
 };
 
-// Does an object in the segment, or outside, have to be told apart? Runs `run(operation_section&)`
-// if this thread has a section open in the allocator's segment.
+// Runs `run(operation_record&)` if this thread has a section open in the allocator's segment.
 template <class Allocator, class Run>
-inline void if_section_open(const Allocator& /*allocator*/, const Run& /*run*/) noexcept {
+inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
+                            const Run& /*run*/) noexcept {
 }
 
 template <class T, class Run>
-inline void if_section_open(const shm_allocator<T>& allocator, const Run& run) {
+inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
+                            const Run& run) {
     if (open_sections != 0) [[unlikely]] {
         segment_header* const header = allocator.header();
         if (thread_record* const record = header == nullptr ? nullptr : open_record(*header);
             record != nullptr) {
-            operation_section<shm_allocator<T>> open(*record);
+            operation_record<shm_allocator<T>> open(record, otherwise);
             run(open);
         }
     }

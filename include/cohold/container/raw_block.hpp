@@ -47,7 +47,7 @@ class raw_block {
 
     [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
 
-    [[nodiscard]] operation_section<Allocator>& section() noexcept { return section_; }
+    [[nodiscard]] operation_record<Allocator>& section() noexcept { return section_; }
 
     void release() noexcept { capacity_ = 0; }
 

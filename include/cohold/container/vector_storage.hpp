@@ -50,7 +50,8 @@ class vector_storage {
     using builder = element_builder<Allocator>;
     using block = raw_block<Allocator>;
     using operation = operation_section<Allocator>;
-    using cover = typename operation::cover;
+    using record = operation_record<Allocator>;
+    using cover = typename record::cover;
 
     // Bytes alone: nothing else has to happen together with the change of the size.
     static constexpr bool plain = std::is_trivially_copyable_v<T>;
@@ -64,7 +65,7 @@ class vector_storage {
     vector_storage& operator=(const vector_storage&) = delete;
 
     ~vector_storage() {
-        if_section_open(alloc_, [this](operation& section) {
+        if_section_open(alloc_, without_journal::happens, [this](record& section) {
             if constexpr (!destroys_nothing<Allocator, T>) {
                 save_elements(section, begin(), end());
             }
@@ -110,16 +111,16 @@ class vector_storage {
     }
 
     // What an operation is going to change. The same for other vectors of the same segment.
-    void save_words(operation& section) { section.words(this, &data_, 3 * sizeof(std::uint64_t)); }
+    void save_words(record& section) { section.words(this, &data_, 3 * sizeof(std::uint64_t)); }
 
-    void save_size(operation& section) { section.size(this, &size_, size_); }
+    void save_size(record& section) { section.size(this, &size_, size_); }
 
-    static void save_elements(operation& section, const T* first, const T* last) {
+    static void save_elements(record& section, const T* first, const T* last) {
         section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));
     }
 
     // All that is there, before it is overwritten.
-    void save_all(operation& section) {
+    void save_all(record& section) {
         save_size(section);
         save_elements(section, begin(), end());
     }
@@ -142,7 +143,7 @@ class vector_storage {
         take_words(other, section);
     }
 
-    void take_words(vector_storage& other, operation& section) noexcept {
+    void take_words(vector_storage& other, record& section) noexcept {
         other.save_words(section);
         section.exchanged(this, other.size_);
         section.exchanged(&other, size_);
@@ -175,8 +176,8 @@ class vector_storage {
 
     void truncate(size_type count) noexcept {
         if constexpr (destroys_nothing<Allocator, T>) {
-            if_section_open(alloc_,
-                            [this, count](operation& section) { save_removed(section, count); });
+            if_section_open(alloc_, without_journal::happens,
+                            [this, count](record& section) { save_removed(section, count); });
             commit_size(count);
         } else if (count != size_) {
             operation section(alloc_, without_journal::happens);
@@ -190,7 +191,7 @@ class vector_storage {
     }
 
     // Saves the size, and the elements from `count` on that were there when the section began.
-    void save_removed(operation& section, size_type count) noexcept {
+    void save_removed(record& section, size_type count) noexcept {
         save_size(section);
         const std::uint64_t until = section.removed(this, count, size_);
         save_elements(section, begin() + count, begin() + static_cast<size_type>(until));
@@ -318,7 +319,8 @@ class vector_storage {
     template <class... Args>
     T& emplace_in_place(Args&&... args) {
         if constexpr (plain) {
-            if_section_open(alloc_, [this](operation& section) { save_size(section); });
+            if_section_open(alloc_, without_journal::fails,
+                            [this](record& section) { save_size(section); });
             return emplace_at_end(std::forward<Args>(args)...);
         } else {
             operation section(alloc_);
@@ -372,7 +374,8 @@ class vector_storage {
     template <class Source>
     void append_in_place(Source source, size_type count) {
         if constexpr (plain) {
-            if_section_open(alloc_, [this](operation& section) { save_size(section); });
+            if_section_open(alloc_, without_journal::fails,
+                            [this](record& section) { save_size(section); });
             fill_end(std::move(source), count);
         } else {
             operation section(alloc_);

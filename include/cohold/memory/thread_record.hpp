@@ -36,8 +36,8 @@ struct thread_record {
     journal* log = nullptr;
     std::uint64_t limit = 0;    // offset of the end of the room for records
     std::uint32_t depth = 0;    // sections that are open, one within the other
-    std::uint32_t promises = 0; // records that have to be executed on commit
     std::uint32_t undoable = 0; // those among them that can be undone in a living process
+    std::uint32_t promises = 0; // records that have to be executed on commit
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
     // each has had since: elements from there on need not be saved again.
@@ -105,12 +105,25 @@ struct thread_record {
         return {log->top.load(std::memory_order_relaxed), limit, promises};
     }
 
+    // Where the journal ends while no section is open.
+    [[nodiscard]] std::uint64_t first_top() const noexcept { return distance_to(log->records); }
+
     // Of the room that the journal has in itself.
     [[nodiscard]] std::uint64_t first_limit() const noexcept {
         return distance_to(log) + journal::size - spare_bytes;
     }
 
+    // Where an outermost section begins.
+    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0}; }
+
     // ---- records. All are written before what they are about.
+
+    // Can save() do without the heap?
+    [[nodiscard]] bool has_room(std::size_t bytes) const noexcept {
+        return bytes <= largest_inline &&
+               log->top.load(std::memory_order_relaxed) + rounded(bytes) + sizeof(journal_record) <=
+                   limit;
+    }
 
     // Keeps the bytes, to be put back. Nothing is changed after an error: errc::out_of_space,
     // reserve_exceeded.
@@ -127,29 +140,29 @@ struct thread_record {
         }
     }
 
-    // Several stretches of an object, known to the compiler, with one step of the journal's end.
-    // False, and nothing happens, where that takes more than the room at hand.
+    // The first of a section: stretches of an object that are known to the compiler, with one step
+    // of the journal's end. False, and nothing has happened, where they do not fit.
     template <const auto& Ranges, std::size_t... Index>
     [[nodiscard, gnu::always_inline]] bool
-    save_at_once(const void* object, std::index_sequence<Index...> /*all*/) noexcept {
+    save_first(const void* object, std::index_sequence<Index...> /*all*/) noexcept {
         constexpr std::uint64_t room =
             (std::uint64_t{0} + ... + (rounded(Ranges[Index].bytes) + sizeof(journal_record)));
-        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
-        if (room > largest_inline || top + room > limit) [[unlikely]] {
-            return false;
+        constexpr bool fits = room <= sizeof(journal::records) - spare_bytes;
+        if constexpr (fits) {
+            char* into = log->records;
+            const auto write = [&into, this](const char* at, std::size_t bytes) noexcept {
+                std::memcpy(into, at, bytes);
+                into += rounded(bytes);
+                const journal_record record{distance_to(at),
+                                            journal_record::word_of(journal_kind::bytes, bytes)};
+                std::memcpy(into, &record, sizeof record);
+                into += sizeof record;
+            };
+            (write(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes),
+             ...);
+            store_in_order(log->top, first_top() + room);
         }
-        char* into = base() + top;
-        const auto write = [&into, this](const char* at, std::size_t bytes) noexcept {
-            std::memcpy(into, at, bytes);
-            into += rounded(bytes);
-            const journal_record record{distance_to(at),
-                                        journal_record::word_of(journal_kind::bytes, bytes)};
-            std::memcpy(into, &record, sizeof record);
-            into += sizeof record;
-        };
-        (write(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes), ...);
-        store_in_order(log->top, top + room);
-        return true;
+        return fits;
     }
 
     void save(const void* at, std::size_t bytes) {
@@ -191,7 +204,9 @@ struct thread_record {
             reader().finish(from.top);
             promises = from.promises;
         }
-        limit = from.limit;
+        if (limit != from.limit) [[unlikely]] { // most often there is nothing to store
+            limit = from.limit;
+        }
     }
 
     // What happened since `from` stays if, and only if, the word gets the value: done by this.
@@ -224,11 +239,8 @@ struct thread_record {
     // ---- watermarks
 
     void forget_watermarks() noexcept {
-        if (marked) {
-            for (watermark& each : watermarks) {
-                each = {};
-            }
-            marked = false;
+        if (marked) [[unlikely]] {
+            clear_watermarks();
         }
     }
 
@@ -247,6 +259,7 @@ struct thread_record {
         return true;
     }
 
+    // The first of a section.
     void keep_first(const held_lock& lock) noexcept {
         locks[0] = lock;
         lock_count = 1;
@@ -269,6 +282,13 @@ struct thread_record {
     }
 
   private:
+    [[gnu::noinline]] void clear_watermarks() noexcept {
+        for (watermark& each : watermarks) {
+            each = {};
+        }
+        marked = false;
+    }
+
     static constexpr std::size_t largest_inline = 4096;
     // What is left behind the limit, for the records that lead to another chunk.
     static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;

@@ -271,13 +271,16 @@ TEST_CASE("a vector on the stack that ends in a section is left alone when that 
 TEST_CASE("other allocators have no sections, at no cost") {
     static_assert(std::is_empty_v<detail::operation_section<std::allocator<int>>>);
     bool ran = false;
-    detail::if_section_open(std::allocator<int>(), [&](auto&) { ran = true; });
+    detail::if_section_open(std::allocator<int>(), detail::without_journal::fails,
+                            [&](auto&) { ran = true; });
     CHECK_FALSE(ran);
     const memory segment = memory::create();
-    detail::if_section_open(segment.allocator<int>(), [&](auto&) { ran = true; });
+    detail::if_section_open(segment.allocator<int>(), detail::without_journal::fails,
+                            [&](auto&) { ran = true; });
     CHECK_FALSE(ran);
     std::error_code ec;
     const detail::section section(header_of(segment), ec);
-    detail::if_section_open(segment.allocator<int>(), [&](auto&) { ran = true; });
+    detail::if_section_open(segment.allocator<int>(), detail::without_journal::fails,
+                            [&](auto&) { ran = true; });
     CHECK(ran);
 }

@@ -9,11 +9,11 @@
 #include <cohold/handle/segment.hpp>
 
 namespace detail = cohold::detail;
-using memory = cohold::segment<cohold::mechanism::memfd>;
+using memfd_segment = cohold::segment<cohold::mechanism::memfd>;
 using block = detail::raw_block<cohold::shm_allocator<int>>;
 
 TEST_CASE("a block is given back unless it is released") {
-    const memory segment = memory::create();
+    const auto segment = memfd_segment::create();
     auto allocator = segment.allocator<int>();
     {
         block kept(allocator, 100);
@@ -42,7 +42,7 @@ TEST_CASE("without memory a block holds nothing") {
 }
 
 TEST_CASE("while a block is on its way, a section is open") {
-    const memory segment = memory::create();
+    const auto segment = memfd_segment::create();
     auto allocator = segment.allocator<int>();
     CHECK(detail::open_record(*allocator.header()) == nullptr);
     {
