@@ -27,12 +27,6 @@ class home {
 
     cohold::segment<>* operator->() { return &segment_; }
 
-    // Makes a forked child a participant, which recovers the dead, as opening the segment does.
-    void attach() {
-        auto allocator = segment_.allocator<char>();
-        allocator.deallocate(allocator.allocate(1), 1);
-    }
-
   private:
     std::string name_;
     cohold::segment<> segment_;
@@ -66,7 +60,7 @@ class heap {
     }
 
     bool survive(std::uint64_t, std::uint64_t) {
-        segment_.attach();
+        segment_->recover();
         const std::size_t used = segment_->used();
         for (std::uint64_t i = 0; i < 200; ++i) {
             operate(1);
@@ -100,7 +94,7 @@ class names {
     }
 
     bool survive(std::uint64_t begun, std::uint64_t returned) {
-        segment_.attach();
+        segment_->recover();
         const auto* const found = segment_->find<shm_vector<std::uint64_t>>("name");
         const bool right = begun == returned ? (found != nullptr) == (begun % 2 != 0) : true;
         const bool whole = found == nullptr || (found->size() == 20 && found->front() != 0 &&
@@ -142,7 +136,7 @@ class vector {
     void operate(std::uint64_t call) { apply(*vector_, call); }
 
     bool survive(std::uint64_t begun, std::uint64_t returned) {
-        segment_.attach();
+        segment_->recover();
         const std::vector<std::uint64_t> found(vector_->begin(), vector_->end());
         const bool right = found == after(returned) || (begun != returned && found == after(begun));
         for (std::uint64_t call = 63; call < 63 + 64; ++call) {

@@ -1,0 +1,391 @@
+// Locks, the journal, and what it takes to notice a death: against a bare futex, the standard
+// library, pthread and Boost.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <boost/interprocess/sync/interprocess_mutex.hpp>
+
+#include <cohold/cohold.hpp>
+
+#include "children.hpp"
+#include "harness.hpp"
+#include "mutexes.hpp"
+#include "processes.hpp"
+
+// Looks where it lives, as an allocator does.
+struct seeker {
+    seeker()
+        : header(
+              cohold::detail::construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {}
+
+    cohold::offset_ptr<cohold::detail::segment_header> header;
+};
+
+template <>
+inline constexpr bool cohold::enable_shareable<seeker> = true;
+
+namespace {
+
+namespace bip = boost::interprocess;
+using bench::bound;
+using bench::contest;
+using bench::sample;
+
+constexpr std::uint64_t uses = 200'000; // of a lock, in a sample
+
+class home {
+  public:
+    home() : segment_(cohold::segment<>::create(name_, 1 << 20)) {
+        cohold::segment<>::remove(name_);
+    }
+
+    template <class T, class... Arguments>
+    T& make(const char* name, Arguments&&... arguments) {
+        return segment_.construct<T>(name, std::forward<Arguments>(arguments)...);
+    }
+
+    cohold::segment<>* operator->() { return &segment_; }
+
+    cohold::detail::segment_header& header() {
+        return *segment_.find_or_construct<seeker>("seeker").header;
+    }
+
+  private:
+    std::string name_ = bench::own_name("locks");
+    cohold::segment<> segment_;
+};
+
+// What is locked, on a line of its own.
+template <class Lock>
+struct guarded_counter {
+    alignas(64) Lock lock;
+    alignas(64) std::uint64_t count = 0;
+
+    void add(std::uint64_t times) {
+        for (std::uint64_t i = 0; i < times; ++i) {
+            lock.lock();
+            bench::keep(count);
+            ++count;
+            lock.unlock();
+        }
+    }
+};
+
+// The same work with each lock: by one process, or by two that contend for it.
+template <class Lock>
+void add_uncontended(contest& row, const char* name, guarded_counter<Lock>& counter) {
+    row.add(name, [&counter] {
+        const std::uint64_t before = counter.count;
+        const double time = bench::time_of(uses, [&] { counter.add(uses); });
+        bench::check(counter.count == before + uses, "the count");
+        return sample(time);
+    });
+}
+
+template <class Lock>
+void add_contended(contest& row, const char* name, guarded_counter<Lock>& counter,
+                   const std::vector<int>& cpus) {
+    row.add(name, [&counter, cpus] {
+        const auto work = [&counter] {
+            counter.add(uses);
+            return uses;
+        };
+        const std::uint64_t before = counter.count;
+        const sample measured =
+            bench::team({{cpus[0], work}, {cpus[1], work}}).run(2 * uses, 2 * uses);
+        bench::check((counter.count - before) % (2 * uses) == 0, "the count");
+        return measured;
+    });
+}
+
+template <class Lock>
+using counted = bench::in_shared_memory<guarded_counter<Lock>>;
+
+struct counters {
+    home segment;
+    guarded_counter<cohold::shm_mutex>& ours =
+        segment.make<guarded_counter<cohold::shm_mutex>>("mutex");
+    cohold::shm_guarded<std::uint64_t>& ours_guarded =
+        segment.make<cohold::shm_guarded<std::uint64_t>>("guarded", 0u);
+    counted<bench::futex_mutex> raw;
+    counted<std::mutex> standard;
+    counted<bench::pthread_mutex> pthread;
+    counted<bench::pthread_robust_mutex> robust;
+    counted<bip::interprocess_mutex> boost;
+};
+
+// Locks, saves a word, changes it, unlocks.
+void add_guarded(contest& row, cohold::shm_guarded<std::uint64_t>& guarded) {
+    row.add("cohold", [&guarded] {
+        return sample(bench::time_of(uses, [&guarded] {
+            for (std::uint64_t i = 0; i < uses; ++i) {
+                ++*guarded.lock();
+            }
+        }));
+    });
+}
+
+std::vector<contest> uncontended(counters& all, int rounds) {
+    contest exclusive("lock, unlock", {{bound::at_most, 1.15, {"raw futex"}}});
+    contest guarded("shm_guarded: lock, save a word, change it, unlock", {});
+    for (int round = 0; round < rounds; ++round) {
+        contest row("");
+        add_uncontended(row, "cohold", all.ours);
+        add_uncontended(row, "raw futex", *all.raw);
+        add_uncontended(row, "std::mutex", *all.standard);
+        add_uncontended(row, "pthread", *all.pthread);
+        add_uncontended(row, "pthread robust", *all.robust);
+        add_uncontended(row, "boost", *all.boost);
+        exclusive.join(row.measure(4).keep_best());
+        contest saving("");
+        add_guarded(saving, all.ours_guarded);
+        add_uncontended(saving, "raw futex", *all.raw);
+        add_uncontended(saving, "pthread robust", *all.robust);
+        guarded.join(saving.measure(4).keep_best());
+    }
+    return {exclusive, guarded};
+}
+
+std::vector<contest> contended(counters& all, int rounds) {
+    const std::vector<int> cpus = bench::two_cpus();
+    if (cpus.empty()) {
+        return {};
+    }
+    contest row("lock, add, unlock", {{bound::at_least, 1.0, {"raw futex"}}});
+    add_contended(row, "cohold", all.ours, cpus);
+    add_contended(row, "raw futex", *all.raw, cpus);
+    add_contended(row, "pthread", *all.pthread, cpus);
+    add_contended(row, "pthread robust", *all.robust, cpus);
+    add_contended(row, "boost", *all.boost, cpus);
+    return {row.measure(rounds)};
+}
+
+// ---- the journal
+
+constexpr std::uint64_t numbers = 100'000;
+
+std::vector<contest> journal(home& segment, int rounds) {
+    using cohold::detail::section;
+    cohold::detail::segment_header& header = segment.header();
+    std::uint64_t& word = segment.make<std::uint64_t>("word", 0u);
+    auto& ours = segment.make<cohold::shm_vector<std::uint64_t>>("vector");
+    std::vector<std::uint64_t> standard;
+    ours.reserve(numbers);
+    standard.reserve(numbers);
+
+    contest open("a section, a word saved and stored", {{bound::at_most_more, 2, {"std"}}});
+    contest inside("push_back, reserved, 64 in a section", {{bound::at_most_more, 2, {"std"}}});
+    contest single("push_back, reserved, each in a section", {});
+    contest outside("push_back, reserved, outside", {{bound::at_most_more, 0.3, {"std"}}});
+    const auto pushes_std = [&] {
+        standard.clear();
+        return sample(bench::time_of(numbers, [&] {
+            for (std::uint64_t i = 0; i < numbers; ++i) {
+                standard.push_back(i);
+            }
+            bench::keep(standard);
+        }));
+    };
+    const auto pushes = [&](auto&& loop) {
+        ours.clear();
+        const double time = bench::time_of(numbers, loop);
+        bench::check(ours.size() == numbers && ours.back() == numbers - 1, "push_back");
+        return sample(time);
+    };
+    for (int round = 0; round < rounds; ++round) {
+        contest saved("");
+        saved.add("cohold", [&] {
+            return sample(bench::time_of(numbers, [&] {
+                for (std::uint64_t i = 0; i < numbers; ++i) {
+                    std::error_code ec;
+                    section opened(header, ec);
+                    opened.record().save_word(&word, ec);
+                    bench::keep(word);
+                    word = i;
+                    bench::keep(word);
+                }
+            }));
+        });
+        saved.add("std", [&] {
+            return sample(bench::time_of(numbers, [&] {
+                for (std::uint64_t i = 0; i < numbers; ++i) {
+                    bench::keep(word);
+                    word = i;
+                    bench::keep(word);
+                }
+            }));
+        });
+        open.join(saved.measure(6).keep_best());
+
+        contest in("");
+        in.add("cohold", [&] {
+            return pushes([&] {
+                for (std::uint64_t i = 0; i < numbers;) {
+                    std::error_code ec;
+                    section opened(header, ec);
+                    for (const std::uint64_t end = std::min(i + 64, numbers); i < end; ++i) {
+                        ours.push_back(i);
+                    }
+                }
+            });
+        });
+        in.add("std", pushes_std);
+        inside.join(in.measure(6).keep_best());
+
+        contest one("");
+        one.add("cohold", [&] {
+            return pushes([&] {
+                for (std::uint64_t i = 0; i < numbers; ++i) {
+                    std::error_code ec;
+                    section opened(header, ec);
+                    ours.push_back(i);
+                }
+            });
+        });
+        one.add("std", pushes_std);
+        single.join(one.measure(6).keep_best());
+
+        contest out("");
+        out.add("cohold", [&] {
+            return pushes([&] {
+                for (std::uint64_t i = 0; i < numbers; ++i) {
+                    ours.push_back(i);
+                }
+            });
+        });
+        out.add("std", pushes_std);
+        outside.join(out.measure(6).keep_best());
+    }
+    return {open, inside, single, outside};
+}
+
+// ---- what takes its time
+
+// A row with figures of its own, and a goal for the longest or the middle one.
+void print_fact(const char* name, const std::vector<double>& values, const char* goal, double limit,
+                bool all) {
+    const bench::spread found = bench::spread_of(values);
+    const double longest = *std::max_element(values.begin(), values.end());
+    std::printf("| %s | %.3g | %.3g to %.3g | %.3g |", name, found.middle, found.low, found.high,
+                longest);
+    if (goal != nullptr) {
+        std::printf(" %s: %s", goal,
+                    (all ? longest : found.middle) <= limit ? "met" : "**missed**");
+    }
+    std::printf(" |\n");
+    std::fflush(stdout);
+}
+
+void print_facts(const char* title, const char* unit) {
+    std::printf("\n### %s\n\n| %s | median | quartiles | longest | goal |\n"
+                "|---|---:|---:|---:|---|\n",
+                title, unit);
+}
+
+// Milliseconds from the kill of a lock's holder until who waits for the lock has it.
+template <class Lock>
+std::vector<double> inherit(Lock& lock, int rounds) {
+    struct state {
+        std::atomic<int> held{0};
+        std::atomic<int> waits{0};
+        double got = 0;
+    };
+
+    std::vector<double> gaps;
+    for (int round = 0; round < rounds; ++round) {
+        const bench::in_shared_memory<state> shared;
+        const pid_t holder = bench::child([&] {
+            lock.lock();
+            shared->held = 1;
+            for (;;) {
+                ::pause();
+            }
+        });
+        while (shared->held == 0) {
+            usleep(100);
+        }
+        const pid_t heir = bench::child([&] {
+            shared->waits = 1;
+            lock.lock();
+            shared->got = bench::now_ns();
+            lock.unlock();
+        });
+        while (shared->waits == 0) {
+            usleep(100);
+        }
+        usleep(5000 + 700 * static_cast<unsigned>(round % 10)); // asleep, at any phase of its looks
+        const double killed = bench::now_ns();
+        bench::kill_and_reap(holder);
+        bench::check(bench::ended_within(heir, 5000), "the heir got the lock");
+        bench::finish(heir);
+        gaps.push_back((shared->got - killed) / 1e6);
+    }
+    return gaps;
+}
+
+// How often a process that waits for nothing is woken, a second.
+template <class Wait>
+double wakes(Wait&& wait_two_seconds) {
+    const bench::in_shared_memory<std::atomic<long>> slept;
+    bench::finish(bench::child([&] {
+        wait_two_seconds(std::chrono::milliseconds(1)); // whatever happens only once
+        const auto sleeps = [] {
+            rusage usage{};
+            getrusage(RUSAGE_SELF, &usage);
+            return usage.ru_nvcsw;
+        };
+        const long before = sleeps();
+        wait_two_seconds(std::chrono::seconds(2));
+        *slept = sleeps() - before;
+    }));
+    return static_cast<double>(*slept) / 2;
+}
+
+void facts(home& segment, int rounds) {
+    print_facts("Coming and going", "µs");
+    cohold::detail::segment_header& header = segment.header();
+    std::vector<double> times;
+    for (int round = 0; round < 10 * rounds; ++round) {
+        times.push_back(bench::time_of(1,
+                                       [&] {
+                                           cohold::detail::detach(header);
+                                           std::error_code ec;
+                                           static_cast<void>(cohold::detail::self(header, ec));
+                                           bench::check(!ec, "attach");
+                                       }) /
+                        1e3);
+    }
+    print_fact("attach and detach a thread of a process", times, "median ≤ 60", 60, false);
+
+    print_facts("A lock's holder is killed, another process waits for it", "ms from the kill");
+    print_fact("shm_mutex", inherit(segment.make<cohold::shm_mutex>("inherited"), rounds),
+               "longest ≤ 10", 10, true);
+    const bench::in_shared_memory<bench::pthread_robust_mutex> robust;
+    print_fact("pthread robust mutex", inherit(*robust, rounds), nullptr, 0, false);
+
+    print_facts("A process waits for what does not come", "wake-ups a second");
+    auto& queue = segment.make<cohold::shm_queue<int>>("waited for", 16);
+    print_fact("shm_queue", {wakes([&](auto patience) { queue.pop_for(patience); })}, "≤ 10", 10,
+               true);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    const bench::settings settings(argc, argv);
+    counters all;
+    bench::table("Lock that nobody else wants", "ns", 1, bench::shown::time)
+        .print(uncontended(all, settings.rounds(40)));
+    home segment;
+    bench::table("Journal", "ns", 1, bench::shown::time)
+        .print(journal(segment, settings.rounds(40)));
+    facts(segment, settings.rounds(100));
+    bench::table("Lock that two processes want all the time", "million/s", 1, bench::shown::rate)
+        .print(contended(all, settings.rounds(40)));
+}
