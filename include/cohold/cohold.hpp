@@ -28,11 +28,16 @@
 #include <cohold/handle/mapped_region.hpp>
 #include <cohold/handle/memory_object.hpp>
 #include <cohold/handle/named_objects.hpp>
+#include <cohold/handle/named_semaphore.hpp>
 #include <cohold/handle/participants.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/handle/segment_options.hpp>
 #include <cohold/handle/segment_view.hpp>
+#include <cohold/handle/semaphore_set.hpp>
 #include <cohold/handle/shared.hpp>
+#include <cohold/handle/system_v_semaphores.hpp>
+#include <cohold/handle/tmpfs_mount.hpp>
+#include <cohold/handle/tmpfs_usage.hpp>
 
 #include <cohold/sync/backoff.hpp>
 #include <cohold/sync/section_guard.hpp>

@@ -104,6 +104,12 @@
 #endif
 #endif
 
+/// How many threads of one process can change a segment at the same time. Each takes a KiB of its heap
+/// for its journal, which the next one gets when it ends.
+#ifndef COHOLD_MAX_THREADS
+#define COHOLD_MAX_THREADS 1024
+#endif
+
 /// Publish new files by O_TMPFILE + linkat where the filesystem can. 0 forces the way for
 /// filesystems that cannot.
 #ifndef COHOLD_USE_O_TMPFILE
@@ -117,6 +123,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace config {
 
 inline constexpr std::size_t max_participants = COHOLD_MAX_PARTICIPANTS;
+inline constexpr std::size_t max_threads = COHOLD_MAX_THREADS;
 inline constexpr bool heap_checks = COHOLD_HEAP_CHECKS != 0;
 inline constexpr std::size_t default_size = COHOLD_DEFAULT_SIZE;
 inline constexpr std::size_t default_reserve = COHOLD_DEFAULT_RESERVE;
@@ -130,6 +137,7 @@ inline constexpr bool exceptions = false;
 
 static_assert(max_participants >= 2 && max_participants <= 4000,
               "COHOLD_MAX_PARTICIPANTS is 2 to 4000");
+static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS is 1 to 500000");
 static_assert(default_size <= default_reserve,
               "COHOLD_DEFAULT_SIZE is larger than COHOLD_DEFAULT_RESERVE");
 
@@ -170,6 +178,7 @@ enum class errc : int {
     wider_permission,
     symlink_refused,
     directory_refused,
+    not_a_directory,
     special_file_refused,
     not_on_tmpfs,
     out_of_space,
@@ -188,9 +197,12 @@ enum class errc : int {
     unsupported,
     empty_handle,
     removed,
+    busy,
     too_many_participants,
+    too_many_threads,
     locks_unsupported,
     not_owner,
+    section_open,
 };
 
 namespace detail {
@@ -220,6 +232,7 @@ inline constexpr errc_row errc_table[] = {
     {errc::symlink_refused, std::errc::too_many_symbolic_link_levels,
      "the name is a symbolic link, and those are not followed"},
     {errc::directory_refused, std::errc::is_a_directory, "the name is a directory"},
+    {errc::not_a_directory, std::errc::not_a_directory, "the path does not lead to a directory"},
     {errc::special_file_refused, std::errc::invalid_argument,
      "the name is a pipe, socket or device, not a regular file"},
     {errc::not_on_tmpfs, std::errc::invalid_argument,
@@ -244,20 +257,26 @@ inline constexpr errc_row errc_table[] = {
     {errc::corrupt, std::errc::bad_message, "the contents are damaged"},
     {errc::type_mismatch, std::errc::invalid_argument, "the object is of another type"},
     {errc::no_segment, std::errc::not_enough_memory,
-     "the container is not in a segment: construct it with segment::construct, or give it a "
+     "the object is not in a segment: construct it with segment::construct, or give it a "
      "segment's allocator"},
     {errc::read_only, std::errc::permission_denied, "the memory is opened read-only"},
     {errc::unsupported, std::errc::not_supported, "not supported here"},
     {errc::empty_handle, std::errc::bad_file_descriptor, "the handle is empty"},
     {errc::removed, std::errc::no_such_file_or_directory, "the object has been removed"},
+    {errc::busy, std::errc::device_or_resource_busy, "it is in use: end what uses it first"},
     {errc::too_many_participants, std::errc::resource_unavailable_try_again,
      "as many processes use the segment as it has room for: build all sides with a larger "
      "COHOLD_MAX_PARTICIPANTS"},
+    {errc::too_many_threads, std::errc::resource_unavailable_try_again,
+     "as many threads of one process use the segment as may: let some of them end, or build with a "
+     "larger COHOLD_MAX_THREADS"},
     {errc::locks_unsupported, std::errc::no_lock_available,
      "the kernel's locks, which tell who is alive, do not work here: use another file system or "
      "mechanism"},
     {errc::not_owner, std::errc::operation_not_permitted,
      "only who holds the lock can let go of it"},
+    {errc::section_open, std::errc::operation_not_permitted,
+     "a section around this one has to end first"},
 };
 
 class errc_category_type final : public std::error_category {
@@ -513,91 +532,15 @@ struct std::is_error_code_enum<cohold::errc> : std::true_type {};
 #ifndef COHOLD_POLICY_ANONYMOUS_HPP
 #define COHOLD_POLICY_ANONYMOUS_HPP
 
-// The system calls on address space, wrapped once.
-#ifndef COHOLD_DETAIL_MEMORY_MAP_HPP
-#define COHOLD_DETAIL_MEMORY_MAP_HPP
+// Which processes are alive, as the kernel knows it: a lock for each participant of a segment that
+// goes when the process does, and at no other time.
+#ifndef COHOLD_DETAIL_LIVENESS_HPP
+#define COHOLD_DETAIL_LIVENESS_HPP
 
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
+#include <concepts>
+#include <ctime>
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-inline std::size_t page_size() noexcept {
-    static const std::size_t bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    return bytes;
-}
-
-// 0 when the result would not fit.
-inline std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) noexcept {
-    const std::uint64_t rest = value % unit;
-    return rest == 0 ? value : value > UINT64_MAX - (unit - rest) ? 0 : value + (unit - rest);
-}
-
-constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
-    return a < b ? b : a;
-}
-
-// Address space that holds nothing yet and costs nothing. nullptr and errno on failure.
-inline void* reserve_addresses(std::uint64_t bytes) noexcept {
-    if (bytes > PTRDIFF_MAX) {
-        errno = ENOMEM;
-        return nullptr;
-    }
-    void* at = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_NONE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return at == MAP_FAILED ? nullptr : at;
-}
-
-// Gives [at, at + bytes) real memory, without changing what is there. 0, or errno (ENOMEM and
-// EFAULT: there is none).
-inline int populate_for_writing(void* at, std::size_t bytes) noexcept {
-    while (::madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
-        if (errno == EINVAL) {
-            // Linux before 5.14: a write that changes nothing does the same, page by page.
-            for (std::size_t offset = 0; offset < bytes; offset += page_size()) {
-                __atomic_fetch_or(static_cast<unsigned char*>(at) + offset, 0, __ATOMIC_RELAXED);
-            }
-            return 0;
-        }
-        if (errno != EINTR) {
-            return errno;
-        }
-    }
-    return 0;
-}
-
-inline void unmap(void* at, std::size_t bytes) noexcept {
-    if (at != nullptr) {
-        ::munmap(at, bytes);
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-// Real memory behind mappings that have no file: anonymous memory and System V segments.
-#ifndef COHOLD_DETAIL_SPACE_HPP
-#define COHOLD_DETAIL_SPACE_HPP
-
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
+#include <sys/syscall.h>
 
 // The system calls on files, wrapped once: close on exec, interrupted calls repeated, 64-bit
 // offsets everywhere.
@@ -611,11 +554,17 @@ COHOLD_NAMESPACE_END
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -630,6 +579,10 @@ using space_status = struct ::statvfs64;
 
 inline int raw_fstat(int fd, file_status& out) noexcept {
     return ::fstat64(fd, &out);
+}
+
+inline int raw_stat(const char* path, file_status& out) noexcept {
+    return ::stat64(path, &out);
 }
 
 inline int raw_lstat(const char* path, file_status& out) noexcept {
@@ -665,6 +618,10 @@ using space_status = struct ::statvfs;
 
 inline int raw_fstat(int fd, file_status& out) noexcept {
     return ::fstat(fd, &out);
+}
+
+inline int raw_stat(const char* path, file_status& out) noexcept {
+    return ::stat(path, &out);
 }
 
 inline int raw_lstat(const char* path, file_status& out) noexcept {
@@ -748,6 +705,18 @@ inline unique_fd reopen_file(int fd, int flags) noexcept {
     }
     *out = '\0';
     return open_file(path, flags);
+}
+
+// A new memfd. -1 and errno on failure.
+inline unique_fd memory_file(unsigned flags) noexcept {
+    const auto make = [](unsigned all) noexcept {
+        return static_cast<int>(::syscall(SYS_memfd_create, "cohold", all));
+    };
+    int fd = make(flags | MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL) { // Linux before 6.3
+        fd = make(flags | MFD_CLOEXEC);
+    }
+    return unique_fd(fd);
 }
 
 // Reserves real space for [from, to): nobody who touches it later gets SIGBUS. 0, or errno; a
@@ -867,53 +836,134 @@ inline int lock_held(int fd, lock_byte byte, lock_kind kind = lock_kind::exclusi
 COHOLD_NAMESPACE_END
 
 #endif
+// Hashes for names and checksums: not against attackers, but the same on every build.
+#ifndef COHOLD_DETAIL_HASH_HPP
+#define COHOLD_DETAIL_HASH_HPP
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the kernel could hand out without killing anybody: MemAvailable and SwapFree of
-// /proc/meminfo, in bytes. UINT64_MAX if that is unknown.
-[[gnu::cold]] inline std::uint64_t memory_left() noexcept {
-    char text[2048];
-    const unique_fd file = open_file("/proc/meminfo", O_RDONLY);
-    const ssize_t bytes = file ? ::read(file.get(), text, sizeof text - 1) : -1;
-    if (bytes <= 0) {
-        return UINT64_MAX;
+// FNV-1a, 64 bits, with the finalizer of MurmurHash3 so that every bit of the result is good.
+// Source: Fowler, Noll, Vo; Appleby.
+constexpr std::uint64_t hash64(std::string_view bytes,
+                               std::uint64_t seed = 0xcbf29ce484222325u) noexcept {
+    std::uint64_t hash = seed;
+    for (const char byte : bytes) {
+        hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
     }
-    text[bytes] = '\0';
-    const auto kibibytes = [&](const char* key) noexcept -> std::uint64_t {
-        const char* line = std::strstr(text, key);
-        return line != nullptr ? std::strtoull(line + std::strlen(key), nullptr, 10) : 0;
-    };
-    return (kibibytes("MemAvailable:") + kibibytes("SwapFree:")) * 1024;
+    hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccdu;
+    hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53u;
+    return hash ^ (hash >> 33);
 }
 
-// Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
-// where no other limit binds.
-inline bool exceeds_memory(std::uint64_t bytes) noexcept {
-    constexpr std::uint64_t careful = std::uint64_t{4} << 20;
-    return bytes > careful && bytes > memory_left();
+struct hash_pair {
+    std::uint64_t first;
+    std::uint64_t second;
+    friend constexpr bool operator==(const hash_pair&, const hash_pair&) = default;
+};
+
+constexpr hash_pair hash128(std::string_view bytes) noexcept {
+    return {hash64(bytes), hash64(bytes, 0x9ae16a3b2f90404fu)};
 }
 
-// Real memory for the bytes [from, to) of the mapping at `mapping`.
-[[gnu::cold]] inline void populate(void* mapping, std::uint64_t from, std::uint64_t to,
-                                   std::error_code& ec) noexcept {
-    const std::uint64_t begin = from / page_size() * page_size();
-    const std::uint64_t end = round_up(to, page_size());
-    if (end <= begin) {
-        return;
+inline std::string to_hex(std::uint64_t value, int digits) {
+    std::string text(static_cast<std::size_t>(digits), '0');
+    for (int at = digits; at-- > 0; value >>= 4) {
+        text[static_cast<std::size_t>(at)] = "0123456789abcdef"[value & 15];
     }
-    const int error = exceeds_memory(end - begin)
-                          ? ENOMEM
-                          : populate_for_writing(static_cast<char*>(mapping) + begin,
-                                                 static_cast<std::size_t>(end - begin));
-    if (error == ENOMEM || error == EFAULT || error == EHWPOISON) {
-        fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
-             static_cast<unsigned long long>(end - begin),
-             static_cast<unsigned long long>(memory_left()));
-    } else if (error != 0) {
-        fail_errno(ec, error, "madvise(MADV_POPULATE_WRITE)");
+    return text;
+}
+
+inline std::string to_hex(hash_pair hash) {
+    return to_hex(hash.first, 16) + to_hex(hash.second, 16);
+}
+
+// A System V key as ipcs(1) prints it: 0x and eight digits.
+inline std::string key_text(std::uint32_t key) {
+    return "0x" + to_hex(key, 8);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The system calls on address space, wrapped once.
+#ifndef COHOLD_DETAIL_MEMORY_MAP_HPP
+#define COHOLD_DETAIL_MEMORY_MAP_HPP
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+inline std::size_t page_size() noexcept {
+    static const std::size_t bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return bytes;
+}
+
+// 0 when the result would not fit.
+inline std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) noexcept {
+    const std::uint64_t rest = value % unit;
+    return rest == 0 ? value : value > UINT64_MAX - (unit - rest) ? 0 : value + (unit - rest);
+}
+
+constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
+    return a < b ? b : a;
+}
+
+// Address space that holds nothing yet and costs nothing. nullptr and errno on failure.
+inline void* reserve_addresses(std::uint64_t bytes) noexcept {
+    if (bytes > PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return nullptr;
+    }
+    void* at = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? nullptr : at;
+}
+
+// Gives [at, at + bytes) real memory, without changing what is there. 0, or errno (ENOMEM and
+// EFAULT: there is none).
+inline int populate_for_writing(void* at, std::size_t bytes) noexcept {
+    while (::madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
+        if (errno == EINVAL) {
+            // Linux before 5.14: a write that changes nothing does the same, page by page.
+            for (std::size_t offset = 0; offset < bytes; offset += page_size()) {
+                __atomic_fetch_or(static_cast<unsigned char*>(at) + offset, 0, __ATOMIC_RELAXED);
+            }
+            return 0;
+        }
+        if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return 0;
+}
+
+inline void unmap(void* at, std::size_t bytes) noexcept {
+    if (at != nullptr) {
+        ::munmap(at, bytes);
     }
 }
 
@@ -971,6 +1021,8 @@ struct system_v_id {
 struct anonymous_memory {
     void* address = nullptr;
     std::size_t bytes = 0;
+    int liveness = -1; ///< the descriptor of a memfd beside it: its locks say who is alive
+    std::uint64_t liveness_identity = 0; ///< that the descriptor is that memfd still
 
     explicit operator bool() const noexcept { return address != nullptr; }
 };
@@ -1104,14 +1156,319 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `L::claim(native, slot, token, ec)` | `void*` | makes the slot this process's own until the page that is returned is unmapped, or the process dies, however; a forked child does not have it. Null without an error: somebody alive has it. Fills in the token |
+/// | `L::claim(native, slot, token, ec)` | `void*` | makes the slot this process's own until the page that is returned is unmapped, or the process dies, however; a forked child does not have it. Null without an error: somebody alive has it. `token`: that of the slot's last holder, all zero if there was none; becomes this one's |
 /// | `L::probe(native, slot, token)` | `verdict` | is the process that claimed the slot, with this token, alive? |
-/// | `L::gate` | type | optional: `L::gate(native, ec)` is held while a slot is looked at, claimed and published, where claims alone do not exclude each other |
+/// | `L::gate` | type | optional: `L::gate(native, ec)` is held from before the token is read until the new one is published, where claims alone do not exclude each other |
 // clang-format on
 template <class M>
 concept mechanism_policy = std::is_class_v<M> && detail::object_mechanism<M> &&
                            ((M::names == name_form::none && detail::unnamed_mechanism<M>) ||
                             (M::names != name_form::none && detail::named_mechanism<M>));
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// For mechanisms whose claims exclude each other.
+struct open_gate {
+    template <class Native>
+    open_gate(const Native& /*object*/, std::error_code& /*ec*/) noexcept {}
+};
+
+// An open file of its own, mapped by a page that nobody can touch, with a lock on one byte. The
+// mapping keeps the open file, and so the lock, when the descriptor is closed: it costs no
+// descriptor, closefrom(3) cannot close it, exec and exit end it.
+class lock_page {
+  public:
+    lock_page() = default;
+    lock_page(const lock_page&) = delete;
+    lock_page& operator=(const lock_page&) = delete;
+
+    ~lock_page() { unmap(page_, page_size()); }
+
+    // False without ec: another one has the lock.
+    [[gnu::cold]] bool lock(const file_descriptor& file, lock_byte byte, bool inherited,
+                            std::error_code& ec) noexcept {
+        fd_ = reopen_file(file.value, O_RDWR);
+        if (!fd_) {
+            fail_open(errno, file, ec);
+            return false;
+        }
+        void* const at = ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED, fd_.get(), 0);
+        if (at == MAP_FAILED) {
+            fail_errno(ec, errno, "mmap of the page that keeps the lock of a participant");
+            return false;
+        }
+        page_ = at;
+        if (!inherited && ::madvise(page_, page_size(), MADV_DONTFORK) != 0) {
+            fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
+            return false;
+        }
+        const int error = lock_file(fd_.get(), byte, lock_kind::exclusive, false);
+        if (error != 0 && error != EAGAIN) {
+            fail(ec, errc::locks_unsupported, "fcntl(F_OFD_SETLK): errno %d", error);
+        }
+        return error == 0;
+    }
+
+    // From now on the page alone keeps the lock.
+    void close_descriptor() noexcept { unique_fd closed(std::move(fd_)); }
+
+    [[nodiscard]] void* release() noexcept { return std::exchange(page_, nullptr); }
+
+  private:
+    [[gnu::cold]] static void fail_open(int error, const file_descriptor& file,
+                                        std::error_code& ec) noexcept {
+        if (error == ENOENT && ::fcntl(file.value, F_GETFD) < 0) {
+            fail(ec, errc::empty_handle, "file descriptor %d is closed", file.value);
+        } else if (error == ENOENT) {
+            fail(ec, errc::locks_unsupported, "/proc/self/fd/%d: errno %d: is /proc mounted?",
+                 file.value, error);
+        } else if (error == EACCES || error == EPERM) {
+            fail(ec, errc::permission_denied,
+                 "opening the file again through /proc/self/fd/%d: errno %d, user %u", file.value,
+                 error, static_cast<unsigned>(::geteuid()));
+        } else {
+            fail_errno(ec, error, "opening the file again through /proc/self/fd/%d", file.value);
+        }
+    }
+
+    unique_fd fd_;
+    void* page_ = nullptr;
+};
+
+// Files: a participant has a lock on the byte of its slot, far behind the end of the file.
+//
+// A fork in the midst of claim, by another thread or a signal handler, would copy the descriptor,
+// or the page while it may still be copied; the child would keep the lock, and hide the death of
+// its parent. Nothing prevents that: a handler of pthread_atfork(3) does not see raw clones and
+// could deadlock with a fork in a signal handler, and no flag of mmap(2) makes a page that is never
+// inherited. But it can be found out: a twin, opened and mapped before the lock and let go of
+// after it, is inherited by every child that could have inherited the lock. If the twin's own lock
+// outlives it, there is such a child. Then the slot counts as taken, which it is, until that child
+// ends or executes a program: the caller takes another.
+struct file_liveness {
+    using gate = open_gate;
+
+    // Makes the slot this process's own until the page that is returned (page_size() bytes) is
+    // unmapped, or the process dies or executes a program; forked children do not have it. nullptr
+    // without ec: somebody else has it. Errors: locks_unsupported; empty_handle: the descriptor was
+    // closed; permission_denied: the file may no longer be opened; EMFILE and so on.
+    [[gnu::cold]] static void* claim(const file_descriptor& file, std::uint32_t slot,
+                                     liveness_token& token, std::error_code& ec) noexcept {
+        token = {};
+        const lock_byte twins = twin_byte(nonce());
+        lock_page mine;
+        {
+            lock_page twin;
+            if (!twin.lock(file, twins, true, ec) ||
+                !mine.lock(file, participant_byte(slot), false, ec)) {
+                return nullptr;
+            }
+            mine.close_descriptor();
+        }
+        const int inherited = lock_held(file.value, twins);
+        const verdict found = probe(file, slot, token);
+        if (inherited < 0 || found != verdict::alive) {
+            fail(ec, errc::locks_unsupported, "a lock is not seen by others");
+            return nullptr;
+        }
+        return inherited != 0 ? nullptr : mine.release();
+    }
+
+    // One system call. `file` must be the object still (a closed descriptor is `unknown`, but one
+    // that is another file by now is asked all the same).
+    static verdict probe(const file_descriptor& file, std::uint32_t slot,
+                         const liveness_token& /*token*/) noexcept {
+        switch (lock_held(file.value, participant_byte(slot), lock_kind::shared)) {
+        case 0:
+            return verdict::dead;
+        case 1:
+            return verdict::alive;
+        default:
+            return verdict::unknown;
+        }
+    }
+
+  private:
+    // Not that of anybody else who claims at this moment.
+    [[gnu::cold]] static std::uint32_t nonce() noexcept {
+        struct ::timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        const std::uint64_t parts[] = {static_cast<std::uint64_t>(now.tv_nsec),
+                                       static_cast<std::uint64_t>(::syscall(SYS_gettid)),
+                                       reinterpret_cast<std::uintptr_t>(&now)};
+        return static_cast<std::uint32_t>(
+            hash64({reinterpret_cast<const char*>(parts), sizeof parts}) >> 32);
+    }
+};
+
+// Anonymous memory: the locks are on a memfd that was made beside it. Nobody else looks whether the
+// descriptor is that of this memfd still, after closefrom(3) and other opens.
+struct anonymous_liveness {
+    using gate = open_gate;
+
+    [[gnu::cold]] static void* claim(const anonymous_memory& memory, std::uint32_t slot,
+                                     liveness_token& token, std::error_code& ec) noexcept {
+        if (memory.liveness < 0) {
+            fail(ec, errc::unsupported,
+                 "the anonymous memory was adopted without its liveness descriptor, so nobody "
+                 "could tell who is alive: adopt what native_handle() gives");
+        } else if (!is_open(memory)) {
+            fail(ec, errc::empty_handle, "file descriptor %d, made with the memory, is closed",
+                 memory.liveness);
+        } else {
+            return file_liveness::claim({memory.liveness}, slot, token, ec);
+        }
+        return nullptr;
+    }
+
+    static verdict probe(const anonymous_memory& memory, std::uint32_t slot,
+                         const liveness_token& token) noexcept {
+        return is_open(memory) ? file_liveness::probe({memory.liveness}, slot, token)
+                               : verdict::unknown;
+    }
+
+    // Of the file behind a descriptor, among those of this kernel; 0 if there is none.
+    static std::uint64_t identity(int fd) noexcept {
+        file_status found{};
+        return fd < 0 || raw_fstat(fd, found) != 0
+                   ? 0
+                   : static_cast<std::uint64_t>(found.st_dev) * 0x9e3779b97f4a7c15u +
+                         static_cast<std::uint64_t>(found.st_ino);
+    }
+
+    static bool is_open(const anonymous_memory& memory) noexcept {
+        return memory.liveness >= 0 && identity(memory.liveness) == memory.liveness_identity;
+    }
+};
+
+// Where the kernel cannot be asked: nobody is ever taken for dead, and claims do not exclude each
+// other.
+struct no_liveness {
+    using gate = open_gate;
+
+    template <class Native>
+    [[gnu::cold]] static void* claim(const Native& /*object*/, std::uint32_t /*slot*/,
+                                     liveness_token& token, std::error_code& ec) noexcept {
+        token = {};
+        void* const page = reserve_addresses(page_size());
+        if (page == nullptr) {
+            fail_errno(ec, errno, "mmap");
+        } else if (::madvise(page, page_size(), MADV_DONTFORK) != 0) {
+            fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
+            unmap(page, page_size());
+            return nullptr;
+        }
+        return page;
+    }
+
+    template <class Native>
+    static verdict probe(const Native& /*object*/, std::uint32_t /*slot*/,
+                         const liveness_token& /*token*/) noexcept {
+        return verdict::alive;
+    }
+};
+
+template <class M>
+struct liveness_choice {
+    using type = std::conditional_t<std::same_as<typename M::native_handle_type, file_descriptor>,
+                                    file_liveness, no_liveness>;
+};
+
+template <class M>
+    requires requires { typename M::liveness; }
+struct liveness_choice<M> {
+    using type = typename M::liveness;
+};
+
+// How the participants in segments of a mechanism are told alive from dead.
+template <class M>
+using liveness_of = typename liveness_choice<M>::type;
+
+template <class Liveness>
+struct gate_choice {
+    using type = open_gate;
+};
+
+template <class Liveness>
+    requires requires { typename Liveness::gate; }
+struct gate_choice<Liveness> {
+    using type = typename Liveness::gate;
+};
+
+// Held from before the token of a slot is read until the one that claim made of it is published.
+template <class M>
+using claim_gate = typename gate_choice<liveness_of<M>>::type;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// Real memory behind mappings that have no file: anonymous memory and System V segments.
+#ifndef COHOLD_DETAIL_SPACE_HPP
+#define COHOLD_DETAIL_SPACE_HPP
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What the kernel could hand out without killing anybody: MemAvailable and SwapFree of
+// /proc/meminfo, in bytes. UINT64_MAX if that is unknown.
+[[gnu::cold]] inline std::uint64_t memory_left() noexcept {
+    char text[2048];
+    const unique_fd file = open_file("/proc/meminfo", O_RDONLY);
+    const ssize_t bytes = file ? ::read(file.get(), text, sizeof text - 1) : -1;
+    if (bytes <= 0) {
+        return UINT64_MAX;
+    }
+    text[bytes] = '\0';
+    const auto kibibytes = [&](const char* key) noexcept -> std::uint64_t {
+        const char* line = std::strstr(text, key);
+        return line != nullptr ? std::strtoull(line + std::strlen(key), nullptr, 10) : 0;
+    };
+    return (kibibytes("MemAvailable:") + kibibytes("SwapFree:")) * 1024;
+}
+
+// Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
+// where no other limit binds.
+inline bool exceeds_memory(std::uint64_t bytes) noexcept {
+    constexpr std::uint64_t careful = std::uint64_t{4} << 20;
+    return bytes > careful && bytes > memory_left();
+}
+
+// Real memory for the bytes [from, to) of the mapping at `mapping`.
+[[gnu::cold]] inline void populate(void* mapping, std::uint64_t from, std::uint64_t to,
+                                   std::error_code& ec) noexcept {
+    const std::uint64_t begin = from / page_size() * page_size();
+    const std::uint64_t end = round_up(to, page_size());
+    if (end <= begin) {
+        return;
+    }
+    const int error = exceeds_memory(end - begin)
+                          ? ENOMEM
+                          : populate_for_writing(static_cast<char*>(mapping) + begin,
+                                                 static_cast<std::size_t>(end - begin));
+    if (error == ENOMEM || error == EFAULT || error == EHWPOISON) {
+        fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
+             static_cast<unsigned long long>(end - begin),
+             static_cast<unsigned long long>(memory_left()));
+    } else if (error != 0) {
+        fail_errno(ec, error, "madvise(MADV_POPULATE_WRITE)");
+    }
+}
+
+} // namespace detail
 
 COHOLD_NAMESPACE_END
 
@@ -1127,64 +1484,6 @@ COHOLD_NAMESPACE_END
 #include <sys/ipc.h>
 #include <unistd.h>
 
-// Hashes for names and checksums: not against attackers, but the same on every build.
-#ifndef COHOLD_DETAIL_HASH_HPP
-#define COHOLD_DETAIL_HASH_HPP
-
-#include <cstdint>
-#include <string>
-#include <string_view>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// FNV-1a, 64 bits, with the finalizer of MurmurHash3 so that every bit of the result is good.
-// Source: Fowler, Noll, Vo; Appleby.
-constexpr std::uint64_t hash64(std::string_view bytes,
-                               std::uint64_t seed = 0xcbf29ce484222325u) noexcept {
-    std::uint64_t hash = seed;
-    for (const char byte : bytes) {
-        hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
-    }
-    hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccdu;
-    hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53u;
-    return hash ^ (hash >> 33);
-}
-
-struct hash_pair {
-    std::uint64_t first;
-    std::uint64_t second;
-    friend constexpr bool operator==(const hash_pair&, const hash_pair&) = default;
-};
-
-constexpr hash_pair hash128(std::string_view bytes) noexcept {
-    return {hash64(bytes), hash64(bytes, 0x9ae16a3b2f90404fu)};
-}
-
-inline std::string to_hex(std::uint64_t value, int digits) {
-    std::string text(static_cast<std::size_t>(digits), '0');
-    for (int at = digits; at-- > 0; value >>= 4) {
-        text[static_cast<std::size_t>(at)] = "0123456789abcdef"[value & 15];
-    }
-    return text;
-}
-
-inline std::string to_hex(hash_pair hash) {
-    return to_hex(hash.first, 16) + to_hex(hash.second, 16);
-}
-
-// A System V key as ipcs(1) prints it: 0x and eight digits.
-inline std::string key_text(std::uint32_t key) {
-    return "0x" + to_hex(key, 8);
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -1436,10 +1735,12 @@ namespace mechanism {
 
 /// mmap(2) with MAP_SHARED | MAP_ANONYMOUS. Created at its reserve, which costs nothing; pages
 /// become real as the segment grows into them. Lives as long as a process of the fork tree has it
-/// mapped.
+/// mapped. An empty memfd beside it, inherited with it, carries the locks that tell which of them
+/// are alive.
 struct anonymous {
     using native_handle_type = anonymous_memory;
     using default_naming = naming::unnamed;
+    using liveness = detail::anonymous_liveness;
     static constexpr std::string_view label = "anonymous memory";
     static constexpr name_form names = name_form::none;
     static constexpr bool grows = false;
@@ -1459,7 +1760,16 @@ struct anonymous {
                          static_cast<unsigned long long>(wanted.capacity), errno);
             return {};
         }
-        return {at, static_cast<std::size_t>(bytes)};
+        anonymous_memory memory{at, static_cast<std::size_t>(bytes)};
+        detail::unique_fd beside = detail::memory_file(0);
+        if (!beside) {
+            detail::fail_errno(ec, errno, "memfd_create, for the locks that tell who is alive");
+            close(memory);
+            return {};
+        }
+        memory.liveness_identity = liveness::identity(beside.get());
+        memory.liveness = beside.release();
+        return memory;
     }
 
     [[gnu::cold]] static object_status status(const anonymous_memory& memory,
@@ -1497,7 +1807,12 @@ struct anonymous {
         return mapped;
     }
 
+    /// Takes over the descriptor in it, too. Without one, or if it has been closed meanwhile, the
+    /// memory can be used, but not by participants: nobody could tell who of them is alive.
     [[gnu::cold]] static void adopt(anonymous_memory& memory, std::error_code& ec) noexcept {
+        if (!liveness::is_open(memory)) {
+            memory.liveness = -1; // not ours to close
+        }
         if (memory.address == nullptr || memory.bytes == 0 ||
             reinterpret_cast<std::uintptr_t>(memory.address) % detail::page_size() != 0) {
             detail::fail(ec, errc::invalid_options, "not the address and size of a mapping");
@@ -1506,6 +1821,9 @@ struct anonymous {
 
     [[gnu::cold]] static void close(anonymous_memory& memory) noexcept {
         detail::unmap(memory.address, memory.bytes);
+        if (liveness::is_open(memory)) {
+            const detail::unique_fd closed(memory.liveness);
+        }
         memory = {};
     }
 };
@@ -1523,13 +1841,25 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_DETAIL_ATTENDANCE_HPP
 #define COHOLD_DETAIL_ATTENDANCE_HPP
 
-// System V segments and the lock that makes their creation look like one step.
+// What lies beside System V segments: the small segments that say who is attached and who is alive;
+// and how all of it goes.
 #ifndef COHOLD_DETAIL_SYSTEM_V_OBJECT_HPP
 #define COHOLD_DETAIL_SYSTEM_V_OBJECT_HPP
 
 #include <cerrno>
 #include <cstdint>
-#include <cstdlib>
+
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+// System V segments as the kernel tells of them, and the lock that makes their creation look like
+// one step.
+#ifndef COHOLD_DETAIL_CREATION_LOCK_HPP
+#define COHOLD_DETAIL_CREATION_LOCK_HPP
+
+#include <cerrno>
+#include <cstdint>
 #include <string_view>
 
 #include <sys/ipc.h>
@@ -1537,9 +1867,6 @@ COHOLD_NAMESPACE_END
 #include <sys/shm.h>
 
 
-#ifndef SHM_NORESERVE
-#define SHM_NORESERVE 010000
-#endif
 #ifndef SHM_DEST
 #define SHM_DEST 01000
 #endif
@@ -1599,62 +1926,6 @@ union semaphore_argument { // semctl(2): the caller has to define it
         __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
     ::shmdt(at);
     return ready;
-}
-
-// Beside a segment of session lifetime lies a small one that its participants, and nobody else,
-// have attached, each at its attendance page: the kernel counts them. Short looks into the segment
-// itself do not count, nor does what a forked child has inherited. The two have one creator.
-struct attendance_object {
-    static constexpr std::size_t bytes = 1237; // to be told from what others may keep at the key
-
-    // One to one, and not IPC_PRIVATE.
-    static key_t key_of(const struct ::shmid_ds& segment) noexcept {
-        return static_cast<key_t>(static_cast<std::uint32_t>(segment.shm_perm.__key) * 0x85ebca6bu);
-    }
-
-    // The identifier, or -1.
-    [[gnu::cold]] static int find(const struct ::shmid_ds& segment) noexcept {
-        const int id = segment.shm_perm.__key == IPC_PRIVATE ? -1 : ::shmget(key_of(segment), 0, 0);
-        struct ::shmid_ds found{};
-        return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes &&
-                       found.shm_cpid == segment.shm_cpid &&
-                       found.shm_perm.cuid == segment.shm_perm.cuid
-                   ? id
-                   : -1;
-    }
-
-    // By the creator of the segment, which nobody else has found yet: -1 and errno on failure.
-    [[gnu::cold]] static int make(const struct ::shmid_ds& segment) noexcept {
-        struct ::shmid_ds status{};
-        const int old = ::shmget(key_of(segment), 0, 0);
-        if (old >= 0 && system_v_status(old, status) && status.shm_segsz == bytes) {
-            ::shmctl(old, IPC_RMID, nullptr); // of a segment that was removed by other means
-        }
-        const int id =
-            ::shmget(key_of(segment), bytes, IPC_CREAT | IPC_EXCL | (segment.shm_perm.mode & 0777));
-        if (id < 0 || !system_v_status(id, status) || status.shm_perm.gid == segment.shm_perm.gid) {
-            return id;
-        }
-        status.shm_perm.gid = segment.shm_perm.gid;
-        if (::shmctl(id, IPC_SET, &status) != 0) {
-            const int error = errno;
-            ::shmctl(id, IPC_RMID, nullptr);
-            errno = error;
-            return -1;
-        }
-        return id;
-    }
-};
-
-// Removes a segment and what lies beside it. That goes first: a segment without it is a deserted
-// one. False and errno on failure.
-[[gnu::cold]] inline bool remove_system_v(int id) noexcept {
-    struct ::shmid_ds status{};
-    const int beside = system_v_status(id, status) ? attendance_object::find(status) : -1;
-    if (beside >= 0) {
-        ::shmctl(beside, IPC_RMID, nullptr);
-    }
-    return ::shmctl(id, IPC_RMID, nullptr) == 0;
 }
 
 // The creation lock of a key: a semaphore set, held with SEM_UNDO, so that the kernel releases it
@@ -1777,6 +2048,145 @@ class creation_lock {
     bool claimed_ = false;
     const creation_lock* outer_ = nullptr;
 };
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+#ifndef SHM_NORESERVE
+#define SHM_NORESERVE 010000
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Beside a segment of session lifetime lies a small one that its participants, and nobody else,
+// have attached, each at its attendance page: the kernel counts them. Short looks into the segment
+// itself do not count, nor does what a forked child has inherited. The two have one creator.
+struct attendance_object {
+    static constexpr std::size_t bytes = 1237; // to be told from what others may keep at the key
+
+    // One to one, and not IPC_PRIVATE.
+    static key_t key_of(const struct ::shmid_ds& segment) noexcept {
+        return static_cast<key_t>(static_cast<std::uint32_t>(segment.shm_perm.__key) * 0x85ebca6bu);
+    }
+
+    // The identifier, or -1.
+    [[gnu::cold]] static int find(const struct ::shmid_ds& segment) noexcept {
+        const int id = segment.shm_perm.__key == IPC_PRIVATE ? -1 : ::shmget(key_of(segment), 0, 0);
+        struct ::shmid_ds found{};
+        return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes &&
+                       found.shm_cpid == segment.shm_cpid &&
+                       found.shm_perm.cuid == segment.shm_perm.cuid
+                   ? id
+                   : -1;
+    }
+
+    // By the creator of the segment, which nobody else has found yet: -1 and errno on failure.
+    [[gnu::cold]] static int make(const struct ::shmid_ds& segment) noexcept {
+        struct ::shmid_ds status{};
+        const int old = ::shmget(key_of(segment), 0, 0);
+        if (old >= 0 && system_v_status(old, status) && status.shm_segsz == bytes) {
+            ::shmctl(old, IPC_RMID, nullptr); // of a segment that was removed by other means
+        }
+        const int id =
+            ::shmget(key_of(segment), bytes, IPC_CREAT | IPC_EXCL | (segment.shm_perm.mode & 0777));
+        if (id < 0 || !system_v_status(id, status) || status.shm_perm.gid == segment.shm_perm.gid) {
+            return id;
+        }
+        status.shm_perm.gid = segment.shm_perm.gid;
+        if (::shmctl(id, IPC_SET, &status) != 0) {
+            const int error = errno;
+            ::shmctl(id, IPC_RMID, nullptr);
+            errno = error;
+            return -1;
+        }
+        return id;
+    }
+};
+
+// Each participant in a segment has a small segment of its own attached, and nobody else has: it
+// says that he is alive. It is without a name as soon as that is so. Until then it has a key, so
+// that the next who makes one finds what a killed one has left; under the lock of that key.
+struct liveness_object {
+    static constexpr std::size_t bytes = 1238; // to be told from what others may keep at the key
+
+    // One to one, and not IPC_PRIVATE. By the identifier, because a removed segment has no key.
+    static key_t key_of(int segment) noexcept {
+        return static_cast<key_t>((static_cast<std::uint32_t>(segment) + 1) * 0xc2b2ae35u);
+    }
+
+    // What the lock must let users do.
+    static mode_t lock_mode(const struct ::shmid_ds& segment) noexcept {
+        return segment.shm_perm.uid == ::geteuid() ? creation_lock::mode_for(segment.shm_perm.mode)
+                                                   : mode_t{0666}; // its owner must get by
+    }
+
+    // What is being made, or was left: its identifier, or -1.
+    [[gnu::cold]] static int find(int segment) noexcept {
+        const int id = ::shmget(key_of(segment), 0, 0);
+        struct ::shmid_ds found{};
+        return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes ? id : -1;
+    }
+
+    // With the lock held: nobody is making one.
+    [[gnu::cold]] static void clear(int segment) noexcept {
+        if (const int left = find(segment); left >= 0) {
+            ::shmctl(left, IPC_RMID, nullptr);
+        }
+    }
+
+    // With the lock held: one that those can ask for who can read the segment, and no strangers,
+    // who might attach it as well. -1 and errno on failure.
+    [[gnu::cold]] static int make(int segment, const struct ::shmid_ds& status) noexcept {
+        clear(segment);
+        const int flags = IPC_CREAT | SHM_NORESERVE | (status.shm_perm.mode & 0444);
+        int id = ::shmget(key_of(segment), bytes, flags | IPC_EXCL);
+        if (id < 0 && errno == EEXIST) {
+            // A stranger's, or left by another user. So without a key: should this process be
+            // killed right now, an empty segment will stay.
+            id = ::shmget(IPC_PRIVATE, bytes, flags);
+        }
+        struct ::shmid_ds made{};
+        if (id < 0 || (system_v_status(id, made) && made.shm_perm.uid == status.shm_perm.uid &&
+                       made.shm_perm.gid == status.shm_perm.gid)) {
+            return id;
+        }
+        made.shm_perm.uid = status.shm_perm.uid;
+        made.shm_perm.gid = status.shm_perm.gid;
+        made.shm_perm.mode = status.shm_perm.mode & 0444;
+        if (::shmctl(id, IPC_SET, &made) != 0) {
+            const int error = errno;
+            ::shmctl(id, IPC_RMID, nullptr);
+            errno = error;
+            return -1;
+        }
+        return id;
+    }
+};
+
+// Removes a segment and what lies beside it. That goes first: a segment without it is a deserted
+// one. False and errno on failure.
+[[gnu::cold]] inline bool remove_system_v(int id) noexcept {
+    struct ::shmid_ds status{};
+    if (system_v_status(id, status)) {
+        if (const int beside = attendance_object::find(status); beside >= 0) {
+            ::shmctl(beside, IPC_RMID, nullptr);
+        }
+        if (liveness_object::find(id) >= 0) {
+            creation_lock lock(liveness_object::key_of(id));
+            // If somebody has it, he is alive and about to clear up himself.
+            if (lock.acquire(true, false, liveness_object::lock_mode(status)) == 0) {
+                liveness_object::clear(id);
+                lock.release();
+            }
+        }
+    }
+    return ::shmctl(id, IPC_RMID, nullptr) == 0;
+}
 
 // With the lock held: removes an object of the key that a dead creator left unready. True if it
 // did.
@@ -2386,218 +2796,6 @@ struct descriptor_object {
 COHOLD_NAMESPACE_END
 
 #endif
-// Which processes are alive, as the kernel knows it: a lock for each participant of a segment that
-// goes when the process does, and at no other time.
-#ifndef COHOLD_DETAIL_LIVENESS_HPP
-#define COHOLD_DETAIL_LIVENESS_HPP
-
-#include <concepts>
-#include <ctime>
-
-#include <sys/syscall.h>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// For mechanisms whose claims exclude each other.
-struct open_gate {
-    template <class Native>
-    open_gate(const Native& /*object*/, std::error_code& /*ec*/) noexcept {}
-};
-
-// An open file of its own, mapped by a page that nobody can touch, with a lock on one byte. The
-// mapping keeps the open file, and so the lock, when the descriptor is closed: it costs no
-// descriptor, closefrom(3) cannot close it, exec and exit end it.
-class lock_page {
-  public:
-    lock_page() = default;
-    lock_page(const lock_page&) = delete;
-    lock_page& operator=(const lock_page&) = delete;
-
-    ~lock_page() { unmap(page_, page_size()); }
-
-    // False without ec: another one has the lock.
-    [[gnu::cold]] bool lock(const file_descriptor& file, lock_byte byte, bool inherited,
-                            std::error_code& ec) noexcept {
-        fd_ = reopen_file(file.value, O_RDWR);
-        if (!fd_) {
-            fail_open(errno, file, ec);
-            return false;
-        }
-        void* const at = ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED, fd_.get(), 0);
-        if (at == MAP_FAILED) {
-            fail_errno(ec, errno, "mmap of the page that keeps the lock of a participant");
-            return false;
-        }
-        page_ = at;
-        if (!inherited && ::madvise(page_, page_size(), MADV_DONTFORK) != 0) {
-            fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
-            return false;
-        }
-        const int error = lock_file(fd_.get(), byte, lock_kind::exclusive, false);
-        if (error != 0 && error != EAGAIN) {
-            fail(ec, errc::locks_unsupported, "fcntl(F_OFD_SETLK): errno %d", error);
-        }
-        return error == 0;
-    }
-
-    // From now on the page alone keeps the lock.
-    void close_descriptor() noexcept { unique_fd closed(std::move(fd_)); }
-
-    [[nodiscard]] void* release() noexcept { return std::exchange(page_, nullptr); }
-
-  private:
-    [[gnu::cold]] static void fail_open(int error, const file_descriptor& file,
-                                        std::error_code& ec) noexcept {
-        if (error == ENOENT && ::fcntl(file.value, F_GETFD) < 0) {
-            fail(ec, errc::empty_handle, "file descriptor %d is closed", file.value);
-        } else if (error == ENOENT) {
-            fail(ec, errc::locks_unsupported, "/proc/self/fd/%d: errno %d: is /proc mounted?",
-                 file.value, error);
-        } else if (error == EACCES || error == EPERM) {
-            fail(ec, errc::permission_denied,
-                 "opening the file again through /proc/self/fd/%d: errno %d, user %u", file.value,
-                 error, static_cast<unsigned>(::geteuid()));
-        } else {
-            fail_errno(ec, error, "opening the file again through /proc/self/fd/%d", file.value);
-        }
-    }
-
-    unique_fd fd_;
-    void* page_ = nullptr;
-};
-
-// Files: a participant has a lock on the byte of its slot, far behind the end of the file.
-//
-// A fork in the midst of claim, by another thread or a signal handler, would copy the descriptor,
-// or the page while it may still be copied; the child would keep the lock, and hide the death of
-// its parent. Nothing prevents that: a handler of pthread_atfork(3) does not see raw clones and
-// could deadlock with a fork in a signal handler, and no flag of mmap(2) makes a page that is never
-// inherited. But it can be found out: a twin, opened and mapped before the lock and let go of
-// after it, is inherited by every child that could have inherited the lock. If the twin's own lock
-// outlives it, there is such a child. Then the slot counts as taken, which it is, until that child
-// ends or executes a program: the caller takes another.
-struct file_liveness {
-    using gate = open_gate;
-
-    // Makes the slot this process's own until the page that is returned (page_size() bytes) is
-    // unmapped, or the process dies or executes a program; forked children do not have it. nullptr
-    // without ec: somebody else has it. Errors: locks_unsupported; empty_handle: the descriptor was
-    // closed; permission_denied: the file may no longer be opened; EMFILE and so on.
-    [[gnu::cold]] static void* claim(const file_descriptor& file, std::uint32_t slot,
-                                     liveness_token& token, std::error_code& ec) noexcept {
-        token = {};
-        const lock_byte twins = twin_byte(nonce());
-        lock_page mine;
-        {
-            lock_page twin;
-            if (!twin.lock(file, twins, true, ec) ||
-                !mine.lock(file, participant_byte(slot), false, ec)) {
-                return nullptr;
-            }
-            mine.close_descriptor();
-        }
-        const int inherited = lock_held(file.value, twins);
-        const verdict found = probe(file, slot, token);
-        if (inherited < 0 || found != verdict::alive) {
-            fail(ec, errc::locks_unsupported, "a lock is not seen by others");
-            return nullptr;
-        }
-        return inherited != 0 ? nullptr : mine.release();
-    }
-
-    // One system call. `file` must be the object still (a closed descriptor is `unknown`, but one
-    // that is another file by now is asked all the same).
-    static verdict probe(const file_descriptor& file, std::uint32_t slot,
-                         const liveness_token& /*token*/) noexcept {
-        switch (lock_held(file.value, participant_byte(slot), lock_kind::shared)) {
-        case 0:
-            return verdict::dead;
-        case 1:
-            return verdict::alive;
-        default:
-            return verdict::unknown;
-        }
-    }
-
-  private:
-    // Not that of anybody else who claims at this moment.
-    [[gnu::cold]] static std::uint32_t nonce() noexcept {
-        struct ::timespec now{};
-        ::clock_gettime(CLOCK_MONOTONIC, &now);
-        const std::uint64_t parts[] = {static_cast<std::uint64_t>(now.tv_nsec),
-                                       static_cast<std::uint64_t>(::syscall(SYS_gettid)),
-                                       reinterpret_cast<std::uintptr_t>(&now)};
-        return static_cast<std::uint32_t>(
-            hash64({reinterpret_cast<const char*>(parts), sizeof parts}) >> 32);
-    }
-};
-
-// Where the kernel cannot be asked: nobody is ever taken for dead, and claims do not exclude each
-// other.
-struct no_liveness {
-    using gate = open_gate;
-
-    template <class Native>
-    [[gnu::cold]] static void* claim(const Native& /*object*/, std::uint32_t /*slot*/,
-                                     liveness_token& token, std::error_code& ec) noexcept {
-        token = {};
-        void* const page = reserve_addresses(page_size());
-        if (page == nullptr) {
-            fail_errno(ec, errno, "mmap");
-        } else if (::madvise(page, page_size(), MADV_DONTFORK) != 0) {
-            fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
-            unmap(page, page_size());
-            return nullptr;
-        }
-        return page;
-    }
-
-    template <class Native>
-    static verdict probe(const Native& /*object*/, std::uint32_t /*slot*/,
-                         const liveness_token& /*token*/) noexcept {
-        return verdict::alive;
-    }
-};
-
-template <class M>
-struct liveness_choice {
-    using type = std::conditional_t<std::same_as<typename M::native_handle_type, file_descriptor>,
-                                    file_liveness, no_liveness>;
-};
-
-template <class M>
-    requires requires { typename M::liveness; }
-struct liveness_choice<M> {
-    using type = typename M::liveness;
-};
-
-// How the participants in segments of a mechanism are told alive from dead.
-template <class M>
-using liveness_of = typename liveness_choice<M>::type;
-
-template <class Liveness>
-struct gate_choice {
-    using type = open_gate;
-};
-
-template <class Liveness>
-    requires requires { typename Liveness::gate; }
-struct gate_choice<Liveness> {
-    using type = typename Liveness::gate;
-};
-
-// Held by who looks at a slot, claims and publishes it.
-template <class M>
-using claim_gate = typename gate_choice<liveness_of<M>>::type;
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -2718,12 +2916,6 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_POLICY_MEMFD_HPP
 #define COHOLD_POLICY_MEMFD_HPP
 
-#include <sys/syscall.h>
-
-
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -2741,10 +2933,7 @@ struct memfd : detail::descriptor_object {
 
     [[gnu::cold]] static file_descriptor create(const creation& wanted,
                                                 std::error_code& ec) noexcept {
-        detail::unique_fd fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
-        if (!fd && errno == EINVAL) { // Linux before 6.3
-            fd = detail::unique_fd(make(MFD_CLOEXEC | MFD_ALLOW_SEALING));
-        }
+        detail::unique_fd fd = detail::memory_file(MFD_ALLOW_SEALING);
         if (!fd) {
             detail::fail_errno(ec, errno, "memfd_create");
             return {};
@@ -2780,11 +2969,6 @@ struct memfd : detail::descriptor_object {
                          "%#x, errno %d): create it with MFD_ALLOW_SEALING",
                          static_cast<unsigned>(seals), errno);
         }
-    }
-
-  private:
-    [[gnu::cold]] static int make(unsigned flags) noexcept {
-        return static_cast<int>(::syscall(SYS_memfd_create, "cohold", flags));
     }
 };
 
@@ -2967,6 +3151,154 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_POLICY_SYSTEM_V_HPP
 #define COHOLD_POLICY_SYSTEM_V_HPP
 
+// Which participants in a System V segment are alive: each has a small segment of his own attached.
+#ifndef COHOLD_DETAIL_SYSTEM_V_LIVENESS_HPP
+#define COHOLD_DETAIL_SYSTEM_V_LIVENESS_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The kernel counts attachments, and detaches when the memory of a process goes: when it exits, is
+// killed, or executes a program. (A semaphore raised with SEM_UNDO would outlive exec.) Which slot
+// it is for the segment does not know, the token does.
+struct system_v_liveness {
+    // Alone among those who claim in this segment. Waits for who is in it, but not for the dead.
+    // The lock is another than that of creation and sessions: it can be had within those.
+    class gate {
+      public:
+        [[gnu::cold]] gate(const system_v_id& object, std::error_code& ec) noexcept
+            : lock_(liveness_object::key_of(object.value)) {
+            struct ::shmid_ds segment{};
+            if (!status_of(object, segment, ec)) {
+                return;
+            }
+            const int error = lock_.acquire(true, true, liveness_object::lock_mode(segment));
+            held_ = error == 0;
+            if (error == EACCES) {
+                fail(ec, errc::permission_denied, "semget: user %u",
+                     static_cast<unsigned>(::geteuid()));
+            } else if (error != 0) {
+                fail(ec, errc::locks_unsupported, "semget or semop: errno %d; see kernel.sem",
+                     error);
+            }
+        }
+
+        gate(const gate&) = delete;
+        gate& operator=(const gate&) = delete;
+
+        ~gate() {
+            if (held_) {
+                lock_.release();
+            }
+        }
+
+      private:
+        creation_lock lock_;
+        bool held_ = false;
+    };
+
+    // Within the gate. This process is alive until the page that is returned (page_size() bytes) is
+    // unmapped, or it dies or executes a program. nullptr without ec: whose token it is lives.
+    [[gnu::cold]] static void* claim(const system_v_id& object, std::uint32_t slot,
+                                     liveness_token& token, std::error_code& ec) noexcept {
+        struct ::shmid_ds segment{};
+        if (!status_of(object, segment, ec)) {
+            return nullptr;
+        }
+        const bool had_one = token.words[1] != 0;
+        if (had_one && probe(object, slot, token) != verdict::dead) {
+            return nullptr;
+        }
+        for (;;) {
+            const int id = liveness_object::make(object.value, segment);
+            if (id < 0) {
+                fail_make(errno, ec);
+                return nullptr;
+            }
+            void* const at = ::shmat(id, nullptr, SHM_RDONLY);
+            struct ::shmid_ds made{};
+            const bool kept = at != reinterpret_cast<void*>(-1) &&
+                              ::madvise(at, page_size(), MADV_DONTFORK) == 0 &&
+                              system_v_status(id, made);
+            const int error = errno;
+            ::shmctl(id, IPC_RMID, nullptr); // as soon as nobody has it attached
+            if (kept && made.shm_nattch == 1) {
+                token = {{static_cast<std::uint32_t>(id) | name_space() << 32, age(made)}};
+                return at;
+            }
+            if (at != reinterpret_cast<void*>(-1)) {
+                ::munmap(at, page_size());
+            }
+            if (!kept) {
+                fail_errno(ec, error, "attaching the segment that tells that this process lives");
+                return nullptr;
+            }
+            // A child that was forked just now has it as well, and would hide this one's death.
+        }
+    }
+
+    // One system call as long as he lives.
+    static verdict probe(const system_v_id& /*object*/, std::uint32_t /*slot*/,
+                         const liveness_token& token) noexcept {
+        struct ::shmid_ds found{};
+        if (system_v_status(static_cast<int>(token.words[0] & 0xffffffffu), found)) {
+            if (age(found) == token.words[1] && found.shm_nattch != 0) {
+                return verdict::alive;
+            }
+        } else if (errno != EINVAL && errno != EIDRM) {
+            return verdict::unknown;
+        }
+        // Who has entered another IPC namespace meanwhile knows nothing of the segments here.
+        const std::uint64_t here = name_space();
+        const std::uint64_t there = token.words[0] >> 32;
+        return here == there || here == 0 || there == 0 ? verdict::dead : verdict::unknown;
+    }
+
+  private:
+    // Tells a segment from a later one with the same identifier: that one comes after at least
+    // 65,536 others, so not within the second. As much of it as 32-bit programs see, too.
+    static std::uint64_t age(const struct ::shmid_ds& status) noexcept {
+        return static_cast<std::uint32_t>(status.shm_ctime);
+    }
+
+    // The IPC namespace, 0 if that is unknown.
+    [[gnu::cold]] static std::uint64_t name_space() noexcept {
+        file_status found{};
+        return raw_stat("/proc/self/ns/ipc", found) == 0 ? static_cast<std::uint32_t>(found.st_ino)
+                                                         : 0;
+    }
+
+    [[gnu::cold]] static bool status_of(const system_v_id& object, struct ::shmid_ds& out,
+                                        std::error_code& ec) noexcept {
+        if (system_v_status(object.value, out)) {
+            return true;
+        }
+        if (errno == EIDRM || errno == EINVAL) {
+            fail(ec, errc::removed, "identifier %d", object.value);
+        } else {
+            fail_errno(ec, errno, "shmctl(IPC_STAT)");
+        }
+        return false;
+    }
+
+    [[gnu::cold]] static void fail_make(int error, std::error_code& ec) noexcept {
+        if (error == ENOSPC || error == ENOMEM) {
+            fail(ec, errc::out_of_space,
+                 "shmget of a segment for one participant: errno %d; see kernel.shmmni, shmall",
+                 error);
+        } else {
+            fail_errno(ec, error, "shmget of a segment for one participant");
+        }
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -2984,6 +3316,7 @@ struct system_v {
     using native_handle_type = system_v_id;
     using default_naming = naming::verbatim;
     using attendance = detail::system_v_attendance;
+    using liveness = detail::system_v_liveness;
     static constexpr std::string_view label = "System V segment";
     static constexpr name_form names = name_form::component;
     static constexpr bool grows = false;
@@ -3253,8 +3586,7 @@ COHOLD_NAMESPACE_END
 
 #endif
 
-// What a segment begins with, and the private page that each process keeps in front of it.
-// docs/layout.md describes the former for other languages.
+// What a segment begins with. docs/layout.md describes it for other languages.
 #ifndef COHOLD_MEMORY_LAYOUT_HPP
 #define COHOLD_MEMORY_LAYOUT_HPP
 
@@ -3279,8 +3611,13 @@ namespace detail {
 // recognized.
 inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
 inline constexpr std::uint32_t word_order = 0x01020304;
-inline constexpr std::uint64_t control_bytes = 4096; // of the header, whatever the page size is
-inline constexpr std::uint64_t smallest_segment = 4 * control_bytes; // with its heap and directory
+inline constexpr std::uint64_t control_bytes = 4096;   // of the header, whatever the page size is
+inline constexpr std::uint64_t participant_bytes = 64; // of a slot of the process table
+// The table follows the header. It has a slot more than there can be participants: see attach.
+inline constexpr std::uint64_t table_bytes = (config::max_participants + 1) * participant_bytes;
+// With its process table, heap and directory.
+inline constexpr std::uint64_t smallest_segment =
+    (5 * control_bytes + table_bytes + control_bytes - 1) / control_bytes * control_bytes;
 inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
 
 struct segment_header {
@@ -3300,6 +3637,8 @@ struct segment_header {
     alignas(8) std::uint64_t checksum; // of everything from `order` to here
     // From here on it changes.
     alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
+    // Grows before and after something is undone: who reads without a lock looks again.
+    std::atomic<std::uint64_t> rollbacks;
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
         const char* from = reinterpret_cast<const char*>(&order);
@@ -3342,6 +3681,7 @@ static_assert(offsetof(segment_header, name_hash) == 64);
 static_assert(offsetof(segment_header, name) == 80);
 static_assert(offsetof(segment_header, checksum) == 592);
 static_assert(offsetof(segment_header, size) == 640);
+static_assert(offsetof(segment_header, rollbacks) == 648);
 static_assert(sizeof(segment_header) == 704);
 
 inline std::uint64_t magic_word() noexcept {
@@ -3393,42 +3733,6 @@ inline std::uint64_t magic_word() noexcept {
     } else if (size > object_bytes) {
         fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
              static_cast<unsigned long long>(size), static_cast<unsigned long long>(object_bytes));
-    }
-}
-
-// What a process has to know to work on a segment of which it has nothing but an address. Lies in a
-// private page, and ends where the segment begins; so it is found without any registry, by plug-ins
-// with private symbols too.
-struct alignas(16) local_block {
-    alignas(16) unsigned char native[32]; // the mechanism's native handle
-    std::uint64_t device;                 // of the object, as object_status has it
-    std::uint64_t inode;
-    void (*back)(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
-                 std::error_code& ec) noexcept;
-};
-
-inline const local_block& local_of(const segment_header& header) noexcept {
-    return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
-                                                 sizeof(local_block));
-}
-
-// Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
-// growths.
-[[gnu::cold]] inline void grow_segment(segment_header& header, std::uint64_t to,
-                                       std::error_code& ec) noexcept {
-    const std::uint64_t from = header.size.load(std::memory_order_relaxed);
-    if (to <= from) {
-        return;
-    }
-    if (to > header.reserve) {
-        fail(ec, errc::reserve_exceeded, "wanted a size of %llu bytes, the reserve has %llu",
-             static_cast<unsigned long long>(to), static_cast<unsigned long long>(header.reserve));
-        return;
-    }
-    const local_block& local = local_of(header);
-    local.back(local, &header, from, to, ec);
-    if (!ec) {
-        header.size.store(to, std::memory_order_release); // after the space is there: no SIGBUS
     }
 }
 
@@ -5196,37 +5500,91 @@ class construction_scope {
 COHOLD_NAMESPACE_END
 
 #endif
-// The heap of a segment: two-level segregated fit under one lock, its whole state inside the
-// segment.
-#ifndef COHOLD_MEMORY_HEAP_HPP
-#define COHOLD_MEMORY_HEAP_HPP
+// Sections: stretches of a thread's work on a segment that happen as a whole or, if the process is
+// killed in them, not at all; and the segment's memory as it is allocated and freed in them.
+#ifndef COHOLD_MEMORY_SECTION_HPP
+#define COHOLD_MEMORY_SECTION_HPP
 
-#include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <cstdio>
+// How a process becomes a participant of a segment and ceases to be one, and how a thread finds out
+// who it is there.
+#ifndef COHOLD_MEMORY_PARTICIPANT_HPP
+#define COHOLD_MEMORY_PARTICIPANT_HPP
 
-// The lock of a segment's own structures: one futex word, shared between processes.
-#ifndef COHOLD_DETAIL_LOCK_WORD_HPP
-#define COHOLD_DETAIL_LOCK_WORD_HPP
+#include <ctime>
+#include <new>
 
-#include <atomic>
-#include <cstdint>
-
-// The kernel's futex between processes: sleep while a 32-bit word has a value, and wake the
-// sleepers.
-#ifndef COHOLD_DETAIL_FUTEX_HPP
-#define COHOLD_DETAIL_FUTEX_HPP
+// The kernel's barrier across processes: one side of a handshake pays for both, so that the other
+// side, which runs often, needs no fence.
+#ifndef COHOLD_DETAIL_MEMBARRIER_HPP
+#define COHOLD_DETAIL_MEMBARRIER_HPP
 
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <cstdio>
 
-#include <linux/futex.h>
-#include <sched.h>
+#include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+enum class membarrier_state : std::uint32_t { unknown, registered, missing };
+
+// Of this process. A forked child has its parent's memory and its registration; exec loses both.
+inline std::atomic<membarrier_state> membarrier_of_process{membarrier_state::unknown};
+
+/// Makes heavy_barrier() of other processes reach this one; once is enough, and again costs a load.
+/// False if the kernel has no such barrier (before 4.16, or forbidden by a filter of system calls).
+/// System call: membarrier(2), the first time.
+inline bool register_membarrier() noexcept {
+    membarrier_state state = membarrier_of_process.load(std::memory_order_relaxed);
+    if (state == membarrier_state::unknown) [[unlikely]] {
+        const int error = errno;
+        state = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0
+                    ? membarrier_state::registered
+                    : membarrier_state::missing;
+        errno = error;
+        membarrier_of_process.store(state, std::memory_order_relaxed);
+    }
+    return state == membarrier_state::registered;
+}
+
+/// A full memory barrier in the caller and, before it returns, in every thread of every registered
+/// process. False if there was none. *Complexity*: half a microsecond to ten.
+/// System call: membarrier(2).
+[[nodiscard, gnu::cold]] inline bool heavy_barrier() noexcept {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (!register_membarrier()) {
+        return false;
+    }
+    const int error = errno;
+    const bool done = ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+    errno = error;
+    return done;
+}
+
+/// The other side's half of it: keeps the compiler from moving what follows before what precedes.
+/// Between a store and a load it means what a full barrier means, but only towards somebody who
+/// executes heavy_barrier() between his own store and load.
+inline void light_barrier() noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// What tells this process from others: a number of its own, and when it began.
+#ifndef COHOLD_DETAIL_PROCESS_HPP
+#define COHOLD_DETAIL_PROCESS_HPP
+
+#include <atomic>
+#include <cstdint>
+#include <new>
 
 // A moment on the monotonic clock, made from any duration without including <chrono>.
 #ifndef COHOLD_DETAIL_DEADLINE_HPP
@@ -5335,6 +5693,286 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// A number that neither the process which forked this one has, nor one that this one forks. Their
+// process identifiers may be the same, in namespaces of their own.
+[[gnu::cold]] inline std::uint64_t process_stamp() noexcept {
+    using stamp = std::atomic<std::uint64_t>;
+    static std::atomic<stamp*> kept{nullptr}; // on a page that the kernel clears in a forked child
+    stamp* mine = kept.load(std::memory_order_acquire);
+    if (mine == nullptr) {
+        void* const page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED || ::madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
+            unmap(page == MAP_FAILED ? nullptr : page, page_size());
+            return static_cast<std::uint64_t>(::getpid());
+        }
+        auto* const made = ::new (page) stamp(0);
+        if (kept.compare_exchange_strong(mine, made)) {
+            mine = made;
+        } else {
+            unmap(page, page_size()); // another thread was first
+        }
+    }
+    std::uint64_t found = mine->load(std::memory_order_relaxed);
+    if (found == 0) {
+        const std::uint64_t fresh = static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1;
+        found = mine->compare_exchange_strong(found, fresh) ? fresh : found;
+    }
+    return found;
+}
+
+// In clock ticks since the machine was booted, as field 22 of proc_pid_stat(5) has it; 0 if that
+// cannot be read. Numbers of processes are used again, the pair is not.
+[[gnu::cold]] inline std::uint64_t read_start_time() noexcept {
+    const unique_fd file = open_file("/proc/self/stat", O_RDONLY);
+    char text[512];
+    const ssize_t length = file ? ::read(file.get(), text, sizeof text) : -1;
+    // The second field is a name in parentheses, which may contain anything.
+    ssize_t at = length;
+    while (at > 0 && text[at - 1] != ')') {
+        --at;
+    }
+    if (at <= 0) {
+        return 0;
+    }
+    std::uint64_t ticks = 0;
+    for (int field = 2; at < length; ++at) {
+        if (text[at] == ' ') {
+            ++field;
+        } else if (field == 22 && text[at] >= '0' && text[at] <= '9') {
+            ticks = ticks * 10 + static_cast<std::uint64_t>(text[at] - '0');
+        } else if (field > 22) {
+            break;
+        }
+    }
+    return ticks;
+}
+
+// The same, read once in a process.
+[[gnu::cold]] inline std::uint64_t process_start_time() noexcept {
+    static std::atomic<std::uint64_t> known{0};
+    static std::atomic<std::uint64_t> of{0}; // a forked child has another
+    if (of.load(std::memory_order_acquire) != process_stamp()) {
+        known.store(read_start_time(), std::memory_order_relaxed);
+        of.store(process_stamp(), std::memory_order_release);
+    }
+    return known.load(std::memory_order_relaxed);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// What is done for a participant that is dead: everything that it had begun is undone or finished,
+// and its place is free again.
+#ifndef COHOLD_MEMORY_RECOVERY_HPP
+#define COHOLD_MEMORY_RECOVERY_HPP
+
+// The journal of a thread: what it has to undo, if the process dies in the middle of a change, and
+// what it has promised to do once the change is done.
+#ifndef COHOLD_MEMORY_JOURNAL_HPP
+#define COHOLD_MEMORY_JOURNAL_HPP
+
+// The words of a bounded queue in shared memory: positions, slot words, and the slot that holds one
+// element.
+#ifndef COHOLD_CONTAINER_QUEUE_SLOTS_HPP
+#define COHOLD_CONTAINER_QUEUE_SLOTS_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
+// the index lets any capacity do without a division, and 2^32 turns pass before one comes again.
+using queue_position = std::uint64_t;
+
+[[nodiscard]] constexpr std::uint32_t turn_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position >> 32);
+}
+
+[[nodiscard]] constexpr std::uint32_t index_of(queue_position position) noexcept {
+    return static_cast<std::uint32_t>(position);
+}
+
+[[nodiscard]] constexpr queue_position position_at(std::uint32_t turn,
+                                                   std::uint32_t index) noexcept {
+    return (static_cast<queue_position>(turn) << 32) | index;
+}
+
+[[nodiscard]] constexpr queue_position next_position(queue_position position,
+                                                     std::uint32_t capacity) noexcept {
+    return index_of(position) + 1 < capacity ? position + 1 : position_at(turn_of(position) + 1, 0);
+}
+
+// How many elements lie between two positions. Negative if `last` is before `first`.
+[[nodiscard]] constexpr std::int64_t distance_of(queue_position first, queue_position last,
+                                                 std::uint32_t capacity) noexcept {
+    const auto turns = static_cast<std::int32_t>(turn_of(last) - turn_of(first));
+    return static_cast<std::int64_t>(turns) * capacity +
+           (static_cast<std::int64_t>(index_of(last)) - static_cast<std::int64_t>(index_of(first)));
+}
+
+// The capacity, if the memory for it can be counted in this process.
+inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_bytes) {
+    const std::uint64_t room = PTRDIFF_MAX / slot_bytes;
+    const std::uint64_t most = room < 0x7fffffff ? room : 0x7fffffff;
+    if (capacity == 0 || capacity > most) {
+        raise(errc::invalid_size, "capacity of a shm_queue: expected 1 to %llu, found %lld",
+              static_cast<unsigned long long>(most), static_cast<long long>(capacity));
+    }
+    return static_cast<std::uint32_t>(capacity);
+}
+
+// What a slot is doing in its turn.
+enum class slot_state : std::uint32_t {
+    empty = 0,
+    writing = 1, // claimed by a producer
+    full = 2,
+    reading = 3, // claimed by a consumer
+    aborted = 4, // the producer gave up: holds nothing, its place in the order is lost
+    closed = 5   // the queue ends here
+};
+
+// {turn:32 | state:4 | owner:12 | generation:16}. Every change of hands is one compare-and-swap of
+// this word. A claim, writing or reading, is marked with the participant's slot in the segment's
+// process table and the low 16 bits of its generation; in the other states, and outside segments,
+// these are 0.
+using slot_word = std::uint64_t;
+
+// The low half of a claim without its state.
+using claim_mark = std::uint32_t;
+
+[[nodiscard]] constexpr slot_word word_of(std::uint32_t turn, slot_state state,
+                                          claim_mark mark = 0) noexcept {
+    return (static_cast<slot_word>(turn) << 32) | (static_cast<slot_word>(state) << 28) | mark;
+}
+
+[[nodiscard]] constexpr claim_mark mark_of(std::uint32_t participant,
+                                           std::uint32_t generation) noexcept {
+    return ((participant & 0xfffU) << 16) | (generation & 0xffffU);
+}
+
+[[nodiscard]] constexpr claim_mark mark_of(slot_word word) noexcept {
+    return static_cast<claim_mark>(word) & 0xfffffffU;
+}
+
+[[nodiscard]] constexpr std::uint32_t participant_of(claim_mark mark) noexcept {
+    return mark >> 16;
+}
+
+[[nodiscard]] constexpr std::uint32_t short_generation_of(claim_mark mark) noexcept {
+    return mark & 0xffffU;
+}
+
+[[nodiscard]] constexpr slot_state state_of(slot_word word) noexcept {
+    return static_cast<slot_state>((word >> 28) & 15U);
+}
+
+// The turn of the slot relative to that of the position; turns wrap.
+[[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
+}
+
+// What becomes of a slot that a participant had claimed when it died: what it was writing never
+// was, and what it was reading is there still. Other words stay as they are.
+[[nodiscard]] constexpr slot_word resolved(slot_word claimed) noexcept {
+    const auto turn = static_cast<std::uint32_t>(claimed >> 32);
+    return state_of(claimed) == slot_state::writing   ? word_of(turn, slot_state::aborted)
+           : state_of(claimed) == slot_state::reading ? word_of(turn, slot_state::full)
+                                                      : claimed;
+}
+
+/// Takes a claim from a participant that is dead, if the word is still claimed by it. Before that,
+/// what the dead one did to the slot's element must have been rolled back: from now on the slot is
+/// anybody's. Idempotent, and any number may do it at once.
+inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t participant,
+                               std::uint32_t generation) noexcept {
+    slot_word now = word.load(std::memory_order_acquire);
+    while (mark_of(now) == mark_of(participant, generation) && resolved(now) != now &&
+           !word.compare_exchange_weak(now, resolved(now), std::memory_order_seq_cst,
+                                       std::memory_order_acquire)) {
+    }
+}
+
+/// Has a slot's word reached the value that commits an operation on it? That is {turn, full} for a
+/// push and {turn + 1, empty} for a pop; others may have gone on from there. Asked while the claim
+/// still stands or after the store that ended it, never of a slot that was given up.
+[[nodiscard]] constexpr bool queue_word_reached(slot_word now, slot_word value) noexcept {
+    const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(now >> 32) -
+                                                 static_cast<std::uint32_t>(value >> 32));
+    return ahead > 0 || (ahead == 0 && (state_of(value) == slot_state::empty ||
+                                        state_of(now) == slot_state::full ||
+                                        state_of(now) == slot_state::reading));
+}
+
+// i386 aligns 64-bit members to 4 bytes unless told otherwise.
+struct alignas(8) atomic_word {
+    std::atomic<std::uint64_t> value;
+};
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(sizeof(atomic_word) == 8 && alignof(atomic_word) == 8);
+
+template <class T>
+struct queue_slot {
+    explicit queue_slot(slot_word first) noexcept : word{{first}} {} // the storage stays as it is
+
+    atomic_word word;
+    alignas(8) alignas(T) std::byte storage[sizeof(T)];
+
+    [[nodiscard]] T* address() noexcept { return reinterpret_cast<T*>(storage); }
+
+    // The element, while the slot is full.
+    [[nodiscard]] T& element() noexcept { return *__builtin_launder(address()); }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The heap of a segment: two-level segregated fit under one lock, its whole state inside the
+// segment, and undone by the next one if its holder dies in the middle of a change.
+#ifndef COHOLD_MEMORY_HEAP_HPP
+#define COHOLD_MEMORY_HEAP_HPP
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+
+// A lock that names its holder, so that the death of the holder can be told from a long wait.
+#ifndef COHOLD_MEMORY_OWNER_LOCK_HPP
+#define COHOLD_MEMORY_OWNER_LOCK_HPP
+
+#include <bit>
+
+// The kernel's futex between processes: sleep while a 32-bit word has a value, and wake the
+// sleepers.
+#ifndef COHOLD_DETAIL_FUTEX_HPP
+#define COHOLD_DETAIL_FUTEX_HPP
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
 // The kernel sees the word itself, so the atomic must be nothing but its 32 bits.
 static_assert(sizeof(std::atomic<std::uint32_t>) == 4 && alignof(std::atomic<std::uint32_t>) == 4);
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
@@ -5435,61 +6073,403 @@ inline void yield_processor() noexcept {
 COHOLD_NAMESPACE_END
 
 #endif
+// Waiting for a moment without the kernel: the spin loop's pause, and a count of how many are left.
+#ifndef COHOLD_DETAIL_SPIN_HPP
+#define COHOLD_DETAIL_SPIN_HPP
+
+#include <cstdint>
+
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A mutex of three states: free, held, held and awaited. Zeroed memory is a free one.
-// Source: Drepper, Futexes Are Tricky.
-class lock_word {
+/// Tells the processor that this is a spin loop.
+inline void cpu_pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    asm volatile("yield" ::: "memory");
+#else
+    asm volatile("" ::: "memory");
+#endif
+}
+
+/// Counts the spins of one wait: pauses while some are left, then says that they are used up.
+class backoff {
   public:
-    void lock() noexcept {
-        std::uint32_t found = free;
-        if (word_.compare_exchange_strong(found, held, std::memory_order_acquire)) {
-            return;
+    explicit backoff(std::uint32_t spins) noexcept : left_(spins) {}
+
+    /// Pauses and returns true, or returns false when it is time for something better.
+    [[nodiscard]] bool spin() noexcept {
+        if (left_ == 0) {
+            return false;
         }
-        for (int spins = 0; spins < 100; ++spins) {
-            if (word_.load(std::memory_order_relaxed) == free) {
-                found = free;
-                if (word_.compare_exchange_strong(found, held, std::memory_order_acquire)) {
-                    return;
-                }
+        --left_;
+        cpu_pause();
+        return true;
+    }
+
+  private:
+    std::uint32_t left_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The process table of a segment: who is attached, and whether the kernel says that he lives.
+#ifndef COHOLD_MEMORY_PROCESS_TABLE_HPP
+#define COHOLD_MEMORY_PROCESS_TABLE_HPP
+
+// The private pages that each process keeps in front of a segment's mapping: what it has to know of
+// a segment of which it has nothing but an address.
+#ifndef COHOLD_MEMORY_LOCAL_BLOCK_HPP
+#define COHOLD_MEMORY_LOCAL_BLOCK_HPP
+
+// How words in shared memory say who holds something: a participant, of which generation, and which
+// of its threads.
+#ifndef COHOLD_MEMORY_OWNER_WORD_HPP
+#define COHOLD_MEMORY_OWNER_WORD_HPP
+
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// generation:32 | slot:12 | thread:19 | awaited:1. A generation is one attachment of one process,
+// so a word names a process that is dead as long as 2^32 others have not used the slot since.
+// Thread 0 is the process itself. The lower half changes with the owner and is what sleepers hand
+// to the kernel.
+using owner_word = std::uint64_t;
+
+inline constexpr owner_word nobody = 0;
+inline constexpr owner_word awaited = 1;
+inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
+
+static_assert(config::max_participants < (1u << 12));
+
+[[nodiscard]] constexpr owner_word make_owner(std::uint32_t slot, std::uint32_t generation,
+                                              std::uint32_t thread) noexcept {
+    return owner_word{generation} << 32 | owner_word{slot} << 20 | owner_word{thread} << 1;
+}
+
+[[nodiscard]] constexpr std::uint32_t slot_of(owner_word owner) noexcept {
+    return static_cast<std::uint32_t>(owner >> 20) & 0xfffu;
+}
+
+[[nodiscard]] constexpr std::uint32_t generation_of(owner_word owner) noexcept {
+    return static_cast<std::uint32_t>(owner >> 32);
+}
+
+[[nodiscard]] constexpr std::uint32_t thread_of(owner_word owner) noexcept {
+    return static_cast<std::uint32_t>(owner >> 1) & most_threads;
+}
+
+[[nodiscard]] constexpr bool same_owner(owner_word a, owner_word b) noexcept {
+    return (a | awaited) == (b | awaited);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct thread_record;
+struct local_block;
+
+// What the mechanism does for a segment, from wherever in this process it is noticed that it must
+// be done.
+struct local_calls {
+    // Real memory for the bytes [from, to).
+    void (*back)(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
+                 std::error_code& ec) noexcept;
+    // See liveness in the table of mechanism_policy. `claim` calls publish(context, token) while
+    // nobody else can claim the slot, whose token is `present` when it is called; it returns the
+    // page that keeps the claim.
+    void* (*claim)(const local_block& local, std::uint32_t slot, const liveness_token& present,
+                   bool (*publish)(void* context, const liveness_token& token) noexcept,
+                   void* context, std::error_code& ec) noexcept;
+    verdict (*probe)(const local_block& local, std::uint32_t slot,
+                     const liveness_token& token) noexcept;
+    // Of a session: the page by which this process counts among its users. Null without ec: the
+    // mechanism needs none.
+    void* (*attend)(const local_block& local, std::error_code& ec) noexcept;
+};
+
+// Which participant this mapping is. Lies on a page that the kernel clears in a forked child, which
+// so finds out that it is none yet.
+struct local_identity {
+    std::atomic<std::uint64_t> epoch; // 0: none yet. No two attachments in a process have the same
+    owner_word me;                    // thread 0
+    void* page;                       // that holds the kernel's lock
+    void* attendance;                 // of a session: what attend returned
+    std::atomic<std::uint32_t> busy;  // a lock among this process's threads
+    std::uint32_t threads;            // the last number given to one
+    thread_record* records;           // of the threads that have worked on this mapping
+};
+
+// Ends where the segment begins; so it is found without any registry, by plug-ins with private
+// symbols too.
+struct alignas(16) local_block {
+    alignas(16) unsigned char native[32]; // the mechanism's native handle
+    std::uint64_t device;                 // of the object, as object_status has it
+    std::uint64_t inode;
+    const local_calls* calls;
+    local_identity* identity;
+};
+
+inline const local_block& local_of(const segment_header& header) noexcept {
+    return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
+                                                 sizeof(local_block));
+}
+
+// Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
+// growths.
+[[gnu::cold]] inline void grow_segment(segment_header& header, std::uint64_t to,
+                                       std::error_code& ec) noexcept {
+    const std::uint64_t from = header.size.load(std::memory_order_relaxed);
+    if (to <= from) {
+        return;
+    }
+    if (to > header.reserve) {
+        fail(ec, errc::reserve_exceeded, "wanted a size of %llu bytes, the reserve has %llu",
+             static_cast<unsigned long long>(to), static_cast<unsigned long long>(header.reserve));
+        return;
+    }
+    const local_block& local = local_of(header);
+    local.calls->back(local, &header, from, to, ec);
+    if (!ec) {
+        header.size.store(to, std::memory_order_release); // after the space is there: no SIGBUS
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct journal;
+
+// One participant: a process, by one of its mappings.
+struct alignas(64) participant_slot {
+    // generation:32 | 1 while attached. Only the holder of the kernel's lock on the slot writes it,
+    // and who has recovered a dead one.
+    std::atomic<std::uint64_t> state;
+    std::atomic<std::uint32_t> pid; // for people: as its process saw itself
+    std::uint32_t unused;
+    std::atomic<std::uint64_t> start_time; // of the process, in clock ticks since boot
+    std::atomic<std::uint64_t> token[2];   // a liveness_token
+    std::atomic<std::uint64_t> recovery;   // an owner_lock: held by who recovers this slot
+    std::atomic<std::uint64_t> journals;   // offset of its first journal, or 0
+    std::atomic<std::uint64_t> attached;   // nanoseconds since 1970
+
+    // Read by who asks after a participant while a later one of the slot is writing it, perhaps.
+    [[nodiscard]] liveness_token read_token() const noexcept {
+        return {
+            {token[0].load(std::memory_order_relaxed), token[1].load(std::memory_order_relaxed)}};
+    }
+};
+
+static_assert(sizeof(participant_slot) == participant_bytes);
+static_assert(sizeof(liveness_token) == 16);
+
+inline constexpr std::uint64_t attached_bit = 1;
+
+[[nodiscard]] constexpr std::uint64_t attached_state(std::uint32_t generation) noexcept {
+    return std::uint64_t{generation} << 32 | attached_bit;
+}
+
+struct process_table {
+    static constexpr std::uint64_t offset = control_bytes;
+    // A slot for who has found all others taken and looks for dead ones among them.
+    static constexpr std::uint32_t spare = static_cast<std::uint32_t>(config::max_participants);
+
+    participant_slot slots[config::max_participants + 1];
+
+    [[nodiscard]] static process_table& of(segment_header& header) noexcept {
+        return *reinterpret_cast<process_table*>(reinterpret_cast<char*>(&header) + offset);
+    }
+
+    [[nodiscard]] static const process_table& of(const segment_header& header) noexcept {
+        return *reinterpret_cast<const process_table*>(reinterpret_cast<const char*>(&header) +
+                                                       offset);
+    }
+};
+
+static_assert(sizeof(process_table) == table_bytes);
+
+// Is the process that a word names the one that this mapping is of?
+[[nodiscard]] inline bool is_this_process(const segment_header& header, owner_word owner) noexcept {
+    const local_identity& mine = *local_of(header).identity;
+    return mine.epoch.load(std::memory_order_acquire) != 0 && slot_of(mine.me) == slot_of(owner) &&
+           generation_of(mine.me) == generation_of(owner);
+}
+
+/// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
+/// everything that it had written is visible. *Complexity*: a system call, if it is another
+/// process.
+[[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
+    const std::uint32_t index = slot_of(owner);
+    if (index > process_table::spare) {
+        return verdict::dead; // nobody has ever been there
+    }
+    const participant_slot& slot = process_table::of(header).slots[index];
+    const std::uint64_t state = attached_state(generation_of(owner));
+    verdict found = verdict::dead;
+    if (slot.state.load(std::memory_order_acquire) == state) {
+        const local_block& local = local_of(header);
+        found = is_this_process(header, owner)
+                    ? verdict::alive
+                    : local.calls->probe(local, index, slot.read_token());
+        // Whoever attaches anew to a dead one's slot has the kernel's lock before he changes the
+        // state, hence the second look: the lock that was found may be his.
+        if (slot.state.load(std::memory_order_acquire) != state) {
+            found = verdict::dead;
+        }
+    }
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    return found;
+}
+
+// False only of who is dead for certain.
+[[gnu::cold]] inline bool is_alive(const segment_header& header, owner_word owner) noexcept {
+    return verdict_on(header, owner) != verdict::dead;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+enum class lock_result {
+    locked,
+    taken_over, // from a holder that is dead
+    timed_out
+};
+
+// Zeroed memory is a free lock. What must happen when the holder is dead, and when a holder counts
+// as dead, is the caller's knowledge: see lock().
+//
+// If the process is killed: in lock(), it has the lock or not, and the word says so. While holding
+// it: the next one who wants it takes it over. In unlock(), before the sleepers are woken: they
+// wake on their own after recheck_interval.
+class owner_lock {
+  public:
+    // How long a sleeper trusts the holder to be alive, in ns.
+    static constexpr std::int64_t recheck_interval = 4000000;
+
+    // Who sees the word sees also what its owner has entered elsewhere before: hence the release.
+    [[nodiscard]] bool try_lock(owner_word me) noexcept {
+        owner_word found = nobody;
+        return word_.compare_exchange_strong(found, me, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed);
+    }
+
+    // Waits; with deadline{0} it only looks whether the holder is alive. `bury(owner)` is asked
+    // about a holder that stands in the way: false if it lives; if it is dead, puts in order what
+    // must be before the lock can change hands, and returns true.
+    template <class Bury>
+    [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
+                                                         const Bury& bury) noexcept {
+        backoff spins(until.nanoseconds == 0 ? 0 : 100);
+        while (spins.spin()) {
+            if (word_.load(std::memory_order_relaxed) == nobody && try_lock(me)) {
+                return lock_result::locked;
             }
         }
-        while (word_.exchange(awaited, std::memory_order_acquire) != free) {
-            futex_wait(word_, awaited);
+        owner_word asked = nobody; // who was found alive
+        for (;;) {
+            owner_word found = word_.load(std::memory_order_relaxed);
+            if (found == nobody) {
+                // Others may be asleep: who unlocks next has to wake one.
+                if (word_.compare_exchange_strong(found, me | awaited, std::memory_order_acq_rel,
+                                                  std::memory_order_relaxed)) {
+                    return lock_result::locked;
+                }
+                continue;
+            }
+            if (!same_owner(found, asked)) {
+                if (bury(found)) {
+                    if (word_.compare_exchange_strong(found, me | awaited,
+                                                      std::memory_order_acq_rel,
+                                                      std::memory_order_relaxed)) {
+                        return lock_result::taken_over;
+                    }
+                    continue;
+                }
+                asked = found;
+            }
+            if (until.has_passed()) {
+                return lock_result::timed_out;
+            }
+            if ((found & awaited) == 0 &&
+                !word_.compare_exchange_strong(found, found | awaited, std::memory_order_relaxed)) {
+                continue;
+            }
+            if (futex_wait(lower_half(), static_cast<std::uint32_t>(found | awaited),
+                           until.or_earlier(deadline::in(recheck_interval))) ==
+                futex_outcome::timed_out) {
+                asked = nobody;
+            }
         }
+    }
+
+    template <class Bury>
+    lock_result lock(owner_word me, deadline until, const Bury& bury) noexcept {
+        return try_lock(me) ? lock_result::locked : lock_slowly(me, until, bury);
     }
 
     void unlock() noexcept {
-        if (word_.exchange(free, std::memory_order_release) == awaited) {
-            futex_wake(word_, 1);
+        if ((word_.exchange(nobody, std::memory_order_release) & awaited) != 0) {
+            wake();
         }
     }
 
-  private:
-    static constexpr std::uint32_t free = 0;
-    static constexpr std::uint32_t held = 1;
-    static constexpr std::uint32_t awaited = 2;
+    // Unlocks if the caller holds the lock and nobody waits; else nothing happens, or what unlock()
+    // does.
+    [[nodiscard]] bool unlock_if_held(owner_word me) noexcept {
+        if (word_.load(std::memory_order_relaxed) != me) {
+            return false;
+        }
+        unlock();
+        return true;
+    }
 
-    std::atomic<std::uint32_t> word_{free};
-};
-
-static_assert(sizeof(lock_word) == 4);
-
-class lock_guard {
-  public:
-    explicit lock_guard(lock_word& word) noexcept : word_(word) { word_.lock(); }
-
-    lock_guard(const lock_guard&) = delete;
-    lock_guard& operator=(const lock_guard&) = delete;
-
-    ~lock_guard() { word_.unlock(); }
+    [[nodiscard]] owner_word holder() const noexcept {
+        return word_.load(std::memory_order_relaxed);
+    }
 
   private:
-    lock_word& word_;
+    [[nodiscard]] const std::atomic<std::uint32_t>& lower_half() const noexcept {
+        return reinterpret_cast<const std::atomic<std::uint32_t>*>(
+            &word_)[std::endian::native == std::endian::big ? 1 : 0];
+    }
+
+    [[gnu::cold, gnu::noinline]] void wake() noexcept { futex_wake(lower_half(), 1); }
+
+    alignas(8) std::atomic<std::uint64_t> word_{nobody};
 };
+
+static_assert(sizeof(owner_lock) == 8);
 
 } // namespace detail
 
@@ -5517,13 +6497,19 @@ struct alignas(16) heap_block {
 };
 
 // Constant time for both operations; neighbours are merged at once, so no order of frees leaves the
-// heap in pieces that could be one. Thread and process safety: every function takes the lock.
+// heap in pieces that could be one. Everything happens in a transaction, which holds the lock.
+// If the process is killed in it, the next one to take the lock undoes it.
 // Source: Masmano, Ripoll, Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems
 // (2004).
 class heap {
   public:
     static constexpr std::uint64_t max_alignment = 4096;
-    static constexpr std::uint64_t offset = control_bytes; // of the heap's state in the segment
+    // Of the heap's state in the segment.
+    static constexpr std::uint64_t offset = (control_bytes + table_bytes + 63) / 64 * 64;
+
+    [[nodiscard]] static heap& of(segment_header& header) noexcept {
+        return *reinterpret_cast<heap*>(reinterpret_cast<char*>(&header) + offset);
+    }
 
     // Makes the zeroed memory from `first` to the segment's size the heap.
     [[gnu::cold]] void format(std::uint64_t first) noexcept {
@@ -5534,82 +6520,63 @@ class heap {
         at(first).previous = 0;
         at(first).word = end_ - first - overhead;
         put_free(first);
+        commit();
     }
 
-    // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space.
-    void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
-        if (!std::has_single_bit(alignment) || alignment > max_alignment) {
-            fail(ec, errc::invalid_alignment, "alignment %llu",
-                 static_cast<unsigned long long>(alignment));
-            return nullptr;
-        }
-        if (bytes > header().reserve) {
-            fail(ec, errc::reserve_exceeded, "wanted a block of %llu bytes, the reserve has %llu",
-                 static_cast<unsigned long long>(bytes),
-                 static_cast<unsigned long long>(header().reserve));
-            return nullptr;
-        }
-        const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
-        // An aligned payload may begin further on; what is before it must be a block of its own.
-        const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
-        const lock_guard guard(lock_);
-        std::uint64_t found = take_free(search);
-        if (found == 0) {
-            grow_for(search, ec);
-            if (ec) {
-                return nullptr;
-            }
-            found = take_free(search);
-        }
-        if (alignment > 16) {
-            found = cut_front(found, alignment);
-        }
-        cut_back(found, need);
-        heap_block& block = at(found);
-        block.word = block.size() | mark_of(found);
-        count_used(used_ + block.size());
-        return &block.next_free;
-    }
+    // Changes of the heap, and of other words, that all happen or none. Destroying it commits.
+    // One at a time in a thread. Thread and process safety: others wait.
+    class transaction {
+      public:
+        transaction(heap& changed, owner_word me) noexcept : heap_(changed) { heap_.lock(me); }
 
-    // Null is allowed. In debug builds a pointer that is no block of this heap aborts with a
-    // message.
-    void deallocate(void* pointer) noexcept {
-        if (pointer == nullptr) {
-            return;
-        }
-        std::uint64_t here =
-            static_cast<std::uint64_t>(static_cast<char*>(pointer) - base()) - overhead;
-        const lock_guard guard(lock_);
-        if constexpr (config::heap_checks) {
-            check_allocated(pointer, here);
-        }
-        std::uint64_t size = at(here).size();
-        count_used(used_ - size);
-        at(here).word =
-            0; // without the mark: a second free is noticed even after the merging below
-        const std::uint64_t next = here + overhead + size;
-        if (at(next).is_free()) {
-            remove_free(next);
-            size += at(next).size() + overhead;
-        }
-        const std::uint64_t previous = at(here).previous;
-        if (previous != 0 && at(previous).is_free()) {
-            remove_free(previous);
-            size += at(previous).size() + overhead;
-            here = previous;
-        }
-        at(here).word = size;
-        at(here + overhead + size).previous = here;
-        put_free(here);
-    }
+        transaction(const transaction&) = delete;
+        transaction& operator=(const transaction&) = delete;
 
-    // Makes the segment at least `bytes` long.
-    [[gnu::cold]] void grow(std::uint64_t bytes, std::error_code& ec) noexcept {
-        const lock_guard guard(lock_);
-        grow_to(bytes, ec);
-    }
+        ~transaction() {
+            heap_.commit();
+            heap_.lock_.unlock();
+        }
 
-    // Payload bytes of all allocated blocks.
+        // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space.
+        void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
+            return heap_.allocate(bytes, alignment, ec);
+        }
+
+        // Null is allowed. In debug builds a pointer that is no block of this heap aborts with a
+        // message.
+        void deallocate(void* pointer) noexcept { heap_.deallocate(pointer); }
+
+        // Is it the payload of a block in use? Any address in the segment can be asked about.
+        [[nodiscard]] bool owns(const void* payload) const noexcept {
+            return heap_.is_in_use(heap_.place_of(payload));
+        }
+
+        // A block that used() does not count, for what the library itself needs, or one that it
+        // does from now on.
+        void uncount(void* block) noexcept { count(block, true); }
+
+        void recount(void* block) noexcept { count(block, false); }
+
+        // Makes the segment at least `bytes` long.
+        void grow(std::uint64_t bytes, std::error_code& ec) noexcept { heap_.grow_to(bytes, ec); }
+
+        // Changes any aligned word of the segment, as a part of the transaction.
+        template <class Word>
+        void set(Word& word, std::uint64_t value) noexcept {
+            static_assert(sizeof(Word) == 8);
+            heap_.set(reinterpret_cast<std::uint64_t&>(word), value);
+        }
+
+      private:
+        void count(void* block, bool less) noexcept {
+            const std::uint64_t size = heap_.at(heap_.place_of(block)).size();
+            heap_.set(heap_.used_, less ? heap_.used_ - size : heap_.used_ + size);
+        }
+
+        heap& heap_;
+    };
+
+    // Payload bytes of all allocated blocks, but for those that are not counted.
     [[nodiscard]] std::uint64_t used() const noexcept {
         return __atomic_load_n(&used_, __ATOMIC_RELAXED);
     }
@@ -5619,7 +6586,14 @@ class heap {
     static constexpr std::uint64_t smallest = overhead + 16;
     static constexpr unsigned rows =
         41; // sizes below 256, then one row for each doubling up to 2^48
-    static constexpr unsigned columns = 16; // equal steps in a row
+    static constexpr unsigned columns = 16;            // equal steps in a row
+    static constexpr std::uint64_t log_capacity = 128; // a block allocated or freed takes up to 50
+
+    // What a word was before the transaction.
+    struct undo {
+        std::uint64_t where; // offset
+        std::uint64_t old;
+    };
 
     // The class of a size: every block in it has at least the size that is its lower bound.
     struct size_class {
@@ -5648,45 +6622,161 @@ class heap {
         return *reinterpret_cast<heap_block*>(base() + place);
     }
 
+    // Of the block with this payload.
+    [[nodiscard]] std::uint64_t place_of(const void* payload) noexcept {
+        return static_cast<std::uint64_t>(static_cast<const char*>(payload) - base()) - overhead;
+    }
+
+    [[nodiscard]] bool is_in_use(std::uint64_t place) noexcept {
+        if (place % 16 != 0 || place < first_ || place >= end_ ||
+            (at(place).word & 0xffff000000000001u) != mark_of(place)) {
+            return false;
+        }
+        const std::uint64_t size = at(place).size();
+        return size <= end_ - place - overhead && at(place + overhead + size).previous == place;
+    }
+
     [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
         return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
     }
 
-    // used() reads it without the lock.
-    void count_used(std::uint64_t bytes) noexcept {
-        __atomic_store_n(&used_, bytes, __ATOMIC_RELAXED);
+    void lock(owner_word me) noexcept {
+        lock_.lock(me, deadline::never(),
+                   [this](owner_word holder) noexcept { return !is_alive(header(), holder); });
+        if (log_size_ != 0) [[unlikely]] {
+            roll_back(); // who had the lock before is dead
+        }
+    }
+
+    // Nobody alive reads the log, and who reads it after a death sees all that had been executed:
+    // only the compiler must be kept from reordering.
+    void set(std::uint64_t& word, std::uint64_t value) noexcept {
+        const std::uint64_t count = log_size_;
+        if (count == log_capacity) [[unlikely]] {
+            die("heap: a transaction is too long");
+        }
+        log_[count] = {static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) - base()), word};
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        log_size_ = count + 1;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        __atomic_store_n(&word, value, __ATOMIC_RELAXED); // used() reads one without the lock
+    }
+
+    void commit() noexcept {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        log_size_ = 0;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+
+    // If the process is killed here, the next one does it again from the beginning.
+    [[gnu::cold, gnu::noinline]] void roll_back() noexcept {
+        const std::uint64_t size = header().size.load(std::memory_order_relaxed);
+        for (std::uint64_t i = log_size_ < log_capacity ? log_size_ : log_capacity; i > 0; --i) {
+            const undo& last = log_[i - 1];
+            if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {
+                __atomic_store_n(reinterpret_cast<std::uint64_t*>(base() + last.where), last.old,
+                                 __ATOMIC_RELAXED);
+            }
+        }
+        commit();
+    }
+
+    void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
+        if (!std::has_single_bit(alignment) || alignment > max_alignment) {
+            fail(ec, errc::invalid_alignment, "alignment %llu",
+                 static_cast<unsigned long long>(alignment));
+            return nullptr;
+        }
+        if (bytes > header().reserve) {
+            fail(ec, errc::reserve_exceeded, "wanted a block of %llu bytes, the reserve has %llu",
+                 static_cast<unsigned long long>(bytes),
+                 static_cast<unsigned long long>(header().reserve));
+            return nullptr;
+        }
+        const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
+        // An aligned payload may begin further on; what is before it must be a block of its own.
+        const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
+        std::uint64_t found = take_free(search);
+        if (found == 0) {
+            grow_for(search, ec);
+            if (ec) {
+                return nullptr;
+            }
+            found = take_free(search);
+        }
+        if (alignment > 16) {
+            found = cut_front(found, alignment);
+        }
+        cut_back(found, need);
+        heap_block& block = at(found);
+        set(block.word, block.size() | mark_of(found));
+        set(used_, used_ + block.size());
+        return &block.next_free;
+    }
+
+    void deallocate(void* pointer) noexcept {
+        if (pointer == nullptr) {
+            return;
+        }
+        std::uint64_t here = place_of(pointer);
+        if constexpr (config::heap_checks) {
+            check_allocated(pointer, here);
+        }
+        std::uint64_t size = at(here).size();
+        set(used_, used_ - size);
+        set(at(here).word,
+            0); // without the mark: a second free is noticed even after the merging below
+        const std::uint64_t next = here + overhead + size;
+        if (at(next).is_free()) {
+            remove_free(next);
+            size += at(next).size() + overhead;
+        }
+        const std::uint64_t previous = at(here).previous;
+        if (previous != 0 && at(previous).is_free()) {
+            remove_free(previous);
+            size += at(previous).size() + overhead;
+            here = previous;
+        }
+        set(at(here).word, size);
+        set(at(here + overhead + size).previous, here);
+        put_free(here);
     }
 
     void put_free(std::uint64_t place) noexcept {
         heap_block& block = at(place);
         const size_class which(block.size());
         std::uint64_t& head = heads_[which.row][which.column];
-        block.word |= 1;
-        block.previous_free = 0;
-        block.next_free = head;
+        set(block.word, block.word | 1);
+        set(block.previous_free, 0);
+        set(block.next_free, head);
         if (head != 0) {
-            at(head).previous_free = place;
+            set(at(head).previous_free, place);
         }
-        head = place;
-        row_map_ |= std::uint64_t{1} << which.row;
-        column_maps_[which.row] |= std::uint32_t{1} << which.column;
+        set(head, place);
+        set(row_map_, row_map_ | std::uint64_t{1} << which.row);
+        set(column_maps_[which.row], column_maps_[which.row] | std::uint64_t{1} << which.column);
     }
 
     void remove_free(std::uint64_t place) noexcept {
         heap_block& block = at(place);
         const size_class which(block.size());
+        std::uint64_t& head = heads_[which.row][which.column];
         if (block.next_free != 0) {
-            at(block.next_free).previous_free = block.previous_free;
+            set(at(block.next_free).previous_free, block.previous_free);
         }
         if (block.previous_free != 0) {
-            at(block.previous_free).next_free = block.next_free;
-        } else if ((heads_[which.row][which.column] = block.next_free) == 0) {
-            column_maps_[which.row] &= ~(std::uint32_t{1} << which.column);
-            if (column_maps_[which.row] == 0) {
-                row_map_ &= ~(std::uint64_t{1} << which.row);
+            set(at(block.previous_free).next_free, block.next_free);
+        } else {
+            set(head, block.next_free);
+            if (head == 0) {
+                set(column_maps_[which.row],
+                    column_maps_[which.row] & ~(std::uint64_t{1} << which.column));
+                if (column_maps_[which.row] == 0) {
+                    set(row_map_, row_map_ & ~(std::uint64_t{1} << which.row));
+                }
             }
         }
-        block.word &= ~std::uint64_t{1};
+        set(block.word, block.word & ~std::uint64_t{1});
     }
 
     // A free block of at least `size` bytes, out of its list; 0 if there is none.
@@ -5702,7 +6792,7 @@ class heap {
         // Any block of the class above fits ...
         const std::uint64_t step = size < 256 ? 1 : std::uint64_t{1} << (std::bit_width(size) - 5);
         const size_class above(size + step - 1);
-        std::uint32_t columns_left = column_maps_[above.row] & (~std::uint32_t{0} << above.column);
+        std::uint64_t columns_left = column_maps_[above.row] & (~std::uint64_t{0} << above.column);
         unsigned row = above.row;
         if (columns_left == 0) {
             const std::uint64_t rows_left = row_map_ & (~std::uint64_t{0} << row << 1);
@@ -5752,16 +6842,21 @@ class heap {
 
     void split(std::uint64_t place, std::uint64_t rest) noexcept {
         const std::uint64_t end = place + overhead + at(place).size();
-        at(rest).word = end - rest - overhead;
-        at(rest).previous = place;
-        at(place).word = rest - place - overhead;
-        at(end).previous = rest;
+        set(at(rest).word, end - rest - overhead);
+        set(at(rest).previous, place);
+        set(at(place).word, rest - place - overhead);
+        set(at(end).previous, rest);
     }
 
     // Grows by doubling, in steps of at most 64 MiB; by what is needed alone if there is no space
     // for more.
     [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept {
         constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
+        // What a process has added to the segment, and then was killed before it was the heap's.
+        take_in();
+        if (find_free(size) != 0) {
+            return;
+        }
         const std::uint64_t now = header().size.load(std::memory_order_relaxed);
         const std::uint64_t last = at(end_).previous;
         const std::uint64_t there =
@@ -5783,9 +6878,16 @@ class heap {
         const std::uint64_t wanted =
             bytes > header().reserve ? bytes : round_up(bytes, page_size());
         grow_segment(header(), wanted, ec);
+        if (!ec) {
+            take_in();
+        }
+    }
+
+    // Makes what lies behind the last block a part of the heap.
+    [[gnu::cold]] void take_in() noexcept {
         const std::uint64_t end =
             header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
-        if (ec || end < end_ + smallest) {
+        if (end < end_ + smallest) {
             return;
         }
         // The last block becomes one of the new bytes, and joins the one before if that is free.
@@ -5794,16 +6896,15 @@ class heap {
             place = at(place).previous;
             remove_free(place);
         }
-        at(place).word = end - place - overhead;
-        at(end).word = 0;
-        at(end).previous = place;
-        end_ = end;
+        set(at(place).word, end - place - overhead);
+        set(at(end).word, 0);
+        set(at(end).previous, place);
+        set(end_, end);
         put_free(place);
     }
 
     [[gnu::cold]] void check_allocated(const void* pointer, std::uint64_t place) noexcept {
-        if (place % 16 == 0 && place >= first_ && place < end_ &&
-            (at(place).word & 0xffff000000000001u) == mark_of(place)) {
+        if (is_in_use(place)) {
             return;
         }
         char text[128];
@@ -5814,16 +6915,18 @@ class heap {
         die(text);
     }
 
-    lock_word lock_;
-    std::uint32_t column_maps_[rows]; // bit: the class has free blocks
+    owner_lock lock_;
     alignas(8) std::uint64_t row_map_;
+    alignas(8) std::uint64_t column_maps_[rows]; // bit: the class has free blocks
     alignas(8) std::uint64_t used_;
     alignas(8) std::uint64_t first_;
     alignas(8) std::uint64_t end_;                  // of the last block
     alignas(8) std::uint64_t heads_[rows][columns]; // the first free block of each class; 0: none
+    alignas(8) std::uint64_t log_size_;
+    undo log_[log_capacity];
 };
 
-static_assert(sizeof(heap) == 4 + 41 * 4 + 4 * 8 + 41 * 16 * 8);
+static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16);
 
 } // namespace detail
 
@@ -5835,11 +6938,1423 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline heap& heap_of(segment_header& header) noexcept {
-    return *reinterpret_cast<heap*>(reinterpret_cast<char*>(&header) + heap::offset);
+// What a record of the journal says.
+enum class journal_kind : std::uint64_t {
+    nothing,   // forgotten; the bytes are still before it
+    bytes,     // the bytes before the record were at `where`
+    snapshot,  // the block, whose offset is before the record, has the bytes that were at `where`
+    made,      // the block at `where` was allocated: undone by freeing it
+    dropped,   // the block at `where` shall be freed: done on commit
+    temporary, // the block at `where` belongs to the journal: freed either way
+    jump,      // before this come the records that end at `where`; before it is their limit
+};
+
+// Follows its bytes, so that the records are read from the last one back.
+struct journal_record {
+    // `bytes` and `snapshot`: the distance from the header, as two's complement: objects on a stack
+    // are outside the segment. Otherwise an offset.
+    std::uint64_t where;
+    std::uint64_t word; // bytes:56 | kind:8
+
+    [[nodiscard]] journal_kind kind() const noexcept {
+        return static_cast<journal_kind>(word & 0xff);
+    }
+
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return word >> 8; }
+
+    [[nodiscard]] static constexpr std::uint64_t word_of(journal_kind kind,
+                                                         std::uint64_t bytes) noexcept {
+        return bytes << 8 | static_cast<std::uint64_t>(kind);
+    }
+
+    // Of the bytes in front of the record.
+    [[nodiscard]] std::uint64_t room() const noexcept {
+        switch (kind()) {
+        case journal_kind::nothing:
+        case journal_kind::bytes:
+            return (bytes() + 7) / 8 * 8;
+        case journal_kind::snapshot:
+        case journal_kind::jump:
+            return 8;
+        default:
+            return 0;
+        }
+    }
+};
+
+// A block of the segment's heap; its words are written by its thread alone and, once the process is
+// dead, by who recovers it. Nobody alive reads another one's journal, so the processor needs no
+// fences; signal fences keep the compiler from reordering. Every change of what counts is one store
+// to `top` or `floor`.
+struct journal {
+    static constexpr std::uint64_t size = 1024;
+    static constexpr std::uint64_t chunk_size = 8192;
+
+    std::uint64_t next;                // offset of the next journal of the participant, or 0
+    std::atomic<std::uint64_t> thread; // number of the thread that uses it; 0: none
+    std::atomic<std::uint64_t> top;    // offset of the end of the records
+    // 0, or offset of the end of the records that do not count as done: those behind it do.
+    std::atomic<std::uint64_t> floor;
+    // The word that says whether all is done: its offset, plus 1 if it is a slot word of a queue;
+    // 0: none. And its value when all is done.
+    std::atomic<std::uint64_t> witness;
+    std::atomic<std::uint64_t> witness_value;
+    std::atomic<std::uint64_t> witness_floor; // what is `floor` then
+    std::atomic<std::uint64_t> queue_claim;   // offset of the slot word that was claimed last, or 0
+    std::uint64_t chunk; // offset of a block for more records, kept for the next time, or 0
+    char records[size - 72];
+};
+
+static_assert(sizeof(journal) == journal::size);
+
+inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    word.store(value, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+// Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
+// which has the segment at another address. Every step can be repeated from the beginning, if this
+// process dies in its turn.
+class journal_reader {
+  public:
+    // `me`: the process that does it, for the lock of the heap. `foreign`: it is a dead one's.
+    journal_reader(segment_header& header, journal& log, owner_word me, bool foreign) noexcept
+        : header_(header), log_(log), me_(me), foreign_(foreign) {}
+
+    [[nodiscard]] static std::uint64_t begin_of(const segment_header& header,
+                                                const journal& log) noexcept {
+        return static_cast<std::uint64_t>(log.records - reinterpret_cast<const char*>(&header));
+    }
+
+    // Undoes the records behind `floor`.
+    [[gnu::cold, gnu::noinline]] void roll_back(std::uint64_t floor) noexcept {
+        if (log_.top.load(std::memory_order_relaxed) == floor) {
+            return;
+        }
+        header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
+        undo_records(floor);
+        header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
+    }
+
+    // Does what the records behind `floor` have promised for the time when all is done.
+    [[gnu::cold, gnu::noinline]] void finish(std::uint64_t floor) noexcept {
+        store_in_order(log_.floor, floor); // from here on it is done
+        store_in_order(log_.witness, 0);
+        steps_ = 0;
+        for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
+            const journal_record* const last = record_before(top);
+            if (last == nullptr) {
+                store_in_order(log_.top, floor);
+                break;
+            }
+            const std::uint64_t below = below_of(*last, top);
+            if (last->kind() == journal_kind::dropped || last->kind() == journal_kind::temporary) {
+                free_block(last->where, below);
+            } else {
+                store_in_order(log_.top, below);
+            }
+        }
+        store_in_order(log_.floor, 0);
+    }
+
+    // Forgets what is to be put back at these bytes, which are outside the segment.
+    [[gnu::cold]] void forget(std::uint64_t where, std::uint64_t bytes) noexcept {
+        steps_ = 0;
+        std::uint64_t top = log_.top.load(std::memory_order_relaxed);
+        while (top != begin_of(header_, log_)) {
+            const journal_record* const last = record_before(top);
+            if (last == nullptr) {
+                return;
+            }
+            if (last->kind() == journal_kind::bytes && last->where - where < bytes) {
+                const_cast<journal_record*>(last)->word =
+                    journal_record::word_of(journal_kind::nothing, last->bytes());
+            }
+            top = below_of(*last, top);
+        }
+    }
+
+    // Of a participant that is dead: done or undone, by what its journal says.
+    [[gnu::cold]] void recover(owner_word dead) noexcept {
+        const std::uint64_t begin = begin_of(header_, log_);
+        if (const std::uint64_t floor = log_.floor.load(std::memory_order_relaxed); floor != 0) {
+            finish(floor);
+        } else if (is_witnessed()) {
+            finish(log_.witness_floor.load(std::memory_order_relaxed));
+        }
+        store_in_order(log_.witness, 0);
+        roll_back(begin);
+        const std::uint64_t claim = log_.queue_claim.load(std::memory_order_relaxed);
+        if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
+            resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),
+                               slot_of(dead), generation_of(dead));
+        }
+    }
+
+  private:
+    // The last record that ends at `top`; nullptr where none can be, and when so many have been
+    // read that they must go round: whatever the bytes are, reading them ends.
+    [[nodiscard]] const journal_record* record_before(std::uint64_t top) noexcept {
+        if (++steps_ > header_.reserve / sizeof(journal_record) || top % 8 != 0 ||
+            top < control_bytes + sizeof(journal_record) || at(top - 1) == nullptr) {
+            return nullptr;
+        }
+        const auto* const last =
+            reinterpret_cast<const journal_record*>(base() + top - sizeof(journal_record));
+        return last->room() <= top - control_bytes - sizeof(journal_record) ? last : nullptr;
+    }
+
+    // Where the records before this one end.
+    [[nodiscard]] static std::uint64_t below_of(const journal_record& last,
+                                                std::uint64_t top) noexcept {
+        return last.kind() == journal_kind::jump ? last.where
+                                                 : top - sizeof(journal_record) - last.room();
+    }
+
+    [[nodiscard]] static std::uint64_t word_before(const journal_record& last) noexcept {
+        std::uint64_t word = 0;
+        std::memcpy(&word, reinterpret_cast<const char*>(&last) - 8, sizeof word);
+        return word;
+    }
+
+    [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(&header_); }
+
+    // nullptr outside of what a journal may change.
+    [[nodiscard]] char* at(std::uint64_t offset) const noexcept {
+        const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
+        return offset >= control_bytes && offset < size ? base() + offset : nullptr;
+    }
+
+    void undo_records(std::uint64_t floor) noexcept {
+        steps_ = 0;
+        for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
+            const journal_record* const last = record_before(top);
+            if (last == nullptr) {
+                store_in_order(log_.top, floor);
+                return;
+            }
+            const std::uint64_t below = below_of(*last, top);
+            switch (last->kind()) {
+            case journal_kind::bytes:
+                put_back(last->where, reinterpret_cast<const char*>(last) - last->room(),
+                         last->bytes());
+                store_in_order(log_.top, below);
+                break;
+            case journal_kind::snapshot:
+                if (const char* const kept = at(word_before(*last)); kept != nullptr) {
+                    put_back(last->where, kept, last->bytes());
+                }
+                store_in_order(log_.top, below);
+                break;
+            case journal_kind::made:
+            case journal_kind::temporary:
+                free_block(last->where, below);
+                break;
+            default:
+                store_in_order(log_.top, below);
+            }
+        }
+    }
+
+    [[nodiscard]] bool is_witnessed() const noexcept {
+        const std::uint64_t witness = log_.witness.load(std::memory_order_relaxed);
+        const char* const word = witness == 0 ? nullptr : at(witness / 8 * 8);
+        if (word == nullptr) {
+            return false;
+        }
+        const std::uint64_t value = log_.witness_value.load(std::memory_order_relaxed);
+        const std::uint64_t now = reinterpret_cast<const std::atomic<std::uint64_t>*>(word)->load(
+            std::memory_order_acquire);
+        return (witness & 1) != 0 ? queue_word_reached(now, value) : now == value;
+    }
+
+    void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
+        const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
+        const bool inside = where >= control_bytes && where <= size && bytes <= size - where;
+        if (bytes != 0 && (inside || !foreign_)) {
+            std::memcpy(base() + static_cast<std::ptrdiff_t>(where), from,
+                        static_cast<std::size_t>(bytes));
+        }
+    }
+
+    // Frees a block and takes its record away, in one step.
+    void free_block(std::uint64_t where, std::uint64_t below) noexcept {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        heap::transaction change(heap::of(header_), me_);
+        // What a dead one's journal says may be anything.
+        if (char* const block = at(where); !foreign_ || (block != nullptr && change.owns(block))) {
+            change.deallocate(block);
+        }
+        change.set(log_.top, below);
+    }
+
+    segment_header& header_;
+    journal& log_;
+    owner_word me_;
+    bool foreign_;
+    std::uint64_t steps_ = 0;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[nodiscard]] inline journal* journal_at(segment_header& header, std::uint64_t offset) noexcept {
+    const std::uint64_t size = header.size.load(std::memory_order_relaxed);
+    const bool fits = offset >= control_bytes && offset % 8 == 0 && offset < size &&
+                      journal::size <= size - offset;
+    return fits ? reinterpret_cast<journal*>(reinterpret_cast<char*>(&header) + offset) : nullptr;
+}
+
+// Gives the journals of a slot back to the heap, one by one.
+[[gnu::cold]] inline void free_journals(segment_header& header, participant_slot& slot,
+                                        owner_word me) noexcept {
+    for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
+        heap::transaction change(heap::of(header), me);
+        journal* const log = journal_at(header, first);
+        if (log == nullptr || !change.owns(log)) {
+            change.set(slot.journals, 0); // no journal: the bytes may be anything
+            continue;
+        }
+        change.set(slot.journals, log->next);
+        if (journal_at(header, log->chunk) != nullptr) {
+            void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
+            if (change.owns(chunk)) {
+                change.recount(chunk);
+                change.deallocate(chunk);
+            }
+        }
+        change.recount(log);
+        change.deallocate(log);
+    }
+}
+
+/// Recovers the participant that a word names, if it is dead. Any number of processes may do so at
+/// once; all but one wait. Everything is done before any lock of the dead one changes hands: who
+/// finds one goes through here first. If this process is killed in it, the next one begins anew;
+/// each step can be repeated. `me`: a living participant, the caller's. True if this call has done
+/// it.
+[[gnu::cold, gnu::noinline]] inline bool recover(segment_header& header, owner_word me,
+                                                 owner_word dead) noexcept {
+    const std::uint32_t index = slot_of(dead);
+    if (index > process_table::spare) {
+        return false;
+    }
+    participant_slot& slot = process_table::of(header).slots[index];
+    const std::uint64_t state = attached_state(generation_of(dead));
+    if (slot.state.load(std::memory_order_acquire) != state) {
+        return false; // somebody has done it
+    }
+    auto& lock = reinterpret_cast<owner_lock&>(slot.recovery);
+    // A dead one who was at it has left nothing that must be put in order first.
+    lock.lock(me, deadline::never(),
+              [&header](owner_word holder) noexcept { return !is_alive(header, holder); });
+    bool done = false;
+    if (slot.state.load(std::memory_order_acquire) == state && !is_alive(header, dead)) {
+        // The heap first: a change of it may be half done, and with it the end of a journal.
+        {
+            const heap::transaction undone(heap::of(header), me);
+        }
+        std::uint64_t next = slot.journals.load(std::memory_order_relaxed);
+        std::uint64_t most = header.reserve / journal::size; // whatever the bytes are, it ends
+        for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
+            journal_reader(header, *log, me, true).recover(dead);
+            log = journal_at(header, log->next);
+        }
+        free_journals(header, slot, me);
+        // Not if it is the spare one and has a new owner, who need not wait for this.
+        std::uint64_t expected = state;
+        done = slot.state.compare_exchange_strong(expected, state & ~attached_bit);
+    }
+    lock.unlock();
+    return done;
+}
+
+// For owner_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
+// it is recovered first.
+[[gnu::cold]] inline bool bury(segment_header& header, owner_word me, owner_word holder) noexcept {
+    if (is_alive(header, holder)) {
+        return false;
+    }
+    static_cast<void>(recover(header, me, holder));
+    return true;
+}
+
+// Has the thread that a word names ended, although its process lives? Its journal has another user
+// then, or none. The chain of journals grows while the process is attached; when it has detached
+// meanwhile, bytes that were journals are read, and whatever they say, the thread holds nothing.
+[[gnu::cold]] inline bool has_ended(segment_header& header, owner_word owner) noexcept {
+    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare) {
+        return false; // the process itself
+    }
+    participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
+    std::uint64_t most = header.reserve / journal::size;
+    for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
+         log != nullptr && most != 0; --most) {
+        if (log->thread.load(std::memory_order_acquire) == thread_of(owner)) {
+            return false;
+        }
+        log = journal_at(header, __atomic_load_n(&log->next, __ATOMIC_RELAXED));
+    }
+    return true;
+}
+
+// The same as bury, of locks that threads hold: a thread that has ended holds none.
+[[gnu::cold]] inline bool bury_thread(segment_header& header, owner_word me,
+                                      owner_word holder) noexcept {
+    return bury(header, me, holder) || has_ended(header, holder);
+}
+
+/// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:
+/// a system call for each one attached.
+[[gnu::cold, gnu::noinline]] inline std::uint32_t recover_all(segment_header& header,
+                                                              owner_word me) noexcept {
+    std::uint32_t count = 0;
+    for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
+        const std::uint64_t state =
+            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+        if ((state & attached_bit) == 0 || index == slot_of(me)) {
+            continue;
+        }
+        const owner_word owner = make_owner(index, static_cast<std::uint32_t>(state >> 32), 0);
+        if (!is_alive(header, owner) && recover(header, me, owner)) {
+            ++count;
+        }
+    }
+    return count;
 }
 
 } // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// What a thread knows of a segment that it works on: who it is there, and its open section, as it
+// writes that to its journal.
+#ifndef COHOLD_MEMORY_THREAD_RECORD_HPP
+#define COHOLD_MEMORY_THREAD_RECORD_HPP
+
+#include <utility>
+
+#include <sys/types.h>
+
+// How many exceptions are under way in a thread, without a call: asking
+// std::uncaught_exceptions() costs more than a lock does.
+#ifndef COHOLD_DETAIL_UNCAUGHT_HPP
+#define COHOLD_DETAIL_UNCAUGHT_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+#if defined(__cpp_exceptions)
+
+// Of the C++ ABI. The name is one of ours, so that this is no second declaration beside that of
+// libstdc++'s <cxxabi.h>; libc++abi has no public one.
+extern char* eh_globals() noexcept __asm__("__cxa_get_globals");
+
+/// Where that number is for the calling thread, as long as it lives.
+/// Source: Itanium C++ ABI, Exception Handling, 2.2.2: a pointer, caughtExceptions, and then an
+/// unsigned int, uncaughtExceptions.
+[[nodiscard]] inline const unsigned* uncaught_counter() noexcept {
+    return reinterpret_cast<const unsigned*>(eh_globals() + sizeof(void*));
+}
+
+#else
+
+[[nodiscard]] inline const unsigned* uncaught_counter() noexcept {
+    static constexpr unsigned none = 0;
+    return &none;
+}
+
+#endif
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// How far the journal had been written at some moment.
+struct savepoint {
+    std::uint64_t top;
+    std::uint64_t limit;
+    std::uint32_t promises;
+};
+
+// A lock that is held until the section ends, whatever its type.
+struct held_lock {
+    void* lock;
+    void (*release)(void* lock, thread_record& holder) noexcept;
+};
+
+// Lives in the memory of its process; one for each thread and mapping.
+struct thread_record {
+    segment_header* header = nullptr;
+    owner_word me = nobody;
+    journal* log = nullptr;
+    std::uint64_t limit = 0;    // offset of the end of the room for records
+    std::uint32_t depth = 0;    // sections that are open, one within the other
+    std::uint32_t undoable = 0; // those among them that can be undone in a living process
+    std::uint32_t promises = 0; // records that have to be executed on commit
+
+    // The vectors, by their addresses, that the section has changed last, and the least size that
+    // each has had since: elements from there on need not be saved again.
+    struct watermark {
+        const void* of = nullptr;
+        std::uint64_t size = 0;
+    };
+
+    static constexpr std::size_t watermark_count = 4;
+    watermark watermarks[watermark_count];
+    bool marked = false; // is any of them in use?
+
+    // Bytes that are saved already.
+    struct range {
+        std::uintptr_t first = 0;
+        std::size_t bytes = 0;
+    };
+
+    range covered;
+
+    // Locks to release at the end; the first few without asking for memory.
+    static constexpr std::uint32_t few_locks = 8;
+    held_lock first_locks[few_locks] = {};
+    held_lock* locks = first_locks;
+    std::uint32_t lock_count = 0;
+    std::uint32_t lock_capacity = few_locks;
+
+    // Exceptions under way in the thread.
+    const unsigned* uncaught = uncaught_counter();
+
+    // Of the one who attached: a forked child has inherited the record, and must not use it.
+    std::uint64_t epoch = 0;
+    std::uint64_t process = 0;         // its process_stamp
+    const void* late_thread = nullptr; // of a thread that has ended: nobody else deletes it
+
+    // Who puts an end to it: its thread, or who unmaps the segment.
+    enum state : std::uint32_t { live, ending, orphaned };
+
+    std::atomic<std::uint32_t> ended{live};
+    thread_record* next_in_mapping = nullptr;
+    thread_record* next_in_thread = nullptr;
+
+    thread_record() = default;
+    thread_record(const thread_record&) = delete;
+    thread_record& operator=(const thread_record&) = delete;
+
+    ~thread_record() {
+        if (locks != first_locks) {
+            delete[] locks;
+        }
+    }
+
+    [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(header); }
+
+    // For the heap's lock, which no thread holds longer than it runs.
+    [[nodiscard]] owner_word process_word() const noexcept {
+        return make_owner(slot_of(me), generation_of(me), 0);
+    }
+
+    [[nodiscard]] journal_reader reader() noexcept {
+        return {*header, *log, process_word(), false};
+    }
+
+    [[nodiscard]] savepoint here() const noexcept {
+        return {log->top.load(std::memory_order_relaxed), limit, promises};
+    }
+
+    // Where the journal ends while no section is open.
+    [[nodiscard]] std::uint64_t first_top() const noexcept { return distance_to(log->records); }
+
+    // Of the room that the journal has in itself.
+    [[nodiscard]] std::uint64_t first_limit() const noexcept {
+        return distance_to(log) + journal::size - spare_bytes;
+    }
+
+    // Where an outermost section begins.
+    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0}; }
+
+    // ---- records. All are written before what they are about.
+
+    // Can save() do without the heap?
+    [[nodiscard]] bool has_room(std::size_t bytes) const noexcept {
+        return bytes <= largest_inline &&
+               log->top.load(std::memory_order_relaxed) + rounded(bytes) + sizeof(journal_record) <=
+                   limit;
+    }
+
+    // Keeps the bytes, to be put back. Nothing is changed after an error: errc::out_of_space,
+    // reserve_exceeded.
+    void save(const void* at, std::size_t bytes, std::error_code& ec) noexcept {
+        if (bytes <= largest_inline) {
+            const std::uint64_t room = rounded(bytes);
+            if (char* const into = reserve(room, ec); into != nullptr) {
+                std::memcpy(into, at, bytes);
+                append(into + room,
+                       {distance_to(at), journal_record::word_of(journal_kind::bytes, bytes)});
+            }
+        } else {
+            save_apart(at, bytes, ec);
+        }
+    }
+
+    // The first of a section: stretches of an object that are known to the compiler, with one step
+    // of the journal's end. False, and nothing has happened, where they do not fit.
+    template <const auto& Ranges, std::size_t... Index>
+    [[nodiscard, gnu::always_inline]] bool
+    save_first(const void* object, std::index_sequence<Index...> /*all*/) noexcept {
+        constexpr std::uint64_t room =
+            (std::uint64_t{0} + ... + (rounded(Ranges[Index].bytes) + sizeof(journal_record)));
+        constexpr bool fits = room <= sizeof(journal::records) - spare_bytes;
+        if constexpr (fits) {
+            char* into = log->records;
+            const auto write = [&into, this](const char* at, std::size_t bytes) noexcept {
+                std::memcpy(into, at, bytes);
+                into += rounded(bytes);
+                const journal_record record{distance_to(at),
+                                            journal_record::word_of(journal_kind::bytes, bytes)};
+                std::memcpy(into, &record, sizeof record);
+                into += sizeof record;
+            };
+            (write(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes),
+             ...);
+            store_in_order(log->top, first_top() + room);
+        }
+        return fits;
+    }
+
+    void save(const void* at, std::size_t bytes) {
+        std::error_code ec;
+        save(at, bytes, ec);
+        raise_if(ec);
+    }
+
+    // One word of 8 bytes: what most operations save.
+    void save_word(const void* at, std::error_code& ec) noexcept { save(at, 8, ec); }
+
+    // A block for this section: if the section is undone, it is freed. nullptr and an error as from
+    // the heap.
+    [[gnu::cold]] void* allocate(std::uint64_t bytes, std::uint64_t alignment,
+                                 std::error_code& ec) noexcept {
+        return allocate_as(journal_kind::made, bytes, alignment, ec);
+    }
+
+    // Frees a block at the end of the section. False if there is no room to promise it.
+    [[gnu::cold]] bool drop(const void* block) noexcept {
+        std::error_code ec;
+        const report_keeper keeper;
+        char* const into = reserve(0, ec);
+        if (into == nullptr) {
+            return false;
+        }
+        append(into, {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
+        ++promises;
+        return true;
+    }
+
+    // ---- ends
+
+    // What happened since `from` stays.
+    void commit(const savepoint& from) noexcept {
+        if (promises == from.promises) {
+            store_in_order(log->top, from.top);
+        } else {
+            reader().finish(from.top);
+            promises = from.promises;
+        }
+        if (limit != from.limit) [[unlikely]] { // most often there is nothing to store
+            limit = from.limit;
+        }
+    }
+
+    // What happened since `from` stays if, and only if, the word gets the value: done by this.
+    // `queue`: it is a slot word of a queue, which others may change as soon as it has the value.
+    void commit_by(const savepoint& from, std::atomic<std::uint64_t>& word, std::uint64_t value,
+                   bool queue) noexcept {
+        log->witness_floor.store(from.top, std::memory_order_relaxed);
+        log->witness_value.store(value, std::memory_order_relaxed);
+        store_in_order(log->witness, distance_to(&word) + (queue ? 1 : 0));
+        word.store(value, std::memory_order_release);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        reader().finish(from.top);
+        promises = from.promises;
+        limit = from.limit;
+    }
+
+    // What happened since `from` never was.
+    [[gnu::cold]] void roll_back(const savepoint& from) noexcept {
+        reader().roll_back(from.top);
+        promises = from.promises;
+        limit = from.limit;
+        forget_watermarks();
+    }
+
+    // An object outside the segment ends: nothing of it is to be put back.
+    [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
+        reader().forget(distance_to(object), bytes);
+    }
+
+    // ---- watermarks
+
+    void forget_watermarks() noexcept {
+        if (marked) [[unlikely]] {
+            clear_watermarks();
+        }
+    }
+
+    [[nodiscard]] watermark& watermark_of(const void* vector) noexcept {
+        return watermarks[(reinterpret_cast<std::uintptr_t>(vector) >> 5) % watermark_count];
+    }
+
+    // ---- locks
+
+    // Keeps a lock until the end of the section. False if there is no memory to note it.
+    [[nodiscard]] bool keep(const held_lock& lock) noexcept {
+        if (lock_count == lock_capacity && !more_locks()) {
+            return false;
+        }
+        locks[lock_count++] = lock;
+        return true;
+    }
+
+    // The first of a section.
+    void keep_first(const held_lock& lock) noexcept {
+        locks[0] = lock;
+        lock_count = 1;
+    }
+
+    [[nodiscard]] bool keeps(const void* lock) const noexcept {
+        for (std::uint32_t i = 0; i < lock_count; ++i) {
+            if (locks[i].lock == lock) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    void release_locks() noexcept {
+        while (lock_count != 0) {
+            const held_lock last = locks[--lock_count];
+            last.release(last.lock, *this);
+        }
+    }
+
+  private:
+    [[gnu::noinline]] void clear_watermarks() noexcept {
+        for (watermark& each : watermarks) {
+            each = {};
+        }
+        marked = false;
+    }
+
+    static constexpr std::size_t largest_inline = 4096;
+    // What is left behind the limit, for the records that lead to another chunk.
+    static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;
+
+    [[nodiscard]] static constexpr std::uint64_t rounded(std::uint64_t bytes) noexcept {
+        return (bytes + 7) / 8 * 8;
+    }
+
+    [[nodiscard]] std::uint64_t distance_to(const void* address) const noexcept {
+        return static_cast<std::uint64_t>(static_cast<std::int64_t>(
+            reinterpret_cast<std::intptr_t>(address) - reinterpret_cast<std::intptr_t>(header)));
+    }
+
+    // Room for a record with so many bytes before it: where these go. nullptr after an error.
+    [[nodiscard]] char* reserve(std::uint64_t room, std::error_code& ec) noexcept {
+        if (log->top.load(std::memory_order_relaxed) + room + sizeof(journal_record) > limit)
+            [[unlikely]] {
+            add_chunk(ec);
+            if (ec) {
+                return nullptr;
+            }
+        }
+        return base() + log->top.load(std::memory_order_relaxed);
+    }
+
+    // Writes a record and lets it count.
+    void append(char* at, const journal_record& record) noexcept {
+        std::memcpy(at, &record, sizeof record);
+        store_in_order(log->top, static_cast<std::uint64_t>(at - base()) + sizeof record);
+    }
+
+    // The first chunk stays with the journal, further ones go with the section.
+    [[gnu::cold, gnu::noinline]] void add_chunk(std::error_code& ec) noexcept {
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        if (limit == first_limit() && log->chunk != 0) {
+            char* const chunk = base() + log->chunk;
+            begin_chunk(chunk, top);
+            store_in_order(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
+            return;
+        }
+        heap::transaction change(heap::of(*header), process_word());
+        auto* const chunk = static_cast<char*>(change.allocate(journal::chunk_size, 8, ec));
+        if (ec) {
+            return;
+        }
+        std::uint64_t below = top;
+        if (limit == first_limit()) {
+            change.uncount(chunk);
+            change.set(log->chunk, distance_to(chunk));
+        } else {
+            const journal_record freed{distance_to(chunk),
+                                       journal_record::word_of(journal_kind::temporary, 0)};
+            std::memcpy(base() + top, &freed, sizeof freed);
+            below += sizeof freed;
+            ++promises;
+        }
+        begin_chunk(chunk, below);
+        change.set(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
+    }
+
+    // Its first record leads back to those before.
+    void begin_chunk(char* chunk, std::uint64_t below) noexcept {
+        std::memcpy(chunk, &limit, sizeof limit);
+        const journal_record jump{below, journal_record::word_of(journal_kind::jump, 0)};
+        std::memcpy(chunk + 8, &jump, sizeof jump);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        limit = distance_to(chunk) + journal::chunk_size - spare_bytes;
+    }
+
+    // A block, and the record of it, in one step.
+    [[gnu::cold, gnu::noinline]] void* allocate_as(journal_kind kind, std::uint64_t bytes,
+                                                   std::uint64_t alignment,
+                                                   std::error_code& ec) noexcept {
+        char* const into = reserve(0, ec);
+        if (into == nullptr) {
+            return nullptr;
+        }
+        heap::transaction change(heap::of(*header), process_word());
+        void* const block = change.allocate(bytes, alignment, ec);
+        if (ec) {
+            return nullptr;
+        }
+        const journal_record record{distance_to(block), journal_record::word_of(kind, 0)};
+        std::memcpy(into, &record, sizeof record);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        change.set(log->top, static_cast<std::uint64_t>(into - base()) + sizeof record);
+        return block;
+    }
+
+    // Many bytes go to a block of their own.
+    [[gnu::cold, gnu::noinline]] void save_apart(const void* at, std::size_t bytes,
+                                                 std::error_code& ec) noexcept {
+        void* const block = allocate_as(journal_kind::temporary, bytes, 8, ec);
+        if (block == nullptr) {
+            return;
+        }
+        ++promises;
+        std::memcpy(block, at, bytes);
+        if (char* const into = reserve(8, ec); into != nullptr) {
+            const std::uint64_t kept = distance_to(block);
+            std::memcpy(into, &kept, sizeof kept);
+            append(into + 8,
+                   {distance_to(at), journal_record::word_of(journal_kind::snapshot, bytes)});
+        }
+    }
+
+    [[gnu::cold]] bool more_locks() noexcept {
+        auto* const more = new (std::nothrow) held_lock[lock_capacity * 2];
+        if (more == nullptr) {
+            return false;
+        }
+        std::memcpy(more, locks, lock_count * sizeof(held_lock));
+        if (locks != first_locks) {
+            delete[] locks;
+        }
+        locks = more;
+        lock_capacity *= 2;
+        return true;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Held for a moment by a thread that changes the identity of a mapping in this process.
+class identity_lock {
+  public:
+    explicit identity_lock(local_identity& identity) noexcept : identity_(identity) {
+        while (identity_.busy.exchange(1, std::memory_order_acquire) != 0) {
+            yield_processor();
+        }
+    }
+
+    identity_lock(const identity_lock&) = delete;
+    identity_lock& operator=(const identity_lock&) = delete;
+
+    ~identity_lock() { identity_.busy.store(0, std::memory_order_release); }
+
+  private:
+    local_identity& identity_;
+};
+
+// ---- attaching
+
+// Takes one slot, if nobody has it: the kernel's lock first, then the word that says so.
+[[gnu::cold]] inline bool take_slot(segment_header& header, std::uint32_t index,
+                                    std::error_code& ec) noexcept {
+    struct publishing {
+        participant_slot& slot;
+        local_identity& identity;
+        std::uint32_t index;
+    } context{process_table::of(header).slots[index], *local_of(header).identity, index};
+
+    const auto publish = [](void* with, const liveness_token& token) noexcept {
+        const auto& [slot, identity, number] = *static_cast<publishing*>(with);
+        std::uint64_t before = slot.state.load(std::memory_order_acquire);
+        // A dead one's slot is free only when he has been recovered. The spare one has no journals.
+        if ((before & attached_bit) != 0 && number != process_table::spare) {
+            return false;
+        }
+        // Never 0, so that no owner's word is that of nobody.
+        const auto last = static_cast<std::uint32_t>(before >> 32);
+        const std::uint32_t generation = last == UINT32_MAX ? 1 : last + 1;
+        struct ::timespec now{};
+        ::clock_gettime(CLOCK_REALTIME, &now);
+        slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
+        slot.start_time.store(process_start_time(), std::memory_order_relaxed);
+        slot.attached.store(static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
+                                static_cast<std::uint64_t>(now.tv_nsec),
+                            std::memory_order_relaxed);
+        slot.token[0].store(token.words[0], std::memory_order_relaxed);
+        slot.token[1].store(token.words[1], std::memory_order_relaxed);
+        identity.me = make_owner(number, generation, 0);
+        // Who recovers the last one of the spare slot may just free it, and claims of mechanisms
+        // without liveness do not exclude each other.
+        return slot.state.compare_exchange_strong(before, attached_state(generation),
+                                                  std::memory_order_acq_rel);
+    };
+
+    const local_block& local = local_of(header);
+    void* const page =
+        local.calls->claim(local, index, context.slot.read_token(), publish, &context, ec);
+    if (page != nullptr) {
+        local.identity->page = page;
+    }
+    return page != nullptr;
+}
+
+[[gnu::cold]] inline void leave_slot(segment_header& header) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
+    slot.state.store(std::uint64_t{generation_of(identity.me)} << 32, std::memory_order_release);
+    unmap(identity.page, page_size()); // and with it goes the kernel's lock
+    identity.page = nullptr;
+    identity.me = nobody;
+}
+
+[[gnu::cold]] inline bool take_any_slot(segment_header& header, std::error_code& ec) noexcept {
+    for (std::uint32_t index = 0; index < process_table::spare && !ec; ++index) {
+        const std::uint64_t state =
+            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+        if ((state & attached_bit) == 0 && take_slot(header, index, ec)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Makes this mapping a participant. The caller has the identity's lock. *Errors*:
+// errc::locks_unsupported, too_many_participants. If the process is killed in it, it was no
+// participant, or one that is dead.
+[[gnu::cold, gnu::noinline]] inline void attach(segment_header& header,
+                                                std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.epoch.load(std::memory_order_relaxed) != 0) {
+        return;
+    }
+    register_membarrier();
+    bool taken = take_any_slot(header, ec);
+    // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
+    for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
+        if (take_slot(header, process_table::spare, ec)) {
+            static_cast<void>(recover_all(header, identity.me));
+            leave_slot(header);
+            attempt = 99;
+        } else if (!ec) {
+            const std::atomic<std::uint32_t> never{0};
+            futex_wait(never, 0, deadline::in(1000000)); // somebody else is just doing that
+        }
+        taken = !ec && take_any_slot(header, ec);
+    }
+    if (!taken && !ec) {
+        fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
+             process_table::spare);
+    }
+    // Who has opened the segment is a user of its session already, a forked child is not yet.
+    if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
+        identity.attendance == nullptr) {
+        identity.attendance = local_of(header).calls->attend(local_of(header), ec);
+        if (ec) {
+            leave_slot(header);
+        }
+    }
+    if (ec) {
+        return;
+    }
+    identity.epoch.store(static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1,
+                         std::memory_order_release);
+    static_cast<void>(recover_all(header, identity.me));
+}
+
+// ---- threads
+
+// What this thread has found out last, by a hash of the segment's address.
+struct thread_cache {
+    segment_header* header;
+    const std::atomic<std::uint64_t>* epoch_here;
+    std::uint64_t epoch;
+    thread_record* record;
+};
+
+inline constexpr std::size_t cached_segments = 8;
+inline thread_local constinit thread_cache caches[cached_segments]{};
+
+// After that, at the end of a thread or a program, static objects may still use the segment.
+inline thread_local constinit bool thread_has_ended = false;
+
+// How many sections this thread has open, in all segments: what the fast paths look at.
+inline thread_local constinit std::uint32_t open_sections = 0;
+
+[[nodiscard]] inline thread_cache& cache_of(const segment_header& header) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(&header);
+    return caches[((address >> 12) ^ (address >> 20)) % cached_segments];
+}
+
+// Undoes an open section, and gives back its locks.
+[[gnu::cold]] inline void abandon_section(thread_record& record) noexcept {
+    if (record.depth != 0) {
+        record.roll_back(
+            {journal_reader::begin_of(*record.header, *record.log), record.first_limit(), 0});
+        record.depth = 0;
+        record.release_locks();
+    }
+}
+
+// The records of a thread; ends with it.
+class thread_records {
+  public:
+    ~thread_records() {
+        thread_has_ended = true;
+        while (first_ != nullptr) {
+            thread_record* const record = first_;
+            first_ = record->next_in_thread;
+            end(*record);
+        }
+    }
+
+    thread_record* find(const segment_header& header, std::uint64_t epoch) noexcept {
+        for (thread_record** link = &first_; *link != nullptr;) {
+            thread_record* const each = *link;
+            if (each->ended.load(std::memory_order_acquire) == thread_record::orphaned) {
+                *link = each->next_in_thread;
+                delete each;
+            } else if (each->header == &header && each->epoch == epoch) {
+                return each;
+            } else {
+                link = &each->next_in_thread;
+            }
+        }
+        return nullptr;
+    }
+
+    // Of this segment and owner, but of another attachment than that.
+    [[nodiscard]] bool has_former(const segment_header& header, std::uint64_t epoch,
+                                  owner_word owner) const noexcept {
+        for (const thread_record* each = first_; each != nullptr; each = each->next_in_thread) {
+            if (each->header == &header && each->epoch != epoch && same_owner(each->me, owner)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    void add(thread_record& record) noexcept {
+        record.next_in_thread = first_;
+        first_ = &record;
+    }
+
+  private:
+    [[gnu::cold]] static void end(thread_record& record) noexcept {
+        std::uint32_t found = thread_record::live;
+        // What a forked child has inherited is its parent's.
+        const bool inherited = record.process != process_stamp();
+        if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
+            // Who unmaps the segment waits for this.
+            abandon_section(record);
+            record.log->thread.store(0, std::memory_order_release);
+            local_identity& identity = *local_of(*record.header).identity;
+            const identity_lock lock(identity);
+            for (thread_record** link = &identity.records; *link != nullptr;
+                 link = &(*link)->next_in_mapping) {
+                if (*link == &record) {
+                    *link = record.next_in_mapping;
+                    break;
+                }
+            }
+        }
+        // Who is just unmapping the segment needs the record for a moment yet.
+        while (!inherited && found == thread_record::ending &&
+               record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
+            yield_processor();
+        }
+        if (thread_cache& cache = cache_of(*record.header); cache.record == &record) {
+            cache = {};
+        }
+        delete &record;
+    }
+
+    thread_record* first_ = nullptr;
+};
+
+inline thread_local thread_records records_of_thread;
+
+// A journal for a thread: one that another thread has left, or a new one. *Errors*:
+// errc::too_many_threads, and the heap's.
+[[gnu::cold]] inline journal* find_journal(segment_header& header, owner_word me,
+                                           std::error_code& ec) noexcept {
+    participant_slot& slot = process_table::of(header).slots[slot_of(me)];
+    std::size_t count = 0;
+    for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
+         log != nullptr; log = journal_at(header, log->next)) {
+        if (log->thread.load(std::memory_order_acquire) == 0) {
+            log->thread.store(thread_of(me), std::memory_order_relaxed);
+            return log;
+        }
+        ++count;
+    }
+    if (count >= config::max_threads) {
+        fail(ec, errc::too_many_threads, "%zu threads of this process use the segment", count);
+        return nullptr;
+    }
+    heap::transaction change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
+    void* const block = change.allocate(journal::size, 64, ec);
+    if (ec) {
+        return nullptr;
+    }
+    change.uncount(block);
+    auto* const log = ::new (block) journal{};
+    log->next = slot.journals.load(std::memory_order_relaxed);
+    log->thread.store(thread_of(me), std::memory_order_relaxed);
+    log->top.store(journal_reader::begin_of(header, *log), std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    change.set(slot.journals, static_cast<std::uint64_t>(reinterpret_cast<char*>(log) -
+                                                         reinterpret_cast<char*>(&header)));
+    return log;
+}
+
+// Has a thread the number? They begin anew after half a million.
+[[gnu::cold]] inline bool is_in_use(const local_identity& identity, std::uint32_t number) noexcept {
+    const thread_record* each = identity.records;
+    while (each != nullptr && thread_of(each->me) != number) {
+        each = each->next_in_mapping;
+    }
+    return each != nullptr;
+}
+
+[[gnu::cold]] inline thread_record* make_record(segment_header& header, std::uint64_t epoch,
+                                                std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    auto* const record = new (std::nothrow) thread_record;
+    if (record == nullptr) {
+        fail(ec, errc::out_of_space, "no memory for what a thread notes of a segment");
+        return nullptr;
+    }
+    do {
+        identity.threads = identity.threads % most_threads + 1;
+    } while (is_in_use(identity, identity.threads));
+    record->header = &header;
+    record->me = make_owner(slot_of(identity.me), generation_of(identity.me), identity.threads);
+    record->log = find_journal(header, record->me, ec);
+    if (ec) {
+        delete record;
+        return nullptr;
+    }
+    record->limit = record->first_limit();
+    record->epoch = epoch;
+    record->process = process_stamp();
+    record->next_in_mapping = identity.records;
+    identity.records = record;
+    if (thread_has_ended) {
+        record->late_thread = caches; // nobody but who unmaps the segment will end it
+    } else {
+        records_of_thread.add(*record);
+    }
+    return record;
+}
+
+// What this thread has made of itself since it has ended.
+[[gnu::cold]] inline thread_record* find_late_record(const local_identity& identity) noexcept {
+    thread_record* each = identity.records;
+    while (each != nullptr && each->late_thread != caches) {
+        each = each->next_in_mapping;
+    }
+    return each;
+}
+
+// This mapping as a participant; it becomes one if it is none, as in a forked child. `nobody` after
+// an error.
+[[nodiscard]] inline owner_word participant_of(segment_header& header,
+                                               std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.epoch.load(std::memory_order_acquire) == 0) [[unlikely]] {
+        const identity_lock lock(identity);
+        attach(header, ec);
+        if (ec) {
+            return nobody;
+        }
+    }
+    return identity.me;
+}
+
+[[gnu::cold, gnu::noinline]] inline thread_record* find_record(segment_header& header,
+                                                               std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    const identity_lock lock(identity);
+    attach(header, ec);
+    if (ec) {
+        return nullptr;
+    }
+    const std::uint64_t epoch = identity.epoch.load(std::memory_order_relaxed);
+    thread_record* record =
+        thread_has_ended ? find_late_record(identity) : records_of_thread.find(header, epoch);
+    if (record == nullptr) {
+        record = make_record(header, epoch, ec);
+    }
+    if (record != nullptr) {
+        cache_of(header) = {&header, &identity.epoch, epoch, record};
+    }
+    return record;
+}
+
+// This thread in that segment, if it has been there lately; else nullptr. Compares the address, and
+// reads nothing there: any will do.
+[[nodiscard]] inline thread_record* known_record(const segment_header& header) noexcept {
+    const thread_cache& cache = cache_of(header);
+    const bool known =
+        cache.header == &header && cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
+    return known ? cache.record : nullptr;
+}
+
+// This thread in that segment; nullptr after an error: errc::out_of_space, reserve_exceeded, and
+// those of attach.
+[[nodiscard]] inline thread_record* self(segment_header& header, std::error_code& ec) noexcept {
+    if (thread_record* const record = known_record(header); record != nullptr) [[likely]] {
+        return record;
+    }
+    return find_record(header, ec);
+}
+
+// Was the owner this thread, before it was forked off?
+[[gnu::cold]] inline bool is_inherited(const segment_header& header, owner_word owner) noexcept {
+    const std::uint64_t epoch = local_of(header).identity->epoch.load(std::memory_order_acquire);
+    return records_of_thread.has_former(header, epoch, owner);
+}
+
+// The section that this thread has open in the segment; nullptr if there is none.
+[[nodiscard]] inline thread_record* open_record(segment_header& header) noexcept {
+    if (open_sections == 0) [[likely]] {
+        return nullptr;
+    }
+    std::error_code ec;
+    thread_record* const record = self(header, ec);
+    return record != nullptr && record->depth != 0 ? record : nullptr;
+}
+
+// ---- detaching
+
+// Ends being a participant, before the segment is unmapped. Does nothing if it is none: a forked
+// child that has not used what it has inherited.
+[[gnu::cold]] inline void detach(segment_header& header) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.epoch.load(std::memory_order_acquire) == 0) {
+        return;
+    }
+    for (;;) {
+        {
+            const identity_lock lock(identity);
+            while (identity.records != nullptr) {
+                thread_record* const record = identity.records;
+                thread_record* const next = record->next_in_mapping;
+                std::uint32_t found = thread_record::live;
+                if (!record->ended.compare_exchange_strong(found, thread_record::ending)) {
+                    break; // its thread is just ending, and needs the lock
+                }
+                abandon_section(*record);
+                identity.records = next;
+                if (record->late_thread != nullptr) {
+                    delete record;
+                } else {
+                    record->ended.store(thread_record::orphaned, std::memory_order_release);
+                }
+            }
+            if (identity.records == nullptr) {
+                break;
+            }
+        }
+        yield_processor();
+    }
+    const identity_lock lock(identity);
+    free_journals(header, process_table::of(header).slots[slot_of(identity.me)], identity.me);
+    identity.epoch.store(0, std::memory_order_release);
+    leave_slot(header);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// One within another is a part of that: only the end of the outermost one makes the changes stay,
+// frees what was freed, and unlocks what was locked for the section. What the thread changes must
+// have been saved before: see thread_record::save.
+//
+// Without a journal (an error of self, errc::out_of_space for instance) there is no section, and
+// the changes happen one by one.
+class section {
+  public:
+    explicit section(segment_header& header, std::error_code& ec) noexcept
+        : section(self(header, ec)) {}
+
+    // `undoable`: roll_back may be called.
+    [[gnu::always_inline]] explicit section(thread_record* record, bool undoable = true) noexcept
+        : record_(record), undoable_(undoable) {
+        if (record_ != nullptr) {
+            if (undoable_) {
+                record_->forget_watermarks(); // what was saved before is not undone by this one
+                ++record_->undoable;
+            }
+            from_ = record_->here();
+            ++record_->depth;
+            ++open_sections;
+        }
+    }
+
+    section(const section&) = delete;
+    section& operator=(const section&) = delete;
+
+    [[gnu::always_inline]] ~section() {
+        if (record_ != nullptr) {
+            if (record_->depth == 1 && !is_inherited()) {
+                record_->commit(from_);
+            }
+            close();
+        }
+    }
+
+    // Opened by the process that forked this one: it is that one's, and here nothing happens.
+    [[nodiscard]] bool is_inherited() const noexcept {
+        return local_of(*record_->header).identity->epoch.load(std::memory_order_relaxed) !=
+               record_->epoch;
+    }
+
+    explicit operator bool() const noexcept { return record_ != nullptr; }
+
+    [[nodiscard]] thread_record& record() const noexcept { return *record_; }
+
+    [[nodiscard]] bool is_outermost() const noexcept {
+        return record_ != nullptr && record_->depth == 1;
+    }
+
+    // Undoes what has happened in this section.
+    [[gnu::cold]] void roll_back() noexcept {
+        if (!is_inherited()) {
+            record_->roll_back(from_);
+        }
+    }
+
+    // What has happened in this section stays, even if one around it is undone.
+    void commit() noexcept { record_->commit(from_); }
+
+    // The same, if and only if the word gets the value, which it does here.
+    void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
+        record_->commit_by(from_, word, value, queue);
+    }
+
+  private:
+    void close() noexcept {
+        --open_sections;
+        record_->undoable -= undoable_ ? 1 : 0;
+        if (--record_->depth == 0) {
+            record_->forget_watermarks();
+            if (record_->lock_count != 0 && !is_inherited()) {
+                record_->release_locks();
+            }
+        }
+    }
+
+    thread_record* record_;
+    bool undoable_;
+    savepoint from_{};
+};
+
+// Memory of the segment, which the section that is open, if any, undoes. nullptr on failure:
+// errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
+inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
+                      std::error_code& ec) noexcept {
+    if (thread_record* const record = open_record(header); record != nullptr) {
+        return record->allocate(bytes, alignment, ec);
+    }
+    const owner_word me = participant_of(header, ec);
+    if (ec) {
+        return nullptr;
+    }
+    heap::transaction change(heap::of(header), me);
+    return change.allocate(bytes, alignment, ec);
+}
+
+// At the end of the section that is open, if any. Where a full segment has no room to note that,
+// and where this process cannot become a participant, the memory stays allocated: freeing it at
+// once could leave a pointer to it when the section is undone.
+inline void deallocate(segment_header& header, void* pointer) noexcept {
+    if (pointer == nullptr) {
+        return;
+    }
+    if (thread_record* const record = open_record(header); record != nullptr) {
+        record->drop(pointer);
+        return;
+    }
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    if (!ec) {
+        heap::transaction change(heap::of(header), me);
+        change.deallocate(pointer);
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
 
 /// Allocates from the segment that it is bound to. An allocator constructed inside a segment (by
 /// segment::construct, or as a part of an element of a container there) binds to that segment; a
@@ -5894,7 +8409,7 @@ class shm_allocator {
     /// Null is allowed. A double or foreign free aborts in debug builds (COHOLD_HEAP_CHECKS).
     void deallocate(pointer memory, size_type /*count*/) noexcept {
         if (memory != nullptr && segment_ != nullptr) {
-            detail::heap_of(*segment_).deallocate(const_cast<std::remove_cv_t<T>*>(memory.get()));
+            detail::deallocate(*segment_, const_cast<std::remove_cv_t<T>*>(memory.get()));
         }
     }
 
@@ -5930,6 +8445,9 @@ class shm_allocator {
 
     [[nodiscard]] size_type max_size() const noexcept { return PTRDIFF_MAX / sizeof(T); }
 
+    // Of the segment that it is bound to, or nullptr: for the containers.
+    [[nodiscard]] detail::segment_header* header() const noexcept { return segment_.get(); }
+
     // Made from a segment's header, by the handles.
     explicit shm_allocator(detail::segment_header& header) noexcept : segment_(&header) {}
 
@@ -5956,8 +8474,7 @@ class shm_allocator {
             detail::fail(ec, errc::invalid_size, "%zu objects of %zu bytes", count, sizeof(T));
             return nullptr;
         }
-        return static_cast<T*>(
-            detail::heap_of(*segment_).allocate(count * sizeof(T), alignof(T), ec));
+        return static_cast<T*>(detail::allocate(*segment_, count * sizeof(T), alignof(T), ec));
     }
 
     offset_ptr<detail::segment_header> segment_;
@@ -6333,6 +8850,69 @@ COHOLD_NAMESPACE_END
 
 #endif
 
+// What a segment lists, its objects and its participants: a range.
+#ifndef COHOLD_HANDLE_LISTING_HPP
+#define COHOLD_HANDLE_LISTING_HPP
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A range of facts, copied out of a segment: what segment::objects() and participants() return. (A
+/// vector would be one, at the price of including it everywhere.)
+template <class T>
+class listing {
+  public:
+    listing() = default;
+
+    listing(listing&& other) noexcept
+        : items_(std::exchange(other.items_, nullptr)), size_(std::exchange(other.size_, 0)),
+          capacity_(std::exchange(other.capacity_, 0)) {}
+
+    listing& operator=(listing&& other) noexcept {
+        std::swap(items_, other.items_);
+        std::swap(size_, other.size_);
+        std::swap(capacity_, other.capacity_);
+        return *this;
+    }
+
+    ~listing() { delete[] items_; }
+
+    [[nodiscard]] const T* begin() const noexcept { return items_; }
+
+    [[nodiscard]] const T* end() const noexcept { return items_ + size_; }
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+
+    [[nodiscard]] const T& operator[](std::size_t index) const noexcept { return items_[index]; }
+
+    [[gnu::cold]] void add(T&& item) {
+        if (size_ == capacity_) {
+            listing larger;
+            larger.items_ = new T[size_ * 2 + 8];
+            larger.capacity_ = size_ * 2 + 8;
+            for (T& each : std::span<T>(items_, size_)) {
+                larger.items_[larger.size_++] = std::move(each);
+            }
+            *this = std::move(larger);
+        }
+        items_[size_++] = std::move(item);
+    }
+
+  private:
+    T* items_ = nullptr;
+    std::size_t size_ = 0;
+    std::size_t capacity_ = 0;
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
 // mapped_region and const_mapped_region: one mapping of an object into this process.
 #ifndef COHOLD_HANDLE_MAPPED_REGION_HPP
 #define COHOLD_HANDLE_MAPPED_REGION_HPP
@@ -7170,7 +9750,6 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_HANDLE_NAMED_OBJECTS_HPP
 #define COHOLD_HANDLE_NAMED_OBJECTS_HPP
 
-#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -7249,7 +9828,8 @@ struct directory_table {
 
 // Changed under its lock, one store at a time, so that readers who cannot lock, because they have
 // mapped the segment read-only, can follow at any moment: an insertion is one store to a slot, an
-// erasure one store and a new version.
+// erasure one store and a new version. Changes are parts of a section: if the process is killed,
+// they are undone.
 class directory {
   public:
     static constexpr std::uint64_t offset = (heap::offset + sizeof(heap) + 63) / 64 * 64;
@@ -7258,37 +9838,44 @@ class directory {
     static constexpr std::size_t max_description = 8191;
 
     // Held by who changes the directory, and by construct while the object's constructor runs; that
-    // may construct further named objects, in the same thread.
-    class section {
+    // may construct further named objects, in the same thread. If the holder is killed, what it has
+    // begun is undone by the next one. *Errors*: those of attach.
+    class lock {
       public:
-        [[gnu::noinline]] explicit section(directory& held) noexcept
+        [[gnu::noinline]] lock(directory& held, std::error_code& ec) noexcept
             : held_(held), outer_(innermost_) {
-            for (const section* each = outer_; each != nullptr; each = each->outer_) {
+            for (const lock* each = outer_; each != nullptr; each = each->outer_) {
                 nested_ =
                     nested_ || std::memcmp(each->held_.header().id, held.header().id, 16) == 0;
             }
-            if (!nested_) {
-                held_.lock_.lock();
+            segment_header& header = held.header();
+            const owner_word me = participant_of(header, ec);
+            if (!nested_ && !ec) {
+                held_.lock_.lock(me, deadline::never(), [&header, me](owner_word holder) noexcept {
+                    return bury(header, me, holder);
+                });
+                locked_ = true;
             }
             innermost_ = this;
         }
 
-        section(const section&) = delete;
-        section& operator=(const section&) = delete;
+        lock(const lock&) = delete;
+        lock& operator=(const lock&) = delete;
 
-        [[gnu::noinline]] ~section() {
+        [[gnu::noinline]] ~lock() {
             innermost_ = outer_;
-            if (!nested_) {
+            if (locked_) {
                 held_.lock_.unlock();
             }
         }
 
       private:
-        static inline thread_local constinit const section* innermost_ = nullptr;
+        static inline thread_local constinit const lock* innermost_ = nullptr;
 
         directory& held_;
-        const section* outer_;
+        const lock* outer_;
         bool nested_ = false;
+        bool locked_ = false;
     };
 
     [[nodiscard]] static std::uint64_t hash(std::string_view name) noexcept { return hash64(name); }
@@ -7310,7 +9897,7 @@ class directory {
         const std::uint64_t wanted = hash(name);
         // Only other processes' progress repeats this; the limit is for hostile bytes.
         for (int attempt = 0; attempt < 1000000; ++attempt) {
-            const std::uint64_t version = version_.load(std::memory_order_acquire);
+            const std::uint64_t version = current_version();
             found_object found;
             if (const seen_entry seen = probe(name, wanted); seen.entry != nullptr) {
                 found = {seen.entry,        seen.entry->object,
@@ -7318,7 +9905,7 @@ class directory {
                          seen.type_name,    seen.description};
             }
             std::atomic_thread_fence(std::memory_order_acquire);
-            if (version_.load(std::memory_order_relaxed) == version) {
+            if (current_version() == version) {
                 return found;
             }
         }
@@ -7363,7 +9950,7 @@ class directory {
         bool begun = false;
         // As in find, the limit is for hostile bytes.
         for (std::uint64_t repeated = 0; repeated < 1000000;) {
-            const std::uint64_t version = version_.load(std::memory_order_acquire);
+            const std::uint64_t version = current_version();
             const table_view now = view();
             const std::uint32_t replaced_now = replaced_.load(std::memory_order_acquire);
             if (!begun || now.first != table.first || replaced_now != replaced) {
@@ -7383,7 +9970,7 @@ class directory {
                 copy.bytes = seen.entry->bytes;
             }
             std::atomic_thread_fence(std::memory_order_acquire);
-            if (version_.load(std::memory_order_relaxed) != version) {
+            if (current_version() != version) {
                 ++repeated;
             } else if (end) {
                 return;
@@ -7397,15 +9984,22 @@ class directory {
     }
 
     // Room for one more name. In a section.
-    [[gnu::cold]] void reserve_slot(std::error_code& ec) noexcept {
+    [[gnu::cold]] void reserve_slot(section& making, std::error_code& ec) noexcept {
         directory_table* table = own_table();
         if (table != nullptr && (table->used + 1) * 4 <= table->slots * 3) {
             return;
         }
-        const std::uint64_t slots = table == nullptr            ? 16
-                                    : count_ * 2 < table->slots ? table->slots
-                                                                : table->slots * 2;
-        void* memory = heap_here().allocate(sizeof(directory_table) + slots * 8, 8, ec);
+        std::uint64_t count = 0;
+        for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
+            count += table->slot(i).load(std::memory_order_relaxed) > erased ? 1u : 0u;
+        }
+        const std::uint64_t slots = table == nullptr           ? 16
+                                    : count * 2 < table->slots ? table->slots
+                                                               : table->slots * 2;
+        void* memory = allocate(header(), sizeof(directory_table) + slots * 8, 8, ec);
+        if (!ec) {
+            making.record().save_word(&table_, ec);
+        }
         if (ec) {
             return;
         }
@@ -7416,14 +10010,16 @@ class directory {
         for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
             const std::uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
             if (slot > erased) {
-                put(*grown, entry_of(slot).entry->name_hash, slot);
+                std::atomic<std::uint64_t>& place =
+                    free_slot(*grown, entry_of(slot).entry->name_hash);
+                place.store(slot, std::memory_order_relaxed);
             }
         }
         replaced_.fetch_add(1, std::memory_order_release); // before: who sees the table sees this
         table_.store(static_cast<std::uint64_t>(reinterpret_cast<char*>(grown) - base()),
                      std::memory_order_release);
         retire();
-        heap_here().deallocate(table);
+        deallocate(header(), table);
     }
 
     // A new entry, not yet in the table. In a section.
@@ -7431,8 +10027,9 @@ class directory {
                                               std::uint64_t object, std::error_code& ec) noexcept {
         const std::string_view parts[] = {name, type.name.substr(0, max_description),
                                           type.description.substr(0, max_description)};
-        void* memory = heap_here().allocate(
-            sizeof(directory_entry) + parts[0].size() + parts[1].size() + parts[2].size(), 8, ec);
+        void* memory = allocate(
+            header(), sizeof(directory_entry) + parts[0].size() + parts[1].size() + parts[2].size(),
+            8, ec);
         if (ec) {
             return nullptr;
         }
@@ -7456,16 +10053,27 @@ class directory {
         return entry;
     }
 
-    // Shows the entry to everybody; reserve_slot came before. In the same section.
-    [[gnu::cold]] void insert(directory_entry* entry) noexcept {
+    // Shows the entry to everybody; reserve_slot came before. With that, all that has happened in
+    // the section stays, unless it is a part of another one.
+    [[gnu::cold]] void insert(directory_entry* entry, section& making,
+                              std::error_code& ec) noexcept {
         const std::uint64_t place =
             static_cast<std::uint64_t>(reinterpret_cast<char*>(entry) - base());
-        put(*own_table(), entry->name_hash, slot_of(place, entry->name_hash));
-        ++count_;
+        const std::uint64_t value = slot_of(place, entry->name_hash);
+        std::atomic<std::uint64_t>& slot = free_slot(*own_table(), entry->name_hash);
+        if (making.is_outermost()) {
+            making.commit_by(slot, value, false);
+            return;
+        }
+        making.record().save_word(&slot, ec);
+        if (!ec) {
+            slot.store(value, std::memory_order_release);
+        }
     }
 
     // Takes the name away and frees the entry; the object stays. In a section.
-    [[gnu::cold]] void erase(const directory_entry* entry) noexcept {
+    [[gnu::cold]] void erase(const directory_entry* entry, section& breaking,
+                             std::error_code& ec) noexcept {
         directory_table* table = own_table();
         const std::uint64_t place = static_cast<std::uint64_t>(
             reinterpret_cast<const char*>(entry) - reinterpret_cast<const char*>(base()));
@@ -7473,13 +10081,16 @@ class directory {
         for (std::uint64_t i = entry->name_hash;; ++i) {
             std::atomic<std::uint64_t>& slot = table->slot(i & (table->slots - 1));
             if (slot.load(std::memory_order_relaxed) == wanted) {
+                breaking.record().save_word(&slot, ec);
+                if (ec) {
+                    return;
+                }
                 slot.store(erased, std::memory_order_release);
                 break;
             }
         }
-        --count_;
         retire();
-        heap_here().deallocate(const_cast<directory_entry*>(entry));
+        deallocate(header(), const_cast<directory_entry*>(entry));
     }
 
     [[nodiscard]] segment_header& header() noexcept {
@@ -7506,8 +10117,11 @@ class directory {
         return reinterpret_cast<const char*>(this) - offset;
     }
 
-    [[nodiscard]] heap& heap_here() noexcept {
-        return *reinterpret_cast<heap*>(base() + heap::offset);
+    // Changes whenever something was taken out of use, or a change was undone.
+    [[nodiscard]] std::uint64_t current_version() const noexcept {
+        return version_.load(std::memory_order_acquire) +
+               reinterpret_cast<const segment_header*>(base())->rollbacks.load(
+                   std::memory_order_acquire);
     }
 
     [[nodiscard]] static std::uint64_t slot_of(std::uint64_t place, std::uint64_t hash) noexcept {
@@ -7590,14 +10204,16 @@ class directory {
         return {};
     }
 
-    static void put(directory_table& table, std::uint64_t hash, std::uint64_t slot) noexcept {
+    // Where a name of this hash can go. Counts the slot as used first: one too many makes the table
+    // grow early, one too few would make it full.
+    static std::atomic<std::uint64_t>& free_slot(directory_table& table,
+                                                 std::uint64_t hash) noexcept {
         for (std::uint64_t i = hash;; ++i) {
             std::atomic<std::uint64_t>& place = table.slot(i & (table.slots - 1));
             const std::uint64_t found = place.load(std::memory_order_relaxed);
             if (found <= erased) {
                 table.used += found == never_used ? 1 : 0;
-                place.store(slot, std::memory_order_release);
-                return;
+                return place;
             }
         }
     }
@@ -7608,11 +10224,11 @@ class directory {
         std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
     }
 
-    lock_word lock_;
-    std::atomic<std::uint32_t> replaced_; // how often the table was
+    owner_lock lock_;
     alignas(8) std::atomic<std::uint64_t> version_;
     alignas(8) std::atomic<std::uint64_t> table_; // offset; 0: no name yet
-    alignas(8) std::uint64_t count_;
+    std::atomic<std::uint32_t> replaced_;         // how often the table was
+    std::uint32_t unused_;
 };
 
 static_assert(sizeof(directory) == 32);
@@ -7627,7 +10243,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// The mapping, behind two private pages: one that holds the attendance lock, one with the
+// The mapping, behind two private pages: one with the identity as a participant, one with the
 // local_block.
 class segment_memory {
   public:
@@ -7639,20 +10255,21 @@ class segment_memory {
     segment_memory() = default;
 
     segment_memory(segment_memory&& other) noexcept
-        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_),
-          front_(other.front_) {}
+        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_) {}
 
     segment_memory& operator=(segment_memory&& other) noexcept {
         segment_memory taken(std::move(other));
         std::swap(base_, taken.base_);
         std::swap(reserve_, taken.reserve_);
-        std::swap(front_, taken.front_);
         return *this;
     }
 
     ~segment_memory() {
-        unmap(base_ == nullptr ? nullptr : base_ - front_,
-              front_ + static_cast<std::size_t>(reserve_));
+        if (base_ != nullptr) {
+            detach(header());
+            unmap(local_of(header()).identity->attendance, page_size());
+            unmap(base_ - front(), front() + static_cast<std::size_t>(reserve_));
+        }
     }
 
     // Maps the object, all of its reserve; nothing of it is looked at.
@@ -7671,17 +10288,23 @@ class segment_memory {
             return {};
         }
         segment_memory memory(start + front(), reserve);
-        if (::mprotect(start + page_size(), page_size(), PROT_READ | PROT_WRITE) != 0) {
+        char* const identity = start;
+        if (::mprotect(identity, 2 * page_size(), PROT_READ | PROT_WRITE) != 0) {
             fail_errno(ec, errno, "mprotect");
-            return {};
+        } else if (::madvise(identity, page_size(), MADV_WIPEONFORK) != 0) {
+            fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
+        } else {
+            Mechanism::map(native, reserve, how, memory.base_, ec);
         }
-        Mechanism::map(native, reserve, how, memory.base_, ec);
         if (ec) {
+            memory.base_ = nullptr;
+            unmap(start, front() + static_cast<std::size_t>(reserve));
             return {};
         }
         auto* const local = ::new (memory.base_ - sizeof(local_block)) local_block{};
         ::new (static_cast<void*>(local->native)) native_type(native);
-        local->back = &back<Mechanism>;
+        local->calls = &calls<Mechanism>;
+        local->identity = ::new (static_cast<void*>(identity)) local_identity{};
         const object_status found = Mechanism::status(native, ec);
         local->device = found.device;
         local->inode = found.inode;
@@ -7725,10 +10348,25 @@ class segment_memory {
 
     [[nodiscard]] char* base() const noexcept { return base_; }
 
-    [[nodiscard]] void* attendance_page() const noexcept { return base_ - front(); }
+    // Becomes a participant. *Errors*: errc::locks_unsupported, too_many_participants, and what the
+    // mechanism's claim reports.
+    void participate(std::error_code& ec) const noexcept {
+        static_cast<void>(participant_of(header(), ec));
+    }
 
-    // A forked child has not inherited that page: what lies there now is something else of its own.
-    void disown_attendance_page() noexcept { front_ = page_size(); }
+    // Counts as a user of a session from now on, also without being a participant. Within the
+    // mechanism's gate, or before the segment is published.
+    template <class Mechanism>
+    [[gnu::cold]] void attend_session(std::error_code& ec) const noexcept {
+        const local_block& local = local_of(header());
+        local.identity->attendance = enter<Mechanism>(local, ec);
+    }
+
+    // Is this process a user of the session? One that was forked off is none, until it becomes a
+    // participant.
+    [[nodiscard]] bool attends_session() const noexcept {
+        return local_of(header()).identity->attendance != nullptr;
+    }
 
     // Is this the status of the object that is mapped? A program that closes all descriptors closes
     // ours, and the number may mean another file by now.
@@ -7744,40 +10382,108 @@ class segment_memory {
         return *reinterpret_cast<segment_header*>(base_);
     }
 
-    [[nodiscard]] heap& heap_here() const noexcept {
-        return *reinterpret_cast<heap*>(base_ + heap::offset);
-    }
+    [[nodiscard]] heap& heap_here() const noexcept { return heap::of(header()); }
 
     [[nodiscard]] directory& directory_here() const noexcept {
         return *reinterpret_cast<directory*>(base_ + directory::offset);
     }
 
   private:
-    segment_memory(char* base, std::uint64_t reserve) noexcept
-        : base_(base), reserve_(reserve), front_(front()) {}
+    segment_memory(char* base, std::uint64_t reserve) noexcept : base_(base), reserve_(reserve) {}
 
     [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
 
-    // Real memory for a growing segment, from wherever in this process it is noticed that it must
-    // grow.
+    template <class Mechanism>
+    static const typename Mechanism::native_handle_type&
+    native_of(const local_block& local) noexcept {
+        return *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
+    }
+
     template <class Mechanism>
     [[gnu::cold]] static void back(const local_block& local, void* base, std::uint64_t from,
                                    std::uint64_t to, std::error_code& ec) noexcept {
-        const auto& native =
-            *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
-        const object_status found = Mechanism::status(native, ec);
-        if (ec == std::errc::bad_file_descriptor || (!ec && !is_of(local, found))) {
-            fail(ec, errc::empty_handle,
-                 "the segment's native handle was closed by somebody else, so it cannot grow");
-        }
+        check_native<Mechanism>(local, "so it cannot grow", ec);
         if (!ec) {
-            Mechanism::back(native, base, from, to, ec);
+            Mechanism::back(native_of<Mechanism>(local), base, from, to, ec);
         }
     }
 
+    // Is the native handle that of the segment still?
+    template <class Mechanism>
+    [[gnu::cold]] static void check_native(const local_block& local, const char* consequence,
+                                           std::error_code& ec) noexcept {
+        const object_status found = Mechanism::status(native_of<Mechanism>(local), ec);
+        if (ec == std::errc::bad_file_descriptor || (!ec && !is_of(local, found))) {
+            fail(ec, errc::empty_handle,
+                 "the segment's native handle was closed by somebody else, %s", consequence);
+        }
+    }
+
+    template <class Mechanism>
+    [[gnu::cold]] static void*
+    claim(const local_block& local, std::uint32_t slot, const liveness_token& present,
+          bool (*publish)(void* context, const liveness_token& token) noexcept, void* context,
+          std::error_code& ec) noexcept {
+        const auto& native = native_of<Mechanism>(local);
+        check_native<Mechanism>(local, "so it cannot be attached", ec);
+        if (ec) {
+            return nullptr;
+        }
+        const claim_gate<Mechanism> gate(native, ec); // one at a time, where need be
+        liveness_token token = present;
+        void* const page = ec ? nullptr : liveness_of<Mechanism>::claim(native, slot, token, ec);
+        if (page != nullptr && !publish(context, token)) {
+            unmap(page, page_size());
+            return nullptr;
+        }
+        return page;
+    }
+
+    template <class Mechanism>
+    [[gnu::cold]] static verdict probe(const local_block& local, std::uint32_t slot,
+                                       const liveness_token& token) noexcept {
+        const auto& native = native_of<Mechanism>(local);
+        const report_keeper keeper;
+        std::error_code ec;
+        const object_status found = Mechanism::status(native, ec);
+        return ec || !is_of(local, found) ? verdict::unknown
+                                          : liveness_of<Mechanism>::probe(native, slot, token);
+    }
+
+    // A page for a user of a session, at an address that nothing else has.
+    template <class Mechanism>
+    [[gnu::cold]] static void* enter(const local_block& local, std::error_code& ec) noexcept {
+        void* const page = reserve_addresses(page_size());
+        if (page == nullptr) {
+            fail_errno(ec, errno, "mmap");
+            return nullptr;
+        }
+        Mechanism::attendance::enter(native_of<Mechanism>(local), page, ec);
+        if (ec) {
+            unmap(page, page_size());
+            return nullptr;
+        }
+        return page;
+    }
+
+    template <class Mechanism>
+    [[gnu::cold]] static void* attend(const local_block& local, std::error_code& ec) noexcept {
+        if constexpr (requires { typename Mechanism::attendance; }) {
+            // While this is held, nobody removes the segment because he saw no user.
+            const typename Mechanism::attendance::gate gate(native_of<Mechanism>(local),
+                                                            lock_kind::shared);
+            return enter<Mechanism>(local, ec);
+        } else {
+            return nullptr;
+        }
+    }
+
+    template <class Mechanism>
+    static constexpr local_calls calls{&back<Mechanism>, &claim<Mechanism>, &probe<Mechanism>,
+                                       &attend<Mechanism>};
+
     char* base_ = nullptr;
     std::uint64_t reserve_ = 0;
-    std::size_t front_ = 0; // bytes in front of base_ that are ours
 };
 
 } // namespace detail
@@ -8051,55 +10757,8 @@ struct object_info {
     std::size_t bytes = 0;
 };
 
-/// What segment::objects() returns: a range of object_info. (A vector would be one, at the price of
-/// including it everywhere.)
-class object_list {
-  public:
-    object_list() = default;
-
-    object_list(object_list&& other) noexcept
-        : infos_(std::exchange(other.infos_, nullptr)), size_(std::exchange(other.size_, 0)),
-          capacity_(std::exchange(other.capacity_, 0)) {}
-
-    object_list& operator=(object_list&& other) noexcept {
-        std::swap(infos_, other.infos_);
-        std::swap(size_, other.size_);
-        std::swap(capacity_, other.capacity_);
-        return *this;
-    }
-
-    ~object_list() { delete[] infos_; }
-
-    [[nodiscard]] const object_info* begin() const noexcept { return infos_; }
-
-    [[nodiscard]] const object_info* end() const noexcept { return infos_ + size_; }
-
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-
-    [[nodiscard]] const object_info& operator[](std::size_t index) const noexcept {
-        return infos_[index];
-    }
-
-    [[gnu::cold]] void add(object_info&& info) {
-        if (size_ == capacity_) {
-            object_list larger;
-            larger.infos_ = new object_info[size_ * 2 + 8];
-            larger.capacity_ = size_ * 2 + 8;
-            for (object_info& each : std::span<object_info>(infos_, size_)) {
-                larger.infos_[larger.size_++] = std::move(each);
-            }
-            *this = std::move(larger);
-        }
-        infos_[size_++] = std::move(info);
-    }
-
-  private:
-    object_info* infos_ = nullptr;
-    std::size_t size_ = 0;
-    std::size_t capacity_ = 0;
-};
+/// What segment::objects() returns.
+using object_list = listing<object_info>;
 
 namespace detail {
 
@@ -8153,40 +10812,55 @@ inline const void* find_address(const directory& objects, std::string_view name,
     return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
 }
 
-// The same in a section of the directory: on return the object is there, and was not just being
+// The same with the directory locked: on return the object is there, and was not just being
 // destroyed.
 inline void* find_address(const segment_memory& memory, std::string_view name,
                           const type_descriptor& type, std::error_code& ec) noexcept {
     directory& objects = memory.directory_here();
-    const directory::section section(objects);
-    return const_cast<void*>(find_address(static_cast<const directory&>(objects), name, type, ec));
+    const directory::lock lock(objects, ec);
+    return ec ? nullptr
+              : const_cast<void*>(
+                    find_address(static_cast<const directory&>(objects), name, type, ec));
 }
 
 // Takes an object out of the directory: its destructor, and then its memory, are the caller's
-// business, in the same section.
+// business, in the same section. If the process is killed meanwhile, the object is there again.
 class object_in_the_breaking {
   public:
     [[gnu::cold]] object_in_the_breaking(const segment_memory& memory, std::string_view name,
-                                         const type_descriptor& type, std::error_code& ec) noexcept
-        : memory_(memory), context_("destroy", "object", name), section_(memory.directory_here()) {
-        check_object_name(name, ec);
+                                         const type_descriptor& type, bool has_destructor,
+                                         std::error_code& ec) noexcept
+        : memory_(memory), context_("destroy", "object", name), lock_(memory.directory_here(), ec),
+          section_(ec ? nullptr : self(memory.header(), ec), false) {
+        if (!ec) {
+            check_object_name(name, ec);
+        }
         if (ec) {
             return;
         }
         directory& objects = memory.directory_here();
         const directory::found_object found = objects.find(name);
-        if (found.entry != nullptr) {
-            block_ = const_cast<void*>(checked_address(objects, found, type, ec));
+        void* const object = found.entry == nullptr
+                                 ? nullptr
+                                 : const_cast<void*>(checked_address(objects, found, type, ec));
+        if (object == nullptr) {
+            return;
         }
-        if (block_ != nullptr) {
-            objects.erase(found.entry);
+        if (has_destructor) {
+            section_.record().save(object, type.size, ec);
+        }
+        if (!ec) {
+            objects.erase(found.entry, section_, ec);
+        }
+        if (!ec) {
+            block_ = object;
         }
     }
 
     object_in_the_breaking(const object_in_the_breaking&) = delete;
     object_in_the_breaking& operator=(const object_in_the_breaking&) = delete;
 
-    [[gnu::cold]] ~object_in_the_breaking() { memory_.heap_here().deallocate(block_); }
+    [[gnu::cold]] ~object_in_the_breaking() { deallocate(memory_.header(), block_); }
 
     // nullptr: there is none of the name and type.
     [[nodiscard]] void* block() const noexcept { return block_; }
@@ -8194,22 +10868,24 @@ class object_in_the_breaking {
   private:
     const segment_memory& memory_;
     const operation context_;
-    const directory::section section_;
+    const directory::lock lock_;
+    section section_;
     void* block_ = nullptr;
 };
 
 enum class making { construct, find_or_construct, root };
 
-// An object on its way into the directory, in a section of that. If its constructor throws, or
-// there is no memory, nothing stays.
+// An object on its way into the directory, in a section. If its constructor throws, there is no
+// memory, or the process is killed, nothing stays.
 class object_in_the_making {
   public:
     [[gnu::cold]] object_in_the_making(const segment_memory& memory, std::string_view name,
                                        const type_descriptor& type, making how,
                                        std::error_code& ec) noexcept
-        : memory_(memory), context_("construct", "object", name), section_(memory.directory_here()),
-          scope_(&memory.header()) {
-        if (how != making::root) {
+        : memory_(memory), context_("construct", "object", name),
+          lock_(memory.directory_here(), ec),
+          section_(ec ? nullptr : self(memory.header(), ec), false), scope_(&memory.header()) {
+        if (!ec && how != making::root) {
             check_object_name(name, ec);
         }
         if (ec) {
@@ -8225,7 +10901,7 @@ class object_in_the_making {
             }
             return;
         }
-        block_ = memory.heap_here().allocate(type.size, larger(type.alignment, 8), ec);
+        block_ = allocate(memory.header(), type.size, larger(type.alignment, 8), ec);
         if (!ec) {
             entry_ = objects.make_entry(
                 name, type, static_cast<std::uint64_t>(static_cast<char*>(block_) - memory.base()),
@@ -8237,8 +10913,8 @@ class object_in_the_making {
     object_in_the_making& operator=(const object_in_the_making&) = delete;
 
     [[gnu::cold]] ~object_in_the_making() {
-        memory_.heap_here().deallocate(entry_);
-        memory_.heap_here().deallocate(block_);
+        deallocate(memory_.header(), entry_);
+        deallocate(memory_.header(), block_);
     }
 
     // Memory for the object; nullptr if it is there already, or after an error.
@@ -8253,9 +10929,11 @@ class object_in_the_making {
             fail(ec, errc::already_exists, "made by the constructor of the object");
             return;
         }
-        objects.reserve_slot(ec);
+        objects.reserve_slot(section_, ec);
         if (!ec) {
-            objects.insert(entry_);
+            objects.insert(entry_, section_, ec);
+        }
+        if (!ec) {
             entry_ = nullptr;
             block_ = nullptr;
         }
@@ -8264,7 +10942,8 @@ class object_in_the_making {
   private:
     const segment_memory& memory_;
     const operation context_;
-    const directory::section section_;
+    const directory::lock lock_;
+    section section_;
     const construction_scope scope_;
     void* existing_ = nullptr;
     void* block_ = nullptr;
@@ -8320,9 +10999,634 @@ T* construct_object(const segment_memory& memory, std::string_view name, making 
 COHOLD_NAMESPACE_END
 
 #endif
-// segment and segment_view: shared memory that holds named typed objects and a heap.
+// named_semaphore: a POSIX named semaphore, found by its name, as sem_open(3) makes them.
+#ifndef COHOLD_HANDLE_NAMED_SEMAPHORE_HPP
+#define COHOLD_HANDLE_NAMED_SEMAPHORE_HPP
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+// Moments of any clock as moments of the monotonic one, for waits of handles.
+#ifndef COHOLD_DETAIL_MOMENT_HPP
+#define COHOLD_DETAIL_MOMENT_HPP
+
+#include <cstdint>
+#include <limits>
+
+#include <time.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The moment as the C library wants it, in so far as it can say it.
+inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
+    constexpr std::int64_t most = std::numeric_limits<::time_t>::max();
+    const std::int64_t seconds = nanoseconds / 1000000000;
+    ::timespec time{};
+    time.tv_sec = static_cast<::time_t>(seconds < most ? seconds : most);
+    time.tv_nsec = static_cast<decltype(time.tv_nsec)>(nanoseconds % 1000000000);
+    return time;
+}
+
+// So long from now; a moment that has passed if it is nothing.
+template <duration_like Duration>
+[[nodiscard]] deadline deadline_in(const Duration& patience) noexcept {
+    const std::int64_t nanoseconds = to_nanoseconds(patience);
+    return nanoseconds == 0 ? deadline{0} : deadline::in(nanoseconds);
+}
+
+// Repeats wait(deadline) until it is true or the moment has come. Other clocks may be set
+// meanwhile, so theirs has the last word.
+template <time_point_like TimePoint, class Wait>
+[[nodiscard]] bool until_moment(const TimePoint& moment, const Wait& wait) {
+    for (;;) {
+        const auto now = TimePoint::clock::now();
+        const bool early = now < moment;
+        if (wait(early ? deadline_in(moment - now) : deadline{0})) {
+            return true;
+        }
+        if (!early || !(TimePoint::clock::now() < moment)) {
+            return false;
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// POSIX named semaphores: files of /dev/shm that hold a sem_t, made and opened as carefully as the
+// objects of mechanism::posix.
+#ifndef COHOLD_DETAIL_SEMAPHORE_FILE_HPP
+#define COHOLD_DETAIL_SEMAPHORE_FILE_HPP
+
+#include <climits>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include <semaphore.h>
+#include <time.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A semaphore mapped into this process.
+struct semaphore_mapping {
+    ::sem_t* at = nullptr;
+    std::uint64_t device = 0; // with inode: which file it is
+    std::uint64_t inode = 0;
+};
+
+// What sem_open(3) makes of a name.
+[[gnu::cold]] inline file_place semaphore_place(const std::string& name) noexcept {
+    return {"/dev/shm/", "sem." + name};
+}
+
+// "sem." takes four of the 255 bytes that a file's name can have.
+inline constexpr std::size_t max_semaphore_name = max_component - 4;
+
+[[gnu::cold]] inline void check_semaphore_name(const std::string& name,
+                                               std::error_code& ec) noexcept {
+    if (name.size() > max_semaphore_name) {
+        fail(ec, errc::invalid_name,
+             "the semaphore's name has %zu bytes, at most %zu are possible (naming::hashed takes "
+             "any)",
+             name.size(), max_semaphore_name);
+    }
+}
+
+[[gnu::cold]] inline semaphore_mapping map_semaphore(const unique_fd& file,
+                                                     std::error_code& ec) noexcept {
+    file_status status{};
+    if (raw_fstat(file.get(), status) != 0) {
+        fail_errno(ec, errno, "fstat");
+        return {};
+    }
+    // 32 bytes in 64-bit programs, 16 in others, which count in another way.
+    if (status.st_size != static_cast<std::int64_t>(sizeof(::sem_t))) {
+        fail(ec, errc::type_mismatch,
+             "size: expected %zu, found %lld (those of 64-bit programs have 32)", sizeof(::sem_t),
+             static_cast<long long>(status.st_size));
+        return {};
+    }
+    void* const at =
+        ::mmap(nullptr, sizeof(::sem_t), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    if (at == MAP_FAILED) {
+        fail_errno(ec, errno, "mmap");
+        return {};
+    }
+    return {static_cast<::sem_t*>(at), static_cast<std::uint64_t>(status.st_dev),
+            static_cast<std::uint64_t>(status.st_ino)};
+}
+
+// A new semaphore, which appears under its name complete. (sem_open(3) would apply the umask.)
+[[gnu::cold]] inline semaphore_mapping create_semaphore(const std::string& name, unsigned value,
+                                                        const creation& wanted,
+                                                        std::error_code& ec) noexcept {
+    check_semaphore_name(name, ec);
+    if (ec) {
+        return {};
+    }
+    const file_place place = semaphore_place(name);
+    unique_fd file(create_file(place, wanted, ec).value);
+    if (ec) {
+        return {};
+    }
+    ::sem_t initial;
+    std::memset(&initial, 0, sizeof initial); // padding, too
+    ::sem_init(&initial, 1, value);           // as sem_open has it
+    ssize_t written = 0;
+    do {
+        written = raw_pwrite(file.get(), &initial, sizeof initial, 0);
+    } while (written < 0 && errno == EINTR);
+    if (written != static_cast<ssize_t>(sizeof initial)) {
+        const int error = written < 0 ? errno : ENOSPC;
+        if (error == ENOSPC) {
+            fail(ec, errc::out_of_space, "wanted %zu bytes more, available %llu", sizeof initial,
+                 static_cast<unsigned long long>(space_left(file.get())));
+        } else {
+            fail_errno(ec, error, "pwrite");
+        }
+    }
+    semaphore_mapping made;
+    if (!ec) {
+        made = map_semaphore(file, ec);
+    }
+    if (!ec) {
+        publish_file(file.get(), place, publication::exclusive, ec);
+    }
+    if (ec) {
+        unmap(made.at, sizeof(::sem_t));
+        file_descriptor left{file.release()};
+        abandon_file(left, place);
+        return {};
+    }
+    return made;
+}
+
+template <permission_policy Permission>
+[[gnu::cold]] semaphore_mapping open_semaphore(const std::string& name,
+                                               std::error_code& ec) noexcept {
+    check_semaphore_name(name, ec);
+    if (ec) {
+        return {};
+    }
+    const unique_fd file(open_existing(semaphore_place(name), access_mode::writing, ec).value);
+    object_status found{};
+    if (!ec) {
+        found = descriptor_object::status({file.get()}, ec);
+    }
+    if (!ec) {
+        check_permission<Permission>(found, ec);
+    }
+    return ec ? semaphore_mapping() : map_semaphore(file, ec);
+}
+
+[[gnu::cold]] inline bool remove_semaphore(const std::string& name, std::error_code& ec) noexcept {
+    check_semaphore_name(name, ec);
+    return !ec && remove_file(semaphore_place(name), ec);
+}
+
+// Does the name lead to this very semaphore?
+[[gnu::cold]] inline bool semaphore_is_named(const semaphore_mapping& mapped,
+                                             const std::string& name) noexcept {
+    const file_place place = semaphore_place(name);
+    file_status found{};
+    return raw_lstat(place.path(), found) == 0 &&
+           static_cast<std::uint64_t>(found.st_dev) == mapped.device &&
+           static_cast<std::uint64_t>(found.st_ino) == mapped.inode;
+}
+
+inline void wait_semaphore(::sem_t* semaphore) noexcept {
+    while (::sem_wait(semaphore) != 0) {
+        // EINTR; EINVAL is for what is no semaphore
+    }
+}
+
+inline bool try_wait_semaphore(::sem_t* semaphore) noexcept {
+    while (::sem_trywait(semaphore) != 0) {
+        if (errno != EINTR) {
+            return false; // EAGAIN
+        }
+    }
+    return true;
+}
+
+// False: the deadline has passed.
+inline bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
+    if (until.is_never()) {
+        wait_semaphore(semaphore);
+        return true;
+    }
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30)
+    const ::timespec time = to_timespec(until.nanoseconds);
+    while (::sem_clockwait(semaphore, CLOCK_MONOTONIC, &time) != 0) {
+        if (errno != EINTR) {
+            return false;
+        }
+    }
+    return true;
+#else
+    // Only by the clock of the day, which can be set: the monotonic one has the last word.
+    for (;;) {
+        const std::int64_t left = until.nanoseconds - deadline::now().nanoseconds;
+        if (left <= 0) {
+            return try_wait_semaphore(semaphore);
+        }
+        ::timespec day{};
+        ::clock_gettime(CLOCK_REALTIME, &day);
+        const std::int64_t today = static_cast<std::int64_t>(day.tv_sec) * 1000000000 + day.tv_nsec;
+        constexpr std::int64_t longest = std::int64_t{1000000000} * 60;
+        const ::timespec time = to_timespec(today + (left < longest ? left : longest));
+        if (::sem_timedwait(semaphore, &time) == 0) {
+            return true;
+        }
+    }
+#endif
+}
+
+// 0 or errno: EOVERFLOW.
+inline int post_semaphore(::sem_t* semaphore) noexcept {
+    return ::sem_post(semaphore) == 0 ? 0 : errno;
+}
+
+inline unsigned semaphore_value(::sem_t* semaphore) noexcept {
+    int value = 0;
+    ::sem_getvalue(semaphore, &value);
+    return static_cast<unsigned>(value);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// For `named_semaphore<>::create(name, {.initial = 3})`.
+struct semaphore_options {
+    unsigned initial = 0; ///< permits that there are at first; at most max()
+    /// The group that the semaphore shall belong to, for permission::group. None: the kernel's
+    /// choice.
+    std::optional<gid_t> group = std::nullopt;
+};
+
+/// A counter of permits that unrelated processes meet at by a name; it needs no segment. What
+/// sem_open(3) of any program makes and finds: the file /dev/shm/sem.NAME. (It is made here in the
+/// same way as the objects of mechanism::posix: complete, of exactly the mode that the permission
+/// policy says, whatever the umask; and opened as suspiciously: no links, pipes or other users'
+/// files.) Who uses a semaphore has to be allowed to write to it: group_read and everyone_reads
+/// serve their owner alone.
+///
+/// *If a process is killed* that has acquired a permit, the permit is lost, for ever: the kernel
+/// does not know who has it. shm_semaphore and shm_mutex, in a segment, get it back;
+/// system_v_semaphores do with semaphore_undo::at_exit. One killed in a factory leaves a whole
+/// semaphore or none; one killed while it waits costs nothing.
+///
+/// The name stays until it is removed. 32-bit and 64-bit programs have different semaphores: one
+/// does not open the other's.
+///
+/// *Thread safety*: const members may be called from several threads at the same time. *Process
+/// safety*: so may all of them from several processes. A forked child has its parent's handles.
+template <class Naming = naming::verbatim, class Permission = permission::owner_only>
+class named_semaphore {
+    using policies = detail::policies<mechanism::posix, Naming, Permission>;
+    using naming_used = typename policies::naming;
+
+  public:
+    named_semaphore() = default;
+
+    named_semaphore(named_semaphore&& other) noexcept
+        : mapped_(std::exchange(other.mapped_, {})), name_(std::move(other.name_)) {}
+
+    named_semaphore& operator=(named_semaphore&& other) noexcept {
+        named_semaphore taken(std::move(other));
+        std::swap(mapped_, taken.mapped_);
+        name_.swap(taken.name_);
+        return *this;
+    }
+
+    /// Neither removes the name nor gives permits back.
+    ~named_semaphore() { detail::unmap(mapped_.at, sizeof(::sem_t)); }
+
+    /// The most permits that a semaphore can have: SEM_VALUE_MAX.
+    [[nodiscard]] static constexpr unsigned max() noexcept {
+        return static_cast<unsigned>(SEM_VALUE_MAX);
+    }
+
+    /// A new semaphore. *Errors*: errc::already_exists, invalid_name (also beyond 251 bytes),
+    /// invalid_options, out_of_space, permission_denied.
+    [[nodiscard]] static named_semaphore create(std::string_view name,
+                                                const semaphore_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
+    }
+
+    [[nodiscard]] static named_semaphore
+    create(std::string_view name, const semaphore_options& options, std::error_code& ec) noexcept {
+        const detail::operation context("create", label, name);
+        ec.clear();
+        if (options.initial > max()) {
+            detail::fail(ec, errc::invalid_options, "initial: %u, at most %u are possible",
+                         options.initial, max());
+            return {};
+        }
+        const std::string real = naming_used::apply(name, ec);
+        return ec ? named_semaphore()
+                  : named_semaphore(detail::create_semaphore(real, options.initial,
+                                                             {.capacity = sizeof(::sem_t),
+                                                              .mode = policies::permission::bits,
+                                                              .group = options.group,
+                                                              .formatted = false},
+                                                             ec),
+                                    name);
+    }
+
+    [[nodiscard]] static named_semaphore create(std::string_view name, unsigned initial) {
+        return create(name, semaphore_options{.initial = initial});
+    }
+
+    [[nodiscard]] static named_semaphore create(std::string_view name, unsigned initial,
+                                                std::error_code& ec) noexcept {
+        return create(name, semaphore_options{.initial = initial}, ec);
+    }
+
+    /// An existing one. *Errors*: errc::not_found, symlink_refused, directory_refused,
+    /// special_file_refused, unexpected_owner, wider_permission, permission_denied; type_mismatch
+    /// for a file of another size than this program's semaphores have.
+    [[nodiscard]] static named_semaphore open(std::string_view name) {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static named_semaphore open(std::string_view name, std::error_code& ec) noexcept {
+        const detail::operation context("open", label, name);
+        ec.clear();
+        const std::string real = naming_used::apply(name, ec);
+        return ec ? named_semaphore()
+                  : named_semaphore(detail::open_semaphore<typename policies::permission>(real, ec),
+                                    name);
+    }
+
+    /// The existing one, whatever its value, or a new one. Any number of processes may race: all
+    /// get the same one.
+    [[nodiscard]] static named_semaphore open_or_create(std::string_view name,
+                                                        const semaphore_options& options) {
+        return detail::thrown(
+            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
+    }
+
+    [[nodiscard]] static named_semaphore open_or_create(std::string_view name,
+                                                        const semaphore_options& options,
+                                                        std::error_code& ec) noexcept {
+        for (;;) {
+            named_semaphore semaphore = open(name, ec);
+            if (ec != errc::not_found) {
+                return semaphore;
+            }
+            semaphore = create(name, options, ec);
+            if (ec != errc::already_exists) {
+                return semaphore;
+            }
+        }
+    }
+
+    [[nodiscard]] static named_semaphore open_or_create(std::string_view name, unsigned initial) {
+        return open_or_create(name, semaphore_options{.initial = initial});
+    }
+
+    [[nodiscard]] static named_semaphore open_or_create(std::string_view name, unsigned initial,
+                                                        std::error_code& ec) noexcept {
+        return open_or_create(name, semaphore_options{.initial = initial}, ec);
+    }
+
+    /// Takes the name away; who has the semaphore open keeps it. False if there was none.
+    static bool remove(std::string_view name) {
+        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+        const detail::operation context("remove", label, name);
+        ec.clear();
+        const std::string real = naming_used::apply(name, ec);
+        return !ec && detail::remove_semaphore(real, ec);
+    }
+
+    explicit operator bool() const noexcept { return mapped_.at != nullptr; }
+
+    /// The name as it was given.
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+    /// For the functions of <semaphore.h>; stays owned by this object. Not for sem_close(3).
+    [[nodiscard]] ::sem_t* native_handle() const noexcept { return mapped_.at; }
+
+    /// Has the name been removed, or taken over by another semaphore?
+    [[nodiscard]] bool is_removed() const noexcept {
+        if (mapped_.at == nullptr) {
+            return false;
+        }
+        const detail::report_keeper keeper;
+        std::error_code ec;
+        const std::string real = naming_used::apply(name_, ec);
+        return ec || !detail::semaphore_is_named(mapped_, real);
+    }
+
+    /// Takes a permit; waits for one as long as it takes. Signals do not end the wait. *Errors* of
+    /// this and of all below: errc::empty_handle.
+    void acquire() const {
+        std::error_code ec;
+        acquire(ec);
+        detail::raise_if(ec);
+    }
+
+    void acquire(std::error_code& ec) const noexcept {
+        if (usable("acquire", ec)) {
+            detail::wait_semaphore(mapped_.at);
+        }
+    }
+
+    /// Takes a permit if there is one; false if there is none.
+    [[nodiscard]] bool try_acquire() const {
+        return detail::thrown([&](std::error_code& ec) { return try_acquire(ec); });
+    }
+
+    [[nodiscard]] bool try_acquire(std::error_code& ec) const noexcept {
+        return usable("acquire", ec) && detail::try_wait_semaphore(mapped_.at);
+    }
+
+    /// Waits for a permit no longer than the duration, by the monotonic clock; false if none came.
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool try_acquire_for(const Duration& patience) const {
+        return detail::thrown([&](std::error_code& ec) { return try_acquire_for(patience, ec); });
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool try_acquire_for(const Duration& patience,
+                                       std::error_code& ec) const noexcept {
+        return usable("acquire", ec) && wait(detail::deadline_in(patience));
+    }
+
+    /// Waits until the moment, of any clock, has come.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool try_acquire_until(const TimePoint& moment) const {
+        return detail::thrown([&](std::error_code& ec) { return try_acquire_until(moment, ec); });
+    }
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool try_acquire_until(const TimePoint& moment, std::error_code& ec) const {
+        return usable("acquire", ec) &&
+               detail::until_moment(moment, [&](detail::deadline until) { return wait(until); });
+    }
+
+    /// Gives so many permits, and wakes as many who wait. Anybody may, not only who has acquired
+    /// some. *Errors*: EOVERFLOW if there would be more than max(): none is given then, or some if
+    /// others give at the same time.
+    void release(unsigned permits = 1) const {
+        std::error_code ec;
+        release(permits, ec);
+        detail::raise_if(ec);
+    }
+
+    void release(unsigned permits, std::error_code& ec) const noexcept {
+        if (!usable("release", ec)) {
+            return;
+        }
+        int error = permits > max() - detail::semaphore_value(mapped_.at) ? EOVERFLOW : 0;
+        for (unsigned i = 0; i < permits && error == 0; ++i) {
+            error = detail::post_semaphore(mapped_.at);
+        }
+        if (error != 0) {
+            const detail::operation context("release", label, name_);
+            detail::fail_errno(ec, error, "sem_post: %u permits more, at most %u are possible",
+                               permits, max());
+        }
+    }
+
+    /// How many permits there were a moment ago.
+    [[nodiscard]] unsigned value() const {
+        return detail::thrown([&](std::error_code& ec) { return value(ec); });
+    }
+
+    [[nodiscard]] unsigned value(std::error_code& ec) const noexcept {
+        return usable("value of", ec) ? detail::semaphore_value(mapped_.at) : 0;
+    }
+
+  private:
+    static constexpr std::string_view label = "semaphore";
+
+    named_semaphore(const detail::semaphore_mapping& mapped, std::string_view name)
+        : mapped_(mapped) {
+        if (mapped.at != nullptr) {
+            name_ = name;
+        }
+    }
+
+    [[nodiscard]] bool usable(const char* verb, std::error_code& ec) const noexcept {
+        ec.clear();
+        if (mapped_.at == nullptr) [[unlikely]] {
+            const detail::operation context(verb, label, name_);
+            detail::fail(ec, errc::empty_handle);
+        }
+        return mapped_.at != nullptr;
+    }
+
+    [[nodiscard]] bool wait(detail::deadline until) const noexcept {
+        return detail::wait_semaphore(mapped_.at, until);
+    }
+
+    detail::semaphore_mapping mapped_;
+    std::string name_; // as the user gave it
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The processes that use a segment, as everybody may know them; and putting in order what dead ones
+// have left.
+#ifndef COHOLD_HANDLE_PARTICIPANTS_HPP
+#define COHOLD_HANDLE_PARTICIPANTS_HPP
+
+#include <sys/types.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A process that uses a segment, as segment::participants() lists it. One that has the segment
+/// attached several times is there as often; readers (segment_view) take no part.
+struct participant {
+    std::uint32_t slot = 0; ///< its place in the segment; another one has it later
+    pid_t pid = 0;          ///< as the process itself sees it: in its own PID namespace
+    /// Of the process, in clock ticks since boot, as field 22 of /proc/PID/stat: with the pid it
+    /// tells which process it was. 0: unknown.
+    std::uint64_t start_time = 0;
+    std::uint64_t attached = 0; ///< since when, in nanoseconds since 1970
+    /// What the kernel says. Stopped processes are alive, zombies are dead; `unknown` if it cannot
+    /// be asked, since somebody has closed the segment's descriptor.
+    verdict state = verdict::unknown;
+    bool self = false; ///< it is this process, by this handle
+};
+
+/// What segment::participants() returns.
+using participant_list = listing<participant>;
+
+namespace detail {
+
+// Any number may come and go meanwhile: each was there at one moment.
+[[gnu::cold]] inline participant_list list_participants(const segment_header& header) {
+    participant_list list;
+    for (std::uint32_t index = 0; index < process_table::spare; ++index) {
+        const participant_slot& slot = process_table::of(header).slots[index];
+        for (std::uint64_t state = slot.state.load(std::memory_order_acquire);
+             (state & attached_bit) != 0;) {
+            const owner_word owner = make_owner(index, static_cast<std::uint32_t>(state >> 32), 0);
+            participant found{.slot = index,
+                              .pid = static_cast<pid_t>(slot.pid.load(std::memory_order_relaxed)),
+                              .start_time = slot.start_time.load(std::memory_order_relaxed),
+                              .attached = slot.attached.load(std::memory_order_relaxed),
+                              .state = verdict_on(header, owner),
+                              .self = is_this_process(header, owner)};
+            const std::uint64_t now = slot.state.load(std::memory_order_acquire);
+            if (now == state) {
+                list.add(std::move(found));
+                break;
+            }
+            state = now; // another one has the slot by now, or nobody
+        }
+    }
+    return list;
+}
+
+// How many dead ones this call has put in order.
+[[gnu::cold]] inline std::size_t recover_participants(segment_header& header,
+                                                      std::error_code& ec) noexcept {
+    const owner_word me = participant_of(header, ec);
+    return ec ? 0 : recover_all(header, me);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// segment: shared memory that holds named typed objects and a heap.
 #ifndef COHOLD_HANDLE_SEGMENT_HPP
 #define COHOLD_HANDLE_SEGMENT_HPP
+
+// segment_view: a segment opened for reading.
+#ifndef COHOLD_HANDLE_SEGMENT_VIEW_HPP
+#define COHOLD_HANDLE_SEGMENT_VIEW_HPP
+
+// What segment, segment_view and shared let everybody see.
+#ifndef COHOLD_HANDLE_SEGMENT_OBSERVERS_HPP
+#define COHOLD_HANDLE_SEGMENT_OBSERVERS_HPP
 
 // The life of a segment in a process, the same for segment, segment_view and shared: made,
 // published, found, checked, attached, detached.
@@ -8347,7 +11651,7 @@ class segment_base {
 
     segment_base(segment_base&& other) noexcept
         : object_(std::move(other.object_)), memory_(std::move(other.memory_)),
-          state_(std::exchange(other.state_, state::detached)), process_(other.process_) {}
+          state_(std::exchange(other.state_, state::detached)) {}
 
     segment_base& operator=(segment_base&& other) noexcept {
         if (this != &other) {
@@ -8355,7 +11659,6 @@ class segment_base {
             object_ = std::move(other.object_);
             memory_ = std::move(other.memory_);
             state_ = std::exchange(other.state_, state::detached);
-            process_ = other.process_;
         }
         return *this;
     }
@@ -8407,6 +11710,9 @@ class segment_base {
         if (!ec && options.lifetime == lifetime::session) {
             made.enter(ec);
         }
+        if (!ec) {
+            made.memory_.participate(ec);
+        }
         return ec ? segment_base() : std::move(made);
     }
 
@@ -8416,7 +11722,7 @@ class segment_base {
             object_.publish(how, ec);
         }
         if (!ec) {
-            attached();
+            state_ = state::attached;
         }
     }
 
@@ -8538,7 +11844,8 @@ class segment_base {
         }
         const auto& header = *static_cast<const segment_header*>(at);
         validate_header(header, status.size, ec);
-        // Others may have made the object longer, and its header say so, since we asked for its size.
+        // Others may have made the object longer, and its header say so, since we asked for its
+        // size.
         for (std::uint64_t asked = status.size; ec == errc::truncated;) {
             std::error_code unknown;
             const object_status longer = object.status(unknown);
@@ -8591,8 +11898,11 @@ class segment_base {
         if (ec) {
             return {};
         }
-        made.attached();
-        return made;
+        made.state_ = state::attached;
+        if (how == access_mode::writing) {
+            made.memory_.participate(ec);
+        }
+        return ec ? segment_base() : std::move(made);
     }
 
     [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
@@ -8611,9 +11921,12 @@ class segment_base {
                     enter(ec);
                 }
                 if (!ec) {
-                    attached();
+                    state_ = state::attached;
                 }
             }
+        }
+        if (!ec && how == access_mode::writing) {
+            memory_.participate(ec);
         }
         if (ec == errc::not_found) {
             const report_keeper keeper;
@@ -8624,13 +11937,8 @@ class segment_base {
 
     void enter(std::error_code& ec) noexcept {
         if constexpr (has_attendance<mechanism>) {
-            mechanism::attendance::enter(object_.native(), memory_.attendance_page(), ec);
+            memory_.template attend_session<mechanism>(ec);
         }
-    }
-
-    void attached() noexcept {
-        state_ = state::attached;
-        process_ = ::getpid();
     }
 
     // Removes a segment of session lifetime that nobody has attached. True if it is gone now; false
@@ -8725,20 +12033,16 @@ class segment_base {
             break;
         case state::attached: {
             const report_keeper keeper;
-            // A forked child has inherited a handle, not an attachment.
-            const bool inherited = process_ != ::getpid();
-            const bool session = static_cast<lifetime>(memory_.header().life) == lifetime::session;
-            if (inherited && session) {
-                memory_.disown_attendance_page();
-            }
+            // A forked child that has not used the segment has inherited a handle, and no more.
+            const bool session = memory_.attends_session();
             if (is_lost(object_)) {
                 static_cast<void>(object_.release()); // it is not ours to close
-                if (session && !inherited) {
+                if (session) {
                     find_again();
                 }
             }
             memory_ = {};
-            if (session && !inherited && object_) {
+            if (session && object_) {
                 std::error_code ignored;
                 remove_if_deserted(object_, ignored);
             }
@@ -8752,7 +12056,6 @@ class segment_base {
     handle object_;
     segment_memory memory_;
     state state_ = state::detached;
-    pid_t process_ = 0; // that attached
 };
 
 } // namespace detail
@@ -8765,7 +12068,6 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What segment, segment_view and shared let everybody see.
 template <class Policies>
 class segment_observers {
   public:
@@ -8810,6 +12112,13 @@ class segment_observers {
     /// for who has it.
     [[nodiscard]] bool is_removed() const noexcept { return base_.object().is_removed(); }
 
+    /// Which processes use the segment, and whether they are alive. One that was forked off is
+    /// there as soon as it has used the segment itself. Readers are not. *Complexity*: a system
+    /// call for each.
+    [[nodiscard]] participant_list participants() const {
+        return *this ? list_participants(base_.memory().header()) : participant_list();
+    }
+
   protected:
     segment_observers() = default;
 
@@ -8823,10 +12132,22 @@ class segment_observers {
         return !ec;
     }
 
+    // For segment and shared: see there.
+    [[gnu::cold]] std::size_t recover_dead(std::error_code& ec) const noexcept {
+        ec.clear();
+        return check_attached(ec) ? recover_participants(base_.memory().header(), ec) : 0;
+    }
+
     segment_base<Policies> base_;
 };
 
 } // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
 
 template <class Mechanism, class Naming, class Permission>
 class segment;
@@ -8903,6 +12224,12 @@ class segment_view
         : detail::segment_observers<policies>(std::move(opened)) {}
 };
 
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
 /// Shared memory formatted by cohold: named objects of checked types and the heap that they and
 /// their elements live on. It grows on its own, in every process at the same time and without
 /// moving, up to its reserve.
@@ -8929,7 +12256,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     segment() = default;
 
     /// A new segment. *Errors*: errc::already_exists, invalid_name, invalid_size, out_of_space,
-    /// reserve_too_large, permission_denied, no_such_directory, not_on_tmpfs, unsupported.
+    /// reserve_too_large, permission_denied, no_such_directory, not_on_tmpfs, unsupported,
+    /// locks_unsupported.
     [[nodiscard, gnu::cold]] static segment create(std::string_view name,
                                                    const segment_options& options)
         requires detail::has_names<policies>
@@ -8989,7 +12317,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// An existing segment, whole and checked. *Errors*: errc::not_found; symlink_refused,
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
     /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch,
-    /// configuration_mismatch, corrupt, name_mismatch; reserve_too_large.
+    /// configuration_mismatch, corrupt, name_mismatch; reserve_too_large; too_many_participants,
+    /// locks_unsupported.
     [[nodiscard, gnu::cold]] static segment open(std::string_view name)
         requires detail::has_names<policies>
     {
@@ -9188,7 +12517,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
             return false;
         }
         const detail::object_in_the_breaking object(this->base_.memory(), name,
-                                                    detail::type_descriptor_of<T>, ec);
+                                                    detail::type_descriptor_of<T>,
+                                                    !std::is_trivially_destructible_v<T>, ec);
         if (object.block() == nullptr) {
             return false;
         }
@@ -9202,7 +12532,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
             return {};
         }
         detail::directory& objects = this->base_.memory().directory_here();
-        const detail::directory::section section(objects);
+        std::error_code ec;
+        const detail::directory::lock lock(objects, ec);
+        detail::raise_if(ec);
         return detail::list_objects(objects);
     }
 
@@ -9227,8 +12559,25 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         const detail::operation context("grow", label, this->name());
         ec.clear();
         if (this->check_attached(ec)) {
-            this->base_.memory().heap_here().grow(size, ec);
+            detail::segment_header& header = this->base_.memory().header();
+            if (const detail::owner_word me = detail::participant_of(header, ec); !ec) {
+                detail::heap::transaction(detail::heap::of(header), me).grow(size, ec);
+            }
         }
+    }
+
+    /// Puts in order now what dead processes have left: what they had begun is undone, what they
+    /// had finished is finished, their places are free. Returns how many this call has found.
+    /// Attaching does the same, and who waits for a lock does it for the holder. *Errors*: those of
+    /// attaching, in a process that was forked off. *Complexity*: a system call for each
+    /// participant.
+    std::size_t recover() const {
+        return detail::thrown([&](std::error_code& ec) { return recover(ec); });
+    }
+
+    std::size_t recover(std::error_code& ec) const noexcept {
+        const detail::operation context("recover", label, this->name());
+        return this->recover_dead(ec);
     }
 
   private:
@@ -9255,6 +12604,624 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                    : nullptr;
     }
 };
+
+COHOLD_NAMESPACE_END
+
+#endif
+// What can be done with the semaphores of a System V set: acquire, release, several steps at once.
+#ifndef COHOLD_HANDLE_SEMAPHORE_SET_HPP
+#define COHOLD_HANDLE_SEMAPHORE_SET_HPP
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+// Semaphore sets of System V: created so that nobody meets one half made, and operated on.
+#ifndef COHOLD_DETAIL_SEMAPHORE_SET_HPP
+#define COHOLD_DETAIL_SEMAPHORE_SET_HPP
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include <sys/ipc.h>
+#include <sys/sem.h>
+#include <time.h>
+#include <unistd.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// semget(2) and the setting of values are two steps, and who opens the set between them would find
+// it empty (for ever, if its creator is killed there). So a new set has a mode that no finished one
+// has: its owner may do everything, nobody else anything, for the bits of execution count nothing
+// here. The last step, IPC_SET, gives it its mode, owner and group at once. All of that happens
+// under a lock that the kernel releases when its holder dies: whoever holds it and finds a set of
+// that mode knows that its creator is dead, and removes it.
+inline constexpr mode_t unready_mode = 0701;
+
+// The lock of those who create a set with this key: that of another key, since a segment of the
+// same name has one, too.
+[[gnu::cold]] inline key_t set_lock_key(key_t key) noexcept {
+    return static_cast<key_t>(static_cast<std::uint32_t>(key) * 0x85ebca6bu);
+}
+
+[[gnu::cold]] inline bool set_status(int id, struct ::semid_ds& out) noexcept {
+    semaphore_argument argument{};
+    argument.status = &out;
+    return ::semctl(id, 0, IPC_STAT, argument) == 0;
+}
+
+[[gnu::cold]] inline bool remove_set(int id) noexcept {
+    return ::semctl(id, 0, IPC_RMID) == 0;
+}
+
+// The kernel's limits, for messages.
+[[gnu::cold]] inline struct ::seminfo set_limits() noexcept {
+    struct ::seminfo info{};
+
+    union {
+        struct ::seminfo* info;
+        void* padding[2];
+    } argument{&info};
+
+    ::semctl(0, 0, IPC_INFO, argument);
+    return info;
+}
+
+inline constexpr unsigned max_set_value = 32767; // SEMVMX, which no sysctl changes
+
+[[gnu::cold]] inline void fail_set(std::error_code& ec, int error, const char* call) noexcept {
+    const struct ::seminfo limits = set_limits();
+    switch (error) {
+    case ENOENT:
+        fail(ec, errc::not_found);
+        break;
+    case EEXIST:
+        fail(ec, errc::already_exists);
+        break;
+    case EACCES:
+    case EPERM:
+        fail(ec, errc::permission_denied, "%s: user %u", call, static_cast<unsigned>(::geteuid()));
+        break;
+    case EIDRM:
+    case EINVAL:
+        fail(ec, errc::removed, "%s: errno %d", call, error);
+        break;
+    case ENOSPC:
+    case ENOMEM:
+        fail(ec, errc::out_of_space,
+             "%s: errno %d; kernel.sem allows %d sets (SEMMNI) of %d semaphores together (SEMMNS)",
+             call, error, limits.semmni, limits.semmns);
+        break;
+    case E2BIG:
+        fail(ec, errc::invalid_size, "%s: SEMOPM in kernel.sem allows %d steps at once", call,
+             limits.semopm);
+        break;
+    case ERANGE: // as sem_post(3) has it
+        fail_errno(ec, EOVERFLOW, "%s: at most %u permits are possible (SEMVMX)", call,
+                   max_set_value);
+        break;
+    default:
+        fail_errno(ec, error, "%s", call);
+    }
+}
+
+[[gnu::cold]] inline bool is_unready(const struct ::semid_ds& status) noexcept {
+    return (status.sem_perm.mode & 0777) == unready_mode;
+}
+
+// Under the lock: removes what a dead creator has left. True if it did.
+[[gnu::cold]] inline bool reclaim_set(key_t key) noexcept {
+    const int id = ::semget(key, 0, 0);
+    struct ::semid_ds found{};
+    return id >= 0 && set_status(id, found) && is_unready(found) && remove_set(id);
+}
+
+inline int set_value(int id, unsigned index, unsigned value) noexcept {
+    semaphore_argument argument{};
+    argument.value = static_cast<int>(value);
+    return ::semctl(id, static_cast<int>(index), SETVAL, argument);
+}
+
+struct set_creation {
+    unsigned count;
+    unsigned initial;
+    mode_t mode;
+    std::optional<gid_t> group;
+};
+
+// Under the lock, or without a key. -1 on failure.
+[[gnu::cold]] inline int make_set(key_t key, const set_creation& wanted,
+                                  std::error_code& ec) noexcept {
+    const int id = ::semget(key, static_cast<int>(wanted.count),
+                            IPC_CREAT | IPC_EXCL | static_cast<int>(unready_mode));
+    if (id < 0) {
+        if (errno == EINVAL) {
+            fail(ec, errc::invalid_size, "semget of %u semaphores: SEMMSL in kernel.sem allows %d",
+                 wanted.count, set_limits().semmsl);
+        } else {
+            fail_set(ec, errno, "semget");
+        }
+        return -1;
+    }
+    int error = 0;
+    const char* call = "semctl(SETVAL)";
+    for (unsigned i = 0; i < wanted.count && wanted.initial != 0 && error == 0; ++i) {
+        error = set_value(id, i, wanted.initial) == 0 ? 0 : errno;
+    }
+    if (error == 0) {
+        struct ::semid_ds status{};
+        status.sem_perm.uid = ::geteuid();
+        status.sem_perm.gid = wanted.group ? *wanted.group : ::getegid();
+        status.sem_perm.mode = static_cast<decltype(status.sem_perm.mode)>(wanted.mode);
+        semaphore_argument argument{};
+        argument.status = &status;
+        call = "semctl(IPC_SET)";
+        error = ::semctl(id, 0, IPC_SET, argument) == 0 ? 0 : errno;
+    }
+    if (error != 0) {
+        remove_set(id);
+        fail_set(ec, error, call);
+        return -1;
+    }
+    return id;
+}
+
+[[gnu::cold]] inline int create_set(key_t key, const set_creation& wanted,
+                                    std::error_code& ec) noexcept {
+    if (key == IPC_PRIVATE) {
+        return make_set(key, wanted, ec);
+    }
+    creation_lock lock(set_lock_key(key));
+    if (const int error = lock.acquire(true, true, creation_lock::mode_for(wanted.mode));
+        error != 0) {
+        fail_set(ec, error, "semget or semop of the lock for creating");
+        return -1;
+    }
+    reclaim_set(key);
+    const int id = make_set(key, wanted, ec);
+    lock.release();
+    return id;
+}
+
+// -1 and ec on failure. A set in the making counts as absent, and so does what a dead creator has
+// left, which is removed.
+[[gnu::cold]] inline int open_set(key_t key, std::error_code& ec) noexcept {
+    for (;;) {
+        const int id = ::semget(key, 0, 0); // asks for no permission
+        if (id < 0) {
+            fail_set(ec, errno, "semget");
+            return -1;
+        }
+        struct ::semid_ds found{};
+        const bool known = set_status(id, found);
+        if (!known && errno != EACCES) {
+            continue; // it was removed just now
+        }
+        if (known && !is_unready(found)) {
+            if (::semget(key, 0, 0600) == id) {
+                return id;
+            }
+            if (errno == EACCES) {
+                fail_set(ec, EACCES, "semget");
+                return -1;
+            }
+            continue;
+        }
+        // Unready, or of somebody who keeps it for himself: the lock tells.
+        creation_lock lock(set_lock_key(key));
+        const int error = lock.acquire(known, false, 0666);
+        if (error == EAGAIN) {
+            fail(ec, errc::not_found, "somebody is about to create it");
+            return -1;
+        }
+        const bool reclaimed = error == 0 && reclaim_set(key);
+        const bool same = ::semget(key, 0, 0) == id && !set_status(id, found) && errno == EACCES;
+        if (error == 0) {
+            lock.release();
+        }
+        if (reclaimed) {
+            fail(ec, errc::not_found, "its creator was killed before it was ready");
+            return -1;
+        }
+        if (same || (known && error != 0)) {
+            fail_set(ec, same ? EACCES : error, "semget");
+            return -1;
+        }
+    }
+}
+
+// False if there was none. Not while somebody creates: one would remove what is not finished.
+[[gnu::cold]] inline bool remove_named_set(key_t key, mode_t mode, std::error_code& ec) noexcept {
+    creation_lock lock(set_lock_key(key));
+    // Without, if there is no room for the lock: removing makes some.
+    const bool locked = lock.acquire(true, true, creation_lock::mode_for(mode)) == 0;
+    const int id = ::semget(key, 0, 0);
+    bool removed = false;
+    if (id < 0) {
+        if (errno != ENOENT) {
+            fail_set(ec, errno, "semget");
+        }
+
+    } else if (struct ::semid_ds found{}; set_status(id, found) && is_unready(found)) {
+        if (locked) {
+            remove_set(id); // of a dead creator: it counts as absent
+        }
+    } else {
+
+        removed = remove_set(id);
+        if (!removed && errno != EIDRM && errno != EINVAL) {
+            fail_set(ec, errno, "semctl(IPC_RMID)");
+        }
+    }
+    if (locked) {
+        lock.release();
+    }
+    return removed;
+}
+
+// How long semop may wait.
+struct set_patience {
+    bool at_all;
+    deadline until; // if at all
+};
+
+// All of the steps, or none. 0 or errno; EAGAIN: not within the patience.
+inline int operate_set(int id, ::sembuf* steps, std::size_t count, set_patience patience) noexcept {
+    for (std::size_t i = 0; i < count && !patience.at_all; ++i) {
+        steps[i].sem_flg = static_cast<short>(steps[i].sem_flg | IPC_NOWAIT);
+    }
+    for (;;) {
+        int result = 0;
+        if (!patience.at_all || patience.until.is_never()) {
+            result = ::semop(id, steps, count);
+        } else {
+            const std::int64_t now = deadline::now().nanoseconds;
+            const std::int64_t left = patience.until.nanoseconds - now;
+            const ::timespec time = to_timespec(left > 0 ? left : 0);
+            result = ::semtimedop(id, steps, count, &time);
+        }
+        if (result == 0) {
+            return 0;
+        }
+        if (errno != EINTR) {
+            return errno;
+        }
+    }
+}
+
+// -1 and errno on failure.
+inline int ask_set(int id, unsigned index, int what) noexcept {
+    return ::semctl(id, static_cast<int>(index), what);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What becomes of a change when the process that made it ends, however it ends: the kernel can
+/// take it back (SEM_UNDO). A permit that was acquired so must be released so, or it is given
+/// twice.
+enum class semaphore_undo {
+    never,
+    at_exit, ///< of the process; its threads count as one. What exec(3) starts inherits it
+};
+
+/// A part of an operation on several semaphores at once.
+struct semaphore_step {
+    std::uint16_t index; ///< which semaphore of the set
+    std::int16_t change; ///< below 0: takes permits; above: gives; 0: waits until there are none
+    semaphore_undo how = semaphore_undo::never;
+};
+
+namespace detail {
+
+// The part of system_v_semaphores that policies have nothing to do with.
+class semaphore_set {
+  public:
+    /// The most permits that a semaphore can have.
+    static constexpr unsigned max = max_set_value;
+
+    semaphore_set() = default;
+
+    semaphore_set(semaphore_set&& other) noexcept
+        : id_(std::exchange(other.id_, -1)), count_(other.count_), owner_(other.owner_),
+          name_(std::move(other.name_)) {}
+
+    semaphore_set& operator=(semaphore_set&& other) noexcept {
+        semaphore_set taken(std::move(other));
+        std::swap(id_, taken.id_);
+        std::swap(count_, taken.count_);
+        std::swap(owner_, taken.owner_);
+        name_.swap(taken.name_);
+        return *this;
+    }
+
+    ~semaphore_set() {
+        if (id_ >= 0 && owner_ == ::getpid()) {
+            remove_set(id_);
+        }
+    }
+
+    explicit operator bool() const noexcept { return id_ >= 0; }
+
+    /// The name as it was given; empty for unnamed and adopted sets.
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+    /// The identifier, for semop(2), semctl(2) and adopt(); -1 for an empty handle.
+    [[nodiscard]] int id() const noexcept { return id_; }
+
+    /// How many semaphores there are in the set; 0 for an empty handle.
+    [[nodiscard]] unsigned count() const noexcept { return id_ >= 0 ? count_ : 0; }
+
+    /// Is the set gone?
+    [[nodiscard]] bool is_removed() const noexcept {
+        return id_ >= 0 && ask_set(id_, 0, GETVAL) < 0 && errno != EACCES;
+    }
+
+    /// Takes a permit of a semaphore; waits for one as long as it takes. Signals do not end the
+    /// wait.
+    void acquire(unsigned index = 0, semaphore_undo how = semaphore_undo::never) const {
+        std::error_code ec;
+        acquire(index, how, ec);
+        raise_if(ec);
+    }
+
+    void acquire(unsigned index, semaphore_undo how, std::error_code& ec) const noexcept {
+        change("acquire from", index, -1, how, patiently, ec);
+    }
+
+    /// Takes a permit if there is one; false if there is none.
+    [[nodiscard]] bool try_acquire(unsigned index = 0,
+                                   semaphore_undo how = semaphore_undo::never) const {
+        return thrown([&](std::error_code& ec) { return try_acquire(index, how, ec); });
+    }
+
+    [[nodiscard]] bool try_acquire(unsigned index, semaphore_undo how,
+                                   std::error_code& ec) const noexcept {
+        return change("acquire from", index, -1, how, impatiently, ec);
+    }
+
+    /// Waits for a permit no longer than the duration; false if none came.
+    template <duration_like Duration>
+    [[nodiscard]] bool try_acquire_for(const Duration& patience, unsigned index = 0,
+                                       semaphore_undo how = semaphore_undo::never) const {
+        return thrown(
+            [&](std::error_code& ec) { return try_acquire_for(patience, index, how, ec); });
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_acquire_for(const Duration& patience, unsigned index, semaphore_undo how,
+                                       std::error_code& ec) const noexcept {
+        return change("acquire from", index, -1, how, {true, deadline_in(patience)}, ec);
+    }
+
+    /// Waits until the moment, of any clock, has come.
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_acquire_until(const TimePoint& moment, unsigned index = 0,
+                                         semaphore_undo how = semaphore_undo::never) const {
+        return thrown(
+            [&](std::error_code& ec) { return try_acquire_until(moment, index, how, ec); });
+    }
+
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_acquire_until(const TimePoint& moment, unsigned index,
+                                         semaphore_undo how, std::error_code& ec) const {
+        const bool done = until_moment(moment, [&](deadline until) {
+            return change("acquire from", index, -1, how, {true, until}, ec) || ec;
+        });
+        return done && !ec;
+    }
+
+    /// Gives so many permits at once. Anybody may. *Errors*: EOVERFLOW if there would be more than
+    /// max: none is given then.
+    void release(unsigned index = 0, unsigned permits = 1,
+                 semaphore_undo how = semaphore_undo::never) const {
+        std::error_code ec;
+        release(index, permits, how, ec);
+        raise_if(ec);
+    }
+
+    void release(unsigned index, unsigned permits, semaphore_undo how,
+                 std::error_code& ec) const noexcept {
+        if (permits == 0 || permits > max) {
+            ec.clear();
+            if (permits != 0) {
+                const operation context("release to", label, name_);
+                fail_set(ec, ERANGE, "semop");
+            }
+            return;
+        }
+        change("release to", index, static_cast<int>(permits), how, patiently, ec);
+    }
+
+    /// Waits until a semaphore has no permits.
+    void wait_for_zero(unsigned index = 0) const {
+        std::error_code ec;
+        wait_for_zero(index, ec);
+        raise_if(ec);
+    }
+
+    void wait_for_zero(unsigned index, std::error_code& ec) const noexcept {
+        change("wait for zero of", index, 0, semaphore_undo::never, patiently, ec);
+    }
+
+    /// The same no longer than the duration; false if there are permits still.
+    template <duration_like Duration>
+    [[nodiscard]] bool try_wait_for_zero_for(const Duration& patience, unsigned index = 0) const {
+        return thrown(
+            [&](std::error_code& ec) { return try_wait_for_zero_for(patience, index, ec); });
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_wait_for_zero_for(const Duration& patience, unsigned index,
+                                             std::error_code& ec) const noexcept {
+        return change("wait for zero of", index, 0, semaphore_undo::never,
+                      {true, deadline_in(patience)}, ec);
+    }
+
+    /// All of the steps at the same moment, or none of them: waits until all are possible.
+    /// *Errors*: errc::invalid_size for more than 64 steps, or SEMOPM of kernel.sem.
+    void operate(std::span<const semaphore_step> steps) const {
+        std::error_code ec;
+        operate(steps, ec);
+        raise_if(ec);
+    }
+
+    void operate(std::span<const semaphore_step> steps, std::error_code& ec) const noexcept {
+        run("operate on", steps, patiently, ec);
+    }
+
+    /// The same if it is possible now; false if it is not.
+    [[nodiscard]] bool try_operate(std::span<const semaphore_step> steps) const {
+        return thrown([&](std::error_code& ec) { return try_operate(steps, ec); });
+    }
+
+    [[nodiscard]] bool try_operate(std::span<const semaphore_step> steps,
+                                   std::error_code& ec) const noexcept {
+        return run("operate on", steps, impatiently, ec);
+    }
+
+    /// The same if it becomes possible within the duration.
+    template <duration_like Duration>
+    [[nodiscard]] bool try_operate_for(std::span<const semaphore_step> steps,
+                                       const Duration& patience) const {
+        return thrown([&](std::error_code& ec) { return try_operate_for(steps, patience, ec); });
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_operate_for(std::span<const semaphore_step> steps,
+                                       const Duration& patience,
+                                       std::error_code& ec) const noexcept {
+        return run("operate on", steps, {true, deadline_in(patience)}, ec);
+    }
+
+    /// How many permits a semaphore had a moment ago.
+    [[nodiscard]] unsigned value(unsigned index = 0) const {
+        return thrown([&](std::error_code& ec) { return value(index, ec); });
+    }
+
+    [[nodiscard]] unsigned value(unsigned index, std::error_code& ec) const noexcept {
+        return ask("value of", index, GETVAL, ec);
+    }
+
+    /// How many threads, of all processes, waited for permits of it a moment ago.
+    [[nodiscard]] unsigned waiting(unsigned index = 0) const {
+        return thrown([&](std::error_code& ec) { return waiting(index, ec); });
+    }
+
+    [[nodiscard]] unsigned waiting(unsigned index, std::error_code& ec) const noexcept {
+        return ask("who waits for", index, GETNCNT, ec);
+    }
+
+    /// Sets the number of permits, whoever has some, and makes the kernel forget what it would have
+    /// undone of this semaphore, in all processes. *Errors*: EOVERFLOW beyond max.
+    void set(unsigned index, unsigned permits) const {
+        std::error_code ec;
+        set(index, permits, ec);
+        raise_if(ec);
+    }
+
+    void set(unsigned index, unsigned permits, std::error_code& ec) const noexcept {
+        const operation context("set", label, name_);
+        if (!usable(index, ec)) {
+            return;
+        }
+        if (permits > max || set_value(id_, index, permits) != 0) {
+            fail_set(ec, permits > max ? ERANGE : errno, "semctl(SETVAL)");
+        }
+    }
+
+  protected:
+    static constexpr std::string_view label = "System V semaphores";
+
+    semaphore_set(int id, unsigned count, std::string_view name, pid_t owner)
+        : id_(id), count_(count), owner_(owner), name_(name) {}
+
+  private:
+    static constexpr std::size_t max_steps = 64;
+    static constexpr set_patience patiently{true, deadline::never()};
+    static constexpr set_patience impatiently{false, {0}};
+
+    [[nodiscard]] bool usable(unsigned index, std::error_code& ec) const noexcept {
+        ec.clear();
+        if (id_ < 0) {
+            fail(ec, errc::empty_handle);
+        } else if (index >= count_) {
+            fail_errno(ec, EINVAL, "semaphore %u of a set of %u", index, count_);
+        }
+        return !ec;
+    }
+
+    [[nodiscard]] unsigned ask(const char* verb, unsigned index, int what,
+                               std::error_code& ec) const noexcept {
+        const operation context(verb, label, name_);
+        if (!usable(index, ec)) {
+            return 0;
+        }
+        const int answer = ask_set(id_, index, what);
+        if (answer < 0) {
+            fail_set(ec, errno, "semctl");
+        }
+        return answer < 0 ? 0 : static_cast<unsigned>(answer);
+    }
+
+    bool change(const char* verb, unsigned index, int by, semaphore_undo how, set_patience patience,
+                std::error_code& ec) const noexcept {
+        if (index > UINT16_MAX) {
+            const operation context(verb, label, name_);
+            static_cast<void>(usable(index, ec)); // there are no sets so large
+            return false;
+        }
+        const semaphore_step step{static_cast<std::uint16_t>(index), static_cast<std::int16_t>(by),
+                                  how};
+        return run(verb, {&step, 1}, patience, ec);
+    }
+
+    bool run(const char* verb, std::span<const semaphore_step> steps, set_patience patience,
+             std::error_code& ec) const noexcept {
+        const operation context(verb, label, name_);
+        ec.clear();
+        ::sembuf raw[max_steps];
+        if (steps.empty() || steps.size() > max_steps) {
+            if (usable(0, ec) && !steps.empty()) {
+                fail(ec, errc::invalid_size, "%zu steps, at most %zu are possible", steps.size(),
+                     max_steps);
+            }
+            return !ec;
+        }
+        for (std::size_t i = 0; i < steps.size(); ++i) {
+            if (!usable(steps[i].index, ec)) {
+                return false;
+            }
+            raw[i].sem_num = steps[i].index;
+            raw[i].sem_op = steps[i].change;
+            raw[i].sem_flg = steps[i].how == semaphore_undo::at_exit ? short{SEM_UNDO} : short{0};
+        }
+        const int error = operate_set(id_, raw, steps.size(), patience);
+        if (error != 0 && error != EAGAIN) {
+            fail_set(ec, error, "semop");
+        }
+        return error == 0;
+    }
+
+    int id_ = -1;
+    unsigned count_ = 0;
+    pid_t owner_ = -1; // the process that removes it in the end
+    std::string name_; // as the user gave it
+};
+
+} // namespace detail
 
 COHOLD_NAMESPACE_END
 
@@ -9600,6 +13567,20 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return *this ? shm_allocator<U>(this->base_.memory().header()) : shm_allocator<U>();
     }
 
+    /// Puts in order now what dead processes have left in the segment: what they had begun is
+    /// undone, what they had finished is finished, their places are free. Returns how many this
+    /// call has found. Attaching does the same, and who waits for a lock does it for the holder.
+    /// *Errors*: those of attaching, in a process that was forked off. *Complexity*: a system call
+    /// for each participant.
+    std::size_t recover() const {
+        return detail::thrown([&](std::error_code& ec) { return recover(ec); });
+    }
+
+    std::size_t recover(std::error_code& ec) const noexcept {
+        const detail::operation context("recover", label, this->name());
+        return this->recover_dead(ec);
+    }
+
   private:
     shared(base&& opened, T* root) noexcept : parent(std::move(opened), root) {}
 
@@ -9700,6 +13681,1217 @@ class shared<const T, Mechanism, Naming, Permission>
 COHOLD_NAMESPACE_END
 
 #endif
+// system_v_semaphores: a set of semaphores of System V, found by a key, which can give a killed
+// holder's permits back.
+#ifndef COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_HPP
+#define COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_HPP
+
+#include <climits>
+#include <optional>
+#include <string>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// For `system_v_semaphores<>::create(name, {.count = 2, .initial = 1})`.
+struct semaphore_set_options {
+    unsigned count = 1;   ///< semaphores in the set; the kernel's limit is SEMMSL of kernel.sem
+    unsigned initial = 0; ///< permits that each has at first; at most 32767 (SEMVMX)
+    /// The group that the set shall belong to, for permission::group and group_read. None: the
+    /// effective group of this process.
+    std::optional<gid_t> group = std::nullopt;
+};
+
+/// A set of semaphores: semget(2), semop(2). For programs that have to live with `ipcs` and keys,
+/// and for what nothing else has: acquiring from several semaphores in one step, waiting until one
+/// is empty, and the kernel giving back what a killed process had acquired.
+///
+/// The naming policy makes a key of the name as for mechanism::system_v: a name "0x" and eight
+/// hexadecimal digits is the key, others are hashed, naming::from_path is ftok(3). A set has no
+/// room for its name: of two names with the same 32 bits nothing tells. Without names
+/// (naming::unnamed) the handle that made the set removes it; a forked child may use its copy until
+/// then, and others what adopt() makes of the id.
+///
+/// The race between semget and the setting of the first values, that books on System V warn of, is
+/// none here: a new set can be opened as soon as it is ready, and not before. *If the process is
+/// killed* while it creates, the set counts as absent and the next to use the name removes it; an
+/// empty set that was the lock of the creation may stay until then. Permits acquired with
+/// semaphore_undo::at_exit come back, others are lost; shm_semaphore and shm_mutex, in a segment,
+/// cost no system call where nobody waits, and recover what they protect.
+///
+/// Reading values and waiting for none need the permission to read; everything else needs that to
+/// write. open() asks for both.
+///
+/// *Thread safety*: const members may be called from several threads at the same time. *Process
+/// safety*: so may all of them from several processes. *Errors* of all operations:
+/// errc::empty_handle; removed if somebody has removed the set, also while one waits; EINVAL for an
+/// index beyond count().
+template <class Naming = naming::verbatim, class Permission = permission::owner_only>
+class system_v_semaphores : public detail::semaphore_set {
+    using policies = detail::policies<mechanism::system_v, Naming, Permission>;
+    using naming_used = typename policies::naming;
+    static constexpr mode_t bits = policies::permission::bits;
+
+  public:
+    system_v_semaphores() = default;
+
+    /// A new set. Waits for others who create one of this name just now. *Errors*:
+    /// errc::already_exists, invalid_name, invalid_size (of count), invalid_options, out_of_space
+    /// (the limits of kernel.sem), permission_denied. System calls: semget(2), semop(2), semctl(2).
+    [[nodiscard]] static system_v_semaphores create(std::string_view name,
+                                                    const semaphore_set_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores create(std::string_view name,
+                                                    const semaphore_set_options& options,
+                                                    std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("create", label, name);
+        ec.clear();
+        const key_t key = key_of(name, ec);
+        return ec ? system_v_semaphores() : make(key, name, options, ec);
+    }
+
+    [[nodiscard]] static system_v_semaphores create(const semaphore_set_options& options)
+        requires detail::has_no_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores create(const semaphore_set_options& options,
+                                                    std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        const detail::operation context("create", label, "");
+        ec.clear();
+        return make(IPC_PRIVATE, {}, options, ec);
+    }
+
+    /// An existing set, never one in the making. *Errors*: errc::not_found, unexpected_owner,
+    /// wider_permission, permission_denied.
+    [[nodiscard]] static system_v_semaphores open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores open(std::string_view name,
+                                                  std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("open", label, name);
+        ec.clear();
+        const key_t key = key_of(name, ec);
+        const int id = ec ? -1 : detail::open_set(key, ec);
+        system_v_semaphores opened = ec ? system_v_semaphores() : from(id, name, true, ec);
+        if (ec == errc::removed) {
+            detail::fail(ec, errc::not_found, "it was removed just now");
+        }
+        return opened;
+    }
+
+    /// The existing set, whatever its values and count, or a new one. Any number of processes may
+    /// race: all get the same one.
+    [[nodiscard]] static system_v_semaphores open_or_create(std::string_view name,
+                                                            const semaphore_set_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown(
+            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores open_or_create(std::string_view name,
+                                                            const semaphore_set_options& options,
+                                                            std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        for (;;) {
+            system_v_semaphores set = open(name, ec);
+            if (ec != errc::not_found) {
+                return set;
+            }
+            set = create(name, options, ec);
+            if (ec != errc::already_exists) {
+                return set;
+            }
+        }
+    }
+
+    /// A set by its identifier, which id() of another handle and `ipcs -s` show. It stays whose it
+    /// is: this handle does not remove it. *Errors*: errc::removed, permission_denied.
+    [[nodiscard]] static system_v_semaphores adopt(int id) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(id, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores adopt(int id, std::error_code& ec) noexcept {
+        const detail::operation context("adopt", label, "");
+        ec.clear();
+        return from(id, {}, false, ec);
+    }
+
+    /// Removes the set; who waits for a permit of it is woken with errc::removed. False if there
+    /// was none.
+    static bool remove(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::operation context("remove", label, name);
+        ec.clear();
+        const key_t key = key_of(name, ec);
+        return !ec && detail::remove_named_set(key, bits, ec);
+    }
+
+  private:
+    system_v_semaphores(int id, unsigned count, std::string_view name, pid_t owner)
+        : semaphore_set(id, count, name, owner) {}
+
+    static key_t key_of(std::string_view name, std::error_code& ec)
+        requires detail::has_names<policies>
+    {
+        const std::string real = naming_used::apply(name, ec);
+        return ec ? key_t{IPC_PRIVATE} : detail::system_v_key(real);
+    }
+
+    static system_v_semaphores make(key_t key, std::string_view name,
+                                    const semaphore_set_options& options, std::error_code& ec) {
+        if (options.count == 0 || options.count > INT_MAX) {
+            detail::fail(ec, errc::invalid_size, "a set of %u semaphores", options.count);
+            return {};
+        }
+        if (options.initial > max) {
+            detail::fail(ec, errc::invalid_options, "initial: %u, at most %u are possible",
+                         options.initial, max);
+            return {};
+        }
+        const int id =
+            detail::create_set(key, {options.count, options.initial, bits, options.group}, ec);
+        return ec ? system_v_semaphores()
+                  : system_v_semaphores(id, options.count, name,
+                                        key == IPC_PRIVATE ? ::getpid() : -1);
+    }
+
+    static system_v_semaphores from(int id, std::string_view name, bool suspiciously,
+                                    std::error_code& ec) {
+        struct ::semid_ds found{};
+        if (!detail::set_status(id, found)) {
+            detail::fail_set(ec, errno, "semctl(IPC_STAT)");
+            return {};
+        }
+        if (suspiciously) {
+            detail::check_permission<typename policies::permission>(
+                {.size = found.sem_nsems,
+                 .owner = found.sem_perm.uid,
+                 .group = found.sem_perm.gid,
+                 .mode = found.sem_perm.mode & mode_t{0777},
+                 .device = 0,
+                 .inode = static_cast<std::uint64_t>(id),
+                 .removed = false},
+                ec);
+        }
+        return ec ? system_v_semaphores()
+                  : system_v_semaphores(id, static_cast<unsigned>(found.sem_nsems), name, -1);
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// tmpfs_mount: memory of one's own for files, with a limit that nobody else can use up.
+#ifndef COHOLD_HANDLE_TMPFS_MOUNT_HPP
+#define COHOLD_HANDLE_TMPFS_MOUNT_HPP
+
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <unistd.h>
+
+// The system calls that mount, change and unmount a tmpfs, and what their errors mean.
+#ifndef COHOLD_DETAIL_MOUNT_HPP
+#define COHOLD_DETAIL_MOUNT_HPP
+
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+
+// What is mounted where, as /proc/self/mountinfo tells this process.
+#ifndef COHOLD_DETAIL_MOUNT_INFO_HPP
+#define COHOLD_DETAIL_MOUNT_INFO_HPP
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// One line of mountinfo (proc_pid_mountinfo(5)); the texts as they are meant, without escapes.
+struct mount_entry {
+    std::uint64_t id = 0;
+    std::uint64_t parent = 0;
+    std::string point;   // where, seen from the root of this process
+    std::string options; // of the mount: rw,nosuid
+    std::string type;
+    std::string super; // options of the file system: rw,size=1024k
+};
+
+// "\040" is a space, and so on: a backslash and three octal digits.
+[[gnu::cold]] inline std::string without_escapes(std::string_view text) {
+    const auto digit = [&](std::size_t at) {
+        return at < text.size() && text[at] >= '0' && text[at] <= '7';
+    };
+    std::string plain;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '\\' && digit(i + 1) && digit(i + 2) && digit(i + 3)) {
+            plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
+                                       (text[i + 3] - '0'));
+            i += 3;
+        } else {
+            plain += text[i];
+        }
+    }
+    return plain;
+}
+
+// The part of the text up to the next separator, which is taken away with it.
+[[gnu::cold]] inline std::string_view take_until(std::string_view& text, char separator) noexcept {
+    const std::size_t at = text.find(separator);
+    const std::string_view part = text.substr(0, at);
+    text.remove_prefix(at == std::string_view::npos ? text.size() : at + 1);
+    return part;
+}
+
+[[gnu::cold]] inline std::uint64_t decimal(std::string_view text) noexcept {
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) {
+        value = value * 10 + static_cast<std::uint64_t>(text[i] - '0');
+    }
+    return value;
+}
+
+// False for a line that is none of mountinfo.
+[[gnu::cold]] inline bool parse_mount(std::string_view line, mount_entry& out) {
+    out.id = decimal(take_until(line, ' '));
+    out.parent = decimal(take_until(line, ' '));
+    take_until(line, ' '); // the device
+    take_until(line, ' '); // what part of the file system
+    out.point = without_escapes(take_until(line, ' '));
+    out.options = std::string(take_until(line, ' '));
+    while (!line.empty() && take_until(line, ' ') != "-") {
+        // any number of optional fields
+    }
+    out.type = without_escapes(take_until(line, ' '));
+    take_until(line, ' '); // the device's name
+    out.super = without_escapes(line);
+    return out.id != 0 && !out.point.empty() && !out.type.empty();
+}
+
+// All of a file of /proc; empty if it cannot be read.
+[[gnu::cold]] inline std::string read_proc(const char* path) {
+    std::string text;
+    if (const unique_fd file = open_file(path, O_RDONLY)) {
+        char some[4096];
+        for (;;) {
+            const ssize_t bytes = ::read(file.get(), some, sizeof some);
+            if (bytes > 0) {
+                text.append(some, static_cast<std::size_t>(bytes));
+            } else if (bytes == 0 || errno != EINTR) {
+                break;
+            }
+        }
+    }
+    return text;
+}
+
+// Calls visit(mount_entry) for each mount until that returns true, and returns whether it did.
+template <class Visit>
+[[gnu::cold]] bool find_mount(const Visit& visit) {
+    const std::string all = read_proc("/proc/self/mountinfo");
+    std::string_view rest = all;
+    mount_entry entry;
+    while (!rest.empty()) {
+        if (parse_mount(take_until(rest, '\n'), entry) && visit(entry)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The value of "key=value" among options that commas separate; for a bare "key" the key itself;
+// empty if it is not there.
+[[gnu::cold]] inline std::string_view mount_option(std::string_view options,
+                                                   std::string_view key) noexcept {
+    while (!options.empty()) {
+        std::string_view option = take_until(options, ',');
+        const std::string_view whole = option;
+        if (take_until(option, '=') == key) {
+            return whole == key ? key : option;
+        }
+    }
+    return {};
+}
+
+// A mount, of all that there are and were: a path can lead to another one later.
+struct mount_identity {
+    std::uint64_t unique = 0; // never used again; 0: Linux before 6.8
+    std::uint64_t id = 0;     // as mountinfo has it; can be used again. 0: unknown
+    std::uint64_t device = 0;
+
+    explicit operator bool() const noexcept { return device != 0; }
+
+    friend bool operator==(const mount_identity&, const mount_identity&) = default;
+};
+
+// struct statx, of which old C libraries know less than the kernel.
+struct kernel_statx {
+    std::uint32_t mask;
+    std::uint32_t skipped[33];
+    std::uint32_t device[2];
+    std::uint64_t mount;
+    std::uint64_t rest[13];
+};
+
+static_assert(sizeof(kernel_statx) == 256 && offsetof(kernel_statx, mount) == 144);
+
+// Which mount an open file (O_PATH suffices) lies on; empty on failure.
+[[gnu::cold]] inline mount_identity mount_of(int fd) {
+    constexpr std::uint32_t mount_id = 0x1000;        // STATX_MNT_ID, Linux 5.8
+    constexpr std::uint32_t unique_mount_id = 0x4000; // STATX_MNT_ID_UNIQUE, Linux 6.8
+    const auto ask = [fd](std::uint32_t what) noexcept -> std::uint64_t {
+        kernel_statx found{};
+        return ::syscall(SYS_statx, fd, "", AT_EMPTY_PATH, what, &found) == 0 &&
+                       (found.mask & what) != 0
+                   ? found.mount
+                   : 0;
+    };
+    file_status status{};
+    if (raw_fstat(fd, status) != 0) {
+        return {};
+    }
+    mount_identity found{ask(unique_mount_id), ask(mount_id),
+                         static_cast<std::uint64_t>(status.st_dev)};
+    if (found.id == 0) {
+        char path[40];
+        std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+        const std::string info = read_proc(path);
+        const std::size_t at = info.find("mnt_id:\t");
+        found.id = at == std::string::npos ? 0 : decimal(std::string_view(info).substr(at + 8));
+    }
+    return found;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// Who keeps a mount busy: for the message that says that it is.
+#ifndef COHOLD_DETAIL_MOUNT_USERS_HPP
+#define COHOLD_DETAIL_MOUNT_USERS_HPP
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include <dirent.h>
+#include <sys/sysmacros.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Calls visit(name) for each entry of a directory whose name is a number, until that returns true;
+// returns whether it did.
+template <class Visit>
+[[gnu::cold]] bool find_number(const char* directory, const Visit& visit) {
+    DIR* const opened = ::opendir(directory);
+    bool found = false;
+    while (const dirent* entry = opened == nullptr || found ? nullptr : ::readdir(opened)) {
+        found = entry->d_name[0] >= '0' && entry->d_name[0] <= '9' && visit(entry->d_name);
+    }
+    if (opened != nullptr) {
+        ::closedir(opened);
+    }
+    return found;
+}
+
+// What a process (a directory of /proc) has of the mount: "a file mapped", …; null if nothing that
+// this process may see. Descriptors by the number of the mount, without touching their files.
+[[gnu::cold]] inline const char* use_of(const mount_identity& mount, const std::string& process) {
+    for (const char* each : {"/cwd", "/root"}) {
+        file_status status{};
+        if (raw_stat((process + each).c_str(), status) == 0 &&
+            static_cast<std::uint64_t>(status.st_dev) == mount.device) {
+            return each[1] == 'c' ? "is in a directory of it" : "has its root there";
+        }
+    }
+    const std::string fds = process + "/fdinfo/";
+    const std::string wanted = "mnt_id:\t" + std::to_string(mount.id) + "\n";
+    if (find_number(fds.c_str(), [&](const char* fd) {
+            return read_proc((fds + fd).c_str()).find(wanted) != std::string::npos;
+        })) {
+        return "has a file open";
+    }
+    const auto device = static_cast<dev_t>(mount.device);
+    char shown[32]; // as the fourth column has it, between spaces
+    std::snprintf(shown, sizeof shown, " %02x:%02x ", major(device), minor(device));
+    if (read_proc((process + "/maps").c_str()).find(shown) != std::string::npos) {
+        return "has a file mapped";
+    }
+    return nullptr;
+}
+
+// For example: "this process has a file open, process 71 (cat) has a file mapped". Names what it
+// sees first of all that may be more; other users' processes are visible to root alone.
+[[gnu::cold]] inline std::string users_of(const mount_identity& mount, std::string_view point) {
+    constexpr int shown = 3;
+    std::string text;
+    int count = 0;
+    const auto add = [&](const std::string& user) {
+        text.append(count == 0 ? "" : ", ").append(user);
+        return ++count == shown;
+    };
+    find_mount([&](const mount_entry& entry) {
+        return entry.parent == mount.id && entry.point != point &&
+               add("'" + entry.point + "' is mounted on it");
+    });
+    if (const char* use = count == shown ? nullptr : use_of(mount, "/proc/self")) {
+        add(std::string("this process ") + use);
+    }
+    const std::string self = std::to_string(::getpid());
+    if (count < shown) {
+        find_number("/proc", [&](const char* id) {
+            const std::string process = std::string("/proc/") + id;
+            const char* const use = self == id ? nullptr : use_of(mount, process);
+            if (use == nullptr) {
+                return false;
+            }
+            const std::string all = read_proc((process + "/comm").c_str());
+            const std::string name = all.substr(0, all.find('\n'));
+            return add(std::string("process ") + id + " (" + name + ") " + use);
+        });
+    }
+    return count == 0 ? std::string("by processes that this one cannot see, or by the kernel")
+                      : text;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[gnu::cold]] inline void fail_privilege(std::error_code& ec, const char* call,
+                                         int error) noexcept {
+    fail(ec, errc::permission_denied,
+         "%s: errno %d, user %u: it needs CAP_SYS_ADMIN where the mount is: be root, or in user "
+         "and mount namespaces of one's own (unshare --user --map-root-user --mount)",
+         call, error, static_cast<unsigned>(::geteuid()));
+}
+
+// A directory, itself and not by a link; only to be named (O_PATH).
+[[gnu::cold]] inline unique_fd open_directory(const std::string& path, std::error_code& ec) {
+    unique_fd directory = open_file(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (directory) {
+        return directory;
+    }
+    const int error = errno;
+    file_status status{};
+    if (error == ENOENT) {
+        fail(ec, errc::no_such_directory, "%s", path.c_str());
+    } else if (error == ENOTDIR) {
+        const bool link = raw_lstat(path.c_str(), status) == 0 && S_ISLNK(status.st_mode);
+        fail(ec, link ? errc::symlink_refused : errc::not_a_directory, "%s", path.c_str());
+    } else if (error == EACCES) {
+        fail(ec, errc::permission_denied, "%s: user %u", path.c_str(),
+             static_cast<unsigned>(::geteuid()));
+    } else if (error == ENAMETOOLONG) {
+        fail(ec, errc::invalid_name, "too long");
+    } else {
+        fail_errno(ec, error, "open(O_PATH) of %s", path.c_str());
+    }
+    return directory;
+}
+
+// The kernel's own word on which of the options of a tmpfs it refuses, and why. Empty if it says
+// nothing (Linux before 5.2, a seccomp filter).
+[[gnu::cold]] inline std::string refused_option(std::string_view options) {
+#if defined(SYS_fsopen) && defined(SYS_fsconfig)
+    const unique_fd context(static_cast<int>(::syscall(SYS_fsopen, "tmpfs", 1))); // close on exec
+    while (context && !options.empty()) {
+        std::string_view value = take_until(options, ',');
+        const std::string whole(value);
+        const std::string key(take_until(value, '='));
+        const std::string text(value);
+        const bool flag = key == whole;
+        if (::syscall(SYS_fsconfig, context.get(), flag ? 0u : 1u, key.c_str(),
+                      flag ? nullptr : text.c_str(), 0) == 0) {
+            continue;
+        }
+        char reason[256]; // "e tmpfs: Invalid uid '5'\n"
+        const ssize_t bytes = ::read(context.get(), reason, sizeof reason);
+        std::string_view said(reason, bytes > 2 ? static_cast<std::size_t>(bytes) : 0);
+        said = said.substr(said.empty() ? 0 : 2);
+        return "'" + whole + "'" + (said.empty() ? "" : ": ") + std::string(take_until(said, '\n'));
+    }
+#else
+    static_cast<void>(options);
+#endif
+    return {};
+}
+
+// The absolute path of an open directory, without links.
+[[gnu::cold]] inline std::string path_of(const unique_fd& directory, const std::string& given) {
+    char link[40];
+    char text[PATH_MAX];
+    std::snprintf(link, sizeof link, "/proc/self/fd/%d", directory.get());
+    const ssize_t bytes = ::readlink(link, text, sizeof text);
+    if (bytes > 0 && bytes < static_cast<ssize_t>(sizeof text)) {
+        return {text, static_cast<std::size_t>(bytes)};
+    }
+    char* const real = ::realpath(given.c_str(), nullptr); // without /proc
+    std::string path(real != nullptr ? real : "");
+    std::free(real);
+    return path;
+}
+
+// Mounts a tmpfs on an open directory whose path is this one.
+[[gnu::cold]] inline void mount_tmpfs(const unique_fd& directory, const std::string& path,
+                                      const char* options, std::error_code& ec) {
+    // By the descriptor, so that nobody can put another directory under the path meanwhile.
+    char link[40];
+    file_status status{};
+    std::snprintf(link, sizeof link, "/proc/self/fd/%d", directory.get());
+    const char* const at = raw_lstat(link, status) == 0 ? link : path.c_str();
+    if (::mount("cohold", at, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) == 0) {
+        return;
+    }
+    const int error = errno;
+    switch (error) {
+    case EPERM:
+    case EACCES:
+        fail_privilege(ec, "mount", error);
+        break;
+    case EINVAL: {
+        const std::string refused = refused_option(options);
+        const bool huge = refused.substr(0, 6) == "'huge=";
+        const bool noswap = refused.substr(0, 7) == "'noswap";
+        const bool known = !refused.empty();
+        fail(ec, huge || noswap || !known ? errc::unsupported : errc::invalid_options,
+             "mount: the kernel refuses %s%s", known ? refused.c_str() : options,
+             noswap ? " (it needs Linux 6.4, and root outside of user namespaces)"
+             : huge ? " (it needs CONFIG_TRANSPARENT_HUGEPAGE)"
+                    : "");
+        break;
+    }
+    case ENOENT:
+        fail(ec, errc::no_such_directory, "%s has been removed", path.c_str());
+        break;
+    case ENODEV:
+        fail(ec, errc::unsupported, "mount: the kernel has no tmpfs (CONFIG_TMPFS)");
+        break;
+    case ENOSPC:
+        fail(ec, errc::out_of_space, "mount: as many mounts as fs.mount-max allows");
+        break;
+    case ENOMEM:
+        fail(ec, errc::out_of_space, "mount: no memory for it");
+        break;
+    default:
+        fail_errno(ec, error, "mount on %s", path.c_str());
+    }
+}
+
+// Opens the root of a mount to look at it, if it is that mount still.
+[[gnu::cold]] inline unique_fd open_mount(const std::string& path, const mount_identity& mount,
+                                          std::error_code& ec) {
+    std::error_code ignored;
+    unique_fd root;
+    {
+        const report_keeper keeper;
+        root = open_directory(path, ignored);
+    }
+    if (root && mount_of(root.get()) == mount) {
+        return root;
+    }
+    const bool covered = find_mount([&](const mount_entry& entry) {
+        return entry.id == mount.id && entry.point == path && entry.type == "tmpfs";
+    });
+    if (covered) {
+        fail(ec, errc::busy, "another file system is mounted over it");
+    } else {
+        fail(ec, errc::removed,
+             "it is not mounted there any more: somebody has unmounted or moved it, or this "
+             "process has entered another mount namespace");
+    }
+    return unique_fd();
+}
+
+// The flags of a mount, as a remount must repeat them.
+[[gnu::cold]] inline unsigned long mount_flags(const space_status& status) noexcept {
+    constexpr unsigned long same =
+        MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_SYNCHRONOUS; // those of statvfs(3)
+    constexpr unsigned long no_links = 0x2000;                         // ST_NOSYMFOLLOW
+    return (status.f_flag & same) | ((status.f_flag & no_links) != 0 ? 256ul : 0); // MS_NOSYMFOLLOW
+}
+
+// Changes one limit of a tmpfs; all other options stay what they are. 0 means none.
+[[gnu::cold]] inline void remount_tmpfs(const unique_fd& root, const std::string& path,
+                                        const char* key, std::uint64_t value, std::error_code& ec) {
+    space_status status{};
+    if (raw_fstatvfs(root.get(), status) != 0) {
+        fail_errno(ec, errno, "fstatvfs");
+        return;
+    }
+    char option[48];
+    std::snprintf(option, sizeof option, "%s=%llu", key, static_cast<unsigned long long>(value));
+    if (::mount("cohold", path.c_str(), "tmpfs", MS_REMOUNT | mount_flags(status), option) == 0) {
+        return;
+    }
+    const int error = errno;
+    if (error == EPERM || error == EACCES) {
+        fail_privilege(ec, "mount(MS_REMOUNT)", error);
+        return;
+    }
+    if (error != EINVAL || raw_fstatvfs(root.get(), status) != 0) {
+        fail_errno(ec, error, "mount(MS_REMOUNT, %s)", option);
+        return;
+    }
+    const bool bytes = key[0] == 's';
+    const char* const unit = bytes ? "bytes" : "inodes";
+    const std::uint64_t factor = bytes ? status.f_frsize : 1;
+    const std::uint64_t limit = factor * (bytes ? status.f_blocks : status.f_files);
+    const std::uint64_t left = factor * (bytes ? status.f_bfree : status.f_ffree);
+    if (limit == 0) {
+        fail(ec, errc::invalid_size,
+             "wanted a limit of %llu %s: it is mounted without a limit, and Linux sets none as "
+             "long as it is mounted",
+             static_cast<unsigned long long>(value), unit);
+    } else {
+        fail(ec, errc::invalid_size,
+             "wanted a limit of %llu %s, %llu are used: it cannot become smaller than what is in "
+             "it",
+             static_cast<unsigned long long>(value), unit,
+             static_cast<unsigned long long>(limit - left));
+    }
+}
+
+// Unmounts; lazily: at once from the tree, and for good when the last user lets go.
+[[gnu::cold]] inline void unmount_tmpfs(const std::string& path, const mount_identity& mount,
+                                        bool lazily, std::error_code& ec) {
+    open_mount(path, mount, ec); // closed again: it would keep the mount busy
+    if (ec || ::umount2(path.c_str(), UMOUNT_NOFOLLOW | (lazily ? MNT_DETACH : 0)) == 0) {
+        return;
+    }
+    const int error = errno;
+    if (error == EBUSY) {
+        fail(ec, errc::busy, "umount2: somebody uses it: %s", users_of(mount, path).c_str());
+    } else if (error == EPERM || error == EACCES) {
+        fail_privilege(ec, "umount2", error);
+    } else {
+        fail_errno(ec, error, "umount2 of %s", path.c_str());
+    }
+}
+
+// For destructors: never leaves it mounted at the path, and keeps quiet.
+[[gnu::cold]] inline void discard_tmpfs(const std::string& path,
+                                        const mount_identity& mount) noexcept {
+    const report_keeper keeper;
+    std::error_code ec;
+    open_mount(path, mount, ec);
+    if (!ec && ::umount2(path.c_str(), UMOUNT_NOFOLLOW) != 0 && errno == EBUSY) {
+        ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH);
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// is_tmpfs and tmpfs_usage: is a path memory, and how much of that is there?
+#ifndef COHOLD_HANDLE_TMPFS_USAGE_HPP
+#define COHOLD_HANDLE_TMPFS_USAGE_HPP
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// When the files of a tmpfs get huge pages (2 MiB on x86-64).
+enum class tmpfs_huge {
+    kernel_default, ///< never, unless the kernel was started with transparent_hugepage_tmpfs=
+    never,          ///< not even on request
+    advise,         ///< where a program asks by madvise(MADV_HUGEPAGE)
+    within_size,    ///< where all of the page lies within the file
+    always, ///< wherever they are to be had: may use far more memory than the files are long
+};
+
+/// What the kernel tells of a tmpfs.
+struct tmpfs_statistics {
+    std::uint64_t size = 0;        ///< bytes that it can hold; 0: no limit, and none of it counted
+    std::uint64_t used = 0;        ///< bytes of whole pages, in memory or in swap
+    std::uint64_t free = 0;        ///< bytes; the machine may run out of memory earlier
+    std::uint64_t inodes = 0;      ///< files and directories that it can hold; 0: no limit
+    std::uint64_t free_inodes = 0; ///< of these
+    std::string mount_point;       ///< seen from the root of this process; empty: not within it
+    std::string options;           ///< as /proc/mounts has them: "rw,nosuid,size=1024k,mode=700"
+    tmpfs_huge huge = tmpfs_huge::never;
+    bool noswap = false; ///< do its pages stay in memory?
+};
+
+namespace detail {
+
+[[gnu::cold]] inline tmpfs_huge huge_of(std::string_view word) noexcept {
+    return word == "always"        ? tmpfs_huge::always
+           : word == "within_size" ? tmpfs_huge::within_size
+           : word == "advise"      ? tmpfs_huge::advise
+                                   : tmpfs_huge::never; // which is not shown
+}
+
+[[gnu::cold]] inline tmpfs_statistics tmpfs_statistics_of(int fd, std::error_code& ec) {
+    tmpfs_statistics all;
+    space_status status{};
+    if (raw_fstatvfs(fd, status) != 0) {
+        fail_errno(ec, errno, "fstatvfs");
+        return all;
+    }
+    const std::uint64_t block = status.f_frsize;
+    all.size = block * status.f_blocks;
+    all.used = block * (status.f_blocks - status.f_bfree);
+    all.free = block * status.f_bavail;
+    all.inodes = status.f_files;
+    all.free_inodes = status.f_ffree;
+    const mount_identity mount = mount_of(fd);
+    find_mount([&](mount_entry& entry) {
+        if (entry.id != mount.id) {
+            return false;
+        }
+        all.mount_point = entry.point;
+        all.huge = huge_of(mount_option(entry.super, "huge"));
+        all.noswap = !mount_option(entry.super, "noswap").empty();
+        // Both kinds begin with rw or ro; it is read-only if one of them is.
+        std::string_view of_mount = entry.options;
+        std::string_view of_system = entry.super;
+        const bool writable = take_until(of_mount, ',') == "rw";
+        const bool both = take_until(of_system, ',') == "rw" && writable;
+        all.options = both ? "rw" : "ro";
+        for (const std::string_view each : {of_mount, of_system}) {
+            all.options.append(each.empty() ? "" : ",").append(each);
+        }
+        return true;
+    });
+    return all;
+}
+
+// O_PATH: neither reads nor opens what is there.
+[[gnu::cold]] inline unique_fd open_place(std::string_view path, std::error_code& ec) {
+    if (path.empty() || path.find('\0') != std::string_view::npos) {
+        fail(ec, errc::invalid_name,
+             path.empty() ? "the path is empty" : "the path contains a zero byte");
+        return unique_fd();
+    }
+    unique_fd place = open_file(std::string(path).c_str(), O_PATH);
+    if (!place) {
+        const int error = errno;
+        if (error == ENOENT) {
+            fail(ec, errc::not_found, "there is no such file or directory");
+        } else if (error == ENOTDIR) {
+            fail(ec, errc::not_a_directory);
+        } else if (error == EACCES) {
+            fail(ec, errc::permission_denied, "user %u", static_cast<unsigned>(::geteuid()));
+        } else {
+            fail_errno(ec, error, "open(O_PATH)");
+        }
+    }
+    return place;
+}
+
+} // namespace detail
+
+/// Is what the path leads to (a link: what that leads to) on a tmpfs? /dev/shm is one as a rule;
+/// a ramfs or hugetlbfs is none. *Errors* of the form with `ec`: errc::not_found, not_a_directory,
+/// permission_denied, invalid_name; open(2), fstatfs(2). *Thread safety*: yes.
+[[nodiscard]] inline bool is_tmpfs(std::string_view path, std::error_code& ec) noexcept {
+    const detail::operation context("look at the file system of", "", path);
+    ec.clear();
+    const detail::unique_fd place = detail::open_place(path, ec);
+    detail::system_status found{};
+    if (!ec && detail::raw_fstatfs(place.get(), found) != 0) {
+        detail::fail_errno(ec, errno, "fstatfs");
+    }
+    return !ec && static_cast<unsigned long>(found.f_type) == detail::tmpfs_magic;
+}
+
+[[nodiscard]] inline bool is_tmpfs(std::string_view path) {
+    return detail::thrown([&](std::error_code& ec) { return is_tmpfs(path, ec); });
+}
+
+/// The state of the tmpfs that the path leads to: that of a mount, or of any file in it. The
+/// numbers are of one moment; others may use up what is free in the next. The mount point and the
+/// options come from /proc/self/mountinfo and are empty if /proc is not mounted. *Errors*:
+/// errc::not_on_tmpfs, and those of is_tmpfs; fstatvfs(3). *Complexity*: reads all of mountinfo.
+/// *Thread safety*: yes.
+[[nodiscard]] inline tmpfs_statistics tmpfs_usage(std::string_view path,
+                                                  std::error_code& ec) noexcept {
+    const detail::operation context("look at the tmpfs of", "", path);
+    ec.clear();
+    const detail::unique_fd place = detail::open_place(path, ec);
+    if (!ec && !detail::is_on_tmpfs(place.get())) {
+        detail::fail(ec, errc::not_on_tmpfs);
+    }
+    return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(place.get(), ec);
+}
+
+[[nodiscard]] inline tmpfs_statistics tmpfs_usage(std::string_view path) {
+    return detail::thrown([&](std::error_code& ec) { return tmpfs_usage(path, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// For `tmpfs_mount::create(path, {.size = 64 << 20})`.
+struct tmpfs_options {
+    /// A size, or a number of inodes, that nothing limits but the machine's memory.
+    static constexpr std::uint64_t unlimited = UINT64_MAX;
+
+    /// Bytes that it can hold; the kernel rounds up to whole pages. 0: its default, half of the
+    /// memory. No more than INT64_MAX, or `unlimited`, which no resize() can end.
+    std::uint64_t size = 0;
+    /// Files and directories that it can hold, the root included. 0: the kernel's default, one for
+    /// every two pages of the memory.
+    std::uint64_t inodes = 0;
+    /// The bits of its root directory: who may make files in it, e.g. 01777 as in /tmp.
+    mode_t mode = 0700;
+    /// Who owns the root directory. None: the effective user and group of this process.
+    std::optional<uid_t> uid = std::nullopt;
+    std::optional<gid_t> gid = std::nullopt;
+    /// When files get huge pages.
+    tmpfs_huge huge = tmpfs_huge::kernel_default;
+    /// Never swap its pages out. Linux 6.4 or newer, and root outside of user namespaces.
+    bool noswap = false;
+};
+
+/// Selects unmounting that does not wait for users: `unmount(lazy)`.
+inline constexpr struct lazy_t {
+} lazy{};
+
+/// A tmpfs that this process has mounted, and unmounts. mechanism::tmpfs finds its files by their
+/// paths. Mounting needs CAP_SYS_ADMIN: root has it, and everybody in a user namespace of his own
+/// with a mount namespace, where only his processes see the mount. It is mounted nosuid, nodev and
+/// noexec: a place for memory.
+///
+/// The destructor unmounts; if the mount is in use it detaches it lazily, so that nothing stays
+/// mounted at the path, while who has its files open or mapped keeps them. Use unmount() to learn
+/// of users instead. In a forked child the destructor does nothing: the mount is its parent's. *If
+/// the process is killed*, the mount stays; adopt() takes it over, umount(8) ends it; a mount
+/// namespace takes its mounts along when its last process ends.
+///
+/// *Thread safety*: const members may be called from several threads at the same time. *Errors* of
+/// all members beside their own: errc::empty_handle; removed if somebody else has unmounted it or
+/// this process has entered another mount namespace; busy if another file system is mounted over
+/// it; permission_denied (EPERM of mount(2) and umount(2)).
+class tmpfs_mount {
+  public:
+    tmpfs_mount() = default;
+
+    tmpfs_mount(tmpfs_mount&& other) noexcept
+        : path_(std::move(other.path_)), mount_(std::exchange(other.mount_, {})),
+          owner_(other.owner_) {}
+
+    tmpfs_mount& operator=(tmpfs_mount&& other) noexcept {
+        tmpfs_mount taken(std::move(other));
+        path_.swap(taken.path_);
+        std::swap(mount_, taken.mount_);
+        std::swap(owner_, taken.owner_);
+        return *this;
+    }
+
+    ~tmpfs_mount() {
+        if (mount_ && owner_ == ::getpid()) {
+            detail::discard_tmpfs(path_, mount_);
+        }
+    }
+
+    /// Mounts a new, empty tmpfs on a directory, and hides what that contains meanwhile. *Errors*:
+    /// errc::no_such_directory, not_a_directory, symlink_refused (of the last component);
+    /// permission_denied; invalid_options, invalid_size; unsupported if the kernel refuses an
+    /// option, with its reason; out_of_space (fs.mount-max). System calls: open(2), mount(2).
+    [[nodiscard]] static tmpfs_mount create(std::string_view path,
+                                            const tmpfs_options& options = {}) {
+        return detail::thrown([&](std::error_code& ec) { return create(path, options, ec); });
+    }
+
+    [[nodiscard]] static tmpfs_mount create(std::string_view path, const tmpfs_options& options,
+                                            std::error_code& ec) noexcept {
+        const detail::operation context("mount", "tmpfs", path);
+        ec.clear();
+        const std::string text = written(options, ec);
+        std::string real;
+        const detail::unique_fd directory = ec ? detail::unique_fd() : open(path, real, ec);
+        if (!ec) {
+            detail::mount_tmpfs(directory, real, text.c_str(), ec);
+        }
+        return ec ? tmpfs_mount() : found_at(std::move(real), ec);
+    }
+
+    /// Takes over a mount that is there already: this one unmounts it. For mounts of processes that
+    /// were killed; or to resize one, and to release() it again. *Errors*: errc::not_on_tmpfs,
+    /// no_such_directory, not_a_directory, symlink_refused; invalid_name if the path leads into a
+    /// tmpfs but not to its mount point.
+    [[nodiscard]] static tmpfs_mount adopt(std::string_view path) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(path, ec); });
+    }
+
+    [[nodiscard]] static tmpfs_mount adopt(std::string_view path, std::error_code& ec) noexcept {
+        const detail::operation context("adopt", "tmpfs", path);
+        ec.clear();
+        std::string real;
+        const detail::unique_fd directory = open(path, real, ec);
+        if (!ec && !detail::is_on_tmpfs(directory.get())) {
+            detail::fail(ec, errc::not_on_tmpfs);
+        }
+        if (!ec) {
+            const std::string point = detail::tmpfs_statistics_of(directory.get(), ec).mount_point;
+            if (!ec && point != real) {
+                detail::fail(ec, errc::invalid_name, "it is a directory of the one mounted at '%s'",
+                             point.c_str());
+            }
+        }
+        return ec ? tmpfs_mount() : found_at(std::move(real), ec);
+    }
+
+    explicit operator bool() const noexcept { return static_cast<bool>(mount_); }
+
+    /// Where it is mounted: an absolute path without links. Empty for an empty handle.
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+    /// Is it there still, and does the path lead to it?
+    [[nodiscard]] bool is_mounted() const noexcept {
+        const detail::report_keeper keeper;
+        std::error_code ec;
+        return mount_ && detail::open_mount(path_, mount_, ec);
+    }
+
+    /// Changes the limit, in bytes (the kernel rounds up to whole pages), by a remount: everything
+    /// in it stays, everybody who uses it may go on, all other options stay what they are.
+    /// *Errors*: errc::invalid_size for less than what is used, for 0, and if it was mounted
+    /// without a limit.
+    void resize(std::uint64_t bytes) const {
+        std::error_code ec;
+        resize(bytes, ec);
+        detail::raise_if(ec);
+    }
+
+    void resize(std::uint64_t bytes, std::error_code& ec) const noexcept {
+        limit("size", bytes, ec);
+    }
+
+    /// The same for the number of files and directories.
+    void resize_inodes(std::uint64_t count) const {
+        std::error_code ec;
+        resize_inodes(count, ec);
+        detail::raise_if(ec);
+    }
+
+    void resize_inodes(std::uint64_t count, std::error_code& ec) const noexcept {
+        limit("nr_inodes", count, ec);
+    }
+
+    /// Its size, what is used and free of it, and its options: see tmpfs_usage.
+    [[nodiscard]] tmpfs_statistics statistics() const {
+        return detail::thrown([&](std::error_code& ec) { return statistics(ec); });
+    }
+
+    [[nodiscard]] tmpfs_statistics statistics(std::error_code& ec) const noexcept {
+        const detail::operation context("statistics of", "tmpfs", path_);
+        const detail::unique_fd root = root_of(ec);
+        return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(root.get(), ec);
+    }
+
+    /// Unmounts, and makes this handle empty; the memory is free again. *Errors*: errc::busy if
+    /// somebody has a file of it open or mapped, is in one of its directories, or has mounted
+    /// something there; the message names some of those; nothing has changed then. System call:
+    /// umount2(2).
+    void unmount() {
+        std::error_code ec;
+        unmount(ec);
+        detail::raise_if(ec);
+    }
+
+    void unmount(std::error_code& ec) noexcept { end(false, ec); }
+
+    /// The same at once, even if somebody uses it: nobody finds it at its path any more, what is
+    /// open or mapped goes on working, and the memory is free when the last of these has gone.
+    void unmount(lazy_t) {
+        std::error_code ec;
+        unmount(lazy, ec);
+        detail::raise_if(ec);
+    }
+
+    void unmount(lazy_t, std::error_code& ec) noexcept { end(true, ec); }
+
+    /// Leaves it mounted; this becomes empty.
+    void release() noexcept {
+        path_.clear();
+        mount_ = {};
+    }
+
+  private:
+    // The directory, and its path without links.
+    static detail::unique_fd open(std::string_view path, std::string& real, std::error_code& ec) {
+        if (path.empty() || path.find('\0') != std::string_view::npos) {
+            detail::fail(ec, errc::invalid_name,
+                         path.empty() ? "the path is empty" : "the path contains a zero byte");
+            return detail::unique_fd();
+        }
+        while (path.size() > 1 && path.back() == '/') {
+            path.remove_suffix(1); // behind which a link would be followed
+        }
+        real = std::string(path);
+        detail::unique_fd directory = detail::open_directory(real, ec);
+        if (!ec) {
+            real = detail::path_of(directory, real);
+        }
+        return directory;
+    }
+
+    static tmpfs_mount found_at(std::string real, std::error_code& ec) {
+        tmpfs_mount found;
+        const detail::unique_fd root = detail::open_directory(real, ec);
+        if (!ec) {
+            found.mount_ = detail::mount_of(root.get());
+            found.path_ = std::move(real);
+            found.owner_ = ::getpid();
+        }
+        return found;
+    }
+
+    // The options as mount(2) wants them.
+    static std::string written(const tmpfs_options& options, std::error_code& ec) {
+        if ((options.mode & ~mode_t{07777}) != 0) {
+            detail::fail(ec, errc::invalid_options, "mode: %#o",
+                         static_cast<unsigned>(options.mode));
+            return {};
+        }
+        char mode[16];
+        std::snprintf(mode, sizeof mode, "mode=%04o", static_cast<unsigned>(options.mode));
+        std::string text = mode;
+        for (const auto& [key, value] :
+             {std::pair{",size=", options.size}, std::pair{",nr_inodes=", options.inodes}}) {
+            if (!is_limit(value)) {
+                detail::fail(ec, errc::invalid_size, "%s%llu", key + 1,
+                             static_cast<unsigned long long>(value));
+                return {};
+            }
+            if (value != 0) {
+                const bool none = value == tmpfs_options::unlimited;
+                text.append(key).append(std::to_string(none ? 0 : value));
+            }
+        }
+        if (options.uid) {
+            text.append(",uid=").append(std::to_string(*options.uid));
+        }
+        if (options.gid) {
+            text.append(",gid=").append(std::to_string(*options.gid));
+        }
+        switch (options.huge) {
+        case tmpfs_huge::kernel_default:
+            break;
+        case tmpfs_huge::never:
+            text.append(",huge=never");
+            break;
+        case tmpfs_huge::advise:
+            text.append(",huge=advise");
+            break;
+        case tmpfs_huge::within_size:
+            text.append(",huge=within_size");
+            break;
+        case tmpfs_huge::always:
+            text.append(",huge=always");
+            break;
+        }
+        return text.append(options.noswap ? ",noswap" : "");
+    }
+
+    static bool is_limit(std::uint64_t value) noexcept {
+        return value <= static_cast<std::uint64_t>(INT64_MAX) || value == tmpfs_options::unlimited;
+    }
+
+    void limit(const char* key, std::uint64_t value, std::error_code& ec) const noexcept {
+        const detail::operation context("resize", "tmpfs", path_);
+        const detail::unique_fd root = root_of(ec);
+        if (!ec && (value == 0 || !is_limit(value))) {
+            detail::fail(ec, errc::invalid_size, "%s=%llu", key,
+                         static_cast<unsigned long long>(value));
+        }
+        if (!ec) {
+            detail::remount_tmpfs(root, path_, key, value == tmpfs_options::unlimited ? 0 : value,
+                                  ec);
+        }
+    }
+
+    detail::unique_fd root_of(std::error_code& ec) const {
+        ec.clear();
+        if (!mount_) {
+            detail::fail(ec, errc::empty_handle);
+            return detail::unique_fd();
+        }
+        return detail::open_mount(path_, mount_, ec);
+    }
+
+    void end(bool lazily, std::error_code& ec) noexcept {
+        const detail::operation context("unmount", "tmpfs", path_);
+        ec.clear();
+        if (!mount_) {
+            detail::fail(ec, errc::empty_handle);
+            return;
+        }
+        detail::unmount_tmpfs(path_, mount_, lazily, ec);
+        if (!ec) {
+            release();
+        }
+    }
+
+    std::string path_;
+    detail::mount_identity mount_;
+    pid_t owner_ = -1;
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
 
 // How a process waits for another: the policies spin, block and adaptive.
 #ifndef COHOLD_SYNC_BACKOFF_HPP
@@ -9745,39 +14937,1157 @@ concept waiting_policy = requires {
     { Policy::parks } -> std::convertible_to<bool>;
 };
 
+COHOLD_NAMESPACE_END
+
+#endif
+// Guards: pointers to a value that is locked as long as they live, and whose changes are one
+// section.
+#ifndef COHOLD_SYNC_SECTION_GUARD_HPP
+#define COHOLD_SYNC_SECTION_GUARD_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <new>
+#include <utility>
+
+// Which bytes of an object mean nothing but themselves: to put the old ones back undoes a change.
+#ifndef COHOLD_MEMORY_PLAIN_BYTES_HPP
+#define COHOLD_MEMORY_PLAIN_BYTES_HPP
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
 namespace detail {
 
-/// Tells the processor that this is a spin loop.
-inline void cpu_pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
-    asm volatile("yield" ::: "memory");
-#else
-    asm volatile("" ::: "memory");
-#endif
+template <class T>
+constexpr bool is_plain();
+
+// A struct whose members can be told apart.
+template <class T>
+constexpr bool has_visible_members() {
+    if constexpr (!std::is_class_v<T> || !std::is_aggregate_v<T> ||
+                  requires { std::tuple_size<T>::value; }) {
+        return false;
+    } else if constexpr (members_counted<T>.fault != aggregate_fault::none) {
+        return false;
+    } else {
+        return has_readable_members<T>;
+    }
 }
 
-/// Counts the spins of one wait: pauses while some are left, then says that they are used up.
-class backoff {
-  public:
-    explicit backoff(std::uint32_t spins) noexcept : left_(spins) {}
+template <class T, std::size_t... Index>
+constexpr bool has_plain_members(std::index_sequence<Index...>) {
+    return (... && is_plain<member_type<T, Index>>());
+}
 
-    /// Pauses and returns true, or returns false when it is time for something better.
-    [[nodiscard]] bool spin() noexcept {
-        if (left_ == 0) {
-            return false;
-        }
-        --left_;
-        cpu_pause();
+template <class T>
+struct plain_parts {
+    static constexpr bool all = false;
+};
+
+template <class T>
+struct plain_parts<offset_ptr<T>> { // put back where it was, it points where it did
+    static constexpr bool all = true;
+};
+
+template <class First, class Second>
+struct plain_parts<std::pair<First, Second>> {
+    static constexpr bool all = is_plain<First>() && is_plain<Second>();
+};
+
+template <class T, std::size_t Size>
+struct plain_parts<std::array<T, Size>> {
+    static constexpr bool all = is_plain<T>();
+};
+
+template <class T>
+struct plain_parts<std::optional<T>> {
+    static constexpr bool all = is_plain<T>();
+};
+
+// Atomics are trivially copyable to some compilers, but nobody can copy them: others change them
+// without a lock, and old values would undo what those did.
+template <class T>
+constexpr bool is_plain() {
+    using element = std::remove_cv_t<std::remove_all_extents_t<T>>;
+    if constexpr (std::is_trivially_copyable_v<element> && std::is_copy_constructible_v<element>) {
         return true;
+    } else if constexpr (plain_parts<element>::all) {
+        return true;
+    } else if constexpr (has_visible_members<element>()) {
+        return has_plain_members<element>(
+            std::make_index_sequence<members_counted<element>.count>());
+    } else {
+        return false;
+    }
+}
+
+// The plain bytes of a type, as few stretches: padding between two that are plain is one of them.
+class plain_ranges {
+  public:
+    struct range {
+        std::size_t offset = 0;
+        std::size_t bytes = 0;
+    };
+
+    static constexpr std::size_t most = 64;
+
+    template <class T>
+    [[nodiscard]] static constexpr plain_ranges of() noexcept {
+        plain_ranges found;
+        found.add<T>(0);
+        if (found.count_ > most) {
+            return {}; // too scattered
+        }
+        return found;
+    }
+
+    [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
+
+    [[nodiscard]] constexpr const range& operator[](std::size_t index) const noexcept {
+        return ranges_[index];
+    }
+
+    [[nodiscard]] constexpr std::size_t bytes() const noexcept {
+        std::size_t sum = 0;
+        for (std::size_t i = 0; i < count_; ++i) {
+            sum += ranges_[i].bytes;
+        }
+        return sum;
     }
 
   private:
-    std::uint32_t left_;
+    template <class T>
+    constexpr void add(std::size_t offset) noexcept {
+        if constexpr (is_plain<T>()) {
+            add_bytes(offset, sizeof(T));
+        } else {
+            add_parts(offset, static_cast<std::remove_cv_t<T>*>(nullptr));
+        }
+    }
+
+    constexpr void add_bytes(std::size_t offset, std::size_t bytes) noexcept {
+        if (joins_ && count_ <= most) {
+            ranges_[count_ - 1].bytes = offset + bytes - ranges_[count_ - 1].offset;
+        } else {
+            if (count_ < most) {
+                ranges_[count_] = {offset, bytes};
+            }
+            ++count_;
+            joins_ = true;
+        }
+    }
+
+    template <class T>
+    constexpr void add_parts(std::size_t offset, T*) noexcept {
+        if constexpr (has_visible_members<T>()) {
+            add_members<T>(offset, std::make_index_sequence<members_counted<T>.count>());
+        } else {
+            joins_ = false;
+        }
+    }
+
+    template <class T, std::size_t Size>
+    constexpr void add_parts(std::size_t offset, T (*)[Size]) noexcept {
+        add_elements<T>(offset, Size);
+    }
+
+    template <class T, std::size_t Size>
+    constexpr void add_parts(std::size_t offset, std::array<T, Size>*) noexcept {
+        add_elements<T>(offset, Size);
+    }
+
+    template <class First, class Second>
+    constexpr void add_parts(std::size_t offset, std::pair<First, Second>*) noexcept {
+        add<First>(offset);
+        add<Second>(offset +
+                    (sizeof(First) + alignof(Second) - 1) / alignof(Second) * alignof(Second));
+    }
+
+    template <class T>
+    constexpr void add_elements(std::size_t offset, std::size_t count) noexcept {
+        for (std::size_t i = 0; i < count && count_ <= most; ++i) {
+            add<T>(offset + i * sizeof(T));
+        }
+    }
+
+    template <class T, std::size_t... Index>
+    constexpr void add_members(std::size_t offset, std::index_sequence<Index...>) noexcept {
+        (add<member_type<T, Index>>(offset + offsets_of<T>.at[Index]), ...);
+    }
+
+    range ranges_[most]{};
+    std::size_t count_ = 0;
+    bool joins_ = false; // nothing that is not plain since the last one
+};
+
+template <class T>
+inline constexpr plain_ranges plain_ranges_of = plain_ranges::of<T>();
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The members that locks share, made of two: one attempt, and a wait.
+#ifndef COHOLD_SYNC_LOCKABLE_HPP
+#define COHOLD_SYNC_LOCKABLE_HPP
+
+// Waiting until a moment of any clock, by waits until a moment of the monotonic one.
+#ifndef COHOLD_SYNC_TIMED_HPP
+#define COHOLD_SYNC_TIMED_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Does not wait at all.
+inline constexpr deadline at_once{0};
+
+template <duration_like Duration>
+[[nodiscard]] deadline after(const Duration& patience) noexcept {
+    const std::int64_t nanoseconds = to_nanoseconds(patience);
+    return nanoseconds == 0 ? at_once : deadline::in(nanoseconds);
+}
+
+// Repeats attempt(deadline) until it returns true or the moment has come: other clocks may be set
+// meanwhile, so theirs has the last word.
+template <time_point_like TimePoint, class Attempt>
+bool attempt_until(const TimePoint& moment, const Attempt& attempt) {
+    for (;;) {
+        const auto now = TimePoint::clock::now();
+        const bool early = now < moment;
+        if (attempt(early ? after(moment - now) : at_once)) {
+            return true;
+        }
+        if (!early || !(TimePoint::clock::now() < moment)) {
+            return false;
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Of an error_code that the caller has used before; the test is cheaper than the call.
+inline void clear(std::error_code& ec) noexcept {
+    if (ec) [[unlikely]] {
+        ec.clear();
+    }
+}
+
+// Lock has two members for it, private if it befriends this: `bool lock_at_once()` tries, inlined;
+// `bool lock_slowly(deadline, std::error_code&)` tries everything, out of line, and is false once
+// the time is over and after an error.
+
+/// The interface of std::timed_mutex. Waiting times are measured by the monotonic clock. The forms
+/// with an error_code report by it, the others throw cohold::failure: see the lock's errors.
+template <class Lock>
+class lockable {
+  public:
+    /// Waits until the lock is the caller's.
+    void lock() {
+        if (!self().lock_at_once()) [[unlikely]] {
+            static_cast<void>(lock_or_throw(deadline::never()));
+        }
+    }
+
+    void lock(std::error_code& ec) noexcept {
+        static_cast<void>(lock_until(deadline::never(), ec));
+    }
+
+    /// Does not wait. False if somebody has the lock who is alive; to know that takes a system
+    /// call.
+    [[nodiscard]] bool try_lock() { return self().lock_at_once() || lock_or_throw(at_once); }
+
+    [[nodiscard]] bool try_lock(std::error_code& ec) noexcept { return lock_until(at_once, ec); }
+
+    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_for(const Duration& patience) {
+        return self().lock_at_once() || lock_or_throw(after(patience));
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
+        return lock_until(after(patience), ec);
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_until(const TimePoint& moment) {
+        return self().lock_at_once() ||
+               attempt_until(moment, [this](deadline until) { return lock_or_throw(until); });
+    }
+
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_until(const TimePoint& moment, std::error_code& ec) {
+        return attempt_until(moment,
+                             [&](deadline until) {
+                                 return lock_until(until, ec) || static_cast<bool>(ec);
+                             }) &&
+               !ec;
+    }
+
+  private:
+    Lock& self() noexcept { return static_cast<Lock&>(*this); }
+
+    bool lock_until(deadline until, std::error_code& ec) noexcept {
+        clear(ec);
+        return self().lock_at_once() || self().lock_slowly(until, ec);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_or_throw(deadline until) {
+        std::error_code ec;
+        const bool locked = self().lock_slowly(until, ec);
+        raise_if(ec);
+        return locked;
+    }
+};
+
+/// The interface of std::shared_timed_mutex for those who only read: as lockable, by
+/// share_at_once() and share_slowly().
+template <class Lock>
+class shared_lockable {
+  public:
+    /// Waits until nobody has the lock who changes something.
+    void lock_shared() {
+        if (!self().share_at_once()) [[unlikely]] {
+            static_cast<void>(share_or_throw(deadline::never()));
+        }
+    }
+
+    void lock_shared(std::error_code& ec) noexcept {
+        static_cast<void>(share_until(deadline::never(), ec));
+    }
+
+    /// Does not wait.
+    [[nodiscard]] bool try_lock_shared() {
+        return self().share_at_once() || share_or_throw(at_once);
+    }
+
+    [[nodiscard]] bool try_lock_shared(std::error_code& ec) noexcept {
+        return share_until(at_once, ec);
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
+        return self().share_at_once() || share_or_throw(after(patience));
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_shared_for(const Duration& patience, std::error_code& ec) noexcept {
+        return share_until(after(patience), ec);
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment) {
+        return self().share_at_once() ||
+               attempt_until(moment, [this](deadline until) { return share_or_throw(until); });
+    }
+
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment, std::error_code& ec) {
+        return attempt_until(moment,
+                             [&](deadline until) {
+                                 return share_until(until, ec) || static_cast<bool>(ec);
+                             }) &&
+               !ec;
+    }
+
+  private:
+    Lock& self() noexcept { return static_cast<Lock&>(*this); }
+
+    bool share_until(deadline until, std::error_code& ec) noexcept {
+        clear(ec);
+        return self().share_at_once() || self().share_slowly(until, ec);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool share_or_throw(deadline until) {
+        std::error_code ec;
+        const bool locked = self().share_slowly(until, ec);
+        raise_if(ec);
+        return locked;
+    }
 };
 
 } // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+template <class T, class Mutex>
+class shm_guarded;
+
+namespace detail {
+
+// What guards need of a mutex. They have found the thread's record already.
+struct lock_access {
+    template <class Mutex>
+    [[nodiscard]] static thread_record* record(const Mutex& mutex, std::error_code& ec) noexcept {
+        thread_record* const known = mutex.lock_.known();
+        return known != nullptr ? known : mutex.lock_.record(ec);
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static thread_record* known(const Mutex& mutex) noexcept {
+        return mutex.lock_.known();
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool lock_at_once(Mutex& mutex, const thread_record& record) noexcept {
+        return mutex.lock_at_once(record);
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool lock(Mutex& mutex, const thread_record& record, deadline until,
+                                   std::error_code& ec) noexcept {
+        return mutex.lock_at_once(record) || mutex.lock_slowly(record, until, ec);
+    }
+
+    template <class Mutex>
+    static void unlock(Mutex& mutex, const thread_record& record) noexcept {
+        mutex.unlock(record);
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool share(Mutex& mutex, const thread_record& record, deadline until,
+                                    std::error_code& ec) noexcept {
+        return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
+    }
+
+    // held_lock::release.
+    template <class Mutex>
+    static void release(void* mutex, thread_record& holder) noexcept {
+        unlock(*static_cast<Mutex*>(mutex), holder);
+    }
+};
+
+template <class Mutex>
+concept section_mutex = requires(Mutex& mutex, const thread_record& record) {
+    lock_access::unlock(mutex, record);
+    { mutex.recovered() } -> std::same_as<bool>;
+};
+
+template <class Mutex>
+concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
+    mutex.lock_shared();
+    mutex.unlock_shared();
+};
+
+// What locking saves of a T at most.
+inline constexpr std::size_t saved_at_most = 4096;
+
+template <class T>
+inline constexpr bool saves_ranges = plain_ranges_of<T>.bytes() <= saved_at_most;
+
+} // namespace detail
+
+/// Who has locked a shm_guarded<T>: a pointer to the T. Ends the section when it is destroyed:
+/// undone, if an exception destroys it. See shm_guarded.
+template <class T, class Mutex>
+class section_guard {
+  public:
+    section_guard(const section_guard&) = delete;
+    section_guard& operator=(const section_guard&) = delete;
+
+    ~section_guard() {
+        if (value_ != nullptr) {
+            close();
+        }
+    }
+
+    /// False if it was not to be had.
+    [[nodiscard]] explicit operator bool() const noexcept { return value_ != nullptr; }
+
+    [[nodiscard]] T& operator*() const noexcept { return *value_; }
+
+    [[nodiscard]] T* operator->() const noexcept { return value_; }
+
+    /// Keeps the bytes of an object, before it is changed, to be put back if the section is undone.
+    /// As often as you like. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be
+    /// changed.
+    template <class U>
+    void save(const U& object) const {
+        save(__builtin_addressof(object), 1);
+    }
+
+    template <class U>
+    void save(const U& object, std::error_code& ec) const noexcept {
+        save(__builtin_addressof(object), 1, ec);
+    }
+
+    /// The same of an array.
+    template <class U>
+    void save(const U* first, std::size_t count) const {
+        std::error_code ec;
+        save(first, count, ec);
+        detail::raise_if(ec);
+    }
+
+    template <class U>
+    void save(const U* first, std::size_t count, std::error_code& ec) const noexcept {
+        static_assert(
+            detail::is_plain<U>(),
+            "cohold: only plain bytes can be saved and put back. cohold's containers save "
+            "themselves what they change; atomics, queues and locks are not undone");
+        detail::clear(ec);
+        const detail::operation context("save", "", "");
+        section_.record().save(first, count * sizeof(U), ec);
+    }
+
+    /// Ends the section and unlocks, so that others can change the value; lock() begins another.
+    /// So a condition can wait with a guard. *Errors*: errc::section_open, if another section is
+    /// around this one: its end alone lets go of the mutex.
+    void unlock() {
+        std::error_code ec;
+        unlock(ec);
+        detail::raise_if(ec);
+    }
+
+    void unlock(std::error_code& ec) noexcept {
+        detail::clear(ec);
+        const detail::operation context("unlock", "shm_guarded", "");
+        if (value_ == nullptr) {
+            detail::fail(ec, errc::not_owner);
+        } else if (!section_.is_outermost()) {
+            detail::fail(ec, errc::section_open, "%u sections are around this one",
+                         section_.record().depth - 1);
+        } else {
+            close();
+        }
+    }
+
+    void lock() {
+        std::error_code ec;
+        lock(ec);
+        detail::raise_if(ec);
+    }
+
+    void lock(std::error_code& ec) noexcept {
+        detail::clear(ec);
+        if (value_ == nullptr) {
+            open(detail::deadline::never(), ec);
+        }
+    }
+
+    /// Has the mutex been taken over from one who died, ended or detached while holding it? What he
+    /// had changed is undone then.
+    [[nodiscard]] bool recovered() const noexcept {
+        return value_ != nullptr && mutex_.recovered();
+    }
+
+  private:
+    friend shm_guarded<T, Mutex>;
+    using access = detail::lock_access;
+
+    // `first` opens it.
+    template <class First>
+    section_guard(Mutex& mutex, T& value, const First& first) : mutex_(mutex), guarded_(value) {
+        first(*this);
+    }
+
+    [[gnu::cold, gnu::noinline]] void open_or_throw(detail::deadline until) {
+        std::error_code ec;
+        open(until, ec);
+        detail::raise_if(ec);
+    }
+
+    // The section first: what is locked is locked in it.
+    [[gnu::cold, gnu::noinline]] void open(detail::deadline until, std::error_code& ec) noexcept {
+        detail::thread_record* const record = access::record(mutex_, ec);
+        if (record == nullptr) [[unlikely]] {
+            return;
+        }
+        ::new (static_cast<void*>(&section_)) detail::section(record);
+        if (take(*record, until, ec)) [[likely]] {
+            exceptions_ = *record->uncaught;
+            value_ = &guarded_;
+        } else {
+            section_.~section();
+        }
+    }
+
+    // The same, if it takes no wait, and no more than the thread has at hand.
+    [[nodiscard, gnu::always_inline]] bool open_at_once() noexcept {
+        detail::thread_record* const record = access::known(mutex_);
+        if (record == nullptr || record->lock_count != 0) [[unlikely]] {
+            return false;
+        }
+        ::new (static_cast<void*>(&section_)) detail::section(record);
+        if (!access::lock_at_once(mutex_, *record)) [[unlikely]] {
+            section_.~section();
+            return false;
+        }
+        record->keep_first({&mutex_, &access::release<Mutex>});
+        if constexpr (detail::saves_ranges<T> && detail::plain_ranges_of<T>.size() != 0) {
+            if (!record->template save_at_once<detail::plain_ranges_of<T>>(
+                    &guarded_, std::make_index_sequence<detail::plain_ranges_of<T>.size()>()))
+                [[unlikely]] {
+                section_.~section(); // and the slow way
+                return false;
+            }
+        }
+        exceptions_ = *record->uncaught;
+        value_ = &guarded_;
+        return true;
+    }
+
+    [[nodiscard]] bool take(detail::thread_record& record, detail::deadline until,
+                            std::error_code& ec) noexcept {
+        if (record.lock_count == 0 || !record.keeps(&mutex_)) [[likely]] {
+            if (!access::lock(mutex_, record, until, ec)) [[unlikely]] {
+                return false;
+            }
+            if (!record.keep({&mutex_, &access::release<Mutex>})) [[unlikely]] {
+                access::unlock(mutex_, record);
+                detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+                return false;
+            }
+        }
+        if constexpr (detail::saves_ranges<T>) {
+            constexpr const auto& ranges = detail::plain_ranges_of<T>;
+            for (std::size_t i = 0; i < ranges.size(); ++i) {
+                record.save(reinterpret_cast<const char*>(&guarded_) + ranges[i].offset,
+                            ranges[i].bytes, ec);
+                if (ec) [[unlikely]] {
+                    section_.roll_back();
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    [[gnu::always_inline]] void close() noexcept {
+        value_ = nullptr;
+        detail::thread_record& record = section_.record();
+        if (*record.uncaught > exceptions_) [[unlikely]] {
+            section_.roll_back();
+        }
+        // Most often its own is the only lock to release: that takes no call.
+        const bool alone = record.depth == 1 && record.lock_count == 1 && !section_.is_inherited();
+        if (alone) [[likely]] {
+            record.lock_count = 0;
+        }
+        section_.~section();
+        if (alone) [[likely]] {
+            access::unlock(mutex_, record);
+        }
+    }
+
+    Mutex& mutex_;
+    T& guarded_;
+    T* value_ = nullptr;      // while it is open
+    unsigned exceptions_ = 0; // under way when it was opened
+
+    union {
+        detail::section section_; // while it is open
+    };
+};
+
+/// Who reads a shm_guarded<T, shm_shared_mutex>, beside others.
+template <class T, class Mutex>
+class shared_guard {
+  public:
+    shared_guard(const shared_guard&) = delete;
+    shared_guard& operator=(const shared_guard&) = delete;
+
+    ~shared_guard() {
+        if (locked_) {
+            mutex_.unlock_shared();
+        }
+    }
+
+    /// False if it was not to be had.
+    [[nodiscard]] explicit operator bool() const noexcept { return value_ != nullptr; }
+
+    [[nodiscard]] const T& operator*() const noexcept { return *value_; }
+
+    [[nodiscard]] const T* operator->() const noexcept { return value_; }
+
+  private:
+    friend shm_guarded<T, Mutex>;
+    using access = detail::lock_access;
+
+    template <class First>
+    shared_guard(Mutex& mutex, const T& value, const First& first)
+        : mutex_(mutex), guarded_(value) {
+        first(*this);
+    }
+
+    // Who has the value locked for himself in a section may read it, too.
+    void open(detail::deadline until, std::error_code& ec) noexcept {
+        const detail::thread_record* const record = access::record(mutex_, ec);
+        if (record == nullptr) [[unlikely]] {
+            return;
+        }
+        const bool mine = record->lock_count != 0 && record->keeps(&mutex_);
+        locked_ = !mine && access::share(mutex_, *record, until, ec);
+        if (mine || locked_) {
+            value_ = &guarded_;
+        }
+    }
+
+    Mutex& mutex_;
+    const T& guarded_;
+    const T* value_ = nullptr;
+    bool locked_ = false;
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// A value in shared memory with the mutex that protects it, whose changes happen as a whole or, if
+// the process dies in the middle of them, not at all.
+#ifndef COHOLD_SYNC_SHM_GUARDED_HPP
+#define COHOLD_SYNC_SHM_GUARDED_HPP
+
+#include <type_traits>
+#include <utility>
+
+// A mutex in shared memory that its holder's death does not lock for ever.
+#ifndef COHOLD_SYNC_SHM_MUTEX_HPP
+#define COHOLD_SYNC_SHM_MUTEX_HPP
+
+// What all locks in a segment are made of: the word that names the holder, the way to the segment,
+// and the memory of a take-over.
+#ifndef COHOLD_SYNC_OWNED_LOCK_HPP
+#define COHOLD_SYNC_OWNED_LOCK_HPP
+
+#include <cerrno>
+#include <cstddef>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct lock_access;
+
+// For owner_lock::lock, of locks that threads hold.
+struct undertaker {
+    segment_header& header;
+    owner_word me; // a process
+
+    bool operator()(owner_word holder) const noexcept { return bury_thread(header, me, holder); }
+};
+
+[[nodiscard]] inline undertaker undertaker_for(const thread_record& record) noexcept {
+    return {*record.header, record.process_word()};
+}
+
+// If the process is killed: who takes the lock over recovers the dead one first, and then says so
+// here until he unlocks; if he is killed before that, the next one does.
+class owned_lock {
+  public:
+    // Bound to the segment under construction at this address; elsewhere to none.
+    owned_lock() noexcept
+        : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {}
+
+    owned_lock(const owned_lock&) = delete;
+    owned_lock& operator=(const owned_lock&) = delete;
+    ~owned_lock() = default;
+
+    // The calling thread, if it is known without further ado; else nullptr.
+    [[nodiscard]] thread_record* known() const noexcept {
+        return known_record(*segment_.unchecked());
+    }
+
+    // The calling thread. nullptr after an error: errc::no_segment, and those of self.
+    [[nodiscard, gnu::cold]] thread_record* record(std::error_code& ec) const noexcept {
+        if (segment_ == nullptr) {
+            fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
+            return nullptr;
+        }
+        return self(*segment_, ec);
+    }
+
+    [[nodiscard]] bool try_lock(owner_word me) noexcept { return lock_.try_lock(me); }
+
+    [[nodiscard]] bool is_held_by(owner_word me) const noexcept {
+        return same_owner(lock_.holder(), me);
+    }
+
+    [[nodiscard]] owner_word holder() const noexcept { return lock_.holder(); }
+
+    // Waits. False once the time is over, and after an error: EDEADLK if the thread holds it.
+    [[nodiscard, gnu::cold]] bool lock(const thread_record& record, deadline until,
+                                       std::error_code& ec) noexcept {
+        if (is_held_by(record.me)) {
+            fail_errno(ec, EDEADLK, "this thread holds the lock already");
+            return false;
+        }
+        const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
+        if (result == lock_result::taken_over) {
+            recovered_.store(1, std::memory_order_relaxed);
+        }
+        return result != lock_result::timed_out;
+    }
+
+    // False, and nothing has happened, if the caller does not hold the lock, and where unlock()
+    // must be called.
+    [[nodiscard]] bool unlock_quickly(owner_word me) noexcept { return lock_.unlock_if_held(me); }
+
+    // The caller holds the lock. One that was taken over has the mark that sleepers leave, so that
+    // its unlocking comes here.
+    [[gnu::cold, gnu::noinline]] void unlock() noexcept {
+        recovered_.store(0, std::memory_order_relaxed);
+        lock_.unlock();
+    }
+
+    // Without touching recovered().
+    [[gnu::cold]] void hand_on() noexcept { lock_.unlock(); }
+
+    // The calling thread, if it holds the lock. nullptr if it has inherited the lock by fork, from
+    // a holder who still has it. Anybody else ends the process: to let him go on would be to let
+    // two into what the lock protects.
+    [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
+    holding_record(const char* message) const noexcept {
+        const owner_word holder = lock_.holder();
+        if (segment_ != nullptr) {
+            if (is_inherited(*segment_, holder)) {
+                return nullptr;
+            }
+            std::error_code ec;
+            thread_record* const record = self(*segment_, ec);
+            if (record != nullptr && same_owner(holder, record->me)) {
+                return record;
+            }
+        }
+        die(message);
+    }
+
+    [[nodiscard]] bool recovered() const noexcept {
+        return recovered_.load(std::memory_order_relaxed) != 0;
+    }
+
+    // For a lock that has more to say of its holder.
+    std::atomic<std::uint32_t> extra{0};
+
+  private:
+    std::atomic<std::uint32_t> recovered_{0};
+    owner_lock lock_;
+    offset_ptr<segment_header> segment_;
+};
+
+static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+struct lock_access;
+} // namespace detail
+
+/// Excludes threads of any number of processes. The interface of std::timed_mutex, so it works with
+/// std::lock_guard, unique_lock and scoped_lock.
+///
+/// *Errors* of the functions that lock, as cohold::failure or in the error_code:
+/// errc::no_segment, if the mutex is not in a segment; std::errc::resource_deadlock_would_occur, if
+/// the thread holds it already; errc::too_many_participants, locks_unsupported, out_of_space and
+/// reserve_exceeded, where a process or thread uses the segment for the first time.
+/// *Complexity*: locking and unlocking are one atomic operation each while nobody waits; a system
+/// call to sleep, to wake a sleeper, and to ask whether the holder in the way lives.
+/// *If the process is killed* while it holds the mutex: the next one gets it, some milliseconds
+/// later if he waits already, and before that what the dead one had begun in the segment is undone.
+/// Then recovered() is true. Data that are not changed in a section are as the dead one left them:
+/// see shm_guarded. The same goes for a thread that ends, and for a process that closes the
+/// segment, while holding it. A process that is stopped or slow keeps it.
+class shm_mutex : public detail::lockable<shm_mutex> {
+  public:
+    /// In the segment in which it is constructed.
+    shm_mutex() noexcept = default;
+
+    shm_mutex(const shm_mutex&) = delete;
+    shm_mutex& operator=(const shm_mutex&) = delete;
+
+    /// Nobody may hold it.
+    ~shm_mutex() = default;
+
+    /// The caller must hold the mutex: the process ends with a message if he does not, for to go on
+    /// would be to let two in. In a forked child that has inherited a lock of its parent's, does
+    /// nothing.
+    void unlock() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        if (record == nullptr || !lock_.unlock_quickly(record->me)) [[unlikely]] {
+            unlock_slowly();
+        }
+    }
+
+    /// For the holder: has he got the mutex from one who died, ended or detached while holding it?
+    [[nodiscard]] bool recovered() const noexcept { return lock_.recovered(); }
+
+  private:
+    friend detail::lockable<shm_mutex>;
+    friend detail::lock_access;
+
+    [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
+        return lock_.try_lock(record.me);
+    }
+
+    [[nodiscard]] bool lock_at_once() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        return record != nullptr && lock_at_once(*record);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(const detail::thread_record& record,
+                                                  detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_mutex", "");
+        return lock_.lock(record, until, ec);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_mutex", "");
+        const detail::thread_record* const record = lock_.record(ec);
+        return record != nullptr && lock_.lock(*record, until, ec);
+    }
+
+    // The holder's section ends.
+    void unlock(const detail::thread_record& holder) noexcept {
+        if (!lock_.unlock_quickly(holder.me)) [[unlikely]] {
+            lock_.unlock();
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void unlock_slowly() noexcept {
+        if (lock_.holding_record("unlock shm_mutex: only who holds the lock can let go of it") !=
+            nullptr) {
+            lock_.unlock();
+        }
+    }
+
+    detail::owned_lock lock_;
+};
+
+static_assert(sizeof(shm_mutex) == 24 && alignof(shm_mutex) == 8);
+
+template <>
+inline constexpr bool enable_shareable<shm_mutex> = true;
+
+template <>
+struct type_description<shm_mutex> {
+    static constexpr void write(type_writer& out) { out.text("shm_mutex"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A T and the mutex that protects it. Only who has locked it can reach the T, and everything that
+/// he changes until he unlocks is one *section*.
+///
+/// *If the process is killed* in a section, or its thread ends in it, the next one who locks finds
+/// everything as it was before: what the section had saved is put back, what it had allocated in
+/// the segment is freed, and what it had freed still there. Saved are
+/// - on locking, the *plain* parts of T, `saved_bytes` of them: those members and elements (or T
+///   itself) that are trivially copyable and copyable, hence no std::atomic, and offset_ptr,
+///   std::pair, array and optional of such. None, if they are more than 4096 bytes together. Of
+///   a class with private members that is not plain as a whole, none can be seen.
+/// - by cohold's containers, whatever they change of themselves and their elements.
+/// - by `guard.save(…)`, anything else, before it is changed: a large array, what an offset_ptr in
+///   T leads to, an element of a container that is changed by reference.
+///
+/// Atomics, queues, locks, and what is outside the segment, change at once and for good.
+///
+/// *If an exception* leaves with(f), or destroys a guard, that guard's section is undone, by the
+/// same rules.
+///
+/// *Sections within sections* are one: a guard that is taken while the thread has another (of any
+/// shm_guarded in the segment) undoes its own part if an exception leaves it, but only the end of
+/// the outermost one makes the changes stay, and unlocks what was locked. So a section may lock
+/// again what it has locked already. Two threads that lock two of them in different orders wait
+/// for each other for ever.
+///
+/// A guard belongs to its thread. One that a forked child has inherited does nothing there.
+///
+/// *Errors* of the functions that lock, as cohold::failure or in the error_code: those of the
+/// mutex, see shm_mutex; errc::out_of_space and reserve_exceeded if the segment has no room for
+/// what is saved. Then nothing is locked.
+/// *Complexity*: the mutex's; a nanosecond or two more for a word or two; a block of the heap for
+/// more than 512 bytes.
+template <class T, class Mutex = shm_mutex>
+class shm_guarded {
+    static_assert(detail::section_mutex<Mutex>,
+                  "cohold: the second argument of shm_guarded is shm_mutex or shm_shared_mutex");
+
+  public:
+    using value_type = T;
+    using mutex_type = Mutex;
+    using guard = section_guard<T, Mutex>;
+
+    /// Bytes of T that locking saves.
+    static constexpr std::size_t saved_bytes =
+        detail::saves_ranges<T> ? detail::plain_ranges_of<T>.bytes() : 0;
+
+    /// Constructs T from the arguments. T's allocators bind to the segment.
+    template <class... Arguments>
+        requires std::is_constructible_v<T, Arguments...>
+    explicit shm_guarded(Arguments&&... arguments) noexcept(
+        std::is_nothrow_constructible_v<T, Arguments...>)
+        : value_(std::forward<Arguments>(arguments)...) {
+        static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
+                      "cohold: what a shm_guarded holds is not const or volatile");
+        static_assert(detail::assert_shareable<T>());
+    }
+
+    shm_guarded(const shm_guarded&) = delete;
+    shm_guarded& operator=(const shm_guarded&) = delete;
+
+    /// Nobody may have it locked.
+    ~shm_guarded() = default;
+
+    /// Waits, and begins a section, which ends with the guard.
+    [[nodiscard]] guard lock() { return open(detail::deadline::never()); }
+
+    /// The guard is false after an error.
+    [[nodiscard]] guard lock(std::error_code& ec) noexcept {
+        return open(detail::deadline::never(), ec);
+    }
+
+    /// Does not wait. The guard is false if somebody who is alive has it.
+    [[nodiscard]] guard try_lock() { return open(detail::at_once); }
+
+    [[nodiscard]] guard try_lock(std::error_code& ec) noexcept { return open(detail::at_once, ec); }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] guard try_lock_for(const Duration& patience) {
+        return open(detail::after(patience));
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] guard try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
+        return open(detail::after(patience), ec);
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] guard try_lock_until(const TimePoint& moment) {
+        return {mutex_, value_, [&moment](auto& opened) {
+                    std::error_code ec;
+                    open_until(opened, moment, ec);
+                    detail::raise_if(ec);
+                }};
+    }
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] guard try_lock_until(const TimePoint& moment, std::error_code& ec) {
+        detail::clear(ec);
+        return {mutex_, value_, [&](auto& opened) { open_until(opened, moment, ec); }};
+    }
+
+    /// Calls f(T&) in a section of its own, and returns what it returns.
+    template <class Function>
+    decltype(auto) with(Function&& function) {
+        const guard locked = lock();
+        return std::forward<Function>(function)(*locked);
+    }
+
+    /// To read beside others, while nobody changes the value. That is no section.
+    [[nodiscard]] shared_guard<T, Mutex> lock_shared()
+        requires detail::shared_section_mutex<Mutex>
+    {
+        return {mutex_, value_, throwing(detail::deadline::never())};
+    }
+
+    [[nodiscard]] shared_guard<T, Mutex> lock_shared(std::error_code& ec) noexcept
+        requires detail::shared_section_mutex<Mutex>
+    {
+        detail::clear(ec);
+        return {mutex_, value_, reporting(detail::deadline::never(), ec)};
+    }
+
+    [[nodiscard]] shared_guard<T, Mutex> try_lock_shared()
+        requires detail::shared_section_mutex<Mutex>
+    {
+        return {mutex_, value_, throwing(detail::at_once)};
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_for(const Duration& patience)
+        requires detail::shared_section_mutex<Mutex>
+    {
+        return {mutex_, value_, throwing(detail::after(patience))};
+    }
+
+  private:
+    static auto reporting(detail::deadline until, std::error_code& ec) noexcept {
+        return [until, &ec](auto& opened) noexcept {
+            if (!opened.open_at_once()) [[unlikely]] {
+                opened.open(until, ec);
+            }
+        };
+    }
+
+    static auto throwing(detail::deadline until) noexcept {
+        return [until](auto& opened) {
+            if (!opened.open_at_once()) [[unlikely]] {
+                opened.open_or_throw(until);
+            }
+        };
+    }
+
+    template <class TimePoint>
+    static void open_until(guard& opened, const TimePoint& moment, std::error_code& ec) {
+        detail::attempt_until(moment, [&](detail::deadline until) {
+            opened.open(until, ec);
+            return opened || ec;
+        });
+    }
+
+    guard open(detail::deadline until) { return {mutex_, value_, throwing(until)}; }
+
+    guard open(detail::deadline until, std::error_code& ec) noexcept {
+        detail::clear(ec);
+        return {mutex_, value_, reporting(until, ec)};
+    }
+
+    Mutex mutex_;
+    T value_;
+};
+
+template <class T, class Mutex>
+inline constexpr bool enable_shareable<shm_guarded<T, Mutex>> = true;
+
+template <class T, class Mutex>
+struct type_description<shm_guarded<T, Mutex>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_guarded<");
+        out.type<T>();
+        out.text(",");
+        out.type<Mutex>();
+        out.text(">");
+    }
+};
 
 COHOLD_NAMESPACE_END
 
@@ -9876,169 +16186,6 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// The words of a bounded queue in shared memory: positions, slot words, and the slot that holds one
-// element.
-#ifndef COHOLD_CONTAINER_QUEUE_SLOTS_HPP
-#define COHOLD_CONTAINER_QUEUE_SLOTS_HPP
-
-#include <atomic>
-#include <cstddef>
-#include <cstdint>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
-// the index lets any capacity do without a division, and 2^32 turns pass before one comes again.
-using queue_position = std::uint64_t;
-
-[[nodiscard]] constexpr std::uint32_t turn_of(queue_position position) noexcept {
-    return static_cast<std::uint32_t>(position >> 32);
-}
-
-[[nodiscard]] constexpr std::uint32_t index_of(queue_position position) noexcept {
-    return static_cast<std::uint32_t>(position);
-}
-
-[[nodiscard]] constexpr queue_position position_at(std::uint32_t turn,
-                                                   std::uint32_t index) noexcept {
-    return (static_cast<queue_position>(turn) << 32) | index;
-}
-
-[[nodiscard]] constexpr queue_position next_position(queue_position position,
-                                                     std::uint32_t capacity) noexcept {
-    return index_of(position) + 1 < capacity ? position + 1 : position_at(turn_of(position) + 1, 0);
-}
-
-// How many elements lie between two positions. Negative if `last` is before `first`.
-[[nodiscard]] constexpr std::int64_t distance_of(queue_position first, queue_position last,
-                                                 std::uint32_t capacity) noexcept {
-    const auto turns = static_cast<std::int32_t>(turn_of(last) - turn_of(first));
-    return static_cast<std::int64_t>(turns) * capacity +
-           (static_cast<std::int64_t>(index_of(last)) - static_cast<std::int64_t>(index_of(first)));
-}
-
-// The capacity, if the memory for it can be counted in this process.
-inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_bytes) {
-    const std::uint64_t room = PTRDIFF_MAX / slot_bytes;
-    const std::uint64_t most = room < 0x7fffffff ? room : 0x7fffffff;
-    if (capacity == 0 || capacity > most) {
-        raise(errc::invalid_size, "capacity of a shm_queue: expected 1 to %llu, found %lld",
-              static_cast<unsigned long long>(most), static_cast<long long>(capacity));
-    }
-    return static_cast<std::uint32_t>(capacity);
-}
-
-// What a slot is doing in its turn.
-enum class slot_state : std::uint32_t {
-    empty = 0,
-    writing = 1, // claimed by a producer
-    full = 2,
-    reading = 3, // claimed by a consumer
-    aborted = 4, // the producer gave up: holds nothing, its place in the order is lost
-    closed = 5   // the queue ends here
-};
-
-// {turn:32 | state:4 | owner:12 | generation:16}. Every change of hands is one compare-and-swap of
-// this word. A claim, writing or reading, is marked with the participant's slot in the segment's
-// process table and the low 16 bits of its generation; in the other states, and outside segments,
-// these are 0.
-using slot_word = std::uint64_t;
-
-// The low half of a claim without its state.
-using claim_mark = std::uint32_t;
-
-[[nodiscard]] constexpr slot_word word_of(std::uint32_t turn, slot_state state,
-                                          claim_mark mark = 0) noexcept {
-    return (static_cast<slot_word>(turn) << 32) | (static_cast<slot_word>(state) << 28) | mark;
-}
-
-[[nodiscard]] constexpr claim_mark mark_of(std::uint32_t participant,
-                                           std::uint32_t generation) noexcept {
-    return ((participant & 0xfffU) << 16) | (generation & 0xffffU);
-}
-
-[[nodiscard]] constexpr claim_mark mark_of(slot_word word) noexcept {
-    return static_cast<claim_mark>(word) & 0xfffffffU;
-}
-
-[[nodiscard]] constexpr std::uint32_t participant_of(claim_mark mark) noexcept {
-    return mark >> 16;
-}
-
-[[nodiscard]] constexpr std::uint32_t short_generation_of(claim_mark mark) noexcept {
-    return mark & 0xffffU;
-}
-
-[[nodiscard]] constexpr slot_state state_of(slot_word word) noexcept {
-    return static_cast<slot_state>((word >> 28) & 15U);
-}
-
-// The turn of the slot relative to that of the position; turns wrap.
-[[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
-}
-
-// What becomes of a slot that a participant had claimed when it died: what it was writing never
-// was, and what it was reading is there still. Other words stay as they are.
-[[nodiscard]] constexpr slot_word resolved(slot_word claimed) noexcept {
-    const auto turn = static_cast<std::uint32_t>(claimed >> 32);
-    return state_of(claimed) == slot_state::writing   ? word_of(turn, slot_state::aborted)
-           : state_of(claimed) == slot_state::reading ? word_of(turn, slot_state::full)
-                                                      : claimed;
-}
-
-/// Takes a claim from a participant that is dead, if the word is still claimed by it. Before that,
-/// what the dead one did to the slot's element must have been rolled back: from now on the slot is
-/// anybody's. Idempotent, and any number may do it at once.
-inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t participant,
-                               std::uint32_t generation) noexcept {
-    slot_word now = word.load(std::memory_order_acquire);
-    while (mark_of(now) == mark_of(participant, generation) && resolved(now) != now &&
-           !word.compare_exchange_weak(now, resolved(now), std::memory_order_seq_cst,
-                                       std::memory_order_acquire)) {
-    }
-}
-
-/// Has a slot's word reached the value that commits an operation on it? That is {turn, full} for a
-/// push and {turn + 1, empty} for a pop; others may have gone on from there. Asked while the claim
-/// still stands or after the store that ended it, never of a slot that was given up.
-[[nodiscard]] constexpr bool queue_word_reached(slot_word now, slot_word value) noexcept {
-    const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(now >> 32) -
-                                                 static_cast<std::uint32_t>(value >> 32));
-    return ahead > 0 || (ahead == 0 && (state_of(value) == slot_state::empty ||
-                                        state_of(now) == slot_state::full ||
-                                        state_of(now) == slot_state::reading));
-}
-
-// i386 aligns 64-bit members to 4 bytes unless told otherwise.
-struct alignas(8) atomic_word {
-    std::atomic<std::uint64_t> value;
-};
-
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-static_assert(sizeof(atomic_word) == 8 && alignof(atomic_word) == 8);
-
-template <class T>
-struct queue_slot {
-    explicit queue_slot(slot_word first) noexcept : word{{first}} {} // the storage stays as it is
-
-    atomic_word word;
-    alignas(8) alignas(T) std::byte storage[sizeof(T)];
-
-    [[nodiscard]] T* address() noexcept { return reinterpret_cast<T*>(storage); }
-
-    // The element, while the slot is full.
-    [[nodiscard]] T& element() noexcept { return *__builtin_launder(address()); }
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 // A word in shared memory on which processes sleep until another process says that something
 // changed.
 #ifndef COHOLD_SYNC_WAIT_WORD_HPP
@@ -11385,46 +17532,6 @@ class element_gap {
     std::size_t count_;
 };
 
-// Raw memory for a number of elements, given back unless released.
-template <class Allocator>
-class raw_block {
-  public:
-    using traits = std::allocator_traits<Allocator>;
-    using pointer = typename traits::pointer;
-    using size_type = typename traits::size_type;
-
-    raw_block(Allocator& allocator, size_type capacity)
-        : raw_block(allocator, capacity, traits::allocate(allocator, capacity)) {}
-
-    // Takes memory that is allocated already. Null: holds nothing.
-    raw_block(Allocator& allocator, size_type capacity, const pointer& memory) noexcept
-        : allocator_(allocator), memory_(memory), capacity_(memory == nullptr ? 0 : capacity) {}
-
-    raw_block(const raw_block&) = delete;
-    raw_block& operator=(const raw_block&) = delete;
-
-    ~raw_block() {
-        if (capacity_ != 0) {
-            traits::deallocate(allocator_, memory_, capacity_);
-        }
-    }
-
-    [[nodiscard]] explicit operator bool() const noexcept { return capacity_ != 0; }
-
-    [[nodiscard]] const pointer& memory() const noexcept { return memory_; }
-
-    [[nodiscard]] auto* begin() const noexcept { return raw_address(memory_); }
-
-    [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
-
-    void release() noexcept { capacity_ = 0; }
-
-  private:
-    Allocator& allocator_;
-    pointer memory_;
-    size_type capacity_;
-};
-
 } // namespace detail
 
 COHOLD_NAMESPACE_END
@@ -11499,6 +17606,325 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
+// Raw memory for the elements of a container, and the section in which it becomes the container's.
+#ifndef COHOLD_CONTAINER_RAW_BLOCK_HPP
+#define COHOLD_CONTAINER_RAW_BLOCK_HPP
+
+// The section that one operation of a container is: what it changes is undone if the process is
+// killed in it, or if a section around it is undone.
+#ifndef COHOLD_CONTAINER_OPERATION_SECTION_HPP
+#define COHOLD_CONTAINER_OPERATION_SECTION_HPP
+
+#include <cstddef>
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What an operation does when its section has no room for a journal, in a full segment.
+enum class without_journal {
+    fails,   // it throws, before anything is changed
+    happens, // it must not fail: it happens without protection
+};
+
+// What an operation saves before it changes it, in the section that it is, or that it is in. Other
+// allocators than shm_allocator have no segment, and so no sections: this does nothing.
+template <class Allocator>
+class operation_record {
+  public:
+    void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    void size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {}
+
+    void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    void fresh(const void* /*container*/) noexcept {}
+
+    void exchanged(const void* /*container*/, std::uint64_t /*size*/) noexcept {}
+
+    void ends(const void* /*container*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] std::uint64_t removed(const void* /*container*/, std::uint64_t now,
+                                        std::uint64_t /*size*/) noexcept {
+        return now;
+    }
+
+    class cover {
+      public:
+        cover(operation_record& /*section*/, const void* /*first*/,
+              std::size_t /*bytes*/) noexcept {}
+
+        ~cover() {} // NOLINT: as that of the other one
+    };
+};
+
+template <class T>
+class operation_record<shm_allocator<T>> {
+  public:
+    // nullptr: there is no section.
+    operation_record(thread_record* record, without_journal otherwise) noexcept
+        : record_(record), otherwise_(otherwise) {}
+
+    // Saves the words of a container, before they change.
+    void words(const void* container, const void* first, std::size_t bytes) {
+        if (record_ != nullptr && is_worth_saving(container)) {
+            save(first, bytes);
+        }
+    }
+
+    // Saves the number of elements, once in a section.
+    void size(const void* container, const void* word, std::uint64_t now) {
+        if (record_ == nullptr) {
+            return;
+        }
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of != container && is_worth_saving(container)) {
+            save(word, 8);
+            mark = {container, now};
+            record_->marked = true;
+        }
+    }
+
+    // Saves elements, before they change or end.
+    void elements(const void* first, std::size_t bytes) {
+        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
+            save(first, bytes);
+        }
+    }
+
+    // The container has a new block: none of its elements was there when the section began.
+    void fresh(const void* container) noexcept { exchanged(container, 0); }
+
+    // The container, whose words are saved, has another one's elements: all of them may have been
+    // there when the section began.
+    void exchanged(const void* container, std::uint64_t size) noexcept {
+        if (record_ != nullptr) {
+            record_->watermark_of(container) = {container, size};
+            record_->marked = true;
+        }
+    }
+
+    // The container itself comes to its end: nothing is to be put back where it was, if that is on
+    // a stack.
+    void ends(const void* container, std::size_t bytes) noexcept {
+        if (thread_record::watermark& mark = record_->watermark_of(container);
+            mark.of == container) {
+            mark = {};
+        }
+        if (!is_inside(reinterpret_cast<std::uintptr_t>(container))) {
+            record_->forget(container, bytes);
+        }
+    }
+
+    // The elements from `now` on are going to be removed, of `size`: from `now` up to which one
+    // must they be saved? After size().
+    [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
+                                        std::uint64_t size) noexcept {
+        if (record_ == nullptr) {
+            return now;
+        }
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of != container) {
+            return size;
+        }
+        const std::uint64_t until = mark.size < size ? mark.size : size;
+        if (now < mark.size) {
+            mark.size = now;
+        }
+        return until < now ? now : until;
+    }
+
+    // While it lives, what lies in these bytes, which are saved, is not saved again.
+    class cover {
+      public:
+        cover(operation_record& section, const void* first, std::size_t bytes) noexcept
+            : record_(section.record_) {
+            if (record_ != nullptr) {
+                outer_ = record_->covered;
+                record_->covered = {reinterpret_cast<std::uintptr_t>(first), bytes};
+            }
+        }
+
+        cover(const cover&) = delete;
+        cover& operator=(const cover&) = delete;
+
+        ~cover() {
+            if (record_ != nullptr) {
+                record_->covered = outer_;
+            }
+        }
+
+      private:
+        thread_record* record_;
+        thread_record::range outer_{};
+    };
+
+  private:
+    [[nodiscard]] bool is_inside(std::uintptr_t address) const noexcept {
+        return address - reinterpret_cast<std::uintptr_t>(record_->header) <
+               record_->header->reserve;
+    }
+
+    // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
+    // process dies that is gone, and only a section of the user's can be undone in a living one.
+    [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
+        const auto address = reinterpret_cast<std::uintptr_t>(at);
+        return address - record_->covered.first >= record_->covered.bytes &&
+               (is_inside(address) || record_->undoable != 0);
+    }
+
+    void save(const void* at, std::size_t bytes) {
+        if (record_->has_room(bytes)) [[likely]] {
+            std::error_code none;
+            record_->save(at, bytes, none);
+        } else {
+            save_slowly(at, bytes);
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes) {
+        if (otherwise_ == without_journal::fails) {
+            record_->save(at, bytes);
+            return;
+        }
+        const report_keeper keeper;
+        std::error_code ec;
+        record_->save(at, bytes, ec);
+    }
+
+    thread_record* record_;
+    without_journal otherwise_;
+};
+
+// The section itself.
+template <class Allocator>
+class operation_section : public operation_record<Allocator> {
+  public:
+    explicit operation_section(const Allocator& /*allocator*/,
+                               without_journal /*otherwise*/ = without_journal::fails) noexcept {}
+
+    ~operation_section() {} // NOLINT: as that of the other one
+};
+
+template <class T>
+class operation_section<shm_allocator<T>> : public operation_record<shm_allocator<T>> {
+  public:
+    explicit operation_section(const shm_allocator<T>& allocator,
+                               without_journal otherwise = without_journal::fails)
+        : operation_section(find(allocator.header(), otherwise), otherwise) {}
+
+  private:
+    operation_section(thread_record* record, without_journal otherwise) noexcept
+        : operation_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
+
+    static thread_record* find(segment_header* header, without_journal otherwise) {
+        if (header == nullptr) {
+            return nullptr;
+        }
+        if (thread_record* const known = known_record(*header); known != nullptr) [[likely]] {
+            return known;
+        }
+        return find_slowly(*header, otherwise);
+    }
+
+    [[gnu::cold, gnu::noinline]] static thread_record* find_slowly(segment_header& header,
+                                                                   without_journal otherwise) {
+        std::error_code ec;
+        if (otherwise == without_journal::fails) {
+            thread_record* const record = self(header, ec);
+            raise_if(ec);
+            return record;
+        }
+        const report_keeper keeper;
+        return self(header, ec);
+    }
+
+    section section_;
+};
+
+// Runs `run(operation_record&)` if this thread has a section open in the allocator's segment.
+template <class Allocator, class Run>
+inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
+                            const Run& /*run*/) noexcept {
+}
+
+template <class T, class Run>
+inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
+                            const Run& run) {
+    if (open_sections != 0) [[unlikely]] {
+        segment_header* const header = allocator.header();
+        if (thread_record* const record = header == nullptr ? nullptr : open_record(*header);
+            record != nullptr) {
+            operation_record<shm_allocator<T>> open(record, otherwise);
+            run(open);
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Raw memory for a number of elements, given back unless released: and the section of the operation
+// that wanted it, so that a killed process leaves either the old block or the new one.
+template <class Allocator>
+class raw_block {
+  public:
+    using traits = std::allocator_traits<Allocator>;
+    using pointer = typename traits::pointer;
+    using size_type = typename traits::size_type;
+
+    raw_block(Allocator& allocator, size_type capacity)
+        : section_(allocator), allocator_(allocator),
+          memory_(traits::allocate(allocator, capacity)), capacity_(capacity) {}
+
+    // From `allocate()`, which returns null if there is no memory: then it holds nothing.
+    template <class Allocate>
+    raw_block(Allocator& allocator, size_type capacity, const Allocate& allocate)
+        : section_(allocator, without_journal::happens), allocator_(allocator), memory_(allocate()),
+          capacity_(memory_ == nullptr ? 0 : capacity) {}
+
+    raw_block(const raw_block&) = delete;
+    raw_block& operator=(const raw_block&) = delete;
+
+    ~raw_block() {
+        if (capacity_ != 0) {
+            traits::deallocate(allocator_, memory_, capacity_);
+        }
+    }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return capacity_ != 0; }
+
+    [[nodiscard]] const pointer& memory() const noexcept { return memory_; }
+
+    [[nodiscard]] auto* begin() const noexcept { return raw_address(memory_); }
+
+    [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
+
+    [[nodiscard]] operation_record<Allocator>& section() noexcept { return section_; }
+
+    void release() noexcept { capacity_ = 0; }
+
+  private:
+    operation_section<Allocator> section_;
+    Allocator& allocator_;
+    pointer memory_;
+    size_type capacity_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -11518,7 +17944,9 @@ class vector_word {
 
 // Everything that writes to the words goes through publish (a new block) or commit_size (a new
 // number of elements in the same block), after the elements are complete and before old ones are
-// destroyed: a process that is killed in between leaves a vector of whole elements.
+// destroyed. If the process is killed, the vector is as before the operation or as after it: an
+// operation is a section in which the words, and the elements that change, were saved. Those that
+// add elements which nothing else belongs to need none: what counts is one store, of the size.
 template <class T, class Allocator>
 class vector_storage {
     using traits = std::allocator_traits<Allocator>;
@@ -11528,6 +17956,12 @@ class vector_storage {
     using size_type = typename traits::size_type;
     using builder = element_builder<Allocator>;
     using block = raw_block<Allocator>;
+    using operation = operation_section<Allocator>;
+    using record = operation_record<Allocator>;
+    using cover = typename record::cover;
+
+    // Bytes alone: nothing else has to happen together with the change of the size.
+    static constexpr bool plain = std::is_trivially_copyable_v<T>;
 
     vector_storage() noexcept(noexcept(Allocator())) = default;
 
@@ -11538,6 +17972,12 @@ class vector_storage {
     vector_storage& operator=(const vector_storage&) = delete;
 
     ~vector_storage() {
+        if_section_open(alloc_, without_journal::happens, [this](record& section) {
+            if constexpr (!destroys_nothing<Allocator, T>) {
+                save_elements(section, begin(), end());
+            }
+            section.ends(this, sizeof *this);
+        });
         destroy_elements(alloc_, begin(), end());
         deallocate();
     }
@@ -11570,7 +18010,27 @@ class vector_storage {
 
     // ---- the words
 
-    void commit_size(std::uint64_t size) noexcept { size_ = size; }
+    // The elements are there before the size says so, and are gone after it has said so.
+    void commit_size(std::uint64_t size) noexcept {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        size_ = size;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+
+    // What an operation is going to change. The same for other vectors of the same segment.
+    void save_words(record& section) { section.words(this, &data_, 3 * sizeof(std::uint64_t)); }
+
+    void save_size(record& section) { section.size(this, &size_, size_); }
+
+    static void save_elements(record& section, const T* first, const T* last) {
+        section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));
+    }
+
+    // All that is there, before it is overwritten.
+    void save_all(record& section) {
+        save_size(section);
+        save_elements(section, begin(), end());
+    }
 
     void publish(const pointer& data, std::uint64_t size, std::uint64_t capacity) noexcept {
         data_ = data;
@@ -11579,6 +18039,21 @@ class vector_storage {
     }
 
     void exchange_words(vector_storage& other) noexcept {
+        operation section(alloc_, without_journal::happens);
+        save_words(section);
+        take_words(other, section);
+    }
+
+    // The same, but this one is just being constructed.
+    void take_words(vector_storage& other) noexcept {
+        operation section(alloc_, without_journal::happens);
+        take_words(other, section);
+    }
+
+    void take_words(vector_storage& other, record& section) noexcept {
+        other.save_words(section);
+        section.exchanged(this, other.size_);
+        section.exchanged(&other, size_);
         const pointer data = data_;
         const std::uint64_t size = size_;
         const std::uint64_t capacity = capacity_;
@@ -11587,7 +18062,12 @@ class vector_storage {
     }
 
     // Switches to a new block with finished elements, and disposes of the old one.
-    void adopt(block& memory, builder& elements) noexcept {
+    void adopt(block& memory, builder& elements) {
+        save_words(memory.section());
+        memory.section().fresh(this);
+        if constexpr (!destroys_nothing<Allocator, T>) {
+            save_elements(memory.section(), begin(), end());
+        }
         const pointer old = data_;
         T* const old_begin = begin();
         T* const old_end = end();
@@ -11602,10 +18082,30 @@ class vector_storage {
     }
 
     void truncate(size_type count) noexcept {
-        T* const first = begin() + count;
-        T* const last = end();
-        commit_size(count);
-        destroy_elements(alloc_, first, last);
+        if constexpr (destroys_nothing<Allocator, T>) {
+            if_section_open(alloc_, without_journal::happens,
+                            [this, count](record& section) { save_removed(section, count); });
+            commit_size(count);
+        } else if (count != size_) {
+            operation section(alloc_, without_journal::happens);
+            save_removed(section, count);
+            T* const first = begin() + count;
+            T* const last = end();
+            commit_size(count);
+            const cover covered(section, first, bytes_of(last - first));
+            destroy_elements(alloc_, first, last);
+        }
+    }
+
+    // Saves the size, and the elements from `count` on that were there when the section began.
+    void save_removed(record& section, size_type count) noexcept {
+        save_size(section);
+        const std::uint64_t until = section.removed(this, count, size_);
+        save_elements(section, begin() + count, begin() + static_cast<size_type>(until));
+    }
+
+    [[nodiscard]] static std::size_t bytes_of(std::ptrdiff_t count) noexcept {
+        return static_cast<std::size_t>(count) * sizeof(T);
     }
 
     // The block of a vector without elements. The words still name it afterwards.
@@ -11616,6 +18116,11 @@ class vector_storage {
     }
 
     void release() noexcept {
+        if (capacity_ == 0) {
+            return;
+        }
+        operation section(alloc_, without_journal::happens);
+        save_words(section);
         truncate(0);
         const pointer old = data_;
         const size_type old_capacity = capacity();
@@ -11677,14 +18182,29 @@ class vector_storage {
 
     void reallocate(block& memory) {
         builder elements(alloc_, memory.begin());
-        elements.surround(begin(), begin(), end());
-        adopt(memory, elements);
+        surround_and_adopt(memory, elements, begin());
+    }
+
+    // Moves the elements before `position` before those that are built, the others behind them.
+    void surround_and_adopt(block& memory, builder& elements, T* position) {
+        if constexpr (relocates_as_bytes<Allocator, T>) {
+            elements.surround(begin(), position, end());
+            adopt(memory, elements);
+        } else {
+            // Moving changes them where they are.
+            save_elements(memory.section(), begin(), end());
+            const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
+            elements.surround(begin(), position, end());
+            adopt(memory, elements);
+        }
     }
 
     // For an empty vector without a block. Asks nothing of T.
     void allocate_room(size_type count) {
         if (count != 0) {
             block memory(alloc_, checked_length(count));
+            save_words(memory.section());
+            memory.section().fresh(this);
             publish(memory.memory(), 0, count);
             memory.release();
         }
@@ -11705,6 +18225,19 @@ class vector_storage {
 
     template <class... Args>
     T& emplace_in_place(Args&&... args) {
+        if constexpr (plain) {
+            if_section_open(alloc_, without_journal::fails,
+                            [this](record& section) { save_size(section); });
+            return emplace_at_end(std::forward<Args>(args)...);
+        } else {
+            operation section(alloc_);
+            save_size(section);
+            return emplace_at_end(std::forward<Args>(args)...);
+        }
+    }
+
+    template <class... Args>
+    T& emplace_at_end(Args&&... args) {
         const std::uint64_t old_size = size_;
         T* const at = begin() + static_cast<size_type>(old_size);
         construct_element(alloc_, at, std::forward<Args>(args)...);
@@ -11718,8 +18251,7 @@ class vector_storage {
         T* const at = memory.begin() + (position - begin());
         builder elements(alloc_, at);
         elements.emplace(std::forward<Args>(args)...);
-        elements.surround(begin(), position, end());
-        adopt(memory, elements);
+        surround_and_adopt(memory, elements, position);
         return at;
     }
 
@@ -11742,13 +18274,25 @@ class vector_storage {
         T* const at = memory.begin() + (position - begin());
         builder elements(alloc_, at);
         elements.fill(std::move(source), count);
-        elements.surround(begin(), position, end());
-        adopt(memory, elements);
+        surround_and_adopt(memory, elements, position);
         return at;
     }
 
     template <class Source>
     void append_in_place(Source source, size_type count) {
+        if constexpr (plain) {
+            if_section_open(alloc_, without_journal::fails,
+                            [this](record& section) { save_size(section); });
+            fill_end(std::move(source), count);
+        } else {
+            operation section(alloc_);
+            save_size(section);
+            fill_end(std::move(source), count);
+        }
+    }
+
+    template <class Source>
+    void fill_end(Source source, size_type count) {
         builder elements(alloc_, end());
         elements.fill(std::move(source), count);
         commit_size(size_ + count);
@@ -11789,6 +18333,8 @@ class vector_storage {
         if constexpr (std::is_same_v<Count, uncounted>) {
             const auto index = position - begin();
             const size_type old_size = size();
+            operation section(alloc_);
+            save_all(section);
             append_uncounted(std::move(first), std::move(last));
             rotate_elements(begin() + index, begin() + old_size, end());
             return begin() + index;
@@ -11800,6 +18346,8 @@ class vector_storage {
     template <class Iterator, class Sentinel, class Count>
     void assign_from(Iterator first, Sentinel last, Count count) {
         if constexpr (std::is_same_v<Count, uncounted>) {
+            operation section(alloc_);
+            save_all(section);
             size_type assigned = 0;
             for (; assigned != size() && first != last; ++assigned, static_cast<void>(++first)) {
                 begin()[assigned] = *first;
@@ -11814,6 +18362,9 @@ class vector_storage {
     // All or nothing, as far as the source is concerned.
     template <class InputIterator, class Sentinel>
     void append_uncounted(InputIterator first, Sentinel last) {
+        operation section(alloc_);
+        save_size(section);
+
         struct rollback {
             vector_storage& vector;
             size_type size;
@@ -11833,6 +18384,7 @@ class vector_storage {
 
     void append_moved(vector_storage& other) {
         if constexpr (std::is_move_constructible_v<T>) {
+            operation section(alloc_);
             append(moved_from<T>{other.begin()}, other.size());
             other.truncate(0);
         } else {
@@ -11851,7 +18403,13 @@ class vector_storage {
         }
         if (position == old_end) {
             append_in_place(std::move(source), count);
-        } else if constexpr (relocates_without_failure<Allocator, T>) {
+            return position;
+        }
+        operation section(alloc_);
+        save_size(section);
+        save_elements(section, position, old_end);
+        const cover covered(section, position, bytes_of(old_end - position));
+        if constexpr (relocates_without_failure<Allocator, T>) {
             const std::uint64_t old_size = size_;
             commit_size(static_cast<std::uint64_t>(position - begin()));
             fill_gap(position, old_end, std::move(source), count, old_size);
@@ -11871,7 +18429,11 @@ class vector_storage {
             adopt(memory, elements);
             return;
         }
+        operation section(alloc_);
         const size_type common = count < size() ? count : size();
+        save_size(section);
+        save_elements(section, begin(), begin() + common);
+        const cover covered(section, begin(), common * sizeof(T));
         if constexpr (assigns_from_bytes<Source, T>) {
             move_bytes(begin(), source_address(source), common);
             skip_elements(source, common);
@@ -11890,6 +18452,7 @@ class vector_storage {
 
     void assign_moved(vector_storage& other) {
         if constexpr (std::is_move_constructible_v<T> && std::is_move_assignable_v<T>) {
+            operation section(alloc_);
             assign_counted(moved_from<T>{other.begin()}, other.size());
             other.truncate(0);
         } else {
@@ -12086,6 +18649,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::assign_from;
     using access::assign_moved;
     using access::build;
+    using access::bytes_of;
     using access::capacity_;
     using access::checked_length;
     using access::data_;
@@ -12103,9 +18667,14 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::publish;
     using access::reallocate;
     using access::release;
+    using access::save_elements;
+    using access::save_size;
     using access::size_;
+    using access::take_words;
     using access::truncate;
     using access::try_allocate;
+    using typename access::cover;
+    using typename access::operation;
 
   public:
     using value_type = T;
@@ -12200,6 +18769,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
                 alloc_ = std::move(other.alloc_);
                 exchange_words(other);
             } else if (has_allocator_of(other)) {
+                operation section(alloc_, detail::without_journal::happens);
                 release();
                 exchange_words(other);
             } else {
@@ -12244,7 +18814,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     /// says which.
     [[nodiscard]] bool try_reserve(size_type count) {
         if (count > capacity()) {
-            block memory(alloc_, count, try_allocate(count));
+            block memory(alloc_, count, [&] { return try_allocate(count); });
             if (!memory) {
                 return false;
             }
@@ -12256,10 +18826,9 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     /// A request. Without memory for the smaller block, nothing happens.
     void shrink_to_fit() {
         if (size_ == 0) {
-            deallocate();
-            publish(nullptr, 0, 0);
+            release();
         } else if (size_ != capacity_) {
-            block memory(alloc_, size(), try_allocate(size()));
+            block memory(alloc_, size(), [&] { return try_allocate(size()); });
             if (memory) {
                 reallocate(memory);
             }
@@ -12300,7 +18869,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     [[nodiscard]] T* try_emplace_back(Args&&... args) {
         if (size_ == capacity_) [[unlikely]] {
             const size_type count = grown_capacity(1);
-            block memory(alloc_, count, try_allocate(count));
+            block memory(alloc_, count, [&] { return try_allocate(count); });
             return memory ? emplace_into(memory, end(), std::forward<Args>(args)...) : nullptr;
         }
         return std::addressof(emplace_in_place(std::forward<Args>(args)...));
@@ -12327,11 +18896,16 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         if (size_ == capacity_) [[unlikely]] {
             return emplace_growing(at, std::forward<Args>(args)...);
         }
-        // Built at the end first: the arguments may refer to elements that have to move.
-        emplace_in_place(std::forward<Args>(args)...);
-        if (at != end() - 1) {
-            detail::rotate_last_to_front(at, end());
+        if (at == end()) {
+            return std::addressof(emplace_in_place(std::forward<Args>(args)...));
         }
+        // Built at the end first: the arguments may refer to elements that have to move.
+        operation section(alloc_);
+        save_size(section);
+        save_elements(section, at, end());
+        const cover covered(section, at, bytes_of(end() - at));
+        emplace_in_place(std::forward<Args>(args)...);
+        detail::rotate_last_to_front(at, end());
         return at;
     }
 
@@ -12376,6 +18950,10 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     iterator erase(const_iterator first, const_iterator last) {
         iterator to = mutable_iterator(first);
         if (first != last) {
+            operation section(alloc_, detail::without_journal::happens);
+            save_size(section);
+            save_elements(section, to, end());
+            const cover covered(section, to, bytes_of(end() - to));
             detail::move_down(mutable_iterator(last), end(), to);
             truncate(size() - static_cast<size_type>(last - first));
         }
@@ -12413,6 +18991,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         } else {
             shm_vector mine(alloc_);
             shm_vector theirs(other.alloc_);
+            operation section(alloc_);
+            operation other_section(other.alloc_);
             mine.allocate_room(other.size());
             theirs.allocate_room(size());
             mine.append_moved(other);
@@ -12439,7 +19019,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     // *this is empty.
     void take_or_move(shm_vector& other) {
         if (has_allocator_of(other)) {
-            exchange_words(other);
+            take_words(other);
         } else {
             append_moved(other);
         }
@@ -12494,12 +19074,17 @@ typename shm_vector<T, Allocator>::size_type erase_if(shm_vector<T, Allocator>& 
                                                       Predicate predicate) {
     T* kept = vector.begin();
     T* const last = vector.end();
-    for (T* element = kept; element != last; ++element) {
+    while (kept != last && !static_cast<bool>(predicate(*kept))) {
+        ++kept;
+    }
+    if (kept == last) {
+        return 0;
+    }
+    detail::operation_section<Allocator> section(vector.get_allocator());
+    section.elements(kept, static_cast<std::size_t>(last - kept) * sizeof(T));
+    for (T* element = kept + 1; element != last; ++element) {
         if (!static_cast<bool>(predicate(*element))) {
-            if (kept != element) {
-                *kept = std::move(*element);
-            }
-            ++kept;
+            *kept++ = std::move(*element);
         }
     }
     const auto erased = static_cast<typename shm_vector<T, Allocator>::size_type>(last - kept);

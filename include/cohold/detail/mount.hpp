@@ -1,0 +1,251 @@
+// The system calls that mount, change and unmount a tmpfs, and what their errors mean.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_DETAIL_MOUNT_HPP
+#define COHOLD_DETAIL_MOUNT_HPP
+
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+
+#include <cohold/detail/file.hpp>
+#include <cohold/detail/mount_info.hpp>
+#include <cohold/detail/mount_users.hpp>
+#include <cohold/error.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[gnu::cold]] inline void fail_privilege(std::error_code& ec, const char* call,
+                                         int error) noexcept {
+    fail(ec, errc::permission_denied,
+         "%s: errno %d, user %u: it needs CAP_SYS_ADMIN where the mount is: be root, or in user "
+         "and mount namespaces of one's own (unshare --user --map-root-user --mount)",
+         call, error, static_cast<unsigned>(::geteuid()));
+}
+
+// A directory, itself and not by a link; only to be named (O_PATH).
+[[gnu::cold]] inline unique_fd open_directory(const std::string& path, std::error_code& ec) {
+    unique_fd directory = open_file(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (directory) {
+        return directory;
+    }
+    const int error = errno;
+    file_status status{};
+    if (error == ENOENT) {
+        fail(ec, errc::no_such_directory, "%s", path.c_str());
+    } else if (error == ENOTDIR) {
+        const bool link = raw_lstat(path.c_str(), status) == 0 && S_ISLNK(status.st_mode);
+        fail(ec, link ? errc::symlink_refused : errc::not_a_directory, "%s", path.c_str());
+    } else if (error == EACCES) {
+        fail(ec, errc::permission_denied, "%s: user %u", path.c_str(),
+             static_cast<unsigned>(::geteuid()));
+    } else if (error == ENAMETOOLONG) {
+        fail(ec, errc::invalid_name, "too long");
+    } else {
+        fail_errno(ec, error, "open(O_PATH) of %s", path.c_str());
+    }
+    return directory;
+}
+
+// The kernel's own word on which of the options of a tmpfs it refuses, and why. Empty if it says
+// nothing (Linux before 5.2, a seccomp filter).
+[[gnu::cold]] inline std::string refused_option(std::string_view options) {
+#if defined(SYS_fsopen) && defined(SYS_fsconfig)
+    const unique_fd context(static_cast<int>(::syscall(SYS_fsopen, "tmpfs", 1))); // close on exec
+    while (context && !options.empty()) {
+        std::string_view value = take_until(options, ',');
+        const std::string whole(value);
+        const std::string key(take_until(value, '='));
+        const std::string text(value);
+        const bool flag = key == whole;
+        if (::syscall(SYS_fsconfig, context.get(), flag ? 0u : 1u, key.c_str(),
+                      flag ? nullptr : text.c_str(), 0) == 0) {
+            continue;
+        }
+        char reason[256]; // "e tmpfs: Invalid uid '5'\n"
+        const ssize_t bytes = ::read(context.get(), reason, sizeof reason);
+        std::string_view said(reason, bytes > 2 ? static_cast<std::size_t>(bytes) : 0);
+        said = said.substr(said.empty() ? 0 : 2);
+        return "'" + whole + "'" + (said.empty() ? "" : ": ") + std::string(take_until(said, '\n'));
+    }
+#else
+    static_cast<void>(options);
+#endif
+    return {};
+}
+
+// The absolute path of an open directory, without links.
+[[gnu::cold]] inline std::string path_of(const unique_fd& directory, const std::string& given) {
+    char link[40];
+    char text[PATH_MAX];
+    std::snprintf(link, sizeof link, "/proc/self/fd/%d", directory.get());
+    const ssize_t bytes = ::readlink(link, text, sizeof text);
+    if (bytes > 0 && bytes < static_cast<ssize_t>(sizeof text)) {
+        return {text, static_cast<std::size_t>(bytes)};
+    }
+    char* const real = ::realpath(given.c_str(), nullptr); // without /proc
+    std::string path(real != nullptr ? real : "");
+    std::free(real);
+    return path;
+}
+
+// Mounts a tmpfs on an open directory whose path is this one.
+[[gnu::cold]] inline void mount_tmpfs(const unique_fd& directory, const std::string& path,
+                                      const char* options, std::error_code& ec) {
+    // By the descriptor, so that nobody can put another directory under the path meanwhile.
+    char link[40];
+    file_status status{};
+    std::snprintf(link, sizeof link, "/proc/self/fd/%d", directory.get());
+    const char* const at = raw_lstat(link, status) == 0 ? link : path.c_str();
+    if (::mount("cohold", at, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) == 0) {
+        return;
+    }
+    const int error = errno;
+    switch (error) {
+    case EPERM:
+    case EACCES:
+        fail_privilege(ec, "mount", error);
+        break;
+    case EINVAL: {
+        const std::string refused = refused_option(options);
+        const bool huge = refused.substr(0, 6) == "'huge=";
+        const bool noswap = refused.substr(0, 7) == "'noswap";
+        const bool known = !refused.empty();
+        fail(ec, huge || noswap || !known ? errc::unsupported : errc::invalid_options,
+             "mount: the kernel refuses %s%s", known ? refused.c_str() : options,
+             noswap ? " (it needs Linux 6.4, and root outside of user namespaces)"
+             : huge ? " (it needs CONFIG_TRANSPARENT_HUGEPAGE)"
+                    : "");
+        break;
+    }
+    case ENOENT:
+        fail(ec, errc::no_such_directory, "%s has been removed", path.c_str());
+        break;
+    case ENODEV:
+        fail(ec, errc::unsupported, "mount: the kernel has no tmpfs (CONFIG_TMPFS)");
+        break;
+    case ENOSPC:
+        fail(ec, errc::out_of_space, "mount: as many mounts as fs.mount-max allows");
+        break;
+    case ENOMEM:
+        fail(ec, errc::out_of_space, "mount: no memory for it");
+        break;
+    default:
+        fail_errno(ec, error, "mount on %s", path.c_str());
+    }
+}
+
+// Opens the root of a mount to look at it, if it is that mount still.
+[[gnu::cold]] inline unique_fd open_mount(const std::string& path, const mount_identity& mount,
+                                          std::error_code& ec) {
+    std::error_code ignored;
+    unique_fd root;
+    {
+        const report_keeper keeper;
+        root = open_directory(path, ignored);
+    }
+    if (root && mount_of(root.get()) == mount) {
+        return root;
+    }
+    const bool covered = find_mount([&](const mount_entry& entry) {
+        return entry.id == mount.id && entry.point == path && entry.type == "tmpfs";
+    });
+    if (covered) {
+        fail(ec, errc::busy, "another file system is mounted over it");
+    } else {
+        fail(ec, errc::removed,
+             "it is not mounted there any more: somebody has unmounted or moved it, or this "
+             "process has entered another mount namespace");
+    }
+    return unique_fd();
+}
+
+// The flags of a mount, as a remount must repeat them.
+[[gnu::cold]] inline unsigned long mount_flags(const space_status& status) noexcept {
+    constexpr unsigned long same =
+        MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_SYNCHRONOUS; // those of statvfs(3)
+    constexpr unsigned long no_links = 0x2000;                         // ST_NOSYMFOLLOW
+    return (status.f_flag & same) | ((status.f_flag & no_links) != 0 ? 256ul : 0); // MS_NOSYMFOLLOW
+}
+
+// Changes one limit of a tmpfs; all other options stay what they are. 0 means none.
+[[gnu::cold]] inline void remount_tmpfs(const unique_fd& root, const std::string& path,
+                                        const char* key, std::uint64_t value, std::error_code& ec) {
+    space_status status{};
+    if (raw_fstatvfs(root.get(), status) != 0) {
+        fail_errno(ec, errno, "fstatvfs");
+        return;
+    }
+    char option[48];
+    std::snprintf(option, sizeof option, "%s=%llu", key, static_cast<unsigned long long>(value));
+    if (::mount("cohold", path.c_str(), "tmpfs", MS_REMOUNT | mount_flags(status), option) == 0) {
+        return;
+    }
+    const int error = errno;
+    if (error == EPERM || error == EACCES) {
+        fail_privilege(ec, "mount(MS_REMOUNT)", error);
+        return;
+    }
+    if (error != EINVAL || raw_fstatvfs(root.get(), status) != 0) {
+        fail_errno(ec, error, "mount(MS_REMOUNT, %s)", option);
+        return;
+    }
+    const bool bytes = key[0] == 's';
+    const char* const unit = bytes ? "bytes" : "inodes";
+    const std::uint64_t factor = bytes ? status.f_frsize : 1;
+    const std::uint64_t limit = factor * (bytes ? status.f_blocks : status.f_files);
+    const std::uint64_t left = factor * (bytes ? status.f_bfree : status.f_ffree);
+    if (limit == 0) {
+        fail(ec, errc::invalid_size,
+             "wanted a limit of %llu %s: it is mounted without a limit, and Linux sets none as "
+             "long as it is mounted",
+             static_cast<unsigned long long>(value), unit);
+    } else {
+        fail(ec, errc::invalid_size,
+             "wanted a limit of %llu %s, %llu are used: it cannot become smaller than what is in "
+             "it",
+             static_cast<unsigned long long>(value), unit,
+             static_cast<unsigned long long>(limit - left));
+    }
+}
+
+// Unmounts; lazily: at once from the tree, and for good when the last user lets go.
+[[gnu::cold]] inline void unmount_tmpfs(const std::string& path, const mount_identity& mount,
+                                        bool lazily, std::error_code& ec) {
+    open_mount(path, mount, ec); // closed again: it would keep the mount busy
+    if (ec || ::umount2(path.c_str(), UMOUNT_NOFOLLOW | (lazily ? MNT_DETACH : 0)) == 0) {
+        return;
+    }
+    const int error = errno;
+    if (error == EBUSY) {
+        fail(ec, errc::busy, "umount2: somebody uses it: %s", users_of(mount, path).c_str());
+    } else if (error == EPERM || error == EACCES) {
+        fail_privilege(ec, "umount2", error);
+    } else {
+        fail_errno(ec, error, "umount2 of %s", path.c_str());
+    }
+}
+
+// For destructors: never leaves it mounted at the path, and keeps quiet.
+[[gnu::cold]] inline void discard_tmpfs(const std::string& path,
+                                        const mount_identity& mount) noexcept {
+    const report_keeper keeper;
+    std::error_code ec;
+    open_mount(path, mount, ec);
+    if (!ec && ::umount2(path.c_str(), UMOUNT_NOFOLLOW) != 0 && errno == EBUSY) {
+        ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH);
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

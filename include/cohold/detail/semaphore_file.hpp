@@ -1,0 +1,214 @@
+// POSIX named semaphores: files of /dev/shm that hold a sem_t, made and opened as carefully as the
+// objects of mechanism::posix.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_DETAIL_SEMAPHORE_FILE_HPP
+#define COHOLD_DETAIL_SEMAPHORE_FILE_HPP
+
+#include <climits>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include <semaphore.h>
+#include <time.h>
+
+#include <cohold/detail/file_object.hpp>
+#include <cohold/detail/moment.hpp>
+#include <cohold/policy/permission.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A semaphore mapped into this process.
+struct semaphore_mapping {
+    ::sem_t* at = nullptr;
+    std::uint64_t device = 0; // with inode: which file it is
+    std::uint64_t inode = 0;
+};
+
+// What sem_open(3) makes of a name.
+[[gnu::cold]] inline file_place semaphore_place(const std::string& name) noexcept {
+    return {"/dev/shm/", "sem." + name};
+}
+
+// "sem." takes four of the 255 bytes that a file's name can have.
+inline constexpr std::size_t max_semaphore_name = max_component - 4;
+
+[[gnu::cold]] inline void check_semaphore_name(const std::string& name,
+                                               std::error_code& ec) noexcept {
+    if (name.size() > max_semaphore_name) {
+        fail(ec, errc::invalid_name,
+             "the semaphore's name has %zu bytes, at most %zu are possible (naming::hashed takes "
+             "any)",
+             name.size(), max_semaphore_name);
+    }
+}
+
+[[gnu::cold]] inline semaphore_mapping map_semaphore(const unique_fd& file,
+                                                     std::error_code& ec) noexcept {
+    file_status status{};
+    if (raw_fstat(file.get(), status) != 0) {
+        fail_errno(ec, errno, "fstat");
+        return {};
+    }
+    // 32 bytes in 64-bit programs, 16 in others, which count in another way.
+    if (status.st_size != static_cast<std::int64_t>(sizeof(::sem_t))) {
+        fail(ec, errc::type_mismatch,
+             "size: expected %zu, found %lld (those of 64-bit programs have 32)", sizeof(::sem_t),
+             static_cast<long long>(status.st_size));
+        return {};
+    }
+    void* const at =
+        ::mmap(nullptr, sizeof(::sem_t), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    if (at == MAP_FAILED) {
+        fail_errno(ec, errno, "mmap");
+        return {};
+    }
+    return {static_cast<::sem_t*>(at), static_cast<std::uint64_t>(status.st_dev),
+            static_cast<std::uint64_t>(status.st_ino)};
+}
+
+// A new semaphore, which appears under its name complete. (sem_open(3) would apply the umask.)
+[[gnu::cold]] inline semaphore_mapping create_semaphore(const std::string& name, unsigned value,
+                                                        const creation& wanted,
+                                                        std::error_code& ec) noexcept {
+    check_semaphore_name(name, ec);
+    if (ec) {
+        return {};
+    }
+    const file_place place = semaphore_place(name);
+    unique_fd file(create_file(place, wanted, ec).value);
+    if (ec) {
+        return {};
+    }
+    ::sem_t initial;
+    std::memset(&initial, 0, sizeof initial); // padding, too
+    ::sem_init(&initial, 1, value);           // as sem_open has it
+    ssize_t written = 0;
+    do {
+        written = raw_pwrite(file.get(), &initial, sizeof initial, 0);
+    } while (written < 0 && errno == EINTR);
+    if (written != static_cast<ssize_t>(sizeof initial)) {
+        const int error = written < 0 ? errno : ENOSPC;
+        if (error == ENOSPC) {
+            fail(ec, errc::out_of_space, "wanted %zu bytes more, available %llu", sizeof initial,
+                 static_cast<unsigned long long>(space_left(file.get())));
+        } else {
+            fail_errno(ec, error, "pwrite");
+        }
+    }
+    semaphore_mapping made;
+    if (!ec) {
+        made = map_semaphore(file, ec);
+    }
+    if (!ec) {
+        publish_file(file.get(), place, publication::exclusive, ec);
+    }
+    if (ec) {
+        unmap(made.at, sizeof(::sem_t));
+        file_descriptor left{file.release()};
+        abandon_file(left, place);
+        return {};
+    }
+    return made;
+}
+
+template <permission_policy Permission>
+[[gnu::cold]] semaphore_mapping open_semaphore(const std::string& name,
+                                               std::error_code& ec) noexcept {
+    check_semaphore_name(name, ec);
+    if (ec) {
+        return {};
+    }
+    const unique_fd file(open_existing(semaphore_place(name), access_mode::writing, ec).value);
+    object_status found{};
+    if (!ec) {
+        found = descriptor_object::status({file.get()}, ec);
+    }
+    if (!ec) {
+        check_permission<Permission>(found, ec);
+    }
+    return ec ? semaphore_mapping() : map_semaphore(file, ec);
+}
+
+[[gnu::cold]] inline bool remove_semaphore(const std::string& name, std::error_code& ec) noexcept {
+    check_semaphore_name(name, ec);
+    return !ec && remove_file(semaphore_place(name), ec);
+}
+
+// Does the name lead to this very semaphore?
+[[gnu::cold]] inline bool semaphore_is_named(const semaphore_mapping& mapped,
+                                             const std::string& name) noexcept {
+    const file_place place = semaphore_place(name);
+    file_status found{};
+    return raw_lstat(place.path(), found) == 0 &&
+           static_cast<std::uint64_t>(found.st_dev) == mapped.device &&
+           static_cast<std::uint64_t>(found.st_ino) == mapped.inode;
+}
+
+inline void wait_semaphore(::sem_t* semaphore) noexcept {
+    while (::sem_wait(semaphore) != 0) {
+        // EINTR; EINVAL is for what is no semaphore
+    }
+}
+
+inline bool try_wait_semaphore(::sem_t* semaphore) noexcept {
+    while (::sem_trywait(semaphore) != 0) {
+        if (errno != EINTR) {
+            return false; // EAGAIN
+        }
+    }
+    return true;
+}
+
+// False: the deadline has passed.
+inline bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
+    if (until.is_never()) {
+        wait_semaphore(semaphore);
+        return true;
+    }
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30)
+    const ::timespec time = to_timespec(until.nanoseconds);
+    while (::sem_clockwait(semaphore, CLOCK_MONOTONIC, &time) != 0) {
+        if (errno != EINTR) {
+            return false;
+        }
+    }
+    return true;
+#else
+    // Only by the clock of the day, which can be set: the monotonic one has the last word.
+    for (;;) {
+        const std::int64_t left = until.nanoseconds - deadline::now().nanoseconds;
+        if (left <= 0) {
+            return try_wait_semaphore(semaphore);
+        }
+        ::timespec day{};
+        ::clock_gettime(CLOCK_REALTIME, &day);
+        const std::int64_t today = static_cast<std::int64_t>(day.tv_sec) * 1000000000 + day.tv_nsec;
+        constexpr std::int64_t longest = std::int64_t{1000000000} * 60;
+        const ::timespec time = to_timespec(today + (left < longest ? left : longest));
+        if (::sem_timedwait(semaphore, &time) == 0) {
+            return true;
+        }
+    }
+#endif
+}
+
+// 0 or errno: EOVERFLOW.
+inline int post_semaphore(::sem_t* semaphore) noexcept {
+    return ::sem_post(semaphore) == 0 ? 0 : errno;
+}
+
+inline unsigned semaphore_value(::sem_t* semaphore) noexcept {
+    int value = 0;
+    ::sem_getvalue(semaphore, &value);
+    return static_cast<unsigned>(value);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

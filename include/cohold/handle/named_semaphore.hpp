@@ -1,0 +1,294 @@
+// named_semaphore: a POSIX named semaphore, found by its name, as sem_open(3) makes them.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_NAMED_SEMAPHORE_HPP
+#define COHOLD_HANDLE_NAMED_SEMAPHORE_HPP
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <cohold/detail/moment.hpp>
+#include <cohold/detail/semaphore_file.hpp>
+#include <cohold/handle/policies.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// For `named_semaphore<>::create(name, {.initial = 3})`.
+struct semaphore_options {
+    unsigned initial = 0; ///< permits that there are at first; at most max()
+    /// The group that the semaphore shall belong to, for permission::group. None: the kernel's
+    /// choice.
+    std::optional<gid_t> group = std::nullopt;
+};
+
+/// A counter of permits that unrelated processes meet at by a name; it needs no segment. What
+/// sem_open(3) of any program makes and finds: the file /dev/shm/sem.NAME. (It is made here in the
+/// same way as the objects of mechanism::posix: complete, of exactly the mode that the permission
+/// policy says, whatever the umask; and opened as suspiciously: no links, pipes or other users'
+/// files.) Who uses a semaphore has to be allowed to write to it: group_read and everyone_reads
+/// serve their owner alone.
+///
+/// *If a process is killed* that has acquired a permit, the permit is lost, for ever: the kernel
+/// does not know who has it. shm_semaphore and shm_mutex, in a segment, get it back;
+/// system_v_semaphores do with semaphore_undo::at_exit. One killed in a factory leaves a whole
+/// semaphore or none; one killed while it waits costs nothing.
+///
+/// The name stays until it is removed. 32-bit and 64-bit programs have different semaphores: one
+/// does not open the other's.
+///
+/// *Thread safety*: const members may be called from several threads at the same time. *Process
+/// safety*: so may all of them from several processes. A forked child has its parent's handles.
+template <class Naming = naming::verbatim, class Permission = permission::owner_only>
+class named_semaphore {
+    using policies = detail::policies<mechanism::posix, Naming, Permission>;
+    using naming_used = typename policies::naming;
+
+  public:
+    named_semaphore() = default;
+
+    named_semaphore(named_semaphore&& other) noexcept
+        : mapped_(std::exchange(other.mapped_, {})), name_(std::move(other.name_)) {}
+
+    named_semaphore& operator=(named_semaphore&& other) noexcept {
+        named_semaphore taken(std::move(other));
+        std::swap(mapped_, taken.mapped_);
+        name_.swap(taken.name_);
+        return *this;
+    }
+
+    /// Neither removes the name nor gives permits back.
+    ~named_semaphore() { detail::unmap(mapped_.at, sizeof(::sem_t)); }
+
+    /// The most permits that a semaphore can have: SEM_VALUE_MAX.
+    [[nodiscard]] static constexpr unsigned max() noexcept {
+        return static_cast<unsigned>(SEM_VALUE_MAX);
+    }
+
+    /// A new semaphore. *Errors*: errc::already_exists, invalid_name (also beyond 251 bytes),
+    /// invalid_options, out_of_space, permission_denied.
+    [[nodiscard]] static named_semaphore create(std::string_view name,
+                                                const semaphore_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
+    }
+
+    [[nodiscard]] static named_semaphore
+    create(std::string_view name, const semaphore_options& options, std::error_code& ec) noexcept {
+        const detail::operation context("create", label, name);
+        ec.clear();
+        if (options.initial > max()) {
+            detail::fail(ec, errc::invalid_options, "initial: %u, at most %u are possible",
+                         options.initial, max());
+            return {};
+        }
+        const std::string real = naming_used::apply(name, ec);
+        return ec ? named_semaphore()
+                  : named_semaphore(detail::create_semaphore(real, options.initial,
+                                                             {.capacity = sizeof(::sem_t),
+                                                              .mode = policies::permission::bits,
+                                                              .group = options.group,
+                                                              .formatted = false},
+                                                             ec),
+                                    name);
+    }
+
+    [[nodiscard]] static named_semaphore create(std::string_view name, unsigned initial) {
+        return create(name, semaphore_options{.initial = initial});
+    }
+
+    [[nodiscard]] static named_semaphore create(std::string_view name, unsigned initial,
+                                                std::error_code& ec) noexcept {
+        return create(name, semaphore_options{.initial = initial}, ec);
+    }
+
+    /// An existing one. *Errors*: errc::not_found, symlink_refused, directory_refused,
+    /// special_file_refused, unexpected_owner, wider_permission, permission_denied; type_mismatch
+    /// for a file of another size than this program's semaphores have.
+    [[nodiscard]] static named_semaphore open(std::string_view name) {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static named_semaphore open(std::string_view name, std::error_code& ec) noexcept {
+        const detail::operation context("open", label, name);
+        ec.clear();
+        const std::string real = naming_used::apply(name, ec);
+        return ec ? named_semaphore()
+                  : named_semaphore(detail::open_semaphore<typename policies::permission>(real, ec),
+                                    name);
+    }
+
+    /// The existing one, whatever its value, or a new one. Any number of processes may race: all
+    /// get the same one.
+    [[nodiscard]] static named_semaphore open_or_create(std::string_view name,
+                                                        const semaphore_options& options) {
+        return detail::thrown(
+            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
+    }
+
+    [[nodiscard]] static named_semaphore open_or_create(std::string_view name,
+                                                        const semaphore_options& options,
+                                                        std::error_code& ec) noexcept {
+        for (;;) {
+            named_semaphore semaphore = open(name, ec);
+            if (ec != errc::not_found) {
+                return semaphore;
+            }
+            semaphore = create(name, options, ec);
+            if (ec != errc::already_exists) {
+                return semaphore;
+            }
+        }
+    }
+
+    [[nodiscard]] static named_semaphore open_or_create(std::string_view name, unsigned initial) {
+        return open_or_create(name, semaphore_options{.initial = initial});
+    }
+
+    [[nodiscard]] static named_semaphore open_or_create(std::string_view name, unsigned initial,
+                                                        std::error_code& ec) noexcept {
+        return open_or_create(name, semaphore_options{.initial = initial}, ec);
+    }
+
+    /// Takes the name away; who has the semaphore open keeps it. False if there was none.
+    static bool remove(std::string_view name) {
+        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+        const detail::operation context("remove", label, name);
+        ec.clear();
+        const std::string real = naming_used::apply(name, ec);
+        return !ec && detail::remove_semaphore(real, ec);
+    }
+
+    explicit operator bool() const noexcept { return mapped_.at != nullptr; }
+
+    /// The name as it was given.
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+    /// For the functions of <semaphore.h>; stays owned by this object. Not for sem_close(3).
+    [[nodiscard]] ::sem_t* native_handle() const noexcept { return mapped_.at; }
+
+    /// Has the name been removed, or taken over by another semaphore?
+    [[nodiscard]] bool is_removed() const noexcept {
+        if (mapped_.at == nullptr) {
+            return false;
+        }
+        const detail::report_keeper keeper;
+        std::error_code ec;
+        const std::string real = naming_used::apply(name_, ec);
+        return ec || !detail::semaphore_is_named(mapped_, real);
+    }
+
+    /// Takes a permit; waits for one as long as it takes. Signals do not end the wait. *Errors* of
+    /// this and of all below: errc::empty_handle.
+    void acquire() const {
+        std::error_code ec;
+        acquire(ec);
+        detail::raise_if(ec);
+    }
+
+    void acquire(std::error_code& ec) const noexcept {
+        if (usable("acquire", ec)) {
+            detail::wait_semaphore(mapped_.at);
+        }
+    }
+
+    /// Takes a permit if there is one; false if there is none.
+    [[nodiscard]] bool try_acquire() const {
+        return detail::thrown([&](std::error_code& ec) { return try_acquire(ec); });
+    }
+
+    [[nodiscard]] bool try_acquire(std::error_code& ec) const noexcept {
+        return usable("acquire", ec) && detail::try_wait_semaphore(mapped_.at);
+    }
+
+    /// Waits for a permit no longer than the duration, by the monotonic clock; false if none came.
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool try_acquire_for(const Duration& patience) const {
+        return detail::thrown([&](std::error_code& ec) { return try_acquire_for(patience, ec); });
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool try_acquire_for(const Duration& patience,
+                                       std::error_code& ec) const noexcept {
+        return usable("acquire", ec) && wait(detail::deadline_in(patience));
+    }
+
+    /// Waits until the moment, of any clock, has come.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool try_acquire_until(const TimePoint& moment) const {
+        return detail::thrown([&](std::error_code& ec) { return try_acquire_until(moment, ec); });
+    }
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool try_acquire_until(const TimePoint& moment, std::error_code& ec) const {
+        return usable("acquire", ec) &&
+               detail::until_moment(moment, [&](detail::deadline until) { return wait(until); });
+    }
+
+    /// Gives so many permits, and wakes as many who wait. Anybody may, not only who has acquired
+    /// some. *Errors*: EOVERFLOW if there would be more than max(): none is given then, or some if
+    /// others give at the same time.
+    void release(unsigned permits = 1) const {
+        std::error_code ec;
+        release(permits, ec);
+        detail::raise_if(ec);
+    }
+
+    void release(unsigned permits, std::error_code& ec) const noexcept {
+        if (!usable("release", ec)) {
+            return;
+        }
+        int error = permits > max() - detail::semaphore_value(mapped_.at) ? EOVERFLOW : 0;
+        for (unsigned i = 0; i < permits && error == 0; ++i) {
+            error = detail::post_semaphore(mapped_.at);
+        }
+        if (error != 0) {
+            const detail::operation context("release", label, name_);
+            detail::fail_errno(ec, error, "sem_post: %u permits more, at most %u are possible",
+                               permits, max());
+        }
+    }
+
+    /// How many permits there were a moment ago.
+    [[nodiscard]] unsigned value() const {
+        return detail::thrown([&](std::error_code& ec) { return value(ec); });
+    }
+
+    [[nodiscard]] unsigned value(std::error_code& ec) const noexcept {
+        return usable("value of", ec) ? detail::semaphore_value(mapped_.at) : 0;
+    }
+
+  private:
+    static constexpr std::string_view label = "semaphore";
+
+    named_semaphore(const detail::semaphore_mapping& mapped, std::string_view name)
+        : mapped_(mapped) {
+        if (mapped.at != nullptr) {
+            name_ = name;
+        }
+    }
+
+    [[nodiscard]] bool usable(const char* verb, std::error_code& ec) const noexcept {
+        ec.clear();
+        if (mapped_.at == nullptr) [[unlikely]] {
+            const detail::operation context(verb, label, name_);
+            detail::fail(ec, errc::empty_handle);
+        }
+        return mapped_.at != nullptr;
+    }
+
+    [[nodiscard]] bool wait(detail::deadline until) const noexcept {
+        return detail::wait_semaphore(mapped_.at, until);
+    }
+
+    detail::semaphore_mapping mapped_;
+    std::string name_; // as the user gave it
+};
+
+COHOLD_NAMESPACE_END
+
+#endif

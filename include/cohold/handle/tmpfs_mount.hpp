@@ -1,0 +1,331 @@
+// tmpfs_mount: memory of one's own for files, with a limit that nobody else can use up.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_TMPFS_MOUNT_HPP
+#define COHOLD_HANDLE_TMPFS_MOUNT_HPP
+
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <unistd.h>
+
+#include <cohold/detail/mount.hpp>
+#include <cohold/handle/tmpfs_usage.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// For `tmpfs_mount::create(path, {.size = 64 << 20})`.
+struct tmpfs_options {
+    /// A size, or a number of inodes, that nothing limits but the machine's memory.
+    static constexpr std::uint64_t unlimited = UINT64_MAX;
+
+    /// Bytes that it can hold; the kernel rounds up to whole pages. 0: its default, half of the
+    /// memory. No more than INT64_MAX, or `unlimited`, which no resize() can end.
+    std::uint64_t size = 0;
+    /// Files and directories that it can hold, the root included. 0: the kernel's default, one for
+    /// every two pages of the memory.
+    std::uint64_t inodes = 0;
+    /// The bits of its root directory: who may make files in it, e.g. 01777 as in /tmp.
+    mode_t mode = 0700;
+    /// Who owns the root directory. None: the effective user and group of this process.
+    std::optional<uid_t> uid = std::nullopt;
+    std::optional<gid_t> gid = std::nullopt;
+    /// When files get huge pages.
+    tmpfs_huge huge = tmpfs_huge::kernel_default;
+    /// Never swap its pages out. Linux 6.4 or newer, and root outside of user namespaces.
+    bool noswap = false;
+};
+
+/// Selects unmounting that does not wait for users: `unmount(lazy)`.
+inline constexpr struct lazy_t {
+} lazy{};
+
+/// A tmpfs that this process has mounted, and unmounts. mechanism::tmpfs finds its files by their
+/// paths. Mounting needs CAP_SYS_ADMIN: root has it, and everybody in a user namespace of his own
+/// with a mount namespace, where only his processes see the mount. It is mounted nosuid, nodev and
+/// noexec: a place for memory.
+///
+/// The destructor unmounts; if the mount is in use it detaches it lazily, so that nothing stays
+/// mounted at the path, while who has its files open or mapped keeps them. Use unmount() to learn
+/// of users instead. In a forked child the destructor does nothing: the mount is its parent's. *If
+/// the process is killed*, the mount stays; adopt() takes it over, umount(8) ends it; a mount
+/// namespace takes its mounts along when its last process ends.
+///
+/// *Thread safety*: const members may be called from several threads at the same time. *Errors* of
+/// all members beside their own: errc::empty_handle; removed if somebody else has unmounted it or
+/// this process has entered another mount namespace; busy if another file system is mounted over
+/// it; permission_denied (EPERM of mount(2) and umount(2)).
+class tmpfs_mount {
+  public:
+    tmpfs_mount() = default;
+
+    tmpfs_mount(tmpfs_mount&& other) noexcept
+        : path_(std::move(other.path_)), mount_(std::exchange(other.mount_, {})),
+          owner_(other.owner_) {}
+
+    tmpfs_mount& operator=(tmpfs_mount&& other) noexcept {
+        tmpfs_mount taken(std::move(other));
+        path_.swap(taken.path_);
+        std::swap(mount_, taken.mount_);
+        std::swap(owner_, taken.owner_);
+        return *this;
+    }
+
+    ~tmpfs_mount() {
+        if (mount_ && owner_ == ::getpid()) {
+            detail::discard_tmpfs(path_, mount_);
+        }
+    }
+
+    /// Mounts a new, empty tmpfs on a directory, and hides what that contains meanwhile. *Errors*:
+    /// errc::no_such_directory, not_a_directory, symlink_refused (of the last component);
+    /// permission_denied; invalid_options, invalid_size; unsupported if the kernel refuses an
+    /// option, with its reason; out_of_space (fs.mount-max). System calls: open(2), mount(2).
+    [[nodiscard]] static tmpfs_mount create(std::string_view path,
+                                            const tmpfs_options& options = {}) {
+        return detail::thrown([&](std::error_code& ec) { return create(path, options, ec); });
+    }
+
+    [[nodiscard]] static tmpfs_mount create(std::string_view path, const tmpfs_options& options,
+                                            std::error_code& ec) noexcept {
+        const detail::operation context("mount", "tmpfs", path);
+        ec.clear();
+        const std::string text = written(options, ec);
+        std::string real;
+        const detail::unique_fd directory = ec ? detail::unique_fd() : open(path, real, ec);
+        if (!ec) {
+            detail::mount_tmpfs(directory, real, text.c_str(), ec);
+        }
+        return ec ? tmpfs_mount() : found_at(std::move(real), ec);
+    }
+
+    /// Takes over a mount that is there already: this one unmounts it. For mounts of processes that
+    /// were killed; or to resize one, and to release() it again. *Errors*: errc::not_on_tmpfs,
+    /// no_such_directory, not_a_directory, symlink_refused; invalid_name if the path leads into a
+    /// tmpfs but not to its mount point.
+    [[nodiscard]] static tmpfs_mount adopt(std::string_view path) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(path, ec); });
+    }
+
+    [[nodiscard]] static tmpfs_mount adopt(std::string_view path, std::error_code& ec) noexcept {
+        const detail::operation context("adopt", "tmpfs", path);
+        ec.clear();
+        std::string real;
+        const detail::unique_fd directory = open(path, real, ec);
+        if (!ec && !detail::is_on_tmpfs(directory.get())) {
+            detail::fail(ec, errc::not_on_tmpfs);
+        }
+        if (!ec) {
+            const std::string point = detail::tmpfs_statistics_of(directory.get(), ec).mount_point;
+            if (!ec && point != real) {
+                detail::fail(ec, errc::invalid_name, "it is a directory of the one mounted at '%s'",
+                             point.c_str());
+            }
+        }
+        return ec ? tmpfs_mount() : found_at(std::move(real), ec);
+    }
+
+    explicit operator bool() const noexcept { return static_cast<bool>(mount_); }
+
+    /// Where it is mounted: an absolute path without links. Empty for an empty handle.
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+    /// Is it there still, and does the path lead to it?
+    [[nodiscard]] bool is_mounted() const noexcept {
+        const detail::report_keeper keeper;
+        std::error_code ec;
+        return mount_ && detail::open_mount(path_, mount_, ec);
+    }
+
+    /// Changes the limit, in bytes (the kernel rounds up to whole pages), by a remount: everything
+    /// in it stays, everybody who uses it may go on, all other options stay what they are.
+    /// *Errors*: errc::invalid_size for less than what is used, for 0, and if it was mounted
+    /// without a limit.
+    void resize(std::uint64_t bytes) const {
+        std::error_code ec;
+        resize(bytes, ec);
+        detail::raise_if(ec);
+    }
+
+    void resize(std::uint64_t bytes, std::error_code& ec) const noexcept {
+        limit("size", bytes, ec);
+    }
+
+    /// The same for the number of files and directories.
+    void resize_inodes(std::uint64_t count) const {
+        std::error_code ec;
+        resize_inodes(count, ec);
+        detail::raise_if(ec);
+    }
+
+    void resize_inodes(std::uint64_t count, std::error_code& ec) const noexcept {
+        limit("nr_inodes", count, ec);
+    }
+
+    /// Its size, what is used and free of it, and its options: see tmpfs_usage.
+    [[nodiscard]] tmpfs_statistics statistics() const {
+        return detail::thrown([&](std::error_code& ec) { return statistics(ec); });
+    }
+
+    [[nodiscard]] tmpfs_statistics statistics(std::error_code& ec) const noexcept {
+        const detail::operation context("statistics of", "tmpfs", path_);
+        const detail::unique_fd root = root_of(ec);
+        return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(root.get(), ec);
+    }
+
+    /// Unmounts, and makes this handle empty; the memory is free again. *Errors*: errc::busy if
+    /// somebody has a file of it open or mapped, is in one of its directories, or has mounted
+    /// something there; the message names some of those; nothing has changed then. System call:
+    /// umount2(2).
+    void unmount() {
+        std::error_code ec;
+        unmount(ec);
+        detail::raise_if(ec);
+    }
+
+    void unmount(std::error_code& ec) noexcept { end(false, ec); }
+
+    /// The same at once, even if somebody uses it: nobody finds it at its path any more, what is
+    /// open or mapped goes on working, and the memory is free when the last of these has gone.
+    void unmount(lazy_t) {
+        std::error_code ec;
+        unmount(lazy, ec);
+        detail::raise_if(ec);
+    }
+
+    void unmount(lazy_t, std::error_code& ec) noexcept { end(true, ec); }
+
+    /// Leaves it mounted; this becomes empty.
+    void release() noexcept {
+        path_.clear();
+        mount_ = {};
+    }
+
+  private:
+    // The directory, and its path without links.
+    static detail::unique_fd open(std::string_view path, std::string& real, std::error_code& ec) {
+        if (path.empty() || path.find('\0') != std::string_view::npos) {
+            detail::fail(ec, errc::invalid_name,
+                         path.empty() ? "the path is empty" : "the path contains a zero byte");
+            return detail::unique_fd();
+        }
+        while (path.size() > 1 && path.back() == '/') {
+            path.remove_suffix(1); // behind which a link would be followed
+        }
+        real = std::string(path);
+        detail::unique_fd directory = detail::open_directory(real, ec);
+        if (!ec) {
+            real = detail::path_of(directory, real);
+        }
+        return directory;
+    }
+
+    static tmpfs_mount found_at(std::string real, std::error_code& ec) {
+        tmpfs_mount found;
+        const detail::unique_fd root = detail::open_directory(real, ec);
+        if (!ec) {
+            found.mount_ = detail::mount_of(root.get());
+            found.path_ = std::move(real);
+            found.owner_ = ::getpid();
+        }
+        return found;
+    }
+
+    // The options as mount(2) wants them.
+    static std::string written(const tmpfs_options& options, std::error_code& ec) {
+        if ((options.mode & ~mode_t{07777}) != 0) {
+            detail::fail(ec, errc::invalid_options, "mode: %#o",
+                         static_cast<unsigned>(options.mode));
+            return {};
+        }
+        char mode[16];
+        std::snprintf(mode, sizeof mode, "mode=%04o", static_cast<unsigned>(options.mode));
+        std::string text = mode;
+        for (const auto& [key, value] :
+             {std::pair{",size=", options.size}, std::pair{",nr_inodes=", options.inodes}}) {
+            if (!is_limit(value)) {
+                detail::fail(ec, errc::invalid_size, "%s%llu", key + 1,
+                             static_cast<unsigned long long>(value));
+                return {};
+            }
+            if (value != 0) {
+                const bool none = value == tmpfs_options::unlimited;
+                text.append(key).append(std::to_string(none ? 0 : value));
+            }
+        }
+        if (options.uid) {
+            text.append(",uid=").append(std::to_string(*options.uid));
+        }
+        if (options.gid) {
+            text.append(",gid=").append(std::to_string(*options.gid));
+        }
+        switch (options.huge) {
+        case tmpfs_huge::kernel_default:
+            break;
+        case tmpfs_huge::never:
+            text.append(",huge=never");
+            break;
+        case tmpfs_huge::advise:
+            text.append(",huge=advise");
+            break;
+        case tmpfs_huge::within_size:
+            text.append(",huge=within_size");
+            break;
+        case tmpfs_huge::always:
+            text.append(",huge=always");
+            break;
+        }
+        return text.append(options.noswap ? ",noswap" : "");
+    }
+
+    static bool is_limit(std::uint64_t value) noexcept {
+        return value <= static_cast<std::uint64_t>(INT64_MAX) || value == tmpfs_options::unlimited;
+    }
+
+    void limit(const char* key, std::uint64_t value, std::error_code& ec) const noexcept {
+        const detail::operation context("resize", "tmpfs", path_);
+        const detail::unique_fd root = root_of(ec);
+        if (!ec && (value == 0 || !is_limit(value))) {
+            detail::fail(ec, errc::invalid_size, "%s=%llu", key,
+                         static_cast<unsigned long long>(value));
+        }
+        if (!ec) {
+            detail::remount_tmpfs(root, path_, key, value == tmpfs_options::unlimited ? 0 : value,
+                                  ec);
+        }
+    }
+
+    detail::unique_fd root_of(std::error_code& ec) const {
+        ec.clear();
+        if (!mount_) {
+            detail::fail(ec, errc::empty_handle);
+            return detail::unique_fd();
+        }
+        return detail::open_mount(path_, mount_, ec);
+    }
+
+    void end(bool lazily, std::error_code& ec) noexcept {
+        const detail::operation context("unmount", "tmpfs", path_);
+        ec.clear();
+        if (!mount_) {
+            detail::fail(ec, errc::empty_handle);
+            return;
+        }
+        detail::unmount_tmpfs(path_, mount_, lazily, ec);
+        if (!ec) {
+            release();
+        }
+    }
+
+    std::string path_;
+    detail::mount_identity mount_;
+    pid_t owner_ = -1;
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
