@@ -171,8 +171,7 @@ inline thread_local constinit std::uint32_t open_sections = 0;
 // Undoes an open section, and gives back its locks.
 [[gnu::cold]] inline void abandon_section(thread_record& record) noexcept {
     if (record.depth != 0) {
-        record.roll_back(
-            {journal_reader::begin_of(*record.header, *record.log), record.first_limit(), 0});
+        record.roll_back(record.first());
         record.depth = 0;
         record.release_locks();
     }

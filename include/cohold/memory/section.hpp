@@ -11,6 +11,69 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// What a section does at its ends: for `section`, and for guards, which keep the parts where they
+// need not be in memory.
+
+[[gnu::always_inline]] inline void open_section(thread_record& record, bool undoable) noexcept {
+    if (undoable) {
+        record.forget_watermarks(); // what was saved before is not undone by this one
+        ++record.undoable;
+    }
+    ++record.depth;
+    ++open_sections;
+}
+
+// Opened by the process that forked this one: it is that one's, and here nothing happens.
+[[nodiscard]] inline bool is_inherited(const thread_record& record) noexcept {
+    return local_of(*record.header).identity->epoch.load(std::memory_order_relaxed) != record.epoch;
+}
+
+inline void close_section(thread_record& record, bool undoable) noexcept {
+    const bool outermost = record.depth == 1;
+    const bool acts = outermost && !is_inherited(record);
+    if (acts) [[likely]] {
+        record.commit(record.first());
+    }
+    --open_sections;
+    record.undoable -= undoable ? 1 : 0;
+    --record.depth;
+    if (outermost) {
+        record.forget_watermarks();
+        if (record.lock_count != 0 && acts) [[unlikely]] {
+            record.release_locks();
+        }
+    }
+}
+
+// The same for the section that is most often to be had: the outermost one, ...
+[[gnu::always_inline]] inline void open_first_section(thread_record& record,
+                                                      bool undoable) noexcept {
+    record.depth = 1; // constants: nobody waits for what was there before
+    record.undoable = undoable ? 1 : 0;
+    ++open_sections;
+}
+
+// ... that has saved bytes in the journal's own room and done nothing else. If it has, false, and
+// nothing has happened.
+[[nodiscard, gnu::always_inline]] inline bool close_first_section(thread_record& record) noexcept {
+    if (record.depth != 1 || record.promises != 0 || record.marked ||
+        record.limit != record.first_limit() || is_inherited(record)) [[unlikely]] {
+        return false;
+    }
+    store_in_order(record.log->top, record.first_top());
+    record.depth = 0;
+    record.undoable = 0;
+    --open_sections;
+    return true;
+}
+
+[[gnu::cold, gnu::noinline]] inline void roll_back_section(thread_record& record,
+                                                           savepoint from) noexcept {
+    if (!is_inherited(record)) {
+        record.roll_back(record.depth == 1 ? record.first() : from);
+    }
+}
+
 // One within another is a part of that: only the end of the outermost one makes the changes stay,
 // frees what was freed, and unlocks what was locked for the section. What the thread changes must
 // have been saved before: see thread_record::save.
@@ -26,13 +89,12 @@ class section {
     [[gnu::always_inline]] explicit section(thread_record* record, bool undoable = true) noexcept
         : record_(record), undoable_(undoable) {
         if (record_ != nullptr) {
-            if (undoable_) {
-                record_->forget_watermarks(); // what was saved before is not undone by this one
-                ++record_->undoable;
+            if (record_->depth == 0) { // begins where all do
+                open_first_section(*record_, undoable_);
+            } else {
+                from_ = record_->here();
+                open_section(*record_, undoable_);
             }
-            from_ = record_->here();
-            ++record_->depth;
-            ++open_sections;
         }
     }
 
@@ -40,18 +102,9 @@ class section {
     section& operator=(const section&) = delete;
 
     [[gnu::always_inline]] ~section() {
-        if (record_ != nullptr) {
-            if (record_->depth == 1 && !is_inherited()) {
-                record_->commit(from_);
-            }
-            close();
+        if (record_ != nullptr && (record_->lock_count != 0 || !close_first_section(*record_))) {
+            close_section(*record_, undoable_);
         }
-    }
-
-    // Opened by the process that forked this one: it is that one's, and here nothing happens.
-    [[nodiscard]] bool is_inherited() const noexcept {
-        return local_of(*record_->header).identity->epoch.load(std::memory_order_relaxed) !=
-               record_->epoch;
     }
 
     explicit operator bool() const noexcept { return record_ != nullptr; }
@@ -63,30 +116,19 @@ class section {
     }
 
     // Undoes what has happened in this section.
-    [[gnu::cold]] void roll_back() noexcept {
-        if (!is_inherited()) {
-            record_->roll_back(from_);
-        }
-    }
+    void roll_back() noexcept { roll_back_section(*record_, from_); }
 
     // What has happened in this section stays, even if one around it is undone.
-    void commit() noexcept { record_->commit(from_); }
+    void commit() noexcept { record_->commit(from()); }
 
     // The same, if and only if the word gets the value, which it does here.
     void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
-        record_->commit_by(from_, word, value, queue);
+        record_->commit_by(from(), word, value, queue);
     }
 
   private:
-    void close() noexcept {
-        --open_sections;
-        record_->undoable -= undoable_ ? 1 : 0;
-        if (--record_->depth == 0) {
-            record_->forget_watermarks();
-            if (record_->lock_count != 0 && !is_inherited()) {
-                record_->release_locks();
-            }
-        }
+    [[nodiscard]] savepoint from() const noexcept {
+        return is_outermost() ? record_->first() : from_;
     }
 
     thread_record* record_;

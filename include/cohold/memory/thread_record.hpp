@@ -128,15 +128,14 @@ struct thread_record {
     // Keeps the bytes, to be put back. Nothing is changed after an error: errc::out_of_space,
     // reserve_exceeded.
     void save(const void* at, std::size_t bytes, std::error_code& ec) noexcept {
-        if (bytes <= largest_inline) {
-            const std::uint64_t room = rounded(bytes);
-            if (char* const into = reserve(room, ec); into != nullptr) {
-                std::memcpy(into, at, bytes);
-                append(into + room,
-                       {distance_to(at), journal_record::word_of(journal_kind::bytes, bytes)});
-            }
-        } else {
-            save_apart(at, bytes, ec);
+        if (!save_at_hand(at, bytes)) [[unlikely]] {
+            save_slowly(at, bytes, ec);
+        }
+    }
+
+    void save(const void* at, std::size_t bytes) {
+        if (!save_at_hand(at, bytes)) [[unlikely]] {
+            save_or_throw(at, bytes);
         }
     }
 
@@ -150,25 +149,15 @@ struct thread_record {
         constexpr bool fits = room <= sizeof(journal::records) - spare_bytes;
         if constexpr (fits) {
             char* into = log->records;
-            const auto write = [&into, this](const char* at, std::size_t bytes) noexcept {
-                std::memcpy(into, at, bytes);
-                into += rounded(bytes);
-                const journal_record record{distance_to(at),
-                                            journal_record::word_of(journal_kind::bytes, bytes)};
-                std::memcpy(into, &record, sizeof record);
-                into += sizeof record;
+            const auto next = [&into, this](const char* at, std::size_t bytes) noexcept {
+                write(into, at, bytes);
+                into += rounded(bytes) + sizeof(journal_record);
             };
-            (write(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes),
+            (next(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes),
              ...);
             store_in_order(log->top, first_top() + room);
         }
         return fits;
-    }
-
-    void save(const void* at, std::size_t bytes) {
-        std::error_code ec;
-        save(at, bytes, ec);
-        raise_if(ec);
     }
 
     // One word of 8 bytes: what most operations save.
@@ -300,6 +289,42 @@ struct thread_record {
     [[nodiscard]] std::uint64_t distance_to(const void* address) const noexcept {
         return static_cast<std::uint64_t>(static_cast<std::int64_t>(
             reinterpret_cast<std::intptr_t>(address) - reinterpret_cast<std::intptr_t>(header)));
+    }
+
+    // Where there is room in the chunk.
+    [[nodiscard]] bool save_at_hand(const void* at, std::size_t bytes) noexcept {
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        const std::uint64_t room = rounded(bytes);
+        if (bytes > largest_inline || top + room + sizeof(journal_record) > limit) [[unlikely]] {
+            return false;
+        }
+        write(base() + top, at, bytes);
+        store_in_order(log->top, top + room + sizeof(journal_record));
+        return true;
+    }
+
+    // The bytes and their record.
+    void write(char* into, const void* at, std::size_t bytes) const noexcept {
+        const journal_record record{distance_to(at),
+                                    journal_record::word_of(journal_kind::bytes, bytes)};
+        std::memcpy(into, at, bytes);
+        std::memcpy(into + rounded(bytes), &record, sizeof record);
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
+                                                  std::error_code& ec) noexcept {
+        if (bytes > largest_inline) {
+            save_apart(at, bytes, ec);
+        } else if (char* const into = reserve(rounded(bytes), ec); into != nullptr) {
+            write(into, at, bytes);
+            store_in_order(log->top, distance_to(into) + rounded(bytes) + sizeof(journal_record));
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_or_throw(const void* at, std::size_t bytes) {
+        std::error_code ec;
+        save_slowly(at, bytes, ec);
+        raise_if(ec);
     }
 
     // Room for a record with so many bytes before it: where these go. nullptr after an error.

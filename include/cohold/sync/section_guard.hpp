@@ -91,18 +91,18 @@ class section_guard {
     section_guard(const section_guard&) = delete;
     section_guard& operator=(const section_guard&) = delete;
 
-    ~section_guard() {
-        if (value_ != nullptr) {
+    [[gnu::always_inline]] ~section_guard() {
+        if (record_ != nullptr) {
             close();
         }
     }
 
     /// False if it was not to be had.
-    [[nodiscard]] explicit operator bool() const noexcept { return value_ != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
 
-    [[nodiscard]] T& operator*() const noexcept { return *value_; }
+    [[nodiscard]] T& operator*() const noexcept { return value_; }
 
-    [[nodiscard]] T* operator->() const noexcept { return value_; }
+    [[nodiscard]] T* operator->() const noexcept { return __builtin_addressof(value_); }
 
     /// Keeps the bytes of an object, before it is changed, to be put back if the section is undone.
     /// As often as you like. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be
@@ -133,7 +133,7 @@ class section_guard {
             "themselves what they change; atomics, queues and locks are not undone");
         detail::clear(ec);
         const detail::operation context("save", "", "");
-        section_.record().save(first, count * sizeof(U), ec);
+        record_->save(first, count * sizeof(U), ec);
     }
 
     /// Ends the section and unlocks, so that others can change the value; lock() begins another.
@@ -148,11 +148,11 @@ class section_guard {
     void unlock(std::error_code& ec) noexcept {
         detail::clear(ec);
         const detail::operation context("unlock", "shm_guarded", "");
-        if (value_ == nullptr) {
+        if (record_ == nullptr) {
             detail::fail(ec, errc::not_owner);
-        } else if (!section_.is_outermost()) {
-            detail::fail(ec, errc::section_open, "%u sections are around this one",
-                         section_.record().depth - 1);
+        } else if (record_->depth != 1) {
+            detail::fail(ec, errc::section_open, "sections around this one: %u",
+                         record_->depth - 1);
         } else {
             close();
         }
@@ -166,124 +166,154 @@ class section_guard {
 
     void lock(std::error_code& ec) noexcept {
         detail::clear(ec);
-        if (value_ == nullptr) {
-            open(detail::deadline::never(), ec);
+        if (record_ == nullptr) {
+            const opened again = open(mutex_, value_, detail::deadline::never(), ec);
+            record_ = again.record;
+            from_ = again.from;
         }
     }
 
     /// Has the mutex been taken over from one who died, ended or detached while holding it? What he
     /// had changed is undone then.
     [[nodiscard]] bool recovered() const noexcept {
-        return value_ != nullptr && mutex_.recovered();
+        return record_ != nullptr && mutex_.recovered();
     }
 
   private:
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
-    // `first` opens it.
-    template <class First>
-    section_guard(Mutex& mutex, T& value, const First& first) : mutex_(mutex), guarded_(value) {
-        first(*this);
+    // An open section within another; record == nullptr: none.
+    struct opened {
+        detail::thread_record* record = nullptr;
+        detail::savepoint from{};
+    };
+
+    // The attempt that needs nothing but the processor comes first. Members are set one by one: g++
+    // then keeps them in registers.
+    template <class Otherwise>
+    [[gnu::always_inline]] section_guard(Mutex& mutex, T& value, const Otherwise& otherwise)
+        : mutex_(mutex), value_(value), record_(open_at_once(mutex, value)) {
+        if (record_ == nullptr) [[unlikely]] {
+            const opened other = otherwise(mutex, value);
+            record_ = other.record;
+            from_.top = other.from.top;
+            from_.limit = other.from.limit;
+            from_.promises = other.from.promises;
+        }
+        if (record_ != nullptr) [[likely]] {
+            exceptions_ = *record_->uncaught;
+        }
     }
 
-    [[gnu::cold, gnu::noinline]] void open_or_throw(detail::deadline until) {
+    // If it takes no wait, and no more than the thread has at hand. The section first: what is
+    // locked is locked in it.
+    [[nodiscard, gnu::always_inline]] static detail::thread_record*
+    open_at_once(Mutex& mutex, T& value) noexcept {
+        detail::thread_record* const record = access::known(mutex);
+        if (record == nullptr || record->depth != 0) [[unlikely]] {
+            return nullptr;
+        }
+        detail::open_first_section(*record, true);
+        if (access::lock_at_once(mutex, *record)) [[likely]] {
+            record->keep_first({&mutex, &access::release<Mutex>});
+            if (save_first(*record, value)) [[likely]] {
+                return record;
+            }
+        }
+        detail::close_section(*record, true);
+        return nullptr;
+    }
+
+    [[nodiscard, gnu::cold, gnu::noinline]] static opened
+    open(Mutex& mutex, T& value, detail::deadline until, std::error_code& ec) noexcept {
+        detail::thread_record* const record = access::record(mutex, ec);
+        if (record == nullptr) {
+            return {};
+        }
+        const detail::savepoint from = record->here();
+        detail::open_section(*record, true);
+        if (take(mutex, *record, until, ec)) {
+            save(*record, value, ec);
+            if (!ec) {
+                return {record, from};
+            }
+            detail::roll_back_section(*record, from);
+        }
+        detail::close_section(*record, true);
+        return {};
+    }
+
+    [[nodiscard, gnu::cold, gnu::noinline]] static opened open_or_throw(Mutex& mutex, T& value,
+                                                                        detail::deadline until) {
         std::error_code ec;
-        open(until, ec);
+        const opened result = open(mutex, value, until, ec);
         detail::raise_if(ec);
+        return result;
     }
 
-    // The section first: what is locked is locked in it.
-    [[gnu::cold, gnu::noinline]] void open(detail::deadline until, std::error_code& ec) noexcept {
-        detail::thread_record* const record = access::record(mutex_, ec);
-        if (record == nullptr) [[unlikely]] {
-            return;
+    [[nodiscard]] static bool take(Mutex& mutex, detail::thread_record& record,
+                                   detail::deadline until, std::error_code& ec) noexcept {
+        if (record.keeps(&mutex)) {
+            return true;
         }
-        ::new (static_cast<void*>(&section_)) detail::section(record);
-        if (take(*record, until, ec)) [[likely]] {
-            exceptions_ = *record->uncaught;
-            value_ = &guarded_;
+        if (!access::lock(mutex, record, until, ec)) {
+            return false;
+        }
+        const bool kept = record.keep({&mutex, &access::release<Mutex>});
+        if (!kept) {
+            access::unlock(mutex, record);
+            detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+        }
+        return kept;
+    }
+
+    [[nodiscard, gnu::always_inline]] static bool save_first(detail::thread_record& record,
+                                                             const T& value) noexcept {
+        constexpr const auto& ranges = detail::plain_ranges_of<T>;
+        if constexpr (detail::saves_ranges<T> && ranges.size() != 0) {
+            return record.template save_first<ranges>(__builtin_addressof(value),
+                                                      std::make_index_sequence<ranges.size()>());
         } else {
-            section_.~section();
+            return true;
         }
     }
 
-    // The same, if it takes no wait, and no more than the thread has at hand.
-    [[nodiscard, gnu::always_inline]] bool open_at_once() noexcept {
-        detail::thread_record* const record = access::known(mutex_);
-        if (record == nullptr || record->lock_count != 0) [[unlikely]] {
-            return false;
-        }
-        ::new (static_cast<void*>(&section_)) detail::section(record);
-        if (!access::lock_at_once(mutex_, *record)) [[unlikely]] {
-            section_.~section();
-            return false;
-        }
-        record->keep_first({&mutex_, &access::release<Mutex>});
-        if constexpr (detail::saves_ranges<T> && detail::plain_ranges_of<T>.size() != 0) {
-            if (!record->template save_at_once<detail::plain_ranges_of<T>>(
-                    &guarded_, std::make_index_sequence<detail::plain_ranges_of<T>.size()>()))
-                [[unlikely]] {
-                section_.~section(); // and the slow way
-                return false;
-            }
-        }
-        exceptions_ = *record->uncaught;
-        value_ = &guarded_;
-        return true;
-    }
-
-    [[nodiscard]] bool take(detail::thread_record& record, detail::deadline until,
-                            std::error_code& ec) noexcept {
-        if (record.lock_count == 0 || !record.keeps(&mutex_)) [[likely]] {
-            if (!access::lock(mutex_, record, until, ec)) [[unlikely]] {
-                return false;
-            }
-            if (!record.keep({&mutex_, &access::release<Mutex>})) [[unlikely]] {
-                access::unlock(mutex_, record);
-                detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
-                return false;
-            }
-        }
+    static void save(detail::thread_record& record, const T& value, std::error_code& ec) noexcept {
+        constexpr const auto& ranges = detail::plain_ranges_of<T>;
         if constexpr (detail::saves_ranges<T>) {
-            constexpr const auto& ranges = detail::plain_ranges_of<T>;
-            for (std::size_t i = 0; i < ranges.size(); ++i) {
-                record.save(reinterpret_cast<const char*>(&guarded_) + ranges[i].offset,
-                            ranges[i].bytes, ec);
-                if (ec) [[unlikely]] {
-                    section_.roll_back();
-                    return false;
-                }
+            const auto* const bytes = reinterpret_cast<const char*>(__builtin_addressof(value));
+            for (std::size_t i = 0; i < ranges.size() && !ec; ++i) {
+                record.save(bytes + ranges[i].offset, ranges[i].bytes, ec);
             }
         }
-        return true;
     }
 
     [[gnu::always_inline]] void close() noexcept {
-        value_ = nullptr;
-        detail::thread_record& record = section_.record();
-        if (*record.uncaught > exceptions_) [[unlikely]] {
-            section_.roll_back();
-        }
-        // Most often its own is the only lock to release: that takes no call.
-        const bool alone = record.depth == 1 && record.lock_count == 1 && !section_.is_inherited();
-        if (alone) [[likely]] {
-            record.lock_count = 0;
-        }
-        section_.~section();
-        if (alone) [[likely]] {
+        detail::thread_record& record = *record_;
+        if (*record.uncaught > exceptions_ || record.lock_count != 1 ||
+            !detail::close_first_section(record)) [[unlikely]] {
+            close_slowly(record, from_, *record.uncaught > exceptions_);
+        } else {
+            record.lock_count = 0; // its own
             access::unlock(mutex_, record);
         }
+        record_ = nullptr;
+    }
+
+    [[gnu::cold, gnu::noinline]] static void
+    close_slowly(detail::thread_record& record, detail::savepoint from, bool undone) noexcept {
+        if (undone) {
+            detail::roll_back_section(record, from);
+        }
+        detail::close_section(record, true);
     }
 
     Mutex& mutex_;
-    T& guarded_;
-    T* value_ = nullptr;      // while it is open
-    unsigned exceptions_ = 0; // under way when it was opened
-
-    union {
-        detail::section section_; // while it is open
-    };
+    T& value_;
+    detail::thread_record* record_; // nullptr: not open
+    detail::savepoint from_{};      // where it began, if within another
+    unsigned exceptions_ = 0;       // under way when it was opened
 };
 
 /// Who reads a shm_guarded<T, shm_shared_mutex>, beside others.
@@ -310,10 +340,17 @@ class shared_guard {
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
-    template <class First>
-    shared_guard(Mutex& mutex, const T& value, const First& first)
+    shared_guard(Mutex& mutex, const T& value, detail::deadline until, std::error_code& ec) noexcept
         : mutex_(mutex), guarded_(value) {
-        first(*this);
+        detail::clear(ec);
+        open(until, ec);
+    }
+
+    shared_guard(Mutex& mutex, const T& value, detail::deadline until)
+        : mutex_(mutex), guarded_(value) {
+        std::error_code ec;
+        open(until, ec);
+        detail::raise_if(ec);
     }
 
     // Who has the value locked for himself in a section may read it, too.

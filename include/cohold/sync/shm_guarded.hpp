@@ -79,10 +79,10 @@ class shm_guarded {
     ~shm_guarded() = default;
 
     /// Waits, and begins a section, which ends with the guard.
-    [[nodiscard]] guard lock() { return open(detail::deadline::never()); }
+    [[nodiscard, gnu::always_inline]] guard lock() { return open(detail::deadline::never()); }
 
     /// The guard is false after an error.
-    [[nodiscard]] guard lock(std::error_code& ec) noexcept {
+    [[nodiscard, gnu::always_inline]] guard lock(std::error_code& ec) noexcept {
         return open(detail::deadline::never(), ec);
     }
 
@@ -105,22 +105,25 @@ class shm_guarded {
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] guard try_lock_until(const TimePoint& moment) {
-        return {mutex_, value_, [&moment](auto& opened) {
+        return {mutex_, value_, [&moment](Mutex& mutex, T& value) {
                     std::error_code ec;
-                    open_until(opened, moment, ec);
+                    const auto opened = open_until(mutex, value, moment, ec);
                     detail::raise_if(ec);
+                    return opened;
                 }};
     }
 
     template <detail::time_point_like TimePoint>
     [[nodiscard]] guard try_lock_until(const TimePoint& moment, std::error_code& ec) {
         detail::clear(ec);
-        return {mutex_, value_, [&](auto& opened) { open_until(opened, moment, ec); }};
+        return {mutex_, value_, [&moment, &ec](Mutex& mutex, T& value) {
+                    return open_until(mutex, value, moment, ec);
+                }};
     }
 
     /// Calls f(T&) in a section of its own, and returns what it returns.
     template <class Function>
-    decltype(auto) with(Function&& function) {
+    [[gnu::always_inline]] decltype(auto) with(Function&& function) {
         const guard locked = lock();
         return std::forward<Function>(function)(*locked);
     }
@@ -129,59 +132,50 @@ class shm_guarded {
     [[nodiscard]] shared_guard<T, Mutex> lock_shared()
         requires detail::shared_section_mutex<Mutex>
     {
-        return {mutex_, value_, throwing(detail::deadline::never())};
+        return {mutex_, value_, detail::deadline::never()};
     }
 
     [[nodiscard]] shared_guard<T, Mutex> lock_shared(std::error_code& ec) noexcept
         requires detail::shared_section_mutex<Mutex>
     {
-        detail::clear(ec);
-        return {mutex_, value_, reporting(detail::deadline::never(), ec)};
+        return {mutex_, value_, detail::deadline::never(), ec};
     }
 
     [[nodiscard]] shared_guard<T, Mutex> try_lock_shared()
         requires detail::shared_section_mutex<Mutex>
     {
-        return {mutex_, value_, throwing(detail::at_once)};
+        return {mutex_, value_, detail::at_once};
     }
 
     template <detail::duration_like Duration>
     [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_for(const Duration& patience)
         requires detail::shared_section_mutex<Mutex>
     {
-        return {mutex_, value_, throwing(detail::after(patience))};
+        return {mutex_, value_, detail::after(patience)};
     }
 
   private:
-    static auto reporting(detail::deadline until, std::error_code& ec) noexcept {
-        return [until, &ec](auto& opened) noexcept {
-            if (!opened.open_at_once()) [[unlikely]] {
-                opened.open(until, ec);
-            }
-        };
+    [[gnu::always_inline]] guard open(detail::deadline until) {
+        return {mutex_, value_, [until](Mutex& mutex, T& value) {
+                    return guard::open_or_throw(mutex, value, until);
+                }};
     }
 
-    static auto throwing(detail::deadline until) noexcept {
-        return [until](auto& opened) {
-            if (!opened.open_at_once()) [[unlikely]] {
-                opened.open_or_throw(until);
-            }
-        };
+    [[gnu::always_inline]] guard open(detail::deadline until, std::error_code& ec) noexcept {
+        detail::clear(ec);
+        return {mutex_, value_, [until, &ec](Mutex& mutex, T& value) noexcept {
+                    return guard::open(mutex, value, until, ec);
+                }};
     }
 
     template <class TimePoint>
-    static void open_until(guard& opened, const TimePoint& moment, std::error_code& ec) {
+    static auto open_until(Mutex& mutex, T& value, const TimePoint& moment, std::error_code& ec) {
+        typename guard::opened result;
         detail::attempt_until(moment, [&](detail::deadline until) {
-            opened.open(until, ec);
-            return opened || ec;
+            result = guard::open(mutex, value, until, ec);
+            return result.record != nullptr || static_cast<bool>(ec);
         });
-    }
-
-    guard open(detail::deadline until) { return {mutex_, value_, throwing(until)}; }
-
-    guard open(detail::deadline until, std::error_code& ec) noexcept {
-        detail::clear(ec);
-        return {mutex_, value_, reporting(until, ec)};
+        return result;
     }
 
     Mutex mutex_;
