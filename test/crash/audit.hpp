@@ -52,24 +52,40 @@ template struct show<end, &heap::end_>;
 
 } // namespace opened
 
-// The payload of what the participants' journals take, which used() does not count.
-inline std::uint64_t bytes_of_journals(cohold::detail::segment_header& header) {
-    namespace inner = cohold::detail;
+// The blocks of the participants' journals, which used() does not count.
+struct journal_blocks {
+    std::uint64_t count = 0;
     std::uint64_t bytes = 0;
+};
+
+inline journal_blocks journals_of(cohold::detail::segment_header& header) {
+    namespace inner = cohold::detail;
+    journal_blocks found;
+    const auto add = [&](std::uint64_t offset) {
+        ++found.count;
+        found.bytes += reinterpret_cast<const inner::heap_block*>(
+                           reinterpret_cast<const char*>(&header) + offset - 16)
+                           ->size();
+    };
     for (const inner::participant_slot& slot : inner::process_table::of(header).slots) {
-        int most = 1000;
-        for (const inner::journal* log = inner::journal_at(header, slot.journals.load());
-             log != nullptr && most > 0; log = inner::journal_at(header, log->next), --most) {
-            bytes +=
-                reinterpret_cast<const inner::heap_block*>(reinterpret_cast<const char*>(log) - 16)
-                    ->size();
+        int most = 1000; // whatever the bytes are
+        for (std::uint64_t next = slot.journals.load(); next != 0 && most > 0; --most) {
+            const inner::journal* const log = inner::journal_at(header, next);
+            if (log == nullptr) {
+                break;
+            }
+            add(next);
+            if (inner::journal_at(header, log->chunk) != nullptr) {
+                add(log->chunk);
+            }
+            next = log->next;
         }
     }
-    return bytes;
+    return found;
 }
 
-// Empty if all is well. Nobody may be working on the segment. Says how many blocks are allocated,
-// journals and all.
+// Empty if all is well. Nobody may be working on the segment. Says how many blocks are
+// allocated beside the journals.
 inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* blocks = nullptr) {
     using cohold::detail::heap;
     using cohold::detail::heap_block;
@@ -123,17 +139,17 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
     if (place != end || at(end).word != 0 || at(end).previous != previous) {
         return wrong("the last block is wrong", end);
     }
-    const std::uint64_t journals = bytes_of_journals(header);
-    if (used != all.used() + journals) {
+    const journal_blocks journals = journals_of(header);
+    if (used != all.used() + journals.bytes) {
         char text[128];
         std::snprintf(
             text, sizeof text, "heap: used() is %llu, the blocks have %llu, of these journals %llu",
             static_cast<unsigned long long>(all.used()), static_cast<unsigned long long>(used),
-            static_cast<unsigned long long>(journals));
+            static_cast<unsigned long long>(journals.bytes));
         return text;
     }
     if (blocks != nullptr) {
-        *blocks = count;
+        *blocks = count - journals.count;
     }
     const auto& heads = all.*member(opened::heads{});
     const auto& column_maps = all.*member(opened::column_maps{});

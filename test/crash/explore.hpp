@@ -77,7 +77,7 @@ inline void set_alarm(int seconds) {
 
 } // namespace detail
 
-inline constexpr int patience = 10; // seconds until a survivor counts as stuck
+inline constexpr int patience = 5; // seconds until a survivor counts as stuck
 
 // Does it, and comes back whatever happens. What objects it leaves behind then is lost.
 template <class Deed>
@@ -442,7 +442,9 @@ class explorer {
         }
         if (what_->heals) {
             for (const binding& each : variants()) {
-                pairs_.push_back(outcome_of({each, what_->act, {}}, true));
+                for (const binding& then : variants()) {
+                    pairs_.push_back(outcome_of({each, then, {}}, true));
+                }
             }
         }
         if (what_->meanwhile) {
@@ -769,6 +771,10 @@ class explorer {
     void note(result how, const std::string& when, std::uint64_t step, const void* code,
               const std::string& complaint) {
         ++found_.failures[static_cast<int>(how)];
+        if (how == result::stuck && found_.failures[static_cast<int>(how)] == 3) {
+            found_.complaints.emplace_back("stuck too often: the rest is not explored");
+            give_up_(found_); // each takes seconds
+        }
         if (found_.complaints.size() < 8) {
             char place[64];
             std::snprintf(place, sizeof place, " after %llu instructions (before %p): ",

@@ -51,7 +51,7 @@ constexpr const char* sides = Concurrency == concurrency::spsc   ? "spsc"
 // given back.
 template <class T, concurrency Concurrency>
 struct one {
-    queue<T, Concurrency> it{4};
+    queue<T, Concurrency> it{8};
     T spare[3]{};
     T received[3]{};
 
@@ -60,9 +60,12 @@ struct one {
         for (T& each : spare) {
             text += " " + crash::tell(each);
         }
-        text += " and";
-        for (T& each : received) {
-            text += " " + crash::tell(each);
+        if constexpr (!std::is_trivially_copyable_v<T>) { // else what is there before the end is
+                                                          // nothing
+            text += " and";
+            for (T& each : received) {
+                text += " " + crash::tell(each);
+            }
         }
         return text;
     }
@@ -74,7 +77,7 @@ struct state {
     int passed; // elements that have gone through before
 };
 
-constexpr state states[] = {{"empty", 0, 0}, {"one", 1, 0}, {"going round", 2, 3}, {"full", 4, 1}};
+constexpr state states[] = {{"empty", 0, 0}, {"one", 1, 0}, {"going round", 4, 6}, {"full", 8, 1}};
 
 template <class T, concurrency Concurrency, class Act>
 auto on(registry& all, const char* name, const state& in, const Act& act, const char* how = "") {
@@ -106,12 +109,13 @@ void declare_for(registry& all) {
     const state& round = states[2];
     const state& full = states[3];
     for (const state& each : states) {
-        if (each.count < 4) {
+        // So many that the victim, a survivor and a newcomer can do it without waiting.
+        if (each.count <= 5) {
             on<T, Concurrency>(all, "push", each, [](Q& q) {
                 return q.it.push(q.spare[0]);
             }).heals();
         }
-        if (each.count > 0) {
+        if (each.count >= 3) {
             on<T, Concurrency>(all, "pop_n", each, [](Q& q) {
                 return q.it.pop_n(std::span<T>(q.received, 1)) != 0;
             }).heals();

@@ -1,0 +1,230 @@
+// Locks and guarded values, for the rig.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <chrono>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "crash/operations.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using crash::registry;
+using crash::segment;
+using ints = cohold::shm_vector<int>;
+
+// ---- locks
+
+// A lock, and whether it can be had in the end.
+template <class Lock>
+struct locked_by_hand {
+    Lock lock;
+
+    std::string tell() {
+        if (!lock.try_lock()) {
+            return "held";
+        }
+        lock.unlock();
+        return "free";
+    }
+};
+
+template <class Lock>
+void declare_lock(registry& all, const std::string& name) {
+    using T = locked_by_hand<Lock>;
+    const auto on = [&](const char* function, const char* setup, auto take) {
+        all.add<T>(
+               name + "::" + function, setup,
+               [](const segment& where) { where.construct<T>(crash::subject); },
+               [take](T& it) {
+                   const bool taken = take(it.lock);
+                   if (taken) {
+                       it.lock.unlock();
+                   }
+                   return taken;
+               })
+            .heals()
+            .meanwhile([](T& it) {
+                it.lock.lock();
+                it.lock.unlock();
+            });
+    };
+    on("lock", "and unlock", [](Lock& lock) {
+        lock.lock();
+        return true;
+    });
+    on("try_lock", "and unlock", [](Lock& lock) { return lock.try_lock(); });
+    on("try_lock_for", "and unlock", [](Lock& lock) { return lock.try_lock_for(1s); });
+    on("try_lock_until", "and unlock",
+       [](Lock& lock) { return lock.try_lock_until(std::chrono::steady_clock::now() + 1s); });
+    all.covered(name + "::unlock", name + "::lock");
+}
+
+// ---- guarded values
+
+// What has to change as a whole: plain words, and containers.
+struct account {
+    int left = 100;
+    int right = 0;
+    ints moves;
+    cohold::shm_vector<ints> rows;
+
+    std::string tell() {
+        return std::to_string(left) + "+" + std::to_string(right) + " " + crash::tell(moves) + " " +
+               crash::tell(rows);
+    }
+};
+
+// More than is saved at each locking.
+using table = std::array<int, 1500>;
+
+struct guarded {
+    cohold::shm_guarded<account> first;
+    cohold::shm_guarded<int> second{1};
+    cohold::shm_guarded<table> third;
+
+    std::string tell() {
+        return first.with([](account& it) { return it.tell(); }) + " and " +
+               second.with([](int& it) { return std::to_string(it); }) + " and " +
+               third.with([](table& it) {
+                   int sum = 0;
+                   for (const int each : it) {
+                       sum += each;
+                   }
+                   return std::to_string(sum);
+               });
+    }
+};
+
+auto filled(int count, std::size_t room) {
+    return [count, room](const segment& where) {
+        auto& made = where.construct<guarded>(crash::subject);
+        made.first.with([&](account& it) {
+            it.moves.reserve(room);
+            it.rows.reserve(room);
+            for (int i = 0; i < count; ++i) {
+                it.moves.push_back(i);
+                it.rows.emplace_back(std::size_t{2}, i);
+            }
+        });
+    };
+}
+
+void move_one(account& it) {
+    --it.left;
+    ++it.right;
+    it.moves.push_back(it.right);
+}
+
+template <class Guard>
+bool move_if(const Guard& guard) {
+    if (guard) {
+        move_one(*guard);
+    }
+    return static_cast<bool>(guard);
+}
+
+struct change {
+    const char* name;
+    void (*make)(account&);
+};
+
+constexpr change changes[] = {
+    {"words and an element", &move_one},
+    {"pop, pop, push",
+     [](account& it) {
+         it.moves.pop_back();
+         it.moves.pop_back();
+         it.moves.push_back(77);
+     }},
+    {"growth, twice",
+     [](account& it) {
+         it.moves.resize(it.moves.size() + 3);
+         it.moves.resize(it.moves.size() + 12);
+     }},
+    {"erase and insert",
+     [](account& it) {
+         it.moves.erase(it.moves.begin());
+         it.moves.insert(it.moves.begin() + 1, 5);
+     }},
+    {"vectors in a vector",
+     [](account& it) {
+         it.rows.emplace_back(std::size_t{3}, 9);
+         it.rows.erase(it.rows.begin());
+         it.rows.front().push_back(8);
+     }},
+    {"clear and shrink",
+     [](account& it) {
+         it.moves.clear();
+         it.moves.shrink_to_fit();
+         it.rows.clear();
+         it.moves.push_back(1);
+     }},
+    {"an exchange of elements", [](account& it) { std::swap(it.rows[0], it.rows[1]); }},
+};
+
+} // namespace
+
+void crash::declare(registry& all) {
+    declare_lock<cohold::shm_mutex>(all, "shm_mutex");
+
+    const auto on = [&](const char* function, const char* setup, auto act) {
+        return all.add<guarded>(std::string("shm_guarded::") + function, setup, filled(8, 9), act)
+            .heals();
+    };
+    for (const change& each : changes) {
+        const auto act = [make = each.make](guarded& it) { it.first.with(make); };
+        for (const std::size_t room : {std::size_t{8}, std::size_t{20}}) {
+            all.add<guarded>("shm_guarded::with",
+                             std::string(each.name) + (room == 8 ? ", about to grow" : ""),
+                             filled(8, room), act)
+                .heals()
+                .meanwhile([](guarded& it) { it.first.with(&move_one); });
+        }
+    }
+    on("with", "an exception", [](guarded& it) {
+        try {
+            it.first.with([](account& inner) {
+                move_one(inner);
+                throw std::runtime_error("on purpose");
+            });
+        } catch (const std::runtime_error&) {
+        }
+    });
+    on("with", "one in another", [](guarded& it) {
+        it.first.with([&](account& outer) {
+            move_one(outer);
+            it.second.with([](int& inner) { ++inner; });
+            it.first.with([](account& again) { --again.left; });
+            ++outer.right;
+        });
+    });
+    on("with", "save", [](guarded& it) {
+        const auto guard = it.third.lock();
+        guard.save((*guard)[7]);
+        (*guard)[7] = 1;
+        guard.save(&(*guard)[10], 1000);
+        for (std::size_t i = 10; i < 1010; i += 100) {
+            (*guard)[i] += 1;
+        }
+    });
+    on("lock", "a guard", [](guarded& it) { move_one(*it.first.lock()); });
+    on("lock", "unlocked and locked again", [](guarded& it) {
+        auto guard = it.first.lock();
+        guard->left += 1;
+        guard.unlock();
+        guard.lock();
+        guard->right += 1;
+    }).also([](guarded& it) { it.first.lock()->left += 1; });
+    on("try_lock", "a guard", [](guarded& it) { return move_if(it.first.try_lock()); });
+    on("try_lock_for", "a guard", [](guarded& it) { return move_if(it.first.try_lock_for(1s)); });
+    on("try_lock_until", "a guard", [](guarded& it) {
+        return move_if(it.first.try_lock_until(std::chrono::steady_clock::now() + 1s));
+    });
+    all.covered("section_guard::lock", "shm_guarded::lock");
+    all.covered("section_guard::unlock", "shm_guarded::lock");
+}
