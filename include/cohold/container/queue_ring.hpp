@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <cohold/container/queue_claimant.hpp>
 #include <cohold/container/queue_slots.hpp>
 #include <cohold/error.hpp>
 #include <cohold/sync/wait_word.hpp>
@@ -26,25 +27,33 @@ namespace detail {
 enum class first_turn : std::uint32_t {};
 
 /// The slots and their order. `tail` and `head` are hints: what counts is the word of each slot.
+/// A stale hint costs steps and nothing else, so they are stored plainly.
 ///
-/// Many producers: from the tail, {turn, empty} → {turn, writing} by compare-and-swap, construct,
-/// store {turn, full}. A slot taken in this turn: look at the next; one of an older turn: full.
-/// A single producer stores full without claiming first, where it can take that back.
-/// Many consumers: from the head, {turn, full} → {turn, reading} by compare-and-swap, move the
+/// *Many producers*: from the tail, {turn, empty} → {turn, writing, me} by compare-and-swap,
+/// construct, store {turn, full}. A slot taken in this turn: look at the next; one of an older
+/// turn: full. *A single producer* constructs in the empty slot and stores {turn, full}. *Many
+/// consumers*: from the head, {turn, full} → {turn, reading, me} by compare-and-swap, move the
 /// element out, store {turn + 1, empty}. Others walk over a slot that is being read, but the head
-/// never passes it. A slot that is being written ends the walk: order among producers.
+/// never passes it: it may be full again. A slot that is being written ends the walk: order among
+/// producers. *A single consumer* moves the element out of the full slot and stores
+/// {turn + 1, empty}.
 ///
-/// Closing: the first consumer that finds the queue empty after close() turns the slot at hand from
-/// empty to closed by compare-and-swap, so that a producer that had looked before close() either
-/// claimed a slot in time for the consumers to see it, or fails.
+/// If a process is killed: what it was writing never was, and what it was reading is there still.
+/// Where only one can be at work, its successor finds the slot as it was before. Where many are,
+/// whoever is held up by a claim asks now and then whether the claimant is alive; if not, it
+/// recovers the dead one and resolves the claim.
 ///
-/// The stores that change what others may wait for, and the loads of slot words, are sequentially
-/// consistent: that is what wait_word asks for.
+/// Closing: a consumer that finds the queue empty after close() must know that no producer has
+/// looked before close() and is still at work. With many producers, it turns the slot at hand from
+/// empty to closed by compare-and-swap, so that such a producer either has claimed a slot in time
+/// or fails. A single producer says in `writer` that it is at work, and only then looks whether the
+/// queue is closed; the consumer executes the heavy barrier, and then looks at `writer`.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
 class queue_ring {
     using slot = queue_slot<T>;
     using slot_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<slot>;
     using slot_pointer = typename std::allocator_traits<slot_allocator>::pointer;
+    using claimant = queue_claimant<Allocator>;
 
   public:
     [[gnu::cold]] queue_ring(first_turn first, std::uint64_t capacity, const Allocator& allocator)
@@ -57,17 +66,27 @@ class queue_ring {
             ::new (static_cast<void*>(std::addressof(at(i))))
                 slot(word_of(turn, slot_state::empty));
         }
-        tail_.value.store(position_at(turn, 0), std::memory_order_relaxed);
-        head_.value.store(position_at(turn, 0), std::memory_order_relaxed);
+        tail_.store(position_at(turn, 0), std::memory_order_relaxed);
+        head_.store(position_at(turn, 0), std::memory_order_relaxed);
     }
 
     queue_ring(const queue_ring&) = delete;
     queue_ring& operator=(const queue_ring&) = delete;
 
     [[gnu::cold]] ~queue_ring() {
+        for (const owner_word last :
+             {writer_.load(std::memory_order_acquire), reader_.load(std::memory_order_acquire)}) {
+            if (last != 0) {
+                static_cast<void>(claimant::is_dead_worker(allocator_, last));
+            }
+        }
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             slot& s = at(i);
-            if (state_of(s.word.value.load(std::memory_order_acquire)) == slot_state::full) {
+            slot_word word = s.word.value.load(std::memory_order_acquire);
+            if (is_claimed(word) && claimant::is_dead(allocator_, mark_of(word))) {
+                word = resolved(word);
+            }
+            if (state_of(word) == slot_state::full) {
                 destroy(s);
             }
             s.~slot();
@@ -76,48 +95,28 @@ class queue_ring {
         std::allocator_traits<slot_allocator>::deallocate(slots, slots_, capacity_);
     }
 
+    /// Besides what T's constructor throws, this and try_take may fail with errc::out_of_space,
+    /// too_many_participants and locks_unsupported, before anything has changed.
     template <class... Args>
     [[nodiscard]] outcome try_emplace(Args&&... args) {
-        if (is_closed()) {
-            return outcome::closed;
-        }
-        // Where the arguments survive a construction that is taken back, one compare-and-swap to
-        // publish is enough for a single producer.
-        if constexpr (!ManyProducers && std::is_trivially_copyable_v<T> &&
-                      (unchanged_by_moving<std::remove_cvref_t<Args>> && ...)) {
-            return publish_unclaimed(std::forward<Args>(args)...);
+        if constexpr (ManyProducers) {
+            return emplace_claimed(std::forward<Args>(args)...);
         } else {
-            queue_position position;
-            const outcome claimed = claim_to_write(position);
-            if (claimed == outcome::done) {
-                slot& s = at(index_of(position));
-                give_up_on_unwind guard{this, position};
-                construct(s, std::forward<Args>(args)...);
-                guard.ring = nullptr;
-                s.word.value.store(word_of(turn_of(position), slot_state::full),
-                                   std::memory_order_seq_cst);
-                if constexpr (!ManyProducers) {
-                    advance<ManyProducers>(tail_, position);
-                }
-            }
-            return claimed;
+            return emplace_alone(std::forward<Args>(args)...);
         }
     }
 
     /// Hands the next element to take(T&&) and removes it. If take throws, the element stays.
     template <class Take>
     [[nodiscard]] outcome try_take(Take&& take) {
-        queue_position position;
-        const outcome claimed = claim_to_read(position);
-        if (claimed == outcome::done) {
-            slot& s = at(index_of(position));
-            put_back_on_unwind guard{this, position};
-            take(std::move(s.element()));
-            guard.ring = nullptr;
-            destroy(s);
-            release(position);
+        if constexpr (ManyConsumers) {
+            return take_claimed(take);
+        } else if constexpr (is_plain) {
+            return take_alone(take);
+        } else {
+            const at_work working(*this, reader_);
+            return take_alone(take);
         }
-        return claimed;
     }
 
     void notify_items(std::uint32_t count) noexcept {
@@ -136,29 +135,53 @@ class queue_ring {
 
     [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }
 
-    void close() noexcept {
-        closed_.store(1, std::memory_order_seq_cst);
+    [[gnu::cold]] void close() noexcept {
+        std::uint32_t open = 0;
+        closed_.compare_exchange_strong(open, 1, std::memory_order_seq_cst);
         items_.wake_all();
         spaces_.wake_all();
     }
 
     [[nodiscard]] bool is_closed() const noexcept {
-        return closed_.load(std::memory_order_seq_cst) != 0;
+        return closed_.load(std::memory_order_acquire) != 0;
     }
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
-    [[nodiscard]] std::uint32_t size() const noexcept {
-        const queue_position head = head_.value.load(std::memory_order_acquire);
-        const queue_position tail = tail_.value.load(std::memory_order_acquire);
+    /// From the hints on to where the slots say that head and tail are, so that it is exact when
+    /// nobody is at work.
+    [[nodiscard, gnu::cold]] std::uint32_t size() const noexcept {
+        queue_position head = head_.load(std::memory_order_acquire);
+        queue_position tail = tail_.load(std::memory_order_acquire);
+        // No hint is more than two turns behind once it has caught up with one slot.
+        for (std::uint64_t steps = std::uint64_t{3} * capacity_; steps != 0; --steps) {
+            const slot_word word = word_at(head).load(std::memory_order_acquire);
+            const std::int32_t ahead = turns_ahead(word, head);
+            if (ahead < 0 || (ahead == 0 && state_of(word) != slot_state::aborted)) {
+                break;
+            }
+            head = after_done(head, ahead);
+        }
+        for (std::uint64_t steps = std::uint64_t{3} * capacity_; steps != 0; --steps) {
+            const slot_word word = word_at(tail).load(std::memory_order_acquire);
+            const std::int32_t ahead = turns_ahead(word, tail);
+            if (ahead < 0 || (ahead == 0 && (state_of(word) == slot_state::empty ||
+                                             state_of(word) == slot_state::closed))) {
+                break;
+            }
+            tail = after_taken(tail, ahead);
+        }
         const std::int64_t count = distance_of(head, tail, capacity_);
         return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
     }
 
   private:
-    template <class Argument>
-    static constexpr bool unchanged_by_moving =
-        std::is_same_v<Argument, T> || std::is_arithmetic_v<Argument> || std::is_enum_v<Argument>;
+    // A walk from the head to the next element, which is claimed if `what` is done.
+    struct walk {
+        outcome what;
+        queue_position position;
+        bool clean; // no slot that is being read lies behind
+    };
 
     struct give_up_on_unwind {
         queue_ring* ring;
@@ -178,11 +201,175 @@ class queue_ring {
         ~put_back_on_unwind() {
             if (ring != nullptr && ManyConsumers) {
                 ring->word_at(position).store(word_of(turn_of(position), slot_state::full),
-                                              std::memory_order_seq_cst);
+                                              std::memory_order_release);
                 ring->notify_items(1);
             }
         }
     };
+
+    // While it lives, the word says who is at work, as the only one on its side.
+    class at_work {
+      public:
+        at_work(queue_ring& ring, std::atomic<owner_word>& who) : who_(who) {
+            const owner_word me = claimant::worker(ring.allocator_);
+            if constexpr (!is_plain) {
+                // What a dead one had begun with an element must be undone before the next begins.
+                const owner_word last = who_.load(std::memory_order_acquire);
+                if (last != 0 && last != me) [[unlikely]] {
+                    static_cast<void>(claimant::is_dead_worker(ring.allocator_, last));
+                }
+            }
+            who_.store(me, std::memory_order_relaxed);
+        }
+
+        at_work(const at_work&) = delete;
+        at_work& operator=(const at_work&) = delete;
+
+        ~at_work() { who_.store(0, std::memory_order_release); }
+
+      private:
+        std::atomic<owner_word>& who_;
+    };
+
+    // Neither its construction nor its move needs to be undone.
+    static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
+
+    // Nothing but a constructor that the user has written can push or pop in the middle of this.
+    template <class... Args>
+    static constexpr bool is_copy_of_one =
+        sizeof...(Args) == 1 && is_plain && (std::is_same_v<std::remove_cvref_t<Args>, T> && ...);
+
+    template <class... Args>
+    outcome emplace_claimed(Args&&... args) {
+        if (is_closed()) {
+            return outcome::closed;
+        }
+        const claimant me(allocator_);
+        queue_position position = tail_.load(std::memory_order_acquire);
+        atomic_word& shared_word = at(index_of(position)).word;
+        if (shared_word.value.load(std::memory_order_acquire) !=
+                word_of(turn_of(position), slot_state::empty) ||
+            !claim(me, shared_word, word_of(turn_of(position), slot_state::empty), position,
+                   slot_state::writing)) {
+            if (const outcome found = walk_to_write(position); found != outcome::done) {
+                return found;
+            }
+        }
+        tail_.store(next_position(position, capacity_), std::memory_order_release);
+        give_up_on_unwind guard{this, position};
+        const auto constructed = [&] {
+            if constexpr (!is_copy_of_one<Args...>) {
+                me.intend(at(index_of(position)).word);
+            }
+        };
+        construct_at(position, constructed, std::forward<Args>(args)...);
+        guard.ring = nullptr;
+        me.forget();
+        return outcome::done;
+    }
+
+    template <class... Args>
+    outcome emplace_alone(Args&&... args) {
+        const at_work working(*this, writer_);
+        light_barrier();
+        if (is_closed()) {
+            return outcome::closed;
+        }
+        queue_position position = tail_.load(std::memory_order_relaxed);
+        if (word_at(position).load(std::memory_order_acquire) !=
+                word_of(turn_of(position), slot_state::empty) &&
+            !find_to_write(position)) {
+            return outcome::blocked;
+        }
+        construct_at(position, [] {}, std::forward<Args>(args)...);
+        tail_.store(next_position(position, capacity_), std::memory_order_release);
+        return outcome::done;
+    }
+
+    // Constructs the element, calls `constructed`, and makes it one of the queue.
+    template <class Constructed, class... Args>
+    void construct_at(queue_position position, const Constructed& constructed, Args&&... args) {
+        slot& s = at(index_of(position));
+        const slot_word full = word_of(turn_of(position), slot_state::full);
+        if constexpr (is_plain) {
+            construct(s, std::forward<Args>(args)...);
+            constructed();
+            s.word.value.store(full, std::memory_order_release);
+        } else {
+            typename claimant::section undone_by_death(allocator_);
+            construct(s, std::forward<Args>(args)...);
+            constructed();
+            undone_by_death.commit_by(s.word, full);
+        }
+    }
+
+    template <class Take>
+    outcome take_claimed(Take&& take) {
+        const claimant me(allocator_);
+        const queue_position head = head_.load(std::memory_order_acquire);
+        atomic_word& shared_word = at(index_of(head)).word;
+        const slot_word full = word_of(turn_of(head), slot_state::full);
+        walk found{outcome::done, head, true};
+        if (shared_word.value.load(std::memory_order_acquire) != full ||
+            !claim(me, shared_word, full, head, slot_state::reading)) {
+            found = walk_to_read(head);
+            if (found.what != outcome::done) {
+                return found.what;
+            }
+        }
+        put_back_on_unwind guard{this, found.position};
+        take_from(found, take, [&] {
+            if constexpr (!is_plain) {
+                me.intend(at(index_of(found.position)).word);
+            }
+        });
+        guard.ring = nullptr;
+        me.forget();
+        // Who found slots being read could not tell whether a closed queue is drained.
+        light_barrier();
+        if (is_closed()) {
+            notify_items(1);
+        }
+        return outcome::done;
+    }
+
+    template <class Take>
+    outcome take_alone(Take&& take) {
+        const queue_position head = head_.load(std::memory_order_acquire);
+        walk found{outcome::done, head, true};
+        if (word_at(head).load(std::memory_order_acquire) !=
+            word_of(turn_of(head), slot_state::full)) {
+            found = walk_to_read(head);
+            if (found.what != outcome::done) {
+                return found.what;
+            }
+        }
+        take_from(found, take, [] {});
+        return outcome::done;
+    }
+
+    // Removes the element that was found.
+    template <class Take, class Taken>
+    void take_from(const walk& found, Take&& take, const Taken& taken) {
+        slot& s = at(index_of(found.position));
+        const slot_word empty = word_of(turn_of(found.position) + 1, slot_state::empty);
+        if constexpr (is_plain) {
+            take(std::move(s.element()));
+            destroy(s);
+            taken();
+            s.word.value.store(empty, std::memory_order_release);
+        } else {
+            typename claimant::section undone_by_death(allocator_);
+            undone_by_death.save(s.address(), sizeof(T));
+            take(std::move(s.element()));
+            destroy(s);
+            taken();
+            undone_by_death.commit_by(s.word, empty);
+        }
+        if (found.clean) {
+            head_.store(next_position(found.position, capacity_), std::memory_order_release);
+        }
+    }
 
     // The same on every platform, and known to docs/layout.md.
     static constexpr void check_layout() noexcept {
@@ -194,13 +381,14 @@ class queue_ring {
             static_assert(offsetof(queue_ring, items_) == 24);
             static_assert(offsetof(queue_ring, spaces_) == 28);
             static_assert(offsetof(queue_ring, tail_) == 64);
+            static_assert(offsetof(queue_ring, writer_) == 72);
             static_assert(offsetof(queue_ring, head_) == 128);
             static_assert(sizeof(queue_ring) == 192);
         }
     }
 
     // Not null: the offset pointer need not look.
-    [[nodiscard]] slot& at(std::uint32_t index) noexcept {
+    [[nodiscard]] slot& at(std::uint32_t index) const noexcept {
         if constexpr (requires { slots_.unchecked(); }) {
             return slots_.unchecked()[index];
         } else {
@@ -208,7 +396,7 @@ class queue_ring {
         }
     }
 
-    [[nodiscard]] std::atomic<std::uint64_t>& word_at(queue_position position) noexcept {
+    [[nodiscard]] std::atomic<std::uint64_t>& word_at(queue_position position) const noexcept {
         return at(index_of(position)).word.value;
     }
 
@@ -222,207 +410,234 @@ class queue_ring {
         std::allocator_traits<Allocator>::destroy(allocator_, std::addressof(s.element()));
     }
 
-    // Moves a hint on from a position that is dealt with. Where only one moves it, it stands there.
-    template <bool Many>
-    void advance(atomic_word& hint, queue_position position) noexcept {
-        const queue_position next = next_position(position, capacity_);
-        if constexpr (Many) {
-            hint.value.compare_exchange_strong(position, next, std::memory_order_seq_cst,
-                                               std::memory_order_relaxed);
-        } else {
-            hint.value.store(next, std::memory_order_release);
-        }
+    // The slot has an element, or had one, in the turn of this position or later: where to look
+    // next for one to write. What is many turns behind catches up in one step.
+    [[nodiscard]] queue_position after_taken(queue_position position,
+                                             std::int32_t ahead) const noexcept {
+        const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
+        return next_position(position_at(ahead > 0 ? turn - 1 : turn, index_of(position)),
+                             capacity_);
     }
 
-    // Moves a hint from `position` to the next one, and `position` to where the hint is now.
-    void step(atomic_word& hint, queue_position& position) noexcept {
-        const queue_position next = next_position(position, capacity_);
-        if (hint.value.compare_exchange_strong(position, next, std::memory_order_seq_cst,
-                                               std::memory_order_acquire)) {
-            position = next;
-        }
+    // The same from the head, which must not jump over a slot that is being read. There is none
+    // before what lies a whole turn behind an element that was taken: nobody reads farther ahead.
+    [[nodiscard]] queue_position after_done(queue_position position,
+                                            std::int32_t ahead) const noexcept {
+        const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
+        return next_position(
+            position_at(ahead > 2 ? turn - 2 : turn_of(position), index_of(position)), capacity_);
     }
 
-    // Finds the slot that is next to be written: done, blocked (full) or closed.
-    [[nodiscard]] outcome find_to_write(queue_position& position, slot_word& word) noexcept {
-        position = tail_.value.load(std::memory_order_acquire);
+    // For the single producer, when the slot at the tail is not simply empty.
+    [[nodiscard, gnu::cold, gnu::noinline]] bool find_to_write(queue_position& position) noexcept {
         for (;;) {
-            word = word_at(position).load(std::memory_order_seq_cst);
+            const slot_word word = word_at(position).load(std::memory_order_acquire);
             const std::int32_t ahead = turns_ahead(word, position);
             if (ahead < 0) {
-                // A slot that was given up holds nothing: a producer may take it in its next turn
-                // before a consumer came by.
-                return ahead == -1 && state_of(word) == slot_state::aborted ? outcome::done
-                                                                            : outcome::blocked;
+                return false;
             }
-            if (ahead == 0) {
-                if (state_of(word) == slot_state::empty) {
+            if (ahead == 0 && state_of(word) == slot_state::empty) {
+                return true;
+            }
+            position = after_taken(position, ahead);
+        }
+    }
+
+    [[nodiscard]] static bool claim(const claimant& me, atomic_word& shared_word, slot_word word,
+                                    queue_position position, slot_state state) noexcept {
+        me.intend(shared_word);
+        return shared_word.value.compare_exchange_strong(
+            word, word_of(turn_of(position), state, me.mark()), std::memory_order_acq_rel,
+            std::memory_order_relaxed);
+    }
+
+    // Looks for the slot that is next to be written, from `position` on, and claims it: done,
+    // blocked (full), held or closed.
+    [[nodiscard, gnu::noinline]] outcome walk_to_write(queue_position& position) {
+        const queue_position first = position;
+        for (;;) {
+            atomic_word& shared_word = at(index_of(position)).word;
+            slot_word word = shared_word.value.load(std::memory_order_acquire);
+            const std::int32_t ahead = turns_ahead(word, position);
+            // A slot that was given up holds nothing: a producer may take it in its next turn
+            // before a consumer came by.
+            if ((ahead == 0 && state_of(word) == slot_state::empty) ||
+                (ahead == -1 && state_of(word) == slot_state::aborted)) {
+                if (claim(claimant(allocator_), shared_word, word, position, slot_state::writing)) {
                     return outcome::done;
                 }
-                if (state_of(word) == slot_state::closed) {
-                    return outcome::closed;
+                continue;
+            }
+            if (ahead < 0) {
+                if (position != first) {
+                    tail_.store(position, std::memory_order_release);
                 }
-                if (!ManyProducers && state_of(word) == slot_state::writing) {
-                    return outcome::done; // left by a producer that is no more
+                if (!is_claimed(word)) {
+                    return outcome::blocked;
                 }
-            }
-            step(tail_, position);
-        }
-    }
-
-    [[nodiscard]] outcome claim_to_write(queue_position& position) noexcept {
-        for (;;) {
-            slot_word word;
-            const outcome found = find_to_write(position, word);
-            if (found != outcome::done) {
-                return found;
-            }
-            if (word_at(position).compare_exchange_strong(
-                    word, word_of(turn_of(position), slot_state::writing),
-                    std::memory_order_seq_cst, std::memory_order_relaxed)) {
-                if constexpr (ManyProducers) {
-                    advance<ManyProducers>(tail_, position);
+                if (!suspect(shared_word, word)) {
+                    return held;
                 }
-                return outcome::done;
+                continue;
             }
-        }
-    }
-
-    template <class... Args>
-    [[nodiscard]] outcome publish_unclaimed(Args&&... args) {
-        for (;;) {
-            queue_position position;
-            slot_word word;
-            const outcome found = find_to_write(position, word);
-            if (found != outcome::done) {
-                return found;
+            if (ahead == 0 && state_of(word) == slot_state::closed) {
+                return outcome::closed;
             }
-            slot& s = at(index_of(position));
-            construct(s, std::forward<Args>(args)...);
-            if (s.word.value.compare_exchange_strong(
-                    word, word_of(turn_of(position), slot_state::full), std::memory_order_seq_cst,
-                    std::memory_order_relaxed)) {
-                advance<ManyProducers>(tail_, position);
-                return outcome::done;
-            }
-            // A consumer closed the slot; the next look will say so.
-            destroy(s);
+            position = after_taken(position, ahead);
         }
     }
 
     [[gnu::cold, gnu::noinline]] void give_up(queue_position position) noexcept {
-        std::atomic<std::uint64_t>& shared_word = word_at(position);
-        if constexpr (ManyProducers) {
-            // Others may have gone past: the slot keeps its place, as one that holds nothing.
-            shared_word.store(word_of(turn_of(position), slot_state::aborted),
-                              std::memory_order_seq_cst);
-            settle_head(position);
-            notify_spaces(1);
-        } else {
-            shared_word.store(word_of(turn_of(position), slot_state::empty),
-                              std::memory_order_seq_cst);
-        }
+        // Others may have gone past: the slot keeps its place, as one that holds nothing.
+        word_at(position).store(word_of(turn_of(position), slot_state::aborted),
+                                std::memory_order_release);
+        notify_spaces(1);
         notify_items(1); // elements behind this one, or the end of a closed queue, may show now
     }
 
-    // Finds the next element: done, blocked (empty) or closed (and drained).
-    [[nodiscard]] outcome claim_to_read(queue_position& position) noexcept {
-        position = head_.value.load(std::memory_order_acquire);
+    // Looks for the next element, from `first` on, and claims it: done, blocked (empty), held or
+    // closed (and drained).
+    [[nodiscard, gnu::noinline]] walk walk_to_read(queue_position first) {
+        queue_position position = first;
+        queue_position read = first; // the first slot passed that is being read, if not clean
+        bool clean = true;
+        const auto stop = [&](outcome what) noexcept {
+            if (clean && position != first) {
+                head_.store(position, std::memory_order_release);
+            }
+            return walk{what, position, clean};
+        };
+        // Not to be decided while somebody reads what may come back.
+        const auto ask_reader = [&]() noexcept {
+            atomic_word& shared_word = at(index_of(read)).word;
+            const slot_word word = shared_word.value.load(std::memory_order_acquire);
+            if (turns_ahead(word, read) == 0 && state_of(word) == slot_state::reading &&
+                !suspect(shared_word, word)) {
+                return false;
+            }
+            position = read;
+            clean = true; // `read` stands behind none
+            return true;
+        };
         for (;;) {
-            std::atomic<std::uint64_t>& shared_word = word_at(position);
-            slot_word word = shared_word.load(std::memory_order_seq_cst);
+            atomic_word& shared_word = at(index_of(position)).word;
+            slot_word word = shared_word.value.load(std::memory_order_acquire);
             const std::int32_t ahead = turns_ahead(word, position);
             if (ahead > 0) {
-                pass(position);
+                position = clean ? after_done(position, ahead) : next_position(position, capacity_);
                 continue;
             }
-            if (ahead < 0) {
-                return outcome::blocked; // a whole turn of slots that others are reading
+            if (ahead < 0) { // a whole turn of slots that others are reading
+                if (!clean && ask_reader()) {
+                    continue;
+                }
+                return stop(clean ? outcome::blocked : held);
             }
             const std::uint32_t turn = turn_of(position);
             switch (state_of(word)) {
             case slot_state::full:
                 if constexpr (!ManyConsumers) {
-                    return outcome::done;
-                } else if (shared_word.compare_exchange_strong(
-                               word, word_of(turn, slot_state::reading), std::memory_order_seq_cst,
-                               std::memory_order_relaxed)) {
-                    return outcome::done;
+                    return {outcome::done, position, true};
+                } else if (claim(claimant(allocator_), shared_word, word, position,
+                                 slot_state::reading)) {
+                    return {outcome::done, position, clean};
                 }
                 break;
             case slot_state::reading:
+                if (clean) {
+                    static_cast<void>(stop(outcome::done));
+                    clean = false;
+                    read = position;
+                }
                 position = next_position(position, capacity_);
                 break;
             case slot_state::aborted:
                 recycle(position, word);
                 break;
             case slot_state::empty:
-                if (!is_closed()) {
-                    return outcome::blocked;
+                if (!clean) {
+                    if (ask_reader()) {
+                        break;
+                    }
+                    return stop(held);
                 }
-                if (shared_word.compare_exchange_strong(word, word_of(turn, slot_state::closed),
-                                                        std::memory_order_seq_cst,
-                                                        std::memory_order_relaxed)) {
-                    items_.wake_all(); // whoever else waits for an element: there is none to come
-                    return outcome::closed;
+                if (!is_closed()) {
+                    return stop(outcome::blocked);
+                }
+                switch (end_at(shared_word, word, turn)) {
+                case outcome::done:
+                    break;
+                case outcome::closed:
+                    return stop(outcome::closed);
+                default:
+                    return stop(outcome::held);
                 }
                 break;
             case slot_state::closed:
-                return outcome::closed;
+                return stop(outcome::closed);
             case slot_state::writing:
+                if (!suspect(shared_word, word)) {
+                    return stop(held);
+                }
+                break;
             default:
-                return outcome::blocked;
+                return stop(outcome::blocked);
             }
         }
     }
 
-    // From a slot that is done with, on; and not behind the head, if that is farther.
-    void pass(queue_position& position) noexcept {
-        const queue_position seen = position;
-        step(head_, position);
-        const queue_position next = next_position(seen, capacity_);
-        if (distance_of(next, position, capacity_) < 0) {
-            position = next; // the head stays behind a slot that is being read
+    // The closed queue seems to end at this slot, which is empty: closed, held (somebody may still
+    // be at work), or done (no longer so).
+    [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(atomic_word& shared_word, slot_word word,
+                                                           std::uint32_t turn) noexcept {
+        if constexpr (ManyProducers) {
+            if (!shared_word.value.compare_exchange_strong(word, word_of(turn, slot_state::closed),
+                                                           std::memory_order_seq_cst,
+                                                           std::memory_order_relaxed)) {
+                return outcome::done;
+            }
+        } else if (closed_.load(std::memory_order_acquire) != drained) {
+            if (!heavy_barrier()) {
+                wait_word().park({}, deadline::never()); // what it stored long ago is seen
+            }
+            const owner_word writer = writer_.load(std::memory_order_acquire);
+            if (writer != 0 && !claimant::is_dead_worker(allocator_, writer)) {
+                return outcome::held;
+            }
+            if (shared_word.value.load(std::memory_order_acquire) != word) {
+                return outcome::done;
+            }
+            closed_.store(drained, std::memory_order_release);
+        } else {
+            return outcome::closed;
         }
+        items_.wake_all(); // whoever else waits for an element: there is none to come
+        return outcome::closed;
+    }
+
+    // A claim stands in the way. True if it does no longer: then look again.
+    [[nodiscard, gnu::cold, gnu::noinline]] bool suspect(atomic_word& shared_word,
+                                                         slot_word claimed) noexcept {
+        if constexpr (claimant::knows_the_dead) {
+            if (suspicion::is_due(shared_word, claimed) &&
+                claimant::is_dead(allocator_, mark_of(claimed))) {
+                shared_word.value.compare_exchange_strong(claimed, resolved(claimed),
+                                                          std::memory_order_seq_cst,
+                                                          std::memory_order_relaxed);
+                notify_spaces(1);
+                notify_items(1);
+                return true;
+            }
+        }
+        return false;
     }
 
     // Makes a slot that was given up free for the next turn.
     [[gnu::cold, gnu::noinline]] void recycle(queue_position position, slot_word aborted) noexcept {
         if (word_at(position).compare_exchange_strong(
                 aborted, word_of(turn_of(position) + 1, slot_state::empty),
-                std::memory_order_seq_cst, std::memory_order_relaxed)) {
+                std::memory_order_acq_rel, std::memory_order_relaxed)) {
             notify_spaces(1);
-        }
-    }
-
-    void release(queue_position position) noexcept {
-        word_at(position).store(word_of(turn_of(position) + 1, slot_state::empty),
-                                std::memory_order_seq_cst);
-        settle_head(position);
-        if constexpr (ManyConsumers) {
-            // Who found every slot being read could not tell whether a closed queue is drained.
-            if (is_closed()) {
-                notify_items(1);
-            }
-        }
-    }
-
-    // Moves the head over what is done with, if it stands at `position`. So size() is exact when
-    // nobody is at work: of two that finish neighbours, one sees the work of the other.
-    void settle_head(queue_position position) noexcept {
-        if constexpr (!ManyConsumers && !ManyProducers) {
-            advance<false>(head_, position);
-            return;
-        }
-        while (head_.value.load(std::memory_order_seq_cst) == position) {
-            const slot_word word = word_at(position).load(std::memory_order_seq_cst);
-            if (turns_ahead(word, position) > 0) {
-                step(head_, position);
-            } else if (turns_ahead(word, position) == 0 && state_of(word) == slot_state::aborted) {
-                recycle(position, word);
-            } else {
-                break;
-            }
         }
     }
 
@@ -435,6 +650,10 @@ class queue_ring {
         }
     }
 
+    // What `closed_` says: 0, 1 after close(), or drained once it is known that nothing comes.
+    static constexpr std::uint32_t drained = 2;
+    static constexpr outcome held = claimant::knows_the_dead ? outcome::held : outcome::blocked;
+
     // Written seldom, read always: one line. The wait words are only written around a sleep.
     alignas(64) slot_pointer slots_{};
     alignas(8) [[no_unique_address]] Allocator allocator_;
@@ -442,8 +661,10 @@ class queue_ring {
     std::atomic<std::uint32_t> closed_{0};
     wait_word items_;  // consumers sleep here
     wait_word spaces_; // producers sleep here
-    alignas(64) atomic_word tail_{};
-    alignas(64) atomic_word head_{};
+    alignas(64) std::atomic<std::uint64_t> tail_{0};
+    alignas(8) std::atomic<owner_word> writer_{0}; // the single producer, while it is at work
+    alignas(64) std::atomic<std::uint64_t> head_{0};
+    alignas(8) std::atomic<owner_word> reader_{0}; // the single consumer, likewise
 };
 
 } // namespace detail

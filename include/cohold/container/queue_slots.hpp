@@ -90,11 +90,11 @@ using claim_mark = std::uint32_t;
     return static_cast<claim_mark>(word) & 0xfffffffU;
 }
 
-[[nodiscard]] constexpr std::uint32_t participant_of(claim_mark mark) noexcept {
+[[nodiscard]] constexpr std::uint32_t marked_participant(claim_mark mark) noexcept {
     return mark >> 16;
 }
 
-[[nodiscard]] constexpr std::uint32_t short_generation_of(claim_mark mark) noexcept {
+[[nodiscard]] constexpr std::uint32_t marked_generation(claim_mark mark) noexcept {
     return mark & 0xffffU;
 }
 
@@ -105,6 +105,10 @@ using claim_mark = std::uint32_t;
 // The turn of the slot relative to that of the position; turns wrap.
 [[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
+}
+
+[[nodiscard]] constexpr bool is_claimed(slot_word word) noexcept {
+    return state_of(word) == slot_state::writing || state_of(word) == slot_state::reading;
 }
 
 // What becomes of a slot that a participant had claimed when it died: what it was writing never
@@ -122,7 +126,7 @@ using claim_mark = std::uint32_t;
 inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t participant,
                                std::uint32_t generation) noexcept {
     slot_word now = word.load(std::memory_order_acquire);
-    while (mark_of(now) == mark_of(participant, generation) && resolved(now) != now &&
+    while (mark_of(now) == mark_of(participant, generation) && is_claimed(now) &&
            !word.compare_exchange_weak(now, resolved(now), std::memory_order_seq_cst,
                                        std::memory_order_acquire)) {
     }

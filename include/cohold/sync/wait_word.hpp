@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include <cohold/detail/futex.hpp>
+#include <cohold/detail/membarrier.hpp>
 #include <cohold/sync/backoff.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -20,17 +21,30 @@ namespace detail {
 enum class outcome {
     done,
     blocked, // not now; after a wait: the deadline has passed
+    held,    // not now, because of somebody who may be dead: look again soon
     closed   // never again
+};
+
+// What a sleeper knows of the word. `settled`: everybody who changes something from now on sees
+// that somebody is about to sleep.
+struct wait_ticket {
+    std::uint32_t word = 0;
+    bool settled = false;
 };
 
 /// Bit 0: somebody may be asleep. The other bits count the wake-ups, so that a waiter who has made
 /// up its mind to sleep notices one that comes first.
 ///
-/// Whoever changes the condition stores that change *sequentially consistent*, then asks
-/// awaited(); a waiter calls announce(), then looks at the condition with a sequentially
-/// consistent load. One of the two sees the other. So nobody enters the kernel while nobody waits.
-/// (The store costs the changer a full barrier. A later version can let the waiter pay instead, by
-/// membarrier(2).)
+/// *Whoever changes the condition* stores that change, in any memory order that its readers need,
+/// then asks awaited(), and if so calls wake() or wake_all(). Nothing else: between the store and
+/// the load of the word there is no fence, and no system call while nobody waits.
+/// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
+/// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
+/// the waiter sees the change, or the changer sees the bit. That works towards every process that
+/// has called register_membarrier(), which attaching to a segment does.
+/// Where the kernel has no such barrier, a changer's load may have come before its store was seen,
+/// for as long as a store buffer takes to drain: so the first sleep after an announcement is
+/// short (unsettled_interval), and the waiter looks again.
 ///
 /// If a process is killed between its change and its wake, sleepers look again after
 /// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
@@ -38,19 +52,31 @@ class wait_word {
   public:
     /// Nobody sleeps longer than this (in ns) without looking again: eight times a second.
     static constexpr std::int64_t recheck_interval = 125000000;
+    /// Nor longer than this, if it waits for somebody who may be dead.
+    static constexpr std::int64_t held_interval = 4000000;
+    /// Nor than this, the first time without a barrier.
+    static constexpr std::int64_t unsettled_interval = 1000000;
 
-    /// Says that the caller is about to sleep; returns the ticket for park().
-    [[nodiscard]] std::uint32_t announce() noexcept {
-        return word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
+    /// Says that the caller is about to sleep. Who comes back from park() hands in the ticket that
+    /// it had: if nothing happened meanwhile, that announcement still holds.
+    [[nodiscard, gnu::cold, gnu::noinline]] wait_ticket announce(wait_ticket last = {}) noexcept {
+        const std::uint32_t word = word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
+        return {word, (last.settled && last.word == word) || heavy_barrier()};
     }
 
     /// Sleeps unless there was a wake-up since announce(); for no reason, too.
-    [[gnu::cold, gnu::noinline]] void park(std::uint32_t ticket, deadline until) noexcept {
-        futex_wait(word_, ticket, until.or_earlier(deadline::in(recheck_interval)));
+    [[gnu::cold, gnu::noinline]] wait_ticket
+    park(wait_ticket ticket, deadline until, std::int64_t longest = recheck_interval) noexcept {
+        const std::int64_t interval =
+            ticket.settled || longest < unsettled_interval ? longest : unsettled_interval;
+        const futex_outcome how =
+            futex_wait(word_, ticket.word, until.or_earlier(deadline::in(interval)));
+        return {ticket.word, ticket.settled || how == futex_outcome::timed_out};
     }
 
     [[nodiscard]] bool awaited() const noexcept {
-        return (word_.load(std::memory_order_seq_cst) & sleeping) != 0;
+        light_barrier();
+        return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
     }
 
     /// Wakes everybody. The bit goes first: who sleeps under the old one is woken, who comes later
@@ -82,35 +108,40 @@ class wait_word {
 static_assert(sizeof(wait_word) == 4 && alignof(wait_word) == 4);
 
 struct wait_result {
-    outcome what;
+    outcome what; // blocked also where the last attempt was held
     bool slept;
 };
 
-/// Repeats `attempt`, which returns an outcome, while it is blocked, until `until`. Kept out of
-/// line and small: the caller makes the first attempt itself.
+/// Repeats `attempt`, which returns an outcome, while it is blocked or held, until `until`. Kept
+/// out of line and small: the caller makes the first attempt itself.
 template <waiting_policy Waiting, class Attempt>
 [[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
-    wait_result result{outcome::blocked, false};
+    outcome what = outcome::blocked;
+    bool slept = false;
+    bool announced = false;
+    wait_ticket ticket;
     backoff spins(Waiting::spins);
-    std::uint32_t ticket = 0; // announced, if not 0
     do {
         if (spins.spin()) {
             continue;
         }
-        if (ticket != 0) {
-            word.park(ticket, until);
-            ticket = 0;
-            result.slept = true;
+        if (announced) {
+            ticket = word.park(ticket, until,
+                               what == outcome::held ? wait_word::held_interval
+                                                     : wait_word::recheck_interval);
+            announced = false;
+            slept = true;
         } else if (until.has_passed()) {
-            break;
+            return {outcome::blocked, slept};
         } else if (Waiting::parks) {
-            ticket = word.announce();
+            ticket = word.announce(ticket);
+            announced = true;
         } else {
             yield_processor();
             spins = backoff(Waiting::spins);
         }
-    } while ((result.what = attempt()) == outcome::blocked);
-    return result;
+    } while ((what = attempt()) == outcome::blocked || what == outcome::held);
+    return {what, slept};
 }
 
 } // namespace detail

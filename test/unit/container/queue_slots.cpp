@@ -44,8 +44,8 @@ TEST_CASE("slot words hold turn and state, and leave room for the owner") {
 
 TEST_CASE("a claim tells whose it is") {
     const claim_mark mark = mark_of(0xabc, 0x12345678);
-    CHECK(participant_of(mark) == 0xabc);
-    CHECK(short_generation_of(mark) == 0x5678);
+    CHECK(marked_participant(mark) == 0xabc);
+    CHECK(marked_generation(mark) == 0x5678);
     const slot_word word = word_of(7, slot_state::reading, mark);
     CHECK(state_of(word) == slot_state::reading);
     CHECK(mark_of(word) == mark);

@@ -3,6 +3,7 @@
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <cohold/container/shm_queue.hpp>
@@ -233,4 +235,42 @@ TEST_CASE("readers see size and state of a queue") {
     CHECK_FALSE(seen->is_closed());
     q.close();
     CHECK(seen->is_closed());
+}
+
+TEST_CASE("a single producer that is killed is replaced, and nothing acknowledged is lost") {
+    scratch s;
+    auto& queue = s.handle.construct<shm_queue<std::uint64_t, concurrency::spsc>>("q", 3U);
+    in_pages<std::atomic<std::uint64_t>> acknowledged(std::uint64_t{0});
+    const pid_t consumer = start_child([&] {
+        std::uint64_t last = 0;
+        while (const auto element = queue.pop()) {
+            // The successor repeats the one that was pushed but not yet acknowledged.
+            if (*element != last + 1 && *element != last) {
+                return false;
+            }
+            last = *element;
+        }
+        return last >= *acknowledged;
+    });
+    for (int round = 0; round < 100; ++round) {
+        const std::uint64_t before = *acknowledged;
+        const pid_t producer = start_child([&] {
+            for (;;) {
+                const std::uint64_t next = *acknowledged + 1;
+                if (!queue.push(next)) {
+                    return false;
+                }
+                *acknowledged = next;
+            }
+        });
+        while (*acknowledged < before + 10) { // it works again
+            usleep(50);
+        }
+        usleep(static_cast<useconds_t>(round * 7));
+        REQUIRE(kill(producer, SIGKILL) == 0);
+        CHECK_FALSE(succeeded(producer));
+    }
+    queue.close(); // whether the last one was killed in a push or not
+    CHECK(succeeded(consumer));
+    CHECK(queue.empty());
 }

@@ -46,14 +46,14 @@ TEST_CASE("a wait word knows whether somebody is about to sleep") {
 TEST_CASE("a wake-up between announce and park is not lost") {
     for (const bool all : {false, true}) {
         wait_word word;
-        const std::uint32_t ticket = word.announce();
+        const detail::wait_ticket ticket = word.announce();
         if (all) {
             word.wake_all();
         } else {
             word.wake(1);
         }
         const long before = voluntary_switches();
-        word.park(ticket, deadline::in(minute));
+        (void)word.park(ticket, deadline::in(minute));
         CHECK(voluntary_switches() == before); // it did not sleep
     }
 }
@@ -61,10 +61,33 @@ TEST_CASE("a wake-up between announce and park is not lost") {
 TEST_CASE("nobody sleeps longer than the interval") {
     wait_word word;
     const deadline earliest = deadline::in(wait_word::recheck_interval);
-    word.park(word.announce(), deadline::never());
+    (void)word.park(word.announce(), deadline::never());
     CHECK(earliest.has_passed());
     // Being idle costs at most ten wake-ups a second.
     CHECK(wait_word::recheck_interval >= 100 * millisecond);
+}
+
+TEST_CASE("nobody trusts the first announcement without a barrier for long") {
+    wait_word word;
+    detail::wait_ticket ticket = word.announce();
+    ticket.settled = false;
+    const deadline late = deadline::in(wait_word::recheck_interval);
+    ticket = word.park(ticket, deadline::never());
+    CHECK(ticket.settled);
+    CHECK_FALSE(late.has_passed());
+    CHECK(word.announce(ticket).settled); // it still holds
+}
+
+TEST_CASE("who is held up by somebody looks again soon") {
+    wait_word word;
+    int looks = 0;
+    auto attempt = [&] { return ++looks < 10 ? outcome::held : outcome::done; };
+    const deadline late = deadline::in(wait_word::recheck_interval * 8);
+    CHECK(detail::await<waiting::block>(word, attempt, deadline::never()).what == outcome::done);
+    CHECK_FALSE(late.has_passed());
+    auto held = [] { return outcome::held; };
+    CHECK(detail::await<waiting::block>(word, held, deadline::in(millisecond)).what ==
+          outcome::blocked);
 }
 
 TEST_CASE_TEMPLATE("awaiting a condition ends in the three ways", Waiting, waiting::adaptive,
@@ -95,13 +118,13 @@ TEST_CASE_TEMPLATE("two threads hand over a turn without losing a wake-up", Wait
     const auto play = [&](std::uint32_t me) {
         for (std::uint32_t i = me; i < rounds; i += 2) {
             auto my_turn = [&] {
-                return turn.load(std::memory_order_seq_cst) == i ? outcome::done : outcome::blocked;
+                return turn.load(std::memory_order_acquire) == i ? outcome::done : outcome::blocked;
             };
             if (detail::await<Waiting>(words[me], my_turn, deadline::in(minute)).what !=
                 outcome::done) {
                 return;
             }
-            turn.store(i + 1, std::memory_order_seq_cst);
+            turn.store(i + 1, std::memory_order_release); // no fence: see wait_word
             if (words[1 - me].awaited()) {
                 words[1 - me].wake(1);
             }

@@ -1,0 +1,229 @@
+// Who works on a queue, and whether the one who stands in the way is alive.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_QUEUE_CLAIMANT_HPP
+#define COHOLD_CONTAINER_QUEUE_CLAIMANT_HPP
+
+#include <atomic>
+#include <cstdint>
+
+#include <cohold/container/queue_slots.hpp>
+#include <cohold/detail/deadline.hpp>
+#include <cohold/memory/section.hpp>
+#include <cohold/memory/shm_allocator.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// The calling thread, as one that claims slots of a queue with this allocator. Outside of segments
+/// nobody is known to anybody, and so nobody ever counts as dead. (Tests have others.)
+template <class Allocator>
+class queue_claimant {
+  public:
+    static constexpr bool knows_the_dead = false;
+
+    explicit queue_claimant(const Allocator& /*allocator*/) noexcept {}
+
+    [[nodiscard]] claim_mark mark() const noexcept { return 0; }
+
+    /// Before the compare-and-swap that claims the slot of this word; and again after code that may
+    /// have claimed others.
+    void intend(const atomic_word& /*word*/) const noexcept {}
+
+    /// The claim is over.
+    void forget() const noexcept {}
+
+    /// The process, as the only one at work on its side; not 0.
+    [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 1; }
+
+    /// Is the claimant with this mark, or this worker, dead? If so, it is recovered now.
+    [[nodiscard]] static bool is_dead(const Allocator& /*allocator*/,
+                                      claim_mark /*mark*/) noexcept {
+        return false;
+    }
+
+    [[nodiscard]] static bool is_dead_worker(const Allocator& /*allocator*/,
+                                             owner_word /*worker*/) noexcept {
+        return false;
+    }
+
+    /// What happens to an element between claim and release is undone if the process dies: its
+    /// allocations, and the changes of its bytes that were saved.
+    class section {
+      public:
+        explicit section(const Allocator& /*allocator*/) noexcept {}
+
+        ~section() {} // NOLINT: as that of the other one
+
+        void save(const void* /*element*/, std::size_t /*bytes*/) noexcept {}
+
+        /// Ends it, and the claim, by one store.
+        void commit_by(atomic_word& word, slot_word value) noexcept {
+            word.value.store(value, std::memory_order_release);
+        }
+    };
+};
+
+// What a claim needs of the thread's record, all at hand: between two compare-and-swaps the
+// processor waits for every load that depends on another one.
+struct claimant_cache {
+    segment_header* header;
+    const std::atomic<std::uint64_t>* epoch_here;
+    std::uint64_t epoch;
+    std::atomic<std::uint64_t>* cell;
+    claim_mark mark;
+};
+
+inline thread_local constinit claimant_cache last_claimant{};
+
+/// *Errors* of the constructor and of worker(), the first time a thread or a process uses the
+/// segment: errc::too_many_participants, locks_unsupported, out_of_space.
+template <class T>
+class queue_claimant<shm_allocator<T>> {
+  public:
+    using allocator = shm_allocator<T>;
+
+    static constexpr bool knows_the_dead = true;
+
+    explicit queue_claimant(const allocator& a) : header_(*a.header()) {
+        const claimant_cache& cache = last_claimant;
+        if (cache.header != &header_ ||
+            cache.epoch_here->load(std::memory_order_relaxed) != cache.epoch) [[unlikely]] {
+            look_up(header_);
+        }
+        mark_ = cache.mark;
+        cell_ = cache.cell;
+    }
+
+    [[nodiscard]] claim_mark mark() const noexcept { return mark_; }
+
+    void intend(const atomic_word& word) const noexcept {
+        store_in_order(*cell_, static_cast<std::uint64_t>(reinterpret_cast<const char*>(&word) -
+                                                          reinterpret_cast<char*>(&header_)));
+    }
+
+    // So that it is not looked up in whatever the memory holds when the queue is gone.
+    void forget() const noexcept { store_in_order(*cell_, 0); }
+
+    [[nodiscard]] static owner_word worker(const allocator& a) {
+        segment_header& header = *a.header();
+        const local_identity& identity = *local_of(header).identity;
+        return identity.epoch.load(std::memory_order_acquire) != 0 ? identity.me
+                                                                   : new_worker(header);
+    }
+
+    [[nodiscard, gnu::cold]] static bool is_dead(const allocator& a, claim_mark mark) noexcept {
+        const std::uint32_t index = marked_participant(mark);
+        if (index > process_table::spare) {
+            return true; // nobody has ever been there
+        }
+        const std::uint64_t state =
+            process_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
+        const auto generation = static_cast<std::uint32_t>(state >> 32);
+        // Of a generation that is over, recovery has resolved the claims; the word may have been
+        // read before that.
+        return (state & attached_bit) == 0 || (generation & 0xffffU) != marked_generation(mark) ||
+               is_dead_worker(a, make_owner(index, generation, 0));
+    }
+
+    [[nodiscard, gnu::cold]] static bool is_dead_worker(const allocator& a,
+                                                        owner_word worker) noexcept {
+        segment_header& header = *a.header();
+        if (is_alive(header, worker)) {
+            return false;
+        }
+        std::error_code ec;
+        const report_keeper keeper;
+        const owner_word me = participant_of(header, ec);
+        if (ec) {
+            return false;
+        }
+        recover(header, me, worker);
+        return true;
+    }
+
+    class section {
+      public:
+        explicit section(const allocator& a) : section_(&record_of(*a.header()), false) {}
+
+        void save(const void* element, std::size_t bytes) {
+            section_.record().save(element, bytes);
+        }
+
+        void commit_by(atomic_word& word, slot_word value) noexcept {
+            section_.commit_by(word.value, value, true);
+        }
+
+      private:
+        detail::section section_;
+    };
+
+  private:
+    [[nodiscard, gnu::cold, gnu::noinline]] static owner_word new_worker(segment_header& header) {
+        std::error_code ec;
+        const owner_word me = participant_of(header, ec);
+        raise_if(ec);
+        return me;
+    }
+
+    [[nodiscard, gnu::cold]] static thread_record& record_of(segment_header& header) {
+        std::error_code ec;
+        thread_record* const record = self(header, ec);
+        raise_if(ec);
+        return *record;
+    }
+
+    [[gnu::cold, gnu::noinline]] static void look_up(segment_header& header) {
+        thread_record& record = record_of(header);
+        last_claimant = {&header, &local_of(header).identity->epoch, record.epoch,
+                         &record.log->queue_claim,
+                         mark_of(slot_of(record.me), generation_of(record.me))};
+    }
+
+    segment_header& header_;
+    std::atomic<std::uint64_t>* cell_;
+    claim_mark mark_;
+};
+
+/// When to ask about the claim that a thread finds in its way: not at once, since most are over in
+/// an instant; and not often, since that takes a system call.
+class suspicion {
+  public:
+    [[nodiscard, gnu::cold]] static bool is_due(const atomic_word& word,
+                                                slot_word claimed) noexcept {
+        static thread_local suspicion last;
+        if (last.word_ != &word || last.claimed_ != claimed) {
+            last.word_ = &word;
+            last.claimed_ = claimed;
+            last.looks_ = 0;
+            return false;
+        }
+        ++last.looks_;
+        if (last.looks_ > few_looks && last.looks_ % few_looks != 0) {
+            return false; // in a spin loop: a look at the clock costs more than one at the word
+        }
+        const std::int64_t now = deadline::now().nanoseconds;
+        if (last.looks_ == 1 || now - last.asked_ >= interval) {
+            last.asked_ = now;
+            return last.looks_ != 1;
+        }
+        return false;
+    }
+
+  private:
+    static constexpr std::uint32_t few_looks = 16;
+    static constexpr std::int64_t interval = 1000000; // ns
+
+    const atomic_word* word_;
+    slot_word claimed_;
+    std::uint32_t looks_;
+    std::int64_t asked_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
