@@ -382,6 +382,46 @@ class waited_queue {
     Holder back_;
 };
 
+/// A signal for which a process waits when it is killed. Two survivors then take turns by it and
+/// another one. Signal has `wait` and `give`, which lets one of those go on who wait.
+template <class Signal, template <class> class Place = bench::in_shared_memory>
+class waited_signal {
+  public:
+    static constexpr std::uint64_t calls_before = 0;
+
+    void prepare() {
+        state_->there.give();
+        state_->there.wait();
+    }
+
+    void operate(std::uint64_t) { state_->there.wait(); }
+
+    bool survive(std::uint64_t, std::uint64_t) {
+        const pid_t partner = bench::child([&] {
+            for (int i = 0; i < turns; ++i) {
+                state_->there.wait();
+                state_->back.give();
+            }
+        });
+        for (int i = 0; i < turns; ++i) {
+            state_->there.give();
+            state_->back.wait();
+        }
+        int status = 0;
+        return waitpid(partner, &status, 0) == partner && status == 0;
+    }
+
+  private:
+    static constexpr int turns = 20;
+
+    struct state {
+        Signal there;
+        Signal back;
+    };
+
+    Place<state> state_;
+};
+
 std::vector<row> rows_of_boost();
 std::vector<row> rows_of_pthread();
 std::vector<row> rows_of_cohold();

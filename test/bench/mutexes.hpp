@@ -126,17 +126,28 @@ class pthread_shared_mutex {
     pthread_rwlock_t lock_;
 };
 
-/// A semaphore of 1, used as a lock.
 class posix_semaphore {
   public:
-    posix_semaphore() { succeed(sem_init(&semaphore_, 1, 1), "sem_init"); }
+    explicit posix_semaphore(unsigned permits = 0) {
+        succeed(sem_init(&semaphore_, 1, permits), "sem_init");
+    }
 
-    void lock() { succeed(sem_wait(&semaphore_), "sem_wait"); }
+    void wait() { succeed(sem_wait(&semaphore_), "sem_wait"); }
 
-    void unlock() { succeed(sem_post(&semaphore_), "sem_post"); }
+    void give() { succeed(sem_post(&semaphore_), "sem_post"); }
 
   private:
     sem_t semaphore_;
+};
+
+/// A semaphore of 1, used as a lock.
+class semaphore_lock : public posix_semaphore {
+  public:
+    semaphore_lock() : posix_semaphore(1) {}
+
+    void lock() { wait(); }
+
+    void unlock() { give(); }
 };
 
 } // namespace bench
