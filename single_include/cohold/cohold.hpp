@@ -5862,11 +5862,11 @@ using claim_mark = std::uint32_t;
     return static_cast<claim_mark>(word) & 0xfffffffU;
 }
 
-[[nodiscard]] constexpr std::uint32_t participant_of(claim_mark mark) noexcept {
+[[nodiscard]] constexpr std::uint32_t marked_participant(claim_mark mark) noexcept {
     return mark >> 16;
 }
 
-[[nodiscard]] constexpr std::uint32_t short_generation_of(claim_mark mark) noexcept {
+[[nodiscard]] constexpr std::uint32_t marked_generation(claim_mark mark) noexcept {
     return mark & 0xffffU;
 }
 
@@ -5877,6 +5877,10 @@ using claim_mark = std::uint32_t;
 // The turn of the slot relative to that of the position; turns wrap.
 [[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
+}
+
+[[nodiscard]] constexpr bool is_claimed(slot_word word) noexcept {
+    return state_of(word) == slot_state::writing || state_of(word) == slot_state::reading;
 }
 
 // What becomes of a slot that a participant had claimed when it died: what it was writing never
@@ -5894,7 +5898,7 @@ using claim_mark = std::uint32_t;
 inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t participant,
                                std::uint32_t generation) noexcept {
     slot_word now = word.load(std::memory_order_acquire);
-    while (mark_of(now) == mark_of(participant, generation) && resolved(now) != now &&
+    while (mark_of(now) == mark_of(participant, generation) && is_claimed(now) &&
            !word.compare_exchange_weak(now, resolved(now), std::memory_order_seq_cst,
                                        std::memory_order_acquire)) {
     }
@@ -7499,15 +7503,14 @@ struct thread_record {
     // Keeps the bytes, to be put back. Nothing is changed after an error: errc::out_of_space,
     // reserve_exceeded.
     void save(const void* at, std::size_t bytes, std::error_code& ec) noexcept {
-        if (bytes <= largest_inline) {
-            const std::uint64_t room = rounded(bytes);
-            if (char* const into = reserve(room, ec); into != nullptr) {
-                std::memcpy(into, at, bytes);
-                append(into + room,
-                       {distance_to(at), journal_record::word_of(journal_kind::bytes, bytes)});
-            }
-        } else {
-            save_apart(at, bytes, ec);
+        if (!save_at_hand(at, bytes)) [[unlikely]] {
+            save_slowly(at, bytes, ec);
+        }
+    }
+
+    void save(const void* at, std::size_t bytes) {
+        if (!save_at_hand(at, bytes)) [[unlikely]] {
+            save_or_throw(at, bytes);
         }
     }
 
@@ -7521,25 +7524,15 @@ struct thread_record {
         constexpr bool fits = room <= sizeof(journal::records) - spare_bytes;
         if constexpr (fits) {
             char* into = log->records;
-            const auto write = [&into, this](const char* at, std::size_t bytes) noexcept {
-                std::memcpy(into, at, bytes);
-                into += rounded(bytes);
-                const journal_record record{distance_to(at),
-                                            journal_record::word_of(journal_kind::bytes, bytes)};
-                std::memcpy(into, &record, sizeof record);
-                into += sizeof record;
+            const auto next = [&into, this](const char* at, std::size_t bytes) noexcept {
+                write(into, at, bytes);
+                into += rounded(bytes) + sizeof(journal_record);
             };
-            (write(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes),
+            (next(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes),
              ...);
             store_in_order(log->top, first_top() + room);
         }
         return fits;
-    }
-
-    void save(const void* at, std::size_t bytes) {
-        std::error_code ec;
-        save(at, bytes, ec);
-        raise_if(ec);
     }
 
     // One word of 8 bytes: what most operations save.
@@ -7671,6 +7664,42 @@ struct thread_record {
     [[nodiscard]] std::uint64_t distance_to(const void* address) const noexcept {
         return static_cast<std::uint64_t>(static_cast<std::int64_t>(
             reinterpret_cast<std::intptr_t>(address) - reinterpret_cast<std::intptr_t>(header)));
+    }
+
+    // Where there is room in the chunk.
+    [[nodiscard]] bool save_at_hand(const void* at, std::size_t bytes) noexcept {
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        const std::uint64_t room = rounded(bytes);
+        if (bytes > largest_inline || top + room + sizeof(journal_record) > limit) [[unlikely]] {
+            return false;
+        }
+        write(base() + top, at, bytes);
+        store_in_order(log->top, top + room + sizeof(journal_record));
+        return true;
+    }
+
+    // The bytes and their record.
+    void write(char* into, const void* at, std::size_t bytes) const noexcept {
+        const journal_record record{distance_to(at),
+                                    journal_record::word_of(journal_kind::bytes, bytes)};
+        std::memcpy(into, at, bytes);
+        std::memcpy(into + rounded(bytes), &record, sizeof record);
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
+                                                  std::error_code& ec) noexcept {
+        if (bytes > largest_inline) {
+            save_apart(at, bytes, ec);
+        } else if (char* const into = reserve(rounded(bytes), ec); into != nullptr) {
+            write(into, at, bytes);
+            store_in_order(log->top, distance_to(into) + rounded(bytes) + sizeof(journal_record));
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_or_throw(const void* at, std::size_t bytes) {
+        std::error_code ec;
+        save_slowly(at, bytes, ec);
+        raise_if(ec);
     }
 
     // Room for a record with so many bytes before it: where these go. nullptr after an error.
@@ -7945,8 +7974,7 @@ inline thread_local constinit std::uint32_t open_sections = 0;
 // Undoes an open section, and gives back its locks.
 [[gnu::cold]] inline void abandon_section(thread_record& record) noexcept {
     if (record.depth != 0) {
-        record.roll_back(
-            {journal_reader::begin_of(*record.header, *record.log), record.first_limit(), 0});
+        record.roll_back(record.first());
         record.depth = 0;
         record.release_locks();
     }
@@ -8231,6 +8259,69 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// What a section does at its ends: for `section`, and for guards, which keep the parts where they
+// need not be in memory.
+
+[[gnu::always_inline]] inline void open_section(thread_record& record, bool undoable) noexcept {
+    if (undoable) {
+        record.forget_watermarks(); // what was saved before is not undone by this one
+        ++record.undoable;
+    }
+    ++record.depth;
+    ++open_sections;
+}
+
+// Opened by the process that forked this one: it is that one's, and here nothing happens.
+[[nodiscard]] inline bool is_inherited(const thread_record& record) noexcept {
+    return local_of(*record.header).identity->epoch.load(std::memory_order_relaxed) != record.epoch;
+}
+
+inline void close_section(thread_record& record, bool undoable) noexcept {
+    const bool outermost = record.depth == 1;
+    const bool acts = outermost && !is_inherited(record);
+    if (acts) [[likely]] {
+        record.commit(record.first());
+    }
+    --open_sections;
+    record.undoable -= undoable ? 1 : 0;
+    --record.depth;
+    if (outermost) {
+        record.forget_watermarks();
+        if (record.lock_count != 0 && acts) [[unlikely]] {
+            record.release_locks();
+        }
+    }
+}
+
+// The same for the section that is most often to be had: the outermost one, ...
+[[gnu::always_inline]] inline void open_first_section(thread_record& record,
+                                                      bool undoable) noexcept {
+    record.depth = 1; // constants: nobody waits for what was there before
+    record.undoable = undoable ? 1 : 0;
+    ++open_sections;
+}
+
+// ... that has saved bytes in the journal's own room and done nothing else. If it has, false, and
+// nothing has happened.
+[[nodiscard, gnu::always_inline]] inline bool close_first_section(thread_record& record) noexcept {
+    if (record.depth != 1 || record.promises != 0 || record.marked ||
+        record.limit != record.first_limit() || is_inherited(record)) [[unlikely]] {
+        return false;
+    }
+    store_in_order(record.log->top, record.first_top());
+    record.depth = 0;
+    record.undoable = 0;
+    --open_sections;
+    return true;
+}
+
+[[gnu::cold, gnu::noinline]] inline void roll_back_section(thread_record& record,
+                                                           savepoint from) noexcept {
+    if (!is_inherited(record)) {
+        record.roll_back(record.depth == 1 ? record.first() : from);
+    }
+}
+
 // One within another is a part of that: only the end of the outermost one makes the changes stay,
 // frees what was freed, and unlocks what was locked for the section. What the thread changes must
 // have been saved before: see thread_record::save.
@@ -8246,13 +8337,12 @@ class section {
     [[gnu::always_inline]] explicit section(thread_record* record, bool undoable = true) noexcept
         : record_(record), undoable_(undoable) {
         if (record_ != nullptr) {
-            if (undoable_) {
-                record_->forget_watermarks(); // what was saved before is not undone by this one
-                ++record_->undoable;
+            if (record_->depth == 0) { // begins where all do
+                open_first_section(*record_, undoable_);
+            } else {
+                from_ = record_->here();
+                open_section(*record_, undoable_);
             }
-            from_ = record_->here();
-            ++record_->depth;
-            ++open_sections;
         }
     }
 
@@ -8260,18 +8350,9 @@ class section {
     section& operator=(const section&) = delete;
 
     [[gnu::always_inline]] ~section() {
-        if (record_ != nullptr) {
-            if (record_->depth == 1 && !is_inherited()) {
-                record_->commit(from_);
-            }
-            close();
+        if (record_ != nullptr && (record_->lock_count != 0 || !close_first_section(*record_))) {
+            close_section(*record_, undoable_);
         }
-    }
-
-    // Opened by the process that forked this one: it is that one's, and here nothing happens.
-    [[nodiscard]] bool is_inherited() const noexcept {
-        return local_of(*record_->header).identity->epoch.load(std::memory_order_relaxed) !=
-               record_->epoch;
     }
 
     explicit operator bool() const noexcept { return record_ != nullptr; }
@@ -8283,30 +8364,19 @@ class section {
     }
 
     // Undoes what has happened in this section.
-    [[gnu::cold]] void roll_back() noexcept {
-        if (!is_inherited()) {
-            record_->roll_back(from_);
-        }
-    }
+    void roll_back() noexcept { roll_back_section(*record_, from_); }
 
     // What has happened in this section stays, even if one around it is undone.
-    void commit() noexcept { record_->commit(from_); }
+    void commit() noexcept { record_->commit(from()); }
 
     // The same, if and only if the word gets the value, which it does here.
     void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
-        record_->commit_by(from_, word, value, queue);
+        record_->commit_by(from(), word, value, queue);
     }
 
   private:
-    void close() noexcept {
-        --open_sections;
-        record_->undoable -= undoable_ ? 1 : 0;
-        if (--record_->depth == 0) {
-            record_->forget_watermarks();
-            if (record_->lock_count != 0 && !is_inherited()) {
-                record_->release_locks();
-            }
-        }
+    [[nodiscard]] savepoint from() const noexcept {
+        return is_outermost() ? record_->first() : from_;
     }
 
     thread_record* record_;
@@ -14259,7 +14329,8 @@ namespace detail {
         const ssize_t bytes = ::read(context.get(), reason, sizeof reason);
         std::string_view said(reason, bytes > 2 ? static_cast<std::size_t>(bytes) : 0);
         said = said.substr(said.empty() ? 0 : 2);
-        return "'" + whole + "'" + (said.empty() ? "" : ": ") + std::string(take_until(said, '\n'));
+        const std::string why(take_until(said, '\n'));
+        return "'" + whole + (why.empty() ? "'" : "': ") + why;
     }
 #else
     static_cast<void>(options);
@@ -14337,12 +14408,15 @@ namespace detail {
         const report_keeper keeper;
         root = open_directory(path, ignored);
     }
-    if (root && mount_of(root.get()) == mount) {
+    const mount_identity there = root ? mount_of(root.get()) : mount_identity();
+    if (there && there == mount) {
         return root;
     }
-    const bool covered = find_mount([&](const mount_entry& entry) {
-        return entry.id == mount.id && entry.point == path && entry.type == "tmpfs";
-    });
+    // The kernel gives the numbers of mounts that have gone to new ones.
+    const bool covered =
+        there.id != mount.id && find_mount([&](const mount_entry& entry) {
+            return entry.id == mount.id && entry.point == path && entry.type == "tmpfs";
+        });
     if (covered) {
         fail(ec, errc::busy, "another file system is mounted over it");
     } else {
@@ -15410,18 +15484,18 @@ class section_guard {
     section_guard(const section_guard&) = delete;
     section_guard& operator=(const section_guard&) = delete;
 
-    ~section_guard() {
-        if (value_ != nullptr) {
+    [[gnu::always_inline]] ~section_guard() {
+        if (record_ != nullptr) {
             close();
         }
     }
 
     /// False if it was not to be had.
-    [[nodiscard]] explicit operator bool() const noexcept { return value_ != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
 
-    [[nodiscard]] T& operator*() const noexcept { return *value_; }
+    [[nodiscard]] T& operator*() const noexcept { return value_; }
 
-    [[nodiscard]] T* operator->() const noexcept { return value_; }
+    [[nodiscard]] T* operator->() const noexcept { return __builtin_addressof(value_); }
 
     /// Keeps the bytes of an object, before it is changed, to be put back if the section is undone.
     /// As often as you like. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be
@@ -15452,7 +15526,7 @@ class section_guard {
             "themselves what they change; atomics, queues and locks are not undone");
         detail::clear(ec);
         const detail::operation context("save", "", "");
-        section_.record().save(first, count * sizeof(U), ec);
+        record_->save(first, count * sizeof(U), ec);
     }
 
     /// Ends the section and unlocks, so that others can change the value; lock() begins another.
@@ -15467,11 +15541,11 @@ class section_guard {
     void unlock(std::error_code& ec) noexcept {
         detail::clear(ec);
         const detail::operation context("unlock", "shm_guarded", "");
-        if (value_ == nullptr) {
+        if (record_ == nullptr) {
             detail::fail(ec, errc::not_owner);
-        } else if (!section_.is_outermost()) {
-            detail::fail(ec, errc::section_open, "%u sections are around this one",
-                         section_.record().depth - 1);
+        } else if (record_->depth != 1) {
+            detail::fail(ec, errc::section_open, "sections around this one: %u",
+                         record_->depth - 1);
         } else {
             close();
         }
@@ -15485,124 +15559,154 @@ class section_guard {
 
     void lock(std::error_code& ec) noexcept {
         detail::clear(ec);
-        if (value_ == nullptr) {
-            open(detail::deadline::never(), ec);
+        if (record_ == nullptr) {
+            const opened again = open(mutex_, value_, detail::deadline::never(), ec);
+            record_ = again.record;
+            from_ = again.from;
         }
     }
 
     /// Has the mutex been taken over from one who died, ended or detached while holding it? What he
     /// had changed is undone then.
     [[nodiscard]] bool recovered() const noexcept {
-        return value_ != nullptr && mutex_.recovered();
+        return record_ != nullptr && mutex_.recovered();
     }
 
   private:
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
-    // `first` opens it.
-    template <class First>
-    section_guard(Mutex& mutex, T& value, const First& first) : mutex_(mutex), guarded_(value) {
-        first(*this);
+    // An open section within another; record == nullptr: none.
+    struct opened {
+        detail::thread_record* record = nullptr;
+        detail::savepoint from{};
+    };
+
+    // The attempt that needs nothing but the processor comes first. Members are set one by one: g++
+    // then keeps them in registers.
+    template <class Otherwise>
+    [[gnu::always_inline]] section_guard(Mutex& mutex, T& value, const Otherwise& otherwise)
+        : mutex_(mutex), value_(value), record_(open_at_once(mutex, value)) {
+        if (record_ == nullptr) [[unlikely]] {
+            const opened other = otherwise(mutex, value);
+            record_ = other.record;
+            from_.top = other.from.top;
+            from_.limit = other.from.limit;
+            from_.promises = other.from.promises;
+        }
+        if (record_ != nullptr) [[likely]] {
+            exceptions_ = *record_->uncaught;
+        }
     }
 
-    [[gnu::cold, gnu::noinline]] void open_or_throw(detail::deadline until) {
+    // If it takes no wait, and no more than the thread has at hand. The section first: what is
+    // locked is locked in it.
+    [[nodiscard, gnu::always_inline]] static detail::thread_record*
+    open_at_once(Mutex& mutex, T& value) noexcept {
+        detail::thread_record* const record = access::known(mutex);
+        if (record == nullptr || record->depth != 0) [[unlikely]] {
+            return nullptr;
+        }
+        detail::open_first_section(*record, true);
+        if (access::lock_at_once(mutex, *record)) [[likely]] {
+            record->keep_first({&mutex, &access::release<Mutex>});
+            if (save_first(*record, value)) [[likely]] {
+                return record;
+            }
+        }
+        detail::close_section(*record, true);
+        return nullptr;
+    }
+
+    [[nodiscard, gnu::cold, gnu::noinline]] static opened
+    open(Mutex& mutex, T& value, detail::deadline until, std::error_code& ec) noexcept {
+        detail::thread_record* const record = access::record(mutex, ec);
+        if (record == nullptr) {
+            return {};
+        }
+        const detail::savepoint from = record->here();
+        detail::open_section(*record, true);
+        if (take(mutex, *record, until, ec)) {
+            save(*record, value, ec);
+            if (!ec) {
+                return {record, from};
+            }
+            detail::roll_back_section(*record, from);
+        }
+        detail::close_section(*record, true);
+        return {};
+    }
+
+    [[nodiscard, gnu::cold, gnu::noinline]] static opened open_or_throw(Mutex& mutex, T& value,
+                                                                        detail::deadline until) {
         std::error_code ec;
-        open(until, ec);
+        const opened result = open(mutex, value, until, ec);
         detail::raise_if(ec);
+        return result;
     }
 
-    // The section first: what is locked is locked in it.
-    [[gnu::cold, gnu::noinline]] void open(detail::deadline until, std::error_code& ec) noexcept {
-        detail::thread_record* const record = access::record(mutex_, ec);
-        if (record == nullptr) [[unlikely]] {
-            return;
+    [[nodiscard]] static bool take(Mutex& mutex, detail::thread_record& record,
+                                   detail::deadline until, std::error_code& ec) noexcept {
+        if (record.keeps(&mutex)) {
+            return true;
         }
-        ::new (static_cast<void*>(&section_)) detail::section(record);
-        if (take(*record, until, ec)) [[likely]] {
-            exceptions_ = *record->uncaught;
-            value_ = &guarded_;
+        if (!access::lock(mutex, record, until, ec)) {
+            return false;
+        }
+        const bool kept = record.keep({&mutex, &access::release<Mutex>});
+        if (!kept) {
+            access::unlock(mutex, record);
+            detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+        }
+        return kept;
+    }
+
+    [[nodiscard, gnu::always_inline]] static bool save_first(detail::thread_record& record,
+                                                             const T& value) noexcept {
+        constexpr const auto& ranges = detail::plain_ranges_of<T>;
+        if constexpr (detail::saves_ranges<T> && ranges.size() != 0) {
+            return record.template save_first<ranges>(__builtin_addressof(value),
+                                                      std::make_index_sequence<ranges.size()>());
         } else {
-            section_.~section();
+            return true;
         }
     }
 
-    // The same, if it takes no wait, and no more than the thread has at hand.
-    [[nodiscard, gnu::always_inline]] bool open_at_once() noexcept {
-        detail::thread_record* const record = access::known(mutex_);
-        if (record == nullptr || record->lock_count != 0) [[unlikely]] {
-            return false;
-        }
-        ::new (static_cast<void*>(&section_)) detail::section(record);
-        if (!access::lock_at_once(mutex_, *record)) [[unlikely]] {
-            section_.~section();
-            return false;
-        }
-        record->keep_first({&mutex_, &access::release<Mutex>});
-        if constexpr (detail::saves_ranges<T> && detail::plain_ranges_of<T>.size() != 0) {
-            if (!record->template save_at_once<detail::plain_ranges_of<T>>(
-                    &guarded_, std::make_index_sequence<detail::plain_ranges_of<T>.size()>()))
-                [[unlikely]] {
-                section_.~section(); // and the slow way
-                return false;
-            }
-        }
-        exceptions_ = *record->uncaught;
-        value_ = &guarded_;
-        return true;
-    }
-
-    [[nodiscard]] bool take(detail::thread_record& record, detail::deadline until,
-                            std::error_code& ec) noexcept {
-        if (record.lock_count == 0 || !record.keeps(&mutex_)) [[likely]] {
-            if (!access::lock(mutex_, record, until, ec)) [[unlikely]] {
-                return false;
-            }
-            if (!record.keep({&mutex_, &access::release<Mutex>})) [[unlikely]] {
-                access::unlock(mutex_, record);
-                detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
-                return false;
-            }
-        }
+    static void save(detail::thread_record& record, const T& value, std::error_code& ec) noexcept {
+        constexpr const auto& ranges = detail::plain_ranges_of<T>;
         if constexpr (detail::saves_ranges<T>) {
-            constexpr const auto& ranges = detail::plain_ranges_of<T>;
-            for (std::size_t i = 0; i < ranges.size(); ++i) {
-                record.save(reinterpret_cast<const char*>(&guarded_) + ranges[i].offset,
-                            ranges[i].bytes, ec);
-                if (ec) [[unlikely]] {
-                    section_.roll_back();
-                    return false;
-                }
+            const auto* const bytes = reinterpret_cast<const char*>(__builtin_addressof(value));
+            for (std::size_t i = 0; i < ranges.size() && !ec; ++i) {
+                record.save(bytes + ranges[i].offset, ranges[i].bytes, ec);
             }
         }
-        return true;
     }
 
     [[gnu::always_inline]] void close() noexcept {
-        value_ = nullptr;
-        detail::thread_record& record = section_.record();
-        if (*record.uncaught > exceptions_) [[unlikely]] {
-            section_.roll_back();
-        }
-        // Most often its own is the only lock to release: that takes no call.
-        const bool alone = record.depth == 1 && record.lock_count == 1 && !section_.is_inherited();
-        if (alone) [[likely]] {
-            record.lock_count = 0;
-        }
-        section_.~section();
-        if (alone) [[likely]] {
+        detail::thread_record& record = *record_;
+        if (*record.uncaught > exceptions_ || record.lock_count != 1 ||
+            !detail::close_first_section(record)) [[unlikely]] {
+            close_slowly(record, from_, *record.uncaught > exceptions_);
+        } else {
+            record.lock_count = 0; // its own
             access::unlock(mutex_, record);
         }
+        record_ = nullptr;
+    }
+
+    [[gnu::cold, gnu::noinline]] static void
+    close_slowly(detail::thread_record& record, detail::savepoint from, bool undone) noexcept {
+        if (undone) {
+            detail::roll_back_section(record, from);
+        }
+        detail::close_section(record, true);
     }
 
     Mutex& mutex_;
-    T& guarded_;
-    T* value_ = nullptr;      // while it is open
-    unsigned exceptions_ = 0; // under way when it was opened
-
-    union {
-        detail::section section_; // while it is open
-    };
+    T& value_;
+    detail::thread_record* record_; // nullptr: not open
+    detail::savepoint from_{};      // where it began, if within another
+    unsigned exceptions_ = 0;       // under way when it was opened
 };
 
 /// Who reads a shm_guarded<T, shm_shared_mutex>, beside others.
@@ -15629,10 +15733,17 @@ class shared_guard {
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
-    template <class First>
-    shared_guard(Mutex& mutex, const T& value, const First& first)
+    shared_guard(Mutex& mutex, const T& value, detail::deadline until, std::error_code& ec) noexcept
         : mutex_(mutex), guarded_(value) {
-        first(*this);
+        detail::clear(ec);
+        open(until, ec);
+    }
+
+    shared_guard(Mutex& mutex, const T& value, detail::deadline until)
+        : mutex_(mutex), guarded_(value) {
+        std::error_code ec;
+        open(until, ec);
+        detail::raise_if(ec);
     }
 
     // Who has the value locked for himself in a section may read it, too.
@@ -15966,10 +16077,10 @@ class shm_guarded {
     ~shm_guarded() = default;
 
     /// Waits, and begins a section, which ends with the guard.
-    [[nodiscard]] guard lock() { return open(detail::deadline::never()); }
+    [[nodiscard, gnu::always_inline]] guard lock() { return open(detail::deadline::never()); }
 
     /// The guard is false after an error.
-    [[nodiscard]] guard lock(std::error_code& ec) noexcept {
+    [[nodiscard, gnu::always_inline]] guard lock(std::error_code& ec) noexcept {
         return open(detail::deadline::never(), ec);
     }
 
@@ -15992,22 +16103,25 @@ class shm_guarded {
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] guard try_lock_until(const TimePoint& moment) {
-        return {mutex_, value_, [&moment](auto& opened) {
+        return {mutex_, value_, [&moment](Mutex& mutex, T& value) {
                     std::error_code ec;
-                    open_until(opened, moment, ec);
+                    const auto opened = open_until(mutex, value, moment, ec);
                     detail::raise_if(ec);
+                    return opened;
                 }};
     }
 
     template <detail::time_point_like TimePoint>
     [[nodiscard]] guard try_lock_until(const TimePoint& moment, std::error_code& ec) {
         detail::clear(ec);
-        return {mutex_, value_, [&](auto& opened) { open_until(opened, moment, ec); }};
+        return {mutex_, value_, [&moment, &ec](Mutex& mutex, T& value) {
+                    return open_until(mutex, value, moment, ec);
+                }};
     }
 
     /// Calls f(T&) in a section of its own, and returns what it returns.
     template <class Function>
-    decltype(auto) with(Function&& function) {
+    [[gnu::always_inline]] decltype(auto) with(Function&& function) {
         const guard locked = lock();
         return std::forward<Function>(function)(*locked);
     }
@@ -16016,59 +16130,50 @@ class shm_guarded {
     [[nodiscard]] shared_guard<T, Mutex> lock_shared()
         requires detail::shared_section_mutex<Mutex>
     {
-        return {mutex_, value_, throwing(detail::deadline::never())};
+        return {mutex_, value_, detail::deadline::never()};
     }
 
     [[nodiscard]] shared_guard<T, Mutex> lock_shared(std::error_code& ec) noexcept
         requires detail::shared_section_mutex<Mutex>
     {
-        detail::clear(ec);
-        return {mutex_, value_, reporting(detail::deadline::never(), ec)};
+        return {mutex_, value_, detail::deadline::never(), ec};
     }
 
     [[nodiscard]] shared_guard<T, Mutex> try_lock_shared()
         requires detail::shared_section_mutex<Mutex>
     {
-        return {mutex_, value_, throwing(detail::at_once)};
+        return {mutex_, value_, detail::at_once};
     }
 
     template <detail::duration_like Duration>
     [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_for(const Duration& patience)
         requires detail::shared_section_mutex<Mutex>
     {
-        return {mutex_, value_, throwing(detail::after(patience))};
+        return {mutex_, value_, detail::after(patience)};
     }
 
   private:
-    static auto reporting(detail::deadline until, std::error_code& ec) noexcept {
-        return [until, &ec](auto& opened) noexcept {
-            if (!opened.open_at_once()) [[unlikely]] {
-                opened.open(until, ec);
-            }
-        };
+    [[gnu::always_inline]] guard open(detail::deadline until) {
+        return {mutex_, value_, [until](Mutex& mutex, T& value) {
+                    return guard::open_or_throw(mutex, value, until);
+                }};
     }
 
-    static auto throwing(detail::deadline until) noexcept {
-        return [until](auto& opened) {
-            if (!opened.open_at_once()) [[unlikely]] {
-                opened.open_or_throw(until);
-            }
-        };
+    [[gnu::always_inline]] guard open(detail::deadline until, std::error_code& ec) noexcept {
+        detail::clear(ec);
+        return {mutex_, value_, [until, &ec](Mutex& mutex, T& value) noexcept {
+                    return guard::open(mutex, value, until, ec);
+                }};
     }
 
     template <class TimePoint>
-    static void open_until(guard& opened, const TimePoint& moment, std::error_code& ec) {
+    static auto open_until(Mutex& mutex, T& value, const TimePoint& moment, std::error_code& ec) {
+        typename guard::opened result;
         detail::attempt_until(moment, [&](detail::deadline until) {
-            opened.open(until, ec);
-            return opened || ec;
+            result = guard::open(mutex, value, until, ec);
+            return result.record != nullptr || static_cast<bool>(ec);
         });
-    }
-
-    guard open(detail::deadline until) { return {mutex_, value_, throwing(until)}; }
-
-    guard open(detail::deadline until, std::error_code& ec) noexcept {
-        detail::clear(ec);
-        return {mutex_, value_, reporting(until, ec)};
+        return result;
     }
 
     Mutex mutex_;
@@ -16186,6 +16291,228 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
+// Who works on a queue, and whether the one who stands in the way is alive.
+#ifndef COHOLD_CONTAINER_QUEUE_CLAIMANT_HPP
+#define COHOLD_CONTAINER_QUEUE_CLAIMANT_HPP
+
+#include <atomic>
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// The calling thread, as one that claims slots of a queue with this allocator. Outside of segments
+/// nobody is known to anybody, and so nobody ever counts as dead. (Tests have others.)
+template <class Allocator>
+class queue_claimant {
+  public:
+    static constexpr bool knows_the_dead = false;
+
+    explicit queue_claimant(const Allocator& /*allocator*/) noexcept {}
+
+    [[nodiscard]] claim_mark mark() const noexcept { return 0; }
+
+    /// Before the compare-and-swap that claims the slot of this word; and again after code that may
+    /// have claimed others.
+    void intend(const atomic_word& /*word*/) const noexcept {}
+
+    /// The claim is over.
+    void forget() const noexcept {}
+
+    /// The process, as the only one at work on its side; not 0.
+    [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 1; }
+
+    /// Is the claimant with this mark, or this worker, dead? If so, it is recovered now.
+    [[nodiscard]] static bool is_dead(const Allocator& /*allocator*/,
+                                      claim_mark /*mark*/) noexcept {
+        return false;
+    }
+
+    [[nodiscard]] static bool is_dead_worker(const Allocator& /*allocator*/,
+                                             owner_word /*worker*/) noexcept {
+        return false;
+    }
+
+    /// What happens to an element between claim and release is undone if the process dies: its
+    /// allocations, and the changes of its bytes that were saved.
+    class section {
+      public:
+        explicit section(const Allocator& /*allocator*/) noexcept {}
+
+        ~section() {} // NOLINT: as that of the other one
+
+        void save(const void* /*element*/, std::size_t /*bytes*/) noexcept {}
+
+        /// Ends it, and the claim, by one store.
+        void commit_by(atomic_word& word, slot_word value) noexcept {
+            word.value.store(value, std::memory_order_release);
+        }
+    };
+};
+
+// What a claim needs of the thread's record, all at hand: between two compare-and-swaps the
+// processor waits for every load that depends on another one.
+struct claimant_cache {
+    segment_header* header;
+    const std::atomic<std::uint64_t>* epoch_here;
+    std::uint64_t epoch;
+    std::atomic<std::uint64_t>* cell;
+    claim_mark mark;
+};
+
+inline thread_local constinit claimant_cache last_claimant{};
+
+/// *Errors* of the constructor and of worker(), the first time a thread or a process uses the
+/// segment: errc::too_many_participants, locks_unsupported, out_of_space.
+template <class T>
+class queue_claimant<shm_allocator<T>> {
+  public:
+    using allocator = shm_allocator<T>;
+
+    static constexpr bool knows_the_dead = true;
+
+    explicit queue_claimant(const allocator& a) : header_(*a.header()) {
+        const claimant_cache& cache = last_claimant;
+        if (cache.header != &header_ ||
+            cache.epoch_here->load(std::memory_order_relaxed) != cache.epoch) [[unlikely]] {
+            look_up(header_);
+        }
+        mark_ = cache.mark;
+        cell_ = cache.cell;
+    }
+
+    [[nodiscard]] claim_mark mark() const noexcept { return mark_; }
+
+    void intend(const atomic_word& word) const noexcept {
+        store_in_order(*cell_, static_cast<std::uint64_t>(reinterpret_cast<const char*>(&word) -
+                                                          reinterpret_cast<char*>(&header_)));
+    }
+
+    // So that it is not looked up in whatever the memory holds when the queue is gone.
+    void forget() const noexcept { store_in_order(*cell_, 0); }
+
+    [[nodiscard]] static owner_word worker(const allocator& a) {
+        segment_header& header = *a.header();
+        const local_identity& identity = *local_of(header).identity;
+        return identity.epoch.load(std::memory_order_acquire) != 0 ? identity.me
+                                                                   : new_worker(header);
+    }
+
+    [[nodiscard, gnu::cold]] static bool is_dead(const allocator& a, claim_mark mark) noexcept {
+        const std::uint32_t index = marked_participant(mark);
+        if (index > process_table::spare) {
+            return true; // nobody has ever been there
+        }
+        const std::uint64_t state =
+            process_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
+        const auto generation = static_cast<std::uint32_t>(state >> 32);
+        // Of a generation that is over, recovery has resolved the claims; the word may have been
+        // read before that.
+        return (state & attached_bit) == 0 || (generation & 0xffffU) != marked_generation(mark) ||
+               is_dead_worker(a, make_owner(index, generation, 0));
+    }
+
+    [[nodiscard, gnu::cold]] static bool is_dead_worker(const allocator& a,
+                                                        owner_word worker) noexcept {
+        segment_header& header = *a.header();
+        if (is_alive(header, worker)) {
+            return false;
+        }
+        std::error_code ec;
+        const report_keeper keeper;
+        const owner_word me = participant_of(header, ec);
+        if (ec) {
+            return false;
+        }
+        recover(header, me, worker);
+        return true;
+    }
+
+    class section {
+      public:
+        explicit section(const allocator& a) : section_(&record_of(*a.header()), false) {}
+
+        void save(const void* element, std::size_t bytes) {
+            section_.record().save(element, bytes);
+        }
+
+        void commit_by(atomic_word& word, slot_word value) noexcept {
+            section_.commit_by(word.value, value, true);
+        }
+
+      private:
+        detail::section section_;
+    };
+
+  private:
+    [[nodiscard, gnu::cold, gnu::noinline]] static owner_word new_worker(segment_header& header) {
+        std::error_code ec;
+        const owner_word me = participant_of(header, ec);
+        raise_if(ec);
+        return me;
+    }
+
+    [[nodiscard, gnu::cold]] static thread_record& record_of(segment_header& header) {
+        std::error_code ec;
+        thread_record* const record = self(header, ec);
+        raise_if(ec);
+        return *record;
+    }
+
+    [[gnu::cold, gnu::noinline]] static void look_up(segment_header& header) {
+        thread_record& record = record_of(header);
+        last_claimant = {&header, &local_of(header).identity->epoch, record.epoch,
+                         &record.log->queue_claim,
+                         mark_of(slot_of(record.me), generation_of(record.me))};
+    }
+
+    segment_header& header_;
+    std::atomic<std::uint64_t>* cell_;
+    claim_mark mark_;
+};
+
+/// When to ask about the claim that a thread finds in its way: not at once, since most are over in
+/// an instant; and not often, since that takes a system call.
+class suspicion {
+  public:
+    [[nodiscard, gnu::cold]] static bool is_due(const atomic_word& word,
+                                                slot_word claimed) noexcept {
+        static thread_local suspicion last;
+        if (last.word_ != &word || last.claimed_ != claimed) {
+            last.word_ = &word;
+            last.claimed_ = claimed;
+            last.looks_ = 0;
+            return false;
+        }
+        ++last.looks_;
+        if (last.looks_ > few_looks && last.looks_ % few_looks != 0) {
+            return false; // in a spin loop: a look at the clock costs more than one at the word
+        }
+        const std::int64_t now = deadline::now().nanoseconds;
+        if (last.looks_ == 1 || now - last.asked_ >= interval) {
+            last.asked_ = now;
+            return last.looks_ != 1;
+        }
+        return false;
+    }
+
+  private:
+    static constexpr std::uint32_t few_looks = 16;
+    static constexpr std::int64_t interval = 1000000; // ns
+
+    const atomic_word* word_;
+    slot_word claimed_;
+    std::uint32_t looks_;
+    std::int64_t asked_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // A word in shared memory on which processes sleep until another process says that something
 // changed.
 #ifndef COHOLD_SYNC_WAIT_WORD_HPP
@@ -16203,17 +16530,30 @@ namespace detail {
 enum class outcome {
     done,
     blocked, // not now; after a wait: the deadline has passed
+    held,    // not now, because of somebody who may be dead: look again soon
     closed   // never again
+};
+
+// What a sleeper knows of the word. `settled`: everybody who changes something from now on sees
+// that somebody is about to sleep.
+struct wait_ticket {
+    std::uint32_t word = 0;
+    bool settled = false;
 };
 
 /// Bit 0: somebody may be asleep. The other bits count the wake-ups, so that a waiter who has made
 /// up its mind to sleep notices one that comes first.
 ///
-/// Whoever changes the condition stores that change *sequentially consistent*, then asks
-/// awaited(); a waiter calls announce(), then looks at the condition with a sequentially
-/// consistent load. One of the two sees the other. So nobody enters the kernel while nobody waits.
-/// (The store costs the changer a full barrier. A later version can let the waiter pay instead, by
-/// membarrier(2).)
+/// *Whoever changes the condition* stores that change, in any memory order that its readers need,
+/// then asks awaited(), and if so calls wake() or wake_all(). Nothing else: between the store and
+/// the load of the word there is no fence, and no system call while nobody waits.
+/// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
+/// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
+/// the waiter sees the change, or the changer sees the bit. That works towards every process that
+/// has called register_membarrier(), which attaching to a segment does.
+/// Where the kernel has no such barrier, a changer's load may have come before its store was seen,
+/// for as long as a store buffer takes to drain: so the first sleep after an announcement is
+/// short (unsettled_interval), and the waiter looks again.
 ///
 /// If a process is killed between its change and its wake, sleepers look again after
 /// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
@@ -16221,19 +16561,31 @@ class wait_word {
   public:
     /// Nobody sleeps longer than this (in ns) without looking again: eight times a second.
     static constexpr std::int64_t recheck_interval = 125000000;
+    /// Nor longer than this, if it waits for somebody who may be dead.
+    static constexpr std::int64_t held_interval = 4000000;
+    /// Nor than this, the first time without a barrier.
+    static constexpr std::int64_t unsettled_interval = 1000000;
 
-    /// Says that the caller is about to sleep; returns the ticket for park().
-    [[nodiscard]] std::uint32_t announce() noexcept {
-        return word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
+    /// Says that the caller is about to sleep. Who comes back from park() hands in the ticket that
+    /// it had: if nothing happened meanwhile, that announcement still holds.
+    [[nodiscard, gnu::cold, gnu::noinline]] wait_ticket announce(wait_ticket last = {}) noexcept {
+        const std::uint32_t word = word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
+        return {word, (last.settled && last.word == word) || heavy_barrier()};
     }
 
     /// Sleeps unless there was a wake-up since announce(); for no reason, too.
-    [[gnu::cold, gnu::noinline]] void park(std::uint32_t ticket, deadline until) noexcept {
-        futex_wait(word_, ticket, until.or_earlier(deadline::in(recheck_interval)));
+    [[gnu::cold, gnu::noinline]] wait_ticket
+    park(wait_ticket ticket, deadline until, std::int64_t longest = recheck_interval) noexcept {
+        const std::int64_t interval =
+            ticket.settled || longest < unsettled_interval ? longest : unsettled_interval;
+        const futex_outcome how =
+            futex_wait(word_, ticket.word, until.or_earlier(deadline::in(interval)));
+        return {ticket.word, ticket.settled || how == futex_outcome::timed_out};
     }
 
     [[nodiscard]] bool awaited() const noexcept {
-        return (word_.load(std::memory_order_seq_cst) & sleeping) != 0;
+        light_barrier();
+        return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
     }
 
     /// Wakes everybody. The bit goes first: who sleeps under the old one is woken, who comes later
@@ -16265,35 +16617,40 @@ class wait_word {
 static_assert(sizeof(wait_word) == 4 && alignof(wait_word) == 4);
 
 struct wait_result {
-    outcome what;
+    outcome what; // blocked also where the last attempt was held
     bool slept;
 };
 
-/// Repeats `attempt`, which returns an outcome, while it is blocked, until `until`. Kept out of
-/// line and small: the caller makes the first attempt itself.
+/// Repeats `attempt`, which returns an outcome, while it is blocked or held, until `until`. Kept
+/// out of line and small: the caller makes the first attempt itself.
 template <waiting_policy Waiting, class Attempt>
 [[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
-    wait_result result{outcome::blocked, false};
+    outcome what = outcome::blocked;
+    bool slept = false;
+    bool announced = false;
+    wait_ticket ticket;
     backoff spins(Waiting::spins);
-    std::uint32_t ticket = 0; // announced, if not 0
     do {
         if (spins.spin()) {
             continue;
         }
-        if (ticket != 0) {
-            word.park(ticket, until);
-            ticket = 0;
-            result.slept = true;
+        if (announced) {
+            ticket = word.park(ticket, until,
+                               what == outcome::held ? wait_word::held_interval
+                                                     : wait_word::recheck_interval);
+            announced = false;
+            slept = true;
         } else if (until.has_passed()) {
-            break;
+            return {outcome::blocked, slept};
         } else if (Waiting::parks) {
-            ticket = word.announce();
+            ticket = word.announce(ticket);
+            announced = true;
         } else {
             yield_processor();
             spins = backoff(Waiting::spins);
         }
-    } while ((result.what = attempt()) == outcome::blocked);
-    return result;
+    } while ((what = attempt()) == outcome::blocked || what == outcome::held);
+    return {what, slept};
 }
 
 } // namespace detail
@@ -16310,25 +16667,33 @@ namespace detail {
 enum class first_turn : std::uint32_t {};
 
 /// The slots and their order. `tail` and `head` are hints: what counts is the word of each slot.
+/// A stale hint costs steps and nothing else, so they are stored plainly.
 ///
-/// Many producers: from the tail, {turn, empty} → {turn, writing} by compare-and-swap, construct,
-/// store {turn, full}. A slot taken in this turn: look at the next; one of an older turn: full.
-/// A single producer stores full without claiming first, where it can take that back.
-/// Many consumers: from the head, {turn, full} → {turn, reading} by compare-and-swap, move the
+/// *Many producers*: from the tail, {turn, empty} → {turn, writing, me} by compare-and-swap,
+/// construct, store {turn, full}. A slot taken in this turn: look at the next; one of an older
+/// turn: full. *A single producer* constructs in the empty slot and stores {turn, full}. *Many
+/// consumers*: from the head, {turn, full} → {turn, reading, me} by compare-and-swap, move the
 /// element out, store {turn + 1, empty}. Others walk over a slot that is being read, but the head
-/// never passes it. A slot that is being written ends the walk: order among producers.
+/// never passes it: it may be full again. A slot that is being written ends the walk: order among
+/// producers. *A single consumer* moves the element out of the full slot and stores
+/// {turn + 1, empty}.
 ///
-/// Closing: the first consumer that finds the queue empty after close() turns the slot at hand from
-/// empty to closed by compare-and-swap, so that a producer that had looked before close() either
-/// claimed a slot in time for the consumers to see it, or fails.
+/// If a process is killed: what it was writing never was, and what it was reading is there still.
+/// Where only one can be at work, its successor finds the slot as it was before. Where many are,
+/// whoever is held up by a claim asks now and then whether the claimant is alive; if not, it
+/// recovers the dead one and resolves the claim.
 ///
-/// The stores that change what others may wait for, and the loads of slot words, are sequentially
-/// consistent: that is what wait_word asks for.
+/// Closing: a consumer that finds the queue empty after close() must know that no producer has
+/// looked before close() and is still at work. With many producers, it turns the slot at hand from
+/// empty to closed by compare-and-swap, so that such a producer either has claimed a slot in time
+/// or fails. A single producer says in `writer` that it is at work, and only then looks whether the
+/// queue is closed; the consumer executes the heavy barrier, and then looks at `writer`.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
 class queue_ring {
     using slot = queue_slot<T>;
     using slot_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<slot>;
     using slot_pointer = typename std::allocator_traits<slot_allocator>::pointer;
+    using claimant = queue_claimant<Allocator>;
 
   public:
     [[gnu::cold]] queue_ring(first_turn first, std::uint64_t capacity, const Allocator& allocator)
@@ -16341,17 +16706,27 @@ class queue_ring {
             ::new (static_cast<void*>(std::addressof(at(i))))
                 slot(word_of(turn, slot_state::empty));
         }
-        tail_.value.store(position_at(turn, 0), std::memory_order_relaxed);
-        head_.value.store(position_at(turn, 0), std::memory_order_relaxed);
+        tail_.store(position_at(turn, 0), std::memory_order_relaxed);
+        head_.store(position_at(turn, 0), std::memory_order_relaxed);
     }
 
     queue_ring(const queue_ring&) = delete;
     queue_ring& operator=(const queue_ring&) = delete;
 
     [[gnu::cold]] ~queue_ring() {
+        for (const owner_word last :
+             {writer_.load(std::memory_order_acquire), reader_.load(std::memory_order_acquire)}) {
+            if (last != 0) {
+                static_cast<void>(claimant::is_dead_worker(allocator_, last));
+            }
+        }
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             slot& s = at(i);
-            if (state_of(s.word.value.load(std::memory_order_acquire)) == slot_state::full) {
+            slot_word word = s.word.value.load(std::memory_order_acquire);
+            if (is_claimed(word) && claimant::is_dead(allocator_, mark_of(word))) {
+                word = resolved(word);
+            }
+            if (state_of(word) == slot_state::full) {
                 destroy(s);
             }
             s.~slot();
@@ -16360,48 +16735,28 @@ class queue_ring {
         std::allocator_traits<slot_allocator>::deallocate(slots, slots_, capacity_);
     }
 
+    /// Besides what T's constructor throws, this and try_take may fail with errc::out_of_space,
+    /// too_many_participants and locks_unsupported, before anything has changed.
     template <class... Args>
     [[nodiscard]] outcome try_emplace(Args&&... args) {
-        if (is_closed()) {
-            return outcome::closed;
-        }
-        // Where the arguments survive a construction that is taken back, one compare-and-swap to
-        // publish is enough for a single producer.
-        if constexpr (!ManyProducers && std::is_trivially_copyable_v<T> &&
-                      (unchanged_by_moving<std::remove_cvref_t<Args>> && ...)) {
-            return publish_unclaimed(std::forward<Args>(args)...);
+        if constexpr (ManyProducers) {
+            return emplace_claimed(std::forward<Args>(args)...);
         } else {
-            queue_position position;
-            const outcome claimed = claim_to_write(position);
-            if (claimed == outcome::done) {
-                slot& s = at(index_of(position));
-                give_up_on_unwind guard{this, position};
-                construct(s, std::forward<Args>(args)...);
-                guard.ring = nullptr;
-                s.word.value.store(word_of(turn_of(position), slot_state::full),
-                                   std::memory_order_seq_cst);
-                if constexpr (!ManyProducers) {
-                    advance<ManyProducers>(tail_, position);
-                }
-            }
-            return claimed;
+            return emplace_alone(std::forward<Args>(args)...);
         }
     }
 
     /// Hands the next element to take(T&&) and removes it. If take throws, the element stays.
     template <class Take>
     [[nodiscard]] outcome try_take(Take&& take) {
-        queue_position position;
-        const outcome claimed = claim_to_read(position);
-        if (claimed == outcome::done) {
-            slot& s = at(index_of(position));
-            put_back_on_unwind guard{this, position};
-            take(std::move(s.element()));
-            guard.ring = nullptr;
-            destroy(s);
-            release(position);
+        if constexpr (ManyConsumers) {
+            return take_claimed(take);
+        } else if constexpr (is_plain) {
+            return take_alone(take);
+        } else {
+            const at_work working(*this, reader_);
+            return take_alone(take);
         }
-        return claimed;
     }
 
     void notify_items(std::uint32_t count) noexcept {
@@ -16420,29 +16775,53 @@ class queue_ring {
 
     [[nodiscard]] wait_word& spaces() noexcept { return spaces_; }
 
-    void close() noexcept {
-        closed_.store(1, std::memory_order_seq_cst);
+    [[gnu::cold]] void close() noexcept {
+        std::uint32_t open = 0;
+        closed_.compare_exchange_strong(open, 1, std::memory_order_seq_cst);
         items_.wake_all();
         spaces_.wake_all();
     }
 
     [[nodiscard]] bool is_closed() const noexcept {
-        return closed_.load(std::memory_order_seq_cst) != 0;
+        return closed_.load(std::memory_order_acquire) != 0;
     }
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
-    [[nodiscard]] std::uint32_t size() const noexcept {
-        const queue_position head = head_.value.load(std::memory_order_acquire);
-        const queue_position tail = tail_.value.load(std::memory_order_acquire);
+    /// From the hints on to where the slots say that head and tail are, so that it is exact when
+    /// nobody is at work.
+    [[nodiscard, gnu::cold]] std::uint32_t size() const noexcept {
+        queue_position head = head_.load(std::memory_order_acquire);
+        queue_position tail = tail_.load(std::memory_order_acquire);
+        // No hint is more than two turns behind once it has caught up with one slot.
+        for (std::uint64_t steps = std::uint64_t{3} * capacity_; steps != 0; --steps) {
+            const slot_word word = word_at(head).load(std::memory_order_acquire);
+            const std::int32_t ahead = turns_ahead(word, head);
+            if (ahead < 0 || (ahead == 0 && state_of(word) != slot_state::aborted)) {
+                break;
+            }
+            head = after_done(head, ahead);
+        }
+        for (std::uint64_t steps = std::uint64_t{3} * capacity_; steps != 0; --steps) {
+            const slot_word word = word_at(tail).load(std::memory_order_acquire);
+            const std::int32_t ahead = turns_ahead(word, tail);
+            if (ahead < 0 || (ahead == 0 && (state_of(word) == slot_state::empty ||
+                                             state_of(word) == slot_state::closed))) {
+                break;
+            }
+            tail = after_taken(tail, ahead);
+        }
         const std::int64_t count = distance_of(head, tail, capacity_);
         return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
     }
 
   private:
-    template <class Argument>
-    static constexpr bool unchanged_by_moving =
-        std::is_same_v<Argument, T> || std::is_arithmetic_v<Argument> || std::is_enum_v<Argument>;
+    // A walk from the head to the next element, which is claimed if `what` is done.
+    struct walk {
+        outcome what;
+        queue_position position;
+        bool clean; // no slot that is being read lies behind
+    };
 
     struct give_up_on_unwind {
         queue_ring* ring;
@@ -16462,11 +16841,175 @@ class queue_ring {
         ~put_back_on_unwind() {
             if (ring != nullptr && ManyConsumers) {
                 ring->word_at(position).store(word_of(turn_of(position), slot_state::full),
-                                              std::memory_order_seq_cst);
+                                              std::memory_order_release);
                 ring->notify_items(1);
             }
         }
     };
+
+    // While it lives, the word says who is at work, as the only one on its side.
+    class at_work {
+      public:
+        at_work(queue_ring& ring, std::atomic<owner_word>& who) : who_(who) {
+            const owner_word me = claimant::worker(ring.allocator_);
+            if constexpr (!is_plain) {
+                // What a dead one had begun with an element must be undone before the next begins.
+                const owner_word last = who_.load(std::memory_order_acquire);
+                if (last != 0 && last != me) [[unlikely]] {
+                    static_cast<void>(claimant::is_dead_worker(ring.allocator_, last));
+                }
+            }
+            who_.store(me, std::memory_order_relaxed);
+        }
+
+        at_work(const at_work&) = delete;
+        at_work& operator=(const at_work&) = delete;
+
+        ~at_work() { who_.store(0, std::memory_order_release); }
+
+      private:
+        std::atomic<owner_word>& who_;
+    };
+
+    // Neither its construction nor its move needs to be undone.
+    static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
+
+    // Nothing but a constructor that the user has written can push or pop in the middle of this.
+    template <class... Args>
+    static constexpr bool is_copy_of_one =
+        sizeof...(Args) == 1 && is_plain && (std::is_same_v<std::remove_cvref_t<Args>, T> && ...);
+
+    template <class... Args>
+    outcome emplace_claimed(Args&&... args) {
+        if (is_closed()) {
+            return outcome::closed;
+        }
+        const claimant me(allocator_);
+        queue_position position = tail_.load(std::memory_order_acquire);
+        atomic_word& shared_word = at(index_of(position)).word;
+        if (shared_word.value.load(std::memory_order_acquire) !=
+                word_of(turn_of(position), slot_state::empty) ||
+            !claim(me, shared_word, word_of(turn_of(position), slot_state::empty), position,
+                   slot_state::writing)) {
+            if (const outcome found = walk_to_write(position); found != outcome::done) {
+                return found;
+            }
+        }
+        tail_.store(next_position(position, capacity_), std::memory_order_release);
+        give_up_on_unwind guard{this, position};
+        const auto constructed = [&] {
+            if constexpr (!is_copy_of_one<Args...>) {
+                me.intend(at(index_of(position)).word);
+            }
+        };
+        construct_at(position, constructed, std::forward<Args>(args)...);
+        guard.ring = nullptr;
+        me.forget();
+        return outcome::done;
+    }
+
+    template <class... Args>
+    outcome emplace_alone(Args&&... args) {
+        const at_work working(*this, writer_);
+        light_barrier();
+        if (is_closed()) {
+            return outcome::closed;
+        }
+        queue_position position = tail_.load(std::memory_order_relaxed);
+        if (word_at(position).load(std::memory_order_acquire) !=
+                word_of(turn_of(position), slot_state::empty) &&
+            !find_to_write(position)) {
+            return outcome::blocked;
+        }
+        construct_at(position, [] {}, std::forward<Args>(args)...);
+        tail_.store(next_position(position, capacity_), std::memory_order_release);
+        return outcome::done;
+    }
+
+    // Constructs the element, calls `constructed`, and makes it one of the queue.
+    template <class Constructed, class... Args>
+    void construct_at(queue_position position, const Constructed& constructed, Args&&... args) {
+        slot& s = at(index_of(position));
+        const slot_word full = word_of(turn_of(position), slot_state::full);
+        if constexpr (is_plain) {
+            construct(s, std::forward<Args>(args)...);
+            constructed();
+            s.word.value.store(full, std::memory_order_release);
+        } else {
+            typename claimant::section undone_by_death(allocator_);
+            construct(s, std::forward<Args>(args)...);
+            constructed();
+            undone_by_death.commit_by(s.word, full);
+        }
+    }
+
+    template <class Take>
+    outcome take_claimed(Take&& take) {
+        const claimant me(allocator_);
+        const queue_position head = head_.load(std::memory_order_acquire);
+        atomic_word& shared_word = at(index_of(head)).word;
+        const slot_word full = word_of(turn_of(head), slot_state::full);
+        walk found{outcome::done, head, true};
+        if (shared_word.value.load(std::memory_order_acquire) != full ||
+            !claim(me, shared_word, full, head, slot_state::reading)) {
+            found = walk_to_read(head);
+            if (found.what != outcome::done) {
+                return found.what;
+            }
+        }
+        put_back_on_unwind guard{this, found.position};
+        take_from(found, take, [&] {
+            if constexpr (!is_plain) {
+                me.intend(at(index_of(found.position)).word);
+            }
+        });
+        guard.ring = nullptr;
+        me.forget();
+        // Who found slots being read could not tell whether a closed queue is drained.
+        light_barrier();
+        if (is_closed()) {
+            notify_items(1);
+        }
+        return outcome::done;
+    }
+
+    template <class Take>
+    outcome take_alone(Take&& take) {
+        const queue_position head = head_.load(std::memory_order_acquire);
+        walk found{outcome::done, head, true};
+        if (word_at(head).load(std::memory_order_acquire) !=
+            word_of(turn_of(head), slot_state::full)) {
+            found = walk_to_read(head);
+            if (found.what != outcome::done) {
+                return found.what;
+            }
+        }
+        take_from(found, take, [] {});
+        return outcome::done;
+    }
+
+    // Removes the element that was found.
+    template <class Take, class Taken>
+    void take_from(const walk& found, Take&& take, const Taken& taken) {
+        slot& s = at(index_of(found.position));
+        const slot_word empty = word_of(turn_of(found.position) + 1, slot_state::empty);
+        if constexpr (is_plain) {
+            take(std::move(s.element()));
+            destroy(s);
+            taken();
+            s.word.value.store(empty, std::memory_order_release);
+        } else {
+            typename claimant::section undone_by_death(allocator_);
+            undone_by_death.save(s.address(), sizeof(T));
+            take(std::move(s.element()));
+            destroy(s);
+            taken();
+            undone_by_death.commit_by(s.word, empty);
+        }
+        if (found.clean) {
+            head_.store(next_position(found.position, capacity_), std::memory_order_release);
+        }
+    }
 
     // The same on every platform, and known to docs/layout.md.
     static constexpr void check_layout() noexcept {
@@ -16478,13 +17021,14 @@ class queue_ring {
             static_assert(offsetof(queue_ring, items_) == 24);
             static_assert(offsetof(queue_ring, spaces_) == 28);
             static_assert(offsetof(queue_ring, tail_) == 64);
+            static_assert(offsetof(queue_ring, writer_) == 72);
             static_assert(offsetof(queue_ring, head_) == 128);
             static_assert(sizeof(queue_ring) == 192);
         }
     }
 
     // Not null: the offset pointer need not look.
-    [[nodiscard]] slot& at(std::uint32_t index) noexcept {
+    [[nodiscard]] slot& at(std::uint32_t index) const noexcept {
         if constexpr (requires { slots_.unchecked(); }) {
             return slots_.unchecked()[index];
         } else {
@@ -16492,7 +17036,7 @@ class queue_ring {
         }
     }
 
-    [[nodiscard]] std::atomic<std::uint64_t>& word_at(queue_position position) noexcept {
+    [[nodiscard]] std::atomic<std::uint64_t>& word_at(queue_position position) const noexcept {
         return at(index_of(position)).word.value;
     }
 
@@ -16506,207 +17050,234 @@ class queue_ring {
         std::allocator_traits<Allocator>::destroy(allocator_, std::addressof(s.element()));
     }
 
-    // Moves a hint on from a position that is dealt with. Where only one moves it, it stands there.
-    template <bool Many>
-    void advance(atomic_word& hint, queue_position position) noexcept {
-        const queue_position next = next_position(position, capacity_);
-        if constexpr (Many) {
-            hint.value.compare_exchange_strong(position, next, std::memory_order_seq_cst,
-                                               std::memory_order_relaxed);
-        } else {
-            hint.value.store(next, std::memory_order_release);
-        }
+    // The slot has an element, or had one, in the turn of this position or later: where to look
+    // next for one to write. What is many turns behind catches up in one step.
+    [[nodiscard]] queue_position after_taken(queue_position position,
+                                             std::int32_t ahead) const noexcept {
+        const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
+        return next_position(position_at(ahead > 0 ? turn - 1 : turn, index_of(position)),
+                             capacity_);
     }
 
-    // Moves a hint from `position` to the next one, and `position` to where the hint is now.
-    void step(atomic_word& hint, queue_position& position) noexcept {
-        const queue_position next = next_position(position, capacity_);
-        if (hint.value.compare_exchange_strong(position, next, std::memory_order_seq_cst,
-                                               std::memory_order_acquire)) {
-            position = next;
-        }
+    // The same from the head, which must not jump over a slot that is being read. There is none
+    // before what lies a whole turn behind an element that was taken: nobody reads farther ahead.
+    [[nodiscard]] queue_position after_done(queue_position position,
+                                            std::int32_t ahead) const noexcept {
+        const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
+        return next_position(
+            position_at(ahead > 2 ? turn - 2 : turn_of(position), index_of(position)), capacity_);
     }
 
-    // Finds the slot that is next to be written: done, blocked (full) or closed.
-    [[nodiscard]] outcome find_to_write(queue_position& position, slot_word& word) noexcept {
-        position = tail_.value.load(std::memory_order_acquire);
+    // For the single producer, when the slot at the tail is not simply empty.
+    [[nodiscard, gnu::cold, gnu::noinline]] bool find_to_write(queue_position& position) noexcept {
         for (;;) {
-            word = word_at(position).load(std::memory_order_seq_cst);
+            const slot_word word = word_at(position).load(std::memory_order_acquire);
             const std::int32_t ahead = turns_ahead(word, position);
             if (ahead < 0) {
-                // A slot that was given up holds nothing: a producer may take it in its next turn
-                // before a consumer came by.
-                return ahead == -1 && state_of(word) == slot_state::aborted ? outcome::done
-                                                                            : outcome::blocked;
+                return false;
             }
-            if (ahead == 0) {
-                if (state_of(word) == slot_state::empty) {
+            if (ahead == 0 && state_of(word) == slot_state::empty) {
+                return true;
+            }
+            position = after_taken(position, ahead);
+        }
+    }
+
+    [[nodiscard]] static bool claim(const claimant& me, atomic_word& shared_word, slot_word word,
+                                    queue_position position, slot_state state) noexcept {
+        me.intend(shared_word);
+        return shared_word.value.compare_exchange_strong(
+            word, word_of(turn_of(position), state, me.mark()), std::memory_order_acq_rel,
+            std::memory_order_relaxed);
+    }
+
+    // Looks for the slot that is next to be written, from `position` on, and claims it: done,
+    // blocked (full), held or closed.
+    [[nodiscard, gnu::noinline]] outcome walk_to_write(queue_position& position) {
+        const queue_position first = position;
+        for (;;) {
+            atomic_word& shared_word = at(index_of(position)).word;
+            slot_word word = shared_word.value.load(std::memory_order_acquire);
+            const std::int32_t ahead = turns_ahead(word, position);
+            // A slot that was given up holds nothing: a producer may take it in its next turn
+            // before a consumer came by.
+            if ((ahead == 0 && state_of(word) == slot_state::empty) ||
+                (ahead == -1 && state_of(word) == slot_state::aborted)) {
+                if (claim(claimant(allocator_), shared_word, word, position, slot_state::writing)) {
                     return outcome::done;
                 }
-                if (state_of(word) == slot_state::closed) {
-                    return outcome::closed;
+                continue;
+            }
+            if (ahead < 0) {
+                if (position != first) {
+                    tail_.store(position, std::memory_order_release);
                 }
-                if (!ManyProducers && state_of(word) == slot_state::writing) {
-                    return outcome::done; // left by a producer that is no more
+                if (!is_claimed(word)) {
+                    return outcome::blocked;
                 }
-            }
-            step(tail_, position);
-        }
-    }
-
-    [[nodiscard]] outcome claim_to_write(queue_position& position) noexcept {
-        for (;;) {
-            slot_word word;
-            const outcome found = find_to_write(position, word);
-            if (found != outcome::done) {
-                return found;
-            }
-            if (word_at(position).compare_exchange_strong(
-                    word, word_of(turn_of(position), slot_state::writing),
-                    std::memory_order_seq_cst, std::memory_order_relaxed)) {
-                if constexpr (ManyProducers) {
-                    advance<ManyProducers>(tail_, position);
+                if (!suspect(shared_word, word)) {
+                    return held;
                 }
-                return outcome::done;
+                continue;
             }
-        }
-    }
-
-    template <class... Args>
-    [[nodiscard]] outcome publish_unclaimed(Args&&... args) {
-        for (;;) {
-            queue_position position;
-            slot_word word;
-            const outcome found = find_to_write(position, word);
-            if (found != outcome::done) {
-                return found;
+            if (ahead == 0 && state_of(word) == slot_state::closed) {
+                return outcome::closed;
             }
-            slot& s = at(index_of(position));
-            construct(s, std::forward<Args>(args)...);
-            if (s.word.value.compare_exchange_strong(
-                    word, word_of(turn_of(position), slot_state::full), std::memory_order_seq_cst,
-                    std::memory_order_relaxed)) {
-                advance<ManyProducers>(tail_, position);
-                return outcome::done;
-            }
-            // A consumer closed the slot; the next look will say so.
-            destroy(s);
+            position = after_taken(position, ahead);
         }
     }
 
     [[gnu::cold, gnu::noinline]] void give_up(queue_position position) noexcept {
-        std::atomic<std::uint64_t>& shared_word = word_at(position);
-        if constexpr (ManyProducers) {
-            // Others may have gone past: the slot keeps its place, as one that holds nothing.
-            shared_word.store(word_of(turn_of(position), slot_state::aborted),
-                              std::memory_order_seq_cst);
-            settle_head(position);
-            notify_spaces(1);
-        } else {
-            shared_word.store(word_of(turn_of(position), slot_state::empty),
-                              std::memory_order_seq_cst);
-        }
+        // Others may have gone past: the slot keeps its place, as one that holds nothing.
+        word_at(position).store(word_of(turn_of(position), slot_state::aborted),
+                                std::memory_order_release);
+        notify_spaces(1);
         notify_items(1); // elements behind this one, or the end of a closed queue, may show now
     }
 
-    // Finds the next element: done, blocked (empty) or closed (and drained).
-    [[nodiscard]] outcome claim_to_read(queue_position& position) noexcept {
-        position = head_.value.load(std::memory_order_acquire);
+    // Looks for the next element, from `first` on, and claims it: done, blocked (empty), held or
+    // closed (and drained).
+    [[nodiscard, gnu::noinline]] walk walk_to_read(queue_position first) {
+        queue_position position = first;
+        queue_position read = first; // the first slot passed that is being read, if not clean
+        bool clean = true;
+        const auto stop = [&](outcome what) noexcept {
+            if (clean && position != first) {
+                head_.store(position, std::memory_order_release);
+            }
+            return walk{what, position, clean};
+        };
+        // Not to be decided while somebody reads what may come back.
+        const auto ask_reader = [&]() noexcept {
+            atomic_word& shared_word = at(index_of(read)).word;
+            const slot_word word = shared_word.value.load(std::memory_order_acquire);
+            if (turns_ahead(word, read) == 0 && state_of(word) == slot_state::reading &&
+                !suspect(shared_word, word)) {
+                return false;
+            }
+            position = read;
+            clean = true; // `read` stands behind none
+            return true;
+        };
         for (;;) {
-            std::atomic<std::uint64_t>& shared_word = word_at(position);
-            slot_word word = shared_word.load(std::memory_order_seq_cst);
+            atomic_word& shared_word = at(index_of(position)).word;
+            slot_word word = shared_word.value.load(std::memory_order_acquire);
             const std::int32_t ahead = turns_ahead(word, position);
             if (ahead > 0) {
-                pass(position);
+                position = clean ? after_done(position, ahead) : next_position(position, capacity_);
                 continue;
             }
-            if (ahead < 0) {
-                return outcome::blocked; // a whole turn of slots that others are reading
+            if (ahead < 0) { // a whole turn of slots that others are reading
+                if (!clean && ask_reader()) {
+                    continue;
+                }
+                return stop(clean ? outcome::blocked : held);
             }
             const std::uint32_t turn = turn_of(position);
             switch (state_of(word)) {
             case slot_state::full:
                 if constexpr (!ManyConsumers) {
-                    return outcome::done;
-                } else if (shared_word.compare_exchange_strong(
-                               word, word_of(turn, slot_state::reading), std::memory_order_seq_cst,
-                               std::memory_order_relaxed)) {
-                    return outcome::done;
+                    return {outcome::done, position, true};
+                } else if (claim(claimant(allocator_), shared_word, word, position,
+                                 slot_state::reading)) {
+                    return {outcome::done, position, clean};
                 }
                 break;
             case slot_state::reading:
+                if (clean) {
+                    static_cast<void>(stop(outcome::done));
+                    clean = false;
+                    read = position;
+                }
                 position = next_position(position, capacity_);
                 break;
             case slot_state::aborted:
                 recycle(position, word);
                 break;
             case slot_state::empty:
-                if (!is_closed()) {
-                    return outcome::blocked;
+                if (!clean) {
+                    if (ask_reader()) {
+                        break;
+                    }
+                    return stop(held);
                 }
-                if (shared_word.compare_exchange_strong(word, word_of(turn, slot_state::closed),
-                                                        std::memory_order_seq_cst,
-                                                        std::memory_order_relaxed)) {
-                    items_.wake_all(); // whoever else waits for an element: there is none to come
-                    return outcome::closed;
+                if (!is_closed()) {
+                    return stop(outcome::blocked);
+                }
+                switch (end_at(shared_word, word, turn)) {
+                case outcome::done:
+                    break;
+                case outcome::closed:
+                    return stop(outcome::closed);
+                default:
+                    return stop(outcome::held);
                 }
                 break;
             case slot_state::closed:
-                return outcome::closed;
+                return stop(outcome::closed);
             case slot_state::writing:
+                if (!suspect(shared_word, word)) {
+                    return stop(held);
+                }
+                break;
             default:
-                return outcome::blocked;
+                return stop(outcome::blocked);
             }
         }
     }
 
-    // From a slot that is done with, on; and not behind the head, if that is farther.
-    void pass(queue_position& position) noexcept {
-        const queue_position seen = position;
-        step(head_, position);
-        const queue_position next = next_position(seen, capacity_);
-        if (distance_of(next, position, capacity_) < 0) {
-            position = next; // the head stays behind a slot that is being read
+    // The closed queue seems to end at this slot, which is empty: closed, held (somebody may still
+    // be at work), or done (no longer so).
+    [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(atomic_word& shared_word, slot_word word,
+                                                           std::uint32_t turn) noexcept {
+        if constexpr (ManyProducers) {
+            if (!shared_word.value.compare_exchange_strong(word, word_of(turn, slot_state::closed),
+                                                           std::memory_order_seq_cst,
+                                                           std::memory_order_relaxed)) {
+                return outcome::done;
+            }
+        } else if (closed_.load(std::memory_order_acquire) != drained) {
+            if (!heavy_barrier()) {
+                wait_word().park({}, deadline::never()); // what it stored long ago is seen
+            }
+            const owner_word writer = writer_.load(std::memory_order_acquire);
+            if (writer != 0 && !claimant::is_dead_worker(allocator_, writer)) {
+                return outcome::held;
+            }
+            if (shared_word.value.load(std::memory_order_acquire) != word) {
+                return outcome::done;
+            }
+            closed_.store(drained, std::memory_order_release);
+        } else {
+            return outcome::closed;
         }
+        items_.wake_all(); // whoever else waits for an element: there is none to come
+        return outcome::closed;
+    }
+
+    // A claim stands in the way. True if it does no longer: then look again.
+    [[nodiscard, gnu::cold, gnu::noinline]] bool suspect(atomic_word& shared_word,
+                                                         slot_word claimed) noexcept {
+        if constexpr (claimant::knows_the_dead) {
+            if (suspicion::is_due(shared_word, claimed) &&
+                claimant::is_dead(allocator_, mark_of(claimed))) {
+                shared_word.value.compare_exchange_strong(claimed, resolved(claimed),
+                                                          std::memory_order_seq_cst,
+                                                          std::memory_order_relaxed);
+                notify_spaces(1);
+                notify_items(1);
+                return true;
+            }
+        }
+        return false;
     }
 
     // Makes a slot that was given up free for the next turn.
     [[gnu::cold, gnu::noinline]] void recycle(queue_position position, slot_word aborted) noexcept {
         if (word_at(position).compare_exchange_strong(
                 aborted, word_of(turn_of(position) + 1, slot_state::empty),
-                std::memory_order_seq_cst, std::memory_order_relaxed)) {
+                std::memory_order_acq_rel, std::memory_order_relaxed)) {
             notify_spaces(1);
-        }
-    }
-
-    void release(queue_position position) noexcept {
-        word_at(position).store(word_of(turn_of(position) + 1, slot_state::empty),
-                                std::memory_order_seq_cst);
-        settle_head(position);
-        if constexpr (ManyConsumers) {
-            // Who found every slot being read could not tell whether a closed queue is drained.
-            if (is_closed()) {
-                notify_items(1);
-            }
-        }
-    }
-
-    // Moves the head over what is done with, if it stands at `position`. So size() is exact when
-    // nobody is at work: of two that finish neighbours, one sees the work of the other.
-    void settle_head(queue_position position) noexcept {
-        if constexpr (!ManyConsumers && !ManyProducers) {
-            advance<false>(head_, position);
-            return;
-        }
-        while (head_.value.load(std::memory_order_seq_cst) == position) {
-            const slot_word word = word_at(position).load(std::memory_order_seq_cst);
-            if (turns_ahead(word, position) > 0) {
-                step(head_, position);
-            } else if (turns_ahead(word, position) == 0 && state_of(word) == slot_state::aborted) {
-                recycle(position, word);
-            } else {
-                break;
-            }
         }
     }
 
@@ -16719,6 +17290,10 @@ class queue_ring {
         }
     }
 
+    // What `closed_` says: 0, 1 after close(), or drained once it is known that nothing comes.
+    static constexpr std::uint32_t drained = 2;
+    static constexpr outcome held = claimant::knows_the_dead ? outcome::held : outcome::blocked;
+
     // Written seldom, read always: one line. The wait words are only written around a sleep.
     alignas(64) slot_pointer slots_{};
     alignas(8) [[no_unique_address]] Allocator allocator_;
@@ -16726,8 +17301,10 @@ class queue_ring {
     std::atomic<std::uint32_t> closed_{0};
     wait_word items_;  // consumers sleep here
     wait_word spaces_; // producers sleep here
-    alignas(64) atomic_word tail_{};
-    alignas(64) atomic_word head_{};
+    alignas(64) std::atomic<std::uint64_t> tail_{0};
+    alignas(8) std::atomic<owner_word> writer_{0}; // the single producer, while it is at work
+    alignas(64) std::atomic<std::uint64_t> head_{0};
+    alignas(8) std::atomic<owner_word> reader_{0}; // the single consumer, likewise
 };
 
 } // namespace detail
@@ -16845,36 +17422,33 @@ class basic_queue {
     /// all its elements are taken. Errors: what T's move constructor throws; then the element is
     /// still in the queue. Complexity: constant; no system call unless it sleeps or somebody sleeps
     /// for room.
-    std::optional<T> pop() {
-        std::optional<T> result;
-        take(for_ever, into(result));
-        return result;
+    [[gnu::always_inline]] std::optional<T> pop() {
+        return received([&](auto into) { return take(for_ever, into); });
     }
 
     /// Takes the oldest element, if there is one at once. An element that was appended after one
     /// that is still being written, by a slower producer, does not show before that one.
-    std::optional<T> try_pop() {
-        std::optional<T> result;
-        if (ring_.try_take(into(result)) == outcome::done) {
-            ring_.notify_spaces(1);
-        }
-        return result;
+    [[gnu::always_inline]] std::optional<T> try_pop() {
+        return received([&](auto into) {
+            const outcome result = ring_.try_take(into);
+            if (result == outcome::done) {
+                ring_.notify_spaces(1);
+            }
+            return result;
+        });
     }
 
     /// As pop, but waits no longer than `patience`, a std::chrono::duration.
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience) {
-        std::optional<T> result;
-        take(for_long(patience), into(result));
-        return result;
+        return received([&](auto into) { return take(for_long(patience), into); });
     }
 
     /// As pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment) {
-        std::optional<T> result;
-        until(moment, [&](auto when) { return take(when, into(result)); });
-        return result;
+        return received(
+            [&](auto into) { return until(moment, [&](auto when) { return take(when, into); }); });
     }
 
     /// Appends copies of the first elements of `values`, as many as there is room for at once, and
@@ -16975,8 +17549,24 @@ class basic_queue {
 
     void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
 
-    static auto into(std::optional<T>& result) noexcept {
-        return [&result](T&& element) { result.emplace(std::move(element)); };
+    // What get(receiver) hands to the receiver, if it says that it did. A small element comes by
+    // way of its own storage: g++ 12 writes an optional in pieces and reads it as a whole, which
+    // stalls the processor for longer than the rest takes.
+    template <class Get>
+    [[gnu::always_inline]] static std::optional<T> received(Get get) {
+        if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> &&
+                      sizeof(T) <= 16) {
+            alignas(T) unsigned char bytes[sizeof(T)];
+            const auto into = [&bytes](T&& from) { std::memcpy(bytes, &from, sizeof(T)); };
+            if (get(into) != outcome::done) {
+                return std::nullopt;
+            }
+            return std::optional<T>(std::in_place, __builtin_bit_cast(T, bytes));
+        } else {
+            std::optional<T> result;
+            get([&result](T&& from) { result.emplace(std::move(from)); });
+            return result;
+        }
     }
 
     // When a wait ends is asked for when it begins: reading the clock costs more than a push.
@@ -16991,7 +17581,7 @@ class basic_queue {
     outcome offer(const When& when, Args&&... args) {
         auto attempt = [&] { return ring_.try_emplace(std::forward<Args>(args)...); };
         wait_result result{attempt(), false};
-        if (result.what == outcome::blocked) {
+        if (result.what == outcome::blocked || result.what == outcome::held) {
             result = await<Waiting>(ring_.spaces(), attempt, when());
         }
         if (result.what == outcome::done) {
@@ -17012,7 +17602,7 @@ class basic_queue {
     outcome take(const When& when, Receive&& receive) {
         auto attempt = [&] { return ring_.try_take(receive); };
         wait_result result{attempt(), false};
-        if (result.what == outcome::blocked) {
+        if (result.what == outcome::blocked || result.what == outcome::held) {
             result = await<Waiting>(ring_.items(), attempt, when());
         }
         if (result.what == outcome::done) {

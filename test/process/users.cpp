@@ -5,6 +5,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <cohold/cohold.hpp>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -375,6 +376,159 @@ TEST_CASE("a file system mounted read-only") {
     });
     REQUIRE(::mount(nullptr, "/dev/shm/files", nullptr, MS_REMOUNT | MS_BIND, nullptr) == 0);
     CHECK(segment<mechanisms::file>::remove("/dev/shm/files/x"));
+}
+
+template <class Permission>
+struct posix_semaphores {
+    using type = named_semaphore<naming::verbatim, Permission>;
+    template <class Other>
+    using with = posix_semaphores<Other>;
+
+    static constexpr semaphore_options options(std::optional<gid_t> group) {
+        return {.initial = 5, .group = group};
+    }
+};
+
+template <class Permission>
+struct system_v_sets {
+    using type = system_v_semaphores<naming::verbatim, Permission>;
+    template <class Other>
+    using with = system_v_sets<Other>;
+
+    static constexpr semaphore_set_options options(std::optional<gid_t> group) {
+        return {.initial = 5, .group = group};
+    }
+};
+
+TEST_CASE_TEMPLATE("two users share a semaphore through a group, a third is refused", Kind,
+                   posix_semaphores<permission::group>, system_v_sets<permission::group>) {
+    using semaphore = typename Kind::type;
+    using own_semaphore = typename Kind::template with<permission::owner_only>::type;
+    const std::string name = "team";
+    for (const mode_t mask : {mode_t{0}, mode_t{0777}}) { // which plays no part
+        as(ann, [&] {
+            ::umask(mask);
+            const auto made = semaphore::create(name, Kind::options(team));
+            made.acquire();
+        });
+        as(bob, [&] {
+            const auto opened = semaphore::open(name);
+            CHILD_CHECK(opened.value() == 4);
+            opened.release();
+            CHILD_CHECK(semaphore::open_or_create(name, Kind::options(team)).value() == 5);
+            refused(errc::already_exists, name, [&](std::error_code& ec) {
+                (void)semaphore::create(name, Kind::options(team), ec);
+            });
+            refused(errc::unexpected_owner, "owner: user 1001",
+                    [&](std::error_code& ec) { (void)own_semaphore::open(name, ec); });
+            refused(errc::permission_denied, "1002",
+                    [&](std::error_code& ec) { semaphore::remove(name, ec); });
+        });
+        as(eve, [&] {
+            const auto denied = [&](auto&& run) { refused(errc::permission_denied, "1003", run); };
+            denied([&](std::error_code& ec) { (void)semaphore::open(name, ec); });
+            denied([&](std::error_code& ec) {
+                (void)semaphore::open_or_create(name, Kind::options({}), ec);
+            });
+            denied([&](std::error_code& ec) { semaphore::remove(name, ec); });
+            refused(errc::already_exists, name, [&](std::error_code& ec) {
+                (void)semaphore::create(name, Kind::options({}), ec);
+            });
+        });
+        as(ann, [&] {
+            CHILD_CHECK(semaphore::open(name).value() == 5);
+            CHILD_CHECK(semaphore::remove(name));
+        });
+    }
+    // What eve has planted, open to all, is used by nobody who does not trust everybody.
+    as(eve, [&] {
+        ::umask(0777);
+        (void)Kind::template with<permission::everyone>::type::create(name, Kind::options({}));
+    });
+    for (const user* who : {&ann, &root}) {
+        as(*who, [&] {
+            refused(errc::unexpected_owner, "owner: user 1003",
+                    [&](std::error_code& ec) { (void)own_semaphore::open(name, ec); });
+            CHILD_CHECK(Kind::template with<permission::everyone>::type::open(name).value() == 5);
+        });
+    }
+    as(eve, [&] { CHILD_CHECK(Kind::template with<permission::everyone>::type::remove(name)); });
+    // One for its owner alone cannot be opened, whatever the policy of the other.
+    as(ann, [&] { (void)own_semaphore::create(name, Kind::options({})); });
+    as(bob, [&] {
+        refused(errc::permission_denied, "1002",
+                [&](std::error_code& ec) { (void)semaphore::open(name, ec); });
+    });
+    as(root, [&] { CHILD_CHECK(own_semaphore::remove(name)); });
+}
+
+TEST_CASE("a set that its killed creator has left unready, and other users") {
+    using team_set = system_v_semaphores<naming::verbatim, permission::group>;
+    const key_t key = detail::system_v_key("ruin");
+    const auto leave = [&](const user& who) {
+        as(who, [&] {
+            const support::ending how = support::run_child([&] {
+                detail::creation_lock lock(detail::set_lock_key(key));
+                CHILD_CHECK(lock.acquire(true, true, 0666) == 0);
+                ::semget(key, 3, IPC_CREAT | IPC_EXCL | static_cast<int>(detail::unready_mode));
+                ::raise(SIGKILL);
+            });
+            CHILD_CHECK(how.signal == SIGKILL);
+        });
+    };
+    leave(ann);
+    as(bob, [&] { // cannot remove it, and is told who he is; nobody waits
+        refused(errc::permission_denied, "1002",
+                [&](std::error_code& ec) { (void)team_set::open("ruin", ec); });
+        std::error_code ec;
+        CHILD_CHECK(!team_set::create("ruin", {}, ec));
+        CHILD_CHECK(ec == errc::already_exists);
+    });
+    as(ann, [&] {
+        std::error_code ec;
+        CHILD_CHECK(!team_set::open("ruin", ec));
+        CHILD_CHECK(ec == errc::not_found);
+        CHILD_CHECK(team_set::create("ruin", {.initial = 1, .group = team}));
+    });
+    as(bob, [&] { CHILD_CHECK(team_set::open("ruin").value() == 1); });
+    as(ann, [&] { CHILD_CHECK(team_set::remove("ruin")); });
+    leave(ann);
+    as(root, [&] { CHILD_CHECK(!team_set::remove("ruin")); });
+    CHECK(::semget(key, 0, 0) == -1);
+}
+
+TEST_CASE("a mount that two users share, and a third does not see into") {
+    ::mkdir("/dev/shm/mount", 0755);
+    {
+        const auto mount =
+            tmpfs_mount::create("/dev/shm/mount", {.size = 1 << 20, .mode = 02770, .gid = team});
+        using team_segment = segment_for<mechanisms::tmpfs, permission::group>;
+        as(ann, [] {
+            team_segment::create("/dev/shm/mount/x", {.size = 65536, .reserve = 1 << 20})
+                .construct<int>("x", 41);
+        });
+        as(bob, [&] {
+            CHILD_CHECK(++*team_segment::open("/dev/shm/mount/x").find<int>("x") == 42);
+            refused(errc::permission_denied, "CAP_SYS_ADMIN",
+                    [&](std::error_code& ec) { mount.resize(2 << 20, ec); });
+            // He can fill it, and only it.
+            std::error_code ec;
+            (void)memory_object<mechanisms::tmpfs>::create("/dev/shm/mount/b", 2 << 20, ec);
+            CHILD_CHECK(ec == errc::out_of_space);
+            CHILD_CHECK(segment_for<mechanisms::posix, permission::owner_only>::create(
+                "mine", {.size = 2 << 20, .reserve = 4 << 20}));
+            CHILD_CHECK(segment_for<mechanisms::posix, permission::owner_only>::remove("mine"));
+        });
+        as(eve, [] {
+            refused(errc::permission_denied, "1003",
+                    [](std::error_code& ec) { (void)team_segment::open("/dev/shm/mount/x", ec); });
+            refused(errc::permission_denied, "1003",
+                    [](std::error_code& ec) { (void)is_tmpfs("/dev/shm/mount/x", ec); });
+            CHILD_CHECK(tmpfs_usage("/dev/shm/mount").size == 1 << 20); // as df(1) may say
+        });
+    }
+    CHECK(tmpfs_usage("/dev/shm/mount").mount_point == "/dev/shm");
+    ::rmdir("/dev/shm/mount");
 }
 
 int main(int argc, char** argv) {

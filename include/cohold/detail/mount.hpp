@@ -73,7 +73,8 @@ namespace detail {
         const ssize_t bytes = ::read(context.get(), reason, sizeof reason);
         std::string_view said(reason, bytes > 2 ? static_cast<std::size_t>(bytes) : 0);
         said = said.substr(said.empty() ? 0 : 2);
-        return "'" + whole + "'" + (said.empty() ? "" : ": ") + std::string(take_until(said, '\n'));
+        const std::string why(take_until(said, '\n'));
+        return "'" + whole + (why.empty() ? "'" : "': ") + why;
     }
 #else
     static_cast<void>(options);
@@ -151,12 +152,15 @@ namespace detail {
         const report_keeper keeper;
         root = open_directory(path, ignored);
     }
-    if (root && mount_of(root.get()) == mount) {
+    const mount_identity there = root ? mount_of(root.get()) : mount_identity();
+    if (there && there == mount) {
         return root;
     }
-    const bool covered = find_mount([&](const mount_entry& entry) {
-        return entry.id == mount.id && entry.point == path && entry.type == "tmpfs";
-    });
+    // The kernel gives the numbers of mounts that have gone to new ones.
+    const bool covered =
+        there.id != mount.id && find_mount([&](const mount_entry& entry) {
+            return entry.id == mount.id && entry.point == path && entry.type == "tmpfs";
+        });
     if (covered) {
         fail(ec, errc::busy, "another file system is mounted over it");
     } else {
