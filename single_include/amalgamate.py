@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # Makes single_include/cohold/cohold.hpp: the umbrella with every header of the library in place of
-# its include. `amalgamate.py` writes the file, `amalgamate.py --check` fails if it is out of date.
+# its include; and beside it inspect.hpp, the same for the second umbrella, with what the first does
+# not have. `amalgamate.py` writes the files, `amalgamate.py --check` fails if one is out of date.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import pathlib
@@ -9,7 +10,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
-OUTPUT = ROOT / "single_include/cohold/cohold.hpp"
+OUTPUT = ROOT / "single_include"
+UMBRELLAS = ["cohold/cohold.hpp", "cohold/inspect.hpp"]  # each needs those before it
 SPDX = re.compile(r"^(//\n)?(// SPDX-.*\n)+", re.MULTILINE)
 
 
@@ -37,20 +39,25 @@ def inline(name, reached):
 
 def main(check):
     reached = set()
-    body = inline("cohold/cohold.hpp", reached)
+    bodies = {name: inline(name, reached) for name in UMBRELLAS}
     missed = {str(p.relative_to(INCLUDE)) for p in INCLUDE.rglob("*.hpp")} - reached
     if missed:
-        sys.exit("not reached from cohold/cohold.hpp: " + ", ".join(sorted(missed)))
+        sys.exit("not reached from an umbrella: " + ", ".join(sorted(missed)))
     licence = "".join(f"// {line}".rstrip() + "\n"
                       for line in (ROOT / "LICENSE").read_text().splitlines())
-    version = ".".join(re.findall(r"#define COHOLD_VERSION_\w+ (\d+)", body))
-    result = (f"// cohold {version} in one file, made by single_include/amalgamate.py: edit the files "
-              f"in include/ instead.\n//\n{licence}//\n// SPDX-License-Identifier: MIT\n\n{body}")
-    if not check:
-        OUTPUT.parent.mkdir(exist_ok=True)
-        OUTPUT.write_text(result)
-    elif not OUTPUT.exists() or OUTPUT.read_bytes() != result.encode():
-        sys.exit(f"{OUTPUT.relative_to(ROOT)} is out of date: run single_include/amalgamate.py")
+    version = ".".join(re.findall(r"#define COHOLD_VERSION_\w+ (\d+)", bodies[UMBRELLAS[0]]))
+    for number, (name, body) in enumerate(bodies.items()):
+        needed = "".join(f"#include <{each}>\n" for each in UMBRELLAS[:number])
+        what = "in one file" if number == 0 else f"in one file: <{name}>"
+        result = (f"// cohold {version} {what}, made by single_include/amalgamate.py: edit the files "
+                  f"in include/ instead.\n//\n{licence}//\n// SPDX-License-Identifier: MIT\n\n"
+                  f"{needed}{body}")
+        output = OUTPUT / name
+        if not check:
+            output.parent.mkdir(exist_ok=True)
+            output.write_text(result)
+        elif not output.exists() or output.read_bytes() != result.encode():
+            sys.exit(f"{output.relative_to(ROOT)} is out of date: run single_include/amalgamate.py")
 
 
 main(check=sys.argv[1:] == ["--check"])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # Checks what no compiler does: that the lists and copies in the tree agree with the tree.
-# `tree.py --write` brings the umbrella, the list of tests, the code in pages and single_include up to
+# `tree.py --write` brings the umbrellas, the list of tests, the code in pages and single_include up to
 # date instead.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
@@ -12,14 +12,16 @@ import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
-UMBRELLA = INCLUDE / "cohold/cohold.hpp"
+# What each umbrella includes: the rooms, or all but those of the others. Looking from outside is for
+# few units, and would cost the others compile time.
+UMBRELLAS = {INCLUDE / "cohold/cohold.hpp": None, INCLUDE / "cohold/inspect.hpp": ["inspect"]}
 ROOMS = ["", "policy", "memory", "handle", "sync", "container", "inspect", "detail"]
 TEST_LISTS = {"unit_tests": "unit/**/*.cpp", "process_tests": "process/*.cpp"}
 
 
 def headers():
-    """Every header but the umbrella, as it is included, room by room."""
-    found = [p.relative_to(INCLUDE) for p in INCLUDE.rglob("*.hpp") if p != UMBRELLA]
+    """Every header but the umbrellas, as it is included, room by room."""
+    found = [p.relative_to(INCLUDE) for p in INCLUDE.rglob("*.hpp") if p not in UMBRELLAS]
     rooms = ["cohold" if not room else f"cohold/{room}" for room in ROOMS]
     strange = [str(p) for p in found if str(p.parent) not in rooms]
     if strange:
@@ -46,15 +48,17 @@ def is_internal(header):
     return place is not None
 
 
-def umbrella():
-    lines = ["// The whole of cohold: includes, nothing else.",
-             "// SPDX-FileCopyrightText: The cohold authors",
-             "// SPDX-License-Identifier: MIT",
-             "#ifndef COHOLD_COHOLD_HPP",
-             "#define COHOLD_COHOLD_HPP"]
+def umbrella(path):
+    """What it should be: its own first lines, and the includes."""
+    mine = UMBRELLAS[path]
+    others = [room for rooms in UMBRELLAS.values() if rooms for room in rooms]
+    purpose = re.match(r"(?://.*\n)+", path.read_text())[0]
+    guard = "COHOLD_" + path.stem.upper() + "_HPP"
+    lines = [f"{purpose}#ifndef {guard}", f"#define {guard}"]
     room = None
     for header in headers():
-        if is_internal(header):
+        name = header.parent.name
+        if is_internal(header) or (name not in mine if mine else name in others):
             continue
         if header.parent != room:
             lines.append("")
@@ -76,8 +80,9 @@ def with_test_lists(text):
 
 
 def check_umbrella():
-    if UMBRELLA.read_text() != umbrella():
-        yield "include/cohold/cohold.hpp does not include what there is: run test/tree.py --write"
+    for path in UMBRELLAS:
+        if path.read_text() != umbrella(path):
+            yield f"{path.relative_to(ROOT)} does not include what there is: run test/tree.py --write"
 
 
 def check_test_lists():
@@ -177,7 +182,8 @@ def check_links():
 
 
 def write():
-    UMBRELLA.write_text(umbrella())
+    for path in UMBRELLAS:
+        path.write_text(umbrella(path))
     lists = ROOT / "test/meson.build"
     lists.write_text(with_test_lists(lists.read_text()))
     for page in pages():

@@ -19,13 +19,15 @@ namespace detail {
 // it, a forked child does not inherit it, and the kernel drops it when the process is gone, however
 // it went.
 struct file_attendance {
-    // Held shared by who attaches, alone by who removes for lack of others. Not held (false) where
-    // locks do not work.
+    // Held shared by who attaches, alone by who removes for lack of others. Not held (false, and
+    // errno) where locks do not work; without `wait`, EAGAIN while others hold it.
     class gate {
       public:
-        gate(const file_descriptor& file, lock_kind kind) noexcept
+        gate(const file_descriptor& file, lock_kind kind, bool wait = true) noexcept
             : fd_(reopen_file(file.value, kind == lock_kind::exclusive ? O_RDWR : O_RDONLY)) {
-            held_ = fd_ && lock_file(fd_.get(), lock_byte::gate, kind, true) == 0;
+            const int error = fd_ ? lock_file(fd_.get(), lock_byte::gate, kind, wait) : errno;
+            held_ = error == 0;
+            errno = error;
         }
 
         gate(const gate&) = delete;
@@ -70,7 +72,8 @@ struct file_attendance {
 struct system_v_attendance {
     class gate {
       public:
-        gate(const system_v_id& object, lock_kind /*kind*/) noexcept : gate(status_of(object)) {}
+        gate(const system_v_id& object, lock_kind /*kind*/, bool wait = true) noexcept
+            : gate(status_of(object), wait) {}
 
         gate(const gate&) = delete;
         gate& operator=(const gate&) = delete;
@@ -89,12 +92,14 @@ struct system_v_attendance {
       private:
         // An object without a key, or one that has lost it, is found by nobody: no need to lock,
         // and there is nothing to lock by.
-        explicit gate(const struct ::shmid_ds& status) noexcept
+        gate(const struct ::shmid_ds& status, bool wait) noexcept
             : key_(status.shm_perm.__key), lock_(key_) {
             const mode_t mode = status.shm_perm.uid == ::geteuid()
                                     ? creation_lock::mode_for(status.shm_perm.mode)
                                     : mode_t{0666}; // its owner must get by
-            locked_ = key_ != IPC_PRIVATE && lock_.acquire(true, true, mode) == 0;
+            const int error = key_ == IPC_PRIVATE ? 0 : lock_.acquire(true, wait, mode);
+            locked_ = key_ != IPC_PRIVATE && error == 0;
+            errno = error;
         }
 
         static struct ::shmid_ds status_of(const system_v_id& object) noexcept {

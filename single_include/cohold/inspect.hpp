@@ -1,0 +1,3251 @@
+// cohold 0.1.0 in one file: <cohold/inspect.hpp>, made by single_include/amalgamate.py: edit the files in include/ instead.
+//
+// MIT License
+//
+// Copyright (c) 2026 The cohold authors
+//
+// Permission is hereby granted, free of charge, to any person obtaining a copy
+// of this software and associated documentation files (the "Software"), to deal
+// in the Software without restriction, including without limitation the rights
+// to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+// copies of the Software, and to permit persons to whom the Software is
+// furnished to do so, subject to the following conditions:
+//
+// The above copyright notice and this permission notice shall be included in all
+// copies or substantial portions of the Software.
+//
+// THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+// IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+// FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+// AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+// LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+// OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+// SOFTWARE.
+//
+// SPDX-License-Identifier: MIT
+
+#include <cohold/cohold.hpp>
+// Looking at shared memory from outside: the umbrella of cohold/inspect, which <cohold/cohold.hpp>
+// does not bring along, because few units need it.
+#ifndef COHOLD_INSPECT_HPP
+#define COHOLD_INSPECT_HPP
+
+// check_limits: what would stop or endanger an object that is to be made, and what to do about it.
+#ifndef COHOLD_INSPECT_CHECK_LIMITS_HPP
+#define COHOLD_INSPECT_CHECK_LIMITS_HPP
+
+// limits: what the kernel allows, and how much of it is used already.
+#ifndef COHOLD_INSPECT_LIMITS_HPP
+#define COHOLD_INSPECT_LIMITS_HPP
+
+// What the kernel allows this process, and how much of it is used: rlimits, capabilities, control
+// group.
+#ifndef COHOLD_DETAIL_RESOURCE_LIMITS_HPP
+#define COHOLD_DETAIL_RESOURCE_LIMITS_HPP
+
+#include <sys/resource.h>
+
+// What is in a directory: names one by one, and what each of them is, without following links.
+#ifndef COHOLD_DETAIL_FOLDER_HPP
+#define COHOLD_DETAIL_FOLDER_HPP
+
+#include <climits>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+#if defined(__GLIBC__) && !defined(__LP64__)
+inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {
+    return ::fstatat64(folder, name, &out, flags);
+}
+#else
+inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {
+    return ::fstatat(folder, name, &out, flags);
+}
+#endif
+
+// An open directory. What comes and goes while it is read may be missed, as with readdir(3), whose
+// 32-bit form cannot take large inodes.
+class folder {
+  public:
+    // Not open, and errno, on failure.
+    [[gnu::cold]] explicit folder(const char* path) noexcept
+        : fd_(open_file(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
+
+    [[gnu::cold]] folder(const folder& outer, const char* name) noexcept
+        : fd_(::openat(outer.fd(), name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC)) {}
+
+    folder(const folder&) = delete;
+    folder& operator=(const folder&) = delete;
+
+    explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+
+    // The next name but "." and ".."; nullptr at the end, or if the directory has gone. Valid until
+    // the next call.
+    [[nodiscard, gnu::cold]] const char* next() noexcept {
+        for (;;) {
+            if (at_ >= filled_) {
+                const long got = ::syscall(SYS_getdents64, fd_.get(), buffer_, sizeof buffer_);
+                if (got <= 0) {
+                    return nullptr;
+                }
+                filled_ = static_cast<std::size_t>(got);
+                at_ = 0;
+            }
+            // struct linux_dirent64: inode, offset, length of the entry, type, name.
+            std::uint16_t length = 0;
+            std::memcpy(&length, buffer_ + at_ + 16, sizeof length);
+            const char* const name = buffer_ + at_ + 19;
+            at_ += length;
+            if (name[0] != '.' || (name[1] != '\0' && (name[1] != '.' || name[2] != '\0'))) {
+                return name;
+            }
+        }
+    }
+
+    // Of the name itself, or of what a link leads to. 0, or -1 and errno.
+    int status(const char* name, file_status& out, bool follow = false) const noexcept {
+        return raw_fstatat(fd_.get(), name, out, follow ? 0 : AT_SYMLINK_NOFOLLOW);
+    }
+
+    // -1 and errno on failure.
+    [[nodiscard]] unique_fd open(const char* name, int flags) const noexcept {
+        int fd = -1;
+        do {
+            fd = ::openat(fd_.get(), name, flags | O_CLOEXEC | large_file);
+        } while (fd < 0 && errno == EINTR);
+        return unique_fd(fd);
+    }
+
+    // Where a link leads; empty, and errno, on failure.
+    [[nodiscard, gnu::cold]] std::string link(const char* name) const {
+        char target[PATH_MAX];
+        const ssize_t length = ::readlinkat(fd_.get(), name, target, sizeof target);
+        return length < 0 ? std::string() : std::string(target, static_cast<std::size_t>(length));
+    }
+
+    // Takes the name of a file away. 0, or errno.
+    [[nodiscard]] int remove(const char* name) const noexcept {
+        return ::unlinkat(fd_.get(), name, 0) == 0 ? 0 : errno;
+    }
+
+  private:
+    unique_fd fd_;
+    std::size_t filled_ = 0;
+    std::size_t at_ = 0;
+    alignas(8) char buffer_[8192];
+};
+
+// Calls visit(folder, pid) for the directory in /proc of each process that this one can see. False
+// and errno if there is no /proc.
+template <class Visit>
+[[gnu::cold]] bool for_each_process(const Visit& visit) {
+    folder all("/proc");
+    if (!all) {
+        return false;
+    }
+    while (const char* const name = all.next()) {
+        int process = 0;
+        for (const char* digit = name; *digit != '\0' && process >= 0; ++digit) {
+            const bool more = *digit >= '0' && *digit <= '9' && process < INT_MAX / 10 - 1;
+            process = more ? process * 10 + (*digit - '0') : -1;
+        }
+        if (process > 0) {
+            const folder its(all, name);
+            if (its) { // else it has gone meanwhile
+                visit(its, static_cast<pid_t>(process));
+            }
+        }
+    }
+    return true;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// Texts of the kernel, from /proc and /sys: read whole, and taken apart without trust.
+#ifndef COHOLD_DETAIL_PROC_TEXT_HPP
+#define COHOLD_DETAIL_PROC_TEXT_HPP
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// All of an open file, however small the pieces are in which it comes. 0, or errno: ESRCH of a
+// process that has gone meanwhile. Nothing in /proc is as long as `most`.
+[[gnu::cold]] inline int read_text(int fd, std::string& out, std::size_t most = 64u << 20) {
+    std::size_t used = 0;
+    int error = 0;
+    out.resize(4096);
+    while (error == 0) {
+        const ssize_t got = ::read(fd, out.data() + used, out.size() - used);
+        if (got > 0) {
+            used += static_cast<std::size_t>(got);
+        } else if (got == 0) {
+            break;
+        } else if (errno != EINTR) {
+            error = errno;
+        }
+        if (used == out.size()) {
+            if (used >= most) {
+                break;
+            }
+            out.resize(used * 4);
+        }
+    }
+    out.resize(used);
+    return error;
+}
+
+// The same of a path.
+[[gnu::cold]] inline int read_text(const char* path, std::string& out) {
+    out.clear();
+    const unique_fd file = open_file(path, O_RDONLY | O_NOCTTY);
+    return file ? read_text(file.get(), out) : errno;
+}
+
+// Takes the first line away from the rest, without its end.
+[[gnu::cold]] inline std::string_view next_line(std::string_view& rest) noexcept {
+    const std::size_t end = rest.find('\n');
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    return line;
+}
+
+// Takes the first word away, and the blanks around it. Empty at the end.
+[[gnu::cold]] inline std::string_view next_word(std::string_view& rest) noexcept {
+    constexpr std::string_view blanks = " \t";
+    const std::size_t begin = rest.find_first_not_of(blanks);
+    if (begin == std::string_view::npos) {
+        rest = {};
+        return {};
+    }
+    rest.remove_prefix(begin);
+    const std::string_view word = rest.substr(0, rest.find_first_of(blanks));
+    rest.remove_prefix(word.size());
+    const std::size_t more = rest.find_first_not_of(blanks);
+    rest.remove_prefix(more == std::string_view::npos ? rest.size() : more);
+    return word;
+}
+
+// A whole word as a number; a negative one as its two's complement. Nothing if it is none, or does
+// not fit.
+[[gnu::cold]] inline std::optional<std::uint64_t> number_in(std::string_view word,
+                                                            unsigned base = 10) noexcept {
+    const bool negative = base == 10 && !word.empty() && word.front() == '-';
+    word.remove_prefix(negative ? 1 : 0);
+    std::uint64_t value = 0;
+    for (const char c : word) {
+        const unsigned digit = c >= '0' && c <= '9'   ? static_cast<unsigned>(c - '0')
+                               : c >= 'a' && c <= 'f' ? static_cast<unsigned>(c - 'a') + 10
+                               : c >= 'A' && c <= 'F' ? static_cast<unsigned>(c - 'A') + 10
+                                                      : base;
+        if (digit >= base || value > (UINT64_MAX - digit) / base) {
+            return {};
+        }
+        value = value * base + digit;
+    }
+    if (word.empty() || (negative && value > static_cast<std::uint64_t>(INT64_MAX))) {
+        return {};
+    }
+    return negative ? 0 - value : value;
+}
+
+// The number that a file consists of; "max" is none.
+[[gnu::cold]] inline std::optional<std::uint64_t> number_of_file(const char* path) {
+    std::string text;
+    if (read_text(path, text) != 0) {
+        return {};
+    }
+    std::string_view rest = text;
+    std::string_view line = next_line(rest);
+    return number_in(next_word(line));
+}
+
+// "Key:   123 kB" or "Key:  123": what the number says, in bytes or as it is.
+[[gnu::cold]] inline std::optional<std::uint64_t> amount_in(std::string_view words) noexcept {
+    const std::optional<std::uint64_t> number = number_in(next_word(words));
+    const std::string_view unit = next_word(words);
+    if (!number || unit.empty()) {
+        return number;
+    }
+    return unit == "kB" && *number <= UINT64_MAX / 1024 ? std::optional(*number * 1024)
+                                                        : std::optional<std::uint64_t>();
+}
+
+// A key of such a text, and where its amount goes.
+template <class T>
+struct text_field {
+    std::string_view key;
+    std::optional<std::uint64_t> T::* member;
+};
+
+// Adds one line to what there is. True if it was one of the fields.
+template <class T, std::size_t N>
+[[gnu::cold]] bool add_field(std::string_view line, const text_field<T> (&fields)[N], T& out) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos) {
+        return false;
+    }
+    const std::string_view key = line.substr(0, colon);
+    for (const text_field<T>& field : fields) {
+        if (field.key == key) {
+            if (const auto amount = amount_in(line.substr(colon + 1))) {
+                auto& sum = out.*field.member;
+                sum = sum.value_or(0) + *amount;
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+// A text of such lines.
+template <class T, std::size_t N>
+[[gnu::cold]] void add_fields(std::string_view text, const text_field<T> (&fields)[N], T& out) {
+    while (!text.empty()) {
+        add_field(next_line(text), fields, out);
+    }
+}
+
+// What the kernel has put for bytes that would be mistaken for its own separators: "\040" is a
+// blank.
+[[gnu::cold]] inline std::string unescaped(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto code = text[i] == '\\' && text.size() - i > 3
+                              ? number_in(text.substr(i + 1, 3), 8)
+                              : std::optional<std::uint64_t>();
+        if (code && *code < 256) {
+            out.push_back(static_cast<char>(*code));
+            i += 3;
+        } else {
+            out.push_back(text[i]);
+        }
+    }
+    return out;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The soft limit; nothing if there is none. By the system call that is 64 bits wide everywhere.
+[[gnu::cold]] inline std::optional<std::uint64_t> resource_limit(int which) noexcept {
+    struct {
+        std::uint64_t soft;
+        std::uint64_t hard;
+    } found{UINT64_MAX, UINT64_MAX};
+
+    ::syscall(SYS_prlimit64, 0, which, nullptr, &found);
+    return found.soft == UINT64_MAX ? std::optional<std::uint64_t>() : std::optional(found.soft);
+}
+
+// The word behind a key of /proc/self/status, without its tabs.
+[[gnu::cold]] inline std::string_view status_word(std::string_view text,
+                                                  std::string_view key) noexcept {
+    while (!text.empty()) {
+        std::string_view line = next_line(text);
+        if (line.size() > key.size() && line.substr(0, key.size()) == key &&
+            line[key.size()] == ':') {
+            line.remove_prefix(key.size() + 1);
+            return next_word(line);
+        }
+    }
+    return {};
+}
+
+// CAP_IPC_LOCK counts in the first user namespace alone.
+[[gnu::cold]] inline bool may_lock_everything(std::string_view status,
+                                              std::string_view uid_map) noexcept {
+    constexpr std::uint64_t ipc_lock = std::uint64_t{1} << 14;
+    const std::uint64_t effective = number_in(status_word(status, "CapEff"), 16).value_or(0);
+    std::string_view line = next_line(uid_map);
+    const bool first =
+        next_word(line) == "0" && next_word(line) == "0" && next_word(line) == "4294967295";
+    return first && (effective & ipc_lock) != 0;
+}
+
+[[gnu::cold]] inline std::uint64_t count_lines(std::string_view text) noexcept {
+    std::uint64_t lines = 0;
+    for (const char c : text) {
+        lines += c == '\n' ? 1 : 0;
+    }
+    return lines;
+}
+
+[[gnu::cold]] inline std::uint64_t open_descriptors() noexcept {
+    folder all("/proc/self/fd");
+    std::uint64_t count = 0;
+    while (all && all.next() != nullptr) {
+        ++count;
+    }
+    return count == 0 ? 0 : count - 1; // without the one that looks
+}
+
+// ---- control groups
+
+struct group_memory {
+    std::string path; // the directory whose limit binds first; empty: there is none
+    std::optional<std::uint64_t> most;
+    std::optional<std::uint64_t> used;
+};
+
+// Where this process is, of the hierarchy that has the memory controller: version 1's if there is
+// one. Of the text of /proc/self/cgroup.
+[[gnu::cold]] inline std::string_view memory_group(std::string_view text, bool& unified) noexcept {
+    std::string_view found;
+    unified = true;
+    while (!text.empty()) {
+        std::string_view line = next_line(text);
+        const std::size_t first = line.find(':');
+        const std::size_t second =
+            line.find(':', first == std::string_view::npos ? first : first + 1);
+        if (second == std::string_view::npos) {
+            continue;
+        }
+        std::string_view controllers = line.substr(first + 1, second - first - 1);
+        if (controllers.empty() && unified) {
+            found = line.substr(second + 1);
+        }
+        while (!controllers.empty()) {
+            const std::size_t comma = controllers.find(',');
+            if (controllers.substr(0, comma) == "memory") {
+                unified = false;
+                found = line.substr(second + 1);
+            }
+            controllers.remove_prefix(comma == std::string_view::npos ? controllers.size()
+                                                                      : comma + 1);
+        }
+    }
+    return found;
+}
+
+// Where that hierarchy is mounted, and which part of it; of the text of /proc/self/mountinfo.
+[[gnu::cold]] inline bool memory_group_mount(std::string_view mounts, bool unified,
+                                             std::string& point, std::string& root) {
+    while (!mounts.empty()) {
+        std::string_view line = next_line(mounts);
+        const std::size_t dash = line.find(" - ");
+        if (dash == std::string_view::npos) {
+            continue;
+        }
+        std::string_view behind = line.substr(dash + 3);
+        const std::string_view type = next_word(behind);
+        next_word(behind);
+        const bool memory = ("," + std::string(behind) + ",").find(",memory,") != std::string::npos;
+        if (unified ? type == "cgroup2" : type == "cgroup" && memory) {
+            next_word(line);
+            next_word(line);
+            next_word(line);
+            root = unescaped(next_word(line));
+            point = unescaped(next_word(line));
+            return true;
+        }
+    }
+    return false;
+}
+
+// The tightest limit from this process's group up. `prefix` is for tests: where "/" is.
+[[gnu::cold]] inline group_memory read_group_memory(std::string_view groups,
+                                                    std::string_view mounts,
+                                                    const std::string& prefix = "") {
+    constexpr std::uint64_t no_limit = std::uint64_t{1} << 62; // version 1 has a large number
+    group_memory out;
+    bool unified = true;
+    std::string group(memory_group(groups, unified));
+    std::string point;
+    std::string root;
+    if (group.empty() || !memory_group_mount(mounts, unified, point, root)) {
+        return out;
+    }
+    if (root.size() > 1 && group.compare(0, root.size(), root) == 0) {
+        group.erase(0, root.size());
+    }
+    if (group == "/" || group.find("/..") != std::string::npos) {
+        group.clear(); // outside of what is mounted
+    }
+    for (;;) {
+        const std::string folder_path = prefix + point + group;
+        const auto most = number_of_file(
+            (folder_path + (unified ? "/memory.max" : "/memory.limit_in_bytes")).c_str());
+        const auto used = number_of_file(
+            (folder_path + (unified ? "/memory.current" : "/memory.usage_in_bytes")).c_str());
+        const auto left = [](std::optional<std::uint64_t> all,
+                             std::optional<std::uint64_t> taken) noexcept {
+            return *all > taken.value_or(0) ? *all - taken.value_or(0) : 0;
+        };
+        if (most && *most < no_limit &&
+            (!out.most || left(most, used) < left(out.most, out.used))) {
+            out = {point + group, most, used};
+        }
+        if (group.empty()) {
+            return out;
+        }
+        group.erase(group.rfind('/') == std::string::npos ? 0 : group.rfind('/'));
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// memory_usage: how much memory the machine has and shares, in the kernel's own words.
+#ifndef COHOLD_INSPECT_USAGE_HPP
+#define COHOLD_INSPECT_USAGE_HPP
+
+#include <string>
+
+// list_system_v_segments, list_system_v_semaphores: what ipcs(1) shows.
+#ifndef COHOLD_INSPECT_SYSTEM_V_TABLES_HPP
+#define COHOLD_INSPECT_SYSTEM_V_TABLES_HPP
+
+#include <string>
+
+#include <sys/types.h>
+
+// Tables of the kernel with titles over the columns: /proc/sysvipc/shm and sem.
+#ifndef COHOLD_DETAIL_COLUMN_TABLE_HPP
+#define COHOLD_DETAIL_COLUMN_TABLE_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// By titles, because kernels have added columns.
+class column_table {
+  public:
+    [[gnu::cold]] explicit column_table(std::string_view text) noexcept : rest_(text) {
+        std::string_view line = next_line(rest_);
+        while (columns_ < most && !line.empty()) {
+            titles_[columns_] = next_word(line);
+            columns_ += titles_[columns_].empty() ? 0u : 1u;
+        }
+    }
+
+    // False at the end. Rows that have too few columns are passed over.
+    [[nodiscard, gnu::cold]] bool next() noexcept {
+        while (!rest_.empty()) {
+            std::string_view line = next_line(rest_);
+            unsigned found = 0;
+            while (found < columns_ && !line.empty()) {
+                cells_[found] = next_word(line);
+                found += cells_[found].empty() ? 0u : 1u;
+            }
+            if (found == columns_ && columns_ != 0) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    // Of this row; 0 where there is no such column, or no number in it.
+    [[nodiscard, gnu::cold]] std::uint64_t number(std::string_view title,
+                                                  unsigned base = 10) const noexcept {
+        for (unsigned i = 0; i < columns_; ++i) {
+            if (titles_[i] == title) {
+                return number_in(cells_[i], base).value_or(0);
+            }
+        }
+        return 0;
+    }
+
+  private:
+    static constexpr unsigned most = 32;
+
+    std::string_view rest_;
+    std::string_view titles_[most];
+    std::string_view cells_[most];
+    unsigned columns_ = 0;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// What the reports have in common: numbers that may be missing, the kinds of objects, and lists
+// that say whether they are complete.
+#ifndef COHOLD_INSPECT_SURVEY_HPP
+#define COHOLD_INSPECT_SURVEY_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A number that the kernel may not give.
+using amount = std::optional<std::uint64_t>;
+
+/// The kinds of objects that hold shared memory, and of those that come with them.
+enum class object_kind {
+    posix,           ///< a POSIX object: a file of /dev/shm
+    posix_semaphore, ///< of sem_open(3): a file of /dev/shm whose name begins with "sem."
+    file,            ///< a file elsewhere, also of a tmpfs
+    memfd,           ///< of memfd_create(2)
+    system_v,        ///< of shmget(2)
+    semaphore_set,   ///< a set of semget(2)
+    anonymous,       ///< memory without a name or a descriptor
+};
+
+/// Its name, for people.
+[[nodiscard]] constexpr std::string_view name_of(object_kind kind) noexcept {
+    switch (kind) {
+    case object_kind::posix:
+        return "posix";
+    case object_kind::posix_semaphore:
+        return "posix semaphore";
+    case object_kind::file:
+        return "file";
+    case object_kind::memfd:
+        return "memfd";
+    case object_kind::system_v:
+        return "system_v";
+    case object_kind::semaphore_set:
+        return "semaphore set";
+    case object_kind::anonymous:
+        return "anonymous";
+    }
+    return "";
+}
+
+/// A list, and how much could not be looked at. What comes and goes while it is made may be in it
+/// or not.
+template <class T>
+struct survey {
+    std::vector<T> entries;
+    /// Processes and objects that this user was not allowed to look into.
+    std::size_t refused = 0;
+    /// Processes may exist that cannot be seen at all: /proc is mounted with hidepid.
+    bool hidden = false;
+
+    /// Was everything looked at? If not, "nobody" means "nobody that I can see".
+    [[nodiscard]] bool complete() const noexcept { return refused == 0 && !hidden; }
+
+    [[nodiscard]] auto begin() noexcept { return entries.begin(); }
+
+    [[nodiscard]] auto end() noexcept { return entries.end(); }
+
+    [[nodiscard]] auto begin() const noexcept { return entries.begin(); }
+
+    [[nodiscard]] auto end() const noexcept { return entries.end(); }
+
+    [[nodiscard]] std::size_t size() const noexcept { return entries.size(); }
+
+    [[nodiscard]] bool empty() const noexcept { return entries.empty(); }
+
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return entries[i]; }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A System V segment of this IPC namespace. Bytes; times in nanoseconds since 1970, 0: never.
+struct system_v_segment_entry {
+    key_t key = 0; ///< 0: it has none (IPC_PRIVATE), or has lost it
+    int id = -1;
+    mode_t mode = 0;      ///< permission bits
+    bool removed = false; ///< goes as soon as nobody has it attached (IPC_RMID)
+    bool locked = false;  ///< never in swap (SHM_LOCK)
+    uid_t owner = 0;
+    gid_t group = 0;
+    uid_t creator = 0;
+    gid_t creator_group = 0;
+    pid_t creator_process = 0;  ///< 0: none of this PID namespace
+    pid_t last_process = 0;     ///< the last to attach or detach
+    std::uint64_t attached = 0; ///< mappings, not processes
+    std::uint64_t size = 0;
+    std::uint64_t resident = 0; ///< in memory
+    std::uint64_t swapped = 0;
+    std::uint64_t attached_at = 0; ///< the last time somebody attached it
+    std::uint64_t detached_at = 0;
+    std::uint64_t changed_at = 0; ///< made, or changed by IPC_SET
+
+    /// The name by which mechanism::system_v opens it: "0x00c0401d".
+    [[nodiscard, gnu::cold]] std::string name() const {
+        std::string out = "0x00000000";
+        auto rest = static_cast<std::uint32_t>(key);
+        for (std::size_t i = out.size() - 1; i > 1; --i, rest >>= 4) {
+            out[i] = "0123456789abcdef"[rest & 0xf];
+        }
+        return out;
+    }
+};
+
+/// A set of System V semaphores of this IPC namespace.
+struct system_v_semaphore_entry {
+    key_t key = 0;
+    int id = -1;
+    mode_t mode = 0;
+    std::uint64_t count = 0; ///< semaphores in the set
+    uid_t owner = 0;
+    gid_t group = 0;
+    uid_t creator = 0;
+    gid_t creator_group = 0;
+    std::uint64_t operated_at = 0; ///< the last semop(2)
+    std::uint64_t changed_at = 0;
+};
+
+namespace detail {
+
+[[gnu::cold]] inline std::uint64_t moment_in(const column_table& row,
+                                             std::string_view column) noexcept {
+    const std::uint64_t seconds = row.number(column);
+    return seconds > UINT64_MAX / 1000000000u ? 0 : seconds * 1000000000u;
+}
+
+// Of the text of /proc/sysvipc/shm.
+[[gnu::cold]] inline std::vector<system_v_segment_entry>
+parse_segment_table(std::string_view text) {
+    constexpr mode_t destroyed = 01000;
+    constexpr mode_t locked = 02000;
+    std::vector<system_v_segment_entry> out;
+    column_table row(text);
+    while (row.next()) {
+        system_v_segment_entry segment;
+        segment.key = static_cast<key_t>(row.number("key"));
+        segment.id = static_cast<int>(row.number("shmid"));
+        const auto bits = static_cast<mode_t>(row.number("perms", 8));
+        segment.mode = bits & 0777;
+        segment.removed = (bits & destroyed) != 0;
+        segment.locked = (bits & locked) != 0;
+        segment.owner = static_cast<uid_t>(row.number("uid"));
+        segment.group = static_cast<gid_t>(row.number("gid"));
+        segment.creator = static_cast<uid_t>(row.number("cuid"));
+        segment.creator_group = static_cast<gid_t>(row.number("cgid"));
+        segment.creator_process = static_cast<pid_t>(row.number("cpid"));
+        segment.last_process = static_cast<pid_t>(row.number("lpid"));
+        segment.attached = row.number("nattch");
+        segment.size = row.number("size");
+        segment.resident = row.number("rss");
+        segment.swapped = row.number("swap");
+        segment.attached_at = moment_in(row, "atime");
+        segment.detached_at = moment_in(row, "dtime");
+        segment.changed_at = moment_in(row, "ctime");
+        out.push_back(segment);
+    }
+    return out;
+}
+
+// Of the text of /proc/sysvipc/sem.
+[[gnu::cold]] inline std::vector<system_v_semaphore_entry>
+parse_semaphore_table(std::string_view text) {
+    std::vector<system_v_semaphore_entry> out;
+    column_table row(text);
+    while (row.next()) {
+        system_v_semaphore_entry set;
+        set.key = static_cast<key_t>(row.number("key"));
+        set.id = static_cast<int>(row.number("semid"));
+        set.mode = static_cast<mode_t>(row.number("perms", 8)) & 0777;
+        set.count = row.number("nsems");
+        set.owner = static_cast<uid_t>(row.number("uid"));
+        set.group = static_cast<gid_t>(row.number("gid"));
+        set.creator = static_cast<uid_t>(row.number("cuid"));
+        set.creator_group = static_cast<gid_t>(row.number("cgid"));
+        set.operated_at = moment_in(row, "otime");
+        set.changed_at = moment_in(row, "ctime");
+        out.push_back(set);
+    }
+    return out;
+}
+
+[[gnu::cold]] inline std::string read_table(const char* path, std::error_code& ec) {
+    std::string text;
+    const int error = read_text(path, text);
+    if (error == ENOENT) {
+        fail(ec, errc::unsupported, "%s: a kernel without System V, or no complete /proc", path);
+    } else if (error != 0) {
+        fail_errno(ec, error, "%s", path);
+    }
+    return text;
+}
+
+} // namespace detail
+
+/// All System V segments of this IPC namespace, of all users. *Errors*: errc::unsupported.
+[[nodiscard, gnu::cold]] inline survey<system_v_segment_entry>
+list_system_v_segments(std::error_code& ec) {
+    const detail::operation context("list", "System V segments", "");
+    ec.clear();
+    return {detail::parse_segment_table(detail::read_table("/proc/sysvipc/shm", ec))};
+}
+
+[[nodiscard, gnu::cold]] inline survey<system_v_segment_entry> list_system_v_segments() {
+    return detail::thrown([](std::error_code& ec) { return list_system_v_segments(ec); });
+}
+
+/// All sets of System V semaphores of this IPC namespace, of all users. *Errors*:
+/// errc::unsupported.
+[[nodiscard, gnu::cold]] inline survey<system_v_semaphore_entry>
+list_system_v_semaphores(std::error_code& ec) {
+    const detail::operation context("list", "System V semaphores", "");
+    ec.clear();
+    return {detail::parse_semaphore_table(detail::read_table("/proc/sysvipc/sem", ec))};
+}
+
+[[nodiscard, gnu::cold]] inline survey<system_v_semaphore_entry> list_system_v_semaphores() {
+    return detail::thrown([](std::error_code& ec) { return list_system_v_semaphores(ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The file system of a path. Bytes.
+struct space_usage {
+    bool is_tmpfs = false;
+    bool limited = true; ///< false: a tmpfs of size=0; only the machine's memory binds
+    std::uint64_t size = 0;
+    std::uint64_t used = 0;      ///< of a tmpfs: in memory and in swap
+    std::uint64_t available = 0; ///< to users other than root
+    std::uint64_t inodes = 0;    ///< 0: no limit
+    std::uint64_t free_inodes = 0;
+};
+
+/// All System V segments of this IPC namespace together.
+struct system_v_usage {
+    std::uint64_t segments = 0;
+    std::uint64_t size = 0;     ///< what was asked for
+    std::uint64_t resident = 0; ///< what is in memory: counts in Shmem
+    std::uint64_t swapped = 0;
+};
+
+/// /proc/meminfo in bytes, and what the kernel tells of single mechanisms. A container sees the
+/// numbers of the whole machine, except where namespaces are named.
+struct memory_report {
+    amount total;     ///< MemTotal
+    amount free;      ///< MemFree: unused
+    amount available; ///< MemAvailable: what programs could still get without swapping
+    /// Shmem: every page of shared memory without a disk behind it that is in memory: POSIX
+    /// objects, memfds, System V segments, anonymous shared memory, and all other files of every
+    /// tmpfs. Not what is in swap, not hugetlb pages, not mapped files of a disk. Which part whose
+    /// is, the kernel does not say.
+    amount shared;
+    amount shared_huge;       ///< ShmemHugePages: of it, in huge pages
+    amount shared_pmd_mapped; ///< ShmemPmdMapped: of it, mapped by huge entries into a process
+    amount mapped;          ///< Mapped: pages of files and shared memory that a process has mapped
+    amount cached;          ///< Cached: the page cache. Shmem is a part of it
+    amount buffers;         ///< Buffers
+    amount file_huge;       ///< FileHugePages: of files, in huge pages
+    amount file_pmd_mapped; ///< FilePmdMapped
+    amount anonymous;       ///< AnonPages: private memory of processes
+    amount locked;          ///< Mlocked: by mlock(2) and SHM_LOCK
+    amount swap_total;      ///< SwapTotal
+    amount swap_free;       ///< SwapFree
+    amount swap_cached;     ///< SwapCached: in memory and in swap
+    /// Committed_AS: what private memory and shared memory could at most become. A reserve of
+    /// cohold does not count; the pages that a segment has do.
+    amount committed;
+    amount commit_limit;        ///< CommitLimit: binds if vm.overcommit_memory is 2
+    amount huge_page_size;      ///< Hugepagesize
+    amount huge_pages_total;    ///< HugePages_Total: pages of hugetlb, not bytes
+    amount huge_pages_free;     ///< HugePages_Free: pages
+    amount huge_pages_reserved; ///< HugePages_Rsvd: pages: promised, still free
+    amount huge_pages_surplus;  ///< HugePages_Surp: pages
+    amount huge_pages_memory;   ///< Hugetlb: bytes, of all sizes
+
+    /// The mount at /dev/shm: POSIX objects, and whatever else is put there.
+    std::optional<space_usage> dev_shm;
+    /// Of this IPC namespace.
+    std::optional<system_v_usage> system_v;
+};
+
+namespace detail {
+
+inline constexpr text_field<memory_report> memory_fields[] = {
+    {"MemTotal", &memory_report::total},
+    {"MemFree", &memory_report::free},
+    {"MemAvailable", &memory_report::available},
+    {"Shmem", &memory_report::shared},
+    {"ShmemHugePages", &memory_report::shared_huge},
+    {"ShmemPmdMapped", &memory_report::shared_pmd_mapped},
+    {"Mapped", &memory_report::mapped},
+    {"Cached", &memory_report::cached},
+    {"Buffers", &memory_report::buffers},
+    {"FileHugePages", &memory_report::file_huge},
+    {"FilePmdMapped", &memory_report::file_pmd_mapped},
+    {"AnonPages", &memory_report::anonymous},
+    {"Mlocked", &memory_report::locked},
+    {"SwapTotal", &memory_report::swap_total},
+    {"SwapFree", &memory_report::swap_free},
+    {"SwapCached", &memory_report::swap_cached},
+    {"Committed_AS", &memory_report::committed},
+    {"CommitLimit", &memory_report::commit_limit},
+    {"Hugepagesize", &memory_report::huge_page_size},
+    {"HugePages_Total", &memory_report::huge_pages_total},
+    {"HugePages_Free", &memory_report::huge_pages_free},
+    {"HugePages_Rsvd", &memory_report::huge_pages_reserved},
+    {"HugePages_Surp", &memory_report::huge_pages_surplus},
+    {"Hugetlb", &memory_report::huge_pages_memory},
+};
+
+// Of the text of /proc/meminfo.
+[[gnu::cold]] inline memory_report parse_meminfo(std::string_view text) {
+    memory_report out;
+    add_fields(text, memory_fields, out);
+    return out;
+}
+
+[[gnu::cold]] inline space_usage space_of(int fd, std::error_code& ec) noexcept {
+    space_usage out;
+    space_status found{};
+    if (raw_fstatvfs(fd, found) != 0) {
+        fail_errno(ec, errno, "fstatvfs");
+        return out;
+    }
+    const std::uint64_t block = found.f_frsize;
+    out.is_tmpfs = is_on_tmpfs(fd);
+    out.limited = !out.is_tmpfs || found.f_blocks != 0;
+    out.size = found.f_blocks * block;
+    out.used = (found.f_blocks - found.f_bfree) * block;
+    out.available = found.f_bavail * block;
+    out.inodes = found.f_files;
+    out.free_inodes = found.f_ffree;
+    return out;
+}
+
+[[gnu::cold]] inline system_v_usage
+sum_of(const std::vector<system_v_segment_entry>& all) noexcept {
+    system_v_usage out;
+    for (const system_v_segment_entry& each : all) {
+        ++out.segments;
+        out.size += each.size;
+        out.resident += each.resident;
+        out.swapped += each.swapped;
+    }
+    return out;
+}
+
+} // namespace detail
+
+/// What df(1) shows of a path, exactly: tmpfs counts pages when they are allocated, not when an
+/// object is made longer. *Errors*: errc::not_found, permission_denied, and as statvfs(3).
+[[nodiscard, gnu::cold]] inline space_usage space_usage_of(std::string_view path,
+                                                           std::error_code& ec) {
+    const detail::operation context("ask for the space of", "", path);
+    ec.clear();
+    const std::string text(path);
+    const detail::unique_fd fd = detail::open_file(text.c_str(), O_PATH);
+    if (fd) {
+        return detail::space_of(fd.get(), ec);
+    }
+    if (errno == ENOENT || errno == ENOTDIR) {
+        detail::fail(ec, errc::not_found, "%s", text.c_str());
+    } else if (errno == EACCES) {
+        detail::fail(ec, errc::permission_denied, "%s", text.c_str());
+    } else {
+        detail::fail_errno(ec, errno, "%s", text.c_str());
+    }
+    return {};
+}
+
+[[nodiscard, gnu::cold]] inline space_usage space_usage_of(std::string_view path) {
+    return detail::thrown([&](std::error_code& ec) { return space_usage_of(path, ec); });
+}
+
+/// The memory of the machine, now. *Errors*: those of reading /proc/meminfo.
+[[nodiscard, gnu::cold]] inline memory_report memory_usage(std::error_code& ec) {
+    const detail::operation context("ask for the memory of", "the machine", "");
+    ec.clear();
+    std::string text;
+    if (const int error = detail::read_text("/proc/meminfo", text); error != 0) {
+        detail::fail_errno(ec, error, "/proc/meminfo");
+        return {};
+    }
+    memory_report out = detail::parse_meminfo(text);
+    const detail::report_keeper keeper;
+    std::error_code none;
+    const space_usage space = space_usage_of("/dev/shm", none);
+    if (!none) {
+        out.dev_shm = space;
+    }
+    const survey<system_v_segment_entry> segments = list_system_v_segments(none);
+    if (!none) {
+        out.system_v = detail::sum_of(segments.entries);
+    }
+    return out;
+}
+
+[[nodiscard, gnu::cold]] inline memory_report memory_usage() {
+    return detail::thrown([](std::error_code& ec) { return memory_usage(ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A limit. `most` is missing where there is none, or it is not known.
+struct limit {
+    amount most;
+    amount used; ///< missing: each object for itself
+
+    /// Missing: as much as one likes.
+    [[nodiscard]] constexpr amount left() const noexcept {
+        const std::uint64_t taken = used.value_or(0);
+        return !most ? amount() : amount(*most > taken ? *most - taken : 0);
+    }
+};
+
+/// The limits on shared memory, and on this process. Bytes where nothing else is said.
+struct limit_report {
+    limit system_v_size;     ///< kernel.shmmax: of one segment
+    limit system_v_memory;   ///< kernel.shmall: the sizes of all segments, used or not
+    limit system_v_segments; ///< kernel.shmmni: a number
+    limit semaphore_sets;    ///< kernel.sem, the fourth: a number
+    limit semaphores_in_set; ///< kernel.sem, the first: a number
+    limit semaphores;        ///< kernel.sem, the second: a number, of all sets
+    /// kernel.shm_rmid_forced: segments go with their last user, persistent ones too.
+    bool system_v_goes_with_users = false;
+
+    limit address_space; ///< RLIMIT_AS (ulimit -v)
+    limit locked;        ///< RLIMIT_MEMLOCK (ulimit -l); none for who has CAP_IPC_LOCK
+    limit descriptors;   ///< RLIMIT_NOFILE (ulimit -n): a number
+    limit file_size;     ///< RLIMIT_FSIZE (ulimit -f): of one file, POSIX object or memfd
+    limit mappings;      ///< vm.max_map_count: a number
+
+    amount overcommit; ///< vm.overcommit_memory: 0, 1; 2: `committed` binds
+    limit committed;   ///< CommitLimit and Committed_AS
+    /// memory.max and memory.current of the control group of this process, or of one above it that
+    /// is closer to its limit; those of version 1 where that has the memory. What is used contains
+    /// page cache that the kernel would give up first.
+    limit group;
+    std::string group_path;
+    amount available; ///< MemAvailable and SwapFree: what the machine can hand out
+    limit huge_pages; ///< hugetlb pages of the default size; bytes
+    amount huge_page_size;
+
+    std::optional<space_usage> space; ///< of the file system: /dev/shm, or that of the request
+};
+
+namespace detail {
+
+// Of the text of /proc/sys/kernel/sem: in a set, in all sets, in a call, sets.
+[[gnu::cold]] inline void parse_semaphore_limits(std::string_view text,
+                                                 limit_report& out) noexcept {
+    std::string_view line = next_line(text);
+    out.semaphores_in_set.most = number_in(next_word(line));
+    out.semaphores.most = number_in(next_word(line));
+    next_word(line);
+    out.semaphore_sets.most = number_in(next_word(line));
+}
+
+[[gnu::cold]] inline void read_system_v_limits(limit_report& out) {
+    std::error_code none;
+    std::string text;
+    out.system_v_size.most = number_of_file("/proc/sys/kernel/shmmax");
+    if (const amount pages = number_of_file("/proc/sys/kernel/shmall")) {
+        const std::uint64_t page = page_size();
+        out.system_v_memory.most = *pages > UINT64_MAX / page ? amount() : amount(*pages * page);
+    }
+    out.system_v_segments.most = number_of_file("/proc/sys/kernel/shmmni");
+    out.system_v_goes_with_users = number_of_file("/proc/sys/kernel/shm_rmid_forced") == 1u;
+    if (read_text("/proc/sys/kernel/sem", text) == 0) {
+        parse_semaphore_limits(text, out);
+    }
+    const std::vector<system_v_segment_entry> segments = list_system_v_segments(none).entries;
+    if (!none) {
+        std::uint64_t bytes = 0;
+        for (const system_v_segment_entry& each : segments) {
+            bytes += round_up(each.size, page_size());
+        }
+        out.system_v_memory.used = bytes;
+        out.system_v_segments.used = segments.size();
+    }
+    const std::vector<system_v_semaphore_entry> sets = list_system_v_semaphores(none).entries;
+    if (!none) {
+        std::uint64_t count = 0;
+        for (const system_v_semaphore_entry& each : sets) {
+            count += each.count;
+        }
+        out.semaphore_sets.used = sets.size();
+        out.semaphores.used = count;
+    }
+}
+
+[[gnu::cold]] inline void read_process_limits(limit_report& out) {
+    std::string text;
+    std::string map;
+    out.address_space.most = resource_limit(RLIMIT_AS);
+    if (read_text("/proc/self/statm", text) == 0) {
+        std::string_view words = text;
+        const amount pages = number_in(next_word(words));
+        out.address_space.used = pages ? amount(*pages * page_size()) : amount();
+    }
+    read_text("/proc/self/status", text);
+    read_text("/proc/self/uid_map", map);
+    if (!may_lock_everything(text, map)) {
+        out.locked.most = resource_limit(RLIMIT_MEMLOCK);
+    }
+    // In kB.
+    const amount locked = number_in(status_word(text, "VmLck"));
+    out.locked.used = locked ? amount(*locked * 1024) : amount();
+    out.descriptors = {resource_limit(RLIMIT_NOFILE), open_descriptors()};
+    out.file_size.most = resource_limit(RLIMIT_FSIZE);
+    out.mappings.most = number_of_file("/proc/sys/vm/max_map_count");
+    if (read_text("/proc/self/maps", text) == 0) {
+        out.mappings.used = count_lines(text);
+    }
+}
+
+[[gnu::cold]] inline void read_machine_limits(limit_report& out) {
+    std::string text;
+    std::string mounts;
+    out.overcommit = number_of_file("/proc/sys/vm/overcommit_memory");
+    if (read_text("/proc/meminfo", text) == 0) {
+        const memory_report memory = parse_meminfo(text);
+        out.committed = {memory.commit_limit, memory.committed};
+        out.available =
+            memory.available ? amount(*memory.available + memory.swap_free.value_or(0)) : amount();
+        out.huge_page_size = memory.huge_page_size;
+        const std::uint64_t page = memory.huge_page_size.value_or(0);
+        const std::uint64_t total = memory.huge_pages_total.value_or(0);
+        const std::uint64_t free = memory.huge_pages_free.value_or(0);
+        const std::uint64_t promised = memory.huge_pages_reserved.value_or(0);
+        const std::uint64_t left = free > promised ? free - promised : 0;
+        out.huge_pages = {total * page, (total > left ? total - left : 0) * page};
+    }
+    if (read_text("/proc/self/cgroup", text) == 0 &&
+        read_text("/proc/self/mountinfo", mounts) == 0) {
+        group_memory group = read_group_memory(text, mounts);
+        out.group = {group.most, group.used};
+        out.group_path = std::move(group.path);
+    }
+}
+
+} // namespace detail
+
+/// What binds this process now. What cannot be read is missing. `place`: a path on the file system
+/// that is meant; its space is missing if there is none.
+[[nodiscard, gnu::cold]] inline limit_report limits(std::string_view place = "/dev/shm") {
+    const detail::report_keeper keeper;
+    limit_report out;
+    detail::read_system_v_limits(out);
+    detail::read_process_limits(out);
+    detail::read_machine_limits(out);
+    std::error_code none;
+    const space_usage space = space_usage_of(place, none);
+    if (!none) {
+        out.space = space;
+    }
+    return out;
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What is to be made. Bytes.
+struct limit_request {
+    object_kind kind = object_kind::posix;
+    std::uint64_t size = 0;
+    std::uint64_t reserve = 0;  ///< what it shall be able to grow to; 0: it will not grow
+    bool lock = false;          ///< mapped_region::lock()
+    bool huge_pages = false;    ///< of hugetlb: memfds, System V segments, anonymous memory
+    bool session = false;       ///< of session lifetime
+    std::string directory = {}; ///< for files: where
+};
+
+/// A limit that is in the way.
+struct limit_finding {
+    const char* limit; ///< its name: "kernel.shmmax"
+    std::uint64_t most = 0;
+    std::uint64_t used = 0;
+    std::uint64_t wanted = 0; ///< besides what is used
+    bool stops = true;        ///< false: it works at first, and can fail, or be killed, later
+    const char* remedy;       ///< one sentence
+};
+
+namespace detail {
+
+class limit_checker {
+  public:
+    limit_checker(const limit_request& request, const limit_report& report) noexcept
+        : request_(request), report_(report), reserve_(larger(request.size, request.reserve)) {}
+
+    [[gnu::cold]] std::vector<limit_finding> run() {
+        check_system_v();
+        check_process();
+        check_space();
+        check_memory();
+        return std::move(out_);
+    }
+
+  private:
+    [[gnu::cold]] void check(const char* name, const limit& found, std::uint64_t wanted, bool stops,
+                             const char* remedy) {
+        if (const amount left = found.left(); left && *left < wanted) {
+            out_.push_back({name, *found.most, found.used.value_or(0), wanted, stops, remedy});
+        }
+    }
+
+    [[nodiscard]] bool is(object_kind kind) const noexcept { return request_.kind == kind; }
+
+    [[nodiscard]] bool is_file() const noexcept {
+        return is(object_kind::posix) || is(object_kind::file) || is(object_kind::memfd);
+    }
+
+    // Nothing behind it but memory and swap.
+    [[nodiscard]] bool is_memory() const noexcept {
+        return !is(object_kind::file) || (report_.space && report_.space->is_tmpfs);
+    }
+
+    [[gnu::cold]] void check_system_v() {
+        if (!is(object_kind::system_v)) {
+            return;
+        }
+        check("kernel.shmmax", report_.system_v_size, reserve_, true,
+              "Lower the reserve, at which System V segments are made, or raise it: sysctl "
+              "kernel.shmmax=BYTES.");
+        check("kernel.shmall", report_.system_v_memory, round_up(reserve_, page_size()), true,
+              "Lower the reserve, remove segments that nobody needs (ipcrm), or raise it: sysctl "
+              "kernel.shmall=PAGES.");
+        // Its own, that which tells that this process lives, and that which counts a session.
+        check("kernel.shmmni", report_.system_v_segments, request_.session ? 3 : 2, true,
+              "Remove segments that nobody needs (remove_stale, ipcrm), or raise it: sysctl "
+              "kernel.shmmni=NUMBER.");
+        check("kernel.sem (sets)", report_.semaphore_sets, 1, true,
+              "Remove sets that nobody needs (ipcrm), or raise the fourth number of sysctl "
+              "kernel.sem.");
+        check("kernel.sem (semaphores)", report_.semaphores, 2, true,
+              "Remove sets that nobody needs (ipcrm), or raise the second number of sysctl "
+              "kernel.sem.");
+        if (report_.system_v_goes_with_users && !request_.session) {
+            out_.push_back({"kernel.shm_rmid_forced", 1, 0, 0, false,
+                            "The kernel removes a segment when its last user detaches, however "
+                            "persistent it should be: sysctl kernel.shm_rmid_forced=0, or keep a "
+                            "process attached."});
+        }
+    }
+
+    [[gnu::cold]] void check_process() {
+        check("RLIMIT_AS", report_.address_space, reserve_ + 3 * page_size(), true,
+              "Lower the reserve, or raise the limit: ulimit -v, LimitAS= of a systemd unit.");
+        check("RLIMIT_NOFILE", report_.descriptors, is(object_kind::system_v) ? 1 : 3, true,
+              "Close what is not needed, or raise the limit: ulimit -n, LimitNOFILE= of a systemd "
+              "unit.");
+        check("vm.max_map_count", report_.mappings, 8, true,
+              "Have fewer mappings, or raise it: sysctl vm.max_map_count=NUMBER.");
+        if (is_file()) {
+            check("RLIMIT_FSIZE", report_.file_size, request_.size, true,
+                  "Raise the limit (ulimit -f, LimitFSIZE= of a systemd unit): exceeding it kills "
+                  "by SIGXFSZ where that is not ignored.");
+            if (report_.file_size.most.value_or(UINT64_MAX) >= request_.size) {
+                check("RLIMIT_FSIZE", report_.file_size, reserve_, false,
+                      "Growing beyond it fails, and kills by SIGXFSZ where that is not ignored: "
+                      "raise the limit (ulimit -f), or lower the reserve.");
+            }
+        }
+        if (request_.lock) {
+            check("RLIMIT_MEMLOCK", report_.locked, request_.size, true,
+                  "Lock less, or raise the limit: ulimit -l, LimitMEMLOCK= of a systemd unit, or "
+                  "CAP_IPC_LOCK.");
+        }
+    }
+
+    [[gnu::cold]] void check_space() {
+        if (!is(object_kind::posix) && !is(object_kind::file)) {
+            return; // the kernel's own mount for the others has no limit
+        }
+        if (!report_.space) {
+            out_.push_back({"directory", 0, 0, 0, true, "The directory does not exist: make it."});
+            return;
+        }
+        const space_usage& space = *report_.space;
+        const limit bytes{space.size, space.size - space.available};
+        if (space.limited) {
+            check("space of the file system", bytes, request_.size, true,
+                  "Remove what nobody needs (remove_stale), or make it larger: mount -o "
+                  "remount,size=BYTES /dev/shm, docker run --shm-size=BYTES.");
+            if (request_.size <= space.available) {
+                check("space of the file system", bytes, reserve_, false,
+                      "The segment cannot grow to its reserve; that will be errc::out_of_space: "
+                      "make the file system larger.");
+            }
+        }
+        if (space.inodes != 0) {
+            check("inodes of the file system", {space.inodes, space.inodes - space.free_inodes}, 1,
+                  true,
+                  "Remove files that nobody needs, or allow for more: mount -o "
+                  "remount,nr_inodes=NUMBER.");
+        }
+    }
+
+    [[gnu::cold]] void check_memory() {
+        if (request_.huge_pages) {
+            const std::uint64_t page = report_.huge_page_size.value_or(0);
+            check("vm.nr_hugepages", report_.huge_pages,
+                  page == 0 ? request_.size : round_up(request_.size, page), true,
+                  "Reserve more huge pages, best at boot: sysctl vm.nr_hugepages=NUMBER.");
+            return; // they are taken from the others already
+        }
+        if (report_.overcommit == 2u && is_memory()) {
+            const bool whole = is(object_kind::system_v) || is(object_kind::anonymous);
+            check("CommitLimit", report_.committed, whole ? reserve_ : request_.size, true,
+                  "Lower the size, and for System V and anonymous memory the reserve, raise "
+                  "vm.overcommit_ratio, or set vm.overcommit_memory to 0.");
+        }
+        const char* const more = "Make less of it, add swap, or end other programs: the kernel "
+                                 "would begin to kill processes.";
+        // Smaller steps are not checked by the library either.
+        const bool stops = request_.size > std::uint64_t{4} << 20;
+        if (is_memory()) {
+            check("MemAvailable + SwapFree", {report_.available, {}}, request_.size, stops, more);
+        }
+        check("memory.max", report_.group, request_.size, false,
+              "The control group's limit: raise it (docker run --memory, MemoryMax= of a systemd "
+              "unit), or the kernel will kill processes of the group when it cannot take page "
+              "cache from it.");
+    }
+
+    const limit_request& request_;
+    const limit_report& report_;
+    std::uint64_t reserve_;
+    std::vector<limit_finding> out_;
+};
+
+} // namespace detail
+
+/// What of these limits would stop or endanger the request. Empty: nothing that is known of.
+[[nodiscard, gnu::cold]] inline std::vector<limit_finding>
+check_limits(const limit_request& request, const limit_report& report) {
+    return detail::limit_checker(request, report).run();
+}
+
+/// The same of what binds this process now. Others may use it up before the object is made, so
+/// creating it can fail all the same, with an error that says why.
+[[nodiscard, gnu::cold]] inline std::vector<limit_finding>
+check_limits(const limit_request& request) {
+    const bool file = request.kind == object_kind::file;
+    return check_limits(request, limits(file ? std::string_view(request.directory) : "/dev/shm"));
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+// list_posix_objects, list_posix_semaphores, list_files: what lies in /dev/shm, or in a directory.
+#ifndef COHOLD_INSPECT_FILES_HPP
+#define COHOLD_INSPECT_FILES_HPP
+
+#include <string>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A regular file that can be shared memory. Times in nanoseconds since 1970.
+struct file_entry {
+    object_kind kind = object_kind::file;
+    std::string name;         ///< as its mechanism takes it; any bytes but '/' and NUL may be in it
+    std::string path;         ///< where it is
+    std::uint64_t device = 0; ///< with inode: which object it is
+    std::uint64_t inode = 0;
+    uid_t owner = 0;
+    gid_t group = 0;
+    mode_t mode = 0; ///< permission bits
+    std::uint64_t links = 0;
+    std::uint64_t size = 0;      ///< bytes, holes included
+    std::uint64_t allocated = 0; ///< bytes that it takes; of a tmpfs: in memory and in swap
+    std::uint64_t accessed = 0;
+    std::uint64_t modified = 0; ///< write(2), or the first write to a page through a mapping
+    std::uint64_t changed = 0;  ///< of the inode: mode, owner, size
+};
+
+namespace detail {
+
+[[gnu::cold]] inline std::uint64_t nanoseconds_of(std::int64_t seconds,
+                                                  std::int64_t nanoseconds) noexcept {
+    return seconds < 0 ? 0
+                       : static_cast<std::uint64_t>(seconds) * 1000000000u +
+                             static_cast<std::uint64_t>(nanoseconds);
+}
+
+[[gnu::cold]] inline void set_status(file_entry& entry, const file_status& status) noexcept {
+    entry.device = status.st_dev;
+    entry.inode = status.st_ino;
+    entry.owner = status.st_uid;
+    entry.group = status.st_gid;
+    entry.mode = status.st_mode & 07777;
+    entry.links = status.st_nlink;
+    entry.size = static_cast<std::uint64_t>(status.st_size);
+    entry.allocated = static_cast<std::uint64_t>(status.st_blocks) * 512;
+    entry.accessed = nanoseconds_of(status.st_atim.tv_sec, status.st_atim.tv_nsec);
+    entry.modified = nanoseconds_of(status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+    entry.changed = nanoseconds_of(status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
+}
+
+[[gnu::cold]] inline void fail_folder(std::error_code& ec, const char* path, int error) noexcept {
+    if (error == ENOENT || error == ENOTDIR) {
+        fail(ec, errc::no_such_directory, "%s", path);
+    } else if (error == EACCES || error == EPERM) {
+        fail(ec, errc::permission_denied, "%s: errno %d, user %u", path, error,
+             static_cast<unsigned>(::geteuid()));
+    } else {
+        fail_errno(ec, error, "%s", path);
+    }
+}
+
+[[gnu::cold]] inline std::string path_in(std::string folder, const char* name) {
+    return folder.append(folder.back() == '/' ? "" : "/").append(name);
+}
+
+// Every regular file of a directory, in no order. Of /dev/shm, a semaphore is another kind
+// than the rest.
+[[gnu::cold]] inline survey<file_entry> list_folder(const char* path, object_kind kind,
+                                                    std::error_code& ec) {
+    survey<file_entry> out;
+    folder place(path);
+    if (!place) {
+        fail_folder(ec, path, errno);
+        return out;
+    }
+    file_status status{};
+    while (const char* const name = place.next()) {
+        if (place.status(name, status) != 0) {
+            out.refused += errno == EACCES ? 1u : 0u; // a directory that may be read, not searched
+        } else if (S_ISREG(status.st_mode)) {
+            file_entry entry;
+            entry.kind = kind;
+            entry.name = name;
+            entry.path = path_in(path, name);
+            if (kind == object_kind::posix && entry.name.compare(0, 4, "sem.") == 0) {
+                entry.kind = object_kind::posix_semaphore;
+                entry.name.erase(0, 4);
+            } else if (kind == object_kind::file) {
+                entry.name = entry.path;
+            }
+            set_status(entry, status);
+            out.entries.push_back(std::move(entry));
+        }
+    }
+    return out;
+}
+
+[[gnu::cold]] inline survey<file_entry> list_dev_shm(object_kind kind, std::error_code& ec) {
+    survey<file_entry> all = list_folder("/dev/shm", object_kind::posix, ec);
+    std::erase_if(all.entries, [kind](const file_entry& entry) { return entry.kind != kind; });
+    return all;
+}
+
+} // namespace detail
+
+/// The POSIX shared memory objects of this mount namespace, of all users. *Errors*:
+/// errc::no_such_directory, permission_denied: of /dev/shm.
+[[nodiscard, gnu::cold]] inline survey<file_entry> list_posix_objects(std::error_code& ec) {
+    const detail::operation context("list", "posix objects", "");
+    ec.clear();
+    return detail::list_dev_shm(object_kind::posix, ec);
+}
+
+[[nodiscard, gnu::cold]] inline survey<file_entry> list_posix_objects() {
+    return detail::thrown([](std::error_code& ec) { return list_posix_objects(ec); });
+}
+
+/// The semaphores of sem_open(3), by the names that it takes.
+[[nodiscard, gnu::cold]] inline survey<file_entry> list_posix_semaphores(std::error_code& ec) {
+    const detail::operation context("list", "posix semaphores", "");
+    ec.clear();
+    return detail::list_dev_shm(object_kind::posix_semaphore, ec);
+}
+
+[[nodiscard, gnu::cold]] inline survey<file_entry> list_posix_semaphores() {
+    return detail::thrown([](std::error_code& ec) { return list_posix_semaphores(ec); });
+}
+
+/// The regular files of a directory; not those of directories in it.
+[[nodiscard, gnu::cold]] inline survey<file_entry> list_files(std::string_view directory,
+                                                              std::error_code& ec) {
+    const detail::operation context("list", "files of", directory);
+    ec.clear();
+    const std::string path(directory.empty() ? "." : directory);
+    return detail::list_folder(path.c_str(), object_kind::file, ec);
+}
+
+[[nodiscard, gnu::cold]] inline survey<file_entry> list_files(std::string_view directory) {
+    return detail::thrown([&](std::error_code& ec) { return list_files(directory, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+// list_mappings: which processes have which objects mapped, as far as this user may know.
+#ifndef COHOLD_INSPECT_MAPPINGS_HPP
+#define COHOLD_INSPECT_MAPPINGS_HPP
+
+#include <string>
+
+// The lines of /proc/PID/maps and smaps.
+#ifndef COHOLD_DETAIL_PROC_MAPS_HPP
+#define COHOLD_DETAIL_PROC_MAPS_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A mapping, as the kernel prints it.
+struct map_line {
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+    bool readable = false;
+    bool writable = false;
+    bool shared = false;
+    std::uint64_t offset = 0;
+    std::uint64_t device = 0; // as st_dev
+    std::uint64_t inode = 0;
+    std::string_view path; // with "\012" for the ends of lines in it, and " (deleted)" behind it
+};
+
+// The two numbers of a device as one, as stat(2) gives it.
+[[nodiscard]] constexpr std::uint64_t device_number(std::uint64_t major,
+                                                    std::uint64_t minor) noexcept {
+    return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~std::uint64_t{0xff}) << 12 |
+           (major & ~std::uint64_t{0xfff}) << 32;
+}
+
+// False if the line is something else.
+[[gnu::cold]] inline bool parse_map_line(std::string_view line, map_line& out) noexcept {
+    const std::string_view range = next_word(line);
+    const std::string_view kind = next_word(line);
+    const std::string_view offset = next_word(line);
+    const std::string_view device = next_word(line);
+    const auto inode = number_in(next_word(line));
+    const std::size_t dash = range.find('-');
+    const std::size_t colon = device.find(':');
+    if (dash == std::string_view::npos || colon == std::string_view::npos || kind.size() != 4 ||
+        !inode) {
+        return false;
+    }
+    const auto from = number_in(range.substr(0, dash), 16);
+    const auto to = number_in(range.substr(dash + 1), 16);
+    const auto start = number_in(offset, 16);
+    const auto major = number_in(device.substr(0, colon), 16);
+    const auto minor = number_in(device.substr(colon + 1), 16);
+    if (!from || !to || *to < *from || !start || !major || !minor) {
+        return false;
+    }
+    out = {*from,
+           *to,
+           kind[0] == 'r',
+           kind[1] == 'w',
+           kind[3] == 's',
+           *start,
+           device_number(*major, *minor),
+           *inode,
+           line};
+    return true;
+}
+
+// Calls visit(mapping) for each line of a text of /proc/PID/maps.
+template <class Visit>
+[[gnu::cold]] void for_each_mapping(std::string_view text, const Visit& visit) {
+    map_line found;
+    while (!text.empty()) {
+        if (parse_map_line(next_line(text), found)) {
+            visit(found);
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// A process, and one object that it has mapped MAP_SHARED, once or in several parts.
+struct shared_mapping {
+    pid_t process = 0;
+    object_kind kind = object_kind::file; ///< file: POSIX objects too
+    std::uint64_t device = 0;             ///< with inode: which object it is
+    std::uint64_t inode = 0;              ///< of a System V segment: its identifier
+    std::uint64_t bytes = 0;              ///< of addresses; pages behind the end and holes included
+    std::uint64_t end = 0;                ///< the largest offset in the object that is mapped
+    bool writable = false;                ///< some of it can be written to
+    std::string path;                     ///< as the process's mount namespace has it
+};
+
+namespace detail {
+
+[[gnu::cold]] inline object_kind kind_of_mapping(std::string_view path) noexcept {
+    const auto begins = [path](std::string_view with) {
+        return path.substr(0, with.size()) == with;
+    };
+    return begins("/memfd:")     ? object_kind::memfd
+           : begins("/SYSV")     ? object_kind::system_v
+           : begins("/dev/zero") ? object_kind::anonymous
+                                 : object_kind::file;
+}
+
+// Adds what a text of /proc/PID/maps has.
+[[gnu::cold]] inline void add_mappings(std::string_view text, pid_t process,
+                                       std::vector<shared_mapping>& out) {
+    const std::size_t before = out.size();
+    for_each_mapping(text, [&](const map_line& line) {
+        const object_kind kind = kind_of_mapping(line.path);
+        // The first System V segment has the identifier, and so the inode, 0.
+        if (!line.shared || (line.inode == 0 && kind != object_kind::system_v)) {
+            return;
+        }
+        shared_mapping* found = nullptr;
+        for (std::size_t i = out.size(); i > before && found == nullptr; --i) {
+            const shared_mapping& each = out[i - 1];
+            const bool same =
+                each.device == line.device && each.inode == line.inode && each.kind == kind;
+            found = same ? &out[i - 1] : nullptr;
+        }
+        if (found == nullptr) {
+            out.emplace_back();
+            found = &out.back();
+            found->process = process;
+            found->kind = kind;
+            found->device = line.device;
+            found->inode = line.inode;
+            found->path = unescaped(line.path);
+        }
+        const std::uint64_t bytes = line.to - line.from;
+        found->bytes += bytes;
+        found->end = larger(found->end, line.offset + bytes);
+        found->writable = found->writable || line.writable;
+    });
+}
+
+// Of the name of a namespace in a process's directory; 0 if it may not be known.
+[[gnu::cold]] inline std::uint64_t name_space_of(const folder& process, const char* name) noexcept {
+    file_status status{};
+    return process.status(name, status, true) == 0 ? status.st_ino : 0;
+}
+
+[[gnu::cold]] inline bool hides_processes(std::string_view mounts) noexcept {
+    while (!mounts.empty()) {
+        std::string_view line = next_line(mounts);
+        const std::size_t at = line.find(" - proc ");
+        if (at == std::string_view::npos || line.find(" /proc ") > at) {
+            continue;
+        }
+        const std::size_t option = line.find("hidepid=", at);
+        if (option != std::string_view::npos) {
+            const std::string_view value = line.substr(option + 8);
+            return value.substr(0, 1) != "0" && value.substr(0, 3) != "off";
+        }
+    }
+    return false;
+}
+
+// May there be processes that this one cannot see?
+[[gnu::cold]] inline bool processes_are_hidden() {
+    std::string mounts;
+    file_status first{};
+    return read_text("/proc/self/mountinfo", mounts) == 0 && hides_processes(mounts) &&
+           (::geteuid() != 0 || raw_stat("/proc/1", first) != 0);
+}
+
+} // namespace detail
+
+/// All shared mappings of all processes that this user may look into: his own, and as root all. The
+/// others are counted in `refused`. System V segments are those of this IPC namespace. A process
+/// that has mapped nothing but keeps a descriptor is not there. *Errors*: errc::unsupported without
+/// /proc. *Complexity*: reads every process's list of mappings.
+[[nodiscard, gnu::cold]] inline survey<shared_mapping> list_mappings(std::error_code& ec) {
+    const detail::operation context("list", "shared mappings", "");
+    ec.clear();
+    survey<shared_mapping> out;
+    out.hidden = detail::processes_are_hidden();
+    detail::file_status mine{};
+    const bool known = detail::raw_stat("/proc/self/ns/ipc", mine) == 0;
+    std::string text;
+    const auto visit = [&](const detail::folder& its, pid_t process) {
+        const detail::unique_fd maps = its.open("maps", O_RDONLY);
+        const int error = maps ? detail::read_text(maps.get(), text) : errno;
+        if (error != 0) {
+            out.refused += error == EACCES || error == EPERM ? 1u : 0u; // else it has gone
+            return;
+        }
+        const std::size_t before = out.entries.size();
+        detail::add_mappings(text, process, out.entries);
+        bool system_v = false;
+        for (std::size_t i = before; i < out.entries.size(); ++i) {
+            system_v = system_v || out.entries[i].kind == object_kind::system_v;
+        }
+        // The identifiers of another namespace mean other segments.
+        if (system_v && known && detail::name_space_of(its, "ns/ipc") != mine.st_ino) {
+            const auto begin = out.entries.begin() + static_cast<std::ptrdiff_t>(before);
+            for (auto each = begin; each != out.entries.end();) {
+                each = each->kind == object_kind::system_v ? out.entries.erase(each) : each + 1;
+            }
+        }
+    };
+    if (!detail::for_each_process(visit)) {
+        detail::fail(ec, errc::unsupported, "/proc: errno %d: is it mounted?", errno);
+    }
+    return out;
+}
+
+[[nodiscard, gnu::cold]] inline survey<shared_mapping> list_mappings() {
+    return detail::thrown([](std::error_code& ec) { return list_mappings(ec); });
+}
+
+/// Those that map this object: `device` and `inode` of a file_entry; 0 and the identifier of a
+/// System V segment. (On overlayfs and btrfs the kernel may print another device than stat(2)
+/// does; POSIX objects and other files of a tmpfs are always found.)
+[[nodiscard, gnu::cold]] inline std::vector<shared_mapping>
+mappings_of(const survey<shared_mapping>& all, object_kind kind, std::uint64_t device,
+            std::uint64_t inode) {
+    std::vector<shared_mapping> out;
+    for (const shared_mapping& each : all) {
+        const bool by_id = kind == object_kind::system_v || each.kind == object_kind::system_v;
+        if (each.inode == inode && (by_id ? each.kind == kind : each.device == device)) {
+            out.push_back(each);
+        }
+    }
+    return out;
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+// list_memfds: memory that has no name anywhere, found by who holds it.
+#ifndef COHOLD_INSPECT_MEMFDS_HPP
+#define COHOLD_INSPECT_MEMFDS_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// An open descriptor of a memfd.
+struct memfd_holder {
+    pid_t process = 0;
+    int descriptor = -1;
+};
+
+/// A memfd, its label as the name. One that is mapped while nobody has a descriptor of it has no
+/// holders; then of its status no more is known than which it is, and that it is at least as large
+/// as what is mapped.
+struct memfd_entry : file_entry {
+    std::vector<memfd_holder> holders;
+};
+
+namespace detail {
+
+// The label in what /proc says of a descriptor or mapping; false if it is of something else.
+[[gnu::cold]] inline bool parse_memfd(std::string_view target, std::string& label) {
+    constexpr std::string_view begin = "/memfd:";
+    constexpr std::string_view end = " (deleted)";
+    if (target.substr(0, begin.size()) != begin || target.size() < begin.size() + end.size() ||
+        target.substr(target.size() - end.size()) != end) {
+        return false;
+    }
+    target.remove_prefix(begin.size());
+    target.remove_suffix(end.size());
+    label = target;
+    return true;
+}
+
+[[gnu::cold]] inline memfd_entry& memfd_in(std::vector<memfd_entry>& all, std::uint64_t device,
+                                           std::uint64_t inode) {
+    for (memfd_entry& each : all) {
+        if (each.device == device && each.inode == inode) {
+            return each;
+        }
+    }
+    all.emplace_back();
+    all.back().kind = object_kind::memfd;
+    all.back().device = device;
+    all.back().inode = inode;
+    return all.back();
+}
+
+[[gnu::cold]] inline void add_memfds(folder& descriptors, pid_t process,
+                                     std::vector<memfd_entry>& out) {
+    std::string label;
+    file_status status{};
+    while (const char* const name = descriptors.next()) {
+        if (!parse_memfd(descriptors.link(name), label) ||
+            descriptors.status(name, status, true) != 0 || !S_ISREG(status.st_mode)) {
+            continue; // something else, or closed meanwhile
+        }
+        memfd_entry& entry = memfd_in(out, status.st_dev, status.st_ino);
+        if (entry.holders.empty()) {
+            entry.name = label;
+            entry.path = "/proc/" + std::to_string(process) + "/fd/" + name;
+            set_status(entry, status);
+        }
+        entry.holders.push_back({process, std::atoi(name)});
+    }
+}
+
+// With those that a list of mappings has and no descriptor leads to.
+[[gnu::cold]] inline void add_mapped_memfds(const survey<shared_mapping>& mapped,
+                                            std::vector<memfd_entry>& out) {
+    std::string label;
+    for (const shared_mapping& each : mapped) {
+        if (each.kind == object_kind::memfd && parse_memfd(each.path, label)) {
+            memfd_entry& entry = memfd_in(out, each.device, each.inode);
+            if (entry.holders.empty()) {
+                entry.name = label;
+                entry.size = larger(entry.size, each.end);
+            }
+        }
+    }
+}
+
+[[gnu::cold]] inline survey<memfd_entry> list_memfds(const survey<shared_mapping>& mapped) {
+    survey<memfd_entry> out;
+    out.hidden = mapped.hidden;
+    for_each_process([&](const folder& its, pid_t process) {
+        folder descriptors(its, "fd");
+        if (descriptors) {
+            add_memfds(descriptors, process, out.entries);
+        } else {
+            out.refused += errno == EACCES || errno == EPERM ? 1u : 0u;
+        }
+    });
+    add_mapped_memfds(mapped, out.entries);
+    return out;
+}
+
+} // namespace detail
+
+/// The memfds of all processes that this user may look into. The others are counted in `refused`.
+/// Anonymous memory of cohold has an empty one beside it, "cohold". *Errors*: errc::unsupported
+/// without /proc. *Complexity*: looks at every descriptor and mapping of every process.
+[[nodiscard, gnu::cold]] inline survey<memfd_entry> list_memfds(std::error_code& ec) {
+    const detail::operation context("list", "memfds", "");
+    const survey<shared_mapping> mapped = list_mappings(ec);
+    return ec ? survey<memfd_entry>() : detail::list_memfds(mapped);
+}
+
+[[nodiscard, gnu::cold]] inline survey<memfd_entry> list_memfds() {
+    return detail::thrown([](std::error_code& ec) { return list_memfds(ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+// list_objects: everything that can be shared memory here, with its users, and whether it is a
+// segment of cohold that somebody still needs.
+#ifndef COHOLD_INSPECT_OBJECTS_HPP
+#define COHOLD_INSPECT_OBJECTS_HPP
+
+// inspect_segment: what a segment says of itself and who uses it, learned without attaching to it
+// and without trust in its bytes.
+#ifndef COHOLD_INSPECT_SEGMENT_STATE_HPP
+#define COHOLD_INSPECT_SEGMENT_STATE_HPP
+
+#include <string>
+#include <vector>
+
+// Where the bytes of a segment come from that is looked at from outside, and whom the kernel is
+// asked about.
+#ifndef COHOLD_INSPECT_SEGMENT_SOURCE_HPP
+#define COHOLD_INSPECT_SEGMENT_SOURCE_HPP
+
+// Reading what others may take away at any moment: the kernel copies, and no signal comes.
+#ifndef COHOLD_DETAIL_SAFE_COPY_HPP
+#define COHOLD_DETAIL_SAFE_COPY_HPP
+
+#include <cstring>
+
+#include <sys/uio.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+#if defined(__GLIBC__) && !defined(__LP64__)
+inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    return ::pread64(fd, to, bytes, from);
+}
+#else
+inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    return ::pread(fd, to, bytes, from);
+}
+#endif
+
+// How many bytes there were, at most `bytes`; less also after an error.
+[[gnu::cold]] inline std::size_t read_file(int fd, void* to, std::size_t bytes,
+                                           std::uint64_t from) noexcept {
+    std::size_t done = 0;
+    while (done < bytes) {
+        const ssize_t got = raw_pread(fd, static_cast<char*>(to) + done, bytes - done,
+                                      static_cast<std::int64_t>(from + done));
+        if (got > 0) {
+            done += static_cast<std::size_t>(got);
+        } else if (got == 0 || errno != EINTR) {
+            break;
+        }
+    }
+    return done;
+}
+
+// Out of a mapping of this process. How many bytes it were: none where a touch would be SIGBUS.
+[[gnu::cold]] inline std::size_t copy_from_mapping(void* to, const void* from,
+                                                   std::size_t bytes) noexcept {
+    const struct ::iovec into{to, bytes};
+    const struct ::iovec out{const_cast<void*>(from), bytes};
+    const long got = ::syscall(SYS_process_vm_readv, ::getpid(), &into, 1L, &out, 1L, 0L);
+    if (got >= 0) {
+        return static_cast<std::size_t>(got);
+    }
+    // A sandbox may forbid that call; this file does the same.
+    if (errno == EPERM || errno == ENOSYS) {
+        const unique_fd self = open_file("/proc/self/mem", O_RDONLY);
+        return self ? read_file(self.get(), to, bytes, reinterpret_cast<std::uintptr_t>(from)) : 0;
+    }
+    return 0;
+}
+
+// Is one of the pages of [at, at + bytes) of a mapping in memory, mapped or not? `at` begins a
+// page. The kernel says yes to who may not know: who neither owns the object nor may write to it.
+[[gnu::cold]] inline bool any_page_resident(void* at, std::uint64_t bytes) noexcept {
+    unsigned char pages[64];
+    const std::size_t page = page_size();
+    for (std::uint64_t done = 0; done < bytes; done += sizeof pages * page) {
+        const std::uint64_t left = bytes - done;
+        const auto some = static_cast<std::size_t>(
+            left < sizeof pages * page ? left : std::uint64_t{sizeof pages} * page);
+        if (::mincore(static_cast<char*>(at) + done, some, pages) != 0) {
+            return true;
+        }
+        for (std::size_t i = 0; i < (some + page - 1) / page; ++i) {
+            if ((pages[i] & 1) != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Not attached, and for a moment.
+class segment_source {
+  public:
+    static constexpr std::size_t refused = static_cast<std::size_t>(-1);
+
+    // How many bytes could be read: all of them, or less at the end; `refused`, and errno, if this
+    // process cannot know.
+    virtual std::size_t read(void* to, std::size_t bytes, std::uint64_t from) const noexcept = 0;
+
+    // What the kernel says of the object's length.
+    [[nodiscard]] virtual std::uint64_t size() const noexcept = 0;
+
+    [[nodiscard]] virtual verdict probe(std::uint32_t slot,
+                                        const liveness_token& token) const noexcept = 0;
+
+    // Does no name lead to it? Then the kernel takes it when its last user goes.
+    [[nodiscard]] virtual bool nameless() const noexcept = 0;
+
+    // Has anybody the segment of session lifetime attached? 1, 0, or -1: unknown.
+    [[nodiscard]] virtual int anybody() const noexcept = 0;
+
+  protected:
+    ~segment_source() = default;
+};
+
+class file_source final : public segment_source {
+  public:
+    explicit file_source(const file_descriptor& file) noexcept : file_(file) {}
+
+    [[gnu::cold]] std::size_t read(void* to, std::size_t bytes,
+                                   std::uint64_t from) const noexcept override {
+        return read_file(file_.value, to, bytes, from);
+    }
+
+    [[nodiscard, gnu::cold]] std::uint64_t size() const noexcept override {
+        file_status found{};
+        return raw_fstat(file_.value, found) == 0 ? static_cast<std::uint64_t>(found.st_size) : 0;
+    }
+
+    [[nodiscard, gnu::cold]] verdict probe(std::uint32_t slot,
+                                           const liveness_token& token) const noexcept override {
+        return file_liveness::probe(file_, slot, token);
+    }
+
+    [[nodiscard, gnu::cold]] bool nameless() const noexcept override {
+        file_status found{};
+        return raw_fstat(file_.value, found) == 0 && found.st_nlink == 0;
+    }
+
+    [[nodiscard, gnu::cold]] int anybody() const noexcept override {
+        return lock_held(file_.value, lock_byte::attached);
+    }
+
+  private:
+    file_descriptor file_;
+};
+
+class system_v_source final : public segment_source {
+  public:
+    [[gnu::cold]] explicit system_v_source(int id) noexcept : id_(id) {
+        struct ::shmid_ds status{};
+        if (!system_v_status(id, status)) {
+            error_ = errno;
+            return;
+        }
+        size_ = status.shm_segsz;
+        // The small ones beside segments must not be attached: that is how the living are counted.
+        if (size_ < control_bytes) {
+            return;
+        }
+        at_ = ::shmat(id, nullptr, SHM_RDONLY);
+        if (at_ == reinterpret_cast<void*>(-1)) {
+            at_ = nullptr;
+            error_ = errno; // ENOMEM: the address space may be too small for it
+        }
+    }
+
+    system_v_source(const system_v_source&) = delete;
+    system_v_source& operator=(const system_v_source&) = delete;
+
+    ~system_v_source() {
+        if (at_ != nullptr) {
+            ::shmdt(at_);
+        }
+    }
+
+    [[gnu::cold]] std::size_t read(void* to, std::size_t bytes,
+                                   std::uint64_t from) const noexcept override {
+        if (at_ == nullptr) {
+            errno = error_;
+            return error_ == 0 || error_ == EINVAL || error_ == EIDRM ? 0 : refused;
+        }
+        // A page that was never written to is zeros; reading it would allocate it.
+        const std::size_t page = page_size();
+        const std::uint64_t begin = from / page * page;
+        if (from + bytes > size_ ||
+            (!any_page_resident(static_cast<char*>(at_) + begin, from + bytes - begin) &&
+             !system_v_swapped())) {
+            return 0;
+        }
+        return copy_from_mapping(to, static_cast<const char*>(at_) + from, bytes);
+    }
+
+    [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
+
+    [[nodiscard, gnu::cold]] verdict probe(std::uint32_t slot,
+                                           const liveness_token& token) const noexcept override {
+        return system_v_liveness::probe({id_}, slot, token);
+    }
+
+    [[nodiscard, gnu::cold]] bool nameless() const noexcept override {
+        struct ::shmid_ds status{};
+        return system_v_status(id_, status) &&
+               (status.shm_perm.__key == IPC_PRIVATE || system_v_removed(status));
+    }
+
+    // An attendance object that may not be looked at can be attached by anybody.
+    [[nodiscard, gnu::cold]] int anybody() const noexcept override {
+        struct ::shmid_ds segment{};
+        struct ::shmid_ds beside{};
+        if (!system_v_status(id_, segment)) {
+            return -1;
+        }
+        if (segment.shm_perm.__key != IPC_PRIVATE) {
+            const int id = ::shmget(attendance_object::key_of(segment), 0, 0);
+            if (id >= 0 && !system_v_status(id, beside) && errno != EINVAL && errno != EIDRM) {
+                return -1;
+            }
+        } else {
+            return segment.shm_nattch > (at_ != nullptr ? 1u : 0u) ? 1 : 0;
+        }
+        return system_v_attendance::anybody({id_}) ? 1 : 0;
+    }
+
+  private:
+    // Is any System V segment in swap, a part of this one perhaps?
+    [[nodiscard, gnu::cold]] static bool system_v_swapped() noexcept {
+        struct ::shm_info info{};
+        return ::shmctl(0, SHM_INFO, reinterpret_cast<struct ::shmid_ds*>(&info)) < 0 ||
+               info.shm_swp != 0;
+    }
+
+    int id_;
+    int error_ = 0;
+    std::uint64_t size_ = 0;
+    void* at_ = nullptr;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// How a segment stands with its users.
+enum class standing {
+    not_a_segment, ///< of cohold: another program's
+    unfinished,    ///< still being made, or left so by a creator that was killed
+    damaged,       ///< it says that it is one, and is not in order
+    foreign,       ///< of another layout version or byte order: nothing more can be said
+    in_use,        ///< a process is attached
+    unused,        ///< persistent, and no participant has ever left without detaching
+    abandoned,     ///< persistent, and all its participants are dead; the next to open it recovers
+    session_over,  ///< of session lifetime, and nobody is attached: remove_stale() removes it
+    unknown,       ///< the kernel did not tell
+};
+
+/// Its name, for people.
+[[nodiscard]] constexpr std::string_view name_of(standing how) noexcept {
+    constexpr std::string_view names[] = {"not a segment", "unfinished",   "damaged",
+                                          "foreign",       "in use",       "unused",
+                                          "abandoned",     "session over", "unknown"};
+    return names[static_cast<int>(how)];
+}
+
+/// What can be known of a segment from outside. The fields behind `problem` are set only if that is
+/// none, or errc::configuration_mismatch, truncated or (layout_version) layout_mismatch.
+struct segment_state {
+    enum standing standing = standing::unknown;
+    std::error_code problem; ///< what is wrong with the header, as open() would say
+    std::uint32_t layout_version = 0;
+    enum lifetime lifetime = lifetime::persistent;
+    std::string name; ///< the full name, or its first 512 bytes; empty for unnamed ones
+    std::uint64_t id[2] = {0, 0};
+    std::uint64_t created = 0; ///< nanoseconds since 1970
+    std::uint64_t size = 0;    ///< bytes that are there
+    std::uint64_t reserve = 0; ///< bytes that it can grow to
+    /// Processes that have worked in it and have not detached. Those that only read, or have not
+    /// done anything yet, are none; list_mappings() finds them.
+    std::vector<participant> participants;
+
+    [[nodiscard]] bool is_segment() const noexcept {
+        return standing != standing::not_a_segment && standing != standing::unknown;
+    }
+
+    /// How many participants the kernel says that of.
+    [[nodiscard]] std::size_t count(verdict of) const noexcept {
+        std::size_t out = 0;
+        for (const participant& each : participants) {
+            out += each.state == of ? 1 : 0;
+        }
+        return out;
+    }
+
+    /// Left behind by processes that are dead, each in its way.
+    [[nodiscard]] bool is_stale() const noexcept {
+        return standing == standing::session_over || standing == standing::abandoned;
+    }
+};
+
+namespace detail {
+
+// The header of an object is as validate_header wants it, but may be of a segment for another
+// number of participants.
+[[gnu::cold]] inline void check_header(const segment_header& header, std::uint64_t object_bytes,
+                                       std::error_code& ec) noexcept {
+    validate_header(header, object_bytes, ec);
+    const bool plausible = header.max_participants >= 2 && header.max_participants <= 4000;
+    if (ec == errc::configuration_mismatch &&
+        (header.expected_checksum() != header.checksum || !plausible)) {
+        fail(ec, errc::corrupt, "checksum");
+    }
+}
+
+// One slot, with the kernel's word on it. False if nobody is there.
+[[gnu::cold]] inline bool read_participant(const segment_source& source, std::uint32_t index,
+                                           participant_slot& slot, participant& out) {
+    const std::uint64_t at = process_table::offset + index * participant_bytes;
+    for (int attempt = 0; attempt < 3; ++attempt) {
+        const std::uint64_t state = slot.state.load(std::memory_order_relaxed);
+        if ((state & attached_bit) == 0) {
+            return false;
+        }
+        out.slot = index;
+        out.pid = static_cast<pid_t>(slot.pid.load(std::memory_order_relaxed));
+        out.start_time = slot.start_time.load(std::memory_order_relaxed);
+        out.attached = slot.attached.load(std::memory_order_relaxed);
+        out.self = out.pid == ::getpid() && out.start_time == process_start_time();
+        out.state = source.probe(index, slot.read_token());
+        if (out.state == verdict::alive) {
+            return true;
+        }
+        // Who detaches lets go of the lock after he has said so: look again.
+        if (source.read(&slot, sizeof slot, at) != sizeof slot) {
+            out.state = verdict::unknown;
+            return true;
+        }
+        if (slot.state.load(std::memory_order_relaxed) == state) {
+            return true;
+        }
+        out.state = verdict::unknown;
+    }
+    return true;
+}
+
+[[gnu::cold]] inline void read_participants(const segment_source& source, std::uint32_t slots,
+                                            segment_state& out) {
+    constexpr std::uint32_t chunk = 64;
+    participant_slot some[chunk];
+    for (std::uint32_t first = 0; first < slots; first += chunk) {
+        const std::uint32_t count = slots - first < chunk ? slots - first : chunk;
+        const std::uint64_t at = process_table::offset + first * participant_bytes;
+        const std::size_t got = source.read(some, count * sizeof(participant_slot), at);
+        for (std::uint32_t i = 0; i < got / sizeof(participant_slot); ++i) {
+            participant found;
+            if (read_participant(source, first + i, some[i], found)) {
+                out.participants.push_back(found);
+            }
+        }
+    }
+}
+
+[[gnu::cold]] inline standing judge(const segment_state& state, int attended) noexcept {
+    if (state.count(verdict::alive) != 0 || attended == 1) {
+        return standing::in_use;
+    }
+    if (state.count(verdict::unknown) != 0 || attended < 0) {
+        return standing::unknown;
+    }
+    if (state.lifetime == lifetime::session) {
+        return standing::session_over;
+    }
+    return state.participants.empty() ? standing::unused : standing::abandoned;
+}
+
+[[gnu::cold]] inline segment_state examine(const segment_source& source) {
+    const report_keeper keeper;
+    segment_state out;
+    segment_header header{};
+    const std::size_t got = source.read(&header, sizeof header, 0);
+    const std::uint64_t bytes = source.size();
+    if (got == segment_source::refused) {
+        if (errno == EACCES || errno == EPERM) {
+            fail(out.problem, errc::permission_denied);
+        } else {
+            fail_errno(out.problem, errno, "shmat");
+        }
+        return out;
+    }
+    if (got != sizeof header || bytes < control_bytes) {
+        out.standing = standing::not_a_segment;
+        fail(out.problem, errc::not_a_segment);
+        return out;
+    }
+    check_header(header, bytes, out.problem);
+    if (out.problem == errc::not_a_segment) {
+        const bool begun = header.magic.load(std::memory_order_relaxed) == 0 &&
+                           header.order == word_order &&
+                           header.header_bytes == sizeof(segment_header) &&
+                           header.checksum == header.expected_checksum();
+        out.standing = begun ? standing::unfinished : standing::not_a_segment;
+        return out;
+    }
+    if (out.problem == errc::byte_order_mismatch || out.problem == errc::layout_mismatch) {
+        out.layout_version = header.layout_version;
+        out.standing = standing::foreign;
+        return out;
+    }
+    out.layout_version = header.layout_version;
+    if (out.problem && out.problem != errc::configuration_mismatch &&
+        out.problem != errc::truncated) {
+        out.standing = standing::damaged;
+        return out;
+    }
+    out.lifetime = static_cast<lifetime>(header.life);
+    out.name = header.name_view();
+    out.id[0] = header.id[0];
+    out.id[1] = header.id[1];
+    out.created = header.created;
+    out.size = header.size.load(std::memory_order_relaxed);
+    out.reserve = header.reserve;
+    if (out.problem == errc::truncated) {
+        out.standing = standing::damaged;
+        return out;
+    }
+    read_participants(source, header.max_participants + 1, out);
+    const int attended = out.lifetime == lifetime::session ? source.anybody() : 0;
+    out.standing = judge(out, attended);
+    if (out.standing == standing::session_over && source.nameless()) {
+        out.standing = standing::unused; // nothing to remove
+    }
+    return out;
+}
+
+} // namespace detail
+
+/// What a file, POSIX object or memfd is as a segment; reading it is all that the descriptor must
+/// allow. Nothing is mapped, so nothing can crash, whatever the bytes are and whoever truncates it
+/// meanwhile; nobody is disturbed. The kernel is asked about each participant. *Complexity*: a
+/// system call for each.
+[[nodiscard, gnu::cold]] inline segment_state inspect_segment(const file_descriptor& object) {
+    return detail::examine(detail::file_source(object));
+}
+
+/// The same of a System V segment, which is attached for a moment, read-only, and copied by the
+/// kernel: shm_atime, shm_lpid and shm_nattch show it. One in which no page is allocated is not
+/// touched.
+[[nodiscard, gnu::cold]] inline segment_state inspect_segment(const system_v_id& object) {
+    return detail::examine(detail::system_v_source(object.value));
+}
+
+/// The same by name. *Errors*: as Mechanism::open has them; that it is no segment is none.
+template <detail::named_mechanism Mechanism = mechanism::posix>
+[[nodiscard]] segment_state inspect_segment(std::string_view name, std::error_code& ec) {
+    const detail::operation context("inspect", Mechanism::label, name);
+    ec.clear();
+    auto object = Mechanism::open(name, access_mode::reading, ec);
+    if (ec) {
+        return {};
+    }
+    segment_state out = inspect_segment(object);
+    Mechanism::close(object);
+    return out;
+}
+
+template <detail::named_mechanism Mechanism = mechanism::posix>
+[[nodiscard]] segment_state inspect_segment(std::string_view name) {
+    return detail::thrown(
+        [&](std::error_code& ec) { return inspect_segment<Mechanism>(name, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// An object of any kind.
+struct object_entry {
+    object_kind kind = object_kind::posix;
+    std::string name; ///< as its mechanism takes it; the label of a memfd
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0; ///< the identifier of System V
+    uid_t owner = 0;
+    gid_t group = 0;
+    mode_t mode = 0;
+    std::uint64_t size = 0;      ///< bytes
+    std::uint64_t allocated = 0; ///< bytes that it takes, in memory, in swap or on a disk
+    /// System V: a small segment that is no segment of its own, but belongs to one of cohold.
+    bool beside = false;
+    std::vector<pid_t> processes; ///< that have it mapped, as far as this user may know
+    segment_state segment;        ///< of semaphores: not a segment
+
+    /// Is it a segment of cohold?
+    [[nodiscard]] bool is_segment() const noexcept { return segment.is_segment(); }
+};
+
+/// What list_objects() looks for.
+struct listing_options {
+    bool posix = true; ///< objects and semaphores
+    bool system_v = true;
+    bool memfds = true;
+    bool processes = true;      ///< who has them mapped; needed for memfds
+    std::string directory = {}; ///< the files of a directory, too
+};
+
+namespace detail {
+
+[[gnu::cold]] inline object_entry entry_of(const file_entry& file) {
+    object_entry out;
+    out.kind = file.kind;
+    out.name = file.name;
+    out.device = file.device;
+    out.inode = file.inode;
+    out.owner = file.owner;
+    out.group = file.group;
+    out.mode = file.mode;
+    out.size = file.size;
+    out.allocated = file.allocated;
+    return out;
+}
+
+// Opens what was listed, if it still is that. Nothing else is opened: no pipes, no devices.
+[[gnu::cold]] inline unique_fd open_listed(const file_entry& file, int flags) noexcept {
+    unique_fd fd =
+        open_file(file.path.c_str(), flags | O_NONBLOCK | O_NOCTTY |
+                                         (file.kind == object_kind::memfd ? 0 : O_NOFOLLOW));
+    file_status found{};
+    if (fd && (raw_fstat(fd.get(), found) != 0 || found.st_dev != file.device ||
+               found.st_ino != file.inode)) {
+        errno = ENOENT;
+        return unique_fd();
+    }
+    return fd;
+}
+
+// Does not open what is too small to be a segment.
+[[gnu::cold]] inline void add_segment(const file_entry& file, object_entry& out,
+                                      std::size_t& refused) {
+    out.segment.standing = standing::not_a_segment;
+    if (file.size < smallest_segment || file.kind == object_kind::posix_semaphore) {
+        return;
+    }
+    if (file.path.empty()) {
+        out.segment.standing = standing::unknown; // a memfd that is mapped and nothing more
+        return;
+    }
+    const unique_fd fd = open_listed(file, O_RDONLY);
+    if (fd) {
+        out.segment = inspect_segment(file_descriptor{fd.get()});
+    } else if (errno == EACCES || errno == EPERM) {
+        out.segment.standing = standing::unknown;
+        ++refused;
+    }
+}
+
+[[gnu::cold]] inline void add_files(const std::vector<file_entry>& files,
+                                    survey<object_entry>& out) {
+    for (const file_entry& each : files) {
+        out.entries.push_back(entry_of(each));
+        add_segment(each, out.entries.back(), out.refused);
+    }
+}
+
+[[gnu::cold]] inline bool is_beside(const system_v_segment_entry& small,
+                                    const std::vector<system_v_segment_entry>& all) noexcept {
+    if (small.size == liveness_object::bytes && small.removed) {
+        return true;
+    }
+    if (small.size == attendance_object::bytes && small.key != IPC_PRIVATE) {
+        for (const system_v_segment_entry& each : all) {
+            struct ::shmid_ds status{};
+            status.shm_perm.__key = each.key;
+            if (each.key != IPC_PRIVATE && attendance_object::key_of(status) == small.key &&
+                each.creator_process == small.creator_process) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+[[gnu::cold]] inline void add_system_v(survey<object_entry>& out, std::error_code& ec) {
+    const std::vector<system_v_segment_entry> segments = list_system_v_segments(ec).entries;
+    for (const system_v_segment_entry& each : segments) {
+        object_entry entry;
+        entry.kind = object_kind::system_v;
+        entry.name = each.key == IPC_PRIVATE ? std::string() : each.name();
+        entry.inode = static_cast<std::uint64_t>(each.id);
+        entry.owner = each.owner;
+        entry.group = each.group;
+        entry.mode = each.mode;
+        entry.size = each.size;
+        entry.allocated = each.resident + each.swapped;
+        entry.beside = is_beside(each, segments);
+        entry.segment.standing = standing::not_a_segment;
+        if (each.size >= smallest_segment && entry.allocated != 0) {
+            entry.segment = inspect_segment(system_v_id{each.id});
+            out.refused += entry.segment.problem == errc::permission_denied ? 1u : 0u;
+        }
+        out.entries.push_back(std::move(entry));
+    }
+    if (ec) {
+        return;
+    }
+    for (const system_v_semaphore_entry& each : list_system_v_semaphores(ec)) {
+        object_entry entry;
+        entry.kind = object_kind::semaphore_set;
+        system_v_segment_entry named;
+        named.key = each.key;
+        entry.name = each.key == IPC_PRIVATE ? std::string() : named.name();
+        entry.inode = static_cast<std::uint64_t>(each.id);
+        entry.owner = each.owner;
+        entry.group = each.group;
+        entry.mode = each.mode;
+        entry.segment.standing = standing::not_a_segment;
+        out.entries.push_back(std::move(entry));
+    }
+}
+
+} // namespace detail
+
+/// All objects of the kinds that are asked for, of all users; each of them that this user may read
+/// is examined as a segment. What he may not look at is counted in `refused`. *Errors*: as of the
+/// single lists. *Complexity*: reads the mappings and descriptors of every process, unless told not
+/// to.
+[[nodiscard, gnu::cold]] inline survey<object_entry> list_objects(const listing_options& options,
+                                                                  std::error_code& ec) {
+    const detail::operation context("list", "objects", options.directory);
+    survey<object_entry> out;
+    survey<shared_mapping> mapped;
+    ec.clear();
+    if (options.processes || options.memfds) {
+        mapped = list_mappings(ec);
+        out.refused += mapped.refused;
+        out.hidden = mapped.hidden;
+    }
+    if (!ec && options.posix) {
+        const survey<file_entry> found = detail::list_folder("/dev/shm", object_kind::posix, ec);
+        out.refused += found.refused;
+        detail::add_files(found.entries, out);
+    }
+    if (!ec && !options.directory.empty()) {
+        const survey<file_entry> found = list_files(options.directory, ec);
+        out.refused += found.refused;
+        detail::add_files(found.entries, out);
+    }
+    if (!ec && options.memfds) {
+        // The same processes are refused as for the mappings.
+        for (const memfd_entry& each : detail::list_memfds(mapped)) {
+            out.entries.push_back(detail::entry_of(each));
+            detail::add_segment(each, out.entries.back(), out.refused);
+        }
+    }
+    if (!ec && options.system_v) {
+        detail::add_system_v(out, ec);
+    }
+    for (object_entry& each : out.entries) {
+        for (const shared_mapping& use : mappings_of(mapped, each.kind, each.device, each.inode)) {
+            each.processes.push_back(use.process);
+        }
+    }
+    return out;
+}
+
+[[nodiscard, gnu::cold]] inline survey<object_entry>
+list_objects(const listing_options& options = {}) {
+    return detail::thrown([&](std::error_code& ec) { return list_objects(options, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+// process_usage: how much memory a process has and shares.
+#ifndef COHOLD_INSPECT_PROCESS_USAGE_HPP
+#define COHOLD_INSPECT_PROCESS_USAGE_HPP
+
+#include <cstdio>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What the mappings of a process have in memory. Bytes; a number that the kernel does not give is
+/// missing. Reading it walks the page tables of the process: milliseconds for a large one.
+struct process_report {
+    /// Where it is from. `status` is what everybody may read of everybody: rss and its parts,
+    /// locked, swap (private memory alone) are there, the rest is not.
+    enum class source { smaps_rollup, smaps, status } from = source::smaps_rollup;
+
+    amount rss; ///< pages that are in memory and mapped by it; hugetlb is not
+    /// The same, each page divided by how many processes map it: the sum over all processes is
+    /// what is really there.
+    amount pss;
+    amount pss_anonymous; ///< of it, private memory
+    amount pss_file;      ///< of it, files of disks
+    amount pss_shared;    ///< of it, shmem: POSIX, System V, memfd, anonymous, tmpfs
+    amount rss_anonymous; ///< only from status
+    amount rss_file;      ///< only from status
+    amount rss_shared;    ///< only from status: of rss, shmem
+    /// Pages of rss that more than one mapping has. Not "pages of shared memory": those that this
+    /// process alone maps, or maps MAP_SHARED while nobody else does yet, are private_*.
+    amount shared_clean;
+    amount shared_dirty;
+    amount private_clean;
+    amount private_dirty;
+    amount shmem_pmd_mapped; ///< of shmem, mapped by huge entries
+    amount file_pmd_mapped;  ///< of files, mapped by huge entries
+    amount shared_hugetlb;   ///< pages of hugetlb that others map too
+    amount private_hugetlb;
+    amount swap;     ///< of mapped shmem, too, which nobody has to have touched
+    amount swap_pss; ///< private memory alone
+    amount locked;   ///< by mlock(2), each page divided as in pss
+};
+
+namespace detail {
+
+inline constexpr text_field<process_report> rollup_fields[] = {
+    {"Rss", &process_report::rss},
+    {"Pss", &process_report::pss},
+    {"Pss_Anon", &process_report::pss_anonymous},
+    {"Pss_File", &process_report::pss_file},
+    {"Pss_Shmem", &process_report::pss_shared},
+    {"Shared_Clean", &process_report::shared_clean},
+    {"Shared_Dirty", &process_report::shared_dirty},
+    {"Private_Clean", &process_report::private_clean},
+    {"Private_Dirty", &process_report::private_dirty},
+    {"ShmemPmdMapped", &process_report::shmem_pmd_mapped},
+    {"FilePmdMapped", &process_report::file_pmd_mapped},
+    {"Shared_Hugetlb", &process_report::shared_hugetlb},
+    {"Private_Hugetlb", &process_report::private_hugetlb},
+    {"Swap", &process_report::swap},
+    {"SwapPss", &process_report::swap_pss},
+    {"Locked", &process_report::locked},
+};
+
+inline constexpr text_field<process_report> status_fields[] = {
+    {"VmRSS", &process_report::rss},        {"RssAnon", &process_report::rss_anonymous},
+    {"RssFile", &process_report::rss_file}, {"RssShmem", &process_report::rss_shared},
+    {"VmSwap", &process_report::swap},      {"VmLck", &process_report::locked},
+};
+
+// A text of smaps_rollup, or of smaps, whose mappings are added up. The lines with addresses have
+// colons, but no keys before them.
+[[gnu::cold]] inline process_report parse_smaps(std::string_view text,
+                                                process_report::source from) {
+    process_report out;
+    out.from = from;
+    add_fields(text, rollup_fields, out);
+    return out;
+}
+
+[[gnu::cold]] inline process_report parse_status(std::string_view text) {
+    process_report out;
+    out.from = process_report::source::status;
+    add_fields(text, status_fields, out);
+    return out;
+}
+
+} // namespace detail
+
+/// Of a process of this PID namespace; 0: of this one. Where the kernel has no smaps_rollup (before
+/// 4.14) smaps is added up; where this user may not look into the process, what its status tells
+/// everybody. A process that is only a zombie has no memory: all is missing. *Errors*: ESRCH: no
+/// such process, or one that cannot be seen.
+[[nodiscard, gnu::cold]] inline process_report process_usage(pid_t process, std::error_code& ec) {
+    char path[64];
+    char number[16] = "self";
+    if (process != 0) {
+        std::snprintf(number, sizeof number, "%d", static_cast<int>(process));
+    }
+    const detail::operation context("ask for the memory of", "process", number);
+    ec.clear();
+    std::string text;
+    using source = process_report::source;
+
+    constexpr struct {
+        const char* name;
+        source from;
+    } files[] = {{"smaps_rollup", source::smaps_rollup}, {"smaps", source::smaps}};
+
+    for (const auto& [name, from] : files) {
+        std::snprintf(path, sizeof path, "/proc/%s/%s", number, name);
+        if (detail::read_text(path, text) == 0 && !text.empty()) {
+            return detail::parse_smaps(text, from);
+        }
+    }
+    std::snprintf(path, sizeof path, "/proc/%s/status", number);
+    if (const int error = detail::read_text(path, text); error != 0) {
+        detail::fail_errno(ec, error == ENOENT ? ESRCH : error, "%s", path);
+        return {};
+    }
+    return detail::parse_status(text);
+}
+
+[[nodiscard, gnu::cold]] inline process_report process_usage(pid_t process = 0) {
+    return detail::thrown([&](std::error_code& ec) { return process_usage(process, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+// residency: which part of an object, or of a mapping, is in memory, in swap, in huge pages.
+#ifndef COHOLD_INSPECT_RESIDENCY_HPP
+#define COHOLD_INSPECT_RESIDENCY_HPP
+
+#include <concepts>
+
+// Which pages of a file or mapping are in memory, asked without touching them.
+#ifndef COHOLD_DETAIL_RESIDENT_PAGES_HPP
+#define COHOLD_DETAIL_RESIDENT_PAGES_HPP
+
+#include <optional>
+
+
+#ifndef SEEK_DATA
+#define SEEK_DATA 3
+#define SEEK_HOLE 4
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+#if defined(__GLIBC__) && !defined(__LP64__)
+inline std::int64_t raw_lseek(int fd, std::int64_t offset, int whence) noexcept {
+    return ::lseek64(fd, offset, whence);
+}
+
+inline void* raw_map(std::size_t bytes, int fd, std::int64_t offset) noexcept {
+    return ::mmap64(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, offset);
+}
+#else
+inline std::int64_t raw_lseek(int fd, std::int64_t offset, int whence) noexcept {
+    return ::lseek(fd, offset, whence);
+}
+
+inline void* raw_map(std::size_t bytes, int fd, std::int64_t offset) noexcept {
+    return ::mmap(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, offset);
+}
+#endif
+
+// Bytes that are no hole. Through an open file of its own: the position of `fd` is its user's.
+[[gnu::cold]] inline std::optional<std::uint64_t> data_bytes(int fd, std::uint64_t size) noexcept {
+    const unique_fd own = fd < 0 ? unique_fd() : reopen_file(fd, O_RDONLY);
+    std::uint64_t bytes = 0;
+    std::int64_t at = 0;
+    if (!own) {
+        return {};
+    }
+    while (static_cast<std::uint64_t>(at) < size) {
+        const std::int64_t data = raw_lseek(own.get(), at, SEEK_DATA);
+        if (data < 0) {
+            return errno == ENXIO ? std::optional(bytes) : std::optional<std::uint64_t>();
+        }
+        const std::int64_t hole = raw_lseek(own.get(), data, SEEK_HOLE);
+        if (hole <= data) {
+            break; // it has become shorter
+        }
+        bytes += static_cast<std::uint64_t>(hole - data);
+        at = hole;
+    }
+    return bytes;
+}
+
+// Does mincore tell this process the truth? (Since Linux 5.2; others are told that all is there.)
+[[gnu::cold]] inline bool tells_residency(int fd, const file_status& status) noexcept {
+    return status.st_uid == ::geteuid() || reopen_file(fd, O_WRONLY | O_NONBLOCK);
+}
+
+// Bytes of [at, at + bytes) that are in memory, whole pages; nothing where it is not mapped.
+[[gnu::cold]] inline std::optional<std::uint64_t> resident_bytes(const void* at,
+                                                                 std::uint64_t bytes) noexcept {
+    unsigned char pages[4096];
+    const std::size_t page = page_size();
+    const auto address = reinterpret_cast<std::uintptr_t>(at);
+    const std::uintptr_t begin = address / page * page;
+    std::uint64_t found = 0;
+    for (std::uint64_t done = 0; done < bytes + (address - begin);) {
+        const std::uint64_t left = bytes + (address - begin) - done;
+        const std::uint64_t most = std::uint64_t{sizeof pages} * page;
+        const auto some = static_cast<std::size_t>(left < most ? left : most);
+        if (::mincore(reinterpret_cast<void*>(begin + static_cast<std::uintptr_t>(done)), some,
+                      pages) != 0) {
+            return {};
+        }
+        for (std::size_t i = 0; i < (some + page - 1) / page; ++i) {
+            found += (pages[i] & 1) != 0 ? page : 0;
+        }
+        done += some;
+    }
+    return found;
+}
+
+// The same of a file, by mappings that nobody can touch.
+[[gnu::cold]] inline std::optional<std::uint64_t>
+resident_bytes_of_file(int fd, std::uint64_t size) noexcept {
+    constexpr std::uint64_t window = std::uint64_t{256} << 20; // fits every address space
+    std::uint64_t found = 0;
+    for (std::uint64_t from = 0; from < size; from += window) {
+        const auto bytes = static_cast<std::size_t>(size - from < window ? size - from : window);
+        void* const at = raw_map(bytes, fd, static_cast<std::int64_t>(from));
+        if (at == MAP_FAILED) {
+            return {};
+        }
+        const auto some = resident_bytes(at, bytes);
+        unmap(at, bytes);
+        if (!some) {
+            return {};
+        }
+        found += *some;
+    }
+    return found;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Where the bytes of an object are. Bytes, whole pages.
+struct object_residency {
+    std::uint64_t size = 0; ///< of the object, holes included
+    /// What it takes: st_blocks. Of a POSIX object, memfd or file of a tmpfs exactly the pages that
+    /// are in memory or in swap; of another file what the disk has, if it is written there already.
+    std::uint64_t allocated = 0;
+    /// From SEEK_DATA and SEEK_HOLE: bytes that are no hole and were written to. Space that is only
+    /// reserved, as that of a segment is before it is used, counts as a hole. Missing where the
+    /// file system cannot tell; some take every file for one piece of data.
+    amount data;
+    /// From mincore(2): pages in memory that were written or read, whether or not any process has
+    /// them mapped. Missing where the kernel does not say: to who neither owns the object nor may
+    /// write to it.
+    amount resident;
+    /// Of a POSIX object, memfd or file of a tmpfs: pages in swap. Of a file 0: its place is the
+    /// disk.
+    amount swapped;
+};
+
+/// Where the bytes of one mapping of this process are: what the kernel really gave, not what was
+/// asked for. Except for `resident`, whole mappings are counted, of which the range may be a part:
+/// the kernel merges neighbours that are alike, and counts them as one.
+struct mapping_residency {
+    std::uint64_t mapped = 0; ///< bytes of the range that are mapped: the reserve of a segment
+    /// From mincore(2): pages of the object in memory, whether or not this mapping has touched
+    /// them.
+    amount resident;
+    amount rss;        ///< pages that this mapping has touched and that are there
+    amount pss;        ///< the same, divided by how many map each
+    amount swapped;    ///< pages of the object in swap, within what is mapped
+    amount shmem_huge; ///< ShmemPmdMapped: of shmem, mapped by huge entries
+    amount file_huge;  ///< FilePmdMapped: of files, mapped by huge entries
+    amount hugetlb;    ///< Shared_Hugetlb and Private_Hugetlb
+    amount locked;     ///< by mlock(2), divided as pss
+    amount page_size;  ///< KernelPageSize: of hugetlb 2 MiB or more
+};
+
+namespace detail {
+
+inline constexpr text_field<mapping_residency> smaps_fields[] = {
+    {"Rss", &mapping_residency::rss},
+    {"Pss", &mapping_residency::pss},
+    {"Swap", &mapping_residency::swapped},
+    {"ShmemPmdMapped", &mapping_residency::shmem_huge},
+    {"FilePmdMapped", &mapping_residency::file_huge},
+    {"Shared_Hugetlb", &mapping_residency::hugetlb},
+    {"Private_Hugetlb", &mapping_residency::hugetlb},
+    {"Locked", &mapping_residency::locked},
+};
+
+// Adds up the mappings of a text of smaps that lie in [from, to).
+[[gnu::cold]] inline mapping_residency parse_mappings(std::string_view text, std::uint64_t from,
+                                                      std::uint64_t to) {
+    constexpr text_field<mapping_residency> page[] = {
+        {"KernelPageSize", &mapping_residency::page_size}};
+    mapping_residency out;
+    bool inside = false;
+    map_line line;
+    while (!text.empty()) {
+        const std::string_view each = next_line(text);
+        if (parse_map_line(each, line)) {
+            const std::uint64_t begin = larger(line.from, from);
+            const std::uint64_t end = line.to < to ? line.to : to;
+            inside = begin < end;
+            out.mapped += inside ? end - begin : 0;
+        } else if (inside && !add_field(each, smaps_fields, out) && !out.page_size) {
+            add_field(each, page, out);
+        }
+    }
+    return out;
+}
+
+// A mapping that nobody touches: its line in smaps says what the object has in swap. Nothing if it
+// cannot be made, as with a too small address space.
+[[gnu::cold]] inline amount swapped_bytes_of_file(int fd, std::uint64_t size) {
+    std::string text;
+    if (read_text("/proc/meminfo", text) == 0) {
+        const memory_report memory = parse_meminfo(text);
+        if (memory.swap_total && memory.swap_total == memory.swap_free) {
+            return 0;
+        }
+    }
+    void* const at = size == 0 || size > PTRDIFF_MAX
+                         ? MAP_FAILED
+                         : raw_map(static_cast<std::size_t>(size), fd, 0);
+    if (at == MAP_FAILED) {
+        return size == 0 ? amount(0) : amount();
+    }
+    const auto from = reinterpret_cast<std::uintptr_t>(at);
+    amount out;
+    if (read_text("/proc/self/smaps", text) == 0) {
+        out = parse_mappings(text, from, from + size).swapped;
+    }
+    unmap(at, static_cast<std::size_t>(size));
+    return out;
+}
+
+template <class T>
+concept has_descriptor = requires(const T& object) {
+    { object.native_handle() } -> std::convertible_to<file_descriptor>;
+};
+
+template <class T>
+concept is_region = requires(const T& region) {
+    { region.data() } -> std::convertible_to<const void*>;
+    { region.size() } -> std::convertible_to<std::size_t>;
+    region.bytes();
+};
+
+} // namespace detail
+
+/// Of a file, POSIX object or memfd. Nothing is read into memory by asking. *Errors*: those of
+/// fstat(2). *Complexity*: the kernel looks at every page.
+[[nodiscard, gnu::cold]] inline object_residency residency(const file_descriptor& object,
+                                                           std::error_code& ec) {
+    const detail::operation context("ask for the pages of", "an object", "");
+    ec.clear();
+    object_residency out;
+    detail::file_status status{};
+    if (detail::raw_fstat(object.value, status) != 0) {
+        detail::fail_errno(ec, errno, "fstat");
+        return out;
+    }
+    out.size = static_cast<std::uint64_t>(status.st_size);
+    out.allocated = static_cast<std::uint64_t>(status.st_blocks) * 512;
+    out.data = detail::data_bytes(object.value, out.size);
+    if (detail::tells_residency(object.value, status)) {
+        out.resident = detail::resident_bytes_of_file(object.value, out.size);
+    }
+    out.swapped = detail::is_on_tmpfs(object.value)
+                      ? detail::swapped_bytes_of_file(object.value, out.size)
+                      : amount(0);
+    return out;
+}
+
+[[nodiscard, gnu::cold]] inline object_residency residency(const file_descriptor& object) {
+    return detail::thrown([&](std::error_code& ec) { return residency(object, ec); });
+}
+
+/// Of a path: "/dev/shm/name" for a POSIX object. It must be readable. *Errors*: those of open(2);
+/// errc::special_file_refused.
+[[nodiscard, gnu::cold]] inline object_residency residency(std::string_view path,
+                                                           std::error_code& ec) {
+    const detail::operation context("ask for the pages of", "", path);
+    ec.clear();
+    const detail::file_place place(path);
+    file_descriptor file = detail::open_existing(place, access_mode::reading, ec);
+    if (ec) {
+        return {};
+    }
+    const object_residency out = residency(file, ec);
+    detail::descriptor_object::close(file);
+    return out;
+}
+
+[[nodiscard, gnu::cold]] inline object_residency residency(std::string_view path) {
+    return detail::thrown([&](std::error_code& ec) { return residency(path, ec); });
+}
+
+/// Of addresses of this process. *Errors*: those of reading /proc/self/smaps. *Complexity*: the
+/// kernel looks at every page of every mapping of the process.
+[[nodiscard, gnu::cold]] inline mapping_residency residency(const void* address, std::size_t bytes,
+                                                            std::error_code& ec) {
+    const detail::operation context("ask for the pages of", "a mapping", "");
+    ec.clear();
+    std::string text;
+    if (const int error = detail::read_text("/proc/self/smaps", text); error != 0) {
+        detail::fail_errno(ec, error, "/proc/self/smaps");
+        return {};
+    }
+    const auto from = reinterpret_cast<std::uintptr_t>(address);
+    mapping_residency out = detail::parse_mappings(text, from, from + bytes);
+    out.resident = detail::resident_bytes(address, bytes);
+    return out;
+}
+
+[[nodiscard, gnu::cold]] inline mapping_residency residency(const void* address,
+                                                            std::size_t bytes) {
+    return detail::thrown([&](std::error_code& ec) { return residency(address, bytes, ec); });
+}
+
+/// Of a mapped_region or const_mapped_region.
+template <detail::is_region Region>
+[[nodiscard]] mapping_residency residency(const Region& region, std::error_code& ec) {
+    return residency(static_cast<const void*>(region.data()), region.size(), ec);
+}
+
+template <detail::is_region Region>
+[[nodiscard]] mapping_residency residency(const Region& region) {
+    return residency(static_cast<const void*>(region.data()), region.size());
+}
+
+/// Of the object of a segment, segment_view, shared<T> or memory_object whose mechanism has file
+/// descriptors. (For System V, list_system_v_segments() has the numbers.)
+template <detail::has_descriptor Handle>
+    requires(!detail::is_region<Handle>)
+[[nodiscard]] object_residency residency(const Handle& handle, std::error_code& ec) {
+    return residency(static_cast<const file_descriptor&>(handle.native_handle()), ec);
+}
+
+template <detail::has_descriptor Handle>
+    requires(!detail::is_region<Handle>)
+[[nodiscard]] object_residency residency(const Handle& handle) {
+    return residency(static_cast<const file_descriptor&>(handle.native_handle()));
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+// remove_stale: clears away what dead processes have left, and nothing that anybody could still
+// want.
+#ifndef COHOLD_INSPECT_STALE_HPP
+#define COHOLD_INSPECT_STALE_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Why an object is nobody's any more.
+enum class stale_reason {
+    session_over, ///< a segment of session lifetime, and all who had it attached are dead
+    unfinished,   ///< a creator was killed before it published the object
+};
+
+/// An object that was removed, or could not be, or would be.
+struct stale_object {
+    object_kind kind = object_kind::posix;
+    std::string name; ///< as its mechanism takes it; of an unfinished file: its temporary name
+    std::uint64_t size = 0;
+    stale_reason why = stale_reason::session_over;
+    bool removed = false;  ///< by this call
+    std::error_code error; ///< why it could not be removed: EPERM, EACCES, EROFS
+};
+
+/// Where remove_stale() looks.
+struct stale_options {
+    std::string directory = "/dev/shm"; ///< of a mechanism of files; empty: none
+    bool system_v = true;               ///< the segments of this IPC namespace
+    bool dry_run = false;               ///< only say what would be removed
+};
+
+namespace detail {
+
+// ".cohold-0123456789abcdef.tmp": see file_place::temporary.
+[[gnu::cold]] inline bool is_temporary_name(std::string_view name) noexcept {
+    constexpr std::string_view begin = ".cohold-";
+    constexpr std::string_view end = ".tmp";
+    return name.size() == begin.size() + 16 + end.size() && name.substr(0, begin.size()) == begin &&
+           name.substr(begin.size() + 16) == end &&
+           number_in(name.substr(begin.size(), 16), 16).has_value();
+}
+
+// Is the name, in its directory, that of the open file?
+[[gnu::cold]] inline bool names_file(const folder& place, const char* name, int fd) noexcept {
+    file_status held{};
+    file_status named{};
+    return raw_fstat(fd, held) == 0 && place.status(name, named) == 0 &&
+           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+[[gnu::cold]] inline void take_away(const folder& place, const char* name, bool dry_run,
+                                    stale_object& out) noexcept {
+    const int error = dry_run ? 0 : place.remove(name);
+    out.removed = !dry_run && error == 0;
+    if (error != 0) {
+        out.error = std::error_code(error, std::generic_category());
+    }
+}
+
+// A file under a temporary name is locked as long as its creator lives; the same steps as
+// reclaim_temporary, for files of other users too. False: it is not stale. refused: unknown.
+[[gnu::cold]] inline bool remove_temporary(const folder& place, const char* name, bool dry_run,
+                                           stale_object& out, bool& refused) noexcept {
+    const unique_fd fd = place.open(name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (!fd) {
+        refused = errno == EACCES || errno == EPERM || errno == EROFS;
+        return false;
+    }
+    if (lock_file(fd.get(), lock_byte::creation, lock_kind::exclusive, false) != 0) {
+        return false;
+    }
+    const bool stale = names_file(place, name, fd.get());
+    if (stale) {
+        out.why = stale_reason::unfinished;
+        take_away(place, name, dry_run, out);
+    }
+    lock_file(fd.get(), lock_byte::creation, lock_kind::none, false);
+    return stale;
+}
+
+// The protocol of segment_base::remove_if_deserted, without waiting: who holds the gate is about to
+// attach, or removes it himself.
+[[gnu::cold]] inline bool remove_deserted(const folder& place, const char* name, bool dry_run,
+                                          stale_object& out, bool& refused) {
+    const unique_fd fd = place.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (!fd) {
+        refused = errno == EACCES || errno == EPERM;
+        return false;
+    }
+    const file_descriptor file{fd.get()};
+    if (inspect_segment(file).standing != standing::session_over) {
+        return false; // most are not, and are not disturbed
+    }
+    const file_attendance::gate gate(file, lock_kind::exclusive, false);
+    if (!gate) {
+        refused = errno != EAGAIN;
+        return false;
+    }
+    if (inspect_segment(file).standing != standing::session_over ||
+        !names_file(place, name, fd.get())) {
+        return false;
+    }
+    take_away(place, name, dry_run, out);
+    return true;
+}
+
+[[gnu::cold]] inline void remove_stale_files(const stale_options& options,
+                                             survey<stale_object>& out, std::error_code& ec) {
+    folder place(options.directory.c_str());
+    if (!place) {
+        fail_folder(ec, options.directory.c_str(), errno);
+        return;
+    }
+    const bool dev_shm = options.directory == "/dev/shm" || options.directory == "/dev/shm/";
+    file_status status{};
+    while (const char* const name = place.next()) {
+        const std::string_view text = name;
+        const bool temporary = is_temporary_name(text);
+        if (place.status(name, status) != 0 || !S_ISREG(status.st_mode) ||
+            (dev_shm && text.substr(0, 4) == "sem.") ||
+            (!temporary && static_cast<std::uint64_t>(status.st_size) < smallest_segment)) {
+            continue;
+        }
+        stale_object found;
+        bool refused = false;
+        if (temporary ? remove_temporary(place, name, options.dry_run, found, refused)
+                      : remove_deserted(place, name, options.dry_run, found, refused)) {
+            found.kind = dev_shm ? object_kind::posix : object_kind::file;
+            found.name = dev_shm ? std::string(text) : path_in(options.directory, name);
+            found.size = static_cast<std::uint64_t>(status.st_size);
+            out.entries.push_back(std::move(found));
+        }
+        out.refused += refused ? 1u : 0u;
+    }
+}
+
+[[gnu::cold]] inline void take_away(int id, bool dry_run, stale_object& out) noexcept {
+    errno = 0;
+    out.removed = !dry_run && remove_system_v(id);
+    if (!out.removed && !dry_run) {
+        out.error = std::error_code(errno, std::generic_category());
+    }
+}
+
+// Under the creation lock of its key: a creator that is alive has it, and a claim by the creator
+// says that the object is to be finished. Removal is that of a creator who finds it.
+[[gnu::cold]] inline bool remove_ruin(const system_v_segment_entry& segment, bool dry_run,
+                                      stale_object& out) noexcept {
+    creation_lock lock(segment.key);
+    if (lock.acquire(false, false, 0) != 0) {
+        return false; // there was none, or somebody is at work
+    }
+    struct ::shmid_ds status{};
+    const bool ruin = ::shmget(segment.key, 0, 0) == segment.id &&
+                      system_v_status(segment.id, status) && lock.claimed_by(status.shm_cpid) &&
+                      !system_v_ready(segment.id);
+    if (ruin) {
+        out.why = stale_reason::unfinished;
+        take_away(segment.id, dry_run, out);
+    }
+    lock.release();
+    return ruin;
+}
+
+[[gnu::cold]] inline bool remove_deserted(const system_v_segment_entry& segment, bool dry_run,
+                                          stale_object& out, bool& refused) {
+    const system_v_id object{segment.id};
+    const segment_state before = inspect_segment(object);
+    if (before.standing != standing::session_over) {
+        refused = before.problem == errc::permission_denied;
+        return false;
+    }
+    const system_v_attendance::gate gate(object, lock_kind::exclusive, false);
+    if (!gate) {
+        refused = errno != EAGAIN;
+        return false;
+    }
+    if (::shmget(segment.key, 0, 0) != segment.id ||
+        inspect_segment(object).standing != standing::session_over) {
+        return false;
+    }
+    take_away(segment.id, dry_run, out);
+    return true;
+}
+
+[[gnu::cold]] inline void remove_stale_segments(const stale_options& options,
+                                                survey<stale_object>& out) {
+    std::error_code none; // a kernel without System V has none
+    const report_keeper keeper;
+    for (const system_v_segment_entry& each : list_system_v_segments(none)) {
+        if (each.key == IPC_PRIVATE || each.removed || each.size < sizeof(std::uint64_t)) {
+            continue; // nobody can find it, and the kernel takes it
+        }
+        stale_object found;
+        bool refused = false;
+        const bool touched = each.resident + each.swapped != 0;
+        if (remove_ruin(each, options.dry_run, found) ||
+            (each.size >= smallest_segment && touched &&
+             remove_deserted(each, options.dry_run, found, refused))) {
+            found.kind = object_kind::system_v;
+            found.name = each.name();
+            found.size = each.size;
+            out.entries.push_back(std::move(found));
+        }
+        out.refused += refused ? 1u : 0u;
+    }
+}
+
+} // namespace detail
+
+/// Removes segments of cohold that are of session lifetime and that the kernel says nobody has
+/// attached, and objects whose creators were killed before they were published. Never a persistent
+/// segment, whoever used it: that may be data. Never anything that is not cohold's, or that cannot
+/// be read, or is damaged, or of another layout version. Those are the steps that the library
+/// itself takes when the last user leaves: whoever opens a segment at the same time either gets it,
+/// and then it stays, or gets errc::not_found. It waits for nobody. Returns what was removed, and
+/// what should have been and could not: whose owner is somebody else, for users other than root.
+/// What may not be read is counted in `refused`. *Errors*: errc::no_such_directory,
+/// permission_denied: of the directory. *If the process is killed*: each object is there or not.
+[[gnu::cold]] inline survey<stale_object> remove_stale(const stale_options& options,
+                                                       std::error_code& ec) {
+    const detail::operation context("remove", "stale objects", options.directory);
+    survey<stale_object> out;
+    ec.clear();
+    if (!options.directory.empty()) {
+        detail::remove_stale_files(options, out, ec);
+    }
+    if (options.system_v) {
+        detail::remove_stale_segments(options, out);
+    }
+    return out;
+}
+
+[[gnu::cold]] inline survey<stale_object> remove_stale(const stale_options& options = {}) {
+    return detail::thrown([&](std::error_code& ec) { return remove_stale(options, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+#endif
