@@ -245,6 +245,9 @@ class heap {
         cut_back(found, need);
         heap_block& block = at(found);
         set(block.word, block.size() | mark_of(found));
+        // Undoing this needs its links again, which the caller may overwrite in the transaction.
+        set(block.next_free, 0);
+        set(block.previous_free, 0);
         set(used_, used_ + block.size());
         return &block.next_free;
     }
