@@ -41,8 +41,15 @@
 
 #include <cohold/sync/backoff.hpp>
 #include <cohold/sync/section_guard.hpp>
+#include <cohold/sync/shm_barrier.hpp>
+#include <cohold/sync/shm_condition.hpp>
+#include <cohold/sync/shm_event.hpp>
 #include <cohold/sync/shm_guarded.hpp>
+#include <cohold/sync/shm_latch.hpp>
 #include <cohold/sync/shm_mutex.hpp>
+#include <cohold/sync/shm_recursive_mutex.hpp>
+#include <cohold/sync/shm_semaphore.hpp>
+#include <cohold/sync/shm_shared_mutex.hpp>
 
 #include <cohold/container/from_range.hpp>
 #include <cohold/container/shm_queue.hpp>

@@ -299,7 +299,14 @@ inline void fail(std::error_code& ec, errc code) noexcept {
     operation::fail(ec, make_error_code(code), nullptr, nullptr);
 }
 
-// The same for a failed system call: errno as it is.
+// On the way into what takes no longer than the call that clears an error_code.
+inline void clear(std::error_code& ec) noexcept {
+    if (ec) [[unlikely]] { // the caller has used it before
+        ec.clear();
+    }
+}
+
+// As fail, for a failed system call: errno as it is.
 [[gnu::format(printf, 3, 4)]] inline void fail_errno(std::error_code& ec, int error,
                                                      const char* format, ...) noexcept {
     std::va_list arguments;

@@ -444,7 +444,14 @@ inline void fail(std::error_code& ec, errc code) noexcept {
     operation::fail(ec, make_error_code(code), nullptr, nullptr);
 }
 
-// The same for a failed system call: errno as it is.
+// On the way into what takes no longer than the call that clears an error_code.
+inline void clear(std::error_code& ec) noexcept {
+    if (ec) [[unlikely]] { // the caller has used it before
+        ec.clear();
+    }
+}
+
+// As fail, for a failed system call: errno as it is.
 [[gnu::format(printf, 3, 4)]] inline void fail_errno(std::error_code& ec, int error,
                                                      const char* format, ...) noexcept {
     std::va_list arguments;
@@ -5815,6 +5822,12 @@ using queue_position = std::uint64_t;
     return index_of(position) + 1 < capacity ? position + 1 : position_at(turn_of(position) + 1, 0);
 }
 
+[[nodiscard]] constexpr queue_position previous_position(queue_position position,
+                                                         std::uint32_t capacity) noexcept {
+    return index_of(position) != 0 ? position - 1
+                                   : position_at(turn_of(position) - 1, capacity - 1);
+}
+
 // How many elements lie between two positions. Negative if `last` is before `first`.
 [[nodiscard]] constexpr std::int64_t distance_of(queue_position first, queue_position last,
                                                  std::uint32_t capacity) noexcept {
@@ -6418,9 +6431,7 @@ class owner_lock {
             }
             if (!same_owner(found, asked)) {
                 if (bury(found)) {
-                    if (word_.compare_exchange_strong(found, me | awaited,
-                                                      std::memory_order_acq_rel,
-                                                      std::memory_order_relaxed)) {
+                    if (take_over(found, me)) {
                         return lock_result::taken_over;
                     }
                     continue;
@@ -6461,6 +6472,17 @@ class owner_lock {
         }
         unlock();
         return true;
+    }
+
+    // For a dead holder's lock, after bury(): see lock_slowly.
+    [[nodiscard, gnu::cold]] bool take_over(owner_word dead, owner_word me) noexcept {
+        return word_.compare_exchange_strong(dead, me | awaited, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed);
+    }
+
+    // In one order with everything else that is sequentially consistent.
+    [[nodiscard]] bool is_free() const noexcept {
+        return word_.load(std::memory_order_seq_cst) == nobody;
     }
 
     [[nodiscard]] owner_word holder() const noexcept {
@@ -6719,6 +6741,9 @@ class heap {
         cut_back(found, need);
         heap_block& block = at(found);
         set(block.word, block.size() | mark_of(found));
+        // Undoing this needs its links again, which the caller may overwrite in the transaction.
+        set(block.next_free, 0);
+        set(block.previous_free, 0);
         set(used_, used_ + block.size());
         return &block.next_free;
     }
@@ -15262,13 +15287,6 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Of an error_code that the caller has used before; the test is cheaper than the call.
-inline void clear(std::error_code& ec) noexcept {
-    if (ec) [[unlikely]] {
-        ec.clear();
-    }
-}
-
 // Lock has two members for it, private if it befriends this: `bool lock_at_once()` tries, inlined;
 // `bool lock_slowly(deadline, std::error_code&)` tries everything, out of line, and is false once
 // the time is over and after an error.
@@ -15773,6 +15791,573 @@ class shared_guard {
 COHOLD_NAMESPACE_END
 
 #endif
+// A barrier in shared memory: a number of threads meet, again and again.
+#ifndef COHOLD_SYNC_SHM_BARRIER_HPP
+#define COHOLD_SYNC_SHM_BARRIER_HPP
+
+#include <concepts>
+
+// What the signals (semaphore, event, latch, barrier) share: waiting for a word to change, and
+// checking a count.
+#ifndef COHOLD_SYNC_AWAITABLE_HPP
+#define COHOLD_SYNC_AWAITABLE_HPP
+
+// A word in shared memory on which processes sleep until another process says that something
+// changed.
+#ifndef COHOLD_SYNC_WAIT_WORD_HPP
+#define COHOLD_SYNC_WAIT_WORD_HPP
+
+#include <atomic>
+#include <cstdint>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// What one attempt, or a whole wait, came to.
+enum class outcome {
+    done,
+    blocked, // not now; after a wait: the deadline has passed
+    held,    // not now, because of somebody who may be dead: look again soon
+    closed   // never again
+};
+
+// What a sleeper knows of the word. `settled`: everybody who changes something from now on sees
+// that somebody is about to sleep.
+struct wait_ticket {
+    std::uint32_t word = 0;
+    bool settled = false;
+};
+
+/// Bit 0: somebody may be asleep. The other bits count the wake-ups, so that a waiter who has made
+/// up its mind to sleep notices one that comes first.
+///
+/// *Whoever changes the condition* stores that change, in any memory order that its readers need,
+/// then asks awaited(), and if so calls wake() or wake_all(). Nothing else: between the store and
+/// the load of the word there is no fence, and no system call while nobody waits.
+/// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
+/// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
+/// the waiter sees the change, or the changer sees the bit. That works towards every process that
+/// has called register_membarrier(), which attaching to a segment does.
+/// Where the kernel has no such barrier, a changer's load may have come before its store was seen,
+/// for as long as a store buffer takes to drain: so the first sleep after an announcement is
+/// short (unsettled_interval), and the waiter looks again.
+///
+/// If a process is killed between its change and its wake, sleepers look again after
+/// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
+class wait_word {
+  public:
+    /// Nobody sleeps longer than this (in ns) without looking again: eight times a second.
+    static constexpr std::int64_t recheck_interval = 125000000;
+    /// Nor longer than this, if it waits for somebody who may be dead.
+    static constexpr std::int64_t held_interval = 4000000;
+    /// Nor than this, the first time without a barrier.
+    static constexpr std::int64_t unsettled_interval = 1000000;
+
+    /// Says that the caller is about to sleep. Who comes back from park() hands in the ticket that
+    /// it had: if nothing happened meanwhile, that announcement still holds.
+    [[nodiscard, gnu::cold, gnu::noinline]] wait_ticket announce(wait_ticket last = {}) noexcept {
+        const std::uint32_t word = word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
+        return {word, (last.settled && last.word == word) || heavy_barrier()};
+    }
+
+    /// As announce(), by who holds the lock under which the condition changes: that is order
+    /// enough, and no barrier is needed.
+    [[nodiscard]] wait_ticket enlist() noexcept {
+        return {word_.fetch_or(sleeping, std::memory_order_relaxed) | sleeping, true};
+    }
+
+    /// Sleeps unless there was a wake-up since announce(); for no reason, too.
+    [[gnu::cold, gnu::noinline]] wait_ticket
+    park(wait_ticket ticket, deadline until, std::int64_t longest = recheck_interval) noexcept {
+        const std::int64_t interval =
+            ticket.settled || longest < unsettled_interval ? longest : unsettled_interval;
+        const futex_outcome how =
+            futex_wait(word_, ticket.word, until.or_earlier(deadline::in(interval)));
+        return {ticket.word, ticket.settled || how == futex_outcome::timed_out};
+    }
+
+    [[nodiscard]] bool awaited() const noexcept {
+        light_barrier();
+        return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
+    }
+
+    /// Wakes everybody. The bit goes first: who sleeps under the old one is woken, who comes later
+    /// sets it anew.
+    [[gnu::cold, gnu::noinline]] void wake_all() noexcept {
+        std::uint32_t word = word_.load(std::memory_order_relaxed);
+        while (!word_.compare_exchange_weak(word, (word | sleeping) + 1, std::memory_order_seq_cst,
+                                            std::memory_order_relaxed)) {
+        }
+        futex_wake(word_, futex_wake_all);
+    }
+
+    /// Wakes at most `count`. The bit stays while sleepers may be left. Whoever slept, and then got
+    /// what it slept for, must pass the wake-up on (see await): the changes may have come in
+    /// another order than the wake-ups.
+    [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) noexcept {
+        word_.fetch_add(2, std::memory_order_seq_cst);
+        if (futex_wake(word_, count) < count) {
+            wake_all(); // nobody was left: take the bit away, and wake who came meanwhile
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t sleeping = 1;
+
+    std::atomic<std::uint32_t> word_{0};
+};
+
+static_assert(sizeof(wait_word) == 4 && alignof(wait_word) == 4);
+
+struct wait_result {
+    outcome what; // blocked also where the last attempt was held
+    bool slept;
+};
+
+/// Repeats `attempt`, which returns an outcome, while it is blocked or held, until `until`. Kept
+/// out of line and small: the caller makes the first attempt itself.
+template <waiting_policy Waiting, class Attempt>
+[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
+    outcome what = outcome::blocked;
+    bool slept = false;
+    bool announced = false;
+    wait_ticket ticket;
+    backoff spins(Waiting::spins);
+    do {
+        if (spins.spin()) {
+            continue;
+        }
+        if (announced) {
+            ticket = word.park(ticket, until,
+                               what == outcome::held ? wait_word::held_interval
+                                                     : wait_word::recheck_interval);
+            announced = false;
+            slept = true;
+        } else if (until.has_passed()) {
+            return {outcome::blocked, slept};
+        } else if (Waiting::parks) {
+            ticket = word.announce(ticket);
+            announced = true;
+        } else {
+            yield_processor();
+            spins = backoff(Waiting::spins);
+        }
+    } while ((what = attempt()) == outcome::blocked || what == outcome::held);
+    return {what, slept};
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Waits until `come` is true: outcome::done, or blocked once the time is over.
+template <class Come>
+wait_result await_that(wait_word& word, const Come& come, deadline until) noexcept {
+    auto attempt = [&come]() noexcept { return come() ? outcome::done : outcome::blocked; };
+    const outcome now = attempt();
+    return now == outcome::done ? wait_result{now, false}
+                                : await<waiting::adaptive>(word, attempt, until);
+}
+
+// A count as a constructor's argument, negative ones as large ones.
+inline std::uint32_t counted(const char* kind, std::uint64_t count, std::uint32_t most) {
+    if (count > most) [[unlikely]] {
+        const operation context("construct", kind, "");
+        raise(errc::invalid_size, "%lld, but 0 to %u are possible", static_cast<long long>(count),
+              most);
+    }
+    return static_cast<std::uint32_t>(count);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The interface of std::barrier without a completion function, and waits that end.
+///
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
+/// *Thread and process safety*: every member but the constructor and the destructor may be called
+/// by any number of threads of any number of processes.
+/// *If the process is killed*: it has arrived or not. A barrier does not know who is to come: who
+/// may wait for a process that is dead waits with wait_for, and calls arrive_and_drop() in its
+/// stead.
+class shm_barrier {
+  public:
+    /// Which phase somebody has arrived in.
+    class arrival_token {
+        friend shm_barrier;
+
+        explicit arrival_token(std::uint32_t phase) noexcept : phase_(phase) {}
+
+        std::uint32_t phase_;
+    };
+
+    /// *Errors*: errc::invalid_size if negative or more than max().
+    explicit shm_barrier(std::integral auto expected)
+        : state_(together(
+              0, detail::counted("shm_barrier", static_cast<std::uint64_t>(expected), max()),
+              static_cast<std::uint32_t>(expected))) {}
+
+    shm_barrier(const shm_barrier&) = delete;
+    shm_barrier& operator=(const shm_barrier&) = delete;
+
+    /// Nobody may wait.
+    ~shm_barrier() = default;
+
+    [[nodiscard]] static constexpr std::uint32_t max() noexcept { return (1u << 20) - 1; }
+
+    /// Arrives, and does not wait. *Errors*: errc::invalid_size, and nothing happens, if so many
+    /// are not expected any more in this phase.
+    [[nodiscard]] arrival_token arrive(std::uint32_t count = 1) {
+        std::error_code ec;
+        const arrival_token token = come(count, 0, ec);
+        detail::raise_if(ec);
+        return token;
+    }
+
+    [[nodiscard]] arrival_token arrive(std::uint32_t count, std::error_code& ec) noexcept {
+        return come(count, 0, ec);
+    }
+
+    /// Waits for the end of the phase.
+    void wait(arrival_token token) noexcept {
+        if (!is_over(token)) {
+            wait_by(token, detail::deadline::never());
+        }
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool wait_for(arrival_token token, const Duration& patience) noexcept {
+        return is_over(token) || wait_by(token, detail::after(patience));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) {
+        return is_over(token) ||
+               detail::attempt_until(
+                   moment, [this, token](detail::deadline until) { return wait_by(token, until); });
+    }
+
+    void arrive_and_wait() { wait(arrive()); }
+
+    /// Arrives, and is not expected in later phases.
+    void arrive_and_drop() {
+        std::error_code ec;
+        come(1, 1, ec);
+        detail::raise_if(ec);
+    }
+
+    void arrive_and_drop(std::error_code& ec) noexcept { come(1, 1, ec); }
+
+  private:
+    // phase:24 | those who are to come:20 | those who are expected in each phase:20. One word, so
+    // that the last one to arrive begins the next phase by arriving.
+    static constexpr std::uint64_t together(std::uint64_t phase, std::uint64_t left,
+                                            std::uint64_t expected) noexcept {
+        return phase << 40 | left << 20 | expected;
+    }
+
+    static constexpr std::uint32_t phase_of(std::uint64_t state) noexcept {
+        return static_cast<std::uint32_t>(state >> 40);
+    }
+
+    static constexpr std::uint32_t left_of(std::uint64_t state) noexcept {
+        return static_cast<std::uint32_t>(state >> 20) & max();
+    }
+
+    static constexpr std::uint32_t expected_of(std::uint64_t state) noexcept {
+        return static_cast<std::uint32_t>(state) & max();
+    }
+
+    arrival_token come(std::uint32_t count, std::uint32_t drops, std::error_code& ec) noexcept {
+        detail::clear(ec);
+        std::uint64_t state = state_.load(std::memory_order_relaxed);
+        std::uint64_t next = 0;
+        do {
+            const std::uint32_t left = left_of(state);
+            const std::uint32_t expected = expected_of(state) - drops;
+            if (count > left) [[unlikely]] {
+                const detail::operation context("arrive", "shm_barrier", "");
+                detail::fail(ec, errc::invalid_size, "%u, but %u are to come", count, left);
+                break;
+            }
+            next = count == left ? together(phase_of(state) + std::uint64_t{1}, expected, expected)
+                                 : together(phase_of(state), left - count, expected);
+        } while (!state_.compare_exchange_weak(state, next, std::memory_order_acq_rel,
+                                               std::memory_order_relaxed));
+        if (!ec && phase_of(next) != phase_of(state) && waiters_.awaited()) {
+            waiters_.wake_all();
+        }
+        return arrival_token(phase_of(state));
+    }
+
+    [[nodiscard]] bool is_over(arrival_token token) const noexcept {
+        return phase_of(state_.load(std::memory_order_acquire)) != token.phase_;
+    }
+
+    [[gnu::cold, gnu::noinline]] bool wait_by(arrival_token token,
+                                              detail::deadline until) noexcept {
+        return detail::await_that(
+                   waiters_, [this, token] { return is_over(token); }, until)
+                   .what == detail::outcome::done;
+    }
+
+    alignas(8) std::atomic<std::uint64_t> state_;
+    detail::wait_word waiters_;
+    std::uint32_t unused_ = 0;
+};
+
+static_assert(sizeof(shm_barrier) == 16 && alignof(shm_barrier) == 8);
+
+template <>
+inline constexpr bool enable_shareable<shm_barrier> = true;
+
+template <>
+struct type_description<shm_barrier> {
+    static constexpr void write(type_writer& out) { out.text("shm_barrier"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// A condition variable in shared memory, for any lock, that killed waiters do not harm.
+#ifndef COHOLD_SYNC_SHM_CONDITION_HPP
+#define COHOLD_SYNC_SHM_CONDITION_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// How a wait for a condition has ended. (Including std::cv_status takes half a second.)
+enum class cv_status { no_timeout, timeout };
+
+/// The interface of std::condition_variable_any. The lock is a std::unique_lock of one of cohold's
+/// mutexes, a mutex itself, or the guard of a shm_guarded, whose section ends when the wait begins;
+/// after the wait there is a new one. What is waited for changes under that lock, as always.
+///
+/// *Errors*: what unlocking and locking throw. errc::section_open if a guard waits in another
+/// section; then nothing has happened.
+/// *Thread and process safety*: any number may wait and notify.
+/// *If the process is killed*: a waiter is just gone. If the notification went to it, or the
+/// notifier dies before notifying, the others look after an eighth of a second.
+class shm_condition {
+  public:
+    shm_condition() noexcept = default;
+
+    shm_condition(const shm_condition&) = delete;
+    shm_condition& operator=(const shm_condition&) = delete;
+
+    /// Nobody may wait.
+    ~shm_condition() = default;
+
+    /// Unlocks, sleeps until there is a notification, and locks again. Wakes up for no reason, too:
+    /// at least eight times a second.
+    template <class Lock>
+    void wait(Lock& lock) {
+        wait(lock, detail::deadline::never());
+    }
+
+    /// Waits until the predicate is true.
+    template <class Lock, class Predicate>
+    void wait(Lock& lock, Predicate predicate) {
+        while (!predicate()) {
+            wait(lock);
+        }
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <class Lock, detail::duration_like Duration>
+    cv_status wait_for(Lock& lock, const Duration& patience) {
+        return wait(lock, detail::after(patience));
+    }
+
+    /// Waits until the predicate is true, but no longer; returns the predicate.
+    template <class Lock, detail::duration_like Duration, class Predicate>
+    bool wait_for(Lock& lock, const Duration& patience, Predicate predicate) {
+        const detail::deadline until = detail::after(patience);
+        while (!predicate()) {
+            if (wait(lock, until) == cv_status::timeout) {
+                return predicate();
+            }
+        }
+        return true;
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <class Lock, detail::time_point_like TimePoint>
+    cv_status wait_until(Lock& lock, const TimePoint& moment) {
+        const auto now = TimePoint::clock::now();
+        wait(lock, now < moment ? detail::after(moment - now) : detail::at_once);
+        return TimePoint::clock::now() < moment ? cv_status::no_timeout : cv_status::timeout;
+    }
+
+    template <class Lock, detail::time_point_like TimePoint, class Predicate>
+    bool wait_until(Lock& lock, const TimePoint& moment, Predicate predicate) {
+        while (!predicate()) {
+            if (wait_until(lock, moment) == cv_status::timeout) {
+                return predicate();
+            }
+        }
+        return true;
+    }
+
+    /// Wakes at least one of those who wait. No system call if nobody does.
+    void notify_one() noexcept {
+        if (waiters_.awaited()) {
+            waiters_.wake(1);
+        }
+    }
+
+    void notify_all() noexcept {
+        if (waiters_.awaited()) {
+            waiters_.wake_all();
+        }
+    }
+
+  private:
+    template <class Lock>
+    cv_status wait(Lock& lock, detail::deadline until) {
+        const detail::wait_ticket ticket = waiters_.enlist(); // while the lock is held
+        lock.unlock();
+        waiters_.park(ticket, until);
+        const cv_status status = until.has_passed() ? cv_status::timeout : cv_status::no_timeout;
+        lock.lock();
+        return status;
+    }
+
+    detail::wait_word waiters_;
+    std::uint32_t unused_ = 0;
+};
+
+static_assert(sizeof(shm_condition) == 8 && alignof(shm_condition) == 4);
+
+template <>
+inline constexpr bool enable_shareable<shm_condition> = true;
+
+template <>
+struct type_description<shm_condition> {
+    static constexpr void write(type_writer& out) { out.text("shm_condition"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// An event in shared memory: something has happened, and whoever waited for it goes on.
+#ifndef COHOLD_SYNC_SHM_EVENT_HPP
+#define COHOLD_SYNC_SHM_EVENT_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// How an event ceases to be set.
+enum class event_reset : std::uint32_t {
+    manual,   ///< by reset() alone: everybody who waits goes on
+    automatic ///< by one who waited for it, and goes on alone
+};
+
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
+/// *Thread and process safety*: every member but the constructor and the destructor may be called
+/// by any number of threads of any number of processes.
+/// *If the process is killed*: an event that it has reset automatically, as its wait came to its
+/// end, is lost. A killed waiter is just gone; if the wake-up went to it, the others look after an
+/// eighth of a second.
+class shm_event {
+  public:
+    explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
+        : set_(set ? 1 : 0), how_(how) {}
+
+    shm_event(const shm_event&) = delete;
+    shm_event& operator=(const shm_event&) = delete;
+
+    /// Nobody may wait.
+    ~shm_event() = default;
+
+    /// Setting what is set has no effect.
+    void set() noexcept {
+        set_.store(1, std::memory_order_release);
+        if (waiters_.awaited()) [[unlikely]] {
+            if (how_ == event_reset::automatic) {
+                waiters_.wake(1);
+            } else {
+                waiters_.wake_all();
+            }
+        }
+    }
+
+    void reset() noexcept { set_.store(0, std::memory_order_relaxed); }
+
+    [[nodiscard]] bool is_set() const noexcept { return set_.load(std::memory_order_acquire) != 0; }
+
+    /// Waits until it is set; resets it, if that is automatic.
+    void wait() noexcept {
+        if (!try_wait()) [[unlikely]] {
+            wait_by(detail::deadline::never());
+        }
+    }
+
+    /// Is it set? Resets it then, if that is automatic.
+    [[nodiscard]] bool try_wait() noexcept {
+        if (how_ != event_reset::automatic) {
+            return is_set();
+        }
+        std::uint32_t found = 1;
+        return set_.load(std::memory_order_relaxed) != 0 &&
+               set_.compare_exchange_strong(found, 0, std::memory_order_acquire,
+                                            std::memory_order_relaxed);
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
+        return try_wait() || wait_by(detail::after(patience));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool wait_until(const TimePoint& moment) {
+        return try_wait() || detail::attempt_until(
+                                 moment, [this](detail::deadline until) { return wait_by(until); });
+    }
+
+  private:
+    [[gnu::cold, gnu::noinline]] bool wait_by(detail::deadline until) noexcept {
+        return detail::await_that(
+                   waiters_, [this] { return try_wait(); }, until)
+                   .what == detail::outcome::done;
+    }
+
+    std::atomic<std::uint32_t> set_;
+    detail::wait_word waiters_;
+    event_reset how_;
+    std::uint32_t unused_ = 0;
+};
+
+static_assert(sizeof(shm_event) == 16 && alignof(shm_event) == 4);
+
+template <>
+inline constexpr bool enable_shareable<shm_event> = true;
+
+template <>
+struct type_description<shm_event> {
+    static constexpr void write(type_writer& out) { out.text("shm_event"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
 // A value in shared memory with the mutex that protects it, whose changes happen as a whole or, if
 // the process dies in the middle of them, not at all.
 #ifndef COHOLD_SYNC_SHM_GUARDED_HPP
@@ -15844,7 +16429,7 @@ class owned_lock {
         return same_owner(lock_.holder(), me);
     }
 
-    [[nodiscard]] owner_word holder() const noexcept { return lock_.holder(); }
+    [[nodiscard]] bool is_free() const noexcept { return lock_.is_free(); }
 
     // Waits. False once the time is over, and after an error: EDEADLK if the thread holds it.
     [[nodiscard, gnu::cold]] bool lock(const thread_record& record, deadline until,
@@ -15855,6 +16440,7 @@ class owned_lock {
         }
         const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
         if (result == lock_result::taken_over) {
+            extra.store(0, std::memory_order_relaxed);
             recovered_.store(1, std::memory_order_relaxed);
         }
         return result != lock_result::timed_out;
@@ -15871,8 +16457,27 @@ class owned_lock {
         lock_.unlock();
     }
 
-    // Without touching recovered().
+    // The holder gives up before he has begun: who comes next shall know what he has found.
     [[gnu::cold]] void hand_on() noexcept { lock_.unlock(); }
+
+    // Frees the lock, if its holder is dead, for who does not want it himself. False if there was
+    // nothing to do.
+    [[nodiscard, gnu::cold]] bool free_from_dead(const thread_record& record) noexcept {
+        const owner_word holder = lock_.holder();
+        if (holder == nobody || same_owner(holder, record.me) || !undertaker_for(record)(holder)) {
+            return false;
+        }
+        if (lock_.take_over(holder, record.me)) {
+            recovered_.store(1, std::memory_order_relaxed);
+            hand_on();
+        }
+        return true;
+    }
+
+    // Has this thread's parent the owner's lock, from before the thread was forked off?
+    [[nodiscard, gnu::cold]] bool is_parents(owner_word owner) const noexcept {
+        return segment_ != nullptr && is_inherited(*segment_, owner);
+    }
 
     // The calling thread, if it holds the lock. nullptr if it has inherited the lock by fork, from
     // a holder who still has it. Anybody else ends the process: to let him go on would be to let
@@ -15880,10 +16485,10 @@ class owned_lock {
     [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
     holding_record(const char* message) const noexcept {
         const owner_word holder = lock_.holder();
+        if (is_parents(holder)) {
+            return nullptr;
+        }
         if (segment_ != nullptr) {
-            if (is_inherited(*segment_, holder)) {
-                return nullptr;
-            }
             std::error_code ec;
             thread_record* const record = self(*segment_, ec);
             if (record != nullptr && same_owner(holder, record->me)) {
@@ -16197,6 +16802,661 @@ struct type_description<shm_guarded<T, Mutex>> {
         out.type<Mutex>();
         out.text(">");
     }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// A latch in shared memory: a number of things have to be done before anybody goes on.
+#ifndef COHOLD_SYNC_SHM_LATCH_HPP
+#define COHOLD_SYNC_SHM_LATCH_HPP
+
+#include <concepts>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The interface of std::latch, and waits that end.
+///
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
+/// *Thread and process safety*: every member but the constructor and the destructor may be called
+/// by any number of threads of any number of processes.
+/// *If the process is killed*: it has counted down or not. A latch does not know who was to do it:
+/// who may wait for a process that is dead waits with wait_for, and counts in its stead.
+class shm_latch {
+  public:
+    /// *Errors*: errc::invalid_size if negative or more than max().
+    explicit shm_latch(std::integral auto expected)
+        : count_(detail::counted("shm_latch", static_cast<std::uint64_t>(expected), max())) {}
+
+    shm_latch(const shm_latch&) = delete;
+    shm_latch& operator=(const shm_latch&) = delete;
+
+    /// Nobody may wait.
+    ~shm_latch() = default;
+
+    [[nodiscard]] static constexpr std::uint32_t max() noexcept { return 0x7fffffff; }
+
+    /// *Errors*: errc::invalid_size, and nothing happens, if so many are not left.
+    void count_down(std::uint32_t done = 1) {
+        std::error_code ec;
+        count_down(done, ec);
+        detail::raise_if(ec);
+    }
+
+    void count_down(std::uint32_t done, std::error_code& ec) noexcept {
+        detail::clear(ec);
+        std::uint32_t count = count_.load(std::memory_order_relaxed);
+        do {
+            if (done > count) [[unlikely]] {
+                const detail::operation context("count_down", "shm_latch", "");
+                detail::fail(ec, errc::invalid_size, "by %u, but %u are left", done, count);
+                return;
+            }
+        } while (!count_.compare_exchange_weak(count, count - done, std::memory_order_acq_rel,
+                                               std::memory_order_relaxed));
+        if (count == done && waiters_.awaited()) {
+            waiters_.wake_all();
+        }
+    }
+
+    /// Are all done?
+    [[nodiscard]] bool try_wait() const noexcept {
+        return count_.load(std::memory_order_acquire) == 0;
+    }
+
+    void wait() noexcept {
+        if (!try_wait()) {
+            wait_by(detail::deadline::never());
+        }
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
+        return try_wait() || wait_by(detail::after(patience));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool wait_until(const TimePoint& moment) {
+        return try_wait() || detail::attempt_until(
+                                 moment, [this](detail::deadline until) { return wait_by(until); });
+    }
+
+    void arrive_and_wait(std::uint32_t done = 1) {
+        count_down(done);
+        wait();
+    }
+
+    /// How many are left; while others work, a guess.
+    [[nodiscard]] std::uint32_t left() const noexcept {
+        return count_.load(std::memory_order_relaxed);
+    }
+
+  private:
+    [[gnu::cold, gnu::noinline]] bool wait_by(detail::deadline until) noexcept {
+        return detail::await_that(
+                   waiters_, [this] { return try_wait(); }, until)
+                   .what == detail::outcome::done;
+    }
+
+    std::atomic<std::uint32_t> count_;
+    detail::wait_word waiters_;
+};
+
+static_assert(sizeof(shm_latch) == 8 && alignof(shm_latch) == 4);
+
+template <>
+inline constexpr bool enable_shareable<shm_latch> = true;
+
+template <>
+struct type_description<shm_latch> {
+    static constexpr void write(type_writer& out) { out.text("shm_latch"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// A mutex in shared memory that its holder may lock again.
+#ifndef COHOLD_SYNC_SHM_RECURSIVE_MUTEX_HPP
+#define COHOLD_SYNC_SHM_RECURSIVE_MUTEX_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// As shm_mutex, but a thread that holds it may lock it again, and lets go of it when it has
+/// unlocked it as often. The interface of std::recursive_timed_mutex.
+///
+/// *Errors*: as shm_mutex, but for the deadlock;
+/// std::errc::resource_unavailable_try_again beyond 2^32 times.
+/// *If the process is killed*: as shm_mutex. Who takes it over holds it once.
+class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
+  public:
+    /// In the segment in which it is constructed.
+    shm_recursive_mutex() noexcept = default;
+
+    shm_recursive_mutex(const shm_recursive_mutex&) = delete;
+    shm_recursive_mutex& operator=(const shm_recursive_mutex&) = delete;
+
+    /// Nobody may hold it.
+    ~shm_recursive_mutex() = default;
+
+    /// As shm_mutex::unlock.
+    void unlock() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        if (record != nullptr && lock_.is_held_by(record->me)) [[likely]] {
+            unlock(*record);
+        } else {
+            unlock_slowly();
+        }
+    }
+
+    /// As shm_mutex::recovered.
+    [[nodiscard]] bool recovered() const noexcept { return lock_.recovered(); }
+
+  private:
+    friend detail::lockable<shm_recursive_mutex>;
+    friend detail::lock_access;
+
+    static constexpr std::uint32_t most_times = 0xffffffff;
+
+    [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
+        if (lock_.try_lock(record.me)) {
+            return true;
+        }
+        const std::uint32_t again = lock_.extra.load(std::memory_order_relaxed);
+        if (!lock_.is_held_by(record.me) || again == most_times) {
+            return false;
+        }
+        lock_.extra.store(again + 1, std::memory_order_relaxed);
+        return true;
+    }
+
+    [[nodiscard]] bool lock_at_once() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        return record != nullptr && lock_at_once(*record);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(const detail::thread_record& record,
+                                                  detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_recursive_mutex", "");
+        if (lock_at_once(record)) { // known only now
+            return true;
+        }
+        if (lock_.is_held_by(record.me)) {
+            detail::fail_errno(ec, EAGAIN, "this thread holds the lock %llu times",
+                               1ull + most_times);
+            return false;
+        }
+        return lock_.lock(record, until, ec);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_recursive_mutex", "");
+        const detail::thread_record* const record = lock_.record(ec);
+        return record != nullptr && lock_slowly(*record, until, ec);
+    }
+
+    void unlock(const detail::thread_record& holder) noexcept {
+        const std::uint32_t again = lock_.extra.load(std::memory_order_relaxed);
+        if (again != 0) {
+            lock_.extra.store(again - 1, std::memory_order_relaxed);
+        } else if (!lock_.unlock_quickly(holder.me)) [[unlikely]] {
+            lock_.unlock();
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void unlock_slowly() noexcept {
+        const detail::thread_record* const record = lock_.holding_record(
+            "unlock shm_recursive_mutex: only who holds the lock can let go of it");
+        if (record != nullptr) {
+            unlock(*record);
+        }
+    }
+
+    detail::owned_lock lock_;
+};
+
+static_assert(sizeof(shm_recursive_mutex) == 24 && alignof(shm_recursive_mutex) == 8);
+
+template <>
+inline constexpr bool enable_shareable<shm_recursive_mutex> = true;
+
+template <>
+struct type_description<shm_recursive_mutex> {
+    static constexpr void write(type_writer& out) { out.text("shm_recursive_mutex"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// A counting semaphore in shared memory.
+#ifndef COHOLD_SYNC_SHM_SEMAPHORE_HPP
+#define COHOLD_SYNC_SHM_SEMAPHORE_HPP
+
+#include <concepts>
+#include <cstddef>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The interface of std::counting_semaphore.
+///
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
+/// *Thread and process safety*: every member but the constructor and the destructor may be called
+/// by any number of threads of any number of processes.
+/// *If the process is killed*: a permit that it had acquired is lost, for nobody knows whose it
+/// was. Where a permit means the right to use something, use one shm_mutex for each thing instead.
+/// A killed waiter has acquired nothing, or has just done so.
+class shm_semaphore {
+  public:
+    /// With so many permits. *Errors*: errc::invalid_size if negative or more than max().
+    explicit shm_semaphore(std::integral auto permits)
+        : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), max())) {}
+
+    shm_semaphore(const shm_semaphore&) = delete;
+    shm_semaphore& operator=(const shm_semaphore&) = delete;
+
+    /// Nobody may wait.
+    ~shm_semaphore() = default;
+
+    [[nodiscard]] static constexpr std::uint32_t max() noexcept { return 0x7fffffff; }
+
+    /// Takes a permit; waits for one.
+    void acquire() noexcept {
+        if (!try_acquire()) [[unlikely]] {
+            acquire_by(detail::deadline::never());
+        }
+    }
+
+    /// Takes a permit, if there is one.
+    [[nodiscard]] bool try_acquire() noexcept {
+        std::uint32_t count = count_.load(std::memory_order_relaxed);
+        while (count != 0) {
+            if (count_.compare_exchange_weak(count, count - 1, std::memory_order_acquire,
+                                             std::memory_order_relaxed)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool try_acquire_for(const Duration& patience) noexcept {
+        return try_acquire() || acquire_by(detail::after(patience));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool try_acquire_until(const TimePoint& moment) {
+        return try_acquire() || detail::attempt_until(moment, [this](detail::deadline until) {
+                   return acquire_by(until);
+               });
+    }
+
+    /// Gives permits. *Errors*: errc::invalid_size, and nothing happens, if there were more than
+    /// max() then.
+    void release(std::uint32_t permits = 1) {
+        std::error_code ec;
+        release(permits, ec);
+        detail::raise_if(ec);
+    }
+
+    void release(std::uint32_t permits, std::error_code& ec) noexcept {
+        detail::clear(ec);
+        std::uint32_t count = count_.load(std::memory_order_relaxed);
+        do {
+            if (permits > max() - count) [[unlikely]] {
+                const detail::operation context("release", "shm_semaphore", "");
+                detail::fail(ec, errc::invalid_size, "%u more permits than %u", permits, count);
+                return;
+            }
+        } while (!count_.compare_exchange_weak(count, count + permits, std::memory_order_release,
+                                               std::memory_order_relaxed));
+        wake(permits);
+    }
+
+    /// How many permits there are; while others work, a guess.
+    [[nodiscard]] std::uint32_t available() const noexcept {
+        return count_.load(std::memory_order_relaxed);
+    }
+
+  private:
+    [[gnu::cold, gnu::noinline]] bool acquire_by(detail::deadline until) noexcept {
+        const detail::wait_result result =
+            detail::await_that(waiters_, [this] { return try_acquire(); }, until);
+        if (result.what == detail::outcome::done && result.slept && available() != 0) {
+            wake(1); // there is one for another who sleeps
+        }
+        return result.what == detail::outcome::done;
+    }
+
+    void wake(std::uint32_t count) noexcept {
+        if (count != 0 && waiters_.awaited()) [[unlikely]] {
+            waiters_.wake(count);
+        }
+    }
+
+    std::atomic<std::uint32_t> count_;
+    detail::wait_word waiters_;
+};
+
+static_assert(sizeof(shm_semaphore) == 8 && alignof(shm_semaphore) == 4);
+
+template <>
+inline constexpr bool enable_shareable<shm_semaphore> = true;
+
+template <>
+struct type_description<shm_semaphore> {
+    static constexpr void write(type_writer& out) { out.text("shm_semaphore"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// A mutex in shared memory that many may have for reading, or one for writing.
+#ifndef COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
+#define COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The interface of std::shared_timed_mutex: lock() is for who writes, lock_shared() for who reads;
+/// works with std::shared_lock, too. A writer who waits keeps new readers out. At most 64 can read
+/// at a time; further ones wait.
+///
+/// *Errors*: as shm_mutex; the deadlock also where a thread that reads wants to write, or the other
+/// way round. A thread that reads may lock_shared() again, but waits for ever if a writer has come
+/// in between.
+/// *Complexity*: readers do not write to the same cache lines, as long as they are few; a writer
+/// looks at eight.
+/// *If the process is killed*: as shm_mutex. A reader who is dead does not block anybody.
+class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
+                         public detail::shared_lockable<shm_shared_mutex> {
+  public:
+    static constexpr std::size_t most_readers = 64;
+
+    /// In the segment in which it is constructed.
+    shm_shared_mutex() noexcept = default;
+
+    shm_shared_mutex(const shm_shared_mutex&) = delete;
+    shm_shared_mutex& operator=(const shm_shared_mutex&) = delete;
+
+    /// Nobody may hold it.
+    ~shm_shared_mutex() = default;
+
+    /// As shm_mutex::unlock.
+    void unlock() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        if (record == nullptr || lock_.recovered() || !lock_.unlock_quickly(record->me))
+            [[unlikely]] {
+            unlock_slowly();
+        }
+        let_in();
+    }
+
+    /// As unlock, by a reader.
+    void unlock_shared() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
+        if (mine == nullptr) [[unlikely]] {
+            unlock_shared_slowly();
+        } else {
+            leave(*mine);
+        }
+    }
+
+    /// For who holds it: has a writer died, ended or detached while holding it, and no other one
+    /// unlocked it since?
+    [[nodiscard]] bool recovered() const noexcept { return lock_.recovered(); }
+
+  private:
+    friend detail::lockable<shm_shared_mutex>;
+    friend detail::shared_lockable<shm_shared_mutex>;
+    friend detail::lock_access;
+
+    using slot = std::atomic<detail::owner_word>;
+
+    // ---- writers: the lock first, then nobody may be left in the slots
+
+    [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
+        if (!lock_.try_lock(record.me)) {
+            return false;
+        }
+        if (is_drained()) [[likely]] {
+            return true;
+        }
+        give_up();
+        return false;
+    }
+
+    [[nodiscard]] bool lock_at_once() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        return record != nullptr && lock_at_once(*record);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(const detail::thread_record& record,
+                                                  detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_shared_mutex", "");
+        if (find(record.me, record.me) != nullptr) {
+            detail::fail_errno(ec, EDEADLK, "this thread reads");
+            return false;
+        }
+        if (!lock_.lock(record, until, ec)) {
+            return false;
+        }
+        if (drain(record, until)) {
+            return true;
+        }
+        give_up();
+        return false;
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_shared_mutex", "");
+        const detail::thread_record* const record = lock_.record(ec);
+        return record != nullptr && lock_slowly(*record, until, ec);
+    }
+
+    // Either a reader sees the lock, or the writer sees the slot: the lock was taken before the
+    // fence, and readers take a slot before they look at the lock.
+    [[nodiscard]] bool is_drained() const noexcept {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        for (const slot& each : readers_) {
+            if (each.load(std::memory_order_acquire) != detail::nobody) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept {
+        detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+        detail::wait_ticket ticket;
+        while (!is_drained()) {
+            if (spins.spin() || bury_readers(record)) {
+                continue;
+            }
+            if (until.has_passed()) {
+                return false;
+            }
+            ticket = drained_.announce(ticket);
+            if (is_drained()) {
+                break;
+            }
+            ticket = drained_.park(ticket, until, detail::wait_word::held_interval);
+        }
+        return true;
+    }
+
+    // Of those who are dead or have ended. False if there was none.
+    [[gnu::cold]] bool bury_readers(const detail::thread_record& record) noexcept {
+        const detail::undertaker bury = detail::undertaker_for(record);
+        bool found = false;
+        for (slot& each : readers_) {
+            detail::owner_word reader = each.load(std::memory_order_relaxed);
+            if (reader != detail::nobody && !detail::same_owner(reader, record.me) &&
+                bury(reader)) {
+                found = true;
+                each.compare_exchange_strong(reader, detail::nobody, std::memory_order_acq_rel);
+            }
+        }
+        return found;
+    }
+
+    [[gnu::cold]] void give_up() noexcept {
+        lock_.hand_on();
+        let_in();
+    }
+
+    // Who waits for the writer.
+    void let_in() noexcept {
+        if (gate_.awaited()) [[unlikely]] {
+            gate_.wake_all();
+        }
+    }
+
+    // The holder's section ends.
+    void unlock(const detail::thread_record& holder) noexcept {
+        if (lock_.recovered() || !lock_.unlock_quickly(holder.me)) [[unlikely]] {
+            lock_.unlock();
+        }
+        let_in();
+    }
+
+    [[gnu::cold, gnu::noinline]] void unlock_slowly() noexcept {
+        if (lock_.holding_record(
+                "unlock shm_shared_mutex: only who holds the lock can let go of it") != nullptr) {
+            lock_.unlock();
+        }
+    }
+
+    // ---- readers: a slot first, then nobody may have the lock
+
+    // A slot with that word, from the one where this thread begins to look; or nullptr.
+    [[nodiscard]] slot* find(detail::owner_word me, detail::owner_word word) noexcept {
+        const std::size_t first = first_slot(me);
+        for (std::size_t i = 0; i < most_readers; ++i) {
+            slot& each = readers_[(first + i) % most_readers];
+            if (each.load(std::memory_order_relaxed) == word) {
+                return &each;
+            }
+        }
+        return nullptr;
+    }
+
+    // Far from each other for threads that came one after the other.
+    [[nodiscard]] static std::size_t first_slot(detail::owner_word me) noexcept {
+        return static_cast<std::size_t>((me >> 1) * 0x9e3779b97f4a7c15u >> 58);
+    }
+
+    [[nodiscard]] bool share_at_once(const detail::thread_record& record) noexcept {
+        slot* mine = find(record.me, detail::nobody);
+        for (;;) {
+            if (mine == nullptr) [[unlikely]] {
+                return false;
+            }
+            detail::owner_word found = detail::nobody;
+            if (mine->compare_exchange_strong(found, record.me, std::memory_order_seq_cst,
+                                              std::memory_order_relaxed)) [[likely]] {
+                break;
+            }
+            mine = find(record.me, detail::nobody);
+        }
+        if (lock_.is_free()) [[likely]] {
+            return true;
+        }
+        leave(*mine);
+        return false;
+    }
+
+    [[nodiscard]] bool share_at_once() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        return record != nullptr && share_at_once(*record);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool share_slowly(const detail::thread_record& record,
+                                                   detail::deadline until,
+                                                   std::error_code& ec) noexcept {
+        const detail::operation context("lock_shared", "shm_shared_mutex", "");
+        if (lock_.is_held_by(record.me)) {
+            detail::fail_errno(ec, EDEADLK, "this thread holds the lock already");
+            return false;
+        }
+        detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+        detail::wait_ticket ticket;
+        while (!lock_.is_free() || !share_at_once(record)) {
+            if (spins.spin() || lock_.free_from_dead(record) ||
+                (lock_.is_free() && bury_readers(record))) {
+                continue;
+            }
+            if (until.has_passed()) {
+                return false;
+            }
+            ticket = gate_.announce(ticket);
+            if (lock_.is_free() && share_at_once(record)) {
+                break;
+            }
+            ticket = gate_.park(ticket, until, detail::wait_word::held_interval);
+        }
+        return true;
+    }
+
+    [[gnu::cold, gnu::noinline]] bool share_slowly(detail::deadline until,
+                                                   std::error_code& ec) noexcept {
+        const detail::operation context("lock_shared", "shm_shared_mutex", "");
+        const detail::thread_record* const record = lock_.record(ec);
+        return record != nullptr && share_slowly(*record, until, ec);
+    }
+
+    void leave(slot& mine) noexcept {
+        mine.store(detail::nobody, std::memory_order_release);
+        if (drained_.awaited()) [[unlikely]] {
+            drained_.wake_all();
+        }
+        // With a writer there, readers have to wait for him anyway.
+        if (gate_.awaited() && lock_.is_free()) [[unlikely]] {
+            gate_.wake_all();
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void unlock_shared_slowly() noexcept {
+        for (const slot& each : readers_) {
+            if (lock_.is_parents(each.load(std::memory_order_relaxed))) {
+                return;
+            }
+        }
+        std::error_code ec;
+        const detail::thread_record* const record = lock_.record(ec);
+        slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
+        if (mine == nullptr) {
+            detail::die("unlock_shared shm_shared_mutex: only who holds the lock can let go of it");
+        }
+        leave(*mine);
+    }
+
+    static constexpr std::uint32_t spins_ = 100;
+
+    alignas(64) detail::owned_lock lock_; // the writer's
+    detail::wait_word drained_;           // he sleeps here while readers are left
+    detail::wait_word gate_;              // readers sleep here while a writer is there, or no slot
+    alignas(64) slot readers_[most_readers]{}; // by owner words
+};
+
+static_assert(sizeof(shm_shared_mutex) == 576 && alignof(shm_shared_mutex) == 64);
+
+template <>
+inline constexpr bool enable_shareable<shm_shared_mutex> = true;
+
+template <>
+struct type_description<shm_shared_mutex> {
+    static constexpr void write(type_writer& out) { out.text("shm_shared_mutex"); }
 };
 
 COHOLD_NAMESPACE_END
@@ -16518,151 +17778,6 @@ class suspicion {
 COHOLD_NAMESPACE_END
 
 #endif
-// A word in shared memory on which processes sleep until another process says that something
-// changed.
-#ifndef COHOLD_SYNC_WAIT_WORD_HPP
-#define COHOLD_SYNC_WAIT_WORD_HPP
-
-#include <atomic>
-#include <cstdint>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-/// What one attempt, or a whole wait, came to.
-enum class outcome {
-    done,
-    blocked, // not now; after a wait: the deadline has passed
-    held,    // not now, because of somebody who may be dead: look again soon
-    closed   // never again
-};
-
-// What a sleeper knows of the word. `settled`: everybody who changes something from now on sees
-// that somebody is about to sleep.
-struct wait_ticket {
-    std::uint32_t word = 0;
-    bool settled = false;
-};
-
-/// Bit 0: somebody may be asleep. The other bits count the wake-ups, so that a waiter who has made
-/// up its mind to sleep notices one that comes first.
-///
-/// *Whoever changes the condition* stores that change, in any memory order that its readers need,
-/// then asks awaited(), and if so calls wake() or wake_all(). Nothing else: between the store and
-/// the load of the word there is no fence, and no system call while nobody waits.
-/// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
-/// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
-/// the waiter sees the change, or the changer sees the bit. That works towards every process that
-/// has called register_membarrier(), which attaching to a segment does.
-/// Where the kernel has no such barrier, a changer's load may have come before its store was seen,
-/// for as long as a store buffer takes to drain: so the first sleep after an announcement is
-/// short (unsettled_interval), and the waiter looks again.
-///
-/// If a process is killed between its change and its wake, sleepers look again after
-/// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
-class wait_word {
-  public:
-    /// Nobody sleeps longer than this (in ns) without looking again: eight times a second.
-    static constexpr std::int64_t recheck_interval = 125000000;
-    /// Nor longer than this, if it waits for somebody who may be dead.
-    static constexpr std::int64_t held_interval = 4000000;
-    /// Nor than this, the first time without a barrier.
-    static constexpr std::int64_t unsettled_interval = 1000000;
-
-    /// Says that the caller is about to sleep. Who comes back from park() hands in the ticket that
-    /// it had: if nothing happened meanwhile, that announcement still holds.
-    [[nodiscard, gnu::cold, gnu::noinline]] wait_ticket announce(wait_ticket last = {}) noexcept {
-        const std::uint32_t word = word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
-        return {word, (last.settled && last.word == word) || heavy_barrier()};
-    }
-
-    /// Sleeps unless there was a wake-up since announce(); for no reason, too.
-    [[gnu::cold, gnu::noinline]] wait_ticket
-    park(wait_ticket ticket, deadline until, std::int64_t longest = recheck_interval) noexcept {
-        const std::int64_t interval =
-            ticket.settled || longest < unsettled_interval ? longest : unsettled_interval;
-        const futex_outcome how =
-            futex_wait(word_, ticket.word, until.or_earlier(deadline::in(interval)));
-        return {ticket.word, ticket.settled || how == futex_outcome::timed_out};
-    }
-
-    [[nodiscard]] bool awaited() const noexcept {
-        light_barrier();
-        return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
-    }
-
-    /// Wakes everybody. The bit goes first: who sleeps under the old one is woken, who comes later
-    /// sets it anew.
-    [[gnu::cold, gnu::noinline]] void wake_all() noexcept {
-        std::uint32_t word = word_.load(std::memory_order_relaxed);
-        while (!word_.compare_exchange_weak(word, (word | sleeping) + 1, std::memory_order_seq_cst,
-                                            std::memory_order_relaxed)) {
-        }
-        futex_wake(word_, futex_wake_all);
-    }
-
-    /// Wakes at most `count`. The bit stays while sleepers may be left. Whoever slept, and then got
-    /// what it slept for, must pass the wake-up on (see await): the changes may have come in
-    /// another order than the wake-ups.
-    [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) noexcept {
-        word_.fetch_add(2, std::memory_order_seq_cst);
-        if (futex_wake(word_, count) < count) {
-            wake_all(); // nobody was left: take the bit away, and wake who came meanwhile
-        }
-    }
-
-  private:
-    static constexpr std::uint32_t sleeping = 1;
-
-    std::atomic<std::uint32_t> word_{0};
-};
-
-static_assert(sizeof(wait_word) == 4 && alignof(wait_word) == 4);
-
-struct wait_result {
-    outcome what; // blocked also where the last attempt was held
-    bool slept;
-};
-
-/// Repeats `attempt`, which returns an outcome, while it is blocked or held, until `until`. Kept
-/// out of line and small: the caller makes the first attempt itself.
-template <waiting_policy Waiting, class Attempt>
-[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
-    outcome what = outcome::blocked;
-    bool slept = false;
-    bool announced = false;
-    wait_ticket ticket;
-    backoff spins(Waiting::spins);
-    do {
-        if (spins.spin()) {
-            continue;
-        }
-        if (announced) {
-            ticket = word.park(ticket, until,
-                               what == outcome::held ? wait_word::held_interval
-                                                     : wait_word::recheck_interval);
-            announced = false;
-            slept = true;
-        } else if (until.has_passed()) {
-            return {outcome::blocked, slept};
-        } else if (Waiting::parks) {
-            ticket = word.announce(ticket);
-            announced = true;
-        } else {
-            yield_processor();
-            spins = backoff(Waiting::spins);
-        }
-    } while ((what = attempt()) == outcome::blocked || what == outcome::held);
-    return {what, slept};
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -16691,8 +17806,9 @@ enum class first_turn : std::uint32_t {};
 /// Closing: a consumer that finds the queue empty after close() must know that no producer has
 /// looked before close() and is still at work. With many producers, it turns the slot at hand from
 /// empty to closed by compare-and-swap, so that such a producer either has claimed a slot in time
-/// or fails. A single producer says in `writer` that it is at work, and only then looks whether the
-/// queue is closed; the consumer executes the heavy barrier, and then looks at `writer`.
+/// or fails. A single producer moves the tail first, and only then looks whether the queue is
+/// closed; the consumer executes the heavy barrier, and then looks whether the tail is at the empty
+/// slot.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
 class queue_ring {
     using slot = queue_slot<T>;
@@ -16719,12 +17835,8 @@ class queue_ring {
     queue_ring& operator=(const queue_ring&) = delete;
 
     [[gnu::cold]] ~queue_ring() {
-        for (const owner_word last :
-             {writer_.load(std::memory_order_acquire), reader_.load(std::memory_order_acquire)}) {
-            if (last != 0) {
-                static_cast<void>(claimant::is_dead_worker(allocator_, last));
-            }
-        }
+        bury(writer_);
+        bury(reader_);
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             slot& s = at(i);
             slot_word word = s.word.value.load(std::memory_order_acquire);
@@ -16759,7 +17871,7 @@ class queue_ring {
         } else if constexpr (is_plain) {
             return take_alone(take);
         } else {
-            const at_work working(*this, reader_);
+            be_reader();
             return take_alone(take);
         }
     }
@@ -16816,6 +17928,13 @@ class queue_ring {
             }
             tail = after_taken(tail, ahead);
         }
+        if constexpr (!ManyProducers) {
+            const queue_position last = previous_position(tail, capacity_);
+            if (word_at(last).load(std::memory_order_acquire) ==
+                word_of(turn_of(last), slot_state::empty)) {
+                tail = last; // claimed and not full yet, by who may be dead
+            }
+        }
         const std::int64_t count = distance_of(head, tail, capacity_);
         return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
     }
@@ -16839,6 +17958,19 @@ class queue_ring {
         }
     };
 
+    // For the single producer.
+    struct unclaim_unless_done {
+        queue_ring& ring;
+        queue_position position;
+        bool done = false;
+
+        ~unclaim_unless_done() {
+            if (!done) {
+                ring.tail_.store(position, std::memory_order_release);
+            }
+        }
+    };
+
     struct put_back_on_unwind {
         queue_ring* ring;
         queue_position position;
@@ -16847,33 +17979,10 @@ class queue_ring {
             if (ring != nullptr && ManyConsumers) {
                 ring->word_at(position).store(word_of(turn_of(position), slot_state::full),
                                               std::memory_order_release);
+                claimant(ring->allocator_).forget();
                 ring->notify_items(1);
             }
         }
-    };
-
-    // While it lives, the word says who is at work, as the only one on its side.
-    class at_work {
-      public:
-        at_work(queue_ring& ring, std::atomic<owner_word>& who) : who_(who) {
-            const owner_word me = claimant::worker(ring.allocator_);
-            if constexpr (!is_plain) {
-                // What a dead one had begun with an element must be undone before the next begins.
-                const owner_word last = who_.load(std::memory_order_acquire);
-                if (last != 0 && last != me) [[unlikely]] {
-                    static_cast<void>(claimant::is_dead_worker(ring.allocator_, last));
-                }
-            }
-            who_.store(me, std::memory_order_relaxed);
-        }
-
-        at_work(const at_work&) = delete;
-        at_work& operator=(const at_work&) = delete;
-
-        ~at_work() { who_.store(0, std::memory_order_release); }
-
-      private:
-        std::atomic<owner_word>& who_;
     };
 
     // Neither its construction nor its move needs to be undone.
@@ -16915,19 +18024,24 @@ class queue_ring {
 
     template <class... Args>
     outcome emplace_alone(Args&&... args) {
-        const at_work working(*this, writer_);
+        const owner_word me = claimant::worker(allocator_);
+        if (writer_.load(std::memory_order_relaxed) != me) [[unlikely]] {
+            be_writer(me);
+        }
+        const queue_position position = tail_.load(std::memory_order_relaxed);
+        if (word_at(position).load(std::memory_order_acquire) !=
+            word_of(turn_of(position), slot_state::empty)) {
+            return is_closed() ? outcome::closed : outcome::blocked;
+        }
+        // From here on it is at work, and knows whether it is too late for that.
+        unclaim_unless_done guard{*this, position};
+        tail_.store(next_position(position, capacity_), std::memory_order_release);
         light_barrier();
         if (is_closed()) {
             return outcome::closed;
         }
-        queue_position position = tail_.load(std::memory_order_relaxed);
-        if (word_at(position).load(std::memory_order_acquire) !=
-                word_of(turn_of(position), slot_state::empty) &&
-            !find_to_write(position)) {
-            return outcome::blocked;
-        }
         construct_at(position, [] {}, std::forward<Args>(args)...);
-        tail_.store(next_position(position, capacity_), std::memory_order_release);
+        guard.done = true;
         return outcome::done;
     }
 
@@ -16955,8 +18069,11 @@ class queue_ring {
         atomic_word& shared_word = at(index_of(head)).word;
         const slot_word full = word_of(turn_of(head), slot_state::full);
         walk found{outcome::done, head, true};
-        if (shared_word.value.load(std::memory_order_acquire) != full ||
-            !claim(me, shared_word, full, head, slot_state::reading)) {
+        const slot_word word = shared_word.value.load(std::memory_order_acquire);
+        if (word != full || !claim(me, shared_word, full, head, slot_state::reading)) {
+            if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
+                return outcome::blocked; // soon, for those who spin
+            }
             found = walk_to_read(head);
             if (found.what != outcome::done) {
                 return found.what;
@@ -16982,8 +18099,11 @@ class queue_ring {
     outcome take_alone(Take&& take) {
         const queue_position head = head_.load(std::memory_order_acquire);
         walk found{outcome::done, head, true};
-        if (word_at(head).load(std::memory_order_acquire) !=
-            word_of(turn_of(head), slot_state::full)) {
+        const slot_word word = word_at(head).load(std::memory_order_acquire);
+        if (word != word_of(turn_of(head), slot_state::full)) {
+            if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
+                return outcome::blocked; // soon, for those who spin
+            }
             found = walk_to_read(head);
             if (found.what != outcome::done) {
                 return found.what;
@@ -17073,18 +18193,32 @@ class queue_ring {
             position_at(ahead > 2 ? turn - 2 : turn_of(position), index_of(position)), capacity_);
     }
 
-    // For the single producer, when the slot at the tail is not simply empty.
-    [[nodiscard, gnu::cold, gnu::noinline]] bool find_to_write(queue_position& position) noexcept {
-        for (;;) {
-            const slot_word word = word_at(position).load(std::memory_order_acquire);
-            const std::int32_t ahead = turns_ahead(word, position);
-            if (ahead < 0) {
-                return false;
-            }
-            if (ahead == 0 && state_of(word) == slot_state::empty) {
-                return true;
-            }
-            position = after_taken(position, ahead);
+    // The single producer is another one than before. The last one may have been killed after it
+    // had moved the tail, and before the slot was full.
+    [[gnu::cold, gnu::noinline]] void be_writer(owner_word me) noexcept {
+        bury(writer_);
+        const queue_position position = tail_.load(std::memory_order_acquire);
+        if (const queue_position last = previous_position(position, capacity_);
+            word_at(last).load(std::memory_order_acquire) ==
+            word_of(turn_of(last), slot_state::empty)) {
+            tail_.store(last, std::memory_order_relaxed);
+        }
+        writer_.store(me, std::memory_order_release);
+    }
+
+    void be_reader() {
+        const owner_word me = claimant::worker(allocator_);
+        if (reader_.load(std::memory_order_relaxed) != me) [[unlikely]] {
+            bury(reader_);
+            reader_.store(me, std::memory_order_release);
+        }
+    }
+
+    // What a dead one had begun with an element must be undone before the next begins.
+    [[gnu::cold]] void bury(const std::atomic<owner_word>& worker) noexcept {
+        const owner_word last = worker.load(std::memory_order_acquire);
+        if (!is_plain && last != nobody) {
+            static_cast<void>(claimant::is_dead_worker(allocator_, last));
         }
     }
 
@@ -17136,6 +18270,7 @@ class queue_ring {
         // Others may have gone past: the slot keeps its place, as one that holds nothing.
         word_at(position).store(word_of(turn_of(position), slot_state::aborted),
                                 std::memory_order_release);
+        claimant(allocator_).forget();
         notify_spaces(1);
         notify_items(1); // elements behind this one, or the end of a closed queue, may show now
     }
@@ -17178,7 +18313,6 @@ class queue_ring {
                 }
                 return stop(clean ? outcome::blocked : held);
             }
-            const std::uint32_t turn = turn_of(position);
             switch (state_of(word)) {
             case slot_state::full:
                 if constexpr (!ManyConsumers) {
@@ -17209,7 +18343,7 @@ class queue_ring {
                 if (!is_closed()) {
                     return stop(outcome::blocked);
                 }
-                switch (end_at(shared_word, word, turn)) {
+                switch (end_at(position, word)) {
                 case outcome::done:
                     break;
                 case outcome::closed:
@@ -17233,24 +18367,29 @@ class queue_ring {
 
     // The closed queue seems to end at this slot, which is empty: closed, held (somebody may still
     // be at work), or done (no longer so).
-    [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(atomic_word& shared_word, slot_word word,
-                                                           std::uint32_t turn) noexcept {
+    [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(queue_position position,
+                                                           slot_word word) noexcept {
+        std::atomic<std::uint64_t>& shared_word = word_at(position);
         if constexpr (ManyProducers) {
-            if (!shared_word.value.compare_exchange_strong(word, word_of(turn, slot_state::closed),
-                                                           std::memory_order_seq_cst,
-                                                           std::memory_order_relaxed)) {
+            if (!shared_word.compare_exchange_strong(
+                    word, word_of(turn_of(position), slot_state::closed), std::memory_order_seq_cst,
+                    std::memory_order_relaxed)) {
                 return outcome::done;
             }
         } else if (closed_.load(std::memory_order_acquire) != drained) {
             if (!heavy_barrier()) {
-                wait_word().park({}, deadline::never()); // what it stored long ago is seen
+                (void)wait_word().park({}, deadline::never()); // what was stored long ago is seen
             }
             const owner_word writer = writer_.load(std::memory_order_acquire);
-            if (writer != 0 && !claimant::is_dead_worker(allocator_, writer)) {
+            const bool at_work = tail_.load(std::memory_order_acquire) != position;
+            if (at_work && !claimant::is_dead_worker(allocator_, writer)) {
                 return outcome::held;
             }
-            if (shared_word.value.load(std::memory_order_acquire) != word) {
+            if (shared_word.load(std::memory_order_acquire) != word) {
                 return outcome::done;
+            }
+            if (at_work) {
+                tail_.store(position, std::memory_order_release);
             }
             closed_.store(drained, std::memory_order_release);
         } else {
@@ -17307,9 +18446,9 @@ class queue_ring {
     wait_word items_;  // consumers sleep here
     wait_word spaces_; // producers sleep here
     alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(8) std::atomic<owner_word> writer_{0}; // the single producer, while it is at work
+    alignas(8) std::atomic<owner_word> writer_{0}; // the last single producer
     alignas(64) std::atomic<std::uint64_t> head_{0};
-    alignas(8) std::atomic<owner_word> reader_{0}; // the single consumer, likewise
+    alignas(8) std::atomic<owner_word> reader_{0}; // the last single consumer, if T owns memory
 };
 
 } // namespace detail

@@ -63,9 +63,7 @@ class owner_lock {
             }
             if (!same_owner(found, asked)) {
                 if (bury(found)) {
-                    if (word_.compare_exchange_strong(found, me | awaited,
-                                                      std::memory_order_acq_rel,
-                                                      std::memory_order_relaxed)) {
+                    if (take_over(found, me)) {
                         return lock_result::taken_over;
                     }
                     continue;
@@ -106,6 +104,17 @@ class owner_lock {
         }
         unlock();
         return true;
+    }
+
+    // For a dead holder's lock, after bury(): see lock_slowly.
+    [[nodiscard, gnu::cold]] bool take_over(owner_word dead, owner_word me) noexcept {
+        return word_.compare_exchange_strong(dead, me | awaited, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed);
+    }
+
+    // In one order with everything else that is sequentially consistent.
+    [[nodiscard]] bool is_free() const noexcept {
+        return word_.load(std::memory_order_seq_cst) == nobody;
     }
 
     [[nodiscard]] owner_word holder() const noexcept {

@@ -11,13 +11,6 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Of an error_code that the caller has used before; the test is cheaper than the call.
-inline void clear(std::error_code& ec) noexcept {
-    if (ec) [[unlikely]] {
-        ec.clear();
-    }
-}
-
 // Lock has two members for it, private if it befriends this: `bool lock_at_once()` tries, inlined;
 // `bool lock_slowly(deadline, std::error_code&)` tries everything, out of line, and is false once
 // the time is over and after an error.

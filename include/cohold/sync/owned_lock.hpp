@@ -63,7 +63,7 @@ class owned_lock {
         return same_owner(lock_.holder(), me);
     }
 
-    [[nodiscard]] owner_word holder() const noexcept { return lock_.holder(); }
+    [[nodiscard]] bool is_free() const noexcept { return lock_.is_free(); }
 
     // Waits. False once the time is over, and after an error: EDEADLK if the thread holds it.
     [[nodiscard, gnu::cold]] bool lock(const thread_record& record, deadline until,
@@ -74,6 +74,7 @@ class owned_lock {
         }
         const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
         if (result == lock_result::taken_over) {
+            extra.store(0, std::memory_order_relaxed);
             recovered_.store(1, std::memory_order_relaxed);
         }
         return result != lock_result::timed_out;
@@ -90,8 +91,27 @@ class owned_lock {
         lock_.unlock();
     }
 
-    // Without touching recovered().
+    // The holder gives up before he has begun: who comes next shall know what he has found.
     [[gnu::cold]] void hand_on() noexcept { lock_.unlock(); }
+
+    // Frees the lock, if its holder is dead, for who does not want it himself. False if there was
+    // nothing to do.
+    [[nodiscard, gnu::cold]] bool free_from_dead(const thread_record& record) noexcept {
+        const owner_word holder = lock_.holder();
+        if (holder == nobody || same_owner(holder, record.me) || !undertaker_for(record)(holder)) {
+            return false;
+        }
+        if (lock_.take_over(holder, record.me)) {
+            recovered_.store(1, std::memory_order_relaxed);
+            hand_on();
+        }
+        return true;
+    }
+
+    // Has this thread's parent the owner's lock, from before the thread was forked off?
+    [[nodiscard, gnu::cold]] bool is_parents(owner_word owner) const noexcept {
+        return segment_ != nullptr && is_inherited(*segment_, owner);
+    }
 
     // The calling thread, if it holds the lock. nullptr if it has inherited the lock by fork, from
     // a holder who still has it. Anybody else ends the process: to let him go on would be to let
@@ -99,10 +119,10 @@ class owned_lock {
     [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
     holding_record(const char* message) const noexcept {
         const owner_word holder = lock_.holder();
+        if (is_parents(holder)) {
+            return nullptr;
+        }
         if (segment_ != nullptr) {
-            if (is_inherited(*segment_, holder)) {
-                return nullptr;
-            }
             std::error_code ec;
             thread_record* const record = self(*segment_, ec);
             if (record != nullptr && same_owner(holder, record->me)) {

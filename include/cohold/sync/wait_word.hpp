@@ -64,6 +64,12 @@ class wait_word {
         return {word, (last.settled && last.word == word) || heavy_barrier()};
     }
 
+    /// As announce(), by who holds the lock under which the condition changes: that is order
+    /// enough, and no barrier is needed.
+    [[nodiscard]] wait_ticket enlist() noexcept {
+        return {word_.fetch_or(sleeping, std::memory_order_relaxed) | sleeping, true};
+    }
+
     /// Sleeps unless there was a wake-up since announce(); for no reason, too.
     [[gnu::cold, gnu::noinline]] wait_ticket
     park(wait_ticket ticket, deadline until, std::int64_t longest = recheck_interval) noexcept {

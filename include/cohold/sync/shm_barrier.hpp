@@ -1,0 +1,163 @@
+// A barrier in shared memory: a number of threads meet, again and again.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_SHM_BARRIER_HPP
+#define COHOLD_SYNC_SHM_BARRIER_HPP
+
+#include <concepts>
+
+#include <cohold/memory/shareable_rules.hpp>
+#include <cohold/memory/type_fingerprint.hpp>
+#include <cohold/sync/awaitable.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The interface of std::barrier without a completion function, and waits that end.
+///
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
+/// *Thread and process safety*: every member but the constructor and the destructor may be called
+/// by any number of threads of any number of processes.
+/// *If the process is killed*: it has arrived or not. A barrier does not know who is to come: who
+/// may wait for a process that is dead waits with wait_for, and calls arrive_and_drop() in its
+/// stead.
+class shm_barrier {
+  public:
+    /// Which phase somebody has arrived in.
+    class arrival_token {
+        friend shm_barrier;
+
+        explicit arrival_token(std::uint32_t phase) noexcept : phase_(phase) {}
+
+        std::uint32_t phase_;
+    };
+
+    /// *Errors*: errc::invalid_size if negative or more than max().
+    explicit shm_barrier(std::integral auto expected)
+        : state_(together(
+              0, detail::counted("shm_barrier", static_cast<std::uint64_t>(expected), max()),
+              static_cast<std::uint32_t>(expected))) {}
+
+    shm_barrier(const shm_barrier&) = delete;
+    shm_barrier& operator=(const shm_barrier&) = delete;
+
+    /// Nobody may wait.
+    ~shm_barrier() = default;
+
+    [[nodiscard]] static constexpr std::uint32_t max() noexcept { return (1u << 20) - 1; }
+
+    /// Arrives, and does not wait. *Errors*: errc::invalid_size, and nothing happens, if so many
+    /// are not expected any more in this phase.
+    [[nodiscard]] arrival_token arrive(std::uint32_t count = 1) {
+        std::error_code ec;
+        const arrival_token token = come(count, 0, ec);
+        detail::raise_if(ec);
+        return token;
+    }
+
+    [[nodiscard]] arrival_token arrive(std::uint32_t count, std::error_code& ec) noexcept {
+        return come(count, 0, ec);
+    }
+
+    /// Waits for the end of the phase.
+    void wait(arrival_token token) noexcept {
+        if (!is_over(token)) {
+            wait_by(token, detail::deadline::never());
+        }
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool wait_for(arrival_token token, const Duration& patience) noexcept {
+        return is_over(token) || wait_by(token, detail::after(patience));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) {
+        return is_over(token) ||
+               detail::attempt_until(
+                   moment, [this, token](detail::deadline until) { return wait_by(token, until); });
+    }
+
+    void arrive_and_wait() { wait(arrive()); }
+
+    /// Arrives, and is not expected in later phases.
+    void arrive_and_drop() {
+        std::error_code ec;
+        come(1, 1, ec);
+        detail::raise_if(ec);
+    }
+
+    void arrive_and_drop(std::error_code& ec) noexcept { come(1, 1, ec); }
+
+  private:
+    // phase:24 | those who are to come:20 | those who are expected in each phase:20. One word, so
+    // that the last one to arrive begins the next phase by arriving.
+    static constexpr std::uint64_t together(std::uint64_t phase, std::uint64_t left,
+                                            std::uint64_t expected) noexcept {
+        return phase << 40 | left << 20 | expected;
+    }
+
+    static constexpr std::uint32_t phase_of(std::uint64_t state) noexcept {
+        return static_cast<std::uint32_t>(state >> 40);
+    }
+
+    static constexpr std::uint32_t left_of(std::uint64_t state) noexcept {
+        return static_cast<std::uint32_t>(state >> 20) & max();
+    }
+
+    static constexpr std::uint32_t expected_of(std::uint64_t state) noexcept {
+        return static_cast<std::uint32_t>(state) & max();
+    }
+
+    arrival_token come(std::uint32_t count, std::uint32_t drops, std::error_code& ec) noexcept {
+        detail::clear(ec);
+        std::uint64_t state = state_.load(std::memory_order_relaxed);
+        std::uint64_t next = 0;
+        do {
+            const std::uint32_t left = left_of(state);
+            const std::uint32_t expected = expected_of(state) - drops;
+            if (count > left) [[unlikely]] {
+                const detail::operation context("arrive", "shm_barrier", "");
+                detail::fail(ec, errc::invalid_size, "%u, but %u are to come", count, left);
+                break;
+            }
+            next = count == left ? together(phase_of(state) + std::uint64_t{1}, expected, expected)
+                                 : together(phase_of(state), left - count, expected);
+        } while (!state_.compare_exchange_weak(state, next, std::memory_order_acq_rel,
+                                               std::memory_order_relaxed));
+        if (!ec && phase_of(next) != phase_of(state) && waiters_.awaited()) {
+            waiters_.wake_all();
+        }
+        return arrival_token(phase_of(state));
+    }
+
+    [[nodiscard]] bool is_over(arrival_token token) const noexcept {
+        return phase_of(state_.load(std::memory_order_acquire)) != token.phase_;
+    }
+
+    [[gnu::cold, gnu::noinline]] bool wait_by(arrival_token token,
+                                              detail::deadline until) noexcept {
+        return detail::await_that(
+                   waiters_, [this, token] { return is_over(token); }, until)
+                   .what == detail::outcome::done;
+    }
+
+    alignas(8) std::atomic<std::uint64_t> state_;
+    detail::wait_word waiters_;
+    std::uint32_t unused_ = 0;
+};
+
+static_assert(sizeof(shm_barrier) == 16 && alignof(shm_barrier) == 8);
+
+template <>
+inline constexpr bool enable_shareable<shm_barrier> = true;
+
+template <>
+struct type_description<shm_barrier> {
+    static constexpr void write(type_writer& out) { out.text("shm_barrier"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,108 @@
+// An event in shared memory: something has happened, and whoever waited for it goes on.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_SHM_EVENT_HPP
+#define COHOLD_SYNC_SHM_EVENT_HPP
+
+#include <cohold/memory/shareable_rules.hpp>
+#include <cohold/memory/type_fingerprint.hpp>
+#include <cohold/sync/awaitable.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// How an event ceases to be set.
+enum class event_reset : std::uint32_t {
+    manual,   ///< by reset() alone: everybody who waits goes on
+    automatic ///< by one who waited for it, and goes on alone
+};
+
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
+/// *Thread and process safety*: every member but the constructor and the destructor may be called
+/// by any number of threads of any number of processes.
+/// *If the process is killed*: an event that it has reset automatically, as its wait came to its
+/// end, is lost. A killed waiter is just gone; if the wake-up went to it, the others look after an
+/// eighth of a second.
+class shm_event {
+  public:
+    explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
+        : set_(set ? 1 : 0), how_(how) {}
+
+    shm_event(const shm_event&) = delete;
+    shm_event& operator=(const shm_event&) = delete;
+
+    /// Nobody may wait.
+    ~shm_event() = default;
+
+    /// Setting what is set has no effect.
+    void set() noexcept {
+        set_.store(1, std::memory_order_release);
+        if (waiters_.awaited()) [[unlikely]] {
+            if (how_ == event_reset::automatic) {
+                waiters_.wake(1);
+            } else {
+                waiters_.wake_all();
+            }
+        }
+    }
+
+    void reset() noexcept { set_.store(0, std::memory_order_relaxed); }
+
+    [[nodiscard]] bool is_set() const noexcept { return set_.load(std::memory_order_acquire) != 0; }
+
+    /// Waits until it is set; resets it, if that is automatic.
+    void wait() noexcept {
+        if (!try_wait()) [[unlikely]] {
+            wait_by(detail::deadline::never());
+        }
+    }
+
+    /// Is it set? Resets it then, if that is automatic.
+    [[nodiscard]] bool try_wait() noexcept {
+        if (how_ != event_reset::automatic) {
+            return is_set();
+        }
+        std::uint32_t found = 1;
+        return set_.load(std::memory_order_relaxed) != 0 &&
+               set_.compare_exchange_strong(found, 0, std::memory_order_acquire,
+                                            std::memory_order_relaxed);
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
+    template <detail::duration_like Duration>
+    [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
+        return try_wait() || wait_by(detail::after(patience));
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] bool wait_until(const TimePoint& moment) {
+        return try_wait() || detail::attempt_until(
+                                 moment, [this](detail::deadline until) { return wait_by(until); });
+    }
+
+  private:
+    [[gnu::cold, gnu::noinline]] bool wait_by(detail::deadline until) noexcept {
+        return detail::await_that(
+                   waiters_, [this] { return try_wait(); }, until)
+                   .what == detail::outcome::done;
+    }
+
+    std::atomic<std::uint32_t> set_;
+    detail::wait_word waiters_;
+    event_reset how_;
+    std::uint32_t unused_ = 0;
+};
+
+static_assert(sizeof(shm_event) == 16 && alignof(shm_event) == 4);
+
+template <>
+inline constexpr bool enable_shareable<shm_event> = true;
+
+template <>
+struct type_description<shm_event> {
+    static constexpr void write(type_writer& out) { out.text("shm_event"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif

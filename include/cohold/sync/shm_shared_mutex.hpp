@@ -1,0 +1,311 @@
+// A mutex in shared memory that many may have for reading, or one for writing.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
+#define COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
+
+#include <cohold/memory/shareable_rules.hpp>
+#include <cohold/memory/type_fingerprint.hpp>
+#include <cohold/sync/lockable.hpp>
+#include <cohold/sync/owned_lock.hpp>
+#include <cohold/sync/wait_word.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The interface of std::shared_timed_mutex: lock() is for who writes, lock_shared() for who reads;
+/// works with std::shared_lock, too. A writer who waits keeps new readers out. At most 64 can read
+/// at a time; further ones wait.
+///
+/// *Errors*: as shm_mutex; the deadlock also where a thread that reads wants to write, or the other
+/// way round. A thread that reads may lock_shared() again, but waits for ever if a writer has come
+/// in between.
+/// *Complexity*: readers do not write to the same cache lines, as long as they are few; a writer
+/// looks at eight.
+/// *If the process is killed*: as shm_mutex. A reader who is dead does not block anybody.
+class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
+                         public detail::shared_lockable<shm_shared_mutex> {
+  public:
+    static constexpr std::size_t most_readers = 64;
+
+    /// In the segment in which it is constructed.
+    shm_shared_mutex() noexcept = default;
+
+    shm_shared_mutex(const shm_shared_mutex&) = delete;
+    shm_shared_mutex& operator=(const shm_shared_mutex&) = delete;
+
+    /// Nobody may hold it.
+    ~shm_shared_mutex() = default;
+
+    /// As shm_mutex::unlock.
+    void unlock() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        if (record == nullptr || lock_.recovered() || !lock_.unlock_quickly(record->me))
+            [[unlikely]] {
+            unlock_slowly();
+        }
+        let_in();
+    }
+
+    /// As unlock, by a reader.
+    void unlock_shared() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
+        if (mine == nullptr) [[unlikely]] {
+            unlock_shared_slowly();
+        } else {
+            leave(*mine);
+        }
+    }
+
+    /// For who holds it: has a writer died, ended or detached while holding it, and no other one
+    /// unlocked it since?
+    [[nodiscard]] bool recovered() const noexcept { return lock_.recovered(); }
+
+  private:
+    friend detail::lockable<shm_shared_mutex>;
+    friend detail::shared_lockable<shm_shared_mutex>;
+    friend detail::lock_access;
+
+    using slot = std::atomic<detail::owner_word>;
+
+    // ---- writers: the lock first, then nobody may be left in the slots
+
+    [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
+        if (!lock_.try_lock(record.me)) {
+            return false;
+        }
+        if (is_drained()) [[likely]] {
+            return true;
+        }
+        give_up();
+        return false;
+    }
+
+    [[nodiscard]] bool lock_at_once() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        return record != nullptr && lock_at_once(*record);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(const detail::thread_record& record,
+                                                  detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_shared_mutex", "");
+        if (find(record.me, record.me) != nullptr) {
+            detail::fail_errno(ec, EDEADLK, "this thread reads");
+            return false;
+        }
+        if (!lock_.lock(record, until, ec)) {
+            return false;
+        }
+        if (drain(record, until)) {
+            return true;
+        }
+        give_up();
+        return false;
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
+                                                  std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_shared_mutex", "");
+        const detail::thread_record* const record = lock_.record(ec);
+        return record != nullptr && lock_slowly(*record, until, ec);
+    }
+
+    // Either a reader sees the lock, or the writer sees the slot: the lock was taken before the
+    // fence, and readers take a slot before they look at the lock.
+    [[nodiscard]] bool is_drained() const noexcept {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        for (const slot& each : readers_) {
+            if (each.load(std::memory_order_acquire) != detail::nobody) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept {
+        detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+        detail::wait_ticket ticket;
+        while (!is_drained()) {
+            if (spins.spin() || bury_readers(record)) {
+                continue;
+            }
+            if (until.has_passed()) {
+                return false;
+            }
+            ticket = drained_.announce(ticket);
+            if (is_drained()) {
+                break;
+            }
+            ticket = drained_.park(ticket, until, detail::wait_word::held_interval);
+        }
+        return true;
+    }
+
+    // Of those who are dead or have ended. False if there was none.
+    [[gnu::cold]] bool bury_readers(const detail::thread_record& record) noexcept {
+        const detail::undertaker bury = detail::undertaker_for(record);
+        bool found = false;
+        for (slot& each : readers_) {
+            detail::owner_word reader = each.load(std::memory_order_relaxed);
+            if (reader != detail::nobody && !detail::same_owner(reader, record.me) &&
+                bury(reader)) {
+                found = true;
+                each.compare_exchange_strong(reader, detail::nobody, std::memory_order_acq_rel);
+            }
+        }
+        return found;
+    }
+
+    [[gnu::cold]] void give_up() noexcept {
+        lock_.hand_on();
+        let_in();
+    }
+
+    // Who waits for the writer.
+    void let_in() noexcept {
+        if (gate_.awaited()) [[unlikely]] {
+            gate_.wake_all();
+        }
+    }
+
+    // The holder's section ends.
+    void unlock(const detail::thread_record& holder) noexcept {
+        if (lock_.recovered() || !lock_.unlock_quickly(holder.me)) [[unlikely]] {
+            lock_.unlock();
+        }
+        let_in();
+    }
+
+    [[gnu::cold, gnu::noinline]] void unlock_slowly() noexcept {
+        if (lock_.holding_record(
+                "unlock shm_shared_mutex: only who holds the lock can let go of it") != nullptr) {
+            lock_.unlock();
+        }
+    }
+
+    // ---- readers: a slot first, then nobody may have the lock
+
+    // A slot with that word, from the one where this thread begins to look; or nullptr.
+    [[nodiscard]] slot* find(detail::owner_word me, detail::owner_word word) noexcept {
+        const std::size_t first = first_slot(me);
+        for (std::size_t i = 0; i < most_readers; ++i) {
+            slot& each = readers_[(first + i) % most_readers];
+            if (each.load(std::memory_order_relaxed) == word) {
+                return &each;
+            }
+        }
+        return nullptr;
+    }
+
+    // Far from each other for threads that came one after the other.
+    [[nodiscard]] static std::size_t first_slot(detail::owner_word me) noexcept {
+        return static_cast<std::size_t>((me >> 1) * 0x9e3779b97f4a7c15u >> 58);
+    }
+
+    [[nodiscard]] bool share_at_once(const detail::thread_record& record) noexcept {
+        slot* mine = find(record.me, detail::nobody);
+        for (;;) {
+            if (mine == nullptr) [[unlikely]] {
+                return false;
+            }
+            detail::owner_word found = detail::nobody;
+            if (mine->compare_exchange_strong(found, record.me, std::memory_order_seq_cst,
+                                              std::memory_order_relaxed)) [[likely]] {
+                break;
+            }
+            mine = find(record.me, detail::nobody);
+        }
+        if (lock_.is_free()) [[likely]] {
+            return true;
+        }
+        leave(*mine);
+        return false;
+    }
+
+    [[nodiscard]] bool share_at_once() noexcept {
+        const detail::thread_record* const record = lock_.known();
+        return record != nullptr && share_at_once(*record);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool share_slowly(const detail::thread_record& record,
+                                                   detail::deadline until,
+                                                   std::error_code& ec) noexcept {
+        const detail::operation context("lock_shared", "shm_shared_mutex", "");
+        if (lock_.is_held_by(record.me)) {
+            detail::fail_errno(ec, EDEADLK, "this thread holds the lock already");
+            return false;
+        }
+        detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+        detail::wait_ticket ticket;
+        while (!lock_.is_free() || !share_at_once(record)) {
+            if (spins.spin() || lock_.free_from_dead(record) ||
+                (lock_.is_free() && bury_readers(record))) {
+                continue;
+            }
+            if (until.has_passed()) {
+                return false;
+            }
+            ticket = gate_.announce(ticket);
+            if (lock_.is_free() && share_at_once(record)) {
+                break;
+            }
+            ticket = gate_.park(ticket, until, detail::wait_word::held_interval);
+        }
+        return true;
+    }
+
+    [[gnu::cold, gnu::noinline]] bool share_slowly(detail::deadline until,
+                                                   std::error_code& ec) noexcept {
+        const detail::operation context("lock_shared", "shm_shared_mutex", "");
+        const detail::thread_record* const record = lock_.record(ec);
+        return record != nullptr && share_slowly(*record, until, ec);
+    }
+
+    void leave(slot& mine) noexcept {
+        mine.store(detail::nobody, std::memory_order_release);
+        if (drained_.awaited()) [[unlikely]] {
+            drained_.wake_all();
+        }
+        // With a writer there, readers have to wait for him anyway.
+        if (gate_.awaited() && lock_.is_free()) [[unlikely]] {
+            gate_.wake_all();
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void unlock_shared_slowly() noexcept {
+        for (const slot& each : readers_) {
+            if (lock_.is_parents(each.load(std::memory_order_relaxed))) {
+                return;
+            }
+        }
+        std::error_code ec;
+        const detail::thread_record* const record = lock_.record(ec);
+        slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
+        if (mine == nullptr) {
+            detail::die("unlock_shared shm_shared_mutex: only who holds the lock can let go of it");
+        }
+        leave(*mine);
+    }
+
+    static constexpr std::uint32_t spins_ = 100;
+
+    alignas(64) detail::owned_lock lock_; // the writer's
+    detail::wait_word drained_;           // he sleeps here while readers are left
+    detail::wait_word gate_;              // readers sleep here while a writer is there, or no slot
+    alignas(64) slot readers_[most_readers]{}; // by owner words
+};
+
+static_assert(sizeof(shm_shared_mutex) == 576 && alignof(shm_shared_mutex) == 64);
+
+template <>
+inline constexpr bool enable_shareable<shm_shared_mutex> = true;
+
+template <>
+struct type_description<shm_shared_mutex> {
+    static constexpr void write(type_writer& out) { out.text("shm_shared_mutex"); }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
