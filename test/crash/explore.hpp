@@ -181,6 +181,21 @@ inline void recover(const segment& handle) {
 // For operations that attach: to what. The handle they are given is an empty one.
 inline world* world_to_attach_to = nullptr;
 
+// Free blocks of all sizes, several in each list: a list of one hides much.
+inline void scatter(const segment& where) {
+    auto memory = where.allocator<char>();
+    for (const std::size_t size : {16u, 32u, 48u, 96u, 200u, 1040u}) {
+        std::vector<cohold::offset_ptr<char>> freed;
+        for (int i = 0; i < 3; ++i) {
+            freed.push_back(memory.allocate(size));
+            static_cast<void>(memory.allocate(16)); // stays, or the neighbours would be joined
+        }
+        for (const cohold::offset_ptr<char>& each : freed) {
+            memory.deallocate(each, size);
+        }
+    }
+}
+
 // A segment with all who take part in it.
 struct scene {
     std::unique_ptr<world> place = std::make_unique<world>();
@@ -193,6 +208,7 @@ struct scene {
 
     scene(const operation& what, bystander& other) {
         what.make(place->maker());
+        scatter(place->maker());
         *survivor = place->attach();
         survivor_slot = cohold::detail::slot_of(warm_up(*survivor));
         *third = place->attach();

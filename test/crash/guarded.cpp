@@ -64,6 +64,65 @@ void declare_lock(registry& all, const std::string& name) {
     all.covered(name + "::unlock", name + "::lock");
 }
 
+void declare_twice(registry& all) {
+    using T = locked_by_hand<cohold::shm_recursive_mutex>;
+    all.add<T>(
+           "shm_recursive_mutex::lock", "twice",
+           [](const segment& where) { where.construct<T>(crash::subject); },
+           [](T& it) {
+               it.lock.lock();
+               it.lock.lock();
+               it.lock.unlock();
+               it.lock.unlock();
+           })
+        .heals();
+}
+
+void declare_readers(registry& all) {
+    using T = locked_by_hand<cohold::shm_shared_mutex>;
+    const auto on = [&](const char* function, const char* setup, auto take, auto other) {
+        all.add<T>(
+               std::string("shm_shared_mutex::") + function, setup,
+               [](const segment& where) { where.construct<T>(crash::subject); },
+               [take](T& it) {
+                   const bool taken = take(it.lock);
+                   if (taken) {
+                       it.lock.unlock_shared();
+                   }
+                   return taken;
+               })
+            .heals()
+            .meanwhile(other);
+    };
+    const auto writes = [](T& it) {
+        it.lock.lock();
+        it.lock.unlock();
+    };
+    const auto reads = [](T& it) {
+        it.lock.lock_shared();
+        it.lock.unlock_shared();
+    };
+    const auto share = [](cohold::shm_shared_mutex& lock) {
+        lock.lock_shared();
+        return true;
+    };
+    on("lock_shared", "another writes", share, writes);
+    on("lock_shared", "another reads", share, reads);
+    on(
+        "try_lock_shared", "another writes",
+        [](cohold::shm_shared_mutex& lock) { return lock.try_lock_shared(); }, writes);
+    on(
+        "try_lock_shared_for", "another writes",
+        [](cohold::shm_shared_mutex& lock) { return lock.try_lock_shared_for(1s); }, writes);
+    on(
+        "try_lock_shared_until", "another writes",
+        [](cohold::shm_shared_mutex& lock) {
+            return lock.try_lock_shared_until(std::chrono::steady_clock::now() + 1s);
+        },
+        writes);
+    all.covered("shm_shared_mutex::unlock_shared", "shm_shared_mutex::lock_shared");
+}
+
 // ---- guarded values
 
 // What has to change as a whole: plain words, and containers.
@@ -167,10 +226,49 @@ constexpr change changes[] = {
     {"an exchange of elements", [](account& it) { std::swap(it.rows[0], it.rows[1]); }},
 };
 
+// Those who read beside others.
+void on_shared(registry& all) {
+    using T = cohold::shm_guarded<account, cohold::shm_shared_mutex>;
+
+    struct shared {
+        T it;
+
+        std::string tell() {
+            return it.with([](account& inner) { return inner.tell(); });
+        }
+    };
+
+    const auto on = [&](const char* function, const char* setup, auto act) {
+        all.add<shared>(
+               std::string("shm_guarded::") + function, setup,
+               [](const segment& where) {
+                   where.construct<shared>(crash::subject).it.with([](account& inner) {
+                       inner.moves.resize(3);
+                   });
+               },
+               [act](shared& with) { return act(with.it); })
+            .heals()
+            .meanwhile([](shared& with) { with.it.with(&move_one); });
+    };
+    const auto looks = [](const auto& guard) { return guard && guard->left != 0; };
+    on("lock_shared", "another writes", [looks](T& it) { return looks(it.lock_shared()); });
+    on("try_lock_shared", "another writes", [looks](T& it) { return looks(it.try_lock_shared()); });
+    on("try_lock_shared_for", "another writes",
+       [looks](T& it) { return looks(it.try_lock_shared_for(1s)); });
+    on("with", "of a shared mutex", [](T& it) {
+        it.with(&move_one);
+        return true;
+    });
+}
+
 } // namespace
 
 void crash::declare(registry& all) {
     declare_lock<cohold::shm_mutex>(all, "shm_mutex");
+    declare_lock<cohold::shm_recursive_mutex>(all, "shm_recursive_mutex");
+    declare_lock<cohold::shm_shared_mutex>(all, "shm_shared_mutex");
+    declare_twice(all);
+    declare_readers(all);
 
     const auto on = [&](const char* function, const char* setup, auto act) {
         return all.add<guarded>(std::string("shm_guarded::") + function, setup, filled(8, 9), act)
@@ -212,6 +310,7 @@ void crash::declare(registry& all) {
             (*guard)[i] += 1;
         }
     });
+    on_shared(all);
     on("lock", "a guard", [](guarded& it) { move_one(*it.first.lock()); });
     on("lock", "unlocked and locked again", [](guarded& it) {
         auto guard = it.first.lock();
@@ -225,6 +324,7 @@ void crash::declare(registry& all) {
     on("try_lock_until", "a guard", [](guarded& it) {
         return move_if(it.first.try_lock_until(std::chrono::steady_clock::now() + 1s));
     });
+    all.covered("section_guard::save", "shm_guarded::with");
     all.covered("section_guard::lock", "shm_guarded::lock");
     all.covered("section_guard::unlock", "shm_guarded::lock");
 }

@@ -18,7 +18,7 @@ using crash::registry;
 using crash::segment;
 
 template <class T, concurrency Concurrency>
-using queue = cohold::shm_queue<T, Concurrency>;
+using queue = cohold::shm_queue<T, Concurrency, cohold::waiting::block>; // spinning is long to step
 
 // Elements: one word; several, which no store writes at once; and one that owns memory.
 using several = std::array<int, 4>;
@@ -77,7 +77,7 @@ struct state {
     int passed; // elements that have gone through before
 };
 
-constexpr state states[] = {{"empty", 0, 0}, {"one", 1, 0}, {"going round", 4, 6}, {"full", 8, 1}};
+constexpr state states[] = {{"empty", 0, 0}, {"one", 1, 0}, {"going round", 5, 6}, {"full", 8, 1}};
 
 template <class T, concurrency Concurrency, class Act>
 auto on(registry& all, const char* name, const state& in, const Act& act, const char* how = "") {
@@ -110,15 +110,16 @@ void declare_for(registry& all) {
     const state& full = states[3];
     for (const state& each : states) {
         // So many that the victim, a survivor and a newcomer can do it without waiting.
-        if (each.count <= 5) {
+        if (each.count <= 4) {
             on<T, Concurrency>(all, "push", each, [](Q& q) {
                 return q.it.push(q.spare[0]);
             }).heals();
         }
-        if (each.count >= 3) {
-            on<T, Concurrency>(all, "pop_n", each, [](Q& q) {
-                return q.it.pop_n(std::span<T>(q.received, 1)) != 0;
-            }).heals();
+        if (each.count >= 4) {
+            on<T, Concurrency>(all, "pop_n", each,
+                               [](Q& q) { return q.it.pop_n(std::span<T>(q.received, 1)) != 0; })
+                .heals()
+                .once(); // the look at what is left has taken it all
         }
         on<T, Concurrency>(all, "try_push", each, [](Q& q) {
             return q.it.try_push(q.spare[0]);
@@ -158,10 +159,13 @@ void declare_for(registry& all) {
     on<T, Concurrency>(all, "close", round, [](Q& q) { q.it.close(); });
     if constexpr (std::is_trivially_copyable_v<T>) {
         // What they return is on the victim's stack, and dies with it.
-        on<T, Concurrency>(all, "pop", round, [](Q& q) { return q.it.pop().has_value(); }).heals();
+        on<T, Concurrency>(all, "pop", round, [](Q& q) { return q.it.pop().has_value(); })
+            .heals()
+            .once();
         on<T, Concurrency>(all, "try_pop", round, [](Q& q) { return q.it.try_pop().has_value(); });
-        on<T, Concurrency>(all, "pop_for", round,
-                           [](Q& q) { return q.it.pop_for(std::chrono::seconds(1)).has_value(); });
+        on<T, Concurrency>(all, "pop_for", round, [](Q& q) {
+            return q.it.pop_for(std::chrono::seconds(1)).has_value();
+        }).once();
         on<T, Concurrency>(all, "pop_until", empty, [](Q& q) {
             return q.it.pop_until(std::chrono::steady_clock::now()).has_value();
         });
