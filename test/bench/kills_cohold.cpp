@@ -248,6 +248,49 @@ class guarded_vectors {
     in_segment<cohold::shm_guarded<books>> books_;
 };
 
+struct recursive_mutex {
+    cohold::shm_recursive_mutex mutex;
+
+    void lock() {
+        mutex.lock();
+        mutex.lock();
+    }
+
+    void unlock() {
+        mutex.unlock();
+        mutex.unlock();
+    }
+};
+
+struct condition {
+    cohold::shm_mutex mutex;
+    cohold::shm_condition changed;
+
+    void lock() { mutex.lock(); }
+
+    void unlock() { mutex.unlock(); }
+
+    void wait() { changed.wait(mutex); }
+
+    void notify() { changed.notify_one(); }
+};
+
+struct semaphore {
+    cohold::shm_semaphore permits{0};
+
+    void wait() { permits.acquire(); }
+
+    void give() { permits.release(); }
+};
+
+struct event {
+    cohold::shm_event event{cohold::event_reset::automatic};
+
+    void wait() { event.wait(); }
+
+    void give() { event.set(); }
+};
+
 template <concurrency Concurrency>
 class queue {
   public:
@@ -281,6 +324,15 @@ std::vector<row> rows_of_cohold() {
         {"shm_guarded: 64 words", referee<guarded_words>},
         {"shm_guarded: two shm_vectors and their sum", referee<guarded_vectors>},
         {"shm_mutex alone", referee<locked_record<cohold::shm_mutex, in_segment>>, false},
+        {"shm_recursive_mutex alone, held twice",
+         referee<locked_record<recursive_mutex, in_segment>>, false},
+        {"shm_shared_mutex alone, writer killed",
+         referee<locked_record<cohold::shm_shared_mutex, in_segment>>, false},
+        {"shm_shared_mutex, reader killed",
+         referee<read_record<cohold::shm_shared_mutex, in_segment>>},
+        {"shm_condition, waiter killed", referee<waited_for<condition, in_segment>>},
+        {"shm_semaphore, waiter killed", referee<waited_signal<semaphore, in_segment>>},
+        {"shm_event, waiter killed", referee<waited_signal<event, in_segment>>},
         {"shm_queue, many to many", referee<half_full_queue<queue<concurrency::mpmc>>>},
         {"shm_queue, consumer killed while it waits",
          referee<waited_queue<queue<concurrency::mpmc>>>},

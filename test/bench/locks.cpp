@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <boost/interprocess/sync/interprocess_mutex.hpp>
+#include <boost/interprocess/sync/interprocess_sharable_mutex.hpp>
 
 #include <cohold/cohold.hpp>
 
@@ -75,6 +76,20 @@ struct guarded_counter {
             lock.unlock();
         }
     }
+
+    void read(std::uint64_t times) {
+        for (std::uint64_t i = 0; i < times; ++i) {
+            lock.lock_shared();
+            bench::keep(count);
+            lock.unlock_shared();
+        }
+    }
+};
+
+struct boost_sharable_mutex : bip::interprocess_sharable_mutex {
+    void lock_shared() { lock_sharable(); }
+
+    void unlock_shared() { unlock_sharable(); }
 };
 
 // The same work with each lock: by one process, or by two that contend for it.
@@ -86,6 +101,11 @@ void add_uncontended(contest& row, const char* name, guarded_counter<Lock>& coun
         bench::check(counter.count == before + uses, "the count");
         return sample(time);
     });
+}
+
+template <class Lock>
+void add_shared(contest& row, const char* name, guarded_counter<Lock>& counter) {
+    row.add(name, [&counter] { return sample(bench::time_of(uses, [&] { counter.read(uses); })); });
 }
 
 template <class Lock>
@@ -111,6 +131,8 @@ struct counters {
     home segment;
     guarded_counter<cohold::shm_mutex>& ours =
         segment.make<guarded_counter<cohold::shm_mutex>>("mutex");
+    guarded_counter<cohold::shm_shared_mutex>& ours_shared =
+        segment.make<guarded_counter<cohold::shm_shared_mutex>>("shared");
     cohold::shm_guarded<std::uint64_t>& ours_guarded =
         segment.make<cohold::shm_guarded<std::uint64_t>>("guarded", 0u);
     counted<bench::futex_mutex> raw;
@@ -118,9 +140,11 @@ struct counters {
     counted<bench::pthread_mutex> pthread;
     counted<bench::pthread_robust_mutex> robust;
     counted<bip::interprocess_mutex> boost;
+    counted<bench::pthread_shared_mutex> pthread_shared;
+    counted<boost_sharable_mutex> boost_sharable;
 };
 
-// Locks, saves a word, changes it, unlocks.
+// Locks, saves a word, changes it, unlocks: what it takes more than a mutex is the journal.
 void add_guarded(contest& row, cohold::shm_guarded<std::uint64_t>& guarded) {
     row.add("cohold", [&guarded] {
         return sample(bench::time_of(uses, [&guarded] {
@@ -131,9 +155,13 @@ void add_guarded(contest& row, cohold::shm_guarded<std::uint64_t>& guarded) {
     });
 }
 
+constexpr double shared_limit = 10 / 4.4; // ns of a shared lock and of a raw futex mutex
+
 std::vector<contest> uncontended(counters& all, int rounds) {
     contest exclusive("lock, unlock", {{bound::at_most, 1.15, {"raw futex"}}});
-    contest guarded("shm_guarded: lock, save a word, change it, unlock", {});
+    contest guarded("shm_guarded: lock, save a word, change it, unlock",
+                    {{bound::at_most_more, 2, {"shm_mutex"}}});
+    contest shared("lock_shared, unlock_shared", {{bound::at_most, shared_limit, {"raw futex"}}});
     for (int round = 0; round < rounds; ++round) {
         contest row("");
         add_uncontended(row, "cohold", all.ours);
@@ -147,9 +175,16 @@ std::vector<contest> uncontended(counters& all, int rounds) {
         add_guarded(saving, all.ours_guarded);
         add_uncontended(saving, "raw futex", *all.raw);
         add_uncontended(saving, "pthread robust", *all.robust);
+        add_uncontended(saving, "shm_mutex", all.ours);
         guarded.join(saving.measure(4).keep_best());
+        contest reading("");
+        add_shared(reading, "cohold", all.ours_shared);
+        add_uncontended(reading, "raw futex", *all.raw);
+        add_shared(reading, "pthread", *all.pthread_shared);
+        add_shared(reading, "boost", *all.boost_sharable);
+        shared.join(reading.measure(4).keep_best());
     }
-    return {exclusive, guarded};
+    return {exclusive, shared, guarded};
 }
 
 std::vector<contest> contended(counters& all, int rounds) {
@@ -179,7 +214,7 @@ std::vector<contest> journal(home& segment, int rounds) {
     ours.reserve(numbers);
     standard.reserve(numbers);
 
-    contest open("a section, a word saved and stored", {{bound::at_most_more, 2, {"std"}}});
+    contest open("a section by itself, a word saved and stored", {});
     contest inside("push_back, reserved, 64 in a section", {{bound::at_most_more, 2, {"std"}}});
     contest single("push_back, reserved, each in a section", {});
     contest outside("push_back, reserved, outside", {{bound::at_most_more, 0.3, {"std"}}});
@@ -370,9 +405,27 @@ void facts(home& segment, int rounds) {
     print_fact("pthread robust mutex", inherit(*robust, rounds), nullptr, 0, false);
 
     print_facts("A process waits for what does not come", "wake-ups a second");
-    auto& queue = segment.make<cohold::shm_queue<int>>("waited for", 16);
-    print_fact("shm_queue", {wakes([&](auto patience) { queue.pop_for(patience); })}, "≤ 10", 10,
-               true);
+    auto& queue = segment.make<cohold::shm_queue<int>>("queue waited for", 16);
+    auto& event = segment.make<cohold::shm_event>("event");
+    auto& semaphore = segment.make<cohold::shm_semaphore>("semaphore", 0);
+    auto& mutex = segment.make<cohold::shm_mutex>("mutex of the condition");
+    auto& condition = segment.make<cohold::shm_condition>("condition");
+    const auto print = [](const char* name, double count) {
+        print_fact(name, {count}, "≤ 10", 10, true);
+    };
+    print("shm_queue::pop_for",
+          wakes([&](auto patience) { bench::check(!queue.pop_for(patience), "an empty queue"); }));
+    print("shm_event::wait_for", wakes([&](auto patience) {
+              bench::check(!event.wait_for(patience), "an event that is not set");
+          }));
+    print("shm_semaphore::try_acquire_for", wakes([&](auto patience) {
+              bench::check(!semaphore.try_acquire_for(patience), "a semaphore of 0");
+          }));
+    print("shm_condition::wait_for", wakes([&](auto patience) {
+              const std::scoped_lock lock(mutex);
+              bench::check(!condition.wait_for(mutex, patience, [] { return false; }),
+                           "what does not come");
+          }));
 }
 
 } // namespace
