@@ -95,11 +95,12 @@ class heap {
         // Makes the segment at least `bytes` long.
         void grow(std::uint64_t bytes, std::error_code& ec) noexcept { heap_.grow_to(bytes, ec); }
 
-        // Changes any aligned word of the segment, as a part of the transaction.
+        // Changes any aligned word of the segment, as a part of the transaction. Who reads it
+        // without the lock finds what was written before.
         template <class Word>
         void set(Word& word, std::uint64_t value) noexcept {
             static_assert(sizeof(Word) == 8);
-            heap_.set(reinterpret_cast<std::uint64_t&>(word), value);
+            heap_.set<__ATOMIC_RELEASE>(reinterpret_cast<std::uint64_t&>(word), value);
         }
 
       private:
@@ -185,6 +186,7 @@ class heap {
 
     // Nobody alive reads the log, and who reads it after a death sees all that had been executed:
     // only the compiler must be kept from reordering.
+    template <int Order = __ATOMIC_RELAXED>
     void set(std::uint64_t& word, std::uint64_t value) noexcept {
         const std::uint64_t count = log_size_;
         if (count == log_capacity) [[unlikely]] {
@@ -194,7 +196,7 @@ class heap {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         log_size_ = count + 1;
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        __atomic_store_n(&word, value, __ATOMIC_RELAXED); // used() reads one without the lock
+        __atomic_store_n(&word, value, Order); // used() reads one without the lock
     }
 
     void commit() noexcept {
