@@ -15,9 +15,11 @@
 #include <cohold/policy/naming.hpp>
 #include <cohold/policy/permission.hpp>
 #include <cohold/policy/posix.hpp>
+#include <cohold/policy/sealing.hpp>
 #include <cohold/policy/system_v.hpp>
 
 #include <cohold/memory/layout.hpp>
+#include <cohold/memory/mapping_options.hpp>
 #include <cohold/memory/offset_ptr.hpp>
 #include <cohold/memory/shareable.hpp>
 #include <cohold/memory/shareable_rules.hpp>
@@ -26,6 +28,8 @@
 
 #include <cohold/handle/listing.hpp>
 #include <cohold/handle/mapped_region.hpp>
+#include <cohold/handle/mapping_report.hpp>
+#include <cohold/handle/memory_mapping.hpp>
 #include <cohold/handle/memory_object.hpp>
 #include <cohold/handle/named_objects.hpp>
 #include <cohold/handle/named_semaphore.hpp>

@@ -58,6 +58,10 @@ enum class errc : int {
     locks_unsupported,
     not_owner,
     section_open,
+    lock_limit,
+    unsealed,
+    unexpected_peer,
+    bad_message,
 };
 
 namespace detail {
@@ -132,6 +136,14 @@ inline constexpr errc_row errc_table[] = {
      "only who holds the lock can let go of it"},
     {errc::section_open, std::errc::operation_not_permitted,
      "a section around this one has to end first"},
+    {errc::lock_limit, std::errc::not_enough_memory,
+     "more memory would be locked than this process may: raise ulimit -l (RLIMIT_MEMLOCK)"},
+    {errc::unsealed, std::errc::permission_denied,
+     "others could still do with the memory what its seals should forbid"},
+    {errc::unexpected_peer, std::errc::permission_denied,
+     "the process at the other end of the socket is not one that is trusted"},
+    {errc::bad_message, std::errc::bad_message,
+     "what came over the socket is no descriptor of the expected kind"},
 };
 
 class errc_category_type final : public std::error_category {

@@ -203,6 +203,10 @@ enum class errc : int {
     locks_unsupported,
     not_owner,
     section_open,
+    lock_limit,
+    unsealed,
+    unexpected_peer,
+    bad_message,
 };
 
 namespace detail {
@@ -277,6 +281,14 @@ inline constexpr errc_row errc_table[] = {
      "only who holds the lock can let go of it"},
     {errc::section_open, std::errc::operation_not_permitted,
      "a section around this one has to end first"},
+    {errc::lock_limit, std::errc::not_enough_memory,
+     "more memory would be locked than this process may: raise ulimit -l (RLIMIT_MEMLOCK)"},
+    {errc::unsealed, std::errc::permission_denied,
+     "others could still do with the memory what its seals should forbid"},
+    {errc::unexpected_peer, std::errc::permission_denied,
+     "the process at the other end of the socket is not one that is trusted"},
+    {errc::bad_message, std::errc::bad_message,
+     "what came over the socket is no descriptor of the expected kind"},
 };
 
 class errc_category_type final : public std::error_category {
@@ -783,6 +795,17 @@ inline bool is_on_tmpfs(int fd) noexcept {
     return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
 }
 
+// The size of the huge pages that a file consists of; 0 if it is of ordinary ones. Its length, and
+// every mapping of it, is a multiple.
+inline std::uint64_t hugetlb_page(int fd) noexcept {
+    constexpr unsigned long hugetlbfs_magic = 0x958458f6;
+    system_status found{};
+    return raw_fstatfs(fd, found) == 0 &&
+                   static_cast<unsigned long>(found.f_type) == hugetlbfs_magic
+               ? static_cast<std::uint64_t>(found.f_bsize)
+               : 0;
+}
+
 // Bytes far beyond every file's end that carry locks: what each of them means.
 enum class lock_byte : std::int64_t {
     creation = (std::int64_t{1} << 40) - 3, // held by who fills a file under a temporary name
@@ -908,6 +931,7 @@ COHOLD_NAMESPACE_END
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -968,9 +992,19 @@ inline int populate_for_writing(void* at, std::size_t bytes) noexcept {
     return 0;
 }
 
+// A mapping of hugetlb pages goes by whole ones, whatever was asked for when it was made.
+[[gnu::cold]] inline void unmap_huge(void* at, std::size_t bytes) noexcept {
+    for (const std::uint64_t huge : {std::uint64_t{1} << 21, std::uint64_t{1} << 30}) {
+        const std::uint64_t whole = round_up(bytes, huge);
+        if (whole <= PTRDIFF_MAX && ::munmap(at, static_cast<std::size_t>(whole)) == 0) {
+            return;
+        }
+    }
+}
+
 inline void unmap(void* at, std::size_t bytes) noexcept {
-    if (at != nullptr) {
-        ::munmap(at, bytes);
+    if (at != nullptr && ::munmap(at, bytes) != 0 && errno == EINVAL) {
+        unmap_huge(at, bytes);
     }
 }
 
@@ -1040,6 +1074,9 @@ struct creation {
     mode_t mode;            ///< exact permission bits; the umask plays no part
     std::optional<gid_t> group; ///< the group of the object; none: the kernel's choice
     bool formatted; ///< the first 8 bytes become non-zero, last of all, before it is published
+    /// Bytes of the hugetlb pages that it shall consist of; 0: ordinary pages. Asked for only of
+    /// mechanisms with `huge_pages`.
+    std::uint64_t huge_page = 0;
 };
 
 /// What the kernel knows of an object.
@@ -1156,6 +1193,9 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; at `at` if that is not null, in place of what is mapped there |
 /// | `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways |
 /// | `M::close(native)` | – | gives the native handle back; mappings stay |
+/// | `M::huge_pages` | `bool` | optional: `create` can make objects of hugetlb pages, as `creation::huge_page` says |
+/// | `M::seal(native, seals, ec)` | – | optional: forbids for ever what `seals`, an enum seal, says |
+/// | `M::settle(native, name, ec)` | – | optional: waits until what was written to the object and, if `name` is not empty, its name outlive a loss of power |
 /// | `M::attendance` | type | optional, for lifetime::session: who is attached. `mechanism::file::attendance` is one for every mechanism whose native handle is a file_descriptor |
 /// | `M::liveness` | type | optional: who of the participants is alive; the table below. Without it, a file_descriptor is asked as those of the library are, and with any other native handle nobody is ever taken for dead |
 ///
@@ -1205,13 +1245,14 @@ class lock_page {
             fail_open(errno, file, ec);
             return false;
         }
-        void* const at = ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED, fd_.get(), 0);
+        void* const at =
+            ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
         if (at == MAP_FAILED) {
             fail_errno(ec, errno, "mmap of the page that keeps the lock of a participant");
             return false;
         }
         page_ = at;
-        if (!inherited && ::madvise(page_, page_size(), MADV_DONTFORK) != 0) {
+        if (!inherited && !keep_from_children()) {
             fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
             return false;
         }
@@ -1228,6 +1269,15 @@ class lock_page {
     [[nodiscard]] void* release() noexcept { return std::exchange(page_, nullptr); }
 
   private:
+    [[gnu::cold]] [[nodiscard]] bool keep_from_children() const noexcept {
+        if (::madvise(page_, page_size(), MADV_DONTFORK) == 0) {
+            return true;
+        }
+        // A page of a hugetlb file is larger.
+        const auto huge = static_cast<std::size_t>(errno == EINVAL ? hugetlb_page(fd_.get()) : 0);
+        return huge != 0 && ::madvise(page_, huge, MADV_DONTFORK) == 0;
+    }
+
     [[gnu::cold]] static void fail_open(int error, const file_descriptor& file,
                                         std::error_code& ec) noexcept {
         if (error == ENOENT && ::fcntl(file.value, F_GETFD) < 0) {
@@ -2718,6 +2768,20 @@ class file_place {
     return false;
 }
 
+// Waits until the disk has the file: its bytes, those that were written through mappings too, and
+// its length.
+[[gnu::cold]] inline void sync_file(int fd, std::error_code& ec) noexcept {
+    while (::fsync(fd) != 0) {
+        if (errno == EINVAL || errno == EROFS) {
+            return; // a file system that keeps nothing
+        }
+        if (errno != EINTR) {
+            fail_errno(ec, errno, "fsync");
+            return;
+        }
+    }
+}
+
 // What every mechanism whose native handle is a file descriptor has in common.
 struct descriptor_object {
     using native_handle_type = file_descriptor;
@@ -2751,8 +2815,18 @@ struct descriptor_object {
         }
         // A tmpfs may have no limit (memfd), or one beyond the machine's memory.
         const bool no_memory = is_on_tmpfs(file.value) && exceeds_memory(to - from);
-        const int error = no_memory ? ENOMEM : reserve_space(file.value, from, to);
-        if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM) {
+        const std::uint64_t huge = hugetlb_page(file.value);
+        const int error =
+            no_memory ? ENOMEM
+                      : reserve_space(file.value, from, huge == 0 ? to : round_up(to, huge));
+        if (error == ENOSPC && huge != 0) {
+            fail(ec, errc::out_of_space,
+                 "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
+                 "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
+                 static_cast<unsigned long long>(to - from),
+                 static_cast<unsigned long long>(huge / 1024),
+                 static_cast<unsigned long long>(huge / 1024));
+        } else if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM) {
             fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
                  static_cast<unsigned long long>(to - from),
                  static_cast<unsigned long long>(no_memory ? memory_left()
@@ -2814,7 +2888,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace mechanism {
 
 /// A shared mapping of a file, named by its path. The contents last as long as the file; writing
-/// back to a disk is the kernel's business. Grows.
+/// back to a disk is the kernel's business, or that of segment::durable(). Grows.
 struct file : detail::descriptor_object {
     using default_naming = naming::verbatim;
     using attendance = detail::file_attendance;
@@ -2823,10 +2897,18 @@ struct file : detail::descriptor_object {
     static constexpr name_form names = name_form::path;
     static constexpr bool replaces = true;
     static constexpr bool keys_collide = false;
+    static constexpr bool huge_pages = true;
 
     [[gnu::cold]] static file_descriptor create(std::string_view path, const creation& wanted,
                                                 std::error_code& ec) noexcept {
-        return detail::create_file(detail::file_place(path), wanted, ec);
+        file_descriptor made = detail::create_file(detail::file_place(path), wanted, ec);
+        if (made && wanted.huge_page != 0) {
+            check_huge_page(made, wanted.huge_page, ec);
+            if (ec) {
+                abandon(made, path);
+            }
+        }
+        return made;
     }
 
     [[gnu::cold]] static void publish(file_descriptor& object, std::string_view path,
@@ -2850,12 +2932,42 @@ struct file : detail::descriptor_object {
     [[gnu::cold]] static void reclaim(std::string_view path) noexcept {
         detail::reclaim_temporary(detail::file_place(path).temporary().text, false);
     }
+
+    /// fsync(2) of the file, and of the directory that has its name.
+    [[gnu::cold]] static void settle(const file_descriptor& object, std::string_view path,
+                                     std::error_code& ec) noexcept {
+        detail::sync_file(object.value, ec);
+        if (!ec && !path.empty()) {
+            const detail::path_text folder = detail::file_place(path).folder();
+            const detail::unique_fd opened = detail::open_file(folder.text, O_RDONLY | O_DIRECTORY);
+            if (!opened) {
+                detail::fail_errno(ec, errno, "opening the directory %s to write it back",
+                                   folder.text);
+            } else {
+                detail::sync_file(opened.get(), ec);
+            }
+        }
+    }
+
+  private:
+    // Only a file system says of what its files consist.
+    [[gnu::cold]] static void check_huge_page(const file_descriptor& object, std::uint64_t wanted,
+                                              std::error_code& ec) noexcept {
+        const std::uint64_t found = detail::hugetlb_page(object.value);
+        if (found != wanted) {
+            detail::fail(ec, errc::unsupported,
+                         "hugetlb pages of %llu MiB: the directory must be on a hugetlbfs mounted "
+                         "with that page size; mechanism::memfd needs none",
+                         static_cast<unsigned long long>(wanted >> 20));
+        }
+    }
 };
 
 /// A file on a tmpfs: memory with a path, whose size the mount limits. errc::not_on_tmpfs
 /// elsewhere.
 struct tmpfs : file {
     static constexpr std::string_view label = "tmpfs file";
+    static constexpr bool huge_pages = false;
 
     [[gnu::cold]] static file_descriptor create(std::string_view path, const creation& wanted,
                                                 std::error_code& ec) noexcept {
@@ -2928,6 +3040,113 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_POLICY_MEMFD_HPP
 #define COHOLD_POLICY_MEMFD_HPP
 
+// seal: what a memfd can forbid for ever, to everybody; to be set, asked for and relied upon.
+#ifndef COHOLD_POLICY_SEALING_HPP
+#define COHOLD_POLICY_SEALING_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What nobody can do to a memfd any more, whoever he is: fcntl(2), F_ADD_SEALS. To be combined by
+/// `|`. What cohold makes is sealed by `shrink` always, and by `exec` since Linux 6.3.
+enum class seal : unsigned {
+    none = 0,
+    /// Nobody sets or removes seals any more: who gets the descriptor cannot add some of his own.
+    seals = 0x1,
+    /// Nobody makes it shorter, so that no mapping of it can raise SIGBUS.
+    shrink = 0x2,
+    /// Nobody makes it longer. A segment then has all of its size from the start.
+    grow = 0x4,
+    /// Nobody maps it for writing any more, or writes to it, whatever the mode and whoever he is.
+    /// Mappings that are there stay, and are inherited by fork. Linux 5.1.
+    future_write = 0x10,
+    /// Nobody makes it executable. Linux 6.3.
+    exec = 0x20,
+};
+
+[[nodiscard]] constexpr seal operator|(seal a, seal b) noexcept {
+    return static_cast<seal>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
+
+[[nodiscard]] constexpr seal operator&(seal a, seal b) noexcept {
+    return static_cast<seal>(static_cast<unsigned>(a) & static_cast<unsigned>(b));
+}
+
+/// Which seals does the object have? *Errors*: errc::unsupported if it is none that can have any.
+[[nodiscard, gnu::cold]] inline seal seals_of(const file_descriptor& object,
+                                              std::error_code& ec) noexcept {
+    ec.clear();
+    const int found = ::fcntl(object.value, F_GET_SEALS);
+    if (found < 0 && errno == EINVAL) {
+        detail::fail(ec, errc::unsupported,
+                     "file descriptor %d is neither a memfd nor a file on a tmpfs, so it has no "
+                     "seals",
+                     object.value);
+    } else if (found < 0) {
+        detail::fail_errno(ec, errno, "F_GET_SEALS of file descriptor %d", object.value);
+    }
+    return ec ? seal::none : static_cast<seal>(found);
+}
+
+[[nodiscard, gnu::cold]] inline seal seals_of(const file_descriptor& object) {
+    return detail::thrown([&](std::error_code& ec) { return seals_of(object, ec); });
+}
+
+/// Adds seals. *Errors*: errc::permission_denied if it is sealed against that, open for reading
+/// alone, or no memfd; unsupported if the kernel does not know one of them.
+[[gnu::cold]] inline void add_seals(const file_descriptor& object, seal wanted,
+                                    std::error_code& ec) noexcept {
+    ec.clear();
+    const auto seals = static_cast<unsigned>(wanted);
+    if (::fcntl(object.value, F_ADD_SEALS, seals) == 0) {
+        return;
+    }
+    const int error = errno;
+    const int found = ::fcntl(object.value, F_GET_SEALS);
+    if (error == EPERM) {
+        detail::fail(ec, errc::permission_denied,
+                     "seals %#x: it has %#x, and takes no others (seal::seals, a memfd without "
+                     "MFD_ALLOW_SEALING, a descriptor for reading)",
+                     seals, static_cast<unsigned>(found));
+    } else if (error == EINVAL) {
+        detail::fail(ec, errc::unsupported, "seals %#x: %s", seals,
+                     found < 0 ? "the object can have none" : "the kernel does not know them all");
+    } else {
+        detail::fail_errno(ec, error, "F_ADD_SEALS %#x", seals);
+    }
+}
+
+[[gnu::cold]] inline void add_seals(const file_descriptor& object, seal wanted) {
+    std::error_code ec;
+    add_seals(object, wanted, ec);
+    detail::raise_if(ec);
+}
+
+/// Refuses an object that lacks one of these seals: errc::unsealed. To be called before anything
+/// else is asked of an object that came from somebody else, for instance its size.
+[[gnu::cold]] inline void require_seals(const file_descriptor& object, seal wanted,
+                                        std::error_code& ec) noexcept {
+    ec.clear();
+    const int found = ::fcntl(object.value, F_GET_SEALS);
+    const auto seals = static_cast<unsigned>(wanted);
+    if (found < 0) {
+        detail::fail(ec, errc::unsealed, "seals: %#x expected, file descriptor %d can have none",
+                     seals, object.value);
+    } else if ((static_cast<unsigned>(found) & seals) != seals) {
+        detail::fail(ec, errc::unsealed, "seals: %#x expected, found %#x", seals,
+                     static_cast<unsigned>(found));
+    }
+}
+
+[[gnu::cold]] inline void require_seals(const file_descriptor& object, seal wanted) {
+    std::error_code ec;
+    require_seals(object, wanted, ec);
+    detail::raise_if(ec);
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -2935,19 +3154,26 @@ namespace mechanism {
 
 /// memfd_create(2): lives as long as somebody has its descriptor or a mapping. Shared by fork, or
 /// by passing the descriptor. Sealed against shrinking, so that nobody who has it can make the
-/// others crash. Grows.
+/// others crash; segment_options::seals forbids more. Grows. Can consist of hugetlb pages.
 struct memfd : detail::descriptor_object {
     using default_naming = naming::unnamed;
     using liveness = detail::file_liveness;
     static constexpr std::string_view label = "memfd";
     static constexpr name_form names = name_form::none;
     static constexpr bool keys_collide = false;
+    static constexpr bool huge_pages = true;
 
     [[gnu::cold]] static file_descriptor create(const creation& wanted,
                                                 std::error_code& ec) noexcept {
-        detail::unique_fd fd = detail::memory_file(MFD_ALLOW_SEALING);
+        const unsigned pages = wanted.huge_page == 0 ? 0 : hugetlb_flags(wanted.huge_page);
+        detail::unique_fd fd = detail::memory_file(MFD_ALLOW_SEALING | pages);
         if (!fd) {
-            detail::fail_errno(ec, errno, "memfd_create");
+            if (pages != 0 && (errno == EINVAL || errno == ENODEV || errno == ENOSYS)) {
+                detail::fail(ec, errc::unsupported, "the kernel has no huge pages of %llu MiB",
+                             static_cast<unsigned long long>(wanted.huge_page >> 20));
+            } else {
+                detail::fail_errno(ec, errno, "memfd_create");
+            }
             return {};
         }
         detail::set_owner_and_mode(fd.get(), wanted, ec);
@@ -2965,14 +3191,18 @@ struct memfd : detail::descriptor_object {
         return found;
     }
 
-    /// errc::unsupported if somebody could shrink it and that cannot be forbidden any more.
+    [[gnu::cold]] static void seal(const file_descriptor& object, enum seal seals,
+                                   std::error_code& ec) noexcept {
+        add_seals(object, seals, ec);
+    }
+
+    /// errc::unsupported if somebody could shrink it and that cannot be forbidden any more. Asked
+    /// first of all: only then a size that is found later is one to rely upon.
     [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
-        descriptor_object::adopt(object, ec);
-        if (ec) {
-            return;
-        }
         const int seals = ::fcntl(object.value, F_GET_SEALS);
-        if (seals < 0) {
+        if (seals < 0 && errno == EBADF) {
+            detail::fail_errno(ec, errno, "F_GET_SEALS of file descriptor %d", object.value);
+        } else if (seals < 0) {
             detail::fail(ec, errc::unsupported, "file descriptor %d is not a memfd", object.value);
         } else if ((seals & F_SEAL_SHRINK) == 0 &&
                    ::fcntl(object.value, F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
@@ -2980,7 +3210,15 @@ struct memfd : detail::descriptor_object {
                          "the memfd can be shrunk by others and does not take F_SEAL_SHRINK (seals "
                          "%#x, errno %d): create it with MFD_ALLOW_SEALING",
                          static_cast<unsigned>(seals), errno);
+        } else {
+            descriptor_object::adopt(object, ec);
         }
+    }
+
+  private:
+    // memfd_create(2): the logarithm of the size, in the six highest bits.
+    static unsigned hugetlb_flags(std::uint64_t page) noexcept {
+        return MFD_HUGETLB | static_cast<unsigned>(__builtin_ctzll(page)) << 26;
     }
 };
 
@@ -3746,6 +3984,419 @@ inline std::uint64_t magic_word() noexcept {
         fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
              static_cast<unsigned long long>(size), static_cast<unsigned long long>(object_bytes));
     }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// mapping_options: what a process wants of its mapping of an object, and how it gets it.
+#ifndef COHOLD_MEMORY_MAPPING_OPTIONS_HPP
+#define COHOLD_MEMORY_MAPPING_OPTIONS_HPP
+
+// The system calls that steer a mapping: huge pages, locks, NUMA nodes, populating by several
+// threads, writing back.
+#ifndef COHOLD_DETAIL_MAPPING_CALLS_HPP
+#define COHOLD_DETAIL_MAPPING_CALLS_HPP
+
+#include <atomic>
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The pages that MADV_HUGEPAGE and MADV_COLLAPSE make on most machines. (On arm64 with base pages
+// of 64 KiB they are larger, and collapsing reports errc::unsupported.)
+inline constexpr std::uint64_t huge_page_bytes = std::uint64_t{1} << 21;
+
+[[gnu::cold]] inline void advise_mapping(void* at, std::size_t bytes, int advice, const char* name,
+                                         std::error_code& ec) noexcept {
+    if (bytes == 0 || ::madvise(at, bytes, advice) == 0) {
+        return;
+    }
+    if (errno == EINVAL) {
+        fail(ec, errc::unsupported, "madvise(%s): the kernel does not do that here", name);
+    } else {
+        fail_errno(ec, errno, "madvise(%s)", name);
+    }
+}
+
+// Makes huge pages of those that there are. What the kernel has no memory or time for stays as it
+// is: one can see that in smaps.
+[[gnu::cold]] inline void collapse_pages(void* at, std::size_t bytes,
+                                         std::error_code& ec) noexcept {
+    const auto begin = reinterpret_cast<std::uintptr_t>(at);
+    const auto huge = static_cast<std::uintptr_t>(huge_page_bytes);
+    for (std::uintptr_t page = (begin + huge - 1) / huge * huge; page + huge <= begin + bytes;
+         page += huge) {
+        int error = 0;
+        for (int attempt = 0; attempt < 3; ++attempt) {
+            error = ::madvise(reinterpret_cast<void*>(page), huge, MADV_COLLAPSE) == 0 ? 0 : errno;
+            if (error != EAGAIN && error != EBUSY && error != EINTR) {
+                break;
+            }
+        }
+        if (error == EINVAL) {
+            fail(ec, errc::unsupported,
+                 "madvise(MADV_COLLAPSE): this memory cannot have huge pages (Linux before 6.1, a "
+                 "file that is not on a tmpfs, or a kernel without them)");
+            return;
+        }
+        if (error != 0 && error != EAGAIN && error != EBUSY && error != EINTR && error != ENOMEM) {
+            fail_errno(ec, error, "madvise(MADV_COLLAPSE)");
+            return;
+        }
+    }
+}
+
+// What this process has locked, in bytes: VmLck of /proc/self/status. 0 if unknown.
+[[gnu::cold]] inline std::uint64_t locked_bytes() noexcept {
+    char text[4096];
+    const unique_fd file = open_file("/proc/self/status", O_RDONLY);
+    const ssize_t length = file ? ::read(file.get(), text, sizeof text - 1) : -1;
+    if (length <= 0) {
+        return 0;
+    }
+    text[length] = '\0';
+    const char* const line = std::strstr(text, "VmLck:");
+    return line == nullptr ? 0 : std::strtoull(line + 6, nullptr, 10) * 1024;
+}
+
+// Keeps pages out of swap; on_fault: those that are not there yet, from when they are.
+[[gnu::cold]] inline void lock_pages(void* at, std::size_t bytes, bool on_fault,
+                                     std::error_code& ec) noexcept {
+    constexpr int when_touched = 1; // MLOCK_ONFAULT
+    if (bytes == 0 ||
+        (on_fault ? ::syscall(SYS_mlock2, at, bytes, when_touched) : ::mlock(at, bytes)) == 0) {
+        return;
+    }
+    const int error = errno;
+    struct ::rlimit limit{};
+    const bool limited =
+        ::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    const std::uint64_t locked = locked_bytes();
+    if (error == EPERM ||
+        (error == ENOMEM && limited && locked + bytes > std::uint64_t{limit.rlim_cur})) {
+        fail(ec, errc::lock_limit, "wanted %zu bytes, locked already %llu, ulimit -l %llu", bytes,
+             static_cast<unsigned long long>(locked),
+             static_cast<unsigned long long>(limit.rlim_cur));
+    } else if (error == ENOSYS) {
+        fail(ec, errc::unsupported, "mlock2: the kernel, or a seccomp filter, does not have it");
+    } else if (error == ENOMEM) {
+        fail(ec, errc::out_of_space, "locking %zu bytes: not all of them are there", bytes);
+    } else {
+        fail_errno(ec, error, "%s of %zu bytes", on_fault ? "mlock2" : "mlock", bytes);
+    }
+}
+
+// Policies of set_mempolicy(2).
+inline constexpr int numa_preferred = 1;
+inline constexpr int numa_bind = 2;
+inline constexpr int numa_interleave = 3;
+
+// On which NUMA nodes the memory shall be: bit n of `nodes` is node n. Pages that are there already
+// and that nobody else has mapped move.
+[[gnu::cold]] inline void place_on_nodes(void* at, std::size_t bytes, int policy,
+                                         std::uint64_t nodes, std::error_code& ec) noexcept {
+    constexpr unsigned move = 2; // MPOL_MF_MOVE
+    // The kernel reads words of a long, and one bit less than it is told.
+    unsigned long mask[sizeof(std::uint64_t) / sizeof(unsigned long) + 1] = {};
+    constexpr unsigned word = 8 * sizeof(unsigned long);
+    for (unsigned node = 0; node < 64; ++node) {
+        if ((nodes >> node & 1) != 0) {
+            mask[node / word] |= 1ul << node % word;
+        }
+    }
+    if (nodes == 0) {
+        fail(ec, errc::invalid_options, "no NUMA node is named");
+    } else if (bytes != 0 && ::syscall(SYS_mbind, at, bytes, policy, mask, 65ul, move) != 0) {
+        if (errno == ENOSYS) {
+            fail(ec, errc::unsupported, "mbind: the kernel has no NUMA");
+        } else if (errno == EPERM) {
+            fail(ec, errc::permission_denied,
+                 "mbind: EPERM, as a seccomp filter of a container has it without CAP_SYS_NICE");
+        } else if (errno == EINVAL) {
+            fail(ec, errc::invalid_options,
+                 "mbind: nodes %#llx: not all of them are there and may be used (see "
+                 "/sys/devices/system/node/online)",
+                 static_cast<unsigned long long>(nodes));
+        } else {
+            fail_errno(ec, errno, "mbind");
+        }
+    }
+}
+
+// Pages being touched by several threads, who take piece after piece.
+class populating {
+  public:
+    populating(void* at, std::size_t bytes, bool writing) noexcept
+        : at_(static_cast<char*>(at)), bytes_(bytes), writing_(writing) {}
+
+    // 0, or errno. threads: how many, this one included; 0: as many as it has cpus.
+    [[gnu::cold]] int run(unsigned threads) noexcept {
+        constexpr unsigned most = 64;
+        const std::size_t pieces = (bytes_ + piece - 1) / piece;
+        if (threads == 0) {
+            threads = cpus();
+        }
+        threads = threads < most ? threads : most;
+        threads = threads < pieces ? threads : static_cast<unsigned>(pieces);
+        pthread_t helpers[most];
+        unsigned started = 0;
+        // Handlers of signals are the program's business, not these threads'.
+        sigset_t all;
+        sigset_t old;
+        sigfillset(&all);
+        const int masked = threads > 1 ? ::pthread_sigmask(SIG_SETMASK, &all, &old) : -1;
+        while (started + 1 < threads &&
+               ::pthread_create(&helpers[started], nullptr, &help, this) == 0) {
+            ++started; // as many as there can be: this thread does the rest
+        }
+        if (masked == 0) {
+            ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+        }
+        work();
+        while (started > 0) {
+            ::pthread_join(helpers[--started], nullptr);
+        }
+        return error_.load(std::memory_order_relaxed);
+    }
+
+  private:
+    static constexpr std::size_t piece = std::size_t{16} << 20;
+
+    [[gnu::cold]] static unsigned cpus() noexcept {
+        cpu_set_t mine;
+        return ::sched_getaffinity(0, sizeof mine, &mine) == 0
+                   ? static_cast<unsigned>(CPU_COUNT(&mine))
+                   : 1;
+    }
+
+    static void* help(void* all) noexcept {
+        static_cast<populating*>(all)->work();
+        return nullptr;
+    }
+
+    void work() noexcept {
+        for (;;) {
+            const std::size_t from = next_.fetch_add(piece, std::memory_order_relaxed);
+            if (from >= bytes_ || error_.load(std::memory_order_relaxed) != 0) {
+                return;
+            }
+            const std::size_t some = bytes_ - from < piece ? bytes_ - from : piece;
+            const int error = writing_ ? populate_for_writing(at_ + from, some)
+                                       : populate_for_reading(at_ + from, some);
+            if (error != 0) {
+                error_.store(error, std::memory_order_relaxed);
+            }
+        }
+    }
+
+    static int populate_for_reading(void* at, std::size_t bytes) noexcept {
+        while (::madvise(at, bytes, MADV_POPULATE_READ) != 0) {
+            if (errno != EINTR) {
+                return errno == EINVAL ? 0 : errno; // Linux before 5.14 has no such thing
+            }
+        }
+        return 0;
+    }
+
+    char* at_;
+    std::size_t bytes_;
+    bool writing_;
+    std::atomic<std::size_t> next_{0};
+    std::atomic<int> error_{0};
+};
+
+[[gnu::cold]] inline void populate_mapping(void* at, std::size_t bytes, unsigned threads,
+                                           bool writing, std::error_code& ec) noexcept {
+    if (const int error = bytes == 0 ? 0 : populating(at, bytes, writing).run(threads);
+        error != 0) {
+        fail_errno(ec, error, "populating %zu bytes", bytes);
+    }
+}
+
+// Waits until the changed pages of a file's mapping are on its disk. Whole pages around [from, to).
+[[gnu::cold]] inline void write_back(void* at, std::size_t from, std::size_t to,
+                                     std::error_code& ec) noexcept {
+    const std::size_t begin = from / page_size() * page_size();
+    if (to > begin && ::msync(static_cast<char*>(at) + begin, to - begin, MS_SYNC) != 0) {
+        fail_errno(ec, errno, "msync");
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Pages larger than the machine's ordinary ones. What was really given, a mapping_report tells.
+enum class huge_pages : std::uint8_t {
+    none,
+    advise,   ///< where the kernel is set up to: `shmem_enabled`, or `huge=` of the mount
+    collapse, ///< now, of the pages that there are, however it is set up: MADV_COLLAPSE, Linux 6.1
+    hugetlb_2m, ///< only at creation: from the pool of the machine, which root has filled
+    hugetlb_1g, ///< the same, of 1 GiB each
+};
+
+/// Pages that never go to swap. Counts against `ulimit -l`: errc::lock_limit.
+enum class memory_lock : std::uint8_t {
+    none,
+    now,      ///< all pages, touched now
+    on_fault, ///< each from the moment when it is touched
+};
+
+/// How NUMA nodes are chosen.
+enum class numa_mode : std::uint8_t {
+    unchanged,
+    bind,       ///< these nodes and no others
+    interleave, ///< these nodes in turn, page by page
+    preferred,  ///< the lowest of these nodes, others if it is full
+};
+
+/// Which NUMA nodes memory comes from.
+struct numa_placement {
+    numa_mode mode = numa_mode::unchanged;
+    std::uint64_t nodes = 0; ///< bit n: node n
+};
+
+/// For `segment::open(name, {.populate = true})`, `memory_object::map({…})`, and as `mapping` in
+/// segment_options: what one process wants, whatever the others have chosen. Of a segment it is
+/// done for the bytes that there are; `segment.mapping().apply({…})` does it for those that have
+/// been added since.
+struct mapping_options {
+    /// Touch all pages now, so that no page fault comes later.
+    bool populate = false;
+    /// How many threads touch them: 0 is one for each cpu.
+    unsigned threads = 1;
+    /// The mapping's address is chosen so that it can have them.
+    enum huge_pages huge = huge_pages::none;
+    memory_lock lock = memory_lock::none;
+    /// The kernel keeps it with the object, for all processes; that of a file on a disk it ignores.
+    numa_placement numa = {};
+    /// Does it become part of core dumps?
+    bool dump = true;
+    /// Does a forked child have it? If not, a child has a handle that it may destroy, and nothing
+    /// else: what it pointed to is not mapped there.
+    bool fork = true;
+};
+
+namespace detail {
+
+// Bytes of a page from the kernel's pools; 0: none is asked for.
+constexpr std::uint64_t hugetlb_page_of(huge_pages how) noexcept {
+    return how == huge_pages::hugetlb_2m   ? std::uint64_t{1} << 21
+           : how == huge_pages::hugetlb_1g ? std::uint64_t{1} << 30
+                                           : 0;
+}
+
+// Addresses of a mapping, and sizes that can consist of huge pages, are multiples of this.
+inline std::uint64_t mapping_unit(huge_pages how) noexcept {
+    return how == huge_pages::none         ? page_size()
+           : how == huge_pages::hugetlb_1g ? hugetlb_page_of(how)
+                                           : huge_page_bytes;
+}
+
+// The same of an object that is there already.
+template <class Native>
+[[gnu::cold]] std::uint64_t mapping_unit(const Native& native, huge_pages how) noexcept {
+    std::uint64_t found = 0;
+    if constexpr (std::is_same_v<Native, file_descriptor>) {
+        found = hugetlb_page(native.value);
+    }
+    return larger(found, mapping_unit(how));
+}
+
+template <class Mechanism>
+inline constexpr bool has_hugetlb = false;
+template <class Mechanism>
+    requires requires { Mechanism::huge_pages; }
+inline constexpr bool has_hugetlb<Mechanism> = Mechanism::huge_pages;
+
+// Before anything is made.
+template <class Mechanism>
+[[gnu::cold]] void check_hugetlb(huge_pages how, std::error_code& ec) noexcept {
+    if (!has_hugetlb<Mechanism> && hugetlb_page_of(how) != 0) {
+        fail(ec, errc::unsupported,
+             "huge_pages::hugetlb_…: not of this mechanism; memfd and a file on a hugetlbfs have "
+             "them");
+    }
+}
+
+// What must be said before the memory is there, of all addresses.
+[[gnu::cold]] inline void begin_mapping(void* at, std::size_t bytes, const mapping_options& options,
+                                        std::error_code& ec) noexcept {
+    if (options.numa.mode != numa_mode::unchanged) {
+        const int policy = options.numa.mode == numa_mode::bind         ? numa_bind
+                           : options.numa.mode == numa_mode::interleave ? numa_interleave
+                                                                        : numa_preferred;
+        place_on_nodes(at, bytes, policy, options.numa.nodes, ec);
+    }
+    if (!ec && options.huge == huge_pages::advise) {
+        advise_mapping(at, bytes, MADV_HUGEPAGE, "MADV_HUGEPAGE", ec);
+    }
+    if (!ec && !options.dump) {
+        advise_mapping(at, bytes, MADV_DONTDUMP, "MADV_DONTDUMP", ec);
+    }
+    if (!ec && !options.fork) {
+        advise_mapping(at, bytes, MADV_DONTFORK, "MADV_DONTFORK", ec);
+    }
+}
+
+// What is done to the memory that is there: the first `bytes`.
+[[gnu::cold]] inline void finish_mapping(void* at, std::size_t bytes, bool writing,
+                                         const mapping_options& options,
+                                         std::error_code& ec) noexcept {
+    if (options.huge == huge_pages::collapse) {
+        collapse_pages(at, bytes, ec);
+    }
+    if (!ec && options.populate) {
+        populate_mapping(at, bytes, options.threads, writing, ec);
+    }
+    if (!ec && options.lock != memory_lock::none) {
+        lock_pages(at, bytes, options.lock == memory_lock::on_fault, ec);
+    }
+}
+
+// Addresses for a mapping, a multiple of `unit`, with `front` bytes of others before it. nullptr
+// and errno on failure.
+[[gnu::cold]] inline char* reserve_aligned(std::size_t front, std::uint64_t bytes,
+                                           std::uint64_t unit) noexcept {
+    if (bytes == 0 || bytes > PTRDIFF_MAX - unit - front) {
+        errno = ENOMEM;
+        return nullptr;
+    }
+    const std::uint64_t all = front + bytes + (unit > page_size() ? unit : 0);
+    auto* const start = static_cast<char*>(reserve_addresses(all));
+    if (start == nullptr || unit <= page_size()) {
+        return start == nullptr ? nullptr : start + front;
+    }
+    const auto address = reinterpret_cast<std::uintptr_t>(start);
+    char* const base = start + (round_up(address + front, unit) - address);
+    const auto before = static_cast<std::size_t>(base - front - start);
+    const auto after = static_cast<std::size_t>(all - bytes) - front - before;
+    if (before != 0) {
+        unmap(start, before);
+    }
+    if (after != 0) {
+        unmap(base + bytes, after);
+    }
+    return base;
 }
 
 } // namespace detail
@@ -6591,11 +7242,12 @@ class heap {
         // Makes the segment at least `bytes` long.
         void grow(std::uint64_t bytes, std::error_code& ec) noexcept { heap_.grow_to(bytes, ec); }
 
-        // Changes any aligned word of the segment, as a part of the transaction.
+        // Changes any aligned word of the segment, as a part of the transaction. Who reads it
+        // without the lock finds what was written before.
         template <class Word>
         void set(Word& word, std::uint64_t value) noexcept {
             static_assert(sizeof(Word) == 8);
-            heap_.set(reinterpret_cast<std::uint64_t&>(word), value);
+            heap_.set<__ATOMIC_RELEASE>(reinterpret_cast<std::uint64_t&>(word), value);
         }
 
       private:
@@ -6681,6 +7333,7 @@ class heap {
 
     // Nobody alive reads the log, and who reads it after a death sees all that had been executed:
     // only the compiler must be kept from reordering.
+    template <int Order = __ATOMIC_RELAXED>
     void set(std::uint64_t& word, std::uint64_t value) noexcept {
         const std::uint64_t count = log_size_;
         if (count == log_capacity) [[unlikely]] {
@@ -6690,7 +7343,7 @@ class heap {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         log_size_ = count + 1;
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        __atomic_store_n(&word, value, __ATOMIC_RELAXED); // used() reads one without the lock
+        __atomic_store_n(&word, value, Order); // used() reads one without the lock
     }
 
     void commit() noexcept {
@@ -9021,6 +9674,100 @@ COHOLD_NAMESPACE_END
 #include <span>
 #include <utility>
 
+// memory_mapping: the mapping of a region or segment, to be steered after it was made.
+#ifndef COHOLD_HANDLE_MEMORY_MAPPING_HPP
+#define COHOLD_HANDLE_MEMORY_MAPPING_HPP
+
+#include <cstddef>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Where an object is mapped in this process, and what can be done about it there. Owns nothing:
+/// good as long as the region or segment is that gave it. Of a segment, the bytes that it had when
+/// it was asked. From `region.mapping()` and `segment.mapping()`.
+///
+/// *Thread safety*: all members may be called from several threads.
+class memory_mapping {
+  public:
+    memory_mapping() = default;
+
+    memory_mapping(const void* address, std::size_t size, bool writable) noexcept
+        : address_(const_cast<void*>(address)), size_(size), writable_(writable) {}
+
+    [[nodiscard]] const void* address() const noexcept { return address_; }
+
+    /// In bytes.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    /// Does what the options say, to these bytes. What they leave out stays as it is. *Errors*:
+    /// errc::lock_limit, unsupported, invalid_options (a node that is not there; hugetlb pages and
+    /// `fork`, which are settled when a mapping is made); madvise(2), mlock(2), mbind(2).
+    void apply(const mapping_options& options) const {
+        std::error_code ec;
+        apply(options, ec);
+        detail::raise_if(ec);
+    }
+
+    [[gnu::cold]] void apply(const mapping_options& options, std::error_code& ec) const noexcept {
+        const detail::operation context("steer", "mapping", "");
+        ec.clear();
+        if (address_ == nullptr) {
+            detail::fail(ec, errc::empty_handle);
+        } else if (!options.fork || detail::hugetlb_page_of(options.huge) != 0) {
+            detail::fail(ec, errc::invalid_options,
+                         "mapping_options::fork and hugetlb pages are for making a mapping, not "
+                         "for one that is there");
+        } else {
+            detail::begin_mapping(address_, size_, options, ec);
+        }
+        if (!ec) {
+            detail::finish_mapping(address_, size_, writable_, options, ec);
+        }
+    }
+
+    /// Lets all pages go to swap again.
+    void unlock() const noexcept { ::munlock(address_, size_); }
+
+    /// Waits until what has been written to these bytes, or those [offset, offset + bytes), by
+    /// whatever process, is on the disk of a file, and as much of the file's length as it takes. Of
+    /// memory there is nothing to wait for. See `segment::durable()` for a whole segment with its
+    /// name. *Errors*: msync(2), EIO if the disk has failed; errc::invalid_size beyond the end.
+    void durable() const {
+        std::error_code ec;
+        durable(ec);
+        detail::raise_if(ec);
+    }
+
+    void durable(std::error_code& ec) const noexcept { durable(0, size_, ec); }
+
+    void durable(std::size_t offset, std::size_t bytes) const {
+        std::error_code ec;
+        durable(offset, bytes, ec);
+        detail::raise_if(ec);
+    }
+
+    [[gnu::cold]] void durable(std::size_t offset, std::size_t bytes,
+                               std::error_code& ec) const noexcept {
+        const detail::operation context("write back", "mapping", "");
+        ec.clear();
+        if (offset > size_ || bytes > size_ - offset) {
+            detail::fail(ec, errc::invalid_size, "bytes %zu to %zu + %zu, the mapping has %zu",
+                         offset, offset, bytes, size_);
+        } else {
+            detail::write_back(address_, offset, offset + bytes, ec);
+        }
+    }
+
+  private:
+    void* address_ = nullptr;
+    std::size_t size_ = 0;
+    bool writable_ = false;
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -9045,16 +9792,23 @@ class basic_region {
     basic_region() = default;
 
     basic_region(basic_region&& other) noexcept
-        : address_(std::exchange(other.address_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+        : address_(std::exchange(other.address_, nullptr)), size_(std::exchange(other.size_, 0)),
+          only_in_(other.only_in_) {}
 
     basic_region& operator=(basic_region&& other) noexcept {
         basic_region taken(std::move(other));
         std::swap(address_, taken.address_);
         std::swap(size_, taken.size_);
+        std::swap(only_in_, taken.only_in_);
         return *this;
     }
 
-    ~basic_region() { unmap(address_, size_); }
+    ~basic_region() {
+        // In a forked child that does not have the mapping, something else may be in its place.
+        if (only_in_ == 0 || only_in_ == process_stamp()) {
+            unmap(address_, size_);
+        }
+    }
 
     // Takes over a mapping that the caller has made.
     basic_region(void* address, std::size_t size) noexcept : address_(address), size_(size) {}
@@ -9070,8 +9824,13 @@ class basic_region {
 
     explicit operator bool() const noexcept { return address_ != nullptr; }
 
+    /// To be steered: huge pages, NUMA nodes, durable points of parts of it …
+    [[nodiscard]] memory_mapping mapping() const noexcept {
+        return {address_, size_, !std::is_const_v<Byte>};
+    }
+
     /// Waits until the changed pages of a file are written to its disk; nothing to do for memory.
-    /// *Errors*: msync(2).
+    /// The same as mapping().durable(). *Errors*: msync(2).
     void sync() const {
         std::error_code ec;
         sync(ec);
@@ -9091,6 +9850,9 @@ class basic_region {
     }
 
     void advise(advice what, std::error_code& ec) const noexcept {
+        if (what == advice::no_fork) {
+            __atomic_store_n(&only_in_, process_stamp(), __ATOMIC_RELAXED);
+        }
         check("advise", ::madvise(address_, size_, static_cast<int>(what)), "madvise", ec);
     }
 
@@ -9107,8 +9869,8 @@ class basic_region {
         check("populate", ::madvise(address_, size_, how), "madvise", ec);
     }
 
-    /// Keeps all pages in memory, never in swap, until unlock or unmapping. *Errors*: mlock(2);
-    /// ENOMEM, EPERM beyond `ulimit -l`.
+    /// Keeps all pages in memory, never in swap, until unlock or unmapping. *Errors*:
+    /// errc::lock_limit beyond `ulimit -l`; mlock(2).
     void lock() const {
         std::error_code ec;
         lock(ec);
@@ -9116,7 +9878,9 @@ class basic_region {
     }
 
     void lock(std::error_code& ec) const noexcept {
-        check("lock", ::mlock(address_, size_), "mlock", ec);
+        const operation context("lock", "region", "");
+        ec.clear();
+        lock_pages(address_, size_, false, ec);
     }
 
     void unlock() const noexcept { ::munlock(address_, size_); }
@@ -9133,6 +9897,8 @@ class basic_region {
 
     void* address_ = nullptr;
     std::size_t size_ = 0;
+    // The process that has the mapping, if forked children do not.
+    mutable std::uint64_t only_in_ = 0;
 };
 
 } // namespace detail
@@ -9150,6 +9916,375 @@ class const_mapped_region : public detail::basic_region<const std::byte> {
   public:
     using basic_region::basic_region;
 };
+
+COHOLD_NAMESPACE_END
+
+#endif
+// mapping_report: what the kernel really gave to a mapping, as it says itself.
+#ifndef COHOLD_HANDLE_MAPPING_REPORT_HPP
+#define COHOLD_HANDLE_MAPPING_REPORT_HPP
+
+// The lines of /proc/PID/maps and smaps.
+#ifndef COHOLD_DETAIL_PROC_MAPS_HPP
+#define COHOLD_DETAIL_PROC_MAPS_HPP
+
+// Texts of the kernel, from /proc and /sys: read whole, and taken apart without trust.
+#ifndef COHOLD_DETAIL_PROC_TEXT_HPP
+#define COHOLD_DETAIL_PROC_TEXT_HPP
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// All of an open file, however small the pieces are in which it comes. 0, or errno: ESRCH of a
+// process that has gone meanwhile. Nothing in /proc is as long as `most`.
+[[gnu::cold]] inline int read_text(int fd, std::string& out, std::size_t most = 64u << 20) {
+    std::size_t used = 0;
+    int error = 0;
+    out.resize(4096);
+    while (error == 0) {
+        const ssize_t got = ::read(fd, out.data() + used, out.size() - used);
+        if (got > 0) {
+            used += static_cast<std::size_t>(got);
+        } else if (got == 0) {
+            break;
+        } else if (errno != EINTR) {
+            error = errno;
+        }
+        if (used == out.size()) {
+            if (used >= most) {
+                break;
+            }
+            out.resize(used * 4);
+        }
+    }
+    out.resize(used);
+    return error;
+}
+
+// The same of a path.
+[[gnu::cold]] inline int read_text(const char* path, std::string& out) {
+    out.clear();
+    const unique_fd file = open_file(path, O_RDONLY | O_NOCTTY);
+    return file ? read_text(file.get(), out) : errno;
+}
+
+// Takes the first line away from the rest, without its end.
+[[gnu::cold]] inline std::string_view next_line(std::string_view& rest) noexcept {
+    const std::size_t end = rest.find('\n');
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    return line;
+}
+
+// Takes the first word away, and the blanks around it. Empty at the end.
+[[gnu::cold]] inline std::string_view next_word(std::string_view& rest) noexcept {
+    constexpr std::string_view blanks = " \t";
+    const std::size_t begin = rest.find_first_not_of(blanks);
+    if (begin == std::string_view::npos) {
+        rest = {};
+        return {};
+    }
+    rest.remove_prefix(begin);
+    const std::string_view word = rest.substr(0, rest.find_first_of(blanks));
+    rest.remove_prefix(word.size());
+    const std::size_t more = rest.find_first_not_of(blanks);
+    rest.remove_prefix(more == std::string_view::npos ? rest.size() : more);
+    return word;
+}
+
+// A whole word as a number; a negative one as its two's complement. Nothing if it is none, or does
+// not fit.
+[[gnu::cold]] inline std::optional<std::uint64_t> number_in(std::string_view word,
+                                                            unsigned base = 10) noexcept {
+    const bool negative = base == 10 && !word.empty() && word.front() == '-';
+    word.remove_prefix(negative ? 1 : 0);
+    std::uint64_t value = 0;
+    for (const char c : word) {
+        const unsigned digit = c >= '0' && c <= '9'   ? static_cast<unsigned>(c - '0')
+                               : c >= 'a' && c <= 'f' ? static_cast<unsigned>(c - 'a') + 10
+                               : c >= 'A' && c <= 'F' ? static_cast<unsigned>(c - 'A') + 10
+                                                      : base;
+        if (digit >= base || value > (UINT64_MAX - digit) / base) {
+            return {};
+        }
+        value = value * base + digit;
+    }
+    if (word.empty() || (negative && value > static_cast<std::uint64_t>(INT64_MAX))) {
+        return {};
+    }
+    return negative ? 0 - value : value;
+}
+
+// The number that a file consists of; "max" is none.
+[[gnu::cold]] inline std::optional<std::uint64_t> number_of_file(const char* path) {
+    std::string text;
+    if (read_text(path, text) != 0) {
+        return {};
+    }
+    std::string_view rest = text;
+    std::string_view line = next_line(rest);
+    return number_in(next_word(line));
+}
+
+// "Key:   123 kB" or "Key:  123": what the number says, in bytes or as it is.
+[[gnu::cold]] inline std::optional<std::uint64_t> amount_in(std::string_view words) noexcept {
+    const std::optional<std::uint64_t> number = number_in(next_word(words));
+    const std::string_view unit = next_word(words);
+    if (!number || unit.empty()) {
+        return number;
+    }
+    return unit == "kB" && *number <= UINT64_MAX / 1024 ? std::optional(*number * 1024)
+                                                        : std::optional<std::uint64_t>();
+}
+
+// A key of such a text, and where its amount goes.
+template <class T>
+struct text_field {
+    std::string_view key;
+    std::optional<std::uint64_t> T::* member;
+};
+
+// Adds one line to what there is. True if it was one of the fields.
+template <class T, std::size_t N>
+[[gnu::cold]] bool add_field(std::string_view line, const text_field<T> (&fields)[N], T& out) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos) {
+        return false;
+    }
+    const std::string_view key = line.substr(0, colon);
+    for (const text_field<T>& field : fields) {
+        if (field.key == key) {
+            if (const auto amount = amount_in(line.substr(colon + 1))) {
+                auto& sum = out.*field.member;
+                sum = sum.value_or(0) + *amount;
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+// A text of such lines.
+template <class T, std::size_t N>
+[[gnu::cold]] void add_fields(std::string_view text, const text_field<T> (&fields)[N], T& out) {
+    while (!text.empty()) {
+        add_field(next_line(text), fields, out);
+    }
+}
+
+// What the kernel has put for bytes that would be mistaken for its own separators: "\040" is a
+// blank.
+[[gnu::cold]] inline std::string unescaped(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto code = text[i] == '\\' && text.size() - i > 3
+                              ? number_in(text.substr(i + 1, 3), 8)
+                              : std::optional<std::uint64_t>();
+        if (code && *code < 256) {
+            out.push_back(static_cast<char>(*code));
+            i += 3;
+        } else {
+            out.push_back(text[i]);
+        }
+    }
+    return out;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A mapping, as the kernel prints it.
+struct map_line {
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+    bool readable = false;
+    bool writable = false;
+    bool shared = false;
+    std::uint64_t offset = 0;
+    std::uint64_t device = 0; // as st_dev
+    std::uint64_t inode = 0;
+    std::string_view path; // with "\012" for the ends of lines in it, and " (deleted)" behind it
+};
+
+// The two numbers of a device as one, as stat(2) gives it.
+[[nodiscard]] constexpr std::uint64_t device_number(std::uint64_t major,
+                                                    std::uint64_t minor) noexcept {
+    return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~std::uint64_t{0xff}) << 12 |
+           (major & ~std::uint64_t{0xfff}) << 32;
+}
+
+// False if the line is something else.
+[[gnu::cold]] inline bool parse_map_line(std::string_view line, map_line& out) noexcept {
+    const std::string_view range = next_word(line);
+    const std::string_view kind = next_word(line);
+    const std::string_view offset = next_word(line);
+    const std::string_view device = next_word(line);
+    const auto inode = number_in(next_word(line));
+    const std::size_t dash = range.find('-');
+    const std::size_t colon = device.find(':');
+    if (dash == std::string_view::npos || colon == std::string_view::npos || kind.size() != 4 ||
+        !inode) {
+        return false;
+    }
+    const auto from = number_in(range.substr(0, dash), 16);
+    const auto to = number_in(range.substr(dash + 1), 16);
+    const auto start = number_in(offset, 16);
+    const auto major = number_in(device.substr(0, colon), 16);
+    const auto minor = number_in(device.substr(colon + 1), 16);
+    if (!from || !to || *to < *from || !start || !major || !minor) {
+        return false;
+    }
+    out = {*from,
+           *to,
+           kind[0] == 'r',
+           kind[1] == 'w',
+           kind[3] == 's',
+           *start,
+           device_number(*major, *minor),
+           *inode,
+           line};
+    return true;
+}
+
+// Calls visit(mapping) for each line of a text of /proc/PID/maps.
+template <class Visit>
+[[gnu::cold]] void for_each_mapping(std::string_view text, const Visit& visit) {
+    map_line found;
+    while (!text.empty()) {
+        if (parse_map_line(next_line(text), found)) {
+            visit(found);
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// What /proc/self/smaps has of a mapping, whatever was asked for. Amounts are in bytes. Of a
+/// segment, it is about the addresses that have been set up alike: often all of its reserve.
+struct mapping_report {
+    std::uint64_t addresses = 0;  ///< its length
+    std::uint64_t page = 0;       ///< what the kernel calls its page; of hugetlb memory a large one
+    std::uint64_t resident = 0;   ///< in memory, and mapped here
+    std::uint64_t huge_bytes = 0; ///< of these, by huge pages of either kind
+    std::uint64_t locked = 0;     ///< of these, kept from swap by a lock
+    std::uint64_t swapped = 0;
+    bool huge_advised = false; ///< huge_pages::advise
+    bool lock_on_fault = false;
+    bool dumped = true;    ///< is part of core dumps
+    bool inherited = true; ///< a forked child has it
+};
+
+namespace detail {
+
+// Adds one line of smaps after another.
+class report_reader {
+  public:
+    report_reader(std::uint64_t from, std::uint64_t to) noexcept : from_(from), to_(to) {}
+
+    [[gnu::cold]] void add(std::string_view line) {
+        map_line found;
+        if (parse_map_line(line, found)) {
+            inside_ = found.from < to_ && found.to > from_;
+            resident_ = 0;
+            out_.addresses += inside_ ? found.to - found.from : 0;
+            return;
+        }
+        const std::size_t colon = line.find(':');
+        if (!inside_ || colon == std::string_view::npos) {
+            return;
+        }
+        const std::string_view key = line.substr(0, colon);
+        const std::string_view rest = line.substr(colon + 1);
+        if (key == "VmFlags") { // the last line of a mapping
+            add_flags(rest);
+            return;
+        }
+        const std::uint64_t bytes = amount_in(rest).value_or(0);
+        const bool hugetlb = key == "Shared_Hugetlb" || key == "Private_Hugetlb";
+        if (key == "KernelPageSize") {
+            out_.page = larger(out_.page, bytes);
+        } else if (key == "Rss" || hugetlb) { // which are not in Rss
+            resident_ += bytes;
+            out_.resident += bytes;
+            out_.huge_bytes += hugetlb ? bytes : 0;
+        } else if (key == "AnonHugePages" || key == "ShmemPmdMapped" || key == "FilePmdMapped") {
+            out_.huge_bytes += bytes;
+        } else if (key == "Swap") {
+            out_.swapped += bytes;
+        }
+    }
+
+    [[nodiscard]] const mapping_report& report() const noexcept { return out_; }
+
+  private:
+    [[gnu::cold]] void add_flags(std::string_view rest) noexcept {
+        while (!rest.empty()) {
+            const std::string_view flag = next_word(rest);
+            out_.locked += flag == "lo" ? resident_ : 0;
+            out_.huge_advised = out_.huge_advised || flag == "hg";
+            out_.lock_on_fault = out_.lock_on_fault || flag == "lf";
+            out_.dumped = out_.dumped && flag != "dd";
+            out_.inherited = out_.inherited && flag != "dc";
+        }
+    }
+
+    std::uint64_t from_;
+    std::uint64_t to_;
+    std::uint64_t resident_ = 0; // of the mapping that is being read
+    bool inside_ = false;
+    mapping_report out_;
+};
+
+} // namespace detail
+
+/// *Errors*: errc::unsupported without /proc; empty_handle. *Complexity*: reads two dozen lines
+/// for each mapping of the process.
+[[nodiscard, gnu::cold]] inline mapping_report report(const memory_mapping& mapping,
+                                                      std::error_code& ec) {
+    const detail::operation context("report", "mapping", "");
+    ec.clear();
+    if (mapping.address() == nullptr) {
+        detail::fail(ec, errc::empty_handle);
+        return {};
+    }
+    std::string text;
+    if (const int error = detail::read_text("/proc/self/smaps", text); error != 0) {
+        detail::fail(ec, errc::unsupported, "/proc/self/smaps: errno %d: is /proc mounted?", error);
+        return {};
+    }
+    const auto from = reinterpret_cast<std::uintptr_t>(mapping.address());
+    detail::report_reader reader(from, from + mapping.size());
+    for (std::string_view rest = text; !rest.empty();) {
+        reader.add(detail::next_line(rest));
+    }
+    return reader.report();
+}
+
+[[nodiscard, gnu::cold]] inline mapping_report report(const memory_mapping& mapping) {
+    return detail::thrown([&](std::error_code& ec) { return report(mapping, ec); });
+}
 
 COHOLD_NAMESPACE_END
 
@@ -9429,6 +10564,13 @@ struct segment_options {
     /// The group that the object shall belong to, for permission::group and group_read. None: the
     /// kernel's choice.
     std::optional<gid_t> group = std::nullopt;
+    /// What this process wants of its mapping, whether it makes the segment or opens it. Huge pages
+    /// of hugetlb memory are a property of the segment, settled by who makes it. Where huge pages
+    /// are asked for, except by `advise`, `size` is rounded up to whole ones.
+    mapping_options mapping = {};
+    /// What nobody shall be able to do to a memfd any more, once the segment is made. Not for other
+    /// mechanisms: errc::unsupported. With seal::grow the reserve is the size.
+    seal seals = seal::none;
 };
 
 COHOLD_NAMESPACE_END
@@ -9493,7 +10635,18 @@ class object_base {
     }
 
     [[nodiscard]] const_mapped_region map(read_only_t, std::error_code& ec) const noexcept {
-        return map_as<const_mapped_region>(access_mode::reading, ec);
+        return map_as<const_mapped_region>(access_mode::reading, {}, ec);
+    }
+
+    /// The same as the options say. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
+    /// asked for when an object is created.
+    [[nodiscard]] const_mapped_region map(read_only_t, const mapping_options& options) const {
+        return thrown([&](std::error_code& ec) { return map(read_only, options, ec); });
+    }
+
+    [[nodiscard]] const_mapped_region map(read_only_t, const mapping_options& options,
+                                          std::error_code& ec) const noexcept {
+        return map_as<const_mapped_region>(access_mode::reading, options, ec);
     }
 
   protected:
@@ -9502,7 +10655,8 @@ class object_base {
     explicit object_base(object_handle<Policies>&& object) noexcept : object_(std::move(object)) {}
 
     template <class Region>
-    Region map_as(access_mode how, std::error_code& ec) const noexcept {
+    [[gnu::cold]] Region map_as(access_mode how, const mapping_options& options,
+                                std::error_code& ec) const noexcept {
         const operation context("map", mechanism_type::label, name());
         ec.clear();
         const object_status found = object_.status(ec);
@@ -9510,9 +10664,30 @@ class object_base {
             fail(ec, errc::invalid_size, "the object has %llu bytes",
                  static_cast<unsigned long long>(found.size));
         }
-        void* at =
-            ec ? nullptr : mechanism_type::map(object_.native(), found.size, how, nullptr, ec);
-        return ec ? Region() : Region(at, static_cast<std::size_t>(found.size));
+        const auto size = static_cast<std::size_t>(found.size);
+        char* place = nullptr; // the kernel's choice
+        if (!ec && options.huge != huge_pages::none && size >= huge_page_bytes) {
+            place = reserve_aligned(0, size, mapping_unit(object_.native(), options.huge));
+            if (place == nullptr) {
+                fail_errno(ec, errno, "mmap");
+            }
+        }
+        void* const at = ec ? nullptr : mechanism_type::map(object_.native(), size, how, place, ec);
+        if (ec) {
+            unmap(place, size);
+            return {};
+        }
+        Region region(at, size);
+        mapping_options others = options;
+        others.fork = true;
+        begin_mapping(at, size, others, ec);
+        if (!ec && !options.fork) {
+            region.advise(advice::no_fork, ec);
+        }
+        if (!ec) {
+            finish_mapping(at, size, how == access_mode::writing, options, ec);
+        }
+        return ec ? Region() : std::move(region);
     }
 
     object_handle<Policies> object_;
@@ -9592,10 +10767,10 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     memory_object() = default;
 
-    /// A new object of `size` bytes, all zero and backed by real memory. Of the options, size and
-    /// group are for raw objects (their mappings have populate()). *Errors*: errc::already_exists,
-    /// invalid_name, invalid_size, invalid_options, out_of_space, permission_denied,
-    /// no_such_directory, not_on_tmpfs.
+    /// A new object of `size` bytes, all zero and backed by real memory. Of the options, size,
+    /// group, seals and hugetlb pages are for raw objects (the rest is for map()). *Errors*:
+    /// errc::already_exists, invalid_name, invalid_size, invalid_options, out_of_space,
+    /// permission_denied, no_such_directory, not_on_tmpfs.
     [[nodiscard]] static memory_object create(std::string_view name, const segment_options& options)
         requires detail::has_names<policies>
     {
@@ -9803,7 +10978,18 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     [[nodiscard]] mapped_region map(std::error_code& ec) const noexcept {
-        return this->template map_as<mapped_region>(access_mode::writing, ec);
+        return this->template map_as<mapped_region>(access_mode::writing, {}, ec);
+    }
+
+    /// The same as the options say. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
+    /// asked for when an object is created.
+    [[nodiscard]] mapped_region map(const mapping_options& options) const {
+        return detail::thrown([&](std::error_code& ec) { return map(options, ec); });
+    }
+
+    [[nodiscard]] mapped_region map(const mapping_options& options,
+                                    std::error_code& ec) const noexcept {
+        return this->template map_as<mapped_region>(access_mode::writing, options, ec);
     }
 
   private:
@@ -9822,16 +11008,35 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
                          "a reserve and a session are for segments, not for raw objects");
             return {};
         }
+        constexpr bool seals_objects = requires {
+            mechanism_used::seal(std::declval<const native_handle_type&>(), seal::none, ec);
+        };
+        const std::uint64_t huge = detail::hugetlb_page_of(options.mapping.huge);
+        const std::uint64_t size = huge == 0 ? options.size : detail::round_up(options.size, huge);
+        detail::check_hugetlb<mechanism_used>(options.mapping.huge, ec);
+        if (!ec && !seals_objects && options.seals != seal::none) {
+            detail::fail(ec, errc::unsupported,
+                         "segment_options::seals: only a memfd can be sealed");
+        }
+        if (ec) {
+            return {};
+        }
         handle made = handle::create(name,
-                                     {.capacity = options.size,
+                                     {.capacity = size,
                                       .mode = policies::permission::bits,
                                       .group = options.group,
-                                      .formatted = false},
+                                      .formatted = false,
+                                      .huge_page = huge},
                                      ec);
         if (ec) {
             return {};
         }
-        mechanism_used::back(made.native(), nullptr, 0, options.size, ec);
+        mechanism_used::back(made.native(), nullptr, 0, size, ec);
+        if constexpr (seals_objects) {
+            if (!ec && options.seals != seal::none) {
+                mechanism_used::seal(made.native(), options.seals, ec);
+            }
+        }
         if (!ec) {
             made.publish(publication::exclusive, ec);
         }
@@ -10355,12 +11560,14 @@ class segment_memory {
     segment_memory() = default;
 
     segment_memory(segment_memory&& other) noexcept
-        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_) {}
+        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_),
+          only_in_(other.only_in_) {}
 
     segment_memory& operator=(segment_memory&& other) noexcept {
         segment_memory taken(std::move(other));
         std::swap(base_, taken.base_);
         std::swap(reserve_, taken.reserve_);
+        std::swap(only_in_, taken.only_in_);
         return *this;
     }
 
@@ -10368,27 +11575,40 @@ class segment_memory {
         if (base_ != nullptr) {
             detach(header());
             unmap(local_of(header()).identity->attendance, page_size());
-            unmap(base_ - front(), front() + static_cast<std::size_t>(reserve_));
+            // In a forked child that does not have the mapping, something else may be in its place.
+            const bool here = only_in_ == 0 || only_in_ == process_stamp();
+            unmap(base_ - front(), front() + (here ? static_cast<std::size_t>(reserve_) : 0));
         }
     }
 
-    // Maps the object, all of its reserve; nothing of it is looked at.
     template <class Mechanism>
     [[gnu::cold]] static segment_memory map(const typename Mechanism::native_handle_type& native,
                                             std::uint64_t reserve, access_mode how,
                                             std::error_code& ec) noexcept {
+        return map<Mechanism>(native, reserve, how, {}, ec);
+    }
+
+    // Maps the object, all of its reserve; nothing of it is looked at.
+    template <class Mechanism>
+    [[gnu::cold]] static segment_memory
+    map(const typename Mechanism::native_handle_type& native, std::uint64_t wanted, access_mode how,
+        const mapping_options& options, std::error_code& ec) noexcept {
         using native_type = typename Mechanism::native_handle_type;
         static_assert(sizeof(native_type) <= sizeof(local_block::native) &&
                           alignof(native_type) <= 16 && std::is_trivially_copyable_v<native_type>,
                       "cohold: a mechanism's native handle is a small trivially copyable type");
-        auto* const start = static_cast<char*>(reserve_addresses(front() + reserve));
-        if (start == nullptr) {
+        std::uint64_t reserve = wanted;
+        std::uint64_t unit = page_size();
+        find_unit(native, options.huge, unit, reserve);
+        char* const base = reserve_aligned(front(), reserve, unit);
+        if (base == nullptr) {
             fail(ec, errc::reserve_too_large, "reserve: %llu bytes, mmap: errno %d",
                  static_cast<unsigned long long>(reserve), errno);
             return {};
         }
-        segment_memory memory(start + front(), reserve);
-        char* const identity = start;
+        segment_memory memory(base, reserve);
+        memory.only_in_ = options.fork ? 0 : process_stamp();
+        char* const identity = base - front();
         if (::mprotect(identity, 2 * page_size(), PROT_READ | PROT_WRITE) != 0) {
             fail_errno(ec, errno, "mprotect");
         } else if (::madvise(identity, page_size(), MADV_WIPEONFORK) != 0) {
@@ -10396,9 +11616,12 @@ class segment_memory {
         } else {
             Mechanism::map(native, reserve, how, memory.base_, ec);
         }
+        if (!ec) {
+            begin_mapping(memory.base_, static_cast<std::size_t>(reserve), options, ec);
+        }
         if (ec) {
             memory.base_ = nullptr;
-            unmap(start, front() + static_cast<std::size_t>(reserve));
+            unmap(identity, front() + static_cast<std::size_t>(reserve));
             return {};
         }
         auto* const local = ::new (memory.base_ - sizeof(local_block)) local_block{};
@@ -10493,6 +11716,22 @@ class segment_memory {
 
     [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
 
+    // What the address has to be a multiple of; and the reserve, if it consists of hugetlb pages.
+    template <class Native>
+    [[gnu::cold]] static void find_unit(const Native& native, huge_pages how, std::uint64_t& unit,
+                                        std::uint64_t& reserve) noexcept {
+        if constexpr (std::is_same_v<Native, file_descriptor>) {
+            if (const std::uint64_t huge = hugetlb_page(native.value); huge != 0) {
+                unit = huge;
+                reserve = round_up(reserve, huge);
+                return;
+            }
+        }
+        if (how != huge_pages::none) {
+            unit = huge_page_bytes;
+        }
+    }
+
     template <class Mechanism>
     static const typename Mechanism::native_handle_type&
     native_of(const local_block& local) noexcept {
@@ -10584,6 +11823,7 @@ class segment_memory {
 
     char* base_ = nullptr;
     std::uint64_t reserve_ = 0;
+    std::uint64_t only_in_ = 0; // the process that has the mapping, if forked children do not
 };
 
 } // namespace detail
@@ -11750,7 +12990,7 @@ class segment_base {
     segment_base() = default;
 
     segment_base(segment_base&& other) noexcept
-        : object_(std::move(other.object_)), memory_(std::move(other.memory_)),
+        : object_(std::move(other.object_)), memory_(std::move(other.memory_)), how_(other.how_),
           state_(std::exchange(other.state_, state::detached)) {}
 
     segment_base& operator=(segment_base&& other) noexcept {
@@ -11758,6 +12998,7 @@ class segment_base {
             detach();
             object_ = std::move(other.object_);
             memory_ = std::move(other.memory_);
+            how_ = other.how_;
             state_ = std::exchange(other.state_, state::detached);
         }
         return *this;
@@ -11783,14 +13024,15 @@ class segment_base {
                                       {.capacity = reserve,
                                        .mode = Policies::permission::bits,
                                        .group = options.group,
-                                       .formatted = true},
+                                       .formatted = true,
+                                       .huge_page = hugetlb_page_of(options.mapping.huge)},
                                       ec);
         if (ec) {
             return {};
         }
         made.state_ = state::unpublished;
         made.memory_ = segment_memory::map<mechanism>(made.object_.native(), reserve,
-                                                      access_mode::writing, ec);
+                                                      access_mode::writing, options.mapping, ec);
         if (!ec) {
             std::string full;
             if constexpr (Policies::named) {
@@ -11799,13 +13041,8 @@ class segment_base {
             made.memory_.template format<mechanism>(made.object_.native(), size, options.lifetime,
                                                     full, ec);
         }
-        if (!ec && options.populate) {
-            if (const int error =
-                    populate_for_writing(made.memory_.base(), static_cast<std::size_t>(size));
-                error != 0) {
-                fail_errno(ec, error, "populating %llu bytes",
-                           static_cast<unsigned long long>(size));
-            }
+        if (!ec) {
+            made.finish(options_of(options), ec);
         }
         if (!ec && options.lifetime == lifetime::session) {
             made.enter(ec);
@@ -11813,7 +13050,19 @@ class segment_base {
         if (!ec) {
             made.memory_.participate(ec);
         }
+        if constexpr (seals_objects) {
+            if (!ec && options.seals != seal::none) {
+                mechanism::seal(made.object_.native(), options.seals, ec);
+            }
+        }
         return ec ? segment_base() : std::move(made);
+    }
+
+    // What the process that makes or opens a segment wants of its mapping.
+    [[nodiscard]] static mapping_options options_of(const segment_options& options) noexcept {
+        mapping_options wanted = options.mapping;
+        wanted.populate = wanted.populate || options.populate;
+        return wanted;
     }
 
     [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
@@ -11827,20 +13076,22 @@ class segment_base {
     }
 
     [[gnu::cold]] static segment_base open(std::string_view name, access_mode how,
+                                           const mapping_options& options,
                                            std::error_code& ec) noexcept {
         handle object = handle::open(name, how, ec);
         if (ec) {
             return {};
         }
-        segment_base opened = attach(std::move(object), how, ec);
+        segment_base opened = attach(std::move(object), how, options, ec);
         handle::removed_is_absent(ec);
         return opened;
     }
 
     [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access_mode how,
+                                            const mapping_options& options,
                                             std::error_code& ec) noexcept {
         handle object = handle::adopt(native, ec);
-        return ec ? segment_base() : attach(std::move(object), how, ec);
+        return ec ? segment_base() : attach(std::move(object), how, options, ec);
     }
 
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
@@ -11879,6 +13130,39 @@ class segment_base {
 
     [[nodiscard]] const segment_memory& memory() const noexcept { return memory_; }
 
+    // Where it is mapped: the bytes that are there.
+    [[nodiscard, gnu::cold]] memory_mapping mapping() const noexcept {
+        return memory_ ? memory_mapping(memory_.base(),
+                                        static_cast<std::size_t>(
+                                            memory_.header().size.load(std::memory_order_acquire)),
+                                        how_ == access_mode::writing)
+                       : memory_mapping();
+    }
+
+    // Waits until the file and its name outlive a loss of power.
+    [[gnu::cold]] void durable(std::error_code& ec) const noexcept {
+        if (!memory_) {
+            fail(ec, errc::empty_handle);
+            return;
+        }
+        write_back(memory_.base(), 0, mapping().size(), ec);
+        if constexpr (requires { mechanism::settle(object_.native(), object_.name(), ec); }) {
+            std::string real;
+            if constexpr (Policies::named) {
+                if (!ec && !object_.name().empty()) {
+                    real = object_name<mechanism, naming>(object_.name(), ec);
+                }
+            }
+            if (!ec && is_lost(object_)) {
+                fail(ec, errc::empty_handle,
+                     "the segment's native handle was closed by somebody else");
+            }
+            if (!ec) {
+                mechanism::settle(object_.native(), real, ec);
+            }
+        }
+    }
+
   private:
     enum class state { detached, unpublished, attached };
 
@@ -11887,6 +13171,11 @@ class segment_base {
         std::uint64_t reserve = 0;
         enum lifetime life = lifetime::persistent;
     };
+
+    static constexpr bool seals_objects =
+        requires(const typename mechanism::native_handle_type& native, std::error_code& ec) {
+            mechanism::seal(native, seal::none, ec);
+        };
 
     static constexpr bool checks_names = mechanism::keys_collide || naming::collides;
 
@@ -11903,8 +13192,26 @@ class segment_base {
                  options.size, options.reserve);
             return;
         }
-        size = round_up(larger(options.size, segment_memory::smallest_size), page_size());
-        if (options.reserve != 0) {
+        check_hugetlb<mechanism>(options.mapping.huge, ec);
+        if (!ec && !seals_objects && options.seals != seal::none) {
+            fail(ec, errc::unsupported, "segment_options::seals: only a memfd can be sealed");
+        }
+        const bool sized = (options.seals & seal::grow) != seal::none;
+        if (!ec && sized && options.reserve > options.size) {
+            fail(ec, errc::invalid_options,
+                 "sealed by seal::grow at %zu bytes, and with a reserve of %zu: it could not grow",
+                 options.size, options.reserve);
+        }
+        if (ec) {
+            return;
+        }
+        const std::uint64_t unit = options.mapping.huge == huge_pages::advise
+                                       ? page_size()
+                                       : mapping_unit(options.mapping.huge);
+        size = round_up(larger(options.size, segment_memory::smallest_size), unit);
+        if (sized) {
+            reserve = size;
+        } else if (options.reserve != 0) {
             reserve = round_up(options.reserve, page_size());
         } else {
             constexpr std::uint64_t most = std::uint64_t{PTRDIFF_MAX} / 4;
@@ -11979,7 +13286,13 @@ class segment_base {
         return found;
     }
 
+    // What can be done only once the memory is there.
+    [[gnu::cold]] void finish(const mapping_options& options, std::error_code& ec) const noexcept {
+        finish_mapping(memory_.base(), mapping().size(), how_ == access_mode::writing, options, ec);
+    }
+
     [[gnu::cold]] static segment_base attach(handle&& object, access_mode how,
+                                             const mapping_options& options,
                                              std::error_code& ec) noexcept {
         const facts found = peek(object, ec);
         if (ec) {
@@ -11987,14 +13300,18 @@ class segment_base {
         }
         segment_base made;
         made.object_ = std::move(object);
+        made.how_ = how;
         if constexpr (has_attendance<mechanism>) {
             if (found.life == lifetime::session) {
-                made.attach_to_session(found, how, ec);
+                made.attach_to_session(found, how, options, ec);
+                if (!ec) {
+                    made.finish(options, ec);
+                }
                 return ec ? segment_base() : std::move(made);
             }
         }
         made.memory_ =
-            segment_memory::map<mechanism>(made.object_.native(), found.reserve, how, ec);
+            segment_memory::map<mechanism>(made.object_.native(), found.reserve, how, options, ec);
         if (ec) {
             return {};
         }
@@ -12002,10 +13319,14 @@ class segment_base {
         if (how == access_mode::writing) {
             made.memory_.participate(ec);
         }
+        if (!ec) {
+            made.finish(options, ec);
+        }
         return ec ? segment_base() : std::move(made);
     }
 
     [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
+                                         const mapping_options& options,
                                          std::error_code& ec) noexcept {
         using attendance = typename mechanism::attendance;
         {
@@ -12016,7 +13337,8 @@ class segment_base {
             } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
                 fail(ec, errc::not_found, "its session is over: nobody has it attached");
             } else {
-                memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, ec);
+                memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how,
+                                                         options, ec);
                 if (!ec) {
                     enter(ec);
                 }
@@ -12155,6 +13477,7 @@ class segment_base {
 
     handle object_;
     segment_memory memory_;
+    access_mode how_ = access_mode::writing;
     state state_ = state::detached;
 };
 
@@ -12171,6 +13494,7 @@ namespace detail {
 template <class Policies>
 class segment_observers {
   public:
+    using mechanism_type = typename Policies::mechanism;
     using native_handle_type = typename Policies::mechanism::native_handle_type;
 
     /// Is a segment attached?
@@ -12218,6 +13542,10 @@ class segment_observers {
     [[nodiscard]] participant_list participants() const {
         return *this ? list_participants(base_.memory().header()) : participant_list();
     }
+
+    /// Where it is mapped in this process, with the bytes that there are now: to have huge pages,
+    /// to be locked, looked at … Empty for an empty handle.
+    [[nodiscard]] memory_mapping mapping() const noexcept { return base_.mapping(); }
 
   protected:
     segment_observers() = default;
@@ -12277,9 +13605,23 @@ class segment_view
                                                       std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
+        return open(name, mapping_options{}, ec);
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name,
+                                                      const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view
+    open(std::string_view name, const mapping_options& options, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
         const detail::operation context("open", policies::mechanism::label, name);
         ec.clear();
-        return segment_view(base::open(name, access_mode::reading, ec));
+        return segment_view(base::open(name, access_mode::reading, options, ec));
     }
 
     /// From a native handle that came by other ways; it may be one for reading alone. On failure it
@@ -12291,9 +13633,20 @@ class segment_view
 
     [[nodiscard, gnu::cold]] static segment_view
     adopt(typename policies::mechanism::native_handle_type native, std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view
+    adopt(typename policies::mechanism::native_handle_type native, const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view
+    adopt(typename policies::mechanism::native_handle_type native, const mapping_options& options,
+          std::error_code& ec) noexcept {
         const detail::operation context("adopt", policies::mechanism::label, "");
         ec.clear();
-        return segment_view(base::adopt(native, access_mode::reading, ec));
+        return segment_view(base::adopt(native, access_mode::reading, options, ec));
     }
 
     /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
@@ -12429,9 +13782,25 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                                                  std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
+        return open(name, mapping_options{}, ec);
+    }
+
+    /// The same, mapped as the options say. *Errors*: also errc::lock_limit, unsupported,
+    /// invalid_options.
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name,
+                                                 const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment
+    open(std::string_view name, const mapping_options& options, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
         const detail::operation context("open", label, name);
         ec.clear();
-        return segment(base::open(name, access_mode::writing, ec));
+        return segment(base::open(name, access_mode::writing, options, ec));
     }
 
     [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t)
@@ -12461,6 +13830,21 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return view_type::open(name, ec);
     }
 
+    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t,
+                                                   const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return view_type::open(name, options);
+    }
+
+    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t,
+                                                   const mapping_options& options,
+                                                   std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return view_type::open(name, options, ec);
+    }
+
     /// The existing segment, or a new one. Any number of processes may race: there will be one, and
     /// everybody gets it.
     [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
@@ -12477,7 +13861,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         requires detail::has_names<policies>
     {
         for (;;) {
-            segment opened = open(name, ec);
+            segment opened = open(name, base::options_of(options), ec);
             if (ec != errc::not_found) {
                 return opened;
             }
@@ -12546,9 +13930,19 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native,
                                                   std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native,
+                                                  const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment
+    adopt(native_handle_type native, const mapping_options& options, std::error_code& ec) noexcept {
         const detail::operation context("adopt", label, "");
         ec.clear();
-        return segment(base::adopt(native, access_mode::writing, ec));
+        return segment(base::adopt(native, access_mode::writing, options, ec));
     }
 
     /// Constructs an object under a name. Others who construct, find or destroy wait meanwhile. Its
@@ -12678,6 +14072,23 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     std::size_t recover(std::error_code& ec) const noexcept {
         const detail::operation context("recover", label, this->name());
         return this->recover_dead(ec);
+    }
+
+    /// Waits until all that has been written to the segment, by whatever process, and its name
+    /// outlive a loss of power: msync(2), fsync(2) of a file and of its directory. It is no
+    /// snapshot: what others write meanwhile may be on the disk or not, and after the next write
+    /// any part of that. Of memory there is nothing to wait for. *Errors*: EIO if the disk has
+    /// failed; msync(2), fsync(2).
+    void durable() const {
+        std::error_code ec;
+        durable(ec);
+        detail::raise_if(ec);
+    }
+
+    void durable(std::error_code& ec) const noexcept {
+        const detail::operation context("write back", label, this->name());
+        ec.clear();
+        this->base_.durable(ec);
     }
 
   private:
@@ -13492,9 +14903,23 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     [[nodiscard]] static shared open(std::string_view name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
+        return open(name, mapping_options{}, ec);
+    }
+
+    /// The same, mapped as the options say.
+    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options,
+                                     std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
         const detail::operation context("open", label, name);
         ec.clear();
-        return checked(base::open(name, access_mode::writing, ec), ec);
+        return checked(base::open(name, access_mode::writing, options, ec), ec);
     }
 
     [[nodiscard]] static shared open(std::string_view name, read_write_t)
@@ -13521,6 +14946,21 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         requires detail::has_names<policies>
     {
         return read_only_type::open(name, ec);
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+                                             const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name, options);
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+                                             const mapping_options& options,
+                                             std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name, options, ec);
     }
 
     /// The existing T, or a new one made of the arguments. Any number of processes may race: there
@@ -13557,7 +14997,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         for (;;) {
             const detail::operation context("open", label, name);
             ec.clear();
-            base opened = base::open(name, access_mode::writing, ec);
+            base opened = base::open(name, access_mode::writing, base::options_of(options), ec);
             if (!ec) {
                 return checked(std::move(opened), ec);
             }
@@ -13579,7 +15019,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
                 }
                 if (ec == errc::already_exists) {
                     ec.clear();
-                    opened = base::open(name, access_mode::writing, ec);
+                    opened = base::open(name, access_mode::writing, base::options_of(options), ec);
                     if (!ec) {
                         std::destroy_at(root);
                         return checked(std::move(opened), ec);
@@ -13656,9 +15096,18 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     }
 
     [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
+                                      std::error_code& ec) noexcept {
         const detail::operation context("adopt", label, "");
         ec.clear();
-        return checked(base::adopt(native, access_mode::writing, ec), ec);
+        return checked(base::adopt(native, access_mode::writing, options, ec), ec);
     }
 
     /// An allocator of the T's segment.
@@ -13679,6 +15128,19 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     std::size_t recover(std::error_code& ec) const noexcept {
         const detail::operation context("recover", label, this->name());
         return this->recover_dead(ec);
+    }
+
+    /// See segment::durable.
+    void durable() const {
+        std::error_code ec;
+        durable(ec);
+        detail::raise_if(ec);
+    }
+
+    void durable(std::error_code& ec) const noexcept {
+        const detail::operation context("write back", label, this->name());
+        ec.clear();
+        this->base_.durable(ec);
     }
 
   private:
@@ -13740,9 +15202,22 @@ class shared<const T, Mechanism, Naming, Permission>
     [[nodiscard]] static shared open(std::string_view name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
+        return open(name, mapping_options{}, ec);
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options,
+                                     std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
         const detail::operation context("open", policies::mechanism::label, name);
         ec.clear();
-        return checked(base::open(name, access_mode::reading, ec), ec);
+        return checked(base::open(name, access_mode::reading, options, ec), ec);
     }
 
     [[nodiscard]] static shared open(std::string_view name, read_only_t)
@@ -13764,9 +15239,18 @@ class shared<const T, Mechanism, Naming, Permission>
     }
 
     [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
+                                      std::error_code& ec) noexcept {
         const detail::operation context("adopt", policies::mechanism::label, "");
         ec.clear();
-        return checked(base::adopt(native, access_mode::reading, ec), ec);
+        return checked(base::adopt(native, access_mode::reading, options, ec), ec);
     }
 
   private:

@@ -235,6 +235,17 @@ inline bool is_on_tmpfs(int fd) noexcept {
     return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
 }
 
+// The size of the huge pages that a file consists of; 0 if it is of ordinary ones. Its length, and
+// every mapping of it, is a multiple.
+inline std::uint64_t hugetlb_page(int fd) noexcept {
+    constexpr unsigned long hugetlbfs_magic = 0x958458f6;
+    system_status found{};
+    return raw_fstatfs(fd, found) == 0 &&
+                   static_cast<unsigned long>(found.f_type) == hugetlbfs_magic
+               ? static_cast<std::uint64_t>(found.f_bsize)
+               : 0;
+}
+
 // Bytes far beyond every file's end that carry locks: what each of them means.
 enum class lock_byte : std::int64_t {
     creation = (std::int64_t{1} << 40) - 3, // held by who fills a file under a temporary name

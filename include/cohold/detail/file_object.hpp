@@ -335,6 +335,20 @@ class file_place {
     return false;
 }
 
+// Waits until the disk has the file: its bytes, those that were written through mappings too, and
+// its length.
+[[gnu::cold]] inline void sync_file(int fd, std::error_code& ec) noexcept {
+    while (::fsync(fd) != 0) {
+        if (errno == EINVAL || errno == EROFS) {
+            return; // a file system that keeps nothing
+        }
+        if (errno != EINTR) {
+            fail_errno(ec, errno, "fsync");
+            return;
+        }
+    }
+}
+
 // What every mechanism whose native handle is a file descriptor has in common.
 struct descriptor_object {
     using native_handle_type = file_descriptor;
@@ -368,8 +382,18 @@ struct descriptor_object {
         }
         // A tmpfs may have no limit (memfd), or one beyond the machine's memory.
         const bool no_memory = is_on_tmpfs(file.value) && exceeds_memory(to - from);
-        const int error = no_memory ? ENOMEM : reserve_space(file.value, from, to);
-        if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM) {
+        const std::uint64_t huge = hugetlb_page(file.value);
+        const int error =
+            no_memory ? ENOMEM
+                      : reserve_space(file.value, from, huge == 0 ? to : round_up(to, huge));
+        if (error == ENOSPC && huge != 0) {
+            fail(ec, errc::out_of_space,
+                 "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
+                 "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
+                 static_cast<unsigned long long>(to - from),
+                 static_cast<unsigned long long>(huge / 1024),
+                 static_cast<unsigned long long>(huge / 1024));
+        } else if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM) {
             fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
                  static_cast<unsigned long long>(to - from),
                  static_cast<unsigned long long>(no_memory ? memory_left()

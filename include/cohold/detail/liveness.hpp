@@ -45,13 +45,14 @@ class lock_page {
             fail_open(errno, file, ec);
             return false;
         }
-        void* const at = ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED, fd_.get(), 0);
+        void* const at =
+            ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
         if (at == MAP_FAILED) {
             fail_errno(ec, errno, "mmap of the page that keeps the lock of a participant");
             return false;
         }
         page_ = at;
-        if (!inherited && ::madvise(page_, page_size(), MADV_DONTFORK) != 0) {
+        if (!inherited && !keep_from_children()) {
             fail_errno(ec, errno, "madvise(MADV_DONTFORK)");
             return false;
         }
@@ -68,6 +69,15 @@ class lock_page {
     [[nodiscard]] void* release() noexcept { return std::exchange(page_, nullptr); }
 
   private:
+    [[gnu::cold]] [[nodiscard]] bool keep_from_children() const noexcept {
+        if (::madvise(page_, page_size(), MADV_DONTFORK) == 0) {
+            return true;
+        }
+        // A page of a hugetlb file is larger.
+        const auto huge = static_cast<std::size_t>(errno == EINVAL ? hugetlb_page(fd_.get()) : 0);
+        return huge != 0 && ::madvise(page_, huge, MADV_DONTFORK) == 0;
+    }
+
     [[gnu::cold]] static void fail_open(int error, const file_descriptor& file,
                                         std::error_code& ec) noexcept {
         if (error == ENOENT && ::fcntl(file.value, F_GETFD) < 0) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -68,9 +69,19 @@ inline int populate_for_writing(void* at, std::size_t bytes) noexcept {
     return 0;
 }
 
+// A mapping of hugetlb pages goes by whole ones, whatever was asked for when it was made.
+[[gnu::cold]] inline void unmap_huge(void* at, std::size_t bytes) noexcept {
+    for (const std::uint64_t huge : {std::uint64_t{1} << 21, std::uint64_t{1} << 30}) {
+        const std::uint64_t whole = round_up(bytes, huge);
+        if (whole <= PTRDIFF_MAX && ::munmap(at, static_cast<std::size_t>(whole)) == 0) {
+            return;
+        }
+    }
+}
+
 inline void unmap(void* at, std::size_t bytes) noexcept {
-    if (at != nullptr) {
-        ::munmap(at, bytes);
+    if (at != nullptr && ::munmap(at, bytes) != 0 && errno == EINVAL) {
+        unmap_huge(at, bytes);
     }
 }
 

@@ -8,8 +8,8 @@
 #include <span>
 #include <utility>
 
-#include <cohold/detail/memory_map.hpp>
-#include <cohold/error.hpp>
+#include <cohold/detail/process.hpp>
+#include <cohold/handle/memory_mapping.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -34,16 +34,23 @@ class basic_region {
     basic_region() = default;
 
     basic_region(basic_region&& other) noexcept
-        : address_(std::exchange(other.address_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+        : address_(std::exchange(other.address_, nullptr)), size_(std::exchange(other.size_, 0)),
+          only_in_(other.only_in_) {}
 
     basic_region& operator=(basic_region&& other) noexcept {
         basic_region taken(std::move(other));
         std::swap(address_, taken.address_);
         std::swap(size_, taken.size_);
+        std::swap(only_in_, taken.only_in_);
         return *this;
     }
 
-    ~basic_region() { unmap(address_, size_); }
+    ~basic_region() {
+        // In a forked child that does not have the mapping, something else may be in its place.
+        if (only_in_ == 0 || only_in_ == process_stamp()) {
+            unmap(address_, size_);
+        }
+    }
 
     // Takes over a mapping that the caller has made.
     basic_region(void* address, std::size_t size) noexcept : address_(address), size_(size) {}
@@ -59,8 +66,13 @@ class basic_region {
 
     explicit operator bool() const noexcept { return address_ != nullptr; }
 
+    /// To be steered: huge pages, NUMA nodes, durable points of parts of it …
+    [[nodiscard]] memory_mapping mapping() const noexcept {
+        return {address_, size_, !std::is_const_v<Byte>};
+    }
+
     /// Waits until the changed pages of a file are written to its disk; nothing to do for memory.
-    /// *Errors*: msync(2).
+    /// The same as mapping().durable(). *Errors*: msync(2).
     void sync() const {
         std::error_code ec;
         sync(ec);
@@ -80,6 +92,9 @@ class basic_region {
     }
 
     void advise(advice what, std::error_code& ec) const noexcept {
+        if (what == advice::no_fork) {
+            __atomic_store_n(&only_in_, process_stamp(), __ATOMIC_RELAXED);
+        }
         check("advise", ::madvise(address_, size_, static_cast<int>(what)), "madvise", ec);
     }
 
@@ -96,8 +111,8 @@ class basic_region {
         check("populate", ::madvise(address_, size_, how), "madvise", ec);
     }
 
-    /// Keeps all pages in memory, never in swap, until unlock or unmapping. *Errors*: mlock(2);
-    /// ENOMEM, EPERM beyond `ulimit -l`.
+    /// Keeps all pages in memory, never in swap, until unlock or unmapping. *Errors*:
+    /// errc::lock_limit beyond `ulimit -l`; mlock(2).
     void lock() const {
         std::error_code ec;
         lock(ec);
@@ -105,7 +120,9 @@ class basic_region {
     }
 
     void lock(std::error_code& ec) const noexcept {
-        check("lock", ::mlock(address_, size_), "mlock", ec);
+        const operation context("lock", "region", "");
+        ec.clear();
+        lock_pages(address_, size_, false, ec);
     }
 
     void unlock() const noexcept { ::munlock(address_, size_); }
@@ -122,6 +139,8 @@ class basic_region {
 
     void* address_ = nullptr;
     std::size_t size_ = 0;
+    // The process that has the mapping, if forked children do not.
+    mutable std::uint64_t only_in_ = 0;
 };
 
 } // namespace detail

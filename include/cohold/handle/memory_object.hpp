@@ -70,7 +70,18 @@ class object_base {
     }
 
     [[nodiscard]] const_mapped_region map(read_only_t, std::error_code& ec) const noexcept {
-        return map_as<const_mapped_region>(access_mode::reading, ec);
+        return map_as<const_mapped_region>(access_mode::reading, {}, ec);
+    }
+
+    /// The same as the options say. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
+    /// asked for when an object is created.
+    [[nodiscard]] const_mapped_region map(read_only_t, const mapping_options& options) const {
+        return thrown([&](std::error_code& ec) { return map(read_only, options, ec); });
+    }
+
+    [[nodiscard]] const_mapped_region map(read_only_t, const mapping_options& options,
+                                          std::error_code& ec) const noexcept {
+        return map_as<const_mapped_region>(access_mode::reading, options, ec);
     }
 
   protected:
@@ -79,7 +90,8 @@ class object_base {
     explicit object_base(object_handle<Policies>&& object) noexcept : object_(std::move(object)) {}
 
     template <class Region>
-    Region map_as(access_mode how, std::error_code& ec) const noexcept {
+    [[gnu::cold]] Region map_as(access_mode how, const mapping_options& options,
+                                std::error_code& ec) const noexcept {
         const operation context("map", mechanism_type::label, name());
         ec.clear();
         const object_status found = object_.status(ec);
@@ -87,9 +99,30 @@ class object_base {
             fail(ec, errc::invalid_size, "the object has %llu bytes",
                  static_cast<unsigned long long>(found.size));
         }
-        void* at =
-            ec ? nullptr : mechanism_type::map(object_.native(), found.size, how, nullptr, ec);
-        return ec ? Region() : Region(at, static_cast<std::size_t>(found.size));
+        const auto size = static_cast<std::size_t>(found.size);
+        char* place = nullptr; // the kernel's choice
+        if (!ec && options.huge != huge_pages::none && size >= huge_page_bytes) {
+            place = reserve_aligned(0, size, mapping_unit(object_.native(), options.huge));
+            if (place == nullptr) {
+                fail_errno(ec, errno, "mmap");
+            }
+        }
+        void* const at = ec ? nullptr : mechanism_type::map(object_.native(), size, how, place, ec);
+        if (ec) {
+            unmap(place, size);
+            return {};
+        }
+        Region region(at, size);
+        mapping_options others = options;
+        others.fork = true;
+        begin_mapping(at, size, others, ec);
+        if (!ec && !options.fork) {
+            region.advise(advice::no_fork, ec);
+        }
+        if (!ec) {
+            finish_mapping(at, size, how == access_mode::writing, options, ec);
+        }
+        return ec ? Region() : std::move(region);
     }
 
     object_handle<Policies> object_;
@@ -169,10 +202,10 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     memory_object() = default;
 
-    /// A new object of `size` bytes, all zero and backed by real memory. Of the options, size and
-    /// group are for raw objects (their mappings have populate()). *Errors*: errc::already_exists,
-    /// invalid_name, invalid_size, invalid_options, out_of_space, permission_denied,
-    /// no_such_directory, not_on_tmpfs.
+    /// A new object of `size` bytes, all zero and backed by real memory. Of the options, size,
+    /// group, seals and hugetlb pages are for raw objects (the rest is for map()). *Errors*:
+    /// errc::already_exists, invalid_name, invalid_size, invalid_options, out_of_space,
+    /// permission_denied, no_such_directory, not_on_tmpfs.
     [[nodiscard]] static memory_object create(std::string_view name, const segment_options& options)
         requires detail::has_names<policies>
     {
@@ -380,7 +413,18 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     [[nodiscard]] mapped_region map(std::error_code& ec) const noexcept {
-        return this->template map_as<mapped_region>(access_mode::writing, ec);
+        return this->template map_as<mapped_region>(access_mode::writing, {}, ec);
+    }
+
+    /// The same as the options say. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
+    /// asked for when an object is created.
+    [[nodiscard]] mapped_region map(const mapping_options& options) const {
+        return detail::thrown([&](std::error_code& ec) { return map(options, ec); });
+    }
+
+    [[nodiscard]] mapped_region map(const mapping_options& options,
+                                    std::error_code& ec) const noexcept {
+        return this->template map_as<mapped_region>(access_mode::writing, options, ec);
     }
 
   private:
@@ -399,16 +443,35 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
                          "a reserve and a session are for segments, not for raw objects");
             return {};
         }
+        constexpr bool seals_objects = requires {
+            mechanism_used::seal(std::declval<const native_handle_type&>(), seal::none, ec);
+        };
+        const std::uint64_t huge = detail::hugetlb_page_of(options.mapping.huge);
+        const std::uint64_t size = huge == 0 ? options.size : detail::round_up(options.size, huge);
+        detail::check_hugetlb<mechanism_used>(options.mapping.huge, ec);
+        if (!ec && !seals_objects && options.seals != seal::none) {
+            detail::fail(ec, errc::unsupported,
+                         "segment_options::seals: only a memfd can be sealed");
+        }
+        if (ec) {
+            return {};
+        }
         handle made = handle::create(name,
-                                     {.capacity = options.size,
+                                     {.capacity = size,
                                       .mode = policies::permission::bits,
                                       .group = options.group,
-                                      .formatted = false},
+                                      .formatted = false,
+                                      .huge_page = huge},
                                      ec);
         if (ec) {
             return {};
         }
-        mechanism_used::back(made.native(), nullptr, 0, options.size, ec);
+        mechanism_used::back(made.native(), nullptr, 0, size, ec);
+        if constexpr (seals_objects) {
+            if (!ec && options.seals != seal::none) {
+                mechanism_used::seal(made.native(), options.seals, ec);
+            }
+        }
         if (!ec) {
             made.publish(publication::exclusive, ec);
         }

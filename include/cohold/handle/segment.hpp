@@ -112,9 +112,25 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                                                  std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
+        return open(name, mapping_options{}, ec);
+    }
+
+    /// The same, mapped as the options say. *Errors*: also errc::lock_limit, unsupported,
+    /// invalid_options.
+    [[nodiscard, gnu::cold]] static segment open(std::string_view name,
+                                                 const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment
+    open(std::string_view name, const mapping_options& options, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
         const detail::operation context("open", label, name);
         ec.clear();
-        return segment(base::open(name, access_mode::writing, ec));
+        return segment(base::open(name, access_mode::writing, options, ec));
     }
 
     [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t)
@@ -144,6 +160,21 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return view_type::open(name, ec);
     }
 
+    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t,
+                                                   const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return view_type::open(name, options);
+    }
+
+    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t,
+                                                   const mapping_options& options,
+                                                   std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return view_type::open(name, options, ec);
+    }
+
     /// The existing segment, or a new one. Any number of processes may race: there will be one, and
     /// everybody gets it.
     [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
@@ -160,7 +191,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         requires detail::has_names<policies>
     {
         for (;;) {
-            segment opened = open(name, ec);
+            segment opened = open(name, base::options_of(options), ec);
             if (ec != errc::not_found) {
                 return opened;
             }
@@ -229,9 +260,19 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native,
                                                   std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native,
+                                                  const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment
+    adopt(native_handle_type native, const mapping_options& options, std::error_code& ec) noexcept {
         const detail::operation context("adopt", label, "");
         ec.clear();
-        return segment(base::adopt(native, access_mode::writing, ec));
+        return segment(base::adopt(native, access_mode::writing, options, ec));
     }
 
     /// Constructs an object under a name. Others who construct, find or destroy wait meanwhile. Its
@@ -361,6 +402,23 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     std::size_t recover(std::error_code& ec) const noexcept {
         const detail::operation context("recover", label, this->name());
         return this->recover_dead(ec);
+    }
+
+    /// Waits until all that has been written to the segment, by whatever process, and its name
+    /// outlive a loss of power: msync(2), fsync(2) of a file and of its directory. It is no
+    /// snapshot: what others write meanwhile may be on the disk or not, and after the next write
+    /// any part of that. Of memory there is nothing to wait for. *Errors*: EIO if the disk has
+    /// failed; msync(2), fsync(2).
+    void durable() const {
+        std::error_code ec;
+        durable(ec);
+        detail::raise_if(ec);
+    }
+
+    void durable(std::error_code& ec) const noexcept {
+        const detail::operation context("write back", label, this->name());
+        ec.clear();
+        this->base_.durable(ec);
     }
 
   private:

@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include <cohold/handle/memory_mapping.hpp>
 #include <cohold/handle/object_handle.hpp>
 #include <cohold/handle/segment_options.hpp>
 #include <cohold/memory/segment_memory.hpp>
@@ -25,7 +26,7 @@ class segment_base {
     segment_base() = default;
 
     segment_base(segment_base&& other) noexcept
-        : object_(std::move(other.object_)), memory_(std::move(other.memory_)),
+        : object_(std::move(other.object_)), memory_(std::move(other.memory_)), how_(other.how_),
           state_(std::exchange(other.state_, state::detached)) {}
 
     segment_base& operator=(segment_base&& other) noexcept {
@@ -33,6 +34,7 @@ class segment_base {
             detach();
             object_ = std::move(other.object_);
             memory_ = std::move(other.memory_);
+            how_ = other.how_;
             state_ = std::exchange(other.state_, state::detached);
         }
         return *this;
@@ -58,14 +60,15 @@ class segment_base {
                                       {.capacity = reserve,
                                        .mode = Policies::permission::bits,
                                        .group = options.group,
-                                       .formatted = true},
+                                       .formatted = true,
+                                       .huge_page = hugetlb_page_of(options.mapping.huge)},
                                       ec);
         if (ec) {
             return {};
         }
         made.state_ = state::unpublished;
         made.memory_ = segment_memory::map<mechanism>(made.object_.native(), reserve,
-                                                      access_mode::writing, ec);
+                                                      access_mode::writing, options.mapping, ec);
         if (!ec) {
             std::string full;
             if constexpr (Policies::named) {
@@ -74,13 +77,8 @@ class segment_base {
             made.memory_.template format<mechanism>(made.object_.native(), size, options.lifetime,
                                                     full, ec);
         }
-        if (!ec && options.populate) {
-            if (const int error =
-                    populate_for_writing(made.memory_.base(), static_cast<std::size_t>(size));
-                error != 0) {
-                fail_errno(ec, error, "populating %llu bytes",
-                           static_cast<unsigned long long>(size));
-            }
+        if (!ec) {
+            made.finish(options_of(options), ec);
         }
         if (!ec && options.lifetime == lifetime::session) {
             made.enter(ec);
@@ -88,7 +86,19 @@ class segment_base {
         if (!ec) {
             made.memory_.participate(ec);
         }
+        if constexpr (seals_objects) {
+            if (!ec && options.seals != seal::none) {
+                mechanism::seal(made.object_.native(), options.seals, ec);
+            }
+        }
         return ec ? segment_base() : std::move(made);
+    }
+
+    // What the process that makes or opens a segment wants of its mapping.
+    [[nodiscard]] static mapping_options options_of(const segment_options& options) noexcept {
+        mapping_options wanted = options.mapping;
+        wanted.populate = wanted.populate || options.populate;
+        return wanted;
     }
 
     [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
@@ -102,20 +112,22 @@ class segment_base {
     }
 
     [[gnu::cold]] static segment_base open(std::string_view name, access_mode how,
+                                           const mapping_options& options,
                                            std::error_code& ec) noexcept {
         handle object = handle::open(name, how, ec);
         if (ec) {
             return {};
         }
-        segment_base opened = attach(std::move(object), how, ec);
+        segment_base opened = attach(std::move(object), how, options, ec);
         handle::removed_is_absent(ec);
         return opened;
     }
 
     [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access_mode how,
+                                            const mapping_options& options,
                                             std::error_code& ec) noexcept {
         handle object = handle::adopt(native, ec);
-        return ec ? segment_base() : attach(std::move(object), how, ec);
+        return ec ? segment_base() : attach(std::move(object), how, options, ec);
     }
 
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
@@ -154,6 +166,39 @@ class segment_base {
 
     [[nodiscard]] const segment_memory& memory() const noexcept { return memory_; }
 
+    // Where it is mapped: the bytes that are there.
+    [[nodiscard, gnu::cold]] memory_mapping mapping() const noexcept {
+        return memory_ ? memory_mapping(memory_.base(),
+                                        static_cast<std::size_t>(
+                                            memory_.header().size.load(std::memory_order_acquire)),
+                                        how_ == access_mode::writing)
+                       : memory_mapping();
+    }
+
+    // Waits until the file and its name outlive a loss of power.
+    [[gnu::cold]] void durable(std::error_code& ec) const noexcept {
+        if (!memory_) {
+            fail(ec, errc::empty_handle);
+            return;
+        }
+        write_back(memory_.base(), 0, mapping().size(), ec);
+        if constexpr (requires { mechanism::settle(object_.native(), object_.name(), ec); }) {
+            std::string real;
+            if constexpr (Policies::named) {
+                if (!ec && !object_.name().empty()) {
+                    real = object_name<mechanism, naming>(object_.name(), ec);
+                }
+            }
+            if (!ec && is_lost(object_)) {
+                fail(ec, errc::empty_handle,
+                     "the segment's native handle was closed by somebody else");
+            }
+            if (!ec) {
+                mechanism::settle(object_.native(), real, ec);
+            }
+        }
+    }
+
   private:
     enum class state { detached, unpublished, attached };
 
@@ -162,6 +207,11 @@ class segment_base {
         std::uint64_t reserve = 0;
         enum lifetime life = lifetime::persistent;
     };
+
+    static constexpr bool seals_objects =
+        requires(const typename mechanism::native_handle_type& native, std::error_code& ec) {
+            mechanism::seal(native, seal::none, ec);
+        };
 
     static constexpr bool checks_names = mechanism::keys_collide || naming::collides;
 
@@ -178,8 +228,26 @@ class segment_base {
                  options.size, options.reserve);
             return;
         }
-        size = round_up(larger(options.size, segment_memory::smallest_size), page_size());
-        if (options.reserve != 0) {
+        check_hugetlb<mechanism>(options.mapping.huge, ec);
+        if (!ec && !seals_objects && options.seals != seal::none) {
+            fail(ec, errc::unsupported, "segment_options::seals: only a memfd can be sealed");
+        }
+        const bool sized = (options.seals & seal::grow) != seal::none;
+        if (!ec && sized && options.reserve > options.size) {
+            fail(ec, errc::invalid_options,
+                 "sealed by seal::grow at %zu bytes, and with a reserve of %zu: it could not grow",
+                 options.size, options.reserve);
+        }
+        if (ec) {
+            return;
+        }
+        const std::uint64_t unit = options.mapping.huge == huge_pages::advise
+                                       ? page_size()
+                                       : mapping_unit(options.mapping.huge);
+        size = round_up(larger(options.size, segment_memory::smallest_size), unit);
+        if (sized) {
+            reserve = size;
+        } else if (options.reserve != 0) {
             reserve = round_up(options.reserve, page_size());
         } else {
             constexpr std::uint64_t most = std::uint64_t{PTRDIFF_MAX} / 4;
@@ -254,7 +322,13 @@ class segment_base {
         return found;
     }
 
+    // What can be done only once the memory is there.
+    [[gnu::cold]] void finish(const mapping_options& options, std::error_code& ec) const noexcept {
+        finish_mapping(memory_.base(), mapping().size(), how_ == access_mode::writing, options, ec);
+    }
+
     [[gnu::cold]] static segment_base attach(handle&& object, access_mode how,
+                                             const mapping_options& options,
                                              std::error_code& ec) noexcept {
         const facts found = peek(object, ec);
         if (ec) {
@@ -262,14 +336,18 @@ class segment_base {
         }
         segment_base made;
         made.object_ = std::move(object);
+        made.how_ = how;
         if constexpr (has_attendance<mechanism>) {
             if (found.life == lifetime::session) {
-                made.attach_to_session(found, how, ec);
+                made.attach_to_session(found, how, options, ec);
+                if (!ec) {
+                    made.finish(options, ec);
+                }
                 return ec ? segment_base() : std::move(made);
             }
         }
         made.memory_ =
-            segment_memory::map<mechanism>(made.object_.native(), found.reserve, how, ec);
+            segment_memory::map<mechanism>(made.object_.native(), found.reserve, how, options, ec);
         if (ec) {
             return {};
         }
@@ -277,10 +355,14 @@ class segment_base {
         if (how == access_mode::writing) {
             made.memory_.participate(ec);
         }
+        if (!ec) {
+            made.finish(options, ec);
+        }
         return ec ? segment_base() : std::move(made);
     }
 
     [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
+                                         const mapping_options& options,
                                          std::error_code& ec) noexcept {
         using attendance = typename mechanism::attendance;
         {
@@ -291,7 +373,8 @@ class segment_base {
             } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
                 fail(ec, errc::not_found, "its session is over: nobody has it attached");
             } else {
-                memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, ec);
+                memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how,
+                                                         options, ec);
                 if (!ec) {
                     enter(ec);
                 }
@@ -430,6 +513,7 @@ class segment_base {
 
     handle object_;
     segment_memory memory_;
+    access_mode how_ = access_mode::writing;
     state state_ = state::detached;
 };
 

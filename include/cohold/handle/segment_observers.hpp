@@ -14,6 +14,7 @@ namespace detail {
 template <class Policies>
 class segment_observers {
   public:
+    using mechanism_type = typename Policies::mechanism;
     using native_handle_type = typename Policies::mechanism::native_handle_type;
 
     /// Is a segment attached?
@@ -61,6 +62,10 @@ class segment_observers {
     [[nodiscard]] participant_list participants() const {
         return *this ? list_participants(base_.memory().header()) : participant_list();
     }
+
+    /// Where it is mapped in this process, with the bytes that there are now: to have huge pages,
+    /// to be locked, looked at … Empty for an empty handle.
+    [[nodiscard]] memory_mapping mapping() const noexcept { return base_.mapping(); }
 
   protected:
     segment_observers() = default;

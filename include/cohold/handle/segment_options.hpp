@@ -8,6 +8,8 @@
 #include <optional>
 
 #include <cohold/memory/layout.hpp>
+#include <cohold/memory/mapping_options.hpp>
+#include <cohold/policy/sealing.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -28,6 +30,13 @@ struct segment_options {
     /// The group that the object shall belong to, for permission::group and group_read. None: the
     /// kernel's choice.
     std::optional<gid_t> group = std::nullopt;
+    /// What this process wants of its mapping, whether it makes the segment or opens it. Huge pages
+    /// of hugetlb memory are a property of the segment, settled by who makes it. Where huge pages
+    /// are asked for, except by `advise`, `size` is rounded up to whole ones.
+    mapping_options mapping = {};
+    /// What nobody shall be able to do to a memfd any more, once the segment is made. Not for other
+    /// mechanisms: errc::unsupported. With seal::grow the reserve is the size.
+    seal seals = seal::none;
 };
 
 COHOLD_NAMESPACE_END

@@ -38,9 +38,23 @@ class segment_view
                                                       std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
+        return open(name, mapping_options{}, ec);
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name,
+                                                      const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view
+    open(std::string_view name, const mapping_options& options, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
         const detail::operation context("open", policies::mechanism::label, name);
         ec.clear();
-        return segment_view(base::open(name, access_mode::reading, ec));
+        return segment_view(base::open(name, access_mode::reading, options, ec));
     }
 
     /// From a native handle that came by other ways; it may be one for reading alone. On failure it
@@ -52,9 +66,20 @@ class segment_view
 
     [[nodiscard, gnu::cold]] static segment_view
     adopt(typename policies::mechanism::native_handle_type native, std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view
+    adopt(typename policies::mechanism::native_handle_type native, const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard, gnu::cold]] static segment_view
+    adopt(typename policies::mechanism::native_handle_type native, const mapping_options& options,
+          std::error_code& ec) noexcept {
         const detail::operation context("adopt", policies::mechanism::label, "");
         ec.clear();
-        return segment_view(base::adopt(native, access_mode::reading, ec));
+        return segment_view(base::adopt(native, access_mode::reading, options, ec));
     }
 
     /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.

@@ -167,9 +167,23 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     [[nodiscard]] static shared open(std::string_view name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
+        return open(name, mapping_options{}, ec);
+    }
+
+    /// The same, mapped as the options say.
+    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options,
+                                     std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
         const detail::operation context("open", label, name);
         ec.clear();
-        return checked(base::open(name, access_mode::writing, ec), ec);
+        return checked(base::open(name, access_mode::writing, options, ec), ec);
     }
 
     [[nodiscard]] static shared open(std::string_view name, read_write_t)
@@ -196,6 +210,21 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         requires detail::has_names<policies>
     {
         return read_only_type::open(name, ec);
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+                                             const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name, options);
+    }
+
+    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+                                             const mapping_options& options,
+                                             std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name, options, ec);
     }
 
     /// The existing T, or a new one made of the arguments. Any number of processes may race: there
@@ -232,7 +261,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         for (;;) {
             const detail::operation context("open", label, name);
             ec.clear();
-            base opened = base::open(name, access_mode::writing, ec);
+            base opened = base::open(name, access_mode::writing, base::options_of(options), ec);
             if (!ec) {
                 return checked(std::move(opened), ec);
             }
@@ -254,7 +283,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
                 }
                 if (ec == errc::already_exists) {
                     ec.clear();
-                    opened = base::open(name, access_mode::writing, ec);
+                    opened = base::open(name, access_mode::writing, base::options_of(options), ec);
                     if (!ec) {
                         std::destroy_at(root);
                         return checked(std::move(opened), ec);
@@ -331,9 +360,18 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     }
 
     [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
+                                      std::error_code& ec) noexcept {
         const detail::operation context("adopt", label, "");
         ec.clear();
-        return checked(base::adopt(native, access_mode::writing, ec), ec);
+        return checked(base::adopt(native, access_mode::writing, options, ec), ec);
     }
 
     /// An allocator of the T's segment.
@@ -354,6 +392,19 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     std::size_t recover(std::error_code& ec) const noexcept {
         const detail::operation context("recover", label, this->name());
         return this->recover_dead(ec);
+    }
+
+    /// See segment::durable.
+    void durable() const {
+        std::error_code ec;
+        durable(ec);
+        detail::raise_if(ec);
+    }
+
+    void durable(std::error_code& ec) const noexcept {
+        const detail::operation context("write back", label, this->name());
+        ec.clear();
+        this->base_.durable(ec);
     }
 
   private:
@@ -415,9 +466,22 @@ class shared<const T, Mechanism, Naming, Permission>
     [[nodiscard]] static shared open(std::string_view name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
+        return open(name, mapping_options{}, ec);
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options,
+                                     std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
         const detail::operation context("open", policies::mechanism::label, name);
         ec.clear();
-        return checked(base::open(name, access_mode::reading, ec), ec);
+        return checked(base::open(name, access_mode::reading, options, ec), ec);
     }
 
     [[nodiscard]] static shared open(std::string_view name, read_only_t)
@@ -439,9 +503,18 @@ class shared<const T, Mechanism, Naming, Permission>
     }
 
     [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
+                                      std::error_code& ec) noexcept {
         const detail::operation context("adopt", policies::mechanism::label, "");
         ec.clear();
-        return checked(base::adopt(native, access_mode::reading, ec), ec);
+        return checked(base::adopt(native, access_mode::reading, options, ec), ec);
     }
 
   private:

@@ -12,7 +12,9 @@
 #include <sys/random.h>
 
 #include <cohold/detail/liveness.hpp>
+#include <cohold/detail/process.hpp>
 #include <cohold/memory/directory.hpp>
+#include <cohold/memory/mapping_options.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -30,12 +32,14 @@ class segment_memory {
     segment_memory() = default;
 
     segment_memory(segment_memory&& other) noexcept
-        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_) {}
+        : base_(std::exchange(other.base_, nullptr)), reserve_(other.reserve_),
+          only_in_(other.only_in_) {}
 
     segment_memory& operator=(segment_memory&& other) noexcept {
         segment_memory taken(std::move(other));
         std::swap(base_, taken.base_);
         std::swap(reserve_, taken.reserve_);
+        std::swap(only_in_, taken.only_in_);
         return *this;
     }
 
@@ -43,27 +47,40 @@ class segment_memory {
         if (base_ != nullptr) {
             detach(header());
             unmap(local_of(header()).identity->attendance, page_size());
-            unmap(base_ - front(), front() + static_cast<std::size_t>(reserve_));
+            // In a forked child that does not have the mapping, something else may be in its place.
+            const bool here = only_in_ == 0 || only_in_ == process_stamp();
+            unmap(base_ - front(), front() + (here ? static_cast<std::size_t>(reserve_) : 0));
         }
     }
 
-    // Maps the object, all of its reserve; nothing of it is looked at.
     template <class Mechanism>
     [[gnu::cold]] static segment_memory map(const typename Mechanism::native_handle_type& native,
                                             std::uint64_t reserve, access_mode how,
                                             std::error_code& ec) noexcept {
+        return map<Mechanism>(native, reserve, how, {}, ec);
+    }
+
+    // Maps the object, all of its reserve; nothing of it is looked at.
+    template <class Mechanism>
+    [[gnu::cold]] static segment_memory
+    map(const typename Mechanism::native_handle_type& native, std::uint64_t wanted, access_mode how,
+        const mapping_options& options, std::error_code& ec) noexcept {
         using native_type = typename Mechanism::native_handle_type;
         static_assert(sizeof(native_type) <= sizeof(local_block::native) &&
                           alignof(native_type) <= 16 && std::is_trivially_copyable_v<native_type>,
                       "cohold: a mechanism's native handle is a small trivially copyable type");
-        auto* const start = static_cast<char*>(reserve_addresses(front() + reserve));
-        if (start == nullptr) {
+        std::uint64_t reserve = wanted;
+        std::uint64_t unit = page_size();
+        find_unit(native, options.huge, unit, reserve);
+        char* const base = reserve_aligned(front(), reserve, unit);
+        if (base == nullptr) {
             fail(ec, errc::reserve_too_large, "reserve: %llu bytes, mmap: errno %d",
                  static_cast<unsigned long long>(reserve), errno);
             return {};
         }
-        segment_memory memory(start + front(), reserve);
-        char* const identity = start;
+        segment_memory memory(base, reserve);
+        memory.only_in_ = options.fork ? 0 : process_stamp();
+        char* const identity = base - front();
         if (::mprotect(identity, 2 * page_size(), PROT_READ | PROT_WRITE) != 0) {
             fail_errno(ec, errno, "mprotect");
         } else if (::madvise(identity, page_size(), MADV_WIPEONFORK) != 0) {
@@ -71,9 +88,12 @@ class segment_memory {
         } else {
             Mechanism::map(native, reserve, how, memory.base_, ec);
         }
+        if (!ec) {
+            begin_mapping(memory.base_, static_cast<std::size_t>(reserve), options, ec);
+        }
         if (ec) {
             memory.base_ = nullptr;
-            unmap(start, front() + static_cast<std::size_t>(reserve));
+            unmap(identity, front() + static_cast<std::size_t>(reserve));
             return {};
         }
         auto* const local = ::new (memory.base_ - sizeof(local_block)) local_block{};
@@ -168,6 +188,22 @@ class segment_memory {
 
     [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
 
+    // What the address has to be a multiple of; and the reserve, if it consists of hugetlb pages.
+    template <class Native>
+    [[gnu::cold]] static void find_unit(const Native& native, huge_pages how, std::uint64_t& unit,
+                                        std::uint64_t& reserve) noexcept {
+        if constexpr (std::is_same_v<Native, file_descriptor>) {
+            if (const std::uint64_t huge = hugetlb_page(native.value); huge != 0) {
+                unit = huge;
+                reserve = round_up(reserve, huge);
+                return;
+            }
+        }
+        if (how != huge_pages::none) {
+            unit = huge_page_bytes;
+        }
+    }
+
     template <class Mechanism>
     static const typename Mechanism::native_handle_type&
     native_of(const local_block& local) noexcept {
@@ -259,6 +295,7 @@ class segment_memory {
 
     char* base_ = nullptr;
     std::uint64_t reserve_ = 0;
+    std::uint64_t only_in_ = 0; // the process that has the mapping, if forked children do not
 };
 
 } // namespace detail

@@ -13,7 +13,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace mechanism {
 
 /// A shared mapping of a file, named by its path. The contents last as long as the file; writing
-/// back to a disk is the kernel's business. Grows.
+/// back to a disk is the kernel's business, or that of segment::durable(). Grows.
 struct file : detail::descriptor_object {
     using default_naming = naming::verbatim;
     using attendance = detail::file_attendance;
@@ -22,10 +22,18 @@ struct file : detail::descriptor_object {
     static constexpr name_form names = name_form::path;
     static constexpr bool replaces = true;
     static constexpr bool keys_collide = false;
+    static constexpr bool huge_pages = true;
 
     [[gnu::cold]] static file_descriptor create(std::string_view path, const creation& wanted,
                                                 std::error_code& ec) noexcept {
-        return detail::create_file(detail::file_place(path), wanted, ec);
+        file_descriptor made = detail::create_file(detail::file_place(path), wanted, ec);
+        if (made && wanted.huge_page != 0) {
+            check_huge_page(made, wanted.huge_page, ec);
+            if (ec) {
+                abandon(made, path);
+            }
+        }
+        return made;
     }
 
     [[gnu::cold]] static void publish(file_descriptor& object, std::string_view path,
@@ -49,12 +57,42 @@ struct file : detail::descriptor_object {
     [[gnu::cold]] static void reclaim(std::string_view path) noexcept {
         detail::reclaim_temporary(detail::file_place(path).temporary().text, false);
     }
+
+    /// fsync(2) of the file, and of the directory that has its name.
+    [[gnu::cold]] static void settle(const file_descriptor& object, std::string_view path,
+                                     std::error_code& ec) noexcept {
+        detail::sync_file(object.value, ec);
+        if (!ec && !path.empty()) {
+            const detail::path_text folder = detail::file_place(path).folder();
+            const detail::unique_fd opened = detail::open_file(folder.text, O_RDONLY | O_DIRECTORY);
+            if (!opened) {
+                detail::fail_errno(ec, errno, "opening the directory %s to write it back",
+                                   folder.text);
+            } else {
+                detail::sync_file(opened.get(), ec);
+            }
+        }
+    }
+
+  private:
+    // Only a file system says of what its files consist.
+    [[gnu::cold]] static void check_huge_page(const file_descriptor& object, std::uint64_t wanted,
+                                              std::error_code& ec) noexcept {
+        const std::uint64_t found = detail::hugetlb_page(object.value);
+        if (found != wanted) {
+            detail::fail(ec, errc::unsupported,
+                         "hugetlb pages of %llu MiB: the directory must be on a hugetlbfs mounted "
+                         "with that page size; mechanism::memfd needs none",
+                         static_cast<unsigned long long>(wanted >> 20));
+        }
+    }
 };
 
 /// A file on a tmpfs: memory with a path, whose size the mount limits. errc::not_on_tmpfs
 /// elsewhere.
 struct tmpfs : file {
     static constexpr std::string_view label = "tmpfs file";
+    static constexpr bool huge_pages = false;
 
     [[gnu::cold]] static file_descriptor create(std::string_view path, const creation& wanted,
                                                 std::error_code& ec) noexcept {

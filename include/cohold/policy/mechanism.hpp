@@ -62,6 +62,9 @@ struct creation {
     mode_t mode;            ///< exact permission bits; the umask plays no part
     std::optional<gid_t> group; ///< the group of the object; none: the kernel's choice
     bool formatted; ///< the first 8 bytes become non-zero, last of all, before it is published
+    /// Bytes of the hugetlb pages that it shall consist of; 0: ordinary pages. Asked for only of
+    /// mechanisms with `huge_pages`.
+    std::uint64_t huge_page = 0;
 };
 
 /// What the kernel knows of an object.
@@ -178,6 +181,9 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; at `at` if that is not null, in place of what is mapped there |
 /// | `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways |
 /// | `M::close(native)` | – | gives the native handle back; mappings stay |
+/// | `M::huge_pages` | `bool` | optional: `create` can make objects of hugetlb pages, as `creation::huge_page` says |
+/// | `M::seal(native, seals, ec)` | – | optional: forbids for ever what `seals`, an enum seal, says |
+/// | `M::settle(native, name, ec)` | – | optional: waits until what was written to the object and, if `name` is not empty, its name outlive a loss of power |
 /// | `M::attendance` | type | optional, for lifetime::session: who is attached. `mechanism::file::attendance` is one for every mechanism whose native handle is a file_descriptor |
 /// | `M::liveness` | type | optional: who of the participants is alive; the table below. Without it, a file_descriptor is asked as those of the library are, and with any other native handle nobody is ever taken for dead |
 ///
