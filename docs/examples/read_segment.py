@@ -217,13 +217,13 @@ def queue(segment, at, element):
     slots, capacity = segment.pointer(at), segment.read("I", at + 16)
     storage = round_up(8, element.alignment)
     stride = round_up(storage + element.size, max(8, element.alignment))
-    position, values = segment.read("Q", at + 128), []
-    for _ in range(capacity):
-        turn, index = position >> 32, position & 0xFFFFFFFF
+    head, places = segment.read("Q", at + 128) >> 32, []
+    for index in range(capacity):
         word = segment.read("Q", slots + index * stride)
-        if word >> 32 == turn and word >> 28 & 15 == FULL:
-            values.append(element.read(segment, slots + index * stride + storage))
-        position = position + 1 if index + 1 < capacity else turn + 1 << 32
+        if word >> 28 & 15 == FULL:
+            turn = (word >> 32) - head + 0x80000000 & 0xFFFFFFFF  # turns wrap
+            places.append((turn, index))
+    values = [element.read(segment, slots + i * stride + storage) for _, i in sorted(places)]
     return {"elements": values, "capacity": capacity, "closed": segment.read("I", at + 20) != 0}
 # #endregion containers
 

@@ -46,8 +46,9 @@ enum class first_turn : std::uint32_t {};
 /// Closing: a consumer that finds the queue empty after close() must know that no producer has
 /// looked before close() and is still at work. With many producers, it turns the slot at hand from
 /// empty to closed by compare-and-swap, so that such a producer either has claimed a slot in time
-/// or fails. A single producer says in `writer` that it is at work, and only then looks whether the
-/// queue is closed; the consumer executes the heavy barrier, and then looks at `writer`.
+/// or fails. A single producer moves the tail first, and only then looks whether the queue is
+/// closed; the consumer executes the heavy barrier, and then looks whether the tail is at the empty
+/// slot.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
 class queue_ring {
     using slot = queue_slot<T>;
@@ -74,12 +75,8 @@ class queue_ring {
     queue_ring& operator=(const queue_ring&) = delete;
 
     [[gnu::cold]] ~queue_ring() {
-        for (const owner_word last :
-             {writer_.load(std::memory_order_acquire), reader_.load(std::memory_order_acquire)}) {
-            if (last != 0) {
-                static_cast<void>(claimant::is_dead_worker(allocator_, last));
-            }
-        }
+        bury(writer_);
+        bury(reader_);
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             slot& s = at(i);
             slot_word word = s.word.value.load(std::memory_order_acquire);
@@ -114,7 +111,7 @@ class queue_ring {
         } else if constexpr (is_plain) {
             return take_alone(take);
         } else {
-            const at_work working(*this, reader_);
+            be_reader();
             return take_alone(take);
         }
     }
@@ -171,6 +168,13 @@ class queue_ring {
             }
             tail = after_taken(tail, ahead);
         }
+        if constexpr (!ManyProducers) {
+            const queue_position last = previous_position(tail, capacity_);
+            if (word_at(last).load(std::memory_order_acquire) ==
+                word_of(turn_of(last), slot_state::empty)) {
+                tail = last; // claimed and not full yet, by who may be dead
+            }
+        }
         const std::int64_t count = distance_of(head, tail, capacity_);
         return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
     }
@@ -194,6 +198,19 @@ class queue_ring {
         }
     };
 
+    // For the single producer.
+    struct unclaim_unless_done {
+        queue_ring& ring;
+        queue_position position;
+        bool done = false;
+
+        ~unclaim_unless_done() {
+            if (!done) {
+                ring.tail_.store(position, std::memory_order_release);
+            }
+        }
+    };
+
     struct put_back_on_unwind {
         queue_ring* ring;
         queue_position position;
@@ -202,33 +219,10 @@ class queue_ring {
             if (ring != nullptr && ManyConsumers) {
                 ring->word_at(position).store(word_of(turn_of(position), slot_state::full),
                                               std::memory_order_release);
+                claimant(ring->allocator_).forget();
                 ring->notify_items(1);
             }
         }
-    };
-
-    // While it lives, the word says who is at work, as the only one on its side.
-    class at_work {
-      public:
-        at_work(queue_ring& ring, std::atomic<owner_word>& who) : who_(who) {
-            const owner_word me = claimant::worker(ring.allocator_);
-            if constexpr (!is_plain) {
-                // What a dead one had begun with an element must be undone before the next begins.
-                const owner_word last = who_.load(std::memory_order_acquire);
-                if (last != 0 && last != me) [[unlikely]] {
-                    static_cast<void>(claimant::is_dead_worker(ring.allocator_, last));
-                }
-            }
-            who_.store(me, std::memory_order_relaxed);
-        }
-
-        at_work(const at_work&) = delete;
-        at_work& operator=(const at_work&) = delete;
-
-        ~at_work() { who_.store(0, std::memory_order_release); }
-
-      private:
-        std::atomic<owner_word>& who_;
     };
 
     // Neither its construction nor its move needs to be undone.
@@ -270,19 +264,24 @@ class queue_ring {
 
     template <class... Args>
     outcome emplace_alone(Args&&... args) {
-        const at_work working(*this, writer_);
+        const owner_word me = claimant::worker(allocator_);
+        if (writer_.load(std::memory_order_relaxed) != me) [[unlikely]] {
+            be_writer(me);
+        }
+        const queue_position position = tail_.load(std::memory_order_relaxed);
+        if (word_at(position).load(std::memory_order_acquire) !=
+            word_of(turn_of(position), slot_state::empty)) {
+            return is_closed() ? outcome::closed : outcome::blocked;
+        }
+        // From here on it is at work, and knows whether it is too late for that.
+        unclaim_unless_done guard{*this, position};
+        tail_.store(next_position(position, capacity_), std::memory_order_release);
         light_barrier();
         if (is_closed()) {
             return outcome::closed;
         }
-        queue_position position = tail_.load(std::memory_order_relaxed);
-        if (word_at(position).load(std::memory_order_acquire) !=
-                word_of(turn_of(position), slot_state::empty) &&
-            !find_to_write(position)) {
-            return outcome::blocked;
-        }
         construct_at(position, [] {}, std::forward<Args>(args)...);
-        tail_.store(next_position(position, capacity_), std::memory_order_release);
+        guard.done = true;
         return outcome::done;
     }
 
@@ -310,8 +309,11 @@ class queue_ring {
         atomic_word& shared_word = at(index_of(head)).word;
         const slot_word full = word_of(turn_of(head), slot_state::full);
         walk found{outcome::done, head, true};
-        if (shared_word.value.load(std::memory_order_acquire) != full ||
-            !claim(me, shared_word, full, head, slot_state::reading)) {
+        const slot_word word = shared_word.value.load(std::memory_order_acquire);
+        if (word != full || !claim(me, shared_word, full, head, slot_state::reading)) {
+            if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
+                return outcome::blocked; // soon, for those who spin
+            }
             found = walk_to_read(head);
             if (found.what != outcome::done) {
                 return found.what;
@@ -337,8 +339,11 @@ class queue_ring {
     outcome take_alone(Take&& take) {
         const queue_position head = head_.load(std::memory_order_acquire);
         walk found{outcome::done, head, true};
-        if (word_at(head).load(std::memory_order_acquire) !=
-            word_of(turn_of(head), slot_state::full)) {
+        const slot_word word = word_at(head).load(std::memory_order_acquire);
+        if (word != word_of(turn_of(head), slot_state::full)) {
+            if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
+                return outcome::blocked; // soon, for those who spin
+            }
             found = walk_to_read(head);
             if (found.what != outcome::done) {
                 return found.what;
@@ -428,18 +433,32 @@ class queue_ring {
             position_at(ahead > 2 ? turn - 2 : turn_of(position), index_of(position)), capacity_);
     }
 
-    // For the single producer, when the slot at the tail is not simply empty.
-    [[nodiscard, gnu::cold, gnu::noinline]] bool find_to_write(queue_position& position) noexcept {
-        for (;;) {
-            const slot_word word = word_at(position).load(std::memory_order_acquire);
-            const std::int32_t ahead = turns_ahead(word, position);
-            if (ahead < 0) {
-                return false;
-            }
-            if (ahead == 0 && state_of(word) == slot_state::empty) {
-                return true;
-            }
-            position = after_taken(position, ahead);
+    // The single producer is another one than before. The last one may have been killed after it
+    // had moved the tail, and before the slot was full.
+    [[gnu::cold, gnu::noinline]] void be_writer(owner_word me) noexcept {
+        bury(writer_);
+        const queue_position position = tail_.load(std::memory_order_acquire);
+        if (const queue_position last = previous_position(position, capacity_);
+            word_at(last).load(std::memory_order_acquire) ==
+            word_of(turn_of(last), slot_state::empty)) {
+            tail_.store(last, std::memory_order_relaxed);
+        }
+        writer_.store(me, std::memory_order_release);
+    }
+
+    void be_reader() {
+        const owner_word me = claimant::worker(allocator_);
+        if (reader_.load(std::memory_order_relaxed) != me) [[unlikely]] {
+            bury(reader_);
+            reader_.store(me, std::memory_order_release);
+        }
+    }
+
+    // What a dead one had begun with an element must be undone before the next begins.
+    [[gnu::cold]] void bury(const std::atomic<owner_word>& worker) noexcept {
+        const owner_word last = worker.load(std::memory_order_acquire);
+        if (!is_plain && last != nobody) {
+            static_cast<void>(claimant::is_dead_worker(allocator_, last));
         }
     }
 
@@ -491,6 +510,7 @@ class queue_ring {
         // Others may have gone past: the slot keeps its place, as one that holds nothing.
         word_at(position).store(word_of(turn_of(position), slot_state::aborted),
                                 std::memory_order_release);
+        claimant(allocator_).forget();
         notify_spaces(1);
         notify_items(1); // elements behind this one, or the end of a closed queue, may show now
     }
@@ -533,7 +553,6 @@ class queue_ring {
                 }
                 return stop(clean ? outcome::blocked : held);
             }
-            const std::uint32_t turn = turn_of(position);
             switch (state_of(word)) {
             case slot_state::full:
                 if constexpr (!ManyConsumers) {
@@ -564,7 +583,7 @@ class queue_ring {
                 if (!is_closed()) {
                     return stop(outcome::blocked);
                 }
-                switch (end_at(shared_word, word, turn)) {
+                switch (end_at(position, word)) {
                 case outcome::done:
                     break;
                 case outcome::closed:
@@ -588,24 +607,29 @@ class queue_ring {
 
     // The closed queue seems to end at this slot, which is empty: closed, held (somebody may still
     // be at work), or done (no longer so).
-    [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(atomic_word& shared_word, slot_word word,
-                                                           std::uint32_t turn) noexcept {
+    [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(queue_position position,
+                                                           slot_word word) noexcept {
+        std::atomic<std::uint64_t>& shared_word = word_at(position);
         if constexpr (ManyProducers) {
-            if (!shared_word.value.compare_exchange_strong(word, word_of(turn, slot_state::closed),
-                                                           std::memory_order_seq_cst,
-                                                           std::memory_order_relaxed)) {
+            if (!shared_word.compare_exchange_strong(
+                    word, word_of(turn_of(position), slot_state::closed), std::memory_order_seq_cst,
+                    std::memory_order_relaxed)) {
                 return outcome::done;
             }
         } else if (closed_.load(std::memory_order_acquire) != drained) {
             if (!heavy_barrier()) {
-                wait_word().park({}, deadline::never()); // what it stored long ago is seen
+                (void)wait_word().park({}, deadline::never()); // what was stored long ago is seen
             }
             const owner_word writer = writer_.load(std::memory_order_acquire);
-            if (writer != 0 && !claimant::is_dead_worker(allocator_, writer)) {
+            const bool at_work = tail_.load(std::memory_order_acquire) != position;
+            if (at_work && !claimant::is_dead_worker(allocator_, writer)) {
                 return outcome::held;
             }
-            if (shared_word.value.load(std::memory_order_acquire) != word) {
+            if (shared_word.load(std::memory_order_acquire) != word) {
                 return outcome::done;
+            }
+            if (at_work) {
+                tail_.store(position, std::memory_order_release);
             }
             closed_.store(drained, std::memory_order_release);
         } else {
@@ -662,9 +686,9 @@ class queue_ring {
     wait_word items_;  // consumers sleep here
     wait_word spaces_; // producers sleep here
     alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(8) std::atomic<owner_word> writer_{0}; // the single producer, while it is at work
+    alignas(8) std::atomic<owner_word> writer_{0}; // the last single producer
     alignas(64) std::atomic<std::uint64_t> head_{0};
-    alignas(8) std::atomic<owner_word> reader_{0}; // the single consumer, likewise
+    alignas(8) std::atomic<owner_word> reader_{0}; // the last single consumer, if T owns memory
 };
 
 } // namespace detail

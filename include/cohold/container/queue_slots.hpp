@@ -38,6 +38,12 @@ using queue_position = std::uint64_t;
     return index_of(position) + 1 < capacity ? position + 1 : position_at(turn_of(position) + 1, 0);
 }
 
+[[nodiscard]] constexpr queue_position previous_position(queue_position position,
+                                                         std::uint32_t capacity) noexcept {
+    return index_of(position) != 0 ? position - 1
+                                   : position_at(turn_of(position) - 1, capacity - 1);
+}
+
 // How many elements lie between two positions. Negative if `last` is before `first`.
 [[nodiscard]] constexpr std::int64_t distance_of(queue_position first, queue_position last,
                                                  std::uint32_t capacity) noexcept {

@@ -16,6 +16,7 @@ TEST_CASE("positions count turns and indices, for any capacity") {
         position = next_position(position, capacity);
         CHECK(turn_of(position) == 6);
         CHECK(index_of(position) == 0);
+        CHECK(previous_position(position, capacity) == position_at(5, capacity - 1));
         CHECK(distance_of(position_at(5, 0), position, capacity) == capacity);
         CHECK(distance_of(position, position_at(5, 0), capacity) ==
               -static_cast<std::int64_t>(capacity));
