@@ -246,6 +246,40 @@ void full(const std::string& name) {
     check(ours.find_or_construct<numbers>("kept", ec) == kept && !ec, "find_or_construct finds");
 }
 
+// Semaphores by name and by key, and what is a tmpfs.
+void others(const std::string& name) {
+    using cohold::errc;
+    using set = cohold::system_v_semaphores<>;
+    using semaphore = cohold::named_semaphore<>;
+    constexpr auto back = cohold::semaphore_undo::at_exit;
+    std::error_code ec;
+    const semaphore first = semaphore::create(name, 1, ec);
+    check(first && !ec && first.try_acquire(ec) && !first.try_acquire(ec) && !ec, "a semaphore");
+    first.release(2, ec);
+    first.acquire(ec);
+    check(!ec && semaphore::open(name, ec).value(ec) == 1 && !ec, "which is opened");
+    check(semaphore::remove(name, ec) && !semaphore::open(name, ec) && ec == errc::not_found,
+          "and removed");
+    check(contains(last_words([&] { semaphore::open(name).acquire(); }), "no such object"),
+          "after which opening it aborts");
+    const set second = set::create(name, {.count = 2, .initial = 1}, ec);
+    check(second && !ec && second.try_acquire(1, back, ec) && !second.try_acquire(1, back, ec),
+          "a set of System V");
+    second.release(1, 1, back, ec);
+    const cohold::semaphore_step both[] = {{0, -1}, {1, -1}};
+    check(!ec && second.try_operate(both, ec) && set::open(name, ec).value(0, ec) == 0 && !ec,
+          "several steps at once");
+    check(second.value(2, ec) == 0 && ec == std::errc::invalid_argument, "an index out of range");
+    check(set::remove(name, ec) && !second.try_acquire(0, back, ec) && ec == errc::removed,
+          "a set that was removed");
+    check(cohold::is_tmpfs("/dev/shm", ec) && !cohold::is_tmpfs("/proc", ec) && !ec, "is_tmpfs");
+    check(cohold::tmpfs_usage("/dev/shm", ec).mount_point == "/dev/shm" && !ec, "tmpfs_usage");
+    cohold::tmpfs_mount mount = cohold::tmpfs_mount::create("/proc/self/stat", {}, ec);
+    check(!mount && ec == errc::not_a_directory, "mounting on a file");
+    mount.unmount(ec);
+    check(ec == errc::empty_handle, "unmounting nothing");
+}
+
 } // namespace
 
 int main() {
@@ -256,6 +290,7 @@ int main() {
     aborts(name);
     factories(name);
     full(name);
+    others(name);
     share(name.c_str());
     check(segment::remove(name, ec) && !ec, "remove");
     check(!segment::remove(name, ec), "nothing is left to remove");

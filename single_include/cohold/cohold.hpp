@@ -12415,6 +12415,19 @@ COHOLD_NAMESPACE_END
 #include <time.h>
 
 
+// glibc 2.30; but ThreadSanitizer would not see that it synchronizes.
+#if defined(__GLIBC_PREREQ) && !defined(__SANITIZE_THREAD__)
+#define COHOLD_HAS_SEM_CLOCKWAIT __GLIBC_PREREQ(2, 30)
+#else
+#define COHOLD_HAS_SEM_CLOCKWAIT 0
+#endif
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#undef COHOLD_HAS_SEM_CLOCKWAIT
+#define COHOLD_HAS_SEM_CLOCKWAIT 0
+#endif
+#endif
+
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
@@ -12567,7 +12580,7 @@ inline bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
         wait_semaphore(semaphore);
         return true;
     }
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30)
+#if COHOLD_HAS_SEM_CLOCKWAIT
     const ::timespec time = to_timespec(until.nanoseconds);
     while (::sem_clockwait(semaphore, CLOCK_MONOTONIC, &time) != 0) {
         if (errno != EINTR) {
@@ -12609,6 +12622,8 @@ inline unsigned semaphore_value(::sem_t* semaphore) noexcept {
 
 COHOLD_NAMESPACE_END
 
+#undef COHOLD_HAS_SEM_CLOCKWAIT
+
 #endif
 
 COHOLD_NAMESPACE_BEGIN
@@ -12629,9 +12644,10 @@ struct semaphore_options {
 /// serve their owner alone.
 ///
 /// *If a process is killed* that has acquired a permit, the permit is lost, for ever: the kernel
-/// does not know who has it. shm_semaphore and shm_mutex, in a segment, get it back;
-/// system_v_semaphores do with semaphore_undo::at_exit. One killed in a factory leaves a whole
-/// semaphore or none; one killed while it waits costs nothing.
+/// does not know who has it. The kernel gives those of system_v_semaphores back, if they were
+/// acquired with semaphore_undo::at_exit; and a shm_mutex, in a segment, passes on to the next, who
+/// learns of it. One killed in a factory leaves a whole semaphore or none; one killed while it
+/// waits costs nothing.
 ///
 /// The name stays until it is removed. 32-bit and 64-bit programs have different semaphores: one
 /// does not open the other's.
@@ -15301,8 +15317,8 @@ struct semaphore_set_options {
 /// none here: a new set can be opened as soon as it is ready, and not before. *If the process is
 /// killed* while it creates, the set counts as absent and the next to use the name removes it; an
 /// empty set that was the lock of the creation may stay until then. Permits acquired with
-/// semaphore_undo::at_exit come back, others are lost; shm_semaphore and shm_mutex, in a segment,
-/// cost no system call where nobody waits, and recover what they protect.
+/// semaphore_undo::at_exit come back, others are lost. But nobody learns what was left undone: a
+/// shm_mutex, in a segment, tells the next, and makes no system call where nobody waits.
 ///
 /// Reading values and waiting for none need the permission to read; everything else needs that to
 /// write. open() asks for both.

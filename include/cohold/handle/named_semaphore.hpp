@@ -32,9 +32,10 @@ struct semaphore_options {
 /// serve their owner alone.
 ///
 /// *If a process is killed* that has acquired a permit, the permit is lost, for ever: the kernel
-/// does not know who has it. shm_semaphore and shm_mutex, in a segment, get it back;
-/// system_v_semaphores do with semaphore_undo::at_exit. One killed in a factory leaves a whole
-/// semaphore or none; one killed while it waits costs nothing.
+/// does not know who has it. The kernel gives those of system_v_semaphores back, if they were
+/// acquired with semaphore_undo::at_exit; and a shm_mutex, in a segment, passes on to the next, who
+/// learns of it. One killed in a factory leaves a whole semaphore or none; one killed while it
+/// waits costs nothing.
 ///
 /// The name stays until it is removed. 32-bit and 64-bit programs have different semaphores: one
 /// does not open the other's.

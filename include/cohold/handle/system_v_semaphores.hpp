@@ -39,8 +39,8 @@ struct semaphore_set_options {
 /// none here: a new set can be opened as soon as it is ready, and not before. *If the process is
 /// killed* while it creates, the set counts as absent and the next to use the name removes it; an
 /// empty set that was the lock of the creation may stay until then. Permits acquired with
-/// semaphore_undo::at_exit come back, others are lost; shm_semaphore and shm_mutex, in a segment,
-/// cost no system call where nobody waits, and recover what they protect.
+/// semaphore_undo::at_exit come back, others are lost. But nobody learns what was left undone: a
+/// shm_mutex, in a segment, tells the next, and makes no system call where nobody waits.
 ///
 /// Reading values and waiting for none need the permission to read; everything else needs that to
 /// write. open() asks for both.
