@@ -29,23 +29,24 @@ void look() {
     // #endregion look
 }
 
+void write_file(const char* path, const std::string& text) {
+    const int file = open(path, O_WRONLY | O_CLOEXEC);
+    check(write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    close(file);
+}
+
 // #region namespaces
 // What `unshare --mount --map-root-user` does: everybody may mount, in namespaces that only his own
 // processes see.
 void enter_namespaces() {
-    const auto write = [](const char* path, const std::string& text) {
-        const int file = open(path, O_WRONLY | O_CLOEXEC);
-        check(::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
-        close(file);
-    };
     const std::string user = std::to_string(geteuid());
     const std::string group = std::to_string(getegid());
     const bool root = geteuid() == 0;
     check(unshare(CLONE_NEWNS | (root ? 0 : CLONE_NEWUSER)) == 0);
     if (!root) {
-        write("/proc/self/setgroups", "deny");
-        write("/proc/self/uid_map", "0 " + user + " 1");
-        write("/proc/self/gid_map", "0 " + group + " 1"); // or no files can be made (EOVERFLOW)
+        write_file("/proc/self/setgroups", "deny");
+        write_file("/proc/self/uid_map", "0 " + user + " 1");
+        write_file("/proc/self/gid_map", "0 " + group + " 1"); // or no files can be made (EOVERFLOW)
     }
     check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
 }
