@@ -68,7 +68,7 @@ struct guarded_counter {
     alignas(64) Lock lock;
     alignas(64) std::uint64_t count = 0;
 
-    void add(std::uint64_t times) {
+    [[gnu::noinline]] void add(std::uint64_t times) {
         for (std::uint64_t i = 0; i < times; ++i) {
             lock.lock();
             bench::keep(count);
@@ -77,7 +77,7 @@ struct guarded_counter {
         }
     }
 
-    void read(std::uint64_t times) {
+    [[gnu::noinline]] void read(std::uint64_t times) {
         for (std::uint64_t i = 0; i < times; ++i) {
             lock.lock_shared();
             bench::keep(count);
@@ -92,20 +92,51 @@ struct boost_sharable_mutex : bip::interprocess_sharable_mutex {
     void unlock_shared() { unlock_sharable(); }
 };
 
+// As time_of, with the stack elsewhere each time. Which lines of memory have some bits of their
+// addresses in common is luck, and the processor takes one for the other then. What `work` calls is
+// not inlined, so that its loop keeps its registers.
+template <class Work>
+sample timed(std::uint64_t operations, Work&& work) {
+    static std::size_t depth = 0;
+    depth = (depth + 272) % 4096;
+    bench::keep(*static_cast<char*>(__builtin_alloca(16 + depth)));
+    return bench::time_of(operations, work);
+}
+
+// While it lives, what is mapped comes to other addresses than before, for the same reason.
+class elsewhere {
+  public:
+    elsewhere() {
+        static bench::random_numbers random;
+        bytes_ = (1 + random.below(4096)) * 4096;
+        memory_ = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        bench::check(memory_ != MAP_FAILED, "mmap");
+    }
+
+    elsewhere(const elsewhere&) = delete;
+    elsewhere& operator=(const elsewhere&) = delete;
+
+    ~elsewhere() { munmap(memory_, bytes_); }
+
+  private:
+    std::size_t bytes_;
+    void* memory_;
+};
+
 // The same work with each lock: by one process, or by two that contend for it.
 template <class Lock>
 void add_uncontended(contest& row, const char* name, guarded_counter<Lock>& counter) {
     row.add(name, [&counter] {
         const std::uint64_t before = counter.count;
-        const double time = bench::time_of(uses, [&] { counter.add(uses); });
+        const sample time = timed(uses, [&] { counter.add(uses); });
         bench::check(counter.count == before + uses, "the count");
-        return sample(time);
+        return time;
     });
 }
 
 template <class Lock>
 void add_shared(contest& row, const char* name, guarded_counter<Lock>& counter) {
-    row.add(name, [&counter] { return sample(bench::time_of(uses, [&] { counter.read(uses); })); });
+    row.add(name, [&counter] { return timed(uses, [&] { counter.read(uses); }); });
 }
 
 template <class Lock>
@@ -145,24 +176,22 @@ struct counters {
 };
 
 // Locks, saves a word, changes it, unlocks: what it takes more than a mutex is the journal.
-void add_guarded(contest& row, cohold::shm_guarded<std::uint64_t>& guarded) {
-    row.add("cohold", [&guarded] {
-        return sample(bench::time_of(uses, [&guarded] {
-            for (std::uint64_t i = 0; i < uses; ++i) {
-                ++*guarded.lock();
-            }
-        }));
-    });
+[[gnu::noinline]] void change(cohold::shm_guarded<std::uint64_t>& guarded, std::uint64_t times) {
+    for (std::uint64_t i = 0; i < times; ++i) {
+        ++*guarded.lock();
+    }
 }
 
 constexpr double shared_limit = 10 / 4.4; // ns of a shared lock and of a raw futex mutex
 
-std::vector<contest> uncontended(counters& all, int rounds) {
+std::vector<contest> uncontended(int rounds) {
     contest exclusive("lock, unlock", {{bound::at_most, 1.15, {"raw futex"}}});
     contest guarded("shm_guarded: lock, save a word, change it, unlock",
                     {{bound::at_most_more, 2, {"shm_mutex"}}});
     contest shared("lock_shared, unlock_shared", {{bound::at_most, shared_limit, {"raw futex"}}});
     for (int round = 0; round < rounds; ++round) {
+        const elsewhere addresses;
+        counters all;
         contest row("");
         add_uncontended(row, "cohold", all.ours);
         add_uncontended(row, "raw futex", *all.raw);
@@ -172,7 +201,8 @@ std::vector<contest> uncontended(counters& all, int rounds) {
         add_uncontended(row, "boost", *all.boost);
         exclusive.join(row.measure(4).keep_best());
         contest saving("");
-        add_guarded(saving, all.ours_guarded);
+        saving.add("cohold",
+                   [&all] { return timed(uses, [&] { change(all.ours_guarded, uses); }); });
         add_uncontended(saving, "raw futex", *all.raw);
         add_uncontended(saving, "pthread robust", *all.robust);
         add_uncontended(saving, "shm_mutex", all.ours);
@@ -187,11 +217,12 @@ std::vector<contest> uncontended(counters& all, int rounds) {
     return {exclusive, shared, guarded};
 }
 
-std::vector<contest> contended(counters& all, int rounds) {
+std::vector<contest> contended(int rounds) {
     const std::vector<int> cpus = bench::two_cpus();
     if (cpus.empty()) {
         return {};
     }
+    counters all;
     contest row("lock, add, unlock", {{bound::at_least, 1.0, {"raw futex"}}});
     add_contended(row, "cohold", all.ours, cpus);
     add_contended(row, "raw futex", *all.raw, cpus);
@@ -205,97 +236,88 @@ std::vector<contest> contended(counters& all, int rounds) {
 
 constexpr std::uint64_t numbers = 100'000;
 
-std::vector<contest> journal(home& segment, int rounds) {
-    using cohold::detail::section;
-    cohold::detail::segment_header& header = segment.header();
-    std::uint64_t& word = segment.make<std::uint64_t>("word", 0u);
-    auto& ours = segment.make<cohold::shm_vector<std::uint64_t>>("vector");
-    std::vector<std::uint64_t> standard;
-    ours.reserve(numbers);
-    standard.reserve(numbers);
+using cohold::detail::section;
+using cohold::detail::segment_header;
+using shm_numbers = cohold::shm_vector<std::uint64_t>;
 
+[[gnu::noinline]] void store(std::uint64_t& word) {
+    for (std::uint64_t i = 0; i < numbers; ++i) {
+        bench::keep(word);
+        word = i;
+        bench::keep(word);
+    }
+}
+
+[[gnu::noinline]] void save_and_store(segment_header& header, std::uint64_t& word) {
+    std::error_code ec;
+    for (std::uint64_t i = 0; i < numbers; ++i) {
+        section opened(header, ec);
+        opened.record().save_word(&word, ec);
+        bench::keep(word);
+        word = i;
+        bench::keep(word);
+    }
+}
+
+template <class Vector>
+[[gnu::noinline]] void push(Vector& vector) {
+    for (std::uint64_t i = 0; i < numbers; ++i) {
+        vector.push_back(i);
+    }
+}
+
+[[gnu::noinline]] void push_in_sections(segment_header& header, shm_numbers& vector,
+                                        std::uint64_t in_each) {
+    std::error_code ec;
+    for (std::uint64_t i = 0; i < numbers;) {
+        section opened(header, ec);
+        for (const std::uint64_t end = std::min(i + in_each, numbers); i < end; ++i) {
+            vector.push_back(i);
+        }
+    }
+}
+
+// cohold's way to push all numbers, against that of std::vector.
+template <class Push>
+contest pushing(shm_numbers& ours, std::vector<std::uint64_t>& standard, Push&& push_ours) {
+    contest row("");
+    row.add("cohold", [&] {
+        ours.clear();
+        const sample time = timed(numbers, push_ours);
+        bench::check(ours.size() == numbers && ours.back() == numbers - 1, "push_back");
+        return time;
+    });
+    row.add("std", [&] {
+        standard.clear();
+        const sample time = timed(numbers, [&] { push(standard); });
+        bench::check(standard.size() == numbers && standard.back() == numbers - 1, "push_back");
+        return time;
+    });
+    return row.measure(6).keep_best();
+}
+
+std::vector<contest> journal(int rounds) {
     contest open("a section by itself, a word saved and stored", {});
     contest inside("push_back, reserved, 64 in a section", {{bound::at_most_more, 2, {"std"}}});
     contest single("push_back, reserved, each in a section", {});
     contest outside("push_back, reserved, outside", {{bound::at_most_more, 0.3, {"std"}}});
-    const auto pushes_std = [&] {
-        standard.clear();
-        return sample(bench::time_of(numbers, [&] {
-            for (std::uint64_t i = 0; i < numbers; ++i) {
-                standard.push_back(i);
-            }
-            bench::keep(standard);
-        }));
-    };
-    const auto pushes = [&](auto&& loop) {
-        ours.clear();
-        const double time = bench::time_of(numbers, loop);
-        bench::check(ours.size() == numbers && ours.back() == numbers - 1, "push_back");
-        return sample(time);
-    };
     for (int round = 0; round < rounds; ++round) {
+        const elsewhere addresses;
+        home segment;
+        segment_header& header = segment.header();
+        std::uint64_t& word = segment.make<std::uint64_t>("word", 0u);
+        shm_numbers& ours = segment.make<shm_numbers>("vector");
+        std::vector<std::uint64_t> standard;
+        ours.reserve(numbers);
+        standard.reserve(numbers);
+
         contest saved("");
-        saved.add("cohold", [&] {
-            return sample(bench::time_of(numbers, [&] {
-                for (std::uint64_t i = 0; i < numbers; ++i) {
-                    std::error_code ec;
-                    section opened(header, ec);
-                    opened.record().save_word(&word, ec);
-                    bench::keep(word);
-                    word = i;
-                    bench::keep(word);
-                }
-            }));
-        });
-        saved.add("std", [&] {
-            return sample(bench::time_of(numbers, [&] {
-                for (std::uint64_t i = 0; i < numbers; ++i) {
-                    bench::keep(word);
-                    word = i;
-                    bench::keep(word);
-                }
-            }));
-        });
+        saved.add("cohold", [&] { return timed(numbers, [&] { save_and_store(header, word); }); });
+        saved.add("std", [&] { return timed(numbers, [&] { store(word); }); });
         open.join(saved.measure(6).keep_best());
-
-        contest in("");
-        in.add("cohold", [&] {
-            return pushes([&] {
-                for (std::uint64_t i = 0; i < numbers;) {
-                    std::error_code ec;
-                    section opened(header, ec);
-                    for (const std::uint64_t end = std::min(i + 64, numbers); i < end; ++i) {
-                        ours.push_back(i);
-                    }
-                }
-            });
-        });
-        in.add("std", pushes_std);
-        inside.join(in.measure(6).keep_best());
-
-        contest one("");
-        one.add("cohold", [&] {
-            return pushes([&] {
-                for (std::uint64_t i = 0; i < numbers; ++i) {
-                    std::error_code ec;
-                    section opened(header, ec);
-                    ours.push_back(i);
-                }
-            });
-        });
-        one.add("std", pushes_std);
-        single.join(one.measure(6).keep_best());
-
-        contest out("");
-        out.add("cohold", [&] {
-            return pushes([&] {
-                for (std::uint64_t i = 0; i < numbers; ++i) {
-                    ours.push_back(i);
-                }
-            });
-        });
-        out.add("std", pushes_std);
-        outside.join(out.measure(6).keep_best());
+        inside.join(pushing(ours, standard, [&] { push_in_sections(header, ours, 64); }));
+        single.join(pushing(ours, standard, [&] { push_in_sections(header, ours, 1); }));
+        outside.join(pushing(ours, standard, [&] { push(ours); }));
     }
     return {open, inside, single, outside};
 }
@@ -432,13 +454,11 @@ void facts(home& segment, int rounds) {
 
 int main(int argc, char** argv) {
     const bench::settings settings(argc, argv);
-    counters all;
     bench::table("Lock that nobody else wants", "ns", 1, bench::shown::time)
-        .print(uncontended(all, settings.rounds(40)));
+        .print(uncontended(settings.rounds(40)));
+    bench::table("Journal", "ns", 1, bench::shown::time).print(journal(settings.rounds(40)));
     home segment;
-    bench::table("Journal", "ns", 1, bench::shown::time)
-        .print(journal(segment, settings.rounds(40)));
     facts(segment, settings.rounds(100));
     bench::table("Lock that two processes want all the time", "million/s", 1, bench::shown::rate)
-        .print(contended(all, settings.rounds(40)));
+        .print(contended(settings.rounds(40)));
 }
