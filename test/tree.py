@@ -42,7 +42,7 @@ def is_internal(header):
             place = opened[1]
             if place != "detail":
                 return False
-        elif place == "cohold" and re.match(r"\w", line) and not re.match(
+        elif place == "cohold" and re.match(r"\w|\[\[", line) and not re.match(
                 r"COHOLD_NAMESPACE_END|template <|(class|struct) \w+;", line):
             return False
     return place is not None

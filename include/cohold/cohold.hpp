@@ -26,6 +26,7 @@
 #include <cohold/memory/shm_allocator.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
 
+#include <cohold/handle/inheritance.hpp>
 #include <cohold/handle/listing.hpp>
 #include <cohold/handle/mapped_region.hpp>
 #include <cohold/handle/mapping_report.hpp>
@@ -34,6 +35,7 @@
 #include <cohold/handle/named_objects.hpp>
 #include <cohold/handle/named_semaphore.hpp>
 #include <cohold/handle/participants.hpp>
+#include <cohold/handle/passing.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/handle/segment_options.hpp>
 #include <cohold/handle/segment_view.hpp>

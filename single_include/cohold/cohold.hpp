@@ -9603,6 +9603,599 @@ COHOLD_NAMESPACE_END
 
 #endif
 
+// keep_across_exec, inherit and fetch: segments handed to a program that this one executes, or
+// taken from another process by the number of its descriptor.
+#ifndef COHOLD_HANDLE_INHERITANCE_HPP
+#define COHOLD_HANDLE_INHERITANCE_HPP
+
+#include <string_view>
+
+// Descriptors that were made for, or by, another process: kept across exec, or fetched from there.
+#ifndef COHOLD_DETAIL_FOREIGN_DESCRIPTOR_HPP
+#define COHOLD_DETAIL_FOREIGN_DESCRIPTOR_HPP
+
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The descriptor that a program was given by its number: a copy for this process alone.
+[[gnu::cold]] inline unique_fd inherited_descriptor(int number, std::error_code& ec) noexcept {
+    unique_fd mine(::fcntl(number, F_DUPFD_CLOEXEC, 3));
+    if (!mine) {
+        fail_errno(ec, errno, "file descriptor %d was not inherited", number);
+    }
+    return mine;
+}
+
+// A copy of another process's descriptor.
+[[gnu::cold]] inline unique_fd fetched_descriptor(pid_t process, int number,
+                                                  std::error_code& ec) noexcept {
+    const unique_fd other(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
+    unique_fd fetched;
+    int error = other ? 0 : errno;
+    if (error == 0) {
+        fetched = unique_fd(static_cast<int>(::syscall(SYS_pidfd_getfd, other.get(), number, 0)));
+        error = fetched ? 0 : errno;
+    }
+    switch (error) {
+    case 0:
+        break;
+    case ESRCH:
+        fail(ec, errc::not_found, "process %d has ended", static_cast<int>(process));
+        break;
+    case EBADF:
+        fail(ec, errc::not_found, "process %d has no file descriptor %d", static_cast<int>(process),
+             number);
+        break;
+    case EPERM:
+        fail(ec, errc::permission_denied,
+             "process %d: only who may trace it with ptrace(2) can have its descriptors",
+             static_cast<int>(process));
+        break;
+    case ENOSYS:
+        fail(ec, errc::unsupported,
+             "pidfd_getfd: the kernel, or a seccomp filter, does not have it");
+        break;
+    default:
+        fail_errno(ec, error, "descriptor %d of process %d", number, static_cast<int>(process));
+    }
+    return fetched;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// send and receive: segments and objects handed over to another process through a Unix socket.
+#ifndef COHOLD_HANDLE_PASSING_HPP
+#define COHOLD_HANDLE_PASSING_HPP
+
+#include <optional>
+#include <string_view>
+
+// A message with a descriptor over a Unix socket: never waiting longer than told, leaving no
+// descriptor behind that nobody asked for.
+#ifndef COHOLD_DETAIL_SOCKET_MESSAGE_HPP
+#define COHOLD_DETAIL_SOCKET_MESSAGE_HPP
+
+#include <cstring>
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/socket.h>
+
+
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Waits until something can be sent or received. 0, or errno: ETIMEDOUT.
+[[gnu::cold]] inline int await_socket(int socket, short events, deadline until) noexcept {
+    for (;;) {
+        const std::int64_t left = until.nanoseconds - deadline::now().nanoseconds;
+        struct ::timespec patience{};
+        if (left > 0) {
+            patience.tv_sec = static_cast<std::time_t>(
+                left / 1000000000 < 86400 ? left / 1000000000 : 86400); // and again
+            patience.tv_nsec = static_cast<long>(left % 1000000000);
+        }
+        struct ::pollfd waiting{socket, events, 0};
+        const int ready = ::ppoll(&waiting, 1, &patience, nullptr);
+        if (ready > 0) {
+            return 0; // or something is wrong, and the call will say what
+        }
+        if (ready < 0 && errno != EINTR) {
+            return errno;
+        }
+        if (until.has_passed()) {
+            return ETIMEDOUT;
+        }
+    }
+}
+
+// The process that the socket was connected to, as it was then. False and errno if there is none.
+[[gnu::cold]] inline bool socket_peer(int socket, struct ::ucred& out) noexcept {
+    ::socklen_t bytes = sizeof out;
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &out, &bytes) != 0) {
+        return false;
+    }
+    if (out.uid == static_cast<uid_t>(-1)) { // not connected, or not a Unix socket
+        errno = ENOTCONN;
+        return false;
+    }
+    return true;
+}
+
+// All of the bytes, with the descriptor. 0, or errno: ETIMEDOUT, EPIPE …
+[[gnu::cold]] inline int send_message(int socket, const void* bytes, std::size_t size, int fd,
+                                      deadline until) noexcept {
+    alignas(::cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    std::size_t done = 0;
+    for (;;) {
+        struct ::iovec part{const_cast<char*>(static_cast<const char*>(bytes)) + done, size - done};
+        struct ::msghdr message{};
+        message.msg_iov = &part;
+        message.msg_iovlen = 1;
+        if (done == 0) { // it goes with the first byte
+            message.msg_control = control;
+            message.msg_controllen = sizeof control;
+            ::cmsghdr* const rights = CMSG_FIRSTHDR(&message);
+            rights->cmsg_level = SOL_SOCKET;
+            rights->cmsg_type = SCM_RIGHTS;
+            rights->cmsg_len = CMSG_LEN(sizeof(int));
+            std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+        }
+        const ssize_t sent = ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent > 0) {
+            done += static_cast<std::size_t>(sent);
+            if (done == size) {
+                return 0;
+            }
+        } else if (sent == 0 || (errno != EINTR && errno != EAGAIN)) {
+            return sent == 0 ? EPIPE : errno;
+        } else if (errno == EAGAIN) {
+            if (const int error = await_socket(socket, POLLOUT, until); error != 0) {
+                return error;
+            }
+            ::sched_yield(); // some are said to be ready before they are
+        }
+    }
+}
+
+// What comes of a message's descriptors: the first is kept, all others are closed.
+[[gnu::cold]] inline unsigned take_descriptors(struct ::msghdr& message,
+                                               unique_fd& first) noexcept {
+    unsigned count = 0;
+    for (::cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr;
+         each = CMSG_NXTHDR(&message, each)) {
+        if (each->cmsg_level != SOL_SOCKET ||
+            (each->cmsg_type != SCM_RIGHTS && each->cmsg_type != SCM_PIDFD)) {
+            continue;
+        }
+        const std::size_t bytes = each->cmsg_len - CMSG_LEN(0);
+        for (std::size_t at = 0; at + sizeof(int) <= bytes; at += sizeof(int)) {
+            int fd = -1;
+            std::memcpy(&fd, CMSG_DATA(each) + at, sizeof fd);
+            unique_fd taken(fd);
+            if (each->cmsg_type == SCM_RIGHTS && ++count == 1) {
+                first = std::move(taken);
+            }
+        }
+    }
+    return count;
+}
+
+// Exactly so many bytes with exactly one descriptor. 0, or errno: ETIMEDOUT; ECONNRESET: the other
+// end is closed; EBADMSG: something else came, and `why` says what.
+[[gnu::cold]] inline int receive_message(int socket, void* bytes, std::size_t size, unique_fd& fd,
+                                         deadline until, const char*& why) noexcept {
+    int type = 0;
+    ::socklen_t type_bytes = sizeof type;
+    if (::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &type_bytes) != 0) {
+        return errno;
+    }
+    std::size_t done = 0;
+    unsigned count = 0;
+    const auto strange = [&why](const char* what) noexcept {
+        why = what;
+        return EBADMSG;
+    };
+    while (done < size) {
+        alignas(::cmsghdr) char control[1024];
+        struct ::iovec part{static_cast<char*>(bytes) + done, size - done};
+        struct ::msghdr message{};
+        message.msg_iov = &part;
+        message.msg_iovlen = 1;
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        const ssize_t got = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (got < 0) {
+            if (errno == EAGAIN) {
+                if (const int error = await_socket(socket, POLLIN, until); error != 0) {
+                    return error;
+                }
+            } else if (errno != EINTR) {
+                return errno;
+            }
+            continue;
+        }
+        unique_fd one;
+        const unsigned more = take_descriptors(message, one);
+        if (count == 0 && more > 0) {
+            fd = std::move(one);
+        }
+        count += more;
+        done += static_cast<std::size_t>(got);
+        if ((message.msg_flags & MSG_CTRUNC) != 0) {
+            return strange("descriptors were lost: too many, or ulimit -n is reached");
+        }
+        if (got == 0) {
+            return done == 0 && count == 0 ? ECONNRESET : strange("it ended too early");
+        }
+        if ((message.msg_flags & MSG_TRUNC) != 0 || (type != SOCK_STREAM && done < size)) {
+            return strange("its length is another");
+        }
+    }
+    return count == 1 ? 0
+                      : strange(count == 0 ? "it has no descriptor" : "it has several descriptors");
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The process at the other end of a socket, as it was when they were connected (SO_PEERCRED).
+struct peer {
+    pid_t process = 0; ///< 0 if it is in a PID namespace that this one cannot see
+    uid_t user = 0;
+    gid_t group = 0;
+};
+
+/// How long to wait; any duration of std::chrono.
+struct passing_timeout {
+    std::int64_t nanoseconds = 5000000000;
+
+    constexpr passing_timeout() noexcept = default;
+
+    template <detail::duration_like Duration>
+    constexpr passing_timeout(const Duration& patience) noexcept // NOLINT: `.timeout = 2s`
+        : nanoseconds(detail::to_nanoseconds(patience)) {}
+};
+
+/// For `receive<segment<…>>(socket, {.timeout = 2s, .user = 1001})`.
+struct passing_options {
+    /// For all of it: nobody waits for ever for a process that does not answer.
+    passing_timeout timeout = {};
+    /// Who has to be at the other end. None: this process's user, or root.
+    std::optional<uid_t> user = std::nullopt;
+    /// Decides that instead, if it is there.
+    bool (*accepts)(const peer&) noexcept = nullptr;
+    /// receive: which seals the object must have, asked before anything else. memfds always must
+    /// have seal::shrink.
+    seal seals = seal::none;
+    /// send(…, read_only): errc::unsealed if the receiver could open it for writing again, as the
+    /// owner of the object, by its mode, or as root; a memfd with seal::future_write nobody can.
+    bool tamper_proof = false;
+};
+
+/// Who is at the other end? *Errors*: getsockopt(2); ENOTCONN if the socket is not a connected Unix
+/// socket.
+[[nodiscard, gnu::cold]] inline peer peer_of(int socket, std::error_code& ec) noexcept {
+    struct ::ucred found{};
+    ec.clear();
+    if (!detail::socket_peer(socket, found)) {
+        detail::fail_errno(ec, errno, "SO_PEERCRED of socket %d", socket);
+        return {};
+    }
+    return {found.pid, found.uid, found.gid};
+}
+
+[[nodiscard, gnu::cold]] inline peer peer_of(int socket) {
+    return detail::thrown([&](std::error_code& ec) { return peer_of(socket, ec); });
+}
+
+namespace detail {
+
+// What goes with the descriptor.
+struct passing_header {
+    char magic[8];
+    char kind[24]; // the mechanism's label, filled up by zeros
+};
+
+static_assert(sizeof(passing_header) == 32);
+
+[[gnu::cold]] inline passing_header header_of(std::string_view kind) noexcept {
+    passing_header made{{'c', 'o', 'h', 'o', 'l', 'd', 1, '\n'}, {}};
+    kind.copy(made.kind, sizeof made.kind - 1);
+    return made;
+}
+
+// The one at the other end, if it is trusted.
+[[gnu::cold]] inline peer trusted_peer(int socket, const passing_options& options,
+                                       std::error_code& ec) noexcept {
+    const peer found = cohold::peer_of(socket, ec);
+    if (ec == std::errc::not_connected) {
+        fail(ec, errc::unexpected_peer, "socket %d is not a connected Unix socket", socket);
+    }
+    if (ec) {
+        return {};
+    }
+    const uid_t me = ::geteuid();
+    const bool good = options.accepts != nullptr ? options.accepts(found)
+                      : options.user             ? found.user == *options.user
+                                                 : found.user == me || found.user == 0;
+    if (!good && options.accepts != nullptr) {
+        fail(ec, errc::unexpected_peer, "process %d of user %u was refused",
+             static_cast<int>(found.process), static_cast<unsigned>(found.user));
+    } else if (!good) {
+        fail(ec, errc::unexpected_peer, "user: expected %u%s, found %u (process %d)",
+             static_cast<unsigned>(options.user.value_or(me)), options.user ? "" : " or 0",
+             static_cast<unsigned>(found.user), static_cast<int>(found.process));
+    }
+    return found;
+}
+
+// Could this process open it for writing, by /proc/self/fd or by a name?
+[[gnu::cold]] inline bool could_write(int fd, const peer& who) noexcept {
+    const int seals = ::fcntl(fd, F_GET_SEALS);
+    if (seals >= 0 &&
+        (static_cast<unsigned>(seals) & static_cast<unsigned>(seal::future_write)) != 0) {
+        return false;
+    }
+    file_status found{};
+    // Of what groups it is, nobody tells.
+    return raw_fstat(fd, found) != 0 || who.user == 0 || who.user == found.st_uid ||
+           (found.st_mode & 0022) != 0;
+}
+
+[[gnu::cold]] inline void fail_passing(std::error_code& ec, int error) noexcept {
+    fail_errno(ec, error, "%s",
+               error == ETIMEDOUT                      ? "the other end took too long"
+               : error == ECONNRESET || error == EPIPE ? "the other end is closed"
+                                                       : "the socket");
+}
+
+[[gnu::cold]] inline void send_object(int socket, const file_descriptor& object,
+                                      std::string_view kind, bool reading,
+                                      const passing_options& options,
+                                      std::error_code& ec) noexcept {
+    const operation context("send", kind, "");
+    ec.clear();
+    if (!object) {
+        fail(ec, errc::empty_handle);
+        return;
+    }
+    const peer receiver = trusted_peer(socket, options, ec);
+    if (ec) {
+        return;
+    }
+    const int flags = ::fcntl(object.value, F_GETFL);
+    unique_fd for_reading;
+    int fd = object.value;
+    if (reading && flags >= 0 && (flags & O_ACCMODE) != O_RDONLY) {
+        for_reading = reopen_file(object.value, O_RDONLY | O_NONBLOCK);
+        fd = for_reading.get();
+    }
+    if (flags < 0 || fd < 0) {
+        fail_errno(ec, errno, "opening file descriptor %d for reading", object.value);
+    } else if (reading && options.tamper_proof && could_write(fd, receiver)) {
+        fail(ec, errc::unsealed,
+             "process %d of user %u could open it for writing: make it with seal::future_write",
+             static_cast<int>(receiver.process), static_cast<unsigned>(receiver.user));
+    } else {
+        const passing_header header = header_of(kind);
+        const int error = send_message(socket, &header, sizeof header, fd,
+                                       deadline::in(options.timeout.nanoseconds));
+        if (error != 0) {
+            fail_passing(ec, error);
+        }
+    }
+}
+
+[[gnu::cold]] inline file_descriptor receive_object(int socket, std::string_view kind, bool writing,
+                                                    const passing_options& options,
+                                                    std::error_code& ec) noexcept {
+    trusted_peer(socket, options, ec);
+    if (ec) {
+        return {};
+    }
+    passing_header header{};
+    unique_fd fd;
+    const char* why = "";
+    const int error = receive_message(socket, &header, sizeof header, fd,
+                                      deadline::in(options.timeout.nanoseconds), why);
+    const passing_header expected = header_of(kind);
+    header.kind[sizeof header.kind - 1] = '\0';
+    if (error == EBADMSG) {
+        fail(ec, errc::bad_message, "%s", why);
+    } else if (error != 0) {
+        fail_passing(ec, error);
+    } else if (std::memcmp(header.magic, expected.magic, sizeof header.magic) != 0) {
+        fail(ec, errc::bad_message, "it was not sent by cohold, or by another version");
+    } else if (std::memcmp(header.kind, expected.kind, sizeof header.kind) != 0) {
+        fail(ec, errc::bad_message, "kind: expected '%s', found '%s'", expected.kind, header.kind);
+    } else if (options.seals != seal::none) {
+        require_seals({fd.get()}, options.seals, ec);
+    }
+    if (!ec) {
+        const int flags = ::fcntl(fd.get(), F_GETFL);
+        if ((flags & O_PATH) != 0) {
+            fail(ec, errc::bad_message, "the descriptor is not open (O_PATH)");
+        } else if (writing && (flags & O_ACCMODE) != O_RDWR) {
+            fail(ec, errc::read_only,
+                 "it was handed out for reading: receive a segment_view, shared<const T> or "
+                 "const_memory_object");
+        }
+    }
+    return {ec ? -1 : fd.release()};
+}
+
+template <class Handle>
+concept passable = requires(const Handle& handle, std::error_code& ec) {
+    { handle.native_handle() } -> std::same_as<const file_descriptor&>;
+    Handle::mechanism_type::label;
+    { Handle::adopt(file_descriptor(), ec) } -> std::same_as<Handle>;
+};
+
+// Can it be written to? Those handles alone know another type for reading.
+template <class Handle>
+inline constexpr bool writes =
+    requires { typename Handle::view_type; } || requires { typename Handle::read_only_type; };
+
+} // namespace detail
+
+/// Hands the object over: the process at the other end gets a descriptor of its own, by receive<…>
+/// with a handle of the same mechanism. For segment, shared and memory_object, and their read-only
+/// counterparts, of mechanisms with file descriptors. The socket is a connected Unix socket of any
+/// type, and stays the caller's. The object stays good if this process dies meanwhile.
+///
+/// *Errors*: errc::unexpected_peer; ETIMEDOUT, EPIPE and others of sendmsg(2).
+template <detail::passable Handle>
+void send(int socket, const Handle& handle, const passing_options& options,
+          std::error_code& ec) noexcept {
+    detail::send_object(socket, handle.native_handle(), Handle::mechanism_type::label,
+                        !detail::writes<Handle>, options, ec);
+}
+
+template <detail::passable Handle>
+void send(int socket, const Handle& handle, const passing_options& options = {}) {
+    std::error_code ec;
+    send(socket, handle, options, ec);
+    detail::raise_if(ec);
+}
+
+/// Hands it over for reading: the receiver takes a segment_view, shared<const T> or
+/// const_memory_object. Whether it could open the object for writing again, see
+/// passing_options::tamper_proof. *Errors*: also errc::unsealed.
+template <detail::passable Handle>
+void send(int socket, const Handle& handle, read_only_t, const passing_options& options,
+          std::error_code& ec) noexcept {
+    detail::send_object(socket, handle.native_handle(), Handle::mechanism_type::label, true,
+                        options, ec);
+}
+
+template <detail::passable Handle>
+void send(int socket, const Handle& handle, read_only_t, const passing_options& options = {}) {
+    std::error_code ec;
+    send(socket, handle, read_only, options, ec);
+    detail::raise_if(ec);
+}
+
+/// Takes what another process sends: `auto data = receive<segment<mechanism::memfd>>(socket);`.
+/// Whoever that is, and whatever comes: only an object that `Handle::adopt` accepts gets through,
+/// and every other descriptor is closed. What a memfd lets others do, its seals say; files can
+/// still be truncated by who may write to them.
+///
+/// *Errors*: errc::unexpected_peer, bad_message, unsealed, read_only; those of adopt; ETIMEDOUT,
+/// ECONNRESET (the other end is closed) and others of recvmsg(2). After bad_message or ETIMEDOUT a
+/// stream may hold the rest of a message: close it.
+template <detail::passable Handle>
+[[nodiscard]] Handle receive(int socket, const passing_options& options,
+                             std::error_code& ec) noexcept {
+    constexpr std::string_view kind = Handle::mechanism_type::label;
+    const detail::operation context("receive", kind, "");
+    ec.clear();
+    const file_descriptor object =
+        detail::receive_object(socket, kind, detail::writes<Handle>, options, ec);
+    return ec ? Handle() : Handle::adopt(object, ec);
+}
+
+template <detail::passable Handle>
+[[nodiscard]] Handle receive(int socket, const passing_options& options = {}) {
+    return detail::thrown(
+        [&](std::error_code& ec) { return receive<Handle>(socket, options, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Lets the next program keep the handle's descriptor, which cohold opens so that exec closes it.
+/// Returns the number to be passed as an argument or in the environment, for inherit<…>; -1 and
+/// errno if the handle is empty. To be called in a forked child right before exec (it may be called
+/// there, even if the parent has threads: it is async-signal-safe); called elsewhere, every program
+/// that is executed meanwhile gets the descriptor as well.
+template <detail::passable Handle>
+[[nodiscard]] int keep_across_exec(const Handle& handle) noexcept {
+    const int fd = handle.native_handle().value;
+    return ::fcntl(fd, F_SETFD, 0) == 0 ? fd : -1;
+}
+
+/// In the program that was executed: the handle for the number it was given. The descriptor of that
+/// number is closed if it was one; and what this process executes later does not have it.
+/// *Errors*: errc::invalid_options if it is no number; EBADF; those of adopt.
+template <detail::passable Handle>
+[[nodiscard, gnu::cold]] Handle inherit(std::string_view number, std::error_code& ec) noexcept {
+    const detail::operation context("inherit", Handle::mechanism_type::label, number);
+    ec.clear();
+    int fd = 0;
+    for (const char each : number) {
+        if (each < '0' || each > '9' || fd > 100000000) {
+            fd = -1;
+            break;
+        }
+        fd = fd * 10 + (each - '0');
+    }
+    if (number.empty() || fd < 0) {
+        detail::fail(ec, errc::invalid_options, "not the number of a file descriptor");
+        return {};
+    }
+    detail::unique_fd mine = detail::inherited_descriptor(fd, ec);
+    if (ec) {
+        return {};
+    }
+    Handle adopted = Handle::adopt({mine.release()}, ec);
+    if (!ec) {
+        const detail::unique_fd closed(fd);
+    }
+    return adopted;
+}
+
+template <detail::passable Handle>
+[[nodiscard, gnu::cold]] Handle inherit(std::string_view number) {
+    return detail::thrown([&](std::error_code& ec) { return inherit<Handle>(number, ec); });
+}
+
+/// From a process that has it open as this descriptor, and need not help: pidfd_getfd(2), Linux
+/// 5.6. Numbers of processes are used again: ask for one whose end would be noticed, a child for
+/// example. *Errors*: errc::permission_denied unless this process may trace it, not_found if there
+/// is no such process or descriptor, unsupported; those of adopt.
+template <detail::passable Handle>
+[[nodiscard, gnu::cold]] Handle fetch(pid_t process, int descriptor, std::error_code& ec) noexcept {
+    const detail::operation context("fetch", Handle::mechanism_type::label, "");
+    ec.clear();
+    detail::unique_fd mine = detail::fetched_descriptor(process, descriptor, ec);
+    return ec ? Handle() : Handle::adopt({mine.release()}, ec);
+}
+
+template <detail::passable Handle>
+[[nodiscard, gnu::cold]] Handle fetch(pid_t process, int descriptor) {
+    return detail::thrown(
+        [&](std::error_code& ec) { return fetch<Handle>(process, descriptor, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
 // What a segment lists, its objects and its participants: a range.
 #ifndef COHOLD_HANDLE_LISTING_HPP
 #define COHOLD_HANDLE_LISTING_HPP
@@ -15536,6 +16129,7 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_DETAIL_MOUNT_INFO_HPP
 #define COHOLD_DETAIL_MOUNT_INFO_HPP
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -15556,22 +16150,38 @@ struct mount_entry {
     std::string super; // options of the file system: rw,size=1024k
 };
 
-// "\040" is a space, and so on: a backslash and three octal digits.
-[[gnu::cold]] inline std::string without_escapes(std::string_view text) {
-    const auto digit = [&](std::size_t at) {
-        return at < text.size() && text[at] >= '0' && text[at] <= '7';
-    };
-    std::string plain;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\\' && digit(i + 1) && digit(i + 2) && digit(i + 3)) {
-            plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
-                                       (text[i + 3] - '0'));
-            i += 3;
-        } else {
-            plain += text[i];
+// False for a line that is none of mountinfo.
+[[gnu::cold]] inline bool parse_mount(std::string_view line, mount_entry& out) {
+    out.id = number_in(next_word(line)).value_or(0);
+    out.parent = number_in(next_word(line)).value_or(0);
+    next_word(line); // the device
+    next_word(line); // what part of the file system
+    out.point = unescaped(next_word(line));
+    out.options = std::string(next_word(line));
+    while (!line.empty() && next_word(line) != "-") {
+        // any number of optional fields
+    }
+    out.type = unescaped(next_word(line));
+    next_word(line); // the device's name
+    out.super = unescaped(line);
+    return out.id != 0 && !out.point.empty() && !out.type.empty();
+}
+
+// Calls visit(mount_entry) for each mount until that returns true, and returns whether it did.
+template <class Visit>
+[[gnu::cold]] bool find_mount(const Visit& visit) {
+    std::string all;
+    if (read_text("/proc/self/mountinfo", all) != 0) {
+        return false;
+    }
+    std::string_view rest = all;
+    mount_entry entry;
+    while (!rest.empty()) {
+        if (parse_mount(next_line(rest), entry) && visit(entry)) {
+            return true;
         }
     }
-    return plain;
+    return false;
 }
 
 // The part of the text up to the next separator, which is taken away with it.
@@ -15580,62 +16190,6 @@ struct mount_entry {
     const std::string_view part = text.substr(0, at);
     text.remove_prefix(at == std::string_view::npos ? text.size() : at + 1);
     return part;
-}
-
-[[gnu::cold]] inline std::uint64_t decimal(std::string_view text) noexcept {
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) {
-        value = value * 10 + static_cast<std::uint64_t>(text[i] - '0');
-    }
-    return value;
-}
-
-// False for a line that is none of mountinfo.
-[[gnu::cold]] inline bool parse_mount(std::string_view line, mount_entry& out) {
-    out.id = decimal(take_until(line, ' '));
-    out.parent = decimal(take_until(line, ' '));
-    take_until(line, ' '); // the device
-    take_until(line, ' '); // what part of the file system
-    out.point = without_escapes(take_until(line, ' '));
-    out.options = std::string(take_until(line, ' '));
-    while (!line.empty() && take_until(line, ' ') != "-") {
-        // any number of optional fields
-    }
-    out.type = without_escapes(take_until(line, ' '));
-    take_until(line, ' '); // the device's name
-    out.super = without_escapes(line);
-    return out.id != 0 && !out.point.empty() && !out.type.empty();
-}
-
-// All of a file of /proc; empty if it cannot be read.
-[[gnu::cold]] inline std::string read_proc(const char* path) {
-    std::string text;
-    if (const unique_fd file = open_file(path, O_RDONLY)) {
-        char some[4096];
-        for (;;) {
-            const ssize_t bytes = ::read(file.get(), some, sizeof some);
-            if (bytes > 0) {
-                text.append(some, static_cast<std::size_t>(bytes));
-            } else if (bytes == 0 || errno != EINTR) {
-                break;
-            }
-        }
-    }
-    return text;
-}
-
-// Calls visit(mount_entry) for each mount until that returns true, and returns whether it did.
-template <class Visit>
-[[gnu::cold]] bool find_mount(const Visit& visit) {
-    const std::string all = read_proc("/proc/self/mountinfo");
-    std::string_view rest = all;
-    mount_entry entry;
-    while (!rest.empty()) {
-        if (parse_mount(take_until(rest, '\n'), entry) && visit(entry)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 // The value of "key=value" among options that commas separate; for a bare "key" the key itself;
@@ -15674,6 +16228,17 @@ struct kernel_statx {
 
 static_assert(sizeof(kernel_statx) == 256 && offsetof(kernel_statx, mount) == 144);
 
+// The number of the mount in the text of a file of /proc/PID/fdinfo. 0: there is none.
+[[gnu::cold]] inline std::uint64_t mount_number(std::string_view info) noexcept {
+    while (!info.empty()) {
+        std::string_view line = next_line(info);
+        if (next_word(line) == "mnt_id:") {
+            return number_in(next_word(line)).value_or(0);
+        }
+    }
+    return 0;
+}
+
 // Which mount an open file (O_PATH suffices) lies on; empty on failure.
 [[gnu::cold]] inline mount_identity mount_of(int fd) {
     constexpr std::uint32_t mount_id = 0x1000;        // STATX_MNT_ID, Linux 5.8
@@ -15694,9 +16259,8 @@ static_assert(sizeof(kernel_statx) == 256 && offsetof(kernel_statx, mount) == 14
     if (found.id == 0) {
         char path[40];
         std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-        const std::string info = read_proc(path);
-        const std::size_t at = info.find("mnt_id:\t");
-        found.id = at == std::string::npos ? 0 : decimal(std::string_view(info).substr(at + 8));
+        std::string info;
+        found.id = read_text(path, info) == 0 ? mount_number(info) : 0;
     }
     return found;
 }
@@ -15711,91 +16275,206 @@ COHOLD_NAMESPACE_END
 #define COHOLD_DETAIL_MOUNT_USERS_HPP
 
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <string_view>
 
-#include <dirent.h>
-#include <sys/sysmacros.h>
+// What is in a directory: names one by one, and what each of them is, without following links.
+#ifndef COHOLD_DETAIL_FOLDER_HPP
+#define COHOLD_DETAIL_FOLDER_HPP
+
+#include <climits>
+#include <cstring>
+#include <string>
+#include <string_view>
 
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Calls visit(name) for each entry of a directory whose name is a number, until that returns true;
-// returns whether it did.
-template <class Visit>
-[[gnu::cold]] bool find_number(const char* directory, const Visit& visit) {
-    DIR* const opened = ::opendir(directory);
-    bool found = false;
-    while (const dirent* entry = opened == nullptr || found ? nullptr : ::readdir(opened)) {
-        found = entry->d_name[0] >= '0' && entry->d_name[0] <= '9' && visit(entry->d_name);
-    }
-    if (opened != nullptr) {
-        ::closedir(opened);
-    }
-    return found;
+#if defined(__GLIBC__) && !defined(__LP64__)
+inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {
+    return ::fstatat64(folder, name, &out, flags);
 }
+#else
+inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {
+    return ::fstatat(folder, name, &out, flags);
+}
+#endif
 
-// What a process (a directory of /proc) has of the mount: "a file mapped", …; null if nothing that
-// this process may see. Descriptors by the number of the mount, without touching their files.
-[[gnu::cold]] inline const char* use_of(const mount_identity& mount, const std::string& process) {
-    for (const char* each : {"/cwd", "/root"}) {
-        file_status status{};
-        if (raw_stat((process + each).c_str(), status) == 0 &&
-            static_cast<std::uint64_t>(status.st_dev) == mount.device) {
-            return each[1] == 'c' ? "is in a directory of it" : "has its root there";
+// An open directory. What comes and goes while it is read may be missed, as with readdir(3), whose
+// 32-bit form cannot take large inodes.
+class folder {
+  public:
+    // Not open, and errno, on failure.
+    [[gnu::cold]] explicit folder(const char* path) noexcept
+        : fd_(open_file(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
+
+    [[gnu::cold]] folder(const folder& outer, const char* name) noexcept
+        : fd_(::openat(outer.fd(), name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC)) {}
+
+    folder(const folder&) = delete;
+    folder& operator=(const folder&) = delete;
+
+    explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+
+    // The next name but "." and ".."; nullptr at the end, or if the directory has gone. Valid until
+    // the next call.
+    [[nodiscard, gnu::cold]] const char* next() noexcept {
+        for (;;) {
+            if (at_ >= filled_) {
+                const long got = ::syscall(SYS_getdents64, fd_.get(), buffer_, sizeof buffer_);
+                if (got <= 0) {
+                    return nullptr;
+                }
+                filled_ = static_cast<std::size_t>(got);
+                at_ = 0;
+            }
+            // struct linux_dirent64: inode, offset, length of the entry, type, name.
+            std::uint16_t length = 0;
+            std::memcpy(&length, buffer_ + at_ + 16, sizeof length);
+            const char* const name = buffer_ + at_ + 19;
+            at_ += length;
+            if (name[0] != '.' || (name[1] != '\0' && (name[1] != '.' || name[2] != '\0'))) {
+                return name;
+            }
         }
     }
-    const std::string fds = process + "/fdinfo/";
-    const std::string wanted = "mnt_id:\t" + std::to_string(mount.id) + "\n";
-    if (find_number(fds.c_str(), [&](const char* fd) {
-            return read_proc((fds + fd).c_str()).find(wanted) != std::string::npos;
-        })) {
-        return "has a file open";
+
+    // Of the name itself, or of what a link leads to. 0, or -1 and errno.
+    int status(const char* name, file_status& out, bool follow = false) const noexcept {
+        return raw_fstatat(fd_.get(), name, out, follow ? 0 : AT_SYMLINK_NOFOLLOW);
     }
-    const auto device = static_cast<dev_t>(mount.device);
-    char shown[32]; // as the fourth column has it, between spaces
-    std::snprintf(shown, sizeof shown, " %02x:%02x ", major(device), minor(device));
-    if (read_proc((process + "/maps").c_str()).find(shown) != std::string::npos) {
-        return "has a file mapped";
+
+    // -1 and errno on failure.
+    [[nodiscard]] unique_fd open(const char* name, int flags) const noexcept {
+        int fd = -1;
+        do {
+            fd = ::openat(fd_.get(), name, flags | O_CLOEXEC | large_file);
+        } while (fd < 0 && errno == EINTR);
+        return unique_fd(fd);
+    }
+
+    // Where a link leads; empty, and errno, on failure.
+    [[nodiscard, gnu::cold]] std::string link(const char* name) const {
+        char target[PATH_MAX];
+        const ssize_t length = ::readlinkat(fd_.get(), name, target, sizeof target);
+        return length < 0 ? std::string() : std::string(target, static_cast<std::size_t>(length));
+    }
+
+    // Takes the name of a file away. 0, or errno.
+    [[nodiscard]] int remove(const char* name) const noexcept {
+        return ::unlinkat(fd_.get(), name, 0) == 0 ? 0 : errno;
+    }
+
+  private:
+    unique_fd fd_;
+    std::size_t filled_ = 0;
+    std::size_t at_ = 0;
+    alignas(8) char buffer_[8192];
+};
+
+// Calls visit(folder, pid) for the directory in /proc of each process that this one can see. False
+// and errno if there is no /proc.
+template <class Visit>
+[[gnu::cold]] bool for_each_process(const Visit& visit) {
+    folder all("/proc");
+    if (!all) {
+        return false;
+    }
+    while (const char* const name = all.next()) {
+        int process = 0;
+        for (const char* digit = name; *digit != '\0' && process >= 0; ++digit) {
+            const bool more = *digit >= '0' && *digit <= '9' && process < INT_MAX / 10 - 1;
+            process = more ? process * 10 + (*digit - '0') : -1;
+        }
+        if (process > 0) {
+            const folder its(all, name);
+            if (its) { // else it has gone meanwhile
+                visit(its, static_cast<pid_t>(process));
+            }
+        }
+    }
+    return true;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What a process has of the mount, as the message says it; null if nothing that this process may
+// see. Descriptors by the number of the mount, so that no file is touched.
+[[gnu::cold]] inline const char* use_of(const mount_identity& mount, const folder& process) {
+    for (const char* each : {"cwd", "root"}) {
+        file_status found{};
+        if (process.status(each, found, true) == 0 &&
+            static_cast<std::uint64_t>(found.st_dev) == mount.device) {
+            return each[0] == 'c' ? "is in a directory of it" : "has its root there";
+        }
+    }
+    std::string text;
+    folder descriptors(process, "fdinfo");
+    while (const char* const name = descriptors ? descriptors.next() : nullptr) {
+        const unique_fd info = descriptors.open(name, O_RDONLY);
+        if (info && read_text(info.get(), text) == 0 && mount_number(text) == mount.id) {
+            return "has a file open";
+        }
+    }
+    if (const unique_fd maps = process.open("maps", O_RDONLY)) {
+        read_text(maps.get(), text);
+        std::string_view rest = text;
+        map_line line;
+        while (!rest.empty()) {
+            if (parse_map_line(next_line(rest), line) && line.device == mount.device) {
+                return "has a file mapped";
+            }
+        }
     }
     return nullptr;
 }
 
 // For example: "this process has a file open, process 71 (cat) has a file mapped". Names what it
-// sees first of all that may be more; other users' processes are visible to root alone.
+// sees first of what may be more; other users' processes are visible to root alone.
 [[gnu::cold]] inline std::string users_of(const mount_identity& mount, std::string_view point) {
-    constexpr int shown = 3;
     std::string text;
-    int count = 0;
+    int room = 3;
     const auto add = [&](const std::string& user) {
-        text.append(count == 0 ? "" : ", ").append(user);
-        return ++count == shown;
+        if (room-- > 0) {
+            text.append(text.empty() ? "" : ", ").append(user);
+        }
     };
     find_mount([&](const mount_entry& entry) {
-        return entry.parent == mount.id && entry.point != point &&
-               add("'" + entry.point + "' is mounted on it");
+        if (entry.parent == mount.id && entry.point != point) {
+            add("'" + entry.point + "' is mounted on it");
+        }
+        return room <= 0;
     });
-    if (const char* use = count == shown ? nullptr : use_of(mount, "/proc/self")) {
-        add(std::string("this process ") + use);
-    }
-    const std::string self = std::to_string(::getpid());
-    if (count < shown) {
-        find_number("/proc", [&](const char* id) {
-            const std::string process = std::string("/proc/") + id;
-            const char* const use = self == id ? nullptr : use_of(mount, process);
-            if (use == nullptr) {
-                return false;
+    const auto ask = [&](const folder& process, const std::string& name) {
+        if (const char* const use = room > 0 ? use_of(mount, process) : nullptr) {
+            add(name + " " + use);
+        }
+    };
+    ask(folder("/proc/self"), "this process");
+    for_each_process([&](const folder& process, pid_t id) {
+        if (room > 0 && id != ::getpid()) {
+            std::string name;
+            const unique_fd command = process.open("comm", O_RDONLY);
+            if (command && read_text(command.get(), name) == 0) {
+                name = name.substr(0, name.find('\n'));
             }
-            const std::string all = read_proc((process + "/comm").c_str());
-            const std::string name = all.substr(0, all.find('\n'));
-            return add(std::string("process ") + id + " (" + name + ") " + use);
-        });
-    }
-    return count == 0 ? std::string("by processes that this one cannot see, or by the kernel")
-                      : text;
+            ask(process, "process " + std::to_string(id) + " (" + name + ")");
+        }
+    });
+    return text.empty() ? std::string("by processes that this one cannot see, or by the kernel")
+                        : text;
 }
 
 } // namespace detail
@@ -19878,7 +20557,8 @@ class queue_ring {
             }
         } else if (closed_.load(std::memory_order_acquire) != drained) {
             if (!heavy_barrier()) {
-                (void)wait_word().park({}, deadline::never()); // what was stored long ago is seen
+                (void)wait_word().park({}, deadline::never(),
+                                       1000000); // what was stored long ago is seen
             }
             const owner_word writer = writer_.load(std::memory_order_acquire);
             const bool at_work = tail_.load(std::memory_order_acquire) != position;

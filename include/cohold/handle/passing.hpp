@@ -1,0 +1,279 @@
+// send and receive: segments and objects handed over to another process through a Unix socket.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_PASSING_HPP
+#define COHOLD_HANDLE_PASSING_HPP
+
+#include <optional>
+#include <string_view>
+
+#include <cohold/detail/socket_message.hpp>
+#include <cohold/policy/sealing.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The process at the other end of a socket, as it was when they were connected (SO_PEERCRED).
+struct peer {
+    pid_t process = 0; ///< 0 if it is in a PID namespace that this one cannot see
+    uid_t user = 0;
+    gid_t group = 0;
+};
+
+/// How long to wait; any duration of std::chrono.
+struct passing_timeout {
+    std::int64_t nanoseconds = 5000000000;
+
+    constexpr passing_timeout() noexcept = default;
+
+    template <detail::duration_like Duration>
+    constexpr passing_timeout(const Duration& patience) noexcept // NOLINT: `.timeout = 2s`
+        : nanoseconds(detail::to_nanoseconds(patience)) {}
+};
+
+/// For `receive<segment<…>>(socket, {.timeout = 2s, .user = 1001})`.
+struct passing_options {
+    /// For all of it: nobody waits for ever for a process that does not answer.
+    passing_timeout timeout = {};
+    /// Who has to be at the other end. None: this process's user, or root.
+    std::optional<uid_t> user = std::nullopt;
+    /// Decides that instead, if it is there.
+    bool (*accepts)(const peer&) noexcept = nullptr;
+    /// receive: which seals the object must have, asked before anything else. memfds always must
+    /// have seal::shrink.
+    seal seals = seal::none;
+    /// send(…, read_only): errc::unsealed if the receiver could open it for writing again, as the
+    /// owner of the object, by its mode, or as root; a memfd with seal::future_write nobody can.
+    bool tamper_proof = false;
+};
+
+/// Who is at the other end? *Errors*: getsockopt(2); ENOTCONN if the socket is not a connected Unix
+/// socket.
+[[nodiscard, gnu::cold]] inline peer peer_of(int socket, std::error_code& ec) noexcept {
+    struct ::ucred found{};
+    ec.clear();
+    if (!detail::socket_peer(socket, found)) {
+        detail::fail_errno(ec, errno, "SO_PEERCRED of socket %d", socket);
+        return {};
+    }
+    return {found.pid, found.uid, found.gid};
+}
+
+[[nodiscard, gnu::cold]] inline peer peer_of(int socket) {
+    return detail::thrown([&](std::error_code& ec) { return peer_of(socket, ec); });
+}
+
+namespace detail {
+
+// What goes with the descriptor.
+struct passing_header {
+    char magic[8];
+    char kind[24]; // the mechanism's label, filled up by zeros
+};
+
+static_assert(sizeof(passing_header) == 32);
+
+[[gnu::cold]] inline passing_header header_of(std::string_view kind) noexcept {
+    passing_header made{{'c', 'o', 'h', 'o', 'l', 'd', 1, '\n'}, {}};
+    kind.copy(made.kind, sizeof made.kind - 1);
+    return made;
+}
+
+// The one at the other end, if it is trusted.
+[[gnu::cold]] inline peer trusted_peer(int socket, const passing_options& options,
+                                       std::error_code& ec) noexcept {
+    const peer found = cohold::peer_of(socket, ec);
+    if (ec == std::errc::not_connected) {
+        fail(ec, errc::unexpected_peer, "socket %d is not a connected Unix socket", socket);
+    }
+    if (ec) {
+        return {};
+    }
+    const uid_t me = ::geteuid();
+    const bool good = options.accepts != nullptr ? options.accepts(found)
+                      : options.user             ? found.user == *options.user
+                                                 : found.user == me || found.user == 0;
+    if (!good && options.accepts != nullptr) {
+        fail(ec, errc::unexpected_peer, "process %d of user %u was refused",
+             static_cast<int>(found.process), static_cast<unsigned>(found.user));
+    } else if (!good) {
+        fail(ec, errc::unexpected_peer, "user: expected %u%s, found %u (process %d)",
+             static_cast<unsigned>(options.user.value_or(me)), options.user ? "" : " or 0",
+             static_cast<unsigned>(found.user), static_cast<int>(found.process));
+    }
+    return found;
+}
+
+// Could this process open it for writing, by /proc/self/fd or by a name?
+[[gnu::cold]] inline bool could_write(int fd, const peer& who) noexcept {
+    const int seals = ::fcntl(fd, F_GET_SEALS);
+    if (seals >= 0 &&
+        (static_cast<unsigned>(seals) & static_cast<unsigned>(seal::future_write)) != 0) {
+        return false;
+    }
+    file_status found{};
+    // Of what groups it is, nobody tells.
+    return raw_fstat(fd, found) != 0 || who.user == 0 || who.user == found.st_uid ||
+           (found.st_mode & 0022) != 0;
+}
+
+[[gnu::cold]] inline void fail_passing(std::error_code& ec, int error) noexcept {
+    fail_errno(ec, error, "%s",
+               error == ETIMEDOUT                      ? "the other end took too long"
+               : error == ECONNRESET || error == EPIPE ? "the other end is closed"
+                                                       : "the socket");
+}
+
+[[gnu::cold]] inline void send_object(int socket, const file_descriptor& object,
+                                      std::string_view kind, bool reading,
+                                      const passing_options& options,
+                                      std::error_code& ec) noexcept {
+    const operation context("send", kind, "");
+    ec.clear();
+    if (!object) {
+        fail(ec, errc::empty_handle);
+        return;
+    }
+    const peer receiver = trusted_peer(socket, options, ec);
+    if (ec) {
+        return;
+    }
+    const int flags = ::fcntl(object.value, F_GETFL);
+    unique_fd for_reading;
+    int fd = object.value;
+    if (reading && flags >= 0 && (flags & O_ACCMODE) != O_RDONLY) {
+        for_reading = reopen_file(object.value, O_RDONLY | O_NONBLOCK);
+        fd = for_reading.get();
+    }
+    if (flags < 0 || fd < 0) {
+        fail_errno(ec, errno, "opening file descriptor %d for reading", object.value);
+    } else if (reading && options.tamper_proof && could_write(fd, receiver)) {
+        fail(ec, errc::unsealed,
+             "process %d of user %u could open it for writing: make it with seal::future_write",
+             static_cast<int>(receiver.process), static_cast<unsigned>(receiver.user));
+    } else {
+        const passing_header header = header_of(kind);
+        const int error = send_message(socket, &header, sizeof header, fd,
+                                       deadline::in(options.timeout.nanoseconds));
+        if (error != 0) {
+            fail_passing(ec, error);
+        }
+    }
+}
+
+[[gnu::cold]] inline file_descriptor receive_object(int socket, std::string_view kind, bool writing,
+                                                    const passing_options& options,
+                                                    std::error_code& ec) noexcept {
+    trusted_peer(socket, options, ec);
+    if (ec) {
+        return {};
+    }
+    passing_header header{};
+    unique_fd fd;
+    const char* why = "";
+    const int error = receive_message(socket, &header, sizeof header, fd,
+                                      deadline::in(options.timeout.nanoseconds), why);
+    const passing_header expected = header_of(kind);
+    header.kind[sizeof header.kind - 1] = '\0';
+    if (error == EBADMSG) {
+        fail(ec, errc::bad_message, "%s", why);
+    } else if (error != 0) {
+        fail_passing(ec, error);
+    } else if (std::memcmp(header.magic, expected.magic, sizeof header.magic) != 0) {
+        fail(ec, errc::bad_message, "it was not sent by cohold, or by another version");
+    } else if (std::memcmp(header.kind, expected.kind, sizeof header.kind) != 0) {
+        fail(ec, errc::bad_message, "kind: expected '%s', found '%s'", expected.kind, header.kind);
+    } else if (options.seals != seal::none) {
+        require_seals({fd.get()}, options.seals, ec);
+    }
+    if (!ec) {
+        const int flags = ::fcntl(fd.get(), F_GETFL);
+        if ((flags & O_PATH) != 0) {
+            fail(ec, errc::bad_message, "the descriptor is not open (O_PATH)");
+        } else if (writing && (flags & O_ACCMODE) != O_RDWR) {
+            fail(ec, errc::read_only,
+                 "it was handed out for reading: receive a segment_view, shared<const T> or "
+                 "const_memory_object");
+        }
+    }
+    return {ec ? -1 : fd.release()};
+}
+
+template <class Handle>
+concept passable = requires(const Handle& handle, std::error_code& ec) {
+    { handle.native_handle() } -> std::same_as<const file_descriptor&>;
+    Handle::mechanism_type::label;
+    { Handle::adopt(file_descriptor(), ec) } -> std::same_as<Handle>;
+};
+
+// Can it be written to? Those handles alone know another type for reading.
+template <class Handle>
+inline constexpr bool writes =
+    requires { typename Handle::view_type; } || requires { typename Handle::read_only_type; };
+
+} // namespace detail
+
+/// Hands the object over: the process at the other end gets a descriptor of its own, by receive<…>
+/// with a handle of the same mechanism. For segment, shared and memory_object, and their read-only
+/// counterparts, of mechanisms with file descriptors. The socket is a connected Unix socket of any
+/// type, and stays the caller's. The object stays good if this process dies meanwhile.
+///
+/// *Errors*: errc::unexpected_peer; ETIMEDOUT, EPIPE and others of sendmsg(2).
+template <detail::passable Handle>
+void send(int socket, const Handle& handle, const passing_options& options,
+          std::error_code& ec) noexcept {
+    detail::send_object(socket, handle.native_handle(), Handle::mechanism_type::label,
+                        !detail::writes<Handle>, options, ec);
+}
+
+template <detail::passable Handle>
+void send(int socket, const Handle& handle, const passing_options& options = {}) {
+    std::error_code ec;
+    send(socket, handle, options, ec);
+    detail::raise_if(ec);
+}
+
+/// Hands it over for reading: the receiver takes a segment_view, shared<const T> or
+/// const_memory_object. Whether it could open the object for writing again, see
+/// passing_options::tamper_proof. *Errors*: also errc::unsealed.
+template <detail::passable Handle>
+void send(int socket, const Handle& handle, read_only_t, const passing_options& options,
+          std::error_code& ec) noexcept {
+    detail::send_object(socket, handle.native_handle(), Handle::mechanism_type::label, true,
+                        options, ec);
+}
+
+template <detail::passable Handle>
+void send(int socket, const Handle& handle, read_only_t, const passing_options& options = {}) {
+    std::error_code ec;
+    send(socket, handle, read_only, options, ec);
+    detail::raise_if(ec);
+}
+
+/// Takes what another process sends: `auto data = receive<segment<mechanism::memfd>>(socket);`.
+/// Whoever that is, and whatever comes: only an object that `Handle::adopt` accepts gets through,
+/// and every other descriptor is closed. What a memfd lets others do, its seals say; files can
+/// still be truncated by who may write to them.
+///
+/// *Errors*: errc::unexpected_peer, bad_message, unsealed, read_only; those of adopt; ETIMEDOUT,
+/// ECONNRESET (the other end is closed) and others of recvmsg(2). After bad_message or ETIMEDOUT a
+/// stream may hold the rest of a message: close it.
+template <detail::passable Handle>
+[[nodiscard]] Handle receive(int socket, const passing_options& options,
+                             std::error_code& ec) noexcept {
+    constexpr std::string_view kind = Handle::mechanism_type::label;
+    const detail::operation context("receive", kind, "");
+    ec.clear();
+    const file_descriptor object =
+        detail::receive_object(socket, kind, detail::writes<Handle>, options, ec);
+    return ec ? Handle() : Handle::adopt(object, ec);
+}
+
+template <detail::passable Handle>
+[[nodiscard]] Handle receive(int socket, const passing_options& options = {}) {
+    return detail::thrown(
+        [&](std::error_code& ec) { return receive<Handle>(socket, options, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
