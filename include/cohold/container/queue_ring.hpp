@@ -618,7 +618,8 @@ class queue_ring {
             }
         } else if (closed_.load(std::memory_order_acquire) != drained) {
             if (!heavy_barrier()) {
-                (void)wait_word().park({}, deadline::never()); // what was stored long ago is seen
+                (void)wait_word().park({}, deadline::never(),
+                                       1000000); // what was stored long ago is seen
             }
             const owner_word writer = writer_.load(std::memory_order_acquire);
             const bool at_work = tail_.load(std::memory_order_acquire) != position;
