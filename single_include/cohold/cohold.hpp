@@ -9708,8 +9708,8 @@ namespace detail {
         const std::int64_t left = until.nanoseconds - deadline::now().nanoseconds;
         struct ::timespec patience{};
         if (left > 0) {
-            patience.tv_sec = static_cast<std::time_t>(
-                left / 1000000000 < 86400 ? left / 1000000000 : 86400); // and again
+            patience.tv_sec = static_cast<::time_t>(left / 1000000000 < 86400 ? left / 1000000000
+                                                                              : 86400); // and again
             patience.tv_nsec = static_cast<long>(left % 1000000000);
         }
         struct ::pollfd waiting{socket, events, 0};
