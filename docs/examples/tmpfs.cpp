@@ -46,7 +46,8 @@ void enter_namespaces() {
     if (!root) {
         write_file("/proc/self/setgroups", "deny");
         write_file("/proc/self/uid_map", "0 " + user + " 1");
-        write_file("/proc/self/gid_map", "0 " + group + " 1"); // or no files can be made (EOVERFLOW)
+        write_file("/proc/self/gid_map",
+                   "0 " + group + " 1"); // or no files can be made (EOVERFLOW)
     }
     check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
 }

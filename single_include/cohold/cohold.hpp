@@ -16473,8 +16473,7 @@ namespace detail {
             ask(process, "process " + std::to_string(id) + " (" + name + ")");
         }
     });
-    return text.empty() ? std::string("by processes that this one cannot see, or by the kernel")
-                        : text;
+    return text.empty() ? std::string("processes that this one cannot see, or the kernel") : text;
 }
 
 } // namespace detail

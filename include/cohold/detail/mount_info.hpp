@@ -4,12 +4,13 @@
 #ifndef COHOLD_DETAIL_MOUNT_INFO_HPP
 #define COHOLD_DETAIL_MOUNT_INFO_HPP
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
 
-#include <cohold/detail/file.hpp>
+#include <cohold/detail/proc_text.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -25,22 +26,38 @@ struct mount_entry {
     std::string super; // options of the file system: rw,size=1024k
 };
 
-// "\040" is a space, and so on: a backslash and three octal digits.
-[[gnu::cold]] inline std::string without_escapes(std::string_view text) {
-    const auto digit = [&](std::size_t at) {
-        return at < text.size() && text[at] >= '0' && text[at] <= '7';
-    };
-    std::string plain;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\\' && digit(i + 1) && digit(i + 2) && digit(i + 3)) {
-            plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
-                                       (text[i + 3] - '0'));
-            i += 3;
-        } else {
-            plain += text[i];
+// False for a line that is none of mountinfo.
+[[gnu::cold]] inline bool parse_mount(std::string_view line, mount_entry& out) {
+    out.id = number_in(next_word(line)).value_or(0);
+    out.parent = number_in(next_word(line)).value_or(0);
+    next_word(line); // the device
+    next_word(line); // what part of the file system
+    out.point = unescaped(next_word(line));
+    out.options = std::string(next_word(line));
+    while (!line.empty() && next_word(line) != "-") {
+        // any number of optional fields
+    }
+    out.type = unescaped(next_word(line));
+    next_word(line); // the device's name
+    out.super = unescaped(line);
+    return out.id != 0 && !out.point.empty() && !out.type.empty();
+}
+
+// Calls visit(mount_entry) for each mount until that returns true, and returns whether it did.
+template <class Visit>
+[[gnu::cold]] bool find_mount(const Visit& visit) {
+    std::string all;
+    if (read_text("/proc/self/mountinfo", all) != 0) {
+        return false;
+    }
+    std::string_view rest = all;
+    mount_entry entry;
+    while (!rest.empty()) {
+        if (parse_mount(next_line(rest), entry) && visit(entry)) {
+            return true;
         }
     }
-    return plain;
+    return false;
 }
 
 // The part of the text up to the next separator, which is taken away with it.
@@ -49,62 +66,6 @@ struct mount_entry {
     const std::string_view part = text.substr(0, at);
     text.remove_prefix(at == std::string_view::npos ? text.size() : at + 1);
     return part;
-}
-
-[[gnu::cold]] inline std::uint64_t decimal(std::string_view text) noexcept {
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) {
-        value = value * 10 + static_cast<std::uint64_t>(text[i] - '0');
-    }
-    return value;
-}
-
-// False for a line that is none of mountinfo.
-[[gnu::cold]] inline bool parse_mount(std::string_view line, mount_entry& out) {
-    out.id = decimal(take_until(line, ' '));
-    out.parent = decimal(take_until(line, ' '));
-    take_until(line, ' '); // the device
-    take_until(line, ' '); // what part of the file system
-    out.point = without_escapes(take_until(line, ' '));
-    out.options = std::string(take_until(line, ' '));
-    while (!line.empty() && take_until(line, ' ') != "-") {
-        // any number of optional fields
-    }
-    out.type = without_escapes(take_until(line, ' '));
-    take_until(line, ' '); // the device's name
-    out.super = without_escapes(line);
-    return out.id != 0 && !out.point.empty() && !out.type.empty();
-}
-
-// All of a file of /proc; empty if it cannot be read.
-[[gnu::cold]] inline std::string read_proc(const char* path) {
-    std::string text;
-    if (const unique_fd file = open_file(path, O_RDONLY)) {
-        char some[4096];
-        for (;;) {
-            const ssize_t bytes = ::read(file.get(), some, sizeof some);
-            if (bytes > 0) {
-                text.append(some, static_cast<std::size_t>(bytes));
-            } else if (bytes == 0 || errno != EINTR) {
-                break;
-            }
-        }
-    }
-    return text;
-}
-
-// Calls visit(mount_entry) for each mount until that returns true, and returns whether it did.
-template <class Visit>
-[[gnu::cold]] bool find_mount(const Visit& visit) {
-    const std::string all = read_proc("/proc/self/mountinfo");
-    std::string_view rest = all;
-    mount_entry entry;
-    while (!rest.empty()) {
-        if (parse_mount(take_until(rest, '\n'), entry) && visit(entry)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 // The value of "key=value" among options that commas separate; for a bare "key" the key itself;
@@ -143,6 +104,17 @@ struct kernel_statx {
 
 static_assert(sizeof(kernel_statx) == 256 && offsetof(kernel_statx, mount) == 144);
 
+// The number of the mount in the text of a file of /proc/PID/fdinfo. 0: there is none.
+[[gnu::cold]] inline std::uint64_t mount_number(std::string_view info) noexcept {
+    while (!info.empty()) {
+        std::string_view line = next_line(info);
+        if (next_word(line) == "mnt_id:") {
+            return number_in(next_word(line)).value_or(0);
+        }
+    }
+    return 0;
+}
+
 // Which mount an open file (O_PATH suffices) lies on; empty on failure.
 [[gnu::cold]] inline mount_identity mount_of(int fd) {
     constexpr std::uint32_t mount_id = 0x1000;        // STATX_MNT_ID, Linux 5.8
@@ -163,9 +135,8 @@ static_assert(sizeof(kernel_statx) == 256 && offsetof(kernel_statx, mount) == 14
     if (found.id == 0) {
         char path[40];
         std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-        const std::string info = read_proc(path);
-        const std::size_t at = info.find("mnt_id:\t");
-        found.id = at == std::string::npos ? 0 : decimal(std::string_view(info).substr(at + 8));
+        std::string info;
+        found.id = read_text(path, info) == 0 ? mount_number(info) : 0;
     }
     return found;
 }

@@ -5,92 +5,81 @@
 #define COHOLD_DETAIL_MOUNT_USERS_HPP
 
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <string_view>
 
-#include <dirent.h>
-#include <sys/sysmacros.h>
-
+#include <cohold/detail/folder.hpp>
 #include <cohold/detail/mount_info.hpp>
+#include <cohold/detail/proc_maps.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Calls visit(name) for each entry of a directory whose name is a number, until that returns true;
-// returns whether it did.
-template <class Visit>
-[[gnu::cold]] bool find_number(const char* directory, const Visit& visit) {
-    DIR* const opened = ::opendir(directory);
-    bool found = false;
-    while (const dirent* entry = opened == nullptr || found ? nullptr : ::readdir(opened)) {
-        found = entry->d_name[0] >= '0' && entry->d_name[0] <= '9' && visit(entry->d_name);
-    }
-    if (opened != nullptr) {
-        ::closedir(opened);
-    }
-    return found;
-}
-
-// What a process (a directory of /proc) has of the mount: "a file mapped", …; null if nothing that
-// this process may see. Descriptors by the number of the mount, without touching their files.
-[[gnu::cold]] inline const char* use_of(const mount_identity& mount, const std::string& process) {
-    for (const char* each : {"/cwd", "/root"}) {
-        file_status status{};
-        if (raw_stat((process + each).c_str(), status) == 0 &&
-            static_cast<std::uint64_t>(status.st_dev) == mount.device) {
-            return each[1] == 'c' ? "is in a directory of it" : "has its root there";
+// What a process has of the mount, as the message says it; null if nothing that this process may
+// see. Descriptors by the number of the mount, so that no file is touched.
+[[gnu::cold]] inline const char* use_of(const mount_identity& mount, const folder& process) {
+    for (const char* each : {"cwd", "root"}) {
+        file_status found{};
+        if (process.status(each, found, true) == 0 &&
+            static_cast<std::uint64_t>(found.st_dev) == mount.device) {
+            return each[0] == 'c' ? "is in a directory of it" : "has its root there";
         }
     }
-    const std::string fds = process + "/fdinfo/";
-    const std::string wanted = "mnt_id:\t" + std::to_string(mount.id) + "\n";
-    if (find_number(fds.c_str(), [&](const char* fd) {
-            return read_proc((fds + fd).c_str()).find(wanted) != std::string::npos;
-        })) {
-        return "has a file open";
+    std::string text;
+    folder descriptors(process, "fdinfo");
+    while (const char* const name = descriptors ? descriptors.next() : nullptr) {
+        const unique_fd info = descriptors.open(name, O_RDONLY);
+        if (info && read_text(info.get(), text) == 0 && mount_number(text) == mount.id) {
+            return "has a file open";
+        }
     }
-    const auto device = static_cast<dev_t>(mount.device);
-    char shown[32]; // as the fourth column has it, between spaces
-    std::snprintf(shown, sizeof shown, " %02x:%02x ", major(device), minor(device));
-    if (read_proc((process + "/maps").c_str()).find(shown) != std::string::npos) {
-        return "has a file mapped";
+    if (const unique_fd maps = process.open("maps", O_RDONLY)) {
+        read_text(maps.get(), text);
+        std::string_view rest = text;
+        map_line line;
+        while (!rest.empty()) {
+            if (parse_map_line(next_line(rest), line) && line.device == mount.device) {
+                return "has a file mapped";
+            }
+        }
     }
     return nullptr;
 }
 
 // For example: "this process has a file open, process 71 (cat) has a file mapped". Names what it
-// sees first of all that may be more; other users' processes are visible to root alone.
+// sees first of what may be more; other users' processes are visible to root alone.
 [[gnu::cold]] inline std::string users_of(const mount_identity& mount, std::string_view point) {
-    constexpr int shown = 3;
     std::string text;
-    int count = 0;
+    int room = 3;
     const auto add = [&](const std::string& user) {
-        text.append(count == 0 ? "" : ", ").append(user);
-        return ++count == shown;
+        if (room-- > 0) {
+            text.append(text.empty() ? "" : ", ").append(user);
+        }
     };
     find_mount([&](const mount_entry& entry) {
-        return entry.parent == mount.id && entry.point != point &&
-               add("'" + entry.point + "' is mounted on it");
+        if (entry.parent == mount.id && entry.point != point) {
+            add("'" + entry.point + "' is mounted on it");
+        }
+        return room <= 0;
     });
-    if (const char* use = count == shown ? nullptr : use_of(mount, "/proc/self")) {
-        add(std::string("this process ") + use);
-    }
-    const std::string self = std::to_string(::getpid());
-    if (count < shown) {
-        find_number("/proc", [&](const char* id) {
-            const std::string process = std::string("/proc/") + id;
-            const char* const use = self == id ? nullptr : use_of(mount, process);
-            if (use == nullptr) {
-                return false;
+    const auto ask = [&](const folder& process, const std::string& name) {
+        if (const char* const use = room > 0 ? use_of(mount, process) : nullptr) {
+            add(name + " " + use);
+        }
+    };
+    ask(folder("/proc/self"), "this process");
+    for_each_process([&](const folder& process, pid_t id) {
+        if (room > 0 && id != ::getpid()) {
+            std::string name;
+            const unique_fd command = process.open("comm", O_RDONLY);
+            if (command && read_text(command.get(), name) == 0) {
+                name = name.substr(0, name.find('\n'));
             }
-            const std::string all = read_proc((process + "/comm").c_str());
-            const std::string name = all.substr(0, all.find('\n'));
-            return add(std::string("process ") + id + " (" + name + ") " + use);
-        });
-    }
-    return count == 0 ? std::string("by processes that this one cannot see, or by the kernel")
-                      : text;
+            ask(process, "process " + std::to_string(id) + " (" + name + ")");
+        }
+    });
+    return text.empty() ? std::string("processes that this one cannot see, or the kernel") : text;
 }
 
 } // namespace detail
