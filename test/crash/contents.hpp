@@ -71,7 +71,7 @@ template <class T>
 std::string contents_of(const segment& where) {
     std::vector<std::string> names;
     for (const cohold::object_info& each : where.objects()) {
-        names.push_back(each.name + ":" + each.type_name);
+        names.push_back(each.name);
     }
     std::sort(names.begin(), names.end());
     std::string text;

@@ -390,6 +390,10 @@ class explorer {
         return all;
     }
 
+    std::vector<binding> survivor_variants() const {
+        return what_->survive ? std::vector<binding>{nothing(), what_->survive} : variants();
+    }
+
     static binding nothing() {
         return [](const segment&) -> deed { return [] { return true; }; };
     }
@@ -458,10 +462,16 @@ class explorer {
         }
         if (what_->heals) {
             for (const binding& each : variants()) {
-                for (const binding& then : variants()) {
+                for (const binding& then : survivor_variants()) {
                     pairs_.push_back(outcome_of({each, then, {}}, true));
                 }
             }
+        }
+        for (const binding& each : what_->together) {
+            pairs_.push_back(outcome_of({each, {}, {}}, true));
+            outcome done = outcome_of({each, {}, {}}, false);
+            done.bystander = 1;
+            with_bystander_.push_back(std::move(done));
         }
         if (what_->meanwhile) {
             for (const binding& each : variants()) {
@@ -579,7 +589,7 @@ class explorer {
     // What a survivor does that was attached all the time.
     [[nodiscard]] deed recovery(const segment& who) const {
         if (what_->heals) {
-            return what_->act(who);
+            return (what_->survive ? what_->survive : what_->act)(who);
         }
         return [&who] {
             recover(who);
@@ -796,7 +806,7 @@ class explorer {
             std::snprintf(place, sizeof place, " after %llu instructions (before %p): ",
                           static_cast<unsigned long long>(step), code);
             found_.complaints.push_back(std::string(name_of(how)) + ": " + when + place +
-                                        complaint);
+                                        complaint.substr(0, 600));
         }
     }
 

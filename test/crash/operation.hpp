@@ -29,9 +29,13 @@ struct operation {
     std::string setup; // in words
     std::function<void(const segment&)> make{};
     binding act{};
+    // What a survivor does, if it cannot be quite the same.
+    binding survive{};
     std::function<std::string(const segment&)> contents{};
     // Legal outcomes beside "before" and "after": what these lead to.
     std::vector<binding> also{};
+    // And where another one did it, or did `meanwhile`, when the victim was in the middle.
+    std::vector<binding> together{};
     // What a bystander does at any instruction of it, on the same object or another one.
     binding meanwhile{};
     // Survivors find it as it must be without recover(): by the lock that the dead one held, or by
@@ -78,14 +82,26 @@ class declaration {
 
     template <class F>
     declaration& also(F f) {
-        what_.also.push_back(bind<T>(std::move(f)));
+        what_.also.push_back(crash::bind<T>(std::move(f)));
+        return *this;
+    }
+
+    template <class F>
+    declaration& together(F f) {
+        what_.together.push_back(crash::bind<T>(std::move(f)));
         return *this;
     }
 
     template <class F>
     declaration& meanwhile(F f) {
-        what_.meanwhile = bind<T>(std::move(f));
+        what_.meanwhile = crash::bind<T>(std::move(f));
         return *this;
+    }
+
+    template <class F>
+    declaration& survivor(F f) {
+        what_.survive = crash::bind<T>(std::move(f));
+        return heals();
     }
 
     declaration& heals() {
@@ -121,7 +137,7 @@ class registry {
         what.name = std::move(name);
         what.setup = std::move(setup);
         what.make = [make](const segment& where) { make(where); };
-        what.act = bind<T>(std::move(act));
+        what.act = crash::bind<T>(std::move(act));
         what.contents = [](const segment& where) { return contents_of<T>(where); };
         return declaration<T>(what);
     }

@@ -54,6 +54,7 @@ struct one {
     queue<T, Concurrency> it{8};
     T spare[3]{};
     T received[3]{};
+    T aside[8]{};
 
     std::string tell() {
         std::string text = crash::tell(it) + " and";
@@ -102,6 +103,20 @@ auto on(registry& all, const char* name, const state& in, const Act& act, const 
         act);
 }
 
+// Another consumer has taken the second element, while the victim was taking the first one; when
+// the victim is dead, that is there again.
+template <class Q>
+void without_second(Q& q) {
+    const std::size_t count = q.it.try_pop_n(q.aside);
+    for (std::size_t i = 0; i < count; ++i) {
+        if (i == 1) {
+            q.received[0] = std::move(q.aside[i]);
+        } else {
+            q.it.try_push(std::move(q.aside[i]));
+        }
+    }
+}
+
 template <class T, concurrency Concurrency>
 void declare_for(registry& all) {
     using Q = one<T, Concurrency>;
@@ -118,7 +133,11 @@ void declare_for(registry& all) {
         if (each.count >= 4) {
             on<T, Concurrency>(all, "pop_n", each,
                                [](Q& q) { return q.it.pop_n(std::span<T>(q.received, 1)) != 0; })
-                .heals()
+                .survivor([](Q& q) { return q.it.pop_n(std::span<T>(q.received + 1, 1)) != 0; })
+                .together([](Q& q) {
+                    without_second(q);
+                    std::swap(q.received[0], q.received[1]);
+                })
                 .once(); // the look at what is left has taken it all
         }
         on<T, Concurrency>(all, "try_push", each, [](Q& q) {
@@ -161,6 +180,7 @@ void declare_for(registry& all) {
         // What they return is on the victim's stack, and dies with it.
         on<T, Concurrency>(all, "pop", round, [](Q& q) { return q.it.pop().has_value(); })
             .heals()
+            .together(&without_second<Q>)
             .once();
         on<T, Concurrency>(all, "try_pop", round, [](Q& q) { return q.it.try_pop().has_value(); });
         on<T, Concurrency>(all, "pop_for", round, [](Q& q) {
@@ -185,7 +205,12 @@ void declare_many(registry& all) {
     };
     on<T, concurrency::mpmc>(all, "try_push", round, push, ", another pushes")
         .meanwhile(push_other);
-    on<T, concurrency::mpmc>(all, "try_pop_n", round, pop, ", another pops").meanwhile(pop_other);
+    on<T, concurrency::mpmc>(all, "try_pop_n", round, pop, ", another pops")
+        .meanwhile(pop_other)
+        .together([](Q& q) {
+            without_second(q);
+            std::swap(q.received[0], q.received[1]);
+        });
 }
 
 } // namespace
