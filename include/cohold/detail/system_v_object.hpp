@@ -135,13 +135,13 @@ struct liveness_object {
         if (const int beside = attendance_object::find(status); beside >= 0) {
             ::shmctl(beside, IPC_RMID, nullptr);
         }
-        if (liveness_object::find(id) >= 0) {
-            creation_lock lock(liveness_object::key_of(id));
-            // If somebody has it, he is alive and about to clear up himself.
-            if (lock.acquire(true, false, liveness_object::lock_mode(status)) == 0) {
-                liveness_object::clear(id);
-                lock.release();
-            }
+        // What one who was killed while he attached has left: an object, or the lock alone. If
+        // somebody has that, he is alive and about to clear up himself.
+        const bool left = liveness_object::find(id) >= 0;
+        creation_lock lock(liveness_object::key_of(id));
+        if (lock.acquire(left, false, liveness_object::lock_mode(status)) == 0) {
+            liveness_object::clear(id);
+            lock.release();
         }
     }
     return ::shmctl(id, IPC_RMID, nullptr) == 0;
