@@ -115,7 +115,7 @@ class journal_reader {
     [[gnu::cold, gnu::noinline]] void finish(std::uint64_t floor) noexcept {
         store_in_order(log_.floor, floor); // from here on it is done
         store_in_order(log_.witness, 0);
-        steps_ = 0;
+        read_ = 0;
         for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
             const journal_record* const last = record_before(top);
             if (last == nullptr) {
@@ -134,7 +134,7 @@ class journal_reader {
 
     // Forgets what is to be put back at these bytes, which are outside the segment.
     [[gnu::cold]] void forget(std::uint64_t where, std::uint64_t bytes) noexcept {
-        steps_ = 0;
+        read_ = 0;
         std::uint64_t top = log_.top.load(std::memory_order_relaxed);
         while (top != begin_of(header_, log_)) {
             const journal_record* const last = record_before(top);
@@ -167,16 +167,23 @@ class journal_reader {
     }
 
   private:
-    // The last record that ends at `top`; nullptr where none can be, and when so many have been
-    // read that they must go round: whatever the bytes are, reading them ends.
+    // The last record that ends at `top`; nullptr where none can be, and when the records have had
+    // more bytes than a segment has, so that they must go round: whatever they say, reading ends.
     [[nodiscard]] const journal_record* record_before(std::uint64_t top) noexcept {
-        if (++steps_ > header_.reserve / sizeof(journal_record) || top % 8 != 0 ||
-            top < control_bytes + sizeof(journal_record) || at(top - 1) == nullptr) {
+        if (top % 8 != 0 || top < control_bytes + sizeof(journal_record) ||
+            at(top - 1) == nullptr) {
             return nullptr;
         }
         const auto* const last =
             reinterpret_cast<const journal_record*>(base() + top - sizeof(journal_record));
-        return last->room() <= top - control_bytes - sizeof(journal_record) ? last : nullptr;
+        read_ += sizeof(journal_record);
+        if (last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) {
+            read_ += last->bytes();
+        }
+        return read_ <= header_.reserve &&
+                       last->room() <= top - control_bytes - sizeof(journal_record)
+                   ? last
+                   : nullptr;
     }
 
     // Where the records before this one end.
@@ -201,7 +208,7 @@ class journal_reader {
     }
 
     void undo_records(std::uint64_t floor) noexcept {
-        steps_ = 0;
+        read_ = 0;
         for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
             const journal_record* const last = record_before(top);
             if (last == nullptr) {
@@ -216,8 +223,8 @@ class journal_reader {
                 store_in_order(log_.top, below);
                 break;
             case journal_kind::snapshot:
-                if (const char* const kept = at(word_before(*last)); kept != nullptr) {
-                    put_back(last->where, kept, last->bytes());
+                if (const std::uint64_t kept = word_before(*last); is_inside(kept, last->bytes())) {
+                    put_back(last->where, base() + kept, last->bytes());
                 }
                 store_in_order(log_.top, below);
                 break;
@@ -243,10 +250,13 @@ class journal_reader {
         return (witness & 1) != 0 ? queue_word_reached(now, value) : now == value;
     }
 
-    void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
+    [[nodiscard]] bool is_inside(std::uint64_t where, std::uint64_t bytes) const noexcept {
         const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
-        const bool inside = where >= control_bytes && where <= size && bytes <= size - where;
-        if (bytes != 0 && (inside || !foreign_)) {
+        return where >= control_bytes && where <= size && bytes <= size - where;
+    }
+
+    void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
+        if (bytes != 0 && (!foreign_ || is_inside(where, bytes))) {
             std::memcpy(base() + static_cast<std::ptrdiff_t>(where), from,
                         static_cast<std::size_t>(bytes));
         }
@@ -267,7 +277,7 @@ class journal_reader {
     journal& log_;
     owner_word me_;
     bool foreign_;
-    std::uint64_t steps_ = 0;
+    std::uint64_t read_ = 0; // bytes
 };
 
 } // namespace detail

@@ -70,6 +70,9 @@ namespace detail {
         std::uint64_t next = slot.journals.load(std::memory_order_relaxed);
         std::uint64_t most = header.reserve / journal::size; // whatever the bytes are, it ends
         for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
+            if (!heap::transaction(heap::of(header), me).owns(log)) {
+                break;
+            }
             journal_reader(header, *log, me, true).recover(dead);
             log = journal_at(header, log->next);
         }
