@@ -319,6 +319,36 @@ TEST_CASE_TEMPLATE("a child that attaches by itself carries the session on", Mec
     CHECK_FALSE(s.exists());
 }
 
+TEST_CASE_TEMPLATE("a child that uses what it has inherited carries the session on", Mechanism,
+                   mechanism::posix, mechanism::system_v, mechanism::file) {
+    for (const bool killed : {false, true}) {
+        CAPTURE(killed);
+        scratch<Mechanism> s(for_session);
+        s.handle.template construct<numbers>("numbers");
+        support::common<std::atomic<int>> turn;
+        child other(content([&] {
+            fill(*s.handle.template find<numbers>("numbers"), 1000);
+            *turn = 1;
+            support::await(*turn, 2);
+            EXPECT(s.exists()); // the parent has left
+            if (killed) {
+                raise(SIGKILL);
+            }
+            {
+                const auto taken = std::move(s.handle);
+            }
+            EXPECT(!s.exists());
+            return true;
+        }));
+        support::await(*turn, 1);
+        s.handle = {};
+        CHECK(s.exists());
+        *turn = 2;
+        CHECK(status_of(other) == (killed ? -SIGKILL : 0));
+        CHECK_FALSE(s.exists());
+    }
+}
+
 TEST_CASE("a child's destructor unmaps nothing but the segment") {
     scratch<mechanism::posix> s(for_session);
     const auto& mine = s.handle.construct<int>("one", 1);

@@ -96,11 +96,60 @@ class segment {
         return size() - detail::segment_memory::first_block - 32; // its overhead, and the last one
     }
 
+    // How many blocks are allocated, the library's own included; the heap must be sound.
+    [[nodiscard]] std::size_t blocks() const {
+        std::size_t count = 0;
+        std::uint64_t before = 0;
+        std::uint64_t place = detail::segment_memory::first_block;
+        for (bool free = false;;) {
+            const auto& block = *reinterpret_cast<detail::heap_block*>(memory_.base() + place);
+            REQUIRE(block.previous == before);
+            if (block.size() == 0) {
+                return count;
+            }
+            REQUIRE(place + block.size() < size());
+            REQUIRE_FALSE((free && block.is_free())); // neighbours are one
+            free = block.is_free();
+            count += free ? 0u : 1u;
+            before = place;
+            place += 16 + block.size();
+        }
+    }
+
   private:
     std::uint64_t reserve_;
     cohold::file_descriptor file_;
     detail::segment_memory memory_;
 };
+
+// Ends a mapping as if its process had been killed at this moment: the kernel's lock is gone, and
+// nothing is put in order.
+inline void kill(detail::segment_memory& victim) {
+    detail::local_identity& identity = *detail::local_of(victim.header()).identity;
+    while (identity.records != nullptr) {
+        detail::thread_record* const record = identity.records;
+        identity.records = record->next_in_mapping;
+        record->ended.store(detail::thread_record::orphaned);
+    }
+    detail::unmap(identity.page, detail::page_size());
+    identity.page = nullptr;
+    identity.epoch = 0;
+    victim = {};
+}
+
+// This thread, in that mapping.
+inline detail::thread_record& self(const detail::segment_memory& memory) {
+    std::error_code ec;
+    detail::thread_record* const record = detail::self(memory.header(), ec);
+    REQUIRE(record != nullptr);
+    return *record;
+}
+
+// Recovers everybody who is dead: how many.
+inline std::uint32_t recover(const segment& survivor) {
+    std::error_code ec;
+    return detail::recover_all(survivor.header(), detail::participant_of(survivor.header(), ec));
+}
 
 } // namespace scratch
 

@@ -1,0 +1,340 @@
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/memory/participant.hpp>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <cohold/memory/section.hpp>
+
+#include "scratch_segment.hpp"
+#include "support/child.hpp"
+
+namespace detail = cohold::detail;
+using detail::process_table;
+
+namespace {
+
+detail::owner_word me_in(const detail::segment_memory& memory) {
+    std::error_code ec;
+    const detail::owner_word me = detail::participant_of(memory.header(), ec);
+    CHECK_FALSE(ec);
+    return me;
+}
+
+detail::participant_slot& slot_in(const scratch::segment& segment, std::uint32_t index) {
+    return process_table::of(segment.header()).slots[index];
+}
+
+std::size_t journals_of(const scratch::segment& segment, std::uint32_t slot) {
+    std::size_t count = 0;
+    for (const detail::journal* log =
+             detail::journal_at(segment.header(), slot_in(segment, slot).journals);
+         log != nullptr; log = detail::journal_at(segment.header(), log->next)) {
+        ++count;
+    }
+    return count;
+}
+
+// A word in the user's part of a segment.
+std::uint64_t& word_in(const scratch::segment& segment) {
+    return *reinterpret_cast<std::uint64_t*>(segment.memory().base() + 60000);
+}
+
+} // namespace
+
+TEST_CASE("slots are taken from the first on, and again when they are free") {
+    const scratch::segment segment(65536, 1 << 20);
+    CHECK(detail::slot_of(me_in(segment.memory())) == 0);
+    auto one =
+        std::make_unique<detail::segment_memory>(segment.again(cohold::access_mode::writing));
+    const auto two =
+        std::make_unique<detail::segment_memory>(segment.again(cohold::access_mode::writing));
+    CHECK(detail::slot_of(me_in(*one)) == 1);
+    CHECK(detail::slot_of(me_in(*two)) == 2);
+    one.reset();
+    for (std::uint32_t generation = 2; generation < 20; ++generation) {
+        one = std::make_unique<detail::segment_memory>(segment.again(cohold::access_mode::writing));
+        CHECK(me_in(*one) == detail::make_owner(1, generation, 0));
+        one.reset();
+    }
+}
+
+TEST_CASE("generations begin anew at the end, without 0") {
+    const scratch::segment segment(65536, 1 << 20);
+    slot_in(segment, 1).state = std::uint64_t{UINT32_MAX - 1} << 32;
+    std::optional<detail::segment_memory> other = segment.again(cohold::access_mode::writing);
+    CHECK(me_in(*other) == detail::make_owner(1, UINT32_MAX, 0));
+    other.reset();
+    other = segment.again(cohold::access_mode::writing);
+    CHECK(me_in(*other) == detail::make_owner(1, 1, 0));
+}
+
+TEST_CASE("all of the slots, and not one more; a dead one makes room") {
+    const scratch::segment segment(65536, 1 << 20);
+    std::vector<detail::segment_memory> others;
+    for (std::size_t i = 1; i < cohold::config::max_participants; ++i) {
+        others.push_back(segment.again(cohold::access_mode::writing));
+    }
+    std::error_code ec;
+    const detail::segment_memory late = detail::segment_memory::map<scratch::memfd>(
+        segment.file(), 1 << 20, cohold::access_mode::writing, ec);
+    REQUIRE_FALSE(ec);
+    late.participate(ec);
+    CHECK(ec == cohold::errc::too_many_participants);
+    CHECK(detail::slot_of(detail::local_of(late.header()).identity->me) == 0); // nobody
+    CHECK((slot_in(segment, process_table::spare).state.load() == std::uint64_t{1} << 32));
+    ec.clear();
+    scratch::kill(others[20]);
+    late.participate(ec);
+    CHECK_FALSE(ec);
+    CHECK(detail::slot_of(me_in(late)) == 21);
+}
+
+TEST_CASE("who was killed while he held the spare slot hurts nobody") {
+    const scratch::segment segment(65536, 1 << 20);
+    std::vector<detail::segment_memory> others;
+    for (std::size_t i = 1; i < cohold::config::max_participants; ++i) {
+        others.push_back(segment.again(cohold::access_mode::writing));
+    }
+    // As a killed one has left it: attached, with the recovery lock of the one whom it recovered.
+    detail::participant_slot& spare = slot_in(segment, process_table::spare);
+    for (std::uint32_t generation = 5; generation < 8; ++generation) {
+        spare.state = detail::attached_state(generation);
+        slot_in(segment, 9).recovery = detail::make_owner(process_table::spare, generation, 0);
+        scratch::kill(others[8]);
+        std::error_code ec;
+        others[8] = detail::segment_memory::map<scratch::memfd>(segment.file(), 1 << 20,
+                                                                cohold::access_mode::writing, ec);
+        others[8].participate(ec);
+        CHECK_FALSE(ec);
+        CHECK(detail::slot_of(me_in(others[8])) == 9);
+        CHECK((spare.state.load() == std::uint64_t{generation + 1} << 32));
+    }
+}
+
+TEST_CASE("each thread has a number and a journal, which the next one gets") {
+    const scratch::segment segment(1 << 20, 1 << 22);
+    const std::uint64_t used = segment.heap().used();
+    std::vector<detail::owner_word> words;
+    std::size_t blocks = 0;
+    for (int i = 0; i < 3000; ++i) {
+        std::thread([&] {
+            const detail::thread_record& record = scratch::self(segment.memory());
+            words.push_back(record.me);
+            std::error_code ec;
+            const detail::section open(segment.header(), ec);
+            open.record().save(&word_in(segment), 8, ec);
+            word_in(segment) = static_cast<std::uint64_t>(i);
+        }).join();
+        if (i == 0) {
+            blocks = segment.blocks();
+        }
+    }
+    CHECK(segment.blocks() == blocks);
+    CHECK(segment.heap().used() == used);
+    CHECK(journals_of(segment, 0) == 1);
+    CHECK(word_in(segment) == 2999);
+    CHECK(detail::thread_of(words[2999]) == 3000);
+    CHECK(detail::local_of(segment.header()).identity->records == nullptr);
+}
+
+TEST_CASE("numbers of threads that are in use are not given twice") {
+    const scratch::segment segment(65536, 1 << 20);
+    const detail::owner_word mine = scratch::self(segment.memory()).me;
+    CHECK(detail::thread_of(mine) == 1);
+    detail::local_of(segment.header()).identity->threads = detail::most_threads - 1;
+    std::vector<std::uint32_t> numbers;
+    for (int i = 0; i < 3; ++i) {
+        std::thread([&] {
+            numbers.push_back(detail::thread_of(scratch::self(segment.memory()).me));
+        }).join();
+    }
+    CHECK(numbers == std::vector<std::uint32_t>{detail::most_threads, 2, 3});
+}
+
+TEST_CASE("many threads at once") {
+    const scratch::segment segment(1 << 20, 1 << 22);
+    constexpr int count = 200;
+    std::atomic<int> arrived{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < count; ++i) {
+        threads.emplace_back([&] {
+            std::error_code ec;
+            const detail::section open(segment.header(), ec);
+            ++arrived;
+            while (arrived < count) {
+                std::this_thread::yield();
+            }
+            detail::deallocate(segment.header(), detail::allocate(segment.header(), 50, 16, ec));
+        });
+    }
+    for (std::thread& each : threads) {
+        each.join();
+    }
+    CHECK(journals_of(segment, 0) == count);
+    CHECK(segment.heap().used() == 0);
+}
+
+TEST_CASE("a thread that ends in a section has not been in it") {
+    const scratch::segment segment(65536, 1 << 20);
+    word_in(segment) = 1;
+    bool released = false;
+    std::thread([&] {
+        detail::thread_record& record = scratch::self(segment.memory());
+        // Never destroyed.
+        alignas(detail::section) static unsigned char storage[sizeof(detail::section)];
+        ::new (static_cast<void*>(storage)) detail::section(&record);
+        std::error_code ec;
+        record.save(&word_in(segment), 8, ec);
+        word_in(segment) = 2;
+        CHECK(record.allocate(100, 16, ec) != nullptr);
+        CHECK(record.keep({&released, [](void* lock, detail::thread_record&) noexcept {
+                               *static_cast<bool*>(lock) = true;
+                           }}));
+    }).join();
+    CHECK(word_in(segment) == 1);
+    CHECK(segment.heap().used() == 0);
+    CHECK(released);
+    CHECK(journals_of(segment, 0) == 1);
+}
+
+TEST_CASE("detaching ends the sections of threads that live on") {
+    std::atomic<int> step{0};
+    std::optional<scratch::segment> segment(std::in_place, 65536, 1 << 20);
+    detail::segment_memory reader = segment->again(cohold::access_mode::reading);
+    auto* victim = new detail::segment_memory(segment->again(cohold::access_mode::writing));
+    word_in(*segment) = 1;
+    std::thread other([&] {
+        detail::thread_record& record = scratch::self(*victim);
+        alignas(detail::section) static unsigned char storage[sizeof(detail::section)];
+        ::new (static_cast<void*>(storage)) detail::section(&record);
+        std::error_code ec;
+        record.save(victim->base() + 60000, 8, ec);
+        *reinterpret_cast<std::uint64_t*>(victim->base() + 60000) = 2;
+        step = 1;
+        while (step == 1) {
+            std::this_thread::yield();
+        }
+        --detail::open_sections;
+        // The thread goes on, with other segments and with this one.
+        const detail::segment_memory again = segment->again(cohold::access_mode::writing);
+        CHECK(scratch::self(again).depth == 0);
+    });
+    while (step == 0) {
+        std::this_thread::yield();
+    }
+    CHECK(word_in(*segment) == 2);
+    delete victim;
+    CHECK(word_in(*segment) == 1);
+    step = 2;
+    other.join();
+    CHECK(slot_in(*segment, 1).journals == 0);
+}
+
+TEST_CASE("threads end while the segment is unmapped") {
+    const scratch::segment segment(1 << 20, 1 << 22);
+    for (int round = 0; round < 300; ++round) {
+        auto mapping =
+            std::make_unique<detail::segment_memory>(segment.again(cohold::access_mode::writing));
+        std::atomic<int> ready{0};
+        std::atomic<bool> go{false};
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 4; ++i) {
+            threads.emplace_back([&] {
+                static_cast<void>(scratch::self(*mapping));
+                ++ready;
+                while (!go) {
+                }
+            });
+        }
+        while (ready < 4) {
+            std::this_thread::yield();
+        }
+        go = true;
+        mapping.reset();
+        for (std::thread& each : threads) {
+            each.join();
+        }
+    }
+    CHECK(segment.blocks() == 0);
+}
+
+namespace {
+
+// Uses a segment when its thread has ended already, as far as cohold knows: it was there first, so
+// it goes last.
+struct last_words {
+    const scratch::segment* segment = nullptr;
+
+    ~last_words() {
+        if (segment != nullptr) {
+            for (int i = 0; i < 3; ++i) {
+                std::error_code ec;
+                const detail::section open(segment->header(), ec);
+                open.record().save(&word_in(*segment), 8, ec);
+                ++word_in(*segment);
+                detail::deallocate(segment->header(),
+                                   detail::allocate(segment->header(), 50, 16, ec));
+            }
+        }
+    }
+};
+
+} // namespace
+
+TEST_CASE("thread_local objects may use a segment at the very end") {
+    const scratch::segment segment(65536, 1 << 20);
+    word_in(segment) = 0;
+    for (int round = 0; round < 3; ++round) {
+        std::thread([&] {
+            static thread_local last_words words;
+            words.segment = &segment;
+            static_cast<void>(scratch::self(segment.memory()));
+        }).join();
+    }
+    CHECK(word_in(segment) == 9);
+    CHECK(segment.heap().used() == 0);
+}
+
+TEST_CASE("a forked child of a process with threads becomes a participant of its own") {
+    const scratch::segment segment(65536, 1 << 20);
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) {
+        threads.emplace_back([&] {
+            while (!stop) {
+                std::error_code ec;
+                const detail::section open(segment.header(), ec);
+                detail::deallocate(segment.header(),
+                                   detail::allocate(segment.header(), 50, 16, ec));
+            }
+        });
+    }
+    for (int round = 0; round < 100; ++round) {
+        support::check_child([&] {
+            std::error_code ec;
+            detail::thread_record* const record = detail::self(segment.header(), ec);
+            CHILD_CHECK(!ec && record != nullptr);
+            CHILD_CHECK(detail::slot_of(record->me) != 0);
+            CHILD_CHECK(detail::allocate(segment.header(), 50, 16, ec) != nullptr);
+            if (::getpid() % 2 == 0) {
+                detail::detach(segment.header());
+            }
+        });
+    }
+    stop = true;
+    for (std::thread& each : threads) {
+        each.join();
+    }
+    static_cast<void>(scratch::recover(segment));
+    CHECK(slot_in(segment, 1).journals == 0);
+    CHECK((slot_in(segment, 1).state & detail::attached_bit) == 0);
+}
