@@ -620,6 +620,10 @@ inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept
     return ::fallocate64(fd, 0, from, bytes);
 }
 
+inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    return ::fallocate64(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
+}
+
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
     return ::pwrite64(fd, data, bytes, at);
 }
@@ -657,6 +661,10 @@ inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
 
 inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
     return ::fallocate(fd, 0, from, bytes);
+}
+
+inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
 }
 
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
@@ -2233,13 +2241,13 @@ struct liveness_object {
         if (const int beside = attendance_object::find(status); beside >= 0) {
             ::shmctl(beside, IPC_RMID, nullptr);
         }
-        if (liveness_object::find(id) >= 0) {
-            creation_lock lock(liveness_object::key_of(id));
-            // If somebody has it, he is alive and about to clear up himself.
-            if (lock.acquire(true, false, liveness_object::lock_mode(status)) == 0) {
-                liveness_object::clear(id);
-                lock.release();
-            }
+        // What one who was killed while he attached has left: an object, or the lock alone. If
+        // somebody has that, he is alive and about to clear up himself.
+        const bool left = liveness_object::find(id) >= 0;
+        creation_lock lock(liveness_object::key_of(id));
+        if (lock.acquire(left, false, liveness_object::lock_mode(status)) == 0) {
+            liveness_object::clear(id);
+            lock.release();
         }
     }
     return ::shmctl(id, IPC_RMID, nullptr) == 0;
@@ -2820,6 +2828,10 @@ struct descriptor_object {
             no_memory ? ENOMEM
                       : reserve_space(file.value, from, huge == 0 ? to : round_up(to, huge));
         if (error == ENOSPC && huge != 0) {
+            // What it has got until then it keeps, other than those of ordinary files.
+            const std::uint64_t begin = round_up(from, huge);
+            raw_punch_hole(file.value, static_cast<std::int64_t>(begin),
+                           static_cast<std::int64_t>(round_up(to, huge) - begin));
             fail(ec, errc::out_of_space,
                  "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
                  "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
@@ -7063,8 +7075,11 @@ class owner_lock {
     template <class Bury>
     [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
                                                          const Bury& bury) noexcept {
-        backoff spins(until.nanoseconds == 0 ? 0 : 100);
-        while (spins.spin()) {
+        // Looks ever less often: every look takes the cache line from the holder, whose unlocking
+        // then waits for it.
+        for (std::uint32_t pauses = 4; pauses <= 256 && until.nanoseconds != 0; pauses *= 2) {
+            for (backoff spins(pauses); spins.spin();) {
+            }
             if (word_.load(std::memory_order_relaxed) == nobody && try_lock(me)) {
                 return lock_result::locked;
             }
@@ -7728,7 +7743,7 @@ class journal_reader {
     [[gnu::cold, gnu::noinline]] void finish(std::uint64_t floor) noexcept {
         store_in_order(log_.floor, floor); // from here on it is done
         store_in_order(log_.witness, 0);
-        steps_ = 0;
+        read_ = 0;
         for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
             const journal_record* const last = record_before(top);
             if (last == nullptr) {
@@ -7747,7 +7762,7 @@ class journal_reader {
 
     // Forgets what is to be put back at these bytes, which are outside the segment.
     [[gnu::cold]] void forget(std::uint64_t where, std::uint64_t bytes) noexcept {
-        steps_ = 0;
+        read_ = 0;
         std::uint64_t top = log_.top.load(std::memory_order_relaxed);
         while (top != begin_of(header_, log_)) {
             const journal_record* const last = record_before(top);
@@ -7780,16 +7795,23 @@ class journal_reader {
     }
 
   private:
-    // The last record that ends at `top`; nullptr where none can be, and when so many have been
-    // read that they must go round: whatever the bytes are, reading them ends.
+    // The last record that ends at `top`; nullptr where none can be, and when the records have had
+    // more bytes than a segment has, so that they must go round: whatever they say, reading ends.
     [[nodiscard]] const journal_record* record_before(std::uint64_t top) noexcept {
-        if (++steps_ > header_.reserve / sizeof(journal_record) || top % 8 != 0 ||
-            top < control_bytes + sizeof(journal_record) || at(top - 1) == nullptr) {
+        if (top % 8 != 0 || top < control_bytes + sizeof(journal_record) ||
+            at(top - 1) == nullptr) {
             return nullptr;
         }
         const auto* const last =
             reinterpret_cast<const journal_record*>(base() + top - sizeof(journal_record));
-        return last->room() <= top - control_bytes - sizeof(journal_record) ? last : nullptr;
+        read_ += sizeof(journal_record);
+        if (last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) {
+            read_ += last->bytes();
+        }
+        return read_ <= header_.reserve &&
+                       last->room() <= top - control_bytes - sizeof(journal_record)
+                   ? last
+                   : nullptr;
     }
 
     // Where the records before this one end.
@@ -7814,7 +7836,7 @@ class journal_reader {
     }
 
     void undo_records(std::uint64_t floor) noexcept {
-        steps_ = 0;
+        read_ = 0;
         for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
             const journal_record* const last = record_before(top);
             if (last == nullptr) {
@@ -7829,8 +7851,8 @@ class journal_reader {
                 store_in_order(log_.top, below);
                 break;
             case journal_kind::snapshot:
-                if (const char* const kept = at(word_before(*last)); kept != nullptr) {
-                    put_back(last->where, kept, last->bytes());
+                if (const std::uint64_t kept = word_before(*last); is_inside(kept, last->bytes())) {
+                    put_back(last->where, base() + kept, last->bytes());
                 }
                 store_in_order(log_.top, below);
                 break;
@@ -7856,10 +7878,13 @@ class journal_reader {
         return (witness & 1) != 0 ? queue_word_reached(now, value) : now == value;
     }
 
-    void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
+    [[nodiscard]] bool is_inside(std::uint64_t where, std::uint64_t bytes) const noexcept {
         const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
-        const bool inside = where >= control_bytes && where <= size && bytes <= size - where;
-        if (bytes != 0 && (inside || !foreign_)) {
+        return where >= control_bytes && where <= size && bytes <= size - where;
+    }
+
+    void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
+        if (bytes != 0 && (!foreign_ || is_inside(where, bytes))) {
             std::memcpy(base() + static_cast<std::ptrdiff_t>(where), from,
                         static_cast<std::size_t>(bytes));
         }
@@ -7880,7 +7905,7 @@ class journal_reader {
     journal& log_;
     owner_word me_;
     bool foreign_;
-    std::uint64_t steps_ = 0;
+    std::uint64_t read_ = 0; // bytes
 };
 
 } // namespace detail
@@ -7952,6 +7977,9 @@ namespace detail {
         std::uint64_t next = slot.journals.load(std::memory_order_relaxed);
         std::uint64_t most = header.reserve / journal::size; // whatever the bytes are, it ends
         for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
+            if (!heap::transaction(heap::of(header), me).owns(log)) {
+                break;
+            }
             journal_reader(header, *log, me, true).recover(dead);
             log = journal_at(header, log->next);
         }
@@ -8087,8 +8115,9 @@ struct held_lock {
     void (*release)(void* lock, thread_record& holder) noexcept;
 };
 
-// Lives in the memory of its process; one for each thread and mapping.
-struct thread_record {
+// Lives in the memory of its process; one for each thread and mapping. What every section looks at
+// is in the first cache line.
+struct alignas(64) thread_record {
     segment_header* header = nullptr;
     owner_word me = nobody;
     journal* log = nullptr;
@@ -8096,6 +8125,13 @@ struct thread_record {
     std::uint32_t depth = 0;    // sections that are open, one within the other
     std::uint32_t undoable = 0; // those among them that can be undone in a living process
     std::uint32_t promises = 0; // records that have to be executed on commit
+    std::uint32_t lock_count = 0;
+    std::uint32_t marked = 0; // is any of the watermarks in use?
+    std::uint32_t unused = 0;
+    std::uint64_t epoch = 0; // of the attachment: a forked child must not use what it inherits
+
+    // Exceptions under way in the thread.
+    const unsigned* uncaught = uncaught_counter();
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
     // each has had since: elements from there on need not be saved again.
@@ -8106,7 +8142,6 @@ struct thread_record {
 
     static constexpr std::size_t watermark_count = 4;
     watermark watermarks[watermark_count];
-    bool marked = false; // is any of them in use?
 
     // Bytes that are saved already.
     struct range {
@@ -8120,14 +8155,8 @@ struct thread_record {
     static constexpr std::uint32_t few_locks = 8;
     held_lock first_locks[few_locks] = {};
     held_lock* locks = first_locks;
-    std::uint32_t lock_count = 0;
     std::uint32_t lock_capacity = few_locks;
 
-    // Exceptions under way in the thread.
-    const unsigned* uncaught = uncaught_counter();
-
-    // Of the one who attached: a forked child has inherited the record, and must not use it.
-    std::uint64_t epoch = 0;
     std::uint64_t process = 0;         // its process_stamp
     const void* late_thread = nullptr; // of a thread that has ended: nobody else deletes it
 
@@ -8333,7 +8362,7 @@ struct thread_record {
         for (watermark& each : watermarks) {
             each = {};
         }
-        marked = false;
+        marked = 0;
     }
 
     static constexpr std::size_t largest_inline = 4096;
@@ -16239,30 +16268,42 @@ static_assert(sizeof(kernel_statx) == 256 && offsetof(kernel_statx, mount) == 14
     return 0;
 }
 
-// Which mount an open file (O_PATH suffices) lies on; empty on failure.
-[[gnu::cold]] inline mount_identity mount_of(int fd) {
+// Which mount a path leads to, a last link not followed; or, for "", an open file (O_PATH suffices)
+// lies on. Needs no descriptor since Linux 5.8. Empty on failure.
+[[gnu::cold]] inline mount_identity mount_at(int fd, const char* path) {
     constexpr std::uint32_t mount_id = 0x1000;        // STATX_MNT_ID, Linux 5.8
     constexpr std::uint32_t unique_mount_id = 0x4000; // STATX_MNT_ID_UNIQUE, Linux 6.8
-    const auto ask = [fd](std::uint32_t what) noexcept -> std::uint64_t {
-        kernel_statx found{};
-        return ::syscall(SYS_statx, fd, "", AT_EMPTY_PATH, what, &found) == 0 &&
-                       (found.mask & what) != 0
-                   ? found.mount
-                   : 0;
+    constexpr int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+    mount_identity found;
+    const auto ask = [&](std::uint32_t what) noexcept -> std::uint64_t {
+        kernel_statx status{};
+        if (::syscall(SYS_statx, fd, path, flags, what, &status) != 0) {
+            return 0;
+        }
+        found.device = device_number(status.device[0], status.device[1]);
+        return (status.mask & what) != 0 ? status.mount : 0;
     };
+    found.id = ask(mount_id);
+    found.unique = found.id != 0 ? ask(unique_mount_id) : 0;
+    if (found.id != 0) {
+        return found;
+    }
+    const unique_fd opened = path[0] != '\0' ? open_file(path, O_PATH | O_NOFOLLOW) : unique_fd();
+    const int at = path[0] != '\0' ? opened.get() : fd;
     file_status status{};
-    if (raw_fstat(fd, status) != 0) {
+    if (raw_fstat(at, status) != 0) {
         return {};
     }
-    mount_identity found{ask(unique_mount_id), ask(mount_id),
-                         static_cast<std::uint64_t>(status.st_dev)};
-    if (found.id == 0) {
-        char path[40];
-        std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-        std::string info;
-        found.id = read_text(path, info) == 0 ? mount_number(info) : 0;
-    }
+    char name[40];
+    std::snprintf(name, sizeof name, "/proc/self/fdinfo/%d", at);
+    std::string info;
+    found.id = read_text(name, info) == 0 ? mount_number(info) : 0;
+    found.device = static_cast<std::uint64_t>(status.st_dev);
     return found;
+}
+
+[[gnu::cold]] inline mount_identity mount_of(int fd) {
+    return mount_at(fd, "");
 }
 
 } // namespace detail
@@ -16607,18 +16648,12 @@ namespace detail {
     }
 }
 
-// Opens the root of a mount to look at it, if it is that mount still.
-[[gnu::cold]] inline unique_fd open_mount(const std::string& path, const mount_identity& mount,
-                                          std::error_code& ec) {
-    std::error_code ignored;
-    unique_fd root;
-    {
-        const report_keeper keeper;
-        root = open_directory(path, ignored);
-    }
-    const mount_identity there = root ? mount_of(root.get()) : mount_identity();
-    if (there && there == mount) {
-        return root;
+// Does the path lead to this mount still? Otherwise says what has become of it.
+[[gnu::cold]] inline void check_mount(const std::string& path, const mount_identity& mount,
+                                      std::error_code& ec) {
+    const mount_identity there = mount_at(AT_FDCWD, path.c_str());
+    if (there == mount) {
+        return;
     }
     // The kernel gives the numbers of mounts that have gone to new ones.
     const bool covered =
@@ -16632,7 +16667,6 @@ namespace detail {
              "it is not mounted there any more: somebody has unmounted or moved it, or this "
              "process has entered another mount namespace");
     }
-    return unique_fd();
 }
 
 // The flags of a mount, as a remount must repeat them.
@@ -16687,7 +16721,7 @@ namespace detail {
 // Unmounts; lazily: at once from the tree, and for good when the last user lets go.
 [[gnu::cold]] inline void unmount_tmpfs(const std::string& path, const mount_identity& mount,
                                         bool lazily, std::error_code& ec) {
-    open_mount(path, mount, ec); // closed again: it would keep the mount busy
+    check_mount(path, mount, ec);
     if (ec || ::umount2(path.c_str(), UMOUNT_NOFOLLOW | (lazily ? MNT_DETACH : 0)) == 0) {
         return;
     }
@@ -16701,14 +16735,18 @@ namespace detail {
     }
 }
 
+[[gnu::cold]] inline void detach_mount(const std::string& path) noexcept {
+    ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH);
+}
+
 // For destructors: never leaves it mounted at the path, and keeps quiet.
 [[gnu::cold]] inline void discard_tmpfs(const std::string& path,
                                         const mount_identity& mount) noexcept {
     const report_keeper keeper;
     std::error_code ec;
-    open_mount(path, mount, ec);
+    check_mount(path, mount, ec);
     if (!ec && ::umount2(path.c_str(), UMOUNT_NOFOLLOW) != 0 && errno == EBUSY) {
-        ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH);
+        detach_mount(path);
     }
 }
 
@@ -16941,11 +16979,20 @@ class tmpfs_mount {
         ec.clear();
         const std::string text = written(options, ec);
         std::string real;
-        const detail::unique_fd directory = ec ? detail::unique_fd() : open(path, real, ec);
-        if (!ec) {
-            detail::mount_tmpfs(directory, real, text.c_str(), ec);
+        {
+            const detail::unique_fd directory = ec ? detail::unique_fd() : open(path, real, ec);
+            if (!ec) {
+                detail::mount_tmpfs(directory, real, text.c_str(), ec);
+            }
         }
-        return ec ? tmpfs_mount() : found_at(std::move(real), ec);
+        if (ec) {
+            return {};
+        }
+        tmpfs_mount made = found_at(real, ec);
+        if (ec) {
+            detail::detach_mount(real);
+        }
+        return made;
     }
 
     /// Takes over a mount that is there already: this one unmounts it. For mounts of processes that
@@ -16966,12 +17013,14 @@ class tmpfs_mount {
         }
         if (!ec) {
             const std::string point = detail::tmpfs_statistics_of(directory.get(), ec).mount_point;
-            if (!ec && point != real) {
+            if (!ec && point.empty()) {
+                detail::fail(ec, errc::unsupported, "/proc/self/mountinfo does not tell of it");
+            } else if (!ec && point != real) {
                 detail::fail(ec, errc::invalid_name, "it is a directory of the one mounted at '%s'",
                              point.c_str());
             }
         }
-        return ec ? tmpfs_mount() : found_at(std::move(real), ec);
+        return ec ? tmpfs_mount() : found_at(real, ec);
     }
 
     explicit operator bool() const noexcept { return static_cast<bool>(mount_); }
@@ -16983,7 +17032,10 @@ class tmpfs_mount {
     [[nodiscard]] bool is_mounted() const noexcept {
         const detail::report_keeper keeper;
         std::error_code ec;
-        return mount_ && detail::open_mount(path_, mount_, ec);
+        if (mount_) {
+            detail::check_mount(path_, mount_, ec);
+        }
+        return mount_ && !ec;
     }
 
     /// Changes the limit, in bytes (the kernel rounds up to whole pages), by a remount: everything
@@ -17069,14 +17121,15 @@ class tmpfs_mount {
         return directory;
     }
 
-    static tmpfs_mount found_at(std::string real, std::error_code& ec) {
+    static tmpfs_mount found_at(const std::string& real, std::error_code& ec) {
         tmpfs_mount found;
-        const detail::unique_fd root = detail::open_directory(real, ec);
-        if (!ec) {
-            found.mount_ = detail::mount_of(root.get());
-            found.path_ = std::move(real);
-            found.owner_ = ::getpid();
+        found.mount_ = detail::mount_at(AT_FDCWD, real.c_str());
+        if (!found.mount_) {
+            detail::fail_errno(ec, errno, "statx of %s", real.c_str());
+            return found;
         }
+        found.path_ = real;
+        found.owner_ = ::getpid();
         return found;
     }
 
@@ -17150,7 +17203,8 @@ class tmpfs_mount {
             detail::fail(ec, errc::empty_handle);
             return detail::unique_fd();
         }
-        return detail::open_mount(path_, mount_, ec);
+        detail::check_mount(path_, mount_, ec);
+        return ec ? detail::unique_fd() : detail::open_directory(path_, ec);
     }
 
     void end(bool lazily, std::error_code& ec) noexcept {
@@ -21596,7 +21650,7 @@ class operation_record<shm_allocator<T>> {
         if (mark.of != container && is_worth_saving(container)) {
             save(word, 8);
             mark = {container, now};
-            record_->marked = true;
+            record_->marked = 1;
         }
     }
 
@@ -21615,7 +21669,7 @@ class operation_record<shm_allocator<T>> {
     void exchanged(const void* container, std::uint64_t size) noexcept {
         if (record_ != nullptr) {
             record_->watermark_of(container) = {container, size};
-            record_->marked = true;
+            record_->marked = 1;
         }
     }
 
@@ -21930,6 +21984,13 @@ class vector_storage {
         std::atomic_signal_fence(std::memory_order_seq_cst);
     }
 
+    // The same after an element was added behind the others, without making the compiler forget what
+    // it knows of the words: the size comes out of what has read the element, hence after it.
+    void commit_added(std::uint64_t size, const T* added) noexcept {
+        asm("" : "+r"(size) : "m"(*added));
+        size_ = size;
+    }
+
     // What an operation is going to change. The same for other vectors of the same segment.
     void save_words(record& section) { section.words(this, &data_, 3 * sizeof(std::uint64_t)); }
 
@@ -22154,7 +22215,11 @@ class vector_storage {
         const std::uint64_t old_size = size_;
         T* const at = begin() + static_cast<size_type>(old_size);
         construct_element(alloc_, at, std::forward<Args>(args)...);
-        commit_size(old_size + 1);
+        if constexpr (plain && sizeof(void*) == 8) {
+            commit_added(old_size + 1, at);
+        } else {
+            commit_size(old_size + 1);
+        }
         return *at;
     }
 

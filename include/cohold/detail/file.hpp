@@ -60,6 +60,10 @@ inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept
     return ::fallocate64(fd, 0, from, bytes);
 }
 
+inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    return ::fallocate64(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
+}
+
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
     return ::pwrite64(fd, data, bytes, at);
 }
@@ -97,6 +101,10 @@ inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
 
 inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
     return ::fallocate(fd, 0, from, bytes);
+}
+
+inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
 }
 
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {

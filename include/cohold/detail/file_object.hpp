@@ -387,6 +387,10 @@ struct descriptor_object {
             no_memory ? ENOMEM
                       : reserve_space(file.value, from, huge == 0 ? to : round_up(to, huge));
         if (error == ENOSPC && huge != 0) {
+            // What it has got until then it keeps, other than those of ordinary files.
+            const std::uint64_t begin = round_up(from, huge);
+            raw_punch_hole(file.value, static_cast<std::int64_t>(begin),
+                           static_cast<std::int64_t>(round_up(to, huge) - begin));
             fail(ec, errc::out_of_space,
                  "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
                  "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
