@@ -10,11 +10,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include <grp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <doctest/doctest.h>
@@ -558,6 +559,35 @@ TEST_CASE_TEMPLATE("paths are taken as they are at the moment", World, as_runner
         CHILD_CHECK(ec == errc::not_a_directory);
         CHILD_CHECK(ec == std::errc::not_a_directory);
         CHILD_CHECK(report_says("mount tmpfs '/mnt/file'"));
+    });
+}
+
+TEST_CASE("with few descriptors left it is mounted or not, and unmounted all the same") {
+    support::check_child([] {
+        enter_empty_world();
+        const std::string place = make_directory("/mnt/x");
+        const detail::unique_fd next(::open("/", O_PATH | O_CLOEXEC));
+        for (const int left : {0, 1, 2}) {
+            const ::rlimit few{static_cast<rlim_t>(next.get() + 1 + left), 4096};
+            CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+            std::error_code ec;
+            const ::rlimit many{1024, 4096};
+            {
+                const auto mount = tmpfs_mount::create(place, {.size = mebibyte}, ec);
+                CHILD_CHECK(static_cast<bool>(mount) == (left > 0));
+                CHILD_CHECK(left > 0 || ec == std::errc::too_many_files_open);
+                CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &many) == 0);
+                CHILD_CHECK(tmpfs_usage(place).mount_point == (mount ? place : "/mnt"));
+                const ::rlimit none{static_cast<rlim_t>(next.get() + 1), 4096};
+                CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+                CHILD_CHECK(mount.is_mounted() == (left > 0));
+                (void)mount.statistics(ec);
+                CHILD_CHECK(ec == (left > 0 ? std::errc::too_many_files_open
+                                            : std::errc::bad_file_descriptor));
+            }
+            CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &many) == 0);
+            CHILD_CHECK(tmpfs_usage(place).mount_point == "/mnt");
+        }
     });
 }
 

@@ -143,18 +143,12 @@ namespace detail {
     }
 }
 
-// Opens the root of a mount to look at it, if it is that mount still.
-[[gnu::cold]] inline unique_fd open_mount(const std::string& path, const mount_identity& mount,
-                                          std::error_code& ec) {
-    std::error_code ignored;
-    unique_fd root;
-    {
-        const report_keeper keeper;
-        root = open_directory(path, ignored);
-    }
-    const mount_identity there = root ? mount_of(root.get()) : mount_identity();
-    if (there && there == mount) {
-        return root;
+// Does the path lead to this mount still? Otherwise says what has become of it.
+[[gnu::cold]] inline void check_mount(const std::string& path, const mount_identity& mount,
+                                      std::error_code& ec) {
+    const mount_identity there = mount_at(AT_FDCWD, path.c_str());
+    if (there == mount) {
+        return;
     }
     // The kernel gives the numbers of mounts that have gone to new ones.
     const bool covered =
@@ -168,7 +162,6 @@ namespace detail {
              "it is not mounted there any more: somebody has unmounted or moved it, or this "
              "process has entered another mount namespace");
     }
-    return unique_fd();
 }
 
 // The flags of a mount, as a remount must repeat them.
@@ -223,7 +216,7 @@ namespace detail {
 // Unmounts; lazily: at once from the tree, and for good when the last user lets go.
 [[gnu::cold]] inline void unmount_tmpfs(const std::string& path, const mount_identity& mount,
                                         bool lazily, std::error_code& ec) {
-    open_mount(path, mount, ec); // closed again: it would keep the mount busy
+    check_mount(path, mount, ec);
     if (ec || ::umount2(path.c_str(), UMOUNT_NOFOLLOW | (lazily ? MNT_DETACH : 0)) == 0) {
         return;
     }
@@ -237,14 +230,18 @@ namespace detail {
     }
 }
 
+[[gnu::cold]] inline void detach_mount(const std::string& path) noexcept {
+    ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH);
+}
+
 // For destructors: never leaves it mounted at the path, and keeps quiet.
 [[gnu::cold]] inline void discard_tmpfs(const std::string& path,
                                         const mount_identity& mount) noexcept {
     const report_keeper keeper;
     std::error_code ec;
-    open_mount(path, mount, ec);
+    check_mount(path, mount, ec);
     if (!ec && ::umount2(path.c_str(), UMOUNT_NOFOLLOW) != 0 && errno == EBUSY) {
-        ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH);
+        detach_mount(path);
     }
 }
 

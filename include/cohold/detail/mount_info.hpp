@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include <cohold/detail/proc_maps.hpp>
 #include <cohold/detail/proc_text.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -115,30 +116,42 @@ static_assert(sizeof(kernel_statx) == 256 && offsetof(kernel_statx, mount) == 14
     return 0;
 }
 
-// Which mount an open file (O_PATH suffices) lies on; empty on failure.
-[[gnu::cold]] inline mount_identity mount_of(int fd) {
+// Which mount a path leads to, a last link not followed; or, for "", an open file (O_PATH suffices)
+// lies on. Needs no descriptor since Linux 5.8. Empty on failure.
+[[gnu::cold]] inline mount_identity mount_at(int fd, const char* path) {
     constexpr std::uint32_t mount_id = 0x1000;        // STATX_MNT_ID, Linux 5.8
     constexpr std::uint32_t unique_mount_id = 0x4000; // STATX_MNT_ID_UNIQUE, Linux 6.8
-    const auto ask = [fd](std::uint32_t what) noexcept -> std::uint64_t {
-        kernel_statx found{};
-        return ::syscall(SYS_statx, fd, "", AT_EMPTY_PATH, what, &found) == 0 &&
-                       (found.mask & what) != 0
-                   ? found.mount
-                   : 0;
+    constexpr int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+    mount_identity found;
+    const auto ask = [&](std::uint32_t what) noexcept -> std::uint64_t {
+        kernel_statx status{};
+        if (::syscall(SYS_statx, fd, path, flags, what, &status) != 0) {
+            return 0;
+        }
+        found.device = device_number(status.device[0], status.device[1]);
+        return (status.mask & what) != 0 ? status.mount : 0;
     };
+    found.id = ask(mount_id);
+    found.unique = found.id != 0 ? ask(unique_mount_id) : 0;
+    if (found.id != 0) {
+        return found;
+    }
+    const unique_fd opened = path[0] != '\0' ? open_file(path, O_PATH | O_NOFOLLOW) : unique_fd();
+    const int at = path[0] != '\0' ? opened.get() : fd;
     file_status status{};
-    if (raw_fstat(fd, status) != 0) {
+    if (raw_fstat(at, status) != 0) {
         return {};
     }
-    mount_identity found{ask(unique_mount_id), ask(mount_id),
-                         static_cast<std::uint64_t>(status.st_dev)};
-    if (found.id == 0) {
-        char path[40];
-        std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-        std::string info;
-        found.id = read_text(path, info) == 0 ? mount_number(info) : 0;
-    }
+    char name[40];
+    std::snprintf(name, sizeof name, "/proc/self/fdinfo/%d", at);
+    std::string info;
+    found.id = read_text(name, info) == 0 ? mount_number(info) : 0;
+    found.device = static_cast<std::uint64_t>(status.st_dev);
     return found;
+}
+
+[[gnu::cold]] inline mount_identity mount_of(int fd) {
+    return mount_at(fd, "");
 }
 
 } // namespace detail

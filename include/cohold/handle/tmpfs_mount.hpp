@@ -96,11 +96,20 @@ class tmpfs_mount {
         ec.clear();
         const std::string text = written(options, ec);
         std::string real;
-        const detail::unique_fd directory = ec ? detail::unique_fd() : open(path, real, ec);
-        if (!ec) {
-            detail::mount_tmpfs(directory, real, text.c_str(), ec);
+        {
+            const detail::unique_fd directory = ec ? detail::unique_fd() : open(path, real, ec);
+            if (!ec) {
+                detail::mount_tmpfs(directory, real, text.c_str(), ec);
+            }
         }
-        return ec ? tmpfs_mount() : found_at(std::move(real), ec);
+        if (ec) {
+            return {};
+        }
+        tmpfs_mount made = found_at(real, ec);
+        if (ec) {
+            detail::detach_mount(real);
+        }
+        return made;
     }
 
     /// Takes over a mount that is there already: this one unmounts it. For mounts of processes that
@@ -121,12 +130,14 @@ class tmpfs_mount {
         }
         if (!ec) {
             const std::string point = detail::tmpfs_statistics_of(directory.get(), ec).mount_point;
-            if (!ec && point != real) {
+            if (!ec && point.empty()) {
+                detail::fail(ec, errc::unsupported, "/proc/self/mountinfo does not tell of it");
+            } else if (!ec && point != real) {
                 detail::fail(ec, errc::invalid_name, "it is a directory of the one mounted at '%s'",
                              point.c_str());
             }
         }
-        return ec ? tmpfs_mount() : found_at(std::move(real), ec);
+        return ec ? tmpfs_mount() : found_at(real, ec);
     }
 
     explicit operator bool() const noexcept { return static_cast<bool>(mount_); }
@@ -138,7 +149,10 @@ class tmpfs_mount {
     [[nodiscard]] bool is_mounted() const noexcept {
         const detail::report_keeper keeper;
         std::error_code ec;
-        return mount_ && detail::open_mount(path_, mount_, ec);
+        if (mount_) {
+            detail::check_mount(path_, mount_, ec);
+        }
+        return mount_ && !ec;
     }
 
     /// Changes the limit, in bytes (the kernel rounds up to whole pages), by a remount: everything
@@ -224,14 +238,15 @@ class tmpfs_mount {
         return directory;
     }
 
-    static tmpfs_mount found_at(std::string real, std::error_code& ec) {
+    static tmpfs_mount found_at(const std::string& real, std::error_code& ec) {
         tmpfs_mount found;
-        const detail::unique_fd root = detail::open_directory(real, ec);
-        if (!ec) {
-            found.mount_ = detail::mount_of(root.get());
-            found.path_ = std::move(real);
-            found.owner_ = ::getpid();
+        found.mount_ = detail::mount_at(AT_FDCWD, real.c_str());
+        if (!found.mount_) {
+            detail::fail_errno(ec, errno, "statx of %s", real.c_str());
+            return found;
         }
+        found.path_ = real;
+        found.owner_ = ::getpid();
         return found;
     }
 
@@ -305,7 +320,8 @@ class tmpfs_mount {
             detail::fail(ec, errc::empty_handle);
             return detail::unique_fd();
         }
-        return detail::open_mount(path_, mount_, ec);
+        detail::check_mount(path_, mount_, ec);
+        return ec ? detail::unique_fd() : detail::open_directory(path_, ec);
     }
 
     void end(bool lazily, std::error_code& ec) noexcept {

@@ -3,6 +3,7 @@
 #include <cohold/detail/mount_info.hpp>
 
 #include <ostream>
+#include <string>
 
 #include <doctest/doctest.h>
 
@@ -65,4 +66,17 @@ TEST_CASE("the mounts of this process") {
     CHECK(id_of("/proc") != id_of("/dev/shm"));
     CHECK(id_of("/proc").device != 0);
     CHECK_FALSE(static_cast<bool>(detail::mount_of(-1)));
+}
+
+TEST_CASE("the number of a mount, as fdinfo tells it") {
+    const detail::unique_fd place = detail::open_file("/dev/shm", O_PATH);
+    const std::string path = "/proc/self/fdinfo/" + std::to_string(place.get());
+    std::string info;
+    REQUIRE(detail::read_text(path.c_str(), info) == 0);
+    CHECK(detail::mount_number(info) != 0);
+    CHECK(detail::mount_number(info) == detail::mount_of(place.get()).id);
+    CHECK(detail::mount_at(AT_FDCWD, "/dev/shm") == detail::mount_of(place.get()));
+    CHECK_FALSE(static_cast<bool>(detail::mount_at(AT_FDCWD, "/nowhere/at/all")));
+    CHECK(detail::mount_number("") == 0);
+    CHECK(detail::mount_number("pos:\t0\nmnt_id:\n") == 0);
 }
