@@ -76,7 +76,7 @@ class operation_record<shm_allocator<T>> {
         if (mark.of != container && is_worth_saving(container)) {
             save(word, 8);
             mark = {container, now};
-            record_->marked = true;
+            record_->marked = 1;
         }
     }
 
@@ -95,7 +95,7 @@ class operation_record<shm_allocator<T>> {
     void exchanged(const void* container, std::uint64_t size) noexcept {
         if (record_ != nullptr) {
             record_->watermark_of(container) = {container, size};
-            record_->marked = true;
+            record_->marked = 1;
         }
     }
 

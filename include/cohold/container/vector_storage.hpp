@@ -110,6 +110,13 @@ class vector_storage {
         std::atomic_signal_fence(std::memory_order_seq_cst);
     }
 
+    // The same after an element was added behind the others, without making the compiler forget
+    // what it knows of the words: the size comes out of what has read the element, hence after it.
+    void commit_added(std::uint64_t size, const T* added) noexcept {
+        asm("" : "+r"(size) : "m"(*added));
+        size_ = size;
+    }
+
     // What an operation is going to change. The same for other vectors of the same segment.
     void save_words(record& section) { section.words(this, &data_, 3 * sizeof(std::uint64_t)); }
 
@@ -334,7 +341,11 @@ class vector_storage {
         const std::uint64_t old_size = size_;
         T* const at = begin() + static_cast<size_type>(old_size);
         construct_element(alloc_, at, std::forward<Args>(args)...);
-        commit_size(old_size + 1);
+        if constexpr (plain && sizeof(void*) == 8) {
+            commit_added(old_size + 1, at);
+        } else {
+            commit_size(old_size + 1);
+        }
         return *at;
     }
 

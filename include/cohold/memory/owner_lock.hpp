@@ -44,8 +44,11 @@ class owner_lock {
     template <class Bury>
     [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
                                                          const Bury& bury) noexcept {
-        backoff spins(until.nanoseconds == 0 ? 0 : 100);
-        while (spins.spin()) {
+        // Looks ever less often: every look takes the cache line from the holder, whose unlocking
+        // then waits for it.
+        for (std::uint32_t pauses = 4; pauses <= 256 && until.nanoseconds != 0; pauses *= 2) {
+            for (backoff spins(pauses); spins.spin();) {
+            }
             if (word_.load(std::memory_order_relaxed) == nobody && try_lock(me)) {
                 return lock_result::locked;
             }

@@ -29,8 +29,9 @@ struct held_lock {
     void (*release)(void* lock, thread_record& holder) noexcept;
 };
 
-// Lives in the memory of its process; one for each thread and mapping.
-struct thread_record {
+// Lives in the memory of its process; one for each thread and mapping. What every section looks at
+// is in the first cache line.
+struct alignas(64) thread_record {
     segment_header* header = nullptr;
     owner_word me = nobody;
     journal* log = nullptr;
@@ -38,6 +39,13 @@ struct thread_record {
     std::uint32_t depth = 0;    // sections that are open, one within the other
     std::uint32_t undoable = 0; // those among them that can be undone in a living process
     std::uint32_t promises = 0; // records that have to be executed on commit
+    std::uint32_t lock_count = 0;
+    std::uint32_t marked = 0; // is any of the watermarks in use?
+    std::uint32_t unused = 0;
+    std::uint64_t epoch = 0; // of the attachment: a forked child must not use what it inherits
+
+    // Exceptions under way in the thread.
+    const unsigned* uncaught = uncaught_counter();
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
     // each has had since: elements from there on need not be saved again.
@@ -48,7 +56,6 @@ struct thread_record {
 
     static constexpr std::size_t watermark_count = 4;
     watermark watermarks[watermark_count];
-    bool marked = false; // is any of them in use?
 
     // Bytes that are saved already.
     struct range {
@@ -62,14 +69,8 @@ struct thread_record {
     static constexpr std::uint32_t few_locks = 8;
     held_lock first_locks[few_locks] = {};
     held_lock* locks = first_locks;
-    std::uint32_t lock_count = 0;
     std::uint32_t lock_capacity = few_locks;
 
-    // Exceptions under way in the thread.
-    const unsigned* uncaught = uncaught_counter();
-
-    // Of the one who attached: a forked child has inherited the record, and must not use it.
-    std::uint64_t epoch = 0;
     std::uint64_t process = 0;         // its process_stamp
     const void* late_thread = nullptr; // of a thread that has ended: nobody else deletes it
 
@@ -275,7 +276,7 @@ struct thread_record {
         for (watermark& each : watermarks) {
             each = {};
         }
-        marked = false;
+        marked = 0;
     }
 
     static constexpr std::size_t largest_inline = 4096;
