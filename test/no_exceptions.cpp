@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -280,6 +281,38 @@ void others(const std::string& name) {
     check(ec == errc::empty_handle, "unmounting nothing");
 }
 
+// What is done to mappings, seals, and handing segments on.
+void mappings_and_passing() {
+    using cohold::errc;
+    using memfd = cohold::segment<cohold::mechanism::memfd>;
+    std::error_code ec;
+    const memfd ours = memfd::create({.mapping = {.populate = true, .threads = 2, .dump = false},
+                                      .seals = cohold::seal::future_write},
+                                     ec);
+    check(ours && !ec, "create with options of its mapping, and sealed");
+    const cohold::mapping_report found = cohold::report(ours.mapping(), ec);
+    check(!ec && found.resident >= ours.size() && !found.dumped, "report");
+    ours.mapping().apply({.fork = false}, ec);
+    check(ec == errc::invalid_options, "apply what cannot be");
+    ours.durable(ec);
+    check(!ec, "durable");
+    cohold::require_seals(ours.native_handle(), cohold::seal::grow, ec);
+    check(ec == errc::unsealed, "require_seals");
+    check(!memfd::adopt({dup(ours.native_handle().value)}, ec) && ec == errc::permission_denied,
+          "adopt for writing what is sealed");
+    int ends[2];
+    check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
+    cohold::send(ends[0], ours, cohold::read_only, {.tamper_proof = true}, ec);
+    check(!ec, "send");
+    const auto view = cohold::receive<memfd::view_type>(ends[1], {}, ec);
+    check(view && !ec, "receive");
+    close(ends[0]);
+    check(!cohold::receive<memfd::view_type>(ends[1], {}, ec) && ec, "receive from nobody");
+    close(ends[1]);
+    check(!cohold::inherit<memfd>("none", ec) && ec == errc::invalid_options, "inherit");
+    check(!cohold::fetch<memfd>(getpid(), 4095, ec) && ec, "fetch");
+}
+
 } // namespace
 
 int main() {
@@ -290,6 +323,7 @@ int main() {
     aborts(name);
     factories(name);
     full(name);
+    mappings_and_passing();
     others(name);
     share(name.c_str());
     check(segment::remove(name, ec) && !ec, "remove");
