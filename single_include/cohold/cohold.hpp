@@ -7075,8 +7075,11 @@ class owner_lock {
     template <class Bury>
     [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
                                                          const Bury& bury) noexcept {
-        backoff spins(until.nanoseconds == 0 ? 0 : 100);
-        while (spins.spin()) {
+        // Looks ever less often: every look takes the cache line from the holder, whose unlocking
+        // then waits for it.
+        for (std::uint32_t pauses = 4; pauses <= 256 && until.nanoseconds != 0; pauses *= 2) {
+            for (backoff spins(pauses); spins.spin();) {
+            }
             if (word_.load(std::memory_order_relaxed) == nobody && try_lock(me)) {
                 return lock_result::locked;
             }
@@ -8112,8 +8115,9 @@ struct held_lock {
     void (*release)(void* lock, thread_record& holder) noexcept;
 };
 
-// Lives in the memory of its process; one for each thread and mapping.
-struct thread_record {
+// Lives in the memory of its process; one for each thread and mapping. What every section looks at
+// is in the first cache line.
+struct alignas(64) thread_record {
     segment_header* header = nullptr;
     owner_word me = nobody;
     journal* log = nullptr;
@@ -8121,6 +8125,13 @@ struct thread_record {
     std::uint32_t depth = 0;    // sections that are open, one within the other
     std::uint32_t undoable = 0; // those among them that can be undone in a living process
     std::uint32_t promises = 0; // records that have to be executed on commit
+    std::uint32_t lock_count = 0;
+    std::uint32_t marked = 0; // is any of the watermarks in use?
+    std::uint32_t unused = 0;
+    std::uint64_t epoch = 0; // of the attachment: a forked child must not use what it inherits
+
+    // Exceptions under way in the thread.
+    const unsigned* uncaught = uncaught_counter();
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
     // each has had since: elements from there on need not be saved again.
@@ -8131,7 +8142,6 @@ struct thread_record {
 
     static constexpr std::size_t watermark_count = 4;
     watermark watermarks[watermark_count];
-    bool marked = false; // is any of them in use?
 
     // Bytes that are saved already.
     struct range {
@@ -8145,14 +8155,8 @@ struct thread_record {
     static constexpr std::uint32_t few_locks = 8;
     held_lock first_locks[few_locks] = {};
     held_lock* locks = first_locks;
-    std::uint32_t lock_count = 0;
     std::uint32_t lock_capacity = few_locks;
 
-    // Exceptions under way in the thread.
-    const unsigned* uncaught = uncaught_counter();
-
-    // Of the one who attached: a forked child has inherited the record, and must not use it.
-    std::uint64_t epoch = 0;
     std::uint64_t process = 0;         // its process_stamp
     const void* late_thread = nullptr; // of a thread that has ended: nobody else deletes it
 
@@ -8358,7 +8362,7 @@ struct thread_record {
         for (watermark& each : watermarks) {
             each = {};
         }
-        marked = false;
+        marked = 0;
     }
 
     static constexpr std::size_t largest_inline = 4096;
@@ -21646,7 +21650,7 @@ class operation_record<shm_allocator<T>> {
         if (mark.of != container && is_worth_saving(container)) {
             save(word, 8);
             mark = {container, now};
-            record_->marked = true;
+            record_->marked = 1;
         }
     }
 
@@ -21665,7 +21669,7 @@ class operation_record<shm_allocator<T>> {
     void exchanged(const void* container, std::uint64_t size) noexcept {
         if (record_ != nullptr) {
             record_->watermark_of(container) = {container, size};
-            record_->marked = true;
+            record_->marked = 1;
         }
     }
 
@@ -21980,6 +21984,13 @@ class vector_storage {
         std::atomic_signal_fence(std::memory_order_seq_cst);
     }
 
+    // The same after an element was added behind the others, without making the compiler forget
+    // what it knows of the words: the size comes out of what has read the element, hence after it.
+    void commit_added(std::uint64_t size, const T* added) noexcept {
+        asm("" : "+r"(size) : "m"(*added));
+        size_ = size;
+    }
+
     // What an operation is going to change. The same for other vectors of the same segment.
     void save_words(record& section) { section.words(this, &data_, 3 * sizeof(std::uint64_t)); }
 
@@ -22204,7 +22215,11 @@ class vector_storage {
         const std::uint64_t old_size = size_;
         T* const at = begin() + static_cast<size_type>(old_size);
         construct_element(alloc_, at, std::forward<Args>(args)...);
-        commit_size(old_size + 1);
+        if constexpr (plain && sizeof(void*) == 8) {
+            commit_added(old_size + 1, at);
+        } else {
+            commit_size(old_size + 1);
+        }
         return *at;
     }
 

@@ -567,7 +567,8 @@ TEST_CASE("with few descriptors left it is mounted or not, and unmounted all the
         enter_empty_world();
         const std::string place = make_directory("/mnt/x");
         const detail::unique_fd next(::open("/", O_PATH | O_CLOEXEC));
-        for (const int left : {0, 1, 2}) {
+        // UBSan itself needs descriptors where there are none, as soon as something fails.
+        for (int left = COHOLD_TEST_SANITIZED ? 1 : 0; left < 3; ++left) {
             const ::rlimit few{static_cast<rlim_t>(next.get() + 1 + left), 4096};
             CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &few) == 0);
             std::error_code ec;
@@ -581,9 +582,11 @@ TEST_CASE("with few descriptors left it is mounted or not, and unmounted all the
                 const ::rlimit none{static_cast<rlim_t>(next.get() + 1), 4096};
                 CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &none) == 0);
                 CHILD_CHECK(mount.is_mounted() == (left > 0));
-                (void)mount.statistics(ec);
-                CHILD_CHECK(ec == (left > 0 ? std::errc::too_many_files_open
-                                            : std::errc::bad_file_descriptor));
+                if (!COHOLD_TEST_SANITIZED) {
+                    (void)mount.statistics(ec);
+                    CHILD_CHECK(ec == (left > 0 ? std::errc::too_many_files_open
+                                                : std::errc::bad_file_descriptor));
+                }
             }
             CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &many) == 0);
             CHILD_CHECK(tmpfs_usage(place).mount_point == "/mnt");
