@@ -1,5 +1,4 @@
-// The words of a bounded queue in shared memory: positions, slot words, and the slot that holds one
-// element.
+// The parts of a bounded queue in shared memory: positions, and the slot that holds one element.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -11,6 +10,7 @@
 #include <cstdint>
 
 #include <cohold/error.hpp>
+#include <cohold/memory/queue_word.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -63,90 +63,9 @@ inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_b
     return static_cast<std::uint32_t>(capacity);
 }
 
-// What a slot is doing in its turn.
-enum class slot_state : std::uint32_t {
-    empty = 0,
-    writing = 1, // claimed by a producer
-    full = 2,
-    reading = 3, // claimed by a consumer
-    aborted = 4, // the producer gave up: holds nothing, its place in the order is lost
-    closed = 5   // the queue ends here
-};
-
-// {turn:32 | state:4 | owner:12 | generation:16}. Every change of hands is one compare-and-swap of
-// this word. A claim, writing or reading, is marked with the participant's slot in the segment's
-// process table and the low 16 bits of its generation; in the other states, and outside segments,
-// these are 0.
-using slot_word = std::uint64_t;
-
-// The low half of a claim without its state.
-using claim_mark = std::uint32_t;
-
-[[nodiscard]] constexpr slot_word word_of(std::uint32_t turn, slot_state state,
-                                          claim_mark mark = 0) noexcept {
-    return (static_cast<slot_word>(turn) << 32) | (static_cast<slot_word>(state) << 28) | mark;
-}
-
-[[nodiscard]] constexpr claim_mark mark_of(std::uint32_t participant,
-                                           std::uint32_t generation) noexcept {
-    return ((participant & 0xfffU) << 16) | (generation & 0xffffU);
-}
-
-[[nodiscard]] constexpr claim_mark mark_of(slot_word word) noexcept {
-    return static_cast<claim_mark>(word) & 0xfffffffU;
-}
-
-[[nodiscard]] constexpr std::uint32_t marked_participant(claim_mark mark) noexcept {
-    return mark >> 16;
-}
-
-[[nodiscard]] constexpr std::uint32_t marked_generation(claim_mark mark) noexcept {
-    return mark & 0xffffU;
-}
-
-[[nodiscard]] constexpr slot_state state_of(slot_word word) noexcept {
-    return static_cast<slot_state>((word >> 28) & 15U);
-}
-
 // The turn of the slot relative to that of the position; turns wrap.
 [[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
-}
-
-[[nodiscard]] constexpr bool is_claimed(slot_word word) noexcept {
-    return state_of(word) == slot_state::writing || state_of(word) == slot_state::reading;
-}
-
-// What becomes of a slot that a participant had claimed when it died: what it was writing never
-// was, and what it was reading is there still. Other words stay as they are.
-[[nodiscard]] constexpr slot_word resolved(slot_word claimed) noexcept {
-    const auto turn = static_cast<std::uint32_t>(claimed >> 32);
-    return state_of(claimed) == slot_state::writing   ? word_of(turn, slot_state::aborted)
-           : state_of(claimed) == slot_state::reading ? word_of(turn, slot_state::full)
-                                                      : claimed;
-}
-
-/// Takes a claim from a participant that is dead, if the word is still claimed by it. Before that,
-/// what the dead one did to the slot's element must have been rolled back: from now on the slot is
-/// anybody's. Idempotent, and any number may do it at once.
-inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t participant,
-                               std::uint32_t generation) noexcept {
-    slot_word now = word.load(std::memory_order_acquire);
-    while (mark_of(now) == mark_of(participant, generation) && is_claimed(now) &&
-           !word.compare_exchange_weak(now, resolved(now), std::memory_order_seq_cst,
-                                       std::memory_order_acquire)) {
-    }
-}
-
-/// Has a slot's word reached the value that commits an operation on it? That is {turn, full} for a
-/// push and {turn + 1, empty} for a pop; others may have gone on from there. Asked while the claim
-/// still stands or after the store that ended it, never of a slot that was given up.
-[[nodiscard]] constexpr bool queue_word_reached(slot_word now, slot_word value) noexcept {
-    const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(now >> 32) -
-                                                 static_cast<std::uint32_t>(value >> 32));
-    return ahead > 0 || (ahead == 0 && (state_of(value) == slot_state::empty ||
-                                        state_of(now) == slot_state::full ||
-                                        state_of(now) == slot_state::reading));
 }
 
 // i386 aligns 64-bit members to 4 bytes unless told otherwise.

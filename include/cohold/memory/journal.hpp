@@ -5,8 +5,8 @@
 #ifndef COHOLD_MEMORY_JOURNAL_HPP
 #define COHOLD_MEMORY_JOURNAL_HPP
 
-#include <cohold/container/queue_slots.hpp>
 #include <cohold/memory/heap.hpp>
+#include <cohold/memory/queue_word.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
