@@ -55,7 +55,7 @@ class owner_lock {
         }
         owner_word asked = nobody; // who was found alive
         for (;;) {
-            owner_word found = word_.load(std::memory_order_relaxed);
+            owner_word found = word_.load(std::memory_order_acquire);
             if (found == nobody) {
                 // Others may be asleep: who unlocks next has to wake one.
                 if (word_.compare_exchange_strong(found, me | awaited, std::memory_order_acq_rel,

@@ -1,0 +1,365 @@
+// Users of locks and signals are killed at random moments, while survivors work with the same
+// objects: these never stop, and find whole what the dead had in their hands.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <list>
+#include <mutex>
+#include <random>
+#include <shared_mutex>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include <cohold/cohold.hpp>
+
+#include "support/process.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int rounds = COHOLD_TEST_SANITIZED ? 30 : 120;
+constexpr auto patience = 60s; // nothing of this takes so long
+
+// What the processes of a scene tell each other.
+struct state {
+    std::atomic<std::uint32_t> ready{0}; // the victim has begun
+    std::atomic<std::uint32_t> stop{0};
+    std::atomic<std::uint32_t> torn{0};                // somebody has seen what should not be
+    std::array<std::atomic<std::uint64_t>, 4> steps{}; // of the survivors
+};
+
+// A segment with one object, which victims and survivors use, each in a process of its own.
+template <class T>
+class scene {
+  public:
+    scene()
+        : segment_(cohold::segment<>::create(name_, {.size = 65536, .reserve = 1 << 22})),
+          object_(&segment_.construct<T>("object")), state_(&segment_.construct<state>("state")) {}
+
+    scene(const scene&) = delete;
+    scene& operator=(const scene&) = delete;
+
+    ~scene() {
+        state_->stop = 1;
+        for (support::child& each : survivors_) {
+            CHECK(each.wait().code == 0);
+        }
+        segment_.recover();
+        CHECK(segment_.participants().size() == 1);
+        CHECK(state_->torn.load() == 0);
+        cohold::segment<>::remove(name_);
+    }
+
+    T* operator->() const { return object_; }
+
+    // A process that repeats work(object), which says whether it has got on.
+    template <class Work>
+    void survivor(const Work& work) {
+        const std::size_t index = survivors_.size();
+        survivors_.emplace_back([&] {
+            const other mine(name_);
+            while (mine.now->stop == 0) {
+                mine.now->steps.at(index) += work(*mine.object) ? 1 : 0;
+            }
+        });
+    }
+
+    // Do all of them go on?
+    [[nodiscard]] bool go_on() const {
+        const auto until = std::chrono::steady_clock::now() + patience;
+        for (std::size_t i = 0; i < survivors_.size(); ++i) {
+            const std::uint64_t before = state_->steps.at(i);
+            while (state_->steps.at(i) < before + 2) {
+                if (std::chrono::steady_clock::now() > until) {
+                    return false;
+                }
+                ::usleep(50);
+            }
+        }
+        return true;
+    }
+
+    // For survivors: says so if something is not as it should be.
+    [[nodiscard]] auto judge() const {
+        return [this](bool good) {
+            if (!good) {
+                state_->torn = 1;
+            }
+        };
+    }
+
+    // A process that repeats use(object, turn) is killed at any moment; then check() is called. It
+    // is a zombie until that is over.
+    template <class Use, class Check>
+    void kill_often(const Use& use, const Check& check) {
+        std::mt19937 random(static_cast<unsigned>(::getpid()));
+        for (int round = 0; round < rounds; ++round) {
+            state_->ready = 0;
+            support::child victim([&] {
+                const other mine(name_);
+                use(*mine.object, 0u);
+                mine.now->ready = 1;
+                for (std::uint32_t turn = 1;; ++turn) {
+                    use(*mine.object, turn);
+                }
+            });
+            while (state_->ready == 0) {
+                ::usleep(50);
+            }
+            const auto until =
+                std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 400);
+            while (std::chrono::steady_clock::now() < until) {
+            }
+            ::kill(victim.id(), SIGKILL);
+            check();
+            CHECK(go_on());
+            CHECK(victim.wait().signal == SIGKILL);
+        }
+    }
+
+  private:
+    // The same in another process.
+    struct other {
+        explicit other(const std::string& name)
+            : segment(cohold::segment<>::open(name)), object(segment.find<T>("object")),
+              now(segment.find<state>("state")) {}
+
+        cohold::segment<> segment;
+        T* object;
+        state* now;
+    };
+
+    std::string name_ = support::own_name("sync_killed");
+    cohold::segment<> segment_;
+    T* object_;
+    state* state_;
+    std::list<support::child> survivors_;
+};
+
+struct two_words {
+    std::int64_t first = 0;
+    std::int64_t second = 0;
+};
+
+void change(two_words& words) {
+    words.first = words.first + 1;
+    words.second = words.second + 1;
+}
+
+} // namespace
+
+TEST_CASE("holders and waiters of a mutex are killed") {
+    struct thing {
+        cohold::shm_mutex mutex;
+        std::int64_t value = 0;
+    };
+
+    scene<thing> here;
+    const auto use = [](thing& object, std::uint32_t turn) {
+        if (turn % 3 == 2) {
+            std::unique_lock(object.mutex, 1us).owns_lock();
+        } else {
+            const std::lock_guard lock(object.mutex);
+            object.value = object.value + 1;
+        }
+    };
+    here.survivor([&](thing& object) {
+        use(object, 0);
+        return true;
+    });
+    here.kill_often(use, [&] { CHECK(std::unique_lock(here->mutex, patience)); });
+}
+
+TEST_CASE("holders of a recursive mutex are killed") {
+    struct thing {
+        cohold::shm_recursive_mutex mutex;
+    };
+
+    scene<thing> here;
+    const auto use = [](thing& object, std::uint32_t /*turn*/) {
+        const std::lock_guard outer(object.mutex);
+        const std::lock_guard inner(object.mutex);
+    };
+    here.survivor([&](thing& object) {
+        use(object, 0);
+        return true;
+    });
+    here.kill_often(use, [&] { CHECK(std::unique_lock(here->mutex, patience)); });
+}
+
+TEST_CASE("readers and writers are killed") {
+    struct thing {
+        cohold::shm_shared_mutex mutex;
+        two_words words;
+    };
+
+    scene<thing> here;
+    const auto write = [](thing& object) {
+        const std::lock_guard lock(object.mutex);
+        object.words.second = object.words.first; // if it was taken over
+        change(object.words);
+        return true;
+    };
+    const auto read = [judge = here.judge()](thing& object) {
+        const std::shared_lock lock(object.mutex);
+        judge(object.words.first == object.words.second || object.mutex.recovered());
+        return true;
+    };
+    here.survivor(read);
+    here.survivor(write);
+    here.kill_often(
+        [&](thing& object, std::uint32_t turn) { turn % 4 == 0 ? write(object) : read(object); },
+        [&] {
+            CHECK(std::unique_lock(here->mutex, patience));
+            CHECK(std::shared_lock(here->mutex, patience));
+        });
+}
+
+template <class Mutex>
+void sections_are_killed() {
+    struct account {
+        two_words words;
+        cohold::shm_vector<std::int64_t> entries;
+    };
+
+    struct thing {
+        cohold::shm_guarded<account, Mutex> outer;
+        cohold::shm_guarded<two_words, Mutex> inner;
+    };
+
+    scene<thing> here;
+    const auto use = [&](thing& object, std::uint32_t /*turn*/) {
+        object.outer.with([&](account& found) {
+            change(found.words);
+            if (found.words.first % 100 == 0) {
+                found.entries.clear();
+            } else {
+                found.entries.push_back(found.words.first);
+            }
+            object.inner.with([&](two_words& words) { words = found.words; });
+        });
+    };
+    const auto look = [judge = here.judge()](thing& object) {
+        object.outer.with([&](const account& found) {
+            const auto words = object.inner.lock();
+            const std::size_t count = found.entries.size();
+            judge(found.words.first == found.words.second &&
+                  static_cast<std::size_t>(found.words.first % 100) == count &&
+                  (count == 0 || found.entries.back() == found.words.first));
+            judge(words->first == found.words.first && words->second == found.words.second);
+        });
+        return true;
+    };
+    here.survivor(look);
+    here.survivor([&](thing& object) {
+        use(object, 0);
+        return true;
+    });
+    here.kill_often(use, [&] {});
+    look(*here.operator->());
+}
+
+TEST_CASE("a section happens as a whole or not at all") {
+    sections_are_killed<cohold::shm_mutex>();
+}
+
+TEST_CASE("a section under a shared mutex, too") {
+    sections_are_killed<cohold::shm_shared_mutex>();
+}
+
+TEST_CASE("waiters and notifiers of a condition are killed") {
+    struct thing {
+        cohold::shm_guarded<std::int64_t> turn;
+        cohold::shm_condition changed;
+    };
+
+    scene<thing> here;
+    const auto play = [](thing& object, std::int64_t side) {
+        auto guard = object.turn.lock();
+        const bool mine = object.changed.wait_for(guard, 10ms, [&] { return *guard % 2 == side; });
+        *guard += mine ? 1 : 0;
+        guard.unlock();
+        object.changed.notify_all();
+        return mine;
+    };
+    here.survivor([&](thing& object) { return play(object, 0); });
+    here.survivor([&](thing& object) { return play(object, 1); });
+    here.kill_often([&](thing& object, std::uint32_t turn) { play(object, turn % 2); }, [] {});
+}
+
+TEST_CASE("who is killed with a permit of a semaphore takes no more with it") {
+    struct thing {
+        cohold::shm_semaphore permits{2};
+    };
+
+    scene<thing> here;
+    const auto use = [](thing& object, std::uint32_t /*turn*/) {
+        object.permits.acquire();
+        object.permits.release();
+    };
+    here.kill_often(use, [&] {
+        CHECK(here->permits.try_acquire_for(patience));
+        CHECK(here->permits.available() <= 1);
+        here->permits.release(2 - here->permits.available());
+    });
+    CHECK(here->permits.available() == 2);
+}
+
+TEST_CASE("who is killed while it waits for an event is just gone") {
+    struct thing {
+        cohold::shm_event open{cohold::event_reset::manual, true};
+        cohold::shm_event rung{cohold::event_reset::automatic};
+    };
+
+    scene<thing> here;
+    here.survivor([](thing& object) { return object.rung.wait_for(1s); });
+    here.survivor([](thing& object) {
+        object.open.wait();
+        object.rung.set(); // the dead one may have heard the last
+        ::usleep(50);
+        return true;
+    });
+    here.kill_often(
+        [](thing& object, std::uint32_t turn) {
+            object.open.wait();
+            if (turn != 0) {
+                object.rung.wait();
+            }
+        },
+        [] {});
+}
+
+TEST_CASE("who has not come to a barrier or a latch can be replaced") {
+    struct thing {
+        cohold::shm_barrier barrier{2};
+        cohold::shm_latch latch{1};
+    };
+
+    scene<thing> here;
+    here.kill_often(
+        [](thing& object, std::uint32_t turn) {
+            if (turn == 0) {
+                return;
+            }
+            object.barrier.arrive_and_wait();
+        },
+        [&] {
+            // The phase that the dead one is in ends if somebody comes once more, or twice.
+            auto token = here->barrier.arrive();
+            if (!here->barrier.wait_for(token, 1ms)) {
+                token = here->barrier.arrive();
+                CHECK(here->barrier.wait_for(token, patience));
+            }
+        });
+    support::child victim([&] { here->latch.wait(); });
+    ::kill(victim.id(), SIGKILL);
+    CHECK_FALSE(here->latch.wait_for(1ms));
+    here->latch.count_down();
+    here->latch.wait();
+}
