@@ -16,8 +16,10 @@
 
 #include <semaphore.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/sem.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <doctest/doctest.h>
 
@@ -230,6 +232,55 @@ TEST_CASE_TEMPLATE("a creator killed at any moment leaves a whole one or none", 
         REQUIRE(semaphore::remove(name));
         REQUIRE(leftovers().empty());
     }
+}
+
+TEST_CASE_TEMPLATE("a creator killed before and after each of its system calls", Kind, posix_kind,
+                   system_v_kind) {
+    using semaphore = typename Kind::type;
+    int whole = 0;
+    int none = 0;
+    bool finished = false;
+    for (int stops = 1; !finished; ++stops) {
+        CAPTURE(stops);
+        const pid_t victim = ::fork();
+        if (victim == 0) {
+            ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+            ::raise(SIGSTOP);
+            std::error_code ec;
+            (void)Kind::create(7, ec);
+            ::_exit(ec ? 1 : 0);
+        }
+        int status = 0;
+        REQUIRE(::waitpid(victim, &status, 0) == victim);
+        REQUIRE(WIFSTOPPED(status));
+        for (int i = 0; i < stops && !finished; ++i) {
+            REQUIRE(::ptrace(PTRACE_SYSCALL, victim, nullptr, nullptr) == 0);
+            REQUIRE(::waitpid(victim, &status, 0) == victim);
+            finished = WIFEXITED(status);
+        }
+        if (finished) {
+            CHECK(WEXITSTATUS(status) == 0);
+        } else {
+            ::kill(victim, SIGKILL);
+            REQUIRE(::waitpid(victim, &status, 0) == victim);
+        }
+        std::error_code ec;
+        const semaphore found = semaphore::open(name, ec);
+        if (found) {
+            ++whole;
+            REQUIRE(found.value() == 7);
+            CHECK_FALSE(static_cast<bool>(Kind::create(7, ec)));
+            CHECK(ec == errc::already_exists);
+        } else {
+            ++none;
+            REQUIRE(ec == errc::not_found);
+            REQUIRE(Kind::create(7, ec));
+        }
+        REQUIRE(semaphore::remove(name));
+        REQUIRE(leftovers().empty());
+    }
+    CHECK(none > 5);
+    CHECK(whole > 1);
 }
 
 TEST_CASE("a set left unready by its creator counts as absent, and goes") {
