@@ -67,9 +67,10 @@ configuration() {
     reconfigure=
     [ -f "$directory/build.ninja" ] && reconfigure=--reconfigure
     case " $suites " in *" examples "*) examples=enabled ;; *) examples=disabled ;; esac
+    case " $suites " in *" crash "*) targets=crash ;; *) targets=all ;; esac
     CXX=$compiler meson setup $reconfigure "$directory" --werror -Dtests=enabled \
         -Dexamples=$examples "$@" &&
-        ninja -C "$directory" || return 1
+        ninja -C "$directory" "$targets" || return 1
     selection=
     for suite in $suites; do
         selection="$selection --suite $suite"
@@ -120,6 +121,7 @@ fi
 packages g++ meson ninja-build doctest-dev libboost-dev pkgconf python3 strace
 step tree python3 test/tree.py
 step gcc configuration gcc "unit process link compile examples" g++ -Dbuildtype=plain
+step crash configuration crash "crash" g++ -Dbuildtype=plain
 [ -n "$ci" ] || interop
 
 if [ -n "$ci" ]; then
@@ -127,6 +129,7 @@ if [ -n "$ci" ]; then
         "g++-$(g++ -dumpversion)-multilib"
     interop
     step format format
+    step crash_clang configuration crash_clang "crash" clang++-19 -Dbuildtype=plain
     # Optimised, without the run-time checks, and from the one file.
     step single_include configuration single_include "unit link" g++ -Dbuildtype=plain \
         -Db_ndebug=true -Dsingle_include=true -Dcpp_args=-O2

@@ -278,6 +278,8 @@ struct thoroughness {
     std::size_t race_schedules = 12; // at how many instructions
     std::size_t waiting_kills = 3;   // how many kills while a bystander waits
 
+    static thoroughness quick() { return {3, 12, 1, 8, 1}; }
+
     static thoroughness complete() {
         constexpr std::size_t all = 1u << 30;
         return {all, all, 40, 60, 40};

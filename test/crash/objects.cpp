@@ -88,6 +88,7 @@ void crash::declare(registry& all) {
                     [](const segment&) {
                         crash::attached(*new segment(crash::world_to_attach_to->attach()));
                     })
+        .once()
         .attaches();
     all.add<record>("segment::~segment", "detaching", with_record(1),
                     [](const segment& handle) { const_cast<segment&>(handle) = segment(); })

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+# Shows that the rig bites: puts bugs into a copy of the library, one at a time, builds the rig with
+# it, and fails if the rig finds nothing.
+#
+#   seeded.py BUILD_DIR COMPILER…        the first few
+#   seeded.py --all BUILD_DIR COMPILER…  all
+#   seeded.py --bug=NAME BUILD_DIR COMPILER…
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+
+TEST = pathlib.Path(__file__).resolve().parent.parent
+HEADER = TEST.parent / "single_include/cohold/cohold.hpp"
+FEW = 4
+
+# (name, what is replaced, by what, which part of the rig, which of its operations)
+BUGS = [
+    ("commit_before_write",
+     "        write(base() + top, at, bytes);\n"
+     "        store_in_order(log->top, top + room + sizeof(journal_record));\n",
+     "        store_in_order(log->top, top + room + sizeof(journal_record));\n"
+     "        write(base() + top, at, bytes);\n",
+     "guarded", "pop, pop, push"),
+    ("head_past_a_reading_slot",
+     "                if (clean) {\n"
+     "                    static_cast<void>(stop(outcome::done));\n"
+     "                    clean = false;\n"
+     "                    read = position;\n"
+     "                }\n",
+     "",
+     "queue", "vectors, going round, another pops"),
+    ("a_missing_save",
+     "void save_size(record& section) { section.size(this, &size_, size_); }",
+     "void save_size(record&) {}",
+     "guarded", "words and an element"),
+    ("an_early_free",
+     "        append(into, {distance_to(block), "
+     "journal_record::word_of(journal_kind::dropped, 0)});\n"
+     "        ++promises;\n",
+     "        heap::transaction change(heap::of(*header), process_word());\n"
+     "        change.deallocate(const_cast<void*>(block));\n",
+     "guarded", "growth, twice"),
+    ("elements_are_not_saved",
+     "        section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));\n",
+     "        static_cast<void>(section), static_cast<void>(first), static_cast<void>(last);\n",
+     "guarded", "erase and insert"),
+    ("the_heap_is_not_rolled_back",
+     "            roll_back(); // who had the lock before is dead\n",
+     "            commit();\n",
+     "objects", "construct, 1 other names"),
+    ("the_lock_goes_before_the_rollback",
+     "    static_cast<void>(recover(header, me, holder));\n    return true;\n",
+     "    static_cast<void>(me);\n    return true;\n",
+     "guarded", "words and an element"),
+    ("a_word_of_the_heap_before_its_log",
+     "        log_[count] = {static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) - base()), "
+     "word};\n"
+     "        std::atomic_signal_fence(std::memory_order_seq_cst);\n",
+     "        const std::uint64_t old = word;\n"
+     "        __atomic_store_n(&word, value, Order);\n"
+     "        log_[count] = {static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) - base()), "
+     "old};\n"
+     "        std::atomic_signal_fence(std::memory_order_seq_cst);\n",
+     "objects", "construct, 1 other names"),
+    ("freed_and_forgotten_in_two_steps",
+     "        change.set(log_.top, below);\n    }\n",
+     "        store_in_order(log_.top, below);\n    }\n",
+     "guarded", "growth, twice"),
+    ("the_mark_of_the_dead_stays",
+     "            resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),\n"
+     "                               slot_of(dead), generation_of(dead));\n",
+     "            static_cast<void>(dead);\n",
+     "queue", "try_push, mpmc, arrays, going round"),
+    ("links_of_a_block_are_lost",
+     "        set(block.next_free, 0);\n        set(block.previous_free, 0);\n",
+     "",
+     "guarded", "with, save"),
+]
+
+
+def bite(bug, build, compiler):
+    """What is wrong, or nothing."""
+    name, text, replacement, part, only = bug
+    header = HEADER.read_text()
+    if header.count(text) != 1:
+        return f"{name}: what it replaces is in the library {header.count(text)} times"
+    here = build / name
+    (here / "cohold").mkdir(parents=True, exist_ok=True)
+    (here / "cohold/cohold.hpp").write_text(header.replace(text, replacement))
+    rig = here / "rig"
+    compiled = subprocess.run(
+        [*compiler, "-std=c++20", "-O1", "-DCOHOLD_MAX_PARTICIPANTS=6", "-I", here, "-I", TEST,
+         TEST / "crash/main.cpp", TEST / f"crash/{part}.cpp", "-pthread", "-o", rig],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if compiled.returncode != 0:
+        return f"{name}: does not compile:\n{compiled.stdout}"
+    run = subprocess.run([rig, f"--only={only}", "--quick"], stdout=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL, text=True)
+    lines = run.stdout.splitlines()
+    if run.returncode == 77:
+        return None
+    if run.returncode != 1 or len(lines) < 2:
+        return f"{name}: the rig has found nothing: {run.stdout}"
+    print(f"{name}: {lines[1].strip()[:150]}", flush=True)
+    return None
+
+
+def main(arguments):
+    wanted = BUGS[:FEW]
+    if arguments[0] == "--all":
+        wanted = BUGS
+        arguments = arguments[1:]
+    elif arguments[0].startswith("--bug="):
+        wanted = [bug for bug in BUGS if bug[0] == arguments[0][len("--bug="):]]
+        arguments = arguments[1:]
+    build = pathlib.Path(arguments[0])
+    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        wrong = [w for w in pool.map(lambda bug: bite(bug, build, arguments[1:]), wanted) if w]
+    for each in wrong:
+        print(each)
+    print(f"{len(wanted) - len(wrong)} of {len(wanted)} seeded bugs found")
+    return 1 if wrong or not wanted else 0
+
+
+sys.exit(main(sys.argv[1:]))
