@@ -3212,10 +3212,12 @@ struct memfd : detail::descriptor_object {
     /// first of all: only then a size that is found later is one to rely upon.
     [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
         const int seals = ::fcntl(object.value, F_GET_SEALS);
-        if (seals < 0 && errno == EBADF) {
-            detail::fail_errno(ec, errno, "F_GET_SEALS of file descriptor %d", object.value);
-        } else if (seals < 0) {
-            detail::fail(ec, errc::unsupported, "file descriptor %d is not a memfd", object.value);
+        if (seals < 0) {
+            descriptor_object::adopt(object, ec);
+            if (!ec) {
+                detail::fail(ec, errc::unsupported, "file descriptor %d is not a memfd",
+                             object.value);
+            }
         } else if ((seals & F_SEAL_SHRINK) == 0 &&
                    ::fcntl(object.value, F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
             detail::fail(ec, errc::unsupported,
@@ -4090,8 +4092,8 @@ inline constexpr std::uint64_t huge_page_bytes = std::uint64_t{1} << 21;
 [[gnu::cold]] inline void lock_pages(void* at, std::size_t bytes, bool on_fault,
                                      std::error_code& ec) noexcept {
     constexpr int when_touched = 1; // MLOCK_ONFAULT
-    if (bytes == 0 ||
-        (on_fault ? ::syscall(SYS_mlock2, at, bytes, when_touched) : ::mlock(at, bytes)) == 0) {
+    // Not mlock(3): under sanitizers that does nothing.
+    if (bytes == 0 || ::syscall(SYS_mlock2, at, bytes, on_fault ? when_touched : 0) == 0) {
         return;
     }
     const int error = errno;
@@ -4109,8 +4111,12 @@ inline constexpr std::uint64_t huge_page_bytes = std::uint64_t{1} << 21;
     } else if (error == ENOMEM) {
         fail(ec, errc::out_of_space, "locking %zu bytes: not all of them are there", bytes);
     } else {
-        fail_errno(ec, error, "%s of %zu bytes", on_fault ? "mlock2" : "mlock", bytes);
+        fail_errno(ec, error, "mlock2 of %zu bytes", bytes);
     }
+}
+
+[[gnu::cold]] inline void unlock_pages(void* at, std::size_t bytes) noexcept {
+    ::syscall(SYS_munlock, at, bytes);
 }
 
 // Policies of set_mempolicy(2).
@@ -6033,7 +6039,8 @@ constexpr bool assert_class_shareable() {
     static_assert(!owner, "cohold: smart pointers of std cannot live in a segment: they hold an "
                           "address of this process. Use cohold::offset_ptr");
     static_assert(!lock, "cohold: mutexes and the like of std work within one process only, and "
-                         "hang the others when their owner dies. Use std::atomic or shm_queue");
+                         "hang the others when their owner dies. Use those of cohold, such as "
+                         "shm_mutex and shm_condition");
     static_assert(!handle, "cohold: threads, futures, streams and paths belong to one process and "
                            "cannot live in a segment");
     static_assert(!callable,
@@ -10275,7 +10282,7 @@ class memory_mapping {
     }
 
     /// Lets all pages go to swap again.
-    void unlock() const noexcept { ::munlock(address_, size_); }
+    void unlock() const noexcept { detail::unlock_pages(address_, size_); }
 
     /// Waits until what has been written to these bytes, or those [offset, offset + bytes), by
     /// whatever process, is on the disk of a file, and as much of the file's length as it takes. Of
@@ -10431,7 +10438,7 @@ class basic_region {
         lock_pages(address_, size_, false, ec);
     }
 
-    void unlock() const noexcept { ::munlock(address_, size_); }
+    void unlock() const noexcept { unlock_pages(address_, size_); }
 
   private:
     static void check(const char* verb, int result, const char* call,
@@ -17954,6 +17961,7 @@ COHOLD_NAMESPACE_END
 #define COHOLD_SYNC_SHM_BARRIER_HPP
 
 #include <concepts>
+#include <cstddef>
 
 // What the signals (semaphore, event, latch, barrier) share: waiting for a word to change, and
 // checking a count.
@@ -18166,7 +18174,9 @@ class shm_barrier {
     explicit shm_barrier(std::integral auto expected)
         : state_(together(
               0, detail::counted("shm_barrier", static_cast<std::uint64_t>(expected), max()),
-              static_cast<std::uint32_t>(expected))) {}
+              static_cast<std::uint32_t>(expected))) {
+        static_assert(offsetof(shm_barrier, state_) == 0 && offsetof(shm_barrier, waiters_) == 8);
+    }
 
     shm_barrier(const shm_barrier&) = delete;
     shm_barrier& operator=(const shm_barrier&) = delete;
@@ -18417,6 +18427,8 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_SYNC_SHM_EVENT_HPP
 #define COHOLD_SYNC_SHM_EVENT_HPP
 
+#include <cstddef>
+
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -18435,7 +18447,10 @@ enum class event_reset : std::uint32_t {
 class shm_event {
   public:
     explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
-        : set_(set ? 1 : 0), how_(how) {}
+        : set_(set ? 1 : 0), how_(how) {
+        static_assert(offsetof(shm_event, set_) == 0 && offsetof(shm_event, waiters_) == 4 &&
+                      offsetof(shm_event, how_) == 8);
+    }
 
     shm_event(const shm_event&) = delete;
     shm_event& operator=(const shm_event&) = delete;
@@ -18561,7 +18576,10 @@ class owned_lock {
   public:
     // Bound to the segment under construction at this address; elsewhere to none.
     owned_lock() noexcept
-        : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {}
+        : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
+        static_assert(offsetof(owned_lock, lock_) == 0 && offsetof(owned_lock, segment_) == 8 &&
+                      offsetof(owned_lock, recovered_) == 16 && offsetof(owned_lock, times_) == 20);
+    }
 
     owned_lock(const owned_lock&) = delete;
     owned_lock& operator=(const owned_lock&) = delete;
@@ -18598,7 +18616,7 @@ class owned_lock {
         }
         const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
         if (result == lock_result::taken_over) {
-            extra.store(0, std::memory_order_relaxed);
+            set_times(0);
             recovered_.store(1, std::memory_order_relaxed);
         }
         return result != lock_result::timed_out;
@@ -18660,13 +18678,18 @@ class owned_lock {
         return recovered_.load(std::memory_order_relaxed) != 0;
     }
 
-    // For a lock that has more to say of its holder.
-    std::atomic<std::uint32_t> extra{0};
+    // For the holder: how often he has locked it again.
+    [[nodiscard]] std::uint32_t times() const noexcept {
+        return times_.load(std::memory_order_relaxed);
+    }
+
+    void set_times(std::uint32_t times) noexcept { times_.store(times, std::memory_order_relaxed); }
 
   private:
-    std::atomic<std::uint32_t> recovered_{0};
     owner_lock lock_;
     offset_ptr<segment_header> segment_;
+    std::atomic<std::uint32_t> recovered_{0};
+    std::atomic<std::uint32_t> times_{0};
 };
 
 static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);
@@ -18970,6 +18993,7 @@ COHOLD_NAMESPACE_END
 #define COHOLD_SYNC_SHM_LATCH_HPP
 
 #include <concepts>
+#include <cstddef>
 
 
 COHOLD_NAMESPACE_BEGIN
@@ -18985,7 +19009,9 @@ class shm_latch {
   public:
     /// *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_latch(std::integral auto expected)
-        : count_(detail::counted("shm_latch", static_cast<std::uint64_t>(expected), max())) {}
+        : count_(detail::counted("shm_latch", static_cast<std::uint64_t>(expected), max())) {
+        static_assert(offsetof(shm_latch, count_) == 0 && offsetof(shm_latch, waiters_) == 4);
+    }
 
     shm_latch(const shm_latch&) = delete;
     shm_latch& operator=(const shm_latch&) = delete;
@@ -19123,11 +19149,11 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
         if (lock_.try_lock(record.me)) {
             return true;
         }
-        const std::uint32_t again = lock_.extra.load(std::memory_order_relaxed);
+        const std::uint32_t again = lock_.times();
         if (!lock_.is_held_by(record.me) || again == most_times) {
             return false;
         }
-        lock_.extra.store(again + 1, std::memory_order_relaxed);
+        lock_.set_times(again + 1);
         return true;
     }
 
@@ -19159,9 +19185,9 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
     }
 
     void unlock(const detail::thread_record& holder) noexcept {
-        const std::uint32_t again = lock_.extra.load(std::memory_order_relaxed);
+        const std::uint32_t again = lock_.times();
         if (again != 0) {
-            lock_.extra.store(again - 1, std::memory_order_relaxed);
+            lock_.set_times(again - 1);
         } else if (!lock_.unlock_quickly(holder.me)) [[unlikely]] {
             lock_.unlock();
         }
@@ -19213,7 +19239,10 @@ class shm_semaphore {
   public:
     /// With so many permits. *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_semaphore(std::integral auto permits)
-        : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), max())) {}
+        : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), max())) {
+        static_assert(offsetof(shm_semaphore, count_) == 0 &&
+                      offsetof(shm_semaphore, waiters_) == 4);
+    }
 
     shm_semaphore(const shm_semaphore&) = delete;
     shm_semaphore& operator=(const shm_semaphore&) = delete;
@@ -19339,7 +19368,11 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     static constexpr std::size_t most_readers = 64;
 
     /// In the segment in which it is constructed.
-    shm_shared_mutex() noexcept = default;
+    shm_shared_mutex() noexcept {
+        static_assert(
+            offsetof(shm_shared_mutex, lock_) == 0 && offsetof(shm_shared_mutex, drained_) == 24 &&
+            offsetof(shm_shared_mutex, gate_) == 28 && offsetof(shm_shared_mutex, readers_) == 64);
+    }
 
     shm_shared_mutex(const shm_shared_mutex&) = delete;
     shm_shared_mutex& operator=(const shm_shared_mutex&) = delete;

@@ -2,7 +2,7 @@
 // as root and as a user without privileges, with and without what the kernel needs for it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#define DOCTEST_CONFIG_IMPLEMENT
 #include <cohold/cohold.hpp>
 
 #include <cstdio>
@@ -17,14 +17,17 @@
 #include <doctest/doctest.h>
 
 #include "support/process.hpp"
+#include "support/users.hpp"
 #include "support/world.hpp"
 
 using namespace cohold;
 
 namespace {
 
+constexpr uid_t nobody = 65534;
+
 // The two worlds: whoever runs the test (root, if it is root), and a user without any privilege
-// outside of his namespace.
+// there.
 struct as_runner {
     template <class Body>
     static void run(const Body& body) {
@@ -38,8 +41,9 @@ struct as_runner {
 struct as_user {
     template <class Body>
     static void run(const Body& body) {
-        support::in_world_of_nobody([&] {
+        support::in_own_world([&] {
             support::mount_or_exit("ramfs", "/mnt", "mode=1777");
+            support::become(nobody);
             body();
         });
     }
@@ -462,4 +466,9 @@ TEST_CASE("hugetlb pages, if the machine has some to give") {
         CHECK(add_to_pool(-pages));
         CHECK(pool_size() == before);
     }
+}
+
+int main(int argc, char** argv) {
+    support::become_root_of_users(argc, argv);
+    return doctest::Context(argc, argv).run();
 }

@@ -361,7 +361,7 @@ TEST_CASE("messages that are none, and no descriptor stays") {
         {"another program's", errc::bad_message, {good}, sizeof header, true},
         {"not open", errc::bad_message, {path}},
         {"pipe", errc::read_only, {pipe_ends[0]}},
-        {"device", errc::unsupported, {zero}},
+        {"device", errc::special_file_refused, {zero}},
         {"directory", errc::read_only, {directory}},
         {"can be truncated", errc::unsupported, {posix_file}},
         {"cannot be sealed", errc::unsupported, {unsealed}},
@@ -502,7 +502,7 @@ TEST_CASE("by inheritance, through exec") {
     CHECK(fails(ec, errno_code(EBADF), "was not inherited"));
     const int other = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     (void)inherit<memfd_segment>(std::to_string(other), ec);
-    CHECK(fails(ec, errc::unsupported));
+    CHECK(fails(ec, errc::special_file_refused));
     CHECK(::close(other) == 0); // what was none is left alone
     CHECK_THROWS_AS((void)inherit<memfd_segment>("?"), failure);
 }

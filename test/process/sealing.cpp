@@ -2,7 +2,7 @@
 // most. As root and as a user without privileges, in namespaces of its own.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#define DOCTEST_CONFIG_IMPLEMENT
 #include <cohold/cohold.hpp>
 
 #include <string>
@@ -13,12 +13,15 @@
 #include <doctest/doctest.h>
 
 #include "support/process.hpp"
+#include "support/users.hpp"
 #include "support/world.hpp"
 
 using namespace cohold;
 using memfd_segment = segment<mechanism::memfd>;
 
 namespace {
+
+constexpr uid_t nobody = 65534;
 
 struct as_runner {
     template <class Body>
@@ -30,7 +33,10 @@ struct as_runner {
 struct as_user {
     template <class Body>
     static void run(const Body& body) {
-        support::in_world_of_nobody(body);
+        support::in_own_world([&] {
+            support::become(nobody);
+            body();
+        });
     }
 };
 
@@ -211,4 +217,9 @@ TEST_CASE_TEMPLATE("other mechanisms have none, and nothing is made", World, WOR
         const mapped_region region = raw.map();
         CHILD_CHECK(region.size() == 4096);
     });
+}
+
+int main(int argc, char** argv) {
+    support::become_root_of_users(argc, argv);
+    return doctest::Context(argc, argv).run();
 }

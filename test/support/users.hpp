@@ -36,8 +36,8 @@ inline void become_root_of_users(int argc, char** argv) {
 
 // In a child of root: another user, whose /proc/self is his own.
 inline void become(uid_t user) {
-    if (user != 0 && (::setgroups(0, nullptr) != 0 || ::setgid(user) != 0 || ::setuid(user) != 0 ||
-                      ::prctl(PR_SET_DUMPABLE, 1) != 0)) {
+    if (user != ::geteuid() && (::setgroups(0, nullptr) != 0 || ::setgid(user) != 0 ||
+                                ::setuid(user) != 0 || ::prctl(PR_SET_DUMPABLE, 1) != 0)) {
         std::perror("becoming another user");
         ::_exit(95);
     }

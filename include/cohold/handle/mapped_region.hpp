@@ -125,7 +125,7 @@ class basic_region {
         lock_pages(address_, size_, false, ec);
     }
 
-    void unlock() const noexcept { ::munlock(address_, size_); }
+    void unlock() const noexcept { unlock_pages(address_, size_); }
 
   private:
     static void check(const char* verb, int result, const char* call,

@@ -54,7 +54,7 @@ class memory_mapping {
     }
 
     /// Lets all pages go to swap again.
-    void unlock() const noexcept { ::munlock(address_, size_); }
+    void unlock() const noexcept { detail::unlock_pages(address_, size_); }
 
     /// Waits until what has been written to these bytes, or those [offset, offset + bytes), by
     /// whatever process, is on the disk of a file, and as much of the file's length as it takes. Of

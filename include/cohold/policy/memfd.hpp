@@ -60,10 +60,12 @@ struct memfd : detail::descriptor_object {
     /// first of all: only then a size that is found later is one to rely upon.
     [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept {
         const int seals = ::fcntl(object.value, F_GET_SEALS);
-        if (seals < 0 && errno == EBADF) {
-            detail::fail_errno(ec, errno, "F_GET_SEALS of file descriptor %d", object.value);
-        } else if (seals < 0) {
-            detail::fail(ec, errc::unsupported, "file descriptor %d is not a memfd", object.value);
+        if (seals < 0) {
+            descriptor_object::adopt(object, ec);
+            if (!ec) {
+                detail::fail(ec, errc::unsupported, "file descriptor %d is not a memfd",
+                             object.value);
+            }
         } else if ((seals & F_SEAL_SHRINK) == 0 &&
                    ::fcntl(object.value, F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
             detail::fail(ec, errc::unsupported,
