@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 #include <cohold/handle/listing.hpp>
-#include <cohold/memory/participant.hpp>
+#include <cohold/memory/attachment.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

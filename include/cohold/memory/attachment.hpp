@@ -1,0 +1,162 @@
+// How a process becomes a participant of a segment: a slot of the process table, which the kernel
+// keeps for it while it lives.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_MEMORY_ATTACHMENT_HPP
+#define COHOLD_MEMORY_ATTACHMENT_HPP
+
+#include <ctime>
+
+#include <cohold/detail/membarrier.hpp>
+#include <cohold/detail/process.hpp>
+#include <cohold/memory/recovery.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Held for a moment by a thread that changes the identity of a mapping in this process.
+class identity_lock {
+  public:
+    explicit identity_lock(local_identity& identity) noexcept : identity_(identity) {
+        while (identity_.busy.exchange(1, std::memory_order_acquire) != 0) {
+            yield_processor();
+        }
+    }
+
+    identity_lock(const identity_lock&) = delete;
+    identity_lock& operator=(const identity_lock&) = delete;
+
+    ~identity_lock() { identity_.busy.store(0, std::memory_order_release); }
+
+  private:
+    local_identity& identity_;
+};
+
+// Takes one slot, if nobody has it: the kernel's lock first, then the word that says so.
+[[gnu::cold]] inline bool take_slot(segment_header& header, std::uint32_t index,
+                                    std::error_code& ec) noexcept {
+    struct publishing {
+        participant_slot& slot;
+        local_identity& identity;
+        std::uint32_t index;
+    } context{process_table::of(header).slots[index], *local_of(header).identity, index};
+
+    const auto publish = [](void* with, const liveness_token& token) noexcept {
+        const auto& [slot, identity, number] = *static_cast<publishing*>(with);
+        std::uint64_t before = slot.state.load(std::memory_order_acquire);
+        // A dead one's slot is free only when he has been recovered. The spare one has no journals.
+        if ((before & attached_bit) != 0 && number != process_table::spare) {
+            return false;
+        }
+        // Never 0, so that no owner's word is that of nobody.
+        const auto last = static_cast<std::uint32_t>(before >> 32);
+        const std::uint32_t generation = last == UINT32_MAX ? 1 : last + 1;
+        struct ::timespec now{};
+        ::clock_gettime(CLOCK_REALTIME, &now);
+        slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
+        slot.start_time.store(process_start_time(), std::memory_order_relaxed);
+        slot.attached.store(static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
+                                static_cast<std::uint64_t>(now.tv_nsec),
+                            std::memory_order_relaxed);
+        slot.token[0].store(token.words[0], std::memory_order_relaxed);
+        slot.token[1].store(token.words[1], std::memory_order_relaxed);
+        identity.me = make_owner(number, generation, 0);
+        // Who recovers the last one of the spare slot may just free it, and claims of mechanisms
+        // without liveness do not exclude each other.
+        return slot.state.compare_exchange_strong(before, attached_state(generation),
+                                                  std::memory_order_acq_rel);
+    };
+
+    const local_block& local = local_of(header);
+    void* const page =
+        local.calls->claim(local, index, context.slot.read_token(), publish, &context, ec);
+    if (page != nullptr) {
+        local.identity->page = page;
+    }
+    return page != nullptr;
+}
+
+[[gnu::cold]] inline void leave_slot(segment_header& header) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
+    slot.state.store(std::uint64_t{generation_of(identity.me)} << 32, std::memory_order_release);
+    unmap(identity.page, page_size()); // and with it goes the kernel's lock
+    identity.page = nullptr;
+    identity.me = nobody;
+}
+
+[[gnu::cold]] inline bool take_any_slot(segment_header& header, std::error_code& ec) noexcept {
+    for (std::uint32_t index = 0; index < process_table::spare && !ec; ++index) {
+        const std::uint64_t state =
+            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+        if ((state & attached_bit) == 0 && take_slot(header, index, ec)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Makes this mapping a participant. The caller has the identity's lock. *Errors*:
+// errc::locks_unsupported, too_many_participants. If the process is killed in it, it was no
+// participant, or one that is dead.
+[[gnu::cold, gnu::noinline]] inline void attach(segment_header& header,
+                                                std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.epoch.load(std::memory_order_relaxed) != 0) {
+        return;
+    }
+    register_membarrier();
+    bool taken = take_any_slot(header, ec);
+    // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
+    for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
+        if (take_slot(header, process_table::spare, ec)) {
+            static_cast<void>(recover_all(header, identity.me));
+            leave_slot(header);
+            attempt = 99;
+        } else if (!ec) {
+            const std::atomic<std::uint32_t> never{0};
+            futex_wait(never, 0, deadline::in(1000000)); // somebody else is just doing that
+        }
+        taken = !ec && take_any_slot(header, ec);
+    }
+    if (!taken && !ec) {
+        fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
+             process_table::spare);
+    }
+    // Who has opened the segment is a user of its session already, a forked child is not yet.
+    if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
+        identity.attendance == nullptr) {
+        identity.attendance = local_of(header).calls->attend(local_of(header), ec);
+        if (ec) {
+            leave_slot(header);
+        }
+    }
+    if (ec) {
+        return;
+    }
+    identity.epoch.store(static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1,
+                         std::memory_order_release);
+    static_cast<void>(recover_all(header, identity.me));
+}
+
+// This mapping as a participant; it becomes one if it is none, as in a forked child. `nobody` after
+// an error.
+[[nodiscard]] inline owner_word participant_of(segment_header& header,
+                                               std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.epoch.load(std::memory_order_acquire) == 0) [[unlikely]] {
+        const identity_lock lock(identity);
+        attach(header, ec);
+        if (ec) {
+            return nobody;
+        }
+    }
+    return identity.me;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
