@@ -257,8 +257,9 @@ class journal_reader {
 
     void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
         if (bytes != 0 && (!foreign_ || is_inside(where, bytes))) {
-            std::memcpy(base() + static_cast<std::ptrdiff_t>(where), from,
-                        static_cast<std::size_t>(bytes));
+            // A dead one's journal may say that the bytes overlap.
+            std::memmove(base() + static_cast<std::ptrdiff_t>(where), from,
+                         static_cast<std::size_t>(bytes));
         }
     }
 
