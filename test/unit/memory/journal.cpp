@@ -26,8 +26,8 @@ struct scene {
         std::error_code ec;
         data = static_cast<words*>(segment.heap().allocate(sizeof(words), 64, ec));
         REQUIRE_FALSE(ec);
-        for (std::uint64_t i = 0; i < data->size(); ++i) {
-            (*data)[i] = i * 0x0101010101010101u;
+        for (std::size_t i = 0; i < data->size(); ++i) {
+            (*data)[i] = std::uint64_t{i} * 0x0101010101010101u;
         }
         before = *data;
         static_cast<void>(scratch::self(segment.memory())); // so that its journal is counted, too
@@ -142,7 +142,7 @@ TEST_CASE("thousands of records, over many chunks") {
         scene s;
         const detail::savepoint begin = s.record().here();
         std::vector<detail::savepoint> points;
-        for (std::uint64_t i = 0; i < 5000; ++i) {
+        for (std::size_t i = 0; i < 5000; ++i) {
             if (i % 100 == 0) {
                 points.push_back(s.record().here());
             }
@@ -153,7 +153,7 @@ TEST_CASE("thousands of records, over many chunks") {
         // Back to somewhere in the middle, and on from there.
         s.record().roll_back(points[20]);
         CHECK((*s.data)[1999 % 60] == 1999);
-        for (std::uint64_t i = 0; i < 500; ++i) {
+        for (std::size_t i = 0; i < 500; ++i) {
             s.save(i % 60, 1);
             s.change(i % 60, i + 10000);
         }
@@ -409,7 +409,8 @@ TEST_CASE("a journal of any bytes leads nowhere, and reading it ends") {
                 std::memcpy(log.records + i, &word, 8);
             }
         } else {
-            for (std::size_t i = 0; i + 40 <= sizeof log.records; i += 16 + random() % 4 * 8) {
+            for (std::size_t i = 0; i + 40 <= sizeof log.records;
+                 i += static_cast<std::size_t>(16 + random() % 4 * 8)) {
                 const auto kind = static_cast<journal_kind>(random() % 9);
                 const bool kept = kind == journal_kind::bytes || kind == journal_kind::snapshot;
                 const std::uint64_t old = anywhere();
