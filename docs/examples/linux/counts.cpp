@@ -15,7 +15,7 @@
 #include "look.hpp"
 
 constexpr std::size_t size = 64 << 20;
-using numbers = std::array<long, 7>; // in KiB
+using numbers = std::array<long, 8>; // in KiB
 
 numbers look() {
     struct sysinfo system = {};
@@ -24,6 +24,7 @@ numbers look() {
     check(sysinfo(&system) == 0 && statvfs("/dev/shm", &shm) == 0);
     check(shmctl(0, SHM_INFO, reinterpret_cast<shmid_ds*>(&segments)) >= 0); // as ipcs -um
     return {field("/proc/meminfo", "Shmem:"),
+            field("/proc/meminfo", "Cached:"),
             static_cast<long>(system.sharedram * system.mem_unit / 1024),
             static_cast<long>((shm.f_blocks - shm.f_bfree) * shm.f_bsize / 1024),
             static_cast<long>(segments.shm_rss) * getpagesize() / 1024,
@@ -70,8 +71,8 @@ void* map_file(int descriptor) {
 }
 
 int main() {
-    std::printf("%-18s %11s %11s %11s %11s %11s %11s %11s\n", "", "Shmem", "sharedram",
-                "df /dev/shm", "ipcs -um", "RssShmem", "RssFile", "RssAnon");
+    std::printf("%-18s %11s %11s %11s %11s %11s %11s %11s %11s\n", "", "Shmem", "Cached",
+                "sharedram", "df /dev/shm", "ipcs -um", "RssShmem", "RssFile", "RssAnon");
     show("POSIX object", [] {
         const int object = shm_open("/pages", O_RDWR | O_CREAT, 0600);
         check(shm_unlink("/pages") == 0);

@@ -46,6 +46,8 @@ int main() {
     show("System V", system_v);
     const int flags = MAP_SHARED | MAP_ANONYMOUS;
     show("shared anonymous", mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, -1, 0));
+    const int zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
+    show("mapped /dev/zero", mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, zero, 0));
     const int memfd = memfd_create("pages", MFD_CLOEXEC);
     show("memfd", map(memfd));
 

@@ -15,8 +15,8 @@ awk 'NR == 2 { print "perms", $3, "size", $4, "nattch", $7 }' /proc/sysvipc/shm
 echo "# Who has the file open or mapped? Also one whose name is gone."
 exec 3</dev/shm/greeting
 rm /dev/shm/greeting
-find /proc/[0-9]*/fd -lname '/dev/shm/greeting*' -printf '%p is %l\n' 2>/dev/null 3<&- |
-    sed "s,/$$/,/SELF/,"
+find /proc/[0-9]*/fd -lname '/dev/shm/greeting*' -printf '%p is %l\n' 2>/dev/null |
+    grep "^/proc/$$/" | sed "s,/$$/,/SELF/,"
 echo "# Until the last one closes it, the contents can be had back."
 cat /proc/$$/fd/3
 df --output=used /dev/shm | awk 'NR == 2 { print $1 " KiB used" }'
