@@ -1885,8 +1885,8 @@ class segment_reader {
         return;
     }
     const std::uint64_t state = segment.word(process_table::offset + slot * participant_bytes);
-    const auto newer = static_cast<std::int32_t>(generation_of(holder) -
-                                                 static_cast<std::uint32_t>(state >> 32));
+    const auto newer =
+        static_cast<std::int32_t>(generation_of(holder) - static_cast<std::uint32_t>(state >> 32));
     if (newer > 0) {
         flaws.add(part, "a lock is held by who has not been there yet", at, holder);
     }
@@ -1902,7 +1902,7 @@ COHOLD_NAMESPACE_BEGIN
 
 /// A block of the heap.
 struct heap_extent {
-    std::uint64_t offset = 0; ///< of its payload
+    std::uint64_t offset = 0;     ///< of its payload
     std::uint64_t bytes : 63 = 0; ///< of its payload; 16 more before it are the heap's
     std::uint64_t is_free : 1 = 0;
 };
@@ -1969,10 +1969,15 @@ class heap_reader {
         return size != 0;
     }
 
-    [[gnu::cold]] void walk() {
+    // Without the blocks.
+    [[gnu::cold]] void read_counts() {
         out_.begin = field(at::first);
         out_.end = field(at::end);
         out_.used = field(at::used);
+    }
+
+    [[gnu::cold]] void walk() {
+        read_counts();
         const std::uint64_t size = segment_.size();
         if (out_.begin != places_.first_block) {
             wrong("its beginning is wrong", places_.heap + at::first, out_.begin);
@@ -3427,6 +3432,12 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
+/// How much inspect_contents() reads.
+enum class contents_extent {
+    everything,
+    counts, ///< neither blocks nor journals, and no flaw is looked for: sizes and objects alone
+};
+
 /// What inspect_contents() finds. Where `readable` is false the state alone is known.
 struct segment_contents {
     segment_state state{};
@@ -3453,7 +3464,9 @@ struct segment_contents {
 
 namespace detail {
 
-[[gnu::cold]] inline segment_contents examine_contents(const segment_source& source) {
+[[gnu::cold]] inline segment_contents
+examine_contents(const segment_source& source,
+                 contents_extent extent = contents_extent::everything) {
     segment_contents out;
     flaw_list flaws;
     segment_header header{};
@@ -3491,6 +3504,13 @@ namespace detail {
     segment_reader segment(source, size);
     heap_reader heap(segment, places, flaws);
     heap.undo();
+    if (extent == contents_extent::counts) {
+        heap.read_counts();
+        out.objects = directory_reader(segment, places, heap, flaws).read();
+        out.heap = std::move(heap.map());
+        out.lost = segment.lost();
+        return out;
+    }
     heap.walk();
     heap.check_lists();
     check_lock(segment, places, places.heap, segment_part::heap, flaws);
@@ -3508,9 +3528,10 @@ namespace detail {
 
 // While somebody works in the segment, a look at it can see half of a change. What is found is
 // looked for again, and counts if it is there every time.
-[[gnu::cold]] inline segment_contents confirmed_contents(const segment_source& source) {
+[[gnu::cold]] inline segment_contents confirmed_contents(const segment_source& source,
+                                                         contents_extent extent) {
     constexpr int looks = 16;
-    segment_contents out = examine_contents(source);
+    segment_contents out = examine_contents(source, extent);
     std::vector<segment_flaw> always = out.flaws;
     for (int look = 1; look < looks && !always.empty(); ++look) {
         const segment_state& state = out.state;
@@ -3519,7 +3540,7 @@ namespace detail {
         }
         const struct ::timespec some{0, look * 300000};
         ::nanosleep(&some, nullptr);
-        out = examine_contents(source);
+        out = examine_contents(source, extent);
         std::erase_if(always, [&out](const segment_flaw& flaw) {
             return std::find(out.flaws.begin(), out.flaws.end(), flaw) == out.flaws.end();
         });
@@ -3536,25 +3557,30 @@ namespace detail {
 /// the bytes are, it ends, and touches nothing outside. While others work in the segment the parts
 /// may be of different moments; `flaws` has what was wrong each time, up to sixteen times in 36 ms.
 /// *Complexity*: linear in the number of blocks.
-[[nodiscard, gnu::cold]] inline segment_contents inspect_contents(const file_descriptor& object) {
-    return detail::confirmed_contents(detail::file_source(object));
+[[nodiscard, gnu::cold]] inline segment_contents
+inspect_contents(const file_descriptor& object,
+                 contents_extent extent = contents_extent::everything) {
+    return detail::confirmed_contents(detail::file_source(object), extent);
 }
 
 /// Of a System V segment, as inspect_segment() does it.
-[[nodiscard, gnu::cold]] inline segment_contents inspect_contents(const system_v_id& object) {
-    return detail::confirmed_contents(detail::system_v_source(object.value));
+[[nodiscard, gnu::cold]] inline segment_contents
+inspect_contents(const system_v_id& object, contents_extent extent = contents_extent::everything) {
+    return detail::confirmed_contents(detail::system_v_source(object.value), extent);
 }
 
 /// The same by name. *Errors*: as Mechanism::open has them; what is wrong with the segment is none.
 template <detail::named_mechanism Mechanism = mechanism::posix>
-[[nodiscard]] segment_contents inspect_contents(std::string_view name, std::error_code& ec) {
+[[nodiscard]] segment_contents
+inspect_contents(std::string_view name, std::error_code& ec,
+                 contents_extent extent = contents_extent::everything) {
     const detail::operation context("inspect", Mechanism::label, name);
     ec.clear();
     auto object = Mechanism::open(name, access_mode::reading, ec);
     if (ec) {
         return {};
     }
-    segment_contents out = inspect_contents(object);
+    segment_contents out = inspect_contents(object, extent);
     Mechanism::close(object);
     return out;
 }

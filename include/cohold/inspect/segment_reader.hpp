@@ -1,0 +1,206 @@
+// Reads a segment's own data structures without trust in their bytes: everything through copies,
+// nothing outside, and as they are once what a dead one has half changed on the heap is put back.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_INSPECT_SEGMENT_READER_HPP
+#define COHOLD_INSPECT_SEGMENT_READER_HPP
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <cohold/inspect/segment_source.hpp>
+#include <cohold/inspect/segment_state.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// The parts of a segment that can be in disorder, each by itself.
+enum class segment_part { header, participants, heap, directory, journals };
+
+/// Its name, for people.
+[[nodiscard]] constexpr std::string_view name_of(segment_part part) noexcept {
+    constexpr std::string_view names[] = {"header", "participants", "heap", "directory",
+                                          "journals"};
+    return names[static_cast<int>(part)];
+}
+
+/// Something in a segment that is not as it must be.
+struct segment_flaw {
+    segment_part part = segment_part::header;
+    std::string_view what{};  ///< in words
+    std::uint64_t offset = 0; ///< where: bytes from the beginning of the segment
+    std::uint64_t found = 0;  ///< what stands there, or which part of it is meant
+    bool mends = false; ///< left by one who is dead: recovery puts it in order. Otherwise damage
+
+    friend bool operator==(const segment_flaw&, const segment_flaw&) = default;
+};
+
+namespace detail {
+
+// What was found, the first of it word for word.
+class flaw_list {
+  public:
+    static constexpr std::size_t kept = 200;
+
+    [[gnu::cold]] void add(segment_part part, std::string_view what, std::uint64_t offset,
+                           std::uint64_t found = 0, bool mends = false) {
+        ++count_;
+        if (flaws_.size() < kept) {
+            flaws_.push_back({part, what, offset, found, mends});
+        }
+    }
+
+    [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+
+    [[nodiscard]] const std::vector<segment_flaw>& flaws() const noexcept { return flaws_; }
+
+    [[nodiscard]] std::vector<segment_flaw> take() noexcept { return std::move(flaws_); }
+
+  private:
+    std::vector<segment_flaw> flaws_;
+    std::uint64_t count_ = 0;
+};
+
+// Where the parts begin, which depends on how many participants the segment is for.
+struct segment_places {
+    std::uint64_t slots; // of the process table, with the spare one
+    std::uint64_t heap;
+    std::uint64_t directory;
+    std::uint64_t first_block;
+
+    explicit constexpr segment_places(std::uint32_t max_participants) noexcept
+        : slots(std::uint64_t{max_participants} + 1),
+          heap((control_bytes + slots * participant_bytes + 63) / 64 * 64),
+          directory((heap + heap_bytes + 63) / 64 * 64),
+          first_block((directory + directory_bytes + 63) / 64 * 64) {}
+
+    static constexpr std::uint64_t heap_bytes = 7672;
+    static constexpr std::uint64_t directory_bytes = 32;
+};
+
+// Pages of the segment, kept as long as one look at it lasts.
+class segment_reader {
+  public:
+    [[gnu::cold]] segment_reader(const segment_source& source, std::uint64_t size)
+        : source_(source), size_(size), pages_(new page[page_count]) {}
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+    // Is all of it in the segment?
+    [[nodiscard]] bool has(std::uint64_t from, std::uint64_t bytes) const noexcept {
+        return from <= size_ && bytes <= size_ - from;
+    }
+
+    // False, and zeros, of what is not in the segment. Where nothing was ever written are zeros.
+    bool read(void* to, std::size_t bytes, std::uint64_t from) noexcept {
+        char* out = static_cast<char*>(to);
+        if (!has(from, bytes)) {
+            std::memset(out, 0, bytes);
+            return false;
+        }
+        while (bytes != 0) {
+            const std::size_t begin = from % page_bytes;
+            const std::size_t some = bytes < page_bytes - begin ? bytes : page_bytes - begin;
+            std::memcpy(out, fetch(from / page_bytes) + begin, some);
+            out += some;
+            from += some;
+            bytes -= some;
+        }
+        return true;
+    }
+
+    // 0 if it is not in the segment.
+    [[nodiscard]] std::uint64_t word(std::uint64_t from) noexcept {
+        std::uint64_t out = 0;
+        read(&out, sizeof out, from);
+        return out;
+    }
+
+    // From now on the word is read as this. Before anything was read there.
+    void replace(std::uint64_t where, std::uint64_t value) {
+        for (replaced& each : replaced_) {
+            if (each.where == where) {
+                each.value = value;
+                return;
+            }
+        }
+        replaced_.push_back({where, value});
+        pages_[where / page_bytes % page_count].index = none;
+    }
+
+    // Has the object become shorter meanwhile, or could it not be read?
+    [[nodiscard]] bool lost() const noexcept { return lost_; }
+
+  private:
+    static constexpr std::size_t page_bytes = 4096;
+    static constexpr std::size_t page_count = 64;
+    static constexpr std::uint64_t none = ~std::uint64_t{0};
+
+    struct page {
+        std::uint64_t index = none;
+        char bytes[page_bytes];
+    };
+
+    struct replaced {
+        std::uint64_t where;
+        std::uint64_t value;
+    };
+
+    [[gnu::cold]] const char* fetch(std::uint64_t index) noexcept {
+        page& out = pages_[index % page_count];
+        if (out.index == index) {
+            return out.bytes;
+        }
+        const std::uint64_t begin = index * page_bytes;
+        const std::uint64_t left = size_ - begin;
+        const std::size_t wanted = left < page_bytes ? static_cast<std::size_t>(left) : page_bytes;
+        std::size_t got = source_.read(out.bytes, wanted, begin);
+        if (got > wanted) { // refused
+            got = 0;
+            lost_ = true;
+        }
+        if (got < wanted) {
+            std::memset(out.bytes + got, 0, wanted - got);
+            lost_ = lost_ || source_.size() < begin + wanted;
+        }
+        for (const replaced& each : replaced_) {
+            if (each.where / page_bytes == index && each.where - begin + 8 <= wanted) {
+                std::memcpy(out.bytes + (each.where - begin), &each.value, 8);
+            }
+        }
+        out.index = index;
+        return out.bytes;
+    }
+
+    const segment_source& source_;
+    std::uint64_t size_;
+    std::unique_ptr<page[]> pages_;
+    std::vector<replaced> replaced_;
+    bool lost_ = false;
+};
+
+// What a lock may say: nobody, or one who has been there.
+[[gnu::cold]] inline void check_lock(segment_reader& segment, const segment_places& places,
+                                     std::uint64_t at, segment_part part, flaw_list& flaws) {
+    const owner_word holder = segment.word(at);
+    if (holder <= awaited) {
+        return;
+    }
+    const std::uint64_t slot = slot_of(holder);
+    if (slot >= places.slots) {
+        flaws.add(part, "a lock is held by who cannot be", at, holder);
+        return;
+    }
+    const std::uint64_t state = segment.word(process_table::offset + slot * participant_bytes);
+    const auto newer =
+        static_cast<std::int32_t>(generation_of(holder) - static_cast<std::uint32_t>(state >> 32));
+    if (newer > 0) {
+        flaws.add(part, "a lock is held by who has not been there yet", at, holder);
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
