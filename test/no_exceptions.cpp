@@ -313,6 +313,51 @@ void mappings_and_passing() {
     check(!cohold::fetch<memfd>(getpid(), 4095, ec) && ec, "fetch");
 }
 
+// What would hold and be held for ever, were it not for the codes.
+void locks(const std::string& name) {
+    using cohold::errc;
+    std::error_code ec;
+    const std::string here = name + ".locks";
+    const segment ours = segment::create(here, 1 << 16, ec);
+    auto* const mutex = ours.construct<cohold::shm_mutex>("mutex", ec);
+    auto* const shared = ours.construct<cohold::shm_shared_mutex>("shared", ec);
+    auto* const value = ours.construct<cohold::shm_guarded<numbers>>("value", ec);
+    auto* const permits = ours.construct<cohold::shm_semaphore>("permits", ec, 0);
+    check(mutex != nullptr && shared != nullptr && value != nullptr && permits != nullptr && !ec,
+          "construct locks");
+    mutex->lock(ec);
+    check(!ec, "lock");
+    mutex->lock(ec);
+    check(ec == std::errc::resource_deadlock_would_occur, "lock twice");
+    mutex->unlock();
+    shared->lock_shared(ec);
+    check(!ec && shared->try_lock_shared(ec), "read");
+    check(!shared->try_lock(ec) && ec == std::errc::resource_deadlock_would_occur,
+          "write while reading");
+    shared->unlock_shared();
+    shared->unlock_shared();
+    {
+        const auto guard = value->lock(ec);
+        check(guard && !ec, "lock a value");
+        guard->push_back(1);
+        auto inner = value->try_lock(ec);
+        inner.unlock(ec);
+        check(ec == errc::section_open, "unlock in a section");
+    }
+    check(value->with([](const numbers& found) { return found.size(); }) == 1, "with");
+    permits->release(cohold::shm_semaphore::max(), ec);
+    check(!ec, "release");
+    permits->release(1, ec);
+    check(ec == errc::invalid_size, "release too many");
+    cohold::shm_guarded<std::int64_t> outside;
+    check(!outside.lock(ec) && ec == errc::no_segment, "lock outside of a segment");
+    const std::string words =
+        last_words([&] { outside.with([](std::int64_t& found) { ++found; }); });
+    check(contains(words, "cohold: lock") && contains(words, "not in a segment"),
+          "and without a code that aborts");
+    check(segment::remove(here, ec) && !ec, "remove");
+}
+
 } // namespace
 
 int main() {
@@ -325,6 +370,7 @@ int main() {
     full(name);
     mappings_and_passing();
     others(name);
+    locks(name);
     share(name.c_str());
     check(segment::remove(name, ec) && !ec, "remove");
     check(!segment::remove(name, ec), "nothing is left to remove");

@@ -47,6 +47,7 @@
 
 #include <cohold/sync/backoff.hpp>
 #include <cohold/sync/section_guard.hpp>
+#include <cohold/sync/shared_guard.hpp>
 #include <cohold/sync/shm_barrier.hpp>
 #include <cohold/sync/shm_condition.hpp>
 #include <cohold/sync/shm_event.hpp>

@@ -1,4 +1,4 @@
-// expect: mutexes and the like of std work within one process only.*shm_queue
+// expect: mutexes and the like of std work within one process only.*shm_condition
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <condition_variable>

@@ -1,4 +1,4 @@
-// expect: mutexes and the like of std work within one process only.*shm_queue
+// expect: mutexes and the like of std work within one process only.*shm_mutex
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <mutex>

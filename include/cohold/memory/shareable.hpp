@@ -129,7 +129,8 @@ constexpr bool assert_class_shareable() {
     static_assert(!owner, "cohold: smart pointers of std cannot live in a segment: they hold an "
                           "address of this process. Use cohold::offset_ptr");
     static_assert(!lock, "cohold: mutexes and the like of std work within one process only, and "
-                         "hang the others when their owner dies. Use std::atomic or shm_queue");
+                         "hang the others when their owner dies. Use those of cohold, such as "
+                         "shm_mutex and shm_condition");
     static_assert(!handle, "cohold: threads, futures, streams and paths belong to one process and "
                            "cannot live in a segment");
     static_assert(!callable,

@@ -37,7 +37,10 @@ class owned_lock {
   public:
     // Bound to the segment under construction at this address; elsewhere to none.
     owned_lock() noexcept
-        : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {}
+        : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
+        static_assert(offsetof(owned_lock, lock_) == 0 && offsetof(owned_lock, segment_) == 8 &&
+                      offsetof(owned_lock, recovered_) == 16 && offsetof(owned_lock, times_) == 20);
+    }
 
     owned_lock(const owned_lock&) = delete;
     owned_lock& operator=(const owned_lock&) = delete;
@@ -74,7 +77,7 @@ class owned_lock {
         }
         const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
         if (result == lock_result::taken_over) {
-            extra.store(0, std::memory_order_relaxed);
+            set_times(0);
             recovered_.store(1, std::memory_order_relaxed);
         }
         return result != lock_result::timed_out;
@@ -136,13 +139,18 @@ class owned_lock {
         return recovered_.load(std::memory_order_relaxed) != 0;
     }
 
-    // For a lock that has more to say of its holder.
-    std::atomic<std::uint32_t> extra{0};
+    // For the holder: how often he has locked it again.
+    [[nodiscard]] std::uint32_t times() const noexcept {
+        return times_.load(std::memory_order_relaxed);
+    }
+
+    void set_times(std::uint32_t times) noexcept { times_.store(times, std::memory_order_relaxed); }
 
   private:
-    std::atomic<std::uint32_t> recovered_{0};
     owner_lock lock_;
     offset_ptr<segment_header> segment_;
+    std::atomic<std::uint32_t> recovered_{0};
+    std::atomic<std::uint32_t> times_{0};
 };
 
 static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);

@@ -1,18 +1,17 @@
-// Guards: pointers to a value that is locked as long as they live, and whose changes are one
-// section.
+// A guard: a pointer to a value that is locked as long as the guard lives, and whose changes are
+// one section.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SYNC_SECTION_GUARD_HPP
 #define COHOLD_SYNC_SECTION_GUARD_HPP
 
-#include <concepts>
 #include <cstddef>
 #include <new>
 #include <utility>
 
 #include <cohold/memory/plain_bytes.hpp>
 #include <cohold/memory/section.hpp>
-#include <cohold/sync/lockable.hpp>
+#include <cohold/sync/lock_access.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -20,60 +19,6 @@ template <class T, class Mutex>
 class shm_guarded;
 
 namespace detail {
-
-// What guards need of a mutex. They have found the thread's record already.
-struct lock_access {
-    template <class Mutex>
-    [[nodiscard]] static thread_record* record(const Mutex& mutex, std::error_code& ec) noexcept {
-        thread_record* const known = mutex.lock_.known();
-        return known != nullptr ? known : mutex.lock_.record(ec);
-    }
-
-    template <class Mutex>
-    [[nodiscard]] static thread_record* known(const Mutex& mutex) noexcept {
-        return mutex.lock_.known();
-    }
-
-    template <class Mutex>
-    [[nodiscard]] static bool lock_at_once(Mutex& mutex, const thread_record& record) noexcept {
-        return mutex.lock_at_once(record);
-    }
-
-    template <class Mutex>
-    [[nodiscard]] static bool lock(Mutex& mutex, const thread_record& record, deadline until,
-                                   std::error_code& ec) noexcept {
-        return mutex.lock_at_once(record) || mutex.lock_slowly(record, until, ec);
-    }
-
-    template <class Mutex>
-    static void unlock(Mutex& mutex, const thread_record& record) noexcept {
-        mutex.unlock(record);
-    }
-
-    template <class Mutex>
-    [[nodiscard]] static bool share(Mutex& mutex, const thread_record& record, deadline until,
-                                    std::error_code& ec) noexcept {
-        return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
-    }
-
-    // held_lock::release.
-    template <class Mutex>
-    static void release(void* mutex, thread_record& holder) noexcept {
-        unlock(*static_cast<Mutex*>(mutex), holder);
-    }
-};
-
-template <class Mutex>
-concept section_mutex = requires(Mutex& mutex, const thread_record& record) {
-    lock_access::unlock(mutex, record);
-    { mutex.recovered() } -> std::same_as<bool>;
-};
-
-template <class Mutex>
-concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
-    mutex.lock_shared();
-    mutex.unlock_shared();
-};
 
 // What locking saves of a T at most.
 inline constexpr std::size_t saved_at_most = 4096;
@@ -227,6 +172,7 @@ class section_guard {
 
     [[nodiscard, gnu::cold, gnu::noinline]] static opened
     open(Mutex& mutex, T& value, detail::deadline until, std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_guarded", "");
         detail::thread_record* const record = access::record(mutex, ec);
         if (record == nullptr) {
             return {};
@@ -314,62 +260,6 @@ class section_guard {
     detail::thread_record* record_; // nullptr: not open
     detail::savepoint from_{};      // where it began, if within another
     unsigned exceptions_ = 0;       // under way when it was opened
-};
-
-/// Who reads a shm_guarded<T, shm_shared_mutex>, beside others.
-template <class T, class Mutex>
-class shared_guard {
-  public:
-    shared_guard(const shared_guard&) = delete;
-    shared_guard& operator=(const shared_guard&) = delete;
-
-    ~shared_guard() {
-        if (locked_) {
-            mutex_.unlock_shared();
-        }
-    }
-
-    /// False if it was not to be had.
-    [[nodiscard]] explicit operator bool() const noexcept { return value_ != nullptr; }
-
-    [[nodiscard]] const T& operator*() const noexcept { return *value_; }
-
-    [[nodiscard]] const T* operator->() const noexcept { return value_; }
-
-  private:
-    friend shm_guarded<T, Mutex>;
-    using access = detail::lock_access;
-
-    shared_guard(Mutex& mutex, const T& value, detail::deadline until, std::error_code& ec) noexcept
-        : mutex_(mutex), guarded_(value) {
-        detail::clear(ec);
-        open(until, ec);
-    }
-
-    shared_guard(Mutex& mutex, const T& value, detail::deadline until)
-        : mutex_(mutex), guarded_(value) {
-        std::error_code ec;
-        open(until, ec);
-        detail::raise_if(ec);
-    }
-
-    // Who has the value locked for himself in a section may read it, too.
-    void open(detail::deadline until, std::error_code& ec) noexcept {
-        const detail::thread_record* const record = access::record(mutex_, ec);
-        if (record == nullptr) [[unlikely]] {
-            return;
-        }
-        const bool mine = record->lock_count != 0 && record->keeps(&mutex_);
-        locked_ = !mine && access::share(mutex_, *record, until, ec);
-        if (mine || locked_) {
-            value_ = &guarded_;
-        }
-    }
-
-    Mutex& mutex_;
-    const T& guarded_;
-    const T* value_ = nullptr;
-    bool locked_ = false;
 };
 
 COHOLD_NAMESPACE_END

@@ -5,6 +5,7 @@
 #define COHOLD_SYNC_SHM_BARRIER_HPP
 
 #include <concepts>
+#include <cstddef>
 
 #include <cohold/memory/shareable_rules.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
@@ -35,7 +36,9 @@ class shm_barrier {
     explicit shm_barrier(std::integral auto expected)
         : state_(together(
               0, detail::counted("shm_barrier", static_cast<std::uint64_t>(expected), max()),
-              static_cast<std::uint32_t>(expected))) {}
+              static_cast<std::uint32_t>(expected))) {
+        static_assert(offsetof(shm_barrier, state_) == 0 && offsetof(shm_barrier, waiters_) == 8);
+    }
 
     shm_barrier(const shm_barrier&) = delete;
     shm_barrier& operator=(const shm_barrier&) = delete;
@@ -145,7 +148,7 @@ class shm_barrier {
 
     alignas(8) std::atomic<std::uint64_t> state_;
     detail::wait_word waiters_;
-    std::uint32_t unused_ = 0;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
 static_assert(sizeof(shm_barrier) == 16 && alignof(shm_barrier) == 8);

@@ -109,7 +109,7 @@ class shm_condition {
     }
 
     detail::wait_word waiters_;
-    std::uint32_t unused_ = 0;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
 static_assert(sizeof(shm_condition) == 8 && alignof(shm_condition) == 4);

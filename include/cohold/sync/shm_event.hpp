@@ -4,6 +4,8 @@
 #ifndef COHOLD_SYNC_SHM_EVENT_HPP
 #define COHOLD_SYNC_SHM_EVENT_HPP
 
+#include <cstddef>
+
 #include <cohold/memory/shareable_rules.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
 #include <cohold/sync/awaitable.hpp>
@@ -25,7 +27,10 @@ enum class event_reset : std::uint32_t {
 class shm_event {
   public:
     explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
-        : set_(set ? 1 : 0), how_(how) {}
+        : set_(set ? 1 : 0), how_(how) {
+        static_assert(offsetof(shm_event, set_) == 0 && offsetof(shm_event, waiters_) == 4 &&
+                      offsetof(shm_event, how_) == 8);
+    }
 
     shm_event(const shm_event&) = delete;
     shm_event& operator=(const shm_event&) = delete;
@@ -90,7 +95,7 @@ class shm_event {
     std::atomic<std::uint32_t> set_;
     detail::wait_word waiters_;
     event_reset how_;
-    std::uint32_t unused_ = 0;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
 static_assert(sizeof(shm_event) == 16 && alignof(shm_event) == 4);

@@ -11,6 +11,7 @@
 #include <cohold/memory/shareable.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
 #include <cohold/sync/section_guard.hpp>
+#include <cohold/sync/shared_guard.hpp>
 #include <cohold/sync/shm_mutex.hpp>
 
 COHOLD_NAMESPACE_BEGIN

@@ -5,6 +5,7 @@
 #define COHOLD_SYNC_SHM_LATCH_HPP
 
 #include <concepts>
+#include <cstddef>
 
 #include <cohold/memory/shareable_rules.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
@@ -23,7 +24,9 @@ class shm_latch {
   public:
     /// *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_latch(std::integral auto expected)
-        : count_(detail::counted("shm_latch", static_cast<std::uint64_t>(expected), max())) {}
+        : count_(detail::counted("shm_latch", static_cast<std::uint64_t>(expected), max())) {
+        static_assert(offsetof(shm_latch, count_) == 0 && offsetof(shm_latch, waiters_) == 4);
+    }
 
     shm_latch(const shm_latch&) = delete;
     shm_latch& operator=(const shm_latch&) = delete;

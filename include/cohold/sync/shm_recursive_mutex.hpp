@@ -51,11 +51,11 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
         if (lock_.try_lock(record.me)) {
             return true;
         }
-        const std::uint32_t again = lock_.extra.load(std::memory_order_relaxed);
+        const std::uint32_t again = lock_.times();
         if (!lock_.is_held_by(record.me) || again == most_times) {
             return false;
         }
-        lock_.extra.store(again + 1, std::memory_order_relaxed);
+        lock_.set_times(again + 1);
         return true;
     }
 
@@ -87,9 +87,9 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
     }
 
     void unlock(const detail::thread_record& holder) noexcept {
-        const std::uint32_t again = lock_.extra.load(std::memory_order_relaxed);
+        const std::uint32_t again = lock_.times();
         if (again != 0) {
-            lock_.extra.store(again - 1, std::memory_order_relaxed);
+            lock_.set_times(again - 1);
         } else if (!lock_.unlock_quickly(holder.me)) [[unlikely]] {
             lock_.unlock();
         }

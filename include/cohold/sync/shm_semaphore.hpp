@@ -25,7 +25,10 @@ class shm_semaphore {
   public:
     /// With so many permits. *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_semaphore(std::integral auto permits)
-        : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), max())) {}
+        : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), max())) {
+        static_assert(offsetof(shm_semaphore, count_) == 0 &&
+                      offsetof(shm_semaphore, waiters_) == 4);
+    }
 
     shm_semaphore(const shm_semaphore&) = delete;
     shm_semaphore& operator=(const shm_semaphore&) = delete;

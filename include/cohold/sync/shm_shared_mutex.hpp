@@ -28,7 +28,11 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     static constexpr std::size_t most_readers = 64;
 
     /// In the segment in which it is constructed.
-    shm_shared_mutex() noexcept = default;
+    shm_shared_mutex() noexcept {
+        static_assert(
+            offsetof(shm_shared_mutex, lock_) == 0 && offsetof(shm_shared_mutex, drained_) == 24 &&
+            offsetof(shm_shared_mutex, gate_) == 28 && offsetof(shm_shared_mutex, readers_) == 64);
+    }
 
     shm_shared_mutex(const shm_shared_mutex&) = delete;
     shm_shared_mutex& operator=(const shm_shared_mutex&) = delete;

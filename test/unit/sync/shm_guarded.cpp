@@ -219,76 +219,6 @@ TEST_CASE("sections within sections are one") {
     }).join();
 }
 
-TEST_CASE("more locks in a section than a thread has room for at hand") {
-    in_segment<std::array<shm_guarded<std::int64_t>, 40>> here;
-    CHECK_THROWS_AS(
-        [&] {
-            const auto nest = [&](const auto& self, std::size_t depth) -> void {
-                if (depth == here->size()) {
-                    throw 1;
-                }
-                (*here)[depth].with([&](std::int64_t& value) {
-                    value = 1;
-                    self(self, depth + 1);
-                });
-            };
-            nest(nest, 0);
-        }(),
-        int);
-    std::thread([&] {
-        for (auto& each : *here) {
-            CHECK(*each.lock() == 0);
-        }
-    }).join();
-}
-
-TEST_CASE("what is saved is put back") {
-    in_segment<shm_guarded<wide>> here;
-    CHECK_THROWS_AS(
-        [&] {
-            const auto guard = here->lock();
-            guard.save(guard->small);
-            guard.save(guard->large + 500, 2);
-            guard.save(guard->large); // all of it
-            guard->small = 1;
-            for (std::int64_t& each : guard->large) {
-                each = 1;
-            }
-            throw 1;
-        }(),
-        int);
-    here->with([](const wide& found) {
-        CHECK(found.small == 0);
-        for (const std::int64_t each : found.large) {
-            REQUIRE(each == 0);
-        }
-    });
-}
-
-TEST_CASE("a guard can be unlocked and locked again") {
-    in_segment<guarded_account> here;
-    auto guard = here->lock();
-    enter(*guard, 1);
-    guard.unlock();
-    CHECK_FALSE(guard);
-    std::thread([&] { here->with([](account& found) { enter(found, 2); }); }).join();
-    std::error_code ec;
-    guard.unlock(ec);
-    CHECK(ec == cohold::errc::not_owner);
-    guard.lock();
-    CHECK(guard->balance == 3);
-    guard.lock(); // has no effect
-    {
-        auto inner = here->lock();
-        inner.unlock(ec);
-        CHECK(ec == cohold::errc::section_open);
-        CHECK(inner);
-        CHECK_THROWS_AS(inner.unlock(), cohold::failure);
-    }
-    guard.unlock();
-    std::thread([&] { check_is(*here, 3, 2); }).join();
-}
-
 TEST_CASE("a section whose process is killed has never been") {
     in_segment<guarded_account> here;
     here->with([](account& found) { enter(found, 1); });
@@ -334,21 +264,6 @@ TEST_CASE("a section whose thread ends in it, or whose segment is closed in it, 
         enter(**guard, 1);
     }
     check_is(*here, 0, 0);
-}
-
-TEST_CASE("a guard that a forked child inherits does nothing there") {
-    in_segment<guarded_account> here;
-    {
-        auto guard = here->lock();
-        enter(*guard, 1);
-        support::check_child([&] {
-            guard.~section_guard();
-            CHILD_CHECK(!locked(here->try_lock()));
-        });
-        CHECK(guard->balance == 1);
-        enter(*guard, 2);
-    }
-    check_is(*here, 3, 2);
 }
 
 TEST_CASE("errors of a guarded value leave it unlocked") {

@@ -1,0 +1,78 @@
+// What the guards of a shm_guarded need of its mutex: they have found out already who locks.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_LOCK_ACCESS_HPP
+#define COHOLD_SYNC_LOCK_ACCESS_HPP
+
+#include <concepts>
+
+#include <cohold/memory/thread_record.hpp>
+#include <cohold/sync/timed.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct lock_access {
+    template <class Mutex>
+    [[nodiscard]] static thread_record* record(const Mutex& mutex, std::error_code& ec) noexcept {
+        thread_record* const known = mutex.lock_.known();
+        return known != nullptr ? known : mutex.lock_.record(ec);
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static thread_record* known(const Mutex& mutex) noexcept {
+        return mutex.lock_.known();
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool lock_at_once(Mutex& mutex, const thread_record& record) noexcept {
+        return mutex.lock_at_once(record);
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool lock(Mutex& mutex, const thread_record& record, deadline until,
+                                   std::error_code& ec) noexcept {
+        return mutex.lock_at_once(record) || mutex.lock_slowly(record, until, ec);
+    }
+
+    template <class Mutex>
+    static void unlock(Mutex& mutex, const thread_record& record) noexcept {
+        mutex.unlock(record);
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool share_at_once(Mutex& mutex, const thread_record& record) noexcept {
+        return mutex.share_at_once(record);
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool share(Mutex& mutex, const thread_record& record, deadline until,
+                                    std::error_code& ec) noexcept {
+        return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
+    }
+
+    // held_lock::release.
+    template <class Mutex>
+    static void release(void* mutex, thread_record& holder) noexcept {
+        unlock(*static_cast<Mutex*>(mutex), holder);
+    }
+};
+
+template <class Mutex>
+concept section_mutex = requires(Mutex& mutex, const thread_record& record) {
+    lock_access::unlock(mutex, record);
+    { mutex.recovered() } -> std::same_as<bool>;
+};
+
+template <class Mutex>
+concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
+    mutex.lock_shared();
+    mutex.unlock_shared();
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,57 @@
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/sync/shared_guard.hpp>
+
+#include <thread>
+#include <type_traits>
+
+#include <doctest/doctest.h>
+
+#include <cohold/sync/shm_guarded.hpp>
+#include <cohold/sync/shm_shared_mutex.hpp>
+
+#include "unit/sync/lock_support.hpp"
+
+using cohold::shm_shared_mutex;
+using support::a_moment;
+using support::in_segment;
+using support::stopped_child;
+
+TEST_CASE("a guarded value that many read") {
+    in_segment<cohold::shm_guarded<std::int64_t, shm_shared_mutex>> here(5);
+    {
+        const auto reading = here->lock_shared();
+        REQUIRE(reading);
+        CHECK(*reading == 5);
+        static_assert(std::is_same_v<decltype(*reading), const std::int64_t&>);
+        std::thread([&] {
+            CHECK(*here->lock_shared() == 5);
+            CHECK_FALSE(static_cast<bool>(here->try_lock()));
+            CHECK(*here->try_lock_shared() == 5);
+        }).join();
+        std::error_code ec;
+        CHECK_FALSE(static_cast<bool>(here->lock(ec)));
+        CHECK(ec == std::errc::resource_deadlock_would_occur);
+    }
+    CHECK_THROWS_AS(here->with([&](std::int64_t& value) {
+        value = 6;
+        CHECK(*here->lock_shared() == 6); // it is mine
+        std::thread([&] {
+            CHECK_FALSE(static_cast<bool>(here->try_lock_shared()));
+            CHECK_FALSE(static_cast<bool>(here->try_lock_shared_for(a_moment)));
+        }).join();
+        throw 1;
+    }),
+                    int);
+    CHECK(*here->lock_shared() == 5);
+    stopped_child victim([&](const auto& stop) {
+        const auto mine = here.again();
+        const auto guard = mine->lock();
+        *guard = 7;
+        stop();
+    });
+    victim.kill();
+    std::error_code ec;
+    CHECK(*here->lock_shared(ec) == 5);
+    victim.wait();
+}
