@@ -95,9 +95,21 @@ def check_requirements():
         yield "policy/mechanism.hpp has no table any more"
 
 
+def check_linux():
+    """Each program about Linux is run, and what it prints is on the page."""
+    place = ROOT / "docs/examples/linux"
+    page = (ROOT / "docs/linux-shared-memory.md").read_text()
+    listed = re.findall(r"'(\w+)'", (place / "meson.build").read_text())
+    for program in [*place.glob("*.cpp"), *place.glob("*.sh")]:
+        if program.stem != "world" and (
+                f"<!-- docs/examples/linux/{program.stem}.expected -->" not in page
+                or program.stem not in listed):
+            yield f"{program.name} is not run, or the page does not quote {program.stem}.expected"
+
+
 failed = 0
 for check in (check_errors, check_header, check_macros, check_defaults, check_options,
-              check_combinations, check_requirements):
+              check_combinations, check_requirements, check_linux):
     faults = list(check())
     print(("FAIL " if faults else "ok   ") + check.__name__.removeprefix("check_"))
     for fault in faults:

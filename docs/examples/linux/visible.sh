@@ -12,7 +12,7 @@ ipcmk -M 4096 -p 0640 >/dev/null
 ipcs -m | awk '/^0x/ { print $4, $5 " bytes, " $6 " attached" }'
 awk 'NR == 2 { print "perms", $3, "size", $4, "nattch", $7 }' /proc/sysvipc/shm
 
-echo "# Who has the file open or mapped? Also one whose name is gone."
+echo "# Who has it open? The name is gone."
 exec 3</dev/shm/greeting
 rm /dev/shm/greeting
 find /proc/[0-9]*/fd -lname '/dev/shm/greeting*' -printf '%p is %l\n' 2>/dev/null |
