@@ -6187,13 +6187,19 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_MEMORY_SECTION_HPP
 #define COHOLD_MEMORY_SECTION_HPP
 
-// How a process becomes a participant of a segment and ceases to be one, and how a thread finds out
-// who it is there.
+// How a thread finds out who it is in a segment, and how a process ceases to be a participant, with
+// all of its threads.
 #ifndef COHOLD_MEMORY_PARTICIPANT_HPP
 #define COHOLD_MEMORY_PARTICIPANT_HPP
 
-#include <ctime>
 #include <new>
+
+// How a process becomes a participant of a segment: a slot of the process table, which the kernel
+// keeps for it while it lives.
+#ifndef COHOLD_MEMORY_ATTACHMENT_HPP
+#define COHOLD_MEMORY_ATTACHMENT_HPP
+
+#include <ctime>
 
 // The kernel's barrier across processes: one side of a handshake pays for both, so that the other
 // side, which runs often, needs no fence.
@@ -7818,8 +7824,9 @@ class journal_reader {
 
     void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
         if (bytes != 0 && (!foreign_ || is_inside(where, bytes))) {
-            std::memcpy(base() + static_cast<std::ptrdiff_t>(where), from,
-                        static_cast<std::size_t>(bytes));
+            // A dead one's journal may say that the bytes overlap.
+            std::memmove(base() + static_cast<std::ptrdiff_t>(where), from,
+                         static_cast<std::size_t>(bytes));
         }
     }
 
@@ -7977,6 +7984,156 @@ namespace detail {
         }
     }
     return count;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Held for a moment by a thread that changes the identity of a mapping in this process.
+class identity_lock {
+  public:
+    explicit identity_lock(local_identity& identity) noexcept : identity_(identity) {
+        while (identity_.busy.exchange(1, std::memory_order_acquire) != 0) {
+            yield_processor();
+        }
+    }
+
+    identity_lock(const identity_lock&) = delete;
+    identity_lock& operator=(const identity_lock&) = delete;
+
+    ~identity_lock() { identity_.busy.store(0, std::memory_order_release); }
+
+  private:
+    local_identity& identity_;
+};
+
+// Takes one slot, if nobody has it: the kernel's lock first, then the word that says so.
+[[gnu::cold]] inline bool take_slot(segment_header& header, std::uint32_t index,
+                                    std::error_code& ec) noexcept {
+    struct publishing {
+        participant_slot& slot;
+        local_identity& identity;
+        std::uint32_t index;
+    } context{process_table::of(header).slots[index], *local_of(header).identity, index};
+
+    const auto publish = [](void* with, const liveness_token& token) noexcept {
+        const auto& [slot, identity, number] = *static_cast<publishing*>(with);
+        std::uint64_t before = slot.state.load(std::memory_order_acquire);
+        // A dead one's slot is free only when he has been recovered. The spare one has no journals.
+        if ((before & attached_bit) != 0 && number != process_table::spare) {
+            return false;
+        }
+        // Never 0, so that no owner's word is that of nobody.
+        const auto last = static_cast<std::uint32_t>(before >> 32);
+        const std::uint32_t generation = last == UINT32_MAX ? 1 : last + 1;
+        struct ::timespec now{};
+        ::clock_gettime(CLOCK_REALTIME, &now);
+        slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
+        slot.start_time.store(process_start_time(), std::memory_order_relaxed);
+        slot.attached.store(static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
+                                static_cast<std::uint64_t>(now.tv_nsec),
+                            std::memory_order_relaxed);
+        slot.token[0].store(token.words[0], std::memory_order_relaxed);
+        slot.token[1].store(token.words[1], std::memory_order_relaxed);
+        identity.me = make_owner(number, generation, 0);
+        // Who recovers the last one of the spare slot may just free it, and claims of mechanisms
+        // without liveness do not exclude each other.
+        return slot.state.compare_exchange_strong(before, attached_state(generation),
+                                                  std::memory_order_acq_rel);
+    };
+
+    const local_block& local = local_of(header);
+    void* const page =
+        local.calls->claim(local, index, context.slot.read_token(), publish, &context, ec);
+    if (page != nullptr) {
+        local.identity->page = page;
+    }
+    return page != nullptr;
+}
+
+[[gnu::cold]] inline void leave_slot(segment_header& header) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
+    slot.state.store(std::uint64_t{generation_of(identity.me)} << 32, std::memory_order_release);
+    unmap(identity.page, page_size()); // and with it goes the kernel's lock
+    identity.page = nullptr;
+    identity.me = nobody;
+}
+
+[[gnu::cold]] inline bool take_any_slot(segment_header& header, std::error_code& ec) noexcept {
+    for (std::uint32_t index = 0; index < process_table::spare && !ec; ++index) {
+        const std::uint64_t state =
+            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+        if ((state & attached_bit) == 0 && take_slot(header, index, ec)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Makes this mapping a participant. The caller has the identity's lock. *Errors*:
+// errc::locks_unsupported, too_many_participants. If the process is killed in it, it was no
+// participant, or one that is dead.
+[[gnu::cold, gnu::noinline]] inline void attach(segment_header& header,
+                                                std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.epoch.load(std::memory_order_relaxed) != 0) {
+        return;
+    }
+    register_membarrier();
+    bool taken = take_any_slot(header, ec);
+    // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
+    for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
+        if (take_slot(header, process_table::spare, ec)) {
+            static_cast<void>(recover_all(header, identity.me));
+            leave_slot(header);
+            attempt = 99;
+        } else if (!ec) {
+            const std::atomic<std::uint32_t> never{0};
+            futex_wait(never, 0, deadline::in(1000000)); // somebody else is just doing that
+        }
+        taken = !ec && take_any_slot(header, ec);
+    }
+    if (!taken && !ec) {
+        fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
+             process_table::spare);
+    }
+    // Who has opened the segment is a user of its session already, a forked child is not yet.
+    if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
+        identity.attendance == nullptr) {
+        identity.attendance = local_of(header).calls->attend(local_of(header), ec);
+        if (ec) {
+            leave_slot(header);
+        }
+    }
+    if (ec) {
+        return;
+    }
+    identity.epoch.store(static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1,
+                         std::memory_order_release);
+    static_cast<void>(recover_all(header, identity.me));
+}
+
+// This mapping as a participant; it becomes one if it is none, as in a forked child. `nobody` after
+// an error.
+[[nodiscard]] inline owner_word participant_of(segment_header& header,
+                                               std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.epoch.load(std::memory_order_acquire) == 0) [[unlikely]] {
+        const identity_lock lock(identity);
+        attach(header, ec);
+        if (ec) {
+            return nobody;
+        }
+    }
+    return identity.me;
 }
 
 } // namespace detail
@@ -8465,135 +8622,6 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Held for a moment by a thread that changes the identity of a mapping in this process.
-class identity_lock {
-  public:
-    explicit identity_lock(local_identity& identity) noexcept : identity_(identity) {
-        while (identity_.busy.exchange(1, std::memory_order_acquire) != 0) {
-            yield_processor();
-        }
-    }
-
-    identity_lock(const identity_lock&) = delete;
-    identity_lock& operator=(const identity_lock&) = delete;
-
-    ~identity_lock() { identity_.busy.store(0, std::memory_order_release); }
-
-  private:
-    local_identity& identity_;
-};
-
-// ---- attaching
-
-// Takes one slot, if nobody has it: the kernel's lock first, then the word that says so.
-[[gnu::cold]] inline bool take_slot(segment_header& header, std::uint32_t index,
-                                    std::error_code& ec) noexcept {
-    struct publishing {
-        participant_slot& slot;
-        local_identity& identity;
-        std::uint32_t index;
-    } context{process_table::of(header).slots[index], *local_of(header).identity, index};
-
-    const auto publish = [](void* with, const liveness_token& token) noexcept {
-        const auto& [slot, identity, number] = *static_cast<publishing*>(with);
-        std::uint64_t before = slot.state.load(std::memory_order_acquire);
-        // A dead one's slot is free only when he has been recovered. The spare one has no journals.
-        if ((before & attached_bit) != 0 && number != process_table::spare) {
-            return false;
-        }
-        // Never 0, so that no owner's word is that of nobody.
-        const auto last = static_cast<std::uint32_t>(before >> 32);
-        const std::uint32_t generation = last == UINT32_MAX ? 1 : last + 1;
-        struct ::timespec now{};
-        ::clock_gettime(CLOCK_REALTIME, &now);
-        slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
-        slot.start_time.store(process_start_time(), std::memory_order_relaxed);
-        slot.attached.store(static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
-                                static_cast<std::uint64_t>(now.tv_nsec),
-                            std::memory_order_relaxed);
-        slot.token[0].store(token.words[0], std::memory_order_relaxed);
-        slot.token[1].store(token.words[1], std::memory_order_relaxed);
-        identity.me = make_owner(number, generation, 0);
-        // Who recovers the last one of the spare slot may just free it, and claims of mechanisms
-        // without liveness do not exclude each other.
-        return slot.state.compare_exchange_strong(before, attached_state(generation),
-                                                  std::memory_order_acq_rel);
-    };
-
-    const local_block& local = local_of(header);
-    void* const page =
-        local.calls->claim(local, index, context.slot.read_token(), publish, &context, ec);
-    if (page != nullptr) {
-        local.identity->page = page;
-    }
-    return page != nullptr;
-}
-
-[[gnu::cold]] inline void leave_slot(segment_header& header) noexcept {
-    local_identity& identity = *local_of(header).identity;
-    participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
-    slot.state.store(std::uint64_t{generation_of(identity.me)} << 32, std::memory_order_release);
-    unmap(identity.page, page_size()); // and with it goes the kernel's lock
-    identity.page = nullptr;
-    identity.me = nobody;
-}
-
-[[gnu::cold]] inline bool take_any_slot(segment_header& header, std::error_code& ec) noexcept {
-    for (std::uint32_t index = 0; index < process_table::spare && !ec; ++index) {
-        const std::uint64_t state =
-            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
-        if ((state & attached_bit) == 0 && take_slot(header, index, ec)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-// Makes this mapping a participant. The caller has the identity's lock. *Errors*:
-// errc::locks_unsupported, too_many_participants. If the process is killed in it, it was no
-// participant, or one that is dead.
-[[gnu::cold, gnu::noinline]] inline void attach(segment_header& header,
-                                                std::error_code& ec) noexcept {
-    local_identity& identity = *local_of(header).identity;
-    if (identity.epoch.load(std::memory_order_relaxed) != 0) {
-        return;
-    }
-    register_membarrier();
-    bool taken = take_any_slot(header, ec);
-    // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
-    for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
-        if (take_slot(header, process_table::spare, ec)) {
-            static_cast<void>(recover_all(header, identity.me));
-            leave_slot(header);
-            attempt = 99;
-        } else if (!ec) {
-            const std::atomic<std::uint32_t> never{0};
-            futex_wait(never, 0, deadline::in(1000000)); // somebody else is just doing that
-        }
-        taken = !ec && take_any_slot(header, ec);
-    }
-    if (!taken && !ec) {
-        fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
-             process_table::spare);
-    }
-    // Who has opened the segment is a user of its session already, a forked child is not yet.
-    if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
-        identity.attendance == nullptr) {
-        identity.attendance = local_of(header).calls->attend(local_of(header), ec);
-        if (ec) {
-            leave_slot(header);
-        }
-    }
-    if (ec) {
-        return;
-    }
-    identity.epoch.store(static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1,
-                         std::memory_order_release);
-    static_cast<void>(recover_all(header, identity.me));
-}
-
-// ---- threads
-
 // What this thread has found out last, by a hash of the segment's address.
 struct thread_cache {
     segment_header* header;
@@ -8784,21 +8812,6 @@ inline thread_local thread_records records_of_thread;
         each = each->next_in_mapping;
     }
     return each;
-}
-
-// This mapping as a participant; it becomes one if it is none, as in a forked child. `nobody` after
-// an error.
-[[nodiscard]] inline owner_word participant_of(segment_header& header,
-                                               std::error_code& ec) noexcept {
-    local_identity& identity = *local_of(header).identity;
-    if (identity.epoch.load(std::memory_order_acquire) == 0) [[unlikely]] {
-        const identity_lock lock(identity);
-        attach(header, ec);
-        if (ec) {
-            return nobody;
-        }
-    }
-    return identity.me;
 }
 
 [[gnu::cold, gnu::noinline]] inline thread_record* find_record(segment_header& header,
@@ -17209,12 +17222,11 @@ concept waiting_policy = requires {
 COHOLD_NAMESPACE_END
 
 #endif
-// Guards: pointers to a value that is locked as long as they live, and whose changes are one
-// section.
+// A guard: a pointer to a value that is locked as long as the guard lives, and whose changes are
+// one section.
 #ifndef COHOLD_SYNC_SECTION_GUARD_HPP
 #define COHOLD_SYNC_SECTION_GUARD_HPP
 
-#include <concepts>
 #include <cstddef>
 #include <new>
 #include <utility>
@@ -17404,9 +17416,11 @@ inline constexpr plain_ranges plain_ranges_of = plain_ranges::of<T>();
 COHOLD_NAMESPACE_END
 
 #endif
-// The members that locks share, made of two: one attempt, and a wait.
-#ifndef COHOLD_SYNC_LOCKABLE_HPP
-#define COHOLD_SYNC_LOCKABLE_HPP
+// What the guards of a shm_guarded need of its mutex: they have found out already who locks.
+#ifndef COHOLD_SYNC_LOCK_ACCESS_HPP
+#define COHOLD_SYNC_LOCK_ACCESS_HPP
+
+#include <concepts>
 
 // Waiting until a moment of any clock, by waits until a moment of the monotonic one.
 #ifndef COHOLD_SYNC_TIMED_HPP
@@ -17452,157 +17466,6 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Lock has two members for it, private if it befriends this: `bool lock_at_once()` tries, inlined;
-// `bool lock_slowly(deadline, std::error_code&)` tries everything, out of line, and is false once
-// the time is over and after an error.
-
-/// The interface of std::timed_mutex. Waiting times are measured by the monotonic clock. The forms
-/// with an error_code report by it, the others throw cohold::failure: see the lock's errors.
-template <class Lock>
-class lockable {
-  public:
-    /// Waits until the lock is the caller's.
-    void lock() {
-        if (!self().lock_at_once()) [[unlikely]] {
-            static_cast<void>(lock_or_throw(deadline::never()));
-        }
-    }
-
-    void lock(std::error_code& ec) noexcept {
-        static_cast<void>(lock_until(deadline::never(), ec));
-    }
-
-    /// Does not wait. False if somebody has the lock who is alive; to know that takes a system
-    /// call.
-    [[nodiscard]] bool try_lock() { return self().lock_at_once() || lock_or_throw(at_once); }
-
-    [[nodiscard]] bool try_lock(std::error_code& ec) noexcept { return lock_until(at_once, ec); }
-
-    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
-    template <duration_like Duration>
-    [[nodiscard]] bool try_lock_for(const Duration& patience) {
-        return self().lock_at_once() || lock_or_throw(after(patience));
-    }
-
-    template <duration_like Duration>
-    [[nodiscard]] bool try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
-        return lock_until(after(patience), ec);
-    }
-
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
-    template <time_point_like TimePoint>
-    [[nodiscard]] bool try_lock_until(const TimePoint& moment) {
-        return self().lock_at_once() ||
-               attempt_until(moment, [this](deadline until) { return lock_or_throw(until); });
-    }
-
-    template <time_point_like TimePoint>
-    [[nodiscard]] bool try_lock_until(const TimePoint& moment, std::error_code& ec) {
-        return attempt_until(moment,
-                             [&](deadline until) {
-                                 return lock_until(until, ec) || static_cast<bool>(ec);
-                             }) &&
-               !ec;
-    }
-
-  private:
-    Lock& self() noexcept { return static_cast<Lock&>(*this); }
-
-    bool lock_until(deadline until, std::error_code& ec) noexcept {
-        clear(ec);
-        return self().lock_at_once() || self().lock_slowly(until, ec);
-    }
-
-    [[gnu::cold, gnu::noinline]] bool lock_or_throw(deadline until) {
-        std::error_code ec;
-        const bool locked = self().lock_slowly(until, ec);
-        raise_if(ec);
-        return locked;
-    }
-};
-
-/// The interface of std::shared_timed_mutex for those who only read: as lockable, by
-/// share_at_once() and share_slowly().
-template <class Lock>
-class shared_lockable {
-  public:
-    /// Waits until nobody has the lock who changes something.
-    void lock_shared() {
-        if (!self().share_at_once()) [[unlikely]] {
-            static_cast<void>(share_or_throw(deadline::never()));
-        }
-    }
-
-    void lock_shared(std::error_code& ec) noexcept {
-        static_cast<void>(share_until(deadline::never(), ec));
-    }
-
-    /// Does not wait.
-    [[nodiscard]] bool try_lock_shared() {
-        return self().share_at_once() || share_or_throw(at_once);
-    }
-
-    [[nodiscard]] bool try_lock_shared(std::error_code& ec) noexcept {
-        return share_until(at_once, ec);
-    }
-
-    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
-    template <duration_like Duration>
-    [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
-        return self().share_at_once() || share_or_throw(after(patience));
-    }
-
-    template <duration_like Duration>
-    [[nodiscard]] bool try_lock_shared_for(const Duration& patience, std::error_code& ec) noexcept {
-        return share_until(after(patience), ec);
-    }
-
-    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
-    template <time_point_like TimePoint>
-    [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment) {
-        return self().share_at_once() ||
-               attempt_until(moment, [this](deadline until) { return share_or_throw(until); });
-    }
-
-    template <time_point_like TimePoint>
-    [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment, std::error_code& ec) {
-        return attempt_until(moment,
-                             [&](deadline until) {
-                                 return share_until(until, ec) || static_cast<bool>(ec);
-                             }) &&
-               !ec;
-    }
-
-  private:
-    Lock& self() noexcept { return static_cast<Lock&>(*this); }
-
-    bool share_until(deadline until, std::error_code& ec) noexcept {
-        clear(ec);
-        return self().share_at_once() || self().share_slowly(until, ec);
-    }
-
-    [[gnu::cold, gnu::noinline]] bool share_or_throw(deadline until) {
-        std::error_code ec;
-        const bool locked = self().share_slowly(until, ec);
-        raise_if(ec);
-        return locked;
-    }
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-template <class T, class Mutex>
-class shm_guarded;
-
-namespace detail {
-
-// What guards need of a mutex. They have found the thread's record already.
 struct lock_access {
     template <class Mutex>
     [[nodiscard]] static thread_record* record(const Mutex& mutex, std::error_code& ec) noexcept {
@@ -17632,6 +17495,11 @@ struct lock_access {
     }
 
     template <class Mutex>
+    [[nodiscard]] static bool share_at_once(Mutex& mutex, const thread_record& record) noexcept {
+        return mutex.share_at_once(record);
+    }
+
+    template <class Mutex>
     [[nodiscard]] static bool share(Mutex& mutex, const thread_record& record, deadline until,
                                     std::error_code& ec) noexcept {
         return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
@@ -17655,6 +17523,19 @@ concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
     mutex.lock_shared();
     mutex.unlock_shared();
 };
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+template <class T, class Mutex>
+class shm_guarded;
+
+namespace detail {
 
 // What locking saves of a T at most.
 inline constexpr std::size_t saved_at_most = 4096;
@@ -17808,6 +17689,7 @@ class section_guard {
 
     [[nodiscard, gnu::cold, gnu::noinline]] static opened
     open(Mutex& mutex, T& value, detail::deadline until, std::error_code& ec) noexcept {
+        const detail::operation context("lock", "shm_guarded", "");
         detail::thread_record* const record = access::record(mutex, ec);
         if (record == nullptr) {
             return {};
@@ -17897,6 +17779,19 @@ class section_guard {
     unsigned exceptions_ = 0;       // under way when it was opened
 };
 
+COHOLD_NAMESPACE_END
+
+#endif
+// A guard for reading: a pointer to a value that nobody changes as long as the guard lives.
+#ifndef COHOLD_SYNC_SHARED_GUARD_HPP
+#define COHOLD_SYNC_SHARED_GUARD_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+template <class T, class Mutex>
+class shm_guarded;
+
 /// Who reads a shm_guarded<T, shm_shared_mutex>, beside others.
 template <class T, class Mutex>
 class shared_guard {
@@ -17905,52 +17800,62 @@ class shared_guard {
     shared_guard& operator=(const shared_guard&) = delete;
 
     ~shared_guard() {
-        if (locked_) {
+        if (shares_) {
             mutex_.unlock_shared();
         }
     }
 
     /// False if it was not to be had.
-    [[nodiscard]] explicit operator bool() const noexcept { return value_ != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept { return opened_; }
 
-    [[nodiscard]] const T& operator*() const noexcept { return *value_; }
+    [[nodiscard]] const T& operator*() const noexcept { return value_; }
 
-    [[nodiscard]] const T* operator->() const noexcept { return value_; }
+    [[nodiscard]] const T* operator->() const noexcept { return __builtin_addressof(value_); }
 
   private:
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
     shared_guard(Mutex& mutex, const T& value, detail::deadline until, std::error_code& ec) noexcept
-        : mutex_(mutex), guarded_(value) {
+        : mutex_(mutex), value_(value) {
         detail::clear(ec);
-        open(until, ec);
+        if (!open_at_once()) [[unlikely]] {
+            open(until, ec);
+        }
     }
 
     shared_guard(Mutex& mutex, const T& value, detail::deadline until)
-        : mutex_(mutex), guarded_(value) {
-        std::error_code ec;
-        open(until, ec);
-        detail::raise_if(ec);
+        : mutex_(mutex), value_(value) {
+        if (!open_at_once()) [[unlikely]] {
+            std::error_code ec;
+            open(until, ec);
+            detail::raise_if(ec);
+        }
     }
 
-    // Who has the value locked for himself in a section may read it, too.
-    void open(detail::deadline until, std::error_code& ec) noexcept {
+    [[nodiscard]] bool open_at_once() noexcept {
+        const detail::thread_record* const record = access::known(mutex_);
+        shares_ = record != nullptr && access::share_at_once(mutex_, *record);
+        opened_ = shares_;
+        return opened_;
+    }
+
+    [[gnu::cold, gnu::noinline]] void open(detail::deadline until, std::error_code& ec) noexcept {
+        const detail::operation context("lock_shared", "shm_guarded", "");
         const detail::thread_record* const record = access::record(mutex_, ec);
-        if (record == nullptr) [[unlikely]] {
+        if (record == nullptr) {
             return;
         }
-        const bool mine = record->lock_count != 0 && record->keeps(&mutex_);
-        locked_ = !mine && access::share(mutex_, *record, until, ec);
-        if (mine || locked_) {
-            value_ = &guarded_;
-        }
+        // Who has the value locked for himself in a section may read it, too.
+        const bool mine = record->keeps(&mutex_);
+        shares_ = !mine && access::share(mutex_, *record, until, ec);
+        opened_ = mine || shares_;
     }
 
     Mutex& mutex_;
-    const T& guarded_;
-    const T* value_ = nullptr;
-    bool locked_ = false;
+    const T& value_;
+    bool opened_ = false;
+    bool shares_ = false;
 };
 
 COHOLD_NAMESPACE_END
@@ -18286,7 +18191,7 @@ class shm_barrier {
 
     alignas(8) std::atomic<std::uint64_t> state_;
     detail::wait_word waiters_;
-    std::uint32_t unused_ = 0;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
 static_assert(sizeof(shm_barrier) == 16 && alignof(shm_barrier) == 8);
@@ -18407,7 +18312,7 @@ class shm_condition {
     }
 
     detail::wait_word waiters_;
-    std::uint32_t unused_ = 0;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
 static_assert(sizeof(shm_condition) == 8 && alignof(shm_condition) == 4);
@@ -18515,7 +18420,7 @@ class shm_event {
     std::atomic<std::uint32_t> set_;
     detail::wait_word waiters_;
     event_reset how_;
-    std::uint32_t unused_ = 0;
+    [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
 static_assert(sizeof(shm_event) == 16 && alignof(shm_event) == 4);
@@ -18543,6 +18448,157 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_SYNC_SHM_MUTEX_HPP
 #define COHOLD_SYNC_SHM_MUTEX_HPP
 
+// The members that locks share, made of two: one attempt, and a wait.
+#ifndef COHOLD_SYNC_LOCKABLE_HPP
+#define COHOLD_SYNC_LOCKABLE_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Lock has two members for it, private if it befriends this: `bool lock_at_once()` tries, inlined;
+// `bool lock_slowly(deadline, std::error_code&)` tries everything, out of line, and is false once
+// the time is over and after an error.
+
+/// The interface of std::timed_mutex. Waiting times are measured by the monotonic clock. The forms
+/// with an error_code report by it, the others throw cohold::failure: see the lock's errors.
+template <class Lock>
+class lockable {
+  public:
+    /// Waits until the lock is the caller's.
+    void lock() {
+        if (!self().lock_at_once()) [[unlikely]] {
+            static_cast<void>(lock_or_throw(deadline::never()));
+        }
+    }
+
+    void lock(std::error_code& ec) noexcept {
+        static_cast<void>(lock_until(deadline::never(), ec));
+    }
+
+    /// Does not wait. False if somebody has the lock who is alive; to know that takes a system
+    /// call.
+    [[nodiscard]] bool try_lock() { return self().lock_at_once() || lock_or_throw(at_once); }
+
+    [[nodiscard]] bool try_lock(std::error_code& ec) noexcept { return lock_until(at_once, ec); }
+
+    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_for(const Duration& patience) {
+        return self().lock_at_once() || lock_or_throw(after(patience));
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
+        return lock_until(after(patience), ec);
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_until(const TimePoint& moment) {
+        return self().lock_at_once() ||
+               attempt_until(moment, [this](deadline until) { return lock_or_throw(until); });
+    }
+
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_until(const TimePoint& moment, std::error_code& ec) {
+        return attempt_until(moment,
+                             [&](deadline until) {
+                                 return lock_until(until, ec) || static_cast<bool>(ec);
+                             }) &&
+               !ec;
+    }
+
+  private:
+    Lock& self() noexcept { return static_cast<Lock&>(*this); }
+
+    bool lock_until(deadline until, std::error_code& ec) noexcept {
+        clear(ec);
+        return self().lock_at_once() || self().lock_slowly(until, ec);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_or_throw(deadline until) {
+        std::error_code ec;
+        const bool locked = self().lock_slowly(until, ec);
+        raise_if(ec);
+        return locked;
+    }
+};
+
+/// The interface of std::shared_timed_mutex for those who only read: as lockable, by
+/// share_at_once() and share_slowly().
+template <class Lock>
+class shared_lockable {
+  public:
+    /// Waits until nobody has the lock who changes something.
+    void lock_shared() {
+        if (!self().share_at_once()) [[unlikely]] {
+            static_cast<void>(share_or_throw(deadline::never()));
+        }
+    }
+
+    void lock_shared(std::error_code& ec) noexcept {
+        static_cast<void>(share_until(deadline::never(), ec));
+    }
+
+    /// Does not wait.
+    [[nodiscard]] bool try_lock_shared() {
+        return self().share_at_once() || share_or_throw(at_once);
+    }
+
+    [[nodiscard]] bool try_lock_shared(std::error_code& ec) noexcept {
+        return share_until(at_once, ec);
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
+        return self().share_at_once() || share_or_throw(after(patience));
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_shared_for(const Duration& patience, std::error_code& ec) noexcept {
+        return share_until(after(patience), ec);
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment) {
+        return self().share_at_once() ||
+               attempt_until(moment, [this](deadline until) { return share_or_throw(until); });
+    }
+
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment, std::error_code& ec) {
+        return attempt_until(moment,
+                             [&](deadline until) {
+                                 return share_until(until, ec) || static_cast<bool>(ec);
+                             }) &&
+               !ec;
+    }
+
+  private:
+    Lock& self() noexcept { return static_cast<Lock&>(*this); }
+
+    bool share_until(deadline until, std::error_code& ec) noexcept {
+        clear(ec);
+        return self().share_at_once() || self().share_slowly(until, ec);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool share_or_throw(deadline until) {
+        std::error_code ec;
+        const bool locked = self().share_slowly(until, ec);
+        raise_if(ec);
+        return locked;
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // What all locks in a segment are made of: the word that names the holder, the way to the segment,
 // and the memory of a take-over.
 #ifndef COHOLD_SYNC_OWNED_LOCK_HPP

@@ -38,7 +38,7 @@ TEST_CASE("the lines of smaps that lie in a range") {
 }
 
 TEST_CASE("an object: what is reserved, what is written") {
-    const std::uint64_t page = detail::page_size();
+    const std::size_t page = detail::page_size();
     const std::string name = support::own_name("pages");
     auto object = memory_object<>::create(name, 64 * page);
     auto region = object.map();
