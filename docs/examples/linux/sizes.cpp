@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 
 #include <fcntl.h>
@@ -16,6 +17,12 @@ void show(const char* what) {
     check(fstat(object, &now) == 0);
     std::printf("%-36s size %5ld MiB, memory %3ld KiB\n", what, now.st_size >> 20,
                 now.st_blocks / 2);
+}
+
+void show_system_v(const char* what) {
+    struct shm_info now = {};
+    check(shmctl(0, SHM_INFO, reinterpret_cast<shmid_ds*>(&now)) >= 0);
+    std::printf("%-36s size %5ld KiB, memory %3ld KiB\n", what, now.shm_tot * 4, now.shm_rss * 4);
 }
 
 int main() {
@@ -38,4 +45,11 @@ int main() {
     show("fallocate 64 KiB");
     check(fallocate(object, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 8 << 20) == 0);
     show("punch a hole of 8 MiB");
+
+    const int id = shmget(IPC_PRIVATE, 64 << 10, 0600);
+    void* const segment = shmat(id, nullptr, 0);
+    std::memset(segment, 1, 64 << 10);
+    show_system_v("System V, 64 KiB written");
+    check(madvise(segment, 64 << 10, MADV_REMOVE) == 0);
+    show_system_v("MADV_REMOVE");
 }
