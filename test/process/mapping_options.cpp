@@ -51,6 +51,12 @@ struct as_user {
 
 #define WORLDS as_runner, as_user
 
+// A child of a child, where assertions are lost.
+template <class Body>
+void nested(const Body& body) {
+    support::child_check_child(body, __FILE__, __LINE__);
+}
+
 bool fails(std::error_code ec, std::error_code code, std::string_view says = "") {
     const std::string_view what = last_failure().what();
     if (ec != code || what.find(says) == std::string_view::npos) {
@@ -206,7 +212,7 @@ TEST_CASE_TEMPLATE("a child that does not have the mapping destroys its handle, 
         mapped_region advised = object.map();
         advised.advise(advice::no_fork);
         const char* const base = reinterpret_cast<const char*>(&numbers);
-        support::check_child([&] {
+        nested([&] {
             // What the child maps where its parent has something must stay.
             const auto occupy = [](const void* at) {
                 auto* const page =
@@ -341,12 +347,12 @@ TEST_CASE_TEMPLATE("a machine with one NUMA node, or a container that forbids al
         } else {
             CHILD_CHECK(ec == errc::unsupported || ec == errc::permission_denied);
         }
-        support::check_child([&] {
+        nested([&] {
             forbid(SYS_mbind, EPERM);
             (void)segment<>::create("n", {.mapping = here}, ec);
             CHILD_CHECK(fails(ec, errc::permission_denied, "seccomp"));
         });
-        support::check_child([&] {
+        nested([&] {
             forbid(SYS_mbind, ENOSYS);
             (void)segment<>::create("n", {.mapping = here}, ec);
             CHILD_CHECK(fails(ec, errc::unsupported, "no NUMA"));
@@ -433,7 +439,7 @@ TEST_CASE("hugetlb pages, if the machine has some to give") {
         CHILD_CHECK(report(made.mapping()).huge_bytes == huge);
         const auto again = object::adopt({::dup(made.native_handle().value)});
         CHILD_CHECK(again.participants().size() == 2);
-        support::check_child([&] {
+        nested([&] {
             made.find<shm_vector<int>>("v")->resize(1000000, 8); // a participant of its own
             CHILD_CHECK(made.participants().size() == 3);
         });

@@ -42,6 +42,12 @@ struct as_user {
 
 #define WORLDS as_runner, as_user
 
+// A child of a child, where assertions are lost.
+template <class Body>
+void nested(const Body& body) {
+    support::child_check_child(body, __FILE__, __LINE__);
+}
+
 bool fails(std::error_code ec, std::error_code code, std::string_view says = "") {
     const std::string_view what = last_failure().what();
     if (ec != code || what.find(says) == std::string_view::npos) {
@@ -133,7 +139,7 @@ TEST_CASE_TEMPLATE("sealed against writing by others", World, WORLDS) {
         const auto view = segment_view<mechanism::memfd>::adopt({::dup(fd_of(made))});
         CHILD_CHECK(view.find<shm_vector<int>>("v")->back() == 1);
         // A forked child has the mapping, takes part, and writes.
-        support::check_child([&] {
+        nested([&] {
             made.find<shm_vector<int>>("v")->resize(200000, 2);
             CHILD_CHECK(made.participants().size() == 2);
         });
