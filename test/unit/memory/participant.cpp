@@ -164,17 +164,25 @@ TEST_CASE("detaching ends the sections of threads that live on") {
 
 TEST_CASE("threads end while the segment is unmapped") {
     const scratch::segment segment(1 << 20, 1 << 22);
-    for (int round = 0; round < 300; ++round) {
+    for (int round = 0; round < 100; ++round) {
         auto mapping =
             std::make_unique<detail::segment_memory>(segment.again(cohold::access_mode::writing));
         std::atomic<int> ready{0};
+        std::atomic<int> released{0};
         std::atomic<bool> go{false};
         std::vector<std::thread> threads;
         for (int i = 0; i < 4; ++i) {
             threads.emplace_back([&] {
-                static_cast<void>(scratch::self(*mapping));
+                // In a section, which one of the two has to end; it takes its time.
+                detail::thread_record& record = scratch::self(*mapping);
+                detail::open_section(record, true);
+                CHECK(record.keep({&released, [](void* lock, detail::thread_record&) noexcept {
+                                       ::usleep(300);
+                                       ++*static_cast<std::atomic<int>*>(lock);
+                                   }}));
                 ++ready;
                 while (!go) {
+                    std::this_thread::yield();
                 }
             });
         }
@@ -186,6 +194,7 @@ TEST_CASE("threads end while the segment is unmapped") {
         for (std::thread& each : threads) {
             each.join();
         }
+        CHECK(released == 4);
     }
     CHECK(segment.blocks() == 0);
 }
