@@ -119,15 +119,15 @@ int main(int argc, char** argv) {
     const bench::settings settings(argc, argv);
     const int rounds = settings.rounds(15);
 
-    std::printf("\n256 MiB; \"cohold\" is huge_pages::collapse, the others are cohold too, mapped "
-                "with other options.\n");
-    bench::table("Made, mapped and touched", "ms", 1e-6, bench::shown::time)
+    std::printf("\n\"cohold\" is huge_pages::collapse here, the others are mappings of cohold with "
+                "other options.\n");
+    bench::table("Huge pages: 256 MiB made, mapped and touched", "ms", 1e-6, bench::shown::time)
         .print({touching<memfd>("memfd", made_and_touched<memfd>, rounds),
                 touching<posix>("posix", made_and_touched<posix>, rounds)});
-    bench::table("First touch of a page, in a new mapping of memory that is there", "ns", 1,
-                 bench::shown::time)
+    bench::table("Huge pages: first touch of a page, in a new mapping of memory that is there",
+                 "ns", 1, bench::shown::time)
         .print({touching<memfd>("memfd", touched<memfd>, rounds),
                 touching<posix>("posix", touched<posix>, rounds)});
-    bench::table("Read at random", "ns", 1, bench::shown::time)
+    bench::table("Huge pages: 256 MiB read at random", "ns", 1, bench::shown::time)
         .print({reading<memfd>("memfd", rounds * 3), reading<posix>("posix", rounds * 3)});
 }
