@@ -57,6 +57,18 @@ void show_one() {
     // #endregion state
     check(state.standing == cohold::standing::in_use);
     check(state.participants.size() == 1 && state.participants[0].self);
+    prices.construct<double>("best", 9.5);
+    // #region contents
+    const cohold::segment_contents all = cohold::inspect_contents("example-inspect");
+    for (const cohold::stored_object& each : all.objects) {
+        std::printf("%s: %s, %llu bytes\n", each.name.c_str(), each.description.c_str(),
+                    static_cast<unsigned long long>(each.bytes));
+    }
+    for (const cohold::segment_flaw& each : all.flaws) {
+        std::printf("%s: %s\n", cohold::name_of(each.part).data(), each.what.data());
+    }
+    // #endregion contents
+    check(all.is_good() && all.objects.size() == 1 && all.objects[0].description == "f64");
     // #region pages
     const cohold::object_residency pages = cohold::residency("/dev/shm/example-inspect");
     std::printf("%llu bytes are reserved, %llu of them in use\n",

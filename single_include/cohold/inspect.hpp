@@ -3478,7 +3478,10 @@ examine_contents(const segment_source& source,
     } else {
         fail(problem, errc::not_a_segment);
     }
-    out.readable = !problem || problem == errc::configuration_mismatch;
+    const auto bearable = [](const std::error_code& what) {
+        return !what || what == errc::configuration_mismatch;
+    };
+    out.readable = bearable(problem) && bearable(out.state.problem);
     const segment_places places(out.readable ? header.max_participants : 2);
     const std::uint64_t size = header.size.load(std::memory_order_relaxed);
     if (out.readable && size < places.first_block + 4096) {

@@ -1,0 +1,204 @@
+// list and watch: which segments there are, and how they change.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_EXAMPLES_INSPECT_LIST_HPP
+#define COHOLD_EXAMPLES_INSPECT_LIST_HPP
+
+#include <chrono>
+#include <map>
+#include <thread>
+
+#include "show.hpp"
+
+namespace inspector {
+
+inline cohold::listing_options places_of(const arguments& asked, bool processes) {
+    cohold::listing_options where;
+    where.posix = !asked.chosen || asked.where == place::posix;
+    where.system_v = !asked.chosen || asked.where == place::system_v;
+    where.memfds = !asked.chosen && processes;
+    where.processes = processes;
+    where.directory = asked.of_files() ? std::string(asked.words[0]) : std::string();
+    return where;
+}
+
+inline std::string label_of(const cohold::object_entry& object) {
+    return object.kind == cohold::object_kind::system_v && object.name.empty()
+               ? "id " + std::to_string(object.inode)
+               : object.name;
+}
+
+inline int list(const arguments& asked) {
+    std::error_code ec;
+    const auto found = cohold::list_objects(places_of(asked, true), ec);
+    if (ec) {
+        return cannot_open(asked);
+    }
+    json out;
+    out.begin('{').boolean("complete", found.complete()).number("refused", found.refused);
+    out.key("objects").begin('[');
+    table rows({"KIND", "NAME", "SIZE", "OWNER", "MODE", "STANDING", "ALIVE", "DEAD", "MAPPED BY"});
+    bool damaged = false;
+    for (const cohold::object_entry& each : found) {
+        if (!asked.all && !each.is_segment()) {
+            continue;
+        }
+        const cohold::segment_state& state = each.segment;
+        damaged = damaged || state.standing == cohold::standing::damaged;
+        out.begin('{').text("kind", cohold::name_of(each.kind)).text("name", each.name);
+        out.number("id", each.inode).number("bytes", each.size).number("allocated", each.allocated);
+        out.number("owner", each.owner).number("mode", each.mode).key("processes").begin('[');
+        std::string pids;
+        for (const pid_t process : each.processes) {
+            out.signed_number(process);
+            pids += (pids.empty() ? "" : " ") + std::to_string(process);
+        }
+        out.end(']');
+        write_state(out, state);
+        out.end('}');
+        char mode[8];
+        std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(each.mode & 07777));
+        const std::size_t dead = state.count(cohold::verdict::dead);
+        rows.add({std::string(cohold::name_of(each.kind)), shown(label_of(each)),
+                  size_text(each.size), number(each.owner), mode,
+                  cell(std::string(cohold::name_of(state.standing)), colour_of(state.standing)),
+                  number(state.count(cohold::verdict::alive)),
+                  cell(number(dead), dead != 0 ? colour::bad : colour::none), pids});
+    }
+    out.end(']').end('}');
+    if (asked.json) {
+        out.print();
+    } else {
+        rows.print();
+        if (!found.complete()) {
+            std::printf("there may be more: %zu processes and objects were not to be looked at\n",
+                        found.refused);
+        }
+    }
+    return damaged ? found_damage : good;
+}
+
+// ---- watch
+
+struct sample {
+    std::string standing{};
+    std::uint64_t size = 0;
+    std::uint64_t used = 0;
+    std::uint64_t participants = 0;
+    std::uint64_t dead = 0;
+    std::uint64_t objects = 0;
+};
+
+inline sample sample_of(const cohold::segment_contents& found) {
+    return {std::string(cohold::name_of(found.state.standing)),
+            found.state.size,
+            found.heap.used,
+            found.state.participants.size(),
+            found.state.count(cohold::verdict::dead),
+            found.objects.size()};
+}
+
+template <class Mechanism>
+void add_sample(std::string_view name, std::map<std::string, sample>& out) {
+    std::error_code ec;
+    const auto found =
+        cohold::inspect_contents<Mechanism>(name, ec, cohold::contents_extent::counts);
+    if (!ec && found.state.is_segment()) {
+        out.emplace(name, sample_of(found));
+    }
+}
+
+// What there is now, by name. Of one segment, or of all.
+inline std::map<std::string, sample> samples(const arguments& asked, std::string_view name) {
+    std::map<std::string, sample> out;
+    if (!name.empty()) {
+        with_mechanism(asked.where, [&]<class Mechanism>(Mechanism) {
+            add_sample<Mechanism>(name, out);
+            return 0;
+        });
+        return out;
+    }
+    std::error_code ec;
+    for (const cohold::object_entry& each : cohold::list_objects(places_of(asked, false), ec)) {
+        if (!each.is_segment() || each.name.empty()) {
+            continue;
+        }
+        if (each.kind == cohold::object_kind::posix) {
+            add_sample<cohold::mechanism::posix>(each.name, out);
+        } else if (each.kind == cohold::object_kind::system_v) {
+            add_sample<cohold::mechanism::system_v>(each.name, out);
+        } else {
+            add_sample<cohold::mechanism::file>(each.name, out);
+        }
+    }
+    return out;
+}
+
+inline std::string rate(std::uint64_t before, std::uint64_t now, double seconds) {
+    const double change = static_cast<double>(now) - static_cast<double>(before);
+    if (change == 0) {
+        return "";
+    }
+    const double each = (change < 0 ? -change : change) / seconds;
+    return (change < 0 ? "-" : "+") + size_text(static_cast<std::uint64_t>(each)) + "/s";
+}
+
+inline int watch(const arguments& asked, std::string_view name, double seconds) {
+    using clock = std::chrono::steady_clock;
+    std::map<std::string, sample> before = samples(asked, name);
+    if (before.empty() && !name.empty()) {
+        std::fprintf(stderr, "cohold_inspect: %s is no segment that can be opened\n",
+                     shown(name).c_str());
+        return wrong_usage;
+    }
+    clock::time_point then = clock::now();
+    for (unsigned round = 0; asked.count == 0 || round < asked.count; ++round) {
+        std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+        std::map<std::string, sample> now = samples(asked, name);
+        const clock::time_point at = clock::now();
+        const double passed = std::chrono::duration<double>(at - then).count();
+        json out;
+        out.begin('{').number("milliseconds", static_cast<std::uint64_t>(passed * 1000));
+        out.key("segments").begin('[');
+        table rows({"NAME", "STANDING", "SIZE", "", "USED", "", "PARTICIPANTS", "DEAD", "OBJECTS"});
+        for (const auto& [its_name, its] : now) {
+            const auto found = before.find(its_name);
+            const sample& was = found == before.end() ? its : found->second;
+            out.begin('{').text("name", its_name).text("standing", its.standing);
+            out.number("size", its.size).number("used", its.used);
+            out.number("participants", its.participants).number("dead", its.dead);
+            out.number("objects", its.objects).key("changed").begin('{');
+            const auto change = [&](const char* key, std::uint64_t from, std::uint64_t to) {
+                out.key(key).signed_number(static_cast<std::int64_t>(to - from));
+            };
+            change("size", was.size, its.size);
+            change("used", was.used, its.used);
+            change("participants", was.participants, its.participants);
+            change("objects", was.objects, its.objects);
+            out.end('}').end('}');
+            rows.add({shown(its_name), its.standing, size_text(its.size),
+                      rate(was.size, its.size, passed), size_text(its.used),
+                      rate(was.used, its.used, passed), number(its.participants),
+                      cell(number(its.dead), its.dead != 0 ? colour::bad : colour::none),
+                      number(its.objects)});
+        }
+        out.end(']').end('}');
+        if (asked.json) {
+            out.print();
+        } else {
+            std::printf("%s", has_colours() ? "\033[H\033[2J" : round == 0 ? "" : "\n");
+            rows.print();
+            std::fflush(stdout);
+        }
+        if (now.empty() && !name.empty()) {
+            return good; // it has gone
+        }
+        before = std::move(now);
+        then = at;
+    }
+    return good;
+}
+
+} // namespace inspector
+
+#endif

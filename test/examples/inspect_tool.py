@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""Every command of cohold_inspect, on segments that are used, left, damaged and killed:
+inspect_tool.py TOOL WORKER"""
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+import json
+import os
+import pathlib
+import pty
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+OPTIONS = {"posix": [], "system_v": ["--system-v"], "file": ["--file"], "tmpfs": ["--tmpfs"]}
+
+
+class Segment:
+    """A segment, and the programs that look at it and work in it."""
+
+    def __init__(self, tool, worker, mechanism, name, how="make"):
+        self.tool, self.worker, self.mechanism, self.name = tool, worker, mechanism, str(name)
+        self.do(how)
+
+    def do(self, what):
+        done = subprocess.run([self.worker, self.mechanism, self.name, what], timeout=100)
+        assert done.returncode == 0, (what, done)
+
+    def start(self, what):
+        process = subprocess.Popen([self.worker, self.mechanism, self.name, what],
+                                   stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def run(self, command, *more, status=0):
+        return run(self.tool, command, *OPTIONS[self.mechanism], *more, self.name, status=status)
+
+    def json(self, command, *more, status=0):
+        return json.loads(self.run(command, "--json", *more, status=status))
+
+
+def run(tool, *arguments, status=0, **more):
+    done = subprocess.run([tool, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=100, **more)
+    assert done.returncode == status, (arguments, done)
+    assert b"\x1b" not in done.stdout + done.stderr, (arguments, done)
+    return done.stdout.decode()
+
+
+def check_commands(segment):
+    assert "good" in segment.run("check")
+    assert segment.json("check")["good"] is True
+    text = segment.run("show")
+    for part in ("participants", "objects", "heap", "journals", "answer", "i32",
+                 'a "name" \\x1b[31m\\xff\\x0a'):
+        assert part in text, (part, text)
+    found = segment.json("show")
+    assert found["standing"] == "unused" and found["participants"] == [], found
+    objects = {each["name"]: each for each in found["objects"]}
+    assert objects["answer"]["description"] == "i32" and objects["answer"]["bytes"] == 4, objects
+    assert 'a "name" \x1b[31m\xff\n' in objects, objects
+    assert found["heap"]["bytes_in_use"] == found["heap"]["used"] > 0, found
+    assert len(found["heap"]["map"]) == 64 and found["flaws"] == [], found
+    assert segment.json("repair")["outcome"] == "good, nothing to do"
+
+    # Somebody uses it, and is killed.
+    user = segment.start("wait")
+    found = segment.json("show")
+    assert found["standing"] == "in use", found
+    assert [each["pid"] for each in found["participants"]] == [user.pid], found
+    assert found["participants"][0]["state"] == "alive" and found["good"], found
+    assert [each["records"] for each in found["journals"]] == [0], found
+    user.kill()
+    user.wait()
+    assert "repair" in segment.run("check", status=1)
+    found = segment.json("check", status=1)
+    assert not found["good"] and found["mendable"] and found["standing"] == "abandoned", found
+    assert "died" in segment.run("show", status=1)
+    repaired = segment.json("repair")
+    assert repaired["outcome"] == "repaired" and repaired["recovered"] == 1, repaired
+    segment.run("check")
+    segment.do("verify")
+
+
+def check_watch(segment):
+    user = segment.start("work")
+    lines = run(segment.tool, "watch", *OPTIONS[segment.mechanism], "--json", "--count", "3",
+                segment.name, "0.05")
+    user.kill()
+    user.wait()
+    lines = [json.loads(line) for line in lines.splitlines()]
+    assert len(lines) == 3, lines
+    for line in lines:
+        (one,) = line["segments"]
+        assert one["participants"] == 1 and one["size"] >= 65536 and one["objects"] >= 2, line
+        assert set(one["changed"]) == {"size", "used", "participants", "objects"}, line
+    assert segment.name.rpartition("/")[2] in run(
+        segment.tool, "watch", *OPTIONS[segment.mechanism], "--count", "1", segment.name, "0.01")
+    segment.run("repair")
+
+
+def check_kills(segment, rounds):
+    """Writers are killed in the middle of what they do: repair mends what they have left."""
+    undone = 0
+    for number in range(rounds):
+        workers = [segment.start("work") for _ in range(3)]
+        time.sleep(random.Random(number).uniform(0, 0.02))
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.wait()
+        before = segment.json("check", status=1)
+        assert before["mendable"], before
+        repaired = segment.json("repair")
+        assert repaired["outcome"] == "repaired" and repaired["recovered"] >= 1, repaired
+        undone += repaired["records"]
+        assert segment.json("check")["good"]
+        segment.do("verify")
+    return undone
+
+
+def check_list(tool, worker, folder):
+    """What there is; and what dead sessions have left goes away."""
+    stays = Segment(tool, worker, "file", folder / "stays")
+    left = Segment(tool, worker, "file", folder / "left", "session")
+    (folder / "other").write_bytes(bytes(100000))
+    found = json.loads(run(tool, "list", "--file", str(folder), "--json"))
+    standings = {each["name"]: each["standing"] for each in found["objects"]}
+    assert standings == {stays.name: "unused", left.name: "session over"}, standings
+    found = json.loads(run(tool, "list", "--all", "--file", str(folder), "--json"))
+    assert len(found["objects"]) == 3, found
+    assert "session over" in run(tool, "list", "--file", str(folder))
+    assert "remove --stale" in left.run("repair", status=1)
+    watched = json.loads(run(tool, "watch", "--file", "--json", "--count", "1", str(folder),
+                             "0.01"))
+    assert len(watched["segments"]) == 2, watched
+
+    would = json.loads(run(tool, "remove", "--stale", "--dry-run", "--json", "--file",
+                           str(folder)))
+    assert [each["name"] for each in would["stale"]] == [left.name], would
+    assert (folder / "left").exists()
+    assert "removed" in run(tool, "remove", "--stale", "--file", str(folder))
+    assert not (folder / "left").exists() and (folder / "stays").exists()
+    assert run(tool, "remove", "--stale", "--file", str(folder)) == "nothing is stale\n"
+    run(tool, "remove", "--stale", "--posix", "--dry-run", "--json")
+    run(tool, "remove", "--stale", "--system-v", "--dry-run", "--json")
+    for place in ("--posix", "--system-v"):
+        json.loads(subprocess.run([tool, "list", place, "--json"], stdout=subprocess.PIPE,
+                                  timeout=100).stdout)
+
+
+def check_damage(tool, worker, folder):
+    """Nothing in a segment brings the tool to harm, and damage is left as it is."""
+    segment = Segment(tool, worker, "file", folder / "damaged")
+    path = folder / "damaged"
+    sound = path.read_bytes()
+    noise = random.Random(7)
+    for number in range(40):
+        data = bytearray(sound)
+        for _ in range(noise.randrange(1, 6)):
+            at = noise.choice([0, 4096, 8256, 8600, 15936, 16000]) + 8 * noise.randrange(64)
+            value = noise.choice([0, 2 ** 64 - 1, at, len(sound), noise.getrandbits(64)])
+            data[at:at + 8] = value.to_bytes(8, sys.byteorder)
+        path.write_bytes(data if number % 8 else data[:noise.randrange(len(data))])
+        for command in ("show", "check", "repair"):
+            for output in ([], ["--json"]):
+                done = subprocess.run([tool, command, "--file", *output, str(path)], timeout=100,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                assert done.returncode in (0, 1, 2), (number, command, done)
+                if output:
+                    json.loads(done.stdout)
+    path.write_bytes(sound[:16000] + bytes(16) + sound[16016:])
+    assert "impossible size" in segment.run("check", status=1)
+    assert "has not been tried" in segment.run("repair", status=1)
+    assert path.read_bytes() == sound[:16000] + bytes(16) + sound[16016:]
+    path.write_bytes(b"no segment")
+    assert segment.json("check", status=1)["problem"] != ""
+
+
+def check_colours(segment):
+    """Colours on a terminal, unless they are not wanted."""
+    def on_terminal(**environment):
+        ours, theirs = pty.openpty()
+        subprocess.run([segment.tool, "check", *OPTIONS[segment.mechanism], segment.name],
+                       stdout=theirs, timeout=100, check=True,
+                       env={**os.environ, "TERM": "xterm", "NO_COLOR": "", **environment})
+        os.close(theirs)
+        output = os.read(ours, 1000)
+        os.close(ours)
+        return output
+    assert b"\x1b[" in on_terminal()
+    assert b"\x1b" not in on_terminal(NO_COLOR="1")
+    assert b"\x1b" not in on_terminal(TERM="dumb")
+
+
+def check_usage(tool):
+    for wrong in ([], ["nonsense"], ["show"], ["show", "a", "b"], ["remove"], ["list", "x"],
+                  ["show", "--nonsense", "a"], ["check", "--posix", "--file", "a"],
+                  ["watch", "--count"], ["watch", "--count", "x"], ["watch", "a", "b", "c"],
+                  ["watch", "cohold-there-is-none", "1"],
+                  ["check", "cohold-there-is-none"], ["repair", "cohold-there-is-none"],
+                  ["show", "--file", "/nowhere/at/all"], ["list", "--file", "/nowhere/at/all"],
+                  ["show", "--json", "--system-v", "cohold-there-is-none"]):
+        run(tool, *wrong, status=2)
+    assert "exit status" in run(tool, "--help")
+
+
+def main(tool, worker):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        folder = pathlib.Path(name)
+        own = f"cohold-test-tool-{os.getpid()}"
+        check_usage(tool)
+        undone = 0
+        for mechanism, place in (("posix", own), ("system_v", own), ("file", folder / "one"),
+                                 ("tmpfs", folder / "two")):
+            segment = Segment(tool, worker, mechanism, place)
+            try:
+                check_commands(segment)
+                check_watch(segment)
+                undone += check_kills(segment, 5)
+                if mechanism == "posix":
+                    check_colours(segment)
+            finally:
+                segment.do("remove")
+        assert undone > 0, "nobody was killed in the middle of anything"
+        check_damage(tool, worker, folder)
+        (folder / "damaged").unlink()
+        check_list(tool, worker, folder)
+    print("ok")
+
+
+main(*sys.argv[1:])
