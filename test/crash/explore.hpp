@@ -207,8 +207,8 @@ struct scene {
     census fates;
 
     scene(const operation& what, bystander& other) {
-        what.make(place->maker());
         scatter(place->maker());
+        what.make(place->maker());
         *survivor = place->attach();
         survivor_slot = cohold::detail::slot_of(warm_up(*survivor));
         *third = place->attach();
@@ -278,7 +278,7 @@ struct thoroughness {
     std::size_t race_schedules = 12; // at how many instructions
     std::size_t waiting_kills = 3;   // how many kills while a bystander waits
 
-    static thoroughness quick() { return {3, 12, 1, 8, 1}; }
+    static thoroughness quick() { return {2, 8, 1, 5, 1}; }
 
     static thoroughness complete() {
         constexpr std::size_t all = 1u << 30;

@@ -21,6 +21,12 @@ struct record {
     std::string tell() { return crash::tell(left) + crash::tell(right); }
 };
 
+struct holder {
+    cohold::offset_ptr<char> block;
+
+    std::string tell() { return "a block"; } // whose freeing it does not notice
+};
+
 // So many objects of other names.
 auto with_names(int count) {
     return [count](const segment& where) {
@@ -82,6 +88,45 @@ void crash::declare(registry& all) {
         "segment::grow", "on its own",
         [](const segment& where) { where.construct<ints>(crash::subject, 2u); },
         [](ints& it, const segment& where) { it.reserve(where.size() / sizeof(int)); });
+
+    const auto allocate = [](std::size_t bytes) {
+        return [bytes](const segment& where) {
+            return where.allocator<char>().try_allocate(bytes) != nullptr;
+        };
+    };
+    for (const std::size_t bytes : {16u, 100u, 1040u, 5000u}) {
+        const std::string size = std::to_string(bytes) + " bytes";
+        all.add<void>("shm_allocator::allocate", size, with_names(1),
+                      [bytes](const segment& where) {
+                          static_cast<void>(where.allocator<char>().allocate(bytes));
+                      })
+            .meanwhile(allocate(200));
+        all.add<void>("shm_allocator::try_allocate", size, with_names(1), allocate(bytes));
+        // Neighbours of all kinds: allocated, and free ones that it joins.
+        for (const bool between : {false, true}) {
+            all.add<holder>(
+                   "shm_allocator::deallocate", size + (between ? ", between free ones" : ""),
+                   [bytes, between](const segment& where) {
+                       auto memory = where.allocator<char>();
+                       auto& made = where.construct<holder>(crash::subject);
+                       const auto before = memory.allocate(100);
+                       made.block = memory.allocate(bytes);
+                       const auto behind = memory.allocate(100);
+                       if (between) {
+                           memory.deallocate(before, 100);
+                           memory.deallocate(behind, 100);
+                       }
+                   },
+                   [bytes](holder& it, const segment& where) {
+                       where.allocator<char>().deallocate(it.block, bytes);
+                   })
+                .meanwhile(allocate(200))
+                .once();
+        }
+    }
+    all.covered("shm_allocator::construct", "shm_vector::emplace_back");
+    all.covered("shm_allocator::operator=", "shm_vector::operator=");
+    all.covered("shared::recover", "segment::recover");
 
     // The life of a participant.
     all.add<record>("segment::open", "attaching", with_record(1),

@@ -190,6 +190,8 @@ void declare_barrier(registry& all) {
           [](T& it) { return it.barrier.wait_for(it.barrier.arrive(), shortly); });
     on<lonely_barrier>(all, "shm_barrier::arrive_and_wait", "the last one",
                        [](lonely_barrier& it) { it.barrier.arrive_and_wait(); });
+    all.covered("shm_barrier::wait_for", "shm_barrier::arrive");
+    all.covered("shm_barrier::wait_until", "shm_barrier::arrive");
     all.covered("shm_barrier::wait", "shm_barrier::arrive_and_wait");
 }
 
