@@ -34,7 +34,7 @@ struct scratch {
 
     ~scratch() { segment<>::remove(name); }
 
-    std::string name = support::own_name("limits");
+    std::string name = support::own_name("few");
     segment<> handle;
 };
 
