@@ -29,6 +29,7 @@
 #include "crash/audit.hpp"
 #include "crash/bystander.hpp"
 #include "crash/operation.hpp"
+#include "crash/outside.hpp"
 
 namespace crash {
 
@@ -330,6 +331,11 @@ class explorer {
         copy_.load(state);
         copy_.fates() = from.fates;
         from.kill(copy_.fates(), survivor_too);
+        verdict.complaint = outside(copy_.bytes(), copy_.fates()).complaint(false);
+        if (!verdict.complaint.empty()) {
+            verdict.how = result::torn;
+            return verdict;
+        }
         const result how = survive(
             [&] {
                 segment newcomer = copy_.attach();
@@ -358,6 +364,9 @@ class explorer {
             }
         }
         std::string complaint = audit(header, &found.blocks);
+        if (complaint.empty()) {
+            complaint = outside(reinterpret_cast<const char*>(&header), fates).complaint(true);
+        }
         if (!complaint.empty()) {
             return {result::torn, 0, std::move(complaint)};
         }
