@@ -5,13 +5,17 @@
 // Each operation is explored in a process of its own: one that goes wrong hurts no other.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <new>
 #include <string>
 #include <string_view>
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,36 +32,73 @@ struct options {
     bool list = false;
 };
 
-std::string row_of(const crash::operation& what, const crash::findings& found, bool table) {
-    char numbers[256];
-    const char* const format =
-        table ? "%" PRIu64 " | %zu | %zu | %zu | %zu / %zu / %zu | %zu | %zu | %zu |"
-              : "%6" PRIu64 " steps %4zu states %5zu deep %4zu schedules, %zu before %zu after %zu "
-                "other, %zu illegal %zu stuck %zu leaked";
-    std::snprintf(numbers, sizeof numbers, format, found.instructions, found.states, found.deep,
-                  found.schedules, found.before, found.after, found.other,
-                  found.failures[static_cast<int>(crash::result::illegal)] +
-                      found.failures[static_cast<int>(crash::result::torn)] +
-                      found.failures[static_cast<int>(crash::result::crashed)],
-                  found.failures[static_cast<int>(crash::result::stuck)],
-                  found.failures[static_cast<int>(crash::result::leaked)]);
-    const std::string what_it_is = table ? "| `" + what.name + "` | " + what.setup + " | "
-                                         : what.name + ", " + what.setup + ": ";
-    std::string text = what_it_is + numbers + "\n";
-    for (const std::string& each : found.complaints) {
-        text += "    " + each + "\n";
-    }
-    return text;
+std::size_t illegal(const crash::findings& found) {
+    return found.failures[static_cast<int>(crash::result::illegal)] +
+           found.failures[static_cast<int>(crash::result::torn)] +
+           found.failures[static_cast<int>(crash::result::crashed)];
 }
 
+// A line for each operation.
+void print(const crash::operation& what, const crash::findings& found) {
+    std::printf("%s, %s: %" PRIu64
+                " instructions, %zu states, %zu deep, %zu schedules; %zu before, "
+                "%zu after, %zu other; %zu illegal, %zu stuck, %zu leaked\n",
+                what.name.c_str(), what.setup.c_str(), found.instructions, found.states, found.deep,
+                found.schedules, found.before, found.after, found.other, illegal(found),
+                found.failures[static_cast<int>(crash::result::stuck)],
+                found.failures[static_cast<int>(crash::result::leaked)]);
+    for (const std::string& each : found.complaints) {
+        std::printf("    %s\n", each.c_str());
+    }
+    std::fflush(stdout);
+}
+
+// A row of the table, for all setups of one function. Children add to it.
+struct row {
+    std::size_t setups = 0;
+    std::uint64_t instructions = 0; // the most of any
+    std::size_t states = 0;
+    std::size_t deep = 0;
+    std::size_t schedules = 0;
+    std::size_t before = 0;
+    std::size_t after = 0;
+    std::size_t other = 0;
+    std::size_t illegal = 0;
+    std::size_t stuck = 0;
+    std::size_t leaked = 0;
+
+    void add(const crash::findings& found) {
+        ++setups;
+        instructions = std::max(instructions, found.instructions);
+        states += found.states;
+        deep += found.deep;
+        schedules += found.schedules;
+        before += found.before;
+        after += found.after;
+        other += found.other;
+        illegal += ::illegal(found);
+        stuck += found.failures[static_cast<int>(crash::result::stuck)];
+        leaked += found.failures[static_cast<int>(crash::result::leaked)];
+    }
+
+    void print(const std::string& name) const {
+        std::printf("| `%s` | %zu | %" PRIu64 " | %zu | %zu | %zu | %zu / %zu / %zu | %zu | %zu | "
+                    "%zu |\n",
+                    name.c_str(), setups, instructions, states, deep, schedules, before, after,
+                    other, illegal, stuck, leaked);
+    }
+};
+
 // In a child. Returns whether all was legal.
-bool explore(const crash::operation& what, const options& chosen) {
+bool explore(const crash::operation& what, const options& chosen, row& sum) {
+    std::fflush(stdout);
     const int id = ::fork();
     if (id == 0) {
         const auto finish = [&](const crash::findings& found) {
-            const std::string row = row_of(what, found, chosen.table);
-            std::fputs(row.c_str(), stdout);
-            std::fflush(stdout);
+            if (!chosen.table) {
+                print(what, found);
+            }
+            sum.add(found);
             std::_Exit(found.good() ? 0 : 1); // some are left in the middle of something
         };
         const auto how = chosen.complete ? crash::thoroughness::complete()
@@ -112,14 +153,26 @@ int main(int count, char** arguments) {
     }
     int bad = 0;
     int explored = 0;
+    std::map<std::string, row*> rows; // where children can write to them
     for (const crash::operation& each : all.all()) {
-        if ((each.name + ", " + each.setup).find(chosen.only) != std::string::npos) {
-            std::fflush(stdout);
-            ++explored;
-            bad += explore(each, chosen) ? 0 : 1;
+        if ((each.name + ", " + each.setup).find(chosen.only) == std::string::npos) {
+            continue;
         }
+        row*& sum = rows[each.name];
+        if (sum == nullptr) {
+            void* const at = ::mmap(nullptr, sizeof(row), PROT_READ | PROT_WRITE,
+                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+            crash::demand(at != MAP_FAILED, "memory for a row");
+            sum = ::new (at) row();
+        }
+        ++explored;
+        bad += explore(each, chosen, *sum) ? 0 : 1;
     }
-    if (!chosen.table) {
+    if (chosen.table) {
+        for (const auto& [name, sum] : rows) {
+            sum->print(name);
+        }
+    } else {
         std::printf("%d passed, %d failed\n", explored - bad, bad); // operations
     }
     return bad == 0 && explored != 0 ? 0 : 1;

@@ -1,0 +1,45 @@
+#!/bin/sh
+# The rig at length (sh test/run.sh crash runs it in a minute or two):
+#
+#   sh test/crash/run.sh table      the table of docs/reliability.md, in Markdown
+#   sh test/crash/run.sh complete   every state, every instruction: hours
+#   sh test/crash/run.sh seeded     all bugs that it must find
+#   sh test/crash/run.sh soak [N]   N seconds of random kills, and 100,000 times the same crash
+#
+# SPDX-FileCopyrightText: The cohold authors
+# SPDX-License-Identifier: MIT
+set -eu
+cd "$(dirname "$0")/../.."
+build=${BUILD_DIR:-$PWD/build}/crash
+if [ ! -f "$build/build.ninja" ]; then
+    meson setup "$build" -Dtests=enabled -Dexamples=disabled -Dbuildtype=plain >&2
+fi
+ninja -C "$build" crash >&2
+rig=$build/test/crash
+parts='vector queue objects guarded signals'
+case ${1:-} in
+table)
+    echo "| operation | setups | instructions | states | killed recovering | schedules |" \
+        "before / after / other | illegal | stuck | leaked |"
+    echo "|---|--:|--:|--:|--:|--:|---|--:|--:|--:|"
+    for part in $parts; do
+        "$rig/crash_$part" --table
+    done
+    ;;
+complete)
+    for part in $parts; do
+        "$rig/crash_$part" --complete
+    done
+    ;;
+seeded)
+    python3 test/crash/seeded.py --all "$rig/seeded" "${CXX:-g++}"
+    ;;
+soak)
+    "$rig/crash_soak" "${2:-3600}"
+    "$rig/crash_soak" repeat
+    ;;
+*)
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac
