@@ -40,8 +40,8 @@
 #endif
 #endif
 
-/// How many threads of one process can change a segment at the same time. Each takes a KiB of its heap
-/// for its journal, which the next one gets when it ends.
+/// How many threads of one process can change a segment at the same time. Each takes a KiB of its
+/// heap for its journal, which the next one gets when it ends.
 #ifndef COHOLD_MAX_THREADS
 #define COHOLD_MAX_THREADS 1024
 #endif

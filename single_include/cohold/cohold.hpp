@@ -104,8 +104,8 @@
 #endif
 #endif
 
-/// How many threads of one process can change a segment at the same time. Each takes a KiB of its heap
-/// for its journal, which the next one gets when it ends.
+/// How many threads of one process can change a segment at the same time. Each takes a KiB of its
+/// heap for its journal, which the next one gets when it ends.
 #ifndef COHOLD_MAX_THREADS
 #define COHOLD_MAX_THREADS 1024
 #endif
@@ -12099,9 +12099,8 @@ class directory {
 
     owner_lock lock_;
     alignas(8) std::atomic<std::uint64_t> version_;
-    alignas(8) std::atomic<std::uint64_t> table_; // offset; 0: no name yet
-    std::atomic<std::uint32_t> replaced_;         // how often the table was
-    std::uint32_t unused_;
+    alignas(8) std::atomic<std::uint64_t> table_;    // offset; 0: no name yet
+    alignas(8) std::atomic<std::uint32_t> replaced_; // how often the table was
 };
 
 static_assert(sizeof(directory) == 32);

@@ -463,9 +463,8 @@ class directory {
 
     owner_lock lock_;
     alignas(8) std::atomic<std::uint64_t> version_;
-    alignas(8) std::atomic<std::uint64_t> table_; // offset; 0: no name yet
-    std::atomic<std::uint32_t> replaced_;         // how often the table was
-    std::uint32_t unused_;
+    alignas(8) std::atomic<std::uint64_t> table_;    // offset; 0: no name yet
+    alignas(8) std::atomic<std::uint32_t> replaced_; // how often the table was
 };
 
 static_assert(sizeof(directory) == 32);

@@ -45,6 +45,10 @@ std::ptrdiff_t place(randomness& random, const Vector& in) {
     return static_cast<std::ptrdiff_t>(random() % (in.size() + 1));
 }
 
+std::size_t below(randomness& random, std::size_t end) {
+    return static_cast<std::size_t>(random() % end);
+}
+
 int number(randomness& random) {
     return static_cast<int>(random() % 1000);
 }
@@ -60,7 +64,7 @@ void change(randomness& random, numbers& in, numbers& other) {
         in.insert(at, number(random));
         break;
     case 2:
-        in.insert(at, random() % 5, number(random));
+        in.insert(at, below(random, 5), number(random));
         break;
     case 3:
         if (!in.empty()) {
@@ -72,13 +76,13 @@ void change(randomness& random, numbers& in, numbers& other) {
                               random() % static_cast<unsigned long>(in.end() - at + 1)));
         break;
     case 5:
-        in.assign(random() % 9, number(random));
+        in.assign(below(random, 9), number(random));
         break;
     case 6:
-        in.resize(random() % 12);
+        in.resize(below(random, 12));
         break;
     case 7:
-        in.reserve(in.size() + random() % 9);
+        in.reserve(in.size() + below(random, 9));
         break;
     case 8:
         in.shrink_to_fit();
@@ -106,10 +110,10 @@ void change(randomness& random, numbers& in, numbers& other) {
         break;
     }
     case 15:
-        in.append_range(plain_numbers(random() % 4, 5));
+        in.append_range(plain_numbers(below(random, 4), 5));
         break;
     default: {
-        const plain_numbers more(random() % 4, 6);
+        const plain_numbers more(below(random, 4), 6);
         in.insert(at, more.begin(), more.end());
     }
     }
@@ -117,7 +121,7 @@ void change(randomness& random, numbers& in, numbers& other) {
 
 void change(randomness& random, table& in, table& other) {
     const auto at = in.begin() + place(random, in);
-    const numbers value(random() % 4, number(random), in.get_allocator());
+    const numbers value(below(random, 4), number(random), in.get_allocator());
     switch (random() % 16) {
     case 0:
         in.push_back(value);
@@ -126,7 +130,7 @@ void change(randomness& random, table& in, table& other) {
         in.insert(at, value);
         break;
     case 2:
-        in.insert(at, random() % 4, value);
+        in.insert(at, below(random, 4), value);
         break;
     case 3:
         if (!in.empty()) {
@@ -138,13 +142,13 @@ void change(randomness& random, table& in, table& other) {
                               random() % static_cast<unsigned long>(in.end() - at + 1)));
         break;
     case 5:
-        in.assign(random() % 5, value);
+        in.assign(below(random, 5), value);
         break;
     case 6:
-        in.resize(random() % 6);
+        in.resize(below(random, 6));
         break;
     case 7:
-        in.reserve(in.size() + random() % 5);
+        in.reserve(in.size() + below(random, 5));
         break;
     case 8:
         in.shrink_to_fit();
@@ -167,7 +171,7 @@ void change(randomness& random, table& in, table& other) {
         break;
     default:
         if (!in.empty()) {
-            change(random, in[random() % in.size()], in[random() % in.size()]);
+            change(random, in[below(random, in.size())], in[below(random, in.size())]);
         }
     }
 }
