@@ -75,7 +75,7 @@ bool push(Queue& queue, std::uint64_t element) {
         return queue.push(element);
     } else {
         // In place: what a process has on its stack when it dies is nobody's.
-        return queue.emplace(element % 40 + 1, element);
+        return queue.emplace(static_cast<std::size_t>(element % 40 + 1), element);
     }
 }
 

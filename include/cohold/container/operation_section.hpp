@@ -216,7 +216,7 @@ class operation_section<shm_allocator<T>> : public operation_record<shm_allocato
         if (header == nullptr) {
             return nullptr;
         }
-        if (thread_record* const known = known_record(*header); known != nullptr) [[likely]] {
+        if (thread_record* const known = known_record(header); known != nullptr) [[likely]] {
             return known;
         }
         return find_slowly(*header, otherwise);

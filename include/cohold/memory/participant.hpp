@@ -31,8 +31,8 @@ inline thread_local constinit bool thread_has_ended = false;
 // How many sections this thread has open, in all segments: what the fast paths look at.
 inline thread_local constinit std::uint32_t open_sections = 0;
 
-[[nodiscard]] inline thread_cache& cache_of(const segment_header& header) noexcept {
-    const auto address = reinterpret_cast<std::uintptr_t>(&header);
+[[nodiscard]] inline thread_cache& cache_of(const segment_header* header) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(header);
     return caches[((address >> 12) ^ (address >> 20)) % cached_segments];
 }
 
@@ -112,7 +112,7 @@ class thread_records {
                record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
             yield_processor();
         }
-        if (thread_cache& cache = cache_of(*record.header); cache.record == &record) {
+        if (thread_cache& cache = cache_of(record.header); cache.record == &record) {
             cache = {};
         }
         delete &record;
@@ -221,24 +221,24 @@ inline thread_local thread_records records_of_thread;
         record = make_record(header, epoch, ec);
     }
     if (record != nullptr) {
-        cache_of(header) = {&header, &identity.epoch, epoch, record};
+        cache_of(&header) = {&header, &identity.epoch, epoch, record};
     }
     return record;
 }
 
 // This thread in that segment, if it has been there lately; else nullptr. Compares the address, and
 // reads nothing there: any will do.
-[[nodiscard]] inline thread_record* known_record(const segment_header& header) noexcept {
+[[nodiscard]] inline thread_record* known_record(const segment_header* header) noexcept {
     const thread_cache& cache = cache_of(header);
     const bool known =
-        cache.header == &header && cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
+        cache.header == header && cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
     return known ? cache.record : nullptr;
 }
 
 // This thread in that segment; nullptr after an error: errc::out_of_space, reserve_exceeded, and
 // those of attach.
 [[nodiscard]] inline thread_record* self(segment_header& header, std::error_code& ec) noexcept {
-    if (thread_record* const record = known_record(header); record != nullptr) [[likely]] {
+    if (thread_record* const record = known_record(&header); record != nullptr) [[likely]] {
         return record;
     }
     return find_record(header, ec);

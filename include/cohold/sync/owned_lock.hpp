@@ -48,7 +48,7 @@ class owned_lock {
 
     // The calling thread, if it is known without further ado; else nullptr.
     [[nodiscard]] thread_record* known() const noexcept {
-        return known_record(*segment_.unchecked());
+        return known_record(segment_.unchecked());
     }
 
     // The calling thread. nullptr after an error: errc::no_segment, and those of self.
