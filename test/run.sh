@@ -132,7 +132,7 @@ fi
 packages g++ meson ninja-build doctest-dev libboost-dev pkgconf python3 strace
 step tree python3 test/tree.py
 step gcc configuration gcc "unit process link compile examples" g++ -Dbuildtype=plain
-step crash configuration crash "crash" g++ -Dbuildtype=plain
+step crash configuration crash "crash" g++ -Dbuildtype=plain -Dcrash=true
 [ -n "$ci" ] || interop
 
 if [ -n "$ci" ]; then
@@ -140,7 +140,7 @@ if [ -n "$ci" ]; then
         "g++-$(g++ -dumpversion)-multilib"
     interop
     step format format
-    step crash_clang configuration crash_clang "crash" clang++-19 -Dbuildtype=plain
+    step crash_clang configuration crash_clang "crash" clang++-19 -Dbuildtype=plain -Dcrash=true
     # Optimised, without the run-time checks, and from the one file.
     step single_include configuration single_include "unit link" g++ -Dbuildtype=plain \
         -Db_ndebug=true -Dsingle_include=true -Dcpp_args=-O2 -Donly="$(selected)"

@@ -12,7 +12,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 build=${BUILD_DIR:-$PWD/build}/crash
 if [ ! -f "$build/build.ninja" ]; then
-    meson setup "$build" -Dtests=enabled -Dexamples=disabled -Dbuildtype=plain >&2
+    meson setup "$build" -Dtests=enabled -Dcrash=true -Dexamples=disabled -Dbuildtype=plain >&2
 fi
 ninja -C "$build" crash >&2
 rig=$build/test/crash
