@@ -6194,6 +6194,59 @@ COHOLD_NAMESPACE_END
 
 #include <new>
 
+// Being told when a thread ends, without keeping a plug-in loaded as a thread_local object with a
+// destructor does.
+#ifndef COHOLD_DETAIL_THREAD_END_HPP
+#define COHOLD_DETAIL_THREAD_END_HPP
+
+#include <pthread.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A key of POSIX threads: its destructor runs in every thread that has asked, after the destructors
+// of thread_local objects. The main thread ends with the program, and the library that this is in
+// may be unloaded before other threads end: then this object's own destructor tells the thread that
+// runs it, and the others are told no more. Where there is no key left, nobody is told.
+class thread_end {
+  public:
+    [[gnu::cold]] explicit thread_end(void (*ending)(void*)) noexcept
+        : ending_(ending), made_(::pthread_key_create(&key_, ending) == 0) {}
+
+    thread_end(const thread_end&) = delete;
+    thread_end& operator=(const thread_end&) = delete;
+
+    [[gnu::cold]] ~thread_end() {
+        if (!made_) {
+            return;
+        }
+        if (void* const mine = ::pthread_getspecific(key_); mine != nullptr) {
+            ::pthread_setspecific(key_, nullptr);
+            ending_(mine);
+        }
+        ::pthread_key_delete(key_);
+    }
+
+    // When this thread ends, `ending` gets the value, which is not null.
+    [[gnu::cold]] void tell(void* value) const noexcept {
+        if (made_) {
+            ::pthread_setspecific(key_, value);
+        }
+    }
+
+  private:
+    void (*ending_)(void*);
+    ::pthread_key_t key_{};
+    bool made_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // How a process becomes a participant of a segment: a slot of the process table, which the kernel
 // keeps for it while it lives.
 #ifndef COHOLD_MEMORY_ATTACHMENT_HPP
@@ -8653,10 +8706,11 @@ inline thread_local constinit std::uint32_t open_sections = 0;
     }
 }
 
-// The records of a thread; ends with it.
+// The records of a thread. They end with it: by thread_end, since a destructor would keep a plug-in
+// loaded as long as a thread lives that has used it.
 class thread_records {
   public:
-    ~thread_records() {
+    [[gnu::cold]] void end_all() noexcept {
         thread_has_ended = true;
         while (first_ != nullptr) {
             thread_record* const record = first_;
@@ -8729,7 +8783,13 @@ class thread_records {
     thread_record* first_ = nullptr;
 };
 
-inline thread_local thread_records records_of_thread;
+inline thread_local constinit thread_records records_of_thread{};
+
+[[gnu::cold]] inline const thread_end& end_of_threads() noexcept {
+    static const thread_end end(
+        [](void* records) noexcept { static_cast<thread_records*>(records)->end_all(); });
+    return end;
+}
 
 // A journal for a thread: one that another thread has left, or a new one. *Errors*:
 // errc::too_many_threads, and the heap's.
@@ -8801,6 +8861,7 @@ inline thread_local thread_records records_of_thread;
         record->late_thread = caches; // nobody but who unmaps the segment will end it
     } else {
         records_of_thread.add(*record);
+        end_of_threads().tell(&records_of_thread);
     }
     return record;
 }
@@ -17594,7 +17655,12 @@ class section_guard {
             "themselves what they change; atomics, queues and locks are not undone");
         detail::clear(ec);
         const detail::operation context("save", "", "");
-        record_->save(first, count * sizeof(U), ec);
+        if (detail::is_inherited(*record_)) {
+            detail::fail(ec, errc::not_owner,
+                         "the section is that of the process that forked this");
+        } else {
+            record_->save(first, count * sizeof(U), ec);
+        }
     }
 
     /// Ends the section and unlocks, so that others can change the value; lock() begins another.

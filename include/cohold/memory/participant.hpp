@@ -7,6 +7,7 @@
 
 #include <new>
 
+#include <cohold/detail/thread_end.hpp>
 #include <cohold/memory/attachment.hpp>
 #include <cohold/memory/thread_record.hpp>
 
@@ -45,10 +46,11 @@ inline thread_local constinit std::uint32_t open_sections = 0;
     }
 }
 
-// The records of a thread; ends with it.
+// The records of a thread. They end with it: by thread_end, since a destructor would keep a plug-in
+// loaded as long as a thread lives that has used it.
 class thread_records {
   public:
-    ~thread_records() {
+    [[gnu::cold]] void end_all() noexcept {
         thread_has_ended = true;
         while (first_ != nullptr) {
             thread_record* const record = first_;
@@ -121,7 +123,13 @@ class thread_records {
     thread_record* first_ = nullptr;
 };
 
-inline thread_local thread_records records_of_thread;
+inline thread_local constinit thread_records records_of_thread{};
+
+[[gnu::cold]] inline const thread_end& end_of_threads() noexcept {
+    static const thread_end end(
+        [](void* records) noexcept { static_cast<thread_records*>(records)->end_all(); });
+    return end;
+}
 
 // A journal for a thread: one that another thread has left, or a new one. *Errors*:
 // errc::too_many_threads, and the heap's.
@@ -193,6 +201,7 @@ inline thread_local thread_records records_of_thread;
         record->late_thread = caches; // nobody but who unmaps the segment will end it
     } else {
         records_of_thread.add(*record);
+        end_of_threads().tell(&records_of_thread);
     }
     return record;
 }

@@ -78,7 +78,12 @@ class section_guard {
             "themselves what they change; atomics, queues and locks are not undone");
         detail::clear(ec);
         const detail::operation context("save", "", "");
-        record_->save(first, count * sizeof(U), ec);
+        if (detail::is_inherited(*record_)) {
+            detail::fail(ec, errc::not_owner,
+                         "the section is that of the process that forked this");
+        } else {
+            record_->save(first, count * sizeof(U), ec);
+        }
     }
 
     /// Ends the section and unlocks, so that others can change the value; lock() begins another.

@@ -10,6 +10,7 @@
 
 #include <cohold/sync/shm_guarded.hpp>
 
+#include "support/child.hpp"
 #include "unit/sync/lock_support.hpp"
 
 using cohold::shm_guarded;
@@ -133,4 +134,19 @@ TEST_CASE("saving what has no room is an error, and changes nothing") {
     }
     CHECK(here.segment().used() == used);
     CHECK(locked(here->try_lock()));
+}
+
+TEST_CASE("a forked child saves nothing in a section that is its parent's") {
+    in_segment<numbers> here;
+    {
+        auto guard = here->lock();
+        *guard = 5;
+        support::check_child([&] {
+            std::error_code ec;
+            guard.save(*guard, ec);
+            CHILD_CHECK(ec == cohold::errc::not_owner);
+        });
+    }
+    const auto guard = here->lock();
+    CHECK(*guard == 5);
 }
