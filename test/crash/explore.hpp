@@ -197,6 +197,9 @@ inline void scatter(const segment& where) {
     }
 }
 
+// Who is dead beside the victim.
+enum class casualty { none, survivor, bystander };
+
 // A segment with all who take part in it.
 struct scene {
     std::unique_ptr<world> place = std::make_unique<world>();
@@ -205,6 +208,7 @@ struct scene {
     std::unique_ptr<segment> third = std::make_unique<segment>(); // of the bystander
     std::vector<std::uint32_t> victims;                           // slots
     std::uint32_t survivor_slot = 0;
+    std::uint32_t third_slot = 0;
     census fates;
 
     scene(const operation& what, bystander& other) {
@@ -213,7 +217,7 @@ struct scene {
         *survivor = place->attach();
         survivor_slot = cohold::detail::slot_of(warm_up(*survivor));
         *third = place->attach();
-        other.do_now([this] { warm_up(*third); });
+        other.do_now([this] { third_slot = cohold::detail::slot_of(warm_up(*third)); });
         if (what.attaches) {
             world_to_attach_to = place.get();
         } else {
@@ -224,7 +228,7 @@ struct scene {
     }
 
     // Where the victim attaches in the operation, everybody is dead who was not there before.
-    void kill(census& here, bool survivor_too) const {
+    void kill(census& here, casualty other = casualty::none) const {
         if (victims.empty()) {
             for (std::size_t i = 0; i < slots; ++i) {
                 if (fates.fates[i] != fate::alive) {
@@ -235,8 +239,8 @@ struct scene {
         for (const std::uint32_t each : victims) {
             here.fates[each] = fate::dead;
         }
-        if (survivor_too) {
-            here.fates[survivor_slot] = fate::dead;
+        if (other != casualty::none) {
+            here.fates[other == casualty::survivor ? survivor_slot : third_slot] = fate::dead;
         }
     }
 
@@ -278,12 +282,14 @@ struct thoroughness {
     std::size_t races = 4;           // how many states get two survivors at once
     std::size_t race_schedules = 12; // at how many instructions
     std::size_t waiting_kills = 3;   // how many kills while a bystander waits
+    std::size_t freezes = 4;         // at how many instructions the victim is frozen, while ...
+    std::size_t deaths = 4;          // ... a bystander is killed at so many
 
-    static thoroughness quick() { return {2, 8, 1, 5, 1}; }
+    static thoroughness quick() { return {2, 8, 1, 5, 1, 2, 2}; }
 
     static thoroughness complete() {
         constexpr std::size_t all = 1u << 30;
-        return {all, all, 40, 60, 40};
+        return {all, all, 40, 60, 40, 40, 40};
     }
 };
 
@@ -323,14 +329,14 @@ class explorer {
     // ---- judging
 
     // A newcomer finds the state in a segment of its own, at another address.
-    judgement arrive(const scene& from, const snapshot& state, bool survivor_too,
+    judgement arrive(const scene& from, const snapshot& state, casualty other,
                      const outcomes& legal, int bystander_result = -1) {
         judgement verdict;
         outcome found;
         found.bystander = bystander_result;
         copy_.load(state);
         copy_.fates() = from.fates;
-        from.kill(copy_.fates(), survivor_too);
+        from.kill(copy_.fates(), other);
         verdict.complaint = outside(copy_.bytes(), copy_.fates()).complaint(false);
         if (!verdict.complaint.empty()) {
             verdict.how = result::torn;
@@ -423,7 +429,7 @@ class explorer {
     };
 
     // The outcome of a run in which nobody is killed before he is done.
-    outcome outcome_of(const run_of& run, bool survivor_dies) {
+    outcome outcome_of(const run_of& run, casualty other) {
         scene here(*what_, other_);
         outcome result_here;
         const auto let = [](const segment& who, const binding& what) {
@@ -444,13 +450,13 @@ class explorer {
             let_bystander();
         }
         if (run.survivor) {
-            here.kill(here.place->fates(), false);
+            here.kill(here.place->fates());
             let(*here.survivor, run.survivor);
         }
         const snapshot end = take(here);
         copy_.load(end);
         copy_.fates() = here.fates;
-        here.kill(copy_.fates(), survivor_dies);
+        here.kill(copy_.fates(), other);
         const segment newcomer = copy_.attach();
         const judgement verdict = look(newcomer, copy_.fates(), result_here, {});
         if (verdict.how == result::torn || !verdict.complaint.starts_with("found")) {
@@ -465,33 +471,37 @@ class explorer {
         pairs_.clear();
         with_bystander_.clear();
         finished_with_bystander_.clear();
+        beside_dead_.clear();
+        finished_beside_dead_.clear();
         for (const binding& each : variants()) {
-            alone_.push_back(outcome_of({each, {}, {}}, false));
+            alone_.push_back(outcome_of({each, {}, {}}, casualty::none));
         }
         for (const binding& each : variants()) {
-            pairs_.push_back(outcome_of({each, {}, {}}, true));
+            pairs_.push_back(outcome_of({each, {}, {}}, casualty::survivor));
         }
         if (what_->heals) {
             for (const binding& each : variants()) {
                 for (const binding& then : survivor_variants()) {
-                    pairs_.push_back(outcome_of({each, then, {}}, true));
+                    pairs_.push_back(outcome_of({each, then, {}}, casualty::survivor));
                 }
             }
         }
         for (const binding& each : what_->together) {
-            pairs_.push_back(outcome_of({each, {}, {}}, true));
-            outcome done = outcome_of({each, {}, {}}, false);
+            pairs_.push_back(outcome_of({each, {}, {}}, casualty::survivor));
+            outcome done = outcome_of({each, {}, {}}, casualty::none);
             done.bystander = 1;
             with_bystander_.push_back(std::move(done));
         }
         if (what_->meanwhile) {
+            expect_beside_dead();
             for (const binding& each : variants()) {
-                with_bystander_.push_back(outcome_of({each, {}, what_->meanwhile}, false));
-                with_bystander_.push_back(outcome_of({each, {}, what_->meanwhile, true}, false));
+                with_bystander_.push_back(outcome_of({each, {}, what_->meanwhile}, casualty::none));
+                with_bystander_.push_back(
+                    outcome_of({each, {}, what_->meanwhile, true}, casualty::none));
             }
             for (const bool first : {false, true}) {
                 finished_with_bystander_.push_back(
-                    outcome_of({what_->act, {}, what_->meanwhile, first}, false));
+                    outcome_of({what_->act, {}, what_->meanwhile, first}, casualty::none));
             }
             // Refused because of the victim, though it would not have been by itself.
             for (std::size_t i = 0; i < alone_.size(); ++i) {
@@ -500,6 +510,22 @@ class explorer {
                 with_bystander_.push_back(refused);
                 if (i == 1) {
                     finished_with_bystander_.push_back(refused);
+                }
+            }
+        }
+    }
+
+    void expect_beside_dead() {
+        for (const binding& each : what_->together) {
+            finished_beside_dead_.push_back(outcome_of({each, {}, {}}, casualty::bystander));
+        }
+        for (const binding& other : {nothing(), what_->meanwhile}) {
+            for (const bool first : {false, true}) {
+                finished_beside_dead_.push_back(
+                    outcome_of({what_->act, {}, other, first}, casualty::bystander));
+                for (const binding& each : variants()) {
+                    beside_dead_.push_back(
+                        outcome_of({each, {}, other, first}, casualty::bystander));
                 }
             }
         }
@@ -544,7 +570,7 @@ class explorer {
         }
         found_.states = states.size();
         for (const snapshot& each : states) {
-            const judgement verdict = arrive(here, each, false, alone_);
+            const judgement verdict = arrive(here, each, casualty::none, alone_);
             count(verdict);
             note(verdict, "killed", each);
         }
@@ -552,6 +578,7 @@ class explorer {
             if (what_->meanwhile) {
                 interfere();
                 kill_before_waiters();
+                kill_beside_frozen();
             }
             race(here, states);
         }
@@ -593,7 +620,7 @@ class explorer {
         here.place->load(state);
         here.place->fates() = here.fates;
         if (victim_dead) {
-            here.kill(here.place->fates(), false);
+            here.kill(here.place->fates());
         }
     }
 
@@ -630,7 +657,7 @@ class explorer {
                     continue;
                 }
                 ++found_.deep;
-                note(arrive(here, second_states_[k], true, pairs_),
+                note(arrive(here, second_states_[k], casualty::survivor, pairs_),
                      "killed, at step " + std::to_string(states[i].step) + ", and then a survivor",
                      second_states_[k]);
             }
@@ -702,13 +729,69 @@ class explorer {
             }
             if (!how.waited) {
                 const snapshot killed = scratch_.last();
-                note(arrive(fresh, killed, false, with_bystander_, how.returned),
+                note(arrive(fresh, killed, casualty::none, with_bystander_, how.returned),
                      "killed after a bystander", where);
             }
-            note(arrive(fresh, take(fresh), false, finished_with_bystander_, how.returned),
+            note(arrive(fresh, take(fresh), casualty::none, finished_with_bystander_, how.returned),
                  "finished with a bystander", where);
         }
     }
+
+    // Does something in a thread of its own, which after so many instructions is left in the
+    // middle for ever, with all that it knows.
+    class doomed {
+      public:
+        // `then` is called when it is in the middle.
+        doomed(
+            scene& here, const segment& who, const binding& what, std::uint64_t at,
+            std::function<void()> then = [] {}) {
+            std::thread([&here, &who, &what, at, then = std::move(then), state = state_] {
+                ::sigset_t most;
+                sigfillset(&most);
+                sigdelset(&most, SIGTRAP);
+                ::pthread_sigmask(SIG_SETMASK, &most, nullptr);
+                warm_up(who); // this thread has a journal of its own
+                const deed act = what(who);
+                set(*state, ready);
+                state->wait(ready);
+                step(here, who, nullptr, act, at, [&](std::uint64_t) {
+                    then();
+                    abandon_victim();
+                    set(*state, dead);
+                    for (;;) {
+                        ::pause();
+                    }
+                    return false;
+                });
+                set(*state, ended);
+            }).detach();
+            state_->wait(0);
+        }
+
+        // Nothing is allocated here: the caller may be in the middle of malloc.
+        void go() const noexcept { set(*state_, running); }
+
+        // Has it died, or come to its end, in that time?
+        [[nodiscard]] bool wait(std::chrono::milliseconds most) const noexcept {
+            const auto end = std::chrono::steady_clock::now() + most;
+            while (state_->load() == running && std::chrono::steady_clock::now() < end) {
+                ::usleep(50);
+            }
+            return state_->load() != running;
+        }
+
+        [[nodiscard]] bool is_dead() const noexcept { return state_->load() == dead; }
+
+      private:
+        enum : int { ready = 1, running, dead, ended };
+
+        static void set(std::atomic<int>& state, int to) noexcept {
+            state = to;
+            state.notify_all();
+        }
+
+        std::shared_ptr<std::atomic<int>> state_ = std::make_shared<std::atomic<int>>(0);
+    };
 
     // The victim is killed while the bystander waits for what it holds.
     void kill_before_waiters() {
@@ -723,49 +806,102 @@ class explorer {
             int returned = -1;
             bool finished = false;
             const std::function<void()> task = [&] { returned = other() ? 1 : 0; };
-            die_at(at, here, *what_, [&] {
+            const doomed victim(here, *here.victim, what_->act, at, [&] {
                 other_.start(&task);
                 static_cast<void>(other_.wait(std::chrono::milliseconds(2)));
-                here.kill(here.place->fates(), false);
+                here.kill(here.place->fates());
                 finished = other_.wait(std::chrono::seconds(patience));
             });
+            victim.go();
+            static_cast<void>(victim.wait(std::chrono::seconds(2 * patience)));
+            if (!victim.is_dead()) {
+                continue; // not every run has as many instructions: reading the clock may be
+                          // quicker
+            }
             ++found_.schedules;
             const snapshot where{at, nullptr, 0, nullptr};
             if (!finished) {
                 note({result::stuck, 0, "the waiter"}, "killed before a waiter", where);
                 give_up_(found_);
             }
-            note(arrive(here, take(here), false, with_bystander_, returned),
+            note(arrive(here, take(here), casualty::none, with_bystander_, returned),
                  "killed before a waiter", where);
             here.leave();
         }
     }
 
-    // Runs the victim in a thread that is left in the middle for ever, with all that it knows.
-    template <class Then>
-    void die_at(std::uint64_t at, scene& here, const operation& what, const Then& then) {
-        std::atomic<bool> dead{false};
-        std::thread([&] {
-            ::sigset_t most;
-            sigfillset(&most);
-            sigdelset(&most, SIGTRAP);
-            ::pthread_sigmask(SIG_SETMASK, &most, nullptr);
-            warm_up(*here.victim); // this thread has a journal of its own
-            const deed victim = what.act(*here.victim);
-            step(here, *here.victim, nullptr, victim, at, [&](std::uint64_t) {
-                then();
-                abandon_victim();
-                dead = true;
-                dead.notify_one();
-                for (;;) {
-                    ::pause();
+    // The victim is frozen, and the bystander dies in the middle of what it does; a survivor sees
+    // to that. Then the victim goes on: nobody may have taken anything from it.
+    void kill_beside_frozen() {
+        std::vector<std::uint64_t> deaths;
+        {
+            scene alone(*what_, other_);
+            warm_up(*alone.third);
+            const deed other = what_->meanwhile(*alone.third);
+            const std::uint64_t length = step(alone, *alone.third, &second_states_, other, 0, {});
+            deaths = moments(second_states_, length, how_.deaths);
+        }
+        for (const std::uint64_t at : moments(first_states_, found_.instructions, how_.freezes)) {
+            for (const std::uint64_t then : deaths) {
+                if (!kill_beside_frozen(at, then)) {
+                    return;
                 }
-                return false;
-            });
-            dead = true; // it has ended before
-            dead.notify_one();
-        }).detach();
-        dead.wait(false);
+            }
+        }
+    }
+
+    // False if the rest need not be tried.
+    bool kill_beside_frozen(std::uint64_t at, std::uint64_t then) {
+        scene here(*what_, other_);
+        const deed act = what_->act(*here.victim);
+        const doomed other(here, *here.third, what_->meanwhile, then);
+        const std::function<void()> tidy_up = [&here] { recover(*here.survivor); };
+        other_.do_now([&] { warm_up(*here.survivor); });
+        bool frozen = false;
+        bool died = false;
+        bool done = false;
+        std::string complaint;
+        const result ended = survive(
+            [&] {
+                const deed noting = [&] { return done = act(); };
+                step(here, *here.victim, nullptr, noting, at, [&](std::uint64_t) {
+                    frozen = true;
+                    other.go();
+                    static_cast<void>(other.wait(std::chrono::milliseconds(500)));
+                    if (other.is_dead()) {
+                        died = true;
+                        here.place->fates().fates[here.third_slot] = fate::dead;
+                        other_.start(&tidy_up);
+                        // It may have to wait, for the heap for instance.
+                        static_cast<void>(other_.wait(std::chrono::milliseconds(3)));
+                    }
+                    return false;
+                });
+            },
+            complaint);
+        if (!frozen) {
+            other.go();
+        }
+        const bool still_running = !other.wait(std::chrono::seconds(patience)) ||
+                                   !other_.wait(std::chrono::seconds(patience));
+        const snapshot where{at, nullptr, 0, nullptr};
+        const std::string when = "frozen, and a bystander killed at step " + std::to_string(then);
+        if (ended != result::legal || still_running) {
+            note({ended != result::legal ? ended : result::stuck, 0, complaint}, when, where);
+            if (still_running) {
+                give_up_(found_);
+            }
+            here.leave();
+            return false;
+        }
+        if (died) { // else it has waited for the victim, or was done
+            ++found_.schedules;
+            note(arrive(here, take(here), casualty::bystander,
+                        done ? finished_beside_dead_ : beside_dead_),
+                 when, where);
+        }
+        here.leave();
+        return true;
     }
 
     // Two survivors find the same dead one.
@@ -792,7 +928,7 @@ class explorer {
                     note({result::stuck, 0, "the second survivor"}, "two survivors", states[i]);
                     give_up_(found_);
                 }
-                note(arrive(here, take(here), false, alone_), "two survivors", states[i]);
+                note(arrive(here, take(here), casualty::none, alone_), "two survivors", states[i]);
             }
         }
     }
@@ -837,6 +973,8 @@ class explorer {
     outcomes pairs_;                   // and the survivor may have done it too, and is dead
     outcomes with_bystander_;          // the victim killed, the bystander done or refused
     outcomes finished_with_bystander_; // the victim done
+    outcomes beside_dead_;             // the bystander killed, and whatever the victim did
+    outcomes finished_beside_dead_;    // the victim done
 };
 
 } // namespace crash

@@ -114,7 +114,7 @@ struct stepping_now {
     std::uint64_t steps = 0;
 };
 
-inline stepping_now now_stepping;
+inline constinit thread_local stepping_now now_stepping;
 
 #if COHOLD_TEST_STEPS
 
