@@ -12977,7 +12977,7 @@ COHOLD_NAMESPACE_END
 #include <string_view>
 #include <utility>
 
-// Moments of any clock as moments of the monotonic one, for waits of handles.
+// Waiting until a moment of any clock, by waits until a moment of the monotonic one.
 #ifndef COHOLD_DETAIL_MOMENT_HPP
 #define COHOLD_DETAIL_MOMENT_HPP
 
@@ -13001,21 +13001,24 @@ inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
     return time;
 }
 
-// So long from now; a moment that has passed if it is nothing.
+// Does not wait at all.
+inline constexpr deadline at_once{0};
+
+// So long from now; at once if it is nothing.
 template <duration_like Duration>
 [[nodiscard]] deadline deadline_in(const Duration& patience) noexcept {
     const std::int64_t nanoseconds = to_nanoseconds(patience);
-    return nanoseconds == 0 ? deadline{0} : deadline::in(nanoseconds);
+    return nanoseconds == 0 ? at_once : deadline::in(nanoseconds);
 }
 
 // Repeats wait(deadline) until it is true or the moment has come. Other clocks may be set
 // meanwhile, so theirs has the last word.
 template <time_point_like TimePoint, class Wait>
-[[nodiscard]] bool until_moment(const TimePoint& moment, const Wait& wait) {
+bool until_moment(const TimePoint& moment, const Wait& wait) {
     for (;;) {
         const auto now = TimePoint::clock::now();
         const bool early = now < moment;
-        if (wait(early ? deadline_in(moment - now) : deadline{0})) {
+        if (wait(early ? deadline_in(moment - now) : at_once)) {
             return true;
         }
         if (!early || !(TimePoint::clock::now() < moment)) {
@@ -17482,45 +17485,6 @@ COHOLD_NAMESPACE_END
 
 #include <concepts>
 
-// Waiting until a moment of any clock, by waits until a moment of the monotonic one.
-#ifndef COHOLD_SYNC_TIMED_HPP
-#define COHOLD_SYNC_TIMED_HPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// Does not wait at all.
-inline constexpr deadline at_once{0};
-
-template <duration_like Duration>
-[[nodiscard]] deadline after(const Duration& patience) noexcept {
-    const std::int64_t nanoseconds = to_nanoseconds(patience);
-    return nanoseconds == 0 ? at_once : deadline::in(nanoseconds);
-}
-
-// Repeats attempt(deadline) until it returns true or the moment has come: other clocks may be set
-// meanwhile, so theirs has the last word.
-template <time_point_like TimePoint, class Attempt>
-bool attempt_until(const TimePoint& moment, const Attempt& attempt) {
-    for (;;) {
-        const auto now = TimePoint::clock::now();
-        const bool early = now < moment;
-        if (attempt(early ? after(moment - now) : at_once)) {
-            return true;
-        }
-        if (!early || !(TimePoint::clock::now() < moment)) {
-            return false;
-        }
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -18179,14 +18143,14 @@ class shm_barrier {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] bool wait_for(arrival_token token, const Duration& patience) noexcept {
-        return is_over(token) || wait_by(token, detail::after(patience));
+        return is_over(token) || wait_by(token, detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) {
         return is_over(token) ||
-               detail::attempt_until(
+               detail::until_moment(
                    moment, [this, token](detail::deadline until) { return wait_by(token, until); });
     }
 
@@ -18319,13 +18283,13 @@ class shm_condition {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <class Lock, detail::duration_like Duration>
     cv_status wait_for(Lock& lock, const Duration& patience) {
-        return wait(lock, detail::after(patience));
+        return wait(lock, detail::deadline_in(patience));
     }
 
     /// Waits until the predicate is true, but no longer; returns the predicate.
     template <class Lock, detail::duration_like Duration, class Predicate>
     bool wait_for(Lock& lock, const Duration& patience, Predicate predicate) {
-        const detail::deadline until = detail::after(patience);
+        const detail::deadline until = detail::deadline_in(patience);
         while (!predicate()) {
             if (wait(lock, until) == cv_status::timeout) {
                 return predicate();
@@ -18338,7 +18302,7 @@ class shm_condition {
     template <class Lock, detail::time_point_like TimePoint>
     cv_status wait_until(Lock& lock, const TimePoint& moment) {
         const auto now = TimePoint::clock::now();
-        wait(lock, now < moment ? detail::after(moment - now) : detail::at_once);
+        wait(lock, now < moment ? detail::deadline_in(moment - now) : detail::at_once);
         return TimePoint::clock::now() < moment ? cv_status::no_timeout : cv_status::timeout;
     }
 
@@ -18465,13 +18429,13 @@ class shm_event {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
-        return try_wait() || wait_by(detail::after(patience));
+        return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(const TimePoint& moment) {
-        return try_wait() || detail::attempt_until(
+        return try_wait() || detail::until_moment(
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 
@@ -18551,27 +18515,27 @@ class lockable {
     /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_for(const Duration& patience) {
-        return self().lock_at_once() || lock_or_throw(after(patience));
+        return self().lock_at_once() || lock_or_throw(deadline_in(patience));
     }
 
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
-        return lock_until(after(patience), ec);
+        return lock_until(deadline_in(patience), ec);
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_until(const TimePoint& moment) {
         return self().lock_at_once() ||
-               attempt_until(moment, [this](deadline until) { return lock_or_throw(until); });
+               until_moment(moment, [this](deadline until) { return lock_or_throw(until); });
     }
 
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_until(const TimePoint& moment, std::error_code& ec) {
-        return attempt_until(moment,
-                             [&](deadline until) {
-                                 return lock_until(until, ec) || static_cast<bool>(ec);
-                             }) &&
+        return until_moment(moment,
+                            [&](deadline until) {
+                                return lock_until(until, ec) || static_cast<bool>(ec);
+                            }) &&
                !ec;
     }
 
@@ -18619,27 +18583,27 @@ class shared_lockable {
     /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
-        return self().share_at_once() || share_or_throw(after(patience));
+        return self().share_at_once() || share_or_throw(deadline_in(patience));
     }
 
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_shared_for(const Duration& patience, std::error_code& ec) noexcept {
-        return share_until(after(patience), ec);
+        return share_until(deadline_in(patience), ec);
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment) {
         return self().share_at_once() ||
-               attempt_until(moment, [this](deadline until) { return share_or_throw(until); });
+               until_moment(moment, [this](deadline until) { return share_or_throw(until); });
     }
 
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment, std::error_code& ec) {
-        return attempt_until(moment,
-                             [&](deadline until) {
-                                 return share_until(until, ec) || static_cast<bool>(ec);
-                             }) &&
+        return until_moment(moment,
+                            [&](deadline until) {
+                                return share_until(until, ec) || static_cast<bool>(ec);
+                            }) &&
                !ec;
     }
 
@@ -19004,12 +18968,12 @@ class shm_guarded {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] guard try_lock_for(const Duration& patience) {
-        return open(detail::after(patience));
+        return open(detail::deadline_in(patience));
     }
 
     template <detail::duration_like Duration>
     [[nodiscard]] guard try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
-        return open(detail::after(patience), ec);
+        return open(detail::deadline_in(patience), ec);
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
@@ -19061,7 +19025,7 @@ class shm_guarded {
     [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_for(const Duration& patience)
         requires detail::shared_section_mutex<Mutex>
     {
-        return {mutex_, value_, detail::after(patience)};
+        return {mutex_, value_, detail::deadline_in(patience)};
     }
 
   private:
@@ -19081,7 +19045,7 @@ class shm_guarded {
     template <class TimePoint>
     static auto open_until(Mutex& mutex, T& value, const TimePoint& moment, std::error_code& ec) {
         typename guard::opened result;
-        detail::attempt_until(moment, [&](detail::deadline until) {
+        detail::until_moment(moment, [&](detail::deadline until) {
             result = guard::open(mutex, value, until, ec);
             return result.record != nullptr || static_cast<bool>(ec);
         });
@@ -19179,13 +19143,13 @@ class shm_latch {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
-        return try_wait() || wait_by(detail::after(patience));
+        return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(const TimePoint& moment) {
-        return try_wait() || detail::attempt_until(
+        return try_wait() || detail::until_moment(
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 
@@ -19395,13 +19359,13 @@ class shm_semaphore {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] bool try_acquire_for(const Duration& patience) noexcept {
-        return try_acquire() || acquire_by(detail::after(patience));
+        return try_acquire() || acquire_by(detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool try_acquire_until(const TimePoint& moment) {
-        return try_acquire() || detail::attempt_until(moment, [this](detail::deadline until) {
+        return try_acquire() || detail::until_moment(moment, [this](detail::deadline until) {
                    return acquire_by(until);
                });
     }

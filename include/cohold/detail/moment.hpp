@@ -1,4 +1,4 @@
-// Moments of any clock as moments of the monotonic one, for waits of handles.
+// Waiting until a moment of any clock, by waits until a moment of the monotonic one.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_DETAIL_MOMENT_HPP
@@ -25,21 +25,24 @@ inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
     return time;
 }
 
-// So long from now; a moment that has passed if it is nothing.
+// Does not wait at all.
+inline constexpr deadline at_once{0};
+
+// So long from now; at once if it is nothing.
 template <duration_like Duration>
 [[nodiscard]] deadline deadline_in(const Duration& patience) noexcept {
     const std::int64_t nanoseconds = to_nanoseconds(patience);
-    return nanoseconds == 0 ? deadline{0} : deadline::in(nanoseconds);
+    return nanoseconds == 0 ? at_once : deadline::in(nanoseconds);
 }
 
 // Repeats wait(deadline) until it is true or the moment has come. Other clocks may be set
 // meanwhile, so theirs has the last word.
 template <time_point_like TimePoint, class Wait>
-[[nodiscard]] bool until_moment(const TimePoint& moment, const Wait& wait) {
+bool until_moment(const TimePoint& moment, const Wait& wait) {
     for (;;) {
         const auto now = TimePoint::clock::now();
         const bool early = now < moment;
-        if (wait(early ? deadline_in(moment - now) : deadline{0})) {
+        if (wait(early ? deadline_in(moment - now) : at_once)) {
             return true;
         }
         if (!early || !(TimePoint::clock::now() < moment)) {

@@ -5,8 +5,8 @@
 #ifndef COHOLD_SYNC_AWAITABLE_HPP
 #define COHOLD_SYNC_AWAITABLE_HPP
 
+#include <cohold/detail/moment.hpp>
 #include <cohold/error.hpp>
-#include <cohold/sync/timed.hpp>
 #include <cohold/sync/wait_word.hpp>
 
 COHOLD_NAMESPACE_BEGIN

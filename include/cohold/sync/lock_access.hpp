@@ -6,8 +6,8 @@
 
 #include <concepts>
 
+#include <cohold/detail/moment.hpp>
 #include <cohold/memory/thread_record.hpp>
-#include <cohold/sync/timed.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -4,8 +4,8 @@
 #ifndef COHOLD_SYNC_LOCKABLE_HPP
 #define COHOLD_SYNC_LOCKABLE_HPP
 
+#include <cohold/detail/moment.hpp>
 #include <cohold/error.hpp>
-#include <cohold/sync/timed.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -40,27 +40,27 @@ class lockable {
     /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_for(const Duration& patience) {
-        return self().lock_at_once() || lock_or_throw(after(patience));
+        return self().lock_at_once() || lock_or_throw(deadline_in(patience));
     }
 
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
-        return lock_until(after(patience), ec);
+        return lock_until(deadline_in(patience), ec);
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_until(const TimePoint& moment) {
         return self().lock_at_once() ||
-               attempt_until(moment, [this](deadline until) { return lock_or_throw(until); });
+               until_moment(moment, [this](deadline until) { return lock_or_throw(until); });
     }
 
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_until(const TimePoint& moment, std::error_code& ec) {
-        return attempt_until(moment,
-                             [&](deadline until) {
-                                 return lock_until(until, ec) || static_cast<bool>(ec);
-                             }) &&
+        return until_moment(moment,
+                            [&](deadline until) {
+                                return lock_until(until, ec) || static_cast<bool>(ec);
+                            }) &&
                !ec;
     }
 
@@ -108,27 +108,27 @@ class shared_lockable {
     /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
-        return self().share_at_once() || share_or_throw(after(patience));
+        return self().share_at_once() || share_or_throw(deadline_in(patience));
     }
 
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_shared_for(const Duration& patience, std::error_code& ec) noexcept {
-        return share_until(after(patience), ec);
+        return share_until(deadline_in(patience), ec);
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment) {
         return self().share_at_once() ||
-               attempt_until(moment, [this](deadline until) { return share_or_throw(until); });
+               until_moment(moment, [this](deadline until) { return share_or_throw(until); });
     }
 
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment, std::error_code& ec) {
-        return attempt_until(moment,
-                             [&](deadline until) {
-                                 return share_until(until, ec) || static_cast<bool>(ec);
-                             }) &&
+        return until_moment(moment,
+                            [&](deadline until) {
+                                return share_until(until, ec) || static_cast<bool>(ec);
+                            }) &&
                !ec;
     }
 

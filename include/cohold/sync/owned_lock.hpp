@@ -8,10 +8,10 @@
 #include <cerrno>
 #include <cstddef>
 
+#include <cohold/detail/moment.hpp>
 #include <cohold/memory/current_segment.hpp>
 #include <cohold/memory/offset_ptr.hpp>
 #include <cohold/memory/participant.hpp>
-#include <cohold/sync/timed.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -71,14 +71,14 @@ class shm_barrier {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] bool wait_for(arrival_token token, const Duration& patience) noexcept {
-        return is_over(token) || wait_by(token, detail::after(patience));
+        return is_over(token) || wait_by(token, detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) {
         return is_over(token) ||
-               detail::attempt_until(
+               detail::until_moment(
                    moment, [this, token](detail::deadline until) { return wait_by(token, until); });
     }
 

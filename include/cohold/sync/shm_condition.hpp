@@ -4,9 +4,9 @@
 #ifndef COHOLD_SYNC_SHM_CONDITION_HPP
 #define COHOLD_SYNC_SHM_CONDITION_HPP
 
+#include <cohold/detail/moment.hpp>
 #include <cohold/memory/shareable_rules.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
-#include <cohold/sync/timed.hpp>
 #include <cohold/sync/wait_word.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -51,13 +51,13 @@ class shm_condition {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <class Lock, detail::duration_like Duration>
     cv_status wait_for(Lock& lock, const Duration& patience) {
-        return wait(lock, detail::after(patience));
+        return wait(lock, detail::deadline_in(patience));
     }
 
     /// Waits until the predicate is true, but no longer; returns the predicate.
     template <class Lock, detail::duration_like Duration, class Predicate>
     bool wait_for(Lock& lock, const Duration& patience, Predicate predicate) {
-        const detail::deadline until = detail::after(patience);
+        const detail::deadline until = detail::deadline_in(patience);
         while (!predicate()) {
             if (wait(lock, until) == cv_status::timeout) {
                 return predicate();
@@ -70,7 +70,7 @@ class shm_condition {
     template <class Lock, detail::time_point_like TimePoint>
     cv_status wait_until(Lock& lock, const TimePoint& moment) {
         const auto now = TimePoint::clock::now();
-        wait(lock, now < moment ? detail::after(moment - now) : detail::at_once);
+        wait(lock, now < moment ? detail::deadline_in(moment - now) : detail::at_once);
         return TimePoint::clock::now() < moment ? cv_status::no_timeout : cv_status::timeout;
     }
 

@@ -95,12 +95,12 @@ class shm_guarded {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] guard try_lock_for(const Duration& patience) {
-        return open(detail::after(patience));
+        return open(detail::deadline_in(patience));
     }
 
     template <detail::duration_like Duration>
     [[nodiscard]] guard try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
-        return open(detail::after(patience), ec);
+        return open(detail::deadline_in(patience), ec);
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
@@ -152,7 +152,7 @@ class shm_guarded {
     [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_for(const Duration& patience)
         requires detail::shared_section_mutex<Mutex>
     {
-        return {mutex_, value_, detail::after(patience)};
+        return {mutex_, value_, detail::deadline_in(patience)};
     }
 
   private:
@@ -172,7 +172,7 @@ class shm_guarded {
     template <class TimePoint>
     static auto open_until(Mutex& mutex, T& value, const TimePoint& moment, std::error_code& ec) {
         typename guard::opened result;
-        detail::attempt_until(moment, [&](detail::deadline until) {
+        detail::until_moment(moment, [&](detail::deadline until) {
             result = guard::open(mutex, value, until, ec);
             return result.record != nullptr || static_cast<bool>(ec);
         });

@@ -73,13 +73,13 @@ class shm_latch {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
-        return try_wait() || wait_by(detail::after(patience));
+        return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool wait_until(const TimePoint& moment) {
-        return try_wait() || detail::attempt_until(
+        return try_wait() || detail::until_moment(
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 

@@ -60,13 +60,13 @@ class shm_semaphore {
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] bool try_acquire_for(const Duration& patience) noexcept {
-        return try_acquire() || acquire_by(detail::after(patience));
+        return try_acquire() || acquire_by(detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool try_acquire_until(const TimePoint& moment) {
-        return try_acquire() || detail::attempt_until(moment, [this](detail::deadline until) {
+        return try_acquire() || detail::until_moment(moment, [this](detail::deadline until) {
                    return acquire_by(until);
                });
     }
