@@ -6803,11 +6803,19 @@ struct alignas(16) local_block {
     std::uint64_t inode;
     const local_calls* calls;
     local_identity* identity;
+    std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
 };
 
 inline const local_block& local_of(const segment_header& header) noexcept {
     return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
                                                  sizeof(local_block));
+}
+
+// Bytes of the segment that can be there, whatever its own bytes say.
+[[nodiscard, gnu::cold]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
+    const std::uint64_t size = header.size.load(std::memory_order_relaxed);
+    const std::uint64_t reserve = local_of(header).reserve;
+    return size < reserve ? size : reserve;
 }
 
 // Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
@@ -7219,7 +7227,8 @@ class heap {
     }
 
     [[nodiscard]] bool is_in_use(std::uint64_t place) noexcept {
-        if (place % 16 != 0 || place < first_ || place >= end_ ||
+        const std::uint64_t end = bounded_size(header()) - overhead;
+        if (place % 16 != 0 || place < first_ || place >= end_ || end_ > end ||
             (at(place).word & 0xffff000000000001u) != mark_of(place)) {
             return false;
         }
@@ -7262,7 +7271,7 @@ class heap {
 
     // If the process is killed here, the next one does it again from the beginning.
     [[gnu::cold, gnu::noinline]] void roll_back() noexcept {
-        const std::uint64_t size = header().size.load(std::memory_order_relaxed);
+        const std::uint64_t size = bounded_size(header());
         for (std::uint64_t i = log_size_ < log_capacity ? log_size_ : log_capacity; i > 0; --i) {
             const undo& last = log_[i - 1];
             if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {
@@ -7634,8 +7643,7 @@ namespace detail {
 
 // What a record of the journal says.
 enum class journal_kind : std::uint64_t {
-    nothing,   // forgotten; the bytes are still before it
-    bytes,     // the bytes before the record were at `where`
+    bytes = 1, // the bytes before the record were at `where`
     snapshot,  // the block, whose offset is before the record, has the bytes that were at `where`
     made,      // the block at `where` was allocated: undone by freeing it
     dropped,   // the block at `where` shall be freed: done on commit
@@ -7645,10 +7653,8 @@ enum class journal_kind : std::uint64_t {
 
 // Follows its bytes, so that the records are read from the last one back.
 struct journal_record {
-    // `bytes` and `snapshot`: the distance from the header, as two's complement: objects on a stack
-    // are outside the segment. Otherwise an offset.
-    std::uint64_t where;
-    std::uint64_t word; // bytes:56 | kind:8
+    std::uint64_t where; // offset
+    std::uint64_t word;  // bytes:56 | kind:8
 
     [[nodiscard]] journal_kind kind() const noexcept {
         return static_cast<journal_kind>(word & 0xff);
@@ -7664,7 +7670,6 @@ struct journal_record {
     // Of the bytes in front of the record.
     [[nodiscard]] std::uint64_t room() const noexcept {
         switch (kind()) {
-        case journal_kind::nothing:
         case journal_kind::bytes:
             return (bytes() + 7) / 8 * 8;
         case journal_kind::snapshot:
@@ -7709,7 +7714,9 @@ inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value
 
 // Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
 // which has the segment at another address. Every step can be repeated from the beginning, if this
-// process dies in its turn.
+// process dies in its turn. Whatever the journal's bytes are, nothing is written outside the
+// segment, and only what is a block of the heap is freed: others may have damaged them, in the
+// living process, too.
 class journal_reader {
   public:
     // `me`: the process that does it, for the lock of the heap. `foreign`: it is a dead one's.
@@ -7752,23 +7759,6 @@ class journal_reader {
         store_in_order(log_.floor, 0);
     }
 
-    // Forgets what is to be put back at these bytes, which are outside the segment.
-    [[gnu::cold]] void forget(std::uint64_t where, std::uint64_t bytes) noexcept {
-        read_ = 0;
-        std::uint64_t top = log_.top.load(std::memory_order_relaxed);
-        while (top != begin_of(header_, log_)) {
-            const journal_record* const last = record_before(top);
-            if (last == nullptr) {
-                return;
-            }
-            if (last->kind() == journal_kind::bytes && last->where - where < bytes) {
-                const_cast<journal_record*>(last)->word =
-                    journal_record::word_of(journal_kind::nothing, last->bytes());
-            }
-            top = below_of(*last, top);
-        }
-    }
-
     // Of a participant that is dead: done or undone, by what its journal says.
     [[gnu::cold]] void recover(owner_word dead) noexcept {
         const std::uint64_t begin = begin_of(header_, log_);
@@ -7800,7 +7790,7 @@ class journal_reader {
         if (last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) {
             read_ += last->bytes();
         }
-        return read_ <= header_.reserve &&
+        return read_ <= local_of(header_).reserve &&
                        last->room() <= top - control_bytes - sizeof(journal_record)
                    ? last
                    : nullptr;
@@ -7823,8 +7813,8 @@ class journal_reader {
 
     // nullptr outside of what a journal may change.
     [[nodiscard]] char* at(std::uint64_t offset) const noexcept {
-        const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
-        return offset >= control_bytes && offset < size ? base() + offset : nullptr;
+        return offset >= control_bytes && offset < bounded_size(header_) ? base() + offset
+                                                                         : nullptr;
     }
 
     void undo_records(std::uint64_t floor) noexcept {
@@ -7871,13 +7861,13 @@ class journal_reader {
     }
 
     [[nodiscard]] bool is_inside(std::uint64_t where, std::uint64_t bytes) const noexcept {
-        const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
+        const std::uint64_t size = bounded_size(header_);
         return where >= control_bytes && where <= size && bytes <= size - where;
     }
 
     void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
-        if (bytes != 0 && (!foreign_ || is_inside(where, bytes))) {
-            // A dead one's journal may say that the bytes overlap.
+        if (bytes != 0 && is_inside(where, bytes)) {
+            // A damaged journal may say that the bytes overlap.
             std::memmove(base() + static_cast<std::ptrdiff_t>(where), from,
                          static_cast<std::size_t>(bytes));
         }
@@ -7887,8 +7877,10 @@ class journal_reader {
     void free_block(std::uint64_t where, std::uint64_t below) noexcept {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         heap::transaction change(heap::of(header_), me_);
-        // What a dead one's journal says may be anything.
-        if (char* const block = at(where); !foreign_ || (block != nullptr && change.owns(block))) {
+        // In the process's own journal it is an error of the user's to free a block twice: with
+        // heap_checks, deallocate says so.
+        const bool checked = config::heap_checks && !foreign_;
+        if (char* const block = at(where); block != nullptr && (checked || change.owns(block))) {
             change.deallocate(block);
         }
         change.set(log_.top, below);
@@ -7912,7 +7904,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 [[nodiscard]] inline journal* journal_at(segment_header& header, std::uint64_t offset) noexcept {
-    const std::uint64_t size = header.size.load(std::memory_order_relaxed);
+    const std::uint64_t size = bounded_size(header);
     const bool fits = offset >= control_bytes && offset % 8 == 0 && offset < size &&
                       journal::size <= size - offset;
     return fits ? reinterpret_cast<journal*>(reinterpret_cast<char*>(&header) + offset) : nullptr;
@@ -7968,7 +7960,8 @@ namespace detail {
             const heap::transaction undone(heap::of(header), me);
         }
         std::uint64_t next = slot.journals.load(std::memory_order_relaxed);
-        std::uint64_t most = header.reserve / journal::size; // whatever the bytes are, it ends
+        std::uint64_t most =
+            local_of(header).reserve / journal::size; // whatever the bytes are, it ends
         for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
             if (!heap::transaction(heap::of(header), me).owns(log)) {
                 break;
@@ -8003,7 +7996,7 @@ namespace detail {
         return false; // the process itself
     }
     participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
-    std::uint64_t most = header.reserve / journal::size;
+    std::uint64_t most = local_of(header).reserve / journal::size;
     for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
          log != nullptr && most != 0; --most) {
         if (log->thread.load(std::memory_order_acquire) == thread_of(owner)) {
@@ -8240,6 +8233,96 @@ extern char* eh_globals() noexcept __asm__("__cxa_get_globals");
 COHOLD_NAMESPACE_END
 
 #endif
+// What a section has to put back outside of the segment, if it is undone in a living process.
+#ifndef COHOLD_MEMORY_OUTSIDE_UNDO_HPP
+#define COHOLD_MEMORY_OUTSIDE_UNDO_HPP
+
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Old bytes of objects on stacks and the like. They are kept in private memory: everybody who may
+// write to the segment can write to the journal, and an address that stood there would let him
+// write anywhere in this process. If the process dies, nobody misses them.
+class outside_undo {
+  public:
+    outside_undo() = default;
+    outside_undo(const outside_undo&) = delete;
+    outside_undo& operator=(const outside_undo&) = delete;
+
+    ~outside_undo() { drop(0); }
+
+    // `stamp`: of the moment; never less than that of the one saved before. False if there is no
+    // memory.
+    [[nodiscard, gnu::cold]] bool save(const void* at, std::size_t bytes,
+                                       std::uint32_t stamp) noexcept {
+        void* const memory = ::operator new(sizeof(entry) + bytes, std::nothrow);
+        if (memory == nullptr) {
+            return false;
+        }
+        last_ = ::new (memory) entry{last_, const_cast<void*>(at), bytes, stamp};
+        if (bytes != 0) {
+            std::memcpy(last_ + 1, at, bytes);
+        }
+        return true;
+    }
+
+    // Puts back what was saved since the stamp, the last one first.
+    [[gnu::cold]] void undo(std::uint32_t stamp) noexcept {
+        while (is_since(stamp)) {
+            if (last_->bytes != 0) {
+                std::memcpy(last_->at, last_ + 1, last_->bytes);
+            }
+            pop();
+        }
+    }
+
+    // Forgets what was saved since the stamp: what has happened stays.
+    [[gnu::cold]] void drop(std::uint32_t stamp) noexcept {
+        while (is_since(stamp)) {
+            pop();
+        }
+    }
+
+    // An object ends: nothing of it is to be put back.
+    [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
+        const auto first = reinterpret_cast<std::uintptr_t>(object);
+        for (entry* each = last_; each != nullptr; each = each->below) {
+            if (reinterpret_cast<std::uintptr_t>(each->at) - first < bytes) {
+                each->bytes = 0;
+            }
+        }
+    }
+
+  private:
+    // The bytes follow.
+    struct entry {
+        entry* below;
+        void* at;
+        std::size_t bytes;
+        std::uint32_t stamp;
+    };
+
+    [[nodiscard]] bool is_since(std::uint32_t stamp) const noexcept {
+        return last_ != nullptr && last_->stamp >= stamp;
+    }
+
+    void pop() noexcept { ::operator delete(std::exchange(last_, last_->below)); }
+
+    entry* last_ = nullptr;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -8275,6 +8358,8 @@ struct alignas(64) thread_record {
 
     // Exceptions under way in the thread.
     const unsigned* uncaught = uncaught_counter();
+    std::uint64_t mapped = 0; // bytes of the segment's mapping
+    outside_undo outside;     // each entry counts as a promise, so that commit sees to it
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
     // each has had since: elements from there on need not be saved again.
@@ -8348,15 +8433,20 @@ struct alignas(64) thread_record {
 
     // ---- records. All are written before what they are about.
 
-    // Can save() do without the heap?
-    [[nodiscard]] bool has_room(std::size_t bytes) const noexcept {
-        return bytes <= largest_inline &&
-               log->top.load(std::memory_order_relaxed) + rounded(bytes) + sizeof(journal_record) <=
-                   limit;
+    [[nodiscard]] bool is_inside(const void* at) const noexcept {
+        return reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(header) <
+               mapped;
     }
 
-    // Keeps the bytes, to be put back. Nothing is changed after an error: errc::out_of_space,
-    // reserve_exceeded.
+    // Can save() do without asking for memory?
+    [[nodiscard]] bool has_room(const void* at, std::size_t bytes) const noexcept {
+        return is_inside(at) && bytes <= largest_inline &&
+               fits(log->top.load(std::memory_order_relaxed), rounded(bytes));
+    }
+
+    // Keeps the bytes, to be put back; those of an object outside of the segment, on a stack, if
+    // the section is undone in this process. Nothing is changed after an error: errc::out_of_space,
+    // reserve_exceeded, corrupt.
     void save(const void* at, std::size_t bytes, std::error_code& ec) noexcept {
         if (!save_at_hand(at, bytes)) [[unlikely]] {
             save_slowly(at, bytes, ec);
@@ -8421,6 +8511,7 @@ struct alignas(64) thread_record {
             store_in_order(log->top, from.top);
         } else {
             reader().finish(from.top);
+            outside.drop(from.promises);
             promises = from.promises;
         }
         if (limit != from.limit) [[unlikely]] { // most often there is nothing to store
@@ -8438,6 +8529,7 @@ struct alignas(64) thread_record {
         word.store(value, std::memory_order_release);
         std::atomic_signal_fence(std::memory_order_seq_cst);
         reader().finish(from.top);
+        outside.drop(from.promises);
         promises = from.promises;
         limit = from.limit;
     }
@@ -8445,6 +8537,7 @@ struct alignas(64) thread_record {
     // What happened since `from` never was.
     [[gnu::cold]] void roll_back(const savepoint& from) noexcept {
         reader().roll_back(from.top);
+        outside.undo(from.promises);
         promises = from.promises;
         limit = from.limit;
         forget_watermarks();
@@ -8452,7 +8545,7 @@ struct alignas(64) thread_record {
 
     // An object outside the segment ends: nothing of it is to be put back.
     [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
-        reader().forget(distance_to(object), bytes);
+        outside.forget(object, bytes);
     }
 
     // ---- watermarks
@@ -8521,11 +8614,19 @@ struct alignas(64) thread_record {
             reinterpret_cast<std::intptr_t>(address) - reinterpret_cast<std::intptr_t>(header)));
     }
 
+    // Is there room in the chunk? Not if somebody has damaged `top`, so that it is elsewhere.
+    [[nodiscard]] bool fits(std::uint64_t top, std::uint64_t room) const noexcept {
+        // What is below the chunk by that much is in the segment.
+        static_assert(heap::offset + sizeof(heap) + journal::size - spare_bytes >
+                      journal::chunk_size + largest_inline + sizeof(journal_record));
+        return limit - top - (room + sizeof(journal_record)) <= journal::chunk_size;
+    }
+
     // Where there is room in the chunk.
     [[nodiscard]] bool save_at_hand(const void* at, std::size_t bytes) noexcept {
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
         const std::uint64_t room = rounded(bytes);
-        if (bytes > largest_inline || top + room + sizeof(journal_record) > limit) [[unlikely]] {
+        if (!is_inside(at) || bytes > largest_inline || !fits(top, room)) [[unlikely]] {
             return false;
         }
         write(base() + top, at, bytes);
@@ -8543,7 +8644,13 @@ struct alignas(64) thread_record {
 
     [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
                                                   std::error_code& ec) noexcept {
-        if (bytes > largest_inline) {
+        if (!is_inside(at)) {
+            if (outside.save(at, bytes, promises)) {
+                ++promises;
+            } else {
+                fail(ec, errc::out_of_space, "no memory to keep %zu bytes", bytes);
+            }
+        } else if (bytes > largest_inline) {
             save_apart(at, bytes, ec);
         } else if (char* const into = reserve(rounded(bytes), ec); into != nullptr) {
             write(into, at, bytes);
@@ -8559,8 +8666,7 @@ struct alignas(64) thread_record {
 
     // Room for a record with so many bytes before it: where these go. nullptr after an error.
     [[nodiscard]] char* reserve(std::uint64_t room, std::error_code& ec) noexcept {
-        if (log->top.load(std::memory_order_relaxed) + room + sizeof(journal_record) > limit)
-            [[unlikely]] {
+        if (!fits(log->top.load(std::memory_order_relaxed), room)) [[unlikely]] {
             add_chunk(ec);
             if (ec) {
                 return nullptr;
@@ -8578,8 +8684,17 @@ struct alignas(64) thread_record {
     // The first chunk stays with the journal, further ones go with the section.
     [[gnu::cold, gnu::noinline]] void add_chunk(std::error_code& ec) noexcept {
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
-        if (limit == first_limit() && log->chunk != 0) {
-            char* const chunk = base() + log->chunk;
+        const bool first = limit == first_limit();
+        const std::uint64_t kept = first ? log->chunk : 0;
+        if (limit - top > journal::chunk_size ||
+            (kept != 0 && (kept % 8 != 0 || kept < control_bytes ||
+                           kept > bounded_size(*header) - journal::chunk_size))) {
+            fail(ec, errc::corrupt, "the journal of a thread: end %#llx, chunk %#llx",
+                 static_cast<unsigned long long>(top), static_cast<unsigned long long>(kept));
+            return;
+        }
+        if (kept != 0) {
+            char* const chunk = base() + kept;
             begin_chunk(chunk, top);
             store_in_order(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
             return;
@@ -8590,7 +8705,7 @@ struct alignas(64) thread_record {
             return;
         }
         std::uint64_t below = top;
-        if (limit == first_limit()) {
+        if (first) {
             change.uncount(chunk);
             change.set(log->chunk, distance_to(chunk));
         } else {
@@ -8798,8 +8913,9 @@ inline thread_local constinit thread_records records_of_thread{};
     participant_slot& slot = process_table::of(header).slots[slot_of(me)];
     std::size_t count = 0;
     for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
-         log != nullptr; log = journal_at(header, log->next)) {
+         log != nullptr && count < config::max_threads; log = journal_at(header, log->next)) {
         if (log->thread.load(std::memory_order_acquire) == 0) {
+            log->top.store(journal_reader::begin_of(header, *log), std::memory_order_relaxed);
             log->thread.store(thread_of(me), std::memory_order_relaxed);
             return log;
         }
@@ -8853,6 +8969,7 @@ inline thread_local constinit thread_records records_of_thread{};
         return nullptr;
     }
     record->limit = record->first_limit();
+    record->mapped = local_of(header).reserve;
     record->epoch = epoch;
     record->process = process_stamp();
     record->next_in_mapping = identity.records;
@@ -12259,6 +12376,7 @@ class segment_memory {
         const object_status found = Mechanism::status(native, ec);
         local->device = found.device;
         local->inode = found.inode;
+        local->reserve = reserve;
         return ec ? segment_memory() : std::move(memory);
     }
 
@@ -21815,7 +21933,7 @@ class operation_record<shm_allocator<T>> {
             mark.of == container) {
             mark = {};
         }
-        if (!is_inside(reinterpret_cast<std::uintptr_t>(container))) {
+        if (!record_->is_inside(container)) {
             record_->forget(container, bytes);
         }
     }
@@ -21864,21 +21982,16 @@ class operation_record<shm_allocator<T>> {
     };
 
   private:
-    [[nodiscard]] bool is_inside(std::uintptr_t address) const noexcept {
-        return address - reinterpret_cast<std::uintptr_t>(record_->header) <
-               record_->header->reserve;
-    }
-
     // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
     // process dies that is gone, and only a section of the user's can be undone in a living one.
     [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(at);
         return address - record_->covered.first >= record_->covered.bytes &&
-               (is_inside(address) || record_->undoable != 0);
+               (record_->is_inside(at) || record_->undoable != 0);
     }
 
     void save(const void* at, std::size_t bytes) {
-        if (record_->has_room(bytes)) [[likely]] {
+        if (record_->has_room(at, bytes)) [[likely]] {
             std::error_code none;
             record_->save(at, bytes, none);
         } else {

@@ -106,7 +106,7 @@ class operation_record<shm_allocator<T>> {
             mark.of == container) {
             mark = {};
         }
-        if (!is_inside(reinterpret_cast<std::uintptr_t>(container))) {
+        if (!record_->is_inside(container)) {
             record_->forget(container, bytes);
         }
     }
@@ -155,21 +155,16 @@ class operation_record<shm_allocator<T>> {
     };
 
   private:
-    [[nodiscard]] bool is_inside(std::uintptr_t address) const noexcept {
-        return address - reinterpret_cast<std::uintptr_t>(record_->header) <
-               record_->header->reserve;
-    }
-
     // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
     // process dies that is gone, and only a section of the user's can be undone in a living one.
     [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(at);
         return address - record_->covered.first >= record_->covered.bytes &&
-               (is_inside(address) || record_->undoable != 0);
+               (record_->is_inside(at) || record_->undoable != 0);
     }
 
     void save(const void* at, std::size_t bytes) {
-        if (record_->has_room(bytes)) [[likely]] {
+        if (record_->has_room(at, bytes)) [[likely]] {
             std::error_code none;
             record_->save(at, bytes, none);
         } else {

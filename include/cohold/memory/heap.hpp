@@ -164,7 +164,8 @@ class heap {
     }
 
     [[nodiscard]] bool is_in_use(std::uint64_t place) noexcept {
-        if (place % 16 != 0 || place < first_ || place >= end_ ||
+        const std::uint64_t end = bounded_size(header()) - overhead;
+        if (place % 16 != 0 || place < first_ || place >= end_ || end_ > end ||
             (at(place).word & 0xffff000000000001u) != mark_of(place)) {
             return false;
         }
@@ -207,7 +208,7 @@ class heap {
 
     // If the process is killed here, the next one does it again from the beginning.
     [[gnu::cold, gnu::noinline]] void roll_back() noexcept {
-        const std::uint64_t size = header().size.load(std::memory_order_relaxed);
+        const std::uint64_t size = bounded_size(header());
         for (std::uint64_t i = log_size_ < log_capacity ? log_size_ : log_capacity; i > 0; --i) {
             const undo& last = log_[i - 1];
             if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {

@@ -14,8 +14,7 @@ namespace detail {
 
 // What a record of the journal says.
 enum class journal_kind : std::uint64_t {
-    nothing,   // forgotten; the bytes are still before it
-    bytes,     // the bytes before the record were at `where`
+    bytes = 1, // the bytes before the record were at `where`
     snapshot,  // the block, whose offset is before the record, has the bytes that were at `where`
     made,      // the block at `where` was allocated: undone by freeing it
     dropped,   // the block at `where` shall be freed: done on commit
@@ -25,10 +24,8 @@ enum class journal_kind : std::uint64_t {
 
 // Follows its bytes, so that the records are read from the last one back.
 struct journal_record {
-    // `bytes` and `snapshot`: the distance from the header, as two's complement: objects on a stack
-    // are outside the segment. Otherwise an offset.
-    std::uint64_t where;
-    std::uint64_t word; // bytes:56 | kind:8
+    std::uint64_t where; // offset
+    std::uint64_t word;  // bytes:56 | kind:8
 
     [[nodiscard]] journal_kind kind() const noexcept {
         return static_cast<journal_kind>(word & 0xff);
@@ -44,7 +41,6 @@ struct journal_record {
     // Of the bytes in front of the record.
     [[nodiscard]] std::uint64_t room() const noexcept {
         switch (kind()) {
-        case journal_kind::nothing:
         case journal_kind::bytes:
             return (bytes() + 7) / 8 * 8;
         case journal_kind::snapshot:
@@ -89,7 +85,9 @@ inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value
 
 // Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
 // which has the segment at another address. Every step can be repeated from the beginning, if this
-// process dies in its turn.
+// process dies in its turn. Whatever the journal's bytes are, nothing is written outside the
+// segment, and only what is a block of the heap is freed: others may have damaged them, in the
+// living process, too.
 class journal_reader {
   public:
     // `me`: the process that does it, for the lock of the heap. `foreign`: it is a dead one's.
@@ -132,23 +130,6 @@ class journal_reader {
         store_in_order(log_.floor, 0);
     }
 
-    // Forgets what is to be put back at these bytes, which are outside the segment.
-    [[gnu::cold]] void forget(std::uint64_t where, std::uint64_t bytes) noexcept {
-        read_ = 0;
-        std::uint64_t top = log_.top.load(std::memory_order_relaxed);
-        while (top != begin_of(header_, log_)) {
-            const journal_record* const last = record_before(top);
-            if (last == nullptr) {
-                return;
-            }
-            if (last->kind() == journal_kind::bytes && last->where - where < bytes) {
-                const_cast<journal_record*>(last)->word =
-                    journal_record::word_of(journal_kind::nothing, last->bytes());
-            }
-            top = below_of(*last, top);
-        }
-    }
-
     // Of a participant that is dead: done or undone, by what its journal says.
     [[gnu::cold]] void recover(owner_word dead) noexcept {
         const std::uint64_t begin = begin_of(header_, log_);
@@ -180,7 +161,7 @@ class journal_reader {
         if (last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) {
             read_ += last->bytes();
         }
-        return read_ <= header_.reserve &&
+        return read_ <= local_of(header_).reserve &&
                        last->room() <= top - control_bytes - sizeof(journal_record)
                    ? last
                    : nullptr;
@@ -203,8 +184,8 @@ class journal_reader {
 
     // nullptr outside of what a journal may change.
     [[nodiscard]] char* at(std::uint64_t offset) const noexcept {
-        const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
-        return offset >= control_bytes && offset < size ? base() + offset : nullptr;
+        return offset >= control_bytes && offset < bounded_size(header_) ? base() + offset
+                                                                         : nullptr;
     }
 
     void undo_records(std::uint64_t floor) noexcept {
@@ -251,13 +232,13 @@ class journal_reader {
     }
 
     [[nodiscard]] bool is_inside(std::uint64_t where, std::uint64_t bytes) const noexcept {
-        const std::uint64_t size = header_.size.load(std::memory_order_relaxed);
+        const std::uint64_t size = bounded_size(header_);
         return where >= control_bytes && where <= size && bytes <= size - where;
     }
 
     void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
-        if (bytes != 0 && (!foreign_ || is_inside(where, bytes))) {
-            // A dead one's journal may say that the bytes overlap.
+        if (bytes != 0 && is_inside(where, bytes)) {
+            // A damaged journal may say that the bytes overlap.
             std::memmove(base() + static_cast<std::ptrdiff_t>(where), from,
                          static_cast<std::size_t>(bytes));
         }
@@ -267,8 +248,10 @@ class journal_reader {
     void free_block(std::uint64_t where, std::uint64_t below) noexcept {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         heap::transaction change(heap::of(header_), me_);
-        // What a dead one's journal says may be anything.
-        if (char* const block = at(where); !foreign_ || (block != nullptr && change.owns(block))) {
+        // In the process's own journal it is an error of the user's to free a block twice: with
+        // heap_checks, deallocate says so.
+        const bool checked = config::heap_checks && !foreign_;
+        if (char* const block = at(where); block != nullptr && (checked || change.owns(block))) {
             change.deallocate(block);
         }
         change.set(log_.top, below);

@@ -54,11 +54,19 @@ struct alignas(16) local_block {
     std::uint64_t inode;
     const local_calls* calls;
     local_identity* identity;
+    std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
 };
 
 inline const local_block& local_of(const segment_header& header) noexcept {
     return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
                                                  sizeof(local_block));
+}
+
+// Bytes of the segment that can be there, whatever its own bytes say.
+[[nodiscard, gnu::cold]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
+    const std::uint64_t size = header.size.load(std::memory_order_relaxed);
+    const std::uint64_t reserve = local_of(header).reserve;
+    return size < reserve ? size : reserve;
 }
 
 // Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders

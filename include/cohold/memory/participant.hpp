@@ -138,8 +138,9 @@ inline thread_local constinit thread_records records_of_thread{};
     participant_slot& slot = process_table::of(header).slots[slot_of(me)];
     std::size_t count = 0;
     for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
-         log != nullptr; log = journal_at(header, log->next)) {
+         log != nullptr && count < config::max_threads; log = journal_at(header, log->next)) {
         if (log->thread.load(std::memory_order_acquire) == 0) {
+            log->top.store(journal_reader::begin_of(header, *log), std::memory_order_relaxed);
             log->thread.store(thread_of(me), std::memory_order_relaxed);
             return log;
         }
@@ -193,6 +194,7 @@ inline thread_local constinit thread_records records_of_thread{};
         return nullptr;
     }
     record->limit = record->first_limit();
+    record->mapped = local_of(header).reserve;
     record->epoch = epoch;
     record->process = process_stamp();
     record->next_in_mapping = identity.records;

@@ -12,7 +12,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 [[nodiscard]] inline journal* journal_at(segment_header& header, std::uint64_t offset) noexcept {
-    const std::uint64_t size = header.size.load(std::memory_order_relaxed);
+    const std::uint64_t size = bounded_size(header);
     const bool fits = offset >= control_bytes && offset % 8 == 0 && offset < size &&
                       journal::size <= size - offset;
     return fits ? reinterpret_cast<journal*>(reinterpret_cast<char*>(&header) + offset) : nullptr;
@@ -68,7 +68,8 @@ namespace detail {
             const heap::transaction undone(heap::of(header), me);
         }
         std::uint64_t next = slot.journals.load(std::memory_order_relaxed);
-        std::uint64_t most = header.reserve / journal::size; // whatever the bytes are, it ends
+        std::uint64_t most =
+            local_of(header).reserve / journal::size; // whatever the bytes are, it ends
         for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
             if (!heap::transaction(heap::of(header), me).owns(log)) {
                 break;
@@ -103,7 +104,7 @@ namespace detail {
         return false; // the process itself
     }
     participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
-    std::uint64_t most = header.reserve / journal::size;
+    std::uint64_t most = local_of(header).reserve / journal::size;
     for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
          log != nullptr && most != 0; --most) {
         if (log->thread.load(std::memory_order_acquire) == thread_of(owner)) {

@@ -103,6 +103,7 @@ class segment_memory {
         const object_status found = Mechanism::status(native, ec);
         local->device = found.device;
         local->inode = found.inode;
+        local->reserve = reserve;
         return ec ? segment_memory() : std::move(memory);
     }
 

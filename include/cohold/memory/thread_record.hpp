@@ -11,6 +11,7 @@
 
 #include <cohold/detail/uncaught.hpp>
 #include <cohold/memory/journal.hpp>
+#include <cohold/memory/outside_undo.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -46,6 +47,8 @@ struct alignas(64) thread_record {
 
     // Exceptions under way in the thread.
     const unsigned* uncaught = uncaught_counter();
+    std::uint64_t mapped = 0; // bytes of the segment's mapping
+    outside_undo outside;     // each entry counts as a promise, so that commit sees to it
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
     // each has had since: elements from there on need not be saved again.
@@ -119,15 +122,20 @@ struct alignas(64) thread_record {
 
     // ---- records. All are written before what they are about.
 
-    // Can save() do without the heap?
-    [[nodiscard]] bool has_room(std::size_t bytes) const noexcept {
-        return bytes <= largest_inline &&
-               log->top.load(std::memory_order_relaxed) + rounded(bytes) + sizeof(journal_record) <=
-                   limit;
+    [[nodiscard]] bool is_inside(const void* at) const noexcept {
+        return reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(header) <
+               mapped;
     }
 
-    // Keeps the bytes, to be put back. Nothing is changed after an error: errc::out_of_space,
-    // reserve_exceeded.
+    // Can save() do without asking for memory?
+    [[nodiscard]] bool has_room(const void* at, std::size_t bytes) const noexcept {
+        return is_inside(at) && bytes <= largest_inline &&
+               fits(log->top.load(std::memory_order_relaxed), rounded(bytes));
+    }
+
+    // Keeps the bytes, to be put back; those of an object outside of the segment, on a stack, if
+    // the section is undone in this process. Nothing is changed after an error: errc::out_of_space,
+    // reserve_exceeded, corrupt.
     void save(const void* at, std::size_t bytes, std::error_code& ec) noexcept {
         if (!save_at_hand(at, bytes)) [[unlikely]] {
             save_slowly(at, bytes, ec);
@@ -192,6 +200,7 @@ struct alignas(64) thread_record {
             store_in_order(log->top, from.top);
         } else {
             reader().finish(from.top);
+            outside.drop(from.promises);
             promises = from.promises;
         }
         if (limit != from.limit) [[unlikely]] { // most often there is nothing to store
@@ -209,6 +218,7 @@ struct alignas(64) thread_record {
         word.store(value, std::memory_order_release);
         std::atomic_signal_fence(std::memory_order_seq_cst);
         reader().finish(from.top);
+        outside.drop(from.promises);
         promises = from.promises;
         limit = from.limit;
     }
@@ -216,6 +226,7 @@ struct alignas(64) thread_record {
     // What happened since `from` never was.
     [[gnu::cold]] void roll_back(const savepoint& from) noexcept {
         reader().roll_back(from.top);
+        outside.undo(from.promises);
         promises = from.promises;
         limit = from.limit;
         forget_watermarks();
@@ -223,7 +234,7 @@ struct alignas(64) thread_record {
 
     // An object outside the segment ends: nothing of it is to be put back.
     [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
-        reader().forget(distance_to(object), bytes);
+        outside.forget(object, bytes);
     }
 
     // ---- watermarks
@@ -292,11 +303,19 @@ struct alignas(64) thread_record {
             reinterpret_cast<std::intptr_t>(address) - reinterpret_cast<std::intptr_t>(header)));
     }
 
+    // Is there room in the chunk? Not if somebody has damaged `top`, so that it is elsewhere.
+    [[nodiscard]] bool fits(std::uint64_t top, std::uint64_t room) const noexcept {
+        // What is below the chunk by that much is in the segment.
+        static_assert(heap::offset + sizeof(heap) + journal::size - spare_bytes >
+                      journal::chunk_size + largest_inline + sizeof(journal_record));
+        return limit - top - (room + sizeof(journal_record)) <= journal::chunk_size;
+    }
+
     // Where there is room in the chunk.
     [[nodiscard]] bool save_at_hand(const void* at, std::size_t bytes) noexcept {
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
         const std::uint64_t room = rounded(bytes);
-        if (bytes > largest_inline || top + room + sizeof(journal_record) > limit) [[unlikely]] {
+        if (!is_inside(at) || bytes > largest_inline || !fits(top, room)) [[unlikely]] {
             return false;
         }
         write(base() + top, at, bytes);
@@ -314,7 +333,13 @@ struct alignas(64) thread_record {
 
     [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
                                                   std::error_code& ec) noexcept {
-        if (bytes > largest_inline) {
+        if (!is_inside(at)) {
+            if (outside.save(at, bytes, promises)) {
+                ++promises;
+            } else {
+                fail(ec, errc::out_of_space, "no memory to keep %zu bytes", bytes);
+            }
+        } else if (bytes > largest_inline) {
             save_apart(at, bytes, ec);
         } else if (char* const into = reserve(rounded(bytes), ec); into != nullptr) {
             write(into, at, bytes);
@@ -330,8 +355,7 @@ struct alignas(64) thread_record {
 
     // Room for a record with so many bytes before it: where these go. nullptr after an error.
     [[nodiscard]] char* reserve(std::uint64_t room, std::error_code& ec) noexcept {
-        if (log->top.load(std::memory_order_relaxed) + room + sizeof(journal_record) > limit)
-            [[unlikely]] {
+        if (!fits(log->top.load(std::memory_order_relaxed), room)) [[unlikely]] {
             add_chunk(ec);
             if (ec) {
                 return nullptr;
@@ -349,8 +373,17 @@ struct alignas(64) thread_record {
     // The first chunk stays with the journal, further ones go with the section.
     [[gnu::cold, gnu::noinline]] void add_chunk(std::error_code& ec) noexcept {
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
-        if (limit == first_limit() && log->chunk != 0) {
-            char* const chunk = base() + log->chunk;
+        const bool first = limit == first_limit();
+        const std::uint64_t kept = first ? log->chunk : 0;
+        if (limit - top > journal::chunk_size ||
+            (kept != 0 && (kept % 8 != 0 || kept < control_bytes ||
+                           kept > bounded_size(*header) - journal::chunk_size))) {
+            fail(ec, errc::corrupt, "the journal of a thread: end %#llx, chunk %#llx",
+                 static_cast<unsigned long long>(top), static_cast<unsigned long long>(kept));
+            return;
+        }
+        if (kept != 0) {
+            char* const chunk = base() + kept;
             begin_chunk(chunk, top);
             store_in_order(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
             return;
@@ -361,7 +394,7 @@ struct alignas(64) thread_record {
             return;
         }
         std::uint64_t below = top;
-        if (limit == first_limit()) {
+        if (first) {
             change.uncount(chunk);
             change.set(log->chunk, distance_to(chunk));
         } else {

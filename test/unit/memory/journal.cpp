@@ -10,6 +10,7 @@
 #include <doctest/doctest.h>
 
 #include "scratch_segment.hpp"
+#include "support/child.hpp"
 
 namespace detail = cohold::detail;
 using detail::journal;
@@ -445,4 +446,105 @@ TEST_CASE("a journal of any bytes leads nowhere, and reading it ends") {
         static_cast<void>(s.segment.heap().allocate(1000, 16, ec)); // works on
         CHECK_FALSE(ec);
     }
+}
+
+TEST_CASE("what another process writes to a journal leads the living nowhere outside the segment") {
+    // A word on the stack, an old value for it in the segment, and a thread in a section.
+    for (const bool finish : {false, true}) {
+        for (const auto kind : {journal_kind::bytes, journal_kind::snapshot, journal_kind::made,
+                                journal_kind::dropped, journal_kind::temporary}) {
+            CAPTURE(finish);
+            CAPTURE(static_cast<int>(kind));
+            scene s;
+            std::error_code ec;
+            std::array<std::uint64_t, 8> target{};
+            std::uint64_t own = 1;
+            detail::thread_record& record = s.record();
+            const detail::savepoint begin = record.here();
+            record.save(&own, sizeof own, ec);
+            own = 2;
+            s.save(0, 4);
+            s.change(0, 100);
+            CHECK(record.drop(record.allocate(16, 16, ec))); // so that commit reads it, too
+            const auto data = static_cast<std::uint64_t>(reinterpret_cast<char*>(s.data) -
+                                                         s.segment.memory().base());
+            const auto where =
+                static_cast<std::uint64_t>(reinterpret_cast<char*>(&target[2]) - s.victim.base());
+            const support::ending other =
+                support::child([&] {
+                    auto& log = *record.log;
+                    std::memcpy(log.records, &data, 8);
+                    const journal_record each{where, journal_record::word_of(kind, 8)};
+                    std::memcpy(log.records + 8, &each, 16);
+                    log.top = detail::journal_reader::begin_of(s.victim.header(), log) + 24;
+                }).wait();
+            CHECK(other.code == 0);
+            if (finish) {
+                record.commit(begin);
+            } else {
+                record.roll_back(begin);
+            }
+            CHECK(target == std::array<std::uint64_t, 8>{});
+            CHECK(own == (finish ? 2u : 1u)); // what this process knows itself is put back
+            // The thread works on.
+            s.save(1, 1);
+            s.change(1, 101);
+            record.roll_back(begin);
+            CHECK((*s.data)[1] == s.before[1]);
+        }
+    }
+}
+
+TEST_CASE("damaged ends of a journal: nothing is noted in front of the segment, or behind it") {
+    scene s;
+    std::error_code ec;
+    detail::thread_record& record = s.record();
+    const detail::savepoint begin = record.here();
+    const auto& local = detail::local_of(s.victim.header());
+    const detail::local_block kept = local;
+    const std::uint64_t reserve = local.reserve;
+    for (const std::uint64_t end :
+         {~std::uint64_t{7}, ~std::uint64_t{31}, std::uint64_t{0} - 4096, std::uint64_t{0},
+          std::uint64_t{8}, reserve - 8, reserve, reserve + 8, std::uint64_t{1} << 62}) {
+        CAPTURE(end);
+        record.log->top = end;
+        for (const std::size_t bytes : {8u, 24u, 4096u, 5000u}) {
+            CAPTURE(bytes);
+            std::error_code refused;
+            record.save(s.there(s.data), bytes, refused);
+            CHECK(refused == cohold::errc::corrupt);
+        }
+        CHECK(record.allocate(16, 16, ec) == nullptr);
+        CHECK_FALSE(record.drop(s.there(s.data)));
+        CHECK(std::memcmp(&kept, &local, sizeof kept) == 0);
+        record.roll_back(begin);
+        s.save(2, 1); // in order again
+        s.change(2, 102);
+        record.roll_back(begin);
+        CHECK((*s.data)[2] == s.before[2]);
+    }
+    // The block that is kept for more records.
+    for (const std::uint64_t chunk : {reserve - 8, reserve, ~std::uint64_t{8191}, std::uint64_t{8},
+                                      reserve - journal::chunk_size, std::uint64_t{12289}}) {
+        CAPTURE(chunk);
+        record.log->chunk = chunk;
+        std::error_code refused;
+        for (int i = 0; i < 100 && !refused; ++i) {
+            record.save(s.there(s.data), 64, refused);
+        }
+        CHECK(refused == cohold::errc::corrupt);
+        CHECK(std::memcmp(&kept, &local, sizeof kept) == 0);
+        record.roll_back(begin);
+    }
+    record.log->chunk = 0;
+    // A size that the segment cannot have.
+    const std::uint64_t size = s.victim.header().size;
+    s.save(0, 1);
+    s.victim.header().size = std::uint64_t{1} << 62;
+    const journal_record each{reserve + 4096, journal_record::word_of(journal_kind::bytes, 8)};
+    std::memcpy(record.log->records + 8, &each, 16);
+    record.roll_back(begin); // does not write there
+    s.victim.header().size = size;
+    s.kill_and_recover();
+    CHECK(*s.data == s.before);
 }
