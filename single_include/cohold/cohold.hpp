@@ -9208,6 +9208,7 @@ class section {
     // The same, if and only if the word gets the value, which it does here.
     void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
         record_->commit_by(from(), word, value, queue);
+        record_->forget_watermarks(); // what was saved in this section is not any more
     }
 
   private:
@@ -20085,6 +20086,9 @@ class queue_claimant {
         return false;
     }
 
+    /// Is the thread in a section of the segment, which may still be undone?
+    [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
+
     /// What happens to an element between claim and release is undone if the process dies: its
     /// allocations, and the changes of its bytes that were saved.
     class section {
@@ -20178,6 +20182,10 @@ class queue_claimant<shm_allocator<T>> {
         }
         recover(header, me, worker);
         return true;
+    }
+
+    [[nodiscard]] static bool in_section(const allocator& a) noexcept {
+        return open_sections != 0 && open_record(*a.header()) != nullptr;
     }
 
     class section {
@@ -20288,6 +20296,11 @@ enum class first_turn : std::uint32_t {};
 /// whoever is held up by a claim asks now and then whether the claimant is alive; if not, it
 /// recovers the dead one and resolves the claim.
 ///
+/// In a section that may be undone, elements that own memory are copied into the queue and out of
+/// it. A move would end at once on the side of the queue, and with the section on the other side:
+/// undoing it would give the memory back to whom it was moved from, or free what was allocated in
+/// the section, though the queue has it.
+///
 /// Closing: a consumer that finds the queue empty after close() must know that no producer has
 /// looked before close() and is still at work. With many producers, it turns the slot at hand from
 /// empty to closed by compare-and-swap, so that such a producer either has claimed a slot in time
@@ -20341,6 +20354,9 @@ class queue_ring {
     /// too_many_participants and locks_unsupported, before anything has changed.
     template <class... Args>
     [[nodiscard]] outcome try_emplace(Args&&... args) {
+        if constexpr (!is_plain && !is_constructible_from_copies<Args...>) {
+            refuse_in_section("constructed without taking from its arguments");
+        }
         if constexpr (ManyProducers) {
             return emplace_claimed(std::forward<Args>(args)...);
         } else {
@@ -20351,6 +20367,9 @@ class queue_ring {
     /// Hands the next element to take(T&&) and removes it. If take throws, the element stays.
     template <class Take>
     [[nodiscard]] outcome try_take(Take&& take) {
+        if constexpr (!is_plain && !std::is_copy_constructible_v<T>) {
+            refuse_in_section("copied");
+        }
         if constexpr (ManyConsumers) {
             return take_claimed(take);
         } else if constexpr (is_plain) {
@@ -20530,6 +20549,17 @@ class queue_ring {
         return outcome::done;
     }
 
+    template <class... Args>
+    static constexpr bool is_constructible_from_copies =
+        std::is_constructible_v<T, const std::remove_reference_t<Args>&...>;
+
+    // What the section that is open may undo, no move can take into the queue or out of it.
+    [[gnu::cold]] void refuse_in_section(const char* needed) const {
+        if (claimant::in_section(allocator_)) {
+            raise(errc::section_open, "an element of a shm_queue cannot be %s", needed);
+        }
+    }
+
     // Constructs the element, calls `constructed`, and makes it one of the queue.
     template <class Constructed, class... Args>
     void construct_at(queue_position position, const Constructed& constructed, Args&&... args) {
@@ -20540,8 +20570,17 @@ class queue_ring {
             constructed();
             s.word.value.store(full, std::memory_order_release);
         } else {
+            const bool within = claimant::in_section(allocator_);
             typename claimant::section undone_by_death(allocator_);
-            construct(s, std::forward<Args>(args)...);
+            if constexpr (is_constructible_from_copies<Args...>) {
+                if (within) [[unlikely]] {
+                    construct(s, static_cast<const std::remove_reference_t<Args>&>(args)...);
+                } else {
+                    construct(s, std::forward<Args>(args)...);
+                }
+            } else {
+                construct(s, std::forward<Args>(args)...);
+            }
             constructed();
             undone_by_death.commit_by(s.word, full);
         }
@@ -20598,6 +20637,15 @@ class queue_ring {
         return outcome::done;
     }
 
+    // Hands a copy to take(), as a part of the section that is open.
+    template <class Take>
+    [[gnu::noinline]] void hand_over_copy(slot& s, Take&& take) {
+        if constexpr (std::is_copy_constructible_v<T>) {
+            T copy(static_cast<const T&>(s.element()));
+            take(std::move(copy));
+        }
+    }
+
     // Removes the element that was found.
     template <class Take, class Taken>
     void take_from(const walk& found, Take&& take, const Taken& taken) {
@@ -20609,9 +20657,15 @@ class queue_ring {
             taken();
             s.word.value.store(empty, std::memory_order_release);
         } else {
+            const bool within = claimant::in_section(allocator_);
+            if (within) [[unlikely]] {
+                hand_over_copy(s, take);
+            }
             typename claimant::section undone_by_death(allocator_);
             undone_by_death.save(s.address(), sizeof(T));
-            take(std::move(s.element()));
+            if (!within) [[likely]] {
+                take(std::move(s.element()));
+            }
             destroy(s);
             taken();
             undone_by_death.commit_by(s.word, empty);
@@ -21272,11 +21326,12 @@ class basic_queue {
 /// right. Waiting says how this process waits (processes may differ).
 /// Thread and process safety: every member but constructor and destructor may be called by any
 /// number of threads of any number of processes, as far as Concurrency allows.
-/// If the process is killed: outside push and pop nothing happens to the others, asleep or not.
-/// Inside, with many producers, the element that it was writing hides those behind it; with many
-/// consumers, the element that it was taking is lost and its place stays taken. (The owner that
-/// slot words have room for will end that.) A single producer or consumer can be replaced by
-/// another, which goes on where it stopped.
+/// If the process is killed: what it was pushing is not there, or has been pushed; what it was
+/// popping is there again, or has been popped. Nobody is held up by it for long. A single producer
+/// or consumer can be replaced by another, which goes on where it stopped.
+/// In a section, of a shm_guarded for instance, pushing and popping happens at once and for good,
+/// also if the section is undone. So elements that are more than plain bytes are copied then, where
+/// they would be moved elsewhere; errc::section_open, as cohold::failure, if they cannot be copied.
 template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
 class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
     using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;

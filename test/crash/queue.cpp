@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -213,6 +214,64 @@ void declare_many(registry& all) {
         });
 }
 
+// A queue that is used in sections: it changes at once, and what is around it when they end.
+template <concurrency Concurrency>
+struct within {
+    cohold::shm_guarded<owning> mine;
+    queue<owning, Concurrency> it{8};
+
+    std::string tell() { return crash::tell(*mine.lock()) + " and " + crash::tell(it); }
+};
+
+template <concurrency Concurrency>
+void declare_within(registry& all) {
+    using Q = within<Concurrency>;
+    const auto on = [&](const char* name, const char* setup, auto act) {
+        return all
+            .add<Q>(
+                std::string("shm_queue::") + name,
+                std::string(sides<Concurrency>) + ", vectors, in a section, " + setup,
+                [](const segment& where) {
+                    Q& made = where.construct<Q>(crash::subject);
+                    *made.mine.lock() = {1, 2, 3};
+                    const auto locked = made.mine.lock();
+                    for (int i = 0; i < 4; ++i) {
+                        made.it.push(owning({i, i}, locked->get_allocator()));
+                    }
+                },
+                act)
+            .heals();
+    };
+    // The queue may have it, and the section not be done.
+    on("push", "what was there before", [](Q& q) {
+        q.mine.with([&](owning& mine) {
+            q.it.push(std::move(mine));
+            mine.assign({7});
+        });
+    }).also([](Q& q) { q.it.push(*q.mine.lock()); });
+    on("push", "what was made in it", [](Q& q) {
+        q.mine.with([&](owning& mine) {
+            mine.assign({4, 5, 6, 7, 8});
+            q.it.push(std::move(mine));
+            mine.clear();
+            mine.shrink_to_fit();
+        });
+    }).also([](Q& q) { q.it.push(owning({4, 5, 6, 7, 8}, q.mine.lock()->get_allocator())); });
+    on("try_pop", "kept", [](Q& q) {
+        return q.mine.with([&](owning& mine) {
+            std::optional<owning> popped = q.it.try_pop();
+            if (popped) {
+                mine = std::move(*popped);
+            }
+            return popped.has_value();
+        });
+    }).also([](Q& q) { static_cast<void>(q.it.try_pop()); });
+    on("try_pop_n", "into a vector", [](Q& q) {
+        q.mine.with(
+            [&](owning& mine) { static_cast<void>(q.it.try_pop_n(std::span<owning>(&mine, 1))); });
+    }).also([](Q& q) { static_cast<void>(q.it.try_pop()); });
+}
+
 } // namespace
 
 void crash::declare(registry& all) {
@@ -222,4 +281,6 @@ void crash::declare(registry& all) {
     declare_for<owning, concurrency::spsc>(all);
     declare_many<several>(all);
     declare_many<owning>(all);
+    declare_within<concurrency::mpmc>(all);
+    declare_within<concurrency::spsc>(all);
 }

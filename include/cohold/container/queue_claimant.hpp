@@ -49,6 +49,9 @@ class queue_claimant {
         return false;
     }
 
+    /// Is the thread in a section of the segment, which may still be undone?
+    [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
+
     /// What happens to an element between claim and release is undone if the process dies: its
     /// allocations, and the changes of its bytes that were saved.
     class section {
@@ -142,6 +145,10 @@ class queue_claimant<shm_allocator<T>> {
         }
         recover(header, me, worker);
         return true;
+    }
+
+    [[nodiscard]] static bool in_section(const allocator& a) noexcept {
+        return open_sections != 0 && open_record(*a.header()) != nullptr;
     }
 
     class section {

@@ -43,6 +43,11 @@ enum class first_turn : std::uint32_t {};
 /// whoever is held up by a claim asks now and then whether the claimant is alive; if not, it
 /// recovers the dead one and resolves the claim.
 ///
+/// In a section that may be undone, elements that own memory are copied into the queue and out of
+/// it. A move would end at once on the side of the queue, and with the section on the other side:
+/// undoing it would give the memory back to whom it was moved from, or free what was allocated in
+/// the section, though the queue has it.
+///
 /// Closing: a consumer that finds the queue empty after close() must know that no producer has
 /// looked before close() and is still at work. With many producers, it turns the slot at hand from
 /// empty to closed by compare-and-swap, so that such a producer either has claimed a slot in time
@@ -96,6 +101,9 @@ class queue_ring {
     /// too_many_participants and locks_unsupported, before anything has changed.
     template <class... Args>
     [[nodiscard]] outcome try_emplace(Args&&... args) {
+        if constexpr (!is_plain && !is_constructible_from_copies<Args...>) {
+            refuse_in_section("constructed without taking from its arguments");
+        }
         if constexpr (ManyProducers) {
             return emplace_claimed(std::forward<Args>(args)...);
         } else {
@@ -106,6 +114,9 @@ class queue_ring {
     /// Hands the next element to take(T&&) and removes it. If take throws, the element stays.
     template <class Take>
     [[nodiscard]] outcome try_take(Take&& take) {
+        if constexpr (!is_plain && !std::is_copy_constructible_v<T>) {
+            refuse_in_section("copied");
+        }
         if constexpr (ManyConsumers) {
             return take_claimed(take);
         } else if constexpr (is_plain) {
@@ -285,6 +296,17 @@ class queue_ring {
         return outcome::done;
     }
 
+    template <class... Args>
+    static constexpr bool is_constructible_from_copies =
+        std::is_constructible_v<T, const std::remove_reference_t<Args>&...>;
+
+    // What the section that is open may undo, no move can take into the queue or out of it.
+    [[gnu::cold]] void refuse_in_section(const char* needed) const {
+        if (claimant::in_section(allocator_)) {
+            raise(errc::section_open, "an element of a shm_queue cannot be %s", needed);
+        }
+    }
+
     // Constructs the element, calls `constructed`, and makes it one of the queue.
     template <class Constructed, class... Args>
     void construct_at(queue_position position, const Constructed& constructed, Args&&... args) {
@@ -295,8 +317,17 @@ class queue_ring {
             constructed();
             s.word.value.store(full, std::memory_order_release);
         } else {
+            const bool within = claimant::in_section(allocator_);
             typename claimant::section undone_by_death(allocator_);
-            construct(s, std::forward<Args>(args)...);
+            if constexpr (is_constructible_from_copies<Args...>) {
+                if (within) [[unlikely]] {
+                    construct(s, static_cast<const std::remove_reference_t<Args>&>(args)...);
+                } else {
+                    construct(s, std::forward<Args>(args)...);
+                }
+            } else {
+                construct(s, std::forward<Args>(args)...);
+            }
             constructed();
             undone_by_death.commit_by(s.word, full);
         }
@@ -353,6 +384,15 @@ class queue_ring {
         return outcome::done;
     }
 
+    // Hands a copy to take(), as a part of the section that is open.
+    template <class Take>
+    [[gnu::noinline]] void hand_over_copy(slot& s, Take&& take) {
+        if constexpr (std::is_copy_constructible_v<T>) {
+            T copy(static_cast<const T&>(s.element()));
+            take(std::move(copy));
+        }
+    }
+
     // Removes the element that was found.
     template <class Take, class Taken>
     void take_from(const walk& found, Take&& take, const Taken& taken) {
@@ -364,9 +404,15 @@ class queue_ring {
             taken();
             s.word.value.store(empty, std::memory_order_release);
         } else {
+            const bool within = claimant::in_section(allocator_);
+            if (within) [[unlikely]] {
+                hand_over_copy(s, take);
+            }
             typename claimant::section undone_by_death(allocator_);
             undone_by_death.save(s.address(), sizeof(T));
-            take(std::move(s.element()));
+            if (!within) [[likely]] {
+                take(std::move(s.element()));
+            }
             destroy(s);
             taken();
             undone_by_death.commit_by(s.word, empty);

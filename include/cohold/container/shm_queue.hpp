@@ -352,11 +352,12 @@ class basic_queue {
 /// right. Waiting says how this process waits (processes may differ).
 /// Thread and process safety: every member but constructor and destructor may be called by any
 /// number of threads of any number of processes, as far as Concurrency allows.
-/// If the process is killed: outside push and pop nothing happens to the others, asleep or not.
-/// Inside, with many producers, the element that it was writing hides those behind it; with many
-/// consumers, the element that it was taking is lost and its place stays taken. (The owner that
-/// slot words have room for will end that.) A single producer or consumer can be replaced by
-/// another, which goes on where it stopped.
+/// If the process is killed: what it was pushing is not there, or has been pushed; what it was
+/// popping is there again, or has been popped. Nobody is held up by it for long. A single producer
+/// or consumer can be replaced by another, which goes on where it stopped.
+/// In a section, of a shm_guarded for instance, pushing and popping happens at once and for good,
+/// also if the section is undone. So elements that are more than plain bytes are copied then, where
+/// they would be moved elsewhere; errc::section_open, as cohold::failure, if they cannot be copied.
 template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
 class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
     using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;

@@ -124,6 +124,7 @@ class section {
     // The same, if and only if the word gets the value, which it does here.
     void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
         record_->commit_by(from(), word, value, queue);
+        record_->forget_watermarks(); // what was saved in this section is not any more
     }
 
   private:

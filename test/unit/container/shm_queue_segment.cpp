@@ -19,8 +19,10 @@
 #include <cohold/handle/segment.hpp>
 #include <cohold/policy/memfd.hpp>
 #include <cohold/policy/posix.hpp>
+#include <cohold/sync/shm_guarded.hpp>
 
 #include "queue_testing.hpp"
+#include "support/child.hpp"
 
 #include <doctest/doctest.h>
 
@@ -58,7 +60,21 @@ struct message {
     shm_vector<int> values;
 };
 
+using numbers = shm_vector<int>;
+
+// Elements that cannot be copied.
+struct only_moved {
+    only_moved() = default;
+    only_moved(only_moved&&) = default;
+    only_moved(const only_moved&) = delete;
+
+    numbers values;
+};
+
 } // namespace
+
+template <>
+inline constexpr bool cohold::enable_shareable<only_moved> = true;
 
 TEST_CASE("a queue in a segment has the same layout everywhere") {
     CHECK(sizeof(shm_queue<int>) == 192);
@@ -273,4 +289,135 @@ TEST_CASE("a single producer that is killed is replaced, and nothing acknowledge
     queue.close(); // whether the last one was killed in a push or not
     CHECK(succeeded(consumer));
     CHECK(queue.empty());
+}
+
+// What a queue has got stays, whatever becomes of the section around; and what is undone is as
+// before, with memory of its own.
+TEST_CASE_TEMPLATE("a section that is undone takes nothing from a queue", Mode, spsc, mpsc, spmc,
+                   mpmc) {
+    scratch s;
+    auto& lock = s.handle.construct<shm_guarded<numbers>>("lock");
+    auto& q = s.handle.construct<shm_queue<numbers, Mode::value>>("queue", 8);
+    lock.with([](numbers& mine) { mine.assign({1, 2, 3}); });
+    const auto used = s.handle.used();
+    const auto fill = [&](numbers& mine) {
+        numbers local(s.handle.template allocator<int>());
+        local.assign({10, 11, 12}); // allocated in the section
+        CHECK(q.push(std::move(local)));
+        CHECK(q.push(std::move(mine))); // from before it
+        mine.assign(100, 7);            // grows in it
+        CHECK(q.try_emplace(std::move(mine)));
+        mine.clear();
+    };
+    const auto check = [&] {
+        CHECK(*q.pop() == numbers({10, 11, 12}, s.handle.template allocator<int>()));
+        CHECK(*q.pop() == numbers({1, 2, 3}, s.handle.template allocator<int>()));
+        CHECK(*q.pop() == numbers(100, 7, s.handle.template allocator<int>()));
+        CHECK(q.empty());
+        lock.with([&](numbers& mine) {
+            CHECK(mine == numbers({1, 2, 3}, s.handle.template allocator<int>()));
+        });
+        CHECK(s.handle.used() == used);
+    };
+    SUBCASE("by an exception") {
+        CHECK_THROWS_AS(lock.with([&](numbers& mine) {
+            fill(mine);
+            throw 1;
+        }),
+                        int);
+        check();
+    }
+    SUBCASE("by a kill") {
+        const support::ending killed = support::child([&] {
+                                           lock.with([&](numbers& mine) {
+                                               fill(mine);
+                                               ::raise(SIGKILL);
+                                           });
+                                       }).wait();
+        CHECK(killed.signal == SIGKILL);
+        CHECK(s.handle.recover() == 1);
+        check();
+    }
+}
+
+TEST_CASE_TEMPLATE("a section that is undone leaks nothing that came from a queue", Mode, spsc,
+                   mpsc, spmc, mpmc) {
+    scratch s;
+    auto& lock = s.handle.construct<shm_guarded<shm_vector<numbers>>>("lock");
+    auto& q = s.handle.construct<shm_queue<numbers, Mode::value>>("queue", 8);
+    lock.with([](shm_vector<numbers>& rows) {
+        rows.reserve(4);
+        rows.emplace_back().assign({1, 2, 3});
+    });
+    const auto used = s.handle.used();
+    for (int i = 0; i < 3; ++i) {
+        q.push(numbers(50, i, s.handle.template allocator<int>()));
+    }
+    const auto take = [&](shm_vector<numbers>& rows) {
+        rows.push_back(std::move(*q.pop()));
+        CHECK(q.try_pop_n(std::span(rows.data(), 1)) == 1); // over what was there
+        CHECK(rows[0] == numbers(50, 1, s.handle.template allocator<int>()));
+        CHECK(rows[1] == numbers(50, 0, s.handle.template allocator<int>()));
+        CHECK(q.try_pop().has_value());
+    };
+    const auto check = [&] {
+        CHECK(q.empty()); // at once, and for good
+        lock.with([&](shm_vector<numbers>& rows) {
+            CHECK(rows.size() == 1);
+            CHECK(rows[0] == numbers({1, 2, 3}, s.handle.template allocator<int>()));
+        });
+        CHECK(s.handle.used() == used);
+    };
+    SUBCASE("by an exception") {
+        CHECK_THROWS_AS(lock.with([&](shm_vector<numbers>& rows) {
+            take(rows);
+            throw 1;
+        }),
+                        int);
+        check();
+    }
+    SUBCASE("by a kill") {
+        const support::ending killed = support::child([&] {
+                                           lock.with([&](shm_vector<numbers>& rows) {
+                                               take(rows);
+                                               ::raise(SIGKILL);
+                                           });
+                                       }).wait();
+        CHECK(killed.signal == SIGKILL);
+        CHECK(s.handle.recover() == 1);
+        check();
+    }
+    SUBCASE("not undone, it has them") {
+        lock.with(take);
+        lock.with([&](shm_vector<numbers>& rows) {
+            CHECK(rows.size() == 2);
+            rows.pop_back();
+            rows[0].assign({1, 2, 3});
+            rows[0].shrink_to_fit();
+        });
+        check();
+    }
+}
+
+TEST_CASE("what can only be moved is refused in a section") {
+    scratch s;
+    auto& lock = s.handle.construct<shm_guarded<int>>("lock");
+    auto& q = s.handle.construct<shm_queue<only_moved>>("queue", 4);
+    const auto code_of = [&](auto&& act) {
+        try {
+            lock.with([&](int&) { act(); });
+        } catch (const failure& thrown) {
+            return thrown.code();
+        }
+        return std::error_code();
+    };
+    CHECK(q.emplace()); // outside
+    CHECK(code_of([&] { CHECK_FALSE(q.emplace(only_moved())); }) == errc::section_open);
+    CHECK(code_of([&] { static_cast<void>(q.try_pop()); }) == errc::section_open);
+    CHECK(q.size() == 1);
+    CHECK_FALSE(code_of([&] { CHECK(q.emplace()); })); // takes from nobody
+    CHECK(q.try_pop().has_value());
+    CHECK(q.try_pop().has_value());
+    CHECK(q.emplace(only_moved()));
+    CHECK(q.pop().has_value());
 }
