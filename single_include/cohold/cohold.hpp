@@ -4439,6 +4439,12 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
+namespace detail {
+
+class no_target; // what a pointer to void leads to
+
+} // namespace detail
+
 /// A pointer for objects in shared memory: 8 bytes on every platform, holding the signed distance
 /// in bytes from itself to its target. Both must lie in the same segment.
 ///
@@ -4461,7 +4467,8 @@ class alignas(8) offset_ptr {
     using value_type = std::remove_cv_t<T>;
     using difference_type = std::ptrdiff_t;
     using pointer = offset_ptr; // libstdc++'s vector iterators return one from operator->
-    using reference = std::add_lvalue_reference_t<T>;
+    // Of nothing for void, as Boost has it: its containers name functions that take one.
+    using reference = std::conditional_t<std::is_void_v<T>, detail::no_target, T>&;
     using iterator_category = std::random_access_iterator_tag;
     using iterator_concept = std::contiguous_iterator_tag;
 
@@ -21233,24 +21240,36 @@ class basic_queue {
 
     void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
 
-    // What get(receiver) hands to the receiver, if it says that it did. A small element comes by
-    // way of its own storage: g++ 12 writes an optional in pieces and reads it as a whole, which
-    // stalls the processor for longer than the rest takes.
+    // What get(receiver) hands to the receiver, if it says that it did.
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received(Get get) {
         if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> &&
                       sizeof(T) <= 16) {
-            alignas(T) unsigned char bytes[sizeof(T)];
-            const auto into = [&bytes](T&& from) { std::memcpy(bytes, &from, sizeof(T)); };
-            if (get(into) != outcome::done) {
-                return std::nullopt;
-            }
-            return std::optional<T>(std::in_place, __builtin_bit_cast(T, bytes));
+            return received_bytes(get);
         } else {
-            std::optional<T> result;
-            get([&result](T&& from) { result.emplace(std::move(from)); });
-            return result;
+            return received_element(get);
         }
+    }
+
+    // A small element comes by way of its own storage: g++ 12 writes an optional in pieces and
+    // reads it as a whole, which stalls the processor for longer than the rest takes.
+    template <class Get>
+    [[gnu::always_inline]] static std::optional<T> received_bytes(Get& get) {
+        alignas(T) unsigned char bytes[sizeof(T)];
+        const auto into = [&bytes](T&& from) { std::memcpy(bytes, &from, sizeof(T)); };
+        if (get(into) != outcome::done) {
+            return std::nullopt;
+        }
+        return std::optional<T>(std::in_place, __builtin_bit_cast(T, bytes));
+    }
+
+    // The result is in no inner block: g++ 12 would move it out of that once more and, if moving
+    // throws, lose an element that is in the queue no longer.
+    template <class Get>
+    [[gnu::always_inline]] static std::optional<T> received_element(Get& get) {
+        std::optional<T> result;
+        get([&result](T&& from) { result.emplace(std::move(from)); });
+        return result;
     }
 
     // When a wait ends is asked for when it begins: reading the clock costs more than a push.
@@ -21394,8 +21413,15 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// <=>, or the weak order that < makes.
 template <class T>
+concept less_comparable = requires(const T& a, const T& b) {
+    { a < b } -> std::convertible_to<bool>;
+};
+
+// <=>, or the weak order that < makes. What has neither is told so before the body is looked at, so
+// that asking whether a container of it can be compared is no error.
+template <class T>
+    requires std::three_way_comparable<T> || less_comparable<T>
 [[nodiscard]] constexpr auto synth_three_way(const T& a, const T& b) {
     if constexpr (std::three_way_comparable<T>) {
         return a <=> b;
@@ -21576,7 +21602,8 @@ inline constexpr bool is_moved_from<moved_from<T>, T> = true;
 template <class Source, class T>
 concept elements_in_memory =
     is_moved_from<Source, T> ||
-    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T>);
+    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T> &&
+     !std::is_volatile_v<std::remove_reference_t<std::iter_reference_t<Source>>>);
 
 // The source is an array of T whose bytes can be copied into raw memory, or over elements.
 template <class Source, class T, class Allocator>

@@ -18,8 +18,15 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// <=>, or the weak order that < makes.
 template <class T>
+concept less_comparable = requires(const T& a, const T& b) {
+    { a < b } -> std::convertible_to<bool>;
+};
+
+// <=>, or the weak order that < makes. What has neither is told so before the body is looked at, so
+// that asking whether a container of it can be compared is no error.
+template <class T>
+    requires std::three_way_comparable<T> || less_comparable<T>
 [[nodiscard]] constexpr auto synth_three_way(const T& a, const T& b) {
     if constexpr (std::three_way_comparable<T>) {
         return a <=> b;

@@ -133,7 +133,8 @@ inline constexpr bool is_moved_from<moved_from<T>, T> = true;
 template <class Source, class T>
 concept elements_in_memory =
     is_moved_from<Source, T> ||
-    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T>);
+    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T> &&
+     !std::is_volatile_v<std::remove_reference_t<std::iter_reference_t<Source>>>);
 
 // The source is an array of T whose bytes can be copied into raw memory, or over elements.
 template <class Source, class T, class Allocator>

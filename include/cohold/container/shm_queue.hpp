@@ -259,24 +259,36 @@ class basic_queue {
 
     void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
 
-    // What get(receiver) hands to the receiver, if it says that it did. A small element comes by
-    // way of its own storage: g++ 12 writes an optional in pieces and reads it as a whole, which
-    // stalls the processor for longer than the rest takes.
+    // What get(receiver) hands to the receiver, if it says that it did.
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received(Get get) {
         if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> &&
                       sizeof(T) <= 16) {
-            alignas(T) unsigned char bytes[sizeof(T)];
-            const auto into = [&bytes](T&& from) { std::memcpy(bytes, &from, sizeof(T)); };
-            if (get(into) != outcome::done) {
-                return std::nullopt;
-            }
-            return std::optional<T>(std::in_place, __builtin_bit_cast(T, bytes));
+            return received_bytes(get);
         } else {
-            std::optional<T> result;
-            get([&result](T&& from) { result.emplace(std::move(from)); });
-            return result;
+            return received_element(get);
         }
+    }
+
+    // A small element comes by way of its own storage: g++ 12 writes an optional in pieces and
+    // reads it as a whole, which stalls the processor for longer than the rest takes.
+    template <class Get>
+    [[gnu::always_inline]] static std::optional<T> received_bytes(Get& get) {
+        alignas(T) unsigned char bytes[sizeof(T)];
+        const auto into = [&bytes](T&& from) { std::memcpy(bytes, &from, sizeof(T)); };
+        if (get(into) != outcome::done) {
+            return std::nullopt;
+        }
+        return std::optional<T>(std::in_place, __builtin_bit_cast(T, bytes));
+    }
+
+    // The result is in no inner block: g++ 12 would move it out of that once more and, if moving
+    // throws, lose an element that is in the queue no longer.
+    template <class Get>
+    [[gnu::always_inline]] static std::optional<T> received_element(Get& get) {
+        std::optional<T> result;
+        get([&result](T&& from) { result.emplace(std::move(from)); });
+        return result;
     }
 
     // When a wait ends is asked for when it begins: reading the clock costs more than a push.

@@ -18,6 +18,12 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+namespace detail {
+
+class no_target; // what a pointer to void leads to
+
+} // namespace detail
+
 /// A pointer for objects in shared memory: 8 bytes on every platform, holding the signed distance
 /// in bytes from itself to its target. Both must lie in the same segment.
 ///
@@ -40,7 +46,8 @@ class alignas(8) offset_ptr {
     using value_type = std::remove_cv_t<T>;
     using difference_type = std::ptrdiff_t;
     using pointer = offset_ptr; // libstdc++'s vector iterators return one from operator->
-    using reference = std::add_lvalue_reference_t<T>;
+    // Of nothing for void, as Boost has it: its containers name functions that take one.
+    using reference = std::conditional_t<std::is_void_v<T>, detail::no_target, T>&;
     using iterator_category = std::random_access_iterator_tag;
     using iterator_concept = std::contiguous_iterator_tag;
 

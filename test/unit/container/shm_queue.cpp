@@ -403,6 +403,31 @@ TEST_CASE_TEMPLATE("a move that throws leaves the element in the queue", Mode, E
     CHECK(fragile::alive == 0);
 }
 
+TEST_CASE_TEMPLATE("an element is moved once on its way out", Mode, EVERY_MODE) {
+    using namespace std::chrono_literals;
+    fragile::alive = 0;
+    {
+        // A second move that throws would lose what is in the queue no longer.
+        test_queue<fragile, Mode::value> queue(4);
+        for (int i = 1; i <= 4; ++i) {
+            CHECK(queue.emplace(i));
+        }
+        const auto next = [&](int value, auto pop) {
+            fragile::countdown = 2;
+            const std::optional<fragile> taken = pop();
+            CHECK(fragile::countdown == 1);
+            fragile::countdown = 0;
+            CHECK(taken.value().value == value);
+        };
+        next(1, [&] { return queue.pop(); });
+        next(2, [&] { return queue.try_pop(); });
+        next(3, [&] { return queue.pop_for(1s); });
+        next(4, [&] { return queue.pop_until(std::chrono::steady_clock::now() + 1s); });
+        CHECK(queue.empty());
+    }
+    CHECK(fragile::alive == 0);
+}
+
 TEST_CASE_TEMPLATE("a batch that throws has pushed what came before", Mode, EVERY_MODE) {
     fragile::alive = 0;
     {

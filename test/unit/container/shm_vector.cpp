@@ -414,6 +414,16 @@ TEST_CASE_TEMPLATE("insert what can only be moved", V, vec<std::unique_ptr<int>>
     CHECK(other.size() == 2);
 }
 
+TEST_CASE("volatile elements are read one by one") {
+    volatile int source[] = {1, 2, 3};
+    vec<int> v(std::begin(source), std::end(source));
+    v.insert(v.begin() + 1, std::begin(source), std::end(source));
+    v.insert(v.end(), std::begin(source), std::begin(source) + 1);
+    CHECK(v == vec<int>{1, 1, 2, 3, 2, 3, 1});
+    v.assign(std::begin(source), std::end(source));
+    CHECK(v == vec<int>{1, 2, 3});
+}
+
 TEST_CASE_TEMPLATE("erase", V, COPYABLE_VECTORS) {
     using T = typename V::value_type;
     V v = vector_of<V>(0, 1, 2, 3, 4, 5, 6);
@@ -527,6 +537,27 @@ TEST_CASE("the order is as strong as the elements allow") {
     CHECK((vec<double>{1, nan} <=> vec<double>{1, nan}) == std::partial_ordering::unordered);
     CHECK_FALSE(vec<double>{nan} == vec<double>{nan});
     CHECK(vec<double>{0.0} == vec<double>{-0.0});
+}
+
+struct without_order {
+    int value;
+    bool operator==(const without_order&) const = default;
+};
+
+struct without_comparison {
+    int value;
+};
+
+TEST_CASE("whether elements can be compared may be asked") {
+    static_assert(std::three_way_comparable<vec<int>>);
+    static_assert(std::totally_ordered<vec<probe<moving::never_throws>>>); // has only <
+    static_assert(std::equality_comparable<vec<without_order>>);
+    static_assert(!std::three_way_comparable<vec<without_order>>);
+    static_assert(!std::totally_ordered<vec<without_order>>);
+    static_assert(!std::totally_ordered<vec<without_comparison>>);
+    static_assert(!std::three_way_comparable<vec<vec<without_comparison>>>);
+    const vec<without_order> a{{1}, {2}};
+    CHECK(a == vec<without_order>{{1}, {2}});
 }
 
 template <class V>

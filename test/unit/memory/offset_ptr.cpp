@@ -83,6 +83,10 @@ static_assert(std::contiguous_iterator<offset_ptr<int>>);
 static_assert(std::contiguous_iterator<offset_ptr<const int>>);
 static_assert(std::contiguous_iterator<offset_ptr<std::string>>);
 static_assert(!std::input_iterator<offset_ptr<void>>);
+// Boost's pointer_traits name functions that take a reference to the target of any pointer.
+static_assert(std::is_lvalue_reference_v<offset_ptr<void>::reference>);
+static_assert(std::is_lvalue_reference_v<offset_ptr<const void>::reference>);
+static_assert(std::is_same_v<offset_ptr<const int>::reference, const int&>);
 static_assert(std::is_same_v<std::iter_value_t<offset_ptr<const int>>, int>);
 static_assert(std::is_same_v<std::iter_reference_t<offset_ptr<const int>>, const int&>);
 static_assert(std::is_same_v<std::iterator_traits<offset_ptr<int>>::iterator_category,
