@@ -18056,8 +18056,9 @@ struct wait_ticket {
     bool settled = false;
 };
 
-/// Bit 0: somebody may be asleep. The other bits count the wake-ups, so that a waiter who has made
-/// up its mind to sleep notices one that comes first.
+/// Bit 0: somebody may be asleep. Bit 1: since that was said, there was a barrier (see below). The
+/// other bits count the wake-ups, so that a waiter who has made up its mind to sleep notices one
+/// that comes first.
 ///
 /// *Whoever changes the condition* stores that change, in any memory order that its readers need,
 /// then asks awaited(), and if so calls wake() or wake_all(). Nothing else: between the store and
@@ -18065,7 +18066,9 @@ struct wait_ticket {
 /// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
 /// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
 /// the waiter sees the change, or the changer sees the bit. That works towards every process that
-/// has called register_membarrier(), which attaching to a segment does.
+/// has called register_membarrier(), which attaching to a segment does. Bit 0 stays while sleepers
+/// may be left, and with it bit 1: so processes that sleep in turn execute one barrier, and not one
+/// for each sleep.
 /// Where the kernel has no such barrier, a changer's load may have come before its store was seen,
 /// for as long as a store buffer takes to drain: so the first sleep after an announcement is
 /// short (unsettled_interval), and the waiter looks again.
@@ -18081,11 +18084,12 @@ class wait_word {
     /// Nor than this, the first time without a barrier.
     static constexpr std::int64_t unsettled_interval = 1000000;
 
-    /// Says that the caller is about to sleep. Who comes back from park() hands in the ticket that
-    /// it had: if nothing happened meanwhile, that announcement still holds.
-    [[nodiscard, gnu::cold, gnu::noinline]] wait_ticket announce(wait_ticket last = {}) noexcept {
+    /// Says that the caller is about to sleep.
+    [[nodiscard, gnu::cold, gnu::noinline]] wait_ticket announce() noexcept {
         const std::uint32_t word = word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
-        return {word, (last.settled && last.word == word) || heavy_barrier()};
+        return (word & settled) != 0 ? wait_ticket{word, true}
+               : heavy_barrier()     ? settle(word)
+                                     : wait_ticket{word, false};
     }
 
     /// As announce(), by who holds the lock under which the condition changes: that is order
@@ -18095,13 +18099,15 @@ class wait_word {
     }
 
     /// Sleeps unless there was a wake-up since announce(); for no reason, too.
-    [[gnu::cold, gnu::noinline]] wait_ticket
-    park(wait_ticket ticket, deadline until, std::int64_t longest = recheck_interval) noexcept {
+    [[gnu::cold, gnu::noinline]] void park(wait_ticket ticket, deadline until,
+                                           std::int64_t longest = recheck_interval) noexcept {
         const std::int64_t interval =
             ticket.settled || longest < unsettled_interval ? longest : unsettled_interval;
         const futex_outcome how =
             futex_wait(word_, ticket.word, until.or_earlier(deadline::in(interval)));
-        return {ticket.word, ticket.settled || how == futex_outcome::timed_out};
+        if (!ticket.settled && how == futex_outcome::timed_out) {
+            static_cast<void>(settle(ticket.word));
+        }
     }
 
     [[nodiscard]] bool awaited() const noexcept {
@@ -18109,11 +18115,11 @@ class wait_word {
         return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
     }
 
-    /// Wakes everybody. The bit goes first: who sleeps under the old one is woken, who comes later
-    /// sets it anew.
+    /// Wakes everybody. The bits go first: who sleeps under the old ones is woken, who comes later
+    /// sets them anew.
     [[gnu::cold, gnu::noinline]] void wake_all() noexcept {
         std::uint32_t word = word_.load(std::memory_order_relaxed);
-        while (!word_.compare_exchange_weak(word, (word | sleeping) + 1, std::memory_order_seq_cst,
+        while (!word_.compare_exchange_weak(word, (word | flags) + 1, std::memory_order_seq_cst,
                                             std::memory_order_relaxed)) {
         }
         futex_wake(word_, futex_wake_all);
@@ -18123,7 +18129,7 @@ class wait_word {
     /// what it slept for, must pass the wake-up on (see await): the changes may have come in
     /// another order than the wake-ups.
     [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) noexcept {
-        word_.fetch_add(2, std::memory_order_seq_cst);
+        word_.fetch_add(one, std::memory_order_seq_cst);
         if (futex_wake(word_, count) < count) {
             wake_all(); // nobody was left: take the bit away, and wake who came meanwhile
         }
@@ -18131,6 +18137,18 @@ class wait_word {
 
   private:
     static constexpr std::uint32_t sleeping = 1;
+    static constexpr std::uint32_t settled = 2;
+    static constexpr std::uint32_t flags = sleeping | settled;
+    static constexpr std::uint32_t one = 4; // wake-up
+
+    // All see by now what was announced. Not if there was a wake-up, which may have taken it away.
+    wait_ticket settle(std::uint32_t word) noexcept {
+        std::uint32_t now = word;
+        if (word_.compare_exchange_strong(now, word | settled, std::memory_order_relaxed)) {
+            now = word | settled;
+        }
+        return {now == (word | settled) ? now : word, true};
+    }
 
     std::atomic<std::uint32_t> word_{0};
 };
@@ -18156,15 +18174,15 @@ template <waiting_policy Waiting, class Attempt>
             continue;
         }
         if (announced) {
-            ticket = word.park(ticket, until,
-                               what == outcome::held ? wait_word::held_interval
-                                                     : wait_word::recheck_interval);
+            word.park(ticket, until,
+                      what == outcome::held ? wait_word::held_interval
+                                            : wait_word::recheck_interval);
             announced = false;
             slept = true;
         } else if (until.has_passed()) {
             return {outcome::blocked, slept};
         } else if (Waiting::parks) {
-            ticket = word.announce(ticket);
+            ticket = word.announce();
             announced = true;
         } else {
             yield_processor();
@@ -19680,7 +19698,6 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept {
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
-        detail::wait_ticket ticket;
         while (!is_drained()) {
             if (spins.spin() || bury_readers(record)) {
                 continue;
@@ -19688,11 +19705,11 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             if (until.has_passed()) {
                 return false;
             }
-            ticket = drained_.announce(ticket);
+            const detail::wait_ticket ticket = drained_.announce();
             if (is_drained()) {
                 break;
             }
-            ticket = drained_.park(ticket, until, detail::wait_word::held_interval);
+            drained_.park(ticket, until, detail::wait_word::held_interval);
         }
         return true;
     }
@@ -19792,7 +19809,6 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             return false;
         }
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
-        detail::wait_ticket ticket;
         while (!lock_.is_free() || !share_at_once(record)) {
             if (spins.spin() || lock_.free_from_dead(record) ||
                 (lock_.is_free() && bury_readers(record))) {
@@ -19801,11 +19817,11 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             if (until.has_passed()) {
                 return false;
             }
-            ticket = gate_.announce(ticket);
+            const detail::wait_ticket ticket = gate_.announce();
             if (lock_.is_free() && share_at_once(record)) {
                 break;
             }
-            ticket = gate_.park(ticket, until, detail::wait_word::held_interval);
+            gate_.park(ticket, until, detail::wait_word::held_interval);
         }
         return true;
     }
@@ -20389,13 +20405,13 @@ class queue_ring {
 
     void notify_items(std::uint32_t count) noexcept {
         if (items_.awaited()) {
-            notify<ManyConsumers>(items_, count);
+            items_.wake(ManyConsumers ? count : 1);
         }
     }
 
     void notify_spaces(std::uint32_t count) noexcept {
         if (spaces_.awaited()) {
-            notify<ManyProducers>(spaces_, count);
+            spaces_.wake(ManyProducers ? count : 1);
         }
     }
 
@@ -20969,15 +20985,6 @@ class queue_ring {
                 aborted, word_of(turn_of(position) + 1, slot_state::empty),
                 std::memory_order_acq_rel, std::memory_order_relaxed)) {
             notify_spaces(1);
-        }
-    }
-
-    template <bool Many>
-    static void notify(wait_word& word, std::uint32_t count) noexcept {
-        if constexpr (Many) {
-            word.wake(count);
-        } else {
-            word.wake_all(); // there is at most one: one call, and the bit is gone
         }
     }
 

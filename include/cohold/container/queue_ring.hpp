@@ -129,13 +129,13 @@ class queue_ring {
 
     void notify_items(std::uint32_t count) noexcept {
         if (items_.awaited()) {
-            notify<ManyConsumers>(items_, count);
+            items_.wake(ManyConsumers ? count : 1);
         }
     }
 
     void notify_spaces(std::uint32_t count) noexcept {
         if (spaces_.awaited()) {
-            notify<ManyProducers>(spaces_, count);
+            spaces_.wake(ManyProducers ? count : 1);
         }
     }
 
@@ -709,15 +709,6 @@ class queue_ring {
                 aborted, word_of(turn_of(position) + 1, slot_state::empty),
                 std::memory_order_acq_rel, std::memory_order_relaxed)) {
             notify_spaces(1);
-        }
-    }
-
-    template <bool Many>
-    static void notify(wait_word& word, std::uint32_t count) noexcept {
-        if constexpr (Many) {
-            word.wake(count);
-        } else {
-            word.wake_all(); // there is at most one: one call, and the bit is gone
         }
     }
 

@@ -129,7 +129,6 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept {
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
-        detail::wait_ticket ticket;
         while (!is_drained()) {
             if (spins.spin() || bury_readers(record)) {
                 continue;
@@ -137,11 +136,11 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             if (until.has_passed()) {
                 return false;
             }
-            ticket = drained_.announce(ticket);
+            const detail::wait_ticket ticket = drained_.announce();
             if (is_drained()) {
                 break;
             }
-            ticket = drained_.park(ticket, until, detail::wait_word::held_interval);
+            drained_.park(ticket, until, detail::wait_word::held_interval);
         }
         return true;
     }
@@ -241,7 +240,6 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             return false;
         }
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
-        detail::wait_ticket ticket;
         while (!lock_.is_free() || !share_at_once(record)) {
             if (spins.spin() || lock_.free_from_dead(record) ||
                 (lock_.is_free() && bury_readers(record))) {
@@ -250,11 +248,11 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             if (until.has_passed()) {
                 return false;
             }
-            ticket = gate_.announce(ticket);
+            const detail::wait_ticket ticket = gate_.announce();
             if (lock_.is_free() && share_at_once(record)) {
                 break;
             }
-            ticket = gate_.park(ticket, until, detail::wait_word::held_interval);
+            gate_.park(ticket, until, detail::wait_word::held_interval);
         }
         return true;
     }

@@ -53,7 +53,7 @@ TEST_CASE("a wake-up between announce and park is not lost") {
             word.wake(1);
         }
         const long before = voluntary_switches();
-        (void)word.park(ticket, deadline::in(minute));
+        word.park(ticket, deadline::in(minute));
         CHECK(voluntary_switches() == before); // it did not sleep
     }
 }
@@ -61,7 +61,7 @@ TEST_CASE("a wake-up between announce and park is not lost") {
 TEST_CASE("nobody sleeps longer than the interval") {
     wait_word word;
     const deadline earliest = deadline::in(wait_word::recheck_interval);
-    (void)word.park(word.announce(), deadline::never());
+    word.park(word.announce(), deadline::never());
     CHECK(earliest.has_passed());
     // Being idle costs at most ten wake-ups a second.
     CHECK(wait_word::recheck_interval >= 100 * millisecond);
@@ -69,13 +69,25 @@ TEST_CASE("nobody sleeps longer than the interval") {
 
 TEST_CASE("nobody trusts the first announcement without a barrier for long") {
     wait_word word;
-    detail::wait_ticket ticket = word.announce();
-    ticket.settled = false;
+    const detail::wait_ticket ticket{word.enlist().word, false}; // as if there were no barrier
     const deadline late = deadline::in(wait_word::recheck_interval);
-    ticket = word.park(ticket, deadline::never());
-    CHECK(ticket.settled);
+    word.park(ticket, deadline::never());
     CHECK_FALSE(late.has_passed());
-    CHECK(word.announce(ticket).settled); // it still holds
+    // From now on it holds, for whoever announces it again.
+    CHECK(word.announce().word != ticket.word);
+    CHECK(word.announce().settled);
+}
+
+TEST_CASE("an announcement is settled once, until a wake-up takes it away") {
+    wait_word word;
+    const detail::wait_ticket first = word.announce();
+    REQUIRE(first.settled);
+    CHECK(word.announce().word == first.word);
+    word.wake_all();
+    CHECK_FALSE(word.awaited());
+    // Said under a lock, without a barrier: others cannot rely on that.
+    const detail::wait_ticket enlisted = word.enlist();
+    CHECK(word.announce().word != enlisted.word);
 }
 
 TEST_CASE("who is held up by somebody looks again soon") {
