@@ -7156,6 +7156,11 @@ class heap {
             return heap_.is_in_use(heap_.place_of(payload));
         }
 
+        // Is it also among the bytes that used() counts, as far as can be told?
+        [[nodiscard]] bool owns_counted(const void* payload) const noexcept {
+            return owns(payload) && heap_.at(heap_.place_of(payload)).size() <= heap_.used_;
+        }
+
         // A block that used() does not count, for what the library itself needs, or one that it
         // does from now on.
         void uncount(void* block) noexcept { count(block, true); }
@@ -7887,7 +7892,8 @@ class journal_reader {
         // In the process's own journal it is an error of the user's to free a block twice: with
         // heap_checks, deallocate says so.
         const bool checked = config::heap_checks && !foreign_;
-        if (char* const block = at(where); block != nullptr && (checked || change.owns(block))) {
+        if (char* const block = at(where);
+            block != nullptr && (checked || change.owns_counted(block))) {
             change.deallocate(block);
         }
         change.set(log_.top, below);
@@ -8340,6 +8346,7 @@ struct savepoint {
     std::uint64_t top;
     std::uint64_t limit;
     std::uint32_t promises;
+    std::uint32_t cuts; // of the record: with another number, the journal has been emptied since
 };
 
 // A lock that is held until the section ends, whatever its type.
@@ -8360,8 +8367,8 @@ struct alignas(64) thread_record {
     std::uint32_t promises = 0; // records that have to be executed on commit
     std::uint32_t lock_count = 0;
     std::uint32_t marked = 0; // is any of the watermarks in use?
-    std::uint32_t unused = 0;
-    std::uint64_t epoch = 0; // of the attachment: a forked child must not use what it inherits
+    std::uint32_t cuts = 0;   // how often a section's beginning was made to stay: see drop_or_cut
+    std::uint64_t epoch = 0;  // of the attachment: a forked child must not use what it inherits
 
     // Exceptions under way in the thread.
     const unsigned* uncaught = uncaught_counter();
@@ -8424,7 +8431,7 @@ struct alignas(64) thread_record {
     }
 
     [[nodiscard]] savepoint here() const noexcept {
-        return {log->top.load(std::memory_order_relaxed), limit, promises};
+        return {log->top.load(std::memory_order_relaxed), limit, promises, cuts};
     }
 
     // Where the journal ends while no section is open.
@@ -8436,7 +8443,7 @@ struct alignas(64) thread_record {
     }
 
     // Where an outermost section begins.
-    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0}; }
+    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0, cuts}; }
 
     // ---- records. All are written before what they are about.
 
@@ -8508,6 +8515,20 @@ struct alignas(64) thread_record {
         append(into, {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
         ++promises;
         return true;
+    }
+
+    // The same. Where there is no room, in a full segment, and nobody can undo the section in a
+    // living process, what has happened so far stays: that frees what was promised, and makes room.
+    // If the process is killed later on, what is done then happens in two parts, but no memory is
+    // lost whenever many blocks are freed where no room is left.
+    [[gnu::cold]] void drop_or_cut(const void* block) noexcept {
+        if (!drop(block) && undoable == 0) {
+            commit(first());
+            ++cuts;
+            forget_watermarks(); // nothing is saved any more
+            covered = {};
+            drop(block);
+        }
     }
 
     // ---- ends
@@ -9220,7 +9241,7 @@ class section {
 
   private:
     [[nodiscard]] savepoint from() const noexcept {
-        return is_outermost() ? record_->first() : from_;
+        return is_outermost() || from_.cuts != record_->cuts ? record_->first() : from_;
     }
 
     thread_record* record_;
@@ -9243,15 +9264,16 @@ inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t
     return change.allocate(bytes, alignment, ec);
 }
 
-// At the end of the section that is open, if any. Where a full segment has no room to note that,
-// and where this process cannot become a participant, the memory stays allocated: freeing it at
-// once could leave a pointer to it when the section is undone.
+// At the end of the section that is open, if any. Where a full segment has no room to note that, a
+// section of an operation's own ends early, and one that can still be undone keeps the memory
+// allocated: freeing it at once could leave a pointer to it. It stays so, too, where this process
+// cannot become a participant.
 inline void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr) {
         return;
     }
     if (thread_record* const record = open_record(header); record != nullptr) {
-        record->drop(pointer);
+        record->drop_or_cut(pointer);
         return;
     }
     std::error_code ec;

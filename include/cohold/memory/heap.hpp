@@ -86,6 +86,11 @@ class heap {
             return heap_.is_in_use(heap_.place_of(payload));
         }
 
+        // Is it also among the bytes that used() counts, as far as can be told?
+        [[nodiscard]] bool owns_counted(const void* payload) const noexcept {
+            return owns(payload) && heap_.at(heap_.place_of(payload)).size() <= heap_.used_;
+        }
+
         // A block that used() does not count, for what the library itself needs, or one that it
         // does from now on.
         void uncount(void* block) noexcept { count(block, true); }

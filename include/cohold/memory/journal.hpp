@@ -251,7 +251,8 @@ class journal_reader {
         // In the process's own journal it is an error of the user's to free a block twice: with
         // heap_checks, deallocate says so.
         const bool checked = config::heap_checks && !foreign_;
-        if (char* const block = at(where); block != nullptr && (checked || change.owns(block))) {
+        if (char* const block = at(where);
+            block != nullptr && (checked || change.owns_counted(block))) {
             change.deallocate(block);
         }
         change.set(log_.top, below);

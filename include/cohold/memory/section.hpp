@@ -129,7 +129,7 @@ class section {
 
   private:
     [[nodiscard]] savepoint from() const noexcept {
-        return is_outermost() ? record_->first() : from_;
+        return is_outermost() || from_.cuts != record_->cuts ? record_->first() : from_;
     }
 
     thread_record* record_;
@@ -152,15 +152,16 @@ inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t
     return change.allocate(bytes, alignment, ec);
 }
 
-// At the end of the section that is open, if any. Where a full segment has no room to note that,
-// and where this process cannot become a participant, the memory stays allocated: freeing it at
-// once could leave a pointer to it when the section is undone.
+// At the end of the section that is open, if any. Where a full segment has no room to note that, a
+// section of an operation's own ends early, and one that can still be undone keeps the memory
+// allocated: freeing it at once could leave a pointer to it. It stays so, too, where this process
+// cannot become a participant.
 inline void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr) {
         return;
     }
     if (thread_record* const record = open_record(header); record != nullptr) {
-        record->drop(pointer);
+        record->drop_or_cut(pointer);
         return;
     }
     std::error_code ec;

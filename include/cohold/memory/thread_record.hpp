@@ -22,6 +22,7 @@ struct savepoint {
     std::uint64_t top;
     std::uint64_t limit;
     std::uint32_t promises;
+    std::uint32_t cuts; // of the record: with another number, the journal has been emptied since
 };
 
 // A lock that is held until the section ends, whatever its type.
@@ -42,8 +43,8 @@ struct alignas(64) thread_record {
     std::uint32_t promises = 0; // records that have to be executed on commit
     std::uint32_t lock_count = 0;
     std::uint32_t marked = 0; // is any of the watermarks in use?
-    std::uint32_t unused = 0;
-    std::uint64_t epoch = 0; // of the attachment: a forked child must not use what it inherits
+    std::uint32_t cuts = 0;   // how often a section's beginning was made to stay: see drop_or_cut
+    std::uint64_t epoch = 0;  // of the attachment: a forked child must not use what it inherits
 
     // Exceptions under way in the thread.
     const unsigned* uncaught = uncaught_counter();
@@ -106,7 +107,7 @@ struct alignas(64) thread_record {
     }
 
     [[nodiscard]] savepoint here() const noexcept {
-        return {log->top.load(std::memory_order_relaxed), limit, promises};
+        return {log->top.load(std::memory_order_relaxed), limit, promises, cuts};
     }
 
     // Where the journal ends while no section is open.
@@ -118,7 +119,7 @@ struct alignas(64) thread_record {
     }
 
     // Where an outermost section begins.
-    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0}; }
+    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0, cuts}; }
 
     // ---- records. All are written before what they are about.
 
@@ -190,6 +191,20 @@ struct alignas(64) thread_record {
         append(into, {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
         ++promises;
         return true;
+    }
+
+    // The same. Where there is no room, in a full segment, and nobody can undo the section in a
+    // living process, what has happened so far stays: that frees what was promised, and makes room.
+    // If the process is killed later on, what is done then happens in two parts, but no memory is
+    // lost whenever many blocks are freed where no room is left.
+    [[gnu::cold]] void drop_or_cut(const void* block) noexcept {
+        if (!drop(block) && undoable == 0) {
+            commit(first());
+            ++cuts;
+            forget_watermarks(); // nothing is saved any more
+            covered = {};
+            drop(block);
+        }
     }
 
     // ---- ends

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <unistd.h>
 
@@ -292,4 +293,59 @@ TEST_CASE("another type of element is refused by name") {
     CHECK(what.find("shm_vector<i32>") != std::string::npos);
     CHECK(what.find("shm_vector<f32>") != std::string::npos);
     CHECK(what.find("allocator") == std::string::npos);
+}
+
+TEST_CASE("a full segment gets back all that is freed in it") {
+    // More blocks at a time than a journal has room to note where there is none for more of it.
+    constexpr std::size_t count = 1000;
+    const temporary_segment here("freed", 1 << 18);
+    using rows_type = shm_vector<shm_vector<std::int32_t>>;
+    auto& rows = here->construct<rows_type>("rows");
+    rows.reserve(count);
+    const std::size_t without = here->used();
+    for (std::size_t i = 0; i < count; ++i) {
+        rows.emplace_back(1U, static_cast<std::int32_t>(i));
+    }
+    const std::size_t bytes = here->used() - without;
+
+    auto allocator = here->allocator<char>();
+    auto gap = allocator.allocate(48000);
+    std::vector<cohold::offset_ptr<char>> stones;
+    while (const auto stone = allocator.try_allocate(16)) {
+        stones.push_back(stone);
+    }
+    const std::size_t full = here->used();
+
+    SUBCASE("by clear") {
+        rows.clear();
+        CHECK(here->used() == full - bytes);
+    }
+    SUBCASE("by erase") {
+        rows.erase(rows.begin() + 100, rows.end());
+        CHECK(here->used() == full - bytes / count * (count - 100));
+        CHECK(rows[99][0] == 99);
+    }
+    SUBCASE("by assignment") {
+        rows = rows_type(here->allocator<shm_vector<std::int32_t>>());
+        CHECK(here->used() == full - bytes - count * sizeof(rows_type));
+    }
+    SUBCASE("by destroy") {
+        CHECK(here->destroy<rows_type>("rows"));
+        CHECK(here->used() < full - bytes - count * sizeof(rows_type));
+    }
+    SUBCASE("by a copy that fails half-way") {
+        allocator.deallocate(gap, 48000);
+        gap = nullptr;
+        const std::size_t before = here->used();
+        CHECK_THROWS_AS(static_cast<void>(rows_type(rows)), cohold::failure);
+        CHECK(here->used() == before);
+        CHECK(rows.size() == count);
+        CHECK(rows[count - 1][0] == count - 1);
+    }
+    for (const auto& stone : stones) {
+        allocator.deallocate(stone, 16);
+    }
+    if (gap != nullptr) {
+        allocator.deallocate(gap, 48000);
+    }
 }
