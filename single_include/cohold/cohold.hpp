@@ -3903,6 +3903,8 @@ struct segment_header {
     alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
     // Grows before and after something is undone: who reads without a lock looks again.
     std::atomic<std::uint64_t> rollbacks;
+    // A bit for each of the journals beside the heap that is in use; under the heap's lock.
+    alignas(8) std::uint64_t kept_journals;
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
         const char* from = reinterpret_cast<const char*>(&order);
@@ -3946,6 +3948,7 @@ static_assert(offsetof(segment_header, name) == 80);
 static_assert(offsetof(segment_header, checksum) == 592);
 static_assert(offsetof(segment_header, size) == 640);
 static_assert(offsetof(segment_header, rollbacks) == 648);
+static_assert(offsetof(segment_header, kept_journals) == 656);
 static_assert(sizeof(segment_header) == 704);
 
 inline std::uint64_t magic_word() noexcept {
@@ -6517,6 +6520,12 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_MEMORY_RECOVERY_HPP
 #define COHOLD_MEMORY_RECOVERY_HPP
 
+// Journals that a segment keeps beside its heap, for threads that come when it is full.
+#ifndef COHOLD_MEMORY_KEPT_JOURNALS_HPP
+#define COHOLD_MEMORY_KEPT_JOURNALS_HPP
+
+#include <bit>
+
 // The journal of a thread: what it has to undo, if the process dies in the middle of a change, and
 // what it has promised to do once the change is done.
 #ifndef COHOLD_MEMORY_JOURNAL_HPP
@@ -7916,11 +7925,88 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// Without a journal nothing can be locked, popped or destroyed: a segment that is full could not be
+// helped by anybody new. Those who have one of these are in the same list as all others. Which are
+// in use stands in a word of the header; it changes in a transaction of the heap, together with the
+// list, so that neither can be without the other if the process is killed.
+struct kept_journals {
+    static constexpr std::uint64_t count = 4;
+    static constexpr std::uint64_t directory_bytes = 64; // what lies in front of them
+    static constexpr std::uint64_t offset =
+        (heap::offset + sizeof(heap) + 63) / 64 * 64 + directory_bytes;
+
+    [[nodiscard]] static char* begin(segment_header& header) noexcept {
+        return reinterpret_cast<char*>(&header) + offset;
+    }
+
+    // Which of them is it? `count` if it is none.
+    [[nodiscard, gnu::cold]] static std::uint64_t index_of(segment_header& header,
+                                                           const journal* log) noexcept {
+        const auto distance =
+            static_cast<std::uint64_t>(reinterpret_cast<const char*>(log) - begin(header));
+        return distance % journal::size == 0 && distance / journal::size < count
+                   ? distance / journal::size
+                   : count;
+    }
+
+    // One that is free, and is taken by the transaction; nullptr if there is none.
+    [[nodiscard, gnu::cold]] static void* take(segment_header& header,
+                                               heap::transaction& change) noexcept {
+        const auto free = ~header.kept_journals & ((std::uint64_t{1} << count) - 1);
+        if (free == 0) {
+            return nullptr;
+        }
+        const auto index = static_cast<std::uint64_t>(std::countr_zero(free));
+        change.set(header.kept_journals, header.kept_journals | std::uint64_t{1} << index);
+        return begin(header) + index * journal::size;
+    }
+
+    [[gnu::cold]] static void give_back(segment_header& header, heap::transaction& change,
+                                        std::uint64_t index) noexcept {
+        change.set(header.kept_journals, header.kept_journals & ~(std::uint64_t{1} << index));
+    }
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
 [[nodiscard]] inline journal* journal_at(segment_header& header, std::uint64_t offset) noexcept {
     const std::uint64_t size = bounded_size(header);
     const bool fits = offset >= control_bytes && offset % 8 == 0 && offset < size &&
                       journal::size <= size - offset;
     return fits ? reinterpret_cast<journal*>(reinterpret_cast<char*>(&header) + offset) : nullptr;
+}
+
+// Is it one, whatever led to it?
+[[nodiscard, gnu::cold]] inline bool is_journal(segment_header& header, heap::transaction& change,
+                                                const journal* log) noexcept {
+    return kept_journals::index_of(header, log) != kept_journals::count || change.owns(log);
+}
+
+// Gives one back to whom it is from, when nothing leads to it any more.
+[[gnu::cold]] inline void free_journal(segment_header& header, heap::transaction& change,
+                                       journal* log) noexcept {
+    if (journal_at(header, log->chunk) != nullptr) {
+        void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
+        if (change.owns(chunk)) {
+            change.recount(chunk);
+            change.deallocate(chunk);
+        }
+    }
+    if (const std::uint64_t kept = kept_journals::index_of(header, log);
+        kept != kept_journals::count) {
+        kept_journals::give_back(header, change, kept);
+    } else {
+        change.recount(log);
+        change.deallocate(log);
+    }
 }
 
 // Gives the journals of a slot back to the heap, one by one.
@@ -7929,20 +8015,12 @@ namespace detail {
     for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
         heap::transaction change(heap::of(header), me);
         journal* const log = journal_at(header, first);
-        if (log == nullptr || !change.owns(log)) {
+        if (log == nullptr || !is_journal(header, change, log)) {
             change.set(slot.journals, 0); // no journal: the bytes may be anything
             continue;
         }
         change.set(slot.journals, log->next);
-        if (journal_at(header, log->chunk) != nullptr) {
-            void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
-            if (change.owns(chunk)) {
-                change.recount(chunk);
-                change.deallocate(chunk);
-            }
-        }
-        change.recount(log);
-        change.deallocate(log);
+        free_journal(header, change, log);
     }
 }
 
@@ -7976,8 +8054,11 @@ namespace detail {
         std::uint64_t most =
             local_of(header).reserve / journal::size; // whatever the bytes are, it ends
         for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
-            if (!heap::transaction(heap::of(header), me).owns(log)) {
-                break;
+            {
+                heap::transaction looking(heap::of(header), me);
+                if (!is_journal(header, looking, log)) {
+                    break;
+                }
             }
             journal_reader(header, *log, me, true).recover(dead);
             log = journal_at(header, log->next);
@@ -8849,6 +8930,34 @@ inline thread_local constinit std::uint32_t open_sections = 0;
     }
 }
 
+// A thread has no more use for its journal: its process keeps it for the next one, but those that
+// the segment has kept are for whoever comes. Within the identity's lock.
+[[gnu::cold]] inline void leave_journal(segment_header& header,
+                                        const thread_record& record) noexcept {
+    record.log->thread.store(0, std::memory_order_release);
+    if (kept_journals::index_of(header, record.log) == kept_journals::count) {
+        return;
+    }
+    participant_slot& slot = process_table::of(header).slots[slot_of(record.me)];
+    heap::transaction change(heap::of(header), record.process_word());
+    const auto offset = static_cast<std::uint64_t>(reinterpret_cast<char*>(record.log) -
+                                                   reinterpret_cast<char*>(&header));
+    if (slot.journals.load(std::memory_order_relaxed) == offset) {
+        change.set(slot.journals, record.log->next);
+        free_journal(header, change, record.log);
+        return;
+    }
+    std::uint64_t most = config::max_threads;
+    for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
+         log != nullptr && most != 0; log = journal_at(header, log->next), --most) {
+        if (log->next == offset) {
+            change.set(log->next, record.log->next);
+            free_journal(header, change, record.log);
+            return;
+        }
+    }
+}
+
 // The records of a thread. They end with it: by thread_end, since a destructor would keep a plug-in
 // loaded as long as a thread lives that has used it.
 class thread_records {
@@ -8901,9 +9010,9 @@ class thread_records {
         if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
             // Who unmaps the segment waits for this.
             abandon_section(record);
-            record.log->thread.store(0, std::memory_order_release);
             local_identity& identity = *local_of(*record.header).identity;
             const identity_lock lock(identity);
+            leave_journal(*record.header, record);
             for (thread_record** link = &identity.records; *link != nullptr;
                  link = &(*link)->next_in_mapping) {
                 if (*link == &record) {
@@ -8954,11 +9063,18 @@ inline thread_local constinit thread_records records_of_thread{};
         return nullptr;
     }
     heap::transaction change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
-    void* const block = change.allocate(journal::size, 64, ec);
-    if (ec) {
+    void* block = nullptr;
+    {
+        const report_keeper keeper;
+        std::error_code full;
+        block = change.allocate(journal::size, 64, full);
+    }
+    if (block != nullptr) {
+        change.uncount(block);
+    } else if (block = kept_journals::take(header, change); block == nullptr) {
+        static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
         return nullptr;
     }
-    change.uncount(block);
     auto* const log = ::new (block) journal{};
     log->next = slot.journals.load(std::memory_order_relaxed);
     log->thread.store(thread_of(me), std::memory_order_relaxed);
@@ -12328,7 +12444,8 @@ namespace detail {
 class segment_memory {
   public:
     static constexpr std::uint64_t first_block =
-        (directory::offset + sizeof(directory) + 63) / 64 * 64;
+        kept_journals::offset + kept_journals::count * journal::size;
+    static_assert(directory::offset + sizeof(directory) <= kept_journals::offset);
     static constexpr std::uint64_t smallest_size = smallest_segment;
     static_assert(first_block + 4096 < smallest_size);
 
@@ -12962,14 +13079,25 @@ class object_in_the_breaking {
         if (object == nullptr) {
             return;
         }
+        // A segment that is full has no room to keep a large object while it is destroyed. Then the
+        // name goes for good first: if the process is killed in the destructor, memory is lost.
+        // (In a section around this, which may be undone, that cannot be: an error.)
+        bool kept = true;
         if (has_destructor) {
             section_.record().save(object, type.size, ec);
+            kept = !ec;
+            if (ec && section_.is_outermost()) {
+                ec.clear();
+            }
         }
         if (!ec) {
             objects.erase(found.entry, section_, ec);
         }
         if (!ec) {
             block_ = object;
+            if (!kept) {
+                section_.commit();
+            }
         }
     }
 

@@ -1759,16 +1759,19 @@ struct segment_places {
     std::uint64_t slots; // of the process table, with the spare one
     std::uint64_t heap;
     std::uint64_t directory;
+    std::uint64_t kept_journals;
     std::uint64_t first_block;
 
     explicit constexpr segment_places(std::uint32_t max_participants) noexcept
         : slots(std::uint64_t{max_participants} + 1),
           heap((control_bytes + slots * participant_bytes + 63) / 64 * 64),
           directory((heap + heap_bytes + 63) / 64 * 64),
-          first_block((directory + directory_bytes + 63) / 64 * 64) {}
+          kept_journals((directory + directory_bytes + 63) / 64 * 64),
+          first_block(kept_journals + kept_bytes) {}
 
     static constexpr std::uint64_t heap_bytes = 7672;
     static constexpr std::uint64_t directory_bytes = 32;
+    static constexpr std::uint64_t kept_bytes = 4096;
 };
 
 // Pages of the segment, kept as long as one look at it lasts.
@@ -3134,17 +3137,25 @@ struct stored_journal {
 
 namespace detail {
 
+static_assert(segment_places(config::max_participants).kept_journals == kept_journals::offset);
+static_assert(segment_places::kept_bytes == kept_journals::count * journal::size);
+
 class journals_reader {
   public:
     journals_reader(segment_reader& segment, const segment_places& places, heap_reader& heap,
                     flaw_list& flaws) noexcept
         : segment_(segment), places_(places), heap_(heap), flaws_(flaws),
           records_left_(segment.size() / sizeof(journal_record)),
-          journals_left_(segment.size() / journal::size) {}
+          journals_left_(segment.size() / journal::size),
+          kept_left_(segment.word(offsetof(segment_header, kept_journals))) {}
 
     [[gnu::cold]] std::vector<stored_journal> read() {
         for (std::uint64_t index = 0; index < places_.slots; ++index) {
             read_slot(index);
+        }
+        if (kept_left_ != 0) {
+            wrong("a journal beside the heap is in use by nobody",
+                  offsetof(segment_header, kept_journals), kept_left_);
         }
         return std::move(out_);
     }
@@ -3182,12 +3193,28 @@ class journals_reader {
                 wrong("a journal is not in the segment", from, next);
                 return;
             }
-            if (!take(next, journal::size, "a journal is in no block of its own", from)) {
+            if (next >= places_.kept_journals && next < places_.first_block) {
+                if (!take_kept(next, from)) {
+                    return;
+                }
+            } else if (!take(next, journal::size, "a journal is in no block of its own", from)) {
                 return;
             }
             read_journal(static_cast<std::uint32_t>(index), next);
             from = next;
         }
+    }
+
+    // One of those that the segment keeps beside its heap.
+    [[gnu::cold]] bool take_kept(std::uint64_t offset, std::uint64_t from) {
+        const std::uint64_t distance = offset - places_.kept_journals;
+        const std::uint64_t bit = std::uint64_t{1} << distance / journal::size;
+        if (distance % journal::size != 0 || (kept_left_ & bit) == 0) {
+            wrong("a journal beside the heap is not in use", from, offset);
+            return false;
+        }
+        kept_left_ &= ~bit;
+        return true;
     }
 
     // A block that used() leaves out.
@@ -3253,6 +3280,7 @@ class journals_reader {
     // However they are linked, all together cannot be more than the segment.
     std::uint64_t records_left_;
     std::uint64_t journals_left_;
+    std::uint64_t kept_left_; // bits of those that the header says are in use
     std::uint64_t block_bytes_ = 0;
     std::vector<stored_journal> out_;
 };

@@ -114,14 +114,25 @@ class object_in_the_breaking {
         if (object == nullptr) {
             return;
         }
+        // A segment that is full has no room to keep a large object while it is destroyed. Then the
+        // name goes for good first: if the process is killed in the destructor, memory is lost.
+        // (In a section around this, which may be undone, that cannot be: an error.)
+        bool kept = true;
         if (has_destructor) {
             section_.record().save(object, type.size, ec);
+            kept = !ec;
+            if (ec && section_.is_outermost()) {
+                ec.clear();
+            }
         }
         if (!ec) {
             objects.erase(found.entry, section_, ec);
         }
         if (!ec) {
             block_ = object;
+            if (!kept) {
+                section_.commit();
+            }
         }
     }
 

@@ -66,16 +66,19 @@ struct segment_places {
     std::uint64_t slots; // of the process table, with the spare one
     std::uint64_t heap;
     std::uint64_t directory;
+    std::uint64_t kept_journals;
     std::uint64_t first_block;
 
     explicit constexpr segment_places(std::uint32_t max_participants) noexcept
         : slots(std::uint64_t{max_participants} + 1),
           heap((control_bytes + slots * participant_bytes + 63) / 64 * 64),
           directory((heap + heap_bytes + 63) / 64 * 64),
-          first_block((directory + directory_bytes + 63) / 64 * 64) {}
+          kept_journals((directory + directory_bytes + 63) / 64 * 64),
+          first_block(kept_journals + kept_bytes) {}
 
     static constexpr std::uint64_t heap_bytes = 7672;
     static constexpr std::uint64_t directory_bytes = 32;
+    static constexpr std::uint64_t kept_bytes = 4096;
 };
 
 // Pages of the segment, kept as long as one look at it lasts.

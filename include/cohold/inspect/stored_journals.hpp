@@ -6,7 +6,7 @@
 #define COHOLD_INSPECT_STORED_JOURNALS_HPP
 
 #include <cohold/inspect/heap_map.hpp>
-#include <cohold/memory/journal.hpp>
+#include <cohold/memory/kept_journals.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -22,17 +22,25 @@ struct stored_journal {
 
 namespace detail {
 
+static_assert(segment_places(config::max_participants).kept_journals == kept_journals::offset);
+static_assert(segment_places::kept_bytes == kept_journals::count * journal::size);
+
 class journals_reader {
   public:
     journals_reader(segment_reader& segment, const segment_places& places, heap_reader& heap,
                     flaw_list& flaws) noexcept
         : segment_(segment), places_(places), heap_(heap), flaws_(flaws),
           records_left_(segment.size() / sizeof(journal_record)),
-          journals_left_(segment.size() / journal::size) {}
+          journals_left_(segment.size() / journal::size),
+          kept_left_(segment.word(offsetof(segment_header, kept_journals))) {}
 
     [[gnu::cold]] std::vector<stored_journal> read() {
         for (std::uint64_t index = 0; index < places_.slots; ++index) {
             read_slot(index);
+        }
+        if (kept_left_ != 0) {
+            wrong("a journal beside the heap is in use by nobody",
+                  offsetof(segment_header, kept_journals), kept_left_);
         }
         return std::move(out_);
     }
@@ -70,12 +78,28 @@ class journals_reader {
                 wrong("a journal is not in the segment", from, next);
                 return;
             }
-            if (!take(next, journal::size, "a journal is in no block of its own", from)) {
+            if (next >= places_.kept_journals && next < places_.first_block) {
+                if (!take_kept(next, from)) {
+                    return;
+                }
+            } else if (!take(next, journal::size, "a journal is in no block of its own", from)) {
                 return;
             }
             read_journal(static_cast<std::uint32_t>(index), next);
             from = next;
         }
+    }
+
+    // One of those that the segment keeps beside its heap.
+    [[gnu::cold]] bool take_kept(std::uint64_t offset, std::uint64_t from) {
+        const std::uint64_t distance = offset - places_.kept_journals;
+        const std::uint64_t bit = std::uint64_t{1} << distance / journal::size;
+        if (distance % journal::size != 0 || (kept_left_ & bit) == 0) {
+            wrong("a journal beside the heap is not in use", from, offset);
+            return false;
+        }
+        kept_left_ &= ~bit;
+        return true;
     }
 
     // A block that used() leaves out.
@@ -141,6 +165,7 @@ class journals_reader {
     // However they are linked, all together cannot be more than the segment.
     std::uint64_t records_left_;
     std::uint64_t journals_left_;
+    std::uint64_t kept_left_; // bits of those that the header says are in use
     std::uint64_t block_bytes_ = 0;
     std::vector<stored_journal> out_;
 };

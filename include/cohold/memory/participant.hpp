@@ -46,6 +46,34 @@ inline thread_local constinit std::uint32_t open_sections = 0;
     }
 }
 
+// A thread has no more use for its journal: its process keeps it for the next one, but those that
+// the segment has kept are for whoever comes. Within the identity's lock.
+[[gnu::cold]] inline void leave_journal(segment_header& header,
+                                        const thread_record& record) noexcept {
+    record.log->thread.store(0, std::memory_order_release);
+    if (kept_journals::index_of(header, record.log) == kept_journals::count) {
+        return;
+    }
+    participant_slot& slot = process_table::of(header).slots[slot_of(record.me)];
+    heap::transaction change(heap::of(header), record.process_word());
+    const auto offset = static_cast<std::uint64_t>(reinterpret_cast<char*>(record.log) -
+                                                   reinterpret_cast<char*>(&header));
+    if (slot.journals.load(std::memory_order_relaxed) == offset) {
+        change.set(slot.journals, record.log->next);
+        free_journal(header, change, record.log);
+        return;
+    }
+    std::uint64_t most = config::max_threads;
+    for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
+         log != nullptr && most != 0; log = journal_at(header, log->next), --most) {
+        if (log->next == offset) {
+            change.set(log->next, record.log->next);
+            free_journal(header, change, record.log);
+            return;
+        }
+    }
+}
+
 // The records of a thread. They end with it: by thread_end, since a destructor would keep a plug-in
 // loaded as long as a thread lives that has used it.
 class thread_records {
@@ -98,9 +126,9 @@ class thread_records {
         if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
             // Who unmaps the segment waits for this.
             abandon_section(record);
-            record.log->thread.store(0, std::memory_order_release);
             local_identity& identity = *local_of(*record.header).identity;
             const identity_lock lock(identity);
+            leave_journal(*record.header, record);
             for (thread_record** link = &identity.records; *link != nullptr;
                  link = &(*link)->next_in_mapping) {
                 if (*link == &record) {
@@ -151,11 +179,18 @@ inline thread_local constinit thread_records records_of_thread{};
         return nullptr;
     }
     heap::transaction change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
-    void* const block = change.allocate(journal::size, 64, ec);
-    if (ec) {
+    void* block = nullptr;
+    {
+        const report_keeper keeper;
+        std::error_code full;
+        block = change.allocate(journal::size, 64, full);
+    }
+    if (block != nullptr) {
+        change.uncount(block);
+    } else if (block = kept_journals::take(header, change); block == nullptr) {
+        static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
         return nullptr;
     }
-    change.uncount(block);
     auto* const log = ::new (block) journal{};
     log->next = slot.journals.load(std::memory_order_relaxed);
     log->thread.store(thread_of(me), std::memory_order_relaxed);

@@ -5,7 +5,7 @@
 #ifndef COHOLD_MEMORY_RECOVERY_HPP
 #define COHOLD_MEMORY_RECOVERY_HPP
 
-#include <cohold/memory/journal.hpp>
+#include <cohold/memory/kept_journals.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -18,26 +18,43 @@ namespace detail {
     return fits ? reinterpret_cast<journal*>(reinterpret_cast<char*>(&header) + offset) : nullptr;
 }
 
+// Is it one, whatever led to it?
+[[nodiscard, gnu::cold]] inline bool is_journal(segment_header& header, heap::transaction& change,
+                                                const journal* log) noexcept {
+    return kept_journals::index_of(header, log) != kept_journals::count || change.owns(log);
+}
+
+// Gives one back to whom it is from, when nothing leads to it any more.
+[[gnu::cold]] inline void free_journal(segment_header& header, heap::transaction& change,
+                                       journal* log) noexcept {
+    if (journal_at(header, log->chunk) != nullptr) {
+        void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
+        if (change.owns(chunk)) {
+            change.recount(chunk);
+            change.deallocate(chunk);
+        }
+    }
+    if (const std::uint64_t kept = kept_journals::index_of(header, log);
+        kept != kept_journals::count) {
+        kept_journals::give_back(header, change, kept);
+    } else {
+        change.recount(log);
+        change.deallocate(log);
+    }
+}
+
 // Gives the journals of a slot back to the heap, one by one.
 [[gnu::cold]] inline void free_journals(segment_header& header, participant_slot& slot,
                                         owner_word me) noexcept {
     for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
         heap::transaction change(heap::of(header), me);
         journal* const log = journal_at(header, first);
-        if (log == nullptr || !change.owns(log)) {
+        if (log == nullptr || !is_journal(header, change, log)) {
             change.set(slot.journals, 0); // no journal: the bytes may be anything
             continue;
         }
         change.set(slot.journals, log->next);
-        if (journal_at(header, log->chunk) != nullptr) {
-            void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
-            if (change.owns(chunk)) {
-                change.recount(chunk);
-                change.deallocate(chunk);
-            }
-        }
-        change.recount(log);
-        change.deallocate(log);
+        free_journal(header, change, log);
     }
 }
 
@@ -71,8 +88,11 @@ namespace detail {
         std::uint64_t most =
             local_of(header).reserve / journal::size; // whatever the bytes are, it ends
         for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
-            if (!heap::transaction(heap::of(header), me).owns(log)) {
-                break;
+            {
+                heap::transaction looking(heap::of(header), me);
+                if (!is_journal(header, looking, log)) {
+                    break;
+                }
             }
             journal_reader(header, *log, me, true).recover(dead);
             log = journal_at(header, log->next);

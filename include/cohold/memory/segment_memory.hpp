@@ -25,7 +25,8 @@ namespace detail {
 class segment_memory {
   public:
     static constexpr std::uint64_t first_block =
-        (directory::offset + sizeof(directory) + 63) / 64 * 64;
+        kept_journals::offset + kept_journals::count * journal::size;
+    static_assert(directory::offset + sizeof(directory) <= kept_journals::offset);
     static constexpr std::uint64_t smallest_size = smallest_segment;
     static_assert(first_block + 4096 < smallest_size);
 

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/memory/section.hpp>
 
+#include <array>
+#include <atomic>
 #include <thread>
 
 #include <unistd.h>
@@ -241,6 +243,27 @@ TEST_CASE("a thread that cannot have a journal has no section") {
     while (!ec) {
         static_cast<void>(s.segment.heap().allocate(512, 16, ec));
     }
+    // Those that are kept for the first who come.
+    std::atomic<int> ready{0};
+    std::atomic<bool> over{false};
+    std::array<std::thread, detail::kept_journals::count> first;
+    for (std::thread& each : first) {
+        each = std::thread([&] {
+            std::error_code none;
+            {
+                section open(s.segment.header(), none);
+                CHECK(open.is_outermost());
+            }
+            CHECK_FALSE(none);
+            ++ready;
+            while (!over) {
+                std::this_thread::yield();
+            }
+        });
+    }
+    while (ready != static_cast<int>(first.size())) {
+        std::this_thread::yield();
+    }
     std::thread([&s] {
         std::error_code failed;
         const section none(s.segment.header(), failed);
@@ -252,4 +275,9 @@ TEST_CASE("a thread that cannot have a journal has no section") {
         detail::deallocate(s.segment.header(), s.number);
         CHECK(s.segment.heap().used() == used - 64);
     }).join();
+    over = true;
+    for (std::thread& each : first) {
+        each.join();
+    }
+    CHECK(s.segment.header().kept_journals == 0);
 }
