@@ -568,6 +568,7 @@ struct std::is_error_code_enum<cohold::errc> : std::true_type {};
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <utility>
 
 #include <fcntl.h>
@@ -732,6 +733,28 @@ inline unique_fd reopen_file(int fd, int flags) noexcept {
     }
     *out = '\0';
     return open_file(path, flags);
+}
+
+// The file that a page is mapped from, opened again to ask for its locks: for a process that has no
+// descriptor of it any more. The kernel shows the way itself to who is privileged
+// (CAP_CHECKPOINT_RESTORE), else the name has to lead there still: look whether it does. -1 and
+// errno on failure.
+[[gnu::cold]] inline unique_fd reopen_mapped(const void* page, std::size_t bytes) noexcept {
+    char link[64];
+    const auto first = reinterpret_cast<std::uintptr_t>(page);
+    std::snprintf(link, sizeof link, "/proc/self/map_files/%llx-%llx",
+                  static_cast<unsigned long long>(first),
+                  static_cast<unsigned long long>(first + bytes));
+    unique_fd file = open_file(link, O_RDONLY);
+    if (!file) {
+        char path[4096];
+        const ::ssize_t length = ::readlink(link, path, sizeof path - 1);
+        if (length > 0) {
+            path[length] = '\0';
+            file = open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        }
+    }
+    return file;
 }
 
 // A new memfd. -1 and errno on failure.
@@ -12678,8 +12701,33 @@ class segment_memory {
         const report_keeper keeper;
         std::error_code ec;
         const object_status found = Mechanism::status(native, ec);
-        return ec || !is_of(local, found) ? verdict::unknown
-                                          : liveness_of<Mechanism>::probe(native, slot, token);
+        const verdict told = ec || !is_of(local, found)
+                                 ? verdict::unknown
+                                 : liveness_of<Mechanism>::probe(native, slot, token);
+        return told == verdict::unknown ? probe_mapped<Mechanism>(local, slot, token) : told;
+    }
+
+    // The same after somebody has closed our descriptor: the page that keeps our own lock is of the
+    // file that has all of them.
+    template <class Mechanism>
+    [[gnu::cold]] static verdict probe_mapped(const local_block& local, std::uint32_t slot,
+                                              const liveness_token& token) noexcept {
+        constexpr bool named = std::is_same_v<liveness_of<Mechanism>, file_liveness>;
+        if constexpr (named || std::is_same_v<liveness_of<Mechanism>, anonymous_liveness>) {
+            const unique_fd again = reopen_mapped(local.identity->page, page_size());
+            std::error_code ec;
+            bool same = static_cast<bool>(again);
+            if constexpr (named) {
+                same = same && is_of(local, Mechanism::status({again.get()}, ec)) && !ec;
+            } else {
+                same = same && anonymous_liveness::identity(again.get()) ==
+                                   native_of<Mechanism>(local).liveness_identity;
+            }
+            if (same) {
+                return file_liveness::probe({again.get()}, slot, token);
+            }
+        }
+        return verdict::unknown;
     }
 
     // A page for a user of a session, at an address that nothing else has.

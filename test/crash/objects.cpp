@@ -80,6 +80,20 @@ void crash::declare(registry& all) {
     all.add<record>("segment::destroy", "of many", with_record(12),
                     [](const segment& where) { return where.destroy<record>(crash::subject); })
         .heals();
+    // The victim has no journal before, and the heap no room for one.
+    all.add<record>(
+           "segment::destroy", "full, by who has just come",
+           [](const segment& where) {
+               with_record(1)(where);
+               auto bytes = where.allocator<char>();
+               for (std::size_t size = 65536; size != 0; size /= 2) {
+                   while (bytes.try_allocate(size) != nullptr) {
+                   }
+               }
+           },
+           [](const segment& where) { return where.destroy<record>(crash::subject); })
+        .heals()
+        .fresh();
 
     // Heap.
     all.add<void>("segment::grow", "by half", with_names(1),

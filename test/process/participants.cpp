@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -20,6 +22,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -44,6 +47,17 @@ namespace {
 using numbers = shm_vector<std::uint64_t>;
 
 constexpr segment_options small{.size = 65536, .reserve = std::size_t{16} << 20};
+
+// May this process open files by its mappings of them? That takes a privilege.
+bool sees_mapped_files() {
+    const int fd = static_cast<int>(::syscall(SYS_memfd_create, "cohold", MFD_CLOEXEC));
+    const auto bytes = static_cast<std::size_t>(::getpagesize());
+    void* const page = ::mmap(nullptr, bytes, PROT_NONE, MAP_SHARED, fd, 0);
+    ::close(fd);
+    const cohold::detail::unique_fd again = cohold::detail::reopen_mapped(page, bytes);
+    ::munmap(page, bytes);
+    return static_cast<bool>(again);
+}
 
 // A segment of any mechanism, of which nothing is left afterwards.
 template <class Mechanism>
@@ -269,9 +283,10 @@ TEST_CASE_TEMPLATE("after closing all descriptors one is alive, works on and det
         mine.template find<numbers>("numbers")->push_back(1);
         EXPECT(mine.template destroy<numbers>("numbers"));
         EXPECT(mine.template construct<int>("number", 7) == 7);
-        // It cannot ask after others, and holds nobody for dead.
+        // Where it cannot ask after others, it holds nobody for dead.
+        const bool asks = scratch<Mechanism>::policies::named || sees_mapped_files();
         for (const participant& each : mine.participants()) {
-            EXPECT(each.state == (each.self ? verdict::alive : verdict::unknown));
+            EXPECT(each.state == (each.self || asks ? verdict::alive : verdict::unknown));
         }
         EXPECT(mine.recover() == 0);
         // A child of it can no longer attach.
@@ -290,6 +305,73 @@ TEST_CASE_TEMPLATE("after closing all descriptors one is alive, works on and det
     CHECK(status_of(other) == 0);
     CHECK(s.handle.participants().size() == 1);
     CHECK(*s.handle.template find<int>("number") == 7);
+}
+
+TEST_CASE_TEMPLATE("after closing all descriptors one finds the dead by the mapping", Mechanism,
+                   mechanism::posix, mechanism::file, mechanism::memfd, mechanism::anonymous,
+                   mechanism::system_v) {
+    const scratch<Mechanism> s;
+    auto& lock = s.handle.template construct<shm_mutex>("lock");
+    const common<std::atomic<int>> step;
+    child victim(content([&] {
+        auto mine = s.again();
+        mine.template find<shm_mutex>("lock")->lock();
+        *step = 1;
+        support::await(*step, 100);
+        return true;
+    }));
+    support::await(*step, 1);
+    child survivor(content([&] {
+        using namespace std::chrono_literals;
+        auto mine = s.again();
+        auto& its = *mine.template find<shm_mutex>("lock");
+        ::close_range(3, ~0u, 0);
+        EXPECT(!its.try_lock_for(20ms)); // he lives
+        *step = 2;
+        support::await(*step, 3);
+        const bool asks = scratch<Mechanism>::policies::named || sees_mapped_files();
+        EXPECT(its.try_lock_for(asks ? 60000ms : 50ms) == asks);
+        if (asks) {
+            EXPECT(its.recovered());
+            its.unlock();
+        }
+        return true;
+    }));
+    support::await(*step, 2);
+    kill_child(victim);
+    *step = 3;
+    CHECK(status_of(survivor) == 0);
+    lock.lock(); // who has all descriptors gets it anyway
+    lock.unlock();
+}
+
+TEST_CASE("without privileges the dead are found by the name of the segment, while it has one") {
+    using namespace std::chrono_literals;
+    CHECK(in_child([] {
+              if (::geteuid() == 0) {
+                  EXPECT(::setresuid(65534, 65534, 65534) == 0);
+                  EXPECT(::prctl(PR_SET_DUMPABLE, 1) == 0); // as programs are
+              }
+              const std::string name = support::own_name("closed");
+              const auto mine = segment<>::create(name, small);
+              std::vector<shm_mutex*> locks;
+              for (const char* const each : {"first", "second"}) {
+                  locks.push_back(&mine.construct<shm_mutex>(each));
+                  const support::ending killed = support::child([&] {
+                                                     locks.back()->lock();
+                                                     ::raise(SIGKILL);
+                                                 }).wait();
+                  EXPECT(killed.signal == SIGKILL);
+              }
+              ::close_range(3, ~0u, 0);
+              EXPECT(locks[0]->try_lock_for(60000ms));
+              EXPECT(locks[0]->recovered());
+              EXPECT(segment<>::remove(name));
+              const auto other = segment<>::create(name, small); // has nothing to do with it
+              EXPECT(!locks[1]->try_lock_for(50ms));
+              EXPECT(segment<>::remove(name));
+              return true;
+          }) == 0);
 }
 
 TEST_CASE("namespaces of process numbers make no difference") {

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <utility>
 
 #include <fcntl.h>
@@ -172,6 +173,28 @@ inline unique_fd reopen_file(int fd, int flags) noexcept {
     }
     *out = '\0';
     return open_file(path, flags);
+}
+
+// The file that a page is mapped from, opened again to ask for its locks: for a process that has no
+// descriptor of it any more. The kernel shows the way itself to who is privileged
+// (CAP_CHECKPOINT_RESTORE), else the name has to lead there still: look whether it does. -1 and
+// errno on failure.
+[[gnu::cold]] inline unique_fd reopen_mapped(const void* page, std::size_t bytes) noexcept {
+    char link[64];
+    const auto first = reinterpret_cast<std::uintptr_t>(page);
+    std::snprintf(link, sizeof link, "/proc/self/map_files/%llx-%llx",
+                  static_cast<unsigned long long>(first),
+                  static_cast<unsigned long long>(first + bytes));
+    unique_fd file = open_file(link, O_RDONLY);
+    if (!file) {
+        char path[4096];
+        const ::ssize_t length = ::readlink(link, path, sizeof path - 1);
+        if (length > 0) {
+            path[length] = '\0';
+            file = open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        }
+    }
+    return file;
 }
 
 // A new memfd. -1 and errno on failure.

@@ -259,8 +259,33 @@ class segment_memory {
         const report_keeper keeper;
         std::error_code ec;
         const object_status found = Mechanism::status(native, ec);
-        return ec || !is_of(local, found) ? verdict::unknown
-                                          : liveness_of<Mechanism>::probe(native, slot, token);
+        const verdict told = ec || !is_of(local, found)
+                                 ? verdict::unknown
+                                 : liveness_of<Mechanism>::probe(native, slot, token);
+        return told == verdict::unknown ? probe_mapped<Mechanism>(local, slot, token) : told;
+    }
+
+    // The same after somebody has closed our descriptor: the page that keeps our own lock is of the
+    // file that has all of them.
+    template <class Mechanism>
+    [[gnu::cold]] static verdict probe_mapped(const local_block& local, std::uint32_t slot,
+                                              const liveness_token& token) noexcept {
+        constexpr bool named = std::is_same_v<liveness_of<Mechanism>, file_liveness>;
+        if constexpr (named || std::is_same_v<liveness_of<Mechanism>, anonymous_liveness>) {
+            const unique_fd again = reopen_mapped(local.identity->page, page_size());
+            std::error_code ec;
+            bool same = static_cast<bool>(again);
+            if constexpr (named) {
+                same = same && is_of(local, Mechanism::status({again.get()}, ec)) && !ec;
+            } else {
+                same = same && anonymous_liveness::identity(again.get()) ==
+                                   native_of<Mechanism>(local).liveness_identity;
+            }
+            if (same) {
+                return file_liveness::probe({again.get()}, slot, token);
+            }
+        }
+        return verdict::unknown;
     }
 
     // A page for a user of a session, at an address that nothing else has.

@@ -4,7 +4,9 @@
 
 #include <ostream>
 
+#include <linux/capability.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,12 +98,15 @@ TEST_CASE("stopped processes are alive, zombies are dead") {
     CHECK(scratch::recover(segment) == 1);
 }
 
-TEST_CASE("who has no descriptor any more knows nothing, and takes nobody for dead") {
+TEST_CASE("who has no descriptor, no name and no privilege knows nothing, and takes nobody for dead") {
     const scratch::segment segment(65536, 1 << 20);
     attached_child victim(segment);
     support::check_child([&] {
         me_in(segment.memory());
         ::close(segment.file().value);
+        ::__user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+        const ::__user_cap_data_struct none[2]{};
+        CHILD_CHECK(::syscall(SYS_capset, &header, none) == 0);
         CHILD_CHECK(detail::verdict_on(segment.header(), victim.owner) == verdict::unknown);
         ::kill(victim.child.id(), SIGKILL);
         ::usleep(20000);
