@@ -296,7 +296,15 @@ int repeat(std::uint64_t times) {
     std::size_t used = 0;
     std::size_t size = 0;
     const auto begin = clock_type::now();
+    // The slot of all those that crash. Its generations wrap now and then, and with them the 16
+    // bits that claims in queues have of one.
+    auto& slot = cohold::detail::process_table::of(*where.allocator<int>().header()).slots[1];
+    std::uint64_t wraps = 0;
     for (std::uint64_t i = 0; i < times && book.wrong == 0; ++i) {
+        if (i % 400 == 200 || i % 400 == 399) {
+            slot.state = (i % 400 == 200 ? std::uint64_t{0xfff0} : std::uint64_t{0xfffffff0}) << 32;
+        }
+        const std::uint64_t before = slot.state >> 32;
         const pid_t id = ::fork();
         if (id == 0) {
             const auto locked = all.shared.lock();
@@ -320,6 +328,11 @@ int repeat(std::uint64_t times) {
             }
         }
         where.recover();
+        const std::uint64_t generation = slot.state >> 32;
+        if (generation != (before == 0xffffffff ? 1 : before + 1)) {
+            complain(book, "each one is of the next generation");
+        }
+        wraps += (generation & 0xffff) < (before & 0xffff) ? 1 : 0;
         if (i == 100) {
             used = where.used();
             size = where.size();
@@ -332,9 +345,13 @@ int repeat(std::uint64_t times) {
             complain(book, "nothing is left of it");
         }
     }
-    std::printf("%" PRIu64 " crashes, %.0f s; %zu bytes used, of %zu, as at the beginning\n", times,
-                std::chrono::duration<double>(clock_type::now() - begin).count(), where.used(),
-                where.size());
+    std::printf("%" PRIu64 " crashes, %.0f s; %zu bytes used, of %zu, as at the beginning; "
+                "generations wrapped %" PRIu64 " times\n",
+                times, std::chrono::duration<double>(clock_type::now() - begin).count(),
+                where.used(), where.size(), wraps);
+    if (times >= 500 && wraps < times / 400) {
+        complain(book, "generations wrap");
+    }
     return book.wrong == 0 ? 0 : 1;
 }
 

@@ -4,6 +4,7 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@
 #include <cohold/policy/memfd.hpp>
 #include <cohold/policy/posix.hpp>
 #include <cohold/sync/shm_guarded.hpp>
+#include <cohold/sync/shm_mutex.hpp>
 
 #include "queue_testing.hpp"
 #include "support/child.hpp"
@@ -70,6 +72,24 @@ struct only_moved {
 
     numbers values;
 };
+
+// Becomes a number in the middle of a push: by then the place is claimed.
+template <class Act>
+struct in_the_middle {
+    Act act;
+
+    operator int() const { return act(); }
+};
+
+template <class Act>
+in_the_middle(Act) -> in_the_middle<Act>;
+
+// Until another process has made the word that.
+void await(const std::atomic<int>& word, int value) {
+    while (word != value) {
+        usleep(100);
+    }
+}
 
 } // namespace
 
@@ -420,4 +440,61 @@ TEST_CASE("what can only be moved is refused in a section") {
     CHECK(q.try_pop().has_value());
     CHECK(q.emplace(only_moved()));
     CHECK(q.pop().has_value());
+}
+
+TEST_CASE("generations of participants wrap, and nobody is taken for another") {
+    for (const std::uint64_t first : {std::uint64_t{0xfffd}, std::uint64_t{0x7fffd},
+                                      std::uint64_t{0xfffffffd}, std::uint64_t{0xfffefffd}}) {
+        CAPTURE(first);
+        scratch s;
+        auto& lock = s.handle.construct<shm_mutex>("lock");
+        auto& q = s.handle.construct<shm_queue<int>>("queue", 4);
+        auto& step = s.handle.construct<std::atomic<int>>("step", 0);
+        auto& slot = detail::process_table::of(*s.handle.allocator<int>().header()).slots[1];
+        slot.state = first << 32;
+        std::uint64_t generation = first;
+        for (int i = 0; i < 5; ++i) {
+            CAPTURE(i);
+            // One is killed while it has a lock and a place in the queue.
+            generation = generation == 0xffffffff ? 1 : generation + 1;
+            const support::ending killed = support::child([&] {
+                                               lock.lock();
+                                               q.try_emplace(in_the_middle{[] {
+                                                   ::raise(SIGKILL);
+                                                   return 0;
+                                               }});
+                                           }).wait();
+            CHECK(killed.signal == SIGKILL);
+            CHECK(slot.state == detail::attached_state(static_cast<std::uint32_t>(generation)));
+            CHECK(q.push(i));
+            CHECK(q.pop() == i); // behind the place of the dead one, who is recovered for that
+            CHECK(slot.state == generation << 32);
+            lock.lock();
+            CHECK(lock.recovered());
+            lock.unlock();
+            // The next one has the same slot, and lives.
+            generation = generation == 0xffffffff ? 1 : generation + 1;
+            step = 0;
+            support::child living([&] {
+                lock.lock();
+                q.try_emplace(in_the_middle{[&] {
+                    step = 1;
+                    await(step, 2);
+                    return 100 + i;
+                }});
+                lock.unlock();
+            });
+            await(step, 1);
+            CHECK(slot.state == detail::attached_state(static_cast<std::uint32_t>(generation)));
+            CHECK_FALSE(q.pop_for(std::chrono::milliseconds(10)).has_value());
+            CHECK_FALSE(lock.try_lock_for(std::chrono::milliseconds(10)));
+            step = 2;
+            CHECK(q.pop() == 100 + i);
+            CHECK(living.wait().code == 0);
+            CHECK(s.handle.recover() <= 1); // it has not detached, but exited
+            CHECK(lock.try_lock());
+            lock.unlock();
+            CHECK(q.empty());
+        }
+    }
 }
