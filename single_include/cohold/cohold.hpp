@@ -3926,8 +3926,6 @@ struct segment_header {
     alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
     // Grows before and after something is undone: who reads without a lock looks again.
     std::atomic<std::uint64_t> rollbacks;
-    // A bit for each of the journals beside the heap that is in use; under the heap's lock.
-    alignas(8) std::uint64_t kept_journals;
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
         const char* from = reinterpret_cast<const char*>(&order);
@@ -3971,7 +3969,6 @@ static_assert(offsetof(segment_header, name) == 80);
 static_assert(offsetof(segment_header, checksum) == 592);
 static_assert(offsetof(segment_header, size) == 640);
 static_assert(offsetof(segment_header, rollbacks) == 648);
-static_assert(offsetof(segment_header, kept_journals) == 656);
 static_assert(sizeof(segment_header) == 704);
 
 inline std::uint64_t magic_word() noexcept {
@@ -7950,45 +7947,47 @@ namespace detail {
 
 // Without a journal nothing can be locked, popped or destroyed: a segment that is full could not be
 // helped by anybody new. Those who have one of these are in the same list as all others. Which are
-// in use stands in a word of the header; it changes in a transaction of the heap, together with the
-// list, so that neither can be without the other if the process is killed.
+// in use stands in a word; it changes in a transaction of the heap, together with the list, so that
+// neither can be without the other if the process is killed.
 struct kept_journals {
     static constexpr std::uint64_t count = 4;
-    static constexpr std::uint64_t directory_bytes = 64; // what lies in front of them
+    static constexpr std::uint64_t directory_bytes = 64; // what lies in front of this
     static constexpr std::uint64_t offset =
         (heap::offset + sizeof(heap) + 63) / 64 * 64 + directory_bytes;
 
-    [[nodiscard]] static char* begin(segment_header& header) noexcept {
-        return reinterpret_cast<char*>(&header) + offset;
+    alignas(8) std::uint64_t in_use; // a bit for each
+    alignas(64) char journals[count][journal::size];
+
+    [[nodiscard]] static kept_journals& of(segment_header& header) noexcept {
+        return *reinterpret_cast<kept_journals*>(reinterpret_cast<char*>(&header) + offset);
     }
 
     // Which of them is it? `count` if it is none.
-    [[nodiscard, gnu::cold]] static std::uint64_t index_of(segment_header& header,
-                                                           const journal* log) noexcept {
+    [[nodiscard, gnu::cold]] std::uint64_t index_of(const journal* log) const noexcept {
         const auto distance =
-            static_cast<std::uint64_t>(reinterpret_cast<const char*>(log) - begin(header));
+            static_cast<std::uint64_t>(reinterpret_cast<const char*>(log) - journals[0]);
         return distance % journal::size == 0 && distance / journal::size < count
                    ? distance / journal::size
                    : count;
     }
 
     // One that is free, and is taken by the transaction; nullptr if there is none.
-    [[nodiscard, gnu::cold]] static void* take(segment_header& header,
-                                               heap::transaction& change) noexcept {
-        const auto free = ~header.kept_journals & ((std::uint64_t{1} << count) - 1);
+    [[nodiscard, gnu::cold]] void* take(heap::transaction& change) noexcept {
+        const std::uint64_t free = ~in_use & ((std::uint64_t{1} << count) - 1);
         if (free == 0) {
             return nullptr;
         }
-        const auto index = static_cast<std::uint64_t>(std::countr_zero(free));
-        change.set(header.kept_journals, header.kept_journals | std::uint64_t{1} << index);
-        return begin(header) + index * journal::size;
+        const int index = std::countr_zero(free);
+        change.set(in_use, in_use | std::uint64_t{1} << index);
+        return journals[index];
     }
 
-    [[gnu::cold]] static void give_back(segment_header& header, heap::transaction& change,
-                                        std::uint64_t index) noexcept {
-        change.set(header.kept_journals, header.kept_journals & ~(std::uint64_t{1} << index));
+    [[gnu::cold]] void give_back(std::uint64_t index, heap::transaction& change) noexcept {
+        change.set(in_use, in_use & ~(std::uint64_t{1} << index));
     }
 };
+
+static_assert(sizeof(kept_journals) == 64 + kept_journals::count * journal::size);
 
 } // namespace detail
 
@@ -8010,7 +8009,7 @@ namespace detail {
 // Is it one, whatever led to it?
 [[nodiscard, gnu::cold]] inline bool is_journal(segment_header& header, heap::transaction& change,
                                                 const journal* log) noexcept {
-    return kept_journals::index_of(header, log) != kept_journals::count || change.owns(log);
+    return kept_journals::of(header).index_of(log) != kept_journals::count || change.owns(log);
 }
 
 // Gives one back to whom it is from, when nothing leads to it any more.
@@ -8023,9 +8022,9 @@ namespace detail {
             change.deallocate(chunk);
         }
     }
-    if (const std::uint64_t kept = kept_journals::index_of(header, log);
+    if (const std::uint64_t kept = kept_journals::of(header).index_of(log);
         kept != kept_journals::count) {
-        kept_journals::give_back(header, change, kept);
+        kept_journals::of(header).give_back(kept, change);
     } else {
         change.recount(log);
         change.deallocate(log);
@@ -8958,7 +8957,7 @@ inline thread_local constinit std::uint32_t open_sections = 0;
 [[gnu::cold]] inline void leave_journal(segment_header& header,
                                         const thread_record& record) noexcept {
     record.log->thread.store(0, std::memory_order_release);
-    if (kept_journals::index_of(header, record.log) == kept_journals::count) {
+    if (kept_journals::of(header).index_of(record.log) == kept_journals::count) {
         return;
     }
     participant_slot& slot = process_table::of(header).slots[slot_of(record.me)];
@@ -9094,7 +9093,7 @@ inline thread_local constinit thread_records records_of_thread{};
     }
     if (block != nullptr) {
         change.uncount(block);
-    } else if (block = kept_journals::take(header, change); block == nullptr) {
+    } else if (block = kept_journals::of(header).take(change); block == nullptr) {
         static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
         return nullptr;
     }
@@ -12466,8 +12465,7 @@ namespace detail {
 // local_block.
 class segment_memory {
   public:
-    static constexpr std::uint64_t first_block =
-        kept_journals::offset + kept_journals::count * journal::size;
+    static constexpr std::uint64_t first_block = kept_journals::offset + sizeof(kept_journals);
     static_assert(directory::offset + sizeof(directory) <= kept_journals::offset);
     static constexpr std::uint64_t smallest_size = smallest_segment;
     static_assert(first_block + 4096 < smallest_size);

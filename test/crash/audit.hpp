@@ -56,6 +56,7 @@ template struct show<end, &heap::end_>;
 struct journal_blocks {
     std::uint64_t count = 0;
     std::uint64_t bytes = 0;
+    std::uint64_t kept = 0; // a bit for each of those beside the heap
 };
 
 inline journal_blocks journals_of(cohold::detail::segment_header& header) {
@@ -74,7 +75,12 @@ inline journal_blocks journals_of(cohold::detail::segment_header& header) {
             if (log == nullptr) {
                 break;
             }
-            add(next);
+            if (const std::uint64_t kept = inner::kept_journals::of(header).index_of(log);
+                kept != inner::kept_journals::count) {
+                found.kept |= std::uint64_t{1} << kept;
+            } else {
+                add(next);
+            }
             if (inner::journal_at(header, log->chunk) != nullptr) {
                 add(log->chunk);
             }
@@ -140,6 +146,10 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
         return wrong("the last block is wrong", end);
     }
     const journal_blocks journals = journals_of(header);
+    if (journals.kept != cohold::detail::kept_journals::of(header).in_use) {
+        return wrong("the journals beside it that are in use: not those",
+                     cohold::detail::kept_journals::offset);
+    }
     if (used != all.used() + journals.bytes) {
         char text[128];
         std::snprintf(

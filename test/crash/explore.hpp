@@ -164,7 +164,7 @@ inline owner warm_up(const segment& handle) {
     {
         const cohold::detail::section section(header_of(handle), ec);
         auto memory = handle.allocator<int>();
-        memory.deallocate(memory.allocate(1), 1);
+        memory.deallocate(memory.try_allocate(1), 1); // there may be no room
     }
     return record->me;
 }

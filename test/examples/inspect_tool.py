@@ -159,7 +159,7 @@ def check_damage(tool, worker, folder):
     for number in range(40):
         data = bytearray(sound)
         for _ in range(noise.randrange(1, 6)):
-            at = noise.choice([0, 4096, 8256, 8600, 15936, 16000]) + 8 * noise.randrange(64)
+            at = noise.choice([0, 4096, 8256, 8600, 15936, 16000, 20160]) + 8 * noise.randrange(64)
             value = noise.choice([0, 2 ** 64 - 1, at, len(sound), noise.getrandbits(64)])
             data[at:at + 8] = value.to_bytes(8, sys.byteorder)
         path.write_bytes(data if number % 8 else data[:noise.randrange(len(data))])
@@ -170,10 +170,10 @@ def check_damage(tool, worker, folder):
                 assert done.returncode in (0, 1, 2), (number, command, done)
                 if output:
                     json.loads(done.stdout)
-    path.write_bytes(sound[:16000] + bytes(16) + sound[16016:])
+    path.write_bytes(sound[:20160] + bytes(16) + sound[20176:])
     assert "impossible size" in segment.run("check", status=1)
     assert "has not been tried" in segment.run("repair", status=1)
-    assert path.read_bytes() == sound[:16000] + bytes(16) + sound[16016:]
+    assert path.read_bytes() == sound[:20160] + bytes(16) + sound[20176:]
     path.write_bytes(b"no segment")
     assert segment.json("check", status=1)["problem"] != ""
 

@@ -37,7 +37,7 @@ def walk_heap(data):
 
     heap = 8256
     at, before, used = word(heap + 352), 0, 0
-    assert at == 16000, at
+    assert at == 20160, at
     while at != word(heap + 360):
         size = word(at) & 0x0000FFFFFFFFFFF0
         assert size >= 16 and word(at + 8) == before, at

@@ -23,7 +23,7 @@ struct stored_journal {
 namespace detail {
 
 static_assert(segment_places(config::max_participants).kept_journals == kept_journals::offset);
-static_assert(segment_places::kept_bytes == kept_journals::count * journal::size);
+static_assert(segment_places::kept_bytes == sizeof(kept_journals));
 
 class journals_reader {
   public:
@@ -32,15 +32,15 @@ class journals_reader {
         : segment_(segment), places_(places), heap_(heap), flaws_(flaws),
           records_left_(segment.size() / sizeof(journal_record)),
           journals_left_(segment.size() / journal::size),
-          kept_left_(segment.word(offsetof(segment_header, kept_journals))) {}
+          kept_left_(segment.word(places.kept_journals)) {}
 
     [[gnu::cold]] std::vector<stored_journal> read() {
         for (std::uint64_t index = 0; index < places_.slots; ++index) {
             read_slot(index);
         }
         if (kept_left_ != 0) {
-            wrong("a journal beside the heap is in use by nobody",
-                  offsetof(segment_header, kept_journals), kept_left_);
+            wrong("a journal beside the heap is in use by nobody", places_.kept_journals,
+                  kept_left_);
         }
         return std::move(out_);
     }
@@ -50,6 +50,7 @@ class journals_reader {
 
   private:
     static constexpr std::uint64_t records_at = offsetof(journal, records);
+    static constexpr std::uint64_t kept_at = offsetof(kept_journals, journals);
 
     [[gnu::cold]] void wrong(std::string_view what, std::uint64_t offset, std::uint64_t found) {
         flaws_.add(segment_part::journals, what, offset, found);
@@ -78,7 +79,7 @@ class journals_reader {
                 wrong("a journal is not in the segment", from, next);
                 return;
             }
-            if (next >= places_.kept_journals && next < places_.first_block) {
+            if (next >= places_.kept_journals + kept_at && next < places_.first_block) {
                 if (!take_kept(next, from)) {
                     return;
                 }
@@ -92,7 +93,7 @@ class journals_reader {
 
     // One of those that the segment keeps beside its heap.
     [[gnu::cold]] bool take_kept(std::uint64_t offset, std::uint64_t from) {
-        const std::uint64_t distance = offset - places_.kept_journals;
+        const std::uint64_t distance = offset - places_.kept_journals - kept_at;
         const std::uint64_t bit = std::uint64_t{1} << distance / journal::size;
         if (distance % journal::size != 0 || (kept_left_ & bit) == 0) {
             wrong("a journal beside the heap is not in use", from, offset);

@@ -58,8 +58,6 @@ struct segment_header {
     alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
     // Grows before and after something is undone: who reads without a lock looks again.
     std::atomic<std::uint64_t> rollbacks;
-    // A bit for each of the journals beside the heap that is in use; under the heap's lock.
-    alignas(8) std::uint64_t kept_journals;
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
         const char* from = reinterpret_cast<const char*>(&order);
@@ -103,7 +101,6 @@ static_assert(offsetof(segment_header, name) == 80);
 static_assert(offsetof(segment_header, checksum) == 592);
 static_assert(offsetof(segment_header, size) == 640);
 static_assert(offsetof(segment_header, rollbacks) == 648);
-static_assert(offsetof(segment_header, kept_journals) == 656);
 static_assert(sizeof(segment_header) == 704);
 
 inline std::uint64_t magic_word() noexcept {

@@ -51,7 +51,7 @@ inline thread_local constinit std::uint32_t open_sections = 0;
 [[gnu::cold]] inline void leave_journal(segment_header& header,
                                         const thread_record& record) noexcept {
     record.log->thread.store(0, std::memory_order_release);
-    if (kept_journals::index_of(header, record.log) == kept_journals::count) {
+    if (kept_journals::of(header).index_of(record.log) == kept_journals::count) {
         return;
     }
     participant_slot& slot = process_table::of(header).slots[slot_of(record.me)];
@@ -187,7 +187,7 @@ inline thread_local constinit thread_records records_of_thread{};
     }
     if (block != nullptr) {
         change.uncount(block);
-    } else if (block = kept_journals::take(header, change); block == nullptr) {
+    } else if (block = kept_journals::of(header).take(change); block == nullptr) {
         static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
         return nullptr;
     }

@@ -21,7 +21,7 @@ namespace detail {
 // Is it one, whatever led to it?
 [[nodiscard, gnu::cold]] inline bool is_journal(segment_header& header, heap::transaction& change,
                                                 const journal* log) noexcept {
-    return kept_journals::index_of(header, log) != kept_journals::count || change.owns(log);
+    return kept_journals::of(header).index_of(log) != kept_journals::count || change.owns(log);
 }
 
 // Gives one back to whom it is from, when nothing leads to it any more.
@@ -34,9 +34,9 @@ namespace detail {
             change.deallocate(chunk);
         }
     }
-    if (const std::uint64_t kept = kept_journals::index_of(header, log);
+    if (const std::uint64_t kept = kept_journals::of(header).index_of(log);
         kept != kept_journals::count) {
-        kept_journals::give_back(header, change, kept);
+        kept_journals::of(header).give_back(kept, change);
     } else {
         change.recount(log);
         change.deallocate(log);

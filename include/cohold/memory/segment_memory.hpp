@@ -24,8 +24,7 @@ namespace detail {
 // local_block.
 class segment_memory {
   public:
-    static constexpr std::uint64_t first_block =
-        kept_journals::offset + kept_journals::count * journal::size;
+    static constexpr std::uint64_t first_block = kept_journals::offset + sizeof(kept_journals);
     static_assert(directory::offset + sizeof(directory) <= kept_journals::offset);
     static constexpr std::uint64_t smallest_size = smallest_segment;
     static_assert(first_block + 4096 < smallest_size);

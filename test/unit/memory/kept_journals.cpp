@@ -26,14 +26,14 @@ void fill(const scratch::segment& segment) {
 TEST_CASE("which journal is one of those beside the heap") {
     const scratch::segment segment(65536, 65536);
     const auto at = [&](std::uint64_t offset) {
-        return kept_journals::index_of(
-            segment.header(), reinterpret_cast<detail::journal*>(segment.memory().base() + offset));
+        return kept_journals::of(segment.header())
+            .index_of(reinterpret_cast<detail::journal*>(segment.memory().base() + offset));
     };
-    CHECK(at(kept_journals::offset) == 0);
-    CHECK(at(kept_journals::offset + 3072) == 3);
-    CHECK(at(kept_journals::offset + 4096) == kept_journals::count);
-    CHECK(at(kept_journals::offset - 1024) == kept_journals::count);
-    CHECK(at(kept_journals::offset + 8) == kept_journals::count);
+    CHECK(at(kept_journals::offset + 64) == 0);
+    CHECK(at(kept_journals::offset + 64 + 3072) == 3);
+    CHECK(at(kept_journals::offset + 64 + 4096) == kept_journals::count);
+    CHECK(at(kept_journals::offset + 64 - 1024) == kept_journals::count);
+    CHECK(at(kept_journals::offset + 64 + 8) == kept_journals::count);
     CHECK(at(0) == kept_journals::count);
 }
 
@@ -46,9 +46,9 @@ TEST_CASE("participants of a full segment have one each, and give it back") {
         for (std::uint64_t i = 0; i < kept_journals::count; ++i) {
             others.push_back(segment.again(cohold::access_mode::writing));
             const detail::thread_record& record = scratch::self(others.back());
-            CHECK(kept_journals::index_of(others.back().header(), record.log) == i);
+            CHECK(kept_journals::of(others.back().header()).index_of(record.log) == i);
         }
-        CHECK(segment.header().kept_journals == 15);
+        CHECK(kept_journals::of(segment.header()).in_use == 15);
         const auto fifth = segment.again(cohold::access_mode::writing);
         std::error_code ec;
         CHECK(detail::self(fifth.header(), ec) == nullptr);
@@ -63,9 +63,9 @@ TEST_CASE("participants of a full segment have one each, and give it back") {
         ++*number;
         scratch::kill(others[2]);
         others.clear();
-        CHECK(segment.header().kept_journals == 4);
+        CHECK(kept_journals::of(segment.header()).in_use == 4);
         CHECK(scratch::recover(segment) == 1);
-        CHECK(segment.header().kept_journals == 0);
+        CHECK(kept_journals::of(segment.header()).in_use == 0);
         CHECK(*reinterpret_cast<std::uint64_t*>(
                   segment.memory().base() + detail::segment_memory::first_block + 16) == before);
     }
