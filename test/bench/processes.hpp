@@ -108,10 +108,12 @@ inline std::vector<int> two_cpus() {
 }
 
 /// One process of a benchmark: where it runs and what it does. What it returns is added up over
-/// all of them.
+/// all of them. What a process does once, before the clock starts: its first touch of the memory,
+/// and becoming one of those who may use it.
 struct worker {
     int cpu;
     std::function<std::uint64_t()> work;
+    std::function<void()> prepare = [] {};
 };
 
 class team {
@@ -194,6 +196,7 @@ class team {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         alarm(20); // whatever goes wrong ends
         pin_to(workers_[index].cpu);
+        workers_[index].prepare();
         probe(index, 0);
         meet();
         const long interrupted = interruptions();

@@ -266,6 +266,12 @@ constexpr std::uint64_t sum_to(std::uint64_t count) {
     return count % 2 == 0 ? count / 2 * (count + 1) : (count + 1) / 2 * count;
 }
 
+// How many elements pass before the clock starts: all slots have been used then, if the queue is
+// fast.
+constexpr std::uint64_t warm_up(std::uint64_t count) {
+    return std::min<std::uint64_t>(count / 10, 2 * capacity);
+}
+
 template <class T>
 constexpr std::uint64_t count_of(std::uint64_t count) {
     return count / (sizeof(T) > 64 ? sizeof(T) / 64 : 1);
@@ -282,8 +288,8 @@ class queue_row {
         auto queue = std::make_shared<Queue>();
         const std::uint64_t count = count_of<T>(Queue::count);
         return add(
-            Queue::name, count, [queue, count] { return produce<T>(*queue, count); },
-            [queue, count] { return consume<T>(*queue, count); });
+            Queue::name, count, [queue](std::uint64_t n) { return produce<T>(*queue, n); },
+            [queue](std::uint64_t n) { return consume<T>(*queue, n); });
     }
 
     template <class T, class Queue>
@@ -291,8 +297,8 @@ class queue_row {
         auto queue = std::make_shared<Queue>();
         const std::uint64_t count = count_of<T>(Queue::count);
         return add(
-            Queue::name, count, [queue, count] { return produce_batches<T>(*queue, count); },
-            [queue, count] { return consume_batches<T>(*queue, count); });
+            Queue::name, count, [queue](std::uint64_t n) { return produce_batches<T>(*queue, n); },
+            [queue](std::uint64_t n) { return consume_batches<T>(*queue, n); });
     }
 
     contest measure(int rounds) { return row_.measure(rounds); }
@@ -300,11 +306,15 @@ class queue_row {
   private:
     template <class Produce, class Consume>
     queue_row& add(const char* name, std::uint64_t count, Produce produce, Consume consume) {
+        const auto worker = [count](int cpu, auto work) {
+            return bench::worker{cpu, [=] { return work(count); },
+                                 [=] { static_cast<void>(work(warm_up(count))); }};
+        };
         // Each cpu has as many producers as consumers, if there is more than one pair.
         std::vector<bench::worker> workers;
         for (unsigned pair = 0; pair < pairs_; ++pair) {
-            workers.push_back({cpus_[pair % 2], produce});
-            workers.push_back({cpus_[(pair + 1) % 2], consume});
+            workers.push_back(worker(cpus_[pair % 2], produce));
+            workers.push_back(worker(cpus_[(pair + 1) % 2], consume));
         }
         auto team = std::make_shared<bench::team>(std::move(workers));
         row_.add(name, [team, total = count * pairs_, sum = sum_to(count) * pairs_] {
@@ -436,14 +446,14 @@ class trip_row {
         auto back = std::make_shared<Queue>();
         const std::uint64_t trips = trips_ / divisor;
         return add(
-            Queue::name, trips, [=] { return call(*there, *back, trips); },
-            [=] { return serve(*there, *back, trips); });
+            Queue::name, trips, [=](std::uint64_t n) { return call(*there, *back, n); },
+            [=](std::uint64_t n) { return serve(*there, *back, n); });
     }
 
     // A word each way, with nothing around it.
     trip_row& lines() {
         auto words = std::make_shared<in_shared_memory<std::array<bench::own_line, 2>>>();
-        const auto run = [words, trips = trips_](std::size_t me) -> std::uint64_t {
+        const auto run = [words](std::size_t me, std::uint64_t trips) -> std::uint64_t {
             auto& mine = (**words)[me].value;
             auto& other = (**words)[1 - me].value;
             const std::uint32_t base = mine.load();
@@ -461,12 +471,14 @@ class trip_row {
             }
             return me == 0 ? sum : 0;
         };
-        return add("raw line", trips_, [run] { return run(0); }, [run] { return run(1); });
+        return add(
+            "raw line", trips_, [run](std::uint64_t n) { return run(0, n); },
+            [run](std::uint64_t n) { return run(1, n); });
     }
 
     trip_row& futexes() {
         auto words = std::make_shared<in_shared_memory<std::array<bench::own_line, 2>>>();
-        const auto run = [words, trips = trips_](std::size_t me) -> std::uint64_t {
+        const auto run = [words](std::size_t me, std::uint64_t trips) -> std::uint64_t {
             auto& mine = (**words)[me].value;
             auto& other = (**words)[1 - me].value;
             const std::uint32_t base = mine.load();
@@ -489,7 +501,9 @@ class trip_row {
             }
             return me == 0 ? sum : 0;
         };
-        return add("raw futex", trips_, [run] { return run(0); }, [run] { return run(1); });
+        return add(
+            "raw futex", trips_, [run](std::uint64_t n) { return run(0, n); },
+            [run](std::uint64_t n) { return run(1, n); });
     }
 
     contest measure(int rounds) { return row_.measure(rounds); }
@@ -497,8 +511,12 @@ class trip_row {
   private:
     template <class Call, class Serve>
     trip_row& add(const char* name, std::uint64_t trips, Call call, Serve serve) {
+        const auto worker = [trips](int cpu, auto work) {
+            return bench::worker{cpu, [=] { return work(trips); },
+                                 [=] { static_cast<void>(work(trips / 10)); }};
+        };
         auto team = std::make_shared<bench::team>(
-            std::vector<bench::worker>{{here_, call}, {there_, serve}});
+            std::vector<bench::worker>{worker(here_, call), worker(there_, serve)});
         row_.add(name, [team, trips] { return team->run(trips, sum_to(trips)); });
         return *this;
     }
