@@ -366,8 +366,7 @@ class directory {
     }
 
     [[nodiscard]] std::uint64_t segment_size() const noexcept {
-        return reinterpret_cast<const segment_header*>(base())->size.load(
-            std::memory_order_acquire);
+        return bounded_size(*reinterpret_cast<const segment_header*>(base()));
     }
 
     [[nodiscard]] directory_table* own_table() noexcept {

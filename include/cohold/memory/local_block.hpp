@@ -29,6 +29,8 @@ struct local_calls {
                    void* context, std::error_code& ec) noexcept;
     verdict (*probe)(const local_block& local, std::uint32_t slot,
                      const liveness_token& token) noexcept;
+    // How many bytes the object has now; 0 if it cannot be asked.
+    std::uint64_t (*length)(const local_block& local) noexcept;
     // Of a session: the page by which this process counts among its users. Null without ec: the
     // mechanism needs none.
     void* (*attend)(const local_block& local, std::error_code& ec) noexcept;
@@ -55,6 +57,7 @@ struct alignas(16) local_block {
     const local_calls* calls;
     local_identity* identity;
     std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
+    mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
 };
 
 inline const local_block& local_of(const segment_header& header) noexcept {
@@ -62,11 +65,21 @@ inline const local_block& local_of(const segment_header& header) noexcept {
                                                  sizeof(local_block));
 }
 
-// Bytes of the segment that can be there, whatever its own bytes say.
-[[nodiscard, gnu::cold]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
-    const std::uint64_t size = header.size.load(std::memory_order_relaxed);
-    const std::uint64_t reserve = local_of(header).reserve;
-    return size < reserve ? size : reserve;
+[[gnu::cold, gnu::noinline]] inline std::uint64_t bounded_by_object(const local_block& local,
+                                                                    std::uint64_t size) noexcept {
+    const std::uint64_t now = local.calls->length(local);
+    const std::uint64_t there = now != 0 && now < local.reserve ? now : local.reserve;
+    local.length.store(there, std::memory_order_relaxed);
+    return size < there ? size : there;
+}
+
+// Bytes of the segment, but none that are not there, whatever its own bytes say. System call:
+// fstat(2) or the like, once each time it has grown.
+[[nodiscard]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
+    const std::uint64_t size = header.size.load(std::memory_order_acquire);
+    const local_block& local = local_of(header);
+    return size <= local.length.load(std::memory_order_relaxed) ? size
+                                                                : bounded_by_object(local, size);
 }
 
 // Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
@@ -77,12 +90,12 @@ inline const local_block& local_of(const segment_header& header) noexcept {
     if (to <= from) {
         return;
     }
-    if (to > header.reserve) {
+    const local_block& local = local_of(header);
+    if (to > local.reserve) {
         fail(ec, errc::reserve_exceeded, "wanted a size of %llu bytes, the reserve has %llu",
-             static_cast<unsigned long long>(to), static_cast<unsigned long long>(header.reserve));
+             static_cast<unsigned long long>(to), static_cast<unsigned long long>(local.reserve));
         return;
     }
-    const local_block& local = local_of(header);
     local.calls->back(local, &header, from, to, ec);
     if (!ec) {
         header.size.store(to, std::memory_order_release); // after the space is there: no SIGBUS

@@ -104,6 +104,7 @@ class segment_memory {
         local->device = found.device;
         local->inode = found.inode;
         local->reserve = reserve;
+        local->length.store(found.size < reserve ? found.size : reserve, std::memory_order_relaxed);
         return ec ? segment_memory() : std::move(memory);
     }
 
@@ -287,6 +288,14 @@ class segment_memory {
         return verdict::unknown;
     }
 
+    template <class Mechanism>
+    [[gnu::cold]] static std::uint64_t length(const local_block& local) noexcept {
+        const report_keeper keeper;
+        std::error_code ec;
+        const object_status found = Mechanism::status(native_of<Mechanism>(local), ec);
+        return ec || !is_of(local, found) ? 0 : found.size;
+    }
+
     // A page for a user of a session, at an address that nothing else has.
     template <class Mechanism>
     [[gnu::cold]] static void* enter(const local_block& local, std::error_code& ec) noexcept {
@@ -317,7 +326,7 @@ class segment_memory {
 
     template <class Mechanism>
     static constexpr local_calls calls{&back<Mechanism>, &claim<Mechanism>, &probe<Mechanism>,
-                                       &attend<Mechanism>};
+                                       &length<Mechanism>, &attend<Mechanism>};
 
     char* base_ = nullptr;
     std::uint64_t reserve_ = 0;

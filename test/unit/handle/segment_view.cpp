@@ -63,3 +63,24 @@ TEST_CASE("readers cost writers nothing, and need no slot") {
     }
     segment<>::remove(name);
 }
+
+TEST_CASE("a size that is not there leads no reader beyond the object") {
+    auto segment = cohold::segment<cohold::mechanism::memfd>::create({.size = 65536});
+    segment.construct<int>("x", 7);
+    const int fd = segment.native_handle().value;
+    const auto view =
+        cohold::segment_view<cohold::mechanism::memfd>::adopt({::fcntl(fd, F_DUPFD_CLOEXEC, 0)});
+    REQUIRE(view.find<int>("x") != nullptr);
+    const auto write_at = [fd](std::uint64_t offset, std::uint64_t value) {
+        CHECK(::pwrite(fd, &value, sizeof value, static_cast<off_t>(offset)) == sizeof value);
+    };
+    constexpr std::uint64_t table = cohold::detail::directory::offset + 16;
+    for (const std::uint64_t size : {std::uint64_t{1} << 20, std::uint64_t{1} << 62}) {
+        for (const std::uint64_t place : {std::uint64_t{65536}, std::uint64_t{1} << 19}) {
+            write_at(offsetof(cohold::detail::segment_header, size), size);
+            write_at(table, place);
+            CHECK(view.find<int>("x") == nullptr);
+            CHECK(view.objects().empty());
+        }
+    }
+}

@@ -501,7 +501,8 @@ TEST_CASE("damaged ends of a journal: nothing is noted in front of the segment, 
     detail::thread_record& record = s.record();
     const detail::savepoint begin = record.here();
     const auto& local = detail::local_of(s.victim.header());
-    const detail::local_block kept = local;
+    unsigned char kept[sizeof local];
+    std::memcpy(kept, static_cast<const void*>(&local), sizeof kept);
     const std::uint64_t reserve = local.reserve;
     for (const std::uint64_t end :
          {~std::uint64_t{7}, ~std::uint64_t{31}, std::uint64_t{0} - 4096, std::uint64_t{0},
@@ -516,7 +517,7 @@ TEST_CASE("damaged ends of a journal: nothing is noted in front of the segment, 
         }
         CHECK(record.allocate(16, 16, ec) == nullptr);
         CHECK_FALSE(record.drop(s.there(s.data)));
-        CHECK(std::memcmp(&kept, &local, sizeof kept) == 0);
+        CHECK(std::memcmp(kept, static_cast<const void*>(&local), sizeof kept) == 0);
         record.roll_back(begin);
         s.save(2, 1); // in order again
         s.change(2, 102);
@@ -533,7 +534,7 @@ TEST_CASE("damaged ends of a journal: nothing is noted in front of the segment, 
             record.save(s.there(s.data), 64, refused);
         }
         CHECK(refused == cohold::errc::corrupt);
-        CHECK(std::memcmp(&kept, &local, sizeof kept) == 0);
+        CHECK(std::memcmp(kept, static_cast<const void*>(&local), sizeof kept) == 0);
         record.roll_back(begin);
     }
     record.log->chunk = 0;

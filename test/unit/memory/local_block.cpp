@@ -57,3 +57,22 @@ TEST_CASE("a forked child has the mapping, but not the identity") {
     CHECK(local.identity->epoch != 0);
     CHECK(scratch::recover(segment) == 0);
 }
+
+TEST_CASE("a size that is not there is not believed") {
+    scratch::segment segment(65536, 1 << 20);
+    const detail::segment_memory reader = segment.again(cohold::access_mode::reading);
+    std::atomic<std::uint64_t>& size = segment.header().size;
+    const std::uint64_t there = size;
+    CHECK(detail::bounded_size(reader.header()) == there);
+    for (const std::uint64_t lie :
+         {there + 1, std::uint64_t{1} << 20, std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
+        CAPTURE(lie);
+        size = lie;
+        CHECK(detail::bounded_size(reader.header()) == there);
+    }
+    size = there;
+    std::error_code ec;
+    detail::grow_segment(segment.header(), 2 * there, ec);
+    REQUIRE_FALSE(ec);
+    CHECK(detail::bounded_size(reader.header()) == 2 * there);
+}
