@@ -7766,6 +7766,13 @@ inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value
     std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 
+// Two words with one instruction, where there is one.
+inline void store_pair(void* into, std::uint64_t first, std::uint64_t second) noexcept {
+    using pair [[gnu::vector_size(16)]] = std::uint64_t;
+    const pair words{first, second};
+    std::memcpy(into, &words, sizeof words);
+}
+
 // Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
 // which has the segment at another address. Every step can be repeated from the beginning, if this
 // process dies in its turn. Whatever the journal's bytes are, nothing is written outside the
@@ -8316,6 +8323,11 @@ class identity_lock {
 COHOLD_NAMESPACE_END
 
 #endif
+// What a thread notes for itself: the segments where it has been lately, and where it has sections
+// open.
+#ifndef COHOLD_MEMORY_THREAD_NOTES_HPP
+#define COHOLD_MEMORY_THREAD_NOTES_HPP
+
 // What a thread knows of a segment that it works on: who it is there, and its open section, as it
 // writes that to its journal.
 #ifndef COHOLD_MEMORY_THREAD_RECORD_HPP
@@ -8356,6 +8368,128 @@ extern char* eh_globals() noexcept __asm__("__cxa_get_globals");
 }
 
 #endif
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// The locks that a section keeps until it ends.
+#ifndef COHOLD_MEMORY_KEPT_LOCKS_HPP
+#define COHOLD_MEMORY_KEPT_LOCKS_HPP
+
+#include <new>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct thread_record;
+
+// How far the journal had been written at some moment.
+struct savepoint {
+    std::uint64_t top;
+    std::uint64_t limit;
+    std::uint32_t promises;
+    std::uint32_t cuts; // of the record: with another number, the journal has been emptied since
+};
+
+// A lock that is held until the outermost section ends, whatever its type.
+struct held_lock {
+    void* lock; // nullptr: none, the section within another had it already
+    void (*release)(void* lock, thread_record& holder) noexcept;
+    savepoint from{}; // where the section that has locked it began
+};
+
+// In the order in which they were locked; the first few without asking for memory.
+struct kept_locks {
+    // That of the outermost section. The thread's record says whether there is one.
+    held_lock first{};
+
+    kept_locks() = default;
+    kept_locks(const kept_locks&) = delete;
+    kept_locks& operator=(const kept_locks&) = delete;
+
+    ~kept_locks() {
+        if (all_ != few_) {
+            delete[] all_;
+        }
+    }
+
+    void set_first(void* lock, void (*release)(void* lock, thread_record& holder) noexcept) {
+        if constexpr (sizeof(void*) == sizeof(std::uint64_t)) {
+            store_pair(&first, reinterpret_cast<std::uintptr_t>(lock),
+                       reinterpret_cast<std::uintptr_t>(release));
+        } else {
+            first.lock = lock;
+            first.release = release;
+        }
+    }
+
+    // Those after the first.
+    [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
+
+    // For one more. False if there is no memory.
+    [[nodiscard, gnu::cold]] bool make_room() noexcept {
+        if (count_ < capacity_) {
+            return true;
+        }
+        auto* const more = new (std::nothrow) held_lock[capacity_ * 2];
+        if (more == nullptr) {
+            return false;
+        }
+        for (std::uint32_t i = 0; i < count_; ++i) {
+            more[i] = all_[i];
+        }
+        if (all_ != few_) {
+            delete[] all_;
+        }
+        all_ = more;
+        capacity_ *= 2;
+        return true;
+    }
+
+    void keep(const held_lock& lock) noexcept { all_[count_++] = lock; }
+
+    [[nodiscard]] bool keeps(const void* lock) const noexcept {
+        for (std::uint32_t i = 0; i < count_; ++i) {
+            if (all_[i].lock == lock) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    // Of the one that was the `number`th, from 1.
+    [[nodiscard]] const savepoint& from(std::uint32_t number) const noexcept {
+        return all_[number - 1].from;
+    }
+
+    // The section that has kept it ends: forgets it, unless a lock stays with the outermost one.
+    void end(std::uint32_t number) noexcept {
+        if (number == count_ && all_[number - 1].lock == nullptr) {
+            --count_;
+        }
+    }
+
+    void release_all(thread_record& holder) noexcept {
+        while (count_ != 0) {
+            const held_lock last = all_[--count_];
+            if (last.lock != nullptr) {
+                last.release(last.lock, holder);
+            }
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t few = 8;
+
+    held_lock few_[few]{};
+    held_lock* all_ = few_;
+    std::uint32_t count_ = 0;
+    std::uint32_t capacity_ = few;
+};
 
 } // namespace detail
 
@@ -8457,39 +8591,54 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// How far the journal had been written at some moment.
-struct savepoint {
-    std::uint64_t top;
-    std::uint64_t limit;
-    std::uint32_t promises;
-    std::uint32_t cuts; // of the record: with another number, the journal has been emptied since
+// What the end of a section has to look at, set and compared as one word.
+struct alignas(8) section_state {
+    std::uint32_t depth = 0; // sections that are open, one within the other
+    bool undoable = false;   // can one of them be undone in a living process?
+    bool locked = false;     // is there a first lock?
+    // Anything that is not done with one store to the journal: promises, room outside of it,
+    // further locks, sections of other segments that are open, too.
+    bool more = false;
+    bool unused = false;
+
+    [[nodiscard]] constexpr std::uint64_t word() const noexcept {
+        return std::bit_cast<std::uint64_t>(*this);
+    }
 };
 
-// A lock that is held until the section ends, whatever its type.
-struct held_lock {
-    void* lock;
-    void (*release)(void* lock, thread_record& holder) noexcept;
+// The part of a record that is to be found without the rest of it.
+struct sections {
+    section_state state;
 };
+
+// Of no record.
+inline constexpr sections no_sections{};
 
 // Lives in the memory of its process; one for each thread and mapping. What every section looks at
 // is in the first cache line.
-struct alignas(64) thread_record {
+struct alignas(64) thread_record : sections {
     segment_header* header = nullptr;
     owner_word me = nobody;
     journal* log = nullptr;
-    std::uint64_t limit = 0;    // offset of the end of the room for records
-    std::uint32_t depth = 0;    // sections that are open, one within the other
-    std::uint32_t undoable = 0; // those among them that can be undone in a living process
-    std::uint32_t promises = 0; // records that have to be executed on commit
-    std::uint32_t lock_count = 0;
-    std::uint32_t marked = 0; // is any of the watermarks in use?
-    std::uint32_t cuts = 0;   // how often a section's beginning was made to stay: see drop_or_cut
-    std::uint64_t epoch = 0;  // of the attachment: a forked child must not use what it inherits
+    std::uint64_t limit = 0; // offset of the end of the room for records
+    // The attachment's, and where the mapping's is: a forked child must not use what it inherits.
+    const std::atomic<std::uint64_t>* epoch_here = nullptr;
+    std::uint64_t epoch = 0;
 
     // Exceptions under way in the thread.
     const unsigned* uncaught = uncaught_counter();
     std::uint64_t mapped = 0; // bytes of the segment's mapping
     outside_undo outside;     // each entry counts as a promise, so that commit sees to it
+
+    // Locks to release at the end of the section.
+    kept_locks locks;
+
+    std::uint32_t promises = 0; // records that have to be executed on commit
+    std::uint32_t cuts = 0;     // how often a section's beginning was made to stay: see drop_or_cut
+    // Depth of the first section that can be undone, if one that cannot is around it; else 0.
+    std::uint32_t undoable_from = 0;
+    bool marked = false;                // is any of the watermarks in use?
+    thread_record* next_open = nullptr; // whose section was open when this one's was opened
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
     // each has had since: elements from there on need not be saved again.
@@ -8509,17 +8658,11 @@ struct alignas(64) thread_record {
 
     range covered;
 
-    // Locks to release at the end; the first few without asking for memory.
-    static constexpr std::uint32_t few_locks = 8;
-    held_lock first_locks[few_locks] = {};
-    held_lock* locks = first_locks;
-    std::uint32_t lock_capacity = few_locks;
-
     std::uint64_t process = 0;         // its process_stamp
     const void* late_thread = nullptr; // of a thread that has ended: nobody else deletes it
 
     // Who puts an end to it: its thread, or who unmaps the segment.
-    enum state : std::uint32_t { live, ending, orphaned };
+    enum life : std::uint32_t { live, ending, orphaned };
 
     std::atomic<std::uint32_t> ended{live};
     thread_record* next_in_mapping = nullptr;
@@ -8528,12 +8671,7 @@ struct alignas(64) thread_record {
     thread_record() = default;
     thread_record(const thread_record&) = delete;
     thread_record& operator=(const thread_record&) = delete;
-
-    ~thread_record() {
-        if (locks != first_locks) {
-            delete[] locks;
-        }
-    }
+    ~thread_record() = default;
 
     [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(header); }
 
@@ -8552,6 +8690,11 @@ struct alignas(64) thread_record {
 
     // Where the journal ends while no section is open.
     [[nodiscard]] std::uint64_t first_top() const noexcept { return distance_to(log->records); }
+
+    // Was it the process that forked this one?
+    [[nodiscard]] bool is_inherited() const noexcept {
+        return epoch_here->load(std::memory_order_relaxed) != epoch;
+    }
 
     // Of the room that the journal has in itself.
     [[nodiscard]] std::uint64_t first_limit() const noexcept {
@@ -8589,25 +8732,39 @@ struct alignas(64) thread_record {
         }
     }
 
-    // The first of a section: stretches of an object that are known to the compiler, with one step
-    // of the journal's end. False, and nothing has happened, where they do not fit.
-    template <const auto& Ranges, std::size_t... Index>
-    [[nodiscard, gnu::always_inline]] bool
-    save_first(const void* object, std::index_sequence<Index...> /*all*/) noexcept {
-        constexpr std::uint64_t room =
-            (std::uint64_t{0} + ... + (rounded(Ranges[Index].bytes) + sizeof(journal_record)));
-        constexpr bool fits = room <= sizeof(journal::records) - spare_bytes;
-        if constexpr (fits) {
-            char* into = log->records;
-            const auto next = [&into, this](const char* at, std::size_t bytes) noexcept {
-                write(into, at, bytes);
-                into += rounded(bytes) + sizeof(journal_record);
-            };
-            (next(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes),
-             ...);
-            store_in_order(log->top, first_top() + room);
+    // Stretches of an object that are known to the compiler: have they room in the journal itself?
+    template <const auto& Ranges>
+    [[nodiscard]] static constexpr bool fits_first() noexcept {
+        std::uint64_t room = 0;
+        for (std::size_t i = 0; i < Ranges.size(); ++i) {
+            room += rounded(Ranges[i].bytes) + sizeof(journal_record);
         }
-        return fits;
+        return room <= sizeof(journal::records) - spare_bytes;
+    }
+
+    // Writes what is known before the first save of a section: so what has to be written while
+    // others may wait is no more than ...
+    template <const auto& Ranges, std::size_t... Index>
+    [[gnu::always_inline]] void prepare_first(const void* object,
+                                              std::index_sequence<Index...> /*all*/) noexcept {
+        [[maybe_unused]] char* into = log->records;
+        [[maybe_unused]] const std::uint64_t where = distance_to(object);
+        ((write_record(into + rounded(Ranges[Index].bytes), where + Ranges[Index].offset,
+                       Ranges[Index].bytes),
+          into += rounded(Ranges[Index].bytes) + sizeof(journal_record)),
+         ...);
+    }
+
+    // ... this: the bytes, and one step of the journal's end.
+    template <const auto& Ranges, std::size_t... Index>
+    [[gnu::always_inline]] void save_first(const void* object,
+                                           std::index_sequence<Index...> /*all*/) noexcept {
+        char* into = log->records;
+        ((std::memcpy(into, static_cast<const char*>(object) + Ranges[Index].offset,
+                      Ranges[Index].bytes),
+          into += rounded(Ranges[Index].bytes) + sizeof(journal_record)),
+         ...);
+        store_in_order(log->top, distance_to(into));
     }
 
     // One word of 8 bytes: what most operations save.
@@ -8629,7 +8786,7 @@ struct alignas(64) thread_record {
             return false;
         }
         append(into, {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
-        ++promises;
+        promise();
         return true;
     }
 
@@ -8638,7 +8795,7 @@ struct alignas(64) thread_record {
     // If the process is killed later on, what is done then happens in two parts, but no memory is
     // lost whenever many blocks are freed where no room is left.
     [[gnu::cold]] void drop_or_cut(const void* block) noexcept {
-        if (!drop(block) && undoable == 0) {
+        if (!drop(block) && !state.undoable) {
             commit(first());
             ++cuts;
             forget_watermarks(); // nothing is saved any more
@@ -8706,43 +8863,42 @@ struct alignas(64) thread_record {
 
     // ---- locks
 
-    // Keeps a lock until the end of the section. False if there is no memory to note it.
-    [[nodiscard]] bool keep(const held_lock& lock) noexcept {
-        if (lock_count == lock_capacity && !more_locks()) {
-            return false;
-        }
-        locks[lock_count++] = lock;
-        return true;
+    // Keeps a lock until the end of the section, after make_room.
+    [[gnu::cold]] void keep(const held_lock& lock) noexcept {
+        state.more = true;
+        locks.keep(lock);
     }
 
-    // The first of a section.
+    // That of an outermost section that begins with a lock.
     void keep_first(const held_lock& lock) noexcept {
-        locks[0] = lock;
-        lock_count = 1;
+        state.locked = true;
+        locks.set_first(lock.lock, lock.release);
     }
 
     [[nodiscard]] bool keeps(const void* lock) const noexcept {
-        for (std::uint32_t i = 0; i < lock_count; ++i) {
-            if (locks[i].lock == lock) {
-                return true;
-            }
-        }
-        return false;
+        return (state.locked && locks.first.lock == lock) || locks.keeps(lock);
     }
 
-    void release_locks() noexcept {
-        while (lock_count != 0) {
-            const held_lock last = locks[--lock_count];
-            last.release(last.lock, *this);
+    // The last one first.
+    [[gnu::cold, gnu::noinline]] void release_locks() noexcept {
+        locks.release_all(*this);
+        if (state.locked) {
+            state.locked = false;
+            locks.first.release(locks.first.lock, *this);
         }
     }
 
   private:
     [[gnu::noinline]] void clear_watermarks() noexcept {
         for (watermark& each : watermarks) {
-            each = {};
+            each.of = nullptr;
         }
-        marked = 0;
+        marked = false;
+    }
+
+    void promise() noexcept {
+        ++promises;
+        state.more = true;
     }
 
     static constexpr std::size_t largest_inline = 4096;
@@ -8780,17 +8936,19 @@ struct alignas(64) thread_record {
 
     // The bytes and their record.
     void write(char* into, const void* at, std::size_t bytes) const noexcept {
-        const journal_record record{distance_to(at),
-                                    journal_record::word_of(journal_kind::bytes, bytes)};
         std::memcpy(into, at, bytes);
-        std::memcpy(into + rounded(bytes), &record, sizeof record);
+        write_record(into + rounded(bytes), distance_to(at), bytes);
+    }
+
+    static void write_record(char* into, std::uint64_t where, std::size_t bytes) noexcept {
+        store_pair(into, where, journal_record::word_of(journal_kind::bytes, bytes));
     }
 
     [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
                                                   std::error_code& ec) noexcept {
         if (!is_inside(at)) {
             if (outside.save(at, bytes, promises)) {
-                ++promises;
+                promise();
             } else {
                 fail(ec, errc::out_of_space, "no memory to keep %zu bytes", bytes);
             }
@@ -8827,6 +8985,7 @@ struct alignas(64) thread_record {
 
     // The first chunk stays with the journal, further ones go with the section.
     [[gnu::cold, gnu::noinline]] void add_chunk(std::error_code& ec) noexcept {
+        state.more = true;
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
         const bool first = limit == first_limit();
         const std::uint64_t kept = first ? log->chunk : 0;
@@ -8857,7 +9016,7 @@ struct alignas(64) thread_record {
                                        journal_record::word_of(journal_kind::temporary, 0)};
             std::memcpy(base() + top, &freed, sizeof freed);
             below += sizeof freed;
-            ++promises;
+            promise();
         }
         begin_chunk(chunk, below);
         change.set(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
@@ -8899,7 +9058,7 @@ struct alignas(64) thread_record {
         if (block == nullptr) {
             return;
         }
-        ++promises;
+        promise();
         std::memcpy(block, at, bytes);
         if (char* const into = reserve(8, ec); into != nullptr) {
             const std::uint64_t kept = distance_to(block);
@@ -8907,20 +9066,6 @@ struct alignas(64) thread_record {
             append(into + 8,
                    {distance_to(at), journal_record::word_of(journal_kind::snapshot, bytes)});
         }
-    }
-
-    [[gnu::cold]] bool more_locks() noexcept {
-        auto* const more = new (std::nothrow) held_lock[lock_capacity * 2];
-        if (more == nullptr) {
-            return false;
-        }
-        std::memcpy(more, locks, lock_count * sizeof(held_lock));
-        if (locks != first_locks) {
-            delete[] locks;
-        }
-        locks = more;
-        lock_capacity *= 2;
-        return true;
     }
 };
 
@@ -8934,34 +9079,139 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What this thread has found out last, by a hash of the segment's address.
-struct thread_cache {
-    segment_header* header;
-    const std::atomic<std::uint64_t>* epoch_here;
-    std::uint64_t epoch;
-    thread_record* record;
+struct thread_notes {
+    // What it has found out last, by a hash of the segment's address.
+    struct place {
+        segment_header* header = nullptr;
+        const std::atomic<std::uint64_t>* epoch_here = nullptr;
+        std::uint64_t epoch = 0;
+        thread_record* record = nullptr;
+    };
+
+    // Of the record whose section was opened last: what the fast paths look at. If that section has
+    // ended, no other one is open, in any segment. The others that are open follow by next_open.
+    const sections* last = &no_sections;
+
+    static constexpr std::size_t place_count = 8;
+    place places[place_count];
+
+    // After that, at the end of a thread or a program, static objects may still use a segment.
+    bool has_ended = false;
+
+    [[nodiscard]] place& place_of(const segment_header* header) noexcept {
+        const auto address = reinterpret_cast<std::uintptr_t>(header);
+        return places[((address >> 12) ^ (address >> 20)) % place_count];
+    }
 };
 
-inline constexpr std::size_t cached_segments = 8;
-inline thread_local constinit thread_cache caches[cached_segments]{};
+// One object: its address is found by a call in code for shared libraries.
+inline thread_local constinit thread_notes notes{};
 
-// After that, at the end of a thread or a program, static objects may still use the segment.
-inline thread_local constinit bool thread_has_ended = false;
-
-// How many sections this thread has open, in all segments: what the fast paths look at.
-inline thread_local constinit std::uint32_t open_sections = 0;
-
-[[nodiscard]] inline thread_cache& cache_of(const segment_header* header) noexcept {
-    const auto address = reinterpret_cast<std::uintptr_t>(header);
-    return caches[((address >> 12) ^ (address >> 20)) % cached_segments];
+// This thread in that segment, if it has been there lately; else nullptr. Compares the address, and
+// reads nothing there: any will do.
+[[nodiscard]] inline thread_record* known_record(const segment_header* header) noexcept {
+    const thread_notes::place& place = notes.place_of(header);
+    if (place.header == header &&
+        place.epoch_here->load(std::memory_order_relaxed) == place.epoch) {
+        if (place.record == nullptr) {
+            __builtin_unreachable(); // so the caller need not ask
+        }
+        return place.record;
+    }
+    return nullptr;
 }
+
+// Has the thread a section open, in whatever segment?
+[[nodiscard]] inline bool has_open_sections() noexcept {
+    return notes.last->state.word() != 0;
+}
+
+// The one that was opened last of those that are; nullptr if none is.
+[[nodiscard]] inline thread_record* last_opened() noexcept {
+    return has_open_sections() ? static_cast<thread_record*>(const_cast<sections*>(notes.last))
+                               : nullptr;
+}
+
+inline void set_last_opened(const thread_record* record) noexcept {
+    notes.last = record == nullptr ? &no_sections : record;
+}
+
+[[gnu::cold, gnu::noinline]] inline thread_record*
+search_open_record(const segment_header* header) noexcept {
+    thread_record* each = last_opened();
+    while (each != nullptr && (each->header != header || each->is_inherited())) {
+        each = each->next_open;
+    }
+    return each;
+}
+
+// The section that this thread has open in the segment; nullptr if there is none.
+[[nodiscard]] inline thread_record* open_record(const segment_header* header) noexcept {
+    if (!has_open_sections()) [[likely]] {
+        return nullptr;
+    }
+    thread_record* const last = last_opened();
+    const bool found = last->header == header && !last->is_inherited();
+    return found ? last : search_open_record(header);
+}
+
+// Makes it the one whose section was opened last, as long as no section is open. Not at the end of
+// a thread: nobody would tell it when the record is deleted.
+[[nodiscard, gnu::noinline]] inline bool come_last(thread_record& record) noexcept {
+    if (has_open_sections() || notes.has_ended) {
+        return false;
+    }
+    set_last_opened(&record);
+    return true;
+}
+
+// Can the thread open its only section with one store, to the state?
+[[nodiscard, gnu::always_inline]] inline bool can_open_first(thread_record& record) noexcept {
+    return (notes.last == &record && record.state.word() == 0) || come_last(record);
+}
+
+// Its first section in the segment begins, maybe among others.
+inline void list_open(thread_record& record) noexcept {
+    if (has_open_sections()) {
+        record.next_open = last_opened();
+        record.state.more = true;
+        record.next_open->state.more = true; // whichever ends first
+    }
+    set_last_opened(&record);
+}
+
+// It ends, or its record does. Nothing happens if it is another thread's.
+[[gnu::noinline]] inline void unlist_open(thread_record& record) noexcept {
+    thread_record* each = last_opened();
+    if (notes.last == &record) {
+        set_last_opened(record.next_open);
+    }
+    while (each != nullptr && each->next_open != &record) {
+        each = each->next_open;
+    }
+    if (each != nullptr) {
+        each->next_open = record.next_open;
+    }
+    record.next_open = nullptr;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
 
 // Undoes an open section, and gives back its locks.
 [[gnu::cold]] inline void abandon_section(thread_record& record) noexcept {
-    if (record.depth != 0) {
+    if (record.state.depth != 0) {
         record.roll_back(record.first());
-        record.depth = 0;
+        unlist_open(record);
         record.release_locks();
+        record.state = {.more = record.state.more}; // its thread looks at others that are open
     }
 }
 
@@ -8998,7 +9248,7 @@ inline thread_local constinit std::uint32_t open_sections = 0;
 class thread_records {
   public:
     [[gnu::cold]] void end_all() noexcept {
-        thread_has_ended = true;
+        notes.has_ended = true;
         while (first_ != nullptr) {
             thread_record* const record = first_;
             first_ = record->next_in_thread;
@@ -9011,6 +9261,7 @@ class thread_records {
             thread_record* const each = *link;
             if (each->ended.load(std::memory_order_acquire) == thread_record::orphaned) {
                 *link = each->next_in_thread;
+                unlist_open(*each); // its section was undone by another thread
                 delete each;
             } else if (each->header == &header && each->epoch == epoch) {
                 return each;
@@ -9061,9 +9312,10 @@ class thread_records {
                record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
             yield_processor();
         }
-        if (thread_cache& cache = cache_of(record.header); cache.record == &record) {
-            cache = {};
+        if (thread_notes::place& place = notes.place_of(record.header); place.record == &record) {
+            place = {};
         }
+        unlist_open(record);
         delete &record;
     }
 
@@ -9150,11 +9402,12 @@ inline thread_local constinit thread_records records_of_thread{};
     record->limit = record->first_limit();
     record->mapped = local_of(header).reserve;
     record->epoch = epoch;
+    record->epoch_here = &identity.epoch;
     record->process = process_stamp();
     record->next_in_mapping = identity.records;
     identity.records = record;
-    if (thread_has_ended) {
-        record->late_thread = caches; // nobody but who unmaps the segment will end it
+    if (notes.has_ended) {
+        record->late_thread = &notes; // nobody but who unmaps the segment will end it
     } else {
         records_of_thread.add(*record);
         end_of_threads().tell(&records_of_thread);
@@ -9165,7 +9418,7 @@ inline thread_local constinit thread_records records_of_thread{};
 // What this thread has made of itself since it has ended.
 [[gnu::cold]] inline thread_record* find_late_record(const local_identity& identity) noexcept {
     thread_record* each = identity.records;
-    while (each != nullptr && each->late_thread != caches) {
+    while (each != nullptr && each->late_thread != &notes) {
         each = each->next_in_mapping;
     }
     return each;
@@ -9181,23 +9434,14 @@ inline thread_local constinit thread_records records_of_thread{};
     }
     const std::uint64_t epoch = identity.epoch.load(std::memory_order_relaxed);
     thread_record* record =
-        thread_has_ended ? find_late_record(identity) : records_of_thread.find(header, epoch);
+        notes.has_ended ? find_late_record(identity) : records_of_thread.find(header, epoch);
     if (record == nullptr) {
         record = make_record(header, epoch, ec);
     }
     if (record != nullptr) {
-        cache_of(&header) = {&header, &identity.epoch, epoch, record};
+        notes.place_of(&header) = {&header, &identity.epoch, epoch, record};
     }
     return record;
-}
-
-// This thread in that segment, if it has been there lately; else nullptr. Compares the address, and
-// reads nothing there: any will do.
-[[nodiscard]] inline thread_record* known_record(const segment_header* header) noexcept {
-    const thread_cache& cache = cache_of(header);
-    const bool known =
-        cache.header == header && cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
-    return known ? cache.record : nullptr;
 }
 
 // This thread in that segment; nullptr after an error: errc::out_of_space, reserve_exceeded, and
@@ -9213,16 +9457,6 @@ inline thread_local constinit thread_records records_of_thread{};
 [[gnu::cold]] inline bool is_inherited(const segment_header& header, owner_word owner) noexcept {
     const std::uint64_t epoch = local_of(header).identity->epoch.load(std::memory_order_acquire);
     return records_of_thread.has_former(header, epoch, owner);
-}
-
-// The section that this thread has open in the segment; nullptr if there is none.
-[[nodiscard]] inline thread_record* open_record(segment_header& header) noexcept {
-    if (open_sections == 0) [[likely]] {
-        return nullptr;
-    }
-    std::error_code ec;
-    thread_record* const record = self(header, ec);
-    return record != nullptr && record->depth != 0 ? record : nullptr;
 }
 
 // ---- detaching
@@ -9277,63 +9511,82 @@ namespace detail {
 // What a section does at its ends: for `section`, and for guards, which keep the parts where they
 // need not be in memory.
 
-[[gnu::always_inline]] inline void open_section(thread_record& record, bool undoable) noexcept {
-    if (undoable) {
-        record.forget_watermarks(); // what was saved before is not undone by this one
-        ++record.undoable;
-    }
-    ++record.depth;
-    ++open_sections;
+// Of a section that has saved bytes in the journal's own room, and done nothing else.
+[[nodiscard]] constexpr section_state first_state(bool undoable, bool locked) noexcept {
+    return {.depth = 1, .undoable = undoable, .locked = locked};
 }
 
 // Opened by the process that forked this one: it is that one's, and here nothing happens.
 [[nodiscard]] inline bool is_inherited(const thread_record& record) noexcept {
-    return local_of(*record.header).identity->epoch.load(std::memory_order_relaxed) != record.epoch;
+    return record.is_inherited();
 }
 
-inline void close_section(thread_record& record, bool undoable) noexcept {
-    const bool outermost = record.depth == 1;
-    const bool acts = outermost && !is_inherited(record);
+[[gnu::noinline]] inline void open_section(thread_record& record, bool undoable) noexcept {
+    if (record.state.depth == 0) {
+        list_open(record);
+    }
+    ++record.state.depth;
+    if (undoable) {
+        record.forget_watermarks(); // what was saved before is not undone by this one
+        if (!record.state.undoable && record.state.depth != 1) {
+            record.undoable_from = record.state.depth;
+        }
+        record.state.undoable = true;
+    }
+}
+
+[[gnu::noinline]] inline void close_section(thread_record& record) noexcept {
+    if (record.state.depth != 1) {
+        if (record.undoable_from == record.state.depth) {
+            record.state.undoable = false;
+            record.undoable_from = 0;
+        }
+        --record.state.depth;
+        return;
+    }
+    const bool acts = !is_inherited(record);
     if (acts) [[likely]] {
         record.commit(record.first());
     }
-    --open_sections;
-    record.undoable -= undoable ? 1 : 0;
-    --record.depth;
-    if (outermost) {
-        record.forget_watermarks();
-        if (record.lock_count != 0 && acts) [[unlikely]] {
-            record.release_locks();
-        }
+    unlist_open(record);
+    record.undoable_from = 0;
+    record.forget_watermarks();
+    if (acts) [[likely]] {
+        record.release_locks();
     }
+    record.state = {};
 }
 
-// The same for the section that is most often to be had: the outermost one, ...
+// The same for the section that is most often to be had, the only one of its thread. What it costs
+// is stores, so it has few, and no counters: nothing waits for what was there before.
+
+// If can_open_first.
 [[gnu::always_inline]] inline void open_first_section(thread_record& record,
-                                                      bool undoable) noexcept {
-    record.depth = 1; // constants: nobody waits for what was there before
-    record.undoable = undoable ? 1 : 0;
-    ++open_sections;
+                                                      section_state state) noexcept {
+    record.state = state;
 }
 
-// ... that has saved bytes in the journal's own room and done nothing else. If it has, false, and
-// nothing has happened.
-[[nodiscard, gnu::always_inline]] inline bool close_first_section(thread_record& record) noexcept {
-    if (record.depth != 1 || record.promises != 0 || record.marked ||
-        record.limit != record.first_limit() || is_inherited(record)) [[unlikely]] {
+// Makes what has happened stay, if it was no more than `state` says. If it was, false, and nothing
+// has happened.
+[[nodiscard, gnu::always_inline]] inline bool commit_first_section(thread_record& record,
+                                                                   section_state state) noexcept {
+    if (record.state.word() != state.word() || is_inherited(record)) [[unlikely]] {
         return false;
     }
     store_in_order(record.log->top, record.first_top());
-    record.depth = 0;
-    record.undoable = 0;
-    --open_sections;
     return true;
+}
+
+// After that.
+[[gnu::always_inline]] inline void end_first_section(thread_record& record) noexcept {
+    record.forget_watermarks();
+    record.state = {};
 }
 
 [[gnu::cold, gnu::noinline]] inline void roll_back_section(thread_record& record,
                                                            savepoint from) noexcept {
     if (!is_inherited(record)) {
-        record.roll_back(record.depth == 1 ? record.first() : from);
+        record.roll_back(record.state.depth == 1 ? record.first() : from);
     }
 }
 
@@ -9352,8 +9605,8 @@ class section {
     [[gnu::always_inline]] explicit section(thread_record* record, bool undoable = true) noexcept
         : record_(record), undoable_(undoable) {
         if (record_ != nullptr) {
-            if (record_->depth == 0) { // begins where all do
-                open_first_section(*record_, undoable_);
+            if (can_open_first(*record_)) [[likely]] { // begins where all do
+                open_first_section(*record_, first_state(undoable_, false));
             } else {
                 from_ = record_->here();
                 open_section(*record_, undoable_);
@@ -9365,8 +9618,13 @@ class section {
     section& operator=(const section&) = delete;
 
     [[gnu::always_inline]] ~section() {
-        if (record_ != nullptr && (record_->lock_count != 0 || !close_first_section(*record_))) {
-            close_section(*record_, undoable_);
+        if (record_ == nullptr) {
+            return;
+        }
+        if (commit_first_section(*record_, first_state(undoable_, false))) [[likely]] {
+            end_first_section(*record_);
+        } else {
+            close_section(*record_);
         }
     }
 
@@ -9375,7 +9633,7 @@ class section {
     [[nodiscard]] thread_record& record() const noexcept { return *record_; }
 
     [[nodiscard]] bool is_outermost() const noexcept {
-        return record_ != nullptr && record_->depth == 1;
+        return record_ != nullptr && record_->state.depth == 1;
     }
 
     // Undoes what has happened in this section.
@@ -9404,7 +9662,7 @@ class section {
 // errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
 inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
                       std::error_code& ec) noexcept {
-    if (thread_record* const record = open_record(header); record != nullptr) {
+    if (thread_record* const record = open_record(&header); record != nullptr) {
         return record->allocate(bytes, alignment, ec);
     }
     const owner_word me = participant_of(header, ec);
@@ -9423,7 +9681,7 @@ inline void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr) {
         return;
     }
-    if (thread_record* const record = open_record(header); record != nullptr) {
+    if (thread_record* const record = open_record(&header); record != nullptr) {
         record->drop_or_cut(pointer);
         return;
     }
@@ -17984,9 +18242,9 @@ class section_guard {
         const detail::operation context("unlock", "shm_guarded", "");
         if (record_ == nullptr) {
             detail::fail(ec, errc::not_owner);
-        } else if (record_->depth != 1) {
+        } else if (record_->state.depth != 1) {
             detail::fail(ec, errc::section_open, "sections around this one: %u",
-                         record_->depth - 1);
+                         record_->state.depth - 1);
         } else {
             close();
         }
@@ -18003,7 +18261,7 @@ class section_guard {
         if (record_ == nullptr) {
             const opened again = open(mutex_, value_, detail::deadline::never(), ec);
             record_ = again.record;
-            from_ = again.from;
+            number_ = again.number;
         }
     }
 
@@ -18017,11 +18275,17 @@ class section_guard {
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
-    // An open section within another; record == nullptr: none.
+    // An open section; record == nullptr: none.
     struct opened {
         detail::thread_record* record = nullptr;
-        detail::savepoint from{};
+        std::uint32_t number = 0;
     };
+
+    static constexpr const auto& ranges = detail::plain_ranges_of<T>;
+    using indexes = std::make_index_sequence<detail::saves_ranges<T> ? ranges.size() : 0>;
+
+    // How an outermost section looks whose lock is the only one.
+    static constexpr detail::section_state alone = detail::first_state(true, true);
 
     // The attempt that needs nothing but the processor comes first. Members are set one by one: g++
     // then keeps them in registers.
@@ -18031,9 +18295,7 @@ class section_guard {
         if (record_ == nullptr) [[unlikely]] {
             const opened other = otherwise(mutex, value);
             record_ = other.record;
-            from_.top = other.from.top;
-            from_.limit = other.from.limit;
-            from_.promises = other.from.promises;
+            number_ = other.number;
         }
         if (record_ != nullptr) [[likely]] {
             exceptions_ = *record_->uncaught;
@@ -18044,19 +18306,25 @@ class section_guard {
     // locked is locked in it.
     [[nodiscard, gnu::always_inline]] static detail::thread_record*
     open_at_once(Mutex& mutex, T& value) noexcept {
-        detail::thread_record* const record = access::known(mutex);
-        if (record == nullptr || record->depth != 0) [[unlikely]] {
+        if constexpr (detail::saves_ranges<T> && !detail::thread_record::fits_first<ranges>()) {
             return nullptr;
-        }
-        detail::open_first_section(*record, true);
-        if (access::lock_at_once(mutex, *record)) [[likely]] {
-            record->keep_first({&mutex, &access::release<Mutex>});
-            if (save_first(*record, value)) [[likely]] {
-                return record;
+        } else {
+            detail::thread_record* const record = access::known(mutex);
+            if (record == nullptr || !detail::can_open_first(*record)) [[unlikely]] {
+                return nullptr;
             }
+            detail::open_first_section(*record, alone);
+            record->locks.set_first(&mutex, &access::release<Mutex>);
+            record->template prepare_first<ranges>(__builtin_addressof(value), indexes());
+            if (!access::lock_at_once(mutex, *record)) [[unlikely]] {
+                detail::end_first_section(*record);
+                return nullptr;
+            }
+            if constexpr (indexes::size() != 0) {
+                record->template save_first<ranges>(__builtin_addressof(value), indexes());
+            }
+            return record;
         }
-        detail::close_section(*record, true);
-        return nullptr;
     }
 
     [[nodiscard, gnu::cold, gnu::noinline]] static opened
@@ -18066,16 +18334,22 @@ class section_guard {
         if (record == nullptr) {
             return {};
         }
+        if (!record->locks.make_room()) {
+            detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+            return {};
+        }
         const detail::savepoint from = record->here();
         detail::open_section(*record, true);
-        if (take(mutex, *record, until, ec)) {
+        if (take(mutex, *record, from, until, ec)) {
+            const std::uint32_t number = record->locks.count();
             save(*record, value, ec);
             if (!ec) {
-                return {record, from};
+                return {record, number};
             }
             detail::roll_back_section(*record, from);
+            record->locks.end(number);
         }
-        detail::close_section(*record, true);
+        detail::close_section(*record);
         return {};
     }
 
@@ -18087,35 +18361,23 @@ class section_guard {
         return result;
     }
 
+    // After make_room.
     [[nodiscard]] static bool take(Mutex& mutex, detail::thread_record& record,
-                                   detail::deadline until, std::error_code& ec) noexcept {
-        if (record.keeps(&mutex)) {
-            return true;
-        }
-        if (!access::lock(mutex, record, until, ec)) {
+                                   const detail::savepoint& from, detail::deadline until,
+                                   std::error_code& ec) noexcept {
+        const bool keeps = record.keeps(&mutex);
+        if (!keeps && !access::lock(mutex, record, until, ec)) {
             return false;
         }
-        const bool kept = record.keep({&mutex, &access::release<Mutex>});
-        if (!kept) {
-            access::unlock(mutex, record);
-            detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
-        }
-        return kept;
-    }
-
-    [[nodiscard, gnu::always_inline]] static bool save_first(detail::thread_record& record,
-                                                             const T& value) noexcept {
-        constexpr const auto& ranges = detail::plain_ranges_of<T>;
-        if constexpr (detail::saves_ranges<T> && ranges.size() != 0) {
-            return record.template save_first<ranges>(__builtin_addressof(value),
-                                                      std::make_index_sequence<ranges.size()>());
+        if (record.state.depth == 1) {
+            record.keep_first({&mutex, &access::release<Mutex>});
         } else {
-            return true;
+            record.keep({keeps ? nullptr : &mutex, &access::release<Mutex>, from});
         }
+        return true;
     }
 
     static void save(detail::thread_record& record, const T& value, std::error_code& ec) noexcept {
-        constexpr const auto& ranges = detail::plain_ranges_of<T>;
         if constexpr (detail::saves_ranges<T>) {
             const auto* const bytes = reinterpret_cast<const char*>(__builtin_addressof(value));
             for (std::size_t i = 0; i < ranges.size() && !ec; ++i) {
@@ -18126,28 +18388,32 @@ class section_guard {
 
     [[gnu::always_inline]] void close() noexcept {
         detail::thread_record& record = *record_;
-        if (*record.uncaught > exceptions_ || record.lock_count != 1 ||
-            !detail::close_first_section(record)) [[unlikely]] {
-            close_slowly(record, from_, *record.uncaught > exceptions_);
-        } else {
-            record.lock_count = 0; // its own
+        if (*record.uncaught <= exceptions_ && detail::commit_first_section(record, alone))
+            [[likely]] {
             access::unlock(mutex_, record);
+            detail::end_first_section(record);
+        } else {
+            close_slowly(record, number_, *record.uncaught > exceptions_);
         }
         record_ = nullptr;
     }
 
     [[gnu::cold, gnu::noinline]] static void
-    close_slowly(detail::thread_record& record, detail::savepoint from, bool undone) noexcept {
+    close_slowly(detail::thread_record& record, std::uint32_t number, bool undone) noexcept {
         if (undone) {
-            detail::roll_back_section(record, from);
+            detail::roll_back_section(record,
+                                      number == 0 ? record.first() : record.locks.from(number));
         }
-        detail::close_section(record, true);
+        if (number != 0) {
+            record.locks.end(number);
+        }
+        detail::close_section(record);
     }
 
     Mutex& mutex_;
     T& value_;
     detail::thread_record* record_; // nullptr: not open
-    detail::savepoint from_{};      // where it began, if within another
+    std::uint32_t number_ = 0;      // of the lock that it has kept, if it is within another
     unsigned exceptions_ = 0;       // under way when it was opened
 };
 
@@ -20425,7 +20691,7 @@ class queue_claimant<shm_allocator<T>> {
     }
 
     [[nodiscard]] static bool in_section(const allocator& a) noexcept {
-        return open_sections != 0 && open_record(*a.header()) != nullptr;
+        return open_record(a.header()) != nullptr;
     }
 
     class section {
@@ -22209,7 +22475,7 @@ class operation_record<shm_allocator<T>> {
         if (mark.of != container && is_worth_saving(container)) {
             save(word, 8);
             mark = {container, now};
-            record_->marked = 1;
+            record_->marked = true;
         }
     }
 
@@ -22228,7 +22494,7 @@ class operation_record<shm_allocator<T>> {
     void exchanged(const void* container, std::uint64_t size) noexcept {
         if (record_ != nullptr) {
             record_->watermark_of(container) = {container, size};
-            record_->marked = 1;
+            record_->marked = true;
         }
     }
 
@@ -22293,7 +22559,7 @@ class operation_record<shm_allocator<T>> {
     [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(at);
         return address - record_->covered.first >= record_->covered.bytes &&
-               (record_->is_inside(at) || record_->undoable != 0);
+               (record_->is_inside(at) || record_->state.undoable);
     }
 
     void save(const void* at, std::size_t bytes) {
@@ -22374,10 +22640,8 @@ inline void if_section_open(const Allocator& /*allocator*/, without_journal /*ot
 template <class T, class Run>
 inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
                             const Run& run) {
-    if (open_sections != 0) [[unlikely]] {
-        segment_header* const header = allocator.header();
-        if (thread_record* const record = header == nullptr ? nullptr : open_record(*header);
-            record != nullptr) {
+    if (has_open_sections()) [[unlikely]] {
+        if (thread_record* const record = open_record(allocator.header()); record != nullptr) {
             operation_record<shm_allocator<T>> open(record, otherwise);
             run(open);
         }

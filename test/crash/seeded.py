@@ -40,7 +40,7 @@ BUGS = [
     ("an_early_free",
      "        append(into, {distance_to(block), "
      "journal_record::word_of(journal_kind::dropped, 0)});\n"
-     "        ++promises;\n",
+     "        promise();\n",
      "        heap::transaction change(heap::of(*header), process_word());\n"
      "        change.deallocate(const_cast<void*>(block));\n",
      "guarded", "growth, twice"),

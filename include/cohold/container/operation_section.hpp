@@ -76,7 +76,7 @@ class operation_record<shm_allocator<T>> {
         if (mark.of != container && is_worth_saving(container)) {
             save(word, 8);
             mark = {container, now};
-            record_->marked = 1;
+            record_->marked = true;
         }
     }
 
@@ -95,7 +95,7 @@ class operation_record<shm_allocator<T>> {
     void exchanged(const void* container, std::uint64_t size) noexcept {
         if (record_ != nullptr) {
             record_->watermark_of(container) = {container, size};
-            record_->marked = 1;
+            record_->marked = true;
         }
     }
 
@@ -160,7 +160,7 @@ class operation_record<shm_allocator<T>> {
     [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(at);
         return address - record_->covered.first >= record_->covered.bytes &&
-               (record_->is_inside(at) || record_->undoable != 0);
+               (record_->is_inside(at) || record_->state.undoable);
     }
 
     void save(const void* at, std::size_t bytes) {
@@ -241,10 +241,8 @@ inline void if_section_open(const Allocator& /*allocator*/, without_journal /*ot
 template <class T, class Run>
 inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
                             const Run& run) {
-    if (open_sections != 0) [[unlikely]] {
-        segment_header* const header = allocator.header();
-        if (thread_record* const record = header == nullptr ? nullptr : open_record(*header);
-            record != nullptr) {
+    if (has_open_sections()) [[unlikely]] {
+        if (thread_record* const record = open_record(allocator.header()); record != nullptr) {
             operation_record<shm_allocator<T>> open(record, otherwise);
             run(open);
         }

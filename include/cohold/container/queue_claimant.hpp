@@ -148,7 +148,7 @@ class queue_claimant<shm_allocator<T>> {
     }
 
     [[nodiscard]] static bool in_section(const allocator& a) noexcept {
-        return open_sections != 0 && open_record(*a.header()) != nullptr;
+        return open_record(a.header()) != nullptr;
     }
 
     class section {

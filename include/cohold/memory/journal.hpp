@@ -83,6 +83,13 @@ inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value
     std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 
+// Two words with one instruction, where there is one.
+inline void store_pair(void* into, std::uint64_t first, std::uint64_t second) noexcept {
+    using pair [[gnu::vector_size(16)]] = std::uint64_t;
+    const pair words{first, second};
+    std::memcpy(into, &words, sizeof words);
+}
+
 // Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
 // which has the segment at another address. Every step can be repeated from the beginning, if this
 // process dies in its turn. Whatever the journal's bytes are, nothing is written outside the

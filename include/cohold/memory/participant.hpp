@@ -9,40 +9,19 @@
 
 #include <cohold/detail/thread_end.hpp>
 #include <cohold/memory/attachment.hpp>
-#include <cohold/memory/thread_record.hpp>
+#include <cohold/memory/thread_notes.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What this thread has found out last, by a hash of the segment's address.
-struct thread_cache {
-    segment_header* header;
-    const std::atomic<std::uint64_t>* epoch_here;
-    std::uint64_t epoch;
-    thread_record* record;
-};
-
-inline constexpr std::size_t cached_segments = 8;
-inline thread_local constinit thread_cache caches[cached_segments]{};
-
-// After that, at the end of a thread or a program, static objects may still use the segment.
-inline thread_local constinit bool thread_has_ended = false;
-
-// How many sections this thread has open, in all segments: what the fast paths look at.
-inline thread_local constinit std::uint32_t open_sections = 0;
-
-[[nodiscard]] inline thread_cache& cache_of(const segment_header* header) noexcept {
-    const auto address = reinterpret_cast<std::uintptr_t>(header);
-    return caches[((address >> 12) ^ (address >> 20)) % cached_segments];
-}
-
 // Undoes an open section, and gives back its locks.
 [[gnu::cold]] inline void abandon_section(thread_record& record) noexcept {
-    if (record.depth != 0) {
+    if (record.state.depth != 0) {
         record.roll_back(record.first());
-        record.depth = 0;
+        unlist_open(record);
         record.release_locks();
+        record.state = {.more = record.state.more}; // its thread looks at others that are open
     }
 }
 
@@ -79,7 +58,7 @@ inline thread_local constinit std::uint32_t open_sections = 0;
 class thread_records {
   public:
     [[gnu::cold]] void end_all() noexcept {
-        thread_has_ended = true;
+        notes.has_ended = true;
         while (first_ != nullptr) {
             thread_record* const record = first_;
             first_ = record->next_in_thread;
@@ -92,6 +71,7 @@ class thread_records {
             thread_record* const each = *link;
             if (each->ended.load(std::memory_order_acquire) == thread_record::orphaned) {
                 *link = each->next_in_thread;
+                unlist_open(*each); // its section was undone by another thread
                 delete each;
             } else if (each->header == &header && each->epoch == epoch) {
                 return each;
@@ -142,9 +122,10 @@ class thread_records {
                record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
             yield_processor();
         }
-        if (thread_cache& cache = cache_of(record.header); cache.record == &record) {
-            cache = {};
+        if (thread_notes::place& place = notes.place_of(record.header); place.record == &record) {
+            place = {};
         }
+        unlist_open(record);
         delete &record;
     }
 
@@ -231,11 +212,12 @@ inline thread_local constinit thread_records records_of_thread{};
     record->limit = record->first_limit();
     record->mapped = local_of(header).reserve;
     record->epoch = epoch;
+    record->epoch_here = &identity.epoch;
     record->process = process_stamp();
     record->next_in_mapping = identity.records;
     identity.records = record;
-    if (thread_has_ended) {
-        record->late_thread = caches; // nobody but who unmaps the segment will end it
+    if (notes.has_ended) {
+        record->late_thread = &notes; // nobody but who unmaps the segment will end it
     } else {
         records_of_thread.add(*record);
         end_of_threads().tell(&records_of_thread);
@@ -246,7 +228,7 @@ inline thread_local constinit thread_records records_of_thread{};
 // What this thread has made of itself since it has ended.
 [[gnu::cold]] inline thread_record* find_late_record(const local_identity& identity) noexcept {
     thread_record* each = identity.records;
-    while (each != nullptr && each->late_thread != caches) {
+    while (each != nullptr && each->late_thread != &notes) {
         each = each->next_in_mapping;
     }
     return each;
@@ -262,23 +244,14 @@ inline thread_local constinit thread_records records_of_thread{};
     }
     const std::uint64_t epoch = identity.epoch.load(std::memory_order_relaxed);
     thread_record* record =
-        thread_has_ended ? find_late_record(identity) : records_of_thread.find(header, epoch);
+        notes.has_ended ? find_late_record(identity) : records_of_thread.find(header, epoch);
     if (record == nullptr) {
         record = make_record(header, epoch, ec);
     }
     if (record != nullptr) {
-        cache_of(&header) = {&header, &identity.epoch, epoch, record};
+        notes.place_of(&header) = {&header, &identity.epoch, epoch, record};
     }
     return record;
-}
-
-// This thread in that segment, if it has been there lately; else nullptr. Compares the address, and
-// reads nothing there: any will do.
-[[nodiscard]] inline thread_record* known_record(const segment_header* header) noexcept {
-    const thread_cache& cache = cache_of(header);
-    const bool known =
-        cache.header == header && cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
-    return known ? cache.record : nullptr;
 }
 
 // This thread in that segment; nullptr after an error: errc::out_of_space, reserve_exceeded, and
@@ -294,16 +267,6 @@ inline thread_local constinit thread_records records_of_thread{};
 [[gnu::cold]] inline bool is_inherited(const segment_header& header, owner_word owner) noexcept {
     const std::uint64_t epoch = local_of(header).identity->epoch.load(std::memory_order_acquire);
     return records_of_thread.has_former(header, epoch, owner);
-}
-
-// The section that this thread has open in the segment; nullptr if there is none.
-[[nodiscard]] inline thread_record* open_record(segment_header& header) noexcept {
-    if (open_sections == 0) [[likely]] {
-        return nullptr;
-    }
-    std::error_code ec;
-    thread_record* const record = self(header, ec);
-    return record != nullptr && record->depth != 0 ? record : nullptr;
 }
 
 // ---- detaching

@@ -14,63 +14,82 @@ namespace detail {
 // What a section does at its ends: for `section`, and for guards, which keep the parts where they
 // need not be in memory.
 
-[[gnu::always_inline]] inline void open_section(thread_record& record, bool undoable) noexcept {
-    if (undoable) {
-        record.forget_watermarks(); // what was saved before is not undone by this one
-        ++record.undoable;
-    }
-    ++record.depth;
-    ++open_sections;
+// Of a section that has saved bytes in the journal's own room, and done nothing else.
+[[nodiscard]] constexpr section_state first_state(bool undoable, bool locked) noexcept {
+    return {.depth = 1, .undoable = undoable, .locked = locked};
 }
 
 // Opened by the process that forked this one: it is that one's, and here nothing happens.
 [[nodiscard]] inline bool is_inherited(const thread_record& record) noexcept {
-    return local_of(*record.header).identity->epoch.load(std::memory_order_relaxed) != record.epoch;
+    return record.is_inherited();
 }
 
-inline void close_section(thread_record& record, bool undoable) noexcept {
-    const bool outermost = record.depth == 1;
-    const bool acts = outermost && !is_inherited(record);
+[[gnu::noinline]] inline void open_section(thread_record& record, bool undoable) noexcept {
+    if (record.state.depth == 0) {
+        list_open(record);
+    }
+    ++record.state.depth;
+    if (undoable) {
+        record.forget_watermarks(); // what was saved before is not undone by this one
+        if (!record.state.undoable && record.state.depth != 1) {
+            record.undoable_from = record.state.depth;
+        }
+        record.state.undoable = true;
+    }
+}
+
+[[gnu::noinline]] inline void close_section(thread_record& record) noexcept {
+    if (record.state.depth != 1) {
+        if (record.undoable_from == record.state.depth) {
+            record.state.undoable = false;
+            record.undoable_from = 0;
+        }
+        --record.state.depth;
+        return;
+    }
+    const bool acts = !is_inherited(record);
     if (acts) [[likely]] {
         record.commit(record.first());
     }
-    --open_sections;
-    record.undoable -= undoable ? 1 : 0;
-    --record.depth;
-    if (outermost) {
-        record.forget_watermarks();
-        if (record.lock_count != 0 && acts) [[unlikely]] {
-            record.release_locks();
-        }
+    unlist_open(record);
+    record.undoable_from = 0;
+    record.forget_watermarks();
+    if (acts) [[likely]] {
+        record.release_locks();
     }
+    record.state = {};
 }
 
-// The same for the section that is most often to be had: the outermost one, ...
+// The same for the section that is most often to be had, the only one of its thread. What it costs
+// is stores, so it has few, and no counters: nothing waits for what was there before.
+
+// If can_open_first.
 [[gnu::always_inline]] inline void open_first_section(thread_record& record,
-                                                      bool undoable) noexcept {
-    record.depth = 1; // constants: nobody waits for what was there before
-    record.undoable = undoable ? 1 : 0;
-    ++open_sections;
+                                                      section_state state) noexcept {
+    record.state = state;
 }
 
-// ... that has saved bytes in the journal's own room and done nothing else. If it has, false, and
-// nothing has happened.
-[[nodiscard, gnu::always_inline]] inline bool close_first_section(thread_record& record) noexcept {
-    if (record.depth != 1 || record.promises != 0 || record.marked ||
-        record.limit != record.first_limit() || is_inherited(record)) [[unlikely]] {
+// Makes what has happened stay, if it was no more than `state` says. If it was, false, and nothing
+// has happened.
+[[nodiscard, gnu::always_inline]] inline bool commit_first_section(thread_record& record,
+                                                                   section_state state) noexcept {
+    if (record.state.word() != state.word() || is_inherited(record)) [[unlikely]] {
         return false;
     }
     store_in_order(record.log->top, record.first_top());
-    record.depth = 0;
-    record.undoable = 0;
-    --open_sections;
     return true;
+}
+
+// After that.
+[[gnu::always_inline]] inline void end_first_section(thread_record& record) noexcept {
+    record.forget_watermarks();
+    record.state = {};
 }
 
 [[gnu::cold, gnu::noinline]] inline void roll_back_section(thread_record& record,
                                                            savepoint from) noexcept {
     if (!is_inherited(record)) {
-        record.roll_back(record.depth == 1 ? record.first() : from);
+        record.roll_back(record.state.depth == 1 ? record.first() : from);
     }
 }
 
@@ -89,8 +108,8 @@ class section {
     [[gnu::always_inline]] explicit section(thread_record* record, bool undoable = true) noexcept
         : record_(record), undoable_(undoable) {
         if (record_ != nullptr) {
-            if (record_->depth == 0) { // begins where all do
-                open_first_section(*record_, undoable_);
+            if (can_open_first(*record_)) [[likely]] { // begins where all do
+                open_first_section(*record_, first_state(undoable_, false));
             } else {
                 from_ = record_->here();
                 open_section(*record_, undoable_);
@@ -102,8 +121,13 @@ class section {
     section& operator=(const section&) = delete;
 
     [[gnu::always_inline]] ~section() {
-        if (record_ != nullptr && (record_->lock_count != 0 || !close_first_section(*record_))) {
-            close_section(*record_, undoable_);
+        if (record_ == nullptr) {
+            return;
+        }
+        if (commit_first_section(*record_, first_state(undoable_, false))) [[likely]] {
+            end_first_section(*record_);
+        } else {
+            close_section(*record_);
         }
     }
 
@@ -112,7 +136,7 @@ class section {
     [[nodiscard]] thread_record& record() const noexcept { return *record_; }
 
     [[nodiscard]] bool is_outermost() const noexcept {
-        return record_ != nullptr && record_->depth == 1;
+        return record_ != nullptr && record_->state.depth == 1;
     }
 
     // Undoes what has happened in this section.
@@ -141,7 +165,7 @@ class section {
 // errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
 inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
                       std::error_code& ec) noexcept {
-    if (thread_record* const record = open_record(header); record != nullptr) {
+    if (thread_record* const record = open_record(&header); record != nullptr) {
         return record->allocate(bytes, alignment, ec);
     }
     const owner_word me = participant_of(header, ec);
@@ -160,7 +184,7 @@ inline void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr) {
         return;
     }
-    if (thread_record* const record = open_record(header); record != nullptr) {
+    if (thread_record* const record = open_record(&header); record != nullptr) {
         record->drop_or_cut(pointer);
         return;
     }

@@ -10,46 +10,61 @@
 #include <sys/types.h>
 
 #include <cohold/detail/uncaught.hpp>
-#include <cohold/memory/journal.hpp>
+#include <cohold/memory/kept_locks.hpp>
 #include <cohold/memory/outside_undo.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// How far the journal had been written at some moment.
-struct savepoint {
-    std::uint64_t top;
-    std::uint64_t limit;
-    std::uint32_t promises;
-    std::uint32_t cuts; // of the record: with another number, the journal has been emptied since
+// What the end of a section has to look at, set and compared as one word.
+struct alignas(8) section_state {
+    std::uint32_t depth = 0; // sections that are open, one within the other
+    bool undoable = false;   // can one of them be undone in a living process?
+    bool locked = false;     // is there a first lock?
+    // Anything that is not done with one store to the journal: promises, room outside of it,
+    // further locks, sections of other segments that are open, too.
+    bool more = false;
+    bool unused = false;
+
+    [[nodiscard]] constexpr std::uint64_t word() const noexcept {
+        return std::bit_cast<std::uint64_t>(*this);
+    }
 };
 
-// A lock that is held until the section ends, whatever its type.
-struct held_lock {
-    void* lock;
-    void (*release)(void* lock, thread_record& holder) noexcept;
+// The part of a record that is to be found without the rest of it.
+struct sections {
+    section_state state;
 };
+
+// Of no record.
+inline constexpr sections no_sections{};
 
 // Lives in the memory of its process; one for each thread and mapping. What every section looks at
 // is in the first cache line.
-struct alignas(64) thread_record {
+struct alignas(64) thread_record : sections {
     segment_header* header = nullptr;
     owner_word me = nobody;
     journal* log = nullptr;
-    std::uint64_t limit = 0;    // offset of the end of the room for records
-    std::uint32_t depth = 0;    // sections that are open, one within the other
-    std::uint32_t undoable = 0; // those among them that can be undone in a living process
-    std::uint32_t promises = 0; // records that have to be executed on commit
-    std::uint32_t lock_count = 0;
-    std::uint32_t marked = 0; // is any of the watermarks in use?
-    std::uint32_t cuts = 0;   // how often a section's beginning was made to stay: see drop_or_cut
-    std::uint64_t epoch = 0;  // of the attachment: a forked child must not use what it inherits
+    std::uint64_t limit = 0; // offset of the end of the room for records
+    // The attachment's, and where the mapping's is: a forked child must not use what it inherits.
+    const std::atomic<std::uint64_t>* epoch_here = nullptr;
+    std::uint64_t epoch = 0;
 
     // Exceptions under way in the thread.
     const unsigned* uncaught = uncaught_counter();
     std::uint64_t mapped = 0; // bytes of the segment's mapping
     outside_undo outside;     // each entry counts as a promise, so that commit sees to it
+
+    // Locks to release at the end of the section.
+    kept_locks locks;
+
+    std::uint32_t promises = 0; // records that have to be executed on commit
+    std::uint32_t cuts = 0;     // how often a section's beginning was made to stay: see drop_or_cut
+    // Depth of the first section that can be undone, if one that cannot is around it; else 0.
+    std::uint32_t undoable_from = 0;
+    bool marked = false;                // is any of the watermarks in use?
+    thread_record* next_open = nullptr; // whose section was open when this one's was opened
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
     // each has had since: elements from there on need not be saved again.
@@ -69,17 +84,11 @@ struct alignas(64) thread_record {
 
     range covered;
 
-    // Locks to release at the end; the first few without asking for memory.
-    static constexpr std::uint32_t few_locks = 8;
-    held_lock first_locks[few_locks] = {};
-    held_lock* locks = first_locks;
-    std::uint32_t lock_capacity = few_locks;
-
     std::uint64_t process = 0;         // its process_stamp
     const void* late_thread = nullptr; // of a thread that has ended: nobody else deletes it
 
     // Who puts an end to it: its thread, or who unmaps the segment.
-    enum state : std::uint32_t { live, ending, orphaned };
+    enum life : std::uint32_t { live, ending, orphaned };
 
     std::atomic<std::uint32_t> ended{live};
     thread_record* next_in_mapping = nullptr;
@@ -88,12 +97,7 @@ struct alignas(64) thread_record {
     thread_record() = default;
     thread_record(const thread_record&) = delete;
     thread_record& operator=(const thread_record&) = delete;
-
-    ~thread_record() {
-        if (locks != first_locks) {
-            delete[] locks;
-        }
-    }
+    ~thread_record() = default;
 
     [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(header); }
 
@@ -112,6 +116,11 @@ struct alignas(64) thread_record {
 
     // Where the journal ends while no section is open.
     [[nodiscard]] std::uint64_t first_top() const noexcept { return distance_to(log->records); }
+
+    // Was it the process that forked this one?
+    [[nodiscard]] bool is_inherited() const noexcept {
+        return epoch_here->load(std::memory_order_relaxed) != epoch;
+    }
 
     // Of the room that the journal has in itself.
     [[nodiscard]] std::uint64_t first_limit() const noexcept {
@@ -149,25 +158,39 @@ struct alignas(64) thread_record {
         }
     }
 
-    // The first of a section: stretches of an object that are known to the compiler, with one step
-    // of the journal's end. False, and nothing has happened, where they do not fit.
-    template <const auto& Ranges, std::size_t... Index>
-    [[nodiscard, gnu::always_inline]] bool
-    save_first(const void* object, std::index_sequence<Index...> /*all*/) noexcept {
-        constexpr std::uint64_t room =
-            (std::uint64_t{0} + ... + (rounded(Ranges[Index].bytes) + sizeof(journal_record)));
-        constexpr bool fits = room <= sizeof(journal::records) - spare_bytes;
-        if constexpr (fits) {
-            char* into = log->records;
-            const auto next = [&into, this](const char* at, std::size_t bytes) noexcept {
-                write(into, at, bytes);
-                into += rounded(bytes) + sizeof(journal_record);
-            };
-            (next(static_cast<const char*>(object) + Ranges[Index].offset, Ranges[Index].bytes),
-             ...);
-            store_in_order(log->top, first_top() + room);
+    // Stretches of an object that are known to the compiler: have they room in the journal itself?
+    template <const auto& Ranges>
+    [[nodiscard]] static constexpr bool fits_first() noexcept {
+        std::uint64_t room = 0;
+        for (std::size_t i = 0; i < Ranges.size(); ++i) {
+            room += rounded(Ranges[i].bytes) + sizeof(journal_record);
         }
-        return fits;
+        return room <= sizeof(journal::records) - spare_bytes;
+    }
+
+    // Writes what is known before the first save of a section: so what has to be written while
+    // others may wait is no more than ...
+    template <const auto& Ranges, std::size_t... Index>
+    [[gnu::always_inline]] void prepare_first(const void* object,
+                                              std::index_sequence<Index...> /*all*/) noexcept {
+        [[maybe_unused]] char* into = log->records;
+        [[maybe_unused]] const std::uint64_t where = distance_to(object);
+        ((write_record(into + rounded(Ranges[Index].bytes), where + Ranges[Index].offset,
+                       Ranges[Index].bytes),
+          into += rounded(Ranges[Index].bytes) + sizeof(journal_record)),
+         ...);
+    }
+
+    // ... this: the bytes, and one step of the journal's end.
+    template <const auto& Ranges, std::size_t... Index>
+    [[gnu::always_inline]] void save_first(const void* object,
+                                           std::index_sequence<Index...> /*all*/) noexcept {
+        char* into = log->records;
+        ((std::memcpy(into, static_cast<const char*>(object) + Ranges[Index].offset,
+                      Ranges[Index].bytes),
+          into += rounded(Ranges[Index].bytes) + sizeof(journal_record)),
+         ...);
+        store_in_order(log->top, distance_to(into));
     }
 
     // One word of 8 bytes: what most operations save.
@@ -189,7 +212,7 @@ struct alignas(64) thread_record {
             return false;
         }
         append(into, {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
-        ++promises;
+        promise();
         return true;
     }
 
@@ -198,7 +221,7 @@ struct alignas(64) thread_record {
     // If the process is killed later on, what is done then happens in two parts, but no memory is
     // lost whenever many blocks are freed where no room is left.
     [[gnu::cold]] void drop_or_cut(const void* block) noexcept {
-        if (!drop(block) && undoable == 0) {
+        if (!drop(block) && !state.undoable) {
             commit(first());
             ++cuts;
             forget_watermarks(); // nothing is saved any more
@@ -266,43 +289,42 @@ struct alignas(64) thread_record {
 
     // ---- locks
 
-    // Keeps a lock until the end of the section. False if there is no memory to note it.
-    [[nodiscard]] bool keep(const held_lock& lock) noexcept {
-        if (lock_count == lock_capacity && !more_locks()) {
-            return false;
-        }
-        locks[lock_count++] = lock;
-        return true;
+    // Keeps a lock until the end of the section, after make_room.
+    [[gnu::cold]] void keep(const held_lock& lock) noexcept {
+        state.more = true;
+        locks.keep(lock);
     }
 
-    // The first of a section.
+    // That of an outermost section that begins with a lock.
     void keep_first(const held_lock& lock) noexcept {
-        locks[0] = lock;
-        lock_count = 1;
+        state.locked = true;
+        locks.set_first(lock.lock, lock.release);
     }
 
     [[nodiscard]] bool keeps(const void* lock) const noexcept {
-        for (std::uint32_t i = 0; i < lock_count; ++i) {
-            if (locks[i].lock == lock) {
-                return true;
-            }
-        }
-        return false;
+        return (state.locked && locks.first.lock == lock) || locks.keeps(lock);
     }
 
-    void release_locks() noexcept {
-        while (lock_count != 0) {
-            const held_lock last = locks[--lock_count];
-            last.release(last.lock, *this);
+    // The last one first.
+    [[gnu::cold, gnu::noinline]] void release_locks() noexcept {
+        locks.release_all(*this);
+        if (state.locked) {
+            state.locked = false;
+            locks.first.release(locks.first.lock, *this);
         }
     }
 
   private:
     [[gnu::noinline]] void clear_watermarks() noexcept {
         for (watermark& each : watermarks) {
-            each = {};
+            each.of = nullptr;
         }
-        marked = 0;
+        marked = false;
+    }
+
+    void promise() noexcept {
+        ++promises;
+        state.more = true;
     }
 
     static constexpr std::size_t largest_inline = 4096;
@@ -340,17 +362,19 @@ struct alignas(64) thread_record {
 
     // The bytes and their record.
     void write(char* into, const void* at, std::size_t bytes) const noexcept {
-        const journal_record record{distance_to(at),
-                                    journal_record::word_of(journal_kind::bytes, bytes)};
         std::memcpy(into, at, bytes);
-        std::memcpy(into + rounded(bytes), &record, sizeof record);
+        write_record(into + rounded(bytes), distance_to(at), bytes);
+    }
+
+    static void write_record(char* into, std::uint64_t where, std::size_t bytes) noexcept {
+        store_pair(into, where, journal_record::word_of(journal_kind::bytes, bytes));
     }
 
     [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
                                                   std::error_code& ec) noexcept {
         if (!is_inside(at)) {
             if (outside.save(at, bytes, promises)) {
-                ++promises;
+                promise();
             } else {
                 fail(ec, errc::out_of_space, "no memory to keep %zu bytes", bytes);
             }
@@ -387,6 +411,7 @@ struct alignas(64) thread_record {
 
     // The first chunk stays with the journal, further ones go with the section.
     [[gnu::cold, gnu::noinline]] void add_chunk(std::error_code& ec) noexcept {
+        state.more = true;
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
         const bool first = limit == first_limit();
         const std::uint64_t kept = first ? log->chunk : 0;
@@ -417,7 +442,7 @@ struct alignas(64) thread_record {
                                        journal_record::word_of(journal_kind::temporary, 0)};
             std::memcpy(base() + top, &freed, sizeof freed);
             below += sizeof freed;
-            ++promises;
+            promise();
         }
         begin_chunk(chunk, below);
         change.set(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
@@ -459,7 +484,7 @@ struct alignas(64) thread_record {
         if (block == nullptr) {
             return;
         }
-        ++promises;
+        promise();
         std::memcpy(block, at, bytes);
         if (char* const into = reserve(8, ec); into != nullptr) {
             const std::uint64_t kept = distance_to(block);
@@ -467,20 +492,6 @@ struct alignas(64) thread_record {
             append(into + 8,
                    {distance_to(at), journal_record::word_of(journal_kind::snapshot, bytes)});
         }
-    }
-
-    [[gnu::cold]] bool more_locks() noexcept {
-        auto* const more = new (std::nothrow) held_lock[lock_capacity * 2];
-        if (more == nullptr) {
-            return false;
-        }
-        std::memcpy(more, locks, lock_count * sizeof(held_lock));
-        if (locks != first_locks) {
-            delete[] locks;
-        }
-        locks = more;
-        lock_capacity *= 2;
-        return true;
     }
 };
 

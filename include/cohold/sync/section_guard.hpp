@@ -100,9 +100,9 @@ class section_guard {
         const detail::operation context("unlock", "shm_guarded", "");
         if (record_ == nullptr) {
             detail::fail(ec, errc::not_owner);
-        } else if (record_->depth != 1) {
+        } else if (record_->state.depth != 1) {
             detail::fail(ec, errc::section_open, "sections around this one: %u",
-                         record_->depth - 1);
+                         record_->state.depth - 1);
         } else {
             close();
         }
@@ -119,7 +119,7 @@ class section_guard {
         if (record_ == nullptr) {
             const opened again = open(mutex_, value_, detail::deadline::never(), ec);
             record_ = again.record;
-            from_ = again.from;
+            number_ = again.number;
         }
     }
 
@@ -133,11 +133,17 @@ class section_guard {
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
-    // An open section within another; record == nullptr: none.
+    // An open section; record == nullptr: none.
     struct opened {
         detail::thread_record* record = nullptr;
-        detail::savepoint from{};
+        std::uint32_t number = 0;
     };
+
+    static constexpr const auto& ranges = detail::plain_ranges_of<T>;
+    using indexes = std::make_index_sequence<detail::saves_ranges<T> ? ranges.size() : 0>;
+
+    // How an outermost section looks whose lock is the only one.
+    static constexpr detail::section_state alone = detail::first_state(true, true);
 
     // The attempt that needs nothing but the processor comes first. Members are set one by one: g++
     // then keeps them in registers.
@@ -147,9 +153,7 @@ class section_guard {
         if (record_ == nullptr) [[unlikely]] {
             const opened other = otherwise(mutex, value);
             record_ = other.record;
-            from_.top = other.from.top;
-            from_.limit = other.from.limit;
-            from_.promises = other.from.promises;
+            number_ = other.number;
         }
         if (record_ != nullptr) [[likely]] {
             exceptions_ = *record_->uncaught;
@@ -160,19 +164,25 @@ class section_guard {
     // locked is locked in it.
     [[nodiscard, gnu::always_inline]] static detail::thread_record*
     open_at_once(Mutex& mutex, T& value) noexcept {
-        detail::thread_record* const record = access::known(mutex);
-        if (record == nullptr || record->depth != 0) [[unlikely]] {
+        if constexpr (detail::saves_ranges<T> && !detail::thread_record::fits_first<ranges>()) {
             return nullptr;
-        }
-        detail::open_first_section(*record, true);
-        if (access::lock_at_once(mutex, *record)) [[likely]] {
-            record->keep_first({&mutex, &access::release<Mutex>});
-            if (save_first(*record, value)) [[likely]] {
-                return record;
+        } else {
+            detail::thread_record* const record = access::known(mutex);
+            if (record == nullptr || !detail::can_open_first(*record)) [[unlikely]] {
+                return nullptr;
             }
+            detail::open_first_section(*record, alone);
+            record->locks.set_first(&mutex, &access::release<Mutex>);
+            record->template prepare_first<ranges>(__builtin_addressof(value), indexes());
+            if (!access::lock_at_once(mutex, *record)) [[unlikely]] {
+                detail::end_first_section(*record);
+                return nullptr;
+            }
+            if constexpr (indexes::size() != 0) {
+                record->template save_first<ranges>(__builtin_addressof(value), indexes());
+            }
+            return record;
         }
-        detail::close_section(*record, true);
-        return nullptr;
     }
 
     [[nodiscard, gnu::cold, gnu::noinline]] static opened
@@ -182,16 +192,22 @@ class section_guard {
         if (record == nullptr) {
             return {};
         }
+        if (!record->locks.make_room()) {
+            detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+            return {};
+        }
         const detail::savepoint from = record->here();
         detail::open_section(*record, true);
-        if (take(mutex, *record, until, ec)) {
+        if (take(mutex, *record, from, until, ec)) {
+            const std::uint32_t number = record->locks.count();
             save(*record, value, ec);
             if (!ec) {
-                return {record, from};
+                return {record, number};
             }
             detail::roll_back_section(*record, from);
+            record->locks.end(number);
         }
-        detail::close_section(*record, true);
+        detail::close_section(*record);
         return {};
     }
 
@@ -203,35 +219,23 @@ class section_guard {
         return result;
     }
 
+    // After make_room.
     [[nodiscard]] static bool take(Mutex& mutex, detail::thread_record& record,
-                                   detail::deadline until, std::error_code& ec) noexcept {
-        if (record.keeps(&mutex)) {
-            return true;
-        }
-        if (!access::lock(mutex, record, until, ec)) {
+                                   const detail::savepoint& from, detail::deadline until,
+                                   std::error_code& ec) noexcept {
+        const bool keeps = record.keeps(&mutex);
+        if (!keeps && !access::lock(mutex, record, until, ec)) {
             return false;
         }
-        const bool kept = record.keep({&mutex, &access::release<Mutex>});
-        if (!kept) {
-            access::unlock(mutex, record);
-            detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
-        }
-        return kept;
-    }
-
-    [[nodiscard, gnu::always_inline]] static bool save_first(detail::thread_record& record,
-                                                             const T& value) noexcept {
-        constexpr const auto& ranges = detail::plain_ranges_of<T>;
-        if constexpr (detail::saves_ranges<T> && ranges.size() != 0) {
-            return record.template save_first<ranges>(__builtin_addressof(value),
-                                                      std::make_index_sequence<ranges.size()>());
+        if (record.state.depth == 1) {
+            record.keep_first({&mutex, &access::release<Mutex>});
         } else {
-            return true;
+            record.keep({keeps ? nullptr : &mutex, &access::release<Mutex>, from});
         }
+        return true;
     }
 
     static void save(detail::thread_record& record, const T& value, std::error_code& ec) noexcept {
-        constexpr const auto& ranges = detail::plain_ranges_of<T>;
         if constexpr (detail::saves_ranges<T>) {
             const auto* const bytes = reinterpret_cast<const char*>(__builtin_addressof(value));
             for (std::size_t i = 0; i < ranges.size() && !ec; ++i) {
@@ -242,28 +246,32 @@ class section_guard {
 
     [[gnu::always_inline]] void close() noexcept {
         detail::thread_record& record = *record_;
-        if (*record.uncaught > exceptions_ || record.lock_count != 1 ||
-            !detail::close_first_section(record)) [[unlikely]] {
-            close_slowly(record, from_, *record.uncaught > exceptions_);
-        } else {
-            record.lock_count = 0; // its own
+        if (*record.uncaught <= exceptions_ && detail::commit_first_section(record, alone))
+            [[likely]] {
             access::unlock(mutex_, record);
+            detail::end_first_section(record);
+        } else {
+            close_slowly(record, number_, *record.uncaught > exceptions_);
         }
         record_ = nullptr;
     }
 
     [[gnu::cold, gnu::noinline]] static void
-    close_slowly(detail::thread_record& record, detail::savepoint from, bool undone) noexcept {
+    close_slowly(detail::thread_record& record, std::uint32_t number, bool undone) noexcept {
         if (undone) {
-            detail::roll_back_section(record, from);
+            detail::roll_back_section(record,
+                                      number == 0 ? record.first() : record.locks.from(number));
         }
-        detail::close_section(record, true);
+        if (number != 0) {
+            record.locks.end(number);
+        }
+        detail::close_section(record);
     }
 
     Mutex& mutex_;
     T& value_;
     detail::thread_record* record_; // nullptr: not open
-    detail::savepoint from_{};      // where it began, if within another
+    std::uint32_t number_ = 0;      // of the lock that it has kept, if it is within another
     unsigned exceptions_ = 0;       // under way when it was opened
 };
 

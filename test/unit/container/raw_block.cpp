@@ -44,10 +44,10 @@ TEST_CASE("without memory a block holds nothing") {
 TEST_CASE("while a block is on its way, a section is open") {
     const auto segment = memfd_segment::create();
     auto allocator = segment.allocator<int>();
-    CHECK(detail::open_record(*allocator.header()) == nullptr);
+    CHECK(detail::open_record(allocator.header()) == nullptr);
     {
         const block kept(allocator, 10);
-        CHECK(detail::open_record(*allocator.header()) != nullptr);
+        CHECK(detail::open_record(allocator.header()) != nullptr);
     }
-    CHECK(detail::open_record(*allocator.header()) == nullptr);
+    CHECK(detail::open_record(allocator.header()) == nullptr);
 }

@@ -119,9 +119,9 @@ TEST_CASE("a thread that ends in a section has not been in it") {
         record.save(&word_in(segment), 8, ec);
         word_in(segment) = 2;
         CHECK(record.allocate(100, 16, ec) != nullptr);
-        CHECK(record.keep({&released, [](void* lock, detail::thread_record&) noexcept {
-                               *static_cast<bool*>(lock) = true;
-                           }}));
+        record.keep({&released, [](void* lock, detail::thread_record&) noexcept {
+                         *static_cast<bool*>(lock) = true;
+                     }});
     }).join();
     CHECK(word_in(segment) == 1);
     CHECK(segment.heap().used() == 0);
@@ -146,10 +146,11 @@ TEST_CASE("detaching ends the sections of threads that live on") {
         while (step == 1) {
             std::this_thread::yield();
         }
-        --detail::open_sections;
         // The thread goes on, with other segments and with this one.
         const detail::segment_memory again = segment->again(cohold::access_mode::writing);
-        CHECK(scratch::self(again).depth == 0);
+        CHECK(detail::open_record(&again.header()) == nullptr);
+        CHECK(scratch::self(again).state.depth == 0);
+        CHECK_FALSE(detail::has_open_sections());
     });
     while (step == 0) {
         std::this_thread::yield();
@@ -176,10 +177,10 @@ TEST_CASE("threads end while the segment is unmapped") {
                 // In a section, which one of the two has to end; it takes its time.
                 detail::thread_record& record = scratch::self(*mapping);
                 detail::open_section(record, true);
-                CHECK(record.keep({&released, [](void* lock, detail::thread_record&) noexcept {
-                                       ::usleep(300);
-                                       ++*static_cast<std::atomic<int>*>(lock);
-                                   }}));
+                record.keep({&released, [](void* lock, detail::thread_record&) noexcept {
+                                 ::usleep(300);
+                                 ++*static_cast<std::atomic<int>*>(lock);
+                             }});
                 ++ready;
                 while (!go) {
                     std::this_thread::yield();

@@ -49,10 +49,10 @@ TEST_CASE("a section ends in a commit unless it is undone") {
         section open(s.segment.header(), ec);
         CHECK(static_cast<bool>(open));
         CHECK(open.is_outermost());
-        CHECK(detail::open_record(s.segment.header()) == &open.record());
+        CHECK(detail::open_record(&s.segment.header()) == &open.record());
         s.set(open, 2);
     }
-    CHECK(detail::open_record(s.segment.header()) == nullptr);
+    CHECK(detail::open_record(&s.segment.header()) == nullptr);
     CHECK(*s.number == 2);
     {
         section open(s.segment.header(), ec);
@@ -86,7 +86,35 @@ TEST_CASE("one section within another is a part of it") {
         CHECK(*s.number == 1);
     }
     CHECK(*s.number == 1);
-    CHECK(detail::open_sections == 0);
+    CHECK_FALSE(detail::has_open_sections());
+}
+
+TEST_CASE("whether a section can be undone is known from its beginning to its end") {
+    const scene s;
+    for (int round = 0; round < 2; ++round) { // the second begins as the thread's only one
+        detail::thread_record& record = scratch::self(s.segment.memory());
+        const section outer(&record, false);
+        CHECK_FALSE(record.state.undoable);
+        {
+            const section inner(&record);
+            CHECK(record.state.undoable);
+            {
+                const section innermost(&record);
+                const section operation(&record, false);
+                CHECK(record.state.undoable);
+            }
+            CHECK(record.state.undoable);
+        }
+        CHECK_FALSE(record.state.undoable);
+        const section again(&record, false);
+        CHECK_FALSE(record.state.undoable);
+    }
+    std::error_code ec;
+    const section alone(s.segment.header(), ec);
+    {
+        const section inner(s.segment.header(), ec);
+    }
+    CHECK(alone.record().state.undoable);
 }
 
 TEST_CASE("what an inner section commits stays") {
@@ -176,7 +204,7 @@ TEST_CASE("threads have sections of their own") {
     s.set(open, 2);
     std::thread([&s, &open] {
         std::error_code failed;
-        CHECK(detail::open_record(s.segment.header()) == nullptr);
+        CHECK(detail::open_record(&s.segment.header()) == nullptr);
         section mine(s.segment.header(), failed);
         CHECK(mine.is_outermost());
         CHECK(&mine.record() != &open.record());
@@ -201,8 +229,8 @@ TEST_CASE("a child that inherits an open section leaves it to its parent") {
                 CHILD_CHECK(*s.number == 2);
                 inherited.~section();
             }
-            CHILD_CHECK(detail::open_sections == 0);
-            CHILD_CHECK(detail::open_record(s.segment.header()) == nullptr);
+            CHILD_CHECK(!detail::has_open_sections());
+            CHILD_CHECK(detail::open_record(&s.segment.header()) == nullptr);
             // Its own are its own.
             std::error_code failed;
             section mine(s.segment.header(), failed);

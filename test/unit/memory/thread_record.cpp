@@ -35,7 +35,7 @@ TEST_CASE("a thread's record says who it is") {
     CHECK(record.process_word() == detail::participant_of(segment.header(), ec));
     CHECK(detail::thread_of(record.me) != 0);
     CHECK(detail::slot_of(record.me) == 0);
-    CHECK(record.depth == 0);
+    CHECK(record.state.depth == 0);
     CHECK(record.log->thread == detail::thread_of(record.me));
     CHECK(&scratch::self(segment.memory()) == &record);
 }
@@ -86,7 +86,8 @@ TEST_CASE("locks are kept in any number, and released the last first") {
     for (int round = 0; round < 2; ++round) {
         for (fake_lock& each : locks) {
             CHECK_FALSE(record.keeps(&each));
-            CHECK(record.keep({&each, &fake_lock::release}));
+            CHECK(record.locks.make_room());
+            record.keep({&each, &fake_lock::release});
             CHECK(record.keeps(&each));
         }
         released.clear();

@@ -81,6 +81,63 @@ TEST_CASE("what is saved is put back") {
     });
 }
 
+TEST_CASE("a section locks again what it has, and each part can be undone by itself") {
+    in_segment<std::array<shm_guarded<std::int64_t>, 2>> here;
+    auto& first = (*here)[0];
+    auto& second = (*here)[1];
+    const auto undone = [](auto& guarded, std::int64_t value) {
+        CHECK_THROWS_AS(guarded.with([&](std::int64_t& each) {
+            each = value;
+            throw 1;
+        }),
+                        int);
+    };
+    {
+        auto outer = first.lock();
+        *outer = 1;
+        for (int i = 0; i < 100; ++i) {
+            first.with([](std::int64_t& value) { ++value; });
+            undone(first, -1);
+            second.with([](std::int64_t& value) { ++value; });
+            undone(second, -1);
+        }
+        CHECK(*outer == 101);
+        std::thread([&] { CHECK_FALSE(locked(second.try_lock())); }).join();
+    }
+    CHECK(*first.lock() == 101);
+    CHECK(*second.lock() == 100);
+    std::thread([&] { CHECK(locked(first.try_lock())); }).join();
+}
+
+TEST_CASE("guards end in any order") {
+    in_segment<std::array<shm_guarded<std::int64_t>, 3>> here;
+    using guard = numbers::guard;
+    for (const std::array<std::size_t, 3> order : {std::array<std::size_t, 3>{0, 1, 2},
+                                                   {0, 2, 1},
+                                                   {1, 0, 2},
+                                                   {1, 2, 0},
+                                                   {2, 0, 1},
+                                                   {2, 1, 0}}) {
+        alignas(guard) unsigned char storage[3][sizeof(guard)];
+        guard* guards[3];
+        for (std::size_t i = 0; i < 3; ++i) {
+            guards[i] = ::new (static_cast<void*>(storage[i])) guard((*here)[i].lock());
+            ++**guards[i];
+        }
+        for (const std::size_t i : order) {
+            std::thread([&] {
+                for (auto& each : *here) {
+                    CHECK_FALSE(locked(each.try_lock()));
+                }
+            }).join();
+            guards[i]->~guard();
+        }
+    }
+    for (auto& each : *here) {
+        CHECK(*each.lock() == 6);
+    }
+}
+
 TEST_CASE("a guard can be unlocked and locked again") {
     in_segment<numbers> here;
     auto guard = here->lock();
