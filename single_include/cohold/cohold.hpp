@@ -6709,6 +6709,17 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
+/// Asks for the cache line as one that will be written. Any address will do; nothing happens where
+/// the processor cannot.
+inline void prefetch_to_write(const void* address) noexcept {
+#if defined(__x86_64__)
+    // What the compiler makes of __builtin_prefetch for x86-64 in general only asks for reading.
+    asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
+#else
+    __builtin_prefetch(address, 1);
+#endif
+}
+
 /// Counts the spins of one wait: pauses while some are left, then says that they are used up.
 class backoff {
   public:
@@ -9792,6 +9803,11 @@ class shm_allocator {
 
     // Of the segment that it is bound to, or nullptr: for the containers.
     [[nodiscard]] detail::segment_header* header() const noexcept { return segment_.get(); }
+
+    // The same, of one that is known to be bound and to lie in its segment.
+    [[nodiscard]] detail::segment_header& bound_header() const noexcept {
+        return *segment_.unchecked();
+    }
 
     // Made from a segment's header, by the handles.
     explicit shm_allocator(detail::segment_header& header) noexcept : segment_(&header) {}
@@ -20452,6 +20468,7 @@ COHOLD_NAMESPACE_END
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
 #include <type_traits>
@@ -20505,6 +20522,15 @@ using queue_position = std::uint64_t;
                                    : position_at(turn_of(position) - 1, capacity - 1);
 }
 
+// `count` elements later; at most a turn.
+[[nodiscard]] constexpr queue_position later_position(queue_position position, std::uint32_t count,
+                                                      std::uint32_t capacity) noexcept {
+    const std::uint64_t index = std::uint64_t{index_of(position)} + count;
+    return index < capacity
+               ? position + count
+               : position_at(turn_of(position) + 1, static_cast<std::uint32_t>(index - capacity));
+}
+
 // How many elements lie between two positions. Negative if `last` is before `first`.
 [[nodiscard]] constexpr std::int64_t distance_of(queue_position first, queue_position last,
                                                  std::uint32_t capacity) noexcept {
@@ -20548,6 +20574,13 @@ struct queue_slot {
 
     // The element, while the slot is full.
     [[nodiscard]] T& element() noexcept { return *__builtin_launder(address()); }
+};
+
+// A small element that is copied byte by byte, on its way out of a queue. By way of a T of the
+// caller's it would take longer: see basic_queue::received.
+template <class T>
+struct element_bytes {
+    alignas(T) unsigned char bytes[sizeof(T)];
 };
 
 } // namespace detail
@@ -20633,7 +20666,7 @@ class queue_claimant<shm_allocator<T>> {
 
     static constexpr bool knows_the_dead = true;
 
-    explicit queue_claimant(const allocator& a) : header_(*a.header()) {
+    explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
         const claimant_cache& cache = last_claimant;
         if (cache.header != &header_ ||
             cache.epoch_here->load(std::memory_order_relaxed) != cache.epoch) [[unlikely]] {
@@ -20820,6 +20853,9 @@ class queue_ring {
     using slot_pointer = typename std::allocator_traits<slot_allocator>::pointer;
     using claimant = queue_claimant<Allocator>;
 
+    // Neither its construction nor its move needs to be undone.
+    static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
+
   public:
     [[gnu::cold]] queue_ring(first_turn first, std::uint64_t capacity, const Allocator& allocator)
         : allocator_(allocator), capacity_(checked_capacity(capacity, sizeof(slot))) {
@@ -20859,14 +20895,16 @@ class queue_ring {
     /// Besides what T's constructor throws, this and try_take may fail with errc::out_of_space,
     /// too_many_participants and locks_unsupported, before anything has changed.
     template <class... Args>
-    [[nodiscard]] outcome try_emplace(Args&&... args) {
+    [[nodiscard, gnu::always_inline]] outcome try_emplace(Args&&... args) {
         if constexpr (!is_plain && !is_constructible_from_copies<Args...>) {
             refuse_in_section("constructed without taking from its arguments");
         }
-        if constexpr (ManyProducers) {
-            return emplace_claimed(std::forward<Args>(args)...);
-        } else {
+        if constexpr (!ManyProducers) {
             return emplace_alone(std::forward<Args>(args)...);
+        } else if constexpr (is_copy_of_one<Args...> && std::is_copy_constructible_v<T>) {
+            return copy_claimed(args...);
+        } else {
+            return emplace_claimed(std::forward<Args>(args)...);
         }
     }
 
@@ -20878,12 +20916,78 @@ class queue_ring {
         }
         if constexpr (ManyConsumers) {
             return take_claimed(take);
-        } else if constexpr (is_plain) {
-            return take_alone(take);
         } else {
-            be_reader();
+            if constexpr (!is_plain) {
+                be_reader();
+            }
             return take_alone(take);
         }
+    }
+
+    /// The same for an element that is copied byte by byte.
+    [[nodiscard, gnu::always_inline]] outcome try_take(element_bytes<T>& into)
+        requires(is_plain)
+    {
+        if constexpr (ManyConsumers) {
+            return copy_out_claimed(into);
+        } else {
+            return take_alone(bytes_into(into));
+        }
+    }
+
+    // With one on either side, slots are filled and emptied in their order: if the last one of
+    // several is free, or full, then all are. So several plain elements take one look at whether
+    // there is room, one at whether the queue is closed, and one store to the hint.
+    static constexpr bool takes_batches = is_plain && std::is_trivially_copy_assignable_v<T> &&
+                                          std::is_trivially_move_assignable_v<T> &&
+                                          !ManyProducers && !ManyConsumers;
+
+    /// Appends the first of these elements, as many as there is room for, and returns how many.
+    [[nodiscard]] std::uint32_t try_push_batch(const T* values, std::uint32_t count)
+        requires(takes_batches)
+    {
+        be_writer();
+        queue_position position = tail_.load(std::memory_order_relaxed);
+        count = count_at(position, count, slot_state::empty);
+        if (count == 0) {
+            return 0;
+        }
+        tail_.store(later_position(position, count, capacity_), std::memory_order_release);
+        light_barrier();
+        if (is_closed()) {
+            tail_.store(position, std::memory_order_release);
+            return 0;
+        }
+        for (std::uint32_t i = 0; i < count; ++i) {
+            slot& s = at(index_of(position));
+            construct(s, values[i]);
+            s.word.value.store(word_of(turn_of(position), slot_state::full),
+                               std::memory_order_release);
+            position = next_position(position, capacity_);
+        }
+        return count;
+    }
+
+    /// Moves the first elements there are to `values`, and returns how many. 0 also if the hint is
+    /// behind: try_take looks farther.
+    [[nodiscard]] std::uint32_t try_pop_batch(T* values, std::uint32_t count) noexcept
+        requires(takes_batches)
+    {
+        queue_position position = head_.load(std::memory_order_acquire);
+        count = count_at(position, count, slot_state::full);
+        if (count == 0) {
+            return 0;
+        }
+        for (std::uint32_t i = 0; i < count; ++i) {
+            slot& s = at(index_of(position));
+            values[i] = std::move(s.element());
+            destroy(s);
+            s.word.value.store(word_of(turn_of(position) + 1, slot_state::empty),
+                               std::memory_order_release);
+            position = next_position(position, capacity_);
+        }
+        head_.store(position, std::memory_order_release);
+        return count;
     }
 
     void notify_items(std::uint32_t count) noexcept {
@@ -20939,11 +21043,7 @@ class queue_ring {
             tail = after_taken(tail, ahead);
         }
         if constexpr (!ManyProducers) {
-            const queue_position last = previous_position(tail, capacity_);
-            if (word_at(last).load(std::memory_order_acquire) ==
-                word_of(turn_of(last), slot_state::empty)) {
-                tail = last; // claimed and not full yet, by who may be dead
-            }
+            tail = written_end(tail); // what lies behind was begun by who may be dead
         }
         const std::int64_t count = distance_of(head, tail, capacity_);
         return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
@@ -20995,16 +21095,38 @@ class queue_ring {
         }
     };
 
-    // Neither its construction nor its move needs to be undone.
-    static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
-
     // Nothing but a constructor that the user has written can push or pop in the middle of this.
     template <class... Args>
     static constexpr bool is_copy_of_one =
         sizeof...(Args) == 1 && is_plain && (std::is_same_v<std::remove_cvref_t<Args>, T> && ...);
 
+    // What happens most often, in line and with nothing beside it: on the way from one
+    // compare-and-swap to the next, every store has to leave the processor first, those of
+    // registers that are saved around a call among them.
+    [[gnu::always_inline]] outcome copy_claimed(const T& value) {
+        const claimant me(allocator_);
+        const queue_position position = tail_.load(std::memory_order_acquire);
+        slot& s = at(index_of(position));
+        const slot_word empty = word_of(turn_of(position), slot_state::empty);
+        const slot_word word = s.word.value.load(std::memory_order_acquire);
+        if (is_closed() || word != empty ||
+            !claim(me, s.word, empty, position, slot_state::writing)) [[unlikely]] {
+            if (word == word_of(turn_of(position) - 1, slot_state::full) && !is_closed()) {
+                note_wait(waited_for_space_, position);
+                return outcome::blocked; // soon, for those who spin
+            }
+            return emplace_claimed(value);
+        }
+        prefetch(s, position, waited_for_space_);
+        tail_.store(next_position(position, capacity_), std::memory_order_release);
+        construct(s, value);
+        s.word.value.store(word_of(turn_of(position), slot_state::full), std::memory_order_release);
+        me.forget();
+        return outcome::done;
+    }
+
     template <class... Args>
-    outcome emplace_claimed(Args&&... args) {
+    [[gnu::noinline]] outcome emplace_claimed(Args&&... args) {
         if (is_closed()) {
             return outcome::closed;
         }
@@ -21034,10 +21156,7 @@ class queue_ring {
 
     template <class... Args>
     outcome emplace_alone(Args&&... args) {
-        const owner_word me = claimant::worker(allocator_);
-        if (writer_.load(std::memory_order_relaxed) != me) [[unlikely]] {
-            be_writer(me);
-        }
+        be_writer();
         const queue_position position = tail_.load(std::memory_order_relaxed);
         if (word_at(position).load(std::memory_order_acquire) !=
             word_of(turn_of(position), slot_state::empty)) {
@@ -21092,8 +21211,48 @@ class queue_ring {
         }
     }
 
+    // As copy_claimed. Nobody but this function knows where `into` is, so that it can be a
+    // register.
+    [[gnu::always_inline]] outcome copy_out_claimed(element_bytes<T>& into) {
+        const claimant me(allocator_);
+        const queue_position head = head_.load(std::memory_order_acquire);
+        slot& s = at(index_of(head));
+        const slot_word full = word_of(turn_of(head), slot_state::full);
+        const slot_word word = s.word.value.load(std::memory_order_acquire);
+        if (word != full || !claim(me, s.word, full, head, slot_state::reading)) [[unlikely]] {
+            if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
+                note_wait(waited_for_item_, head);
+                return outcome::blocked; // soon, for those who spin
+            }
+            element_bytes<T> walked;
+            const outcome found = take_claimed(bytes_into(walked));
+            into = walked;
+            return found;
+        }
+        prefetch(s, head, waited_for_item_);
+        std::memcpy(into.bytes, s.storage, sizeof(T));
+        s.word.value.store(word_of(turn_of(head) + 1, slot_state::empty),
+                           std::memory_order_release);
+        head_.store(next_position(head, capacity_), std::memory_order_release);
+        me.forget();
+        tell_of_end();
+        return outcome::done;
+    }
+
+    [[nodiscard]] static auto bytes_into(element_bytes<T>& into) noexcept {
+        return [&into](T&& from) { std::memcpy(into.bytes, &from, sizeof(T)); };
+    }
+
+    // Who found slots being read could not tell whether a closed queue is drained.
+    [[gnu::always_inline]] void tell_of_end() noexcept {
+        light_barrier();
+        if (is_closed()) [[unlikely]] {
+            notify_items(1);
+        }
+    }
+
     template <class Take>
-    outcome take_claimed(Take&& take) {
+    [[gnu::noinline]] outcome take_claimed(Take&& take) {
         const claimant me(allocator_);
         const queue_position head = head_.load(std::memory_order_acquire);
         atomic_word& shared_word = at(index_of(head)).word;
@@ -21117,11 +21276,7 @@ class queue_ring {
         });
         guard.ring = nullptr;
         me.forget();
-        // Who found slots being read could not tell whether a closed queue is drained.
-        light_barrier();
-        if (is_closed()) {
-            notify_items(1);
-        }
+        tell_of_end();
         return outcome::done;
     }
 
@@ -21192,10 +21347,35 @@ class queue_ring {
             static_assert(offsetof(queue_ring, spaces_) == 28);
             static_assert(offsetof(queue_ring, tail_) == 64);
             static_assert(offsetof(queue_ring, writer_) == 72);
+            static_assert(offsetof(queue_ring, waited_for_space_) == 80);
             static_assert(offsetof(queue_ring, head_) == 128);
+            static_assert(offsetof(queue_ring, waited_for_item_) == 144);
             static_assert(sizeof(queue_ring) == 192);
         }
     }
+
+    // Asks for a line some lines ahead, once a line: else each line comes twice, to be looked at
+    // and to be changed, and somebody waits each time. Not near the place where this side had to
+    // wait: there the other side is at work, and would lose the line.
+    static void prefetch(const slot& s, queue_position position,
+                         const std::atomic<std::uint64_t>& waited) noexcept {
+        if constexpr (sizeof(slot) <= 64) {
+            const auto here = reinterpret_cast<std::uintptr_t>(&s);
+            if (here % 64 < sizeof(slot) &&
+                position - waited.load(std::memory_order_relaxed) >= slots_apart) {
+                prefetch_to_write(reinterpret_cast<const void*>(here + lines_ahead * 64));
+            }
+        }
+    }
+
+    static void note_wait(std::atomic<std::uint64_t>& waited, queue_position position) noexcept {
+        if (waited.load(std::memory_order_relaxed) != position) {
+            waited.store(position, std::memory_order_relaxed);
+        }
+    }
+
+    static constexpr std::uintptr_t lines_ahead = 2;
+    static constexpr std::uint64_t slots_apart = 16 * 64 / sizeof(slot);
 
     // Not null: the offset pointer need not look.
     [[nodiscard]] slot& at(std::uint32_t index) const noexcept {
@@ -21238,17 +21418,55 @@ class queue_ring {
             position_at(ahead > 2 ? turn - 2 : turn_of(position), index_of(position)), capacity_);
     }
 
-    // The single producer is another one than before. The last one may have been killed after it
-    // had moved the tail, and before the slot was full.
-    [[gnu::cold, gnu::noinline]] void be_writer(owner_word me) noexcept {
-        bury(writer_);
-        const queue_position position = tail_.load(std::memory_order_acquire);
-        if (const queue_position last = previous_position(position, capacity_);
-            word_at(last).load(std::memory_order_acquire) ==
-            word_of(turn_of(last), slot_state::empty)) {
-            tail_.store(last, std::memory_order_relaxed);
+    void be_writer() {
+        const owner_word me = claimant::worker(allocator_);
+        if (writer_.load(std::memory_order_relaxed) != me) [[unlikely]] {
+            be_new_writer(me);
         }
+    }
+
+    // The single producer is another one than before.
+    [[gnu::cold, gnu::noinline]] void be_new_writer(owner_word me) noexcept {
+        bury(writer_);
+        tail_.store(written_end(tail_.load(std::memory_order_acquire)), std::memory_order_relaxed);
         writer_.store(me, std::memory_order_release);
+    }
+
+    // Where the elements end that a single producer has written: it may have been killed after it
+    // had moved the tail, and before all the slots up to there were full.
+    [[nodiscard]] queue_position written_end(queue_position tail) const noexcept {
+        for (std::uint32_t i = 0; i < capacity_; ++i) {
+            const queue_position last = previous_position(tail, capacity_);
+            if (word_at(last).load(std::memory_order_acquire) !=
+                word_of(turn_of(last), slot_state::empty)) {
+                break;
+            }
+            tail = last;
+        }
+        return tail;
+    }
+
+    // How many slots from here on are in this state, at most `most`: see takes_batches.
+    [[nodiscard]] std::uint32_t count_at(queue_position position, std::uint32_t most,
+                                         slot_state state) const noexcept {
+        most = most < capacity_ ? most : capacity_;
+        if (most == 0) {
+            return 0;
+        }
+        const auto is_so = [&](queue_position each) noexcept {
+            return word_at(each).load(std::memory_order_acquire) == word_of(turn_of(each), state);
+        };
+        if (!is_so(position)) {
+            return 0;
+        }
+        if (is_so(later_position(position, most - 1, capacity_))) {
+            return most;
+        }
+        std::uint32_t count = 1;
+        while (is_so(position = next_position(position, capacity_))) {
+            ++count;
+        }
+        return count;
     }
 
     void be_reader() {
@@ -21296,6 +21514,7 @@ class queue_ring {
                 if (position != first) {
                     tail_.store(position, std::memory_order_release);
                 }
+                note_wait(waited_for_space_, position);
                 if (!is_claimed(word)) {
                     return outcome::blocked;
                 }
@@ -21483,9 +21702,11 @@ class queue_ring {
     wait_word items_;  // consumers sleep here
     wait_word spaces_; // producers sleep here
     alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(8) std::atomic<owner_word> writer_{0}; // the last single producer
+    alignas(8) std::atomic<owner_word> writer_{0};              // the last single producer
+    alignas(8) std::atomic<std::uint64_t> waited_for_space_{0}; // hint: where there was none last
     alignas(64) std::atomic<std::uint64_t> head_{0};
     alignas(8) std::atomic<owner_word> reader_{0}; // the last single consumer, if T owns memory
+    alignas(8) std::atomic<std::uint64_t> waited_for_item_{0}; // hint: where there was none last
 };
 
 } // namespace detail
@@ -21514,6 +21735,8 @@ class basic_queue {
         Concurrency == concurrency::mpsc || Concurrency == concurrency::mpmc;
     static constexpr bool many_consumers =
         Concurrency == concurrency::spmc || Concurrency == concurrency::mpmc;
+
+    using ring = queue_ring<T, many_producers, many_consumers, Allocator>;
 
   public:
     using value_type = T;
@@ -21604,32 +21827,30 @@ class basic_queue {
     /// still in the queue. Complexity: constant; no system call unless it sleeps or somebody sleeps
     /// for room.
     [[gnu::always_inline]] std::optional<T> pop() {
-        return received([&](auto into) { return take(for_ever, into); });
+        return received([&](auto& into) __attribute__((always_inline)) {
+            const outcome result = taken_at_once(into);
+            return is_to_wait(result) ? take_later(for_ever, into) : result;
+        });
     }
 
     /// Takes the oldest element, if there is one at once. An element that was appended after one
     /// that is still being written, by a slower producer, does not show before that one.
     [[gnu::always_inline]] std::optional<T> try_pop() {
-        return received([&](auto into) {
-            const outcome result = ring_.try_take(into);
-            if (result == outcome::done) {
-                ring_.notify_spaces(1);
-            }
-            return result;
-        });
+        return received([&](auto& into)
+                            __attribute__((always_inline)) { return taken_at_once(into); });
     }
 
     /// As pop, but waits no longer than `patience`, a std::chrono::duration.
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience) {
-        return received([&](auto into) { return take(for_long(patience), into); });
+        return received([&](auto& into) { return take(for_long(patience), into); });
     }
 
     /// As pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment) {
         return received(
-            [&](auto into) { return until(moment, [&](auto when) { return take(when, into); }); });
+            [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
     }
 
     /// Appends copies of the first elements of `values`, as many as there is room for at once, and
@@ -21637,6 +21858,10 @@ class basic_queue {
     /// throws, the elements before that one are in the queue.
     std::size_t try_push_n(std::span<const T> values) {
         batch pushed{*this, 0, &basic_queue::items_came};
+        if constexpr (ring::takes_batches) {
+            pushed.count = ring_.try_push_batch(values.data(), as_count(values.size()));
+            return pushed.count;
+        }
         for (const T& value : values) {
             if (ring_.try_emplace(value) != outcome::done) {
                 break;
@@ -21662,6 +21887,10 @@ class basic_queue {
     /// queue.
     std::size_t try_pop_n(std::span<T> values) {
         batch popped{*this, 0, &basic_queue::spaces_came};
+        if constexpr (ring::takes_batches) {
+            popped.count = ring_.try_pop_batch(values.data(), as_count(values.size()));
+            values = values.subspan(popped.count);
+        }
         for (T& value : values) {
             if (ring_.try_take([&](T&& element) { value = std::move(element); }) != outcome::done) {
                 break;
@@ -21678,9 +21907,11 @@ class basic_queue {
             return 0;
         }
         std::size_t count = try_pop_n(values);
-        if (count == 0 &&
-            take(for_ever, [&](T&& element) { values[0] = std::move(element); }) == outcome::done) {
-            count = 1 + try_pop_n(values.subspan(1));
+        if (count == 0) {
+            const auto first = [&](T&& element) { values[0] = std::move(element); };
+            if (take(for_ever, first) == outcome::done) {
+                count = 1 + try_pop_n(values.subspan(1));
+            }
         }
         return count;
     }
@@ -21712,6 +21943,11 @@ class basic_queue {
         static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
     }
 
+    // What a call can mean at most, for a queue or for the kernel.
+    static constexpr std::uint32_t as_count(std::size_t n) noexcept {
+        return n < futex_wake_all ? static_cast<std::uint32_t>(n) : futex_wake_all;
+    }
+
     // Wakes as many as there were elements, also when one of them threw.
     struct batch {
         basic_queue& queue;
@@ -21720,8 +21956,7 @@ class basic_queue {
 
         ~batch() {
             if (count != 0) {
-                (queue.*came)(count < futex_wake_all ? static_cast<std::uint32_t>(count)
-                                                     : futex_wake_all);
+                (queue.*came)(as_count(count));
             }
         }
     };
@@ -21745,12 +21980,11 @@ class basic_queue {
     // reads it as a whole, which stalls the processor for longer than the rest takes.
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received_bytes(Get& get) {
-        alignas(T) unsigned char bytes[sizeof(T)];
-        const auto into = [&bytes](T&& from) { std::memcpy(bytes, &from, sizeof(T)); };
+        element_bytes<T> into;
         if (get(into) != outcome::done) {
             return std::nullopt;
         }
-        return std::optional<T>(std::in_place, __builtin_bit_cast(T, bytes));
+        return std::optional<T>(std::in_place, __builtin_bit_cast(T, into));
     }
 
     // The result is in no inner block: g++ 12 would move it out of that once more and, if moving
@@ -21758,7 +21992,8 @@ class basic_queue {
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received_element(Get& get) {
         std::optional<T> result;
-        get([&result](T&& from) { result.emplace(std::move(from)); });
+        const auto into = [&result](T&& from) { result.emplace(std::move(from)); };
+        get(into);
         return result;
     }
 
@@ -21791,13 +22026,43 @@ class basic_queue {
         return offer(when, std::forward<Args>(args)...) == outcome::done;
     }
 
-    template <class When, class Receive>
-    outcome take(const When& when, Receive&& receive) {
-        auto attempt = [&] { return ring_.try_take(receive); };
-        wait_result result{attempt(), false};
-        if (result.what == outcome::blocked || result.what == outcome::held) {
-            result = await<Waiting>(ring_.items(), attempt, when());
+    static constexpr bool is_to_wait(outcome result) noexcept {
+        return result == outcome::blocked || result == outcome::held;
+    }
+
+    template <class Receive>
+    [[gnu::always_inline]] outcome taken_at_once(Receive& receive) {
+        const outcome result = ring_.try_take(receive);
+        if (result == outcome::done) {
+            ring_.notify_spaces(1);
         }
+        return result;
+    }
+
+    template <class When, class Receive>
+    outcome take(const When& when, Receive& receive) {
+        const outcome result = taken_at_once(receive);
+        return is_to_wait(result) ? wait_to_take(when, receive) : result;
+    }
+
+    // A copy in between, so that nobody else has the address of the one in the caller.
+    template <class When>
+    outcome take_later(const When& when, element_bytes<T>& into) {
+        element_bytes<T> late;
+        const outcome result = wait_to_take(when, late);
+        into = late;
+        return result;
+    }
+
+    template <class When, class Receive>
+    outcome take_later(const When& when, Receive& receive) {
+        return wait_to_take(when, receive);
+    }
+
+    template <class When, class Receive>
+    [[gnu::noinline]] outcome wait_to_take(const When& when, Receive& receive) {
+        auto attempt = [&] { return ring_.try_take(receive); };
+        const wait_result result = await<Waiting>(ring_.items(), attempt, when());
         if (result.what == outcome::done) {
             if (many_consumers && result.slept) {
                 ring_.notify_items(1); // there may be an element for another that sleeps
@@ -21822,7 +22087,7 @@ class basic_queue {
         }
     }
 
-    queue_ring<T, many_producers, many_consumers, Allocator> ring_;
+    ring ring_;
 };
 
 } // namespace detail

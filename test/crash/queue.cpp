@@ -176,6 +176,15 @@ void declare_for(registry& all) {
         return [count](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, count)) == count; };
     };
     on<T, Concurrency>(all, "try_pop_n", full, pop_n(3), ", three").also(pop_n(1)).also(pop_n(2));
+    // Of a batch that is killed in its middle, the first ones are there, or gone.
+    on<T, Concurrency>(all, "try_push_n", round, push_n(3), ", round the end")
+        .meanwhile([](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, 1)) != 0; })
+        .also(push_n(1))
+        .also(push_n(2));
+    on<T, Concurrency>(all, "try_pop_n", round, pop_n(3), ", round the end")
+        .meanwhile([](Q& q) { return q.it.try_push(q.spare[0]); })
+        .also(pop_n(1))
+        .also(pop_n(2));
     on<T, Concurrency>(all, "close", round, [](Q& q) { q.it.close(); });
     if constexpr (std::is_trivially_copyable_v<T>) {
         // What they return is on the victim's stack, and dies with it.
@@ -272,7 +281,39 @@ void declare_within(registry& all) {
     }).also([](Q& q) { static_cast<void>(q.it.try_pop()); });
 }
 
+// An element whose constructor pushes to another queue: the thread has two claims then.
+struct pushing {
+    int number;
+
+    pushing(queue<int, concurrency::mpmc>& other, int n) : number(n) { other.push(n); }
+
+    std::string tell() { return std::to_string(number); }
+};
+
+struct two_queues {
+    queue<pushing, concurrency::mpmc> outer{4};
+    queue<int, concurrency::mpmc> inner{8};
+
+    std::string tell() { return crash::tell(outer) + " and " + crash::tell(inner); }
+};
+
+// Survivors push and pop beyond the outer claim, whether or not recovery knows of it.
+void declare_nested(registry& all) {
+    all.add<two_queues>(
+           "shm_queue::emplace", "mpmc, in the constructor of an element",
+           [](const segment& where) {
+               auto& made = where.construct<two_queues>(crash::subject);
+               made.outer.emplace(made.inner, 10);
+           },
+           [](two_queues& q) { return q.outer.emplace(q.inner, 20); })
+        .also([](two_queues& q) { q.inner.push(20); })
+        .heals();
+}
+
 } // namespace
+
+template <>
+inline constexpr bool cohold::enable_shareable<pushing> = true;
 
 void crash::declare(registry& all) {
     declare_for<int, concurrency::spsc>(all);
@@ -283,4 +324,5 @@ void crash::declare(registry& all) {
     declare_many<owning>(all);
     declare_within<concurrency::mpmc>(all);
     declare_within<concurrency::spsc>(all);
+    declare_nested(all);
 }

@@ -90,7 +90,7 @@ class queue_claimant<shm_allocator<T>> {
 
     static constexpr bool knows_the_dead = true;
 
-    explicit queue_claimant(const allocator& a) : header_(*a.header()) {
+    explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
         const claimant_cache& cache = last_claimant;
         if (cache.header != &header_ ||
             cache.epoch_here->load(std::memory_order_relaxed) != cache.epoch) [[unlikely]] {

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
 #include <type_traits>
@@ -16,6 +17,7 @@
 
 #include <cohold/container/queue_claimant.hpp>
 #include <cohold/container/queue_slots.hpp>
+#include <cohold/detail/spin.hpp>
 #include <cohold/error.hpp>
 #include <cohold/sync/wait_word.hpp>
 
@@ -61,6 +63,9 @@ class queue_ring {
     using slot_pointer = typename std::allocator_traits<slot_allocator>::pointer;
     using claimant = queue_claimant<Allocator>;
 
+    // Neither its construction nor its move needs to be undone.
+    static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
+
   public:
     [[gnu::cold]] queue_ring(first_turn first, std::uint64_t capacity, const Allocator& allocator)
         : allocator_(allocator), capacity_(checked_capacity(capacity, sizeof(slot))) {
@@ -100,14 +105,16 @@ class queue_ring {
     /// Besides what T's constructor throws, this and try_take may fail with errc::out_of_space,
     /// too_many_participants and locks_unsupported, before anything has changed.
     template <class... Args>
-    [[nodiscard]] outcome try_emplace(Args&&... args) {
+    [[nodiscard, gnu::always_inline]] outcome try_emplace(Args&&... args) {
         if constexpr (!is_plain && !is_constructible_from_copies<Args...>) {
             refuse_in_section("constructed without taking from its arguments");
         }
-        if constexpr (ManyProducers) {
-            return emplace_claimed(std::forward<Args>(args)...);
-        } else {
+        if constexpr (!ManyProducers) {
             return emplace_alone(std::forward<Args>(args)...);
+        } else if constexpr (is_copy_of_one<Args...> && std::is_copy_constructible_v<T>) {
+            return copy_claimed(args...);
+        } else {
+            return emplace_claimed(std::forward<Args>(args)...);
         }
     }
 
@@ -119,12 +126,78 @@ class queue_ring {
         }
         if constexpr (ManyConsumers) {
             return take_claimed(take);
-        } else if constexpr (is_plain) {
-            return take_alone(take);
         } else {
-            be_reader();
+            if constexpr (!is_plain) {
+                be_reader();
+            }
             return take_alone(take);
         }
+    }
+
+    /// The same for an element that is copied byte by byte.
+    [[nodiscard, gnu::always_inline]] outcome try_take(element_bytes<T>& into)
+        requires(is_plain)
+    {
+        if constexpr (ManyConsumers) {
+            return copy_out_claimed(into);
+        } else {
+            return take_alone(bytes_into(into));
+        }
+    }
+
+    // With one on either side, slots are filled and emptied in their order: if the last one of
+    // several is free, or full, then all are. So several plain elements take one look at whether
+    // there is room, one at whether the queue is closed, and one store to the hint.
+    static constexpr bool takes_batches = is_plain && std::is_trivially_copy_assignable_v<T> &&
+                                          std::is_trivially_move_assignable_v<T> &&
+                                          !ManyProducers && !ManyConsumers;
+
+    /// Appends the first of these elements, as many as there is room for, and returns how many.
+    [[nodiscard]] std::uint32_t try_push_batch(const T* values, std::uint32_t count)
+        requires(takes_batches)
+    {
+        be_writer();
+        queue_position position = tail_.load(std::memory_order_relaxed);
+        count = count_at(position, count, slot_state::empty);
+        if (count == 0) {
+            return 0;
+        }
+        tail_.store(later_position(position, count, capacity_), std::memory_order_release);
+        light_barrier();
+        if (is_closed()) {
+            tail_.store(position, std::memory_order_release);
+            return 0;
+        }
+        for (std::uint32_t i = 0; i < count; ++i) {
+            slot& s = at(index_of(position));
+            construct(s, values[i]);
+            s.word.value.store(word_of(turn_of(position), slot_state::full),
+                               std::memory_order_release);
+            position = next_position(position, capacity_);
+        }
+        return count;
+    }
+
+    /// Moves the first elements there are to `values`, and returns how many. 0 also if the hint is
+    /// behind: try_take looks farther.
+    [[nodiscard]] std::uint32_t try_pop_batch(T* values, std::uint32_t count) noexcept
+        requires(takes_batches)
+    {
+        queue_position position = head_.load(std::memory_order_acquire);
+        count = count_at(position, count, slot_state::full);
+        if (count == 0) {
+            return 0;
+        }
+        for (std::uint32_t i = 0; i < count; ++i) {
+            slot& s = at(index_of(position));
+            values[i] = std::move(s.element());
+            destroy(s);
+            s.word.value.store(word_of(turn_of(position) + 1, slot_state::empty),
+                               std::memory_order_release);
+            position = next_position(position, capacity_);
+        }
+        head_.store(position, std::memory_order_release);
+        return count;
     }
 
     void notify_items(std::uint32_t count) noexcept {
@@ -180,11 +253,7 @@ class queue_ring {
             tail = after_taken(tail, ahead);
         }
         if constexpr (!ManyProducers) {
-            const queue_position last = previous_position(tail, capacity_);
-            if (word_at(last).load(std::memory_order_acquire) ==
-                word_of(turn_of(last), slot_state::empty)) {
-                tail = last; // claimed and not full yet, by who may be dead
-            }
+            tail = written_end(tail); // what lies behind was begun by who may be dead
         }
         const std::int64_t count = distance_of(head, tail, capacity_);
         return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
@@ -236,16 +305,38 @@ class queue_ring {
         }
     };
 
-    // Neither its construction nor its move needs to be undone.
-    static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
-
     // Nothing but a constructor that the user has written can push or pop in the middle of this.
     template <class... Args>
     static constexpr bool is_copy_of_one =
         sizeof...(Args) == 1 && is_plain && (std::is_same_v<std::remove_cvref_t<Args>, T> && ...);
 
+    // What happens most often, in line and with nothing beside it: on the way from one
+    // compare-and-swap to the next, every store has to leave the processor first, those of
+    // registers that are saved around a call among them.
+    [[gnu::always_inline]] outcome copy_claimed(const T& value) {
+        const claimant me(allocator_);
+        const queue_position position = tail_.load(std::memory_order_acquire);
+        slot& s = at(index_of(position));
+        const slot_word empty = word_of(turn_of(position), slot_state::empty);
+        const slot_word word = s.word.value.load(std::memory_order_acquire);
+        if (is_closed() || word != empty ||
+            !claim(me, s.word, empty, position, slot_state::writing)) [[unlikely]] {
+            if (word == word_of(turn_of(position) - 1, slot_state::full) && !is_closed()) {
+                note_wait(waited_for_space_, position);
+                return outcome::blocked; // soon, for those who spin
+            }
+            return emplace_claimed(value);
+        }
+        prefetch(s, position, waited_for_space_);
+        tail_.store(next_position(position, capacity_), std::memory_order_release);
+        construct(s, value);
+        s.word.value.store(word_of(turn_of(position), slot_state::full), std::memory_order_release);
+        me.forget();
+        return outcome::done;
+    }
+
     template <class... Args>
-    outcome emplace_claimed(Args&&... args) {
+    [[gnu::noinline]] outcome emplace_claimed(Args&&... args) {
         if (is_closed()) {
             return outcome::closed;
         }
@@ -275,10 +366,7 @@ class queue_ring {
 
     template <class... Args>
     outcome emplace_alone(Args&&... args) {
-        const owner_word me = claimant::worker(allocator_);
-        if (writer_.load(std::memory_order_relaxed) != me) [[unlikely]] {
-            be_writer(me);
-        }
+        be_writer();
         const queue_position position = tail_.load(std::memory_order_relaxed);
         if (word_at(position).load(std::memory_order_acquire) !=
             word_of(turn_of(position), slot_state::empty)) {
@@ -333,8 +421,48 @@ class queue_ring {
         }
     }
 
+    // As copy_claimed. Nobody but this function knows where `into` is, so that it can be a
+    // register.
+    [[gnu::always_inline]] outcome copy_out_claimed(element_bytes<T>& into) {
+        const claimant me(allocator_);
+        const queue_position head = head_.load(std::memory_order_acquire);
+        slot& s = at(index_of(head));
+        const slot_word full = word_of(turn_of(head), slot_state::full);
+        const slot_word word = s.word.value.load(std::memory_order_acquire);
+        if (word != full || !claim(me, s.word, full, head, slot_state::reading)) [[unlikely]] {
+            if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
+                note_wait(waited_for_item_, head);
+                return outcome::blocked; // soon, for those who spin
+            }
+            element_bytes<T> walked;
+            const outcome found = take_claimed(bytes_into(walked));
+            into = walked;
+            return found;
+        }
+        prefetch(s, head, waited_for_item_);
+        std::memcpy(into.bytes, s.storage, sizeof(T));
+        s.word.value.store(word_of(turn_of(head) + 1, slot_state::empty),
+                           std::memory_order_release);
+        head_.store(next_position(head, capacity_), std::memory_order_release);
+        me.forget();
+        tell_of_end();
+        return outcome::done;
+    }
+
+    [[nodiscard]] static auto bytes_into(element_bytes<T>& into) noexcept {
+        return [&into](T&& from) { std::memcpy(into.bytes, &from, sizeof(T)); };
+    }
+
+    // Who found slots being read could not tell whether a closed queue is drained.
+    [[gnu::always_inline]] void tell_of_end() noexcept {
+        light_barrier();
+        if (is_closed()) [[unlikely]] {
+            notify_items(1);
+        }
+    }
+
     template <class Take>
-    outcome take_claimed(Take&& take) {
+    [[gnu::noinline]] outcome take_claimed(Take&& take) {
         const claimant me(allocator_);
         const queue_position head = head_.load(std::memory_order_acquire);
         atomic_word& shared_word = at(index_of(head)).word;
@@ -358,11 +486,7 @@ class queue_ring {
         });
         guard.ring = nullptr;
         me.forget();
-        // Who found slots being read could not tell whether a closed queue is drained.
-        light_barrier();
-        if (is_closed()) {
-            notify_items(1);
-        }
+        tell_of_end();
         return outcome::done;
     }
 
@@ -433,10 +557,35 @@ class queue_ring {
             static_assert(offsetof(queue_ring, spaces_) == 28);
             static_assert(offsetof(queue_ring, tail_) == 64);
             static_assert(offsetof(queue_ring, writer_) == 72);
+            static_assert(offsetof(queue_ring, waited_for_space_) == 80);
             static_assert(offsetof(queue_ring, head_) == 128);
+            static_assert(offsetof(queue_ring, waited_for_item_) == 144);
             static_assert(sizeof(queue_ring) == 192);
         }
     }
+
+    // Asks for a line some lines ahead, once a line: else each line comes twice, to be looked at
+    // and to be changed, and somebody waits each time. Not near the place where this side had to
+    // wait: there the other side is at work, and would lose the line.
+    static void prefetch(const slot& s, queue_position position,
+                         const std::atomic<std::uint64_t>& waited) noexcept {
+        if constexpr (sizeof(slot) <= 64) {
+            const auto here = reinterpret_cast<std::uintptr_t>(&s);
+            if (here % 64 < sizeof(slot) &&
+                position - waited.load(std::memory_order_relaxed) >= slots_apart) {
+                prefetch_to_write(reinterpret_cast<const void*>(here + lines_ahead * 64));
+            }
+        }
+    }
+
+    static void note_wait(std::atomic<std::uint64_t>& waited, queue_position position) noexcept {
+        if (waited.load(std::memory_order_relaxed) != position) {
+            waited.store(position, std::memory_order_relaxed);
+        }
+    }
+
+    static constexpr std::uintptr_t lines_ahead = 2;
+    static constexpr std::uint64_t slots_apart = 16 * 64 / sizeof(slot);
 
     // Not null: the offset pointer need not look.
     [[nodiscard]] slot& at(std::uint32_t index) const noexcept {
@@ -479,17 +628,55 @@ class queue_ring {
             position_at(ahead > 2 ? turn - 2 : turn_of(position), index_of(position)), capacity_);
     }
 
-    // The single producer is another one than before. The last one may have been killed after it
-    // had moved the tail, and before the slot was full.
-    [[gnu::cold, gnu::noinline]] void be_writer(owner_word me) noexcept {
-        bury(writer_);
-        const queue_position position = tail_.load(std::memory_order_acquire);
-        if (const queue_position last = previous_position(position, capacity_);
-            word_at(last).load(std::memory_order_acquire) ==
-            word_of(turn_of(last), slot_state::empty)) {
-            tail_.store(last, std::memory_order_relaxed);
+    void be_writer() {
+        const owner_word me = claimant::worker(allocator_);
+        if (writer_.load(std::memory_order_relaxed) != me) [[unlikely]] {
+            be_new_writer(me);
         }
+    }
+
+    // The single producer is another one than before.
+    [[gnu::cold, gnu::noinline]] void be_new_writer(owner_word me) noexcept {
+        bury(writer_);
+        tail_.store(written_end(tail_.load(std::memory_order_acquire)), std::memory_order_relaxed);
         writer_.store(me, std::memory_order_release);
+    }
+
+    // Where the elements end that a single producer has written: it may have been killed after it
+    // had moved the tail, and before all the slots up to there were full.
+    [[nodiscard]] queue_position written_end(queue_position tail) const noexcept {
+        for (std::uint32_t i = 0; i < capacity_; ++i) {
+            const queue_position last = previous_position(tail, capacity_);
+            if (word_at(last).load(std::memory_order_acquire) !=
+                word_of(turn_of(last), slot_state::empty)) {
+                break;
+            }
+            tail = last;
+        }
+        return tail;
+    }
+
+    // How many slots from here on are in this state, at most `most`: see takes_batches.
+    [[nodiscard]] std::uint32_t count_at(queue_position position, std::uint32_t most,
+                                         slot_state state) const noexcept {
+        most = most < capacity_ ? most : capacity_;
+        if (most == 0) {
+            return 0;
+        }
+        const auto is_so = [&](queue_position each) noexcept {
+            return word_at(each).load(std::memory_order_acquire) == word_of(turn_of(each), state);
+        };
+        if (!is_so(position)) {
+            return 0;
+        }
+        if (is_so(later_position(position, most - 1, capacity_))) {
+            return most;
+        }
+        std::uint32_t count = 1;
+        while (is_so(position = next_position(position, capacity_))) {
+            ++count;
+        }
+        return count;
     }
 
     void be_reader() {
@@ -537,6 +724,7 @@ class queue_ring {
                 if (position != first) {
                     tail_.store(position, std::memory_order_release);
                 }
+                note_wait(waited_for_space_, position);
                 if (!is_claimed(word)) {
                     return outcome::blocked;
                 }
@@ -724,9 +912,11 @@ class queue_ring {
     wait_word items_;  // consumers sleep here
     wait_word spaces_; // producers sleep here
     alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(8) std::atomic<owner_word> writer_{0}; // the last single producer
+    alignas(8) std::atomic<owner_word> writer_{0};              // the last single producer
+    alignas(8) std::atomic<std::uint64_t> waited_for_space_{0}; // hint: where there was none last
     alignas(64) std::atomic<std::uint64_t> head_{0};
     alignas(8) std::atomic<owner_word> reader_{0}; // the last single consumer, if T owns memory
+    alignas(8) std::atomic<std::uint64_t> waited_for_item_{0}; // hint: where there was none last
 };
 
 } // namespace detail

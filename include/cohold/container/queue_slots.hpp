@@ -44,6 +44,15 @@ using queue_position = std::uint64_t;
                                    : position_at(turn_of(position) - 1, capacity - 1);
 }
 
+// `count` elements later; at most a turn.
+[[nodiscard]] constexpr queue_position later_position(queue_position position, std::uint32_t count,
+                                                      std::uint32_t capacity) noexcept {
+    const std::uint64_t index = std::uint64_t{index_of(position)} + count;
+    return index < capacity
+               ? position + count
+               : position_at(turn_of(position) + 1, static_cast<std::uint32_t>(index - capacity));
+}
+
 // How many elements lie between two positions. Negative if `last` is before `first`.
 [[nodiscard]] constexpr std::int64_t distance_of(queue_position first, queue_position last,
                                                  std::uint32_t capacity) noexcept {
@@ -87,6 +96,13 @@ struct queue_slot {
 
     // The element, while the slot is full.
     [[nodiscard]] T& element() noexcept { return *__builtin_launder(address()); }
+};
+
+// A small element that is copied byte by byte, on its way out of a queue. By way of a T of the
+// caller's it would take longer: see basic_queue::received.
+template <class T>
+struct element_bytes {
+    alignas(T) unsigned char bytes[sizeof(T)];
 };
 
 } // namespace detail

@@ -44,6 +44,8 @@ class basic_queue {
     static constexpr bool many_consumers =
         Concurrency == concurrency::spmc || Concurrency == concurrency::mpmc;
 
+    using ring = queue_ring<T, many_producers, many_consumers, Allocator>;
+
   public:
     using value_type = T;
     using size_type = std::size_t;
@@ -133,32 +135,30 @@ class basic_queue {
     /// still in the queue. Complexity: constant; no system call unless it sleeps or somebody sleeps
     /// for room.
     [[gnu::always_inline]] std::optional<T> pop() {
-        return received([&](auto into) { return take(for_ever, into); });
+        return received([&](auto& into) __attribute__((always_inline)) {
+            const outcome result = taken_at_once(into);
+            return is_to_wait(result) ? take_later(for_ever, into) : result;
+        });
     }
 
     /// Takes the oldest element, if there is one at once. An element that was appended after one
     /// that is still being written, by a slower producer, does not show before that one.
     [[gnu::always_inline]] std::optional<T> try_pop() {
-        return received([&](auto into) {
-            const outcome result = ring_.try_take(into);
-            if (result == outcome::done) {
-                ring_.notify_spaces(1);
-            }
-            return result;
-        });
+        return received([&](auto& into)
+                            __attribute__((always_inline)) { return taken_at_once(into); });
     }
 
     /// As pop, but waits no longer than `patience`, a std::chrono::duration.
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience) {
-        return received([&](auto into) { return take(for_long(patience), into); });
+        return received([&](auto& into) { return take(for_long(patience), into); });
     }
 
     /// As pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment) {
         return received(
-            [&](auto into) { return until(moment, [&](auto when) { return take(when, into); }); });
+            [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
     }
 
     /// Appends copies of the first elements of `values`, as many as there is room for at once, and
@@ -166,6 +166,10 @@ class basic_queue {
     /// throws, the elements before that one are in the queue.
     std::size_t try_push_n(std::span<const T> values) {
         batch pushed{*this, 0, &basic_queue::items_came};
+        if constexpr (ring::takes_batches) {
+            pushed.count = ring_.try_push_batch(values.data(), as_count(values.size()));
+            return pushed.count;
+        }
         for (const T& value : values) {
             if (ring_.try_emplace(value) != outcome::done) {
                 break;
@@ -191,6 +195,10 @@ class basic_queue {
     /// queue.
     std::size_t try_pop_n(std::span<T> values) {
         batch popped{*this, 0, &basic_queue::spaces_came};
+        if constexpr (ring::takes_batches) {
+            popped.count = ring_.try_pop_batch(values.data(), as_count(values.size()));
+            values = values.subspan(popped.count);
+        }
         for (T& value : values) {
             if (ring_.try_take([&](T&& element) { value = std::move(element); }) != outcome::done) {
                 break;
@@ -207,9 +215,11 @@ class basic_queue {
             return 0;
         }
         std::size_t count = try_pop_n(values);
-        if (count == 0 &&
-            take(for_ever, [&](T&& element) { values[0] = std::move(element); }) == outcome::done) {
-            count = 1 + try_pop_n(values.subspan(1));
+        if (count == 0) {
+            const auto first = [&](T&& element) { values[0] = std::move(element); };
+            if (take(for_ever, first) == outcome::done) {
+                count = 1 + try_pop_n(values.subspan(1));
+            }
         }
         return count;
     }
@@ -241,6 +251,11 @@ class basic_queue {
         static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
     }
 
+    // What a call can mean at most, for a queue or for the kernel.
+    static constexpr std::uint32_t as_count(std::size_t n) noexcept {
+        return n < futex_wake_all ? static_cast<std::uint32_t>(n) : futex_wake_all;
+    }
+
     // Wakes as many as there were elements, also when one of them threw.
     struct batch {
         basic_queue& queue;
@@ -249,8 +264,7 @@ class basic_queue {
 
         ~batch() {
             if (count != 0) {
-                (queue.*came)(count < futex_wake_all ? static_cast<std::uint32_t>(count)
-                                                     : futex_wake_all);
+                (queue.*came)(as_count(count));
             }
         }
     };
@@ -274,12 +288,11 @@ class basic_queue {
     // reads it as a whole, which stalls the processor for longer than the rest takes.
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received_bytes(Get& get) {
-        alignas(T) unsigned char bytes[sizeof(T)];
-        const auto into = [&bytes](T&& from) { std::memcpy(bytes, &from, sizeof(T)); };
+        element_bytes<T> into;
         if (get(into) != outcome::done) {
             return std::nullopt;
         }
-        return std::optional<T>(std::in_place, __builtin_bit_cast(T, bytes));
+        return std::optional<T>(std::in_place, __builtin_bit_cast(T, into));
     }
 
     // The result is in no inner block: g++ 12 would move it out of that once more and, if moving
@@ -287,7 +300,8 @@ class basic_queue {
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received_element(Get& get) {
         std::optional<T> result;
-        get([&result](T&& from) { result.emplace(std::move(from)); });
+        const auto into = [&result](T&& from) { result.emplace(std::move(from)); };
+        get(into);
         return result;
     }
 
@@ -320,13 +334,43 @@ class basic_queue {
         return offer(when, std::forward<Args>(args)...) == outcome::done;
     }
 
-    template <class When, class Receive>
-    outcome take(const When& when, Receive&& receive) {
-        auto attempt = [&] { return ring_.try_take(receive); };
-        wait_result result{attempt(), false};
-        if (result.what == outcome::blocked || result.what == outcome::held) {
-            result = await<Waiting>(ring_.items(), attempt, when());
+    static constexpr bool is_to_wait(outcome result) noexcept {
+        return result == outcome::blocked || result == outcome::held;
+    }
+
+    template <class Receive>
+    [[gnu::always_inline]] outcome taken_at_once(Receive& receive) {
+        const outcome result = ring_.try_take(receive);
+        if (result == outcome::done) {
+            ring_.notify_spaces(1);
         }
+        return result;
+    }
+
+    template <class When, class Receive>
+    outcome take(const When& when, Receive& receive) {
+        const outcome result = taken_at_once(receive);
+        return is_to_wait(result) ? wait_to_take(when, receive) : result;
+    }
+
+    // A copy in between, so that nobody else has the address of the one in the caller.
+    template <class When>
+    outcome take_later(const When& when, element_bytes<T>& into) {
+        element_bytes<T> late;
+        const outcome result = wait_to_take(when, late);
+        into = late;
+        return result;
+    }
+
+    template <class When, class Receive>
+    outcome take_later(const When& when, Receive& receive) {
+        return wait_to_take(when, receive);
+    }
+
+    template <class When, class Receive>
+    [[gnu::noinline]] outcome wait_to_take(const When& when, Receive& receive) {
+        auto attempt = [&] { return ring_.try_take(receive); };
+        const wait_result result = await<Waiting>(ring_.items(), attempt, when());
         if (result.what == outcome::done) {
             if (many_consumers && result.slept) {
                 ring_.notify_items(1); // there may be an element for another that sleeps
@@ -351,7 +395,7 @@ class basic_queue {
         }
     }
 
-    queue_ring<T, many_producers, many_consumers, Allocator> ring_;
+    ring ring_;
 };
 
 } // namespace detail

@@ -23,6 +23,17 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
+/// Asks for the cache line as one that will be written. Any address will do; nothing happens where
+/// the processor cannot.
+inline void prefetch_to_write(const void* address) noexcept {
+#if defined(__x86_64__)
+    // What the compiler makes of __builtin_prefetch for x86-64 in general only asks for reading.
+    asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
+#else
+    __builtin_prefetch(address, 1);
+#endif
+}
+
 /// Counts the spins of one wait: pauses while some are left, then says that they are used up.
 class backoff {
   public:

@@ -109,6 +109,11 @@ class shm_allocator {
     // Of the segment that it is bound to, or nullptr: for the containers.
     [[nodiscard]] detail::segment_header* header() const noexcept { return segment_.get(); }
 
+    // The same, of one that is known to be bound and to lie in its segment.
+    [[nodiscard]] detail::segment_header& bound_header() const noexcept {
+        return *segment_.unchecked();
+    }
+
     // Made from a segment's header, by the handles.
     explicit shm_allocator(detail::segment_header& header) noexcept : segment_(&header) {}
 

@@ -24,6 +24,20 @@ TEST_CASE("positions count turns and indices, for any capacity") {
     CHECK(next_position(position_at(0, 0), 2) == position_at(0, 1));
 }
 
+TEST_CASE("several steps are as many single ones") {
+    for (const std::uint32_t capacity : {1U, 2U, 5U}) {
+        for (std::uint32_t index = 0; index < capacity; ++index) {
+            queue_position single = position_at(0xffffffff, index);
+            for (std::uint32_t count = 0; count <= capacity; ++count) {
+                CHECK(later_position(position_at(0xffffffff, index), count, capacity) == single);
+                single = next_position(single, capacity);
+            }
+        }
+    }
+    CHECK(later_position(position_at(1, 0x7ffffffe), 0x7fffffff, 0x7fffffff) ==
+          position_at(2, 0x7ffffffe));
+}
+
 TEST_CASE("turns wrap") {
     const queue_position last = position_at(0xffffffff, 2);
     const queue_position first = next_position(last, 3);

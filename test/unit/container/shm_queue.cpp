@@ -1,5 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -193,6 +194,37 @@ TEST_CASE_TEMPLATE("batches take what fits and give what is there", Mode, EVERY_
     CHECK(queue.pop_n(out) == 3);
     CHECK(out == std::vector<int>{5, 6, 7, 4});
     CHECK(queue.empty());
+}
+
+TEST_CASE_TEMPLATE("batches and single elements of any number keep their order", Mode, EVERY_MODE) {
+    for (const unsigned capacity : {1U, 2U, 7U}) {
+        test_queue<unsigned, Mode::value> queue(cohold::detail::first_turn{0xfffffffe}, capacity);
+        std::array<unsigned, 9> some{};
+        unsigned pushed = 0;
+        unsigned popped = 0;
+        for (unsigned round = 0; round < 500; ++round) {
+            const unsigned in = round * 7 % 10;
+            for (unsigned i = 0; i < in && i < some.size(); ++i) {
+                some[i] = pushed + i;
+            }
+            const auto room = capacity - (pushed - popped);
+            const auto came = in == 9 && queue.try_push(pushed)
+                                  ? 1
+                                  : static_cast<unsigned>(queue.try_push_n(
+                                        std::span<const unsigned>(some.data(), in)));
+            CHECK(came == std::min(in == 9 ? 1 : in, room));
+            pushed += came;
+            CHECK(queue.size() == pushed - popped);
+            const auto went = static_cast<unsigned>(
+                queue.try_pop_n(std::span<unsigned>(some.data(), round * 3 % 8)));
+            CHECK(went == std::min(round * 3 % 8, pushed - popped));
+            for (unsigned i = 0; i < went; ++i) {
+                CHECK(some[i] == popped + i);
+            }
+            popped += went;
+            CHECK(queue.size() == pushed - popped);
+        }
+    }
 }
 
 TEST_CASE_TEMPLATE("blocking batches pass a narrow queue", Waiting, waiting::adaptive,
