@@ -21463,7 +21463,7 @@ class queue_ring {
             return most;
         }
         std::uint32_t count = 1;
-        while (is_so(position = next_position(position, capacity_))) {
+        while (count < most && is_so(position = next_position(position, capacity_))) {
             ++count;
         }
         return count;
