@@ -6551,6 +6551,285 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_MEMORY_JOURNAL_HPP
 #define COHOLD_MEMORY_JOURNAL_HPP
 
+// Moving bytes up or down to where they overlap with themselves, so that at every instruction the
+// journal knows how to move them back.
+#ifndef COHOLD_MEMORY_BYTE_SHIFT_HPP
+#define COHOLD_MEMORY_BYTE_SHIFT_HPP
+
+#include <cstddef>
+#include <cstring>
+
+// What a record of a journal says, and the order in which a journal is written.
+#ifndef COHOLD_MEMORY_JOURNAL_RECORD_HPP
+#define COHOLD_MEMORY_JOURNAL_RECORD_HPP
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What a record of the journal says.
+enum class journal_kind : std::uint64_t {
+    bytes = 1, // the bytes before the record were at `where`
+    snapshot,  // the block, whose offset is before the record, has the bytes that were at `where`
+    made,      // the block at `where` was allocated: undone by freeing it
+    dropped,   // the block at `where` shall be freed: done on commit
+    temporary, // the block at `where` belongs to the journal: freed either way
+    jump,      // before this come the records that end at `where`; before it is their limit
+    shift, // bytes from `where` on are being moved, or have been: before it is how; see byte_shift
+};
+
+// Follows its bytes, so that the records are read from the last one back.
+struct journal_record {
+    // `bytes`, `snapshot` and `shift`: the distance from the header, as two's complement: objects
+    // on a stack are outside the segment. Otherwise an offset.
+    std::uint64_t where;
+    std::uint64_t word; // bytes:56 | kind:8
+
+    [[nodiscard]] journal_kind kind() const noexcept {
+        return static_cast<journal_kind>(word & 0xff);
+    }
+
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return word >> 8; }
+
+    [[nodiscard]] static constexpr std::uint64_t word_of(journal_kind kind,
+                                                         std::uint64_t bytes) noexcept {
+        return bytes << 8 | static_cast<std::uint64_t>(kind);
+    }
+
+    // Of the bytes in front of the record.
+    [[nodiscard]] std::uint64_t room() const noexcept {
+        switch (kind()) {
+        case journal_kind::bytes:
+        case journal_kind::shift:
+            return (bytes() + 7) / 8 * 8;
+        case journal_kind::snapshot:
+        case journal_kind::jump:
+            return 8;
+        default:
+            return 0;
+        }
+    }
+};
+
+// What a journal has is read after a death alone, so the processor needs no fences: a kill is taken
+// between two instructions. The signal fences keep the compiler from reordering.
+inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    word.store(value, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+// Two words with one instruction, where there is one.
+inline void store_pair(void* into, std::uint64_t first, std::uint64_t second) noexcept {
+    using pair [[gnu::vector_size(16)]] = std::uint64_t;
+    const pair words{first, second};
+    std::memcpy(into, &words, sizeof words);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The bytes are moved step by step, those first that stand where the others go. A step whose source
+// and target overlap is kept in the journal meanwhile: a kill in the middle of it leaves neither
+// whole. What has been done is one word, `progress`, and undoing goes the same way back: it keeps
+// the same word, so that it can be killed, too, and gone on with by anybody.
+//
+// In front of the record are the bytes of a step, if they have to be kept, and then these words.
+struct shift_words {
+    std::uint64_t bytes;                 // how many are moved in all
+    std::uint64_t distance;              // by how much, as two's complement: up or down
+    std::atomic<std::uint64_t> progress; // offset:63 | held:1
+
+    // Up: from the offset on, all have been moved; down: all before it. If `held`, the step at the
+    // offset is in the journal, those that are moved before it have been, and the others have not.
+
+    [[nodiscard]] static shift_words& of(const journal_record& record) noexcept {
+        return *reinterpret_cast<shift_words*>(
+            const_cast<char*>(reinterpret_cast<const char*>(&record)) - sizeof(shift_words));
+    }
+};
+
+static_assert(sizeof(shift_words) == 24);
+
+class byte_shift {
+  public:
+    // With steps as long as the distance, source and target do not overlap, and nothing has to be
+    // kept; but short ones are slow.
+    static constexpr std::uint64_t least_unkept = 1024;
+
+    // Steps that are kept are a multiple of this, and should begin at one.
+    static constexpr std::uint64_t least_kept = 64;
+
+    // There is no record: for bytes that need none, or are saved already.
+    byte_shift(char* place, std::uint64_t bytes, std::ptrdiff_t distance) noexcept
+        : place_(place), bytes_(bytes), distance_(distance) {}
+
+    // `room`: of the words and what is in front of them. The words may be a dead one's, who may
+    // change them still: they are read once.
+    byte_shift(char* place, shift_words& words, std::uint64_t room) noexcept
+        : byte_shift(place, words, room, words.bytes,
+                     static_cast<std::ptrdiff_t>(static_cast<std::int64_t>(words.distance))) {}
+
+    // The same, where it is known what they say.
+    byte_shift(char* place, shift_words& words, std::uint64_t room, std::uint64_t bytes,
+               std::ptrdiff_t distance) noexcept
+        : place_(place), bytes_(bytes), distance_(distance), progress_(&words.progress) {
+        if (room >= sizeof words + least_kept) {
+            step_ = (room - sizeof words) / least_kept * least_kept;
+            kept_ = reinterpret_cast<char*>(&words) - step_;
+        } else {
+            step_ = length_of(distance_);
+        }
+    }
+
+    // Does it keep what a step of that distance needs?
+    [[nodiscard]] static constexpr bool keeps(std::uint64_t bytes,
+                                              std::ptrdiff_t distance) noexcept {
+        return length_of(distance) < bytes && length_of(distance) < least_unkept;
+    }
+
+    // Of how many bytes, to where: of a dead one's it must be seen whether they are in the segment.
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+
+    [[nodiscard]] std::ptrdiff_t distance() const noexcept { return distance_; }
+
+    // Can a dead one have begun that?
+    [[nodiscard]] bool is_possible() const noexcept {
+        if (bytes_ == 0 || distance_ == 0) {
+            return false;
+        }
+        return kept_ != nullptr || !keeps(bytes_, distance_);
+    }
+
+    // For a shift that has not begun: what `progress` is then.
+    [[nodiscard]] static constexpr std::uint64_t begin_of(std::uint64_t bytes,
+                                                          std::ptrdiff_t distance) noexcept {
+        return distance > 0 ? bytes * 2 : 0;
+    }
+
+    // For one that is done.
+    [[nodiscard]] static constexpr std::uint64_t end_of(std::uint64_t bytes,
+                                                        std::ptrdiff_t distance) noexcept {
+        return distance > 0 ? 0 : bytes * 2;
+    }
+
+    void run() noexcept {
+        if (distance_ > 0) {
+            std::uint64_t at = bytes_;
+            do {
+                at = step_before(at);
+                take(at, at);
+            } while (at != 0);
+        } else {
+            for (std::uint64_t at = 0; at != bytes_;) {
+                const std::uint64_t next = at + size_at(at);
+                take(at, next);
+                at = next;
+            }
+        }
+    }
+
+    // Moves all back that has been moved.
+    [[gnu::cold]] void undo() noexcept {
+        if (progress_ == nullptr) {
+            undo_at_once();
+            return;
+        }
+        const std::uint64_t begun = progress_->load(std::memory_order_relaxed);
+        std::uint64_t at = begun / 2;
+        if (at > bytes_) {
+            return; // nobody has written that
+        }
+        if (kept_ != nullptr && begun % 2 != 0) {
+            at = give_back(at);
+        }
+        while (at != (distance_ > 0 ? bytes_ : 0)) {
+            const std::uint64_t last = distance_ > 0 ? at : step_before(at);
+            if (kept_ != nullptr) {
+                move(kept_, place_ + last + distance_, size_at(last));
+                note(last, true);
+                at = give_back(last);
+            } else {
+                move(place_ + last, place_ + last + distance_, size_at(last));
+                at = without(last);
+            }
+        }
+    }
+
+    // One that is done, without its record: that may be gone.
+    [[gnu::cold]] void undo_at_once() noexcept { move(place_, place_ + distance_, bytes_); }
+
+  private:
+    [[nodiscard]] static constexpr std::uint64_t length_of(std::ptrdiff_t distance) noexcept {
+        return distance > 0 ? static_cast<std::uint64_t>(distance)
+                            : std::uint64_t{0} - static_cast<std::uint64_t>(distance);
+    }
+
+    // A step begins at a multiple of its length, and the last one may be shorter.
+    [[nodiscard]] std::uint64_t step_before(std::uint64_t at) const noexcept {
+        return (at - 1) / step_ * step_;
+    }
+
+    [[nodiscard]] std::uint64_t size_at(std::uint64_t at) const noexcept {
+        return bytes_ - at < step_ ? bytes_ - at : step_;
+    }
+
+    // Moves the step; `then`: where the progress is after it.
+    void take(std::uint64_t at, std::uint64_t then) noexcept {
+        if (kept_ != nullptr) {
+            move(kept_, place_ + at, size_at(at));
+            note(at, true);
+        }
+        move(place_ + at + distance_, place_ + at, size_at(at));
+        note(then, false);
+    }
+
+    // The step that is kept goes to where it was. Where the progress is then.
+    std::uint64_t give_back(std::uint64_t at) noexcept {
+        move(place_ + at, kept_, size_at(at));
+        return without(at);
+    }
+
+    std::uint64_t without(std::uint64_t at) noexcept {
+        const std::uint64_t then = distance_ > 0 ? at + size_at(at) : at;
+        note(then, false);
+        return then;
+    }
+
+    void note(std::uint64_t at, bool held) noexcept {
+        store_in_order(*progress_, at * 2 + (held ? 1 : 0));
+    }
+
+    // A dead one's words may say that anything overlaps.
+    static void move(char* to, const char* from, std::uint64_t bytes) noexcept {
+        std::memmove(to, from, static_cast<std::size_t>(bytes));
+    }
+
+    char* place_;
+    std::uint64_t bytes_;
+    std::ptrdiff_t distance_;
+    std::atomic<std::uint64_t>* progress_ = nullptr;
+    char* kept_ = nullptr;
+    std::uint64_t step_ = 0;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // The heap of a segment: two-level segregated fit under one lock, its whole state inside the
 // segment, and undone by the next one if its holder dies in the middle of a change.
 #ifndef COHOLD_MEMORY_HEAP_HPP
@@ -7706,46 +7985,6 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What a record of the journal says.
-enum class journal_kind : std::uint64_t {
-    bytes = 1, // the bytes before the record were at `where`
-    snapshot,  // the block, whose offset is before the record, has the bytes that were at `where`
-    made,      // the block at `where` was allocated: undone by freeing it
-    dropped,   // the block at `where` shall be freed: done on commit
-    temporary, // the block at `where` belongs to the journal: freed either way
-    jump,      // before this come the records that end at `where`; before it is their limit
-};
-
-// Follows its bytes, so that the records are read from the last one back.
-struct journal_record {
-    std::uint64_t where; // offset
-    std::uint64_t word;  // bytes:56 | kind:8
-
-    [[nodiscard]] journal_kind kind() const noexcept {
-        return static_cast<journal_kind>(word & 0xff);
-    }
-
-    [[nodiscard]] std::uint64_t bytes() const noexcept { return word >> 8; }
-
-    [[nodiscard]] static constexpr std::uint64_t word_of(journal_kind kind,
-                                                         std::uint64_t bytes) noexcept {
-        return bytes << 8 | static_cast<std::uint64_t>(kind);
-    }
-
-    // Of the bytes in front of the record.
-    [[nodiscard]] std::uint64_t room() const noexcept {
-        switch (kind()) {
-        case journal_kind::bytes:
-            return (bytes() + 7) / 8 * 8;
-        case journal_kind::snapshot:
-        case journal_kind::jump:
-            return 8;
-        default:
-            return 0;
-        }
-    }
-};
-
 // A block of the segment's heap; its words are written by its thread alone and, once the process is
 // dead, by who recovers it. Nobody alive reads another one's journal, so the processor needs no
 // fences; signal fences keep the compiler from reordering. Every change of what counts is one store
@@ -7770,19 +8009,6 @@ struct journal {
 };
 
 static_assert(sizeof(journal) == journal::size);
-
-inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    word.store(value, std::memory_order_relaxed);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-}
-
-// Two words with one instruction, where there is one.
-inline void store_pair(void* into, std::uint64_t first, std::uint64_t second) noexcept {
-    using pair [[gnu::vector_size(16)]] = std::uint64_t;
-    const pair words{first, second};
-    std::memcpy(into, &words, sizeof words);
-}
 
 // Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
 // which has the segment at another address. Every step can be repeated from the beginning, if this
@@ -7910,6 +8136,10 @@ class journal_reader {
                 }
                 store_in_order(log_.top, below);
                 break;
+            case journal_kind::shift:
+                undo_shift(*last);
+                store_in_order(log_.top, below);
+                break;
             case journal_kind::made:
             case journal_kind::temporary:
                 free_block(last->where, below);
@@ -7942,6 +8172,21 @@ class journal_reader {
             // A damaged journal may say that the bytes overlap.
             std::memmove(base() + static_cast<std::ptrdiff_t>(where), from,
                          static_cast<std::size_t>(bytes));
+        }
+    }
+
+    // Its bytes do not count as read: a section may move the same ones again and again. Undone
+    // twice, there is nothing to do the second time.
+    void undo_shift(const journal_record& record) noexcept {
+        if (record.bytes() % 8 != 0 || record.bytes() < sizeof(shift_words)) {
+            return;
+        }
+        byte_shift shift(base() + static_cast<std::ptrdiff_t>(record.where),
+                         shift_words::of(record), record.bytes());
+        const auto distance = static_cast<std::uint64_t>(std::int64_t{shift.distance()});
+        if (shift.is_possible() && is_inside(record.where, shift.bytes()) &&
+            is_inside(record.where + distance, shift.bytes())) {
+            shift.undo();
         }
     }
 
@@ -8743,6 +8988,46 @@ struct alignas(64) thread_record : sections {
         }
     }
 
+    // Can shift() do without the heap?
+    [[nodiscard]] bool has_room_for_shift() const noexcept {
+        return room_for_shift(log->top.load(std::memory_order_relaxed)) >= byte_shift::least_kept;
+    }
+
+    // Moves bytes of the segment, so that they go back if this is undone; what was where they go is
+    // not put back. Nothing has happened after an error, as from save(), which is had only if the
+    // journal is full as well.
+    byte_shift shift(char* place, std::size_t bytes, std::ptrdiff_t distance,
+                     std::error_code& ec) noexcept {
+        const bool keeps = byte_shift::keeps(bytes, distance);
+        std::uint64_t step = keeps ? wanted_step(bytes) : 0;
+        std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        if (!fits(top, shift_room(top, step))) [[unlikely]] {
+            make_room_for_shift(keeps, ec);
+            if (ec) {
+                return {place, 0, distance};
+            }
+            top = log->top.load(std::memory_order_relaxed);
+            if (!fits(top, shift_room(top, step))) {
+                step = keeps ? room_for_shift(top) : 0;
+                if (step == 0) {
+                    fail(ec, errc::corrupt, "the journal of a thread: end %#llx",
+                         static_cast<unsigned long long>(top));
+                    return {place, 0, distance};
+                }
+            }
+        }
+        char* const into = base() + top;
+        const std::uint64_t before = keeps ? before_step(top) : 0;
+        byte_shift moved = append_shift(into, before + step, place, bytes, distance, false);
+        moved.run();
+        if (state.depth > 1 &&
+            step > most_kept_when_done + sizeof(shift_words) + sizeof(journal_record)) {
+            // Undoing can do with less, and other records of the section follow.
+            moved = append_shift(into, before + most_kept_when_done, place, bytes, distance, true);
+        }
+        return moved;
+    }
+
     // Stretches of an object that are known to the compiler: have they room in the journal itself?
     template <const auto& Ranges>
     [[nodiscard]] static constexpr bool fits_first() noexcept {
@@ -8913,6 +9198,9 @@ struct alignas(64) thread_record : sections {
     }
 
     static constexpr std::size_t largest_inline = 4096;
+    // Of a shift: while it happens, longer steps are not faster; afterwards.
+    static constexpr std::uint64_t most_kept = 2048;
+    static constexpr std::uint64_t most_kept_when_done = 128;
     // What is left behind the limit, for the records that lead to another chunk.
     static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;
 
@@ -8988,6 +9276,54 @@ struct alignas(64) thread_record : sections {
         return base() + log->top.load(std::memory_order_relaxed);
     }
 
+    // How many bytes of a shift should be kept at a time.
+    [[nodiscard]] static std::uint64_t wanted_step(std::uint64_t bytes) noexcept {
+        constexpr std::uint64_t unit = byte_shift::least_kept;
+        return bytes < most_kept ? (bytes + unit - 1) / unit * unit : most_kept;
+    }
+
+    // Cache lines are copied faster as a whole.
+    [[nodiscard]] static std::uint64_t before_step(std::uint64_t top) noexcept {
+        return (std::uint64_t{0} - top) % byte_shift::least_kept;
+    }
+
+    // Of what is before the record.
+    [[nodiscard]] static std::uint64_t shift_room(std::uint64_t top, std::uint64_t step) noexcept {
+        return (step != 0 ? before_step(top) + step : 0) + sizeof(shift_words);
+    }
+
+    // How many bytes can be kept at a time.
+    [[nodiscard]] std::uint64_t room_for_shift(std::uint64_t top) const noexcept {
+        constexpr std::uint64_t unit = byte_shift::least_kept;
+        const std::uint64_t room =
+            limit - top - (shift_room(top, unit) - unit) - sizeof(journal_record);
+        return room <= journal::chunk_size ? room / unit * unit : 0;
+    }
+
+    // Another chunk. If memory runs out, shorter steps have to do, which fit the journal's own
+    // room.
+    [[gnu::noinline]] void make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
+        if (has_chunk_at_hand() || !keeps || !has_room_for_shift()) {
+            add_chunk(ec);
+        } else {
+            const report_keeper keeper;
+            std::error_code none;
+            add_chunk(none);
+        }
+    }
+
+    // Writes the record of a shift, begun or done, and lets it count.
+    byte_shift append_shift(char* into, std::uint64_t kept, const char* place, std::uint64_t bytes,
+                            std::ptrdiff_t distance, bool done) noexcept {
+        auto* const words = ::new (static_cast<void*>(into + kept)) shift_words{
+            bytes, static_cast<std::uint64_t>(static_cast<std::int64_t>(distance)),
+            done ? byte_shift::end_of(bytes, distance) : byte_shift::begin_of(bytes, distance)};
+        append(into + kept + sizeof *words,
+               {distance_to(place),
+                journal_record::word_of(journal_kind::shift, kept + sizeof *words)});
+        return {const_cast<char*>(place), *words, kept + sizeof *words, bytes, distance};
+    }
+
     // Writes a record and lets it count.
     void append(char* at, const journal_record& record) noexcept {
         std::memcpy(at, &record, sizeof record);
@@ -9031,6 +9367,10 @@ struct alignas(64) thread_record : sections {
         }
         begin_chunk(chunk, below);
         change.set(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
+    }
+
+    [[nodiscard]] bool has_chunk_at_hand() const noexcept {
+        return limit == first_limit() && log->chunk != 0;
     }
 
     // Its first record leads back to those before.
@@ -22844,6 +23184,7 @@ COHOLD_NAMESPACE_END
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 
 COHOLD_NAMESPACE_BEGIN
@@ -22856,6 +23197,15 @@ enum class without_journal {
     happens, // it must not fail: it happens without protection
 };
 
+// So few bytes are rather saved than moved step by step.
+inline constexpr std::size_t most_bytes_saved = 256;
+
+inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+    char* const place = static_cast<char*>(first);
+    std::memmove(place + distance, place, bytes);
+    return {place, bytes, distance};
+}
+
 // What an operation saves before it changes it, in the section that it is, or that it is in. Other
 // allocators than shm_allocator have no segment, and so no sections: this does nothing.
 template <class Allocator>
@@ -22866,6 +23216,15 @@ class operation_record {
     void size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {}
 
     void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    void moving(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/,
+                std::uint64_t /*then*/) noexcept {}
+
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+        return moved_at_once(first, bytes, distance);
+    }
+
+    [[nodiscard]] std::uint32_t cuts() const noexcept { return 0; }
 
     void fresh(const void* /*container*/) noexcept {}
 
@@ -22919,6 +23278,40 @@ class operation_record<shm_allocator<T>> {
         if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
             save(first, bytes);
         }
+    }
+
+    // Saves the number of elements: `now` so many, `then` so many, because the last ones are going
+    // to be moved up or down. Of an operation that is a section.
+    void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
+        if (record_ == nullptr) {
+            return;
+        }
+        if (record_->state.depth == 1) { // nothing is going to follow in the section
+            if (is_worth_saving(container)) {
+                save(word, 8);
+            }
+            return;
+        }
+        size(container, word, now);
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of == container && (then > now || then < mark.size)) {
+            mark.size = then; // what is moved has to be there to be moved back
+        }
+    }
+
+    // Moves elements that are nothing but bytes, to where nothing has to be kept.
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
+        if (bytes > most_bytes_saved && record_ != nullptr && record_->is_inside(first) &&
+            is_worth_saving(first)) {
+            return move_step_by_step(static_cast<char*>(first), bytes, distance);
+        }
+        elements(first, bytes);
+        return moved_at_once(first, bytes, distance);
+    }
+
+    // How often the journal has been emptied in a section: with another number, records are gone.
+    [[nodiscard]] std::uint32_t cuts() const noexcept {
+        return record_ == nullptr ? 0 : record_->cuts;
     }
 
     // The container has a new block: none of its elements was there when the section began.
@@ -23014,6 +23407,18 @@ class operation_record<shm_allocator<T>> {
         const report_keeper keeper;
         std::error_code ec;
         record_->save(at, bytes, ec);
+    }
+
+    byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
+        std::error_code ec;
+        if (!record_->has_room_for_shift() && otherwise_ == without_journal::happens) [[unlikely]] {
+            const report_keeper keeper;
+            const byte_shift moved = record_->shift(first, bytes, distance, ec);
+            return ec ? moved_at_once(first, bytes, distance) : moved;
+        }
+        const byte_shift moved = record_->shift(first, bytes, distance, ec);
+        raise_if(ec);
+        return moved;
     }
 
     thread_record* record_;
@@ -23335,6 +23740,10 @@ class vector_storage {
         return static_cast<std::size_t>(count) * sizeof(T);
     }
 
+    [[nodiscard]] static std::ptrdiff_t distance_of(size_type count) noexcept {
+        return static_cast<std::ptrdiff_t>(count * sizeof(T));
+    }
+
     // The block of a vector without elements. The words still name it afterwards.
     void deallocate() noexcept {
         if (capacity_ != 0) {
@@ -23509,6 +23918,53 @@ class vector_storage {
         return at;
     }
 
+    // Before others, for which there is room.
+    template <class... Args>
+    void emplace_before(T* position, Args&&... args) {
+        // The arguments may refer to elements that have to move.
+        operation section(alloc_);
+        if constexpr (relocates_as_bytes<Allocator, T> &&
+                      constructs_plainly<Allocator, T, Args...>) {
+            T value(std::forward<Args>(args)...);
+            const std::uint64_t size = size_ + 1;
+            section.moving(this, &size_, size_, size);
+            static_cast<void>(section.move(position, bytes_of(end() - position), distance_of(1)));
+            construct_element(alloc_, position, std::move(value));
+            commit_size(size);
+        } else {
+            save_size(section);
+            save_elements(section, position, end());
+            const cover covered(section, position, bytes_of(end() - position));
+            emplace_in_place(std::forward<Args>(args)...);
+            rotate_last_to_front(position, end());
+        }
+    }
+
+    // Not all [first, last) up to the end.
+    void erase_before(T* first, T* last) {
+        operation section(alloc_, without_journal::happens);
+        if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
+            const std::size_t removed = bytes_of(last - first);
+            const std::size_t moved = bytes_of(end() - last);
+            const std::uint64_t size = size_ - static_cast<size_type>(last - first);
+            section.moving(this, &size_, size_, size);
+            if (removed + moved <= most_bytes_saved) {
+                section.elements(first, removed + moved);
+                move_bytes(first, last, static_cast<std::size_t>(end() - last));
+            } else {
+                section.elements(first, removed);
+                static_cast<void>(section.move(last, moved, -static_cast<std::ptrdiff_t>(removed)));
+            }
+            commit_size(size);
+        } else {
+            save_size(section);
+            save_elements(section, first, end());
+            const cover covered(section, first, bytes_of(end() - first));
+            move_down(last, end(), first);
+            truncate(size() - static_cast<size_type>(last - first));
+        }
+    }
+
     template <class Source>
     void append_in_place(Source source, size_type count) {
         if constexpr (plain) {
@@ -23637,16 +24093,20 @@ class vector_storage {
             return position;
         }
         operation section(alloc_);
-        save_size(section);
-        save_elements(section, position, old_end);
-        const cover covered(section, position, bytes_of(old_end - position));
-        if constexpr (relocates_without_failure<Allocator, T>) {
-            const std::uint64_t old_size = size_;
-            commit_size(static_cast<std::uint64_t>(position - begin()));
-            fill_gap(position, old_end, std::move(source), count, old_size);
+        if constexpr (relocates_as_bytes<Allocator, T>) {
+            insert_bytes(section, position, std::move(source), count);
         } else {
-            append_in_place(std::move(source), count);
-            rotate_elements(position, old_end, end());
+            save_size(section);
+            save_elements(section, position, old_end);
+            const cover covered(section, position, bytes_of(old_end - position));
+            if constexpr (relocates_without_failure<Allocator, T>) {
+                const std::uint64_t old_size = size_;
+                commit_size(static_cast<std::uint64_t>(position - begin()));
+                fill_gap(position, old_end, std::move(source), count, old_size);
+            } else {
+                append_in_place(std::move(source), count);
+                rotate_elements(position, old_end, end());
+            }
         }
         return position;
     }
@@ -23692,6 +24152,37 @@ class vector_storage {
     }
 
   private:
+    // Puts the elements before [position, end()), or everything back.
+    template <class Source>
+    void insert_bytes(operation& section, T* position, Source source, size_type count) {
+        struct gap {
+            operation& section;
+            byte_shift moved;
+            std::uint32_t cuts = section.cuts();
+            bool filled = false;
+
+            ~gap() {
+                if (filled) {
+                    return;
+                }
+                if (section.cuts() == cuts) [[likely]] {
+                    moved.undo();
+                } else { // the source has freed memory where no room was left
+                    moved.undo_at_once();
+                }
+            }
+        };
+
+        const std::uint64_t size = size_ + count;
+        section.moving(this, &size_, size_, size);
+        gap room{section, section.move(position, bytes_of(end() - position), distance_of(count))};
+        builder elements(alloc_, position);
+        elements.fill(std::move(source), count);
+        elements.keep();
+        room.filled = true;
+        commit_size(size);
+    }
+
     // Puts the elements before [position, last), or everything back.
     template <class Source>
     void fill_gap(T* position, T* last, Source source, size_type count, std::uint64_t old_size) {
@@ -23880,15 +24371,16 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::assign_from;
     using access::assign_moved;
     using access::build;
-    using access::bytes_of;
     using access::capacity_;
     using access::checked_length;
     using access::data_;
     using access::deallocate;
     using access::emplace_back_growing;
+    using access::emplace_before;
     using access::emplace_growing;
     using access::emplace_in_place;
     using access::emplace_into;
+    using access::erase_before;
     using access::exchange_words;
     using access::grown_capacity;
     using access::has_allocator_of;
@@ -23898,13 +24390,10 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::publish;
     using access::reallocate;
     using access::release;
-    using access::save_elements;
-    using access::save_size;
     using access::size_;
     using access::take_words;
     using access::truncate;
     using access::try_allocate;
-    using typename access::cover;
     using typename access::operation;
 
   public:
@@ -24130,13 +24619,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         if (at == end()) {
             return std::addressof(emplace_in_place(std::forward<Args>(args)...));
         }
-        // Built at the end first: the arguments may refer to elements that have to move.
-        operation section(alloc_);
-        save_size(section);
-        save_elements(section, at, end());
-        const cover covered(section, at, bytes_of(end() - at));
-        emplace_in_place(std::forward<Args>(args)...);
-        detail::rotate_last_to_front(at, end());
+        emplace_before(at, std::forward<Args>(args)...);
         return at;
     }
 
@@ -24181,12 +24664,11 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     iterator erase(const_iterator first, const_iterator last) {
         iterator to = mutable_iterator(first);
         if (first != last) {
-            operation section(alloc_, detail::without_journal::happens);
-            save_size(section);
-            save_elements(section, to, end());
-            const cover covered(section, to, bytes_of(end() - to));
-            detail::move_down(mutable_iterator(last), end(), to);
-            truncate(size() - static_cast<size_type>(last - first));
+            if (last == end()) {
+                truncate(static_cast<size_type>(first - begin()));
+            } else {
+                erase_before(to, mutable_iterator(last));
+            }
         }
         return to;
     }

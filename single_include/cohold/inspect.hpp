@@ -3260,7 +3260,7 @@ class journals_reader {
         journal_record record;
         if (records_left_ == 0 || top % 8 != 0 || top < control_bytes + sizeof record ||
             !segment_.read(&record, sizeof record, top - sizeof record) ||
-            record.kind() > journal_kind::jump ||
+            record.kind() > journal_kind::shift ||
             record.room() > top - control_bytes - sizeof record) {
             return false;
         }
@@ -3268,6 +3268,8 @@ class journals_reader {
         ++found.records;
         if (record.kind() == journal_kind::bytes || record.kind() == journal_kind::snapshot) {
             found.bytes += record.bytes();
+        } else if (record.kind() == journal_kind::shift) {
+            found.bytes += segment_.word(top - sizeof record - sizeof(shift_words));
         }
         top = record.kind() == journal_kind::jump ? record.where
                                                   : top - sizeof record - record.room();

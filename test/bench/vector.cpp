@@ -177,6 +177,23 @@ template <class Vector>
     }
 }
 
+// What comes in at the position goes out at the end, and the other way round: the size stays.
+template <class Vector>
+[[gnu::noipa]] void insert_all(Vector& v, std::size_t at, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+        v.insert(v.begin() + static_cast<std::ptrdiff_t>(at), i);
+        v.pop_back();
+    }
+}
+
+template <class Vector>
+[[gnu::noipa]] void erase_all(Vector& v, std::size_t at, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+        v.erase(v.begin() + static_cast<std::ptrdiff_t>(at));
+        v.push_back(i);
+    }
+}
+
 template <class Vector>
 void fill(Vector& v, std::size_t count) {
     v.resize(count);
@@ -301,6 +318,45 @@ std::vector<contest> vector_rows(int series, int rounds) {
     return rows;
 }
 
+// One element of 8 bytes at a time, with the others moved to make room or to close the gap.
+std::vector<contest> shift_rows(int series, int rounds) {
+    const goals no_goal;
+    std::vector<contest> rows;
+    const auto add = [&](const char* name, std::size_t size, std::size_t at, bool erases) {
+        const auto make = [size, at, erases](auto& v) {
+            v.reserve(size + 1);
+            fill(v, size);
+            const std::size_t count = 4'000'000 / (size + 400);
+            return [&v, size, at, erases, count]() -> sample {
+                const double time = time_of(count, [&] {
+                    if (erases) {
+                        erase_all(v, at, count);
+                    } else {
+                        insert_all(v, at, count);
+                    }
+                });
+                bench::check(v.size() == size && v[erases ? size - 1 : at] == count - 1, "order");
+                return time;
+            };
+        };
+        rows.push_back(vectors<std::uint64_t, cohold_home, std_home, boost_home>(
+            name, no_goal, series, rounds, make));
+    };
+    add("insert at the front of 16", 16, 0, false);
+    add("insert in the middle of 16", 16, 8, false);
+    add("insert at the front of 1,000", 1'000, 0, false);
+    add("insert in the middle of 1,000", 1'000, 500, false);
+    add("insert at the front of 100,000", 100'000, 0, false);
+    add("insert in the middle of 100,000", 100'000, 50'000, false);
+    add("erase at the front of 16", 16, 0, true);
+    add("erase in the middle of 16", 16, 8, true);
+    add("erase at the front of 1,000", 1'000, 0, true);
+    add("erase in the middle of 1,000", 1'000, 500, true);
+    add("erase at the front of 100,000", 100'000, 0, true);
+    add("erase in the middle of 100,000", 100'000, 50'000, true);
+    return rows;
+}
+
 // The same list and the same arrays, by each kind of pointer.
 template <class T>
 struct raw_pointer {
@@ -421,6 +477,8 @@ int main(int argc, char** argv) {
     const bench::settings settings(argc, argv);
     bench::table("Vector", "ns an element", 1, bench::shown::time)
         .print(vector_rows(settings.rounds(15), 6));
+    bench::table("Vector, in front of others", "ns an element", 1, bench::shown::time)
+        .print(shift_rows(settings.rounds(15), 6));
     bench::table("Pointer in shared memory", "ns a step", 1, bench::shown::time)
         .print(pointer_rows(settings.rounds(15), 6));
 }

@@ -226,6 +226,27 @@ constexpr change changes[] = {
     {"an exchange of elements", [](account& it) { std::swap(it.rows[0], it.rows[1]); }},
 };
 
+// Too many elements before a change to be saved: they are moved step by step, what stays of each
+// move in the journal is shortened, and the next one follows it.
+void move_many(account& it) {
+    it.moves.insert(it.moves.begin(), 5);
+    it.moves.pop_back(); // one that was there, in another place
+    it.moves.push_back(9);
+    it.moves.erase(it.moves.begin() + 20, it.moves.begin() + 23);
+    it.moves.pop_back();
+    it.moves.insert(it.moves.begin() + 2, 2, 7);
+    it.moves.push_back(8);
+}
+
+void with_many(const segment& where) {
+    where.construct<guarded>(crash::subject).first.with([](account& it) {
+        it.moves.reserve(410);
+        for (int i = 0; i < 400; ++i) {
+            it.moves.push_back(i);
+        }
+    });
+}
+
 // Those who read beside others.
 void on_shared(registry& all) {
     using T = cohold::shm_guarded<account, cohold::shm_shared_mutex>;
@@ -284,6 +305,20 @@ void crash::declare(registry& all) {
                 .meanwhile([](guarded& it) { it.first.with(&move_one); });
         }
     }
+    all.add<guarded>("shm_guarded::with", "many elements moved", &with_many,
+                     [](guarded& it) { it.first.with(&move_many); })
+        .heals();
+    all.add<guarded>("shm_guarded::with", "many elements moved, an exception", &with_many,
+                     [](guarded& it) {
+                         try {
+                             it.first.with([](account& inner) {
+                                 move_many(inner);
+                                 throw std::runtime_error("on purpose");
+                             });
+                         } catch (const std::runtime_error&) {
+                         }
+                     })
+        .heals();
     on("with", "an exception", [](guarded& it) {
         try {
             it.first.with([](account& inner) {

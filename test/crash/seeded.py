@@ -47,7 +47,7 @@ BUGS = [
     ("elements_are_not_saved",
      "        section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));\n",
      "        static_cast<void>(section), static_cast<void>(first), static_cast<void>(last);\n",
-     "guarded", "erase and insert"),
+     "guarded", "pop, pop, push"),
     ("the_heap_is_not_rolled_back",
      "            roll_back(); // who had the lock before is dead\n",
      "            commit();\n",
@@ -75,6 +75,28 @@ BUGS = [
      "                               slot_of(dead), generation_of(dead));\n",
      "            static_cast<void>(dead);\n",
      "queue", "try_push, mpmc, arrays, going round"),
+    ("a_step_is_noted_before_it_is_kept",
+     "            move(kept_, place_ + at, size_at(at));\n"
+     "            note(at, true);\n",
+     "            note(at, true);\n"
+     "            move(kept_, place_ + at, size_at(at));\n",
+     "vector", "1100 ints, one at the front"),
+    ("a_step_counts_before_it_is_made",
+     "        move(place_ + at + distance_, place_ + at, size_at(at));\n"
+     "        note(then, false);\n",
+     "        note(then, false);\n"
+     "        move(place_ + at + distance_, place_ + at, size_at(at));\n",
+     "vector", "1100 ints, one at the front"),
+    ("a_step_goes_back_before_it_is_kept",
+     "                move(kept_, place_ + last + distance_, size_at(last));\n"
+     "                note(last, true);\n",
+     "                note(last, true);\n"
+     "                move(kept_, place_ + last + distance_, size_at(last));\n",
+     "vector", "1100 ints, one at the front"),
+    ("what_was_moved_need_not_be_there_to_go_back",
+     "        if (mark.of == container && (then > now || then < mark.size)) {\n",
+     "        if (mark.of == container && then < mark.size) {\n",
+     "guarded", "many elements moved"),
     ("links_of_a_block_are_lost",
      "        set(block.next_free, 0);\n        set(block.previous_free, 0);\n",
      "",

@@ -124,9 +124,49 @@ void declare_for(registry& all) {
               [](two<V>& both) { both.first.assign_range(both.second); });
 }
 
+// Many numbers behind the place: they are moved by steps as long as what is inserted, or kept in
+// the journal step by step, in its own room or in a block more; down where nothing is kept, too.
+void declare_long(registry& all) {
+    const auto on = [&](const char* name, int count, const char* how, auto act) {
+        all.add<ints>(
+            std::string("shm_vector::") + name, std::to_string(count) + " ints, " + how,
+            [count](const crash::segment& where) {
+                fill(where.construct<ints>(crash::subject), count, 1600);
+            },
+            act);
+    };
+    const auto insert = [](std::ptrdiff_t at, std::size_t number) {
+        return [=](ints& v) {
+            if (v.size() + number <= v.capacity()) { // growing is another matter
+                v.insert(v.begin() + at, number, 7);
+            }
+        };
+    };
+    const auto erase = [](std::ptrdiff_t at, std::ptrdiff_t number) {
+        return [=](ints& v) {
+            if (v.end() - v.begin() >= at + number) {
+                v.erase(v.begin() + at, v.begin() + at + number);
+            }
+        };
+    };
+    on("insert", 150, "one at the front", insert(0, 1));
+    on("insert", 1100, "one at the front", insert(0, 1));
+    on("insert", 1100, "two in the middle", insert(550, 2));
+    on("insert", 1100, "70 at the front", insert(0, 70));
+    on("insert", 1100, "300 at the front", insert(0, 300));
+    on("insert", 150, "more than there are", insert(1, 200));
+    on("erase", 150, "the first", erase(0, 1));
+    on("erase", 1100, "the first", erase(0, 1));
+    on("erase", 1100, "two in the middle", erase(550, 2));
+    on("erase", 1100, "70 at the front", erase(0, 70));
+    on("erase", 1100, "300 at the front", erase(0, 300));
+    on("erase", 1100, "all but some", erase(0, 1000));
+}
+
 } // namespace
 
 void crash::declare(registry& all) {
+    declare_long(all);
     declare_for<ints>(all);
     declare_for<rows>(all);
 }

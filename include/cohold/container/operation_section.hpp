@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include <cohold/container/elements.hpp>
 #include <cohold/memory/shm_allocator.hpp>
@@ -22,6 +23,15 @@ enum class without_journal {
     happens, // it must not fail: it happens without protection
 };
 
+// So few bytes are rather saved than moved step by step.
+inline constexpr std::size_t most_bytes_saved = 256;
+
+inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+    char* const place = static_cast<char*>(first);
+    std::memmove(place + distance, place, bytes);
+    return {place, bytes, distance};
+}
+
 // What an operation saves before it changes it, in the section that it is, or that it is in. Other
 // allocators than shm_allocator have no segment, and so no sections: this does nothing.
 template <class Allocator>
@@ -32,6 +42,15 @@ class operation_record {
     void size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {}
 
     void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    void moving(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/,
+                std::uint64_t /*then*/) noexcept {}
+
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+        return moved_at_once(first, bytes, distance);
+    }
+
+    [[nodiscard]] std::uint32_t cuts() const noexcept { return 0; }
 
     void fresh(const void* /*container*/) noexcept {}
 
@@ -85,6 +104,40 @@ class operation_record<shm_allocator<T>> {
         if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
             save(first, bytes);
         }
+    }
+
+    // Saves the number of elements: `now` so many, `then` so many, because the last ones are going
+    // to be moved up or down. Of an operation that is a section.
+    void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
+        if (record_ == nullptr) {
+            return;
+        }
+        if (record_->state.depth == 1) { // nothing is going to follow in the section
+            if (is_worth_saving(container)) {
+                save(word, 8);
+            }
+            return;
+        }
+        size(container, word, now);
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of == container && (then > now || then < mark.size)) {
+            mark.size = then; // what is moved has to be there to be moved back
+        }
+    }
+
+    // Moves elements that are nothing but bytes, to where nothing has to be kept.
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
+        if (bytes > most_bytes_saved && record_ != nullptr && record_->is_inside(first) &&
+            is_worth_saving(first)) {
+            return move_step_by_step(static_cast<char*>(first), bytes, distance);
+        }
+        elements(first, bytes);
+        return moved_at_once(first, bytes, distance);
+    }
+
+    // How often the journal has been emptied in a section: with another number, records are gone.
+    [[nodiscard]] std::uint32_t cuts() const noexcept {
+        return record_ == nullptr ? 0 : record_->cuts;
     }
 
     // The container has a new block: none of its elements was there when the section began.
@@ -180,6 +233,18 @@ class operation_record<shm_allocator<T>> {
         const report_keeper keeper;
         std::error_code ec;
         record_->save(at, bytes, ec);
+    }
+
+    byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
+        std::error_code ec;
+        if (!record_->has_room_for_shift() && otherwise_ == without_journal::happens) [[unlikely]] {
+            const report_keeper keeper;
+            const byte_shift moved = record_->shift(first, bytes, distance, ec);
+            return ec ? moved_at_once(first, bytes, distance) : moved;
+        }
+        const byte_shift moved = record_->shift(first, bytes, distance, ec);
+        raise_if(ec);
+        return moved;
     }
 
     thread_record* record_;

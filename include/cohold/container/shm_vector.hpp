@@ -59,15 +59,16 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::assign_from;
     using access::assign_moved;
     using access::build;
-    using access::bytes_of;
     using access::capacity_;
     using access::checked_length;
     using access::data_;
     using access::deallocate;
     using access::emplace_back_growing;
+    using access::emplace_before;
     using access::emplace_growing;
     using access::emplace_in_place;
     using access::emplace_into;
+    using access::erase_before;
     using access::exchange_words;
     using access::grown_capacity;
     using access::has_allocator_of;
@@ -77,13 +78,10 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::publish;
     using access::reallocate;
     using access::release;
-    using access::save_elements;
-    using access::save_size;
     using access::size_;
     using access::take_words;
     using access::truncate;
     using access::try_allocate;
-    using typename access::cover;
     using typename access::operation;
 
   public:
@@ -309,13 +307,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         if (at == end()) {
             return std::addressof(emplace_in_place(std::forward<Args>(args)...));
         }
-        // Built at the end first: the arguments may refer to elements that have to move.
-        operation section(alloc_);
-        save_size(section);
-        save_elements(section, at, end());
-        const cover covered(section, at, bytes_of(end() - at));
-        emplace_in_place(std::forward<Args>(args)...);
-        detail::rotate_last_to_front(at, end());
+        emplace_before(at, std::forward<Args>(args)...);
         return at;
     }
 
@@ -360,12 +352,11 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     iterator erase(const_iterator first, const_iterator last) {
         iterator to = mutable_iterator(first);
         if (first != last) {
-            operation section(alloc_, detail::without_journal::happens);
-            save_size(section);
-            save_elements(section, to, end());
-            const cover covered(section, to, bytes_of(end() - to));
-            detail::move_down(mutable_iterator(last), end(), to);
-            truncate(size() - static_cast<size_type>(last - first));
+            if (last == end()) {
+                truncate(static_cast<size_type>(first - begin()));
+            } else {
+                erase_before(to, mutable_iterator(last));
+            }
         }
         return to;
     }

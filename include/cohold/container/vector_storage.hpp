@@ -208,6 +208,10 @@ class vector_storage {
         return static_cast<std::size_t>(count) * sizeof(T);
     }
 
+    [[nodiscard]] static std::ptrdiff_t distance_of(size_type count) noexcept {
+        return static_cast<std::ptrdiff_t>(count * sizeof(T));
+    }
+
     // The block of a vector without elements. The words still name it afterwards.
     void deallocate() noexcept {
         if (capacity_ != 0) {
@@ -382,6 +386,53 @@ class vector_storage {
         return at;
     }
 
+    // Before others, for which there is room.
+    template <class... Args>
+    void emplace_before(T* position, Args&&... args) {
+        // The arguments may refer to elements that have to move.
+        operation section(alloc_);
+        if constexpr (relocates_as_bytes<Allocator, T> &&
+                      constructs_plainly<Allocator, T, Args...>) {
+            T value(std::forward<Args>(args)...);
+            const std::uint64_t size = size_ + 1;
+            section.moving(this, &size_, size_, size);
+            static_cast<void>(section.move(position, bytes_of(end() - position), distance_of(1)));
+            construct_element(alloc_, position, std::move(value));
+            commit_size(size);
+        } else {
+            save_size(section);
+            save_elements(section, position, end());
+            const cover covered(section, position, bytes_of(end() - position));
+            emplace_in_place(std::forward<Args>(args)...);
+            rotate_last_to_front(position, end());
+        }
+    }
+
+    // Not all [first, last) up to the end.
+    void erase_before(T* first, T* last) {
+        operation section(alloc_, without_journal::happens);
+        if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
+            const std::size_t removed = bytes_of(last - first);
+            const std::size_t moved = bytes_of(end() - last);
+            const std::uint64_t size = size_ - static_cast<size_type>(last - first);
+            section.moving(this, &size_, size_, size);
+            if (removed + moved <= most_bytes_saved) {
+                section.elements(first, removed + moved);
+                move_bytes(first, last, static_cast<std::size_t>(end() - last));
+            } else {
+                section.elements(first, removed);
+                static_cast<void>(section.move(last, moved, -static_cast<std::ptrdiff_t>(removed)));
+            }
+            commit_size(size);
+        } else {
+            save_size(section);
+            save_elements(section, first, end());
+            const cover covered(section, first, bytes_of(end() - first));
+            move_down(last, end(), first);
+            truncate(size() - static_cast<size_type>(last - first));
+        }
+    }
+
     template <class Source>
     void append_in_place(Source source, size_type count) {
         if constexpr (plain) {
@@ -510,16 +561,20 @@ class vector_storage {
             return position;
         }
         operation section(alloc_);
-        save_size(section);
-        save_elements(section, position, old_end);
-        const cover covered(section, position, bytes_of(old_end - position));
-        if constexpr (relocates_without_failure<Allocator, T>) {
-            const std::uint64_t old_size = size_;
-            commit_size(static_cast<std::uint64_t>(position - begin()));
-            fill_gap(position, old_end, std::move(source), count, old_size);
+        if constexpr (relocates_as_bytes<Allocator, T>) {
+            insert_bytes(section, position, std::move(source), count);
         } else {
-            append_in_place(std::move(source), count);
-            rotate_elements(position, old_end, end());
+            save_size(section);
+            save_elements(section, position, old_end);
+            const cover covered(section, position, bytes_of(old_end - position));
+            if constexpr (relocates_without_failure<Allocator, T>) {
+                const std::uint64_t old_size = size_;
+                commit_size(static_cast<std::uint64_t>(position - begin()));
+                fill_gap(position, old_end, std::move(source), count, old_size);
+            } else {
+                append_in_place(std::move(source), count);
+                rotate_elements(position, old_end, end());
+            }
         }
         return position;
     }
@@ -565,6 +620,37 @@ class vector_storage {
     }
 
   private:
+    // Puts the elements before [position, end()), or everything back.
+    template <class Source>
+    void insert_bytes(operation& section, T* position, Source source, size_type count) {
+        struct gap {
+            operation& section;
+            byte_shift moved;
+            std::uint32_t cuts = section.cuts();
+            bool filled = false;
+
+            ~gap() {
+                if (filled) {
+                    return;
+                }
+                if (section.cuts() == cuts) [[likely]] {
+                    moved.undo();
+                } else { // the source has freed memory where no room was left
+                    moved.undo_at_once();
+                }
+            }
+        };
+
+        const std::uint64_t size = size_ + count;
+        section.moving(this, &size_, size_, size);
+        gap room{section, section.move(position, bytes_of(end() - position), distance_of(count))};
+        builder elements(alloc_, position);
+        elements.fill(std::move(source), count);
+        elements.keep();
+        room.filled = true;
+        commit_size(size);
+    }
+
     // Puts the elements before [position, last), or everything back.
     template <class Source>
     void fill_gap(T* position, T* last, Source source, size_type count, std::uint64_t old_size) {

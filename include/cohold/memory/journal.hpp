@@ -5,52 +5,13 @@
 #ifndef COHOLD_MEMORY_JOURNAL_HPP
 #define COHOLD_MEMORY_JOURNAL_HPP
 
+#include <cohold/memory/byte_shift.hpp>
 #include <cohold/memory/heap.hpp>
 #include <cohold/memory/queue_word.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
-
-// What a record of the journal says.
-enum class journal_kind : std::uint64_t {
-    bytes = 1, // the bytes before the record were at `where`
-    snapshot,  // the block, whose offset is before the record, has the bytes that were at `where`
-    made,      // the block at `where` was allocated: undone by freeing it
-    dropped,   // the block at `where` shall be freed: done on commit
-    temporary, // the block at `where` belongs to the journal: freed either way
-    jump,      // before this come the records that end at `where`; before it is their limit
-};
-
-// Follows its bytes, so that the records are read from the last one back.
-struct journal_record {
-    std::uint64_t where; // offset
-    std::uint64_t word;  // bytes:56 | kind:8
-
-    [[nodiscard]] journal_kind kind() const noexcept {
-        return static_cast<journal_kind>(word & 0xff);
-    }
-
-    [[nodiscard]] std::uint64_t bytes() const noexcept { return word >> 8; }
-
-    [[nodiscard]] static constexpr std::uint64_t word_of(journal_kind kind,
-                                                         std::uint64_t bytes) noexcept {
-        return bytes << 8 | static_cast<std::uint64_t>(kind);
-    }
-
-    // Of the bytes in front of the record.
-    [[nodiscard]] std::uint64_t room() const noexcept {
-        switch (kind()) {
-        case journal_kind::bytes:
-            return (bytes() + 7) / 8 * 8;
-        case journal_kind::snapshot:
-        case journal_kind::jump:
-            return 8;
-        default:
-            return 0;
-        }
-    }
-};
 
 // A block of the segment's heap; its words are written by its thread alone and, once the process is
 // dead, by who recovers it. Nobody alive reads another one's journal, so the processor needs no
@@ -76,19 +37,6 @@ struct journal {
 };
 
 static_assert(sizeof(journal) == journal::size);
-
-inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    word.store(value, std::memory_order_relaxed);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-}
-
-// Two words with one instruction, where there is one.
-inline void store_pair(void* into, std::uint64_t first, std::uint64_t second) noexcept {
-    using pair [[gnu::vector_size(16)]] = std::uint64_t;
-    const pair words{first, second};
-    std::memcpy(into, &words, sizeof words);
-}
 
 // Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
 // which has the segment at another address. Every step can be repeated from the beginning, if this
@@ -216,6 +164,10 @@ class journal_reader {
                 }
                 store_in_order(log_.top, below);
                 break;
+            case journal_kind::shift:
+                undo_shift(*last);
+                store_in_order(log_.top, below);
+                break;
             case journal_kind::made:
             case journal_kind::temporary:
                 free_block(last->where, below);
@@ -248,6 +200,21 @@ class journal_reader {
             // A damaged journal may say that the bytes overlap.
             std::memmove(base() + static_cast<std::ptrdiff_t>(where), from,
                          static_cast<std::size_t>(bytes));
+        }
+    }
+
+    // Its bytes do not count as read: a section may move the same ones again and again. Undone
+    // twice, there is nothing to do the second time.
+    void undo_shift(const journal_record& record) noexcept {
+        if (record.bytes() % 8 != 0 || record.bytes() < sizeof(shift_words)) {
+            return;
+        }
+        byte_shift shift(base() + static_cast<std::ptrdiff_t>(record.where),
+                         shift_words::of(record), record.bytes());
+        const auto distance = static_cast<std::uint64_t>(std::int64_t{shift.distance()});
+        if (shift.is_possible() && is_inside(record.where, shift.bytes()) &&
+            is_inside(record.where + distance, shift.bytes())) {
+            shift.undo();
         }
     }
 

@@ -158,6 +158,46 @@ struct alignas(64) thread_record : sections {
         }
     }
 
+    // Can shift() do without the heap?
+    [[nodiscard]] bool has_room_for_shift() const noexcept {
+        return room_for_shift(log->top.load(std::memory_order_relaxed)) >= byte_shift::least_kept;
+    }
+
+    // Moves bytes of the segment, so that they go back if this is undone; what was where they go is
+    // not put back. Nothing has happened after an error, as from save(), which is had only if the
+    // journal is full as well.
+    byte_shift shift(char* place, std::size_t bytes, std::ptrdiff_t distance,
+                     std::error_code& ec) noexcept {
+        const bool keeps = byte_shift::keeps(bytes, distance);
+        std::uint64_t step = keeps ? wanted_step(bytes) : 0;
+        std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        if (!fits(top, shift_room(top, step))) [[unlikely]] {
+            make_room_for_shift(keeps, ec);
+            if (ec) {
+                return {place, 0, distance};
+            }
+            top = log->top.load(std::memory_order_relaxed);
+            if (!fits(top, shift_room(top, step))) {
+                step = keeps ? room_for_shift(top) : 0;
+                if (step == 0) {
+                    fail(ec, errc::corrupt, "the journal of a thread: end %#llx",
+                         static_cast<unsigned long long>(top));
+                    return {place, 0, distance};
+                }
+            }
+        }
+        char* const into = base() + top;
+        const std::uint64_t before = keeps ? before_step(top) : 0;
+        byte_shift moved = append_shift(into, before + step, place, bytes, distance, false);
+        moved.run();
+        if (state.depth > 1 &&
+            step > most_kept_when_done + sizeof(shift_words) + sizeof(journal_record)) {
+            // Undoing can do with less, and other records of the section follow.
+            moved = append_shift(into, before + most_kept_when_done, place, bytes, distance, true);
+        }
+        return moved;
+    }
+
     // Stretches of an object that are known to the compiler: have they room in the journal itself?
     template <const auto& Ranges>
     [[nodiscard]] static constexpr bool fits_first() noexcept {
@@ -328,6 +368,9 @@ struct alignas(64) thread_record : sections {
     }
 
     static constexpr std::size_t largest_inline = 4096;
+    // Of a shift: while it happens, longer steps are not faster; afterwards.
+    static constexpr std::uint64_t most_kept = 2048;
+    static constexpr std::uint64_t most_kept_when_done = 128;
     // What is left behind the limit, for the records that lead to another chunk.
     static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;
 
@@ -403,6 +446,54 @@ struct alignas(64) thread_record : sections {
         return base() + log->top.load(std::memory_order_relaxed);
     }
 
+    // How many bytes of a shift should be kept at a time.
+    [[nodiscard]] static std::uint64_t wanted_step(std::uint64_t bytes) noexcept {
+        constexpr std::uint64_t unit = byte_shift::least_kept;
+        return bytes < most_kept ? (bytes + unit - 1) / unit * unit : most_kept;
+    }
+
+    // Cache lines are copied faster as a whole.
+    [[nodiscard]] static std::uint64_t before_step(std::uint64_t top) noexcept {
+        return (std::uint64_t{0} - top) % byte_shift::least_kept;
+    }
+
+    // Of what is before the record.
+    [[nodiscard]] static std::uint64_t shift_room(std::uint64_t top, std::uint64_t step) noexcept {
+        return (step != 0 ? before_step(top) + step : 0) + sizeof(shift_words);
+    }
+
+    // How many bytes can be kept at a time.
+    [[nodiscard]] std::uint64_t room_for_shift(std::uint64_t top) const noexcept {
+        constexpr std::uint64_t unit = byte_shift::least_kept;
+        const std::uint64_t room =
+            limit - top - (shift_room(top, unit) - unit) - sizeof(journal_record);
+        return room <= journal::chunk_size ? room / unit * unit : 0;
+    }
+
+    // Another chunk. If memory runs out, shorter steps have to do, which fit the journal's own
+    // room.
+    [[gnu::noinline]] void make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
+        if (has_chunk_at_hand() || !keeps || !has_room_for_shift()) {
+            add_chunk(ec);
+        } else {
+            const report_keeper keeper;
+            std::error_code none;
+            add_chunk(none);
+        }
+    }
+
+    // Writes the record of a shift, begun or done, and lets it count.
+    byte_shift append_shift(char* into, std::uint64_t kept, const char* place, std::uint64_t bytes,
+                            std::ptrdiff_t distance, bool done) noexcept {
+        auto* const words = ::new (static_cast<void*>(into + kept)) shift_words{
+            bytes, static_cast<std::uint64_t>(static_cast<std::int64_t>(distance)),
+            done ? byte_shift::end_of(bytes, distance) : byte_shift::begin_of(bytes, distance)};
+        append(into + kept + sizeof *words,
+               {distance_to(place),
+                journal_record::word_of(journal_kind::shift, kept + sizeof *words)});
+        return {const_cast<char*>(place), *words, kept + sizeof *words, bytes, distance};
+    }
+
     // Writes a record and lets it count.
     void append(char* at, const journal_record& record) noexcept {
         std::memcpy(at, &record, sizeof record);
@@ -446,6 +537,10 @@ struct alignas(64) thread_record : sections {
         }
         begin_chunk(chunk, below);
         change.set(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
+    }
+
+    [[nodiscard]] bool has_chunk_at_hand() const noexcept {
+        return limit == first_limit() && log->chunk != 0;
     }
 
     // Its first record leads back to those before.

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/container/operation_section.hpp>
 
+#include <algorithm>
+#include <iterator>
 #include <random>
 #include <type_traits>
 #include <vector>
@@ -241,7 +243,90 @@ void check_sections(std::uint64_t seed) {
     CHECK(segment.used() <= empty + 160); // the directory's table
 }
 
+// Where there is too much behind the place to be saved: beside a vector that is not shared.
+void change_long(randomness& random, numbers& in, plain_numbers& expected) {
+    const std::ptrdiff_t at = place(random, in);
+    const auto few = static_cast<std::ptrdiff_t>(random() % 500);
+    const std::ptrdiff_t rest = std::min(few, std::ssize(expected) - at);
+    const int value = number(random);
+    switch (random() % 8) {
+    case 0:
+    case 1:
+        CHECK(*in.insert(in.begin() + at, value) == value);
+        expected.insert(expected.begin() + at, value);
+        break;
+    case 2: {
+        const auto count = static_cast<std::size_t>(few);
+        in.insert(in.begin() + at, count, value);
+        expected.insert(expected.begin() + at, count, value);
+        break;
+    }
+    case 3:
+        if (rest != 0) {
+            in.erase(in.begin() + at);
+            expected.erase(expected.begin() + at);
+        }
+        break;
+    case 4:
+        in.erase(in.begin() + at, in.begin() + at + rest);
+        expected.erase(expected.begin() + at, expected.begin() + at + rest);
+        break;
+    case 5:
+        in.push_back(value);
+        expected.push_back(value);
+        break;
+    case 6:
+        if (!expected.empty()) {
+            in.pop_back();
+            expected.pop_back();
+        }
+        break;
+    default:
+        in.insert(in.begin() + at, in[in.size() / 2]); // one that may have to move
+        expected.insert(expected.begin() + at, plain_numbers(expected)[expected.size() / 2]);
+    }
+}
+
 } // namespace
+
+TEST_CASE("many elements behind the place are moved back, however sections lie in one another") {
+    for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+        CAPTURE(seed);
+        randomness random(seed);
+        const memory segment = memory::create({.size = 65536, .reserve = 16 << 20});
+        auto& v = segment.construct<numbers>("v");
+        v.reserve(4000); // most often
+        plain_numbers expected;
+        for (int i = 0; i < 1500; ++i) {
+            v.push_back(i);
+            expected.push_back(i);
+        }
+        for (int round = 0; round < 100; ++round) {
+            change_long(random, v, expected);
+            REQUIRE(content(v) == expected);
+            const plain_numbers before = expected;
+            std::error_code ec;
+            detail::section section(header_of(segment), ec);
+            for (std::uint64_t i = random() % 8; i != 0; --i) {
+                change_long(random, v, expected);
+                if (random() % 4 == 0) {
+                    plain_numbers undone = expected;
+                    detail::section inner(header_of(segment), ec);
+                    change_long(random, v, undone);
+                    change_long(random, v, undone);
+                    REQUIRE(content(v) == undone);
+                    inner.roll_back();
+                }
+                REQUIRE(content(v) == expected);
+            }
+            if (random() % 2 == 0) {
+                section.roll_back();
+                expected = before;
+            }
+            REQUIRE(content(v) == expected);
+        }
+    }
+}
 
 TEST_CASE("sections of any changes of vectors of numbers are undone whole, or stay") {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {

@@ -6,6 +6,8 @@
 #include <list>
 #include <ranges>
 
+#include <cohold/handle/segment.hpp>
+
 #include "vector_support.hpp"
 
 using namespace vector_test;
@@ -193,6 +195,31 @@ TEST_CASE("a source that throws leaves the vector as it was, or a prefix of it")
         }
     }
     CHECK(default_ledger.outstanding == 0);
+}
+
+TEST_CASE("a source that throws leaves many elements behind the place as they were") {
+    const auto where = cohold::segment<cohold::mechanism::memfd>::create(1 << 20);
+    auto& v = where.construct<cohold::shm_vector<int>>("v");
+    v.reserve(3000);
+    for (int i = 0; i < 2000; ++i) {
+        v.push_back(i);
+    }
+    for (const int count : {1, 20, 400}) { // kept step by step, and not
+        auto failing = std::views::iota(0, count) | std::views::transform([&](int number) {
+                           if (number == count - 1) {
+                               throw boom{};
+                           }
+                           return number;
+                       });
+        for (const std::ptrdiff_t at : {0, 1000, 1990}) {
+            CHECK_THROWS_AS(v.insert_range(v.begin() + at, failing), boom);
+            REQUIRE(v.size() == 2000);
+            int expected = 0;
+            for (const int each : v) {
+                REQUIRE(each == expected++);
+            }
+        }
+    }
 }
 
 TEST_CASE("constructors that throw leave nothing behind") {

@@ -4,10 +4,12 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/container/shm_vector.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <utility>
 #include <vector>
@@ -249,6 +251,68 @@ TEST_CASE("memory runs out: an error, and everything as it was") {
     CHECK(unchanged);
     v.pop_back();
     CHECK(v.try_push_back(5));
+}
+
+TEST_CASE("a full segment has room enough to insert and to erase, where the vector has it") {
+    const temporary_segment here("room", 1 << 20);
+    auto& v = here->construct<shm_vector<std::int64_t>>("v");
+    auto& all = here->construct<shm_vector<char>>("all");
+    std::vector<std::int64_t> expected;
+    v.reserve(5001);
+    for (std::int64_t i = 0; i < 5000; ++i) {
+        v.push_back(i);
+        expected.push_back(i);
+    }
+    while (all.try_push_back('x')) {
+    }
+    std::vector<cohold::offset_ptr<char>> rest;
+    auto bytes = here->allocator<char>();
+    for (std::size_t size = 1 << 19; size != 0; size /= 2) {
+        while (auto const block = bytes.try_allocate(size)) {
+            rest.push_back(block);
+        }
+    }
+    v.insert(v.begin(), -1);
+    expected.insert(expected.begin(), -1);
+    CHECK(std::ranges::equal(v, expected));
+    v.erase(v.begin() + 100, v.begin() + 110);
+    expected.erase(expected.begin() + 100, expected.begin() + 110);
+    CHECK(std::ranges::equal(v, expected));
+    v.insert(v.begin() + 5, 10, 77);
+    expected.insert(expected.begin() + 5, 10, 77);
+    CHECK(std::ranges::equal(v, expected));
+}
+
+TEST_CASE("a source that empties the journal of a full segment and throws: all is as it was") {
+    const temporary_segment here("cut", 1 << 20);
+    auto& v = here->construct<shm_vector<std::int64_t>>("v");
+    v.reserve(5100);
+    for (std::int64_t i = 0; i < 5000; ++i) {
+        v.push_back(i);
+    }
+    auto bytes = here->allocator<char>();
+    std::vector<cohold::offset_ptr<char>> small;
+    for (std::size_t i = 0; i < 2000; ++i) {
+        small.push_back(bytes.allocate(16));
+    }
+    for (std::size_t size = 1 << 19; size != 0; size /= 2) {
+        while (bytes.try_allocate(size)) {
+        }
+    }
+    // Of every second one, so that they are no room for more records.
+    auto freeing = std::views::iota(0, 20) | std::views::transform([&](int number) {
+                       if (number == 19) {
+                           for (std::size_t i = 0; i < small.size(); i += 2) {
+                               bytes.deallocate(small[i], 16);
+                           }
+                           throw 19;
+                       }
+                       return std::int64_t{number};
+                   });
+    const std::uint64_t used = here->used();
+    CHECK_THROWS_AS(v.insert_range(v.begin() + 10, freeing), int);
+    CHECK(here->used() + 16 * small.size() / 2 <= used); // they were not kept for undoing
+    CHECK(std::ranges::equal(v, std::views::iota(std::int64_t{0}, std::int64_t{5000})));
 }
 
 TEST_CASE("outside any segment") {

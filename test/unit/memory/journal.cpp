@@ -197,6 +197,131 @@ TEST_CASE("many bytes at once are kept in a block of their own") {
     }
 }
 
+namespace {
+
+// A block of the user's with bytes in the middle that are going to be moved.
+struct moved_bytes {
+    moved_bytes(scene& in, std::size_t bytes, std::ptrdiff_t distance)
+        : s(in), length(bytes), by(distance), size(bytes + 2 * margin) {
+        std::error_code ec;
+        block = static_cast<char*>(s.segment.heap().allocate(size, 16, ec));
+        REQUIRE_FALSE(ec);
+        std::memset(block, '.', size);
+        for (std::size_t i = 0; i < length; ++i) {
+            block[margin + i] = static_cast<char>('a' + i * 7 % 26);
+        }
+        before = now();
+        s.blocks += 1;
+        s.used = s.segment.heap().used();
+    }
+
+    detail::byte_shift move(std::error_code& ec) const {
+        return s.record().shift(s.there(block) + margin, length, by, ec);
+    }
+
+    // Moves them, and puts something where they were, as whoever inserts.
+    void shift() const {
+        std::error_code ec;
+        static_cast<void>(move(ec));
+        REQUIRE_FALSE(ec);
+        CHECK((now(by) == before));
+        const auto far = static_cast<std::size_t>(by < 0 ? -by : by);
+        const std::size_t gap = std::min(far, length);
+        std::memset(s.there(block) + margin + (by < 0 ? length - gap : 0), '#', gap);
+    }
+
+    [[nodiscard]] std::string now(std::ptrdiff_t where = 0) const {
+        return {block + margin + where, length};
+    }
+
+    static constexpr std::size_t margin = 2100;
+    scene& s;
+    std::size_t length;
+    std::ptrdiff_t by;
+    std::size_t size;
+    char* block;
+    std::string before;
+};
+
+constexpr std::size_t lengths[] = {1, 100, 700, 2048, 3000, 9000};
+constexpr std::ptrdiff_t distances[] = {1, -1, 8, -8, 600, -600, 1024, -1024, 2100, -2100};
+
+} // namespace
+
+TEST_CASE("bytes that were moved are moved back, or stay") {
+    for (const std::size_t length : lengths) {
+        for (const std::ptrdiff_t distance : distances) {
+            for (const int how : {0, 1, 2, 3}) {
+                CAPTURE(length);
+                CAPTURE(distance);
+                CAPTURE(how);
+                scene s;
+                const moved_bytes bytes(s, length, distance);
+                const detail::savepoint begin = s.record().here();
+                bytes.shift();
+                if (how == 1) {
+                    s.record().roll_back(begin);
+                    CHECK((bytes.now() == bytes.before));
+                } else if (how == 2) {
+                    s.record().commit(begin);
+                }
+                s.kill_and_recover();
+                if (how == 2) {
+                    const auto far = static_cast<std::size_t>(distance < 0 ? -distance : distance);
+                    const std::size_t kept = length - std::min(far, length);
+                    CHECK(bytes.now(distance).substr(distance < 0 ? 0 : length - kept, kept) ==
+                          bytes.before.substr(distance < 0 ? 0 : length - kept, kept));
+                } else {
+                    CHECK((bytes.now() == bytes.before));
+                }
+                s.check_nothing_left();
+            }
+        }
+    }
+}
+
+TEST_CASE("bytes are moved to and fro, and what stands there is saved, in one section") {
+    for (const bool nested : {false, true}) {
+        CAPTURE(nested);
+        scene s;
+        const moved_bytes bytes(s, 5000, 8);
+        detail::thread_record& record = s.record();
+        record.state.depth = nested ? 2 : 1; // of a user's section less is kept afterwards
+        std::error_code ec;
+        const std::uint64_t used = s.segment.heap().used();
+        for (std::size_t i = 0; i < 60; ++i) {
+            char* const place = s.there(bytes.block) + bytes.margin + i;
+            record.shift(place, 5000 - i, 8, ec);
+            record.save(place + 1000, 100, ec);
+            std::memset(place + 1000, 'x', 100);
+            record.shift(place + 8, 5000 - i, -8, ec);
+        }
+        REQUIRE_FALSE(ec);
+        CHECK((s.segment.heap().used() - used < 60000) == nested);
+        record.state.depth = 0;
+        s.kill_and_recover();
+        CHECK((bytes.now() == bytes.before));
+        s.check_nothing_left();
+    }
+}
+
+TEST_CASE("a shift can be taken back where it stands, with others after it") {
+    scene s;
+    const moved_bytes bytes(s, 5000, 8);
+    std::error_code ec;
+    const detail::savepoint begin = s.record().here();
+    detail::byte_shift moved = bytes.move(ec);
+    s.save(3, 1);
+    s.change(3, 1);
+    moved.undo();
+    CHECK((bytes.now() == bytes.before));
+    s.record().commit(begin);
+    CHECK((bytes.now() == bytes.before));
+    CHECK((*s.data)[3] == 1);
+    s.kill_and_recover();
+    CHECK((bytes.now() == bytes.before));
+}
+
 TEST_CASE("blocks that were made go, blocks that were dropped stay, until all is done") {
     for (const bool finish : {false, true}) {
         CAPTURE(finish);
@@ -361,11 +486,50 @@ TEST_CASE("a full segment: what cannot be noted is refused before it happens") {
     CHECK(saved < 100000);
     CHECK(ec);
     s.change(5, 5);
+    const words full = *s.data;
     CHECK(s.record().allocate(16, 16, ec) == nullptr);
+    CHECK_FALSE(s.record().has_room_for_shift());
+    ec.clear();
+    s.record().shift(s.there(reinterpret_cast<char*>(s.data)), 300, 8, ec);
+    CHECK(ec == cohold::errc::reserve_exceeded);
+    CHECK(*s.data == full);
     CHECK_FALSE(s.record().drop(s.there(s.data))); // and so it stays
     s.record().roll_back(begin);
     CHECK(*s.data == s.before);
     s.kill_and_recover();
+    for (void* const each : hoard) {
+        s.segment.heap().deallocate(each);
+    }
+    s.check_nothing_left();
+}
+
+TEST_CASE("a full segment: bytes are moved in the room that the journal has") {
+    scene s;
+    const moved_bytes up(s, 5000, 8);
+    static_cast<void>(s.record());
+    std::vector<void*> hoard;
+    for (std::uint64_t size = 65536; size >= 16; size /= 2) {
+        std::error_code full;
+        while (!full) {
+            if (void* const block = s.segment.heap().allocate(size, 16, full); block != nullptr) {
+                hoard.push_back(block);
+            }
+        }
+    }
+    std::error_code ec;
+    detail::fail(ec, cohold::errc::invalid_size, "the last failure");
+    ec.clear();
+    const detail::savepoint begin = s.record().here();
+    const detail::byte_shift moved = up.move(ec);
+    REQUIRE_FALSE(ec);
+    CHECK(moved.bytes() == 5000);
+    CHECK(cohold::last_failure().code() == cohold::errc::invalid_size); // it was none
+    CHECK((up.now(8) == up.before));
+    s.record().roll_back(begin);
+    CHECK((up.now() == up.before));
+    up.shift();
+    s.kill_and_recover();
+    CHECK((up.now() == up.before));
     for (void* const each : hoard) {
         s.segment.heap().deallocate(each);
     }
@@ -420,6 +584,24 @@ TEST_CASE("a journal of any bytes leads nowhere, and reading it ends") {
                     journal_record::word_of(kind, random() % 2 == 0   ? random() % 64
                                                   : random() % 2 == 0 ? sizeof(words)
                                                                       : random())};
+                if (kind == journal_kind::shift) {
+                    const std::size_t step = i < 80 ? 0 : random() % 2 * 64;
+                    if (i < 16) {
+                        continue;
+                    }
+                    const std::uint64_t bytes = random() % 3 == 0   ? random()
+                                                : random() % 2 == 0 ? random() % 256
+                                                                    : size + random() % 64;
+                    const std::uint64_t distance =
+                        random() % 3 == 0 ? random() : random() % 257 - 128;
+                    const std::uint64_t written[] = {
+                        bytes, distance, random() % 2 == 0 ? random() : random() % 600,
+                        bytes > size || random() % 2 == 0 ? data + 128 : size + random() % size,
+                        journal_record::word_of(kind,
+                                                random() % 4 == 0 ? random() % 80 : 24 + step)};
+                    std::memcpy(log.records + i - 16, written, sizeof written);
+                    continue;
+                }
                 const bool safe = !kept || each.where != data || each.bytes() <= sizeof(words) ||
                                   each.bytes() > size;
                 if (safe) {
