@@ -216,7 +216,11 @@ TEST_CASE("readers and writers are killed") {
     here.kill_often(
         [&](thing& object, std::uint32_t turn) { turn % 4 == 0 ? write(object) : read(object); },
         [&] {
-            CHECK(std::unique_lock(here->mutex, patience));
+            {
+                const std::unique_lock lock(here->mutex, patience);
+                CHECK(lock.owns_lock());
+                here->words.second = here->words.first; // it may have been taken over here
+            }
             CHECK(std::shared_lock(here->mutex, patience));
         });
 }
