@@ -7843,6 +7843,10 @@ class heap {
         if (at(place).previous != 0 && at(at(place).previous).is_free()) {
             place = at(place).previous;
             remove_free(place);
+            // Undoing this needs the last block again, which lies in the new one now: the caller
+            // may overwrite it in the transaction.
+            set(at(end_).word, at(end_).word);
+            set(at(end_).previous, at(end_).previous);
         }
         set(at(place).word, end - place - overhead);
         set(at(end).word, 0);
@@ -18209,8 +18213,8 @@ COHOLD_NAMESPACE_BEGIN
 /// with different policies can share one object.
 namespace waiting {
 
-/// Spins ten or twenty microseconds, which is about what waking somebody on another processor takes,
-/// then sleeps in the kernel. The default: as fast as spinning while traffic flows, and idle
+/// Spins ten or twenty microseconds, which is about what waking somebody on another processor
+/// takes, then sleeps in the kernel. The default: as fast as spinning while traffic flows, and idle
 /// otherwise.
 struct adaptive {
     static constexpr std::uint32_t spins = 1024;

@@ -101,7 +101,7 @@ void crash::declare(registry& all) {
     all.add<ints>(
         "segment::grow", "on its own",
         [](const segment& where) { where.construct<ints>(crash::subject, 2u); },
-        [](ints& it, const segment& where) { it.reserve(where.size() / sizeof(int)); });
+        [](ints& it, const segment& where) { it.reserve(where.size() / 2 / sizeof(int)); });
 
     const auto allocate = [](std::size_t bytes) {
         return [bytes](const segment& where) {

@@ -441,6 +441,10 @@ class heap {
         if (at(place).previous != 0 && at(at(place).previous).is_free()) {
             place = at(place).previous;
             remove_free(place);
+            // Undoing this needs the last block again, which lies in the new one now: the caller
+            // may overwrite it in the transaction.
+            set(at(end_).word, at(end_).word);
+            set(at(end_).previous, at(end_).previous);
         }
         set(at(place).word, end - place - overhead);
         set(at(end).word, 0);

@@ -16,8 +16,8 @@ COHOLD_NAMESPACE_BEGIN
 /// with different policies can share one object.
 namespace waiting {
 
-/// Spins ten or twenty microseconds, which is about what waking somebody on another processor takes,
-/// then sleeps in the kernel. The default: as fast as spinning while traffic flows, and idle
+/// Spins ten or twenty microseconds, which is about what waking somebody on another processor
+/// takes, then sleeps in the kernel. The default: as fast as spinning while traffic flows, and idle
 /// otherwise.
 struct adaptive {
     static constexpr std::uint32_t spins = 1024;

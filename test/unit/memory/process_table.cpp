@@ -98,7 +98,8 @@ TEST_CASE("stopped processes are alive, zombies are dead") {
     CHECK(scratch::recover(segment) == 1);
 }
 
-TEST_CASE("who has no descriptor, no name and no privilege knows nothing, and takes nobody for dead") {
+TEST_CASE(
+    "who has no descriptor, no name and no privilege knows nothing, and takes nobody for dead") {
     const scratch::segment segment(65536, 1 << 20);
     attached_child victim(segment);
     support::check_child([&] {
