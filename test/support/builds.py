@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: MIT
 import collections
 import concurrent.futures
+import errno
 import os
 import pathlib
 import shutil
@@ -55,22 +56,35 @@ class Tally:
 
 
 def works(compiler):
-    """Can it build a program with the standard library?"""
+    """Can it build a program with the standard library, and can that be run? None: not run here,
+    by a kernel without 32-bit programs."""
     if shutil.which(compiler.command[0]) is None:
         return False
     with tempfile.TemporaryDirectory() as folder:
-        run = subprocess.run([*compiler.command, "-x", "c++", "-", "-o", folder + "/probe"],
+        probe = folder + "/probe"
+        run = subprocess.run([*compiler.command, "-x", "c++", "-", "-o", probe],
                              input="#include <vector>\nint main() { return 0; }\n", text=True,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return run.returncode == 0
+        if run.returncode != 0:
+            return False
+        try:
+            return subprocess.run([probe]).returncode == 0
+        except OSError as error:
+            if error.errno == errno.ENOEXEC:
+                return None
+            raise
 
 
 def available(names, tally):
-    """Those of the compilers that work. The others are skipped, in CI (CI=true) they fail."""
+    """Those of the compilers that work. The others are skipped, in CI (CI=true) they fail; but not
+    for what the kernel cannot run."""
     found = []
     for name in names:
-        if works(COMPILERS[name]):
+        can = works(COMPILERS[name])
+        if can:
             found.append(name)
+        elif can is None:
+            tally.skip(name, "this kernel runs no such programs")
         elif os.environ.get("CI"):
             tally.result(name, f"{' '.join(COMPILERS[name].command)} does not work")
         else:

@@ -45,7 +45,7 @@ TEST_CASE("a thread is known where it has been, and nowhere else") {
     const detail::thread_record& record = scratch::self(here.segment.memory());
     CHECK(detail::known_record(&here.segment.header()) == &record);
     const auto* const elsewhere = reinterpret_cast<const detail::segment_header*>(
-        reinterpret_cast<std::uintptr_t>(&here.segment.header()) + (std::uintptr_t{1} << 40));
+        reinterpret_cast<std::uintptr_t>(&here.segment.header()) + (std::uintptr_t{1} << 28));
     CHECK(detail::known_record(elsewhere) == nullptr);
     std::thread([&] { CHECK(detail::known_record(&here.segment.header()) == nullptr); }).join();
 }
