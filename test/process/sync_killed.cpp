@@ -367,3 +367,130 @@ TEST_CASE("who has not come to a barrier or a latch can be replaced") {
     here->latch.count_down();
     here->latch.wait();
 }
+
+namespace {
+
+struct things {
+    cohold::shm_mutex free;
+    cohold::shm_mutex abandoned; // by a process that is dead
+    cohold::shm_shared_mutex shared;
+    cohold::shm_guarded<std::int64_t> guarded;
+    cohold::shm_queue<int> many{4};
+    cohold::shm_queue<int, cohold::concurrency::spsc> single{4};
+};
+
+// What a newcomer can do while another process has the heap's lock and does not run. Members with a
+// timeout, and those that only try, return.
+bool does_not_hang(const char* name) {
+    ::alarm(60);
+    const auto mine = cohold::segment<>::open(name);
+    auto& all = *mine.find<things>("all");
+    std::error_code ec;
+    EXPECT(!all.free.try_lock());
+    EXPECT(!all.free.try_lock_for(20ms, ec) && !ec);
+    EXPECT(!all.abandoned.try_lock_for(20ms));
+    EXPECT(!all.shared.try_lock_shared_for(20ms));
+    EXPECT(!all.shared.try_lock());
+    EXPECT(!all.guarded.try_lock());
+    EXPECT(!all.guarded.try_lock_for(20ms, ec) && !ec);
+    EXPECT(!all.many.try_push(1));
+    EXPECT(!all.many.push_for(1, 20ms));
+    EXPECT(!all.many.try_pop());
+    EXPECT(!all.many.pop_for(20ms));
+    EXPECT(all.single.try_push(1)); // needs no journal
+    EXPECT(all.single.pop_for(20ms) == 1);
+    return true;
+}
+
+// The same of a process that had its journal before.
+bool goes_on(const char* name, std::atomic<int>& step) {
+    ::alarm(60);
+    const auto mine = cohold::segment<>::open(name);
+    auto& all = *mine.find<things>("all");
+    all.free.lock();
+    all.free.unlock();
+    step = 1;
+    support::await(step, 2);
+    EXPECT(all.free.try_lock());
+    all.free.unlock();
+    EXPECT(!all.abandoned.try_lock_for(20ms)); // there may be something to undo before
+    EXPECT(all.many.try_push(7));
+    EXPECT(all.many.pop_for(20ms) == 7);
+    *all.guarded.try_lock_for(20ms) = 5;
+    return true;
+}
+
+} // namespace
+
+TEST_CASE("a process that does not run has a lock of the segment itself") {
+    using segment = cohold::segment<>;
+    const std::string name = "cohold-test-stopped-" + std::to_string(::getpid());
+    const auto made = segment::create(name, {.size = 65536, .reserve = 1 << 20});
+    auto& all = made.construct<things>("all");
+    const support::common<std::atomic<int>> known;
+    const support::common<std::atomic<int>> held;
+    support::child other(support::content([&] { return goes_on(name.c_str(), *known); }));
+    support::await(*known, 1);
+
+    SUBCASE("of the heap") {
+        support::child stopped([&] {
+            const auto mine = segment::open(name);
+            auto& header = *static_cast<cohold::detail::segment_header*>(
+                const_cast<void*>(mine.mapping().address()));
+            std::error_code ec;
+            const auto me = cohold::detail::participant_of(header, ec);
+            const cohold::detail::heap::transaction change(cohold::detail::heap::of(header), me);
+            *held = 1;
+            ::pause();
+        });
+        support::await(*held, 1);
+        ::kill(stopped.id(), SIGSTOP);
+        {
+            support::child victim([&] {
+                auto& header = *static_cast<cohold::detail::segment_header*>(
+                    const_cast<void*>(made.mapping().address()));
+                std::error_code ec;
+                const auto me = cohold::detail::participant_of(header, ec);
+                // As a thread that has a journal locks it.
+                reinterpret_cast<cohold::detail::owner_lock&>(all.abandoned)
+                    .lock(me | 2, cohold::detail::deadline::never(), [](auto) { return false; });
+                ::raise(SIGKILL);
+            });
+            static_cast<void>(support::status_of(victim));
+        }
+        CHECK(support::in_child([&] { return does_not_hang(name.c_str()); }) == 0);
+        *known = 2;
+        CHECK(support::status_of(other) == 0);
+        CHECK(support::kill_child(stopped) == -SIGKILL);
+        CHECK(all.abandoned.try_lock_for(patience));
+        CHECK(all.abandoned.recovered());
+        all.abandoned.unlock();
+    }
+    SUBCASE("of the directory") {
+        support::child stopped([&] {
+            const auto mine = segment::open(name);
+            std::error_code ec;
+            auto& header = *static_cast<cohold::detail::segment_header*>(
+                const_cast<void*>(mine.mapping().address()));
+            auto& objects = *reinterpret_cast<cohold::detail::directory*>(
+                reinterpret_cast<char*>(&header) + cohold::detail::directory::offset);
+            const cohold::detail::directory::lock lock(objects, ec);
+            *held = 1;
+            ::pause();
+        });
+        support::await(*held, 1);
+        CHECK(support::in_child([&] {
+                  ::alarm(60);
+                  const auto mine = segment::open(name);
+                  EXPECT(mine.find<things>("all") != nullptr);
+                  EXPECT(mine.find<things>("none") == nullptr);
+                  EXPECT(mine.find<things>("all")->free.try_lock());
+                  return true;
+              }) == 0);
+        *known = 2;
+        static_cast<void>(support::kill_child(other));
+        CHECK(support::kill_child(stopped) == -SIGKILL);
+        CHECK(made.find<things>("all") == &all);
+    }
+    segment::remove(name);
+}

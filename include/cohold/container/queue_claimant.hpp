@@ -17,6 +17,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+struct claimant_ready {};
+
 /// The calling thread, as one that claims slots of a queue with this allocator. Outside of segments
 /// nobody is known to anybody, and so nobody ever counts as dead. (Tests have others.)
 template <class Allocator>
@@ -24,7 +26,12 @@ class queue_claimant {
   public:
     static constexpr bool knows_the_dead = false;
 
+    /// Before one is made: false if the thread cannot claim anything now, and should come again.
+    [[nodiscard]] static bool is_ready(const Allocator& /*allocator*/) noexcept { return true; }
+
     explicit queue_claimant(const Allocator& /*allocator*/) noexcept {}
+
+    queue_claimant(const Allocator& /*allocator*/, claimant_ready /*known*/) noexcept {}
 
     [[nodiscard]] claim_mark mark() const noexcept { return 0; }
 
@@ -90,14 +97,25 @@ class queue_claimant<shm_allocator<T>> {
 
     static constexpr bool knows_the_dead = true;
 
-    explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
+    [[nodiscard, gnu::always_inline]] static bool is_ready(const allocator& a) {
         const claimant_cache& cache = last_claimant;
-        if (cache.header != &header_ ||
+        segment_header& header = a.bound_header();
+        if (cache.header != &header ||
             cache.epoch_here->load(std::memory_order_relaxed) != cache.epoch) [[unlikely]] {
-            look_up(header_);
+            return look_up(header);
         }
-        mark_ = cache.mark;
-        cell_ = cache.cell;
+        return true;
+    }
+
+    /// Right after is_ready().
+    queue_claimant(const allocator& a, claimant_ready /*known*/) noexcept
+        : header_(a.bound_header()), cell_(last_claimant.cell), mark_(last_claimant.mark) {}
+
+    /// Of a thread that has been ready before.
+    explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
+        static_cast<void>(is_ready(a));
+        cell_ = last_claimant.cell;
+        mark_ = last_claimant.mark;
     }
 
     [[nodiscard]] claim_mark mark() const noexcept { return mark_; }
@@ -139,12 +157,13 @@ class queue_claimant<shm_allocator<T>> {
         }
         std::error_code ec;
         const report_keeper keeper;
+        const patience limit(deadline{0});
         const owner_word me = participant_of(header, ec);
         if (ec) {
             return false;
         }
-        recover(header, me, worker);
-        return true;
+        static_cast<void>(recover(header, me, worker));
+        return !is_attached(header, worker);
     }
 
     [[nodiscard]] static bool in_section(const allocator& a) noexcept {
@@ -169,6 +188,7 @@ class queue_claimant<shm_allocator<T>> {
 
   private:
     [[nodiscard, gnu::cold, gnu::noinline]] static owner_word new_worker(segment_header& header) {
+        const patience limit(deadline{0});
         std::error_code ec;
         const owner_word me = participant_of(header, ec);
         raise_if(ec);
@@ -182,11 +202,27 @@ class queue_claimant<shm_allocator<T>> {
         return *record;
     }
 
-    [[gnu::cold, gnu::noinline]] static void look_up(segment_header& header) {
-        thread_record& record = record_of(header);
+    // False if the heap's lock, which a thread's first use of a segment needs, is held by a process
+    // that does not run.
+    [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header) {
+        static thread_local bool in_vain = false; // then who spins does not wait here
+        std::error_code ec;
+        thread_record* found = nullptr;
+        {
+            const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
+            found = self(header, ec);
+        }
+        forget_timeout(ec);
+        raise_if(ec);
+        in_vain = found == nullptr;
+        if (in_vain) {
+            return false;
+        }
+        const thread_record& record = *found;
         last_claimant = {&header, &local_of(header).identity->epoch, record.epoch,
                          &record.log->queue_claim,
                          mark_of(slot_of(record.me), generation_of(record.me))};
+        return true;
     }
 
     segment_header& header_;

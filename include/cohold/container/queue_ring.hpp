@@ -185,7 +185,10 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     // compare-and-swap to the next, every store has to leave the processor first, those of
     // registers that are saved around a call among them.
     [[gnu::always_inline]] outcome copy_claimed(const T& value) {
-        const claimant me(allocator_);
+        if (!claimant::is_ready(allocator_)) [[unlikely]] {
+            return outcome::held;
+        }
+        const claimant me(allocator_, claimant_ready());
         const queue_position position = tail_.load(std::memory_order_acquire);
         slot& s = at(index_of(position));
         const slot_word empty = word_of(turn_of(position), slot_state::empty);
@@ -211,7 +214,10 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
         if (is_closed()) {
             return outcome::closed;
         }
-        const claimant me(allocator_);
+        if (!claimant::is_ready(allocator_)) [[unlikely]] {
+            return outcome::held;
+        }
+        const claimant me(allocator_, claimant_ready());
         queue_position position = tail_.load(std::memory_order_acquire);
         atomic_word& shared_word = at(index_of(position)).word;
         if (shared_word.value.load(std::memory_order_acquire) !=
@@ -238,7 +244,10 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     // As copy_claimed. Nobody but this function knows where `into` is, so that it can be a
     // register.
     [[gnu::always_inline]] outcome copy_out_claimed(element_bytes<T>& into) {
-        const claimant me(allocator_);
+        if (!claimant::is_ready(allocator_)) [[unlikely]] {
+            return outcome::held;
+        }
+        const claimant me(allocator_, claimant_ready());
         const queue_position head = head_.load(std::memory_order_acquire);
         slot& s = at(index_of(head));
         const slot_word full = word_of(turn_of(head), slot_state::full);
@@ -273,7 +282,10 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
 
     template <class Take>
     [[gnu::noinline]] outcome take_claimed(Take&& take) {
-        const claimant me(allocator_);
+        if (!claimant::is_ready(allocator_)) [[unlikely]] {
+            return outcome::held;
+        }
+        const claimant me(allocator_, claimant_ready());
         const queue_position head = head_.load(std::memory_order_acquire);
         atomic_word& shared_word = at(index_of(head)).word;
         const slot_word full = word_of(turn_of(head), slot_state::full);

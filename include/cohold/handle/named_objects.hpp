@@ -80,12 +80,21 @@ inline const void* find_address(const directory& objects, std::string_view name,
     return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
 }
 
-// The same with the directory locked: on return the object is there, and was not just being
-// destroyed.
+// Before who can write looks at the names: what a process that is dead has begun with them is
+// undone.
+inline void tidy_up(directory& objects, std::error_code& ec) noexcept {
+    if (objects.is_deserted()) {
+        const directory::lock undone(objects, ec);
+    }
+}
+
+// The same for who can put in order what a dead process has left, and does so first: what it was
+// just making is not there, what it was just destroying is. A living process that makes or destroys
+// something is not waited for: it may be stopped.
 inline void* find_address(const segment_memory& memory, std::string_view name,
                           const type_descriptor& type, std::error_code& ec) noexcept {
     directory& objects = memory.directory_here();
-    const directory::lock lock(objects, ec);
+    tidy_up(objects, ec);
     return ec ? nullptr
               : const_cast<void*>(
                     find_address(static_cast<const directory&>(objects), name, type, ec));

@@ -275,10 +275,10 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return segment(base::adopt(native, access_mode::writing, options, ec));
     }
 
-    /// Constructs an object under a name. Others who construct, find or destroy wait meanwhile. Its
-    /// own allocators, to any depth, bind to this segment. *Errors*: errc::already_exists if the
-    /// name is taken, invalid_name, out_of_space, reserve_exceeded; what T's constructor throws
-    /// passes through, and nothing is left.
+    /// Constructs an object under a name. Others that construct or destroy wait meanwhile. Its own
+    /// allocators, to any depth, bind to this segment. *Errors*: errc::already_exists if the name
+    /// is taken, invalid_name, out_of_space, reserve_exceeded; what T's constructor throws passes
+    /// through, and nothing is left.
     template <class T, class... Arguments>
     T& construct(std::string_view name, Arguments&&... arguments) const {
         std::error_code ec;
@@ -311,7 +311,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                               std::forward<Arguments>(arguments)...);
     }
 
-    /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch, naming both types
+    /// nullptr if there is no object of the name, or if it is still being constructed; waits for
+    /// nobody that lives. *Errors*: errc::type_mismatch, naming both types
     /// and the member that differs.
     template <class T>
     [[nodiscard]] T* find(std::string_view name) const {
@@ -357,7 +358,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         }
         detail::directory& objects = this->base_.memory().directory_here();
         std::error_code ec;
-        const detail::directory::lock lock(objects, ec);
+        detail::tidy_up(objects, ec);
         detail::raise_if(ec);
         return detail::list_objects(objects);
     }

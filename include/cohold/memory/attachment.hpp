@@ -5,6 +5,7 @@
 #ifndef COHOLD_MEMORY_ATTACHMENT_HPP
 #define COHOLD_MEMORY_ATTACHMENT_HPP
 
+#include <cerrno>
 #include <ctime>
 
 #include <cohold/detail/membarrier.hpp>
@@ -20,17 +21,36 @@ class identity_lock {
   public:
     explicit identity_lock(local_identity& identity) noexcept : identity_(identity) {
         while (identity_.busy.exchange(1, std::memory_order_acquire) != 0) {
+            if (patience::until().has_passed()) {
+                return;
+            }
             yield_processor();
+        }
+        locked_ = true;
+    }
+
+    // The same for a member that reports: ETIMEDOUT if the thread's patience is over before.
+    identity_lock(local_identity& identity, std::error_code& ec) noexcept
+        : identity_lock(identity) {
+        if (!locked_) {
+            fail_errno(ec, ETIMEDOUT,
+                       "another thread waits for the heap's lock, whose holder "
+                       "does not run");
         }
     }
 
     identity_lock(const identity_lock&) = delete;
     identity_lock& operator=(const identity_lock&) = delete;
 
-    ~identity_lock() { identity_.busy.store(0, std::memory_order_release); }
+    ~identity_lock() {
+        if (locked_) {
+            identity_.busy.store(0, std::memory_order_release);
+        }
+    }
 
   private:
     local_identity& identity_;
+    bool locked_ = false;
 };
 
 // Takes one slot, if nobody has it: the kernel's lock first, then the word that says so.
@@ -77,10 +97,14 @@ class identity_lock {
     return page != nullptr;
 }
 
-[[gnu::cold]] inline void leave_slot(segment_header& header) noexcept {
+// `tidy`: it has nothing there any more. If not, it is left as a process leaves it that dies.
+[[gnu::cold]] inline void leave_slot(segment_header& header, bool tidy = true) noexcept {
     local_identity& identity = *local_of(header).identity;
     participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
-    slot.state.store(std::uint64_t{generation_of(identity.me)} << 32, std::memory_order_release);
+    if (tidy) {
+        slot.state.store(std::uint64_t{generation_of(identity.me)} << 32,
+                         std::memory_order_release);
+    }
     unmap(identity.page, page_size()); // and with it goes the kernel's lock
     identity.page = nullptr;
     identity.me = nobody;
@@ -106,6 +130,9 @@ class identity_lock {
     if (identity.epoch.load(std::memory_order_relaxed) != 0) {
         return;
     }
+    // Nobody is kept out by the dead, if a process that is stopped has the lock of the heap: they
+    // are recovered later, by whoever finds something of theirs in the way.
+    const patience limit(deadline::in(10 * patience::brief));
     register_membarrier();
     bool taken = take_any_slot(header, ec);
     // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
@@ -146,8 +173,12 @@ class identity_lock {
                                                std::error_code& ec) noexcept {
     local_identity& identity = *local_of(header).identity;
     if (identity.epoch.load(std::memory_order_acquire) == 0) [[unlikely]] {
-        const identity_lock lock(identity);
-        attach(header, ec);
+        const identity_lock lock(identity, ec);
+        if (!ec) {
+            attach(header, ec);
+        } else if (identity.epoch.load(std::memory_order_acquire) != 0) {
+            ec.clear(); // the other thread has attached, and waits for more than that
+        }
         if (ec) {
             return nobody;
         }

@@ -115,6 +115,14 @@ class directory {
         bool locked_ = false;
     };
 
+    // May a process that is dead have left something unfinished? The lock is to be had then: who
+    // takes it has undone that.
+    [[nodiscard]] bool is_deserted() const noexcept {
+        const owner_word holder = lock_.holder();
+        return !same_owner(holder, nobody) &&
+               !is_alive(*reinterpret_cast<const segment_header*>(base()), holder);
+    }
+
     [[nodiscard]] static std::uint64_t hash(std::string_view name) noexcept { return hash64(name); }
 
     // What find copies out of an entry, while it is sure that the entry is one.

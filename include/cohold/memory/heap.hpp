@@ -6,6 +6,7 @@
 #define COHOLD_MEMORY_HEAP_HPP
 
 #include <bit>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -59,21 +60,32 @@ class heap {
     }
 
     // Changes of the heap, and of other words, that all happen or none. Destroying it commits.
-    // One at a time in a thread. Thread and process safety: others wait.
+    // One at a time in a thread. Thread and process safety: others wait. False if the thread's
+    // patience was over before it had the lock: then nothing may be changed, and allocate() fails
+    // with ETIMEDOUT.
     class transaction {
       public:
-        transaction(heap& changed, owner_word me) noexcept : heap_(changed) { heap_.lock(me); }
+        transaction(heap& changed, owner_word me) noexcept
+            : heap_(changed), locked_(heap_.lock(me)) {}
 
         transaction(const transaction&) = delete;
         transaction& operator=(const transaction&) = delete;
 
         ~transaction() {
-            heap_.commit();
-            heap_.lock_.unlock();
+            if (locked_) [[likely]] {
+                heap_.commit();
+                heap_.lock_.unlock();
+            }
         }
+
+        [[nodiscard]] explicit operator bool() const noexcept { return locked_; }
 
         // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space.
         void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
+            if (!locked_) [[unlikely]] {
+                fail_errno(ec, ETIMEDOUT, "the heap's lock is held by a process that does not run");
+                return nullptr;
+            }
             return heap_.allocate(bytes, alignment, ec);
         }
 
@@ -115,6 +127,7 @@ class heap {
         }
 
         heap& heap_;
+        bool locked_;
     };
 
     // Payload bytes of all allocated blocks, but for those that are not counted.
@@ -182,12 +195,15 @@ class heap {
         return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
     }
 
-    void lock(owner_word me) noexcept {
-        lock_.lock(me, deadline::never(),
-                   [this](owner_word holder) noexcept { return !is_alive(header(), holder); });
+    [[nodiscard]] bool lock(owner_word me) noexcept {
+        if (!lock_.lock_patiently(
+                me, [this](owner_word holder) noexcept { return !is_alive(header(), holder); })) {
+            return false;
+        }
         if (log_size_ != 0) [[unlikely]] {
             roll_back(); // who had the lock before is dead
         }
+        return true;
     }
 
     // Nobody alive reads the log, and who reads it after a death sees all that had been executed:

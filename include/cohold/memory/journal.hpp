@@ -54,18 +54,20 @@ class journal_reader {
         return static_cast<std::uint64_t>(log.records - reinterpret_cast<const char*>(&header));
     }
 
-    // Undoes the records behind `floor`.
-    [[gnu::cold, gnu::noinline]] void roll_back(std::uint64_t floor) noexcept {
+    // Undoes the records behind `floor`. False if the thread's patience is over before.
+    [[gnu::cold, gnu::noinline]] bool roll_back(std::uint64_t floor) noexcept {
         if (log_.top.load(std::memory_order_relaxed) == floor) {
-            return;
+            return true;
         }
         header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
-        undo_records(floor);
+        const bool done = undo_records(floor);
         header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
+        return done;
     }
 
-    // Does what the records behind `floor` have promised for the time when all is done.
-    [[gnu::cold, gnu::noinline]] void finish(std::uint64_t floor) noexcept {
+    // Does what the records behind `floor` have promised for the time when all is done. False if
+    // the thread's patience is over before.
+    [[gnu::cold, gnu::noinline]] bool finish(std::uint64_t floor) noexcept {
         store_in_order(log_.floor, floor); // from here on it is done
         store_in_order(log_.witness, 0);
         read_ = 0;
@@ -77,29 +79,40 @@ class journal_reader {
             }
             const std::uint64_t below = below_of(*last, top);
             if (last->kind() == journal_kind::dropped || last->kind() == journal_kind::temporary) {
-                free_block(last->where, below);
+                if (!free_block(last->where, below)) {
+                    return false;
+                }
             } else {
                 store_in_order(log_.top, below);
             }
         }
         store_in_order(log_.floor, 0);
+        return true;
     }
 
-    // Of a participant that is dead: done or undone, by what its journal says.
-    [[gnu::cold]] void recover(owner_word dead) noexcept {
+    // Of a participant that is dead: done or undone, by what its journal says. False if the
+    // thread's patience is over before: then it is to be done again.
+    [[gnu::cold]] bool recover(owner_word dead) noexcept {
         const std::uint64_t begin = begin_of(header_, log_);
+        bool done = true;
         if (const std::uint64_t floor = log_.floor.load(std::memory_order_relaxed); floor != 0) {
-            finish(floor);
+            done = finish(floor);
         } else if (is_witnessed()) {
-            finish(log_.witness_floor.load(std::memory_order_relaxed));
+            done = finish(log_.witness_floor.load(std::memory_order_relaxed));
+        }
+        if (!done) {
+            return false;
         }
         store_in_order(log_.witness, 0);
-        roll_back(begin);
+        if (!roll_back(begin)) {
+            return false;
+        }
         const std::uint64_t claim = log_.queue_claim.load(std::memory_order_relaxed);
         if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
             resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),
                                slot_of(dead), generation_of(dead));
         }
+        return true;
     }
 
   private:
@@ -143,13 +156,13 @@ class journal_reader {
                                                                          : nullptr;
     }
 
-    void undo_records(std::uint64_t floor) noexcept {
+    [[nodiscard]] bool undo_records(std::uint64_t floor) noexcept {
         read_ = 0;
         for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
             const journal_record* const last = record_before(top);
             if (last == nullptr) {
                 store_in_order(log_.top, floor);
-                return;
+                break;
             }
             const std::uint64_t below = below_of(*last, top);
             switch (last->kind()) {
@@ -170,12 +183,15 @@ class journal_reader {
                 break;
             case journal_kind::made:
             case journal_kind::temporary:
-                free_block(last->where, below);
+                if (!free_block(last->where, below)) {
+                    return false;
+                }
                 break;
             default:
                 store_in_order(log_.top, below);
             }
         }
+        return true;
     }
 
     [[nodiscard]] bool is_witnessed() const noexcept {
@@ -219,9 +235,12 @@ class journal_reader {
     }
 
     // Frees a block and takes its record away, in one step.
-    void free_block(std::uint64_t where, std::uint64_t below) noexcept {
+    [[nodiscard]] bool free_block(std::uint64_t where, std::uint64_t below) noexcept {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         heap::transaction change(heap::of(header_), me_);
+        if (!change) {
+            return false;
+        }
         // In the process's own journal it is an error of the user's to free a block twice: with
         // heap_checks, deallocate says so.
         const bool checked = config::heap_checks && !foreign_;
@@ -230,6 +249,7 @@ class journal_reader {
             change.deallocate(block);
         }
         change.set(log_.top, below);
+        return true;
     }
 
     segment_header& header_;

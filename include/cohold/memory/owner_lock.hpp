@@ -20,6 +20,45 @@ enum class lock_result {
     timed_out
 };
 
+// Until when the calling thread waits for the locks of a segment itself: those of its heap, of its
+// directory, of recovering somebody. For ever, but in the members of locks and queues that have to
+// return in time: they fail, or say that there was nothing to be had, when one of these locks
+// belongs to a process that is stopped. What must not fail, the end of a section for instance, is
+// never done within the scope of such a limit.
+class patience {
+  public:
+    // In ns: what a holder that runs may be given in any case.
+    static constexpr std::int64_t brief = 10000000;
+
+    // `until` for this scope, but not before a brief time is over.
+    [[gnu::cold]] explicit patience(deadline until, std::int64_t least = brief) noexcept
+        : around_(until_) {
+        if (!until.is_never()) {
+            const deadline soonest = deadline::in(least);
+            until_ = around_.or_earlier(until.nanoseconds < soonest.nanoseconds ? soonest : until);
+        }
+    }
+
+    patience(const patience&) = delete;
+    patience& operator=(const patience&) = delete;
+
+    ~patience() { until_ = around_; }
+
+    [[nodiscard]] static deadline until() noexcept { return until_; }
+
+  private:
+    static inline thread_local constinit deadline until_ = deadline::never();
+
+    deadline around_;
+};
+
+// For members to which a time that is over is no error, wherever it has passed.
+[[gnu::cold]] inline void forget_timeout(std::error_code& ec) noexcept {
+    if (ec == std::errc::timed_out) {
+        clear(ec);
+    }
+}
+
 // Zeroed memory is a free lock. What must happen when the holder is dead, and when a holder counts
 // as dead, is the caller's knowledge: see lock().
 //
@@ -56,7 +95,7 @@ class owner_lock {
         owner_word asked = nobody; // who was found alive
         for (;;) {
             owner_word found = word_.load(std::memory_order_acquire);
-            if (found == nobody) {
+            if (same_owner(found, nobody)) {
                 // Others may be asleep: who unlocks next has to wake one.
                 if (word_.compare_exchange_strong(found, me | awaited, std::memory_order_acq_rel,
                                                   std::memory_order_relaxed)) {
@@ -86,6 +125,12 @@ class owner_lock {
                 asked = nobody;
             }
         }
+    }
+
+    // One of the segment's own: false if the thread's patience is over.
+    template <class Bury>
+    [[nodiscard]] bool lock_patiently(owner_word me, const Bury& bury) noexcept {
+        return try_lock(me) || lock_slowly(me, patience::until(), bury) != lock_result::timed_out;
     }
 
     template <class Bury>

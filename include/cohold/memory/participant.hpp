@@ -141,7 +141,7 @@ inline thread_local constinit thread_records records_of_thread{};
 }
 
 // A journal for a thread: one that another thread has left, or a new one. *Errors*:
-// errc::too_many_threads, and the heap's.
+// errc::too_many_threads, the heap's, and ETIMEDOUT if the thread's patience is over before.
 [[gnu::cold]] inline journal* find_journal(segment_header& header, owner_word me,
                                            std::error_code& ec) noexcept {
     participant_slot& slot = process_table::of(header).slots[slot_of(me)];
@@ -160,6 +160,10 @@ inline thread_local constinit thread_records records_of_thread{};
         return nullptr;
     }
     heap::transaction change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
+    if (!change) {
+        static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
+        return nullptr;
+    }
     void* block = nullptr;
     {
         const report_keeper keeper;
@@ -237,8 +241,10 @@ inline thread_local constinit thread_records records_of_thread{};
 [[gnu::cold, gnu::noinline]] inline thread_record* find_record(segment_header& header,
                                                                std::error_code& ec) noexcept {
     local_identity& identity = *local_of(header).identity;
-    const identity_lock lock(identity);
-    attach(header, ec);
+    const identity_lock lock(identity, ec);
+    if (!ec) {
+        attach(header, ec);
+    }
     if (ec) {
         return nullptr;
     }
@@ -303,9 +309,11 @@ inline thread_local constinit thread_records records_of_thread{};
         yield_processor();
     }
     const identity_lock lock(identity);
-    free_journals(header, process_table::of(header).slots[slot_of(identity.me)], identity.me);
+    const patience limit(deadline::in(10 * patience::brief));
+    const bool tidy =
+        free_journals(header, process_table::of(header).slots[slot_of(identity.me)], identity.me);
     identity.epoch.store(0, std::memory_order_release);
-    leave_slot(header);
+    leave_slot(header, tidy);
 }
 
 } // namespace detail

@@ -67,6 +67,13 @@ static_assert(sizeof(process_table) == table_bytes);
            generation_of(mine.me) == generation_of(owner);
 }
 
+// Has the participant neither detached nor been recovered?
+[[nodiscard]] inline bool is_attached(const segment_header& header, owner_word owner) noexcept {
+    return slot_of(owner) <= process_table::spare &&
+           process_table::of(header).slots[slot_of(owner)].state.load(std::memory_order_acquire) ==
+               attached_state(generation_of(owner));
+}
+
 /// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
 /// everything that it had written is visible. *Complexity*: a system call, if it is another
 /// process.

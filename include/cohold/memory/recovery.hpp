@@ -11,6 +11,9 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// Of a participant; more than that are no list, but go round.
+inline constexpr std::size_t most_journals = config::max_threads;
+
 [[nodiscard]] inline journal* journal_at(segment_header& header, std::uint64_t offset) noexcept {
     const std::uint64_t size = bounded_size(header);
     const bool fits = offset >= control_bytes && offset % 8 == 0 && offset < size &&
@@ -43,11 +46,15 @@ namespace detail {
     }
 }
 
-// Gives the journals of a slot back to the heap, one by one.
-[[gnu::cold]] inline void free_journals(segment_header& header, participant_slot& slot,
+// Gives the journals of a slot back to the heap, one by one. False if the thread's patience is over
+// before.
+[[gnu::cold]] inline bool free_journals(segment_header& header, participant_slot& slot,
                                         owner_word me) noexcept {
     for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
         heap::transaction change(heap::of(header), me);
+        if (!change) {
+            return false;
+        }
         journal* const log = journal_at(header, first);
         if (log == nullptr || !is_journal(header, change, log)) {
             change.set(slot.journals, 0); // no journal: the bytes may be anything
@@ -56,13 +63,42 @@ namespace detail {
         change.set(slot.journals, log->next);
         free_journal(header, change, log);
     }
+    return true;
+}
+
+// Undoes or finishes what the threads of a dead participant had begun. False if the thread's
+// patience is over before.
+[[gnu::cold]] inline bool read_journals(segment_header& header, participant_slot& slot,
+                                        owner_word me, owner_word dead) noexcept {
+    // The heap first: a change of it may be half done, and with it the end of a journal.
+    if (!heap::transaction(heap::of(header), me)) {
+        return false;
+    }
+    std::size_t most = most_journals; // whatever the bytes are, it ends
+    for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
+         log != nullptr && most != 0; --most) {
+        {
+            heap::transaction looking(heap::of(header), me);
+            if (!looking) {
+                return false;
+            }
+            if (!is_journal(header, looking, log)) {
+                break;
+            }
+        }
+        if (!journal_reader(header, *log, me, true).recover(dead)) {
+            return false;
+        }
+        log = journal_at(header, log->next);
+    }
+    return true;
 }
 
 /// Recovers the participant that a word names, if it is dead. Any number of processes may do so at
 /// once; all but one wait. Everything is done before any lock of the dead one changes hands: who
 /// finds one goes through here first. If this process is killed in it, the next one begins anew;
 /// each step can be repeated. `me`: a living participant, the caller's. True if this call has done
-/// it.
+/// it; not if the thread's patience is over before.
 [[gnu::cold, gnu::noinline]] inline bool recover(segment_header& header, owner_word me,
                                                  owner_word dead) noexcept {
     const std::uint32_t index = slot_of(dead);
@@ -76,28 +112,13 @@ namespace detail {
     }
     auto& lock = reinterpret_cast<owner_lock&>(slot.recovery);
     // A dead one who was at it has left nothing that must be put in order first.
-    lock.lock(me, deadline::never(),
-              [&header](owner_word holder) noexcept { return !is_alive(header, holder); });
+    if (!lock.lock_patiently(
+            me, [&header](owner_word holder) noexcept { return !is_alive(header, holder); })) {
+        return false;
+    }
     bool done = false;
-    if (slot.state.load(std::memory_order_acquire) == state && !is_alive(header, dead)) {
-        // The heap first: a change of it may be half done, and with it the end of a journal.
-        {
-            const heap::transaction undone(heap::of(header), me);
-        }
-        std::uint64_t next = slot.journals.load(std::memory_order_relaxed);
-        std::uint64_t most =
-            local_of(header).reserve / journal::size; // whatever the bytes are, it ends
-        for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
-            {
-                heap::transaction looking(heap::of(header), me);
-                if (!is_journal(header, looking, log)) {
-                    break;
-                }
-            }
-            journal_reader(header, *log, me, true).recover(dead);
-            log = journal_at(header, log->next);
-        }
-        free_journals(header, slot, me);
+    if (slot.state.load(std::memory_order_acquire) == state && !is_alive(header, dead) &&
+        read_journals(header, slot, me, dead) && free_journals(header, slot, me)) {
         // Not if it is the spare one and has a new owner, who need not wait for this.
         std::uint64_t expected = state;
         done = slot.state.compare_exchange_strong(expected, state & ~attached_bit);
@@ -107,13 +128,13 @@ namespace detail {
 }
 
 // For owner_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
-// it is recovered first.
+// it is recovered first. False also if the thread's patience is over before.
 [[gnu::cold]] inline bool bury(segment_header& header, owner_word me, owner_word holder) noexcept {
     if (is_alive(header, holder)) {
         return false;
     }
     static_cast<void>(recover(header, me, holder));
-    return true;
+    return !is_attached(header, holder);
 }
 
 // Has the thread that a word names ended, although its process lives? Its journal has another user
@@ -121,10 +142,10 @@ namespace detail {
 // meanwhile, bytes that were journals are read, and whatever they say, the thread holds nothing.
 [[gnu::cold]] inline bool has_ended(segment_header& header, owner_word owner) noexcept {
     if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare) {
-        return false; // the process itself
+        return true; // no thread, or nobody's
     }
     participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
-    std::uint64_t most = local_of(header).reserve / journal::size;
+    std::size_t most = most_journals;
     for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
          log != nullptr && most != 0; --most) {
         if (log->thread.load(std::memory_order_acquire) == thread_of(owner)) {
@@ -138,7 +159,7 @@ namespace detail {
 // The same as bury, of locks that threads hold: a thread that has ended holds none.
 [[gnu::cold]] inline bool bury_thread(segment_header& header, owner_word me,
                                       owner_word holder) noexcept {
-    return bury(header, me, holder) || has_ended(header, holder);
+    return is_alive(header, holder) ? has_ended(header, holder) : bury(header, me, holder);
 }
 
 /// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:

@@ -15,9 +15,10 @@ namespace detail {
 
 struct lock_access {
     template <class Mutex>
-    [[nodiscard]] static thread_record* record(const Mutex& mutex, std::error_code& ec) noexcept {
+    [[nodiscard]] static thread_record* record(const Mutex& mutex, deadline until,
+                                               std::error_code& ec) noexcept {
         thread_record* const known = mutex.lock_.known();
-        return known != nullptr ? known : mutex.lock_.record(ec);
+        return known != nullptr ? known : mutex.lock_.record(until, ec);
     }
 
     template <class Mutex>

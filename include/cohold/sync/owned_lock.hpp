@@ -51,13 +51,18 @@ class owned_lock {
         return known_record(segment_.unchecked());
     }
 
-    // The calling thread. nullptr after an error: errc::no_segment, and those of self.
-    [[nodiscard, gnu::cold]] thread_record* record(std::error_code& ec) const noexcept {
+    // The calling thread. nullptr after an error: errc::no_segment, and those of self; and without
+    // one, if the time is over before the thread could get its journal.
+    [[nodiscard, gnu::cold]] thread_record* record(deadline until,
+                                                   std::error_code& ec) const noexcept {
         if (segment_ == nullptr) {
             fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
             return nullptr;
         }
-        return self(*segment_, ec);
+        const patience limit(until);
+        thread_record* const found = self(*segment_, ec);
+        forget_timeout(ec);
+        return found;
     }
 
     [[nodiscard]] bool try_lock(owner_word me) noexcept { return lock_.try_lock(me); }
@@ -75,6 +80,7 @@ class owned_lock {
             fail_errno(ec, EDEADLK, "this thread holds the lock already");
             return false;
         }
+        const patience limit(until);
         const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
         if (result == lock_result::taken_over) {
             set_times(0);

@@ -188,7 +188,7 @@ class section_guard {
     [[nodiscard, gnu::cold, gnu::noinline]] static opened
     open(Mutex& mutex, T& value, detail::deadline until, std::error_code& ec) noexcept {
         const detail::operation context("lock", "shm_guarded", "");
-        detail::thread_record* const record = access::record(mutex, ec);
+        detail::thread_record* const record = access::record(mutex, until, ec);
         if (record == nullptr) {
             return {};
         }
@@ -200,12 +200,16 @@ class section_guard {
         detail::open_section(*record, true);
         if (take(mutex, *record, from, until, ec)) {
             const std::uint32_t number = record->locks.count();
-            save(*record, value, ec);
+            {
+                const detail::patience limit(until);
+                save(*record, value, ec);
+            }
             if (!ec) {
                 return {record, number};
             }
             detail::roll_back_section(*record, from);
             record->locks.end(number);
+            detail::forget_timeout(ec);
         }
         detail::close_section(*record);
         return {};

@@ -61,7 +61,7 @@ class shared_guard {
 
     [[gnu::cold, gnu::noinline]] void open(detail::deadline until, std::error_code& ec) noexcept {
         const detail::operation context("lock_shared", "shm_guarded", "");
-        const detail::thread_record* const record = access::record(mutex_, ec);
+        const detail::thread_record* const record = access::record(mutex_, until, ec);
         if (record == nullptr) {
             return;
         }

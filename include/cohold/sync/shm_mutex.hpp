@@ -76,7 +76,7 @@ class shm_mutex : public detail::lockable<shm_mutex> {
     [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
                                                   std::error_code& ec) noexcept {
         const detail::operation context("lock", "shm_mutex", "");
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.record(until, ec);
         return record != nullptr && lock_.lock(*record, until, ec);
     }
 

@@ -82,7 +82,7 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
     [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
                                                   std::error_code& ec) noexcept {
         const detail::operation context("lock", "shm_recursive_mutex", "");
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.record(until, ec);
         return record != nullptr && lock_slowly(*record, until, ec);
     }
 

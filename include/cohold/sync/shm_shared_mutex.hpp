@@ -111,7 +111,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
                                                   std::error_code& ec) noexcept {
         const detail::operation context("lock", "shm_shared_mutex", "");
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.record(until, ec);
         return record != nullptr && lock_slowly(*record, until, ec);
     }
 
@@ -128,6 +128,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     }
 
     [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept {
+        const detail::patience limit(until);
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
         while (!is_drained()) {
             if (spins.spin() || bury_readers(record)) {
@@ -239,6 +240,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             detail::fail_errno(ec, EDEADLK, "this thread holds the lock already");
             return false;
         }
+        const detail::patience limit(until);
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
         while (!lock_.is_free() || !share_at_once(record)) {
             if (spins.spin() || lock_.free_from_dead(record) ||
@@ -260,7 +262,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     [[gnu::cold, gnu::noinline]] bool share_slowly(detail::deadline until,
                                                    std::error_code& ec) noexcept {
         const detail::operation context("lock_shared", "shm_shared_mutex", "");
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.record(until, ec);
         return record != nullptr && share_slowly(*record, until, ec);
     }
 
@@ -282,7 +284,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             }
         }
         std::error_code ec;
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.record(detail::deadline::never(), ec);
         slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
         if (mine == nullptr) {
             detail::die("unlock_shared shm_shared_mutex: only who holds the lock can let go of it");

@@ -105,3 +105,19 @@ TEST_CASE("a lock is taken over from a holder who was killed, and only from him"
     CHECK(lock(segment.memory()) == lock_result::locked);
     counter_in(segment.memory()).lock.unlock();
 }
+
+TEST_CASE("a lock whose word names nobody is free") {
+    const scratch::segment segment(65536, 1 << 20);
+    const detail::owner_word words[] = {
+        detail::awaited,                                           // a mark alone
+        detail::make_owner(0, 0, 0) | detail::awaited,             // no generation
+        detail::make_owner(0, 77, 3),                              // one that never was
+        detail::make_owner(detail::process_table::spare + 1, 1, 0) // no slot
+    };
+    for (const detail::owner_word word : words) {
+        counter_in(segment.memory()).lock.unlock();
+        REQUIRE(counter_in(segment.memory()).lock.try_lock(word));
+        CHECK(lock(segment.memory(), detail::deadline::in(60000000000)) != lock_result::timed_out);
+        counter_in(segment.memory()).lock.unlock();
+    }
+}
