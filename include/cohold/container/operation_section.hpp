@@ -52,6 +52,8 @@ class operation_record {
 
     [[nodiscard]] std::uint32_t cuts() const noexcept { return 0; }
 
+    void begins(const void* /*container*/, const void* /*words*/, std::size_t /*bytes*/) noexcept {}
+
     void fresh(const void* /*container*/) noexcept {}
 
     void exchanged(const void* /*container*/, std::uint64_t /*size*/) noexcept {}
@@ -138,6 +140,15 @@ class operation_record<shm_allocator<T>> {
     // How often the journal has been emptied in a section: with another number, records are gone.
     [[nodiscard]] std::uint32_t cuts() const noexcept {
         return record_ == nullptr ? 0 : record_->cuts;
+    }
+
+    // The container, which has no elements yet, is about to take those of another one. Where it
+    // lives on when the section has been undone, on a stack, it has to be empty again then: the
+    // other one has them back.
+    void begins(const void* container, const void* words, std::size_t bytes) noexcept {
+        if (record_ != nullptr && record_->state.undoable && !record_->is_inside(container)) {
+            record_->save(words, bytes); // if there is no memory for it, std::terminate
+        }
     }
 
     // The container has a new block: none of its elements was there when the section began.

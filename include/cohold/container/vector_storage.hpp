@@ -147,6 +147,7 @@ class vector_storage {
     // The same, but this one is just being constructed.
     void take_words(vector_storage& other) noexcept {
         operation section(alloc_, without_journal::happens);
+        section.begins(this, &data_, 3 * sizeof(std::uint64_t));
         take_words(other, section);
     }
 

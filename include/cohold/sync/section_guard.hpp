@@ -120,6 +120,9 @@ class section_guard {
             const opened again = open(mutex_, value_, detail::deadline::never(), ec);
             record_ = again.record;
             number_ = again.number;
+            if (record_ != nullptr) {
+                exceptions_ = *record_->uncaught;
+            }
         }
     }
 
@@ -276,7 +279,7 @@ class section_guard {
     T& value_;
     detail::thread_record* record_; // nullptr: not open
     std::uint32_t number_ = 0;      // of the lock that it has kept, if it is within another
-    unsigned exceptions_ = 0;       // under way when it was opened
+    unsigned exceptions_ = 0;       // under way when its section began
 };
 
 COHOLD_NAMESPACE_END

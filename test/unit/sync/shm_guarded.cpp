@@ -5,10 +5,14 @@
 #include <array>
 #include <atomic>
 #include <new>
+#include <optional>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
+#include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
 
 #include "unit/sync/lock_support.hpp"
@@ -175,6 +179,90 @@ TEST_CASE("a section that begins and ends while an exception is under way stays"
     } catch (int) {
     }
     check_is(*here, 1, 1);
+}
+
+TEST_CASE("a guard that is locked again while an exception is under way stays") {
+    in_segment<guarded_account> here;
+
+    struct at_the_end {
+        guarded_account::guard again;
+
+        explicit at_the_end(guarded_account& where) : again(where.lock()) { again.unlock(); }
+
+        ~at_the_end() {
+            again.lock();
+            enter(*again, 1);
+        }
+    };
+
+    try {
+        const at_the_end last{*here};
+        throw 1;
+    } catch (int) {
+    }
+    check_is(*here, 1, 1);
+}
+
+TEST_CASE("what moved out of an undone section is there again, and nowhere else") {
+    using numbers = shm_vector<std::int64_t>;
+    in_segment<guarded_account> here;
+    here->lock()->entries.assign(3, 7);
+    const auto& allocator = here->lock()->entries.get_allocator();
+    const std::size_t used = here.segment().used();
+    const auto undone = [&](const auto& change) {
+        CHECK_THROWS_AS(here->with([&](account& found) {
+            change(found.entries);
+            throw 1;
+        }),
+                        int);
+        CHECK(here->lock()->entries == numbers(3, 7, allocator));
+    };
+    {
+        std::optional<numbers> outside;
+        SUBCASE("by construction") {
+            undone([&](numbers& from) { outside.emplace(std::move(from)); });
+            CHECK(outside->empty());
+            CHECK(outside->capacity() == 0);
+        }
+        SUBCASE("by assignment") {
+            outside.emplace(allocator);
+            undone([&](numbers& from) { *outside = std::move(from); });
+            CHECK(outside->empty());
+        }
+        SUBCASE("by swapping") {
+            outside.emplace(5, 1, allocator);
+            undone([&](numbers& from) { from.swap(*outside); });
+            CHECK(*outside == numbers(5, 1, allocator));
+        }
+        SUBCASE("into a container") {
+            std::vector<numbers> others;
+            undone([&](numbers& from) {
+                others.push_back(std::move(from));
+                others.reserve(100);
+            });
+            CHECK(others.front().empty());
+        }
+        SUBCASE("and on") {
+            undone([&](numbers& from) {
+                numbers first(std::move(from));
+                outside.emplace(std::move(first));
+                const numbers last(std::move(*outside));
+                CHECK(last.size() == 3);
+            });
+            CHECK(outside->empty());
+        }
+        SUBCASE("and to an end") {
+            undone([](numbers& from) { const numbers last(std::move(from)); });
+        }
+        SUBCASE("out of a queue, as a copy") {
+            auto& queue = here.segment().construct<cohold::shm_queue<numbers>>("queue", 2);
+            queue.push(numbers(3, 1, allocator));
+            undone([&](numbers&) { outside = queue.pop(); });
+            CHECK(outside->empty());
+            CHECK(here.segment().destroy<cohold::shm_queue<numbers>>("queue"));
+        }
+    }
+    CHECK(here.segment().used() == used);
 }
 
 TEST_CASE("sections within sections are one") {
