@@ -29,6 +29,10 @@
 #define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION, _p, COHOLD_MAX_PARTICIPANTS)
 #endif
 
+#define COHOLD_TEXT_EXPANDED(a) #a
+#define COHOLD_TEXT(a) COHOLD_TEXT_EXPANDED(a)
+#define COHOLD_ABI_NAME COHOLD_TEXT(COHOLD_ABI)
+
 #define COHOLD_NAMESPACE_BEGIN                                                                     \
     namespace cohold {                                                                             \
     inline namespace COHOLD_ABI {

@@ -62,6 +62,33 @@ struct counters {
     alignas(8) std::atomic<std::uint64_t> large;
 };
 
+// clang names it and its member without the inline namespace, g++ with it.
+inline namespace edition_2 {
+
+struct price {
+    std::int32_t cents;
+};
+
+struct offer {
+    price each;
+    std::optional<price> before;
+};
+
+} // namespace edition_2
+
+// Two types, whatever a compiler thinks of namespaces.
+namespace v1 {
+struct amount {
+    std::int32_t value;
+};
+} // namespace v1
+
+namespace v2 {
+struct amount {
+    std::int32_t value;
+};
+} // namespace v2
+
 // These differ between 32 and 64 bit: i386 aligns 8 bytes in a struct to 4 only.
 struct skewed {
     std::int32_t before;

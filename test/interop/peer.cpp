@@ -37,6 +37,8 @@ struct shared_things {
     std::optional<std::int32_t>* optional;
     std::atomic<std::uint64_t>* word;
     ::counters* counters;
+    shm_vector<offer>* offers;
+    v1::amount* amount;
     spsc<int>* spsc_numbers;
     mpmc<int>* mpmc_numbers;
     spsc<::table>* spsc_tables;
@@ -56,6 +58,8 @@ struct shared_things {
         visit("optional", optional);
         visit("word", word);
         visit("counters", counters);
+        visit("offers", offers);
+        visit("amount", amount);
         visit("spsc_numbers", spsc_numbers, queue_capacity);
         visit("mpmc_numbers", mpmc_numbers, queue_capacity);
         visit("spsc_tables", spsc_tables, queue_capacity);
@@ -105,6 +109,10 @@ class attached_to final : public attached {
             object = segment_.template find<type>(name);
             require(object != nullptr, name);
         });
+        std::error_code ec;
+        require(segment_.template find<v2::amount>("amount", ec) == nullptr &&
+                    ec == cohold::errc::type_mismatch,
+                "v1 is taken for v2");
     }
 
     void destroy(shared_things& things) override {

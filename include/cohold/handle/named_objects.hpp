@@ -49,12 +49,23 @@ inline void check_object_name(std::string_view name, std::error_code& ec) noexce
     }
 }
 
+[[gnu::cold]] inline bool is_of_type(const directory::found_object& found,
+                                     const type_descriptor& wanted) noexcept {
+    if (found.bytes != wanted.size || found.type_hash == wanted.hash) {
+        return found.bytes == wanted.size;
+    }
+    return wanted.description.size() <
+               directory::max_description && // of longer ones a part is lost
+           same_but_for_inline_namespaces(wanted.description, own_spelling, found.type,
+                                          found.spelling);
+}
+
 // The address of what was found, if it is of the wanted type; nullptr and an error otherwise.
 [[gnu::cold]] inline const void* checked_address(const directory& objects,
                                                  const directory::found_object& found,
                                                  const type_descriptor& wanted,
                                                  std::error_code& ec) noexcept {
-    if (found.type_hash != wanted.hash || found.bytes != wanted.size) {
+    if (!is_of_type(found, wanted)) {
         char difference[384];
         explain_mismatch(wanted.description, found.type, difference, sizeof difference);
         fail(ec, errc::type_mismatch, "expected %.*s (%zu bytes), found %.*s (%llu bytes): %s",

@@ -27,7 +27,7 @@ struct directory_entry {
     std::uint32_t name_length;
     std::uint32_t type_name_length;
     std::uint32_t description_length;
-    std::uint32_t unused;
+    std::uint32_t spelling; // own_spelling of the program that made it
 
     [[nodiscard]] char* text() noexcept { return reinterpret_cast<char*>(this + 1); }
 
@@ -133,6 +133,7 @@ class directory {
         std::uint64_t type_hash = 0;
         std::string_view type_name{};
         std::string_view type{}; // its description
+        std::uint32_t spelling = 0;
     };
 
     // Never leaves the segment, whatever its bytes are. In a section the result lasts as long as
@@ -145,9 +146,9 @@ class directory {
             const std::uint64_t version = current_version();
             found_object found;
             if (const seen_entry seen = probe(name, wanted); seen.entry != nullptr) {
-                found = {seen.entry,        seen.entry->object,
-                         seen.entry->bytes, seen.entry->type_hash,
-                         seen.type_name,    seen.description};
+                found = {
+                    seen.entry,     seen.entry->object, seen.entry->bytes,   seen.entry->type_hash,
+                    seen.type_name, seen.description,   seen.entry->spelling};
             }
             std::atomic_thread_fence(std::memory_order_acquire);
             if (current_version() == version) {
@@ -286,7 +287,7 @@ class directory {
                   .name_length = static_cast<std::uint32_t>(parts[0].size()),
                   .type_name_length = static_cast<std::uint32_t>(parts[1].size()),
                   .description_length = static_cast<std::uint32_t>(parts[2].size()),
-                  .unused = 0};
+                  .spelling = own_spelling};
         char* out = entry->text();
         for (const std::string_view part : parts) {
             if (part.empty()) {

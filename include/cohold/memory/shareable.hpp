@@ -179,6 +179,10 @@ constexpr bool assert_shareable() {
         static_assert(why != refusal::unnamed,
                       "cohold: a type without a name cannot live in a segment: programs could not "
                       "agree on what it is. Give it a name");
+        static_assert(why != refusal::named_differently,
+                      "cohold: compilers write the name of this type differently: a template "
+                      "argument is a floating-point number, a pointer or an object of a class. Use "
+                      "types, integers or enums, or specialise cohold::type_description<T>");
         static_assert(why != refusal::not_lock_free,
                       "cohold: this std::atomic is not lock-free: its lock belongs to one process. "
                       "Use a smaller type");

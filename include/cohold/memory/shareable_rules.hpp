@@ -37,7 +37,15 @@ inline constexpr bool enable_shareable = false;
 template <class T>
 inline constexpr bool enable_shareable<offset_ptr<T>> = true;
 
+class type_writer;
+
+template <class T>
+struct type_description;
+
 namespace detail {
+
+template <class T>
+concept describes_itself = requires(type_writer& out) { type_description<T>::write(out); };
 
 enum class refusal : unsigned char {
     none,
@@ -50,6 +58,7 @@ enum class refusal : unsigned char {
     polymorphic,
     union_type,
     unnamed,
+    named_differently,
     not_an_aggregate,
     not_lock_free,
     empty_array,
@@ -271,6 +280,16 @@ constexpr refusal refusal_of_class() {
     }
 }
 
+// Whether all compilers agree on how descriptions mention the class or enum.
+template <class T>
+constexpr bool has_common_name() {
+    if constexpr (describes_itself<T>) {
+        return true;
+    } else {
+        return is_named_alike<T>();
+    }
+}
+
 // T has no const or volatile.
 template <class T>
 constexpr refusal refusal_of() {
@@ -282,6 +301,8 @@ constexpr refusal refusal_of() {
         return library_parts<T>::refused();
     } else if constexpr (!std::is_object_v<T> || !requires { sizeof(T); }) {
         return refusal::not_an_object;
+    } else if constexpr ((std::is_class_v<T> || std::is_enum_v<T>) && !has_common_name<T>()) {
+        return refusal::named_differently;
     } else if constexpr (enable_shareable<T>) {
         return refusal::none;
     } else if constexpr (std::is_pointer_v<T> || std::is_null_pointer_v<T>) {

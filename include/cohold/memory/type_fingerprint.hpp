@@ -23,8 +23,6 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-class type_writer;
-
 /// How a type that cohold cannot look into appears in fingerprints. Specialise it for templates,
 /// whose parts shall count but whose allocators shall not:
 ///
@@ -44,9 +42,6 @@ template <class T>
 struct type_description {};
 
 namespace detail {
-
-template <class T>
-concept describes_itself = requires(type_writer& out) { type_description<T>::write(out); };
 
 // How pair, array and the like appear.
 template <class T>
@@ -355,6 +350,13 @@ constexpr type_descriptor make_type_descriptor() noexcept {
         return {};
     }
 }
+
+// How this compiler spells names: whether it leaves out inline namespaces.
+#if defined(__clang__)
+inline constexpr std::uint32_t own_spelling = 1;
+#else
+inline constexpr std::uint32_t own_spelling = 0;
+#endif
 
 template <class T>
 inline constexpr type_descriptor type_descriptor_of = make_type_descriptor<std::remove_cv_t<T>>();

@@ -1,4 +1,5 @@
-// Says in words where two descriptions of types differ, by the path of the first member that does.
+// Whether two descriptions are of the same type; and says in words where they differ, by the path
+// of the first member that does.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -6,13 +7,94 @@
 #define COHOLD_MEMORY_TYPE_MISMATCH_HPP
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
+#include <cohold/memory/type_name.hpp>
 #include <cohold/version.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
+
+// Two descriptions of one type differ where one compiler leaves out an inline namespace that the
+// other writes. So names match if one has all parts of the other, in order, and ends alike.
+class namesake_finder {
+  public:
+    namesake_finder(std::string_view a, std::string_view b) noexcept : a_(a), b_(b) {}
+
+    [[gnu::cold]] bool run() noexcept {
+        while (!a_.empty() && !b_.empty()) {
+            std::string_view a = take_name(a_);
+            std::string_view b = take_name(b_);
+            if (a.empty() && b.empty()) {
+                if (a_.front() != b_.front()) {
+                    return false;
+                }
+                a_.remove_prefix(1);
+                b_.remove_prefix(1);
+            } else if (a.size() < b.size() ? !has_parts(b, a) : !has_parts(a, b)) {
+                return false;
+            }
+        }
+        return a_.empty() && b_.empty();
+    }
+
+  private:
+    [[gnu::cold]] static std::size_t word_length(std::string_view text) noexcept {
+        std::size_t length = 0;
+        while (length < text.size() && is_identifier(text[length])) {
+            ++length;
+        }
+        return length;
+    }
+
+    // "app::point", off the beginning.
+    [[gnu::cold]] static std::string_view take_name(std::string_view& text) noexcept {
+        std::size_t end = word_length(text);
+        while (end != 0 && text.substr(end).starts_with("::")) {
+            const std::size_t part = word_length(text.substr(end + 2));
+            if (part == 0) {
+                break;
+            }
+            end += 2 + part;
+        }
+        const std::string_view name = text.substr(0, end);
+        text.remove_prefix(end);
+        return name;
+    }
+
+    [[gnu::cold]] static std::string_view take_part(std::string_view& name) noexcept {
+        const std::string_view part = name.substr(0, word_length(name));
+        name.remove_prefix(part.size() < name.size() ? part.size() + 2 : part.size());
+        return part;
+    }
+
+    [[gnu::cold]] static bool has_parts(std::string_view all, std::string_view some) noexcept {
+        while (!some.empty()) {
+            const std::string_view wanted = take_part(some);
+            std::string_view part;
+            do {
+                if (all.empty()) {
+                    return false;
+                }
+                part = take_part(all);
+            } while (part != wanted || (some.empty() && !all.empty()));
+        }
+        return all.empty();
+    }
+
+    std::string_view a_;
+    std::string_view b_;
+};
+
+// For descriptions that are not equal. A spelling is own_spelling of the program that wrote it.
+[[gnu::cold]] inline bool same_but_for_inline_namespaces(std::string_view a,
+                                                         std::uint32_t a_spelling,
+                                                         std::string_view b,
+                                                         std::uint32_t b_spelling) noexcept {
+    return (a_spelling != 0 || b_spelling != 0) && namesake_finder(a, b).run();
+}
 
 // Text in a buffer of the caller, always terminated, cut where it is too long. Bytes that do not
 // print become '?': they may come from another process.

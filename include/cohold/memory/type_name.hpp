@@ -51,24 +51,6 @@ constexpr std::string_view raw_member_name() noexcept {
     return named ? text.substr(start) : std::string_view();
 }
 
-// Whether the type, or one that it lies in, has no name: compilers write them differently.
-constexpr bool mentions_unnamed(std::string_view raw) noexcept {
-    constexpr std::string_view marks[] = {
-        "<unnamed ",        "(unnamed ",         "<lambda",          "(lambda",
-        "(anonymous class", "(anonymous struct", "(anonymous union", "(anonymous enum"};
-    for (const std::string_view mark : marks) {
-        if (raw.find(mark) != std::string_view::npos) {
-            return true;
-        }
-    }
-    return false;
-}
-
-template <class T>
-constexpr bool is_unnamed_type() noexcept {
-    return mentions_unnamed(raw_type_name<T>());
-}
-
 // The canonical name of an arithmetic type by kind and width: "i32", "u64", "f64", "char".
 template <class T>
 constexpr std::string_view arithmetic_name() noexcept {
@@ -95,8 +77,9 @@ constexpr std::string_view arithmetic_name() noexcept {
 
 // Rewrites a compiler's name of a type into the one that all of them share. What differs: spaces,
 // "long int", "{anonymous}", "std::__1::", the enclosing function of a local type, suffixes of
-// literals. Namespaces like v2 are left out because one compiler shows inline namespaces and the
-// other does not; so is cohold's own. The text never grows by more than the space given.
+// literals. One difference stays: clang leaves out most inline namespaces, g++ none, and neither
+// says which are inline; same_type takes account of it. The text never grows by more than the space
+// given.
 class name_normaliser {
   public:
     constexpr name_normaliser(std::string_view raw, char* out) noexcept : rest_(raw), out_(out) {}
@@ -107,6 +90,9 @@ class name_normaliser {
         }
         return size_;
     }
+
+    // Whether every compiler writes the template arguments alike.
+    [[nodiscard]] constexpr bool alike() const noexcept { return alike_; }
 
   private:
     constexpr bool take(std::string_view text) noexcept {
@@ -143,24 +129,50 @@ class name_normaliser {
                 rest_.remove_prefix(name.size()); // u8'A'
             } else if (name[0] >= '0' && name[0] <= '9') {
                 rest_.remove_prefix(name.size());
+                alike_ = alike_ && !rest_.starts_with("."); // a fraction
                 put(name.substr(0, name.find_last_not_of("uUlL") + 1));
             } else if (!builtin()) {
                 rest_.remove_prefix(name.size());
-                if (!(rest_.starts_with("::") && is_version(name) && take("::"))) {
+                alike_ = alike_ && name != "nullptr" && !is_no_number(name);
+                if (!(rest_.starts_with("::") && is_of_the_library(name) && take("::"))) {
                     put(name);
-                    separate();
+                    if (name == "operator") {
+                        operator_symbol();
+                    } else {
+                        separate();
+                    }
                 }
             }
         } else if (take(" ")) {
             // Only separate() decides where a space stays.
-        } else if (rest_[0] == ')' && rest_.starts_with(")::")) {
-            leave_function();
+        } else if (const std::size_t end = function_end(); end != 0) {
+            rest_.remove_prefix(end);
+            leave_function(1);
+        } else if (const std::size_t closure = unnamed_scope(); closure != 0) {
+            const bool function = rest_[1] == 'l';
+            rest_.remove_prefix(closure);
+            if (function) {
+                leave_function(0);
+            }
         } else {
             // Braces and separators of descriptions must not come from names.
             const char c = rest_[0];
+            alike_ = alike_ && c != '{' && c != '+' && !is_address();
             rest_.remove_prefix(1);
             out_[size_++] = c == '{' ? '(' : c == '}' ? ')' : c == ';' || c == '@' ? '?' : c;
         }
+    }
+
+    // "INF" and "nan" as arguments.
+    constexpr bool is_no_number(std::string_view name) const noexcept {
+        return (name == "INF" || name == "nan") && size_ > 0 && out_[size_ - 1] != ':' &&
+               (rest_.starts_with(">") || rest_.starts_with(","));
+    }
+
+    // "<&object>" or "<(& object)>", but not "(&)" as in types.
+    constexpr bool is_address() const noexcept {
+        const char before = size_ > 0 ? out_[size_ - 1] : ' ';
+        return rest_[0] == '&' && (before == '<' || before == ',' || rest_.starts_with("& "));
     }
 
     // "(short)3" is "3" elsewhere, and "(unsigned char)'a'" is "97".
@@ -210,6 +222,9 @@ class name_normaliser {
             }
         }
         rest_.remove_prefix(length + 1);
+        if (value > 0xffffff00) { // a negative char, as 32 bits
+            value &= 0xff;
+        }
         if (signed_cast_ && value > 127) {
             put("-");
             value = 256 - value;
@@ -231,10 +246,49 @@ class name_normaliser {
         }
     }
 
-    // "f(int)::local" is "local" elsewhere: drops back to the start of this name.
-    constexpr void leave_function() noexcept {
-        rest_.remove_prefix(3);
-        std::size_t depth = 1; // of brackets left open, seen from the end
+    // The length of what ends the name of an enclosing function, as in "f(int) const::local".
+    constexpr std::size_t function_end() const noexcept {
+        if (rest_[0] != ')') {
+            return 0;
+        }
+        std::size_t end = 1;
+        for (const std::string_view part : {" const", " volatile", " &", "&", "&", " noexcept"}) {
+            end += rest_.substr(end).starts_with(part) ? part.size() : 0;
+        }
+        return rest_.substr(end).starts_with("::") ? end + 2 : 0;
+    }
+
+    // The length of a scope without a name, as "<lambda(int)>::" and "<unnamed struct>::".
+    constexpr std::size_t unnamed_scope() const noexcept {
+        if (!rest_.starts_with("<lambda(") && !rest_.starts_with("<unnamed ")) {
+            return 0;
+        }
+        std::size_t depth = 0;
+        for (std::size_t end = 0; end < rest_.size(); ++end) {
+            depth += rest_[end] == '<' ? 1U : 0U;
+            depth -= rest_[end] == '>' ? 1U : 0U;
+            if (depth == 0) {
+                return rest_.substr(end + 1).starts_with("::") ? end + 3 : 0;
+            }
+        }
+        return 0;
+    }
+
+    // Of "operator<< <int>(int)::local": brackets that are none.
+    constexpr void operator_symbol() noexcept {
+        for (const std::string_view symbol :
+             {"()", "->*", "->", "<=>", "<<=", "<<", "<=", "<", ">>=", ">>", ">=", ">", " "}) {
+            if (take(symbol)) {
+                break;
+            }
+        }
+        take(" ");
+    }
+
+    // Drops back to the start of the name that is being written: "f(int)::local" and
+    // "<lambda()>::local" are "local" elsewhere. The depth is that of the brackets that are open,
+    // seen from the end.
+    constexpr void leave_function(std::size_t depth) noexcept {
         while (size_ > 0) {
             const char c = out_[size_ - 1];
             if (depth == 0 && (c == '<' || c == ',' || c == '(' || c == ' ')) {
@@ -249,20 +303,16 @@ class name_normaliser {
         }
     }
 
-    // v1, __v2, v1_p128, __1, __cxx11: versions, always inline in practice.
-    static constexpr bool is_version(std::string_view name) noexcept {
-        if (name == "__1" || name == "__cxx11" || name == "_V2" || name == "__ndk1") {
-            return true;
+    // Inline namespaces that are known: those of the standard libraries, as __1, __cxx11 and _V2,
+    // and cohold's own. Of others nobody can tell whether they are inline.
+    constexpr bool is_of_the_library(std::string_view name) noexcept {
+        const std::string_view before(out_, size_);
+        if (before.ends_with("cohold::")) {
+            return name == std::string_view(COHOLD_ABI_NAME);
         }
-        while (name.starts_with('_')) {
-            name.remove_prefix(1);
-        }
-        if (!name.starts_with('v')) {
-            return false;
-        }
-        const std::size_t digits_end = name.find_first_not_of("0123456789", 1);
-        return name.size() > 1 && digits_end != 1 &&
-               (digits_end == std::string_view::npos || name[digits_end] == '_');
+        const std::size_t start = before.find_last_of("<,( ") + 1; // npos + 1 is 0
+        return before.substr(start).starts_with("std::") && name.size() > 1 && name[0] == '_' &&
+               (name[1] == '_' || (name[1] >= 'A' && name[1] <= 'Z'));
     }
 
     // A run of the words that make up the built-in types, in whatever order.
@@ -327,12 +377,14 @@ class name_normaliser {
     char* out_;
     std::size_t size_ = 0;
     bool signed_cast_ = false;
+    bool alike_ = true;
 };
 
 template <std::size_t Capacity>
 struct name_buffer {
     char text[Capacity] = {};
     std::size_t size = 0;
+    bool alike = true;
 };
 
 template <class T>
@@ -340,12 +392,64 @@ constexpr auto normalise_type_name() noexcept {
     constexpr std::string_view raw = raw_type_name<T>();
     // The longest growth is that of "long double" and of ";", which keep below twice the length.
     name_buffer<2 * raw.size() + 1> buffer;
-    buffer.size = name_normaliser(raw, buffer.text).run();
+    name_normaliser normaliser(raw, buffer.text);
+    buffer.size = normaliser.run();
+    buffer.alike = normaliser.alike();
     return buffer;
 }
 
 template <class T>
 inline constexpr auto normalised_type_name = normalise_type_name<T>();
+
+// Types without a name: compilers write them differently.
+constexpr bool mentions_unnamed(std::string_view name) noexcept {
+    constexpr std::string_view marks[] = {
+        "<unnamed ",        "(unnamed ",         "<lambda",          "(lambda",
+        "(anonymous class", "(anonymous struct", "(anonymous union", "(anonymous enum"};
+    for (const std::string_view mark : marks) {
+        if (name.find(mark) != std::string_view::npos) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Whether the type, or one that it is made of, has no name. Those of functions around it do not
+// count: only some compilers show them.
+template <class T>
+constexpr bool is_unnamed_type() noexcept {
+    if constexpr (!mentions_unnamed(raw_type_name<T>())) {
+        return false;
+    } else {
+        const auto& name = normalised_type_name<T>;
+        return mentions_unnamed({name.text, name.size});
+    }
+}
+
+// Template arguments by kind: g++ writes a null pointer as 0, and a function like a type.
+template <class T>
+inline constexpr bool arguments_alike = true;
+#if !defined(__clang__)
+template <class T>
+inline constexpr bool argument_alike = std::is_integral_v<T> || std::is_enum_v<T>;
+template <template <auto...> class Template, auto... Value>
+inline constexpr bool arguments_alike<Template<Value...>> =
+    (... && argument_alike<decltype(Value)>);
+template <template <class, auto...> class Template, class T, auto... Value>
+inline constexpr bool arguments_alike<Template<T, Value...>> =
+    (... && argument_alike<decltype(Value)>);
+#endif
+
+// Whether every compiler writes the name of a class or an enum alike: it has no template argument
+// that is a floating-point number, a pointer or an object.
+template <class T>
+constexpr bool is_named_alike() noexcept {
+    if constexpr (raw_type_name<T>().find('<') == std::string_view::npos) {
+        return true;
+    } else {
+        return arguments_alike<T> && normalised_type_name<T>.alike;
+    }
+}
 
 // The name of a type without its const and volatile, the same from every compiler. Types without
 // a name have none to share.

@@ -87,13 +87,54 @@ struct generic {
     };
 };
 
+namespace v1 {
+struct versioned {
+    std::int16_t a;
+};
+} // namespace v1
+
 inline namespace v2 {
 struct versioned {
     std::int16_t a;
 };
 } // namespace v2
 
+template <class T>
+auto make_local(T) {
+    struct local {
+        T a;
+
+        auto operator<(int) const {
+            struct inner {
+                int b;
+            };
+
+            return inner{};
+        }
+    };
+
+    return local{};
+}
+
+inline constexpr auto closure = [] {
+    struct local {
+        int a;
+    };
+
+    return local{};
+};
+
+struct around {
+    struct {
+        struct named {
+            int a;
+        };
+    } unnamed;
+};
+
 struct empty {};
+
+inline constexpr int around_number = 0;
 
 template <auto... Value>
 struct values {
@@ -151,7 +192,44 @@ static_assert(type_descriptor_of<int>.description == "i32");
 static_assert(type_descriptor_of<const app::vec>.size == 8);
 static_assert(type_descriptor_of<app::wide>.alignment == 32);
 
+template <double Value>
+struct fraction {
+    char a;
+};
+
+template <class T, const int* Address>
+struct pointing {
+    T a;
+};
+
+struct pair_of_ints {
+    int a;
+    int b;
+};
+
+// No two compilers write these alike.
+static_assert(!cohold::shareable<fraction<1.0>>);
+static_assert(!cohold::shareable<fraction<-0.0>>);
+static_assert(!cohold::shareable<pointing<int, nullptr>>);
+static_assert(!cohold::shareable<pointing<int, &app::around_number>>);
+static_assert(!cohold::shareable<app::values<nullptr>>);
+static_assert(!cohold::shareable<app::values<static_cast<int*>(nullptr)>>);
+static_assert(!cohold::shareable<app::values<&app::vec::x>>);
+static_assert(!cohold::shareable<app::values<static_cast<int app::vec::*>(nullptr)>>);
+static_assert(!cohold::shareable<app::values<&pair_of_ints::a, 1>>);
+static_assert(!cohold::shareable<app::values<pair_of_ints{1, 2}>>);
+static_assert(!cohold::shareable<app::generic<fraction<2.5>, 1>::inner>);
+static_assert(cohold::shareable<app::values<0, 'c', app::colour::red>>);
+
 } // namespace
+
+// But as its own description says.
+template <>
+struct cohold::type_description<fraction<3.5>> {
+    static constexpr void write(cohold::type_writer& out) { out.text("fraction of 7/2"); }
+};
+
+static_assert(cohold::shareable<fraction<3.5>>);
 
 TEST_CASE("scalars by kind and width") {
     CHECK(description<bool>() == "bool");
@@ -186,7 +264,10 @@ TEST_CASE("structs by their members") {
     CHECK(description<app::wide>() == "app::wide{a@0 i32}32^32");
     CHECK(description<app::empty>() == "app::empty{}1");
     CHECK(description<hidden>() == "(anonymous)::hidden{a@0 bool}1");
-    CHECK(description<app::versioned>() == "app::versioned{a@0 i16}2");
+    CHECK(description<app::v1::versioned>() == "app::v1::versioned{a@0 i16}2");
+    const bool leaves_out = cohold::detail::own_spelling == 1;
+    CHECK(description<app::versioned>() ==
+          (leaves_out ? "app::versioned{a@0 i16}2" : "app::v2::versioned{a@0 i16}2"));
     CHECK(description<app::generic<std::uint64_t, 2>>() == "app::generic<u64,2>{value@0 u64[2]}16");
     CHECK(description<app::generic<unsigned short, 3>::inner>() ==
           "app::generic<u16,3>::inner{value@0 u16}2");
@@ -204,6 +285,11 @@ TEST_CASE("structs by their members") {
     };
 
     CHECK(description<local>() == "local{a@0 i32}4");
+    CHECK(description<decltype(app::make_local(2.5F))>() == "local{a@0 f32}4");
+    CHECK(description<decltype(app::make_local(1) < 2)>() == "inner{b@0 i32}4");
+    CHECK(description<decltype(app::closure())>() == "local{a@0 i32}4");
+    CHECK(description<decltype(app::around::unnamed)::named>() == "app::around::named{a@0 i32}4");
+    CHECK(description<app::values<static_cast<char>(-56)>>() == "app::values<200>{a@0 char}1");
 }
 
 TEST_CASE("what 32-bit programs lay out differently is told apart, what they do not is not") {

@@ -184,3 +184,30 @@ TEST_CASE("a short buffer cuts the text") {
     cohold::detail::explain_mismatch("i32", "i64", text, 1);
     CHECK(text[0] == '\0');
 }
+
+TEST_CASE("a namespace that clang may have left out makes no other type") {
+    const auto same = [](std::string_view a, std::string_view b, std::uint32_t spelling = 1) {
+        using cohold::detail::same_but_for_inline_namespaces;
+        const bool result = same_but_for_inline_namespaces(a, spelling, b, 0);
+        CHECK(same_but_for_inline_namespaces(b, 0, a, spelling) == result);
+        return result;
+    };
+    CHECK(same("app::order{id@0 i32}4", "app::abi_2::order{id@0 i32}4"));
+    CHECK(same("a::b::order", "a::inl::b::order"));
+    CHECK(same("a::a::order", "a::order"));
+    CHECK(
+        same("box<app::order>{a@0 app::order{}8}8", "box<app::v1::order>{a@0 app::v1::order{}8}8"));
+    CHECK(same("(anonymous)::order", "(anonymous)::abi::order"));
+    CHECK(same("values<app::colour::red>", "values<app::v1::colour::red>"));
+
+    CHECK_FALSE(same("app::order", "app::abi_2::order", 0)); // g++ leaves none out
+    CHECK_FALSE(same("shop::v1::order", "shop::v2::order"));
+    CHECK_FALSE(same("shop::order", "shop::v2::orders"));
+    CHECK_FALSE(same("a::v1::order", "v2::a::order"));
+    CHECK_FALSE(same("order::v1", "order"));
+    CHECK_FALSE(same("app::order{id@0 i32}4", "app::abi_2::order{id@0 u32}4"));
+    CHECK_FALSE(same("app::order{id@0 i32}4", "app::abi_2::order{id@0 i32"));
+    CHECK_FALSE(same("box<app::order>", "box<app::v2::order>{"));
+    CHECK_FALSE(same("", "app::order"));
+    CHECK_FALSE(same("app::", "app::order"));
+}
