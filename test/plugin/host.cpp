@@ -5,12 +5,16 @@
 // SPDX-License-Identifier: MIT
 #include "plugin.hpp"
 
+#include <atomic>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <unistd.h>
 
 namespace {
@@ -150,6 +154,98 @@ void errors(const loaded& other, cohold::segment<>& segment) {
     segment.destroy<int>("int");
 }
 
+// One thread has one section, whoever opens it.
+void sections(const loaded& other, cohold::segment<>& segment) {
+    auto& numbers = segment.construct<ledger>("ledger");
+    const auto undone = [&](const auto& work) {
+        try {
+            work();
+        } catch (int) {
+            return;
+        }
+        check(false, "an exception passes the plug-in");
+    };
+    numbers.lock()->reserve(2);
+    const std::size_t used = segment.used();
+    undone([&] {
+        const auto locked = numbers.lock();
+        for (int i = 0; i < 50; ++i) { // in place, and with new blocks
+            locked->push_back(i);
+            other->append(*locked, i);
+        }
+        throw 1;
+    });
+    check(numbers.lock()->empty() && segment.used() == used,
+          "what the plug-in did in the host's section is undone");
+    std::pair<ledger&, const loaded&> both(numbers, other);
+    undone([&] {
+        other->within(
+            numbers,
+            [](void* with) {
+                auto& [mine, theirs] = *static_cast<decltype(both)*>(with);
+                const auto again = mine.lock(); // which the thread has already
+                for (int i = 0; i < 50; ++i) {
+                    again->push_back(i);
+                    theirs->append(*again, i);
+                }
+                throw 1;
+            },
+            &both);
+    });
+    check(numbers.lock()->empty() && segment.used() == used,
+          "what the host did in the plug-in's section is undone");
+    other->within(
+        numbers, [](void* with) { static_cast<ledger*>(with)->lock()->push_back(3); }, &numbers);
+    check(numbers.lock()->size() == 2, "host and plug-in change it in one section");
+    segment.destroy<ledger>("ledger");
+}
+
+// It has used the plug-in, and goes on when that is unloaded.
+class survivor {
+  public:
+    survivor(const loaded& other, cohold::segment<>& segment)
+        : numbers_(segment.construct<ledger>("survivor")), thread_([this, &other] {
+              {
+                  const auto locked = numbers_.lock();
+                  other->append(*locked, 1);
+              }
+              step_ = 1;
+              while (step_ != 2) {
+                  std::this_thread::yield();
+              }
+              try {
+                  const auto locked = numbers_.lock();
+                  locked->push_back(2);
+                  throw 1;
+              } catch (int) {
+                  numbers_.lock()->push_back(3);
+              }
+              const auto locked = numbers_.lock();
+              locked->push_back(4);
+              pthread_exit(nullptr);
+          }) {
+        while (step_ != 1) {
+            std::this_thread::yield();
+        }
+    }
+
+    void finish(cohold::segment<>& segment) {
+        step_ = 2;
+        thread_.join();
+        {
+            const auto locked = numbers_.lock();
+            check(locked->size() == 2 && (*locked)[0] == 1 && (*locked)[1] == 3,
+                  "a thread outlives a plug-in that it used");
+        }
+        segment.destroy<ledger>("survivor");
+    }
+
+  private:
+    ledger& numbers_;
+    std::atomic<int> step_{0};
+    std::thread thread_;
+};
+
 void threads(const loaded& other, cohold::segment<>& segment) {
     auto& out = segment.construct<queue>("queue", 20U);
     auto& sum = segment.construct<std::atomic<std::uint64_t>>("sum", 0U);
@@ -179,12 +275,15 @@ void run(const char* path, bool unloads, const std::string& name) {
     segment.construct<int>("warm"); // the directory keeps its table
     segment.destroy<int>("warm");
     const std::size_t used = segment.used();
+    std::optional<survivor> outlives;
     {
         const loaded other(path);
         other->open(name.c_str());
         nested(other, segment);
         named(other, segment);
         errors(other, segment);
+        sections(other, segment);
+        outlives.emplace(other, segment);
         threads(other, segment);
         if (!unloads) {
             other->close();
@@ -193,6 +292,7 @@ void run(const char* path, bool unloads, const std::string& name) {
     if (unloads) {
         check(!is_loaded(path), "the plug-in is unloaded");
     }
+    outlives->finish(segment);
     check(cohold::segment<>::open(name).objects().size() == 5, "the session goes on");
     auto* const theirs = segment.find<table>("theirs");
     grow(*theirs, 250, 150); // what the plug-in made and its mapping has forgotten

@@ -65,6 +65,16 @@ void start(const char* queue_name, const char* sum_name) {
     });
 }
 
+void append(cohold::shm_vector<int>& numbers, int number) {
+    numbers.push_back(number);
+}
+
+void within(ledger& numbers, void (*back)(void*), void* with) {
+    const auto locked = numbers.lock();
+    locked->push_back(100);
+    back(with);
+}
+
 void mistake(const char* name) {
     static_cast<void>(own.find<table>(name));
 }
@@ -96,6 +106,8 @@ constexpr interface functions{.grow = plugin::grow,
                               .write_note = write_note,
                               .erase_note = erase_note,
                               .start = start,
+                              .append = append,
+                              .within = within,
                               .mistake = mistake,
                               .mistake_without_throwing = mistake_without_throwing,
                               .call = call};

@@ -16,6 +16,8 @@ namespace plugin {
 using table = cohold::shm_vector<cohold::shm_vector<int>>;
 using queue = cohold::shm_queue<std::uint64_t>;
 
+using ledger = cohold::shm_guarded<cohold::shm_vector<int>>;
+
 struct note {
     std::uint32_t author;
     cohold::shm_vector<char> text;
@@ -62,6 +64,10 @@ struct interface {
     void (*erase_note)(const char* name);
     // A thread of its own that sums up a queue until that is closed.
     void (*start)(const char* queue_name, const char* sum_name);
+    // Within whatever the calling thread has open.
+    void (*append)(cohold::shm_vector<int>& numbers, int number);
+    // In a section of its own, in which it calls back.
+    void (*within)(ledger& numbers, void (*back)(void*), void* with);
     // Errors: finds a table where there is an int.
     void (*mistake)(const char* name);
     std::error_code (*mistake_without_throwing)(const char* name);

@@ -16,32 +16,46 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A number that neither the process which forked this one has, nor one that this one forks. Their
-// process identifiers may be the same, in namespaces of their own.
-[[gnu::cold]] inline std::uint64_t process_stamp() noexcept {
-    using stamp = std::atomic<std::uint64_t>;
-    static std::atomic<stamp*> kept{nullptr}; // on a page that the kernel clears in a forked child
-    stamp* mine = kept.load(std::memory_order_acquire);
+using stamp_word = std::atomic<std::uint64_t>;
+
+// Where a process keeps its stamp: on a page that the kernel clears in a forked child. nullptr if
+// there cannot be one.
+[[gnu::cold]] inline stamp_word* stamp_page() noexcept {
+    static std::atomic<stamp_word*> kept{nullptr};
+    stamp_word* mine = kept.load(std::memory_order_acquire);
     if (mine == nullptr) {
         void* const page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (page == MAP_FAILED || ::madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
             unmap(page == MAP_FAILED ? nullptr : page, page_size());
-            return static_cast<std::uint64_t>(::getpid());
+            return nullptr;
         }
-        auto* const made = ::new (page) stamp(0);
+        auto* const made = ::new (page) stamp_word(0);
         if (kept.compare_exchange_strong(mine, made)) {
             mine = made;
         } else {
             unmap(page, page_size()); // another thread was first
         }
     }
-    std::uint64_t found = mine->load(std::memory_order_relaxed);
+    return mine;
+}
+
+// A number that neither the process which forked this one has, nor one that this one forks. Their
+// process identifiers may be the same, in namespaces of their own.
+[[gnu::cold]] inline std::uint64_t process_stamp(stamp_word* page) noexcept {
+    if (page == nullptr) {
+        return static_cast<std::uint64_t>(::getpid());
+    }
+    std::uint64_t found = page->load(std::memory_order_relaxed);
     if (found == 0) {
         const std::uint64_t fresh = static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1;
-        found = mine->compare_exchange_strong(found, fresh) ? fresh : found;
+        found = page->compare_exchange_strong(found, fresh) ? fresh : found;
     }
     return found;
+}
+
+[[gnu::cold]] inline std::uint64_t process_stamp() noexcept {
+    return process_stamp(stamp_page());
 }
 
 // In clock ticks since the machine was booted, as field 22 of proc_pid_stat(5) has it; 0 if that

@@ -36,11 +36,10 @@ class thread_end {
         ::pthread_key_delete(key_);
     }
 
-    // When this thread ends, `ending` gets the value, which is not null.
-    [[gnu::cold]] void tell(void* value) const noexcept {
-        if (made_) {
-            ::pthread_setspecific(key_, value);
-        }
+    // When this thread ends, `ending` gets the value, which is not null. False if nobody will be
+    // told.
+    [[nodiscard, gnu::cold]] bool tell(void* value) const noexcept {
+        return made_ && ::pthread_setspecific(key_, value) == 0;
     }
 
   private:

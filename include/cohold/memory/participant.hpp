@@ -53,91 +53,195 @@ namespace detail {
     }
 }
 
-// The records of a thread. They end with it: by thread_end, since a destructor would keep a plug-in
-// loaded as long as a thread lives that has used it.
-class thread_records {
-  public:
-    [[gnu::cold]] void end_all() noexcept {
-        notes.has_ended = true;
-        while (first_ != nullptr) {
-            thread_record* const record = first_;
-            first_ = record->next_in_thread;
-            end(*record);
+// The notes that this copy of the code has in all threads.
+struct notes_of_copy {
+    std::atomic<std::uint64_t> busy{0};
+    std::uint64_t process = 0; // its stamp: a forked child has one thread
+    thread_notes* first = nullptr;
+
+    [[gnu::cold]] void add(thread_notes& mine) noexcept {
+        const process_lock lock(busy, stamp_page());
+        if (process != process_stamp()) {
+            process = process_stamp();
+            first = nullptr;
         }
+        mine.next_in_copy = first;
+        first = &mine;
     }
 
-    thread_record* find(const segment_header& header, std::uint64_t epoch) noexcept {
-        for (thread_record** link = &first_; *link != nullptr;) {
-            thread_record* const each = *link;
-            if (each->ended.load(std::memory_order_acquire) == thread_record::orphaned) {
-                *link = each->next_in_thread;
-                unlist_open(*each); // its section was undone by another thread
-                delete each;
-            } else if (each->header == &header && each->epoch == epoch) {
-                return each;
-            } else {
-                link = &each->next_in_thread;
+    [[gnu::cold]] void remove(const thread_notes& mine) noexcept {
+        const process_lock lock(busy, stamp_page());
+        if (process != process_stamp()) {
+            return;
+        }
+        for (thread_notes** link = &first; *link != nullptr; link = &(*link)->next_in_copy) {
+            if (*link == &mine) {
+                *link = mine.next_in_copy;
+                return;
             }
         }
-        return nullptr;
     }
 
-    // Of this segment and owner, but of another attachment than that.
-    [[nodiscard]] bool has_former(const segment_header& header, std::uint64_t epoch,
-                                  owner_word owner) const noexcept {
-        for (const thread_record* each = first_; each != nullptr; each = each->next_in_thread) {
-            if (each->header == &header && each->epoch != epoch && same_owner(each->me, owner)) {
-                return true;
+    // They go, as this code is unloaded, or the program ends.
+    [[gnu::cold]] void remove_all() noexcept {
+        const process_lock lock(busy, stamp_page());
+        if (process == process_stamp()) {
+            for (; first != nullptr; first = first->next_in_copy) {
+                first->core->remove(*first);
             }
         }
-        return false;
     }
-
-    void add(thread_record& record) noexcept {
-        record.next_in_thread = first_;
-        first_ = &record;
-    }
-
-  private:
-    [[gnu::cold]] static void end(thread_record& record) noexcept {
-        std::uint32_t found = thread_record::live;
-        // What a forked child has inherited is its parent's.
-        const bool inherited = record.process != process_stamp();
-        if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
-            // Who unmaps the segment waits for this.
-            abandon_section(record);
-            local_identity& identity = *local_of(*record.header).identity;
-            const identity_lock lock(identity);
-            leave_journal(*record.header, record);
-            for (thread_record** link = &identity.records; *link != nullptr;
-                 link = &(*link)->next_in_mapping) {
-                if (*link == &record) {
-                    *link = record.next_in_mapping;
-                    break;
-                }
-            }
-        }
-        // Who is just unmapping the segment needs the record for a moment yet.
-        while (!inherited && found == thread_record::ending &&
-               record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
-            yield_processor();
-        }
-        if (thread_notes::place& place = notes.place_of(record.header); place.record == &record) {
-            place = {};
-        }
-        unlist_open(record);
-        delete &record;
-    }
-
-    thread_record* first_ = nullptr;
 };
 
-inline thread_local constinit thread_records records_of_thread{};
+inline constinit notes_of_copy all_notes{};
 
-[[gnu::cold]] inline const thread_end& end_of_threads() noexcept {
-    static const thread_end end(
-        [](void* records) noexcept { static_cast<thread_records*>(records)->end_all(); });
-    return end;
+[[gnu::cold]] inline void end_record(thread_record& record, thread_core& core) noexcept {
+    std::uint32_t found = thread_record::live;
+    // What a forked child has inherited is its parent's.
+    const bool inherited = record.process != process_stamp(core.process);
+    if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
+        // Who unmaps the segment waits for this.
+        abandon_section(record);
+        local_identity& identity = *local_of(*record.header).identity;
+        const identity_lock lock(identity);
+        leave_journal(*record.header, record);
+        for (thread_record** link = &identity.records; *link != nullptr;
+             link = &(*link)->next_in_mapping) {
+            if (*link == &record) {
+                *link = record.next_in_mapping;
+                break;
+            }
+        }
+    }
+    // Who is just unmapping the segment needs the record for a moment yet.
+    while (!inherited && found == thread_record::ending &&
+           record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
+        yield_processor();
+    }
+    core.for_each_copy([&record](thread_notes& each) noexcept {
+        if (thread_notes::place& place = each.place_of(record.header); place.record == &record) {
+            place = {};
+        }
+    });
+    unlist_open(record);
+    delete &record;
+}
+
+// Its thread ends, or this code does; then the records stay, if other code knows of the thread.
+[[gnu::cold]] inline void end_notes(thread_notes& mine, bool thread_ends) noexcept {
+    thread_core* const core = mine.core;
+    if (core == nullptr) {
+        return;
+    }
+    const bool alone = !core->has_copies_beside(mine);
+    while ((thread_ends || alone) && core->records != nullptr) {
+        thread_record* const record = core->records;
+        core->records = record->next_in_thread;
+        end_record(*record, *core);
+    }
+    all_notes.remove(mine);
+    core->remove(mine);
+    mine.core = nullptr;
+    mine.last = &no_sections;
+    for (thread_notes::place& each : mine.places) {
+        each = {};
+    }
+    if (alone) {
+        cleanup_chain().remove(core->entry);
+        delete core;
+    }
+}
+
+// Is told of the end of threads: a destructor of something thread_local would keep a plug-in loaded
+// as long as a thread lives that has used it.
+class copy_end {
+  public:
+    copy_end() noexcept = default;
+    copy_end(const copy_end&) = delete;
+    copy_end& operator=(const copy_end&) = delete;
+
+    ~copy_end() {
+        end_notes(notes, false);
+        all_notes.remove_all();
+    }
+
+    [[nodiscard]] bool tell() const noexcept { return end_.tell(&notes); }
+
+  private:
+    thread_end end_{
+        [](void* mine) noexcept { end_notes(*static_cast<thread_notes*>(mine), true); }};
+};
+
+// The thread is being unwound by what nobody counts as an exception: the guards of all that is open
+// undo it.
+[[gnu::cold]] inline void condemn_sections(void* of) noexcept {
+    if (auto* const core = static_cast<thread_core*>(of); core != nullptr) {
+        core->condemned = UINT32_MAX;
+        for (thread_record* each = core->records; each != nullptr; each = each->next_in_thread) {
+            each->uncaught = &core->condemned;
+        }
+    }
+}
+
+// Copies know each other's records if they agree on what these are.
+inline constexpr auto core_tag = static_cast<int>(
+    0x636f686fu + 31u * COHOLD_LAYOUT_VERSION + sizeof(thread_record) +
+    4099u * sizeof(thread_core) + 65599u * sizeof(thread_notes) + config::max_participants);
+
+// Finds out what other copies know of the thread. At its end, and without memory, it is known to
+// this one alone.
+[[gnu::cold, gnu::noinline]] inline void join_thread() noexcept {
+    if (notes.last != &unknown_sections) {
+        return;
+    }
+    static const copy_end end;
+    notes.last = &no_sections;
+    cleanup_chain chain;
+    auto* core = static_cast<thread_core*>(chain.find(core_tag));
+    const bool made = core == nullptr;
+    if (made) {
+        core = new (std::nothrow) thread_core;
+    }
+    if (core == nullptr || !end.tell()) {
+        if (made) {
+            delete core;
+        }
+        return;
+    }
+    notes.condemn = &condemn_sections;
+    notes.core = core;
+    if (made) {
+        core->process = stamp_page();
+        chain.append(core->entry, core_tag, &condemn_sections, core);
+        notes.last = &core->none;
+    } else {
+        notes.last = core->copies.load(std::memory_order_relaxed)->last;
+    }
+    core->add(notes);
+    all_notes.add(notes);
+}
+
+[[gnu::cold, gnu::noinline]] inline thread_record*
+search_open_record(const segment_header* header) noexcept {
+    join_thread();
+    thread_record* each = last_opened();
+    while (each != nullptr && (each->header != header || each->is_inherited())) {
+        each = each->next_open;
+    }
+    return each;
+}
+
+// The section that this thread has open in the segment; nullptr if there is none.
+[[nodiscard]] inline thread_record* open_record(const segment_header* header) noexcept {
+    if (!has_open_sections()) [[likely]] {
+        return nullptr;
+    }
+    if (notes.last->header == header) {
+        if (thread_record* const last = last_opened(); !last->is_inherited()) {
+            return last;
+        }
+    }
+    return search_open_record(header);
 }
 
 // A journal for a thread: one that another thread has left, or a new one. *Errors*:
@@ -217,16 +321,38 @@ inline thread_local constinit thread_records records_of_thread{};
     record->mapped = local_of(header).reserve;
     record->epoch = epoch;
     record->epoch_here = &identity.epoch;
-    record->process = process_stamp();
     record->next_in_mapping = identity.records;
     identity.records = record;
-    if (notes.has_ended) {
+    if (thread_core* const core = notes.core; core == nullptr) {
         record->late_thread = &notes; // nobody but who unmaps the segment will end it
     } else {
-        records_of_thread.add(*record);
-        end_of_threads().tell(&records_of_thread);
+        record->process = process_stamp(core->process);
+        record->uncaught = core->condemned != 0 ? &core->condemned : record->uncaught;
+        record->next_in_thread = core->records;
+        core->records = record;
     }
     return record;
+}
+
+// Of this segment and attachment.
+[[gnu::cold]] inline thread_record* find_record_of(thread_core& core, const segment_header& header,
+                                                   std::uint64_t epoch) noexcept {
+    for (thread_record** link = &core.records; *link != nullptr;) {
+        thread_record* const each = *link;
+        if (each->ended.load(std::memory_order_acquire) == thread_record::orphaned) {
+            *link = each->next_in_thread;
+            unlist_open(*each); // its section was undone by another thread
+            delete each;
+        } else if (each->header == &header && each->epoch == epoch) {
+            if (config::exceptions && core.condemned == 0) {
+                each->uncaught = uncaught_counter(); // a copy without exceptions may have made it
+            }
+            return each;
+        } else {
+            link = &each->next_in_thread;
+        }
+    }
+    return nullptr;
 }
 
 // What this thread has made of itself since it has ended.
@@ -240,6 +366,7 @@ inline thread_local constinit thread_records records_of_thread{};
 
 [[gnu::cold, gnu::noinline]] inline thread_record* find_record(segment_header& header,
                                                                std::error_code& ec) noexcept {
+    join_thread();
     local_identity& identity = *local_of(header).identity;
     const identity_lock lock(identity, ec);
     if (!ec) {
@@ -249,8 +376,8 @@ inline thread_local constinit thread_records records_of_thread{};
         return nullptr;
     }
     const std::uint64_t epoch = identity.epoch.load(std::memory_order_relaxed);
-    thread_record* record =
-        notes.has_ended ? find_late_record(identity) : records_of_thread.find(header, epoch);
+    thread_record* record = notes.core == nullptr ? find_late_record(identity)
+                                                  : find_record_of(*notes.core, header, epoch);
     if (record == nullptr) {
         record = make_record(header, epoch, ec);
     }
@@ -272,7 +399,12 @@ inline thread_local constinit thread_records records_of_thread{};
 // Was the owner this thread, before it was forked off?
 [[gnu::cold]] inline bool is_inherited(const segment_header& header, owner_word owner) noexcept {
     const std::uint64_t epoch = local_of(header).identity->epoch.load(std::memory_order_acquire);
-    return records_of_thread.has_former(header, epoch, owner);
+    const thread_record* each = notes.core == nullptr ? nullptr : notes.core->records;
+    while (each != nullptr &&
+           (each->header != &header || each->epoch == epoch || !same_owner(each->me, owner))) {
+        each = each->next_in_thread;
+    }
+    return each != nullptr;
 }
 
 // ---- detaching

@@ -5,12 +5,19 @@
 #ifndef COHOLD_MEMORY_THREAD_NOTES_HPP
 #define COHOLD_MEMORY_THREAD_NOTES_HPP
 
+#include <cohold/detail/cleanup_chain.hpp>
+#include <cohold/detail/futex.hpp>
+#include <cohold/detail/process.hpp>
 #include <cohold/memory/thread_record.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+struct thread_core;
+
+// One object for each thread in each copy of this code: a program has one, and a plug-in with
+// private symbols its own.
 struct thread_notes {
     // What it has found out last, by a hash of the segment's address.
     struct place {
@@ -22,13 +29,17 @@ struct thread_notes {
 
     // Of the record whose section was opened last: what the fast paths look at. If that section has
     // ended, no other one is open, in any segment. The others that are open follow by next_open.
-    const sections* last = &no_sections;
+    const sections* last = &unknown_sections;
 
     static constexpr std::size_t place_count = 8;
     place places[place_count];
 
-    // After that, at the end of a thread or a program, static objects may still use a segment.
-    bool has_ended = false;
+    // nullptr: not known yet; or, at the end of a thread or a program, not any more: static objects
+    // may still use a segment then.
+    thread_core* core = nullptr;
+    std::atomic<thread_notes*> next_in_thread{nullptr};
+    thread_notes* next_in_copy = nullptr;
+    void (*condemn)(void* core) = nullptr; // this copy's
 
     [[nodiscard]] place& place_of(const segment_header* header) noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(header);
@@ -38,6 +49,80 @@ struct thread_notes {
 
 // One object: its address is found by a call in code for shared libraries.
 inline thread_local constinit thread_notes notes{};
+
+// A lock for moments among the threads of a process. One that a forked child inherits from another
+// thread is free.
+class process_lock {
+  public:
+    process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
+        const std::uint64_t mine = process_stamp(process);
+        for (std::uint64_t found = 0; !word_.compare_exchange_weak(
+                 found, mine, std::memory_order_acquire, std::memory_order_relaxed);) {
+            if (found == mine) {
+                found = 0;
+                yield_processor();
+            }
+        }
+    }
+
+    process_lock(const process_lock&) = delete;
+    process_lock& operator=(const process_lock&) = delete;
+
+    ~process_lock() { word_.store(0, std::memory_order_release); }
+
+  private:
+    std::atomic<std::uint64_t>& word_;
+};
+
+// What all copies know of a thread: they find it in the C library's list of its cleanups. Where
+// there is no such list, each copy has its own.
+struct thread_core {
+    cleanup_entry entry{};
+    std::atomic<std::uint64_t> busy{0}; // held by who changes the list of copies
+    std::atomic<thread_notes*> copies{nullptr};
+    thread_record* records = nullptr;
+    stamp_word* process = nullptr; // where the process has its stamp
+    sections none{};
+    // What the thread's records look at instead of its exceptions, once it is being unwound without
+    // one: more than any guard has found.
+    unsigned condemned = 0;
+
+    [[gnu::cold]] void add(thread_notes& copy) noexcept {
+        const process_lock lock(busy, process);
+        copy.next_in_thread.store(copies.load(std::memory_order_relaxed),
+                                  std::memory_order_relaxed);
+        copies.store(&copy, std::memory_order_relaxed);
+    }
+
+    // What is to be called when the thread is unwound must not be code that is gone.
+    [[gnu::cold]] void remove(thread_notes& copy) noexcept {
+        const process_lock lock(busy, process);
+        for (auto* link = &copies; link->load(std::memory_order_relaxed) != nullptr;
+             link = &link->load(std::memory_order_relaxed)->next_in_thread) {
+            if (link->load(std::memory_order_relaxed) == &copy) {
+                link->store(copy.next_in_thread.load(std::memory_order_relaxed),
+                            std::memory_order_relaxed);
+                break;
+            }
+        }
+        const thread_notes* const other = copies.load(std::memory_order_relaxed);
+        cleanup_chain::change(entry, other == nullptr ? nullptr : other->condemn);
+    }
+
+    [[nodiscard]] bool has_copies_beside(const thread_notes& copy) const noexcept {
+        return copies.load(std::memory_order_relaxed) != &copy ||
+               copy.next_in_thread.load(std::memory_order_relaxed) != nullptr;
+    }
+
+    template <class Function>
+    void for_each_copy(const Function& function) noexcept {
+        const process_lock lock(busy, process); // one may just be unloaded
+        for (thread_notes* each = copies.load(std::memory_order_relaxed); each != nullptr;
+             each = each->next_in_thread.load(std::memory_order_relaxed)) {
+            function(*each);
+        }
+    }
+};
 
 // This thread in that segment, if it has been there lately; else nullptr. Compares the address, and
 // reads nothing there: any will do.
@@ -65,32 +150,22 @@ inline thread_local constinit thread_notes notes{};
 }
 
 inline void set_last_opened(const thread_record* record) noexcept {
-    notes.last = record == nullptr ? &no_sections : record;
-}
-
-[[gnu::cold, gnu::noinline]] inline thread_record*
-search_open_record(const segment_header* header) noexcept {
-    thread_record* each = last_opened();
-    while (each != nullptr && (each->header != header || each->is_inherited())) {
-        each = each->next_open;
+    thread_core* const core = notes.core;
+    if (core == nullptr) {
+        notes.last = record == nullptr ? &no_sections : record;
+        return;
     }
-    return each;
-}
-
-// The section that this thread has open in the segment; nullptr if there is none.
-[[nodiscard]] inline thread_record* open_record(const segment_header* header) noexcept {
-    if (!has_open_sections()) [[likely]] {
-        return nullptr;
+    const sections* const last = record == nullptr ? &core->none : record;
+    notes.last = last;
+    if (core->has_copies_beside(notes)) [[unlikely]] {
+        core->for_each_copy([last](thread_notes& each) noexcept { each.last = last; });
     }
-    thread_record* const last = last_opened();
-    const bool found = last->header == header && !last->is_inherited();
-    return found ? last : search_open_record(header);
 }
 
 // Makes it the one whose section was opened last, as long as no section is open. Not at the end of
 // a thread: nobody would tell it when the record is deleted.
 [[nodiscard, gnu::noinline]] inline bool come_last(thread_record& record) noexcept {
-    if (has_open_sections() || notes.has_ended) {
+    if (has_open_sections() || notes.core == nullptr) {
         return false;
     }
     set_last_opened(&record);

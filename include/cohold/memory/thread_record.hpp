@@ -35,15 +35,19 @@ struct alignas(8) section_state {
 // The part of a record that is to be found without the rest of it.
 struct sections {
     section_state state;
+    segment_header* header = nullptr;
 };
 
 // Of no record.
 inline constexpr sections no_sections{};
 
+// Of a thread of which this code does not know yet what other code has opened in it: looks as if
+// there were a section, so that somebody asks.
+inline constexpr sections unknown_sections{{.unused = true}, nullptr};
+
 // Lives in the memory of its process; one for each thread and mapping. What every section looks at
 // is in the first cache line.
 struct alignas(64) thread_record : sections {
-    segment_header* header = nullptr;
     owner_word me = nobody;
     journal* log = nullptr;
     std::uint64_t limit = 0; // offset of the end of the room for records

@@ -21,7 +21,7 @@ TEST_CASE("a thread that has asked is told of when it ends, and no other") {
     told = 0;
     const cohold::detail::thread_end end(&ending);
     int value = 7;
-    std::thread([&] { end.tell(&value); }).join();
+    std::thread([&] { CHECK(end.tell(&value)); }).join();
     CHECK(told == 7);
     std::thread([] {}).join();
     CHECK(told == 7);
@@ -35,9 +35,9 @@ TEST_CASE("when the one who tells goes, the thread that runs is told of, and lat
     std::thread other;
     {
         const cohold::detail::thread_end end(&ending);
-        end.tell(&here);
+        CHECK(end.tell(&here));
         other = std::thread([&] {
-            end.tell(&there);
+            CHECK(end.tell(&there));
             step = 1;
             while (step != 2) {
                 std::this_thread::yield();

@@ -6,6 +6,8 @@
 #include <new>
 #include <thread>
 
+#include <pthread.h>
+
 #include <doctest/doctest.h>
 
 #include <cohold/sync/shm_guarded.hpp>
@@ -207,3 +209,87 @@ TEST_CASE("a forked child saves nothing in a section that is its parent's") {
     const auto guard = here->lock();
     CHECK(*guard == 5);
 }
+
+#if defined(__GLIBC__) && !defined(_LIBCPP_VERSION) // whose unwinder glibc does not get on with
+namespace {
+
+struct leaver {
+    numbers& first;
+    numbers& second;
+    bool cancelled;
+    bool with;
+
+    void leave() const {
+        if (cancelled) {
+            ::pthread_cancel(::pthread_self());
+            ::pthread_testcancel();
+        }
+        ::pthread_exit(nullptr);
+    }
+
+    static void* run(void* by) {
+        const auto& [first, second, cancelled, with] = *static_cast<leaver*>(by);
+        const auto outer = first.lock();
+        *outer = 2;
+        if (with) {
+            second.with([by](std::int64_t& value) {
+                value = 2;
+                static_cast<leaver*>(by)->leave();
+            });
+        } else {
+            const auto inner = second.lock();
+            *inner = 2;
+            static_cast<leaver*>(by)->leave();
+        }
+        return nullptr;
+    }
+};
+
+// A thread's last words: a section that is whole.
+struct at_the_end {
+    numbers& guarded;
+
+    explicit at_the_end(numbers& value) : guarded(value) {}
+
+    at_the_end(const at_the_end&) = delete;
+    at_the_end& operator=(const at_the_end&) = delete;
+
+    ~at_the_end() {
+        guarded.with([](std::int64_t& value) { value = 7; });
+    }
+};
+
+} // namespace
+
+TEST_CASE("sections in which a thread leaves by pthread_exit or pthread_cancel are undone") {
+    in_segment<std::array<numbers, 2>> here;
+    for (const bool cancelled : {false, true}) {
+        for (const bool with : {false, true}) {
+            CAPTURE(cancelled);
+            CAPTURE(with);
+            leaver by{(*here)[0], (*here)[1], cancelled, with};
+            ::pthread_t thread{};
+            REQUIRE(::pthread_create(&thread, nullptr, &leaver::run, &by) == 0);
+            REQUIRE(::pthread_join(thread, nullptr) == 0);
+            for (numbers& each : *here) {
+                const auto guard = each.try_lock();
+                REQUIRE(guard);
+                CHECK(*guard == 0);
+            }
+        }
+    }
+}
+
+TEST_CASE("a section of a destructor stays that runs while its thread is being unwound") {
+    in_segment<numbers> here;
+    ::pthread_t thread{};
+    const auto leave = [](void* guarded) -> void* {
+        const at_the_end last(*static_cast<numbers*>(guarded));
+        static_cast<void>(*last.guarded.lock());
+        ::pthread_exit(nullptr);
+    };
+    REQUIRE(::pthread_create(&thread, nullptr, leave, &*here) == 0);
+    REQUIRE(::pthread_join(thread, nullptr) == 0);
+    CHECK(*here->lock() == 7);
+}
+#endif
