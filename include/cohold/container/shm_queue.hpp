@@ -16,7 +16,7 @@
 #include <utility>
 
 #include <cohold/container/queue_ring.hpp>
-#include <cohold/detail/deadline.hpp>
+#include <cohold/detail/moment.hpp>
 #include <cohold/memory/shareable.hpp>
 #include <cohold/memory/shm_allocator.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
@@ -383,13 +383,10 @@ class basic_queue {
     // Other clocks may be set, so theirs has the last word.
     template <class TimePoint, class Wait>
     static outcome until(const TimePoint& moment, Wait wait) {
-        const auto when = [&moment] {
-            const auto now = TimePoint::clock::now();
-            return now < moment ? deadline::in(to_nanoseconds(moment - now)) : deadline{0};
-        };
+        const auto when = [&moment] { return deadline_at(moment); };
         for (;;) {
             const outcome result = wait(when);
-            if (result != outcome::blocked || !(TimePoint::clock::now() < moment)) {
+            if (result != outcome::blocked || has_come(moment)) {
                 return result;
             }
         }

@@ -50,8 +50,8 @@ template <duration_like Duration>
     if (!(count > rep{})) {
         return 0;
     }
-    if constexpr (std::integral<rep> && den <= 1000000000 && 1000000000 % den == 0 &&
-                  num <= nanoseconds_limit / (1000000000 / den)) {
+    if constexpr (std::integral<rep> && sizeof(rep) <= 8 && den <= 1000000000 &&
+                  1000000000 % den == 0 && num <= nanoseconds_limit / (1000000000 / den)) {
         constexpr auto factor = static_cast<std::uint64_t>(num * (1000000000 / den));
         const auto whole = static_cast<std::uint64_t>(count);
         return whole > static_cast<std::uint64_t>(nanoseconds_limit) / factor

@@ -35,17 +35,42 @@ template <duration_like Duration>
     return nanoseconds == 0 ? at_once : deadline::in(nanoseconds);
 }
 
+// Roughly; no value is too far for that.
+template <duration_like Duration>
+[[nodiscard]] constexpr double in_seconds(const Duration& d) noexcept {
+    return static_cast<double>(d.count()) * static_cast<double>(Duration::period::num) /
+           static_cast<double>(Duration::period::den);
+}
+
+// When to look at the moment's clock again; at_once if the moment has come, and for none (NaN). A
+// moment of coarse units, like a day or "never", can be farther than the type that it would be
+// compared in with the present can tell (292 years of nanoseconds): it is waited for in steps.
+template <time_point_like TimePoint>
+[[nodiscard]] deadline deadline_at(const TimePoint& moment) {
+    constexpr double step = 1e9; // seconds; what is nearer is compared exactly
+    const auto now = TimePoint::clock::now();
+    const double left = in_seconds(moment.time_since_epoch()) - in_seconds(now.time_since_epoch());
+    if (left > step) {
+        return deadline::in(static_cast<std::int64_t>(step) * 1000000000);
+    }
+    return left > -step && now < moment ? deadline_in(moment - now) : at_once;
+}
+
+template <time_point_like TimePoint>
+[[nodiscard]] bool has_come(const TimePoint& moment) {
+    return deadline_at(moment).nanoseconds == at_once.nanoseconds;
+}
+
 // Repeats wait(deadline) until it is true or the moment has come. Other clocks may be set
 // meanwhile, so theirs has the last word.
 template <time_point_like TimePoint, class Wait>
 bool until_moment(const TimePoint& moment, const Wait& wait) {
     for (;;) {
-        const auto now = TimePoint::clock::now();
-        const bool early = now < moment;
-        if (wait(early ? deadline_in(moment - now) : at_once)) {
+        const deadline until = deadline_at(moment);
+        if (wait(until)) {
             return true;
         }
-        if (!early || !(TimePoint::clock::now() < moment)) {
+        if (until.nanoseconds == at_once.nanoseconds || has_come(moment)) {
             return false;
         }
     }

@@ -69,9 +69,8 @@ class shm_condition {
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <class Lock, detail::time_point_like TimePoint>
     cv_status wait_until(Lock& lock, const TimePoint& moment) {
-        const auto now = TimePoint::clock::now();
-        wait(lock, now < moment ? detail::deadline_in(moment - now) : detail::at_once);
-        return TimePoint::clock::now() < moment ? cv_status::no_timeout : cv_status::timeout;
+        wait(lock, detail::deadline_at(moment));
+        return detail::has_come(moment) ? cv_status::timeout : cv_status::no_timeout;
     }
 
     template <class Lock, detail::time_point_like TimePoint, class Predicate>
