@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <cohold/config.hpp>
+#include <cohold/detail/uncancelled.hpp>
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -54,18 +55,22 @@ inline int raw_fstatvfs(int fd, space_status& out) noexcept {
 }
 
 inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
+    const uncancelled here;
     return ::fcntl64(fd, command, &lock);
 }
 
 inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    const uncancelled here;
     return ::fallocate64(fd, 0, from, bytes);
 }
 
 inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    const uncancelled here;
     return ::fallocate64(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
 }
 
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
+    const uncancelled here;
     return ::pwrite64(fd, data, bytes, at);
 }
 
@@ -97,18 +102,22 @@ inline int raw_fstatvfs(int fd, space_status& out) noexcept {
 }
 
 inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
+    const uncancelled here;
     return ::fcntl(fd, command, &lock);
 }
 
 inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    const uncancelled here;
     return ::fallocate(fd, 0, from, bytes);
 }
 
 inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+    const uncancelled here;
     return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
 }
 
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
+    const uncancelled here;
     return ::pwrite(fd, data, bytes, at);
 }
 
@@ -136,6 +145,7 @@ class unique_fd {
 
     ~unique_fd() {
         if (fd_ >= 0) {
+            const uncancelled here;
             ::close(fd_); // EINTR: Linux has closed it all the same
         }
     }
@@ -152,6 +162,7 @@ class unique_fd {
 
 // -1 and errno on failure, as open(2).
 inline unique_fd open_file(const char* path, int flags, mode_t mode = 0) noexcept {
+    const uncancelled here;
     int fd = -1;
     do {
         fd = ::open(path, flags | O_CLOEXEC | large_file, mode);
@@ -195,6 +206,12 @@ inline unique_fd reopen_file(int fd, int flags) noexcept {
         }
     }
     return file;
+}
+
+// -1 and errno on failure, as read(2).
+inline ssize_t read_some(int fd, void* to, std::size_t bytes) noexcept {
+    const uncancelled here;
+    return ::read(fd, to, bytes);
 }
 
 // A new memfd. -1 and errno on failure.

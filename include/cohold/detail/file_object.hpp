@@ -12,6 +12,7 @@
 #include <cohold/detail/hash.hpp>
 #include <cohold/detail/memory_map.hpp>
 #include <cohold/detail/space.hpp>
+#include <cohold/detail/uncancelled.hpp>
 #include <cohold/error.hpp>
 #include <cohold/policy/mechanism.hpp>
 #include <cohold/policy/naming.hpp>
@@ -338,6 +339,7 @@ class file_place {
 // Waits until the disk has the file: its bytes, those that were written through mappings too, and
 // its length.
 [[gnu::cold]] inline void sync_file(int fd, std::error_code& ec) noexcept {
+    const uncancelled here;
     while (::fsync(fd) != 0) {
         if (errno == EINVAL || errno == EROFS) {
             return; // a file system that keeps nothing

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include <cohold/detail/file.hpp>
+#include <cohold/detail/uncancelled.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -34,7 +35,7 @@ class folder {
         : fd_(open_file(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
 
     [[gnu::cold]] folder(const folder& outer, const char* name) noexcept
-        : fd_(::openat(outer.fd(), name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC)) {}
+        : fd_(outer.open(name, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
 
     folder(const folder&) = delete;
     folder& operator=(const folder&) = delete;
@@ -73,6 +74,7 @@ class folder {
 
     // -1 and errno on failure.
     [[nodiscard]] unique_fd open(const char* name, int flags) const noexcept {
+        const uncancelled here;
         int fd = -1;
         do {
             fd = ::openat(fd_.get(), name, flags | O_CLOEXEC | large_file);

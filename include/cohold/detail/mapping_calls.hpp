@@ -15,6 +15,7 @@
 
 #include <cohold/detail/memory_map.hpp>
 #include <cohold/detail/space.hpp>
+#include <cohold/detail/uncancelled.hpp>
 #include <cohold/error.hpp>
 
 #ifndef MADV_COLLAPSE
@@ -73,7 +74,7 @@ inline constexpr std::uint64_t huge_page_bytes = std::uint64_t{1} << 21;
 [[gnu::cold]] inline std::uint64_t locked_bytes() noexcept {
     char text[4096];
     const unique_fd file = open_file("/proc/self/status", O_RDONLY);
-    const ssize_t length = file ? ::read(file.get(), text, sizeof text - 1) : -1;
+    const ssize_t length = file ? read_some(file.get(), text, sizeof text - 1) : -1;
     if (length <= 0) {
         return 0;
     }
@@ -180,6 +181,7 @@ class populating {
             ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
         }
         work();
+        const uncancelled here; // what the helpers work on is this thread's
         while (started > 0) {
             ::pthread_join(helpers[--started], nullptr);
         }
@@ -243,6 +245,7 @@ class populating {
 // Waits until the changed pages of a file's mapping are on its disk. Whole pages around [from, to).
 [[gnu::cold]] inline void write_back(void* at, std::size_t from, std::size_t to,
                                      std::error_code& ec) noexcept {
+    const uncancelled here;
     const std::size_t begin = from / page_size() * page_size();
     if (to > begin && ::msync(static_cast<char*>(at) + begin, to - begin, MS_SYNC) != 0) {
         fail_errno(ec, errno, "msync");

@@ -70,7 +70,7 @@ namespace detail {
             continue;
         }
         char reason[256]; // "e tmpfs: Invalid uid '5'\n"
-        const ssize_t bytes = ::read(context.get(), reason, sizeof reason);
+        const ssize_t bytes = read_some(context.get(), reason, sizeof reason);
         std::string_view said(reason, bytes > 2 ? static_cast<std::size_t>(bytes) : 0);
         said = said.substr(said.empty() ? 0 : 2);
         const std::string why(take_until(said, '\n'));

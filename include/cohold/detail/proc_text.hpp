@@ -24,7 +24,7 @@ namespace detail {
     int error = 0;
     out.resize(4096);
     while (error == 0) {
-        const ssize_t got = ::read(fd, out.data() + used, out.size() - used);
+        const ssize_t got = read_some(fd, out.data() + used, out.size() - used);
         if (got > 0) {
             used += static_cast<std::size_t>(got);
         } else if (got == 0) {

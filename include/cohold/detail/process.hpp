@@ -63,7 +63,7 @@ using stamp_word = std::atomic<std::uint64_t>;
 [[gnu::cold]] inline std::uint64_t read_start_time() noexcept {
     const unique_fd file = open_file("/proc/self/stat", O_RDONLY);
     char text[512];
-    const ssize_t length = file ? ::read(file.get(), text, sizeof text) : -1;
+    const ssize_t length = file ? read_some(file.get(), text, sizeof text) : -1;
     // The second field is a name in parentheses, which may contain anything.
     ssize_t at = length;
     while (at > 0 && text[at - 1] != ')') {

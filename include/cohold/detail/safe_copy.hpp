@@ -10,6 +10,7 @@
 
 #include <cohold/detail/file.hpp>
 #include <cohold/detail/memory_map.hpp>
+#include <cohold/detail/uncancelled.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -17,10 +18,12 @@ namespace detail {
 
 #if defined(__GLIBC__) && !defined(__LP64__)
 inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    const uncancelled here;
     return ::pread64(fd, to, bytes, from);
 }
 #else
 inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    const uncancelled here;
     return ::pread(fd, to, bytes, from);
 }
 #endif

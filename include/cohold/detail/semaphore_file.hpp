@@ -15,6 +15,7 @@
 
 #include <cohold/detail/file_object.hpp>
 #include <cohold/detail/moment.hpp>
+#include <cohold/detail/uncancelled.hpp>
 #include <cohold/policy/permission.hpp>
 
 // glibc 2.30; but ThreadSanitizer would not see that it synchronizes.
@@ -162,6 +163,7 @@ template <permission_policy Permission>
 }
 
 inline void wait_semaphore(::sem_t* semaphore) noexcept {
+    const uncancelled here;
     while (::sem_wait(semaphore) != 0) {
         // EINTR; EINVAL is for what is no semaphore
     }
@@ -182,6 +184,7 @@ inline bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
         wait_semaphore(semaphore);
         return true;
     }
+    const uncancelled here;
 #if COHOLD_HAS_SEM_CLOCKWAIT
     const ::timespec time = to_timespec(until.nanoseconds);
     while (::sem_clockwait(semaphore, CLOCK_MONOTONIC, &time) != 0) {

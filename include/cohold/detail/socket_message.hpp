@@ -13,6 +13,7 @@
 
 #include <cohold/detail/deadline.hpp>
 #include <cohold/detail/file.hpp>
+#include <cohold/detail/uncancelled.hpp>
 #include <cohold/error.hpp>
 
 #ifndef SCM_PIDFD
@@ -34,6 +35,7 @@ namespace detail {
             patience.tv_nsec = static_cast<long>(left % 1000000000);
         }
         struct ::pollfd waiting{socket, events, 0};
+        const uncancelled here;
         const int ready = ::ppoll(&waiting, 1, &patience, nullptr);
         if (ready > 0) {
             return 0; // or something is wrong, and the call will say what
@@ -79,6 +81,7 @@ namespace detail {
             rights->cmsg_len = CMSG_LEN(sizeof(int));
             std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
         }
+        const uncancelled here;
         const ssize_t sent = ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent > 0) {
             done += static_cast<std::size_t>(sent);
@@ -142,6 +145,7 @@ namespace detail {
         message.msg_iovlen = 1;
         message.msg_control = control;
         message.msg_controllen = sizeof control;
+        const uncancelled here;
         const ssize_t got = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (got < 0) {
             if (errno == EAGAIN) {

@@ -21,7 +21,7 @@ namespace detail {
 [[gnu::cold]] inline std::uint64_t memory_left() noexcept {
     char text[2048];
     const unique_fd file = open_file("/proc/meminfo", O_RDONLY);
-    const ssize_t bytes = file ? ::read(file.get(), text, sizeof text - 1) : -1;
+    const ssize_t bytes = file ? read_some(file.get(), text, sizeof text - 1) : -1;
     if (bytes <= 0) {
         return UINT64_MAX;
     }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <cohold/detail/process.hpp>
+#include <cohold/detail/uncancelled.hpp>
 #include <cohold/handle/memory_mapping.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -80,6 +81,7 @@ class basic_region {
     }
 
     void sync(std::error_code& ec) const noexcept {
+        const detail::uncancelled here;
         check("sync", ::msync(address_, size_, MS_SYNC), "msync", ec);
     }
 

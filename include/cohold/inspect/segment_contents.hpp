@@ -7,6 +7,7 @@
 
 #include <time.h>
 
+#include <cohold/detail/uncancelled.hpp>
 #include <cohold/inspect/stored_journals.hpp>
 #include <cohold/inspect/stored_objects.hpp>
 
@@ -122,6 +123,7 @@ examine_contents(const segment_source& source,
             return out; // it is at rest
         }
         const struct ::timespec some{0, look * 300000};
+        const detail::uncancelled here;
         ::nanosleep(&some, nullptr);
         out = examine_contents(source, extent);
         std::erase_if(always, [&out](const segment_flaw& flaw) {

@@ -13,6 +13,7 @@
 
 #include <cohold/detail/liveness.hpp>
 #include <cohold/detail/process.hpp>
+#include <cohold/detail/uncancelled.hpp>
 #include <cohold/memory/directory.hpp>
 #include <cohold/memory/mapping_options.hpp>
 
@@ -123,6 +124,7 @@ class segment_memory {
         fresh.header_bytes = sizeof(segment_header);
         fresh.max_participants = config::max_participants;
         fresh.reserve = reserve_;
+        const uncancelled here;
         if (::getrandom(fresh.id, sizeof fresh.id, 0) != sizeof fresh.id) {
             fail_errno(ec, errno, "getrandom");
             return;
