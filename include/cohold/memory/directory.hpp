@@ -231,17 +231,26 @@ class directory {
 
     // Room for one more name. In a section.
     [[gnu::cold]] void reserve_slot(section& making, std::error_code& ec) noexcept {
-        directory_table* table = own_table();
-        if (table != nullptr && (table->used + 1) * 4 <= table->slots * 3) {
+        directory_table* const table = own_table(ec);
+        if (ec) {
+            return;
+        }
+        const std::uint64_t before = table == nullptr ? 0 : table->slots;
+        if (table != nullptr && table->used < before && (table->used + 1) * 4 <= before * 3) {
             return;
         }
         std::uint64_t count = 0;
-        for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
-            count += table->slot(i).load(std::memory_order_relaxed) > erased ? 1u : 0u;
+        for (std::uint64_t i = 0; i < before; ++i) {
+            const std::uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
+            if (slot > erased && entry_of(slot).entry == nullptr) {
+                fail_damaged(i, ec);
+                return;
+            }
+            count += slot > erased ? 1u : 0u;
         }
-        const std::uint64_t slots = table == nullptr           ? 16
-                                    : count * 2 < table->slots ? table->slots
-                                                               : table->slots * 2;
+        const std::uint64_t slots = table == nullptr     ? 16
+                                    : count * 2 < before ? before
+                                                         : before * 2;
         void* memory = allocate(header(), sizeof(directory_table) + slots * 8, 8, ec);
         if (!ec) {
             making.record().save_word(&table_, ec);
@@ -253,12 +262,11 @@ class directory {
         grown->slots = slots;
         grown->used = 0;
         std::memset(static_cast<void*>(grown + 1), 0, static_cast<std::size_t>(slots * 8));
-        for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
+        for (std::uint64_t i = 0; i < before; ++i) {
             const std::uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
             if (slot > erased) {
-                std::atomic<std::uint64_t>& place =
-                    free_slot(*grown, entry_of(slot).entry->name_hash);
-                place.store(slot, std::memory_order_relaxed);
+                free_slot(*grown, entry_of(slot).entry->name_hash)
+                    ->store(slot, std::memory_order_relaxed);
             }
         }
         replaced_.fetch_add(1, std::memory_order_release); // before: who sees the table sees this
@@ -306,26 +314,38 @@ class directory {
         const std::uint64_t place =
             static_cast<std::uint64_t>(reinterpret_cast<char*>(entry) - base());
         const std::uint64_t value = slot_of(place, entry->name_hash);
-        std::atomic<std::uint64_t>& slot = free_slot(*own_table(), entry->name_hash);
-        if (making.is_outermost()) {
-            making.commit_by(slot, value, false);
+        directory_table* const table = own_table(ec);
+        std::atomic<std::uint64_t>* const slot =
+            table == nullptr ? nullptr : free_slot(*table, entry->name_hash);
+        if (slot == nullptr) {
+            fail_damaged(0, ec); // it was counted wrong
             return;
         }
-        making.record().save_word(&slot, ec);
+        if (making.is_outermost()) {
+            making.commit_by(*slot, value, false);
+            return;
+        }
+        making.record().save_word(slot, ec);
         if (!ec) {
-            slot.store(value, std::memory_order_release);
+            slot->store(value, std::memory_order_release);
         }
     }
 
     // Takes the name away and frees the entry; the object stays. In a section.
     [[gnu::cold]] void erase(const directory_entry* entry, section& breaking,
                              std::error_code& ec) noexcept {
-        directory_table* table = own_table();
+        directory_table* const table = own_table(ec);
         const std::uint64_t place = static_cast<std::uint64_t>(
             reinterpret_cast<const char*>(entry) - reinterpret_cast<const char*>(base()));
-        const std::uint64_t wanted = slot_of(place, entry->name_hash);
-        for (std::uint64_t i = entry->name_hash;; ++i) {
-            std::atomic<std::uint64_t>& slot = table->slot(i & (table->slots - 1));
+        const std::uint64_t hash = entry->name_hash;
+        const std::uint64_t wanted = slot_of(place, hash);
+        const std::uint64_t slots = table == nullptr ? 0 : table->slots;
+        for (std::uint64_t i = 0;; ++i) {
+            if (i >= slots) {
+                fail_damaged(hash, ec);
+                return;
+            }
+            std::atomic<std::uint64_t>& slot = table->slot((hash + i) & (slots - 1));
             if (slot.load(std::memory_order_relaxed) == wanted) {
                 breaking.record().save_word(&slot, ec);
                 if (ec) {
@@ -378,9 +398,22 @@ class directory {
         return bounded_size(*reinterpret_cast<const segment_header*>(base()));
     }
 
-    [[nodiscard]] directory_table* own_table() noexcept {
+    // For who changes it. nullptr without an error: there is none yet.
+    [[nodiscard]] directory_table* own_table(std::error_code& ec) noexcept {
         const std::uint64_t place = table_.load(std::memory_order_relaxed);
-        return place == 0 ? nullptr : reinterpret_cast<directory_table*>(base() + place);
+        if (place != 0 && view().slots == 0) {
+            fail(ec, errc::corrupt, "the directory: its table is damaged, at offset %#llx",
+                 static_cast<unsigned long long>(place));
+        }
+        return place == 0 || ec ? nullptr : reinterpret_cast<directory_table*>(base() + place);
+    }
+
+    [[gnu::cold, gnu::noinline]] static void fail_damaged(std::uint64_t index,
+                                                          std::error_code& ec) noexcept {
+        if (!ec) {
+            fail(ec, errc::corrupt, "the directory: slot %#llx of its table is damaged",
+                 static_cast<unsigned long long>(index));
+        }
     }
 
     [[nodiscard]] table_view view() const noexcept {
@@ -449,18 +482,19 @@ class directory {
         return {};
     }
 
-    // Where a name of this hash can go. Counts the slot as used first: one too many makes the table
-    // grow early, one too few would make it full.
-    static std::atomic<std::uint64_t>& free_slot(directory_table& table,
+    // Where a name of this hash can go; nullptr if the table is full, which it is never. Counts the
+    // slot as used first: one too many makes the table grow early, one too few would make it full.
+    static std::atomic<std::uint64_t>* free_slot(directory_table& table,
                                                  std::uint64_t hash) noexcept {
-        for (std::uint64_t i = hash;; ++i) {
-            std::atomic<std::uint64_t>& place = table.slot(i & (table.slots - 1));
+        for (std::uint64_t i = 0; i < table.slots; ++i) {
+            std::atomic<std::uint64_t>& place = table.slot((hash + i) & (table.slots - 1));
             const std::uint64_t found = place.load(std::memory_order_relaxed);
             if (found <= erased) {
                 table.used += found == never_used ? 1 : 0;
-                return place;
+                return &place;
             }
         }
+        return nullptr;
     }
 
     // What was taken out of reach may be overwritten after this: readers notice the new version.

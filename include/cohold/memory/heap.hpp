@@ -35,8 +35,12 @@ struct alignas(16) heap_block {
 // Constant time for both operations; neighbours are merged at once, so no order of frees leaves the
 // heap in pieces that could be one. Everything happens in a transaction, which holds the lock.
 // If the process is killed in it, the next one to take the lock undoes it.
-// Source: Masmano, Ripoll, Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems
-// (2004).
+//
+// Whatever the bytes are, nothing outside the segment is read or written, and everything ends: what
+// an operation follows is looked at before it changes anything. One that would have to use
+// something that is damaged fails with errc::corrupt; a block that cannot be freed for that stays
+// allocated, and a list that does not begin with a free block is given up. Source: Masmano, Ripoll,
+// Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems (2004).
 class heap {
   public:
     static constexpr std::uint64_t max_alignment = 4096;
@@ -54,8 +58,7 @@ class heap {
         at(end_).word = 0; // a last block of no bytes, never free
         at(end_).previous = first;
         at(first).previous = 0;
-        at(first).word = end_ - first - overhead;
-        put_free(first);
+        put_free(own_bounds(), first, end_ - first - overhead);
         commit();
     }
 
@@ -80,7 +83,7 @@ class heap {
 
         [[nodiscard]] explicit operator bool() const noexcept { return locked_; }
 
-        // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space.
+        // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space, corrupt.
         void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
             if (!locked_) [[unlikely]] {
                 fail_errno(ec, ETIMEDOUT, "the heap's lock is held by a process that does not run");
@@ -140,7 +143,8 @@ class heap {
     static constexpr std::uint64_t smallest = overhead + 16;
     static constexpr unsigned rows =
         41; // sizes below 256, then one row for each doubling up to 2^48
-    static constexpr unsigned columns = 16;            // equal steps in a row
+    static constexpr unsigned columns = 16; // equal steps in a row
+    static constexpr std::uint64_t all_columns = (std::uint64_t{1} << columns) - 1;
     static constexpr std::uint64_t log_capacity = 128; // a block allocated or freed takes up to 50
 
     // What a word was before the transaction.
@@ -181,14 +185,54 @@ class heap {
         return static_cast<std::uint64_t>(static_cast<const char*>(payload) - base()) - overhead;
     }
 
+    // Where blocks may begin, as 16 bytes that are there.
+    class bounds {
+      public:
+        explicit bounds(std::uint64_t bytes) noexcept
+            : count_(bytes > lowest ? (bytes - lowest) / 16 : 0) {}
+
+        [[nodiscard]] bool contain(std::uint64_t place) const noexcept {
+            return std::rotr(place - lowest, 4) < count_; // what is no multiple of 16 becomes large
+        }
+
+        [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+
+      private:
+        static constexpr std::uint64_t lowest = offset + 7680; // behind the heap's state
+
+        std::uint64_t count_;
+    };
+
+    [[nodiscard]] bounds own_bounds() noexcept { return bounds(bounded_size(header())); }
+
+    // Does a block end before the next one, which leads back to it?
+    [[nodiscard, gnu::always_inline]] bool is_closed(const bounds& all, std::uint64_t place,
+                                                     std::uint64_t size) noexcept {
+        const std::uint64_t next = place + overhead + size;
+        return size != 0 && all.contain(next) && at(next).previous == place;
+    }
+
+    [[nodiscard, gnu::always_inline]] bool is_in_use(const bounds& all,
+                                                     std::uint64_t place) noexcept {
+        return all.contain(place) && (at(place).word & 0xffff000000000001u) == mark_of(place) &&
+               is_closed(all, place, at(place).size());
+    }
+
     [[nodiscard]] bool is_in_use(std::uint64_t place) noexcept {
-        const std::uint64_t end = bounded_size(header()) - overhead;
-        if (place % 16 != 0 || place < first_ || place >= end_ || end_ > end ||
-            (at(place).word & 0xffff000000000001u) != mark_of(place)) {
+        return is_in_use(own_bounds(), place);
+    }
+
+    // Has a free block neighbours in its list that know of it? Then it can be taken out of that.
+    [[nodiscard]] bool is_listed(const bounds& all, std::uint64_t place) noexcept {
+        if (!all.contain(place) || !at(place).is_free() ||
+            !is_closed(all, place, at(place).size())) {
             return false;
         }
-        const std::uint64_t size = at(place).size();
-        return size <= end_ - place - overhead && at(place + overhead + size).previous == place;
+        const std::uint64_t next = at(place).next_free;
+        const std::uint64_t previous = at(place).previous_free;
+        return (next == 0 || (all.contain(next + overhead) && at(next).previous_free == place)) &&
+               (previous == 0 ||
+                (all.contain(previous + overhead) && at(previous).next_free == place));
     }
 
     [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
@@ -211,7 +255,7 @@ class heap {
     template <int Order = __ATOMIC_RELAXED>
     void set(std::uint64_t& word, std::uint64_t value) noexcept {
         const std::uint64_t count = log_size_;
-        if (count == log_capacity) [[unlikely]] {
+        if (count >= log_capacity) [[unlikely]] {
             die("heap: a transaction is too long");
         }
         log_[count] = {static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) - base()), word};
@@ -246,33 +290,39 @@ class heap {
                  static_cast<unsigned long long>(alignment));
             return nullptr;
         }
-        if (bytes > header().reserve) {
+        if (const std::uint64_t reserve = local_of(header()).reserve; bytes > reserve) {
             fail(ec, errc::reserve_exceeded, "wanted a block of %llu bytes, the reserve has %llu",
-                 static_cast<unsigned long long>(bytes),
-                 static_cast<unsigned long long>(header().reserve));
+                 static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(reserve));
             return nullptr;
         }
         const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
         // An aligned payload may begin further on; what is before it must be a block of its own.
         const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
-        std::uint64_t found = take_free(search);
+        bounds all = own_bounds();
+        std::uint64_t found = find_free(all, search);
         if (found == 0) {
             grow_for(search, ec);
             if (ec) {
                 return nullptr;
             }
-            found = take_free(search);
+            all = own_bounds();
+            found = find_free(all, search);
         }
+        if (!is_listed(all, found) || at(found).size() < search) [[unlikely]] {
+            fail_damaged(found, ec);
+            return nullptr;
+        }
+        remove_free(found);
         if (alignment > 16) {
-            found = cut_front(found, alignment);
+            found = cut_front(all, found, alignment);
         }
-        cut_back(found, need);
         heap_block& block = at(found);
-        set(block.word, block.size() | mark_of(found));
+        const std::uint64_t size = cut_back(all, found, need);
+        set(block.word, size | mark_of(found));
         // Undoing this needs its links again, which the caller may overwrite in the transaction.
         set(block.next_free, 0);
         set(block.previous_free, 0);
-        set(used_, used_ + block.size());
+        set(used_, used_ + size);
         return &block.next_free;
     }
 
@@ -280,45 +330,66 @@ class heap {
         if (pointer == nullptr) {
             return;
         }
+        const bounds all = own_bounds();
         std::uint64_t here = place_of(pointer);
-        if constexpr (config::heap_checks) {
-            check_allocated(pointer, here);
+        if (!is_in_use(all, here)) [[unlikely]] {
+            if constexpr (config::heap_checks) {
+                refuse(pointer, here);
+            }
+            return;
         }
         std::uint64_t size = at(here).size();
-        set(used_, used_ - size);
-        set(at(here).word,
-            0); // without the mark: a second free is noticed even after the merging below
         const std::uint64_t next = here + overhead + size;
-        if (at(next).is_free()) {
+        const std::uint64_t previous = at(here).previous;
+        const bool joins_next = at(next).is_free();
+        const bool joins_previous =
+            previous != 0 && all.contain(previous) && at(previous).is_free();
+        if ((joins_next && !is_listed(all, next)) ||
+            (joins_previous && (!is_listed(all, previous) ||
+                                previous + overhead + at(previous).size() != here))) [[unlikely]] {
+            return; // leaks, and the inspector says so
+        }
+        set(used_, used_ - size);
+        if (joins_next) {
             remove_free(next);
             size += at(next).size() + overhead;
         }
-        const std::uint64_t previous = at(here).previous;
-        if (previous != 0 && at(previous).is_free()) {
+        if (joins_previous) {
             remove_free(previous);
+            // Without the mark: a second free is noticed even now.
+            set(at(here).word, 0);
             size += at(previous).size() + overhead;
             here = previous;
         }
-        set(at(here).word, size);
         set(at(here + overhead + size).previous, here);
-        put_free(here);
+        put_free(all, here, size);
     }
 
-    void put_free(std::uint64_t place) noexcept {
+    // A block of so many bytes, whose word is written here.
+    void put_free(const bounds& all, std::uint64_t place, std::uint64_t size) noexcept {
         heap_block& block = at(place);
-        const size_class which(block.size());
+        const size_class which(size);
         std::uint64_t& head = heads_[which.row][which.column];
-        set(block.word, block.word | 1);
+        std::uint64_t next = head;
+        set(block.word, size | 1);
         set(block.previous_free, 0);
-        set(block.next_free, head);
-        if (head != 0) {
-            set(at(head).previous_free, place);
+        if (next != 0) {
+            if (all.contain(next + overhead) && at(next).previous_free == 0) [[likely]] {
+                set(at(next).previous_free, place);
+            } else {
+                next = 0;
+            }
         }
+        set(block.next_free, next);
         set(head, place);
-        set(row_map_, row_map_ | std::uint64_t{1} << which.row);
-        set(column_maps_[which.row], column_maps_[which.row] | std::uint64_t{1} << which.column);
+        if (next == 0) { // else they are so
+            set(row_map_, row_map_ | std::uint64_t{1} << which.row);
+            set(column_maps_[which.row],
+                column_maps_[which.row] | std::uint64_t{1} << which.column);
+        }
     }
 
+    // Of a block that is listed. Its word is the caller's to write, or is no word any more.
     void remove_free(std::uint64_t place) noexcept {
         heap_block& block = at(place);
         const size_class which(block.size());
@@ -338,29 +409,22 @@ class heap {
                 }
             }
         }
-        set(block.word, block.word & ~std::uint64_t{1});
     }
 
-    // A free block of at least `size` bytes, out of its list; 0 if there is none.
-    std::uint64_t take_free(std::uint64_t size) noexcept {
-        const std::uint64_t found = find_free(size);
-        if (found != 0) {
-            remove_free(found);
-        }
-        return found;
-    }
-
-    std::uint64_t find_free(std::uint64_t size) noexcept {
+    // A block of at least `size` bytes, as its list says; 0 if there is none.
+    std::uint64_t find_free(const bounds& all, std::uint64_t size) noexcept {
         // Any block of the class above fits ...
         const std::uint64_t step = size < 256 ? 1 : std::uint64_t{1} << (std::bit_width(size) - 5);
         const size_class above(size + step - 1);
-        std::uint64_t columns_left = column_maps_[above.row] & (~std::uint64_t{0} << above.column);
+        std::uint64_t columns_left =
+            column_maps_[above.row] & (all_columns << above.column) & all_columns;
         unsigned row = above.row;
         if (columns_left == 0) {
-            const std::uint64_t rows_left = row_map_ & (~std::uint64_t{0} << row << 1);
+            const std::uint64_t rows_left =
+                row_map_ & (~std::uint64_t{0} << row << 1) & ((std::uint64_t{1} << rows) - 1);
             if (rows_left != 0) {
                 row = static_cast<unsigned>(std::countr_zero(rows_left));
-                columns_left = column_maps_[row];
+                columns_left = column_maps_[row] & all_columns;
             }
         }
         if (columns_left != 0) {
@@ -369,15 +433,17 @@ class heap {
         // ... and before the segment has to grow, those of its own class are worth a look.
         const size_class own(size);
         std::uint64_t place = heads_[own.row][own.column];
-        while (place != 0 && at(place).size() < size) {
-            place = at(place).next_free;
+        std::uint64_t most = all.count(); // whatever the links are, it ends
+        while (place != 0 && all.contain(place + overhead) && at(place).size() < size) {
+            place = most-- != 0 ? at(place).next_free : 1; // which is no place
         }
         return place;
     }
 
     // Cuts a block off the front of `place`, so that the payload of the rest is aligned. Returns
     // the rest.
-    [[gnu::cold]] std::uint64_t cut_front(std::uint64_t place, std::uint64_t alignment) noexcept {
+    [[gnu::cold]] std::uint64_t cut_front(const bounds& all, std::uint64_t place,
+                                          std::uint64_t alignment) noexcept {
         const auto aligned = [alignment](std::uint64_t from) noexcept {
             return (from + overhead + alignment - 1) / alignment * alignment - overhead;
         };
@@ -388,26 +454,30 @@ class heap {
         if (rest - place < smallest) {
             rest = aligned(place + smallest);
         }
-        split(place, rest);
-        put_free(place); // its neighbour in front is not free, or they would be one
+        const std::uint64_t size = at(place).size();
+        split(place, rest, size);
+        set(at(rest).word, size - (rest - place));
+        // Its neighbour in front is not free, or they would be one.
+        put_free(all, place, rest - place - overhead);
         return rest;
     }
 
-    // Gives back what `place` has beyond `need` bytes.
-    void cut_back(std::uint64_t place, std::uint64_t need) noexcept {
-        if (at(place).size() >= need + smallest) {
-            const std::uint64_t rest = place + overhead + need;
-            split(place, rest);
-            put_free(rest);
+    // Gives back what `place` has beyond `need` bytes; returns how many it has then.
+    std::uint64_t cut_back(const bounds& all, std::uint64_t place, std::uint64_t need) noexcept {
+        const std::uint64_t size = at(place).size();
+        if (size < need + smallest) {
+            return size;
         }
+        const std::uint64_t rest = place + overhead + need;
+        split(place, rest, size);
+        put_free(all, rest, size - need - overhead);
+        return need;
     }
 
-    void split(std::uint64_t place, std::uint64_t rest) noexcept {
-        const std::uint64_t end = place + overhead + at(place).size();
-        set(at(rest).word, end - rest - overhead);
+    // The words are the caller's to write.
+    void split(std::uint64_t place, std::uint64_t rest, std::uint64_t size) noexcept {
         set(at(rest).previous, place);
-        set(at(place).word, rest - place - overhead);
-        set(at(end).previous, rest);
+        set(at(place + overhead + size).previous, rest);
     }
 
     // Grows by doubling, in steps of at most 64 MiB; by what is needed alone if there is no space
@@ -415,17 +485,16 @@ class heap {
     [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept {
         constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
         // What a process has added to the segment, and then was killed before it was the heap's.
-        take_in();
-        if (find_free(size) != 0) {
+        take_in(ec);
+        if (ec || find_free(own_bounds(), size) != 0) {
             return;
         }
-        const std::uint64_t now = header().size.load(std::memory_order_relaxed);
+        const std::uint64_t now = bounded_size(header());
         const std::uint64_t last = at(end_).previous;
-        const std::uint64_t there =
-            last != 0 && at(last).is_free() ? at(last).size() + overhead : 0;
+        const std::uint64_t there = is_listed(own_bounds(), last) ? at(last).size() + overhead : 0;
         const std::uint64_t least = now + (size + overhead - there);
         const std::uint64_t more = now + (now < largest_step ? now : largest_step);
-        if (more > least && more <= header().reserve) {
+        if (more > least && more <= local_of(header()).reserve) {
             std::error_code full;
             grow_to(more, full);
             if (!full) {
@@ -438,41 +507,50 @@ class heap {
     [[gnu::cold]] void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept {
         // What is beyond the reserve must not wrap around by being rounded.
         const std::uint64_t wanted =
-            bytes > header().reserve ? bytes : round_up(bytes, page_size());
+            bytes > local_of(header()).reserve ? bytes : round_up(bytes, page_size());
         grow_segment(header(), wanted, ec);
         if (!ec) {
-            take_in();
+            take_in(ec);
         }
     }
 
     // Makes what lies behind the last block a part of the heap.
-    [[gnu::cold]] void take_in() noexcept {
-        const std::uint64_t end =
-            header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
-        if (end < end_ + smallest) {
+    [[gnu::cold]] void take_in(std::error_code& ec) noexcept {
+        const bounds all = own_bounds();
+        const std::uint64_t last = end_;
+        if (!all.contain(last) || at(last).word != 0) {
+            fail_damaged(last, ec);
+            return;
+        }
+        const std::uint64_t end = bounded_size(header()) / 16 * 16 - overhead;
+        if (end < last + smallest) {
             return;
         }
         // The last block becomes one of the new bytes, and joins the one before if that is free.
-        std::uint64_t place = end_;
-        if (at(place).previous != 0 && at(at(place).previous).is_free()) {
-            place = at(place).previous;
+        std::uint64_t place = last;
+        if (const std::uint64_t previous = at(last).previous;
+            is_listed(all, previous) && previous + overhead + at(previous).size() == last) {
+            place = previous;
             remove_free(place);
             // Undoing this needs the last block again, which lies in the new one now: the caller
             // may overwrite it in the transaction.
-            set(at(end_).word, at(end_).word);
-            set(at(end_).previous, at(end_).previous);
+            set(at(last).word, at(last).word);
+            set(at(last).previous, at(last).previous);
         }
-        set(at(place).word, end - place - overhead);
         set(at(end).word, 0);
         set(at(end).previous, place);
         set(end_, end);
-        put_free(place);
+        put_free(all, place, end - place - overhead);
     }
 
-    [[gnu::cold]] void check_allocated(const void* pointer, std::uint64_t place) noexcept {
-        if (is_in_use(place)) {
-            return;
-        }
+    [[gnu::cold, gnu::noinline]] static void fail_damaged(std::uint64_t place,
+                                                          std::error_code& ec) noexcept {
+        fail(ec, errc::corrupt, "the heap: a block at offset %#llx is damaged",
+             static_cast<unsigned long long>(place));
+    }
+
+    [[noreturn, gnu::cold, gnu::noinline]] static void refuse(const void* pointer,
+                                                              std::uint64_t place) noexcept {
         char text[128];
         std::snprintf(
             text, sizeof text,
@@ -493,6 +571,7 @@ class heap {
 };
 
 static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16);
+static_assert(sizeof(heap) <= 7680);
 
 } // namespace detail
 

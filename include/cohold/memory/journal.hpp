@@ -129,7 +129,10 @@ class journal_reader {
         if (last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) {
             read_ += last->bytes();
         }
-        return read_ <= local_of(header_).reserve &&
+        if (last->kind() == journal_kind::jump) {
+            read_ += journal::chunk_size; // that one is over
+        }
+        return read_ / 2 <= bounded_size(header_) && // in records and in chunks
                        last->room() <= top - control_bytes - sizeof(journal_record)
                    ? last
                    : nullptr;

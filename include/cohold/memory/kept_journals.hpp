@@ -38,6 +38,11 @@ struct kept_journals {
                    : count;
     }
 
+    [[nodiscard, gnu::cold]] bool has_taken(const journal* log) const noexcept {
+        const std::uint64_t index = index_of(log);
+        return index != count && (in_use >> index & 1) != 0;
+    }
+
     // One that is free, and is taken by the transaction; nullptr if there is none.
     [[nodiscard, gnu::cold]] void* take(heap::transaction& change) noexcept {
         const std::uint64_t free = ~in_use & ((std::uint64_t{1} << count) - 1);

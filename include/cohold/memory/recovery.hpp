@@ -24,7 +24,7 @@ inline constexpr std::size_t most_journals = config::max_threads;
 // Is it one, whatever led to it?
 [[nodiscard, gnu::cold]] inline bool is_journal(segment_header& header, heap::transaction& change,
                                                 const journal* log) noexcept {
-    return kept_journals::of(header).index_of(log) != kept_journals::count || change.owns(log);
+    return kept_journals::of(header).has_taken(log) || change.owns(log);
 }
 
 // Gives one back to whom it is from, when nothing leads to it any more.
