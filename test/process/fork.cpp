@@ -10,7 +10,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -544,6 +546,71 @@ TEST_CASE("closing all descriptors does not end a session before its last user")
     s.handle = {};
     *turn = 2;
     CHECK(status_of(other) == 0);
+}
+
+TEST_CASE("a child lets go of what it has inherited, before its parent does and after") {
+    struct locks {
+        shm_mutex mutex;
+        shm_recursive_mutex recursive;
+        shm_shared_mutex shared;
+        shm_guarded<int, shm_shared_mutex> guarded;
+    };
+
+    scratch<mechanism::posix> here;
+    auto& all = here.handle.construct<locks>("locks");
+    const auto is_free = [&] {
+        return all.mutex.try_lock() && all.recursive.try_lock() && all.shared.try_lock() &&
+               static_cast<bool>(all.guarded.try_lock());
+    };
+    const auto inherited = [&](const auto& lock, bool uses) {
+        for (const bool parent_first : {false, true}) {
+            CAPTURE(parent_first);
+            support::common<std::atomic<int>> step;
+            std::optional held(lock());
+            child worker(content([&] {
+                support::await(*step, 1);
+                if (uses) {
+                    here.handle.template construct<int>("used");
+                    here.handle.template destroy<int>("used");
+                }
+                held.reset();
+                return true;
+            }));
+            if (parent_first) {
+                held.reset();
+            }
+            *step = 1;
+            CHECK(status_of(worker) == 0);
+            CHECK(in_child([&] { return is_free() == parent_first; }) == 0);
+        }
+    };
+    for (const bool uses : {false, true}) {
+        CAPTURE(uses);
+        inherited([&] { return std::unique_lock(all.mutex); }, uses);
+        inherited([&] { return std::unique_lock(all.recursive); }, uses);
+        inherited([&] { return std::unique_lock(all.shared); }, uses);
+        inherited([&] { return std::shared_lock(all.shared); }, uses);
+        inherited([&] { return all.guarded.lock(); }, uses);
+        inherited([&] { return all.guarded.lock_shared(); }, uses);
+    }
+}
+
+TEST_CASE("a child frees nothing of what its parent's own objects have in a segment") {
+    scratch<mechanism::posix> here;
+    const std::size_t before = here.handle.used();
+    std::optional<shm_vector<numbers>> outside;
+    outside.emplace(here.handle.allocator<numbers>());
+    outside->resize(3);
+    fill((*outside)[1], 100);
+    const std::size_t used = here.handle.used();
+    CHECK(in_child([&] {
+              outside.reset(); // as exit(3) does to those that are static
+              return true;
+          }) == 0);
+    CHECK(here.handle.used() == used);
+    CHECK(holds((*outside)[1], 100));
+    outside.reset();
+    CHECK(here.handle.used() == before);
 }
 
 TEST_CASE_TEMPLATE("a segment whose name is removed grows on, in parent and child", Mechanism,

@@ -167,6 +167,11 @@ class identity_lock {
     static_cast<void>(recover_all(header, identity.me));
 }
 
+// Not so in a forked child, until it uses what it has inherited.
+[[nodiscard]] inline bool is_participant(const segment_header& header) noexcept {
+    return local_of(header).identity->epoch.load(std::memory_order_acquire) != 0;
+}
+
 // This mapping as a participant; it becomes one if it is none, as in a forked child. `nobody` after
 // an error.
 [[nodiscard]] inline owner_word participant_of(segment_header& header,

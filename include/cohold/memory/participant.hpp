@@ -396,12 +396,13 @@ search_open_record(const segment_header* header) noexcept {
     return find_record(header, ec);
 }
 
-// Was the owner this thread, before it was forked off?
-[[gnu::cold]] inline bool is_inherited(const segment_header& header, owner_word owner) noexcept {
-    const std::uint64_t epoch = local_of(header).identity->epoch.load(std::memory_order_acquire);
-    const thread_record* each = notes.core == nullptr ? nullptr : notes.core->records;
+// Has this thread worked on the segment before it was forked off? Then locks that it held may have
+// been inherited; whether a certain one was, nobody knows once the parent has let go of it.
+[[gnu::cold]] inline bool has_inherited(const segment_header& header) noexcept {
+    const thread_core* const core = notes.core;
+    const thread_record* each = core == nullptr ? nullptr : core->records;
     while (each != nullptr &&
-           (each->header != &header || each->epoch == epoch || !same_owner(each->me, owner))) {
+           (each->header != &header || each->process == process_stamp(core->process))) {
         each = each->next_in_thread;
     }
     return each != nullptr;

@@ -179,9 +179,10 @@ inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t
 // At the end of the section that is open, if any. Where a full segment has no room to note that, a
 // section of an operation's own ends early, and one that can still be undone keeps the memory
 // allocated: freeing it at once could leave a pointer to it. It stays so, too, where this process
-// cannot become a participant.
+// cannot become a participant; and in a forked child that has not used the segment: what it frees
+// is its copy of an object of its parent's.
 inline void deallocate(segment_header& header, void* pointer) noexcept {
-    if (pointer == nullptr) {
+    if (pointer == nullptr || !is_participant(header)) {
         return;
     }
     if (thread_record* const record = open_record(&header); record != nullptr) {

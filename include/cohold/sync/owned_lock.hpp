@@ -117,26 +117,28 @@ class owned_lock {
         return true;
     }
 
-    // Has this thread's parent the owner's lock, from before the thread was forked off?
-    [[nodiscard, gnu::cold]] bool is_parents(owner_word owner) const noexcept {
-        return segment_ != nullptr && is_inherited(*segment_, owner);
+    // The calling thread; nullptr if its process is no participant, or after an error.
+    [[nodiscard, gnu::cold]] thread_record* attached_record() const noexcept {
+        std::error_code ec;
+        return segment_ != nullptr && is_participant(*segment_) ? self(*segment_, ec) : nullptr;
     }
 
-    // The calling thread, if it holds the lock. nullptr if it has inherited the lock by fork, from
-    // a holder who still has it. Anybody else ends the process: to let him go on would be to let
-    // two into what the lock protects.
+    // May this thread have inherited the lock by fork? Then its parent has it, or has let go of it.
+    [[nodiscard, gnu::cold]] bool may_be_inherited() const noexcept {
+        return segment_ != nullptr && has_inherited(*segment_);
+    }
+
+    // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: nothing
+    // is to be done. Anybody else ends the process: to let him go on would be to let two into what
+    // the lock protects.
     [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
     holding_record(const char* message) const noexcept {
-        const owner_word holder = lock_.holder();
-        if (is_parents(holder)) {
-            return nullptr;
+        thread_record* const record = attached_record();
+        if (record != nullptr && is_held_by(record->me)) {
+            return record;
         }
-        if (segment_ != nullptr) {
-            std::error_code ec;
-            thread_record* const record = self(*segment_, ec);
-            if (record != nullptr && same_owner(holder, record->me)) {
-                return record;
-            }
+        if (may_be_inherited()) {
+            return nullptr;
         }
         die(message);
     }

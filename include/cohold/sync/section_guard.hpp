@@ -29,12 +29,27 @@ inline constexpr bool saves_ranges = plain_ranges_of<T>.bytes() <= saved_at_most
 } // namespace detail
 
 /// Who has locked a shm_guarded<T>: a pointer to the T. Ends the section when it is destroyed:
-/// undone, if an exception destroys it. See shm_guarded.
+/// undone, if an exception destroys it. Movable as std::unique_lock is, within its thread. See
+/// shm_guarded.
 template <class T, class Mutex>
 class section_guard {
   public:
-    section_guard(const section_guard&) = delete;
-    section_guard& operator=(const section_guard&) = delete;
+    /// Of nothing, as a guard that was moved from: its lock() is errc::empty_handle.
+    section_guard() noexcept = default;
+
+    section_guard(section_guard&& other) noexcept
+        : mutex_(std::exchange(other.mutex_, nullptr)), value_(other.value_),
+          record_(std::exchange(other.record_, nullptr)), number_(other.number_),
+          exceptions_(other.exceptions_) {}
+
+    /// Ends the section that it had.
+    section_guard& operator=(section_guard&& other) noexcept {
+        if (this != &other) {
+            this->~section_guard();
+            ::new (static_cast<void*>(this)) section_guard(std::move(other));
+        }
+        return *this;
+    }
 
     [[gnu::always_inline]] ~section_guard() {
         if (record_ != nullptr) {
@@ -45,9 +60,9 @@ class section_guard {
     /// False if it was not to be had.
     [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
 
-    [[nodiscard]] T& operator*() const noexcept { return value_; }
+    [[nodiscard]] T& operator*() const noexcept { return *value_; }
 
-    [[nodiscard]] T* operator->() const noexcept { return __builtin_addressof(value_); }
+    [[nodiscard]] T* operator->() const noexcept { return value_; }
 
     /// Keeps the bytes of an object, before it is changed, to be put back if the section is undone.
     /// As often as you like. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be
@@ -117,7 +132,11 @@ class section_guard {
     void lock(std::error_code& ec) noexcept {
         detail::clear(ec);
         if (record_ == nullptr) {
-            const opened again = open(mutex_, value_, detail::deadline::never(), ec);
+            if (mutex_ == nullptr) {
+                detail::fail(ec, errc::empty_handle, "the guard is of nothing: moved from?");
+                return;
+            }
+            const opened again = open(*mutex_, *value_, detail::deadline::never(), ec);
             record_ = again.record;
             number_ = again.number;
             if (record_ != nullptr) {
@@ -129,7 +148,7 @@ class section_guard {
     /// Has the mutex been taken over from one who died, ended or detached while holding it? What he
     /// had changed is undone then.
     [[nodiscard]] bool recovered() const noexcept {
-        return record_ != nullptr && mutex_.recovered();
+        return record_ != nullptr && mutex_->recovered();
     }
 
   private:
@@ -152,7 +171,8 @@ class section_guard {
     // then keeps them in registers.
     template <class Otherwise>
     [[gnu::always_inline]] section_guard(Mutex& mutex, T& value, const Otherwise& otherwise)
-        : mutex_(mutex), value_(value), record_(open_at_once(mutex, value)) {
+        : mutex_(__builtin_addressof(mutex)), value_(__builtin_addressof(value)),
+          record_(open_at_once(mutex, value)) {
         if (record_ == nullptr) [[unlikely]] {
             const opened other = otherwise(mutex, value);
             record_ = other.record;
@@ -255,7 +275,7 @@ class section_guard {
         detail::thread_record& record = *record_;
         if (*record.uncaught <= exceptions_ && detail::commit_first_section(record, alone))
             [[likely]] {
-            access::unlock(mutex_, record);
+            access::unlock(*mutex_, record);
             detail::end_first_section(record);
         } else {
             close_slowly(record, number_, *record.uncaught > exceptions_);
@@ -275,11 +295,11 @@ class section_guard {
         detail::close_section(record);
     }
 
-    Mutex& mutex_;
-    T& value_;
-    detail::thread_record* record_; // nullptr: not open
-    std::uint32_t number_ = 0;      // of the lock that it has kept, if it is within another
-    unsigned exceptions_ = 0;       // under way when its section began
+    Mutex* mutex_ = nullptr;
+    T* value_ = nullptr;
+    detail::thread_record* record_ = nullptr; // not open
+    std::uint32_t number_ = 0; // of the lock that it has kept, if it is within another
+    unsigned exceptions_ = 0;  // under way when its section began
 };
 
 COHOLD_NAMESPACE_END

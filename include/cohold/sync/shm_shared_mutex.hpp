@@ -278,18 +278,13 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     }
 
     [[gnu::cold, gnu::noinline]] void unlock_shared_slowly() noexcept {
-        for (const slot& each : readers_) {
-            if (lock_.is_parents(each.load(std::memory_order_relaxed))) {
-                return;
-            }
-        }
-        std::error_code ec;
-        const detail::thread_record* const record = lock_.record(detail::deadline::never(), ec);
+        const detail::thread_record* const record = lock_.attached_record();
         slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
-        if (mine == nullptr) {
+        if (mine != nullptr) {
+            leave(*mine);
+        } else if (!lock_.may_be_inherited()) {
             detail::die("unlock_shared shm_shared_mutex: only who holds the lock can let go of it");
         }
-        leave(*mine);
     }
 
     static constexpr std::uint32_t spins_ = 100;

@@ -32,7 +32,8 @@ bool locked(const auto& guard) {
 }
 
 static_assert(!std::is_copy_constructible_v<numbers::guard>);
-static_assert(!std::is_move_constructible_v<numbers::guard>);
+static_assert(std::is_nothrow_move_constructible_v<numbers::guard>);
+static_assert(std::is_nothrow_move_assignable_v<numbers::guard>);
 static_assert(std::is_nothrow_destructible_v<numbers::guard>);
 
 } // namespace
@@ -162,6 +163,49 @@ TEST_CASE("a guard can be unlocked and locked again") {
     }
     guard.unlock();
     std::thread([&] { CHECK(*here->lock() == 3); }).join();
+}
+
+TEST_CASE("a guard is moved, and what was moved from is of nothing") {
+    in_segment<std::array<numbers, 2>> here;
+    auto& [first, second] = *here;
+    const auto make = [&](std::int64_t value) {
+        auto guard = first.lock();
+        *guard = value;
+        return guard;
+    };
+    numbers::guard kept;
+    CHECK_FALSE(kept);
+    {
+        auto guard = make(1);
+        kept = std::move(guard);
+        CHECK_FALSE(guard); // NOLINT: that is what is asked
+        std::error_code ec;
+        guard.lock(ec);
+        CHECK(ec == cohold::errc::empty_handle);
+        guard.unlock(ec);
+        CHECK(ec == cohold::errc::not_owner);
+    }
+    std::thread([&] { CHECK_FALSE(locked(first.try_lock())); }).join();
+    CHECK(*kept == 1);
+    *kept = 2;
+    kept = second.lock(); // the first one's section ends
+    CHECK(*kept == 0);
+    *kept = 3;
+    std::thread([&] { CHECK_FALSE(locked(second.try_lock())); }).join();
+    kept = {};
+    std::thread([&] { CHECK((*first.lock() == 2 && *second.lock() == 3)); }).join();
+    CHECK_THROWS_AS(
+        [&] {
+            numbers::guard inner;
+            const auto outer = first.lock();
+            *outer = 4;
+            inner = second.lock();
+            *inner = 4;
+            const numbers::guard last(std::move(inner));
+            throw 1;
+        }(),
+        int);
+    std::thread([&] { CHECK((*first.lock() == 2 && *second.lock() == 3)); }).join();
 }
 
 TEST_CASE("a guard that a forked child inherits does nothing there") {

@@ -17,6 +17,29 @@ using support::a_moment;
 using support::in_segment;
 using support::stopped_child;
 
+TEST_CASE("a guard for reading is moved") {
+    using guarded = cohold::shm_guarded<std::int64_t, shm_shared_mutex>;
+    in_segment<guarded> here(5);
+    using guard = decltype(here->lock_shared());
+    static_assert(std::is_nothrow_move_constructible_v<guard>);
+    static_assert(std::is_nothrow_move_assignable_v<guard>);
+    const auto is_free = [&] {
+        bool free = false;
+        std::thread([&] { free = static_cast<bool>(here->try_lock()); }).join();
+        return free;
+    };
+    guard kept;
+    {
+        auto reading = here->lock_shared();
+        kept = std::move(reading);
+        CHECK_FALSE(static_cast<bool>(reading)); // NOLINT: that is what is asked
+    }
+    CHECK(*kept == 5);
+    CHECK_FALSE(is_free());
+    kept = {};
+    CHECK(is_free());
+}
+
 TEST_CASE("a guarded value that many read") {
     in_segment<cohold::shm_guarded<std::int64_t, shm_shared_mutex>> here(5);
     {

@@ -93,7 +93,6 @@ static_assert(guarded_account::saved_bytes == 8 + 8 + 12);
 static_assert(cohold::shareable<guarded_account>);
 static_assert(sizeof(shm_guarded<std::int64_t>) == 32);
 static_assert(!std::is_copy_constructible_v<guarded_account>);
-static_assert(!std::is_move_constructible_v<guarded_account::guard>);
 
 } // namespace
 

@@ -154,7 +154,7 @@ TEST_CASE("unlocking what one does not hold ends the process") {
         CHECK(how.signal == SIGABRT);
         CHECK(how.says("unlock shm_mutex: only who holds the lock can let go of it"));
     };
-    ends([&] { here->unlock(); });
+    ends([&] { std::thread([&] { here->unlock(); }).join(); }); // the child's own could inherit it
     here->lock();
     ends([&] { here.again()->unlock(); });
     ends([&] { std::thread([&] { here.again()->unlock(); }).join(); });

@@ -99,7 +99,8 @@ TEST_CASE("errors of a recursive mutex") {
     shm_recursive_mutex outside;
     outside.lock(ec);
     CHECK(ec == cohold::errc::no_segment);
-    const support::ending how = support::run_child([&] { here->unlock(); });
+    const support::ending how =
+        support::run_child([&] { std::thread([&] { here->unlock(); }).join(); });
     CHECK(how.signal == SIGABRT);
     CHECK(how.says("only who holds the lock can let go of it"));
     here->lock();
