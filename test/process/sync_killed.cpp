@@ -7,11 +7,14 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <list>
 #include <mutex>
 #include <random>
 #include <shared_mutex>
 #include <string>
+
+#include <sys/ptrace.h>
 
 #include <doctest/doctest.h>
 
@@ -494,3 +497,147 @@ TEST_CASE("a process that does not run has a lock of the segment itself") {
     }
     segment::remove(name);
 }
+
+#if defined(__x86_64__) && !COHOLD_TEST_SANITIZED
+
+namespace {
+
+// What a child does to an object is stepped through. As soon as it has let go, the memory becomes
+// something else, as if another process had freed it: the child must not find out.
+template <class T>
+struct stepped {
+    template <class... Arguments>
+    explicit stepped(Arguments... arguments)
+        : segment(cohold::segment<cohold::mechanism::anonymous>::create(65536)),
+          object(segment.construct<T>("object", arguments...)) {}
+
+    // `first` comes before, `announce` leaves the mark of one that sleeps, or not.
+    template <class First, class Announce, class LetGo, class HasLetGo>
+    void check(const First& first, const Announce& announce, const LetGo& let_go,
+               const HasLetGo& has_let_go) {
+        support::child child([&] {
+            first(object);
+            ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+            std::raise(SIGSTOP);
+            let_go(object);
+            std::raise(SIGSTOP);
+            ::_exit(0);
+        });
+        int status = 0;
+        ::waitpid(child.id(), &status, 0);
+        REQUIRE(WIFSTOPPED(status));
+        announce(object);
+        while (!has_let_go(object)) {
+            ::ptrace(PTRACE_SINGLESTEP, child.id(), nullptr, nullptr);
+            ::waitpid(child.id(), &status, 0);
+            REQUIRE(WIFSTOPPED(status));
+        }
+        unsigned char others[sizeof(T)];
+        std::memset(others, 0xff, sizeof others);
+        std::memcpy(static_cast<void*>(&object), others, sizeof others);
+        ::ptrace(PTRACE_CONT, child.id(), nullptr, nullptr);
+        ::waitpid(child.id(), &status, 0);
+        CHECK(WIFSTOPPED(status));
+        CHECK(WSTOPSIG(status) == SIGSTOP);
+        CHECK(std::memcmp(static_cast<const void*>(&object), others, sizeof others) == 0);
+        ::kill(child.id(), SIGKILL);
+        child.wait();
+    }
+
+    cohold::segment<cohold::mechanism::anonymous> segment;
+    T& object;
+};
+
+constexpr auto nothing = [](auto& /*object*/) {};
+
+// Of locks: the holder's word is the first one.
+template <class Mutex>
+bool is_free(const Mutex& mutex) {
+    return reinterpret_cast<const std::atomic<std::uint64_t>&>(mutex) == 0;
+}
+
+template <class Mutex>
+void check_mutex() {
+    const auto lock = [](Mutex& mutex) { mutex.lock(); };
+    const auto unlock = [](Mutex& mutex) { mutex.unlock(); };
+    const auto wait = [](Mutex& mutex) { CHECK_FALSE(mutex.try_lock_for(1ms)); };
+    stepped<Mutex>().check(lock, nothing, unlock, is_free<Mutex>);
+    stepped<Mutex>().check(lock, wait, unlock, is_free<Mutex>);
+}
+
+} // namespace
+
+TEST_CASE("whoever has let go of a lock touches it no more") {
+    check_mutex<cohold::shm_mutex>();
+    check_mutex<cohold::shm_recursive_mutex>();
+    check_mutex<cohold::shm_shared_mutex>();
+    using shared = cohold::shm_shared_mutex;
+    const auto lock = [](shared& mutex) { mutex.lock(); };
+    const auto unlock = [](shared& mutex) { mutex.unlock(); };
+    const auto share = [](shared& mutex) { mutex.lock_shared(); };
+    const auto leave = [](shared& mutex) { mutex.unlock_shared(); };
+    const auto wait_to_read = [](shared& mutex) { CHECK_FALSE(mutex.try_lock_shared_for(1ms)); };
+    const auto wait_to_write = [](shared& mutex) { CHECK_FALSE(mutex.try_lock_for(1ms)); };
+    const auto has_left = [](const shared& mutex) {
+        const auto* const slots = reinterpret_cast<const std::atomic<std::uint64_t>*>(&mutex) + 8;
+        std::uint64_t any = 0;
+        for (std::size_t i = 0; i < shared::most_readers; ++i) {
+            any |= slots[i];
+        }
+        return any == 0;
+    };
+    stepped<shared>().check(lock, wait_to_read, unlock, is_free<shared>);
+    stepped<shared>().check(share, nothing, leave, has_left);
+    stepped<shared>().check(share, wait_to_write, leave, has_left);
+}
+
+TEST_CASE("whoever has given a signal touches it no more") {
+    using semaphore = cohold::shm_semaphore;
+    const auto release = [](semaphore& s) { s.release(); };
+    const auto wait_for_it = [](semaphore& s) { CHECK_FALSE(s.try_acquire_for(1ms)); };
+    const auto is_given = [](const semaphore& s) { return s.available() != 0; };
+    stepped<semaphore>(0).check(nothing, nothing, release, is_given);
+    stepped<semaphore>(0).check(nothing, wait_for_it, release, is_given);
+    using event = cohold::shm_event;
+    for (const auto how : {cohold::event_reset::manual, cohold::event_reset::automatic}) {
+        const auto set = [](event& e) { e.set(); };
+        const auto wait_for_event = [](event& e) { CHECK_FALSE(e.wait_for(1ms)); };
+        const auto is_set = [](const event& e) { return e.is_set(); };
+        stepped<event>(how).check(nothing, nothing, set, is_set);
+        stepped<event>(how).check(nothing, wait_for_event, set, is_set);
+    }
+    using latch = cohold::shm_latch;
+    const auto count_down = [](latch& l) { l.count_down(); };
+    const auto wait_for_latch = [](const latch& l) { CHECK_FALSE(l.wait_for(1ms)); };
+    const auto is_over = [](const latch& l) { return l.try_wait(); };
+    stepped<latch>(1).check(nothing, nothing, count_down, is_over);
+    stepped<latch>(1).check(nothing, wait_for_latch, count_down, is_over);
+    using barrier = cohold::shm_barrier;
+    const auto arrive = [](barrier& b) { static_cast<void>(b.arrive()); };
+    const auto wait_for_barrier = [](barrier& b) { CHECK_FALSE(b.wait_for(b.arrive(), 1ms)); };
+    const auto phase = [](const barrier& b) {
+        return reinterpret_cast<const std::atomic<std::uint64_t>&>(b) >> 41 != 0;
+    };
+    stepped<barrier>(1).check(nothing, nothing, arrive, phase);
+    stepped<barrier>(2).check(nothing, wait_for_barrier, arrive, phase);
+}
+
+TEST_CASE("a condition may go as soon as everybody is notified") {
+    for (const bool all : {false, true}) {
+        stepped<cohold::shm_condition> s;
+        auto& mutex = s.segment.construct<cohold::shm_mutex>("mutex");
+        const auto wait_for_it = [&](cohold::shm_condition& condition) {
+            std::unique_lock lock(mutex);
+            CHECK(condition.wait_for(lock, 1ms) == cohold::cv_status::timeout);
+        };
+        const auto notify = [all](cohold::shm_condition& condition) {
+            all ? condition.notify_all() : condition.notify_one();
+        };
+        const auto is_notified = [](const cohold::shm_condition& condition) {
+            return reinterpret_cast<const std::atomic<std::uint64_t>&>(condition) >> 32 != 0;
+        };
+        s.check(nothing, wait_for_it, notify, is_notified);
+    }
+}
+
+#endif

@@ -71,8 +71,7 @@ inline long futex_wait_call(const std::atomic<std::uint32_t>& word, std::uint32_
 #endif
 }
 
-// Only a bug (a word that is not mapped) or a sandbox without futex gets here, and neither can be
-// waited out.
+// Only a sandbox without futex gets here, and that cannot be waited out.
 [[noreturn, gnu::cold]] inline void futex_failed(const char* call, int error) noexcept {
     char text[96];
     std::snprintf(text, sizeof(text), "%s failed with errno %d: waiting is impossible", call,
@@ -89,6 +88,7 @@ inline futex_outcome futex_wait(const std::atomic<std::uint32_t>& word, std::uin
     }
     switch (errno) {
     case EAGAIN:
+    case EFAULT: // whoever was to wake this one has freed the memory meanwhile
         return futex_outcome::changed;
     case ETIMEDOUT:
         return futex_outcome::timed_out;
@@ -108,6 +108,9 @@ inline std::uint32_t futex_wake(const std::atomic<std::uint32_t>& word,
     }
     const long woken = ::syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
     if (woken < 0) {
+        if (errno == EFAULT) {
+            return 0; // it was let go of before this, and the memory has been freed since
+        }
         futex_failed("futex(FUTEX_WAKE)", errno);
     }
     return static_cast<std::uint32_t>(woken);

@@ -37,13 +37,13 @@ class shm_barrier {
         : state_(together(
               0, detail::counted("shm_barrier", static_cast<std::uint64_t>(expected), max()),
               static_cast<std::uint32_t>(expected))) {
-        static_assert(offsetof(shm_barrier, state_) == 0 && offsetof(shm_barrier, waiters_) == 8);
+        static_assert(offsetof(shm_barrier, state_) == 0);
     }
 
     shm_barrier(const shm_barrier&) = delete;
     shm_barrier& operator=(const shm_barrier&) = delete;
 
-    /// Nobody may wait.
+    /// Nobody may wait. A thread whose wait is over may destroy the barrier.
     ~shm_barrier() = default;
 
     [[nodiscard]] static constexpr std::uint32_t max() noexcept { return (1u << 20) - 1; }
@@ -62,7 +62,7 @@ class shm_barrier {
     }
 
     /// Waits for the end of the phase.
-    void wait(arrival_token token) noexcept {
+    void wait(arrival_token token) const noexcept {
         if (!is_over(token)) {
             wait_by(token, detail::deadline::never());
         }
@@ -70,13 +70,13 @@ class shm_barrier {
 
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
-    [[nodiscard]] bool wait_for(arrival_token token, const Duration& patience) noexcept {
+    [[nodiscard]] bool wait_for(arrival_token token, const Duration& patience) const noexcept {
         return is_over(token) || wait_by(token, detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
-    [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) {
+    [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) const {
         return is_over(token) ||
                detail::until_moment(
                    moment, [this, token](detail::deadline until) { return wait_by(token, until); });
@@ -94,15 +94,16 @@ class shm_barrier {
     void arrive_and_drop(std::error_code& ec) noexcept { come(1, 1, ec); }
 
   private:
-    // phase:24 | those who are to come:20 | those who are expected in each phase:20. One word, so
-    // that the last one to arrive begins the next phase by arriving.
+    // phase:23 | sleeping:1 | those that are to come:20 | those that are expected in each phase:20.
+    // One word, so that the last one to arrive begins the next phase by arriving, and learns from
+    // that whether somebody sleeps.
     static constexpr std::uint64_t together(std::uint64_t phase, std::uint64_t left,
                                             std::uint64_t expected) noexcept {
-        return phase << 40 | left << 20 | expected;
+        return phase << 41 | left << 20 | expected;
     }
 
     static constexpr std::uint32_t phase_of(std::uint64_t state) noexcept {
-        return static_cast<std::uint32_t>(state >> 40);
+        return static_cast<std::uint32_t>(state >> 41);
     }
 
     static constexpr std::uint32_t left_of(std::uint64_t state) noexcept {
@@ -125,33 +126,33 @@ class shm_barrier {
                 detail::fail(ec, errc::invalid_size, "%u, but %u are to come", count, left);
                 break;
             }
-            next = count == left ? together(phase_of(state) + std::uint64_t{1}, expected, expected)
-                                 : together(phase_of(state), left - count, expected);
-        } while (!state_.compare_exchange_weak(state, next, std::memory_order_acq_rel,
-                                               std::memory_order_relaxed));
-        if (!ec && phase_of(next) != phase_of(state) && waiters_.awaited()) {
-            waiters_.wake_all();
+            next = count == left
+                       ? together(phase_of(state) + std::uint64_t{1}, expected, expected)
+                       : (together(phase_of(state), left - count, expected) | (state & sleeping));
+        } while (!state_.change(state, next, std::memory_order_acq_rel));
+        if (!ec && (state & ~next & sleeping) != 0) { // a phase has ended
+            state_.wake(detail::futex_wake_all);
         }
         return arrival_token(phase_of(state));
     }
 
     [[nodiscard]] bool is_over(arrival_token token) const noexcept {
-        return phase_of(state_.load(std::memory_order_acquire)) != token.phase_;
+        return phase_of(state_.load()) != token.phase_;
     }
 
-    [[gnu::cold, gnu::noinline]] bool wait_by(arrival_token token,
-                                              detail::deadline until) noexcept {
-        return detail::await_that(
-                   waiters_, [this, token] { return is_over(token); }, until)
-                   .what == detail::outcome::done;
+    bool wait_by(arrival_token token, detail::deadline until) const noexcept {
+        return state_.await(
+            sleeping, until,
+            [token](std::uint64_t state) { return phase_of(state) == token.phase_; },
+            [this, token](bool /*slept*/) { return is_over(token); });
     }
 
-    alignas(8) std::atomic<std::uint64_t> state_;
-    detail::wait_word waiters_;
-    [[maybe_unused]] std::uint32_t unused_ = 0;
+    static constexpr std::uint64_t sleeping = std::uint64_t{1} << 40;
+
+    detail::signal_word state_;
 };
 
-static_assert(sizeof(shm_barrier) == 16 && alignof(shm_barrier) == 8);
+static_assert(sizeof(shm_barrier) == 8 && alignof(shm_barrier) == 8);
 
 template <>
 inline constexpr bool enable_shareable<shm_barrier> = true;

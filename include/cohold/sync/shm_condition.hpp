@@ -4,19 +4,19 @@
 #ifndef COHOLD_SYNC_SHM_CONDITION_HPP
 #define COHOLD_SYNC_SHM_CONDITION_HPP
 
-#include <cohold/detail/moment.hpp>
 #include <cohold/memory/shareable_rules.hpp>
 #include <cohold/memory/type_fingerprint.hpp>
-#include <cohold/sync/wait_word.hpp>
+#include <cohold/sync/awaitable.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 /// How a wait for a condition has ended. (Including std::cv_status takes half a second.)
 enum class cv_status { no_timeout, timeout };
 
-/// The interface of std::condition_variable_any. The lock is a std::unique_lock of one of cohold's
-/// mutexes, a mutex itself, or the guard of a shm_guarded, whose section ends when the wait begins;
-/// after the wait there is a new one. What is waited for changes under that lock, as always.
+/// The interface of std::condition_variable_any, without the forms with a stop_token. The lock is a
+/// std::unique_lock of one of cohold's mutexes, a mutex itself, or the guard of a shm_guarded,
+/// whose section ends when the wait begins; after the wait there is a new one. What is waited for
+/// changes under that lock, as always.
 ///
 /// *Errors*: what unlocking and locking throw. errc::section_open if a guard waits in another
 /// section; then nothing has happened.
@@ -30,7 +30,7 @@ class shm_condition {
     shm_condition(const shm_condition&) = delete;
     shm_condition& operator=(const shm_condition&) = delete;
 
-    /// Nobody may wait.
+    /// Everybody that waits must have been notified.
     ~shm_condition() = default;
 
     /// Unlocks, sleeps until there is a notification, and locks again. Wakes up for no reason, too:
@@ -48,10 +48,12 @@ class shm_condition {
         }
     }
 
-    /// Waits no longer than `patience`, a std::chrono::duration.
+    /// Waits no longer than `patience`, a std::chrono::duration. Alone among the waits it does not
+    /// wake up for no reason, so that a loop around it ends: a notification that was lost with its
+    /// process is not noticed before the time is over. Better with a predicate.
     template <class Lock, detail::duration_like Duration>
     cv_status wait_for(Lock& lock, const Duration& patience) {
-        return wait(lock, detail::deadline_in(patience));
+        return wait(lock, detail::deadline_in(patience), false);
     }
 
     /// Waits until the predicate is true, but no longer; returns the predicate.
@@ -83,35 +85,62 @@ class shm_condition {
         return true;
     }
 
-    /// Wakes at least one of those who wait. No system call if nobody does.
+    /// Wakes at least one of those that wait. No system call if nobody does.
     void notify_one() noexcept {
-        if (waiters_.awaited()) {
-            waiters_.wake(1);
+        std::uint64_t state = state_.load(std::memory_order_relaxed);
+        while (waiting(state) != 0) {
+            if (state_.change(state, state - 1 + notification, std::memory_order_relaxed)) {
+                state_.wake(1);
+                return;
+            }
         }
     }
 
     void notify_all() noexcept {
-        if (waiters_.awaited()) {
-            waiters_.wake_all();
+        std::uint64_t state = state_.load(std::memory_order_relaxed);
+        while (waiting(state) != 0) {
+            if (state_.change(state, state - waiting(state) + notification,
+                              std::memory_order_relaxed)) {
+                state_.wake(detail::futex_wake_all);
+                return;
+            }
         }
     }
 
   private:
+    // notifications:32 | waiting:32. How many have begun to wait and are not notified: never less
+    // than there are. Those that went for another reason are counted still, until notifications
+    // have gone to them, for nothing: a waiter that has been woken must not touch the condition, it
+    // may be destroyed.
+    static constexpr std::uint64_t notification = std::uint64_t{1} << 32;
+
+    static constexpr std::uint32_t waiting(std::uint64_t state) noexcept {
+        return static_cast<std::uint32_t>(state);
+    }
+
+    // Under the lock: that is order enough between who waits and who changes what is waited for.
+    [[nodiscard]] std::uint64_t enlist() noexcept {
+        std::uint64_t state = state_.load(std::memory_order_relaxed);
+        while (!state_.change(state, state + 1, std::memory_order_relaxed)) {
+        }
+        return state;
+    }
+
     template <class Lock>
-    cv_status wait(Lock& lock, detail::deadline until) {
-        const detail::wait_ticket ticket = waiters_.enlist(); // while the lock is held
+    cv_status wait(Lock& lock, detail::deadline until, bool for_no_reason = true) {
+        const std::uint64_t ticket = enlist();
         lock.unlock();
-        waiters_.park(ticket, until);
+        while (!state_.sleep(ticket, until) && !for_no_reason && !until.has_passed()) {
+        }
         const cv_status status = until.has_passed() ? cv_status::timeout : cv_status::no_timeout;
         lock.lock();
         return status;
     }
 
-    detail::wait_word waiters_;
-    [[maybe_unused]] std::uint32_t unused_ = 0;
+    detail::signal_word state_{0};
 };
 
-static_assert(sizeof(shm_condition) == 8 && alignof(shm_condition) == 4);
+static_assert(sizeof(shm_condition) == 8 && alignof(shm_condition) == 8);
 
 template <>
 inline constexpr bool enable_shareable<shm_condition> = true;

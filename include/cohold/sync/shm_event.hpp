@@ -28,31 +28,26 @@ class shm_event {
   public:
     explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
         : set_(set ? 1 : 0), how_(how) {
-        static_assert(offsetof(shm_event, set_) == 0 && offsetof(shm_event, waiters_) == 4 &&
-                      offsetof(shm_event, how_) == 8);
+        static_assert(offsetof(shm_event, set_) == 0 && offsetof(shm_event, how_) == 8);
     }
 
     shm_event(const shm_event&) = delete;
     shm_event& operator=(const shm_event&) = delete;
 
-    /// Nobody may wait.
+    /// Nobody may wait. A thread whose wait is over may destroy the event.
     ~shm_event() = default;
 
     /// Setting what is set has no effect.
     void set() noexcept {
-        set_.store(1, std::memory_order_release);
-        if (waiters_.awaited()) [[unlikely]] {
-            if (how_ == event_reset::automatic) {
-                waiters_.wake(1);
-            } else {
-                waiters_.wake_all();
-            }
-        }
+        const std::uint32_t count = how_ == event_reset::automatic ? 1 : detail::futex_wake_all;
+        set_.change(always, [](std::uint32_t /*now*/) { return 1u; }, always, count);
     }
 
-    void reset() noexcept { set_.store(0, std::memory_order_relaxed); }
+    void reset() noexcept {
+        set_.change(always, [](std::uint32_t /*now*/) { return 0u; }, never, 0);
+    }
 
-    [[nodiscard]] bool is_set() const noexcept { return set_.load(std::memory_order_acquire) != 0; }
+    [[nodiscard]] bool is_set() const noexcept { return set_.load() != 0; }
 
     /// Waits until it is set; resets it, if that is automatic.
     void wait() noexcept {
@@ -63,13 +58,7 @@ class shm_event {
 
     /// Is it set? Resets it then, if that is automatic.
     [[nodiscard]] bool try_wait() noexcept {
-        if (how_ != event_reset::automatic) {
-            return is_set();
-        }
-        std::uint32_t found = 1;
-        return set_.load(std::memory_order_relaxed) != 0 &&
-               set_.compare_exchange_strong(found, 0, std::memory_order_acquire,
-                                            std::memory_order_relaxed);
+        return how_ == event_reset::automatic ? set_.take() : is_set();
     }
 
     /// Waits no longer than `patience`, a std::chrono::duration.
@@ -86,19 +75,22 @@ class shm_event {
     }
 
   private:
+    static constexpr bool always(std::uint32_t /*now*/) noexcept { return true; }
+
+    static constexpr bool never(std::uint32_t /*now*/) noexcept { return false; }
+
     [[gnu::cold, gnu::noinline]] bool wait_by(detail::deadline until) noexcept {
-        return detail::await_that(
-                   waiters_, [this] { return try_wait(); }, until)
-                   .what == detail::outcome::done;
+        return how_ == event_reset::automatic
+                   ? set_.take_by(until)
+                   : set_.await([](std::uint32_t now) { return now != 0; }, until);
     }
 
-    std::atomic<std::uint32_t> set_;
-    detail::wait_word waiters_;
+    detail::signal_value set_;
     event_reset how_;
     [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
-static_assert(sizeof(shm_event) == 16 && alignof(shm_event) == 4);
+static_assert(sizeof(shm_event) == 16 && alignof(shm_event) == 8);
 
 template <>
 inline constexpr bool enable_shareable<shm_event> = true;

@@ -25,13 +25,13 @@ class shm_latch {
     /// *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_latch(std::integral auto expected)
         : count_(detail::counted("shm_latch", static_cast<std::uint64_t>(expected), max())) {
-        static_assert(offsetof(shm_latch, count_) == 0 && offsetof(shm_latch, waiters_) == 4);
+        static_assert(offsetof(shm_latch, count_) == 0);
     }
 
     shm_latch(const shm_latch&) = delete;
     shm_latch& operator=(const shm_latch&) = delete;
 
-    /// Nobody may wait.
+    /// Nobody may wait. A thread whose wait is over may destroy the latch.
     ~shm_latch() = default;
 
     [[nodiscard]] static constexpr std::uint32_t max() noexcept { return 0x7fffffff; }
@@ -45,26 +45,24 @@ class shm_latch {
 
     void count_down(std::uint32_t done, std::error_code& ec) noexcept {
         detail::clear(ec);
-        std::uint32_t count = count_.load(std::memory_order_relaxed);
-        do {
-            if (done > count) [[unlikely]] {
-                const detail::operation context("count_down", "shm_latch", "");
-                detail::fail(ec, errc::invalid_size, "by %u, but %u are left", done, count);
-                return;
-            }
-        } while (!count_.compare_exchange_weak(count, count - done, std::memory_order_acq_rel,
-                                               std::memory_order_relaxed));
-        if (count == done && waiters_.awaited()) {
-            waiters_.wake_all();
+        std::uint32_t found = 0;
+        const bool counted = count_.change(
+            [&](std::uint32_t count) {
+                found = count;
+                return done <= count;
+            },
+            [&](std::uint32_t count) { return count - done; },
+            [&](std::uint32_t count) { return count == done; }, detail::futex_wake_all);
+        if (!counted) [[unlikely]] {
+            const detail::operation context("count_down", "shm_latch", "");
+            detail::fail(ec, errc::invalid_size, "by %u, but %u are left", done, found);
         }
     }
 
     /// Are all done?
-    [[nodiscard]] bool try_wait() const noexcept {
-        return count_.load(std::memory_order_acquire) == 0;
-    }
+    [[nodiscard]] bool try_wait() const noexcept { return is_zero(count_.load()); }
 
-    void wait() noexcept {
+    void wait() const noexcept {
         if (!try_wait()) {
             wait_by(detail::deadline::never());
         }
@@ -72,13 +70,13 @@ class shm_latch {
 
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
-    [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
+    [[nodiscard]] bool wait_for(const Duration& patience) const noexcept {
         return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
-    [[nodiscard]] bool wait_until(const TimePoint& moment) {
+    [[nodiscard]] bool wait_until(const TimePoint& moment) const {
         return try_wait() || detail::until_moment(
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
@@ -94,17 +92,14 @@ class shm_latch {
     }
 
   private:
-    [[gnu::cold, gnu::noinline]] bool wait_by(detail::deadline until) noexcept {
-        return detail::await_that(
-                   waiters_, [this] { return try_wait(); }, until)
-                   .what == detail::outcome::done;
-    }
+    static constexpr bool is_zero(std::uint32_t count) noexcept { return count == 0; }
 
-    std::atomic<std::uint32_t> count_;
-    detail::wait_word waiters_;
+    bool wait_by(detail::deadline until) const noexcept { return count_.await(is_zero, until); }
+
+    detail::signal_value count_;
 };
 
-static_assert(sizeof(shm_latch) == 8 && alignof(shm_latch) == 4);
+static_assert(sizeof(shm_latch) == 8 && alignof(shm_latch) == 8);
 
 template <>
 inline constexpr bool enable_shareable<shm_latch> = true;

@@ -43,11 +43,16 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     /// As shm_mutex::unlock.
     void unlock() noexcept {
         const detail::thread_record* const record = lock_.known();
-        if (record == nullptr || lock_.recovered() || !lock_.unlock_quickly(record->me))
-            [[unlikely]] {
-            unlock_slowly();
+        if (record == nullptr || !lock_.is_held_by(record->me)) [[unlikely]] {
+            if (lock_.holding_record(
+                    "unlock shm_shared_mutex: only who holds the lock can let go of it") ==
+                nullptr) {
+                return;
+            }
+            let_go();
+        } else {
+            unlock(*record);
         }
-        let_in();
     }
 
     /// As unlock, by a reader.
@@ -130,6 +135,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept {
         const detail::patience limit(until);
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+        std::int64_t longest = detail::wait_word::first_interval;
         while (!is_drained()) {
             if (spins.spin() || bury_readers(record)) {
                 continue;
@@ -141,7 +147,8 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             if (is_drained()) {
                 break;
             }
-            drained_.park(ticket, until, detail::wait_word::held_interval);
+            drained_.park(ticket, until, longest);
+            longest = detail::wait_word::held_interval;
         }
         return true;
     }
@@ -162,30 +169,39 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     }
 
     [[gnu::cold]] void give_up() noexcept {
+        const bool wakes = begin_to_let_in();
         lock_.hand_on();
-        let_in();
+        finish_letting_in(wakes);
     }
 
-    // Who waits for the writer.
-    void let_in() noexcept {
-        if (gate_.awaited()) [[unlikely]] {
-            gate_.wake_all();
+    // Those that wait for the writer to go. Nothing is touched once it has gone.
+    [[nodiscard]] bool begin_to_let_in() noexcept {
+        const bool wakes = gate_.awaited();
+        if (wakes) [[unlikely]] {
+            gate_.begin_wake();
+        }
+        return wakes;
+    }
+
+    void finish_letting_in(bool wakes) const noexcept {
+        if (wakes) [[unlikely]] {
+            gate_.finish_wake();
         }
     }
 
     // The holder's section ends.
     void unlock(const detail::thread_record& holder) noexcept {
+        const bool wakes = begin_to_let_in();
         if (lock_.recovered() || !lock_.unlock_quickly(holder.me)) [[unlikely]] {
             lock_.unlock();
         }
-        let_in();
+        finish_letting_in(wakes);
     }
 
-    [[gnu::cold, gnu::noinline]] void unlock_slowly() noexcept {
-        if (lock_.holding_record(
-                "unlock shm_shared_mutex: only who holds the lock can let go of it") != nullptr) {
-            lock_.unlock();
-        }
+    [[gnu::cold, gnu::noinline]] void let_go() noexcept {
+        const bool wakes = begin_to_let_in();
+        lock_.unlock();
+        finish_letting_in(wakes);
     }
 
     // ---- readers: a slot first, then nobody may have the lock
@@ -242,6 +258,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
         const detail::patience limit(until);
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+        std::int64_t longest = detail::wait_word::first_interval;
         while (!lock_.is_free() || !share_at_once(record)) {
             if (spins.spin() || lock_.free_from_dead(record) ||
                 (lock_.is_free() && bury_readers(record))) {
@@ -254,7 +271,8 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             if (lock_.is_free() && share_at_once(record)) {
                 break;
             }
-            gate_.park(ticket, until, detail::wait_word::held_interval);
+            gate_.park(ticket, until, longest);
+            longest = detail::wait_word::held_interval;
         }
         return true;
     }
@@ -266,14 +284,32 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return record != nullptr && share_slowly(*record, until, ec);
     }
 
+    // Nothing is touched once the slot is empty. With a writer there, readers have to wait for that
+    // anyway.
     void leave(slot& mine) noexcept {
-        mine.store(detail::nobody, std::memory_order_release);
-        if (drained_.awaited()) [[unlikely]] {
-            drained_.wake_all();
+        const bool drains = drained_.awaited();
+        const bool lets_in = gate_.awaited() && lock_.is_free();
+        if (drains || lets_in) [[unlikely]] {
+            leave_and_wake(mine, drains, lets_in);
+        } else {
+            mine.store(detail::nobody, std::memory_order_release);
         }
-        // With a writer there, readers have to wait for him anyway.
-        if (gate_.awaited() && lock_.is_free()) [[unlikely]] {
-            gate_.wake_all();
+    }
+
+    [[gnu::cold, gnu::noinline]] void leave_and_wake(slot& mine, bool drains,
+                                                     bool lets_in) noexcept {
+        if (drains) {
+            drained_.begin_wake();
+        }
+        if (lets_in) {
+            gate_.begin_wake();
+        }
+        mine.store(detail::nobody, std::memory_order_release);
+        if (drains) {
+            drained_.finish_wake();
+        }
+        if (lets_in) {
+            gate_.finish_wake();
         }
     }
 

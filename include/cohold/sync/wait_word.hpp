@@ -57,6 +57,8 @@ class wait_word {
     static constexpr std::int64_t recheck_interval = 125000000;
     /// Nor longer than this, if it waits for somebody who may be dead.
     static constexpr std::int64_t held_interval = 4000000;
+    /// Nor than this, the first time, if wake-ups begin before the change: see begin_wake.
+    static constexpr std::int64_t first_interval = 100000;
     /// Nor than this, the first time without a barrier.
     static constexpr std::int64_t unsettled_interval = 1000000;
 
@@ -66,12 +68,6 @@ class wait_word {
         return (word & settled) != 0 ? wait_ticket{word, true}
                : heavy_barrier()     ? settle(word)
                                      : wait_ticket{word, false};
-    }
-
-    /// As announce(), by who holds the lock under which the condition changes: that is order
-    /// enough, and no barrier is needed.
-    [[nodiscard]] wait_ticket enlist() noexcept {
-        return {word_.fetch_or(sleeping, std::memory_order_relaxed) | sleeping, true};
     }
 
     /// Sleeps unless there was a wake-up since announce(); for no reason, too.
@@ -94,10 +90,21 @@ class wait_word {
     /// Wakes everybody. The bits go first: who sleeps under the old ones is woken, who comes later
     /// sets them anew.
     [[gnu::cold, gnu::noinline]] void wake_all() noexcept {
+        begin_wake();
+        finish_wake();
+    }
+
+    /// The same around a change after which the memory may be gone: if awaited(), begin_wake();
+    /// then the change; then finish_wake(), which reads nothing. A waiter that announces itself in
+    /// between may be missed, and has to look again soon: see first_interval.
+    [[gnu::cold, gnu::noinline]] void begin_wake() noexcept {
         std::uint32_t word = word_.load(std::memory_order_relaxed);
         while (!word_.compare_exchange_weak(word, (word | flags) + 1, std::memory_order_seq_cst,
                                             std::memory_order_relaxed)) {
         }
+    }
+
+    [[gnu::cold, gnu::noinline]] void finish_wake() const noexcept {
         futex_wake(word_, futex_wake_all);
     }
 

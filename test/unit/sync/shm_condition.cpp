@@ -181,3 +181,13 @@ TEST_CASE("a wait with a guard commits, and begins another section") {
                          doctest::Contains("sections around this one: 1"), cohold::failure);
     CHECK(guard);
 }
+
+TEST_CASE("a time without a predicate comes to its end, however long") {
+    in_segment<table> here;
+    std::unique_lock lock(here->mutex);
+    int for_no_reason = 0;
+    while (here->changed.wait_for(lock, std::chrono::milliseconds(200)) != cv_status::timeout) {
+        ++for_no_reason;
+    }
+    CHECK(for_no_reason == 0);
+}
