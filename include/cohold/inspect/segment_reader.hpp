@@ -182,15 +182,15 @@ class segment_reader {
     bool lost_ = false;
 };
 
-// What a lock may say: nobody, or one who has been there.
+// What a lock of the segment itself may say: nobody, or a process that has been there.
 [[gnu::cold]] inline void check_lock(segment_reader& segment, const segment_places& places,
                                      std::uint64_t at, segment_part part, flaw_list& flaws) {
     const owner_word holder = segment.word(at);
-    if (holder <= awaited) {
+    if (holder == nobody) {
         return;
     }
     const std::uint64_t slot = slot_of(holder);
-    if (slot >= places.slots) {
+    if (slot >= places.slots || generation_of(holder) == 0 || thread_of(holder) != 0) {
         flaws.add(part, "a lock is held by who cannot be", at, holder);
         return;
     }

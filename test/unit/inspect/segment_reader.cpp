@@ -88,7 +88,10 @@ TEST_CASE("locks of who cannot be") {
         return flaws.count();
     };
     CHECK(flaws_of(0) == 0);
-    CHECK(flaws_of(detail::make_owner(3, 7, 1)) == 0);
+    CHECK(flaws_of(detail::make_owner(3, 7, 0)) == 0);
+    CHECK(flaws_of(detail::make_owner(3, 7, 1)) == 1); // processes hold them, not their threads
+    CHECK(flaws_of(detail::awaited) == 1);
+    CHECK(flaws_of(detail::make_owner(3, 0, 0)) == 1);
     CHECK(flaws_of(detail::make_owner(3, 6, 0) | detail::awaited) == 0); // has been there
     CHECK(flaws_of(detail::make_owner(3, 8, 0)) == 1);
     CHECK(flaws_of(detail::make_owner(65, 1, 0)) == 1);
