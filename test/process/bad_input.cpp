@@ -504,17 +504,28 @@ TEST_CASE("missing objects and directories, and existing ones") {
     is_missing(mechanism::file(), "/dev/shm/none/none", errc::no_such_directory);
     is_missing(mechanism::tmpfs(), "/dev/shm/none/none", errc::no_such_directory);
     put(directory + "plain"s, "text");
-    is_missing(mechanism::file(), "/dev/shm/plain/none", errc::no_such_directory);
-    for (const char* name : {"/dev/shm/none/x", "/dev/shm/plain/x", "/dev/shm/none/none/x"}) {
-        refuses(
-            errc::no_such_directory, no_entry, {"create file '", name},
-            [&](std::error_code& ec) { must(!segment<mechanism::file>::create(name, 65536, ec)); });
-        refuses(errc::no_such_directory, no_entry, {name}, [&](std::error_code& ec) {
-            must(!segment<mechanism::file>::open_or_create(name, 65536, ec));
+    const auto not_made = [&](errc code, std::errc condition, const char* name) {
+        refuses(code, condition, {"create file '", name}, [&](std::error_code& ec) {
+            must(!segment<mechanism::file>::create(name, 65536, ec));
         });
-        refuses(errc::no_such_directory, no_entry, {"create ", name}, [&](std::error_code& ec) {
+        refuses(code, condition, {"create ", name}, [&](std::error_code& ec) {
             must(!memory_object<mechanism::tmpfs>::create(name, 65536, ec));
         });
+        if (code != errc::unsupported) {
+            refuses(code, condition, {name}, [&](std::error_code& ec) {
+                must(!segment<mechanism::file>::open_or_create(name, 65536, ec));
+            });
+        }
+    };
+    not_made(errc::no_such_directory, no_entry, "/dev/shm/none/x");
+    not_made(errc::no_such_directory, no_entry, "/dev/shm/none/none/x");
+    not_made(errc::not_a_directory, std::errc::not_a_directory, "/dev/shm/plain/x");
+    refuses(errc::not_a_directory, std::errc::not_a_directory, {"open file", "/dev/shm/plain/"},
+            [&](std::error_code& ec) {
+                must(!segment<mechanism::file>::open("/dev/shm/plain/none", ec));
+            });
+    if (::geteuid() == 0) { // others do not come so far
+        not_made(errc::unsupported, std::errc::not_supported, "/proc/cohold-test");
     }
     {
         std::error_code ec;

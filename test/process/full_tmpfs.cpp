@@ -5,15 +5,23 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <cohold/cohold.hpp>
 
+#include <csignal>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <doctest/doctest.h>
 
@@ -383,5 +391,178 @@ TEST_CASE("the limit of /dev/shm does not bind the mechanisms that have no file 
         check(segment<mechanism::anonymous>::create(large));
         check(segment<mechanism::system_v>::create("x", large));
         CHILD_CHECK(segment<mechanism::system_v>::remove("x"));
+    });
+}
+
+TEST_CASE_TEMPLATE("a limit of files is an error, not a signal", Mechanism, mechanism::posix,
+                   mechanism::file, mechanism::memfd) {
+    support::check_child([] {
+        support::enter_namespaces(CLONE_NEWNS);
+        support::mount_or_exit("tmpfs", "/dev/shm", "size=64m");
+        support::mount_or_exit("tmpfs", "/mnt", "size=64m");
+        const auto create = [](std::size_t size, std::error_code& ec) {
+            const segment_options options{.size = size, .reserve = 16 * mebibyte};
+            if constexpr (Mechanism::names == name_form::none) {
+                return segment<Mechanism>::create(options, ec);
+            } else {
+                return segment<Mechanism>::create(place<Mechanism>::name, options, ec);
+            }
+        };
+        const ::rlimit limit{mebibyte, RLIM_INFINITY};
+        CHILD_CHECK(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+        const std::string before = world();
+        const auto refused = [](std::error_code ec) {
+            const std::string what = last_failure().what();
+            CHILD_CHECK(ec == errc::out_of_space);
+            CHILD_CHECK(what.find("RLIMIT_FSIZE (ulimit -f)") != std::string::npos);
+            CHILD_CHECK(what.find(std::to_string(mebibyte)) != std::string::npos);
+        };
+        std::error_code ec;
+        CHILD_CHECK(!create(2 * mebibyte, ec));
+        refused(ec);
+        CHILD_CHECK(world() == before);
+        const auto made = create(mebibyte / 2, ec);
+        CHILD_CHECK(!ec);
+        made.grow(2 * mebibyte, ec);
+        refused(ec);
+        CHILD_CHECK(made.size() == mebibyte / 2);
+        made.grow(mebibyte);
+        // Who blocks the signal has its own still, and no other.
+        sigset_t exceeded;
+        sigemptyset(&exceeded);
+        sigaddset(&exceeded, SIGXFSZ);
+        CHILD_CHECK(::pthread_sigmask(SIG_BLOCK, &exceeded, nullptr) == 0);
+        const auto pending = [] {
+            sigset_t waiting;
+            return ::sigpending(&waiting) == 0 && sigismember(&waiting, SIGXFSZ) == 1;
+        };
+        made.grow(2 * mebibyte, ec);
+        refused(ec);
+        CHILD_CHECK(!pending());
+        ::raise(SIGXFSZ);
+        made.grow(2 * mebibyte, ec);
+        refused(ec);
+        CHILD_CHECK(pending());
+    });
+}
+
+namespace {
+
+// As a copy that is sparse leaves it: no page that is all zero has space.
+void make_holes(const char* path) {
+    const detail::unique_fd from = detail::open_file(path, O_RDONLY);
+    struct ::stat status{};
+    CHILD_CHECK(::fstat(from.get(), &status) == 0 && ::unlink(path) == 0);
+    const detail::unique_fd to = detail::open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    CHILD_CHECK(::ftruncate(to.get(), status.st_size) == 0);
+    static const char zeros[4096] = {};
+    char page[4096];
+    for (off_t at = 0; at < status.st_size; at += 4096) {
+        CHILD_CHECK(::pread(from.get(), page, sizeof page, at) == 4096);
+        if (std::memcmp(page, zeros, sizeof page) != 0) {
+            CHILD_CHECK(::pwrite(to.get(), page, sizeof page, at) == 4096);
+        }
+    }
+    CHILD_CHECK(::fstat(to.get(), &status) == 0 && status.st_blocks * 512 < status.st_size);
+}
+
+void fill_up(const char* path) {
+    const detail::unique_fd to = detail::open_file(path, O_RDWR | O_CREAT, 0600);
+    static const char bytes[4096] = {1};
+    while (::write(to.get(), bytes, sizeof bytes) > 0) {
+    }
+}
+
+// In a child: holes of the file at `path`, whose file system is at /mnt or /dev/shm.
+template <class Mechanism>
+void fill_holes_or_refuse(const char* name, const char* path, const char* rest) {
+    using segment_type = segment<Mechanism>;
+    using numbers = shm_vector<int>;
+    (void)segment_type::create(name, {.size = mebibyte / 2, .reserve = 4 * mebibyte})
+        .template construct<numbers>("numbers", 100u, 7);
+    make_holes(path);
+    fill_up(rest);
+    const auto refused = [](std::error_code ec) {
+        CHILD_CHECK(ec == errc::out_of_space);
+        CHILD_CHECK(std::string(last_failure().what()).find("holes") != std::string::npos);
+    };
+    std::error_code ec;
+    CHILD_CHECK(!segment_type::open(name, ec));
+    refused(ec);
+    const auto view = segment_type::open(name, read_only, ec); // on a disk, reading takes no space
+    if (ec) {
+        refused(ec);
+    } else {
+        CHILD_CHECK(view.template find<numbers>("numbers")->back() == 7);
+    }
+    ::unlink(rest);
+    CHILD_CHECK(segment_type::open(name, read_only).template find<numbers>("numbers")->back() == 7);
+    make_holes(path);
+    const auto opened = segment_type::open(name);
+    fill_up(rest);
+    auto& again = *opened.template find<numbers>("numbers");
+    CHILD_CHECK(again.size() == 100 && again.back() == 7);
+    while (again.try_push_back(8)) { // SIGBUS, were there a hole
+    }
+    CHILD_CHECK(again.size() > 1000);
+    ::unlink(rest);
+    CHILD_CHECK(segment_type::remove(name));
+}
+
+// In a child that is root: an ext4 of so many MiB at /mnt. Not everybody can have that.
+bool mount_ext4(int size) {
+    char image[] = "/tmp/ext4.XXXXXX";
+    const detail::unique_fd file(::mkstemp(image));
+    const std::string command = "PATH=$PATH:/sbin:/usr/sbin; { mkfs.ext4 -q -F " +
+                                std::string(image) + " && mount -o loop " + image +
+                                " /mnt; } >/dev/null 2>&1";
+    const bool done = ::ftruncate(file.get(), size * static_cast<off_t>(mebibyte)) == 0 &&
+                      std::system(command.c_str()) == 0;
+    ::unlink(image);
+    return done;
+}
+
+} // namespace
+
+TEST_CASE("holes of a file are filled when it is opened, or that is an error") {
+    support::check_child([] {
+        support::enter_namespaces(CLONE_NEWNS);
+        support::mount_or_exit("tmpfs", "/dev/shm", "size=4m");
+        fill_holes_or_refuse<mechanism::posix>("x", "/dev/shm/x", "/dev/shm/rest");
+    });
+}
+
+TEST_CASE("a disk that is full") {
+    if (::geteuid() != 0) {
+        MESSAGE("only root can mount an ext4");
+        return;
+    }
+    support::check_child([] {
+        support::enter_namespaces(CLONE_NEWNS);
+        if (!mount_ext4(8)) {
+            std::fprintf(stderr, "skipped: no mkfs.ext4, or no loop device\n");
+            return;
+        }
+        // Growth that fails gives back what it took.
+        const auto kept = [](std::uint64_t wanted, const auto& object) {
+            const std::uint64_t before = free_bytes("/mnt");
+            const std::size_t size = object.size();
+            std::error_code ec;
+            object.grow(wanted, ec);
+            CHILD_CHECK(ec == errc::out_of_space);
+            CHILD_CHECK(object.size() == size);
+            CHILD_CHECK(free_bytes("/mnt") + 65536 > before); // the disk's own blocks vary
+        };
+        kept(16 * mebibyte, segment<mechanism::file>::create(
+                                "/mnt/s", {.size = mebibyte, .reserve = 64 * mebibyte}));
+        kept(16 * mebibyte, memory_object<mechanism::file>::create("/mnt/o", mebibyte));
+        const ::rlimit limit{2 * mebibyte, RLIM_INFINITY};
+        CHILD_CHECK(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+        kept(3 * mebibyte, segment<mechanism::file>::open("/mnt/s"));
+        const ::rlimit none{RLIM_INFINITY, RLIM_INFINITY};
+        CHILD_CHECK(::setrlimit(RLIMIT_FSIZE, &none) == 0);
+        segment<mechanism::file>::open("/mnt/s").grow(2 * mebibyte);
+        fill_holes_or_refuse<mechanism::file>("/mnt/x", "/mnt/x", "/mnt/rest");
+        CHILD_CHECK(::umount("/mnt") == 0);
     });
 }

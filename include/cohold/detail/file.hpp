@@ -59,14 +59,14 @@ inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
     return ::fcntl64(fd, command, &lock);
 }
 
-inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+inline int raw_fallocate(int fd, int mode, std::int64_t from, std::int64_t bytes) noexcept {
     const uncancelled here;
-    return ::fallocate64(fd, 0, from, bytes);
+    return ::fallocate64(fd, mode, from, bytes);
 }
 
-inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+inline int raw_ftruncate(int fd, std::int64_t bytes) noexcept {
     const uncancelled here;
-    return ::fallocate64(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
+    return ::ftruncate64(fd, bytes);
 }
 
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
@@ -106,14 +106,14 @@ inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
     return ::fcntl(fd, command, &lock);
 }
 
-inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+inline int raw_fallocate(int fd, int mode, std::int64_t from, std::int64_t bytes) noexcept {
     const uncancelled here;
-    return ::fallocate(fd, 0, from, bytes);
+    return ::fallocate(fd, mode, from, bytes);
 }
 
-inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
+inline int raw_ftruncate(int fd, std::int64_t bytes) noexcept {
     const uncancelled here;
-    return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
+    return ::ftruncate(fd, bytes);
 }
 
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
@@ -226,46 +226,6 @@ inline unique_fd memory_file(unsigned flags) noexcept {
     return unique_fd(fd);
 }
 
-// Reserves real space for [from, to): nobody who touches it later gets SIGBUS. 0, or errno; a
-// failure changes nothing but may leave the file longer (not where fallocate works). A signal
-// interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could starve it: block
-// them.
-inline int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept {
-    sigset_t all;
-    sigset_t old;
-    sigfillset(&all);
-    const int masked = ::pthread_sigmask(SIG_SETMASK, &all, &old);
-    int error = 0;
-    while (raw_fallocate(fd, static_cast<std::int64_t>(from),
-                         static_cast<std::int64_t>(to - from)) != 0) {
-        error = errno;
-        if (error != EINTR) {
-            break;
-        }
-        error = 0;
-    }
-    if (error == EOPNOTSUPP || error == ENODEV || error == ENOSYS) {
-        // A filesystem without fallocate: writing zeros is the way to have the space.
-        static constexpr char zeros[4096] = {};
-        error = 0;
-        for (std::uint64_t at = from; at < to && error == 0;) {
-            const std::uint64_t left = to - at;
-            const std::size_t some =
-                left < sizeof zeros ? static_cast<std::size_t>(left) : sizeof zeros;
-            const ssize_t done = raw_pwrite(fd, zeros, some, static_cast<std::int64_t>(at));
-            if (done > 0) {
-                at += static_cast<std::uint64_t>(done);
-            } else if (done == 0 || errno != EINTR) {
-                error = done == 0 ? ENOSPC : errno;
-            }
-        }
-    }
-    if (masked == 0) {
-        ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
-    }
-    return error;
-}
-
 // Bytes that an unprivileged user can still allocate on the filesystem of fd. 0 if unknown.
 inline std::uint64_t space_left(int fd) noexcept {
     space_status status{};
@@ -296,6 +256,7 @@ inline std::uint64_t hugetlb_page(int fd) noexcept {
 
 // Bytes far beyond every file's end that carry locks: what each of them means.
 enum class lock_byte : std::int64_t {
+    growth = (std::int64_t{1} << 40) - 4,   // shared by those who make the file longer
     creation = (std::int64_t{1} << 40) - 3, // held by who fills a file under a temporary name
     gate =
         (std::int64_t{1} << 40) - 2, // held while somebody attaches, or removes for lack of others
@@ -347,6 +308,124 @@ inline int lock_held(int fd, lock_byte byte, lock_kind kind = lock_kind::exclusi
         return -1;
     }
     return lock.l_type != F_UNLCK ? 1 : 0;
+}
+
+// While it lives, the thread gets no signals. What makes a file longer than RLIMIT_FSIZE allows
+// gets EFBIG and SIGXFSZ, which ends the process: that one is taken away, the error says it all.
+class signals_held {
+  public:
+    signals_held() noexcept {
+        sigset_t all;
+        sigfillset(&all);
+        held_ = ::pthread_sigmask(SIG_SETMASK, &all, &old_) == 0;
+        sigset_t waiting;
+        pending_ = ::sigpending(&waiting) != 0 || sigismember(&waiting, SIGXFSZ) == 1;
+    }
+
+    signals_held(const signals_held&) = delete;
+    signals_held& operator=(const signals_held&) = delete;
+
+    ~signals_held() {
+        if (!held_) {
+            return;
+        }
+        if (!pending_) {
+            sigset_t limit;
+            sigemptyset(&limit);
+            sigaddset(&limit, SIGXFSZ);
+            const uncancelled here;
+            const ::timespec no_time{};
+            while (::sigtimedwait(&limit, nullptr, &no_time) < 0 && errno == EINTR) {
+            }
+        }
+        ::pthread_sigmask(SIG_SETMASK, &old_, nullptr);
+    }
+
+  private:
+    sigset_t old_;
+    bool held_;
+    bool pending_; // since before: somebody else's
+};
+
+// fallocate(2) of [from, to). 0 or errno.
+inline int allocate(int fd, int mode, std::uint64_t from, std::uint64_t to) noexcept {
+    while (raw_fallocate(fd, mode, static_cast<std::int64_t>(from),
+                         static_cast<std::int64_t>(to - from)) != 0) {
+        if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return 0;
+}
+
+inline bool is_without_fallocate(int error) noexcept {
+    return error == EOPNOTSUPP || error == ENODEV || error == ENOSYS;
+}
+
+// fallocate on a disk takes what there is before it fails, and keeps it. So the space is taken
+// behind the file's end at first, where cutting the file at its end gives it back. Not while
+// somebody else does the same, who may have moved the end: nobody cuts off what another has got.
+[[gnu::cold]] inline int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to) noexcept {
+    const unique_fd own = reopen_file(fd, O_RDWR); // with locks of its own, also among threads
+    const auto lock = [&](lock_kind kind) noexcept {
+        return own && lock_file(own.get(), lock_byte::growth, kind, kind == lock_kind::shared) == 0;
+    };
+    const bool locked = lock(lock_kind::shared);
+    int error = locked ? allocate(fd, FALLOC_FL_KEEP_SIZE, from, to) : EOPNOTSUPP;
+    if (error == 0 || is_without_fallocate(error)) {
+        error = allocate(fd, 0, from, to);
+    }
+    file_status status{};
+    if (error != 0 && !is_without_fallocate(error) && locked && lock(lock_kind::exclusive) &&
+        raw_fstat(fd, status) == 0) {
+        static_cast<void>(raw_ftruncate(fd, status.st_size));
+    }
+    if (locked) {
+        lock(lock_kind::none); // a child that is forked meanwhile has the descriptor, too
+    }
+    return error;
+}
+
+// Reserves real space for [from, to): nobody who touches it later gets SIGBUS. 0, or errno; a
+// failure changes nothing (but may leave the file longer where fallocate does not work). A signal
+// interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could starve it: none
+// comes.
+inline int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept {
+    const signals_held held;
+    const std::uint64_t huge = hugetlb_page(fd);
+    int error =
+        huge != 0 || is_on_tmpfs(fd) ? allocate(fd, 0, from, to) : allocate_on_disk(fd, from, to);
+    if (error == ENOSPC && huge != 0) {
+        // What it has got until then it keeps.
+        const std::uint64_t begin = (from + huge - 1) / huge * huge;
+        static_cast<void>(allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, to));
+        return ENOSPC;
+    }
+    if (is_without_fallocate(error)) {
+        // Writing zeros is the way to have the space.
+        static constexpr char zeros[4096] = {};
+        error = 0;
+        for (std::uint64_t at = from; at < to && error == 0;) {
+            const std::uint64_t left = to - at;
+            const std::size_t some =
+                left < sizeof zeros ? static_cast<std::size_t>(left) : sizeof zeros;
+            const ssize_t done = raw_pwrite(fd, zeros, some, static_cast<std::int64_t>(at));
+            if (done > 0) {
+                at += static_cast<std::uint64_t>(done);
+            } else if (done == 0 || errno != EINTR) {
+                error = done == 0 ? ENOSPC : errno;
+            }
+        }
+    }
+    return error;
+}
+
+// Gives the first bytes of a file real space where it has holes, as a file has that was restored
+// from a backup, and leaves all else as it is. 0 or errno.
+[[gnu::cold]] inline int fill_holes(int fd, std::uint64_t bytes) noexcept {
+    const signals_held held;
+    const int error = allocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes);
+    return is_without_fallocate(error) ? 0 : error;
 }
 
 } // namespace detail

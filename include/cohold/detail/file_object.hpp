@@ -75,15 +75,20 @@ class file_place {
     bool fits_;
 };
 
-// What errno says about a path that could not be created or opened.
-[[gnu::cold]] inline void fail_path(std::error_code& ec, int error,
-                                    const file_place& place) noexcept {
+// What errno says about a path that could not be opened, or where no file could be created.
+[[gnu::cold]] inline void fail_path(std::error_code& ec, int error, const file_place& place,
+                                    bool creating = false) noexcept {
     file_status status{};
     switch (error) {
-    case ENOENT:
     case ENOTDIR:
-        if (raw_lstat(place.folder().text, status) != 0 || error == ENOTDIR) {
+        fail(ec, errc::not_a_directory, "%s", place.folder().text);
+        break;
+    case ENOENT:
+        if (raw_lstat(place.folder().text, status) != 0) {
             fail(ec, errc::no_such_directory, "%s", place.folder().text);
+        } else if (creating) {
+            fail(ec, errc::unsupported, "the file system of %s takes no new files",
+                 place.folder().text);
         } else {
             fail(ec, errc::not_found, "%s", place.path());
         }
@@ -201,7 +206,7 @@ class file_place {
         fd = create_temporary(place.temporary().text);
     }
     if (!fd) {
-        fail_path(ec, errno, place);
+        fail_path(ec, errno, place, true);
         return {};
     }
     set_owner_and_mode(fd.get(), wanted, ec);
@@ -351,6 +356,62 @@ class file_place {
     }
 }
 
+// What errno says about [from, to) of a file that got no space.
+[[gnu::cold]] inline void fail_to_back(int fd, int error, std::uint64_t from, std::uint64_t to,
+                                       std::error_code& ec) noexcept {
+    const auto wanted = static_cast<unsigned long long>(to - from);
+    const int seals = ::fcntl(fd, F_GET_SEALS);
+    switch (error) {
+    case EFBIG:
+        if (const std::uint64_t limit = file_size_limit(); limit < to) {
+            fail(ec, errc::out_of_space,
+                 "wanted %llu bytes more, %llu altogether, and RLIMIT_FSIZE (ulimit -f) allows "
+                 "this process files of %llu",
+                 wanted, static_cast<unsigned long long>(to),
+                 static_cast<unsigned long long>(limit));
+        } else {
+            fail(ec, errc::out_of_space,
+                 "wanted %llu bytes more, %llu altogether, and files of this file system cannot be "
+                 "so long",
+                 wanted, static_cast<unsigned long long>(to));
+        }
+        break;
+    case ENOSPC:
+        if (const auto huge = static_cast<unsigned long long>(hugetlb_page(fd)); huge != 0) {
+            fail(ec, errc::out_of_space,
+                 "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
+                 "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
+                 wanted, huge / 1024, huge / 1024);
+            break;
+        }
+        [[fallthrough]];
+    case ENOMEM:
+        fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu", wanted,
+             static_cast<unsigned long long>(error == ENOMEM ? memory_left() : space_left(fd)));
+        break;
+    case EDQUOT:
+        fail(ec, errc::out_of_space, "wanted %llu bytes more, and the user's quota is used up",
+             wanted);
+        break;
+    case EBADF:
+        fail(ec, errc::read_only, "fallocate: errno %d", error);
+        break;
+    case EPERM:
+        if (seals > 0 && (seals & F_SEAL_GROW) != 0) {
+            fail(ec, errc::permission_denied, "fallocate: the memfd is sealed (seals %#x)",
+                 static_cast<unsigned>(seals));
+        } else {
+            fail(ec, errc::permission_denied,
+                 "fallocate: errno %d (EPERM), as for a file that is immutable or may be appended "
+                 "to alone (chattr)",
+                 error);
+        }
+        break;
+    default:
+        fail_errno(ec, error, "fallocate or pwrite");
+    }
+}
+
 // What every mechanism whose native handle is a file descriptor has in common.
 struct descriptor_object {
     using native_handle_type = file_descriptor;
@@ -388,26 +449,47 @@ struct descriptor_object {
         const int error =
             no_memory ? ENOMEM
                       : reserve_space(file.value, from, huge == 0 ? to : round_up(to, huge));
-        if (error == ENOSPC && huge != 0) {
-            // What it has got until then it keeps, other than those of ordinary files.
-            const std::uint64_t begin = round_up(from, huge);
-            raw_punch_hole(file.value, static_cast<std::int64_t>(begin),
-                           static_cast<std::int64_t>(round_up(to, huge) - begin));
+        if (error != 0) {
+            fail_to_back(file.value, error, from, to, ec);
+        }
+    }
+
+    // Real memory for the holes of the first `bytes`, which whoever touches them would have to get,
+    // or have SIGBUS. Reading takes memory on a tmpfs alone, so only that is populated for who may
+    // not write.
+    [[gnu::cold]] static void fill(const file_descriptor& file, access_mode how, void* mapping,
+                                   std::uint64_t bytes, std::error_code& ec) noexcept {
+        file_status found{};
+        if (raw_fstat(file.value, found) != 0) {
+            fail_errno(ec, errno, "fstat");
+            return;
+        }
+        const auto size = static_cast<std::uint64_t>(found.st_size);
+        const auto allocated = static_cast<std::uint64_t>(found.st_blocks) * 512;
+        const std::uint64_t holes = allocated < size ? size - allocated : 0;
+        if (holes == 0 || hugetlb_page(file.value) != 0) {
+            return;
+        }
+        bytes = bytes < size ? bytes : size;
+        const bool memory = is_on_tmpfs(file.value);
+        int error = 0;
+        if (memory && exceeds_memory(holes < bytes ? holes : bytes)) {
+            error = ENOMEM;
+        } else if (how == access_mode::writing) {
+            error = fill_holes(file.value, bytes);
+        } else if (memory &&
+                   ::madvise(mapping, static_cast<std::size_t>(bytes), MADV_POPULATE_READ) != 0) {
+            error = errno == EFAULT ? ENOSPC : errno == EINVAL ? 0 : errno; // EINVAL: before 5.14
+        }
+        if (error == ENOSPC || error == EDQUOT || error == ENOMEM) {
             fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
-                 "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
-                 static_cast<unsigned long long>(to - from),
-                 static_cast<unsigned long long>(huge / 1024),
-                 static_cast<unsigned long long>(huge / 1024));
-        } else if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM) {
-            fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
-                 static_cast<unsigned long long>(to - from),
-                 static_cast<unsigned long long>(no_memory ? memory_left()
-                                                           : space_left(file.value)));
-        } else if (error == EBADF || error == EPERM) {
-            fail(ec, errc::read_only, "fallocate: errno %d", error);
+                 "the file has holes, of %llu bytes altogether, as after a copy that is sparse; "
+                 "available %llu",
+                 static_cast<unsigned long long>(holes),
+                 static_cast<unsigned long long>(error == ENOMEM ? memory_left()
+                                                                 : space_left(file.value)));
         } else if (error != 0) {
-            fail_errno(ec, error, "fallocate");
+            fail_to_back(file.value, error, 0, bytes, ec);
         }
     }
 
@@ -425,7 +507,10 @@ struct descriptor_object {
         if (error == EACCES || error == EPERM) {
             fail(ec, errc::permission_denied, "mmap for %s: errno %d",
                  how == access_mode::reading ? "reading" : "writing", error);
-        } else if (error == ENOMEM || error == EAGAIN || error == EOVERFLOW) {
+        } else if (error == EAGAIN) {
+            fail(ec, errc::lock_limit, "mmap of %llu bytes, all locked since mlockall(MCL_FUTURE)",
+                 static_cast<unsigned long long>(bytes));
+        } else if (error == ENOMEM || error == EOVERFLOW) {
             fail(ec, errc::reserve_too_large, "mmap of %llu bytes: errno %d",
                  static_cast<unsigned long long>(bytes), error);
         } else {

@@ -10,20 +10,16 @@
 #include <cohold/detail/folder.hpp>
 #include <cohold/detail/memory_map.hpp>
 #include <cohold/detail/proc_text.hpp>
+#include <cohold/detail/space.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// The soft limit; nothing if there is none. By the system call that is 64 bits wide everywhere.
+// The soft limit; nothing if there is none.
 [[gnu::cold]] inline std::optional<std::uint64_t> resource_limit(int which) noexcept {
-    struct {
-        std::uint64_t soft;
-        std::uint64_t hard;
-    } found{UINT64_MAX, UINT64_MAX};
-
-    ::syscall(SYS_prlimit64, 0, which, nullptr, &found);
-    return found.soft == UINT64_MAX ? std::optional<std::uint64_t>() : std::optional(found.soft);
+    const std::uint64_t soft = soft_limit(which);
+    return soft == UINT64_MAX ? std::optional<std::uint64_t>() : std::optional(soft);
 }
 
 // The word behind a key of /proc/self/status, without its tabs.

@@ -100,18 +100,14 @@ inline constexpr std::size_t max_semaphore_name = max_component - 4;
     ::sem_t initial;
     std::memset(&initial, 0, sizeof initial); // padding, too
     ::sem_init(&initial, 1, value);           // as sem_open has it
-    ssize_t written = 0;
-    do {
-        written = raw_pwrite(file.get(), &initial, sizeof initial, 0);
-    } while (written < 0 && errno == EINTR);
-    if (written != static_cast<ssize_t>(sizeof initial)) {
-        const int error = written < 0 ? errno : ENOSPC;
-        if (error == ENOSPC) {
-            fail(ec, errc::out_of_space, "wanted %zu bytes more, available %llu", sizeof initial,
-                 static_cast<unsigned long long>(space_left(file.get())));
-        } else {
-            fail_errno(ec, error, "pwrite");
-        }
+    int error = 0;
+    {
+        const signals_held held;
+        const ssize_t written = raw_pwrite(file.get(), &initial, sizeof initial, 0);
+        error = written < 0 ? errno : written < static_cast<ssize_t>(sizeof initial) ? ENOSPC : 0;
+    }
+    if (error != 0) {
+        fail_to_back(file.get(), error, 0, sizeof initial, ec);
     }
     semaphore_mapping made;
     if (!ec) {

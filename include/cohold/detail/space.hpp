@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include <sys/resource.h>
+
 #include <cohold/detail/file.hpp>
 #include <cohold/detail/memory_map.hpp>
 #include <cohold/error.hpp>
@@ -31,6 +33,22 @@ namespace detail {
         return line != nullptr ? std::strtoull(line + std::strlen(key), nullptr, 10) : 0;
     };
     return (kibibytes("MemAvailable:") + kibibytes("SwapFree:")) * 1024;
+}
+
+// What a resource may be (the soft limit); UINT64_MAX: anything. By the system call that is 64 bits
+// wide everywhere.
+[[gnu::cold]] inline std::uint64_t soft_limit(int which) noexcept {
+    struct {
+        std::uint64_t soft;
+        std::uint64_t hard;
+    } found{UINT64_MAX, UINT64_MAX};
+
+    ::syscall(SYS_prlimit64, 0, which, nullptr, &found);
+    return found.soft;
+}
+
+[[gnu::cold]] inline std::uint64_t file_size_limit() noexcept {
+    return soft_limit(RLIMIT_FSIZE);
 }
 
 // Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,

@@ -281,7 +281,15 @@ class segment_base {
         }
         // A file may have a hole here and the file system no space for it: reading would be SIGBUS.
         if (::madvise(at, control_bytes, MADV_POPULATE_READ) != 0 && errno == EFAULT) {
-            fail(ec, errc::out_of_space, "the object has a hole where its header should be");
+            const object_status now = object.status(ec);
+            if (!ec && now.size < control_bytes) {
+                fail(ec, errc::truncated,
+                     "object size: %llu bytes, and then %llu: somebody cuts it",
+                     static_cast<unsigned long long>(status.size),
+                     static_cast<unsigned long long>(now.size));
+            } else if (!ec) {
+                fail(ec, errc::out_of_space, "the object has a hole where its header should be");
+            }
             unmap(at, static_cast<std::size_t>(status.size));
             return {};
         }
@@ -346,8 +354,7 @@ class segment_base {
                 return ec ? segment_base() : std::move(made);
             }
         }
-        made.memory_ =
-            segment_memory::map<mechanism>(made.object_.native(), found.reserve, how, options, ec);
+        made.map(found, how, options, ec);
         if (ec) {
             return {};
         }
@@ -359,6 +366,21 @@ class segment_base {
             made.finish(options, ec);
         }
         return ec ? segment_base() : std::move(made);
+    }
+
+    // What exists, without holes.
+    [[gnu::cold]] void map(const facts& found, access_mode how, const mapping_options& options,
+                           std::error_code& ec) noexcept {
+        memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, options, ec);
+        if constexpr (requires { mechanism::fill(object_.native(), how, nullptr, 0, ec); }) {
+            if (!ec) {
+                mechanism::fill(object_.native(), how, memory_.base(),
+                                memory_.header().size.load(std::memory_order_acquire), ec);
+            }
+        }
+        if (ec) {
+            memory_ = {};
+        }
     }
 
     [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
@@ -373,8 +395,7 @@ class segment_base {
             } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
                 fail(ec, errc::not_found, "its session is over: nobody has it attached");
             } else {
-                memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how,
-                                                         options, ec);
+                map(found, how, options, ec);
                 if (!ec) {
                     enter(ec);
                 }
