@@ -176,6 +176,17 @@ int inherited_by_exec(const void* object) {
     return counted ? WEXITSTATUS(status) : -1;
 }
 
+// Without the privilege of opening files by their mappings.
+bool become_nobody() {
+    return geteuid() != 0 || setresuid(65534, 65534, 65534) == 0;
+}
+
+// The same, and the file is that user's.
+bool become_its_owner(const std::string& name) {
+    const std::string path = name.front() == '/' ? name : "/dev/shm/" + name;
+    return chown(path.c_str(), 65534, 65534) == 0 && become_nobody();
+}
+
 std::optional<segment<>> at_exit; // destroyed by exit(3)
 
 } // namespace
@@ -458,17 +469,45 @@ TEST_CASE_TEMPLATE("fork while other threads allocate and construct", Mechanism,
     CHECK(s.handle.used() == used);
 }
 
-TEST_CASE_TEMPLATE("closing all descriptors: growth fails, what is there stays", Mechanism,
+TEST_CASE_TEMPLATE("a child that has closed all descriptors works with what it has inherited",
+                   Mechanism, mechanism::posix, mechanism::file) {
+    for (const auto& options : {small, for_session}) {
+        scratch<Mechanism> s(options);
+        auto& mine = s.handle.template construct<shm_guarded<numbers>>("numbers");
+        fill(*mine.lock(), 100);
+        const int number = s.handle.native_handle().value;
+        for (const bool privileged : {true, false}) {
+            CAPTURE(privileged);
+            CHECK(in_child([&] {
+                      EXPECT(close_range(3, ~0U, 0) == 0);
+                      EXPECT(privileged || geteuid() != 0 || become_its_owner(s.name()));
+                      EXPECT(memfd_create("victim", 0) == 3 && dup2(3, number) == number);
+                      const auto locked = mine.lock(); // the first use: it attaches
+                      EXPECT(holds(*locked, locked->size()));
+                      fill(*locked, locked->size() * 30); // it grows
+                      return s.handle.recover() == 0;
+                  }) == 0);
+        }
+        const auto locked = mine.lock();
+        CHECK(holds(*locked, 100 * 30 * 30));
+    }
+}
+
+TEST_CASE_TEMPLATE("all descriptors closed, no name: growth fails, what is there stays", Mechanism,
                    mechanism::posix, mechanism::file, mechanism::memfd) {
     scratch<Mechanism> s;
     auto& mine = s.handle.template construct<numbers>("numbers");
     fill(mine, 100);
     const std::size_t size = s.handle.size();
     const int number = s.handle.native_handle().value;
+    if constexpr (scratch<Mechanism>::named) {
+        CHECK(scratch<Mechanism>::segment::remove(s.name()));
+    }
     for (const bool reused : {false, true}) {
         CAPTURE(reused);
         CHECK(in_child([&] {
                   EXPECT(s.handle.recover() == 0); // the first use: it attaches
+                  EXPECT(become_nobody());
                   EXPECT(close_range(3, ~0U, 0) == 0);
                   const int fd = memfd_create("victim", 0);
                   EXPECT(fd >= 0 && write(fd, "untouched", 9) == 9);

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
+#include <string_view>
 #include <utility>
 
 #include <fcntl.h>
@@ -186,24 +188,33 @@ inline unique_fd reopen_file(int fd, int flags) noexcept {
     return open_file(path, flags);
 }
 
-// The file that a page is mapped from, opened again to ask for its locks: for a process that has no
-// descriptor of it any more. The kernel shows the way itself to who is privileged
-// (CAP_CHECKPOINT_RESTORE), else the name has to lead there still: look whether it does. -1 and
-// errno on failure.
-[[gnu::cold]] inline unique_fd reopen_mapped(const void* page, std::size_t bytes) noexcept {
+// The file that a mapping is of, opened again: for a process that has no descriptor of it any more.
+// The kernel shows the way itself to who is privileged (CAP_CHECKPOINT_RESTORE), else a name has to
+// lead there still: that which the file was opened by, or, if it had none then, `name` beside it.
+// Look whether it does. -1 and errno on failure.
+[[gnu::cold]] inline unique_fd reopen_mapped(const void* first, std::size_t bytes,
+                                             std::string_view name, int flags) noexcept {
     char link[64];
-    const auto first = reinterpret_cast<std::uintptr_t>(page);
+    const auto address = reinterpret_cast<std::uintptr_t>(first);
     std::snprintf(link, sizeof link, "/proc/self/map_files/%llx-%llx",
-                  static_cast<unsigned long long>(first),
-                  static_cast<unsigned long long>(first + bytes));
-    unique_fd file = open_file(link, O_RDONLY);
-    if (!file) {
-        char path[4096];
-        const ::ssize_t length = ::readlink(link, path, sizeof path - 1);
-        if (length > 0) {
-            path[length] = '\0';
-            file = open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-        }
+                  static_cast<unsigned long long>(address),
+                  static_cast<unsigned long long>(address + bytes));
+    unique_fd file = open_file(link, flags);
+    char path[4096];
+    const ::ssize_t length = file ? 0 : ::readlink(link, path, sizeof path - 1);
+    if (length <= 0) {
+        return file;
+    }
+    const int by_name = flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    path[length] = '\0';
+    file = open_file(path, by_name);
+    const char* const slash = std::strrchr(path, '/');
+    const auto folder = static_cast<std::size_t>(slash == nullptr ? 0 : slash + 1 - path);
+    if (!file && folder != 0 && !name.empty() && name.find('/') == name.npos &&
+        name.size() < sizeof path - folder) {
+        std::memcpy(path + folder, name.data(), name.size());
+        path[folder + name.size()] = '\0';
+        file = open_file(path, by_name);
     }
     return file;
 }

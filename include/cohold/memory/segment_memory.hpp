@@ -158,7 +158,7 @@ class segment_memory {
     template <class Mechanism>
     [[gnu::cold]] void attend_session(std::error_code& ec) const noexcept {
         const local_block& local = local_of(header());
-        local.identity->attendance = enter<Mechanism>(local, ec);
+        local.identity->attendance = enter<Mechanism>(native_of<Mechanism>(local), ec);
     }
 
     // Is this process a user of the session? One that was forked off is none, until it becomes a
@@ -217,36 +217,65 @@ class segment_memory {
     template <class Mechanism>
     [[gnu::cold]] static void back(const local_block& local, void* base, std::uint64_t from,
                                    std::uint64_t to, std::error_code& ec) noexcept {
-        check_native<Mechanism>(local, "so it cannot grow", ec);
+        const lent_native<Mechanism> native(local, "so it cannot grow", ec);
         if (!ec) {
-            Mechanism::back(native_of<Mechanism>(local), base, from, to, ec);
+            Mechanism::back(*native, base, from, to, ec);
         }
     }
 
-    // Is the native handle that of the segment still?
+    [[nodiscard]] static std::string_view name_of(const local_block& local) noexcept {
+        return reinterpret_cast<const segment_header*>(&local + 1)->name_view();
+    }
+
+    // The segment's native handle. A program that closes all descriptors closes ours as well, and
+    // others may have its number then: instead of it, one of the file that is mapped, until this
+    // object ends.
     template <class Mechanism>
-    [[gnu::cold]] static void check_native(const local_block& local, const char* consequence,
-                                           std::error_code& ec) noexcept {
-        const object_status found = Mechanism::status(native_of<Mechanism>(local), ec);
-        if (ec == std::errc::bad_file_descriptor || (!ec && !is_of(local, found))) {
+    class lent_native {
+      public:
+        using native_type = typename Mechanism::native_handle_type;
+
+        [[gnu::cold]] lent_native(const local_block& local, const char* consequence,
+                                  std::error_code& ec) noexcept
+            : native_(native_of<Mechanism>(local)) {
+            const object_status found = Mechanism::status(native_, ec);
+            if (ec ? ec != std::errc::bad_file_descriptor : is_of(local, found)) {
+                return;
+            }
+            if constexpr (std::is_same_v<native_type, file_descriptor>) {
+                again_ = reopen_mapped(&local + 1, static_cast<std::size_t>(local.reserve),
+                                       name_of(local), O_RDWR);
+                std::error_code unknown;
+                if (again_ && is_of(local, Mechanism::status({again_.get()}, unknown)) &&
+                    !unknown) {
+                    native_ = {again_.get()};
+                    clear(ec);
+                    return;
+                }
+            }
             fail(ec, errc::empty_handle,
                  "the segment's native handle was closed by somebody else, %s", consequence);
         }
-    }
+
+        [[nodiscard]] const native_type& operator*() const noexcept { return native_; }
+
+      private:
+        native_type native_;
+        unique_fd again_;
+    };
 
     template <class Mechanism>
     [[gnu::cold]] static void*
     claim(const local_block& local, std::uint32_t slot, const liveness_token& present,
           bool (*publish)(void* context, const liveness_token& token) noexcept, void* context,
           std::error_code& ec) noexcept {
-        const auto& native = native_of<Mechanism>(local);
-        check_native<Mechanism>(local, "so it cannot be attached", ec);
+        const lent_native<Mechanism> native(local, "so it cannot be attached", ec);
         if (ec) {
             return nullptr;
         }
-        const claim_gate<Mechanism> gate(native, ec); // one at a time, where need be
+        const claim_gate<Mechanism> gate(*native, ec); // one at a time, where need be
         liveness_token token = present;
-        void* const page = ec ? nullptr : liveness_of<Mechanism>::claim(native, slot, token, ec);
+        void* const page = ec ? nullptr : liveness_of<Mechanism>::claim(*native, slot, token, ec);
         if (page != nullptr && !publish(context, token)) {
             unmap(page, page_size());
             return nullptr;
@@ -274,7 +303,9 @@ class segment_memory {
                                               const liveness_token& token) noexcept {
         constexpr bool named = std::is_same_v<liveness_of<Mechanism>, file_liveness>;
         if constexpr (named || std::is_same_v<liveness_of<Mechanism>, anonymous_liveness>) {
-            const unique_fd again = reopen_mapped(local.identity->page, page_size());
+            const unique_fd again =
+                reopen_mapped(local.identity->page, page_size(),
+                              named ? name_of(local) : std::string_view(), O_RDONLY);
             std::error_code ec;
             bool same = static_cast<bool>(again);
             if constexpr (named) {
@@ -300,13 +331,14 @@ class segment_memory {
 
     // A page for a user of a session, at an address that nothing else has.
     template <class Mechanism>
-    [[gnu::cold]] static void* enter(const local_block& local, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* enter(const typename Mechanism::native_handle_type& native,
+                                     std::error_code& ec) noexcept {
         void* const page = reserve_addresses(page_size());
         if (page == nullptr) {
             fail_errno(ec, errno, "mmap");
             return nullptr;
         }
-        Mechanism::attendance::enter(native_of<Mechanism>(local), page, ec);
+        Mechanism::attendance::enter(native, page, ec);
         if (ec) {
             unmap(page, page_size());
             return nullptr;
@@ -318,9 +350,12 @@ class segment_memory {
     [[gnu::cold]] static void* attend(const local_block& local, std::error_code& ec) noexcept {
         if constexpr (requires { typename Mechanism::attendance; }) {
             // While this is held, nobody removes the segment because he saw no user.
-            const typename Mechanism::attendance::gate gate(native_of<Mechanism>(local),
-                                                            lock_kind::shared);
-            return enter<Mechanism>(local, ec);
+            const lent_native<Mechanism> native(local, "so it is no user of the session", ec);
+            if (ec) {
+                return nullptr;
+            }
+            const typename Mechanism::attendance::gate gate(*native, lock_kind::shared);
+            return enter<Mechanism>(*native, ec);
         } else {
             return nullptr;
         }
