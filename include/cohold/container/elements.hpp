@@ -69,10 +69,11 @@ template <class Allocator, class T>
 inline constexpr bool destroys_nothing =
     std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
 
-// Moving to other memory and destroying the source is a copy of the bytes.
+// Moving to other memory and destroying the source is a copy of the bytes. (A trivially copyable
+// class may have a constructor for rvalues, a template, that does more.)
 template <class Allocator, class T>
 inline constexpr bool relocates_as_bytes =
-    std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> &&
+    std::is_trivially_copyable_v<T> && std::is_trivially_move_constructible_v<T> &&
     constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
 
 // Moving to other memory cannot fail, so that a gap can be opened, and closed again.
@@ -84,7 +85,7 @@ inline constexpr bool relocates_without_failure =
 
 template <class T>
 inline constexpr bool assigns_as_bytes =
-    std::is_trivially_copyable_v<T> && std::is_move_assignable_v<T>;
+    std::is_trivially_copyable_v<T> && std::is_trivially_move_assignable_v<T>;
 
 // T() is all zero bytes. (A null pointer to a data member is not.)
 template <class T>
@@ -94,7 +95,8 @@ inline constexpr bool value_is_zero_bytes =
 // Cheap enough to hand over by value where a reference would keep the original in memory.
 template <class T>
 inline constexpr bool fits_registers =
-    std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> && sizeof(T) <= 16;
+    std::is_trivially_copyable_v<T> && std::is_trivially_copy_constructible_v<T> &&
+    std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16;
 
 // Sources of elements for element_builder::fill and for assignment: *source, then ++source, as
 // often as there are elements. Any input iterator is one.
@@ -196,29 +198,6 @@ void move_up(T* first, T* last, T* to) {
     }
 }
 
-// Brings the last element of [first, last) to the front, the others one up.
-template <class T>
-void rotate_last_to_front(T* first, T* last) {
-    T value(std::move(last[-1]));
-    move_up(first, last - 1, last);
-    *first = std::move(value);
-}
-
-template <class T>
-void reverse_elements(T* first, T* last) {
-    while (first != last && first != --last) {
-        std::ranges::swap(*first++, *last);
-    }
-}
-
-// Brings [middle, last) before [first, middle).
-template <class T>
-void rotate_elements(T* first, T* middle, T* last) {
-    reverse_elements(first, middle);
-    reverse_elements(middle, last);
-    reverse_elements(first, last);
-}
-
 template <class Allocator, class T>
 void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
     if constexpr (!destroys_nothing<Allocator, T>) {
@@ -235,6 +214,57 @@ void construct_element(Allocator& allocator, T* at, Args&&... args) {
     } else {
         std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
     }
+}
+
+// A value on its way, outside the container, but made and destroyed by its allocator.
+template <class Allocator, class T>
+class passing_element {
+  public:
+    passing_element(Allocator& allocator, T& from) : allocator_(allocator) {
+        construct_element(allocator_, std::addressof(value_), std::move(from));
+    }
+
+    passing_element(const passing_element&) = delete;
+    passing_element& operator=(const passing_element&) = delete;
+
+    ~passing_element() {
+        destroy_elements(allocator_, std::addressof(value_), std::addressof(value_) + 1);
+    }
+
+    void move_to(T& to) { to = std::move(value_); }
+
+  private:
+    Allocator& allocator_;
+
+    union {
+        T value_;
+    };
+};
+
+// Brings the last element of [first, last) to the front, the others one up.
+template <class Allocator, class T>
+void rotate_last_to_front(Allocator& allocator, T* first, T* last) {
+    passing_element<Allocator, T> value(allocator, last[-1]);
+    move_up(first, last - 1, last);
+    value.move_to(*first);
+}
+
+template <class Allocator, class T>
+void reverse_elements(Allocator& allocator, T* first, T* last) {
+    while (first != last && first != --last) {
+        passing_element<Allocator, T> value(allocator, *first);
+        *first = std::move(*last);
+        value.move_to(*last);
+        ++first;
+    }
+}
+
+// Brings [middle, last) before [first, middle).
+template <class Allocator, class T>
+void rotate_elements(Allocator& allocator, T* first, T* middle, T* last) {
+    reverse_elements(allocator, first, middle);
+    reverse_elements(allocator, middle, last);
+    reverse_elements(allocator, first, last);
 }
 
 // Elements growing in raw memory, destroyed again unless they are kept.

@@ -205,7 +205,7 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
     }
 
     [[nodiscard]] static auto bytes_into(element_bytes<T>& into) noexcept {
-        return [&into](T&& from) { std::memcpy(into.bytes, &from, sizeof(T)); };
+        return [&into](T&& from) { std::memcpy(into.bytes, std::addressof(from), sizeof(T)); };
     }
 
     template <class Take>

@@ -88,7 +88,7 @@ class queue_body {
     static void prefetch(const slot& s, queue_position position,
                          const std::atomic<std::uint64_t>& waited) noexcept {
         if constexpr (sizeof(slot) <= 64) {
-            const auto here = reinterpret_cast<std::uintptr_t>(&s);
+            const auto here = reinterpret_cast<std::uintptr_t>(std::addressof(s));
             if (here % 64 < sizeof(slot) &&
                 position - waited.load(std::memory_order_relaxed) >= slots_apart) {
                 prefetch_to_write(reinterpret_cast<const void*>(here + lines_ahead * 64));

@@ -277,7 +277,7 @@ class basic_queue {
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received(Get get) {
         if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> &&
-                      sizeof(T) <= 16) {
+                      std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16) {
             return received_bytes(get);
         } else {
             return received_element(get);

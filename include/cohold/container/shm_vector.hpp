@@ -45,7 +45,7 @@ COHOLD_NAMESPACE_BEGIN
 /// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). Without
 /// exceptions these print their text and abort.
 /// *Thread and process safety*: that of std::vector.
-template <class T, class Allocator = shm_allocator<T>>
+template <class T, detail::allocator_like Allocator = shm_allocator<T>>
 class shm_vector : public detail::vector_access<T, Allocator> {
     using access = detail::vector_access<T, Allocator>;
     using traits = std::allocator_traits<Allocator>;
@@ -107,14 +107,15 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         check_element();
     }
 
-    explicit shm_vector(size_type count, const Allocator& allocator = Allocator())
+    // std::size_t, not size_type: a guide made of this must not ask for members of the class.
+    explicit shm_vector(std::size_t count, const Allocator& allocator = Allocator())
         : shm_vector(allocator) {
-        build(detail::value_initialized{}, count);
+        build(detail::value_initialized{}, static_cast<size_type>(count));
     }
 
-    shm_vector(size_type count, const T& value, const Allocator& allocator = Allocator())
+    shm_vector(std::size_t count, const T& value, const Allocator& allocator = Allocator())
         : shm_vector(allocator) {
-        build(detail::repeated<T>{std::addressof(value)}, count);
+        build(detail::repeated<T>{std::addressof(value)}, static_cast<size_type>(count));
     }
 
     template <std::input_iterator InputIterator>
@@ -154,7 +155,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     ~shm_vector() = default;
 
     shm_vector& operator=(const shm_vector& other) {
-        if (this != &other) {
+        if (this != std::addressof(other)) {
             if constexpr (traits::propagate_on_container_copy_assignment::value) {
                 if (!has_allocator_of(other)) {
                     release();
@@ -171,7 +172,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     shm_vector&
     operator=(shm_vector&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
                                            traits::is_always_equal::value) {
-        if (this != &other) {
+        if (this != std::addressof(other)) {
             if constexpr (traits::propagate_on_container_move_assignment::value) {
                 release();
                 alloc_ = std::move(other.alloc_);

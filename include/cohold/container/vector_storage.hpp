@@ -118,7 +118,9 @@ class vector_storage {
     }
 
     // What an operation is going to change. The same for other vectors of the same segment.
-    void save_words(record& section) { section.words(this, &data_, 3 * sizeof(std::uint64_t)); }
+    void save_words(record& section) {
+        section.words(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
+    }
 
     void save_size(record& section) { section.size(this, &size_, size_); }
 
@@ -147,14 +149,14 @@ class vector_storage {
     // The same, but this one is just being constructed.
     void take_words(vector_storage& other) noexcept {
         operation section(alloc_, without_journal::happens);
-        section.begins(this, &data_, 3 * sizeof(std::uint64_t));
+        section.begins(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
         take_words(other, section);
     }
 
     void take_words(vector_storage& other, record& section) noexcept {
         other.save_words(section);
         section.exchanged(this, other.size_);
-        section.exchanged(&other, size_);
+        section.exchanged(std::addressof(other), size_);
         const pointer data = data_;
         const std::uint64_t size = size_;
         const std::uint64_t capacity = capacity_;
@@ -405,7 +407,7 @@ class vector_storage {
             save_elements(section, position, end());
             const cover covered(section, position, bytes_of(end() - position));
             emplace_in_place(std::forward<Args>(args)...);
-            rotate_last_to_front(position, end());
+            rotate_last_to_front(alloc_, position, end());
         }
     }
 
@@ -492,7 +494,7 @@ class vector_storage {
             operation section(alloc_);
             save_all(section);
             append_uncounted(std::move(first), std::move(last));
-            rotate_elements(begin() + index, begin() + old_size, end());
+            rotate_elements(alloc_, begin() + index, begin() + old_size, end());
             return begin() + index;
         } else {
             return insert_counted(position, std::move(first), count);
@@ -574,7 +576,7 @@ class vector_storage {
                 fill_gap(position, old_end, std::move(source), count, old_size);
             } else {
                 append_in_place(std::move(source), count);
-                rotate_elements(position, old_end, end());
+                rotate_elements(alloc_, position, old_end, end());
             }
         }
         return position;

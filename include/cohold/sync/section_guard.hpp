@@ -195,7 +195,7 @@ class section_guard {
                 return nullptr;
             }
             detail::open_first_section(*record, alone);
-            record->locks.set_first(&mutex, &access::release<Mutex>);
+            record->locks.set_first(std::addressof(mutex), &access::release<Mutex>);
             record->template prepare_first<ranges>(__builtin_addressof(value), indexes());
             if (!access::lock_at_once(mutex, *record)) [[unlikely]] {
                 detail::end_first_section(*record);
@@ -250,14 +250,14 @@ class section_guard {
     [[nodiscard]] static bool take(Mutex& mutex, detail::thread_record& record,
                                    const detail::savepoint& from, detail::deadline until,
                                    std::error_code& ec) noexcept {
-        const bool keeps = record.keeps(&mutex);
+        const bool keeps = record.keeps(std::addressof(mutex));
         if (!keeps && !access::lock(mutex, record, until, ec)) {
             return false;
         }
         if (record.state.depth == 1) {
-            record.keep_first({&mutex, &access::release<Mutex>});
+            record.keep_first({std::addressof(mutex), &access::release<Mutex>});
         } else {
-            record.keep({keeps ? nullptr : &mutex, &access::release<Mutex>, from});
+            record.keep({keeps ? nullptr : std::addressof(mutex), &access::release<Mutex>, from});
         }
         return true;
     }

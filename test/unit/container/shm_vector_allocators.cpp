@@ -281,3 +281,151 @@ TEST_CASE("a move keeps the nested vectors where they are") {
     v.clear();
     CHECK(book.outstanding == 0);
 }
+
+// Lets nobody but itself make and end elements.
+template <class T>
+struct sole_maker {
+    using value_type = T;
+
+    sole_maker() = default;
+
+    template <class U>
+    sole_maker(const sole_maker<U>&) {}
+
+    T* allocate(std::size_t n) { return std::allocator<T>().allocate(n); }
+
+    void deallocate(T* p, std::size_t n) { std::allocator<T>().deallocate(p, n); }
+
+    template <class... Args>
+    void construct(T* at, Args&&... args) {
+        ::new (static_cast<void*>(at)) T(std::forward<Args>(args)...);
+        ++T::alive;
+    }
+
+    void destroy(T* at) {
+        at->~T();
+        --T::alive;
+    }
+
+    bool operator==(const sole_maker&) const { return true; }
+};
+
+class made_by_its_allocator {
+    friend sole_maker<made_by_its_allocator>;
+
+    friend bool
+    holds(const cohold::shm_vector<made_by_its_allocator, sole_maker<made_by_its_allocator>>& v,
+          std::initializer_list<int> values) {
+        return std::equal(v.begin(), v.end(), values.begin(), values.end(),
+                          [](const auto& a, int b) { return a.value_ == b; });
+    }
+
+    explicit made_by_its_allocator(int value) : value_(value) {}
+
+    made_by_its_allocator(const made_by_its_allocator& other) : value_(other.value_) {} // may throw
+
+    ~made_by_its_allocator() {}
+
+    static inline int alive = 0;
+
+    int value_;
+
+  public:
+    made_by_its_allocator& operator=(const made_by_its_allocator& other) {
+        value_ = other.value_;
+        return *this;
+    }
+
+    static int how_many() { return alive; }
+};
+
+TEST_CASE("whatever the elements do on their way, the allocator makes and ends them") {
+    {
+        cohold::shm_vector<made_by_its_allocator, sole_maker<made_by_its_allocator>> v;
+        v.reserve(20);
+        v.emplace_back(1);
+        v.emplace(v.begin(), 2);
+        v.insert(v.begin(), v.back());
+        CHECK(holds(v, {1, 2, 1}));
+        v.insert(v.begin() + 1, 2, v[1]);
+        CHECK(holds(v, {1, 2, 2, 2, 1}));
+        v.erase(v.begin());
+        v.push_back(v.front());
+        v.resize(6, v[3]);
+        CHECK(holds(v, {2, 2, 2, 1, 2, 1}));
+        CHECK(made_by_its_allocator::how_many() == 6);
+    }
+    CHECK(made_by_its_allocator::how_many() == 0);
+}
+
+// Trivially copyable, and yet its rvalues go elsewhere.
+struct counts_rvalues {
+    int value = 0;
+
+    static inline int constructed = 0;
+    static inline int assigned = 0;
+
+    counts_rvalues() = default;
+    counts_rvalues(const counts_rvalues&) = default;
+    counts_rvalues& operator=(const counts_rvalues&) = default;
+
+    template <class U>
+        requires std::same_as<U, counts_rvalues>
+    counts_rvalues(U&& other) noexcept : value(other.value) {
+        ++constructed;
+    }
+
+    template <class U>
+        requires std::same_as<U, counts_rvalues>
+    counts_rvalues& operator=(U&& other) noexcept {
+        value = other.value;
+        ++assigned;
+        return *this;
+    }
+};
+
+static_assert(std::is_trivially_copyable_v<counts_rvalues>);
+
+// As bytes no better: has no way to be moved.
+struct copied_only {
+    int value;
+
+    explicit copied_only(int v) : value(v) {}
+
+    copied_only(const copied_only&) = default;
+    copied_only(copied_only&&) = delete;
+    copied_only& operator=(const copied_only&) = default;
+};
+
+TEST_CASE("a trivially copyable class is moved by what overload resolution finds") {
+    vec<counts_rvalues> v(4);
+    counts_rvalues::constructed = 0;
+    v.shrink_to_fit();
+    v.reserve(v.capacity() + 1);
+    CHECK(counts_rvalues::constructed == 4);
+    counts_rvalues::assigned = 0;
+    v.erase(v.begin());
+    CHECK(counts_rvalues::assigned == 3);
+    vec<copied_only> w;
+    const copied_only one(1);
+    for (int i = 0; i < 9; ++i) {
+        w.push_back(one);
+        w.emplace_back(i);
+    }
+    w.erase(w.begin());
+    CHECK(w[16].value == 8);
+}
+
+template <class... Args>
+concept deducible = requires(Args... args) { cohold::shm_vector(args...); };
+
+struct no_allocator {};
+
+static_assert(!deducible<int, int*, no_allocator>);
+static_assert(!deducible<int*, int*, no_allocator>);
+static_assert(!deducible<vec<int>, no_allocator>);
+static_assert(!deducible<no_allocator, no_allocator>);
+static_assert(deducible<int, double>);
+static_assert(deducible<int, double, std::allocator<double>>);
+static_assert(deducible<int*, int*, std::allocator<int>>);
+static_assert(deducible<vec<int>, std::allocator<int>>);

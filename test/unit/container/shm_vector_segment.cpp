@@ -18,7 +18,10 @@
 
 #include <doctest/doctest.h>
 
+#include <cohold/container/shm_queue.hpp>
 #include <cohold/handle/segment.hpp>
+#include <cohold/handle/shared.hpp>
+#include <cohold/sync/shm_guarded.hpp>
 
 using cohold::segment;
 using cohold::shm_vector;
@@ -412,4 +415,62 @@ TEST_CASE("a full segment gets back all that is freed in it") {
     if (gap != nullptr) {
         allocator.deallocate(gap, 48000);
     }
+}
+
+namespace greedy {
+
+// As a library of expression templates has it: nobody else's & and comma reach its types.
+struct node {
+    int value;
+};
+
+template <class T>
+void operator&(T&&) = delete;
+
+template <class T, class U>
+void operator,(T&&, U&&) = delete;
+
+inline bool operator==(const node& a, const node& b) {
+    return a.value == b.value;
+}
+
+} // namespace greedy
+
+TEST_CASE("the elements' own & and comma are not used") {
+    using greedy::node;
+    const auto segment = cohold::segment<cohold::mechanism::anonymous>::create(1U << 20);
+    auto& a = segment.construct<cohold::shm_vector<node>>("a", 3U);
+    auto& b = segment.construct<cohold::shm_vector<node>>("b", 2U, node{7});
+    a = b;
+    b = std::move(a);
+    a.swap(b);
+    a.push_back(node{1});
+    a.insert(a.begin(), node{2});
+    a.insert(a.begin(), 2U, node{3});
+    a.insert(a.begin() + 1, b.begin(), b.end());
+    a.emplace(a.begin(), 4);
+    a.resize(10);
+    a.erase(a.begin());
+    CHECK(cohold::erase(a, node{}) == 3);
+    CHECK(a == cohold::shm_vector<node>({{3}, {3}, {2}, {7}, {7}, {1}}, segment.allocator<node>()));
+    a.assign(3, node{});
+    auto moved = std::move(a);
+    moved.clear();
+
+    auto& queue = segment.construct<cohold::shm_queue<node>>("queue", 4);
+    auto& alone = segment.construct<cohold::shm_queue<node, cohold::concurrency::spsc>>("alone", 4);
+    queue.push(node{5});
+    alone.push(node{6});
+    CHECK(queue.pop()->value == 5);
+    CHECK(alone.pop()->value == 6);
+
+    auto& guarded = segment.construct<cohold::shm_guarded<node>>("guarded");
+    guarded.with([](node& inside) { inside.value = 1; });
+    CHECK(guarded.lock()->value == 1);
+    segment.construct<node>("node", 9);
+    CHECK(segment.find<node>("node")->value == 9);
+    CHECK(segment.destroy<node>("node"));
+    const auto root = cohold::shared<node, cohold::mechanism::anonymous>::create();
+    cohold::offset_ptr<node> pointer(root.get());
+    CHECK(pointer == root.get());
 }
