@@ -271,11 +271,17 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // The single producer is another one than before.
+    // The single producer is another one than before; or one that the heavy barrier of others does
+    // not reach, in a sandbox: it is marked, and comes here each time.
     [[gnu::cold, gnu::noinline]] void be_new_writer(owner_word me) noexcept {
+        const owner_word mine = register_membarrier() ? me : me | awaited;
+        if (writer_.load(std::memory_order_relaxed) == mine) {
+            return;
+        }
         bury(writer_);
         tail_.store(written_end(tail_.load(std::memory_order_acquire)), std::memory_order_relaxed);
-        writer_.store(me, std::memory_order_release);
+        writer_.store(mine, std::memory_order_release);
+        std::atomic_thread_fence(std::memory_order_seq_cst); // before it is seen to be at work
     }
 
     // Where the elements end that a single producer has written: it may have been killed after it

@@ -43,7 +43,7 @@ class queue_claimant {
     void forget() const noexcept {}
 
     /// The process, as the only one at work on its side; not 0.
-    [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 1; }
+    [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 2; }
 
     /// Is the claimant with this mark, or this worker, dead? If so, it is recovered now.
     [[nodiscard]] static bool is_dead(const Allocator& /*allocator*/,

@@ -235,7 +235,8 @@ class queue_walks : protected queue_body<T, Allocator> {
                 return outcome::done;
             }
         } else if (closed_.load(std::memory_order_acquire) != drained) {
-            if (!heavy_barrier()) {
+            const bool reached = heavy_barrier();
+            if (!reached || (writer_.load(std::memory_order_acquire) & awaited) != 0) {
                 (void)wait_word().park({}, deadline::never(),
                                        1000000); // what was stored long ago is seen
             }

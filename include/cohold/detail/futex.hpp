@@ -116,10 +116,27 @@ inline std::uint32_t futex_wake(const std::atomic<std::uint32_t>& word,
     return static_cast<std::uint32_t>(woken);
 }
 
-/// Lets another thread run on this processor. System call: sched_yield(2), which cannot fail.
-inline void yield_processor() noexcept {
-    ::sched_yield();
-}
+/// A loop that waits for another thread without being woken by it. It yields the processor, which
+/// under a real-time policy means nothing to threads of a lower priority, and then the one that is
+/// waited for might never run: so such a thread sleeps a twentieth of a millisecond now and then.
+/// System calls: sched_yield(2), sched_getscheduler(2), futex(2).
+class yielding {
+  public:
+    void yield() noexcept {
+        if (++turns_ % turns_between_sleeps == 0 && ::sched_getscheduler(0) != SCHED_OTHER)
+            [[unlikely]] {
+            const std::atomic<std::uint32_t> never{0};
+            futex_wait(never, 0, deadline::in(50000));
+        } else {
+            ::sched_yield(); // cannot fail
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t turns_between_sleeps = 32;
+
+    std::uint32_t turns_ = 0;
+};
 
 } // namespace detail
 

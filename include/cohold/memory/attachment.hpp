@@ -20,11 +20,12 @@ namespace detail {
 class identity_lock {
   public:
     explicit identity_lock(local_identity& identity) noexcept : identity_(identity) {
+        yielding loop;
         while (identity_.busy.exchange(1, std::memory_order_acquire) != 0) {
             if (patience::until().has_passed()) {
                 return;
             }
-            yield_processor();
+            loop.yield();
         }
         locked_ = true;
     }

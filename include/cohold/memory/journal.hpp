@@ -60,6 +60,7 @@ class journal_reader {
             return true;
         }
         header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
+        std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
         const bool done = undo_records(floor);
         header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
         return done;

@@ -114,9 +114,10 @@ inline constinit notes_of_copy all_notes{};
         }
     }
     // Who is just unmapping the segment needs the record for a moment yet.
+    yielding loop;
     while (!inherited && found == thread_record::ending &&
            record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
-        yield_processor();
+        loop.yield();
     }
     core.for_each_copy([&record](thread_notes& each) noexcept {
         if (thread_notes::place& place = each.place_of(record.header); place.record == &record) {
@@ -417,6 +418,7 @@ search_open_record(const segment_header* header) noexcept {
     if (identity.epoch.load(std::memory_order_acquire) == 0) {
         return;
     }
+    yielding loop;
     for (;;) {
         {
             const identity_lock lock(identity);
@@ -439,7 +441,7 @@ search_open_record(const segment_header* header) noexcept {
                 break;
             }
         }
-        yield_processor();
+        loop.yield();
     }
     const identity_lock lock(identity);
     const patience limit(deadline::in(10 * patience::brief));

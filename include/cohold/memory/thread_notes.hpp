@@ -56,11 +56,12 @@ class process_lock {
   public:
     process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
         const std::uint64_t mine = process_stamp(process);
+        yielding loop;
         for (std::uint64_t found = 0; !word_.compare_exchange_weak(
                  found, mine, std::memory_order_acquire, std::memory_order_relaxed);) {
             if (found == mine) {
                 found = 0;
-                yield_processor();
+                loop.yield();
             }
         }
     }

@@ -152,6 +152,7 @@ template <waiting_policy Waiting, class Attempt>
     bool announced = false;
     wait_ticket ticket;
     backoff spins(Waiting::spins);
+    yielding yielding_loop;
     do {
         if (spins.spin()) {
             continue;
@@ -168,7 +169,7 @@ template <waiting_policy Waiting, class Attempt>
             ticket = word.announce();
             announced = true;
         } else {
-            yield_processor();
+            yielding_loop.yield();
             spins = backoff(Waiting::spins);
         }
     } while ((what = attempt()) == outcome::blocked || what == outcome::held);

@@ -498,3 +498,34 @@ TEST_CASE("generations of participants wrap, and nobody is taken for another") {
         }
     }
 }
+
+TEST_CASE_TEMPLATE("a single producer that no heavy barrier reaches says so", Mode, spsc, spmc) {
+    const scratch s;
+    using queue = shm_queue<int, Mode::value>;
+    auto& q = s.handle.construct<queue>("q", 8);
+    const auto& writer =
+        *reinterpret_cast<const std::atomic<std::uint64_t>*>(reinterpret_cast<char*>(&q) + 72);
+    for (int round = 0; round < 2; ++round) {
+        support::child sandboxed([&] {
+            detail::membarrier_of_process = detail::membarrier_state::missing;
+            CHILD_CHECK(q.push(1) && q.push(2) && q.push(3));
+            CHILD_CHECK((writer & detail::awaited) != 0);
+        });
+        CHECK(sandboxed.wait().code == 0);
+        CHECK(q.push(4));
+        CHECK((writer & detail::awaited) == 0);
+        for (const int expected : {1, 2, 3, 4}) {
+            CHECK(q.try_pop() == expected);
+        }
+    }
+    support::child last([&] {
+        detail::membarrier_of_process = detail::membarrier_state::missing;
+        CHILD_CHECK(q.push(5));
+        q.close();
+        CHILD_CHECK(!q.push(6));
+    });
+    CHECK(last.wait().code == 0);
+    CHECK(q.pop() == 5);
+    CHECK(q.pop() == std::nullopt);
+    s.handle.template destroy<queue>("q");
+}
