@@ -11,6 +11,7 @@
 #include <cohold/detail/deadline.hpp>
 #include <cohold/detail/file.hpp>
 #include <cohold/detail/memory_map.hpp>
+#include <cohold/detail/wiped_pages.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -26,7 +27,7 @@ using stamp_word = std::atomic<std::uint64_t>;
     if (mine == nullptr) {
         void* const page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (page == MAP_FAILED || ::madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
+        if (page == MAP_FAILED || !wipe_on_fork(page)) {
             unmap(page == MAP_FAILED ? nullptr : page, page_size());
             return nullptr;
         }
@@ -34,6 +35,7 @@ using stamp_word = std::atomic<std::uint64_t>;
         if (kept.compare_exchange_strong(mine, made)) {
             mine = made;
         } else {
+            forget_wiped(page);
             unmap(page, page_size()); // another thread was first
         }
     }

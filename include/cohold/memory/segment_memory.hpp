@@ -49,6 +49,7 @@ class segment_memory {
             detach(header());
             unmap(local_of(header()).identity->attendance, page_size());
             // In a forked child that does not have the mapping, something else may be in its place.
+            forget_wiped(base_ - front());
             const bool here = only_in_ == 0 || only_in_ == process_stamp();
             unmap(base_ - front(), front() + (here ? static_cast<std::size_t>(reserve_) : 0));
         }
@@ -84,7 +85,7 @@ class segment_memory {
         char* const identity = base - front();
         if (::mprotect(identity, 2 * page_size(), PROT_READ | PROT_WRITE) != 0) {
             fail_errno(ec, errno, "mprotect");
-        } else if (::madvise(identity, page_size(), MADV_WIPEONFORK) != 0) {
+        } else if (!wipe_on_fork(identity)) {
             fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
         } else {
             Mechanism::map(native, reserve, how, memory.base_, ec);
@@ -94,6 +95,7 @@ class segment_memory {
         }
         if (ec) {
             memory.base_ = nullptr;
+            forget_wiped(identity);
             unmap(identity, front() + static_cast<std::size_t>(reserve));
             return {};
         }
