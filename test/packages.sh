@@ -1,20 +1,43 @@
-# Has Debian's packages installed. To be sourced; the caller has set $build, where apt-get's log goes.
+# What a script needs, found out by trying it, and installed where it is missing (Debian, apt-get). To be
+# sourced; the caller has set $build, for what is tried and for apt-get's log.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
+missing=
 
-installed() {
-    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+# need PACKAGE COMMAND…: has the package installed by install_missing, unless the command succeeds.
+# Other packages may do as well: another version of Boost, a compiler built by hand.
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
 
-# Has Debian's packages installed; asks apt-get only for those that are missing.
-packages() {
-    command -v dpkg-query >/dev/null || return 0 # not Debian: what is missing will tell
-    missing=
-    for package in "$@"; do
-        installed "$package" || missing="$missing $package"
-    done
+# compiles TEXT COMPILER ARGUMENT…: to a program, or with -c?
+compiles() {
+    text=$1
+    shift
+    printf '%b\nint main() {}\n' "$text" | "$@" -x c++ - -o "$build/needed" &&
+        rm -f "$build/needed"
+}
+
+# The needs of every build.
+need_build_tools() {
+    need g++ compiles '#include <concepts>' g++ -std=c++20
+    need meson meson --version
+    need ninja-build ninja --version
+}
+
+need_boost() {
+    need libboost-dev compiles '#include <boost/container/vector.hpp>' g++ -c
+}
+
+install_missing() {
     [ -n "$missing" ] || return 0
     echo "installing$missing"
+    if ! command -v apt-get >/dev/null; then
+        echo "missing, by the names that Debian's packages have:$missing" >&2
+        exit 1
+    fi
     if [ "$(id -u)" = 0 ]; then
         as_root=
     elif command -v sudo >/dev/null; then
@@ -31,4 +54,5 @@ packages() {
         echo "could not install$missing" >&2
         exit 1
     fi
+    missing=
 }

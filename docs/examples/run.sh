@@ -129,7 +129,8 @@ run_unnamed() {
 if [ -z "$programs" ]; then
     mkdir -p "$build" || exit 1
     build=$(cd "$build" && pwd)
-    packages g++ meson ninja-build
+    need_build_tools
+    install_missing
     build_programs
 fi
 work=$(mktemp -d) || exit 1

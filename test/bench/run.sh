@@ -34,7 +34,10 @@ for argument in "$@"; do
 done
 [ -n "$wanted" ] || wanted=$all
 
-packages g++ meson ninja-build libboost-dev pkgconf python3 >&2
+need_build_tools
+need_boost
+need python3 python3 --version
+install_missing >&2
 directory=$build/bench
 reconfigure=
 [ -f "$directory/build.ninja" ] && reconfigure=--reconfigure
@@ -53,7 +56,8 @@ if [ -n "$targets" ]; then
 fi
 
 compiler=$(${CXX:-g++} --version | head -n 1)
-boost=$(sed -n 's/^#define BOOST_LIB_VERSION "\(.*\)"/\1/p' /usr/include/boost/version.hpp)
+boost=$(printf '#include <boost/version.hpp>\nBOOST_LIB_VERSION\n' |
+    g++ -E -P -x c++ - | tail -n 1 | tr -d '"')
 echo "$compiler; Boost $(echo "$boost" | tr _ .); Linux $(uname -r) $(uname -m); $(nproc) cpus"
 
 status=0
