@@ -136,6 +136,20 @@ only_compiled_32_bit() {
     echo "1 passed, 0 failed, 1 skipped"
 }
 
+# Against the headers of another C library; Debian has no C++ library that could be linked with it.
+compiled_with_musl() {
+    mkdir -p "$build/musl" &&
+        ln -sfn /usr/include/linux "$build/musl/linux" &&
+        ln -sfn /usr/include/asm-generic "$build/musl/asm-generic" &&
+        ln -sfn "/usr/include/$(g++ -dumpmachine)/asm" "$build/musl/asm" &&
+        printf '#include <cohold/%s.hpp>\n' cohold inspect |
+        clang++-19 --target=x86_64-linux-musl -nostdinc -D_LIBCPP_HAS_MUSL_LIBC=1 -D_GNU_SOURCE \
+            -isystem "$(dirname "$(readlink -f "$(command -v clang++-19)")")/../include/c++/v1" \
+            -isystem "$(clang++-19 -print-resource-dir)/include" \
+            -isystem /usr/include/x86_64-linux-musl -isystem "$build/musl" \
+            -std=c++20 -Wall -Wextra -Werror -Wno-sign-compare -I include -fsyntax-only -x c++ -
+}
+
 # Programs of several compilers together. Outside of CI, those that are missing are skipped.
 interop() {
     step interop python3 test/interop/run.py "$build/interop"
@@ -162,6 +176,7 @@ if [ -n "$ci" ]; then
     need libclang-rt-19-dev compiles '' clang++-19 -fsanitize=address
     need "libc++-19-dev libc++abi-19-dev" compiles '#include <vector>' clang++-19 -stdlib=libc++
     need cmake cmake --version
+    need musl-dev test -f /usr/include/x86_64-linux-musl/stdio.h
     need pkgconf pkg-config --version
     need "g++-$(g++ -dumpversion)-multilib" compiles '#include <vector>' g++ -m32 \
         -isystem /usr/include/x86_64-linux-gnu
@@ -190,6 +205,7 @@ if [ -n "$ci" ]; then
         -Donly="$(selected bad_input contract_unnamed fork participants kill_queue sync_killed listing inspect_fuzz passing two_mappings)"
     step threads configuration threads "unit process" clang++-19 -Dbuildtype=plain \
         -Db_sanitize=thread -Db_lundef=false -Dcpp_args=-g1 -Donly="$(threaded)"
+    step musl compiled_with_musl
     step package sh test/package/run.sh
     step nothing_left nothing_left
 fi

@@ -236,7 +236,8 @@ class file_place {
 
 // Gives a file under its temporary name its final one, if that is free. 0 or errno.
 [[gnu::cold]] inline int rename_exclusively(const char* temporary, const char* path) noexcept {
-    if (::renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0) {
+    constexpr unsigned no_replace = 1; // RENAME_NOREPLACE; musl has neither this nor the function
+    if (::syscall(SYS_renameat2, AT_FDCWD, temporary, AT_FDCWD, path, no_replace) == 0) {
         return 0;
     }
     if (errno != EINVAL && errno != ENOSYS) {
