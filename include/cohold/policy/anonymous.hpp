@@ -76,6 +76,12 @@ struct anonymous {
         const std::size_t length = static_cast<std::size_t>(bytes);
         void* mapped = ::mremap(memory.address, 0, length,
                                 MREMAP_MAYMOVE | (at != nullptr ? MREMAP_FIXED : 0), at);
+        if (mapped == MAP_FAILED && errno == EINVAL) {
+            detail::fail(ec, errc::unsupported,
+                         "mremap makes no second mapping of the same pages: is this valgrind? Take "
+                         "mechanism::memfd there");
+            return nullptr;
+        }
         if (mapped == MAP_FAILED) {
             detail::fail(ec, errc::reserve_too_large, "mremap of %zu bytes: errno %d", length,
                          errno);
