@@ -5,6 +5,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <cohold/cohold.hpp>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -564,5 +565,32 @@ TEST_CASE("a disk that is full") {
         segment<mechanism::file>::open("/mnt/s").grow(2 * mebibyte);
         fill_holes_or_refuse<mechanism::file>("/mnt/x", "/mnt/x", "/mnt/rest");
         CHILD_CHECK(::umount("/mnt") == 0);
+    });
+}
+
+TEST_CASE("an overlayfs is refused with its name, since its mappings keep no locks") {
+    support::check_child([] {
+        support::enter_namespaces(CLONE_NEWNS);
+        support::mount_or_exit("tmpfs", "/mnt", "size=16m");
+        for (const char* each : {"/mnt/lower", "/mnt/upper", "/mnt/work", "/mnt/merged"}) {
+            CHILD_CHECK(::mkdir(each, 0700) == 0);
+        }
+        if (::mount("cohold-test", "/mnt/merged", "overlay", 0,
+                    "lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work,userxattr") != 0) {
+            std::fprintf(stderr, "skipped: this kernel mounts no overlayfs here\n");
+            return;
+        }
+        std::error_code ec;
+        CHILD_CHECK(!segment<mechanism::file>::create("/mnt/merged/x", mebibyte, ec));
+        const std::string what = last_failure().what();
+        if (ec != errc::locks_unsupported || what.find("overlayfs") == std::string::npos) {
+            std::fprintf(stderr, "%s\n", what.c_str());
+            CHILD_CHECK(false);
+        }
+        // Bare bytes need no locks.
+        const auto object = memory_object<mechanism::file>::create("/mnt/merged/x", mebibyte);
+        object.grow(2 * mebibyte);
+        CHILD_CHECK(object.map().size() == 2 * mebibyte);
+        CHILD_CHECK(memory_object<mechanism::file>::remove("/mnt/merged/x"));
     });
 }

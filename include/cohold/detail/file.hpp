@@ -254,6 +254,13 @@ inline bool is_on_tmpfs(int fd) noexcept {
     return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
 }
 
+// There a mapping is of the file below, and does not keep the open file with its locks.
+[[gnu::cold]] inline bool is_on_overlay(int fd) noexcept {
+    constexpr unsigned long overlay_magic = 0x794c7630;
+    system_status found{};
+    return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == overlay_magic;
+}
+
 // The size of the huge pages that a file consists of; 0 if it is of ordinary ones. Its length, and
 // every mapping of it, is a multiple.
 inline std::uint64_t hugetlb_page(int fd) noexcept {

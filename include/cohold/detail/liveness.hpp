@@ -131,7 +131,11 @@ struct file_liveness {
         const int inherited = lock_held(file.value, twins);
         const verdict found = probe(file, slot, token);
         if (inherited < 0 || found != verdict::alive) {
-            fail(ec, errc::locks_unsupported, "a lock is not seen by others");
+            fail(ec, errc::locks_unsupported,
+                 is_on_overlay(file.value)
+                     ? "an overlayfs, as the root of a container is, does not keep the lock of a "
+                       "mapped file: use a volume, a tmpfs or mechanism::posix"
+                     : "a lock is not seen by others");
             return nullptr;
         }
         return inherited != 0 ? nullptr : mine.release();
