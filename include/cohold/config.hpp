@@ -52,6 +52,13 @@
 #define COHOLD_USE_O_TMPFILE 1
 #endif
 
+// Behind a member function: what it returns must not outlive the object. Clang warns.
+#if defined(__clang__)
+#define COHOLD_LIFETIMEBOUND [[clang::lifetimebound]]
+#else
+#define COHOLD_LIFETIMEBOUND
+#endif
+
 COHOLD_NAMESPACE_BEGIN
 
 /// The compile-time configuration. Change it by defining the macros above before the first

@@ -58,9 +58,13 @@ class basic_region {
 
     /// The bytes of the object. Other processes see writes at once, and in no particular order
     /// without atomics.
-    [[nodiscard]] std::span<Byte> bytes() const noexcept { return {data(), size_}; }
+    [[nodiscard]] std::span<Byte> bytes() const noexcept COHOLD_LIFETIMEBOUND {
+        return {data(), size_};
+    }
 
-    [[nodiscard]] Byte* data() const noexcept { return static_cast<Byte*>(address_); }
+    [[nodiscard]] Byte* data() const noexcept COHOLD_LIFETIMEBOUND {
+        return static_cast<Byte*>(address_);
+    }
 
     /// In bytes.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }

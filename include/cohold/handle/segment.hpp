@@ -280,7 +280,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// is taken, invalid_name, out_of_space, reserve_exceeded; what T's constructor throws passes
     /// through, and nothing is left.
     template <class T, class... Arguments>
-    T& construct(std::string_view name, Arguments&&... arguments) const {
+    T& construct(std::string_view name, Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
         T* const made = construct<T>(name, ec, std::forward<Arguments>(arguments)...);
         detail::raise_if(ec);
@@ -288,7 +288,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     template <class T, class... Arguments>
-    T* construct(std::string_view name, std::error_code& ec, Arguments&&... arguments) const {
+    T* construct(std::string_view name, std::error_code& ec,
+                 Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         return make_object<T>(name, detail::making::construct, ec,
                               std::forward<Arguments>(arguments)...);
     }
@@ -297,7 +298,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// same time. *Errors*: those of construct, and errc::type_mismatch if it is there with another
     /// type.
     template <class T, class... Arguments>
-    T& find_or_construct(std::string_view name, Arguments&&... arguments) const {
+    T& find_or_construct(std::string_view name,
+                         Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
         T* const object = find_or_construct<T>(name, ec, std::forward<Arguments>(arguments)...);
         detail::raise_if(ec);
@@ -306,7 +308,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     template <class T, class... Arguments>
     T* find_or_construct(std::string_view name, std::error_code& ec,
-                         Arguments&&... arguments) const {
+                         Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         return make_object<T>(name, detail::making::find_or_construct, ec,
                               std::forward<Arguments>(arguments)...);
     }
@@ -315,12 +317,13 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// nobody that lives. *Errors*: errc::type_mismatch, naming both types
     /// and the member that differs.
     template <class T>
-    [[nodiscard]] T* find(std::string_view name) const {
+    [[nodiscard]] T* find(std::string_view name) const COHOLD_LIFETIMEBOUND {
         return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
     }
 
     template <class T>
-    [[nodiscard]] T* find(std::string_view name, std::error_code& ec) const noexcept {
+    [[nodiscard]] T* find(std::string_view name,
+                          std::error_code& ec) const noexcept COHOLD_LIFETIMEBOUND {
         ec.clear();
         return this->check_attached(ec)
                    ? static_cast<T*>(detail::find_address(this->base_.memory(), name,

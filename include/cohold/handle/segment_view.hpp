@@ -84,12 +84,13 @@ class segment_view
 
     /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
     template <class T>
-    [[nodiscard]] const T* find(std::string_view name) const {
+    [[nodiscard]] const T* find(std::string_view name) const COHOLD_LIFETIMEBOUND {
         return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
     }
 
     template <class T>
-    [[nodiscard]] const T* find(std::string_view name, std::error_code& ec) const noexcept {
+    [[nodiscard]] const T* find(std::string_view name,
+                                std::error_code& ec) const noexcept COHOLD_LIFETIMEBOUND {
         ec.clear();
         return this->check_attached(ec) ? static_cast<const T*>(detail::find_address(
                                               static_cast<const detail::directory&>(

@@ -25,11 +25,11 @@ class shared_base : public segment_observers<Policies> {
   public:
     using element_type = T;
 
-    [[nodiscard]] T* get() const noexcept { return root_; }
+    [[nodiscard]] T* get() const noexcept COHOLD_LIFETIMEBOUND { return root_; }
 
-    [[nodiscard]] T& operator*() const noexcept { return *root_; }
+    [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *root_; }
 
-    [[nodiscard]] T* operator->() const noexcept { return root_; }
+    [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return root_; }
 
   protected:
     using base = segment_base<Policies>;

@@ -60,9 +60,9 @@ class section_guard {
     /// False if it was not to be had.
     [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
 
-    [[nodiscard]] T& operator*() const noexcept { return *value_; }
+    [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *value_; }
 
-    [[nodiscard]] T* operator->() const noexcept { return value_; }
+    [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return value_; }
 
     /// Keeps the bytes of an object, before it is changed, to be put back if the section is undone.
     /// As often as you like. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be

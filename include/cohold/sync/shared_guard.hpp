@@ -43,9 +43,9 @@ class shared_guard {
     /// False if it was not to be had.
     [[nodiscard]] explicit operator bool() const noexcept { return opened_; }
 
-    [[nodiscard]] const T& operator*() const noexcept { return *value_; }
+    [[nodiscard]] const T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *value_; }
 
-    [[nodiscard]] const T* operator->() const noexcept { return value_; }
+    [[nodiscard]] const T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return value_; }
 
   private:
     friend shm_guarded<T, Mutex>;
