@@ -162,6 +162,15 @@ class const_memory_object
         return const_memory_object(handle::open(name, access_mode::reading, ec));
     }
 
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
+                                   Rest&&... rest) {
+        return detail::open_within<const_memory_object>(name, patience,
+                                                        std::forward<Rest>(rest)...);
+    }
+
     /// From a native handle that came by other ways; it may be one for reading alone. On failure it
     /// is closed.
     [[nodiscard]] static const_memory_object adopt(native_handle_type native) {
@@ -301,6 +310,14 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         requires detail::has_names<policies>
     {
         return read_only_type::open(name, ec);
+    }
+
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
+                                   Rest&&... rest) {
+        return detail::open_within<memory_object>(name, patience, std::forward<Rest>(rest)...);
     }
 
     /// The existing object, whatever its size, or a new one. Any number of processes may race: all

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include <cohold/detail/futex.hpp>
+#include <cohold/detail/moment.hpp>
 #include <cohold/handle/policies.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -162,6 +164,39 @@ class object_handle {
     native_type native_{};
     std::string name_; // as the user gave it
 };
+
+// Calls open(ec) until the name is there, or the deadline has passed: at once, then after a
+// millisecond, two, four and so on, up to ten; that costs some microseconds each time.
+template <class Open>
+[[gnu::cold]] auto open_by(deadline until, std::error_code& ec, const Open& open) noexcept {
+    const std::atomic<std::uint32_t> nobody_wakes{0};
+    for (std::int64_t pause = 1000000;; pause = pause < 5000000 ? 2 * pause : 10000000) {
+        auto opened = open(ec);
+        if ((ec != errc::not_found && ec != errc::no_such_directory) || until.has_passed()) {
+            return opened;
+        }
+        futex_wait(nobody_wakes, 0, until.or_earlier(deadline::in(pause)));
+    }
+}
+
+// Handle::open(name, rest…), which throws if no std::error_code is the last of the rest.
+template <class Handle, duration_like Duration, class... Rest>
+[[gnu::cold]] auto open_within(std::string_view name, const Duration& patience, Rest&&... rest) {
+    if constexpr ((std::is_same_v<Rest, std::error_code&> || ...)) {
+        std::error_code* ec = nullptr;
+        const auto find = [&ec](auto& each) noexcept {
+            if constexpr (std::is_same_v<decltype(each), std::error_code&>) {
+                ec = &each;
+            }
+        };
+        (find(rest), ...);
+        return open_by(deadline_in(patience), *ec,
+                       [&](std::error_code&) { return Handle::open(name, rest...); });
+    } else {
+        return thrown(
+            [&](std::error_code& ec) { return open_within<Handle>(name, patience, rest..., ec); });
+    }
+}
 
 } // namespace detail
 

@@ -175,6 +175,16 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return view_type::open(name, options, ec);
     }
 
+    /// The same, but waits until there is such a name, no longer than `patience`, a
+    /// std::chrono::duration; then errc::not_found or no_such_directory. What comes after it is as
+    /// in the other forms: `open("prices", 5s, read_only, ec)`.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard, gnu::cold]] static auto open(std::string_view name, const Duration& patience,
+                                              Rest&&... rest) {
+        return detail::open_within<segment>(name, patience, std::forward<Rest>(rest)...);
+    }
+
     /// The existing segment, or a new one. Any number of processes may race: there will be one, and
     /// everybody gets it.
     [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
@@ -223,7 +233,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// gets the old one or the new one. Who has the old one keeps it; its is_removed() is true
     /// then. Not for System V.
     [[nodiscard, gnu::cold]] static segment replace(std::string_view name,
-                                                    const segment_options& options = {})
+                                                    const segment_options& options)
         requires detail::has_names<policies> && policies::mechanism::replaces
     {
         return detail::thrown([&](std::error_code& ec) { return replace(name, options, ec); });
@@ -235,6 +245,22 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     {
         return make(name, options, publication::replace, ec);
     }
+
+    [[nodiscard, gnu::cold]] static segment replace(std::string_view name,
+                                                    std::size_t size = config::default_size)
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    {
+        return replace(name, segment_options{.size = size});
+    }
+
+    [[nodiscard, gnu::cold]] static segment replace(std::string_view name, std::size_t size,
+                                                    std::error_code& ec) noexcept
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    {
+        return replace(name, segment_options{.size = size}, ec);
+    }
+
+    static segment replace(std::string_view, std::initializer_list<decltype(nullptr)>) = delete;
 
     /// Takes the name away; who has the segment attached keeps it. False if there was none.
     static bool remove(std::string_view name)

@@ -57,6 +57,14 @@ class segment_view
         return segment_view(base::open(name, access_mode::reading, options, ec));
     }
 
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard, gnu::cold]] static auto open(std::string_view name, const Duration& patience,
+                                              Rest&&... rest) {
+        return detail::open_within<segment_view>(name, patience, std::forward<Rest>(rest)...);
+    }
+
     /// From a native handle that came by other ways; it may be one for reading alone. On failure it
     /// is closed.
     [[nodiscard, gnu::cold]] static segment_view

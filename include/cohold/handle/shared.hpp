@@ -227,6 +227,14 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return read_only_type::open(name, options, ec);
     }
 
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
+                                   Rest&&... rest) {
+        return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
+    }
+
     /// The existing T, or a new one made of the arguments. Any number of processes may race: there
     /// will be one.
     template <class... Arguments>
@@ -495,6 +503,14 @@ class shared<const T, Mechanism, Naming, Permission>
         requires detail::has_names<policies>
     {
         return open(name, ec);
+    }
+
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
+                                   Rest&&... rest) {
+        return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
     }
 
     /// From a native handle that came by other ways; it may be one for reading alone.

@@ -3,12 +3,17 @@
 #include <cohold/handle/segment.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <ostream>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
 #include <doctest/doctest.h>
+
+#include <cohold/handle/memory_object.hpp>
+#include <cohold/handle/shared.hpp>
 
 #include "support/child.hpp"
 
@@ -28,7 +33,15 @@ template <class Segment>
 concept made_from_braces = requires { Segment::create("x", {}); };
 static_assert(!made_from_braces<segment<>>);
 template <class Segment>
-concept replaced = requires { Segment::replace("x"); };
+concept replaced = requires(std::error_code ec) {
+    Segment::replace("x");
+    Segment::replace("x", 65536);
+    Segment::replace("x", 65536, ec);
+    Segment::replace("x", segment_options{.size = 65536}, ec);
+};
+template <class Segment>
+concept replaced_by_braces = requires { Segment::replace("x", {}); };
+static_assert(!replaced_by_braces<segment<>>);
 static_assert(replaced<segment<>>);
 static_assert(!replaced<segment<mechanism::system_v>>);
 
@@ -79,6 +92,57 @@ TEST_CASE("two mappings of one segment are one memory") {
     CHECK(number == 2);
 }
 
+namespace {
+
+// Opens a name that somebody else makes meanwhile.
+template <class Open, class Make>
+auto opened_while(const Open& open, const Make& make) {
+    std::thread other([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(3));
+        make();
+    });
+    auto opened = open();
+    other.join();
+    return opened;
+}
+
+} // namespace
+
+TEST_CASE_TEMPLATE("opening can wait until there is the name", Mechanism, mechanism::posix,
+                   mechanism::system_v) {
+    using namespace std::chrono_literals;
+    using segment_type = segment<Mechanism>;
+    using bytes_type = memory_object<Mechanism>;
+    using shared_type = shared<int, Mechanism>;
+    const std::string name = support::own_name("waiting");
+    std::error_code ec;
+    CHECK_FALSE(segment_type::open(name, 2ms, ec));
+    CHECK(ec == errc::not_found);
+    CHECK_FALSE(segment_type::open(name, -1s, read_only, ec));
+    CHECK(ec == errc::not_found);
+    CHECK_THROWS_AS(static_cast<void>(segment_type::open(name, 0s)), failure);
+    const auto make = [&] { (void)segment_type::create(name, small); };
+    CHECK(opened_while([&] { return segment_type::open(name, 24h); }, make));
+    CHECK(segment_type::open(name, 24h, mapping_options{}));
+    segment_type::remove(name);
+    CHECK(opened_while([&] { return segment_type::open(name, 24h, read_only, ec); }, make));
+    CHECK_FALSE(ec);
+    CHECK(segment_view<Mechanism>::open(name, 1s));
+    segment_type::remove(name);
+    const auto make_shared = [&] { (void)shared_type::create(name, 7); };
+    CHECK(*opened_while([&] { return shared_type::open(name, 24h); }, make_shared) == 7);
+    CHECK(*shared_type::open(name, 1s, read_only) == 7);
+    CHECK(*shared<const int, Mechanism>::open(name, 1s) == 7);
+    // Other errors do not wait.
+    CHECK_FALSE(shared<float, Mechanism>::open(name, 24h, ec));
+    CHECK(ec == errc::type_mismatch);
+    shared_type::remove(name);
+    const auto make_bytes = [&] { (void)bytes_type::create(name, 4096); };
+    CHECK(opened_while([&] { return bytes_type::open(name, 24h, ec); }, make_bytes).size() == 4096);
+    CHECK(bytes_type::open(name, 1s, read_only).size() == 4096);
+    bytes_type::remove(name);
+}
+
 TEST_CASE("replace swaps a new segment in under the name") {
     const std::string name = support::own_name("replace");
     const auto first = segment<>::replace(name, small); // there was none
@@ -86,6 +150,8 @@ TEST_CASE("replace swaps a new segment in under the name") {
     const auto second = segment<>::replace(name, small);
     CHECK(first.is_removed());
     CHECK_FALSE(second.is_removed());
+    CHECK(segment<>::replace(name, 131072).size() == 131072);
+    CHECK(second.is_removed());
     CHECK(*first.find<int>("x") == 1);
     CHECK(second.find<int>("x") == nullptr);
     CHECK(segment<>::open_or_create(name, small).find<int>("x") == nullptr);
