@@ -3,10 +3,12 @@
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -158,4 +160,273 @@ TEST_CASE("threads that come when a segment is full, one after the other") {
         s.fill();
     }
     CHECK(s.plain.empty());
+}
+
+// ---- every change, with so many bytes left in the segment
+
+namespace {
+
+struct tables {
+    rows a;
+    rows b;
+    numbers c;
+    numbers d;
+};
+
+// The same in private memory: what has to be there.
+struct model {
+    std::vector<std::vector<int>> a;
+    std::vector<std::vector<int>> b;
+    std::vector<int> c;
+    std::vector<int> d;
+};
+
+template <class T>
+std::vector<int> copy_of(const T& from) {
+    return {from.begin(), from.end()};
+}
+
+template <class T>
+std::vector<std::vector<int>> rows_of(const T& from) {
+    std::vector<std::vector<int>> copy;
+    for (const auto& each : from) {
+        copy.push_back(copy_of(each));
+    }
+    return copy;
+}
+
+bool is(const tables& found, const model& expected) {
+    return rows_of(found.a) == expected.a && rows_of(found.b) == expected.b &&
+           copy_of(found.c) == expected.c && copy_of(found.d) == expected.d;
+}
+
+// The child changes; this process looks, and counts.
+class ledger {
+  public:
+    explicit ledger(std::size_t left) {
+        here_.construct<cohold::shm_guarded<tables>>("warm");
+        here_.destroy<cohold::shm_guarded<tables>>("warm");
+        used_ = here_.used();
+        auto& guarded = here_.construct<cohold::shm_guarded<tables>>("guarded");
+        fill_tables(*guarded.lock());
+        fill_tables(here_.construct<tables>("alone"));
+        before.a = rows_of(guarded.lock()->a);
+        before.b = rows_of(guarded.lock()->b);
+        before.c = copy_of(guarded.lock()->c);
+        before.d = copy_of(guarded.lock()->d);
+        const auto last = left == 0 ? nullptr : bytes_.allocate(left);
+        for (std::size_t size = 65536; size != 0; size /= 2) {
+            for (;;) {
+                const auto filler = bytes_.try_allocate(size);
+                if (filler == nullptr) {
+                    break;
+                }
+                fillers_.emplace_back(filler.get(), size);
+            }
+        }
+        bytes_.deallocate(last, left);
+    }
+
+    ledger(const ledger&) = delete;
+    ledger& operator=(const ledger&) = delete;
+
+    ~ledger() { segment::remove(name_); }
+
+    template <class Act>
+    support::ending child(const Act& act) {
+        return support::child([&] {
+                   const segment mine = segment::open(name_);
+                   act(mine);
+               })
+            .wait();
+    }
+
+    // What is used when all has been destroyed: less than nothing is never lost.
+    std::size_t lost() {
+        CHECK(here_.recover() <= 1);
+        CHECK(here_.destroy<cohold::shm_guarded<tables>>("guarded"));
+        CHECK(here_.destroy<tables>("alone"));
+        for (const auto& [memory, size] : fillers_) {
+            bytes_.deallocate(memory, size);
+        }
+        return here_.used() - used_;
+    }
+
+    cohold::shm_guarded<tables>& guarded() {
+        return *here_.find<cohold::shm_guarded<tables>>("guarded");
+    }
+
+    tables& alone() { return *here_.find<tables>("alone"); }
+
+    model before;
+
+  private:
+    static void fill_tables(tables& all) {
+        for (int i = 0; i < 40; ++i) {
+            all.a.emplace_back(std::size_t{6}, i);
+            all.b.emplace_back(std::size_t{3}, 100 + i);
+        }
+        all.c.resize(1500);
+        for (int i = 0; i < 1500; ++i) {
+            all.c[static_cast<std::size_t>(i)] = i;
+        }
+        all.d.assign(10, 7);
+    }
+
+    std::string name_ = support::own_name("ledger");
+    segment here_ = segment::create(name_, {.size = 131072, .reserve = 131072});
+    cohold::shm_allocator<char> bytes_ = here_.allocator<char>();
+    std::size_t used_ = 0;
+    std::vector<std::pair<char*, std::size_t>> fillers_;
+};
+
+// `change` works on both. If it may fail: in a section all or nothing.
+template <class Change>
+void check_change(const std::string& what, const Change& change) {
+    CAPTURE(what);
+    for (const std::size_t left : {0, 32, 100, 400, 1000, 3000, 9000, 20000}) {
+        CAPTURE(left);
+        const auto run = [&](auto& all) {
+            try {
+                change(all);
+                return true;
+            } catch (const cohold::failure& failed) {
+                CHILD_CHECK(failed.code() == cohold::errc::reserve_exceeded ||
+                            failed.code() == cohold::errc::out_of_space);
+                return false;
+            }
+        };
+        {
+            ledger s(left);
+            const support::ending done = s.child([&](const segment& mine) {
+                auto& guarded = *mine.find<cohold::shm_guarded<tables>>("guarded");
+                model after = s.before;
+                change(after);
+                if (!run(*guarded.lock())) {
+                    after = s.before; // a catch within the section: nothing has happened
+                }
+                CHILD_CHECK(is(*guarded.lock(), after));
+                const model now = after;
+                try {
+                    const auto lock = guarded.lock();
+                    change(*lock);
+                    change(*lock);
+                    throw 1;
+                } catch (int) {
+                } catch (const cohold::failure&) {
+                }
+                CHILD_CHECK(is(*guarded.lock(), now));
+                auto& alone = *mine.find<tables>("alone");
+                after = s.before;
+                change(after);
+                CHILD_CHECK(is(alone, run(alone) ? after : s.before));
+            });
+            CHECK_MESSAGE(done.code == 0, done.text);
+            CHECK(s.lost() == 0);
+        }
+        ledger s(left);
+        const support::ending killed = s.child([&](const segment& mine) {
+            const auto lock = mine.find<cohold::shm_guarded<tables>>("guarded")->lock();
+            static_cast<void>(run(*lock));
+            static_cast<void>(run(*lock));
+            ::raise(SIGKILL);
+        });
+        CHECK(killed.signal == SIGKILL);
+        CHECK(is(*s.guarded().lock(), s.before));
+        const std::size_t lost = s.lost();
+        CHECK(lost <= 20000);
+    }
+}
+
+} // namespace
+
+TEST_CASE("a full segment: a living process loses nothing, a killed one tears nothing") {
+    check_change("swap", [](auto& all) { all.a.swap(all.b); });
+    check_change("many swaps", [](auto& all) {
+        for (int i = 0; i < 20; ++i) {
+            all.a.swap(all.b);
+        }
+        all.c.swap(all.d);
+    });
+    check_change("swap elements", [](auto& all) {
+        if (!all.a.empty() && !all.b.empty()) {
+            all.a.front().swap(all.b.back());
+        }
+    });
+    check_change("move", [](auto& all) { all.a = std::move(all.b); });
+    check_change("move elsewhere", [](auto& all) {
+        auto other = std::move(all.a);
+        other.clear();
+        all.c = std::move(all.d);
+    });
+    check_change("clear", [](auto& all) {
+        all.a.clear();
+        all.c.clear();
+    });
+    check_change("resize", [](auto& all) {
+        all.a.resize(all.a.size() / 2);
+        all.c.resize(all.c.size() / 2);
+    });
+    check_change("pop", [](auto& all) {
+        while (!all.a.empty()) {
+            all.a.pop_back();
+        }
+        while (!all.c.empty()) {
+            all.c.pop_back();
+        }
+    });
+    check_change("shrink", [](auto& all) {
+        all.b.resize(all.b.size() / 2);
+        all.b.shrink_to_fit();
+        all.d.clear();
+        all.d.shrink_to_fit();
+    });
+}
+
+TEST_CASE("a full segment: what needs room fails as a whole, or does without") {
+    check_change("erase the first", [](auto& all) {
+        if (!all.a.empty()) {
+            all.a.erase(all.a.begin());
+        }
+    });
+    check_change("erase many", [](auto& all) {
+        if (all.a.size() >= 20) {
+            all.a.erase(all.a.begin() + 2, all.a.begin() + 15);
+        }
+    });
+    check_change("erase numbers", [](auto& all) {
+        if (all.c.size() >= 1000) {
+            all.c.erase(all.c.begin() + 1, all.c.begin() + 900);
+        }
+    });
+    check_change("erase a number", [](auto& all) { all.c.erase(all.c.begin()); });
+    check_change("insert a number", [](auto& all) { all.c.insert(all.c.begin(), 3); });
+    check_change("copy", [](auto& all) { all.b = all.a; });
+    check_change("push", [](auto& all) { all.d.push_back(1); });
+    check_change("pop and push", [](auto& all) {
+        all.d.pop_back();
+        all.d.push_back(1);
+    });
+    check_change("reserve", [](auto& all) { all.b.reserve(all.b.capacity() + 1); });
+}
+
+TEST_CASE("a full segment: what a section has removed is not overwritten in it") {
+    ledger s(0);
+    const support::ending done = s.child([&](const segment& mine) {
+        auto& guarded = *mine.find<cohold::shm_guarded<tables>>("guarded");
+        const auto lock = guarded.lock();
+        lock->a.clear();
+        try {
+            lock->a.emplace_back();
+            CHILD_CHECK(false);
+        } catch (const cohold::failure& failed) {
+            CHILD_CHECK(failed.code() == cohold::errc::out_of_space);
+        }
+        ::raise(SIGKILL);
+    });
+    CHECK_MESSAGE(done.signal == SIGKILL, done.text);
+    CHECK(is(*s.guarded().lock(), s.before));
+    s.guarded().lock()->a.clear();
+    s.guarded().lock()->a.emplace_back();
+    CHECK(s.lost() == 0);
 }

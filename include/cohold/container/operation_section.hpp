@@ -19,8 +19,10 @@ namespace detail {
 
 // What an operation does when its section has no room for a journal, in a full segment.
 enum class without_journal {
-    fails,   // it throws, before anything is changed
-    happens, // it must not fail: it happens without protection
+    fails, // it throws, before anything is changed
+    // It must not fail. An exception undoes it all the same; a kill may leave it done, and leak.
+    happens,
+    reports, // there is no section; last_failure() says why
 };
 
 // So few bytes are rather saved than moved step by step.
@@ -43,14 +45,22 @@ class operation_record {
 
     void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
+    [[nodiscard]] bool try_elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {
+        return true;
+    }
+
+    [[nodiscard]] bool has_room_to_move() noexcept { return true; }
+
+    [[nodiscard]] bool is_there() const noexcept { return true; }
+
+    [[noreturn]] void raise_no_room() const { raise(errc::out_of_space, "no room"); }
+
     void moving(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/,
                 std::uint64_t /*then*/) noexcept {}
 
     byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
         return moved_at_once(first, bytes, distance);
     }
-
-    [[nodiscard]] std::uint32_t cuts() const noexcept { return 0; }
 
     void begins(const void* /*container*/, const void* /*words*/, std::size_t /*bytes*/) noexcept {}
 
@@ -81,6 +91,8 @@ class operation_record<shm_allocator<T>> {
     operation_record(thread_record* record, without_journal otherwise) noexcept
         : record_(record), otherwise_(otherwise) {}
 
+    [[nodiscard]] bool is_there() const noexcept { return record_ != nullptr; }
+
     // Saves the words of a container, before they change.
     void words(const void* container, const void* first, std::size_t bytes) {
         if (record_ != nullptr && is_worth_saving(container)) {
@@ -95,6 +107,10 @@ class operation_record<shm_allocator<T>> {
         }
         thread_record::watermark& mark = record_->watermark_of(container);
         if (mark.of != container && is_worth_saving(container)) {
+            if (record_->unkept && record_->is_inside(container)) [[unlikely]] {
+                size_where_nothing_is_kept(word);
+                return;
+            }
             save(word, 8);
             mark = {container, now};
             record_->marked = true;
@@ -104,8 +120,27 @@ class operation_record<shm_allocator<T>> {
     // Saves elements, before they change or end.
     void elements(const void* first, std::size_t bytes) {
         if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
-            save(first, bytes);
+            save(first, bytes, false);
         }
+    }
+
+    // Has the journal room for the moves of elements that must not fail half-way?
+    [[nodiscard]] bool has_room_to_move() noexcept {
+        return record_ == nullptr || record_->make_room_to_shift();
+    }
+
+    // What a failed try_ has left.
+    [[noreturn, gnu::cold]] void raise_no_room() const {
+        raise(errc::out_of_space, "the segment has no room to keep what an operation changes");
+    }
+
+    // The same, but false where that is not possible: last_failure() says why.
+    [[nodiscard]] bool try_elements(const void* first, std::size_t bytes) noexcept {
+        std::error_code ec;
+        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
+            record_->save(first, bytes, ec);
+        }
+        return !ec;
     }
 
     // Saves the number of elements: `now` so many, `then` so many, because the last ones are going
@@ -137,11 +172,6 @@ class operation_record<shm_allocator<T>> {
         return moved_at_once(first, bytes, distance);
     }
 
-    // How often the journal has been emptied in a section: with another number, records are gone.
-    [[nodiscard]] std::uint32_t cuts() const noexcept {
-        return record_ == nullptr ? 0 : record_->cuts;
-    }
-
     // The container, which has no elements yet, is about to take those of another one. Where it
     // lives on when the section has been undone, on a stack, it has to be empty again then: the
     // other one has them back.
@@ -158,7 +188,12 @@ class operation_record<shm_allocator<T>> {
     // there when the section began.
     void exchanged(const void* container, std::uint64_t size) noexcept {
         if (record_ != nullptr) {
-            record_->watermark_of(container) = {container, size};
+            thread_record::watermark& mark = record_->watermark_of(container);
+            if (record_->unkept) [[unlikely]] {
+                mark = {};
+                return;
+            }
+            mark = {container, size};
             record_->marked = true;
         }
     }
@@ -227,32 +262,36 @@ class operation_record<shm_allocator<T>> {
                (record_->is_inside(at) || record_->state.undoable);
     }
 
-    void save(const void* at, std::size_t bytes) {
+    void save(const void* at, std::size_t bytes, bool words = true) {
         if (record_->has_room(at, bytes)) [[likely]] {
             std::error_code none;
             record_->save(at, bytes, none);
         } else {
-            save_slowly(at, bytes);
+            save_slowly(at, bytes, words);
         }
     }
 
-    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes) {
+    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes, bool words) {
         if (otherwise_ == without_journal::fails) {
             record_->save(at, bytes);
-            return;
+        } else {
+            record_->save_anyhow(at, bytes, words);
         }
-        const report_keeper keeper;
-        std::error_code ec;
-        record_->save(at, bytes, ec);
+    }
+
+    // Elements that were removed are in private memory alone: what comes in their place would be
+    // all that is left after a kill.
+    [[gnu::cold, gnu::noinline]] void size_where_nothing_is_kept(const void* word) {
+        if (otherwise_ == without_journal::fails) {
+            raise(errc::out_of_space,
+                  "elements were removed in the section that is open, and the segment has no room "
+                  "to keep them: end the section first");
+        }
+        record_->save_anyhow(word, 8, true);
     }
 
     byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
         std::error_code ec;
-        if (!record_->has_room_for_shift() && otherwise_ == without_journal::happens) [[unlikely]] {
-            const report_keeper keeper;
-            const byte_shift moved = record_->shift(first, bytes, distance, ec);
-            return ec ? moved_at_once(first, bytes, distance) : moved;
-        }
         const byte_shift moved = record_->shift(first, bytes, distance, ec);
         raise_if(ec);
         return moved;
@@ -296,9 +335,11 @@ class operation_section<shm_allocator<T>> : public operation_record<shm_allocato
     [[gnu::cold, gnu::noinline]] static thread_record* find_slowly(segment_header& header,
                                                                    without_journal otherwise) {
         std::error_code ec;
-        if (otherwise == without_journal::fails) {
+        if (otherwise != without_journal::happens) {
             thread_record* const record = self(header, ec);
-            raise_if(ec);
+            if (otherwise == without_journal::fails) {
+                raise_if(ec);
+            }
             return record;
         }
         const report_keeper keeper;
@@ -307,6 +348,11 @@ class operation_section<shm_allocator<T>> : public operation_record<shm_allocato
 
     section section_;
 };
+
+template <class T>
+[[nodiscard]] bool is_section_open(const shm_allocator<T>& allocator) noexcept {
+    return has_open_sections() && open_record(allocator.header()) != nullptr;
+}
 
 // Runs `run(operation_record&)` if this thread has a section open in the allocator's segment.
 template <class Allocator, class Run>

@@ -27,7 +27,8 @@ class raw_block {
     // From `allocate()`, which returns null if there is no memory: then it holds nothing.
     template <class Allocate>
     raw_block(Allocator& allocator, size_type capacity, const Allocate& allocate)
-        : section_(allocator, without_journal::happens), allocator_(allocator), memory_(allocate()),
+        : section_(allocator, without_journal::reports), allocator_(allocator),
+          memory_(section_.is_there() ? allocate() : nullptr),
           capacity_(memory_ == nullptr ? 0 : capacity) {}
 
     raw_block(const raw_block&) = delete;

@@ -74,6 +74,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::has_allocator_of;
     using access::insert_counted;
     using access::insert_from;
+    using access::keeps_elements;
+    using access::move_words;
     using access::mutable_iterator;
     using access::publish;
     using access::reallocate;
@@ -82,6 +84,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::take_words;
     using access::truncate;
     using access::try_allocate;
+    using access::try_reallocate;
+    using typename access::cover;
     using typename access::operation;
 
   public:
@@ -178,9 +182,10 @@ class shm_vector : public detail::vector_access<T, Allocator> {
                 alloc_ = std::move(other.alloc_);
                 exchange_words(other);
             } else if (has_allocator_of(other)) {
-                operation section(alloc_, detail::without_journal::happens);
-                release();
+                operation section(alloc_);
                 exchange_words(other);
+                shm_vector old(alloc_); // `other` may be a part of what ends here
+                old.move_words(other, section);
             } else {
                 assign_moved(other);
             }
@@ -224,10 +229,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     [[nodiscard]] bool try_reserve(size_type count) {
         if (count > capacity()) {
             block memory(alloc_, count, [&] { return try_allocate(count); });
-            if (!memory) {
-                return false;
-            }
-            reallocate(memory);
+            return try_reallocate(memory);
         }
         return true;
     }
@@ -238,9 +240,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
             release();
         } else if (size_ != capacity_) {
             block memory(alloc_, size(), [&] { return try_allocate(size()); });
-            if (memory) {
-                reallocate(memory);
-            }
+            static_cast<void>(try_reallocate(memory));
         }
     }
 
@@ -279,7 +279,11 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         if (size_ == capacity_) [[unlikely]] {
             const size_type count = grown_capacity(1);
             block memory(alloc_, count, [&] { return try_allocate(count); });
-            return memory ? emplace_into(memory, end(), std::forward<Args>(args)...) : nullptr;
+            if (!keeps_elements(memory)) {
+                return nullptr;
+            }
+            const cover covered(memory.section(), begin(), size() * sizeof(T));
+            return emplace_into(memory, end(), std::forward<Args>(args)...);
         }
         return std::addressof(emplace_in_place(std::forward<Args>(args)...));
     }

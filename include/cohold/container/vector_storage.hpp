@@ -140,20 +140,18 @@ class vector_storage {
         commit_size(size);
     }
 
-    void exchange_words(vector_storage& other) noexcept {
-        operation section(alloc_, without_journal::happens);
-        save_words(section);
-        take_words(other, section);
-    }
-
-    // The same, but this one is just being constructed.
+    // *this has not been used yet: it is being constructed.
     void take_words(vector_storage& other) noexcept {
         operation section(alloc_, without_journal::happens);
         section.begins(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
-        take_words(other, section);
+        other.save_words(section);
+        move_words(other, section);
     }
 
-    void take_words(vector_storage& other, record& section) noexcept {
+    // All or nothing.
+    void exchange_words(vector_storage& other) noexcept(!is_shm_allocator<Allocator>) {
+        operation section(alloc_);
+        save_words(section);
         other.save_words(section);
         section.exchanged(this, other.size_);
         section.exchanged(std::addressof(other), size_);
@@ -162,6 +160,25 @@ class vector_storage {
         const std::uint64_t capacity = capacity_;
         publish(other.data_, other.size_, other.capacity_);
         other.publish(data, size, capacity);
+    }
+
+    // Into an empty one without a block. The words are saved, or else at no instant two have the
+    // block: a kill may leak it.
+    void move_words(vector_storage& from, record& section) noexcept {
+        const pointer data = from.data_;
+        const std::uint64_t size = from.size_;
+        const std::uint64_t capacity = from.capacity_;
+        section.exchanged(this, size);
+        section.exchanged(std::addressof(from), 0);
+        from.forget_block();
+        publish(data, size, capacity);
+    }
+
+    void forget_block() noexcept {
+        commit_size(0);
+        capacity_ = 0;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        data_ = nullptr;
     }
 
     // Switches to a new block with finished elements, and disposes of the old one.
@@ -231,7 +248,7 @@ class vector_storage {
         truncate(0);
         const pointer old = data_;
         const size_type old_capacity = capacity();
-        publish(nullptr, 0, 0);
+        forget_block();
         if (old_capacity != 0) {
             traits::deallocate(alloc_, old, old_capacity);
         }
@@ -285,6 +302,25 @@ class vector_storage {
             return traits::allocate(alloc_, count);
 #endif
         }
+    }
+
+    // Has it memory, and are the elements saved that have to be before they are moved there?
+    [[nodiscard]] bool keeps_elements(block& memory) {
+        if constexpr (relocates_as_bytes<Allocator, T>) {
+            return static_cast<bool>(memory);
+        } else {
+            return memory && memory.section().try_elements(begin(), bytes_of(end() - begin()));
+        }
+    }
+
+    // False where there is no memory; then nothing has happened.
+    [[nodiscard]] bool try_reallocate(block& memory) {
+        if (!keeps_elements(memory)) {
+            return false;
+        }
+        const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
+        reallocate(memory);
+        return true;
     }
 
     void reallocate(block& memory) {
@@ -411,28 +447,94 @@ class vector_storage {
         }
     }
 
-    // Not all [first, last) up to the end.
+    // Not all [first, last) up to the end. All or nothing; but where a full segment has no room to
+    // keep what changes, and no section is around it, step by step.
     void erase_before(T* first, T* last) {
-        operation section(alloc_, without_journal::happens);
+        if constexpr (is_shm_allocator<Allocator>) {
+            if (!erase_at_once(first, last)) [[unlikely]] {
+                erase_by_steps(first, last);
+            }
+        } else {
+            operation section(alloc_);
+            static_cast<void>(erase_in(section, first, last));
+        }
+    }
+
+    [[nodiscard]] bool erase_at_once(T* first, T* last) {
+        const bool alone = !is_section_open(alloc_);
+        operation section(alloc_);
+        if (erase_in(section, first, last)) [[likely]] {
+            return true;
+        }
+        if (!alone) {
+            section.raise_no_room();
+        }
+        return false;
+    }
+
+    // False where there is no room to keep what changes; then nothing has happened.
+    [[nodiscard]] bool erase_in(operation& section, T* first, T* last) {
         if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
             const std::size_t removed = bytes_of(last - first);
             const std::size_t moved = bytes_of(end() - last);
             const std::uint64_t size = size_ - static_cast<size_type>(last - first);
+            const bool few = removed + moved <= most_bytes_saved;
+            if (!section.try_elements(first, few ? removed + moved : removed) ||
+                !section.has_room_to_move()) {
+                return false;
+            }
             section.moving(this, &size_, size_, size);
-            if (removed + moved <= most_bytes_saved) {
-                section.elements(first, removed + moved);
+            if (few) {
                 move_bytes(first, last, static_cast<std::size_t>(end() - last));
             } else {
-                section.elements(first, removed);
                 static_cast<void>(section.move(last, moved, -static_cast<std::ptrdiff_t>(removed)));
             }
             commit_size(size);
         } else {
+            if (!section.try_elements(first, bytes_of(end() - first))) {
+                return false;
+            }
             save_size(section);
-            save_elements(section, first, end());
             const cover covered(section, first, bytes_of(end() - first));
             move_down(last, end(), first);
             truncate(size() - static_cast<size_type>(last - first));
+        }
+        return true;
+    }
+
+    // Killed on the way, some of the elements may still be there, none is lost or torn.
+    [[gnu::cold, gnu::noinline]] void erase_by_steps(T* first, T* last) {
+        if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
+            constexpr std::ptrdiff_t few =
+                most_bytes_saved < sizeof(T) ? 1 : most_bytes_saved / sizeof(T);
+            while (first != last) {
+                T* const from = last - first > few ? last - few : first;
+                operation section(alloc_);
+                if (!erase_in(section, from, last)) {
+                    section.raise_no_room();
+                }
+                last = from;
+            }
+        } else {
+            // Those that stay change places with those that go.
+            for (; last != end(); ++first, static_cast<void>(++last)) {
+                operation section(alloc_);
+                section.elements(first, sizeof(T));
+                section.elements(last, sizeof(T));
+                const cover covered(section, first, bytes_of(last + 1 - first));
+                exchange_elements(section, *first, *last);
+            }
+            truncate(static_cast<size_type>(first - begin()));
+        }
+    }
+
+    static void exchange_elements(operation& section, T& a, T& b) {
+        if constexpr (std::is_move_constructible_v<T>) {
+            T value(std::move(a));
+            a = std::move(b);
+            b = std::move(value);
+        } else {
+            section.raise_no_room();
         }
     }
 
@@ -627,26 +729,19 @@ class vector_storage {
     template <class Source>
     void insert_bytes(operation& section, T* position, Source source, size_type count) {
         struct gap {
-            operation& section;
             byte_shift moved;
-            std::uint32_t cuts = section.cuts();
             bool filled = false;
 
             ~gap() {
-                if (filled) {
-                    return;
-                }
-                if (section.cuts() == cuts) [[likely]] {
+                if (!filled) {
                     moved.undo();
-                } else { // the source has freed memory where no room was left
-                    moved.undo_at_once();
                 }
             }
         };
 
         const std::uint64_t size = size_ + count;
         section.moving(this, &size_, size_, size);
-        gap room{section, section.move(position, bytes_of(end() - position), distance_of(count))};
+        gap room{section.move(position, bytes_of(end() - position), distance_of(count))};
         builder elements(alloc_, position);
         elements.fill(std::move(source), count);
         elements.keep();

@@ -116,6 +116,28 @@ class journal_reader {
         return true;
     }
 
+    // Do the last records, of those behind `floor`, have these bytes? A limited number of them is
+    // looked at.
+    [[nodiscard, gnu::cold]] bool has_saved(std::uint64_t where, std::uint64_t bytes,
+                                            std::uint64_t floor) noexcept {
+        read_ = 0;
+        std::uint64_t top = log_.top.load(std::memory_order_relaxed);
+        const std::uint64_t begin = begin_of(header_, log_);
+        for (unsigned count = 0; top != floor && top != begin && count != 1000; ++count) {
+            const journal_record* const last = record_before(top);
+            // Undoing a shift reads what is there now: that must have been put back.
+            if (last == nullptr || last->kind() == journal_kind::shift) {
+                return false;
+            }
+            if ((last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) &&
+                bytes <= last->bytes() && where - last->where <= last->bytes() - bytes) {
+                return true;
+            }
+            top = below_of(*last, top);
+        }
+        return false;
+    }
+
   private:
     // The last record that ends at `top`; nullptr where none can be, and when the records have had
     // more bytes than a segment has, so that they must go round: whatever they say, reading ends.

@@ -19,7 +19,6 @@ struct savepoint {
     std::uint64_t top;
     std::uint64_t limit;
     std::uint32_t promises;
-    std::uint32_t cuts; // of the record: with another number, the journal has been emptied since
 };
 
 // A lock that is held until the outermost section ends, whatever its type.

@@ -34,6 +34,7 @@ namespace detail {
         if (!record.state.undoable && record.state.depth != 1) {
             record.undoable_from = record.state.depth;
         }
+        record.undo_floor = record.log->top.load(std::memory_order_relaxed);
         record.state.undoable = true;
     }
 }
@@ -143,7 +144,10 @@ class section {
     void roll_back() noexcept { roll_back_section(*record_, from_); }
 
     // What has happened in this section stays, even if one around it is undone.
-    void commit() noexcept { record_->commit(from()); }
+    void commit() noexcept {
+        record_->commit(from());
+        record_->undo_floor = from().top;
+    }
 
     // The same, if and only if the word gets the value, which it does here.
     void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
@@ -153,7 +157,7 @@ class section {
 
   private:
     [[nodiscard]] savepoint from() const noexcept {
-        return is_outermost() || from_.cuts != record_->cuts ? record_->first() : from_;
+        return is_outermost() ? record_->first() : from_;
     }
 
     thread_record* record_;
@@ -176,17 +180,15 @@ inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t
     return change.allocate(bytes, alignment, ec);
 }
 
-// At the end of the section that is open, if any. Where a full segment has no room to note that, a
-// section of an operation's own ends early, and one that can still be undone keeps the memory
-// allocated: freeing it at once could leave a pointer to it. It stays so, too, where this process
-// cannot become a participant; and in a forked child that has not used the segment: what it frees
+// At the end of the section that is open, if any. Where this process cannot become a participant,
+// the memory stays allocated; and in a forked child that has not used the segment: what it frees
 // is its copy of an object of its parent's.
 inline void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr || !is_participant(header)) {
         return;
     }
     if (thread_record* const record = open_record(&header); record != nullptr) {
-        record->drop_or_cut(pointer);
+        record->drop(pointer);
         return;
     }
     std::error_code ec;

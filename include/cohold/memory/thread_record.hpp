@@ -11,7 +11,7 @@
 
 #include <cohold/detail/uncaught.hpp>
 #include <cohold/memory/kept_locks.hpp>
-#include <cohold/memory/outside_undo.hpp>
+#include <cohold/memory/private_undo.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -58,16 +58,19 @@ struct alignas(64) thread_record : sections {
     // Exceptions under way in the thread.
     const unsigned* uncaught = uncaught_counter();
     std::uint64_t mapped = 0; // bytes of the segment's mapping
-    outside_undo outside;     // each entry counts as a promise, so that commit sees to it
+    private_undo own;         // each entry counts as a promise, so that commit sees to it
 
     // Locks to release at the end of the section.
     kept_locks locks;
 
     std::uint32_t promises = 0; // records that have to be executed on commit
-    std::uint32_t cuts = 0;     // how often a section's beginning was made to stay: see drop_or_cut
     // Depth of the first section that can be undone, if one that cannot is around it; else 0.
     std::uint32_t undoable_from = 0;
-    bool marked = false;                // is any of the watermarks in use?
+    bool marked = false; // is any of the watermarks in use, or of the two below?
+    bool full = false;   // in the section, there was no room for more of the journal
+    bool unkept = false; // bytes of the segment are saved in private memory alone
+    // Where the journal ended when the last section began that can be undone within another.
+    std::uint64_t undo_floor = 0;
     thread_record* next_open = nullptr; // whose section was open when this one's was opened
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
@@ -115,7 +118,7 @@ struct alignas(64) thread_record : sections {
     }
 
     [[nodiscard]] savepoint here() const noexcept {
-        return {log->top.load(std::memory_order_relaxed), limit, promises, cuts};
+        return {log->top.load(std::memory_order_relaxed), limit, promises};
     }
 
     // Where the journal ends while no section is open.
@@ -128,11 +131,11 @@ struct alignas(64) thread_record : sections {
 
     // Of the room that the journal has in itself.
     [[nodiscard]] std::uint64_t first_limit() const noexcept {
-        return distance_to(log) + journal::size - spare_bytes;
+        return distance_to(log) + journal::size - held_back;
     }
 
     // Where an outermost section begins.
-    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0, cuts}; }
+    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0}; }
 
     // ---- records. All are written before what they are about.
 
@@ -162,9 +165,23 @@ struct alignas(64) thread_record : sections {
         }
     }
 
+    // The same for a change that must not fail. In a full segment, where the journal has no room
+    // either, the bytes are in private memory: after a kill they are not put back. `words`: they
+    // are a vector's, for which some room is held back.
+    void save_anyhow(const void* at, std::size_t bytes, bool words) noexcept {
+        if (!save_at_hand(at, bytes)) [[unlikely]] {
+            save_for_the_living(at, bytes, words);
+        }
+    }
+
     // Can shift() do without the heap?
     [[nodiscard]] bool has_room_for_shift() const noexcept {
         return room_for_shift(log->top.load(std::memory_order_relaxed)) >= byte_shift::least_kept;
+    }
+
+    // The same, with the heap's help.
+    [[nodiscard]] bool make_room_to_shift() noexcept {
+        return has_room_for_shift() || has_room_now(shift_room(0, byte_shift::least_kept));
     }
 
     // Moves bytes of the segment, so that they go back if this is undone; what was where they go is
@@ -209,7 +226,7 @@ struct alignas(64) thread_record : sections {
         for (std::size_t i = 0; i < Ranges.size(); ++i) {
             room += rounded(Ranges[i].bytes) + sizeof(journal_record);
         }
-        return room <= sizeof(journal::records) - spare_bytes;
+        return room <= sizeof(journal::records) - held_back;
     }
 
     // Writes what is known before the first save of a section: so what has to be written while
@@ -247,30 +264,15 @@ struct alignas(64) thread_record : sections {
         return allocate_as(journal_kind::made, bytes, alignment, ec);
     }
 
-    // Frees a block at the end of the section. False if there is no room to promise it.
-    [[gnu::cold]] bool drop(const void* block) noexcept {
-        std::error_code ec;
-        const report_keeper keeper;
-        char* const into = reserve(0, ec);
-        if (into == nullptr) {
-            return false;
-        }
-        append(into, {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
-        promise();
-        return true;
-    }
-
-    // The same. Where there is no room, in a full segment, and nobody can undo the section in a
-    // living process, what has happened so far stays: that frees what was promised, and makes room.
-    // If the process is killed later on, what is done then happens in two parts, but no memory is
-    // lost whenever many blocks are freed where no room is left.
-    [[gnu::cold]] void drop_or_cut(const void* block) noexcept {
-        if (!drop(block) && !state.undoable) {
-            commit(first());
-            ++cuts;
-            forget_watermarks(); // nothing is saved any more
-            covered = {};
-            drop(block);
+    // Frees a block at the end of the section. In a full segment, where the journal has no room for
+    // that, it is promised in private memory: a kill leaks the block.
+    [[gnu::cold]] void drop(const void* block) noexcept {
+        if (has_room_now(0)) {
+            append(base() + log->top.load(std::memory_order_relaxed),
+                   {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
+            promise();
+        } else if (own.drop(block, now())) {
+            promise();
         }
     }
 
@@ -282,8 +284,7 @@ struct alignas(64) thread_record : sections {
             store_in_order(log->top, from.top);
         } else {
             reader().finish(from.top);
-            outside.drop(from.promises);
-            promises = from.promises;
+            finish_own(from);
         }
         if (limit != from.limit) [[unlikely]] { // most often there is nothing to store
             limit = from.limit;
@@ -300,23 +301,28 @@ struct alignas(64) thread_record : sections {
         word.store(value, std::memory_order_release);
         std::atomic_signal_fence(std::memory_order_seq_cst);
         reader().finish(from.top);
-        outside.drop(from.promises);
-        promises = from.promises;
+        finish_own(from);
         limit = from.limit;
     }
 
     // What happened since `from` never was.
     [[gnu::cold]] void roll_back(const savepoint& from) noexcept {
+        while (own.has(from.promises)) {
+            reader().roll_back(own.last_top());
+            header->rollbacks.fetch_add(1, std::memory_order_seq_cst);
+            own.undo_last();
+            header->rollbacks.fetch_add(1, std::memory_order_seq_cst);
+        }
         reader().roll_back(from.top);
-        outside.undo(from.promises);
         promises = from.promises;
         limit = from.limit;
+        undo_floor = from.top;
         forget_watermarks();
     }
 
     // An object outside the segment ends: nothing of it is to be put back.
     [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
-        outside.forget(object, bytes);
+        own.forget(object, bytes);
     }
 
     // ---- watermarks
@@ -363,7 +369,22 @@ struct alignas(64) thread_record : sections {
         for (watermark& each : watermarks) {
             each.of = nullptr;
         }
-        marked = false;
+        full = false;
+        marked = unkept = unkept && own.has(0);
+    }
+
+    [[nodiscard]] private_undo::moment now() const noexcept {
+        return {promises, log->top.load(std::memory_order_relaxed)};
+    }
+
+    [[gnu::cold]] void finish_own(const savepoint& from) noexcept {
+        own.finish(from.promises, [this](void* block) {
+            heap::transaction change(heap::of(*header), process_word());
+            if (change) {
+                change.deallocate(block);
+            }
+        });
+        promises = from.promises;
     }
 
     void promise() noexcept {
@@ -377,6 +398,11 @@ struct alignas(64) thread_record : sections {
     static constexpr std::uint64_t most_kept_when_done = 128;
     // What is left behind the limit, for the records that lead to another chunk.
     static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;
+    // And before that, for the words of a few vectors, if the journal cannot have another chunk:
+    // the second half of it is for operations that must not fail.
+    static constexpr std::uint64_t last_bytes = 192;
+    static constexpr std::size_t vector_bytes = 24;
+    static constexpr std::uint64_t held_back = spare_bytes + last_bytes;
 
     [[nodiscard]] static constexpr std::uint64_t rounded(std::uint64_t bytes) noexcept {
         return (bytes + 7) / 8 * 8;
@@ -390,7 +416,7 @@ struct alignas(64) thread_record : sections {
     // Is there room in the chunk? Not if somebody has damaged `top`, so that it is elsewhere.
     [[nodiscard]] bool fits(std::uint64_t top, std::uint64_t room) const noexcept {
         // What is below the chunk by that much is in the segment.
-        static_assert(heap::offset + sizeof(heap) + journal::size - spare_bytes >
+        static_assert(heap::offset + sizeof(heap) + journal::size - held_back >
                       journal::chunk_size + largest_inline + sizeof(journal_record));
         return limit - top - (room + sizeof(journal_record)) <= journal::chunk_size;
     }
@@ -420,7 +446,7 @@ struct alignas(64) thread_record : sections {
     [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
                                                   std::error_code& ec) noexcept {
         if (!is_inside(at)) {
-            if (outside.save(at, bytes, promises)) {
+            if (own.save(at, bytes, now())) {
                 promise();
             } else {
                 fail(ec, errc::out_of_space, "no memory to keep %zu bytes", bytes);
@@ -431,6 +457,72 @@ struct alignas(64) thread_record : sections {
             write(into, at, bytes);
             store_in_order(log->top, distance_to(into) + rounded(bytes) + sizeof(journal_record));
         }
+        if (ec && is_inside(at) && ec != errc::corrupt &&
+            (has_saved(at, bytes) || save_at_last(at, bytes, last_bytes / 2))) {
+            ec.clear();
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_for_the_living(const void* at, std::size_t bytes,
+                                                          bool words) noexcept {
+        const report_keeper keeper;
+        std::error_code ec;
+        if (!is_inside(at)) {
+            save_slowly(at, bytes, ec);
+            raise_if(ec); // ends the program: else two would own what one has lost
+            return;
+        }
+        if (!full) {
+            save_slowly(at, bytes, ec);
+            if (!ec) {
+                return;
+            }
+            full = marked = true;
+        } else if (has_saved(at, bytes)) {
+            return;
+        }
+        if (!(words && save_at_last(at, bytes, 0)) && state.undoable &&
+            own.save(at, bytes, now())) {
+            promise();
+            clear_watermarks();
+            full = unkept = marked = true;
+        }
+    }
+
+    // In what is held back of the journal, of which so many bytes are to be left.
+    [[nodiscard, gnu::cold]] bool save_at_last(const void* at, std::size_t bytes,
+                                               std::uint64_t left) noexcept {
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        const std::uint64_t room = rounded(bytes) + sizeof(journal_record);
+        if (bytes > vector_bytes || room + left > last_bytes ||
+            limit + last_bytes - top - room - left > journal::chunk_size) {
+            return false;
+        }
+        write(base() + top, at, bytes);
+        store_in_order(log->top, top + room);
+        return true;
+    }
+
+    // Is it in the journal already, since the last section began that may be undone?
+    [[gnu::cold]] bool has_saved(const void* at, std::size_t bytes) noexcept {
+        return reader().has_saved(distance_to(at), bytes, undo_floor);
+    }
+
+    // Is there room, or room to be had, for a record?
+    [[nodiscard]] bool has_room_now(std::uint64_t room) noexcept {
+        if (fits(log->top.load(std::memory_order_relaxed), room)) [[likely]] {
+            return true;
+        }
+        if (full) {
+            return false;
+        }
+        const report_keeper keeper;
+        std::error_code ec;
+        add_chunk(room, ec);
+        if (ec) {
+            full = marked = true;
+        }
+        return !ec;
     }
 
     [[gnu::cold, gnu::noinline]] void save_or_throw(const void* at, std::size_t bytes) {
@@ -442,7 +534,7 @@ struct alignas(64) thread_record : sections {
     // Room for a record with so many bytes before it: where these go. nullptr after an error.
     [[nodiscard]] char* reserve(std::uint64_t room, std::error_code& ec) noexcept {
         if (!fits(log->top.load(std::memory_order_relaxed), room)) [[unlikely]] {
-            add_chunk(ec);
+            add_chunk(room, ec);
             if (ec) {
                 return nullptr;
             }
@@ -478,11 +570,11 @@ struct alignas(64) thread_record : sections {
     // room.
     [[gnu::noinline]] void make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
         if (has_chunk_at_hand() || !keeps || !has_room_for_shift()) {
-            add_chunk(ec);
+            add_chunk(shift_room(0, byte_shift::least_kept), ec);
         } else {
             const report_keeper keeper;
             std::error_code none;
-            add_chunk(none);
+            add_chunk(shift_room(0, byte_shift::least_kept), none);
         }
     }
 
@@ -504,13 +596,14 @@ struct alignas(64) thread_record : sections {
         store_in_order(log->top, static_cast<std::uint64_t>(at - base()) + sizeof record);
     }
 
-    // The first chunk stays with the journal, further ones go with the section.
-    [[gnu::cold, gnu::noinline]] void add_chunk(std::error_code& ec) noexcept {
+    // The first chunk stays with the journal, further ones, and short ones, go with the section.
+    // There is room for a record with so many bytes before it.
+    [[gnu::cold, gnu::noinline]] void add_chunk(std::uint64_t room, std::error_code& ec) noexcept {
         state.more = true;
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
         const bool first = limit == first_limit();
         const std::uint64_t kept = first ? log->chunk : 0;
-        if (limit - top > journal::chunk_size ||
+        if (limit + last_bytes - top > journal::chunk_size ||
             (kept != 0 && (kept % 8 != 0 || kept < control_bytes ||
                            kept > bounded_size(*header) - journal::chunk_size))) {
             fail(ec, errc::corrupt, "the journal of a thread: end %#llx, chunk %#llx",
@@ -519,17 +612,27 @@ struct alignas(64) thread_record : sections {
         }
         if (kept != 0) {
             char* const chunk = base() + kept;
-            begin_chunk(chunk, top);
+            begin_chunk(chunk, journal::chunk_size, top);
             store_in_order(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
             return;
         }
         heap::transaction change(heap::of(*header), process_word());
-        auto* const chunk = static_cast<char*>(change.allocate(journal::chunk_size, 8, ec));
+        std::uint64_t size = journal::chunk_size;
+        auto* chunk = static_cast<char*>(change.allocate(size, 8, ec));
+        const std::uint64_t least = 2 * (room + 2 * sizeof(journal_record) + 8 + held_back);
+        for (; ec && size > least; size /= 2) { // where memory is scattered, or short
+            std::error_code again;
+            const report_keeper keeper;
+            chunk = static_cast<char*>(change.allocate(size / 2, 8, again));
+            if (!again) {
+                ec.clear();
+            }
+        }
         if (ec) {
             return;
         }
         std::uint64_t below = top;
-        if (first) {
+        if (first && size == journal::chunk_size) {
             change.uncount(chunk);
             change.set(log->chunk, distance_to(chunk));
         } else {
@@ -539,7 +642,7 @@ struct alignas(64) thread_record : sections {
             below += sizeof freed;
             promise();
         }
-        begin_chunk(chunk, below);
+        begin_chunk(chunk, size, below);
         change.set(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
     }
 
@@ -548,12 +651,12 @@ struct alignas(64) thread_record : sections {
     }
 
     // Its first record leads back to those before.
-    void begin_chunk(char* chunk, std::uint64_t below) noexcept {
+    void begin_chunk(char* chunk, std::uint64_t size, std::uint64_t below) noexcept {
         std::memcpy(chunk, &limit, sizeof limit);
         const journal_record jump{below, journal_record::word_of(journal_kind::jump, 0)};
         std::memcpy(chunk + 8, &jump, sizeof jump);
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        limit = distance_to(chunk) + journal::chunk_size - spare_bytes;
+        limit = distance_to(chunk) + size - held_back;
     }
 
     // A block, and the record of it, in one step.

@@ -34,8 +34,7 @@ TEST_CASE("each kept lock says where its section began, however many there are")
     }
     for (std::uint32_t i = 0; i < 50; ++i) {
         REQUIRE(kept.make_room());
-        kept.keep(
-            {&locks[i], release, {.top = i, .limit = 1000 + i, .promises = 2000 + i, .cuts = 0}});
+        kept.keep({&locks[i], release, {.top = i, .limit = 1000 + i, .promises = 2000 + i}});
         CHECK(kept.count() == i + 1);
     }
     for (std::uint32_t i = 0; i < 50; ++i) {
