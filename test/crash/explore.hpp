@@ -228,19 +228,19 @@ struct scene {
     }
 
     // Where the victim attaches in the operation, everybody is dead who was not there before.
-    void kill(census& here, casualty other = casualty::none) const {
+    void kill(world& here, casualty other = casualty::none) const {
         if (victims.empty()) {
-            for (std::size_t i = 0; i < slots; ++i) {
+            for (std::uint32_t i = 0; i < slots; ++i) {
                 if (fates.fates[i] != fate::alive) {
-                    here.fates[i] = fate::dead;
+                    here.kill(i, 1);
                 }
             }
         }
         for (const std::uint32_t each : victims) {
-            here.fates[each] = fate::dead;
+            here.kill(each, 1);
         }
         if (other != casualty::none) {
-            here.fates[other == casualty::survivor ? survivor_slot : third_slot] = fate::dead;
+            here.kill(other == casualty::survivor ? survivor_slot : third_slot, 2);
         }
     }
 
@@ -336,7 +336,7 @@ class explorer {
         found.bystander = bystander_result;
         copy_.load(state);
         copy_.fates() = from.fates;
-        from.kill(copy_.fates(), other);
+        from.kill(copy_, other);
         verdict.complaint = outside(copy_.bytes(), copy_.fates()).complaint(false);
         if (!verdict.complaint.empty()) {
             verdict.how = result::torn;
@@ -450,13 +450,13 @@ class explorer {
             let_bystander();
         }
         if (run.survivor) {
-            here.kill(here.place->fates());
+            here.kill(*here.place);
             let(*here.survivor, run.survivor);
         }
         const snapshot end = take(here);
         copy_.load(end);
         copy_.fates() = here.fates;
-        here.kill(copy_.fates(), other);
+        here.kill(copy_, other);
         const segment newcomer = copy_.attach();
         const judgement verdict = look(newcomer, copy_.fates(), result_here, {});
         if (verdict.how == result::torn || !verdict.complaint.starts_with("found")) {
@@ -620,7 +620,7 @@ class explorer {
         here.place->load(state);
         here.place->fates() = here.fates;
         if (victim_dead) {
-            here.kill(here.place->fates());
+            here.kill(*here.place);
         }
     }
 
@@ -809,7 +809,7 @@ class explorer {
             const doomed victim(here, *here.victim, what_->act, at, [&] {
                 other_.start(&task);
                 static_cast<void>(other_.wait(std::chrono::milliseconds(2)));
-                here.kill(here.place->fates());
+                here.kill(*here.place);
                 finished = other_.wait(std::chrono::seconds(patience));
             });
             victim.go();
@@ -870,7 +870,7 @@ class explorer {
                     static_cast<void>(other.wait(std::chrono::milliseconds(500)));
                     if (other.is_dead()) {
                         died = true;
-                        here.place->fates().fates[here.third_slot] = fate::dead;
+                        here.place->kill(here.third_slot, 2);
                         other_.start(&tidy_up);
                         // It may have to wait, for the heap for instance.
                         static_cast<void>(other_.wait(std::chrono::milliseconds(3)));

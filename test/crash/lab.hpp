@@ -188,6 +188,13 @@ class world {
 
     [[nodiscard]] census& fates() noexcept { return census_; }
 
+    // A participant is dead from now on. All that are played by this process count as one process,
+    // but for the dead: `process` says which of them were one.
+    void kill(std::uint32_t slot, std::uint32_t process) noexcept {
+        census_.fates[slot] = fate::dead;
+        cohold::detail::process_table::of(header()).slots[slot].stamp = process;
+    }
+
     // Makes it what another one was.
     void load(const snapshot& state) noexcept {
         const std::size_t before = size();

@@ -56,6 +56,10 @@ class queue_claimant {
         return false;
     }
 
+    /// Before the queue's memory is given back: whatever the dead had begun is undone or finished,
+    /// and their claims are resolved.
+    static void recover_dead(const Allocator& /*allocator*/) noexcept {}
+
     /// Is the thread in a section of the segment, which may still be undone?
     [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
 
@@ -166,6 +170,17 @@ class queue_claimant<shm_allocator<T>> {
         return !is_attached(header, worker);
     }
 
+    [[gnu::cold]] static void recover_dead(const allocator& a) noexcept {
+        if (segment_header* const header = a.header(); header != nullptr) {
+            std::error_code ec;
+            const report_keeper keeper;
+            const owner_word me = participant_of(*header, ec);
+            if (!ec) {
+                recover_all(*header, me);
+            }
+        }
+    }
+
     [[nodiscard]] static bool in_section(const allocator& a) noexcept {
         return open_record(a.header()) != nullptr;
     }
@@ -231,38 +246,42 @@ class queue_claimant<shm_allocator<T>> {
 };
 
 /// When to ask about the claim that a thread finds in its way: not at once, since most are over in
-/// an instant; and not often, since that takes a system call.
+/// an instant; and not often, since that takes a system call. A thread remembers a few claims, by
+/// their addresses: it may look at many queues in turn. Where two of them share a memory, whichever
+/// comes first when the time is over is asked about.
 class suspicion {
   public:
     [[nodiscard, gnu::cold]] static bool is_due(const atomic_word& word,
                                                 slot_word claimed) noexcept {
-        static thread_local suspicion last;
-        if (last.word_ != &word || last.claimed_ != claimed) {
-            last.word_ = &word;
-            last.claimed_ = claimed;
-            last.looks_ = 0;
-            return false;
-        }
-        ++last.looks_;
-        if (last.looks_ > few_looks && last.looks_ % few_looks != 0) {
+        static thread_local suspicion memories[count];
+        suspicion& memory =
+            memories[(reinterpret_cast<std::uintptr_t>(&word) * 0x9e3779b9u >> 16) % count];
+        const bool known = memory.word_ == &word && memory.claimed_ == claimed;
+        if (known && ++memory.looks_ % few_looks != 0 && memory.looks_ > few_looks) {
             return false; // in a spin loop: a look at the clock costs more than one at the word
         }
         const std::int64_t now = deadline::now().nanoseconds;
-        if (last.looks_ == 1 || now - last.asked_ >= interval) {
-            last.asked_ = now;
-            return last.looks_ != 1;
+        const bool over = now - memory.since_ >= interval;
+        if (over) {
+            const bool due = known || now - memory.since_ < 2 * interval;
+            memory.word_ = &word;
+            memory.claimed_ = claimed;
+            memory.looks_ = 0;
+            memory.since_ = now;
+            return due;
         }
         return false;
     }
 
   private:
+    static constexpr std::size_t count = 32;
     static constexpr std::uint32_t few_looks = 16;
     static constexpr std::int64_t interval = 1000000; // ns
 
     const atomic_word* word_;
     slot_word claimed_;
     std::uint32_t looks_;
-    std::int64_t asked_;
+    std::int64_t since_; // when it was noticed, or asked about
 };
 
 } // namespace detail

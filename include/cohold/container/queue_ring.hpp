@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <cohold/container/operation_section.hpp>
 #include <cohold/container/queue_alone.hpp>
 #include <cohold/container/queue_slots.hpp>
 
@@ -56,7 +57,6 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     using alone::allocator_;
     using alone::at;
     using alone::be_reader;
-    using alone::bury;
     using alone::bytes_into;
     using alone::capacity_;
     using alone::claim;
@@ -92,16 +92,16 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     queue_ring& operator=(const queue_ring&) = delete;
 
     [[gnu::cold]] ~queue_ring() {
-        bury(writer_);
-        bury(reader_);
-        for (std::uint32_t i = 0; i < capacity_; ++i) {
-            slot& s = at(i);
-            slot_word word = s.word.value.load(std::memory_order_acquire);
-            if (is_claimed(word) && claimant::is_dead(allocator_, mark_of(word))) {
-                word = resolved(word);
-            }
-            if (state_of(word) == slot_state::full) {
-                destroy(s);
+        claimant::recover_dead(allocator_);
+        if constexpr (!std::is_trivially_destructible_v<T>) {
+            if_section_open(allocator_, without_journal::happens, [this](auto& section) {
+                section.elements(std::addressof(at(0)), capacity_ * sizeof(slot));
+            });
+            for (std::uint32_t i = 0; i < capacity_; ++i) {
+                if (state_of(at(i).word.value.load(std::memory_order_acquire)) ==
+                    slot_state::full) {
+                    destroy(at(i));
+                }
             }
         }
         free_slots();

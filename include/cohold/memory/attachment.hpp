@@ -76,6 +76,8 @@ class identity_lock {
         struct ::timespec now{};
         ::clock_gettime(CLOCK_REALTIME, &now);
         slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
+        slot.stamp.store(static_cast<std::uint32_t>(process_stamp() * 0x9e3779b97f4a7c15u >> 32),
+                         std::memory_order_relaxed);
         slot.start_time.store(process_start_time(), std::memory_order_relaxed);
         slot.attached.store(static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
                                 static_cast<std::uint64_t>(now.tv_nsec),

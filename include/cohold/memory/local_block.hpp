@@ -5,6 +5,8 @@
 #ifndef COHOLD_MEMORY_LOCAL_BLOCK_HPP
 #define COHOLD_MEMORY_LOCAL_BLOCK_HPP
 
+#include <cohold/detail/futex.hpp>
+#include <cohold/detail/process.hpp>
 #include <cohold/memory/layout.hpp>
 #include <cohold/memory/owner_word.hpp>
 
@@ -46,6 +48,7 @@ struct local_identity {
     std::atomic<std::uint32_t> busy;  // a lock among this process's threads
     std::uint32_t threads;            // the last number given to one
     thread_record* records;           // of the threads that have worked on this mapping
+    std::atomic<std::uint32_t> pins;  // threads at work here by way of mapping_list
 };
 
 // Ends where the segment begins; so it is found without any registry, by plug-ins with private
@@ -58,12 +61,101 @@ struct alignas(16) local_block {
     local_identity* identity;
     std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
+    local_block* next_mapping;                 // of those that mapping_list has
 };
 
 inline const local_block& local_of(const segment_header& header) noexcept {
     return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
                                                  sizeof(local_block));
 }
+
+// The segments that this process has mapped, so that a death seen in one of them is dealt with in
+// all. Links change by one store each: a child forked at any moment inherits a list that is whole.
+class mapping_list {
+  public:
+    [[gnu::cold]] void add(local_block& mapping) noexcept {
+        const lock held(*this);
+        mapping.next_mapping = first_.load(std::memory_order_relaxed);
+        first_.store(&mapping, std::memory_order_relaxed);
+    }
+
+    // Waits until no other thread is at work on the mapping by way of this list.
+    [[gnu::cold]] void remove(local_block& mapping) noexcept {
+        {
+            const lock held(*this);
+            if (first_.load(std::memory_order_relaxed) == &mapping) {
+                first_.store(mapping.next_mapping, std::memory_order_relaxed);
+            }
+            for (local_block* each = first_.load(std::memory_order_relaxed); each != nullptr;
+                 each = each->next_mapping) {
+                if (each->next_mapping == &mapping) {
+                    each->next_mapping = mapping.next_mapping;
+                }
+            }
+            mapping.next_mapping = &mapping; // a thread that is here has to begin anew
+        }
+        for (yielding turn; mapping.identity->pins.load(std::memory_order_acquire) != 0;) {
+            turn.yield();
+        }
+    }
+
+    // Calls visit(header, me) for each mapping by which this process is a participant, perhaps more
+    // than once. It is not unmapped meanwhile.
+    template <class Visitor>
+    [[gnu::cold]] void each_participant(const Visitor& visit) noexcept {
+        local_block* mapping = nullptr;
+        while ((mapping = next_pinned(mapping)) != nullptr) {
+            if (mapping->identity->epoch.load(std::memory_order_acquire) != 0) {
+                visit(*reinterpret_cast<segment_header*>(mapping + 1), mapping->identity->me);
+            }
+        }
+    }
+
+  private:
+    // A child that was forked while another thread held it takes it.
+    class lock {
+      public:
+        explicit lock(mapping_list& list) noexcept : list_(list) {
+            const std::uint64_t me = process_stamp();
+            yielding turn;
+            for (std::uint64_t found = 0;
+                 !list_.busy_.compare_exchange_weak(found, me, std::memory_order_acquire);) {
+                if (found == me) {
+                    turn.yield();
+                    found = 0;
+                }
+            }
+        }
+
+        lock(const lock&) = delete;
+        lock& operator=(const lock&) = delete;
+
+        ~lock() { list_.busy_.store(0, std::memory_order_release); }
+
+      private:
+        mapping_list& list_;
+    };
+
+    // The one after `last`, which is let go of, or the first; nullptr at the end.
+    [[gnu::cold]] local_block* next_pinned(local_block* last) noexcept {
+        const lock held(*this);
+        local_block* const next = last == nullptr || last->next_mapping == last
+                                      ? first_.load(std::memory_order_relaxed)
+                                      : last->next_mapping;
+        if (last != nullptr) {
+            last->identity->pins.fetch_sub(1, std::memory_order_release);
+        }
+        if (next != nullptr) {
+            next->identity->pins.fetch_add(1, std::memory_order_relaxed);
+        }
+        return next;
+    }
+
+    std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process whose thread has it
+    std::atomic<local_block*> first_{nullptr};
+};
+
+inline constinit mapping_list mappings{};
 
 [[gnu::cold, gnu::noinline]] inline std::uint64_t bounded_by_object(const local_block& local,
                                                                     std::uint64_t size) noexcept {

@@ -92,7 +92,8 @@ class owner_lock {
                 return lock_result::locked;
             }
         }
-        owner_word asked = nobody; // who was found alive
+        owner_word asked = nobody; // found alive ...
+        deadline trusted{0};       // ... and believed to be so until then, whatever wakes this
         for (;;) {
             owner_word found = word_.load(std::memory_order_acquire);
             if (same_owner(found, nobody)) {
@@ -103,7 +104,7 @@ class owner_lock {
                 }
                 continue;
             }
-            if (!same_owner(found, asked)) {
+            if (!same_owner(found, asked) || trusted.has_passed()) {
                 if (bury(found)) {
                     if (take_over(found, me)) {
                         return lock_result::taken_over;
@@ -111,6 +112,7 @@ class owner_lock {
                     continue;
                 }
                 asked = found;
+                trusted = deadline::in(recheck_interval);
             }
             if (until.has_passed()) {
                 return lock_result::timed_out;
@@ -119,11 +121,8 @@ class owner_lock {
                 !word_.compare_exchange_strong(found, found | awaited, std::memory_order_relaxed)) {
                 continue;
             }
-            if (futex_wait(lower_half(), static_cast<std::uint32_t>(found | awaited),
-                           until.or_earlier(deadline::in(recheck_interval))) ==
-                futex_outcome::timed_out) {
-                asked = nobody;
-            }
+            futex_wait(lower_half(), static_cast<std::uint32_t>(found | awaited),
+                       until.or_earlier(trusted));
         }
     }
 

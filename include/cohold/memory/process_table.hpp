@@ -12,20 +12,35 @@ namespace detail {
 
 struct journal;
 
+// Tells processes apart, in whatever namespaces they are: the same for all participants that a
+// process is, of one segment or of several.
+struct process_key {
+    std::uint32_t pid;     // as the process saw itself
+    std::uint32_t stamp;   // made from its process_stamp
+    std::uint64_t started; // in clock ticks since boot
+
+    friend bool operator==(const process_key&, const process_key&) = default;
+};
+
 // One participant: a process, by one of its mappings.
 struct alignas(64) participant_slot {
     // generation:32 | 1 while attached. Only the holder of the kernel's lock on the slot writes it,
     // and who has recovered a dead one.
     std::atomic<std::uint64_t> state;
-    std::atomic<std::uint32_t> pid; // for people: as its process saw itself
-    std::uint32_t unused;
+    std::atomic<std::uint32_t> pid;
+    std::atomic<std::uint32_t> stamp;
     std::atomic<std::uint64_t> start_time; // of the process, in clock ticks since boot
     std::atomic<std::uint64_t> token[2];   // a liveness_token
     std::atomic<std::uint64_t> recovery;   // an owner_lock: held by who recovers this slot
     std::atomic<std::uint64_t> journals;   // offset of its first journal, or 0
     std::atomic<std::uint64_t> attached;   // nanoseconds since 1970
 
-    // Read by who asks after a participant while a later one of the slot is writing it, perhaps.
+    // This and the token may be read while a later participant of the slot is writing them.
+    [[nodiscard]] process_key process() const noexcept {
+        return {pid.load(std::memory_order_relaxed), stamp.load(std::memory_order_relaxed),
+                start_time.load(std::memory_order_relaxed)};
+    }
+
     [[nodiscard]] liveness_token read_token() const noexcept {
         return {
             {token[0].load(std::memory_order_relaxed), token[1].load(std::memory_order_relaxed)}};
@@ -67,21 +82,9 @@ static_assert(sizeof(process_table) == table_bytes);
            generation_of(mine.me) == generation_of(owner);
 }
 
-// Has the participant neither detached nor been recovered?
-[[nodiscard]] inline bool is_attached(const segment_header& header, owner_word owner) noexcept {
-    return slot_of(owner) <= process_table::spare &&
-           process_table::of(header).slots[slot_of(owner)].state.load(std::memory_order_acquire) ==
-               attached_state(generation_of(owner));
-}
-
-/// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
-/// everything that it had written is visible. *Complexity*: a system call, if it is another
-/// process.
-[[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
+// The verdict on one participant that has the slot, whatever else its process is.
+[[gnu::cold]] inline verdict probe_slot(const segment_header& header, owner_word owner) noexcept {
     const std::uint32_t index = slot_of(owner);
-    if (index > process_table::spare) {
-        return verdict::dead; // nobody has ever been there
-    }
     const participant_slot& slot = process_table::of(header).slots[index];
     const std::uint64_t state = attached_state(generation_of(owner));
     verdict found = verdict::dead;
@@ -90,11 +93,60 @@ static_assert(sizeof(process_table) == table_bytes);
         found = is_this_process(header, owner)
                     ? verdict::alive
                     : local.calls->probe(local, index, slot.read_token());
-        // Whoever attaches anew to a dead one's slot has the kernel's lock before he changes the
-        // state, hence the second look: the lock that was found may be his.
+        // A process that attaches anew to a dead one's slot has the kernel's lock before it changes
+        // the state, hence the second look: the lock that was found may belong to it.
         if (slot.state.load(std::memory_order_acquire) != state) {
             found = verdict::dead;
         }
+    }
+    return found;
+}
+
+// Has the participant neither detached nor been recovered?
+[[nodiscard]] inline bool is_attached(const segment_header& header, owner_word owner) noexcept {
+    return slot_of(owner) <= process_table::spare &&
+           process_table::of(header).slots[slot_of(owner)].state.load(std::memory_order_acquire) ==
+               attached_state(generation_of(owner));
+}
+
+// The participant that has the slot now; nobody if there is none.
+[[nodiscard]] inline owner_word participant_at(const segment_header& header,
+                                               std::uint32_t index) noexcept {
+    const std::uint64_t state =
+        process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+    return (state & attached_bit) != 0
+               ? make_owner(index, static_cast<std::uint32_t>(state >> 32), 0)
+               : nobody;
+}
+
+// Calls visit(owner) for each participant that the process is.
+template <class Visitor>
+void each_of_process(const segment_header& header, const process_key& process,
+                     const Visitor& visit) noexcept {
+    for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
+        const owner_word each = participant_at(header, index);
+        if (each != nobody && process_table::of(header).slots[index].process() == process) {
+            visit(each);
+        }
+    }
+}
+
+/// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
+/// everything that it had written is visible. The unit of death is the process: a participant whose
+/// process is another participant as well is dead when both are, for the kernel lets go of them one
+/// after the other. *Complexity*: a system call, if it is another process.
+[[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
+    if (slot_of(owner) > process_table::spare) {
+        return verdict::dead; // nobody has ever been there
+    }
+    const process_key process = process_table::of(header).slots[slot_of(owner)].process();
+    verdict found = probe_slot(header, owner);
+    if (found == verdict::dead && is_attached(header, owner)) {
+        each_of_process(header, process, [&](owner_word each) noexcept {
+            if (found == verdict::dead && slot_of(each) != slot_of(owner)) {
+                found = probe_slot(header, each);
+            }
+        });
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return found;

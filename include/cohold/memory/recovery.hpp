@@ -94,37 +94,107 @@ inline constexpr std::size_t most_journals = config::max_threads;
     return true;
 }
 
-/// Recovers the participant that a word names, if it is dead. Any number of processes may do so at
-/// once; all but one wait. Everything is done before any lock of the dead one changes hands: who
-/// finds one goes through here first. If this process is killed in it, the next one begins anew;
-/// each step can be repeated. `me`: a living participant, the caller's. True if this call has done
-/// it; not if the thread's patience is over before.
-[[gnu::cold, gnu::noinline]] inline bool recover(segment_header& header, owner_word me,
-                                                 owner_word dead) noexcept {
-    const std::uint32_t index = slot_of(dead);
-    if (index > process_table::spare) {
-        return false;
-    }
-    participant_slot& slot = process_table::of(header).slots[index];
-    const std::uint64_t state = attached_state(generation_of(dead));
-    if (slot.state.load(std::memory_order_acquire) != state) {
-        return false; // somebody has done it
-    }
+// Calls act(slot) while nobody else recovers the participant, if it is still to be recovered. If
+// this process is killed in it, the next one begins anew; each step can be repeated. False if the
+// thread's patience is over before, or act() says so.
+template <class Act>
+[[nodiscard, gnu::cold]] bool recover_alone(segment_header& header, owner_word me, owner_word dead,
+                                            const Act& act) noexcept {
+    participant_slot& slot = process_table::of(header).slots[slot_of(dead)];
     auto& lock = reinterpret_cast<owner_lock&>(slot.recovery);
-    // A dead one who was at it has left nothing that must be put in order first.
+    // A process that died while it recovered has left nothing that must be put in order first.
     if (!lock.lock_patiently(
             me, [&header](owner_word holder) noexcept { return !is_alive(header, holder); })) {
         return false;
     }
-    bool done = false;
-    if (slot.state.load(std::memory_order_acquire) == state && !is_alive(header, dead) &&
-        read_journals(header, slot, me, dead) && free_journals(header, slot, me)) {
-        // Not if it is the spare one and has a new owner, who need not wait for this.
-        std::uint64_t expected = state;
-        done = slot.state.compare_exchange_strong(expected, state & ~attached_bit);
-    }
+    const bool done = !is_attached(header, dead) || is_alive(header, dead) || act(slot);
     lock.unlock();
     return done;
+}
+
+// After everything that the threads of a participant had begun is undone or finished, its place is
+// free again. False if somebody else has done it, or the thread's patience is over before.
+[[gnu::cold]] inline bool free_participant(segment_header& header, owner_word me,
+                                           owner_word dead) noexcept {
+    bool freed = false;
+    return recover_alone(header, me, dead,
+                         [&](participant_slot& slot) noexcept {
+                             if (!free_journals(header, slot, me)) {
+                                 return false;
+                             }
+                             // Not if it is the spare one and has a new owner, which need not wait
+                             // for this.
+                             std::uint64_t expected = attached_state(generation_of(dead));
+                             freed = slot.state.compare_exchange_strong(expected,
+                                                                        expected & ~attached_bit);
+                             return true;
+                         }) &&
+           freed;
+}
+
+// All participants that a dead process was: no lock of one of them changes hands, and no place is
+// given away, before what all of them had begun is undone. Returns how many this call has freed;
+// none if the thread's patience is over before.
+[[gnu::cold]] inline std::uint32_t recover_process(segment_header& header, owner_word me,
+                                                   const process_key& process) noexcept {
+    bool undone = true;
+    each_of_process(header, process, [&](owner_word each) noexcept {
+        undone = undone && recover_alone(header, me, each, [&](participant_slot& slot) noexcept {
+                     return read_journals(header, slot, me, each);
+                 });
+    });
+    std::uint32_t count = 0;
+    if (!undone) {
+        return count;
+    }
+    each_of_process(header, process, [&](owner_word each) noexcept {
+        count += free_participant(header, me, each) ? 1u : 0u;
+    });
+    return count;
+}
+
+// In the other segments that this process is a participant of: a section of one may have changed
+// things in another, which its lock protects as well. The kernel may still be about to let go of
+// the dead process there, so this waits a while; not for ever, for an executed program keeps what
+// its process was on System V, and nothing else.
+[[gnu::cold]] inline void recover_elsewhere(const segment_header& header,
+                                            const process_key& process) noexcept {
+    constexpr std::int64_t longest = 100000000; // ns
+    mappings.each_participant([&](segment_header& other, owner_word me) noexcept {
+        if (&other == &header) {
+            return;
+        }
+        const deadline until = deadline::in(longest).or_earlier(patience::until());
+        bool found = false;
+        yielding turn;
+        each_of_process(other, process, [&](owner_word each) noexcept {
+            while (is_attached(other, each) && is_alive(other, each) && !until.has_passed()) {
+                turn.yield();
+            }
+            found = true;
+        });
+        if (found) {
+            recover_process(other, me, process);
+        }
+    });
+}
+
+/// Recovers the participant that a word names, if its process is dead, with all that this process
+/// was in the segments that the caller has mapped. Any number of processes may do so at once; all
+/// but one wait. Everything is done before any lock of the dead process changes hands: whoever
+/// finds one goes through here first. `me`: a living participant, the caller's. Returns how many
+/// participants of this segment this call has recovered.
+[[gnu::cold, gnu::noinline]] inline std::uint32_t recover(segment_header& header, owner_word me,
+                                                          owner_word dead) noexcept {
+    if (slot_of(dead) > process_table::spare) {
+        return 0;
+    }
+    const process_key process = process_table::of(header).slots[slot_of(dead)].process();
+    if (!is_attached(header, dead) || is_alive(header, dead)) {
+        return 0; // somebody has done it
+    }
+    recover_elsewhere(header, process);
+    return recover_process(header, me, process);
 }
 
 // For owner_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
@@ -137,29 +207,41 @@ inline constexpr std::size_t most_journals = config::max_threads;
     return !is_attached(header, holder);
 }
 
-// Has the thread that a word names ended, although its process lives? Its journal has another user
-// then, or none. The chain of journals grows while the process is attached; when it has detached
-// meanwhile, bytes that were journals are read, and whatever they say, the thread holds nothing.
-[[gnu::cold]] inline bool has_ended(segment_header& header, owner_word owner) noexcept {
-    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare) {
-        return true; // no thread, or nobody's
-    }
+// Has a thread of a living process a journal? What the list says while it changes is worth nothing
+// if nothing is found.
+[[gnu::cold]] inline bool has_journal(segment_header& header, owner_word owner) noexcept {
     participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
     std::size_t most = most_journals;
     for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
          log != nullptr && most != 0; --most) {
         if (log->thread.load(std::memory_order_acquire) == thread_of(owner)) {
-            return false;
+            return true;
         }
         log = journal_at(header, __atomic_load_n(&log->next, __ATOMIC_RELAXED));
     }
-    return true;
+    return false;
+}
+
+// Has the thread that a word names ended, although its process lives? Its journal has another user
+// then, or none. Lists of journals change under the heap's lock, so the verdict is found under it;
+// where that is not to be had soon, nobody has ended yet, and will be asked about again.
+[[gnu::cold]] inline bool has_ended(segment_header& header, owner_word me,
+                                    owner_word owner) noexcept {
+    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare) {
+        return true; // no thread, or nobody's
+    }
+    if (has_journal(header, owner)) {
+        return false;
+    }
+    const patience little(deadline::now());
+    const heap::transaction still(heap::of(header), me);
+    return still && !has_journal(header, owner);
 }
 
 // The same as bury, of locks that threads hold: a thread that has ended holds none.
 [[gnu::cold]] inline bool bury_thread(segment_header& header, owner_word me,
                                       owner_word holder) noexcept {
-    return is_alive(header, holder) ? has_ended(header, holder) : bury(header, me, holder);
+    return is_alive(header, holder) ? has_ended(header, me, holder) : bury(header, me, holder);
 }
 
 /// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:
@@ -168,14 +250,9 @@ inline constexpr std::size_t most_journals = config::max_threads;
                                                               owner_word me) noexcept {
     std::uint32_t count = 0;
     for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
-        const std::uint64_t state =
-            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
-        if ((state & attached_bit) == 0 || index == slot_of(me)) {
-            continue;
-        }
-        const owner_word owner = make_owner(index, static_cast<std::uint32_t>(state >> 32), 0);
-        if (!is_alive(header, owner) && recover(header, me, owner)) {
-            ++count;
+        const owner_word owner = participant_at(header, index);
+        if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
+            count += recover(header, me, owner);
         }
     }
     return count;

@@ -46,6 +46,7 @@ class segment_memory {
 
     ~segment_memory() {
         if (base_ != nullptr) {
+            mappings.remove(local_of_this());
             detach(header());
             unmap(local_of(header()).identity->attendance, page_size());
             // In a forked child that does not have the mapping, something else may be in its place.
@@ -108,6 +109,7 @@ class segment_memory {
         local->inode = found.inode;
         local->reserve = reserve;
         local->length.store(found.size < reserve ? found.size : reserve, std::memory_order_relaxed);
+        mappings.add(*local);
         return ec ? segment_memory() : std::move(memory);
     }
 
@@ -193,6 +195,10 @@ class segment_memory {
     segment_memory(char* base, std::uint64_t reserve) noexcept : base_(base), reserve_(reserve) {}
 
     [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
+
+    [[nodiscard]] local_block& local_of_this() const noexcept {
+        return *reinterpret_cast<local_block*>(base_ - sizeof(local_block));
+    }
 
     // What the address has to be a multiple of; and the reserve, if it consists of hugetlb pages.
     template <class Native>

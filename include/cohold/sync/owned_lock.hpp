@@ -44,7 +44,13 @@ class owned_lock {
 
     owned_lock(const owned_lock&) = delete;
     owned_lock& operator=(const owned_lock&) = delete;
-    ~owned_lock() = default;
+
+    // If a dead process holds it, what that had begun may concern what is destroyed next.
+    ~owned_lock() {
+        if (lock_.holder() != nobody) [[unlikely]] {
+            recover_holder();
+        }
+    }
 
     // The calling thread, if it is known without further ado; else nullptr.
     [[nodiscard]] thread_record* known() const noexcept {
@@ -155,6 +161,17 @@ class owned_lock {
     void set_times(std::uint32_t times) noexcept { times_.store(times, std::memory_order_relaxed); }
 
   private:
+    [[gnu::cold, gnu::noinline]] void recover_holder() const noexcept {
+        if (segment_ != nullptr) {
+            std::error_code ec;
+            const report_keeper keeper;
+            const owner_word me = participant_of(*segment_, ec);
+            if (!ec) {
+                recover(*segment_, me, lock_.holder());
+            }
+        }
+    }
+
     owner_lock lock_;
     offset_ptr<segment_header> segment_;
     std::atomic<std::uint32_t> recovered_{0};

@@ -216,9 +216,10 @@ TEST_CASE("a holder whose thread has ended holds nothing, though its process liv
     const scratch::segment segment(65536, 1 << 20);
     const detail::segment_memory other = segment.again(cohold::access_mode::writing);
     const detail::thread_record& record = scratch::self(other);
-    CHECK_FALSE(detail::has_ended(segment.header(), record.me));
-    CHECK(detail::has_ended(segment.header(), record.process_word())); // names no thread
-    CHECK(detail::has_ended(segment.header(), record.me + 2));
+    const detail::owner_word me = me_in(segment);
+    CHECK_FALSE(detail::has_ended(segment.header(), me, record.me));
+    CHECK(detail::has_ended(segment.header(), me, record.process_word())); // names no thread
+    CHECK(detail::has_ended(segment.header(), me, record.me + 2));
     CHECK_FALSE(detail::bury_thread(segment.header(), me_in(segment), record.me));
     CHECK(detail::bury_thread(segment.header(), me_in(segment), record.me + 2));
 }
