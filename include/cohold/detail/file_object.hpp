@@ -385,10 +385,11 @@ class file_place {
                  wanted, huge / 1024, huge / 1024);
             break;
         }
-        [[fallthrough]];
-    case ENOMEM:
         fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu", wanted,
-             static_cast<unsigned long long>(error == ENOMEM ? memory_left() : space_left(fd)));
+             static_cast<unsigned long long>(space_left(fd)));
+        break;
+    case ENOMEM:
+        fail_for_memory(ec, to - from);
         break;
     case EDQUOT:
         fail(ec, errc::out_of_space, "wanted %llu bytes more, and the user's quota is used up",
@@ -487,7 +488,7 @@ struct descriptor_object {
                  "the file has holes, of %llu bytes altogether, as after a copy that is sparse; "
                  "available %llu",
                  static_cast<unsigned long long>(holes),
-                 static_cast<unsigned long long>(error == ENOMEM ? memory_left()
+                 static_cast<unsigned long long>(error == ENOMEM ? memory_left().bytes
                                                                  : space_left(file.value)));
         } else if (error != 0) {
             fail_to_back(file.value, error, 0, bytes, ec);

@@ -10,11 +10,26 @@
 #include <cohold/detail/folder.hpp>
 #include <cohold/detail/memory_map.hpp>
 #include <cohold/detail/proc_text.hpp>
-#include <cohold/detail/space.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
+
+// What a resource may be (the soft limit); UINT64_MAX: anything. By the system call that is 64 bits
+// wide everywhere.
+[[gnu::cold]] inline std::uint64_t soft_limit(int which) noexcept {
+    struct {
+        std::uint64_t soft;
+        std::uint64_t hard;
+    } found{UINT64_MAX, UINT64_MAX};
+
+    ::syscall(SYS_prlimit64, 0, which, nullptr, &found);
+    return found.soft;
+}
+
+[[gnu::cold]] inline std::uint64_t file_size_limit() noexcept {
+    return soft_limit(RLIMIT_FSIZE);
+}
 
 // The soft limit; nothing if there is none.
 [[gnu::cold]] inline std::optional<std::uint64_t> resource_limit(int which) noexcept {
@@ -165,6 +180,55 @@ struct group_memory {
         }
         group.erase(group.rfind('/') == std::string::npos ? 0 : group.rfind('/'));
     }
+}
+
+// The number in the line that begins with the label; 0 if there is none.
+[[gnu::cold]] inline std::uint64_t labelled_number(std::string_view text,
+                                                   std::string_view label) noexcept {
+    while (!text.empty()) {
+        std::string_view line = next_line(text);
+        if (next_word(line) == label) {
+            return number_in(next_word(line)).value_or(0);
+        }
+    }
+    return 0;
+}
+
+// Bytes that the control group of this process can still get before the kernel kills somebody in
+// it; UINT64_MAX if nothing limits it. Cached files make way, but not those of a tmpfs, and what is
+// swapped out, of `swap` bytes that are free, does not count.
+[[gnu::cold]] inline std::uint64_t group_memory_left(std::string_view groups,
+                                                     std::string_view mounts, std::uint64_t swap,
+                                                     const std::string& prefix = "") {
+    const group_memory group = read_group_memory(groups, mounts, prefix);
+    if (!group.most) {
+        return UINT64_MAX;
+    }
+    std::string text;
+    read_text((prefix + group.path + "/memory.stat").c_str(), text);
+    const bool first = text.find("total_inactive_file") != std::string::npos; // version 1
+    const std::uint64_t cached =
+        labelled_number(text, first ? "total_inactive_file" : "inactive_file") +
+        labelled_number(text, first ? "total_active_file" : "active_file");
+    const std::uint64_t used = group.used.value_or(0);
+    const std::uint64_t taken = used > cached ? used - cached : 0;
+    const auto swap_most = number_of_file((prefix + group.path + "/memory.swap.max").c_str());
+    const auto swap_used = number_of_file((prefix + group.path + "/memory.swap.current").c_str());
+    if (swap_most) {
+        const std::uint64_t left =
+            *swap_most > swap_used.value_or(0) ? *swap_most - swap_used.value_or(0) : 0;
+        swap = left < swap ? left : swap;
+    }
+    return (*group.most > taken ? *group.most - taken : 0) + swap;
+}
+
+[[gnu::cold]] inline std::uint64_t group_memory_left(std::uint64_t swap) noexcept {
+    std::string groups;
+    std::string mounts;
+    return read_text("/proc/self/cgroup", groups) != 0 ||
+                   read_text("/proc/self/mountinfo", mounts) != 0
+               ? UINT64_MAX
+               : group_memory_left(groups, mounts, swap);
 }
 
 } // namespace detail

@@ -5,57 +5,49 @@
 #define COHOLD_DETAIL_SPACE_HPP
 
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
-
-#include <sys/resource.h>
+#include <string>
 
 #include <cohold/detail/file.hpp>
 #include <cohold/detail/memory_map.hpp>
+#include <cohold/detail/resource_limits.hpp>
 #include <cohold/error.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the kernel could hand out without killing anybody: MemAvailable and SwapFree of
-// /proc/meminfo, in bytes. UINT64_MAX if that is unknown.
-[[gnu::cold]] inline std::uint64_t memory_left() noexcept {
-    char text[2048];
-    const unique_fd file = open_file("/proc/meminfo", O_RDONLY);
-    const ssize_t bytes = file ? read_some(file.get(), text, sizeof text - 1) : -1;
-    if (bytes <= 0) {
-        return UINT64_MAX;
+// What the kernel could hand out without killing anybody, and what says so.
+struct memory_found {
+    std::uint64_t bytes;  // UINT64_MAX: unknown
+    const char* bound_by; // for messages: "" or what follows the number
+};
+
+// MemAvailable and SwapFree of /proc/meminfo, or what this process's control group has left.
+[[gnu::cold]] inline memory_found memory_left() noexcept {
+    std::string text;
+    if (read_text("/proc/meminfo", text) != 0) {
+        return {UINT64_MAX, ""};
     }
-    text[bytes] = '\0';
-    const auto kibibytes = [&](const char* key) noexcept -> std::uint64_t {
-        const char* line = std::strstr(text, key);
-        return line != nullptr ? std::strtoull(line + std::strlen(key), nullptr, 10) : 0;
-    };
-    return (kibibytes("MemAvailable:") + kibibytes("SwapFree:")) * 1024;
-}
-
-// What a resource may be (the soft limit); UINT64_MAX: anything. By the system call that is 64 bits
-// wide everywhere.
-[[gnu::cold]] inline std::uint64_t soft_limit(int which) noexcept {
-    struct {
-        std::uint64_t soft;
-        std::uint64_t hard;
-    } found{UINT64_MAX, UINT64_MAX};
-
-    ::syscall(SYS_prlimit64, 0, which, nullptr, &found);
-    return found.soft;
-}
-
-[[gnu::cold]] inline std::uint64_t file_size_limit() noexcept {
-    return soft_limit(RLIMIT_FSIZE);
+    const std::uint64_t swap = labelled_number(text, "SwapFree:") * 1024;
+    const std::uint64_t machine = labelled_number(text, "MemAvailable:") * 1024 + swap;
+    const std::uint64_t group = group_memory_left(swap);
+    return group < machine
+               ? memory_found{group, " in the control group of this process (memory.max)"}
+               : memory_found{machine, ""};
 }
 
 // Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
 // where no other limit binds.
 inline bool exceeds_memory(std::uint64_t bytes) noexcept {
     constexpr std::uint64_t careful = std::uint64_t{4} << 20;
-    return bytes > careful && bytes > memory_left();
+    return bytes > careful && bytes > memory_left().bytes;
+}
+
+[[gnu::cold]] inline void fail_for_memory(std::error_code& ec, std::uint64_t wanted) noexcept {
+    const memory_found left = memory_left();
+    fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu%s",
+         static_cast<unsigned long long>(wanted), static_cast<unsigned long long>(left.bytes),
+         left.bound_by);
 }
 
 // Real memory for the bytes [from, to) of the mapping at `mapping`.
@@ -71,9 +63,7 @@ inline bool exceeds_memory(std::uint64_t bytes) noexcept {
                           : populate_for_writing(static_cast<char*>(mapping) + begin,
                                                  static_cast<std::size_t>(end - begin));
     if (error == ENOMEM || error == EFAULT || error == EHWPOISON) {
-        fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
-             static_cast<unsigned long long>(end - begin),
-             static_cast<unsigned long long>(memory_left()));
+        fail_for_memory(ec, end - begin);
     } else if (error != 0) {
         fail_errno(ec, error, "madvise(MADV_POPULATE_WRITE)");
     }

@@ -91,6 +91,19 @@ TEST_CASE("of nested control groups the tightest counts") {
     CHECK(found.path == "/sys/fs/cgroup x/a");
     CHECK(found.most == 1000u);
     CHECK(found.used == 900u);
+    // Cached files make way; swap comes on top, as far as the group may have it.
+    const auto left = [&](std::uint64_t swap) {
+        return group_memory_left("0::/a/b\n", unified_mounts, swap, path);
+    };
+    CHECK(left(0) == 100);
+    CHECK(left(7) == 107);
+    write_at(at + "/a/memory.stat", "anon 800\nfile 100\ninactive_file 60\nactive_file 20\n");
+    CHECK(left(0) == 180);
+    write_at(at + "/a/memory.swap.max", "30\n");
+    write_at(at + "/a/memory.swap.current", "10\n");
+    CHECK(left(7) == 187);
+    CHECK(left(1000) == 200);
+    CHECK(group_memory_left("0::/\n", unified_mounts, 0, path) == UINT64_MAX);
     write_at(at + "/a/b/memory.max", "50\n"); // 45 are left
     CHECK(read_group_memory("0::/a/b\n", unified_mounts, path).path == "/sys/fs/cgroup x/a/b");
     CHECK(read_group_memory("0::/\n", unified_mounts, path).path.empty());
@@ -107,6 +120,8 @@ TEST_CASE("of nested control groups the tightest counts") {
     CHECK(inner.path == "/sys/fs/cgroup/memory/sub");
     CHECK(inner.most == 4096u);
     CHECK(inner.used == 1024u);
+    write_at(old + "/sub/memory.stat", "inactive_file 1\ntotal_inactive_file 24\n");
+    CHECK(group_memory_left("4:memory:/docker/1/sub\n", old_mounts, 0, path) == 3096);
     CHECK_FALSE(read_group_memory("4:memory:/docker/1\n", old_mounts, path).most);
     REQUIRE(::system(("rm -r " + std::string(path)).c_str()) == 0);
 }

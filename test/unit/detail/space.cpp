@@ -11,7 +11,7 @@ using namespace cohold::detail;
 using cohold::errc;
 
 TEST_CASE("the machine has some memory left, and not too much") {
-    const std::uint64_t left = memory_left();
+    const std::uint64_t left = memory_left().bytes;
     CHECK(left > 1 << 20);
     CHECK(left < std::uint64_t{1} << 47);
     CHECK_FALSE(exceeds_memory(0));
