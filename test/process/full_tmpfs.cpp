@@ -18,6 +18,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -375,6 +376,24 @@ TEST_CASE("too little address space for the reserve") {
         CHILD_CHECK(segment<>::create("small", small));
         CHILD_CHECK(segment<>::remove("small"));
         CHILD_CHECK(segment<>::remove("wide"));
+    });
+}
+
+TEST_CASE("a process that locks all it maps learns which limit its reserve exceeds") {
+    if constexpr (COHOLD_TEST_SANITIZED) {
+        return; // sanitizers map what they like
+    }
+    support::check_child([] {
+        // Root may lock everything.
+        CHILD_CHECK(::geteuid() != 0 || (::setgid(65534) == 0 && ::setuid(65534) == 0));
+        const ::rlimit limit{mebibyte, mebibyte};
+        CHILD_CHECK(::setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+        CHILD_CHECK(::mlockall(MCL_FUTURE) == 0);
+        std::error_code ec;
+        CHILD_CHECK(
+            !segment<mechanism::memfd>::create({.size = 65536, .reserve = 16 * mebibyte}, ec));
+        CHILD_CHECK(ec == errc::lock_limit);
+        CHILD_CHECK(std::string(last_failure().what()).find("ulimit -l") != std::string::npos);
     });
 }
 

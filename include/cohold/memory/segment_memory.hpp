@@ -77,8 +77,10 @@ class segment_memory {
         find_unit(native, options.huge, unit, reserve);
         char* const base = reserve_aligned(front(), reserve, unit);
         if (base == nullptr) {
-            fail(ec, errc::reserve_too_large, "reserve: %llu bytes, mmap: errno %d",
-                 static_cast<unsigned long long>(reserve), errno);
+            const int error = errno; // EAGAIN: all that is mapped is locked, mlockall(MCL_FUTURE)
+            fail(ec, error == EAGAIN ? errc::lock_limit : errc::reserve_too_large,
+                 "reserve: %llu bytes, mmap: errno %d", static_cast<unsigned long long>(reserve),
+                 error);
             return {};
         }
         segment_memory memory(base, reserve);
