@@ -16,8 +16,12 @@ COHOLD_NAMESPACE_BEGIN
 // Rungs of the two ladders, undefined again below.
 #define COHOLD_BRACES(count, ...)                                                                  \
     else if constexpr (Count == count) {                                                           \
-        return requires { T{__VA_ARGS__, Probe{}...}; };                                           \
+        return requires { T{value_for<Before>{}..., __VA_ARGS__, Probe{}...}; };                   \
     }
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" // of members
+#endif
 #define COHOLD_MEMBERS(count, ...)                                                                 \
     else if constexpr (Count == count) {                                                           \
         auto& [__VA_ARGS__] = object;                                                              \
@@ -33,12 +37,25 @@ namespace detail {
 // The largest number of members that an aggregate can be taken apart into.
 inline constexpr std::size_t max_members = 40;
 
-// Whether T can be initialised from Count empty braces followed by the given probes. Empty braces
-// stand for exactly one member each, nested arrays included, so no brace is elided.
-template <class T, std::size_t Count, class... Probe>
-constexpr bool accepts_braces() {
+// Converts to what a member may be. No probe is ever evaluated; none is a literal type, so that g++
+// does not look into constexpr constructors that take one.
+struct any_value {
+    ~any_value();
+
+    template <class U>
+    operator U() const; // NOLINT(google-explicit-constructor)
+};
+
+template <std::size_t>
+using value_for = any_value;
+
+// Whether T can be initialised from as many values as there are in Before, then Count empty braces,
+// then the given probes. Empty braces stand for exactly one member each, nested arrays included, so
+// no brace is elided.
+template <class T, std::size_t Count, class... Probe, std::size_t... Before>
+constexpr bool accepts_braces(std::index_sequence<Before...>) {
     if constexpr (Count == 0) {
-        return requires { T{Probe{}...}; };
+        return requires { T{value_for<Before>{}..., Probe{}...}; };
     }
     COHOLD_BRACES(1, {})
     COHOLD_BRACES(2, {}, {})
@@ -221,6 +238,9 @@ constexpr auto member_addresses(T& object) noexcept {
 
 } // namespace detail
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 #undef COHOLD_BRACES
 #undef COHOLD_MEMBERS
 

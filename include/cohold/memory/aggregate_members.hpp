@@ -21,7 +21,7 @@ namespace detail {
 // Why the members of an aggregate cannot be told apart.
 enum class aggregate_fault : unsigned char {
     none,
-    base_class,       // its members cannot be seen
+    base_class,       // with members, which cannot be seen
     union_or_unnamed, // a union or a member whose type has no name
     uncountable,      // members that only some initialisers fit
     too_many,         // more than max_members
@@ -32,29 +32,20 @@ struct member_count {
     std::size_t count;
 };
 
-// The probes convert to what a member may be. None is ever evaluated, but compilers may look into
-// constexpr constructors that take one, and then miss what is not defined.
-struct any_value {
-    template <class U>
-    operator U() const { // NOLINT(google-explicit-constructor)
-        __builtin_trap();
-    }
-};
-
 struct any_lvalue {
+    ~any_lvalue();
+
     template <class U>
-    operator U&() const { // NOLINT(google-explicit-constructor)
-        __builtin_trap();
-    }
+    operator U&() const; // NOLINT(google-explicit-constructor)
 };
 
-template <class T>
+template <class T, bool Empty>
 struct any_base {
+    ~any_base();
+
     template <class U>
-        requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T>)
-    operator U() const { // NOLINT(google-explicit-constructor)
-        __builtin_trap();
-    }
+        requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T> && std::is_empty_v<U> == Empty)
+    operator U() const; // NOLINT(google-explicit-constructor)
 };
 
 template <class U>
@@ -62,43 +53,61 @@ concept union_or_unnamed =
     std::is_union_v<U> || (std::is_class_v<U> && is_unnamed_type<std::remove_cv_t<U>>());
 
 struct any_union_or_unnamed {
+    ~any_union_or_unnamed();
+
     template <union_or_unnamed U>
-    operator U() const { // NOLINT(google-explicit-constructor)
-        __builtin_trap();
-    }
+    operator U() const; // NOLINT(google-explicit-constructor)
 };
 
-template <class T, std::size_t Count>
-constexpr bool something_follows_braces() {
-    return accepts_braces<T, Count, any_value>() || accepts_braces<T, Count, any_lvalue>() ||
-           accepts_braces<T, Count, int>();
+// In an initialiser: nothing, or that many values.
+using no_values = std::index_sequence<>;
+template <std::size_t Count>
+using values = std::make_index_sequence<Count>;
+
+template <class T, std::size_t Count, class Before>
+constexpr bool something_follows(Before before) {
+    return accepts_braces<T, Count, any_value>(before) ||
+           accepts_braces<T, Count, any_lvalue>(before) || accepts_braces<T, Count, int>(before);
 }
 
-// Members before the first that cannot be initialised by empty braces.
-template <class T, std::size_t Count = 0>
+// Members that empty braces fit, after the values.
+template <class T, class Before, std::size_t Count = 0>
 constexpr std::size_t count_braced() {
     if constexpr (Count == max_members) {
         return Count;
-    } else if constexpr (accepts_braces<T, Count + 1>()) {
-        return count_braced<T, Count + 1>();
+    } else if constexpr (accepts_braces<T, Count + 1>(Before())) {
+        return count_braced<T, Before, Count + 1>();
     } else {
         return Count;
     }
 }
 
-template <class T, std::size_t... Index>
+template <class T, class Before, std::size_t... Index>
 constexpr bool has_union_or_unnamed(std::index_sequence<Index...>) {
-    return (... || accepts_braces<T, Index, any_union_or_unnamed>());
+    return (... || accepts_braces<T, Index, any_union_or_unnamed>(Before()));
 }
 
-// What follows is for aggregates with a member that empty braces do not fit: one without a default
-// constructor. Values fit every member, but an array swallows as many as it has elements.
+// The bases without members, which come first, but are none to those who look for members.
+template <class T, std::size_t Count = 0>
+constexpr std::size_t count_empty_bases() {
+    if constexpr (Count < max_members && accepts_braces<T, Count, any_base<T, true>>(no_values())) {
+        return count_empty_bases<T, Count + 1>();
+    } else {
+        return Count;
+    }
+}
+
+template <class T, std::size_t EmptyBases>
+constexpr bool has_nonempty_base() {
+    return EmptyBases != 0 && accepts_braces<T, EmptyBases, any_base<T, false>>(no_values());
+}
+
+// What follows is for aggregates with members that empty braces do not fit: those without a default
+// constructor. Values fit every member, but an array swallows as many as it has elements. So the
+// members up to the last one of that kind are told apart by values, those behind it by braces.
 
 // More values than this are not tried.
 inline constexpr std::size_t max_values = 128;
-
-template <std::size_t>
-using value_for = any_value;
 
 // Whether T can be initialised from Before values, then a Probe, then After values.
 template <class T, class Probe, std::size_t... Before, std::size_t... After>
@@ -106,28 +115,46 @@ constexpr bool accepts_probe(std::index_sequence<Before...>, std::index_sequence
     return requires { T{value_for<Before>{}..., Probe{}, value_for<After>{}...}; };
 }
 
-// Whether T can be initialised from Before values, then Inside values in braces, then After values.
+// Whether T can be initialised from Before values, then Inside values in braces, then After values;
+// and the same with empty braces at the end.
 template <class T, std::size_t... Before, std::size_t... Inside, std::size_t... After>
 constexpr bool accepts_nested(std::index_sequence<Before...>, std::index_sequence<Inside...>,
                               std::index_sequence<After...>) {
     return requires { T{value_for<Before>{}..., {value_for<Inside>{}...}, value_for<After>{}...}; };
 }
 
-template <class T, std::size_t Before, std::size_t Inside, std::size_t After>
-inline constexpr bool nested_fits =
-    accepts_nested<T>(std::make_index_sequence<Before>(), std::make_index_sequence<Inside>(),
-                      std::make_index_sequence<After>());
+template <class T, std::size_t... Before, std::size_t... Inside, std::size_t... After>
+constexpr bool accepts_braces_behind(std::index_sequence<Before...>, std::index_sequence<Inside...>,
+                                     std::index_sequence<After...>) {
+    return requires {
+        T{value_for<Before>{}..., {value_for<Inside>{}...}, value_for<After>{}..., {}};
+    };
+}
 
-// How many values T takes in all.
-template <class T, std::size_t Count>
-constexpr std::size_t count_values() {
-    if constexpr (Count == 0) {
-        return 0;
-    } else if constexpr (accepts_probe<T, any_value>(std::make_index_sequence<Count - 1>(),
-                                                     std::index_sequence<>())) {
-        return Count;
+// Whether braces fit a member such that the last value is for the last member that needs one: were
+// it for a later one, empty braces would do there.
+template <class T, std::size_t Before, std::size_t Inside, std::size_t After>
+constexpr bool nested_fits() {
+    if constexpr (!accepts_nested<T>(values<Before>(), values<Inside>(), values<After>())) {
+        return false;
+    } else if constexpr (After == 0) {
+        return true;
     } else {
-        return count_values<T, Count - 1>();
+        return !accepts_braces_behind<T>(values<Before>(), values<Inside>(), values<After - 1>());
+    }
+}
+
+// How many values reach all members that need one: empty braces fit whatever is behind them.
+template <class T, std::size_t Count>
+constexpr std::size_t count_needed_values() {
+    if constexpr (Count == max_values) {
+        return Count;
+    } else if constexpr (!accepts_braces<T, 0>(values<Count>())) {
+        return count_needed_values<T, Count + 1>();
+    } else if constexpr (something_follows<T, count_braced<T, values<Count>>()>(values<Count>())) {
+        return count_needed_values<T, Count + 1>();
+    } else {
+        return Count;
     }
 }
 
@@ -137,8 +164,8 @@ template <class T, std::size_t First, std::size_t Total, std::size_t Taken>
 constexpr std::size_t values_of_array() {
     if constexpr (First + Taken > Total) {
         return 1; // no array, and no braces fit it
-    } else if constexpr (nested_fits<T, First, 0, Total - First - Taken> ||
-                         nested_fits<T, First, Taken, Total - First - Taken>) {
+    } else if constexpr (nested_fits<T, First, 0, Total - First - Taken>() ||
+                         nested_fits<T, First, Taken, Total - First - Taken>()) {
         return Taken;
     } else {
         return values_of_array<T, First, Total, Taken + 1>();
@@ -148,8 +175,8 @@ constexpr std::size_t values_of_array() {
 template <class T, std::size_t First, std::size_t Total>
 constexpr std::size_t values_of_member() {
     constexpr std::size_t after = Total - First - 1;
-    if constexpr (nested_fits<T, First, 0, after> || nested_fits<T, First, 1, after> ||
-                  nested_fits<T, First, 2, after> || nested_fits<T, First, 3, after>) {
+    if constexpr (nested_fits<T, First, 0, after>() || nested_fits<T, First, 1, after>() ||
+                  nested_fits<T, First, 2, after>() || nested_fits<T, First, 3, after>()) {
         return 1;
     } else {
         return values_of_array<T, First, Total, 2>();
@@ -168,45 +195,55 @@ constexpr std::size_t count_members_of_values() {
 template <class T, class Probe, std::size_t... Index>
 constexpr bool accepts_probe_among(std::index_sequence<Index...>) {
     return (... ||
-            accepts_probe<T, Probe>(std::make_index_sequence<Index>(),
-                                    std::make_index_sequence<sizeof...(Index) - 1 - Index>()));
+            accepts_probe<T, Probe>(values<Index>(), values<sizeof...(Index) - 1 - Index>()));
 }
 
-template <class T>
+template <class T, std::size_t Braced>
 constexpr member_count count_members_by_values() {
-    constexpr std::size_t total =
-        count_values<T, sizeof(T) < max_values ? sizeof(T) : max_values>();
-    using all = std::make_index_sequence<total>;
-    if constexpr (total == 0 || total == max_values || nested_fits<T, total, 0, 0> ||
-                  accepts_probe<T, any_lvalue>(all(), std::index_sequence<>()) ||
-                  accepts_probe<T, int>(all(), std::index_sequence<>())) {
+    constexpr std::size_t needed = count_needed_values<T, Braced + 1>();
+    using before = values<needed>;
+    if constexpr (needed == max_values) {
         return {aggregate_fault::uncountable, 0};
-    } else if constexpr (accepts_probe<T, any_base<T>>(std::index_sequence<>(),
-                                                       std::make_index_sequence<total - 1>())) {
+    } else if constexpr (accepts_probe<T, any_base<T, false>>(no_values(), values<needed - 1>()) ||
+                         accepts_probe<T, any_base<T, true>>(no_values(), values<needed - 1>())) {
         return {aggregate_fault::base_class, 0};
-    } else if constexpr (accepts_probe_among<T, any_union_or_unnamed>(all())) {
+    } else if constexpr (accepts_probe_among<T, any_union_or_unnamed>(before())) {
         return {aggregate_fault::union_or_unnamed, 0};
     } else {
-        constexpr std::size_t count = count_members_of_values<T, 0, total>();
-        return {count > max_members ? aggregate_fault::too_many : aggregate_fault::none, count};
+        constexpr std::size_t behind = count_braced<T, before>();
+        constexpr std::size_t count = count_members_of_values<T, 0, needed>() + behind;
+        if constexpr (count > max_members) {
+            return {aggregate_fault::too_many, 0};
+        } else if constexpr (has_union_or_unnamed<T, before>(values<behind>())) {
+            return {aggregate_fault::union_or_unnamed, 0};
+        } else {
+            return {aggregate_fault::none, count};
+        }
     }
 }
 
 template <class T>
 constexpr member_count count_members() {
-    if constexpr (accepts_braces<T, 0, any_base<T>>()) {
+    if constexpr (accepts_braces<T, 0, any_base<T, false>>(no_values())) {
         return {aggregate_fault::base_class, 0};
     } else if constexpr (std::is_empty_v<T>) {
         return {aggregate_fault::none, 0};
     } else {
-        constexpr std::size_t braced = count_braced<T>();
-        if constexpr (accepts_braces<T, braced>() && !something_follows_braces<T, braced>()) {
-            constexpr bool opaque = has_union_or_unnamed<T>(std::make_index_sequence<braced>());
-            return {opaque ? aggregate_fault::union_or_unnamed : aggregate_fault::none, braced};
+        constexpr std::size_t braced = count_braced<T, no_values>();
+        if constexpr (accepts_braces<T, braced>(no_values()) &&
+                      !something_follows<T, braced>(no_values())) {
+            constexpr std::size_t bases = count_empty_bases<T>();
+            if constexpr (has_nonempty_base<T, bases>()) {
+                return {aggregate_fault::base_class, 0};
+            } else if constexpr (has_union_or_unnamed<T, no_values>(values<braced>())) {
+                return {aggregate_fault::union_or_unnamed, 0};
+            } else {
+                return {aggregate_fault::none, braced - bases};
+            }
         } else if constexpr (braced == max_members) {
             return {aggregate_fault::too_many, 0};
         } else {
-            return count_members_by_values<T>();
+            return count_members_by_values<T, braced>();
         }
     }
 }

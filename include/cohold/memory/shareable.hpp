@@ -22,8 +22,8 @@ COHOLD_NAMESPACE_BEGIN
 /// it is lock-free, cohold's own types and those that specialise enable_shareable. For any other
 /// type it is false, never an error.
 ///
-/// A struct is taken apart into its members (at most 40; no bases, bit-fields, unions, unnamed or
-/// volatile members).
+/// A struct is taken apart into its members (at most 40; no bases with members, bit-fields, unions,
+/// unnamed or volatile members).
 template <class T>
 concept shareable = detail::refusal_for<T> == detail::refusal::none;
 

@@ -233,6 +233,12 @@ constexpr bool has_volatile_member(std::index_sequence<Index...>) {
     return (... || std::is_volatile_v<std::remove_all_extents_t<member_type<T, Index>>>);
 }
 
+// A flexible array, as clang lets it pass: g++ does not.
+template <class T, std::size_t... Index>
+constexpr bool has_unbounded_member(std::index_sequence<Index...>) {
+    return (... || std::is_unbounded_array_v<member_type<T, Index>>);
+}
+
 template <class T, std::size_t... Index>
 constexpr refusal refusal_of_members(std::index_sequence<Index...>) {
     const bool all = (... && (refusal_for<member_type<T, Index>> == refusal::none));
@@ -257,7 +263,9 @@ constexpr refusal refusal_of_aggregate() {
         return refusal::unreadable_members;
     } else {
         using all = std::make_index_sequence<members_counted<T>.count>;
-        if constexpr (has_volatile_member<T>(all())) {
+        if constexpr (has_unbounded_member<T>(all())) {
+            return refusal::unreadable_members;
+        } else if constexpr (has_volatile_member<T>(all())) {
             return refusal::volatile_member; // g++ cannot even find their offsets
         } else if constexpr (!has_readable_members<T>) {
             return refusal::unreadable_members;

@@ -322,7 +322,27 @@ static_assert(!shareable<with_reference> && !shareable<with_defaulted_reference>
 static_assert(!shareable<with_string> && !shareable<with_bits> && !shareable<with_union>);
 static_assert(!shareable<with_named_union> && !shareable<plain_union>);
 static_assert(!shareable<with_volatile> && !shareable<packed>);
-static_assert(!shareable<derived> && !shareable<derived_from_empty> && !shareable<only_derived>);
+static_assert(!shareable<derived> && shareable<derived_from_empty> && !shareable<only_derived>);
+
+// A large array behind members that only a value initialises.
+struct ringed {
+    no_default in;
+    point other[2];
+    no_default out{1, 2};
+    int ring[1000];
+    char tail[500];
+};
+
+static_assert(shareable<ringed> && cohold::detail::members_counted<ringed>.count == 5);
+
+// Compiled without a warning.
+struct with_old_member {
+    int a;
+    [[deprecated("use a")]] int b;
+};
+
+static_assert(shareable<with_old_member>);
+
 static_assert(!shareable<polymorphic> && !shareable<secretive> && !shareable<with_greedy>);
 static_assert(!shareable<tuple_like> && !shareable<decltype([] {})>);
 static_assert(!shareable<std::string> && !shareable<std::string_view>);
