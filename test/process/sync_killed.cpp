@@ -166,7 +166,7 @@ TEST_CASE("holders and waiters of a mutex are killed") {
     scene<thing> here;
     const auto use = [](thing& object, std::uint32_t turn) {
         if (turn % 3 == 2) {
-            std::unique_lock(object.mutex, 1us).owns_lock();
+            static_cast<void>(std::unique_lock(object.mutex, 1us).owns_lock());
         } else {
             const std::lock_guard lock(object.mutex);
             object.value = object.value + 1;
