@@ -15,6 +15,9 @@ INCLUDE = ROOT / "include"
 # What each umbrella includes: the rooms, or all but those of the others. Looking from outside is for
 # few units, and would cost the others compile time.
 UMBRELLAS = {INCLUDE / "cohold/cohold.hpp": None, INCLUDE / "cohold/inspect.hpp": ["inspect"]}
+# Macros that others leave behind (Qt, windows.h, frameworks for tests), and cohold's names among them.
+MACROS = ["check", "emit", "fail", "far", "foreach", "forever", "heap", "interface", "max", "min",
+          "near", "record", "section", "signals", "slots", "small"]
 ROOMS = ["", "policy", "memory", "handle", "sync", "container", "inspect", "detail"]
 TEST_LISTS = {"unit_tests": "unit/**/*.cpp", "process_tests": "process/*.cpp"}
 
@@ -54,7 +57,10 @@ def umbrella(path):
     others = [room for rooms in UMBRELLAS.values() if rooms for room in rooms]
     purpose = re.match(r"(?://.*\n)+", path.read_text())[0]
     guard = "COHOLD_" + path.stem.upper() + "_HPP"
-    lines = [f"{purpose}#ifndef {guard}", f"#define {guard}"]
+    lines = [f"{purpose}#ifndef {guard}", f"#define {guard}", "",
+             "// Others may have these as macros; here they are names.",
+             *(f'#pragma push_macro("{each}")' for each in MACROS),
+             *(f"#undef {each}" for each in MACROS)]
     room = None
     for header in headers():
         name = header.parent.name
@@ -64,6 +70,7 @@ def umbrella(path):
             lines.append("")
             room = header.parent
         lines.append(f"#include <{header}>")
+    lines += ["", *(f'#pragma pop_macro("{each}")' for each in MACROS)]
     return "\n".join(lines + ["", "#endif", ""])
 
 

@@ -4,6 +4,40 @@
 #ifndef COHOLD_COHOLD_HPP
 #define COHOLD_COHOLD_HPP
 
+// Others may have these as macros; here they are names.
+#pragma push_macro("check")
+#pragma push_macro("emit")
+#pragma push_macro("fail")
+#pragma push_macro("far")
+#pragma push_macro("foreach")
+#pragma push_macro("forever")
+#pragma push_macro("heap")
+#pragma push_macro("interface")
+#pragma push_macro("max")
+#pragma push_macro("min")
+#pragma push_macro("near")
+#pragma push_macro("record")
+#pragma push_macro("section")
+#pragma push_macro("signals")
+#pragma push_macro("slots")
+#pragma push_macro("small")
+#undef check
+#undef emit
+#undef fail
+#undef far
+#undef foreach
+#undef forever
+#undef heap
+#undef interface
+#undef max
+#undef min
+#undef near
+#undef record
+#undef section
+#undef signals
+#undef slots
+#undef small
+
 #include <cohold/config.hpp>
 #include <cohold/error.hpp>
 #include <cohold/version.hpp>
@@ -61,5 +95,22 @@
 #include <cohold/container/from_range.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
+
+#pragma pop_macro("check")
+#pragma pop_macro("emit")
+#pragma pop_macro("fail")
+#pragma pop_macro("far")
+#pragma pop_macro("foreach")
+#pragma pop_macro("forever")
+#pragma pop_macro("heap")
+#pragma pop_macro("interface")
+#pragma pop_macro("max")
+#pragma pop_macro("min")
+#pragma pop_macro("near")
+#pragma pop_macro("record")
+#pragma pop_macro("section")
+#pragma pop_macro("signals")
+#pragma pop_macro("slots")
+#pragma pop_macro("small")
 
 #endif

@@ -94,9 +94,9 @@ struct system_v_attendance {
         // and there is nothing to lock by.
         gate(const struct ::shmid_ds& status, bool wait) noexcept
             : key_(status.shm_perm.__key), lock_(key_) {
-            const mode_t mode = status.shm_perm.uid == ::geteuid()
-                                    ? creation_lock::mode_for(status.shm_perm.mode)
-                                    : mode_t{0666}; // its owner must get by
+            const ::mode_t mode = status.shm_perm.uid == ::geteuid()
+                                      ? creation_lock::mode_for(status.shm_perm.mode)
+                                      : ::mode_t{0666}; // its owner must get by
             const int error = key_ == IPC_PRIVATE ? 0 : lock_.acquire(true, wait, mode);
             locked_ = key_ != IPC_PRIVATE && error == 0;
             errno = error;

@@ -95,11 +95,11 @@ class creation_lock {
     // hold its lock. Who is of which group cannot be said before the set can be seen, so objects
     // that others share have one for everybody. A stranger could get into the way all the same: by
     // making a set with that key first.
-    static mode_t mode_for(mode_t object) noexcept { return (object & 077) != 0 ? 0666 : 0600; }
+    static ::mode_t mode_for(::mode_t object) noexcept { return (object & 077) != 0 ? 0666 : 0600; }
 
     // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
     // make is false. EACCES: there is one of somebody else's, for himself.
-    int acquire(bool make, bool wait, mode_t mode) noexcept {
+    int acquire(bool make, bool wait, ::mode_t mode) noexcept {
         for (const creation_lock* held = innermost_; held != nullptr; held = held->outer_) {
             if (held->key_ == key_) {
                 set_ = held->set_;

@@ -163,7 +163,7 @@ class unique_fd {
 };
 
 // -1 and errno on failure, as open(2).
-inline unique_fd open_file(const char* path, int flags, mode_t mode = 0) noexcept {
+inline unique_fd open_file(const char* path, int flags, ::mode_t mode = 0) noexcept {
     const uncancelled here;
     int fd = -1;
     do {

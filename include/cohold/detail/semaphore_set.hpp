@@ -29,7 +29,7 @@ namespace detail {
 // here. The last step, IPC_SET, gives it its mode, owner and group at once. All of that happens
 // under a lock that the kernel releases when its holder dies: whoever holds it and finds a set of
 // that mode knows that its creator is dead, and removes it.
-inline constexpr mode_t unready_mode = 0701;
+inline constexpr ::mode_t unready_mode = 0701;
 
 // The lock of those who create a set with this key: that of another key, since a segment of the
 // same name has one, too.
@@ -118,7 +118,7 @@ inline int set_value(int id, unsigned index, unsigned value) noexcept {
 struct set_creation {
     unsigned count;
     unsigned initial;
-    mode_t mode;
+    ::mode_t mode;
     std::optional<gid_t> group;
 };
 
@@ -224,7 +224,7 @@ struct set_creation {
 }
 
 // False if there was none. Not while somebody creates: one would remove what is not finished.
-[[gnu::cold]] inline bool remove_named_set(key_t key, mode_t mode, std::error_code& ec) noexcept {
+[[gnu::cold]] inline bool remove_named_set(key_t key, ::mode_t mode, std::error_code& ec) noexcept {
     creation_lock lock(set_lock_key(key));
     // Without, if there is no room for the lock: removing makes some.
     const bool locked = lock.acquire(true, true, creation_lock::mode_for(mode)) == 0;

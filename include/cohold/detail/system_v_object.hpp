@@ -79,9 +79,9 @@ struct liveness_object {
     }
 
     // What the lock must let users do.
-    static mode_t lock_mode(const struct ::shmid_ds& segment) noexcept {
+    static ::mode_t lock_mode(const struct ::shmid_ds& segment) noexcept {
         return segment.shm_perm.uid == ::geteuid() ? creation_lock::mode_for(segment.shm_perm.mode)
-                                                   : mode_t{0666}; // its owner must get by
+                                                   : ::mode_t{0666}; // its owner must get by
     }
 
     // What is being made, or was left: its identifier, or -1.

@@ -53,7 +53,7 @@ template <class Naming = naming::verbatim, class Permission = permission::owner_
 class system_v_semaphores : public detail::semaphore_set {
     using policies = detail::policies<mechanism::system_v, Naming, Permission>;
     using naming_used = typename policies::naming;
-    static constexpr mode_t bits = policies::permission::bits;
+    static constexpr ::mode_t bits = policies::permission::bits;
 
   public:
     system_v_semaphores() = default;
@@ -214,7 +214,7 @@ class system_v_semaphores : public detail::semaphore_set {
                 {.size = found.sem_nsems,
                  .owner = found.sem_perm.uid,
                  .group = found.sem_perm.gid,
-                 .mode = found.sem_perm.mode & mode_t{0777},
+                 .mode = found.sem_perm.mode & ::mode_t{0777},
                  .device = 0,
                  .inode = static_cast<std::uint64_t>(id),
                  .removed = false},

@@ -30,7 +30,7 @@ struct tmpfs_options {
     /// every two pages of the memory.
     std::uint64_t inodes = 0;
     /// The bits of its root directory: who may make files in it, e.g. 01777 as in /tmp.
-    mode_t mode = 0700;
+    ::mode_t mode = 0700;
     /// Who owns the root directory. None: the effective user and group of this process.
     std::optional<uid_t> uid = std::nullopt;
     std::optional<gid_t> gid = std::nullopt;
@@ -252,7 +252,7 @@ class tmpfs_mount {
 
     // The options as mount(2) wants them.
     static std::string written(const tmpfs_options& options, std::error_code& ec) {
-        if ((options.mode & ~mode_t{07777}) != 0) {
+        if ((options.mode & ~::mode_t{07777}) != 0) {
             detail::fail(ec, errc::invalid_options, "mode: %#o",
                          static_cast<unsigned>(options.mode));
             return {};

@@ -22,7 +22,7 @@ struct file_entry {
     std::uint64_t inode = 0;
     uid_t owner = 0;
     gid_t group = 0;
-    mode_t mode = 0; ///< permission bits
+    ::mode_t mode = 0; ///< permission bits
     std::uint64_t links = 0;
     std::uint64_t size = 0;      ///< bytes, holes included
     std::uint64_t allocated = 0; ///< bytes that it takes; of a tmpfs: in memory and in swap

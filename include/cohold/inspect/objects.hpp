@@ -19,7 +19,7 @@ struct object_entry {
     std::uint64_t inode = 0; ///< the identifier of System V
     uid_t owner = 0;
     gid_t group = 0;
-    mode_t mode = 0;
+    ::mode_t mode = 0;
     std::uint64_t size = 0;      ///< bytes
     std::uint64_t allocated = 0; ///< bytes that it takes, in memory, in swap or on a disk
     /// System V: a small segment that is no segment of its own, but belongs to one of cohold.

@@ -18,7 +18,7 @@ COHOLD_NAMESPACE_BEGIN
 struct system_v_segment_entry {
     key_t key = 0; ///< 0: it has none (IPC_PRIVATE), or has lost it
     int id = -1;
-    mode_t mode = 0;      ///< permission bits
+    ::mode_t mode = 0;    ///< permission bits
     bool removed = false; ///< goes as soon as nobody has it attached (IPC_RMID)
     bool locked = false;  ///< never in swap (SHM_LOCK)
     uid_t owner = 0;
@@ -50,7 +50,7 @@ struct system_v_segment_entry {
 struct system_v_semaphore_entry {
     key_t key = 0;
     int id = -1;
-    mode_t mode = 0;
+    ::mode_t mode = 0;
     std::uint64_t count = 0; ///< semaphores in the set
     uid_t owner = 0;
     gid_t group = 0;
@@ -71,15 +71,15 @@ namespace detail {
 // Of the text of /proc/sysvipc/shm.
 [[gnu::cold]] inline std::vector<system_v_segment_entry>
 parse_segment_table(std::string_view text) {
-    constexpr mode_t destroyed = 01000;
-    constexpr mode_t locked = 02000;
+    constexpr ::mode_t destroyed = 01000;
+    constexpr ::mode_t locked = 02000;
     std::vector<system_v_segment_entry> out;
     column_table row(text);
     while (row.next()) {
         system_v_segment_entry segment;
         segment.key = static_cast<key_t>(row.number("key"));
         segment.id = static_cast<int>(row.number("shmid"));
-        const auto bits = static_cast<mode_t>(row.number("perms", 8));
+        const auto bits = static_cast<::mode_t>(row.number("perms", 8));
         segment.mode = bits & 0777;
         segment.removed = (bits & destroyed) != 0;
         segment.locked = (bits & locked) != 0;
@@ -110,7 +110,7 @@ parse_semaphore_table(std::string_view text) {
         system_v_semaphore_entry set;
         set.key = static_cast<key_t>(row.number("key"));
         set.id = static_cast<int>(row.number("semid"));
-        set.mode = static_cast<mode_t>(row.number("perms", 8)) & 0777;
+        set.mode = static_cast<::mode_t>(row.number("perms", 8)) & 0777;
         set.count = row.number("nsems");
         set.owner = static_cast<uid_t>(row.number("uid"));
         set.group = static_cast<gid_t>(row.number("gid"));

@@ -59,7 +59,7 @@ struct anonymous_memory {
 /// What a new object shall be.
 struct creation {
     std::uint64_t capacity; ///< bytes that a mechanism which cannot grow must make room for at once
-    mode_t mode;            ///< exact permission bits; the umask plays no part
+    ::mode_t mode;          ///< exact permission bits; the umask plays no part
     std::optional<gid_t> group; ///< the group of the object; none: the kernel's choice
     bool formatted; ///< the first 8 bytes become non-zero, last of all, before it is published
     /// Bytes of the hugetlb pages that it shall consist of; 0: ordinary pages. Asked for only of
@@ -72,7 +72,7 @@ struct object_status {
     std::uint64_t size;   ///< bytes
     uid_t owner;          ///< user
     gid_t group;          ///< group
-    mode_t mode;          ///< permission bits
+    ::mode_t mode;        ///< permission bits
     std::uint64_t device; ///< with inode: which object it is
     std::uint64_t inode;
     bool removed; ///< no name leads to it any more

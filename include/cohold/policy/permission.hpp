@@ -24,7 +24,7 @@ COHOLD_NAMESPACE_BEGIN
 // clang-format on
 template <class P>
 concept permission_policy = requires(const object_status& status) {
-    { P::bits } -> std::convertible_to<mode_t>;
+    { P::bits } -> std::convertible_to<::mode_t>;
     { P::accepts(status) } noexcept -> std::same_as<bool>;
 };
 
@@ -53,11 +53,11 @@ namespace permission {
 /// Permission bits as chmod(1) knows them. Trusts objects of this user and of root; with group
 /// bits, also those that belong to a group of this process; with bits for others, those of
 /// everybody.
-template <mode_t Bits>
+template <::mode_t Bits>
 struct mode {
-    static_assert((Bits & ~mode_t{0666}) == 0, "memory can be read and written, nothing else");
+    static_assert((Bits & ~::mode_t{0666}) == 0, "memory can be read and written, nothing else");
     static_assert((Bits & 0600) == 0600, "the owner must be able to read and write");
-    static constexpr mode_t bits = Bits;
+    static constexpr ::mode_t bits = Bits;
 
     static bool accepts(const object_status& status) noexcept {
         return status.owner == ::geteuid() || status.owner == 0 || (Bits & 0006) != 0 ||
@@ -74,7 +74,7 @@ using everyone = mode<0666>;       ///< everybody writes: only where all users a
 /// Objects of one certain user (and of root), with the bits of another policy.
 template <uid_t User, permission_policy Bits = everyone_reads>
 struct owned_by {
-    static constexpr mode_t bits = Bits::bits;
+    static constexpr ::mode_t bits = Bits::bits;
 
     static bool accepts(const object_status& status) noexcept {
         return status.owner == User || status.owner == 0;
@@ -92,7 +92,7 @@ void check_permission(const object_status& status, std::error_code& ec) noexcept
         fail(ec, errc::unexpected_owner, "owner: user %u, group %u; this process is user %u",
              static_cast<unsigned>(status.owner), static_cast<unsigned>(status.group),
              static_cast<unsigned>(::geteuid()));
-    } else if ((status.mode & 0222 & ~mode_t{Permission::bits}) != 0) {
+    } else if ((status.mode & 0222 & ~::mode_t{Permission::bits}) != 0) {
         fail(ec, errc::wider_permission, "mode: at most %04o expected, found %04o",
              static_cast<unsigned>(Permission::bits), static_cast<unsigned>(status.mode));
     }

@@ -41,7 +41,7 @@ struct system_v {
                                             std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         detail::creation_lock lock(key);
-        const mode_t mode = detail::creation_lock::mode_for(wanted.mode);
+        const ::mode_t mode = detail::creation_lock::mode_for(wanted.mode);
         if (const int error = lock.acquire(true, true, mode); error != 0) {
             fail_get(ec, error, "semget", key, wanted);
             return {};
@@ -144,7 +144,7 @@ struct system_v {
             return {};
         }
         return {found.shm_segsz, found.shm_perm.uid, found.shm_perm.gid,
-                found.shm_perm.mode & mode_t{0777}, 0, static_cast<std::uint64_t>(object.value),
+                found.shm_perm.mode & ::mode_t{0777}, 0, static_cast<std::uint64_t>(object.value),
                 // One that never had a name is marked for destruction from the start.
                 object.held == nullptr && detail::system_v_removed(found)};
     }
