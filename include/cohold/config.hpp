@@ -78,8 +78,8 @@ inline constexpr bool exceptions = true;
 inline constexpr bool exceptions = false;
 #endif
 
-static_assert(max_participants >= 2 && max_participants <= 4000,
-              "COHOLD_MAX_PARTICIPANTS is 2 to 4000");
+static_assert(max_participants >= 2 && max_participants <= 4094,
+              "COHOLD_MAX_PARTICIPANTS is 2 to 4094");
 static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS is 1 to 500000");
 static_assert(default_size <= default_reserve,
               "COHOLD_DEFAULT_SIZE is larger than COHOLD_DEFAULT_RESERVE");

@@ -43,7 +43,6 @@ enum class errc : int {
     not_a_segment,
     byte_order_mismatch,
     layout_mismatch,
-    configuration_mismatch,
     name_mismatch,
     corrupt,
     type_mismatch,
@@ -108,9 +107,6 @@ inline constexpr errc_row errc_table[] = {
      "the segment was written by a machine of another byte order"},
     {errc::layout_mismatch, std::errc::not_supported,
      "the segment has another layout version: build both sides with the same cohold"},
-    {errc::configuration_mismatch, std::errc::not_supported,
-     "the segment was created with another cohold configuration: build both sides with the "
-     "same one"},
     {errc::name_mismatch, std::errc::file_exists,
      "another name has the same key: choose another name"},
     {errc::corrupt, std::errc::bad_message, "the contents are damaged"},
@@ -124,8 +120,8 @@ inline constexpr errc_row errc_table[] = {
     {errc::removed, std::errc::no_such_file_or_directory, "the object has been removed"},
     {errc::busy, std::errc::device_or_resource_busy, "it is in use: end what uses it first"},
     {errc::too_many_participants, std::errc::resource_unavailable_try_again,
-     "as many processes use the segment as it has room for: build all sides with a larger "
-     "COHOLD_MAX_PARTICIPANTS"},
+     "as many processes use the segment as it has room for: make it with a larger "
+     "segment_options::participants"},
     {errc::too_many_threads, std::errc::resource_unavailable_try_again,
      "as many threads of one process use the segment as may: let some of them end, or build with a "
      "larger COHOLD_MAX_THREADS"},

@@ -12,22 +12,17 @@
 /// Version of the bytes in a segment. Segments of another version are refused, never misread.
 #define COHOLD_LAYOUT_VERSION 1
 
-/// How many processes can be attached to one segment at a time. Changes the layout, hence the
-/// namespace.
+/// How many processes can be attached at a time to a segment that is made without saying so.
 #ifndef COHOLD_MAX_PARTICIPANTS
 #define COHOLD_MAX_PARTICIPANTS 64
 #endif
 
-#define COHOLD_CONCAT_EXPANDED(a, b, c, d) a##b##c##d
-#define COHOLD_CONCAT(a, b, c, d) COHOLD_CONCAT_EXPANDED(a, b, c, d)
+#define COHOLD_CONCAT_EXPANDED(a, b) a##b
+#define COHOLD_CONCAT(a, b) COHOLD_CONCAT_EXPANDED(a, b)
 
-// Every macro that changes the layout takes part in the inline namespace, so that two units built
-// with different layouts cannot be linked by mistake.
-#if COHOLD_MAX_PARTICIPANTS == 64
-#define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION, , )
-#else
-#define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION, _p, COHOLD_MAX_PARTICIPANTS)
-#endif
+// The layout takes part in the inline namespace, so that two units built with different ones cannot
+// be linked by mistake.
+#define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION)
 
 #define COHOLD_TEXT_EXPANDED(a) #a
 #define COHOLD_TEXT(a) COHOLD_TEXT_EXPANDED(a)

@@ -68,7 +68,8 @@ inline journal_blocks journals_of(cohold::detail::segment_header& header) {
                            reinterpret_cast<const char*>(&header) + offset - 16)
                            ->size();
     };
-    for (const inner::participant_slot& slot : inner::process_table::of(header).slots) {
+    for (std::uint32_t i = 0; i <= inner::process_table::spare(header); ++i) {
+        const inner::participant_slot& slot = inner::process_table::of(header).slots[i];
         int most = 1000; // whatever the bytes are
         for (std::uint64_t next = slot.journals.load(); next != 0 && most > 0; --most) {
             const inner::journal* const log = inner::journal_at(header, next);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <cohold/cohold.hpp>
+#include <cohold/inspect.hpp>
 
 #include "support/process.hpp"
 
@@ -54,13 +55,54 @@ TEST_CASE("one process too many is told so, and has left no trace") {
         std::error_code ec;
         CHECK_FALSE(static_cast<bool>(segment<>::open(s.name, ec)));
         CHECK(ec == errc::too_many_participants);
-        CHECK(std::string(last_failure().what()).find("COHOLD_MAX_PARTICIPANTS") !=
+        CHECK(std::string(last_failure().what()).find("segment_options::participants") !=
               std::string::npos);
         CHECK(s.handle.participants().size() == 3);
     }
     CHECK(static_cast<bool>(segment<>::open(s.name, read_only))); // who only reads has room
     third = {};
     CHECK(static_cast<bool>(segment<>::open(s.name)));
+}
+
+TEST_CASE("a segment has room for as many as it was made for, whatever the default is") {
+    std::error_code ec;
+    for (const std::size_t none : {std::size_t{0}, std::size_t{1}, std::size_t{4095}}) {
+        CHECK_FALSE(static_cast<bool>(
+            segment<mechanism::memfd>::create({.size = 65536, .participants = none}, ec)));
+        CHECK(ec == errc::invalid_options);
+    }
+    CHECK(segment<mechanism::memfd>::create({.size = 1, .participants = 4094}).size() > 4094 * 64);
+    for (const std::size_t most :
+         {std::size_t{2}, std::size_t{64}, std::size_t{65}, std::size_t{150}}) {
+        const std::string name = support::own_name("many");
+        const auto made = segment<>::create(name, {.size = 65536, .participants = most});
+        auto& value = made.construct<shm_guarded<int>>("value");
+        std::vector<segment<>> others;
+        while (others.size() + 2 < most) {
+            others.push_back(segment<>::open(name));
+        }
+        child last(content([&] { // in the last slot
+            const auto mine = segment<>::open(name);
+            const auto guard = mine.find<shm_guarded<int>>("value")->lock();
+            *guard = 5;
+            mine.construct<int>("in the section");
+            ::raise(SIGKILL);
+            return true;
+        }));
+        CHECK(support::status_of(last) == -SIGKILL);
+        CHECK(made.participants().size() == most);
+        CHECK(*value.lock() == 0);
+        CHECK(made.find<int>("in the section") == nullptr);
+        CHECK(made.participants().size() == most - 1);
+        others.push_back(segment<>::open(name));
+        CHECK_FALSE(static_cast<bool>(segment<>::open(name, ec)));
+        CHECK(ec == errc::too_many_participants);
+        const segment_contents found = inspect_contents(name);
+        CHECK(found.is_good());
+        CHECK(found.state.participants.size() == most);
+        CHECK(found.state.participants.back().slot == most - 1);
+        segment<>::remove(name);
+    }
 }
 
 TEST_CASE("the dead make room before anybody is refused") {

@@ -28,7 +28,3 @@ TEST_CASE("the namespace is inline and carries the layout version") {
     CHECK(&by_full_name == &by_short_name);
     CHECK(std::strcmp(TEXT_OF(COHOLD_ABI), "v1") == 0);
 }
-
-TEST_CASE("a macro that changes the layout changes the namespace") {
-    CHECK(std::strcmp(TEXT_OF(COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION, _p, 128)), "v1_p128") == 0);
-}

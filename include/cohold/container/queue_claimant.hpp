@@ -141,7 +141,7 @@ class queue_claimant<shm_allocator<T>> {
 
     [[nodiscard, gnu::cold]] static bool is_dead(const allocator& a, claim_mark mark) noexcept {
         const std::uint32_t index = marked_participant(mark);
-        if (index > process_table::spare) {
+        if (index > process_table::spare(*a.header())) {
             return true; // nobody has ever been there
         }
         const std::uint64_t state =

@@ -35,7 +35,7 @@ namespace detail {
 // Any number may come and go meanwhile: each was there at one moment.
 [[gnu::cold]] inline participant_list list_participants(const segment_header& header) {
     participant_list list;
-    for (std::uint32_t index = 0; index < process_table::spare; ++index) {
+    for (std::uint32_t index = 0; index < process_table::spare(header); ++index) {
         const participant_slot& slot = process_table::of(header).slots[index];
         for (std::uint64_t state = slot.state.load(std::memory_order_acquire);
              (state & attached_bit) != 0;) {

@@ -99,9 +99,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     /// An existing segment, whole and checked. *Errors*: errc::not_found; symlink_refused,
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
-    /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch,
-    /// configuration_mismatch, corrupt, name_mismatch; reserve_too_large; too_many_participants,
-    /// locks_unsupported.
+    /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch, corrupt,
+    /// name_mismatch; reserve_too_large; too_many_participants, locks_unsupported.
     [[nodiscard, gnu::cold]] static segment open(std::string_view name)
         requires detail::has_names<policies>
     {

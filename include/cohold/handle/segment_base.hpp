@@ -74,8 +74,9 @@ class segment_base {
             if constexpr (Policies::named) {
                 full = full_name<mechanism, naming>(name);
             }
-            made.memory_.template format<mechanism>(made.object_.native(), size, options.lifetime,
-                                                    full, ec);
+            made.memory_.template format<mechanism>(
+                made.object_.native(), size, static_cast<std::uint32_t>(options.participants),
+                options.lifetime, full, ec);
         }
         if (!ec) {
             made.finish(options_of(options), ec);
@@ -228,6 +229,12 @@ class segment_base {
                  options.size, options.reserve);
             return;
         }
+        if (options.participants < least_participants || options.participants > most_participants) {
+            fail(ec, errc::invalid_options,
+                 "segment_options::participants: %zu, %u to %u are possible", options.participants,
+                 least_participants, most_participants);
+            return;
+        }
         check_hugetlb<mechanism>(options.mapping.huge, ec);
         if (!ec && !seals_objects && options.seals != seal::none) {
             fail(ec, errc::unsupported, "segment_options::seals: only a memfd can be sealed");
@@ -244,7 +251,7 @@ class segment_base {
         const std::uint64_t unit = options.mapping.huge == huge_pages::advise
                                        ? page_size()
                                        : mapping_unit(options.mapping.huge);
-        size = round_up(larger(options.size, segment_memory::smallest_size), unit);
+        size = round_up(larger(options.size, smallest_segment_for(options.participants)), unit);
         if (sized) {
             reserve = size;
         } else if (options.reserve != 0) {

@@ -23,6 +23,9 @@ struct segment_options {
     /// programs) and 16 times the
     /// size.
     std::size_t reserve = 0;
+    /// How many processes can use the segment at the same time, 2 to 4094. Each one more than 64
+    /// takes 64 bytes of it.
+    std::size_t participants = config::max_participants;
     /// Who removes the name?
     enum lifetime lifetime = lifetime::persistent;
     /// Touch all pages of `size` now, in this process, so that no page fault comes later.

@@ -55,14 +55,11 @@ examine_contents(const segment_source& source,
     std::error_code problem;
     const report_keeper keeper;
     if (source.read(&header, sizeof header, 0) == sizeof header) {
-        check_header(header, source.size(), problem);
+        validate_header(header, source.size(), problem);
     } else {
         fail(problem, errc::not_a_segment);
     }
-    const auto bearable = [](const std::error_code& what) {
-        return !what || what == errc::configuration_mismatch;
-    };
-    out.readable = bearable(problem) && bearable(out.state.problem);
+    out.readable = !problem && !out.state.problem;
     const segment_places places(out.readable ? header.max_participants : 2);
     const std::uint64_t size = header.size.load(std::memory_order_relaxed);
     if (out.readable && size < places.first_block + 4096) {
@@ -81,8 +78,8 @@ examine_contents(const segment_source& source,
     for (const participant& each : out.state.participants) {
         if (each.state == verdict::dead) {
             flaws.add(segment_part::participants, "a process has died, and is not recovered",
-                      process_table::offset + each.slot * participant_bytes,
-                      static_cast<std::uint64_t>(each.pid), true);
+                      process_table::offset_of(each.slot), static_cast<std::uint64_t>(each.pid),
+                      true);
         }
     }
     segment_reader segment(source, size);

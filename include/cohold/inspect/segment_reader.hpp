@@ -61,7 +61,8 @@ class flaw_list {
     std::uint64_t count_ = 0;
 };
 
-// Where the parts begin, which depends on how many participants the segment is for.
+// Where the parts begin. Where the first block does depends on how many participants the segment is
+// for.
 struct segment_places {
     std::uint64_t slots; // of the process table, with the spare one
     std::uint64_t heap;
@@ -70,11 +71,10 @@ struct segment_places {
     std::uint64_t first_block;
 
     explicit constexpr segment_places(std::uint32_t max_participants) noexcept
-        : slots(std::uint64_t{max_participants} + 1),
-          heap((control_bytes + slots * participant_bytes + 63) / 64 * 64),
+        : slots(std::uint64_t{max_participants} + 1), heap(control_bytes + table_bytes),
           directory((heap + heap_bytes + 63) / 64 * 64),
           kept_journals((directory + directory_bytes + 63) / 64 * 64),
-          first_block(kept_journals + kept_bytes) {}
+          first_block(kept_journals + kept_bytes + far_bytes(max_participants)) {}
 
     static constexpr std::uint64_t heap_bytes = 7672;
     static constexpr std::uint64_t directory_bytes = 32;
@@ -194,7 +194,7 @@ class segment_reader {
         flaws.add(part, "a lock is held by who cannot be", at, holder);
         return;
     }
-    const std::uint64_t state = segment.word(process_table::offset + slot * participant_bytes);
+    const std::uint64_t state = segment.word(process_table::offset_of(slot));
     const auto newer =
         static_cast<std::int32_t>(generation_of(holder) - static_cast<std::uint32_t>(state >> 32));
     if (newer > 0) {

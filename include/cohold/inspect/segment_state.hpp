@@ -35,7 +35,7 @@ enum class standing {
 }
 
 /// What can be known of a segment from outside. The fields behind `problem` are set only if that is
-/// none, or errc::configuration_mismatch, truncated or (layout_version) layout_mismatch.
+/// none, or errc::truncated or (layout_version) layout_mismatch.
 struct segment_state {
     enum standing standing = standing::unknown;
     std::error_code problem; ///< what is wrong with the header, as open() would say
@@ -71,22 +71,10 @@ struct segment_state {
 
 namespace detail {
 
-// The header of an object is as validate_header wants it, but may be of a segment for another
-// number of participants.
-[[gnu::cold]] inline void check_header(const segment_header& header, std::uint64_t object_bytes,
-                                       std::error_code& ec) noexcept {
-    validate_header(header, object_bytes, ec);
-    const bool plausible = header.max_participants >= 2 && header.max_participants <= 4000;
-    if (ec == errc::configuration_mismatch &&
-        (header.expected_checksum() != header.checksum || !plausible)) {
-        fail(ec, errc::corrupt, "checksum");
-    }
-}
-
 // One slot, with the kernel's word on it. False if nobody is there.
 [[gnu::cold]] inline bool read_participant(const segment_source& source, std::uint32_t index,
                                            participant_slot& slot, participant& out) {
-    const std::uint64_t at = process_table::offset + index * participant_bytes;
+    const std::uint64_t at = process_table::offset_of(index);
     for (int attempt = 0; attempt < 3; ++attempt) {
         const std::uint64_t state = slot.state.load(std::memory_order_relaxed);
         if ((state & attached_bit) == 0) {
@@ -116,11 +104,11 @@ namespace detail {
 
 [[gnu::cold]] inline void read_participants(const segment_source& source, std::uint32_t slots,
                                             segment_state& out) {
-    constexpr std::uint32_t chunk = 64;
+    constexpr auto chunk = static_cast<std::uint32_t>(near_slots);
     participant_slot some[chunk];
-    for (std::uint32_t first = 0; first < slots; first += chunk) {
+    for (std::uint32_t first = 0; first < slots; first += chunk) { // each lies together
         const std::uint32_t count = slots - first < chunk ? slots - first : chunk;
-        const std::uint64_t at = process_table::offset + first * participant_bytes;
+        const std::uint64_t at = process_table::offset_of(first);
         const std::size_t got = source.read(some, count * sizeof(participant_slot), at);
         for (std::uint32_t i = 0; i < got / sizeof(participant_slot); ++i) {
             participant found;
@@ -163,7 +151,7 @@ namespace detail {
         fail(out.problem, errc::not_a_segment);
         return out;
     }
-    check_header(header, bytes, out.problem);
+    validate_header(header, bytes, out.problem);
     if (out.problem == errc::not_a_segment) {
         const bool begun = header.magic.load(std::memory_order_relaxed) == 0 &&
                            header.order == word_order &&
@@ -178,8 +166,7 @@ namespace detail {
         return out;
     }
     out.layout_version = header.layout_version;
-    if (out.problem && out.problem != errc::configuration_mismatch &&
-        out.problem != errc::truncated) {
+    if (out.problem && out.problem != errc::truncated) {
         out.standing = standing::damaged;
         return out;
     }

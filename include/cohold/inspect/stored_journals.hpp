@@ -57,7 +57,7 @@ class journals_reader {
     }
 
     [[gnu::cold]] void read_slot(std::uint64_t index) {
-        const std::uint64_t slot = process_table::offset + index * participant_bytes;
+        const std::uint64_t slot = process_table::offset_of(index);
         const std::uint64_t state = segment_.word(slot);
         std::uint64_t from = slot + 48;
         std::uint64_t next = segment_.word(from);

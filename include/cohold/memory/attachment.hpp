@@ -61,13 +61,15 @@ class identity_lock {
         participant_slot& slot;
         local_identity& identity;
         std::uint32_t index;
-    } context{process_table::of(header).slots[index], *local_of(header).identity, index};
+        std::uint32_t spare;
+    } context{process_table::of(header).slots[index], *local_of(header).identity, index,
+              process_table::spare(header)};
 
     const auto publish = [](void* with, const liveness_token& token) noexcept {
-        const auto& [slot, identity, number] = *static_cast<publishing*>(with);
+        const auto& [slot, identity, number, spare] = *static_cast<publishing*>(with);
         std::uint64_t before = slot.state.load(std::memory_order_acquire);
         // A dead one's slot is free only when he has been recovered. The spare one has no journals.
-        if ((before & attached_bit) != 0 && number != process_table::spare) {
+        if ((before & attached_bit) != 0 && number != spare) {
             return false;
         }
         // Never 0, so that no owner's word is that of nobody.
@@ -114,7 +116,7 @@ class identity_lock {
 }
 
 [[gnu::cold]] inline bool take_any_slot(segment_header& header, std::error_code& ec) noexcept {
-    for (std::uint32_t index = 0; index < process_table::spare && !ec; ++index) {
+    for (std::uint32_t index = 0; index < process_table::spare(header) && !ec; ++index) {
         const std::uint64_t state =
             process_table::of(header).slots[index].state.load(std::memory_order_acquire);
         if ((state & attached_bit) == 0 && take_slot(header, index, ec)) {
@@ -140,7 +142,7 @@ class identity_lock {
     bool taken = take_any_slot(header, ec);
     // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
     for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
-        if (take_slot(header, process_table::spare, ec)) {
+        if (take_slot(header, process_table::spare(header), ec)) {
             static_cast<void>(recover_all(header, identity.me));
             leave_slot(header);
             attempt = 99;
@@ -152,7 +154,7 @@ class identity_lock {
     }
     if (!taken && !ec) {
         fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
-             process_table::spare);
+             process_table::spare(header));
     }
     // Who has opened the segment is a user of its session already, a forked child is not yet.
     if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&

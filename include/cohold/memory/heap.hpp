@@ -198,7 +198,7 @@ class heap {
         [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
       private:
-        static constexpr std::uint64_t lowest = offset + 7680; // behind the heap's state
+        static constexpr std::uint64_t lowest = far_slots_offset;
 
         std::uint64_t count_;
     };
@@ -571,7 +571,6 @@ class heap {
 };
 
 static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16);
-static_assert(sizeof(heap) <= 7680);
 
 } // namespace detail
 

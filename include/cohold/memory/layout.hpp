@@ -32,11 +32,27 @@ inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', 
 inline constexpr std::uint32_t word_order = 0x01020304;
 inline constexpr std::uint64_t control_bytes = 4096;   // of the header, whatever the page size is
 inline constexpr std::uint64_t participant_bytes = 64; // of a slot of the process table
-// The table follows the header. It has a slot more than there can be participants: see attach.
-inline constexpr std::uint64_t table_bytes = (config::max_participants + 1) * participant_bytes;
+// The table has a slot more than there can be participants: see attach. The first ones follow the
+// header in every segment, so that what lies behind them has one place; the others, if the segment
+// is for so many participants, lie between the kept journals and the first block of the heap.
+inline constexpr std::uint32_t least_participants = 2;
+inline constexpr std::uint32_t most_participants = 4094; // so that 12 bits tell all slots apart
+inline constexpr std::uint64_t near_slots = 65;
+inline constexpr std::uint64_t table_bytes = near_slots * participant_bytes;
+inline constexpr std::uint64_t far_slots_offset = 20160;
+
+[[nodiscard]] constexpr std::uint64_t far_bytes(std::uint64_t max_participants) noexcept {
+    return max_participants < near_slots ? 0
+                                         : (max_participants + 1 - near_slots) * participant_bytes;
+}
+
 // With its process table, heap and directory.
-inline constexpr std::uint64_t smallest_segment =
-    (5 * control_bytes + table_bytes + control_bytes - 1) / control_bytes * control_bytes;
+[[nodiscard]] constexpr std::uint64_t smallest_segment_for(std::uint64_t participants) noexcept {
+    return (5 * control_bytes + table_bytes + far_bytes(participants) + control_bytes - 1) /
+           control_bytes * control_bytes;
+}
+
+inline constexpr std::uint64_t smallest_segment = smallest_segment_for(0);
 inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
 
 struct segment_header {
@@ -132,21 +148,26 @@ inline std::uint64_t magic_word() noexcept {
     unequal(errc::byte_order_mismatch, "word order", word_order, header.order);
     unequal(errc::layout_mismatch, "layout version", COHOLD_LAYOUT_VERSION, header.layout_version);
     unequal(errc::corrupt, "header bytes", sizeof(segment_header), header.header_bytes);
-    unequal(errc::configuration_mismatch, "COHOLD_MAX_PARTICIPANTS", config::max_participants,
-            header.max_participants);
     unequal(errc::corrupt, "checksum", header.expected_checksum(), header.checksum);
     if (ec) {
         return;
     }
+    if (header.max_participants < least_participants ||
+        header.max_participants > most_participants) {
+        fail(ec, errc::corrupt, "participants: expected %u to %u, found %u", least_participants,
+             most_participants, header.max_participants);
+        return;
+    }
+    const std::uint64_t smallest = smallest_segment_for(header.max_participants);
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
-    if (header.reserve < smallest_segment || header.reserve > largest_reserve) {
+    if (header.reserve < smallest || header.reserve > largest_reserve) {
         fail(ec, errc::corrupt, "reserve: expected %llu to %llu bytes, found %llu",
-             static_cast<unsigned long long>(smallest_segment),
+             static_cast<unsigned long long>(smallest),
              static_cast<unsigned long long>(largest_reserve),
              static_cast<unsigned long long>(header.reserve));
-    } else if (size < smallest_segment || size > header.reserve) {
+    } else if (size < smallest || size > header.reserve) {
         fail(ec, errc::corrupt, "size: expected %llu to %llu bytes, found %llu",
-             static_cast<unsigned long long>(smallest_segment),
+             static_cast<unsigned long long>(smallest),
              static_cast<unsigned long long>(header.reserve),
              static_cast<unsigned long long>(size));
     } else if (size > object_bytes) {

@@ -62,6 +62,8 @@ struct alignas(16) local_block {
     std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
     local_block* next_mapping;                 // of those that mapping_list has
+    // For how many the segment is, as it said when it was asked first; 0: not yet.
+    mutable std::atomic<std::uint32_t> participants;
 };
 
 inline const local_block& local_of(const segment_header& header) noexcept {
@@ -172,6 +174,26 @@ inline constinit mapping_list mappings{};
     const local_block& local = local_of(header);
     return size <= local.length.load(std::memory_order_relaxed) ? size
                                                                 : bounded_by_object(local, size);
+}
+
+[[gnu::cold, gnu::noinline]] inline std::uint32_t
+count_participants(const segment_header& header) noexcept {
+    const std::uint64_t size = bounded_size(header);
+    std::uint64_t count = header.max_participants;
+    const std::uint64_t room = near_slots - 1 +
+                               (size < far_slots_offset ? 0 : size - far_slots_offset) /
+                                   participant_bytes; // whatever the segment says
+    count = count < room ? count : room;
+    count = count < most_participants ? count : most_participants;
+    const auto found = static_cast<std::uint32_t>(count);
+    local_of(header).participants.store(found, std::memory_order_relaxed);
+    return found;
+}
+
+// How many participants the segment has room for.
+[[nodiscard]] inline std::uint32_t participants_of(const segment_header& header) noexcept {
+    const std::uint32_t known = local_of(header).participants.load(std::memory_order_relaxed);
+    return known != 0 ? known : count_participants(header);
 }
 
 // Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders

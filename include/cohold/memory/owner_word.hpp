@@ -23,8 +23,6 @@ inline constexpr owner_word nobody = 0;
 inline constexpr owner_word awaited = 1;
 inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
 
-static_assert(config::max_participants < (1u << 12));
-
 [[nodiscard]] constexpr owner_word make_owner(std::uint32_t slot, std::uint32_t generation,
                                               std::uint32_t thread) noexcept {
     return owner_word{generation} << 32 | owner_word{slot} << 20 | owner_word{thread} << 1;

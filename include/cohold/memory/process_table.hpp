@@ -4,6 +4,8 @@
 #ifndef COHOLD_MEMORY_PROCESS_TABLE_HPP
 #define COHOLD_MEMORY_PROCESS_TABLE_HPP
 
+#include <utility>
+
 #include <cohold/memory/local_block.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -58,10 +60,31 @@ inline constexpr std::uint64_t attached_bit = 1;
 
 struct process_table {
     static constexpr std::uint64_t offset = control_bytes;
-    // A slot for who has found all others taken and looks for dead ones among them.
-    static constexpr std::uint32_t spare = static_cast<std::uint32_t>(config::max_participants);
 
-    participant_slot slots[config::max_participants + 1];
+    // By its index, as if they all lay one behind the other.
+    struct slot_array {
+        participant_slot near[near_slots];
+
+        [[nodiscard]] participant_slot& operator[](std::uint32_t index) noexcept {
+            return const_cast<participant_slot&>(std::as_const(*this)[index]);
+        }
+
+        [[nodiscard]] const participant_slot& operator[](std::uint32_t index) const noexcept {
+            return *reinterpret_cast<const participant_slot*>(reinterpret_cast<const char*>(this) +
+                                                              offset_of(index) - offset);
+        }
+    } slots;
+
+    [[nodiscard]] static constexpr std::uint64_t offset_of(std::uint64_t index) noexcept {
+        return index < near_slots ? offset + index * participant_bytes
+                                  : far_slots_offset + (index - near_slots) * participant_bytes;
+    }
+
+    // The index of the last slot, for who has found all others taken and looks for dead ones among
+    // them.
+    [[nodiscard]] static std::uint32_t spare(const segment_header& header) noexcept {
+        return participants_of(header);
+    }
 
     [[nodiscard]] static process_table& of(segment_header& header) noexcept {
         return *reinterpret_cast<process_table*>(reinterpret_cast<char*>(&header) + offset);
@@ -104,7 +127,7 @@ static_assert(sizeof(process_table) == table_bytes);
 
 // Has the participant neither detached nor been recovered?
 [[nodiscard]] inline bool is_attached(const segment_header& header, owner_word owner) noexcept {
-    return slot_of(owner) <= process_table::spare &&
+    return slot_of(owner) <= process_table::spare(header) &&
            process_table::of(header).slots[slot_of(owner)].state.load(std::memory_order_acquire) ==
                attached_state(generation_of(owner));
 }
@@ -123,7 +146,7 @@ static_assert(sizeof(process_table) == table_bytes);
 template <class Visitor>
 void each_of_process(const segment_header& header, const process_key& process,
                      const Visitor& visit) noexcept {
-    for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
+    for (std::uint32_t index = 0; index <= process_table::spare(header); ++index) {
         const owner_word each = participant_at(header, index);
         if (each != nobody && process_table::of(header).slots[index].process() == process) {
             visit(each);
@@ -136,7 +159,7 @@ void each_of_process(const segment_header& header, const process_key& process,
 /// process is another participant as well is dead when both are, for the kernel lets go of them one
 /// after the other. *Complexity*: a system call, if it is another process.
 [[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
-    if (slot_of(owner) > process_table::spare) {
+    if (slot_of(owner) > process_table::spare(header)) {
         return verdict::dead; // nobody has ever been there
     }
     const process_key process = process_table::of(header).slots[slot_of(owner)].process();

@@ -186,7 +186,7 @@ template <class Act>
 /// participants of this segment this call has recovered.
 [[gnu::cold, gnu::noinline]] inline std::uint32_t recover(segment_header& header, owner_word me,
                                                           owner_word dead) noexcept {
-    if (slot_of(dead) > process_table::spare) {
+    if (slot_of(dead) > process_table::spare(header)) {
         return 0;
     }
     const process_key process = process_table::of(header).slots[slot_of(dead)].process();
@@ -227,7 +227,7 @@ template <class Act>
 // where that is not to be had soon, nobody has ended yet, and will be asked about again.
 [[gnu::cold]] inline bool has_ended(segment_header& header, owner_word me,
                                     owner_word owner) noexcept {
-    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare) {
+    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare(header)) {
         return true; // no thread, or nobody's
     }
     if (has_journal(header, owner)) {
@@ -249,7 +249,7 @@ template <class Act>
 [[gnu::cold, gnu::noinline]] inline std::uint32_t recover_all(segment_header& header,
                                                               owner_word me) noexcept {
     std::uint32_t count = 0;
-    for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
+    for (std::uint32_t index = 0; index <= process_table::spare(header); ++index) {
         const owner_word owner = participant_at(header, index);
         if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
             count += recover(header, me, owner);

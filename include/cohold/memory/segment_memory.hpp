@@ -25,10 +25,9 @@ namespace detail {
 // local_block.
 class segment_memory {
   public:
-    static constexpr std::uint64_t first_block = kept_journals::offset + sizeof(kept_journals);
     static_assert(directory::offset + sizeof(directory) <= kept_journals::offset);
-    static constexpr std::uint64_t smallest_size = smallest_segment;
-    static_assert(first_block + 4096 < smallest_size);
+    static_assert(kept_journals::offset + sizeof(kept_journals) == far_slots_offset);
+    static_assert(far_slots_offset + 4096 < smallest_segment);
 
     segment_memory() = default;
 
@@ -118,8 +117,8 @@ class segment_memory {
     // Fills a mapped object that is all zero, but for the magic word: ready() adds that.
     template <class Mechanism>
     [[gnu::cold]] void format(const typename Mechanism::native_handle_type& native,
-                              std::uint64_t size, lifetime life, std::string_view full_name,
-                              std::error_code& ec) noexcept {
+                              std::uint64_t size, std::uint32_t participants, lifetime life,
+                              std::string_view full_name, std::error_code& ec) noexcept {
         Mechanism::back(native, base_, 0, size, ec);
         if (ec) {
             return;
@@ -128,7 +127,7 @@ class segment_memory {
         fresh.order = word_order;
         fresh.layout_version = COHOLD_LAYOUT_VERSION;
         fresh.header_bytes = sizeof(segment_header);
-        fresh.max_participants = config::max_participants;
+        fresh.max_participants = participants;
         fresh.reserve = reserve_;
         const uncancelled here;
         if (::getrandom(fresh.id, sizeof fresh.id, 0) != sizeof fresh.id) {
@@ -143,7 +142,7 @@ class segment_memory {
         fresh.set_name(full_name);
         fresh.checksum = fresh.expected_checksum();
         fresh.size.store(size, std::memory_order_release);
-        heap_here().format(first_block);
+        heap_here().format(far_slots_offset + far_bytes(participants));
     }
 
     // The last step of formatting.

@@ -68,7 +68,8 @@ TEST_CASE("all of the slots, and not one more; a dead one makes room") {
     late.participate(ec);
     CHECK(ec == cohold::errc::too_many_participants);
     CHECK(detail::slot_of(detail::local_of(late.header()).identity->me) == 0); // nobody
-    CHECK((slot_in(segment, process_table::spare).state.load() == std::uint64_t{1} << 32));
+    CHECK((slot_in(segment, process_table::spare(segment.header())).state.load() == std::uint64_t{1}
+                                                                                        << 32));
     ec.clear();
     scratch::kill(others[20]);
     late.participate(ec);
@@ -83,10 +84,11 @@ TEST_CASE("who was killed while he held the spare slot hurts nobody") {
         others.push_back(segment.again(cohold::access_mode::writing));
     }
     // As a killed one has left it: attached, with the recovery lock of the one whom it recovered.
-    detail::participant_slot& spare = slot_in(segment, process_table::spare);
+    detail::participant_slot& spare = slot_in(segment, process_table::spare(segment.header()));
     for (std::uint32_t generation = 5; generation < 8; ++generation) {
         spare.state = detail::attached_state(generation);
-        slot_in(segment, 9).recovery = detail::make_owner(process_table::spare, generation, 0);
+        slot_in(segment, 9).recovery =
+            detail::make_owner(process_table::spare(segment.header()), generation, 0);
         scratch::kill(others[8]);
         std::error_code ec;
         others[8] = detail::segment_memory::map<scratch::memfd>(segment.file(), 1 << 20,

@@ -54,8 +54,8 @@ TEST_CASE("participants of a full segment have one each, and give it back") {
         CHECK(detail::self(fifth.header(), ec) == nullptr);
         CHECK(ec == cohold::errc::reserve_exceeded);
         // One is killed in the middle of something, the others detach.
-        auto* const number = reinterpret_cast<std::uint64_t*>(
-            others[2].base() + detail::segment_memory::first_block + 16);
+        auto* const number =
+            reinterpret_cast<std::uint64_t*>(others[2].base() + detail::far_slots_offset + 16);
         const std::uint64_t before = *number;
         ec = {};
         scratch::self(others[2]).save_word(number, ec);
@@ -66,7 +66,7 @@ TEST_CASE("participants of a full segment have one each, and give it back") {
         CHECK(kept_journals::of(segment.header()).in_use == 4);
         CHECK(scratch::recover(segment) == 1);
         CHECK(kept_journals::of(segment.header()).in_use == 0);
-        CHECK(*reinterpret_cast<std::uint64_t*>(
-                  segment.memory().base() + detail::segment_memory::first_block + 16) == before);
+        CHECK(*reinterpret_cast<std::uint64_t*>(segment.memory().base() + detail::far_slots_offset +
+                                                16) == before);
     }
 }

@@ -67,7 +67,10 @@ TEST_CASE("a good header is good, and each wrong field has its code") {
     CHECK(with([](auto& h) { ++h.layout_version; }) == errc::layout_mismatch);
     CHECK(with([](auto& h) { --h.layout_version; }) == errc::layout_mismatch);
     CHECK(with([](auto& h) { h.header_bytes += 8; }) == errc::corrupt);
-    CHECK(with([](auto& h) { ++h.max_participants; }) == errc::configuration_mismatch);
+    CHECK_FALSE(with([](auto& h) { ++h.max_participants; }));
+    CHECK(with([](auto& h) { h.max_participants = 1; }) == errc::corrupt);
+    CHECK(with([](auto& h) { h.max_participants = 4095; }) == errc::corrupt);
+    CHECK(with([](auto& h) { h.max_participants = 4094; }) == errc::corrupt); // not in 64 KiB
     CHECK(with([](auto& h) { ++h.id[0]; }, false) == errc::corrupt);
     CHECK(with([](auto& h) { ++h.name[511]; }, false) == errc::corrupt);
     CHECK(with([](auto& h) { ++h.checksum; }, false) == errc::corrupt);

@@ -109,10 +109,10 @@ TEST_CASE("a lock is taken over from a holder who was killed, and only from him"
 TEST_CASE("a lock whose word names nobody is free") {
     const scratch::segment segment(65536, 1 << 20);
     const detail::owner_word words[] = {
-        detail::awaited,                                           // a mark alone
-        detail::make_owner(0, 0, 0) | detail::awaited,             // no generation
-        detail::make_owner(0, 77, 3),                              // one that never was
-        detail::make_owner(detail::process_table::spare + 1, 1, 0) // no slot
+        detail::awaited,                               // a mark alone
+        detail::make_owner(0, 0, 0) | detail::awaited, // no generation
+        detail::make_owner(0, 77, 3),                  // one that never was
+        detail::make_owner(detail::process_table::spare(segment.header()) + 1, 1, 0) // no slot
     };
     for (const detail::owner_word word : words) {
         counter_in(segment.memory()).lock.unlock();

@@ -51,8 +51,9 @@ TEST_CASE("nobody and those who were never there are dead") {
     const detail::segment_header& header = segment.header();
     CHECK_FALSE(detail::is_alive(header, detail::nobody));
     CHECK_FALSE(detail::is_alive(header, detail::make_owner(1, 1, 0)));
-    CHECK_FALSE(detail::is_alive(header, detail::make_owner(process_table::spare, 1, 0)));
-    CHECK_FALSE(detail::is_alive(header, detail::make_owner(process_table::spare + 1, 1, 0)));
+    CHECK_FALSE(detail::is_alive(header, detail::make_owner(process_table::spare(header), 1, 0)));
+    CHECK_FALSE(
+        detail::is_alive(header, detail::make_owner(process_table::spare(header) + 1, 1, 0)));
     CHECK_FALSE(detail::is_alive(header, detail::make_owner(4095, UINT32_MAX, 7)));
     CHECK_FALSE(detail::is_alive(header, UINT64_MAX));
 }

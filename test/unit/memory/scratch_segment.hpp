@@ -50,7 +50,8 @@ class segment {
             {.capacity = reserve, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
         memory_ =
             detail::segment_memory::map<memfd>(file_, reserve, cohold::access_mode::writing, ec);
-        memory_.format<memfd>(file_, size, cohold::lifetime::persistent, "scratch", ec);
+        memory_.format<memfd>(file_, size, cohold::config::max_participants,
+                              cohold::lifetime::persistent, "scratch", ec);
         memory_.ready();
         static_cast<void>(detail::participant_of(memory_.header(), ec));
         INFO(cohold::last_failure().what());
@@ -93,14 +94,14 @@ class segment {
 
     // What one block can have at most, when nothing is allocated.
     [[nodiscard]] std::uint64_t largest_block() const {
-        return size() - detail::segment_memory::first_block - 32; // its overhead, and the last one
+        return size() - detail::far_slots_offset - 32; // its overhead, and the last one
     }
 
     // How many blocks are allocated, the library's own included; the heap must be sound.
     [[nodiscard]] std::size_t blocks() const {
         std::size_t count = 0;
         std::uint64_t before = 0;
-        std::uint64_t place = detail::segment_memory::first_block;
+        std::uint64_t place = detail::far_slots_offset;
         for (bool free = false;;) {
             const auto& block = *reinterpret_cast<detail::heap_block*>(memory_.base() + place);
             REQUIRE(block.previous == before);

@@ -44,7 +44,7 @@ TEST_CASE("until ready() says so, the first word is zero") {
     {
         auto memory =
             segment_memory::map<scratch::memfd>(file, 65536, cohold::access_mode::writing, ec);
-        memory.format<scratch::memfd>(file, 65536, cohold::lifetime::session, "n", ec);
+        memory.format<scratch::memfd>(file, 65536, 64, cohold::lifetime::session, "n", ec);
         REQUIRE_FALSE(ec);
         CHECK(memory.header().magic == 0);
         CHECK(memory.header().life == 1);
