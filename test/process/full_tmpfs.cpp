@@ -564,9 +564,9 @@ TEST_CASE("a disk that is full") {
             return;
         }
         // Growth that fails gives back what it took.
-        const auto kept = [](std::uint64_t wanted, const auto& object) {
+        const auto kept = [](std::size_t wanted, const auto& object) {
             const std::uint64_t before = free_bytes("/mnt");
-            const std::size_t size = object.size();
+            const auto size = object.size();
             std::error_code ec;
             object.grow(wanted, ec);
             CHILD_CHECK(ec == errc::out_of_space);
