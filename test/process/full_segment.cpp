@@ -284,7 +284,7 @@ class ledger {
 template <class Change>
 void check_change(const std::string& what, const Change& change) {
     CAPTURE(what);
-    for (const std::size_t left : {0, 32, 100, 400, 1000, 3000, 9000, 20000}) {
+    for (const std::size_t left : {0u, 32u, 100u, 400u, 1000u, 3000u, 9000u, 20000u}) {
         CAPTURE(left);
         const auto run = [&](auto& all) {
             try {
