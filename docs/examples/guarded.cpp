@@ -83,6 +83,13 @@ int main() {
         // #endregion throws
 
         auto& measured = segment.construct<cohold::shm_guarded<samples>>("samples");
+        // #region snapshot
+        const auto view = cohold::segment_view<>::open("example-guarded");
+        const auto* const seen = view.find<cohold::shm_guarded<samples>>("samples");
+        const samples now = seen->snapshot();
+        // #endregion snapshot
+        check(now.used == 0);
+
         // #region save
         static_assert(cohold::shm_guarded<account>::saved_bytes == sizeof(std::int64_t));
         static_assert(cohold::shm_guarded<samples>::saved_bytes == 0); // more than 4096 bytes

@@ -28,18 +28,34 @@ struct lock_access {
 
     template <class Mutex>
     [[nodiscard]] static bool lock_at_once(Mutex& mutex, const thread_record& record) noexcept {
-        return mutex.lock_at_once(record);
+        if (!mutex.lock_at_once(record)) {
+            return false;
+        }
+        mutex.lock_.begin_changes();
+        return true;
     }
 
     template <class Mutex>
     [[nodiscard]] static bool lock(Mutex& mutex, const thread_record& record, deadline until,
                                    std::error_code& ec) noexcept {
-        return mutex.lock_at_once(record) || mutex.lock_slowly(record, until, ec);
+        if (!mutex.lock_at_once(record) && !mutex.lock_slowly(record, until, ec)) {
+            return false;
+        }
+        mutex.lock_.begin_changes();
+        return true;
     }
 
     template <class Mutex>
     static void unlock(Mutex& mutex, const thread_record& record) noexcept {
+        mutex.lock_.end_changes();
         mutex.unlock(record);
+    }
+
+    // Even where nobody is changing what the mutex protects; the same number later on: it has not
+    // been changed since.
+    template <class Mutex>
+    [[nodiscard]] static std::uint32_t version(const Mutex& mutex) noexcept {
+        return mutex.lock_.version();
     }
 
     template <class Mutex>

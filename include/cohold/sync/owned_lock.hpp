@@ -39,7 +39,8 @@ class owned_lock {
     owned_lock() noexcept
         : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
         static_assert(offsetof(owned_lock, lock_) == 0 && offsetof(owned_lock, segment_) == 8 &&
-                      offsetof(owned_lock, recovered_) == 16 && offsetof(owned_lock, times_) == 20);
+                      offsetof(owned_lock, recovered_) == 16 &&
+                      offsetof(owned_lock, version_or_times_) == 20);
     }
 
     owned_lock(const owned_lock&) = delete;
@@ -89,7 +90,6 @@ class owned_lock {
         const patience limit(until);
         const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
         if (result == lock_result::taken_over) {
-            set_times(0);
             recovered_.store(1, std::memory_order_relaxed);
         }
         return result != lock_result::timed_out;
@@ -118,6 +118,9 @@ class owned_lock {
         }
         if (lock_.take_over(holder, record.me)) {
             recovered_.store(1, std::memory_order_relaxed);
+            if ((version_or_times_.load(std::memory_order_relaxed) & 1) != 0) {
+                end_changes(); // they are undone
+            }
             hand_on();
         }
         return true;
@@ -153,12 +156,31 @@ class owned_lock {
         return recovered_.load(std::memory_order_relaxed) != 0;
     }
 
-    // For the holder: how often he has locked it again.
+    // For the holder of a recursive lock: how often he has locked it again.
     [[nodiscard]] std::uint32_t times() const noexcept {
-        return times_.load(std::memory_order_relaxed);
+        return version_or_times_.load(std::memory_order_relaxed);
     }
 
-    void set_times(std::uint32_t times) noexcept { times_.store(times, std::memory_order_relaxed); }
+    void set_times(std::uint32_t times) noexcept {
+        version_or_times_.store(times, std::memory_order_relaxed);
+    }
+
+    // For the holder of a value's lock: what it protects changes from here on, ...
+    void begin_changes() noexcept {
+        const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
+        version_or_times_.store(version | 1, std::memory_order_relaxed); // is it odd after a death
+        std::atomic_thread_fence(std::memory_order_release);
+    }
+
+    // ... to here. Between the two it is an odd number, and afterwards another even one.
+    void end_changes() noexcept {
+        const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
+        version_or_times_.store(version + 1, std::memory_order_release);
+    }
+
+    [[nodiscard]] std::uint32_t version() const noexcept {
+        return version_or_times_.load(std::memory_order_acquire);
+    }
 
   private:
     [[gnu::cold, gnu::noinline]] void recover_holder() const noexcept {
@@ -175,7 +197,7 @@ class owned_lock {
     owner_lock lock_;
     offset_ptr<segment_header> segment_;
     std::atomic<std::uint32_t> recovered_{0};
-    std::atomic<std::uint32_t> times_{0};
+    std::atomic<std::uint32_t> version_or_times_{0};
 };
 
 static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);

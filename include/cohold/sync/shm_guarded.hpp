@@ -5,6 +5,10 @@
 #ifndef COHOLD_SYNC_SHM_GUARDED_HPP
 #define COHOLD_SYNC_SHM_GUARDED_HPP
 
+#include <bit>
+#include <cstring>
+#include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -155,7 +159,72 @@ class shm_guarded {
         return {mutex_, value_, detail::deadline_in(patience)};
     }
 
+    /// A copy of the value, as it was at some moment when nobody was changing it, without a lock:
+    /// also for who maps the segment for reading alone, as segment_view does. T is trivially
+    /// copyable. Waits while somebody has it locked, and without end if he is killed in that and
+    /// nobody locks it afterwards: then see snapshot_for. *Complexity*: of a copy, as often as the
+    /// value is changed meanwhile.
+    [[nodiscard]] T snapshot() const noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        for (;;) {
+            if (const std::optional<T> found = snapshot_until(detail::deadline::in(1000000000))) {
+                return *found;
+            }
+        }
+    }
+
+    /// The same, but waits no longer than `patience`, a std::chrono::duration; 0: one attempt.
+    template <detail::duration_like Duration>
+    [[nodiscard]] std::optional<T> snapshot_for(const Duration& patience) const noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        return snapshot_until(detail::deadline_in(patience));
+    }
+
   private:
+    struct alignas(T) copied {
+        unsigned char bytes[sizeof(T)];
+    };
+
+    [[gnu::noinline]] std::optional<T> snapshot_until(detail::deadline until) const noexcept {
+        using access = detail::lock_access;
+        detail::backoff spins(100);
+        for (;;) {
+            const std::uint32_t version = access::version(mutex_);
+            if ((version & 1) == 0) {
+                const copied copy = copy_unlocked();
+                std::atomic_thread_fence(std::memory_order_acquire);
+                if (access::version(mutex_) == version) {
+                    return std::bit_cast<T>(copy);
+                }
+            }
+            if (spins.spin()) {
+                continue;
+            }
+            if (until.has_passed()) {
+                return std::nullopt;
+            }
+            const std::atomic<std::uint32_t> never{0}; // nobody wakes who only reads
+            detail::futex_wait(never, 0, until.or_earlier(detail::deadline::in(100000)));
+        }
+    }
+
+    // While somebody may be writing.
+    [[nodiscard]] copied copy_unlocked() const noexcept {
+        using unit = std::conditional_t<
+            alignof(T) % 8 == 0, std::uint64_t,
+            std::conditional_t<alignof(T) % 4 == 0, std::uint32_t, unsigned char>>;
+        copied copy;
+        const auto* const from = reinterpret_cast<const char*>(std::addressof(value_));
+        for (std::size_t i = 0; i < sizeof(T); i += sizeof(unit)) {
+            unit some;
+            __atomic_load(reinterpret_cast<const unit*>(from + i), &some, __ATOMIC_RELAXED);
+            std::memcpy(copy.bytes + i, &some, sizeof some);
+        }
+        return copy;
+    }
+
     [[gnu::always_inline]] guard open(detail::deadline until) {
         return {mutex_, value_, [until](Mutex& mutex, T& value) {
                     return guard::open_or_throw(mutex, value, until);

@@ -76,7 +76,11 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
                                1ull + most_times);
             return false;
         }
-        return lock_.lock(record, until, ec);
+        if (!lock_.lock(record, until, ec)) {
+            return false;
+        }
+        lock_.set_times(0); // one who has died may have left another number
+        return true;
     }
 
     [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,

@@ -46,6 +46,8 @@ class in_segment {
 
     cohold::segment<>& segment() { return segment_; }
 
+    [[nodiscard]] const std::string& name() const { return name_; }
+
     // In another mapping, of this process or of a child: a participant of its own.
     class other {
       public:

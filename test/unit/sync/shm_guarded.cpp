@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <new>
 #include <optional>
 #include <thread>
@@ -14,10 +15,13 @@
 
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
+#include <cohold/handle/segment_view.hpp>
+#include <cohold/sync/shm_shared_mutex.hpp>
 
 #include "unit/sync/lock_support.hpp"
 
 using cohold::shm_guarded;
+using cohold::shm_shared_mutex;
 using cohold::shm_vector;
 using support::a_moment;
 using support::a_while;
@@ -359,4 +363,77 @@ TEST_CASE("errors of a guarded value leave it unlocked") {
     CHECK_FALSE(locked(outside.lock(ec)));
     CHECK(ec == cohold::errc::no_segment);
     CHECK_THROWS_AS(static_cast<void>(outside.lock()), cohold::failure);
+}
+
+namespace {
+
+struct twins {
+    std::int64_t first;
+    std::int64_t second;
+    char third[5];
+};
+
+} // namespace
+
+TEST_CASE("a view reads a value as it was at some moment, while others change it") {
+    in_segment<shm_guarded<twins>> here;
+    const auto view = cohold::segment_view<>::open(here.name());
+    const auto* const seen = view.find<shm_guarded<twins>>("object");
+    REQUIRE(seen != nullptr);
+    stopped_child writer([&](const auto& stop) {
+        const auto mine = here.again();
+        bool told = false;
+        for (std::int64_t i = 1;; ++i) {
+            const auto guard = mine->lock();
+            guard->first = i;
+            guard->third[4] = static_cast<char>(i);
+            guard->second = i;
+            if (!told && i == 1000) {
+                told = true;
+                stop();
+            }
+        }
+    });
+    CHECK_FALSE(seen->snapshot_for(a_moment)); // it is stopped in the section
+    CHECK_FALSE(seen->snapshot_for(std::chrono::seconds(0)));
+    writer.go_on();
+    std::int64_t last = 0;
+    for (int i = 0; i < 1000; ++i) {
+        const twins found = seen->snapshot();
+        REQUIRE(found.first == found.second);
+        REQUIRE(found.third[4] == static_cast<char>(found.first));
+        REQUIRE(found.first >= last);
+        last = found.first;
+    }
+    writer.kill();
+    writer.wait();
+    static_cast<void>(here->lock()); // who locks recovers it
+    const auto found = seen->snapshot_for(std::chrono::seconds(0));
+    REQUIRE(found.has_value());
+    CHECK(found->first == found->second);
+    CHECK(found->first >= last);
+    // Undone or nested, it is whole again afterwards.
+    CHECK_THROWS_AS(here->with([&](twins& value) {
+        value.first = -1;
+        static_cast<void>(here->lock());
+        CHECK_FALSE(seen->snapshot_for(std::chrono::seconds(0)));
+        throw 1;
+    }),
+                    int);
+    CHECK(seen->snapshot().first == found->first);
+}
+
+TEST_CASE("a view reads what readers have freed from a dead writer") {
+    in_segment<shm_guarded<std::int64_t, shm_shared_mutex>> here(5);
+    stopped_child writer([&](const auto& stop) {
+        const auto mine = here.again();
+        const auto guard = mine->lock();
+        *guard = 6;
+        stop();
+    });
+    writer.kill();
+    writer.wait();
+    CHECK_FALSE(here->snapshot_for(std::chrono::seconds(0)));
+    CHECK(*here->lock_shared() == 5);
+    CHECK(here->snapshot() == 5);
 }
