@@ -15,6 +15,12 @@
 #error "cohold needs C++20: compile with -std=c++20 or newer"
 #endif
 
+#if defined(__clang__) && __clang_major__ < 16
+#error "cohold needs clang 16 or newer (tested: 19): older ones lack parts of C++20"
+#elif !defined(__clang__) && __GNUC__ < 12
+#error "cohold needs g++ 12 or newer"
+#endif
+
 /// Find double and foreign frees at run time (abort with a message). Default: in debug builds.
 #ifndef COHOLD_HEAP_CHECKS
 #ifdef NDEBUG

@@ -224,3 +224,29 @@ TEST_CASE("names that come into being while others make them") {
     CHECK(all);
     CHECK(segment<>::remove(name));
 }
+
+namespace {
+
+struct labelled {
+    int id;
+    char label[16];
+    short sides[2][3];
+    double weight;
+};
+
+} // namespace
+
+TEST_CASE("a plain struct with arrays takes its arguments member by member") {
+    const auto segment = cohold::segment<cohold::mechanism::anonymous>::create(1U << 16);
+    auto& bob = segment.construct<labelled>("bob", 1, "bob");
+    CHECK(bob.id == 1);
+    CHECK(std::string(bob.label) == "bob");
+    CHECK(bob.label[15] == 0);
+    CHECK(bob.sides[1][2] == 0);
+    const short sides[1][3] = {{1, 2, 3}};
+    auto& eve = segment.find_or_construct<labelled>("eve", 2, "fifteen letters", sides, 2.5);
+    CHECK(std::string(eve.label) == "fifteen letters");
+    CHECK(eve.sides[0][2] == 3);
+    CHECK(eve.sides[1][0] == 0);
+    CHECK(eve.weight == 2.5);
+}
