@@ -226,10 +226,12 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
         return outcome::done;
     }
 
-    // Hands a copy to take(), as a part of the section that is open.
+    // Hands a copy to take(), as a part of the section that is open; or lets it make one.
     template <class Take>
     [[gnu::noinline]] void hand_over_copy(slot& s, Take&& take) {
-        if constexpr (std::is_copy_constructible_v<T>) {
+        if constexpr (std::is_invocable_v<Take&, const T&>) {
+            take(static_cast<const T&>(s.element()));
+        } else if constexpr (std::is_copy_constructible_v<T>) {
             T copy(static_cast<const T&>(s.element()));
             take(std::move(copy));
         }

@@ -161,6 +161,42 @@ class basic_queue {
             [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
     }
 
+    /// As pop, but assigns the oldest element to `value`; false, with `value` unchanged, where pop
+    /// returns nothing. For elements that are large: there is no other one on the stack meanwhile.
+    /// Errors: what T's move assignment throws; then the element is still in the queue.
+    bool pop(T& value)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_into(for_ever, value);
+    }
+
+    /// As try_pop, and as pop(T&).
+    bool try_pop(T& value)
+        requires std::is_move_assignable_v<T>
+    {
+        assigned into{value};
+        return taken_at_once(into) == outcome::done;
+    }
+
+    /// As pop_for, and as pop(T&).
+    template <duration_like Duration>
+    bool pop_for(T& value, const Duration& patience)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_into(for_long(patience), value);
+    }
+
+    /// As pop_until, and as pop(T&).
+    template <time_point_like TimePoint>
+    bool pop_until(T& value, const TimePoint& moment)
+        requires std::is_move_assignable_v<T>
+    {
+        return until(moment, [&](auto when) {
+                   assigned into{value};
+                   return take(when, into);
+               }) == outcome::done;
+    }
+
     /// Appends copies of the first elements of `values`, as many as there is room for at once, and
     /// returns how many. Elements of other producers may come between them. If a constructor
     /// throws, the elements before that one are in the queue.
@@ -272,6 +308,25 @@ class basic_queue {
     void items_came(std::uint32_t count) noexcept { ring_.notify_items(count); }
 
     void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
+
+    // Takes an element as it is, or as a copy of what stays.
+    struct assigned {
+        T& value;
+
+        void operator()(T&& from) const { value = std::move(from); }
+
+        void operator()(const T& from) const
+            requires std::is_copy_assignable_v<T>
+        {
+            value = from;
+        }
+    };
+
+    template <class When>
+    bool take_into(const When& when, T& value) {
+        assigned into{value};
+        return take(when, into) == outcome::done;
+    }
 
     // What get(receiver) hands to the receiver, if it says that it did.
     template <class Get>

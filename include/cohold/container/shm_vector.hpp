@@ -436,6 +436,13 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 template <class T>
 inline constexpr bool enable_shareable<shm_vector<T, shm_allocator<T>>> = true;
 
+namespace detail {
+
+template <class T>
+inline constexpr bool saves_itself<shm_vector<T, shm_allocator<T>>> = true;
+
+} // namespace detail
+
 // The name leaves the allocator out, and changes with the layout of the vector.
 template <class T>
 struct type_description<shm_vector<T, shm_allocator<T>>> {

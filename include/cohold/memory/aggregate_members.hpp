@@ -18,6 +18,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// Of cohold's containers that save what they change.
+template <class T>
+inline constexpr bool saves_itself = false;
+
 // Why the members of an aggregate cannot be told apart.
 enum class aggregate_fault : unsigned char {
     none,

@@ -397,6 +397,20 @@ search_open_record(const segment_header* header) noexcept {
     return find_record(header, ec);
 }
 
+// The segment that the address belongs to, if this thread has worked on it; else nullptr. A number,
+// because g++ takes the address of an object under construction for its use.
+[[nodiscard, gnu::cold, gnu::noinline]] inline segment_header*
+known_segment_around(std::uintptr_t address) noexcept {
+    const thread_core* const core = notes.core;
+    const thread_record* each = core == nullptr ? nullptr : core->records;
+    while (each != nullptr &&
+           (each->ended.load(std::memory_order_acquire) != thread_record::live ||
+            address - reinterpret_cast<std::uintptr_t>(each->header) >= each->mapped)) {
+        each = each->next_in_thread;
+    }
+    return each == nullptr ? nullptr : each->header;
+}
+
 // Has this thread worked on the segment before it was forked off? Then locks that it held may have
 // been inherited; whether a certain one was, nobody knows once the parent has let go of it.
 [[gnu::cold]] inline bool has_inherited(const segment_header& header) noexcept {

@@ -17,7 +17,9 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <class T>
+// `Within`: in what is saved as a whole, be it changed or not: there the words of cohold's vectors
+// mean nothing but themselves, too. Elsewhere vectors save them when they change.
+template <class T, bool Within = false>
 constexpr bool is_plain();
 
 // A struct whose members can be told apart.
@@ -33,54 +35,60 @@ constexpr bool has_visible_members() {
     }
 }
 
-template <class T, std::size_t... Index>
+template <class T, bool Within, std::size_t... Index>
 constexpr bool has_plain_members(std::index_sequence<Index...>) {
-    return (... && is_plain<member_type<T, Index>>());
+    return (... && is_plain<member_type<T, Index>, Within>());
 }
 
-template <class T>
+template <class T, bool Within>
 struct plain_parts {
-    static constexpr bool all = false;
+    static constexpr bool all = Within && saves_itself<T>;
 };
 
-template <class T>
-struct plain_parts<offset_ptr<T>> { // put back where it was, it points where it did
+template <class T, bool Within>
+struct plain_parts<offset_ptr<T>, Within> { // put back where it was, it points where it did
     static constexpr bool all = true;
 };
 
-template <class First, class Second>
-struct plain_parts<std::pair<First, Second>> {
-    static constexpr bool all = is_plain<First>() && is_plain<Second>();
+template <class First, class Second, bool Within>
+struct plain_parts<std::pair<First, Second>, Within> {
+    static constexpr bool all = is_plain<First, Within>() && is_plain<Second, Within>();
 };
 
-template <class T, std::size_t Size>
-struct plain_parts<std::array<T, Size>> {
-    static constexpr bool all = is_plain<T>();
+template <class T, std::size_t Size, bool Within>
+struct plain_parts<std::array<T, Size>, Within> {
+    static constexpr bool all = is_plain<T, Within>();
 };
 
-template <class T>
-struct plain_parts<std::optional<T>> {
-    static constexpr bool all = is_plain<T>();
+// Whether there is a value, and its bytes, go together: nobody can tell where the former stands.
+template <class T, bool Within>
+struct plain_parts<std::optional<T>, Within> {
+    static constexpr bool all = is_plain<T, true>();
 };
 
 // Atomics are trivially copyable to some compilers, but nobody can copy them: others change them
 // without a lock, and old values would undo what those did.
-template <class T>
+template <class T, bool Within>
 constexpr bool is_plain() {
     using element = std::remove_cv_t<std::remove_all_extents_t<T>>;
     if constexpr (std::is_trivially_copyable_v<element> && std::is_copy_constructible_v<element>) {
         return true;
-    } else if constexpr (plain_parts<element>::all) {
+    } else if constexpr (plain_parts<element, Within>::all) {
         return true;
     } else if constexpr (has_visible_members<element>()) {
-        return has_plain_members<element>(
+        return has_plain_members<element, Within>(
             std::make_index_sequence<members_counted<element>.count>());
     } else {
         return false;
     }
 }
 
+// What locking saves of a T at most.
+inline constexpr std::size_t saved_at_most = 4096;
+
 // The plain bytes of a type, as few stretches: padding between two that are plain is one of them.
+// Of more bytes than are saved, not all are found.
+template <std::size_t Room>
 class plain_ranges {
   public:
     struct range {
@@ -88,15 +96,10 @@ class plain_ranges {
         std::size_t bytes = 0;
     };
 
-    static constexpr std::size_t most = 64;
-
     template <class T>
     [[nodiscard]] static constexpr plain_ranges of() noexcept {
         plain_ranges found;
-        found.add<T>(0);
-        if (found.count_ > most) {
-            return {}; // too scattered
-        }
+        found.template add<T>(0);
         return found;
     }
 
@@ -106,13 +109,7 @@ class plain_ranges {
         return ranges_[index];
     }
 
-    [[nodiscard]] constexpr std::size_t bytes() const noexcept {
-        std::size_t sum = 0;
-        for (std::size_t i = 0; i < count_; ++i) {
-            sum += ranges_[i].bytes;
-        }
-        return sum;
-    }
+    [[nodiscard]] constexpr std::size_t bytes() const noexcept { return bytes_; }
 
   private:
     template <class T>
@@ -125,14 +122,18 @@ class plain_ranges {
     }
 
     constexpr void add_bytes(std::size_t offset, std::size_t bytes) noexcept {
-        if (joins_ && count_ <= most) {
-            ranges_[count_ - 1].bytes = offset + bytes - ranges_[count_ - 1].offset;
-        } else {
-            if (count_ < most) {
-                ranges_[count_] = {offset, bytes};
+        const std::size_t first = joins_ ? end_ : offset;
+        if (!joins_) {
+            if (count_ < Room) {
+                ranges_[count_].offset = offset;
             }
             ++count_;
-            joins_ = true;
+        }
+        joins_ = true;
+        end_ = offset + bytes;
+        bytes_ += end_ - first;
+        if (count_ <= Room) {
+            ranges_[count_ - 1].bytes = end_ - ranges_[count_ - 1].offset;
         }
     }
 
@@ -164,7 +165,7 @@ class plain_ranges {
 
     template <class T>
     constexpr void add_elements(std::size_t offset, std::size_t count) noexcept {
-        for (std::size_t i = 0; i < count && count_ <= most; ++i) {
+        for (std::size_t i = 0; i < count && bytes_ <= saved_at_most; ++i) {
             add<T>(offset + i * sizeof(T));
         }
     }
@@ -174,13 +175,19 @@ class plain_ranges {
         (add<member_type<T, Index>>(offset + offsets_of<T>.at[Index]), ...);
     }
 
-    range ranges_[most]{};
+    range ranges_[Room == 0 ? 1 : Room]{};
     std::size_t count_ = 0;
+    std::size_t bytes_ = 0;
+    std::size_t end_ = 0;
     bool joins_ = false; // nothing that is not plain since the last one
 };
 
 template <class T>
-inline constexpr plain_ranges plain_ranges_of = plain_ranges::of<T>();
+inline constexpr auto plain_ranges_of =
+    plain_ranges<plain_ranges<0>::of<T>().size()>::template of<T>();
+
+template <class T>
+inline constexpr bool saves_ranges = plain_ranges_of<T>.bytes() <= saved_at_most;
 
 } // namespace detail
 

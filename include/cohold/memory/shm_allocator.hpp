@@ -20,8 +20,11 @@ COHOLD_NAMESPACE_BEGIN
 /// Allocates from the segment that it is bound to. An allocator constructed inside a segment (by
 /// segment::construct, or as a part of an element of a container there) binds to that segment; a
 /// copy made elsewhere has the binding of its original; `segment::allocator<T>()` makes one from a
-/// handle. Two are equal if they are bound to the same mapping of the same segment. It never
-/// propagates: an object stays in its segment, and between segments elements are copied.
+/// handle. One that is constructed later in an object of a segment, by std::optional::emplace for
+/// instance, binds to that segment if the thread has used it before: locked, allocated or
+/// constructed something in it. Two are equal if they are bound to the same mapping of the same
+/// segment. It never propagates: an object stays in its segment, and between segments elements are
+/// copied.
 ///
 /// *Thread and process safety*: any number may allocate at the same time.
 template <class T>
@@ -39,8 +42,8 @@ class shm_allocator {
     using propagate_on_container_swap = std::false_type;
     using is_always_equal = std::false_type;
 
-    /// Bound to the segment under construction at this address; elsewhere to none.
-    shm_allocator() noexcept : segment_(around()) {}
+    /// Bound to the segment at this address; elsewhere to none.
+    shm_allocator() noexcept : segment_(bind(nullptr)) {}
 
     shm_allocator(const shm_allocator& other) noexcept : segment_(bind(other.segment_.get())) {}
 
@@ -126,8 +129,12 @@ class shm_allocator {
     }
 
     detail::segment_header* bind(detail::segment_header* original) noexcept {
-        detail::segment_header* here = around();
-        return here != nullptr ? here : original;
+        if (detail::segment_header* const here = around(); here != nullptr) {
+            return here;
+        }
+        return original != nullptr
+                   ? original
+                   : detail::known_segment_around(reinterpret_cast<std::uintptr_t>(this));
     }
 
     T* allocate(size_type count, std::error_code& ec) noexcept {

@@ -18,16 +18,6 @@ COHOLD_NAMESPACE_BEGIN
 template <class T, class Mutex>
 class shm_guarded;
 
-namespace detail {
-
-// What locking saves of a T at most.
-inline constexpr std::size_t saved_at_most = 4096;
-
-template <class T>
-inline constexpr bool saves_ranges = plain_ranges_of<T>.bytes() <= saved_at_most;
-
-} // namespace detail
-
 /// Who has locked a shm_guarded<T>: a pointer to the T. Ends the section when it is destroyed:
 /// undone, if an exception destroys it. Movable as std::unique_lock is, within its thread. See
 /// shm_guarded.
@@ -90,7 +80,8 @@ class section_guard {
         static_assert(
             detail::is_plain<U>(),
             "cohold: only plain bytes can be saved and put back. cohold's containers save "
-            "themselves what they change; atomics, queues and locks are not undone");
+            "themselves what they change, and an optional of one can be saved; atomics, queues "
+            "and locks are not undone");
         detail::clear(ec);
         const detail::operation context("save", "", "");
         if (detail::is_inherited(*record_)) {

@@ -28,7 +28,8 @@ COHOLD_NAMESPACE_BEGIN
 /// the segment is freed, and what it had freed still there. Saved are
 /// - on locking, the *plain* parts of T, `saved_bytes` of them: those members and elements (or T
 ///   itself) that are trivially copyable and copyable, hence no std::atomic, and offset_ptr,
-///   std::pair, array and optional of such. None, if they are more than 4096 bytes together. Of
+///   std::pair, array and optional of such; of a std::optional of a vector, whether there is one.
+///   None, if they are more than 4096 bytes together. Of
 ///   a class with private members that is not plain as a whole, none can be seen.
 /// - by cohold's containers, whatever they change of themselves and their elements.
 /// - by `guard.save(…)`, anything else, before it is changed: a large array, what an offset_ptr in

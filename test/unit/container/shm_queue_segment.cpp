@@ -3,9 +3,11 @@
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -528,4 +530,67 @@ TEST_CASE_TEMPLATE("a single producer that no heavy barrier reaches says so", Mo
     CHECK(q.pop() == 5);
     CHECK(q.pop() == std::nullopt);
     s.handle.template destroy<queue>("q");
+}
+
+namespace {
+
+struct huge {
+    std::array<std::int64_t, 1 << 20> values; // as large as a stack
+};
+
+} // namespace
+
+TEST_CASE("elements as large as a stack are pushed and popped where they are") {
+    const std::string name = support::own_name("huge");
+    const auto segment = cohold::segment<>::create(name, {.size = 40 << 20, .reserve = 40 << 20});
+    cohold::segment<>::remove(name);
+    auto& queue = segment.construct<cohold::shm_queue<huge>>("queue", 2);
+    const auto value = std::make_unique<huge>();
+    value->values.back() = 7;
+    CHECK(queue.push(*value));
+    CHECK(queue.try_push(*value));
+    value->values.back() = 0;
+    CHECK(queue.pop(*value));
+    CHECK(value->values.back() == 7);
+    CHECK(queue.try_pop(*value));
+    CHECK_FALSE(queue.try_pop(*value));
+    CHECK_FALSE(queue.pop_for(*value, std::chrono::milliseconds(1)));
+    CHECK(queue.push_for(*value, std::chrono::seconds(1)));
+    CHECK(queue.pop_until(*value, std::chrono::steady_clock::now()));
+    queue.close();
+    CHECK_FALSE(queue.pop(*value));
+}
+
+TEST_CASE("elements that own memory are popped into others, in a section as copies") {
+    const std::string name = support::own_name("popped into");
+    const auto segment = cohold::segment<>::create(name, 1 << 20);
+    cohold::segment<>::remove(name);
+    using numbers = cohold::shm_vector<int>;
+    auto& queue = segment.construct<cohold::shm_queue<numbers>>("queue", 2);
+    auto& guarded = segment.construct<cohold::shm_guarded<numbers>>("guarded");
+    const std::size_t used = segment.used();
+    {
+        numbers into(segment.allocator<int>());
+        queue.push(numbers(3, 1, segment.allocator<int>()));
+        CHECK(queue.pop(into));
+        CHECK(into.size() == 3);
+        queue.push(numbers(4, 1, segment.allocator<int>()));
+        try {
+            const auto lock = guarded.lock();
+            CHECK(queue.try_pop(into));
+            CHECK(into.size() == 4);
+            throw 1;
+        } catch (int) {
+        }
+        CHECK(into.size() == 3); // as before
+        CHECK(queue.empty());
+        queue.push(std::move(into));
+        guarded.with([&](numbers& found) { CHECK(queue.pop(found)); });
+        CHECK(guarded.lock()->size() == 3);
+    }
+    guarded.with([](numbers& found) {
+        found.clear();
+        found.shrink_to_fit();
+    });
+    CHECK(segment.used() == used);
 }

@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <new>
 #include <optional>
 #include <thread>
@@ -266,6 +267,57 @@ TEST_CASE("what moved out of an undone section is there again, and nowhere else"
         }
     }
     CHECK(here.segment().used() == used);
+}
+
+TEST_CASE("an optional vector that is filled later is one of the segment, and undone") {
+    struct task {
+        std::int64_t id = 0;
+        std::optional<shm_vector<std::int32_t>> extra;
+    };
+
+    static_assert(shm_guarded<task>::saved_bytes == sizeof(task));
+    in_segment<shm_guarded<std::array<task, 2>>> here;
+    here->lock()->at(1).extra.emplace().assign(3, 7);
+    const std::size_t used = here.segment().used();
+    CHECK_THROWS_AS(here->with([](std::array<task, 2>& tasks) {
+        tasks[0].extra.emplace().push_back(1);
+        tasks[1].extra.reset();
+        throw 1;
+    }),
+                    int);
+    CHECK_FALSE(here->lock()->at(0).extra.has_value());
+    REQUIRE(here->lock()->at(1).extra.has_value());
+    CHECK(here->lock()->at(1).extra->size() == 3);
+    CHECK(here.segment().used() == used);
+    // By construct_at, too.
+    auto& bytes = here.segment().construct<std::array<std::byte, 32>>("bytes");
+    auto* const made = ::new (static_cast<void*>(&bytes)) shm_vector<std::int32_t>();
+    made->push_back(1);
+    made->~shm_vector();
+}
+
+TEST_CASE("what locking saves may be scattered over many places") {
+    struct entry {
+        std::int64_t key = 0;
+        shm_vector<std::int32_t> values;
+    };
+
+    using entries = std::array<entry, 300>;
+    static_assert(shm_guarded<entries>::saved_bytes == 2400);
+    static_assert(shm_guarded<std::array<entry, 600>>::saved_bytes == 0); // more than 4096
+    in_segment<shm_guarded<entries>> here;
+    CHECK_THROWS_AS(here->with([](entries& all) {
+        for (entry& each : all) {
+            each.key = 1;
+            each.values.push_back(1);
+        }
+        throw 1;
+    }),
+                    int);
+    for (const entry& each : *here->lock()) {
+        CHECK(each.key == 0);
+        CHECK(each.values.empty());
+    }
 }
 
 TEST_CASE("sections within sections are one") {
