@@ -63,6 +63,10 @@
 #define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION, _p, COHOLD_MAX_PARTICIPANTS)
 #endif
 
+#define COHOLD_TEXT_EXPANDED(a) #a
+#define COHOLD_TEXT(a) COHOLD_TEXT_EXPANDED(a)
+#define COHOLD_ABI_NAME COHOLD_TEXT(COHOLD_ABI)
+
 #define COHOLD_NAMESPACE_BEGIN                                                                     \
     namespace cohold {                                                                             \
     inline namespace COHOLD_ABI {
@@ -114,6 +118,13 @@
 /// filesystems that cannot.
 #ifndef COHOLD_USE_O_TMPFILE
 #define COHOLD_USE_O_TMPFILE 1
+#endif
+
+// Behind a member function: what it returns must not outlive the object. Clang warns.
+#if defined(__clang__)
+#define COHOLD_LIFETIMEBOUND [[clang::lifetimebound]]
+#else
+#define COHOLD_LIFETIMEBOUND
 #endif
 
 COHOLD_NAMESPACE_BEGIN
@@ -569,6 +580,8 @@ struct std::is_error_code_enum<cohold::errc> : std::true_type {};
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
+#include <string_view>
 #include <utility>
 
 #include <fcntl.h>
@@ -581,6 +594,37 @@ struct std::is_error_code_enum<cohold::errc> : std::true_type {};
 #include <sys/vfs.h>
 #include <unistd.h>
 
+// System calls that would be cancellation points: whoever makes them here is noexcept, so a thread
+// that is cancelled in one would end the process.
+#ifndef COHOLD_DETAIL_UNCANCELLED_HPP
+#define COHOLD_DETAIL_UNCANCELLED_HPP
+
+#include <pthread.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// While it lives, the thread is not cancelled; a request stays pending.
+class uncancelled {
+  public:
+    uncancelled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+
+    uncancelled(const uncancelled&) = delete;
+    uncancelled& operator=(const uncancelled&) = delete;
+
+    ~uncancelled() { ::pthread_setcancelstate(before_, &before_); }
+
+  private:
+    int before_ = PTHREAD_CANCEL_ENABLE;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -614,18 +658,22 @@ inline int raw_fstatvfs(int fd, space_status& out) noexcept {
 }
 
 inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
+    const uncancelled here;
     return ::fcntl64(fd, command, &lock);
 }
 
-inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
-    return ::fallocate64(fd, 0, from, bytes);
+inline int raw_fallocate(int fd, int mode, std::int64_t from, std::int64_t bytes) noexcept {
+    const uncancelled here;
+    return ::fallocate64(fd, mode, from, bytes);
 }
 
-inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
-    return ::fallocate64(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
+inline int raw_ftruncate(int fd, std::int64_t bytes) noexcept {
+    const uncancelled here;
+    return ::ftruncate64(fd, bytes);
 }
 
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
+    const uncancelled here;
     return ::pwrite64(fd, data, bytes, at);
 }
 
@@ -657,18 +705,22 @@ inline int raw_fstatvfs(int fd, space_status& out) noexcept {
 }
 
 inline int raw_fcntl(int fd, int command, file_lock& lock) noexcept {
+    const uncancelled here;
     return ::fcntl(fd, command, &lock);
 }
 
-inline int raw_fallocate(int fd, std::int64_t from, std::int64_t bytes) noexcept {
-    return ::fallocate(fd, 0, from, bytes);
+inline int raw_fallocate(int fd, int mode, std::int64_t from, std::int64_t bytes) noexcept {
+    const uncancelled here;
+    return ::fallocate(fd, mode, from, bytes);
 }
 
-inline int raw_punch_hole(int fd, std::int64_t from, std::int64_t bytes) noexcept {
-    return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
+inline int raw_ftruncate(int fd, std::int64_t bytes) noexcept {
+    const uncancelled here;
+    return ::ftruncate(fd, bytes);
 }
 
 inline ssize_t raw_pwrite(int fd, const void* data, std::size_t bytes, std::int64_t at) noexcept {
+    const uncancelled here;
     return ::pwrite(fd, data, bytes, at);
 }
 
@@ -696,6 +748,7 @@ class unique_fd {
 
     ~unique_fd() {
         if (fd_ >= 0) {
+            const uncancelled here;
             ::close(fd_); // EINTR: Linux has closed it all the same
         }
     }
@@ -712,6 +765,7 @@ class unique_fd {
 
 // -1 and errno on failure, as open(2).
 inline unique_fd open_file(const char* path, int flags, mode_t mode = 0) noexcept {
+    const uncancelled here;
     int fd = -1;
     do {
         fd = ::open(path, flags | O_CLOEXEC | large_file, mode);
@@ -735,26 +789,41 @@ inline unique_fd reopen_file(int fd, int flags) noexcept {
     return open_file(path, flags);
 }
 
-// The file that a page is mapped from, opened again to ask for its locks: for a process that has no
-// descriptor of it any more. The kernel shows the way itself to who is privileged
-// (CAP_CHECKPOINT_RESTORE), else the name has to lead there still: look whether it does. -1 and
-// errno on failure.
-[[gnu::cold]] inline unique_fd reopen_mapped(const void* page, std::size_t bytes) noexcept {
+// The file that a mapping is of, opened again: for a process that has no descriptor of it any more.
+// The kernel shows the way itself to who is privileged (CAP_CHECKPOINT_RESTORE), else a name has to
+// lead there still: that which the file was opened by, or, if it had none then, `name` beside it.
+// Look whether it does. -1 and errno on failure.
+[[gnu::cold]] inline unique_fd reopen_mapped(const void* first, std::size_t bytes,
+                                             std::string_view name, int flags) noexcept {
     char link[64];
-    const auto first = reinterpret_cast<std::uintptr_t>(page);
+    const auto address = reinterpret_cast<std::uintptr_t>(first);
     std::snprintf(link, sizeof link, "/proc/self/map_files/%llx-%llx",
-                  static_cast<unsigned long long>(first),
-                  static_cast<unsigned long long>(first + bytes));
-    unique_fd file = open_file(link, O_RDONLY);
-    if (!file) {
-        char path[4096];
-        const ::ssize_t length = ::readlink(link, path, sizeof path - 1);
-        if (length > 0) {
-            path[length] = '\0';
-            file = open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-        }
+                  static_cast<unsigned long long>(address),
+                  static_cast<unsigned long long>(address + bytes));
+    unique_fd file = open_file(link, flags);
+    char path[4096];
+    const ::ssize_t length = file ? 0 : ::readlink(link, path, sizeof path - 1);
+    if (length <= 0) {
+        return file;
+    }
+    const int by_name = flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    path[length] = '\0';
+    file = open_file(path, by_name);
+    const char* const slash = std::strrchr(path, '/');
+    const auto folder = static_cast<std::size_t>(slash == nullptr ? 0 : slash + 1 - path);
+    if (!file && folder != 0 && !name.empty() && name.find('/') == name.npos &&
+        name.size() < sizeof path - folder) {
+        std::memcpy(path + folder, name.data(), name.size());
+        path[folder + name.size()] = '\0';
+        file = open_file(path, by_name);
     }
     return file;
+}
+
+// -1 and errno on failure, as read(2).
+inline ssize_t read_some(int fd, void* to, std::size_t bytes) noexcept {
+    const uncancelled here;
+    return ::read(fd, to, bytes);
 }
 
 // A new memfd. -1 and errno on failure.
@@ -767,46 +836,6 @@ inline unique_fd memory_file(unsigned flags) noexcept {
         fd = make(flags | MFD_CLOEXEC);
     }
     return unique_fd(fd);
-}
-
-// Reserves real space for [from, to): nobody who touches it later gets SIGBUS. 0, or errno; a
-// failure changes nothing but may leave the file longer (not where fallocate works). A signal
-// interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could starve it: block
-// them.
-inline int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept {
-    sigset_t all;
-    sigset_t old;
-    sigfillset(&all);
-    const int masked = ::pthread_sigmask(SIG_SETMASK, &all, &old);
-    int error = 0;
-    while (raw_fallocate(fd, static_cast<std::int64_t>(from),
-                         static_cast<std::int64_t>(to - from)) != 0) {
-        error = errno;
-        if (error != EINTR) {
-            break;
-        }
-        error = 0;
-    }
-    if (error == EOPNOTSUPP || error == ENODEV || error == ENOSYS) {
-        // A filesystem without fallocate: writing zeros is the way to have the space.
-        static constexpr char zeros[4096] = {};
-        error = 0;
-        for (std::uint64_t at = from; at < to && error == 0;) {
-            const std::uint64_t left = to - at;
-            const std::size_t some =
-                left < sizeof zeros ? static_cast<std::size_t>(left) : sizeof zeros;
-            const ssize_t done = raw_pwrite(fd, zeros, some, static_cast<std::int64_t>(at));
-            if (done > 0) {
-                at += static_cast<std::uint64_t>(done);
-            } else if (done == 0 || errno != EINTR) {
-                error = done == 0 ? ENOSPC : errno;
-            }
-        }
-    }
-    if (masked == 0) {
-        ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
-    }
-    return error;
 }
 
 // Bytes that an unprivileged user can still allocate on the filesystem of fd. 0 if unknown.
@@ -826,6 +855,13 @@ inline bool is_on_tmpfs(int fd) noexcept {
     return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
 }
 
+// There a mapping is of the file below, and does not keep the open file with its locks.
+[[gnu::cold]] inline bool is_on_overlay(int fd) noexcept {
+    constexpr unsigned long overlay_magic = 0x794c7630;
+    system_status found{};
+    return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == overlay_magic;
+}
+
 // The size of the huge pages that a file consists of; 0 if it is of ordinary ones. Its length, and
 // every mapping of it, is a multiple.
 inline std::uint64_t hugetlb_page(int fd) noexcept {
@@ -839,6 +875,7 @@ inline std::uint64_t hugetlb_page(int fd) noexcept {
 
 // Bytes far beyond every file's end that carry locks: what each of them means.
 enum class lock_byte : std::int64_t {
+    growth = (std::int64_t{1} << 40) - 4,   // shared by those who make the file longer
     creation = (std::int64_t{1} << 40) - 3, // held by who fills a file under a temporary name
     gate =
         (std::int64_t{1} << 40) - 2, // held while somebody attaches, or removes for lack of others
@@ -890,6 +927,124 @@ inline int lock_held(int fd, lock_byte byte, lock_kind kind = lock_kind::exclusi
         return -1;
     }
     return lock.l_type != F_UNLCK ? 1 : 0;
+}
+
+// While it lives, the thread gets no signals. What makes a file longer than RLIMIT_FSIZE allows
+// gets EFBIG and SIGXFSZ, which ends the process: that one is taken away, the error says it all.
+class signals_held {
+  public:
+    signals_held() noexcept {
+        sigset_t all;
+        sigfillset(&all);
+        held_ = ::pthread_sigmask(SIG_SETMASK, &all, &old_) == 0;
+        sigset_t waiting;
+        pending_ = ::sigpending(&waiting) != 0 || sigismember(&waiting, SIGXFSZ) == 1;
+    }
+
+    signals_held(const signals_held&) = delete;
+    signals_held& operator=(const signals_held&) = delete;
+
+    ~signals_held() {
+        if (!held_) {
+            return;
+        }
+        if (!pending_) {
+            sigset_t limit;
+            sigemptyset(&limit);
+            sigaddset(&limit, SIGXFSZ);
+            const uncancelled here;
+            const ::timespec no_time{};
+            while (::sigtimedwait(&limit, nullptr, &no_time) < 0 && errno == EINTR) {
+            }
+        }
+        ::pthread_sigmask(SIG_SETMASK, &old_, nullptr);
+    }
+
+  private:
+    sigset_t old_;
+    bool held_;
+    bool pending_; // since before: somebody else's
+};
+
+// fallocate(2) of [from, to). 0 or errno.
+inline int allocate(int fd, int mode, std::uint64_t from, std::uint64_t to) noexcept {
+    while (raw_fallocate(fd, mode, static_cast<std::int64_t>(from),
+                         static_cast<std::int64_t>(to - from)) != 0) {
+        if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return 0;
+}
+
+inline bool is_without_fallocate(int error) noexcept {
+    return error == EOPNOTSUPP || error == ENODEV || error == ENOSYS;
+}
+
+// fallocate on a disk takes what there is before it fails, and keeps it. So the space is taken
+// behind the file's end at first, where cutting the file at its end gives it back. Not while
+// somebody else does the same, who may have moved the end: nobody cuts off what another has got.
+[[gnu::cold]] inline int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to) noexcept {
+    const unique_fd own = reopen_file(fd, O_RDWR); // with locks of its own, also among threads
+    const auto lock = [&](lock_kind kind) noexcept {
+        return own && lock_file(own.get(), lock_byte::growth, kind, kind == lock_kind::shared) == 0;
+    };
+    const bool locked = lock(lock_kind::shared);
+    int error = locked ? allocate(fd, FALLOC_FL_KEEP_SIZE, from, to) : EOPNOTSUPP;
+    if (error == 0 || is_without_fallocate(error)) {
+        error = allocate(fd, 0, from, to);
+    }
+    file_status status{};
+    if (error != 0 && !is_without_fallocate(error) && locked && lock(lock_kind::exclusive) &&
+        raw_fstat(fd, status) == 0) {
+        static_cast<void>(raw_ftruncate(fd, status.st_size));
+    }
+    if (locked) {
+        lock(lock_kind::none); // a child that is forked meanwhile has the descriptor, too
+    }
+    return error;
+}
+
+// Reserves real space for [from, to): nobody who touches it later gets SIGBUS. 0, or errno; a
+// failure changes nothing (but may leave the file longer where fallocate does not work). A signal
+// interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could starve it: none
+// comes.
+inline int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept {
+    const signals_held held;
+    const std::uint64_t huge = hugetlb_page(fd);
+    int error =
+        huge != 0 || is_on_tmpfs(fd) ? allocate(fd, 0, from, to) : allocate_on_disk(fd, from, to);
+    if (error == ENOSPC && huge != 0) {
+        // What it has got until then it keeps.
+        const std::uint64_t begin = (from + huge - 1) / huge * huge;
+        static_cast<void>(allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, to));
+        return ENOSPC;
+    }
+    if (is_without_fallocate(error)) {
+        // Writing zeros is the way to have the space.
+        static constexpr char zeros[4096] = {};
+        error = 0;
+        for (std::uint64_t at = from; at < to && error == 0;) {
+            const std::uint64_t left = to - at;
+            const std::size_t some =
+                left < sizeof zeros ? static_cast<std::size_t>(left) : sizeof zeros;
+            const ssize_t done = raw_pwrite(fd, zeros, some, static_cast<std::int64_t>(at));
+            if (done > 0) {
+                at += static_cast<std::uint64_t>(done);
+            } else if (done == 0 || errno != EINTR) {
+                error = done == 0 ? ENOSPC : errno;
+            }
+        }
+    }
+    return error;
+}
+
+// Gives the first bytes of a file real space where it has holes, as a file has that was restored
+// from a backup, and leaves all else as it is. 0 or errno.
+[[gnu::cold]] inline int fill_holes(int fd, std::uint64_t bytes) noexcept {
+    const signals_held held;
+    const int error = allocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes);
+    return is_without_fallocate(error) ? 0 : error;
 }
 
 } // namespace detail
@@ -1362,7 +1517,11 @@ struct file_liveness {
         const int inherited = lock_held(file.value, twins);
         const verdict found = probe(file, slot, token);
         if (inherited < 0 || found != verdict::alive) {
-            fail(ec, errc::locks_unsupported, "a lock is not seen by others");
+            fail(ec, errc::locks_unsupported,
+                 is_on_overlay(file.value)
+                     ? "an overlayfs, as the root of a container is, does not keep the lock of a "
+                       "mapped file: use a volume, a tmpfs or mechanism::posix"
+                     : "a lock is not seen by others");
             return nullptr;
         }
         return inherited != 0 ? nullptr : mine.release();
@@ -1506,6 +1665,8 @@ COHOLD_NAMESPACE_END
 #include <cstdlib>
 #include <cstring>
 
+#include <sys/resource.h>
+
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -1516,7 +1677,7 @@ namespace detail {
 [[gnu::cold]] inline std::uint64_t memory_left() noexcept {
     char text[2048];
     const unique_fd file = open_file("/proc/meminfo", O_RDONLY);
-    const ssize_t bytes = file ? ::read(file.get(), text, sizeof text - 1) : -1;
+    const ssize_t bytes = file ? read_some(file.get(), text, sizeof text - 1) : -1;
     if (bytes <= 0) {
         return UINT64_MAX;
     }
@@ -1526,6 +1687,22 @@ namespace detail {
         return line != nullptr ? std::strtoull(line + std::strlen(key), nullptr, 10) : 0;
     };
     return (kibibytes("MemAvailable:") + kibibytes("SwapFree:")) * 1024;
+}
+
+// What a resource may be (the soft limit); UINT64_MAX: anything. By the system call that is 64 bits
+// wide everywhere.
+[[gnu::cold]] inline std::uint64_t soft_limit(int which) noexcept {
+    struct {
+        std::uint64_t soft;
+        std::uint64_t hard;
+    } found{UINT64_MAX, UINT64_MAX};
+
+    ::syscall(SYS_prlimit64, 0, which, nullptr, &found);
+    return found.soft;
+}
+
+[[gnu::cold]] inline std::uint64_t file_size_limit() noexcept {
+    return soft_limit(RLIMIT_FSIZE);
 }
 
 // Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
@@ -1882,6 +2059,12 @@ struct anonymous {
         const std::size_t length = static_cast<std::size_t>(bytes);
         void* mapped = ::mremap(memory.address, 0, length,
                                 MREMAP_MAYMOVE | (at != nullptr ? MREMAP_FIXED : 0), at);
+        if (mapped == MAP_FAILED && errno == EINVAL) {
+            detail::fail(ec, errc::unsupported,
+                         "mremap makes no second mapping of the same pages: is this valgrind? Take "
+                         "mechanism::memfd there");
+            return nullptr;
+        }
         if (mapped == MAP_FAILED) {
             detail::fail(ec, errc::reserve_too_large, "mremap of %zu bytes: errno %d", length,
                          errno);
@@ -2538,15 +2721,20 @@ class file_place {
     bool fits_;
 };
 
-// What errno says about a path that could not be created or opened.
-[[gnu::cold]] inline void fail_path(std::error_code& ec, int error,
-                                    const file_place& place) noexcept {
+// What errno says about a path that could not be opened, or where no file could be created.
+[[gnu::cold]] inline void fail_path(std::error_code& ec, int error, const file_place& place,
+                                    bool creating = false) noexcept {
     file_status status{};
     switch (error) {
-    case ENOENT:
     case ENOTDIR:
-        if (raw_lstat(place.folder().text, status) != 0 || error == ENOTDIR) {
+        fail(ec, errc::not_a_directory, "%s", place.folder().text);
+        break;
+    case ENOENT:
+        if (raw_lstat(place.folder().text, status) != 0) {
             fail(ec, errc::no_such_directory, "%s", place.folder().text);
+        } else if (creating) {
+            fail(ec, errc::unsupported, "the file system of %s takes no new files",
+                 place.folder().text);
         } else {
             fail(ec, errc::not_found, "%s", place.path());
         }
@@ -2664,7 +2852,7 @@ class file_place {
         fd = create_temporary(place.temporary().text);
     }
     if (!fd) {
-        fail_path(ec, errno, place);
+        fail_path(ec, errno, place, true);
         return {};
     }
     set_owner_and_mode(fd.get(), wanted, ec);
@@ -2694,7 +2882,8 @@ class file_place {
 
 // Gives a file under its temporary name its final one, if that is free. 0 or errno.
 [[gnu::cold]] inline int rename_exclusively(const char* temporary, const char* path) noexcept {
-    if (::renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0) {
+    constexpr unsigned no_replace = 1; // RENAME_NOREPLACE; musl has neither this nor the function
+    if (::syscall(SYS_renameat2, AT_FDCWD, temporary, AT_FDCWD, path, no_replace) == 0) {
         return 0;
     }
     if (errno != EINVAL && errno != ENOSYS) {
@@ -2802,6 +2991,7 @@ class file_place {
 // Waits until the disk has the file: its bytes, those that were written through mappings too, and
 // its length.
 [[gnu::cold]] inline void sync_file(int fd, std::error_code& ec) noexcept {
+    const uncancelled here;
     while (::fsync(fd) != 0) {
         if (errno == EINVAL || errno == EROFS) {
             return; // a file system that keeps nothing
@@ -2810,6 +3000,62 @@ class file_place {
             fail_errno(ec, errno, "fsync");
             return;
         }
+    }
+}
+
+// What errno says about [from, to) of a file that got no space.
+[[gnu::cold]] inline void fail_to_back(int fd, int error, std::uint64_t from, std::uint64_t to,
+                                       std::error_code& ec) noexcept {
+    const auto wanted = static_cast<unsigned long long>(to - from);
+    const int seals = ::fcntl(fd, F_GET_SEALS);
+    switch (error) {
+    case EFBIG:
+        if (const std::uint64_t limit = file_size_limit(); limit < to) {
+            fail(ec, errc::out_of_space,
+                 "wanted %llu bytes more, %llu altogether, and RLIMIT_FSIZE (ulimit -f) allows "
+                 "this process files of %llu",
+                 wanted, static_cast<unsigned long long>(to),
+                 static_cast<unsigned long long>(limit));
+        } else {
+            fail(ec, errc::out_of_space,
+                 "wanted %llu bytes more, %llu altogether, and files of this file system cannot be "
+                 "so long",
+                 wanted, static_cast<unsigned long long>(to));
+        }
+        break;
+    case ENOSPC:
+        if (const auto huge = static_cast<unsigned long long>(hugetlb_page(fd)); huge != 0) {
+            fail(ec, errc::out_of_space,
+                 "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
+                 "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
+                 wanted, huge / 1024, huge / 1024);
+            break;
+        }
+        [[fallthrough]];
+    case ENOMEM:
+        fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu", wanted,
+             static_cast<unsigned long long>(error == ENOMEM ? memory_left() : space_left(fd)));
+        break;
+    case EDQUOT:
+        fail(ec, errc::out_of_space, "wanted %llu bytes more, and the user's quota is used up",
+             wanted);
+        break;
+    case EBADF:
+        fail(ec, errc::read_only, "fallocate: errno %d", error);
+        break;
+    case EPERM:
+        if (seals > 0 && (seals & F_SEAL_GROW) != 0) {
+            fail(ec, errc::permission_denied, "fallocate: the memfd is sealed (seals %#x)",
+                 static_cast<unsigned>(seals));
+        } else {
+            fail(ec, errc::permission_denied,
+                 "fallocate: errno %d (EPERM), as for a file that is immutable or may be appended "
+                 "to alone (chattr)",
+                 error);
+        }
+        break;
+    default:
+        fail_errno(ec, error, "fallocate or pwrite");
     }
 }
 
@@ -2850,26 +3096,47 @@ struct descriptor_object {
         const int error =
             no_memory ? ENOMEM
                       : reserve_space(file.value, from, huge == 0 ? to : round_up(to, huge));
-        if (error == ENOSPC && huge != 0) {
-            // What it has got until then it keeps, other than those of ordinary files.
-            const std::uint64_t begin = round_up(from, huge);
-            raw_punch_hole(file.value, static_cast<std::int64_t>(begin),
-                           static_cast<std::int64_t>(round_up(to, huge) - begin));
+        if (error != 0) {
+            fail_to_back(file.value, error, from, to, ec);
+        }
+    }
+
+    // Real memory for the holes of the first `bytes`, which whoever touches them would have to get,
+    // or have SIGBUS. Reading takes memory on a tmpfs alone, so only that is populated for who may
+    // not write.
+    [[gnu::cold]] static void fill(const file_descriptor& file, access_mode how, void* mapping,
+                                   std::uint64_t bytes, std::error_code& ec) noexcept {
+        file_status found{};
+        if (raw_fstat(file.value, found) != 0) {
+            fail_errno(ec, errno, "fstat");
+            return;
+        }
+        const auto size = static_cast<std::uint64_t>(found.st_size);
+        const auto allocated = static_cast<std::uint64_t>(found.st_blocks) * 512;
+        const std::uint64_t holes = allocated < size ? size - allocated : 0;
+        if (holes == 0 || hugetlb_page(file.value) != 0) {
+            return;
+        }
+        bytes = bytes < size ? bytes : size;
+        const bool memory = is_on_tmpfs(file.value);
+        int error = 0;
+        if (memory && exceeds_memory(holes < bytes ? holes : bytes)) {
+            error = ENOMEM;
+        } else if (how == access_mode::writing) {
+            error = fill_holes(file.value, bytes);
+        } else if (memory &&
+                   ::madvise(mapping, static_cast<std::size_t>(bytes), MADV_POPULATE_READ) != 0) {
+            error = errno == EFAULT ? ENOSPC : errno == EINVAL ? 0 : errno; // EINVAL: before 5.14
+        }
+        if (error == ENOSPC || error == EDQUOT || error == ENOMEM) {
             fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
-                 "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
-                 static_cast<unsigned long long>(to - from),
-                 static_cast<unsigned long long>(huge / 1024),
-                 static_cast<unsigned long long>(huge / 1024));
-        } else if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM) {
-            fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
-                 static_cast<unsigned long long>(to - from),
-                 static_cast<unsigned long long>(no_memory ? memory_left()
-                                                           : space_left(file.value)));
-        } else if (error == EBADF || error == EPERM) {
-            fail(ec, errc::read_only, "fallocate: errno %d", error);
+                 "the file has holes, of %llu bytes altogether, as after a copy that is sparse; "
+                 "available %llu",
+                 static_cast<unsigned long long>(holes),
+                 static_cast<unsigned long long>(error == ENOMEM ? memory_left()
+                                                                 : space_left(file.value)));
         } else if (error != 0) {
-            fail_errno(ec, error, "fallocate");
+            fail_to_back(file.value, error, 0, bytes, ec);
         }
     }
 
@@ -2887,7 +3154,10 @@ struct descriptor_object {
         if (error == EACCES || error == EPERM) {
             fail(ec, errc::permission_denied, "mmap for %s: errno %d",
                  how == access_mode::reading ? "reading" : "writing", error);
-        } else if (error == ENOMEM || error == EAGAIN || error == EOVERFLOW) {
+        } else if (error == EAGAIN) {
+            fail(ec, errc::lock_limit, "mmap of %llu bytes, all locked since mlockall(MCL_FUTURE)",
+                 static_cast<unsigned long long>(bytes));
+        } else if (error == ENOMEM || error == EOVERFLOW) {
             fail(ec, errc::reserve_too_large, "mmap of %llu bytes: errno %d",
                  static_cast<unsigned long long>(bytes), error);
         } else {
@@ -4102,7 +4372,7 @@ inline constexpr std::uint64_t huge_page_bytes = std::uint64_t{1} << 21;
 [[gnu::cold]] inline std::uint64_t locked_bytes() noexcept {
     char text[4096];
     const unique_fd file = open_file("/proc/self/status", O_RDONLY);
-    const ssize_t length = file ? ::read(file.get(), text, sizeof text - 1) : -1;
+    const ssize_t length = file ? read_some(file.get(), text, sizeof text - 1) : -1;
     if (length <= 0) {
         return 0;
     }
@@ -4209,6 +4479,7 @@ class populating {
             ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
         }
         work();
+        const uncancelled here; // what the helpers work on is this thread's
         while (started > 0) {
             ::pthread_join(helpers[--started], nullptr);
         }
@@ -4272,6 +4543,7 @@ class populating {
 // Waits until the changed pages of a file's mapping are on its disk. Whole pages around [from, to).
 [[gnu::cold]] inline void write_back(void* at, std::size_t from, std::size_t to,
                                      std::error_code& ec) noexcept {
+    const uncancelled here;
     const std::size_t begin = from / page_size() * page_size();
     if (to > begin && ::msync(static_cast<char*>(at) + begin, to - begin, MS_SYNC) != 0) {
         fail_errno(ec, errno, "msync");
@@ -5047,24 +5319,6 @@ constexpr std::string_view raw_member_name() noexcept {
     return named ? text.substr(start) : std::string_view();
 }
 
-// Whether the type, or one that it lies in, has no name: compilers write them differently.
-constexpr bool mentions_unnamed(std::string_view raw) noexcept {
-    constexpr std::string_view marks[] = {
-        "<unnamed ",        "(unnamed ",         "<lambda",          "(lambda",
-        "(anonymous class", "(anonymous struct", "(anonymous union", "(anonymous enum"};
-    for (const std::string_view mark : marks) {
-        if (raw.find(mark) != std::string_view::npos) {
-            return true;
-        }
-    }
-    return false;
-}
-
-template <class T>
-constexpr bool is_unnamed_type() noexcept {
-    return mentions_unnamed(raw_type_name<T>());
-}
-
 // The canonical name of an arithmetic type by kind and width: "i32", "u64", "f64", "char".
 template <class T>
 constexpr std::string_view arithmetic_name() noexcept {
@@ -5091,8 +5345,9 @@ constexpr std::string_view arithmetic_name() noexcept {
 
 // Rewrites a compiler's name of a type into the one that all of them share. What differs: spaces,
 // "long int", "{anonymous}", "std::__1::", the enclosing function of a local type, suffixes of
-// literals. Namespaces like v2 are left out because one compiler shows inline namespaces and the
-// other does not; so is cohold's own. The text never grows by more than the space given.
+// literals. One difference stays: clang leaves out most inline namespaces, g++ none, and neither
+// says which are inline; same_type takes account of it. The text never grows by more than the space
+// given.
 class name_normaliser {
   public:
     constexpr name_normaliser(std::string_view raw, char* out) noexcept : rest_(raw), out_(out) {}
@@ -5103,6 +5358,9 @@ class name_normaliser {
         }
         return size_;
     }
+
+    // Whether every compiler writes the template arguments alike.
+    [[nodiscard]] constexpr bool alike() const noexcept { return alike_; }
 
   private:
     constexpr bool take(std::string_view text) noexcept {
@@ -5139,24 +5397,50 @@ class name_normaliser {
                 rest_.remove_prefix(name.size()); // u8'A'
             } else if (name[0] >= '0' && name[0] <= '9') {
                 rest_.remove_prefix(name.size());
+                alike_ = alike_ && !rest_.starts_with("."); // a fraction
                 put(name.substr(0, name.find_last_not_of("uUlL") + 1));
             } else if (!builtin()) {
                 rest_.remove_prefix(name.size());
-                if (!(rest_.starts_with("::") && is_version(name) && take("::"))) {
+                alike_ = alike_ && name != "nullptr" && !is_no_number(name);
+                if (!(rest_.starts_with("::") && is_of_the_library(name) && take("::"))) {
                     put(name);
-                    separate();
+                    if (name == "operator") {
+                        operator_symbol();
+                    } else {
+                        separate();
+                    }
                 }
             }
         } else if (take(" ")) {
             // Only separate() decides where a space stays.
-        } else if (rest_[0] == ')' && rest_.starts_with(")::")) {
-            leave_function();
+        } else if (const std::size_t end = function_end(); end != 0) {
+            rest_.remove_prefix(end);
+            leave_function(1);
+        } else if (const std::size_t closure = unnamed_scope(); closure != 0) {
+            const bool function = rest_[1] == 'l';
+            rest_.remove_prefix(closure);
+            if (function) {
+                leave_function(0);
+            }
         } else {
             // Braces and separators of descriptions must not come from names.
             const char c = rest_[0];
+            alike_ = alike_ && c != '{' && c != '+' && !is_address();
             rest_.remove_prefix(1);
             out_[size_++] = c == '{' ? '(' : c == '}' ? ')' : c == ';' || c == '@' ? '?' : c;
         }
+    }
+
+    // "INF" and "nan" as arguments.
+    constexpr bool is_no_number(std::string_view name) const noexcept {
+        return (name == "INF" || name == "nan") && size_ > 0 && out_[size_ - 1] != ':' &&
+               (rest_.starts_with(">") || rest_.starts_with(","));
+    }
+
+    // "<&object>" or "<(& object)>", but not "(&)" as in types.
+    constexpr bool is_address() const noexcept {
+        const char before = size_ > 0 ? out_[size_ - 1] : ' ';
+        return rest_[0] == '&' && (before == '<' || before == ',' || rest_.starts_with("& "));
     }
 
     // "(short)3" is "3" elsewhere, and "(unsigned char)'a'" is "97".
@@ -5206,6 +5490,9 @@ class name_normaliser {
             }
         }
         rest_.remove_prefix(length + 1);
+        if (value > 0xffffff00) { // a negative char, as 32 bits
+            value &= 0xff;
+        }
         if (signed_cast_ && value > 127) {
             put("-");
             value = 256 - value;
@@ -5227,10 +5514,49 @@ class name_normaliser {
         }
     }
 
-    // "f(int)::local" is "local" elsewhere: drops back to the start of this name.
-    constexpr void leave_function() noexcept {
-        rest_.remove_prefix(3);
-        std::size_t depth = 1; // of brackets left open, seen from the end
+    // The length of what ends the name of an enclosing function, as in "f(int) const::local".
+    constexpr std::size_t function_end() const noexcept {
+        if (rest_[0] != ')') {
+            return 0;
+        }
+        std::size_t end = 1;
+        for (const std::string_view part : {" const", " volatile", " &", "&", "&", " noexcept"}) {
+            end += rest_.substr(end).starts_with(part) ? part.size() : 0;
+        }
+        return rest_.substr(end).starts_with("::") ? end + 2 : 0;
+    }
+
+    // The length of a scope without a name, as "<lambda(int)>::" and "<unnamed struct>::".
+    constexpr std::size_t unnamed_scope() const noexcept {
+        if (!rest_.starts_with("<lambda(") && !rest_.starts_with("<unnamed ")) {
+            return 0;
+        }
+        std::size_t depth = 0;
+        for (std::size_t end = 0; end < rest_.size(); ++end) {
+            depth += rest_[end] == '<' ? 1U : 0U;
+            depth -= rest_[end] == '>' ? 1U : 0U;
+            if (depth == 0) {
+                return rest_.substr(end + 1).starts_with("::") ? end + 3 : 0;
+            }
+        }
+        return 0;
+    }
+
+    // Of "operator<< <int>(int)::local": brackets that are none.
+    constexpr void operator_symbol() noexcept {
+        for (const std::string_view symbol :
+             {"()", "->*", "->", "<=>", "<<=", "<<", "<=", "<", ">>=", ">>", ">=", ">", " "}) {
+            if (take(symbol)) {
+                break;
+            }
+        }
+        take(" ");
+    }
+
+    // Drops back to the start of the name that is being written: "f(int)::local" and
+    // "<lambda()>::local" are "local" elsewhere. The depth is that of the brackets that are open,
+    // seen from the end.
+    constexpr void leave_function(std::size_t depth) noexcept {
         while (size_ > 0) {
             const char c = out_[size_ - 1];
             if (depth == 0 && (c == '<' || c == ',' || c == '(' || c == ' ')) {
@@ -5245,20 +5571,16 @@ class name_normaliser {
         }
     }
 
-    // v1, __v2, v1_p128, __1, __cxx11: versions, always inline in practice.
-    static constexpr bool is_version(std::string_view name) noexcept {
-        if (name == "__1" || name == "__cxx11" || name == "_V2" || name == "__ndk1") {
-            return true;
+    // Inline namespaces that are known: those of the standard libraries, as __1, __cxx11 and _V2,
+    // and cohold's own. Of others nobody can tell whether they are inline.
+    constexpr bool is_of_the_library(std::string_view name) noexcept {
+        const std::string_view before(out_, size_);
+        if (before.ends_with("cohold::")) {
+            return name == std::string_view(COHOLD_ABI_NAME);
         }
-        while (name.starts_with('_')) {
-            name.remove_prefix(1);
-        }
-        if (!name.starts_with('v')) {
-            return false;
-        }
-        const std::size_t digits_end = name.find_first_not_of("0123456789", 1);
-        return name.size() > 1 && digits_end != 1 &&
-               (digits_end == std::string_view::npos || name[digits_end] == '_');
+        const std::size_t start = before.find_last_of("<,( ") + 1; // npos + 1 is 0
+        return before.substr(start).starts_with("std::") && name.size() > 1 && name[0] == '_' &&
+               (name[1] == '_' || (name[1] >= 'A' && name[1] <= 'Z'));
     }
 
     // A run of the words that make up the built-in types, in whatever order.
@@ -5323,12 +5645,14 @@ class name_normaliser {
     char* out_;
     std::size_t size_ = 0;
     bool signed_cast_ = false;
+    bool alike_ = true;
 };
 
 template <std::size_t Capacity>
 struct name_buffer {
     char text[Capacity] = {};
     std::size_t size = 0;
+    bool alike = true;
 };
 
 template <class T>
@@ -5336,12 +5660,64 @@ constexpr auto normalise_type_name() noexcept {
     constexpr std::string_view raw = raw_type_name<T>();
     // The longest growth is that of "long double" and of ";", which keep below twice the length.
     name_buffer<2 * raw.size() + 1> buffer;
-    buffer.size = name_normaliser(raw, buffer.text).run();
+    name_normaliser normaliser(raw, buffer.text);
+    buffer.size = normaliser.run();
+    buffer.alike = normaliser.alike();
     return buffer;
 }
 
 template <class T>
 inline constexpr auto normalised_type_name = normalise_type_name<T>();
+
+// Types without a name: compilers write them differently.
+constexpr bool mentions_unnamed(std::string_view name) noexcept {
+    constexpr std::string_view marks[] = {
+        "<unnamed ",        "(unnamed ",         "<lambda",          "(lambda",
+        "(anonymous class", "(anonymous struct", "(anonymous union", "(anonymous enum"};
+    for (const std::string_view mark : marks) {
+        if (name.find(mark) != std::string_view::npos) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Whether the type, or one that it is made of, has no name. Those of functions around it do not
+// count: only some compilers show them.
+template <class T>
+constexpr bool is_unnamed_type() noexcept {
+    if constexpr (!mentions_unnamed(raw_type_name<T>())) {
+        return false;
+    } else {
+        const auto& name = normalised_type_name<T>;
+        return mentions_unnamed({name.text, name.size});
+    }
+}
+
+// Template arguments by kind: g++ writes a null pointer as 0, and a function like a type.
+template <class T>
+inline constexpr bool arguments_alike = true;
+#if !defined(__clang__)
+template <class T>
+inline constexpr bool argument_alike = std::is_integral_v<T> || std::is_enum_v<T>;
+template <template <auto...> class Template, auto... Value>
+inline constexpr bool arguments_alike<Template<Value...>> =
+    (... && argument_alike<decltype(Value)>);
+template <template <class, auto...> class Template, class T, auto... Value>
+inline constexpr bool arguments_alike<Template<T, Value...>> =
+    (... && argument_alike<decltype(Value)>);
+#endif
+
+// Whether every compiler writes the name of a class or an enum alike: it has no template argument
+// that is a floating-point number, a pointer or an object.
+template <class T>
+constexpr bool is_named_alike() noexcept {
+    if constexpr (raw_type_name<T>().find('<') == std::string_view::npos) {
+        return true;
+    } else {
+        return arguments_alike<T> && normalised_type_name<T>.alike;
+    }
+}
 
 // The name of a type without its const and volatile, the same from every compiler. Types without
 // a name have none to share.
@@ -5683,7 +6059,15 @@ inline constexpr bool enable_shareable = false;
 template <class T>
 inline constexpr bool enable_shareable<offset_ptr<T>> = true;
 
+class type_writer;
+
+template <class T>
+struct type_description;
+
 namespace detail {
+
+template <class T>
+concept describes_itself = requires(type_writer& out) { type_description<T>::write(out); };
 
 enum class refusal : unsigned char {
     none,
@@ -5696,6 +6080,7 @@ enum class refusal : unsigned char {
     polymorphic,
     union_type,
     unnamed,
+    named_differently,
     not_an_aggregate,
     not_lock_free,
     empty_array,
@@ -5917,6 +6302,16 @@ constexpr refusal refusal_of_class() {
     }
 }
 
+// Whether all compilers agree on how descriptions mention the class or enum.
+template <class T>
+constexpr bool has_common_name() {
+    if constexpr (describes_itself<T>) {
+        return true;
+    } else {
+        return is_named_alike<T>();
+    }
+}
+
 // T has no const or volatile.
 template <class T>
 constexpr refusal refusal_of() {
@@ -5928,6 +6323,8 @@ constexpr refusal refusal_of() {
         return library_parts<T>::refused();
     } else if constexpr (!std::is_object_v<T> || !requires { sizeof(T); }) {
         return refusal::not_an_object;
+    } else if constexpr ((std::is_class_v<T> || std::is_enum_v<T>) && !has_common_name<T>()) {
+        return refusal::named_differently;
     } else if constexpr (enable_shareable<T>) {
         return refusal::none;
     } else if constexpr (std::is_pointer_v<T> || std::is_null_pointer_v<T>) {
@@ -6119,6 +6516,10 @@ constexpr bool assert_shareable() {
         static_assert(why != refusal::unnamed,
                       "cohold: a type without a name cannot live in a segment: programs could not "
                       "agree on what it is. Give it a name");
+        static_assert(why != refusal::named_differently,
+                      "cohold: compilers write the name of this type differently: a template "
+                      "argument is a floating-point number, a pointer or an object of a class. Use "
+                      "types, integers or enums, or specialise cohold::type_description<T>");
         static_assert(why != refusal::not_lock_free,
                       "cohold: this std::atomic is not lock-free: its lock belongs to one process. "
                       "Use a smaller type");
@@ -6259,11 +6660,10 @@ class thread_end {
         ::pthread_key_delete(key_);
     }
 
-    // When this thread ends, `ending` gets the value, which is not null.
-    [[gnu::cold]] void tell(void* value) const noexcept {
-        if (made_) {
-            ::pthread_setspecific(key_, value);
-        }
+    // When this thread ends, `ending` gets the value, which is not null. False if nobody will be
+    // told.
+    [[nodiscard, gnu::cold]] bool tell(void* value) const noexcept {
+        return made_ && ::pthread_setspecific(key_, value) == 0;
     }
 
   private:
@@ -6282,6 +6682,7 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_MEMORY_ATTACHMENT_HPP
 #define COHOLD_MEMORY_ATTACHMENT_HPP
 
+#include <cerrno>
 #include <ctime>
 
 // The kernel's barrier across processes: one side of a handshake pays for both, so that the other
@@ -6405,8 +6806,8 @@ template <duration_like Duration>
     if (!(count > rep{})) {
         return 0;
     }
-    if constexpr (std::integral<rep> && den <= 1000000000 && 1000000000 % den == 0 &&
-                  num <= nanoseconds_limit / (1000000000 / den)) {
+    if constexpr (std::integral<rep> && sizeof(rep) <= 8 && den <= 1000000000 &&
+                  1000000000 % den == 0 && num <= nanoseconds_limit / (1000000000 / den)) {
         constexpr auto factor = static_cast<std::uint64_t>(num * (1000000000 / den));
         const auto whole = static_cast<std::uint64_t>(count);
         return whole > static_cast<std::uint64_t>(nanoseconds_limit) / factor
@@ -6459,37 +6860,142 @@ struct deadline {
 COHOLD_NAMESPACE_END
 
 #endif
+// Pages that a forked child finds cleared.
+#ifndef COHOLD_DETAIL_WIPED_PAGES_HPP
+#define COHOLD_DETAIL_WIPED_PAGES_HPP
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A number that neither the process which forked this one has, nor one that this one forks. Their
-// process identifiers may be the same, in namespaces of their own.
-[[gnu::cold]] inline std::uint64_t process_stamp() noexcept {
-    using stamp = std::atomic<std::uint64_t>;
-    static std::atomic<stamp*> kept{nullptr}; // on a page that the kernel clears in a forked child
-    stamp* mine = kept.load(std::memory_order_acquire);
+// For kernels that do not clear pages (gVisor refuses MADV_WIPEONFORK): a handler of fork(3) does
+// it. A child that was made by a raw clone(2) is not told from its parent then.
+class pages_to_wipe {
+  public:
+    // False if there is no memory.
+    [[nodiscard, gnu::cold]] static bool add(void* page) noexcept {
+        static const bool handled = ::pthread_atfork(&lock, &unlock, &wipe) == 0;
+        auto* const made = handled ? new (std::nothrow) entry{page, nullptr} : nullptr;
+        if (made == nullptr) {
+            return false;
+        }
+        lock();
+        made->next = first_;
+        first_ = made;
+        unlock();
+        return true;
+    }
+
+    [[gnu::cold]] static void remove(const void* page) noexcept {
+        lock();
+        for (entry** link = &first_; *link != nullptr; link = &(*link)->next) {
+            if ((*link)->page == page) {
+                entry* const found = *link;
+                *link = found->next;
+                delete found;
+                break;
+            }
+        }
+        unlock();
+    }
+
+  private:
+    struct entry {
+        void* page;
+        entry* next;
+    };
+
+    static void lock() noexcept {
+        while (busy_.exchange(true, std::memory_order_acquire)) {
+            ::sched_yield();
+        }
+    }
+
+    static void unlock() noexcept { busy_.store(false, std::memory_order_release); }
+
+    static void wipe() noexcept {
+        for (const entry* each = first_; each != nullptr; each = each->next) {
+            std::memset(each->page, 0, page_size());
+        }
+        unlock();
+    }
+
+    static inline constinit std::atomic<bool> busy_{false};
+    static inline constinit entry* first_ = nullptr;
+};
+
+// False, and errno, on failure.
+[[nodiscard, gnu::cold]] inline bool wipe_on_fork(void* page) noexcept {
+    return ::madvise(page, page_size(), MADV_WIPEONFORK) == 0 ||
+           (errno == EINVAL && pages_to_wipe::add(page));
+}
+
+// Before it is unmapped.
+[[gnu::cold]] inline void forget_wiped(const void* page) noexcept {
+    pages_to_wipe::remove(page);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+using stamp_word = std::atomic<std::uint64_t>;
+
+// Where a process keeps its stamp: on a page that the kernel clears in a forked child. nullptr if
+// there cannot be one.
+[[gnu::cold]] inline stamp_word* stamp_page() noexcept {
+    static std::atomic<stamp_word*> kept{nullptr};
+    stamp_word* mine = kept.load(std::memory_order_acquire);
     if (mine == nullptr) {
         void* const page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (page == MAP_FAILED || ::madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
+        if (page == MAP_FAILED || !wipe_on_fork(page)) {
             unmap(page == MAP_FAILED ? nullptr : page, page_size());
-            return static_cast<std::uint64_t>(::getpid());
+            return nullptr;
         }
-        auto* const made = ::new (page) stamp(0);
+        auto* const made = ::new (page) stamp_word(0);
         if (kept.compare_exchange_strong(mine, made)) {
             mine = made;
         } else {
+            forget_wiped(page);
             unmap(page, page_size()); // another thread was first
         }
     }
-    std::uint64_t found = mine->load(std::memory_order_relaxed);
+    return mine;
+}
+
+// A number that neither the process which forked this one has, nor one that this one forks. Their
+// process identifiers may be the same, in namespaces of their own.
+[[gnu::cold]] inline std::uint64_t process_stamp(stamp_word* page) noexcept {
+    if (page == nullptr) {
+        return static_cast<std::uint64_t>(::getpid());
+    }
+    std::uint64_t found = page->load(std::memory_order_relaxed);
     if (found == 0) {
         const std::uint64_t fresh = static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1;
-        found = mine->compare_exchange_strong(found, fresh) ? fresh : found;
+        found = page->compare_exchange_strong(found, fresh) ? fresh : found;
     }
     return found;
+}
+
+[[gnu::cold]] inline std::uint64_t process_stamp() noexcept {
+    return process_stamp(stamp_page());
 }
 
 // In clock ticks since the machine was booted, as field 22 of proc_pid_stat(5) has it; 0 if that
@@ -6497,7 +7003,7 @@ namespace detail {
 [[gnu::cold]] inline std::uint64_t read_start_time() noexcept {
     const unique_fd file = open_file("/proc/self/stat", O_RDONLY);
     char text[512];
-    const ssize_t length = file ? ::read(file.get(), text, sizeof text) : -1;
+    const ssize_t length = file ? read_some(file.get(), text, sizeof text) : -1;
     // The second field is a name in parentheses, which may contain anything.
     ssize_t at = length;
     while (at > 0 && text[at - 1] != ')') {
@@ -6836,6 +7342,7 @@ COHOLD_NAMESPACE_END
 #define COHOLD_MEMORY_HEAP_HPP
 
 #include <bit>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -6914,8 +7421,7 @@ inline long futex_wait_call(const std::atomic<std::uint32_t>& word, std::uint32_
 #endif
 }
 
-// Only a bug (a word that is not mapped) or a sandbox without futex gets here, and neither can be
-// waited out.
+// Only a sandbox without futex gets here, and that cannot be waited out.
 [[noreturn, gnu::cold]] inline void futex_failed(const char* call, int error) noexcept {
     char text[96];
     std::snprintf(text, sizeof(text), "%s failed with errno %d: waiting is impossible", call,
@@ -6932,6 +7438,7 @@ inline futex_outcome futex_wait(const std::atomic<std::uint32_t>& word, std::uin
     }
     switch (errno) {
     case EAGAIN:
+    case EFAULT: // whoever was to wake this one has freed the memory meanwhile
         return futex_outcome::changed;
     case ETIMEDOUT:
         return futex_outcome::timed_out;
@@ -6951,15 +7458,35 @@ inline std::uint32_t futex_wake(const std::atomic<std::uint32_t>& word,
     }
     const long woken = ::syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
     if (woken < 0) {
+        if (errno == EFAULT) {
+            return 0; // it was let go of before this, and the memory has been freed since
+        }
         futex_failed("futex(FUTEX_WAKE)", errno);
     }
     return static_cast<std::uint32_t>(woken);
 }
 
-/// Lets another thread run on this processor. System call: sched_yield(2), which cannot fail.
-inline void yield_processor() noexcept {
-    ::sched_yield();
-}
+/// A loop that waits for another thread without being woken by it. It yields the processor, which
+/// under a real-time policy means nothing to threads of a lower priority, and then the one that is
+/// waited for might never run: so such a thread sleeps a twentieth of a millisecond now and then.
+/// System calls: sched_yield(2), sched_getscheduler(2), futex(2).
+class yielding {
+  public:
+    void yield() noexcept {
+        if (++turns_ % turns_between_sleeps == 0 && ::sched_getscheduler(0) != SCHED_OTHER)
+            [[unlikely]] {
+            const std::atomic<std::uint32_t> never{0};
+            futex_wait(never, 0, deadline::in(50000));
+        } else {
+            ::sched_yield(); // cannot fail
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t turns_between_sleeps = 32;
+
+    std::uint32_t turns_ = 0;
+};
 
 } // namespace detail
 
@@ -7121,6 +7648,7 @@ struct local_identity {
     std::atomic<std::uint32_t> busy;  // a lock among this process's threads
     std::uint32_t threads;            // the last number given to one
     thread_record* records;           // of the threads that have worked on this mapping
+    std::atomic<std::uint32_t> pins;  // threads at work here by way of mapping_list
 };
 
 // Ends where the segment begins; so it is found without any registry, by plug-ins with private
@@ -7133,12 +7661,101 @@ struct alignas(16) local_block {
     local_identity* identity;
     std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
+    local_block* next_mapping;                 // of those that mapping_list has
 };
 
 inline const local_block& local_of(const segment_header& header) noexcept {
     return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
                                                  sizeof(local_block));
 }
+
+// The segments that this process has mapped, so that a death seen in one of them is dealt with in
+// all. Links change by one store each: a child forked at any moment inherits a list that is whole.
+class mapping_list {
+  public:
+    [[gnu::cold]] void add(local_block& mapping) noexcept {
+        const lock held(*this);
+        mapping.next_mapping = first_.load(std::memory_order_relaxed);
+        first_.store(&mapping, std::memory_order_relaxed);
+    }
+
+    // Waits until no other thread is at work on the mapping by way of this list.
+    [[gnu::cold]] void remove(local_block& mapping) noexcept {
+        {
+            const lock held(*this);
+            if (first_.load(std::memory_order_relaxed) == &mapping) {
+                first_.store(mapping.next_mapping, std::memory_order_relaxed);
+            }
+            for (local_block* each = first_.load(std::memory_order_relaxed); each != nullptr;
+                 each = each->next_mapping) {
+                if (each->next_mapping == &mapping) {
+                    each->next_mapping = mapping.next_mapping;
+                }
+            }
+            mapping.next_mapping = &mapping; // a thread that is here has to begin anew
+        }
+        for (yielding turn; mapping.identity->pins.load(std::memory_order_acquire) != 0;) {
+            turn.yield();
+        }
+    }
+
+    // Calls visit(header, me) for each mapping by which this process is a participant, perhaps more
+    // than once. It is not unmapped meanwhile.
+    template <class Visitor>
+    [[gnu::cold]] void each_participant(const Visitor& visit) noexcept {
+        local_block* mapping = nullptr;
+        while ((mapping = next_pinned(mapping)) != nullptr) {
+            if (mapping->identity->epoch.load(std::memory_order_acquire) != 0) {
+                visit(*reinterpret_cast<segment_header*>(mapping + 1), mapping->identity->me);
+            }
+        }
+    }
+
+  private:
+    // A child that was forked while another thread held it takes it.
+    class lock {
+      public:
+        explicit lock(mapping_list& list) noexcept : list_(list) {
+            const std::uint64_t me = process_stamp();
+            yielding turn;
+            for (std::uint64_t found = 0;
+                 !list_.busy_.compare_exchange_weak(found, me, std::memory_order_acquire);) {
+                if (found == me) {
+                    turn.yield();
+                    found = 0;
+                }
+            }
+        }
+
+        lock(const lock&) = delete;
+        lock& operator=(const lock&) = delete;
+
+        ~lock() { list_.busy_.store(0, std::memory_order_release); }
+
+      private:
+        mapping_list& list_;
+    };
+
+    // The one after `last`, which is let go of, or the first; nullptr at the end.
+    [[gnu::cold]] local_block* next_pinned(local_block* last) noexcept {
+        const lock held(*this);
+        local_block* const next = last == nullptr || last->next_mapping == last
+                                      ? first_.load(std::memory_order_relaxed)
+                                      : last->next_mapping;
+        if (last != nullptr) {
+            last->identity->pins.fetch_sub(1, std::memory_order_release);
+        }
+        if (next != nullptr) {
+            next->identity->pins.fetch_add(1, std::memory_order_relaxed);
+        }
+        return next;
+    }
+
+    std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process whose thread has it
+    std::atomic<local_block*> first_{nullptr};
+};
+
+inline constinit mapping_list mappings{};
 
 [[gnu::cold, gnu::noinline]] inline std::uint64_t bounded_by_object(const local_block& local,
                                                                     std::uint64_t size) noexcept {
@@ -7189,20 +7806,35 @@ namespace detail {
 
 struct journal;
 
+// Tells processes apart, in whatever namespaces they are: the same for all participants that a
+// process is, of one segment or of several.
+struct process_key {
+    std::uint32_t pid;     // as the process saw itself
+    std::uint32_t stamp;   // made from its process_stamp
+    std::uint64_t started; // in clock ticks since boot
+
+    friend bool operator==(const process_key&, const process_key&) = default;
+};
+
 // One participant: a process, by one of its mappings.
 struct alignas(64) participant_slot {
     // generation:32 | 1 while attached. Only the holder of the kernel's lock on the slot writes it,
     // and who has recovered a dead one.
     std::atomic<std::uint64_t> state;
-    std::atomic<std::uint32_t> pid; // for people: as its process saw itself
-    std::uint32_t unused;
+    std::atomic<std::uint32_t> pid;
+    std::atomic<std::uint32_t> stamp;
     std::atomic<std::uint64_t> start_time; // of the process, in clock ticks since boot
     std::atomic<std::uint64_t> token[2];   // a liveness_token
     std::atomic<std::uint64_t> recovery;   // an owner_lock: held by who recovers this slot
     std::atomic<std::uint64_t> journals;   // offset of its first journal, or 0
     std::atomic<std::uint64_t> attached;   // nanoseconds since 1970
 
-    // Read by who asks after a participant while a later one of the slot is writing it, perhaps.
+    // This and the token may be read while a later participant of the slot is writing them.
+    [[nodiscard]] process_key process() const noexcept {
+        return {pid.load(std::memory_order_relaxed), stamp.load(std::memory_order_relaxed),
+                start_time.load(std::memory_order_relaxed)};
+    }
+
     [[nodiscard]] liveness_token read_token() const noexcept {
         return {
             {token[0].load(std::memory_order_relaxed), token[1].load(std::memory_order_relaxed)}};
@@ -7244,14 +7876,9 @@ static_assert(sizeof(process_table) == table_bytes);
            generation_of(mine.me) == generation_of(owner);
 }
 
-/// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
-/// everything that it had written is visible. *Complexity*: a system call, if it is another
-/// process.
-[[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
+// The verdict on one participant that has the slot, whatever else its process is.
+[[gnu::cold]] inline verdict probe_slot(const segment_header& header, owner_word owner) noexcept {
     const std::uint32_t index = slot_of(owner);
-    if (index > process_table::spare) {
-        return verdict::dead; // nobody has ever been there
-    }
     const participant_slot& slot = process_table::of(header).slots[index];
     const std::uint64_t state = attached_state(generation_of(owner));
     verdict found = verdict::dead;
@@ -7260,11 +7887,60 @@ static_assert(sizeof(process_table) == table_bytes);
         found = is_this_process(header, owner)
                     ? verdict::alive
                     : local.calls->probe(local, index, slot.read_token());
-        // Whoever attaches anew to a dead one's slot has the kernel's lock before he changes the
-        // state, hence the second look: the lock that was found may be his.
+        // A process that attaches anew to a dead one's slot has the kernel's lock before it changes
+        // the state, hence the second look: the lock that was found may belong to it.
         if (slot.state.load(std::memory_order_acquire) != state) {
             found = verdict::dead;
         }
+    }
+    return found;
+}
+
+// Has the participant neither detached nor been recovered?
+[[nodiscard]] inline bool is_attached(const segment_header& header, owner_word owner) noexcept {
+    return slot_of(owner) <= process_table::spare &&
+           process_table::of(header).slots[slot_of(owner)].state.load(std::memory_order_acquire) ==
+               attached_state(generation_of(owner));
+}
+
+// The participant that has the slot now; nobody if there is none.
+[[nodiscard]] inline owner_word participant_at(const segment_header& header,
+                                               std::uint32_t index) noexcept {
+    const std::uint64_t state =
+        process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+    return (state & attached_bit) != 0
+               ? make_owner(index, static_cast<std::uint32_t>(state >> 32), 0)
+               : nobody;
+}
+
+// Calls visit(owner) for each participant that the process is.
+template <class Visitor>
+void each_of_process(const segment_header& header, const process_key& process,
+                     const Visitor& visit) noexcept {
+    for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
+        const owner_word each = participant_at(header, index);
+        if (each != nobody && process_table::of(header).slots[index].process() == process) {
+            visit(each);
+        }
+    }
+}
+
+/// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
+/// everything that it had written is visible. The unit of death is the process: a participant whose
+/// process is another participant as well is dead when both are, for the kernel lets go of them one
+/// after the other. *Complexity*: a system call, if it is another process.
+[[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
+    if (slot_of(owner) > process_table::spare) {
+        return verdict::dead; // nobody has ever been there
+    }
+    const process_key process = process_table::of(header).slots[slot_of(owner)].process();
+    verdict found = probe_slot(header, owner);
+    if (found == verdict::dead && is_attached(header, owner)) {
+        each_of_process(header, process, [&](owner_word each) noexcept {
+            if (found == verdict::dead && slot_of(each) != slot_of(owner)) {
+                found = probe_slot(header, each);
+            }
+        });
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return found;
@@ -7290,6 +7966,45 @@ enum class lock_result {
     taken_over, // from a holder that is dead
     timed_out
 };
+
+// Until when the calling thread waits for the locks of a segment itself: those of its heap, of its
+// directory, of recovering somebody. For ever, but in the members of locks and queues that have to
+// return in time: they fail, or say that there was nothing to be had, when one of these locks
+// belongs to a process that is stopped. What must not fail, the end of a section for instance, is
+// never done within the scope of such a limit.
+class patience {
+  public:
+    // In ns: what a holder that runs may be given in any case.
+    static constexpr std::int64_t brief = 10000000;
+
+    // `until` for this scope, but not before a brief time is over.
+    [[gnu::cold]] explicit patience(deadline until, std::int64_t least = brief) noexcept
+        : around_(until_) {
+        if (!until.is_never()) {
+            const deadline soonest = deadline::in(least);
+            until_ = around_.or_earlier(until.nanoseconds < soonest.nanoseconds ? soonest : until);
+        }
+    }
+
+    patience(const patience&) = delete;
+    patience& operator=(const patience&) = delete;
+
+    ~patience() { until_ = around_; }
+
+    [[nodiscard]] static deadline until() noexcept { return until_; }
+
+  private:
+    static inline thread_local constinit deadline until_ = deadline::never();
+
+    deadline around_;
+};
+
+// For members to which a time that is over is no error, wherever it has passed.
+[[gnu::cold]] inline void forget_timeout(std::error_code& ec) noexcept {
+    if (ec == std::errc::timed_out) {
+        clear(ec);
+    }
+}
 
 // Zeroed memory is a free lock. What must happen when the holder is dead, and when a holder counts
 // as dead, is the caller's knowledge: see lock().
@@ -7324,10 +8039,11 @@ class owner_lock {
                 return lock_result::locked;
             }
         }
-        owner_word asked = nobody; // who was found alive
+        owner_word asked = nobody; // found alive ...
+        deadline trusted{0};       // ... and believed to be so until then, whatever wakes this
         for (;;) {
             owner_word found = word_.load(std::memory_order_acquire);
-            if (found == nobody) {
+            if (same_owner(found, nobody)) {
                 // Others may be asleep: who unlocks next has to wake one.
                 if (word_.compare_exchange_strong(found, me | awaited, std::memory_order_acq_rel,
                                                   std::memory_order_relaxed)) {
@@ -7335,7 +8051,7 @@ class owner_lock {
                 }
                 continue;
             }
-            if (!same_owner(found, asked)) {
+            if (!same_owner(found, asked) || trusted.has_passed()) {
                 if (bury(found)) {
                     if (take_over(found, me)) {
                         return lock_result::taken_over;
@@ -7343,6 +8059,7 @@ class owner_lock {
                     continue;
                 }
                 asked = found;
+                trusted = deadline::in(recheck_interval);
             }
             if (until.has_passed()) {
                 return lock_result::timed_out;
@@ -7351,12 +8068,15 @@ class owner_lock {
                 !word_.compare_exchange_strong(found, found | awaited, std::memory_order_relaxed)) {
                 continue;
             }
-            if (futex_wait(lower_half(), static_cast<std::uint32_t>(found | awaited),
-                           until.or_earlier(deadline::in(recheck_interval))) ==
-                futex_outcome::timed_out) {
-                asked = nobody;
-            }
+            futex_wait(lower_half(), static_cast<std::uint32_t>(found | awaited),
+                       until.or_earlier(trusted));
         }
+    }
+
+    // One of the segment's own: false if the thread's patience is over.
+    template <class Bury>
+    [[nodiscard]] bool lock_patiently(owner_word me, const Bury& bury) noexcept {
+        return try_lock(me) || lock_slowly(me, patience::until(), bury) != lock_result::timed_out;
     }
 
     template <class Bury>
@@ -7436,8 +8156,12 @@ struct alignas(16) heap_block {
 // Constant time for both operations; neighbours are merged at once, so no order of frees leaves the
 // heap in pieces that could be one. Everything happens in a transaction, which holds the lock.
 // If the process is killed in it, the next one to take the lock undoes it.
-// Source: Masmano, Ripoll, Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems
-// (2004).
+//
+// Whatever the bytes are, nothing outside the segment is read or written, and everything ends: what
+// an operation follows is looked at before it changes anything. One that would have to use
+// something that is damaged fails with errc::corrupt; a block that cannot be freed for that stays
+// allocated, and a list that does not begin with a free block is given up. Source: Masmano, Ripoll,
+// Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems (2004).
 class heap {
   public:
     static constexpr std::uint64_t max_alignment = 4096;
@@ -7455,27 +8179,37 @@ class heap {
         at(end_).word = 0; // a last block of no bytes, never free
         at(end_).previous = first;
         at(first).previous = 0;
-        at(first).word = end_ - first - overhead;
-        put_free(first);
+        put_free(own_bounds(), first, end_ - first - overhead);
         commit();
     }
 
     // Changes of the heap, and of other words, that all happen or none. Destroying it commits.
-    // One at a time in a thread. Thread and process safety: others wait.
+    // One at a time in a thread. Thread and process safety: others wait. False if the thread's
+    // patience was over before it had the lock: then nothing may be changed, and allocate() fails
+    // with ETIMEDOUT.
     class transaction {
       public:
-        transaction(heap& changed, owner_word me) noexcept : heap_(changed) { heap_.lock(me); }
+        transaction(heap& changed, owner_word me) noexcept
+            : heap_(changed), locked_(heap_.lock(me)) {}
 
         transaction(const transaction&) = delete;
         transaction& operator=(const transaction&) = delete;
 
         ~transaction() {
-            heap_.commit();
-            heap_.lock_.unlock();
+            if (locked_) [[likely]] {
+                heap_.commit();
+                heap_.lock_.unlock();
+            }
         }
 
-        // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space.
+        [[nodiscard]] explicit operator bool() const noexcept { return locked_; }
+
+        // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space, corrupt.
         void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept {
+            if (!locked_) [[unlikely]] {
+                fail_errno(ec, ETIMEDOUT, "the heap's lock is held by a process that does not run");
+                return nullptr;
+            }
             return heap_.allocate(bytes, alignment, ec);
         }
 
@@ -7517,6 +8251,7 @@ class heap {
         }
 
         heap& heap_;
+        bool locked_;
     };
 
     // Payload bytes of all allocated blocks, but for those that are not counted.
@@ -7529,7 +8264,8 @@ class heap {
     static constexpr std::uint64_t smallest = overhead + 16;
     static constexpr unsigned rows =
         41; // sizes below 256, then one row for each doubling up to 2^48
-    static constexpr unsigned columns = 16;            // equal steps in a row
+    static constexpr unsigned columns = 16; // equal steps in a row
+    static constexpr std::uint64_t all_columns = (std::uint64_t{1} << columns) - 1;
     static constexpr std::uint64_t log_capacity = 128; // a block allocated or freed takes up to 50
 
     // What a word was before the transaction.
@@ -7570,26 +8306,69 @@ class heap {
         return static_cast<std::uint64_t>(static_cast<const char*>(payload) - base()) - overhead;
     }
 
+    // Where blocks may begin, as 16 bytes that are there.
+    class bounds {
+      public:
+        explicit bounds(std::uint64_t bytes) noexcept
+            : count_(bytes > lowest ? (bytes - lowest) / 16 : 0) {}
+
+        [[nodiscard]] bool contain(std::uint64_t place) const noexcept {
+            return std::rotr(place - lowest, 4) < count_; // what is no multiple of 16 becomes large
+        }
+
+        [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+
+      private:
+        static constexpr std::uint64_t lowest = offset + 7680; // behind the heap's state
+
+        std::uint64_t count_;
+    };
+
+    [[nodiscard]] bounds own_bounds() noexcept { return bounds(bounded_size(header())); }
+
+    // Does a block end before the next one, which leads back to it?
+    [[nodiscard, gnu::always_inline]] bool is_closed(const bounds& all, std::uint64_t place,
+                                                     std::uint64_t size) noexcept {
+        const std::uint64_t next = place + overhead + size;
+        return size != 0 && all.contain(next) && at(next).previous == place;
+    }
+
+    [[nodiscard, gnu::always_inline]] bool is_in_use(const bounds& all,
+                                                     std::uint64_t place) noexcept {
+        return all.contain(place) && (at(place).word & 0xffff000000000001u) == mark_of(place) &&
+               is_closed(all, place, at(place).size());
+    }
+
     [[nodiscard]] bool is_in_use(std::uint64_t place) noexcept {
-        const std::uint64_t end = bounded_size(header()) - overhead;
-        if (place % 16 != 0 || place < first_ || place >= end_ || end_ > end ||
-            (at(place).word & 0xffff000000000001u) != mark_of(place)) {
+        return is_in_use(own_bounds(), place);
+    }
+
+    // Has a free block neighbours in its list that know of it? Then it can be taken out of that.
+    [[nodiscard]] bool is_listed(const bounds& all, std::uint64_t place) noexcept {
+        if (!all.contain(place) || !at(place).is_free() ||
+            !is_closed(all, place, at(place).size())) {
             return false;
         }
-        const std::uint64_t size = at(place).size();
-        return size <= end_ - place - overhead && at(place + overhead + size).previous == place;
+        const std::uint64_t next = at(place).next_free;
+        const std::uint64_t previous = at(place).previous_free;
+        return (next == 0 || (all.contain(next + overhead) && at(next).previous_free == place)) &&
+               (previous == 0 ||
+                (all.contain(previous + overhead) && at(previous).next_free == place));
     }
 
     [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
         return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
     }
 
-    void lock(owner_word me) noexcept {
-        lock_.lock(me, deadline::never(),
-                   [this](owner_word holder) noexcept { return !is_alive(header(), holder); });
+    [[nodiscard]] bool lock(owner_word me) noexcept {
+        if (!lock_.lock_patiently(
+                me, [this](owner_word holder) noexcept { return !is_alive(header(), holder); })) {
+            return false;
+        }
         if (log_size_ != 0) [[unlikely]] {
             roll_back(); // who had the lock before is dead
         }
+        return true;
     }
 
     // Nobody alive reads the log, and who reads it after a death sees all that had been executed:
@@ -7597,7 +8376,7 @@ class heap {
     template <int Order = __ATOMIC_RELAXED>
     void set(std::uint64_t& word, std::uint64_t value) noexcept {
         const std::uint64_t count = log_size_;
-        if (count == log_capacity) [[unlikely]] {
+        if (count >= log_capacity) [[unlikely]] {
             die("heap: a transaction is too long");
         }
         log_[count] = {static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) - base()), word};
@@ -7632,33 +8411,39 @@ class heap {
                  static_cast<unsigned long long>(alignment));
             return nullptr;
         }
-        if (bytes > header().reserve) {
+        if (const std::uint64_t reserve = local_of(header()).reserve; bytes > reserve) {
             fail(ec, errc::reserve_exceeded, "wanted a block of %llu bytes, the reserve has %llu",
-                 static_cast<unsigned long long>(bytes),
-                 static_cast<unsigned long long>(header().reserve));
+                 static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(reserve));
             return nullptr;
         }
         const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
         // An aligned payload may begin further on; what is before it must be a block of its own.
         const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
-        std::uint64_t found = take_free(search);
+        bounds all = own_bounds();
+        std::uint64_t found = find_free(all, search);
         if (found == 0) {
             grow_for(search, ec);
             if (ec) {
                 return nullptr;
             }
-            found = take_free(search);
+            all = own_bounds();
+            found = find_free(all, search);
         }
+        if (!is_listed(all, found) || at(found).size() < search) [[unlikely]] {
+            fail_damaged(found, ec);
+            return nullptr;
+        }
+        remove_free(found);
         if (alignment > 16) {
-            found = cut_front(found, alignment);
+            found = cut_front(all, found, alignment);
         }
-        cut_back(found, need);
         heap_block& block = at(found);
-        set(block.word, block.size() | mark_of(found));
+        const std::uint64_t size = cut_back(all, found, need);
+        set(block.word, size | mark_of(found));
         // Undoing this needs its links again, which the caller may overwrite in the transaction.
         set(block.next_free, 0);
         set(block.previous_free, 0);
-        set(used_, used_ + block.size());
+        set(used_, used_ + size);
         return &block.next_free;
     }
 
@@ -7666,45 +8451,66 @@ class heap {
         if (pointer == nullptr) {
             return;
         }
+        const bounds all = own_bounds();
         std::uint64_t here = place_of(pointer);
-        if constexpr (config::heap_checks) {
-            check_allocated(pointer, here);
+        if (!is_in_use(all, here)) [[unlikely]] {
+            if constexpr (config::heap_checks) {
+                refuse(pointer, here);
+            }
+            return;
         }
         std::uint64_t size = at(here).size();
-        set(used_, used_ - size);
-        set(at(here).word,
-            0); // without the mark: a second free is noticed even after the merging below
         const std::uint64_t next = here + overhead + size;
-        if (at(next).is_free()) {
+        const std::uint64_t previous = at(here).previous;
+        const bool joins_next = at(next).is_free();
+        const bool joins_previous =
+            previous != 0 && all.contain(previous) && at(previous).is_free();
+        if ((joins_next && !is_listed(all, next)) ||
+            (joins_previous && (!is_listed(all, previous) ||
+                                previous + overhead + at(previous).size() != here))) [[unlikely]] {
+            return; // leaks, and the inspector says so
+        }
+        set(used_, used_ - size);
+        if (joins_next) {
             remove_free(next);
             size += at(next).size() + overhead;
         }
-        const std::uint64_t previous = at(here).previous;
-        if (previous != 0 && at(previous).is_free()) {
+        if (joins_previous) {
             remove_free(previous);
+            // Without the mark: a second free is noticed even now.
+            set(at(here).word, 0);
             size += at(previous).size() + overhead;
             here = previous;
         }
-        set(at(here).word, size);
         set(at(here + overhead + size).previous, here);
-        put_free(here);
+        put_free(all, here, size);
     }
 
-    void put_free(std::uint64_t place) noexcept {
+    // A block of so many bytes, whose word is written here.
+    void put_free(const bounds& all, std::uint64_t place, std::uint64_t size) noexcept {
         heap_block& block = at(place);
-        const size_class which(block.size());
+        const size_class which(size);
         std::uint64_t& head = heads_[which.row][which.column];
-        set(block.word, block.word | 1);
+        std::uint64_t next = head;
+        set(block.word, size | 1);
         set(block.previous_free, 0);
-        set(block.next_free, head);
-        if (head != 0) {
-            set(at(head).previous_free, place);
+        if (next != 0) {
+            if (all.contain(next + overhead) && at(next).previous_free == 0) [[likely]] {
+                set(at(next).previous_free, place);
+            } else {
+                next = 0;
+            }
         }
+        set(block.next_free, next);
         set(head, place);
-        set(row_map_, row_map_ | std::uint64_t{1} << which.row);
-        set(column_maps_[which.row], column_maps_[which.row] | std::uint64_t{1} << which.column);
+        if (next == 0) { // else they are so
+            set(row_map_, row_map_ | std::uint64_t{1} << which.row);
+            set(column_maps_[which.row],
+                column_maps_[which.row] | std::uint64_t{1} << which.column);
+        }
     }
 
+    // Of a block that is listed. Its word is the caller's to write, or is no word any more.
     void remove_free(std::uint64_t place) noexcept {
         heap_block& block = at(place);
         const size_class which(block.size());
@@ -7724,29 +8530,22 @@ class heap {
                 }
             }
         }
-        set(block.word, block.word & ~std::uint64_t{1});
     }
 
-    // A free block of at least `size` bytes, out of its list; 0 if there is none.
-    std::uint64_t take_free(std::uint64_t size) noexcept {
-        const std::uint64_t found = find_free(size);
-        if (found != 0) {
-            remove_free(found);
-        }
-        return found;
-    }
-
-    std::uint64_t find_free(std::uint64_t size) noexcept {
+    // A block of at least `size` bytes, as its list says; 0 if there is none.
+    std::uint64_t find_free(const bounds& all, std::uint64_t size) noexcept {
         // Any block of the class above fits ...
         const std::uint64_t step = size < 256 ? 1 : std::uint64_t{1} << (std::bit_width(size) - 5);
         const size_class above(size + step - 1);
-        std::uint64_t columns_left = column_maps_[above.row] & (~std::uint64_t{0} << above.column);
+        std::uint64_t columns_left =
+            column_maps_[above.row] & (all_columns << above.column) & all_columns;
         unsigned row = above.row;
         if (columns_left == 0) {
-            const std::uint64_t rows_left = row_map_ & (~std::uint64_t{0} << row << 1);
+            const std::uint64_t rows_left =
+                row_map_ & (~std::uint64_t{0} << row << 1) & ((std::uint64_t{1} << rows) - 1);
             if (rows_left != 0) {
                 row = static_cast<unsigned>(std::countr_zero(rows_left));
-                columns_left = column_maps_[row];
+                columns_left = column_maps_[row] & all_columns;
             }
         }
         if (columns_left != 0) {
@@ -7755,15 +8554,17 @@ class heap {
         // ... and before the segment has to grow, those of its own class are worth a look.
         const size_class own(size);
         std::uint64_t place = heads_[own.row][own.column];
-        while (place != 0 && at(place).size() < size) {
-            place = at(place).next_free;
+        std::uint64_t most = all.count(); // whatever the links are, it ends
+        while (place != 0 && all.contain(place + overhead) && at(place).size() < size) {
+            place = most-- != 0 ? at(place).next_free : 1; // which is no place
         }
         return place;
     }
 
     // Cuts a block off the front of `place`, so that the payload of the rest is aligned. Returns
     // the rest.
-    [[gnu::cold]] std::uint64_t cut_front(std::uint64_t place, std::uint64_t alignment) noexcept {
+    [[gnu::cold]] std::uint64_t cut_front(const bounds& all, std::uint64_t place,
+                                          std::uint64_t alignment) noexcept {
         const auto aligned = [alignment](std::uint64_t from) noexcept {
             return (from + overhead + alignment - 1) / alignment * alignment - overhead;
         };
@@ -7774,26 +8575,30 @@ class heap {
         if (rest - place < smallest) {
             rest = aligned(place + smallest);
         }
-        split(place, rest);
-        put_free(place); // its neighbour in front is not free, or they would be one
+        const std::uint64_t size = at(place).size();
+        split(place, rest, size);
+        set(at(rest).word, size - (rest - place));
+        // Its neighbour in front is not free, or they would be one.
+        put_free(all, place, rest - place - overhead);
         return rest;
     }
 
-    // Gives back what `place` has beyond `need` bytes.
-    void cut_back(std::uint64_t place, std::uint64_t need) noexcept {
-        if (at(place).size() >= need + smallest) {
-            const std::uint64_t rest = place + overhead + need;
-            split(place, rest);
-            put_free(rest);
+    // Gives back what `place` has beyond `need` bytes; returns how many it has then.
+    std::uint64_t cut_back(const bounds& all, std::uint64_t place, std::uint64_t need) noexcept {
+        const std::uint64_t size = at(place).size();
+        if (size < need + smallest) {
+            return size;
         }
+        const std::uint64_t rest = place + overhead + need;
+        split(place, rest, size);
+        put_free(all, rest, size - need - overhead);
+        return need;
     }
 
-    void split(std::uint64_t place, std::uint64_t rest) noexcept {
-        const std::uint64_t end = place + overhead + at(place).size();
-        set(at(rest).word, end - rest - overhead);
+    // The words are the caller's to write.
+    void split(std::uint64_t place, std::uint64_t rest, std::uint64_t size) noexcept {
         set(at(rest).previous, place);
-        set(at(place).word, rest - place - overhead);
-        set(at(end).previous, rest);
+        set(at(place + overhead + size).previous, rest);
     }
 
     // Grows by doubling, in steps of at most 64 MiB; by what is needed alone if there is no space
@@ -7801,17 +8606,16 @@ class heap {
     [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept {
         constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
         // What a process has added to the segment, and then was killed before it was the heap's.
-        take_in();
-        if (find_free(size) != 0) {
+        take_in(ec);
+        if (ec || find_free(own_bounds(), size) != 0) {
             return;
         }
-        const std::uint64_t now = header().size.load(std::memory_order_relaxed);
+        const std::uint64_t now = bounded_size(header());
         const std::uint64_t last = at(end_).previous;
-        const std::uint64_t there =
-            last != 0 && at(last).is_free() ? at(last).size() + overhead : 0;
+        const std::uint64_t there = is_listed(own_bounds(), last) ? at(last).size() + overhead : 0;
         const std::uint64_t least = now + (size + overhead - there);
         const std::uint64_t more = now + (now < largest_step ? now : largest_step);
-        if (more > least && more <= header().reserve) {
+        if (more > least && more <= local_of(header()).reserve) {
             std::error_code full;
             grow_to(more, full);
             if (!full) {
@@ -7824,41 +8628,50 @@ class heap {
     [[gnu::cold]] void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept {
         // What is beyond the reserve must not wrap around by being rounded.
         const std::uint64_t wanted =
-            bytes > header().reserve ? bytes : round_up(bytes, page_size());
+            bytes > local_of(header()).reserve ? bytes : round_up(bytes, page_size());
         grow_segment(header(), wanted, ec);
         if (!ec) {
-            take_in();
+            take_in(ec);
         }
     }
 
     // Makes what lies behind the last block a part of the heap.
-    [[gnu::cold]] void take_in() noexcept {
-        const std::uint64_t end =
-            header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
-        if (end < end_ + smallest) {
+    [[gnu::cold]] void take_in(std::error_code& ec) noexcept {
+        const bounds all = own_bounds();
+        const std::uint64_t last = end_;
+        if (!all.contain(last) || at(last).word != 0) {
+            fail_damaged(last, ec);
+            return;
+        }
+        const std::uint64_t end = bounded_size(header()) / 16 * 16 - overhead;
+        if (end < last + smallest) {
             return;
         }
         // The last block becomes one of the new bytes, and joins the one before if that is free.
-        std::uint64_t place = end_;
-        if (at(place).previous != 0 && at(at(place).previous).is_free()) {
-            place = at(place).previous;
+        std::uint64_t place = last;
+        if (const std::uint64_t previous = at(last).previous;
+            is_listed(all, previous) && previous + overhead + at(previous).size() == last) {
+            place = previous;
             remove_free(place);
             // Undoing this needs the last block again, which lies in the new one now: the caller
             // may overwrite it in the transaction.
-            set(at(end_).word, at(end_).word);
-            set(at(end_).previous, at(end_).previous);
+            set(at(last).word, at(last).word);
+            set(at(last).previous, at(last).previous);
         }
-        set(at(place).word, end - place - overhead);
         set(at(end).word, 0);
         set(at(end).previous, place);
         set(end_, end);
-        put_free(place);
+        put_free(all, place, end - place - overhead);
     }
 
-    [[gnu::cold]] void check_allocated(const void* pointer, std::uint64_t place) noexcept {
-        if (is_in_use(place)) {
-            return;
-        }
+    [[gnu::cold, gnu::noinline]] static void fail_damaged(std::uint64_t place,
+                                                          std::error_code& ec) noexcept {
+        fail(ec, errc::corrupt, "the heap: a block at offset %#llx is damaged",
+             static_cast<unsigned long long>(place));
+    }
+
+    [[noreturn, gnu::cold, gnu::noinline]] static void refuse(const void* pointer,
+                                                              std::uint64_t place) noexcept {
         char text[128];
         std::snprintf(
             text, sizeof text,
@@ -7879,6 +8692,7 @@ class heap {
 };
 
 static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16);
+static_assert(sizeof(heap) <= 7680);
 
 } // namespace detail
 
@@ -8030,18 +8844,21 @@ class journal_reader {
         return static_cast<std::uint64_t>(log.records - reinterpret_cast<const char*>(&header));
     }
 
-    // Undoes the records behind `floor`.
-    [[gnu::cold, gnu::noinline]] void roll_back(std::uint64_t floor) noexcept {
+    // Undoes the records behind `floor`. False if the thread's patience is over before.
+    [[gnu::cold, gnu::noinline]] bool roll_back(std::uint64_t floor) noexcept {
         if (log_.top.load(std::memory_order_relaxed) == floor) {
-            return;
+            return true;
         }
         header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
-        undo_records(floor);
+        std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
+        const bool done = undo_records(floor);
         header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
+        return done;
     }
 
-    // Does what the records behind `floor` have promised for the time when all is done.
-    [[gnu::cold, gnu::noinline]] void finish(std::uint64_t floor) noexcept {
+    // Does what the records behind `floor` have promised for the time when all is done. False if
+    // the thread's patience is over before.
+    [[gnu::cold, gnu::noinline]] bool finish(std::uint64_t floor) noexcept {
         store_in_order(log_.floor, floor); // from here on it is done
         store_in_order(log_.witness, 0);
         read_ = 0;
@@ -8053,29 +8870,62 @@ class journal_reader {
             }
             const std::uint64_t below = below_of(*last, top);
             if (last->kind() == journal_kind::dropped || last->kind() == journal_kind::temporary) {
-                free_block(last->where, below);
+                if (!free_block(last->where, below)) {
+                    return false;
+                }
             } else {
                 store_in_order(log_.top, below);
             }
         }
         store_in_order(log_.floor, 0);
+        return true;
     }
 
-    // Of a participant that is dead: done or undone, by what its journal says.
-    [[gnu::cold]] void recover(owner_word dead) noexcept {
+    // Of a participant that is dead: done or undone, by what its journal says. False if the
+    // thread's patience is over before: then it is to be done again.
+    [[gnu::cold]] bool recover(owner_word dead) noexcept {
         const std::uint64_t begin = begin_of(header_, log_);
+        bool done = true;
         if (const std::uint64_t floor = log_.floor.load(std::memory_order_relaxed); floor != 0) {
-            finish(floor);
+            done = finish(floor);
         } else if (is_witnessed()) {
-            finish(log_.witness_floor.load(std::memory_order_relaxed));
+            done = finish(log_.witness_floor.load(std::memory_order_relaxed));
+        }
+        if (!done) {
+            return false;
         }
         store_in_order(log_.witness, 0);
-        roll_back(begin);
+        if (!roll_back(begin)) {
+            return false;
+        }
         const std::uint64_t claim = log_.queue_claim.load(std::memory_order_relaxed);
         if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
             resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),
                                slot_of(dead), generation_of(dead));
         }
+        return true;
+    }
+
+    // Do the last records, of those behind `floor`, have these bytes? A limited number of them is
+    // looked at.
+    [[nodiscard, gnu::cold]] bool has_saved(std::uint64_t where, std::uint64_t bytes,
+                                            std::uint64_t floor) noexcept {
+        read_ = 0;
+        std::uint64_t top = log_.top.load(std::memory_order_relaxed);
+        const std::uint64_t begin = begin_of(header_, log_);
+        for (unsigned count = 0; top != floor && top != begin && count != 1000; ++count) {
+            const journal_record* const last = record_before(top);
+            // Undoing a shift reads what is there now: that must have been put back.
+            if (last == nullptr || last->kind() == journal_kind::shift) {
+                return false;
+            }
+            if ((last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) &&
+                bytes <= last->bytes() && where - last->where <= last->bytes() - bytes) {
+                return true;
+            }
+            top = below_of(*last, top);
+        }
+        return false;
     }
 
   private:
@@ -8092,7 +8942,10 @@ class journal_reader {
         if (last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) {
             read_ += last->bytes();
         }
-        return read_ <= local_of(header_).reserve &&
+        if (last->kind() == journal_kind::jump) {
+            read_ += journal::chunk_size; // that one is over
+        }
+        return read_ / 2 <= bounded_size(header_) && // in records and in chunks
                        last->room() <= top - control_bytes - sizeof(journal_record)
                    ? last
                    : nullptr;
@@ -8119,13 +8972,13 @@ class journal_reader {
                                                                          : nullptr;
     }
 
-    void undo_records(std::uint64_t floor) noexcept {
+    [[nodiscard]] bool undo_records(std::uint64_t floor) noexcept {
         read_ = 0;
         for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
             const journal_record* const last = record_before(top);
             if (last == nullptr) {
                 store_in_order(log_.top, floor);
-                return;
+                break;
             }
             const std::uint64_t below = below_of(*last, top);
             switch (last->kind()) {
@@ -8146,12 +8999,15 @@ class journal_reader {
                 break;
             case journal_kind::made:
             case journal_kind::temporary:
-                free_block(last->where, below);
+                if (!free_block(last->where, below)) {
+                    return false;
+                }
                 break;
             default:
                 store_in_order(log_.top, below);
             }
         }
+        return true;
     }
 
     [[nodiscard]] bool is_witnessed() const noexcept {
@@ -8195,9 +9051,12 @@ class journal_reader {
     }
 
     // Frees a block and takes its record away, in one step.
-    void free_block(std::uint64_t where, std::uint64_t below) noexcept {
+    [[nodiscard]] bool free_block(std::uint64_t where, std::uint64_t below) noexcept {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         heap::transaction change(heap::of(header_), me_);
+        if (!change) {
+            return false;
+        }
         // In the process's own journal it is an error of the user's to free a block twice: with
         // heap_checks, deallocate says so.
         const bool checked = config::heap_checks && !foreign_;
@@ -8206,6 +9065,7 @@ class journal_reader {
             change.deallocate(block);
         }
         change.set(log_.top, below);
+        return true;
     }
 
     segment_header& header_;
@@ -8251,6 +9111,11 @@ struct kept_journals {
                    : count;
     }
 
+    [[nodiscard, gnu::cold]] bool has_taken(const journal* log) const noexcept {
+        const std::uint64_t index = index_of(log);
+        return index != count && (in_use >> index & 1) != 0;
+    }
+
     // One that is free, and is taken by the transaction; nullptr if there is none.
     [[nodiscard, gnu::cold]] void* take(heap::transaction& change) noexcept {
         const std::uint64_t free = ~in_use & ((std::uint64_t{1} << count) - 1);
@@ -8279,6 +9144,9 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// Of a participant; more than that are no list, but go round.
+inline constexpr std::size_t most_journals = config::max_threads;
+
 [[nodiscard]] inline journal* journal_at(segment_header& header, std::uint64_t offset) noexcept {
     const std::uint64_t size = bounded_size(header);
     const bool fits = offset >= control_bytes && offset % 8 == 0 && offset < size &&
@@ -8289,7 +9157,7 @@ namespace detail {
 // Is it one, whatever led to it?
 [[nodiscard, gnu::cold]] inline bool is_journal(segment_header& header, heap::transaction& change,
                                                 const journal* log) noexcept {
-    return kept_journals::of(header).index_of(log) != kept_journals::count || change.owns(log);
+    return kept_journals::of(header).has_taken(log) || change.owns(log);
 }
 
 // Gives one back to whom it is from, when nothing leads to it any more.
@@ -8311,11 +9179,15 @@ namespace detail {
     }
 }
 
-// Gives the journals of a slot back to the heap, one by one.
-[[gnu::cold]] inline void free_journals(segment_header& header, participant_slot& slot,
+// Gives the journals of a slot back to the heap, one by one. False if the thread's patience is over
+// before.
+[[gnu::cold]] inline bool free_journals(segment_header& header, participant_slot& slot,
                                         owner_word me) noexcept {
     for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
         heap::transaction change(heap::of(header), me);
+        if (!change) {
+            return false;
+        }
         journal* const log = journal_at(header, first);
         if (log == nullptr || !is_journal(header, change, log)) {
             change.set(slot.journals, 0); // no journal: the bytes may be anything
@@ -8324,89 +9196,185 @@ namespace detail {
         change.set(slot.journals, log->next);
         free_journal(header, change, log);
     }
+    return true;
 }
 
-/// Recovers the participant that a word names, if it is dead. Any number of processes may do so at
-/// once; all but one wait. Everything is done before any lock of the dead one changes hands: who
-/// finds one goes through here first. If this process is killed in it, the next one begins anew;
-/// each step can be repeated. `me`: a living participant, the caller's. True if this call has done
-/// it.
-[[gnu::cold, gnu::noinline]] inline bool recover(segment_header& header, owner_word me,
-                                                 owner_word dead) noexcept {
-    const std::uint32_t index = slot_of(dead);
-    if (index > process_table::spare) {
+// Undoes or finishes what the threads of a dead participant had begun. False if the thread's
+// patience is over before.
+[[gnu::cold]] inline bool read_journals(segment_header& header, participant_slot& slot,
+                                        owner_word me, owner_word dead) noexcept {
+    // The heap first: a change of it may be half done, and with it the end of a journal.
+    if (!heap::transaction(heap::of(header), me)) {
         return false;
     }
-    participant_slot& slot = process_table::of(header).slots[index];
-    const std::uint64_t state = attached_state(generation_of(dead));
-    if (slot.state.load(std::memory_order_acquire) != state) {
-        return false; // somebody has done it
-    }
-    auto& lock = reinterpret_cast<owner_lock&>(slot.recovery);
-    // A dead one who was at it has left nothing that must be put in order first.
-    lock.lock(me, deadline::never(),
-              [&header](owner_word holder) noexcept { return !is_alive(header, holder); });
-    bool done = false;
-    if (slot.state.load(std::memory_order_acquire) == state && !is_alive(header, dead)) {
-        // The heap first: a change of it may be half done, and with it the end of a journal.
+    std::size_t most = most_journals; // whatever the bytes are, it ends
+    for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
+         log != nullptr && most != 0; --most) {
         {
-            const heap::transaction undone(heap::of(header), me);
-        }
-        std::uint64_t next = slot.journals.load(std::memory_order_relaxed);
-        std::uint64_t most =
-            local_of(header).reserve / journal::size; // whatever the bytes are, it ends
-        for (journal* log = journal_at(header, next); log != nullptr && most != 0; --most) {
-            {
-                heap::transaction looking(heap::of(header), me);
-                if (!is_journal(header, looking, log)) {
-                    break;
-                }
+            heap::transaction looking(heap::of(header), me);
+            if (!looking) {
+                return false;
             }
-            journal_reader(header, *log, me, true).recover(dead);
-            log = journal_at(header, log->next);
+            if (!is_journal(header, looking, log)) {
+                break;
+            }
         }
-        free_journals(header, slot, me);
-        // Not if it is the spare one and has a new owner, who need not wait for this.
-        std::uint64_t expected = state;
-        done = slot.state.compare_exchange_strong(expected, state & ~attached_bit);
+        if (!journal_reader(header, *log, me, true).recover(dead)) {
+            return false;
+        }
+        log = journal_at(header, log->next);
     }
+    return true;
+}
+
+// Calls act(slot) while nobody else recovers the participant, if it is still to be recovered. If
+// this process is killed in it, the next one begins anew; each step can be repeated. False if the
+// thread's patience is over before, or act() says so.
+template <class Act>
+[[nodiscard, gnu::cold]] bool recover_alone(segment_header& header, owner_word me, owner_word dead,
+                                            const Act& act) noexcept {
+    participant_slot& slot = process_table::of(header).slots[slot_of(dead)];
+    auto& lock = reinterpret_cast<owner_lock&>(slot.recovery);
+    // A process that died while it recovered has left nothing that must be put in order first.
+    if (!lock.lock_patiently(
+            me, [&header](owner_word holder) noexcept { return !is_alive(header, holder); })) {
+        return false;
+    }
+    const bool done = !is_attached(header, dead) || is_alive(header, dead) || act(slot);
     lock.unlock();
     return done;
 }
 
+// After everything that the threads of a participant had begun is undone or finished, its place is
+// free again. False if somebody else has done it, or the thread's patience is over before.
+[[gnu::cold]] inline bool free_participant(segment_header& header, owner_word me,
+                                           owner_word dead) noexcept {
+    bool freed = false;
+    return recover_alone(header, me, dead,
+                         [&](participant_slot& slot) noexcept {
+                             if (!free_journals(header, slot, me)) {
+                                 return false;
+                             }
+                             // Not if it is the spare one and has a new owner, which need not wait
+                             // for this.
+                             std::uint64_t expected = attached_state(generation_of(dead));
+                             freed = slot.state.compare_exchange_strong(expected,
+                                                                        expected & ~attached_bit);
+                             return true;
+                         }) &&
+           freed;
+}
+
+// All participants that a dead process was: no lock of one of them changes hands, and no place is
+// given away, before what all of them had begun is undone. Returns how many this call has freed;
+// none if the thread's patience is over before.
+[[gnu::cold]] inline std::uint32_t recover_process(segment_header& header, owner_word me,
+                                                   const process_key& process) noexcept {
+    bool undone = true;
+    each_of_process(header, process, [&](owner_word each) noexcept {
+        undone = undone && recover_alone(header, me, each, [&](participant_slot& slot) noexcept {
+                     return read_journals(header, slot, me, each);
+                 });
+    });
+    std::uint32_t count = 0;
+    if (!undone) {
+        return count;
+    }
+    each_of_process(header, process, [&](owner_word each) noexcept {
+        count += free_participant(header, me, each) ? 1u : 0u;
+    });
+    return count;
+}
+
+// In the other segments that this process is a participant of: a section of one may have changed
+// things in another, which its lock protects as well. The kernel may still be about to let go of
+// the dead process there, so this waits a while; not for ever, for an executed program keeps what
+// its process was on System V, and nothing else.
+[[gnu::cold]] inline void recover_elsewhere(const segment_header& header,
+                                            const process_key& process) noexcept {
+    constexpr std::int64_t longest = 100000000; // ns
+    mappings.each_participant([&](segment_header& other, owner_word me) noexcept {
+        if (&other == &header) {
+            return;
+        }
+        const deadline until = deadline::in(longest).or_earlier(patience::until());
+        bool found = false;
+        yielding turn;
+        each_of_process(other, process, [&](owner_word each) noexcept {
+            while (is_attached(other, each) && is_alive(other, each) && !until.has_passed()) {
+                turn.yield();
+            }
+            found = true;
+        });
+        if (found) {
+            recover_process(other, me, process);
+        }
+    });
+}
+
+/// Recovers the participant that a word names, if its process is dead, with all that this process
+/// was in the segments that the caller has mapped. Any number of processes may do so at once; all
+/// but one wait. Everything is done before any lock of the dead process changes hands: whoever
+/// finds one goes through here first. `me`: a living participant, the caller's. Returns how many
+/// participants of this segment this call has recovered.
+[[gnu::cold, gnu::noinline]] inline std::uint32_t recover(segment_header& header, owner_word me,
+                                                          owner_word dead) noexcept {
+    if (slot_of(dead) > process_table::spare) {
+        return 0;
+    }
+    const process_key process = process_table::of(header).slots[slot_of(dead)].process();
+    if (!is_attached(header, dead) || is_alive(header, dead)) {
+        return 0; // somebody has done it
+    }
+    recover_elsewhere(header, process);
+    return recover_process(header, me, process);
+}
+
 // For owner_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
-// it is recovered first.
+// it is recovered first. False also if the thread's patience is over before.
 [[gnu::cold]] inline bool bury(segment_header& header, owner_word me, owner_word holder) noexcept {
     if (is_alive(header, holder)) {
         return false;
     }
     static_cast<void>(recover(header, me, holder));
-    return true;
+    return !is_attached(header, holder);
 }
 
-// Has the thread that a word names ended, although its process lives? Its journal has another user
-// then, or none. The chain of journals grows while the process is attached; when it has detached
-// meanwhile, bytes that were journals are read, and whatever they say, the thread holds nothing.
-[[gnu::cold]] inline bool has_ended(segment_header& header, owner_word owner) noexcept {
-    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare) {
-        return false; // the process itself
-    }
+// Has a thread of a living process a journal? What the list says while it changes is worth nothing
+// if nothing is found.
+[[gnu::cold]] inline bool has_journal(segment_header& header, owner_word owner) noexcept {
     participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
-    std::uint64_t most = local_of(header).reserve / journal::size;
+    std::size_t most = most_journals;
     for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
          log != nullptr && most != 0; --most) {
         if (log->thread.load(std::memory_order_acquire) == thread_of(owner)) {
-            return false;
+            return true;
         }
         log = journal_at(header, __atomic_load_n(&log->next, __ATOMIC_RELAXED));
     }
-    return true;
+    return false;
+}
+
+// Has the thread that a word names ended, although its process lives? Its journal has another user
+// then, or none. Lists of journals change under the heap's lock, so the verdict is found under it;
+// where that is not to be had soon, nobody has ended yet, and will be asked about again.
+[[gnu::cold]] inline bool has_ended(segment_header& header, owner_word me,
+                                    owner_word owner) noexcept {
+    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare) {
+        return true; // no thread, or nobody's
+    }
+    if (has_journal(header, owner)) {
+        return false;
+    }
+    const patience little(deadline::now());
+    const heap::transaction still(heap::of(header), me);
+    return still && !has_journal(header, owner);
 }
 
 // The same as bury, of locks that threads hold: a thread that has ended holds none.
 [[gnu::cold]] inline bool bury_thread(segment_header& header, owner_word me,
                                       owner_word holder) noexcept {
-    return bury(header, me, holder) || has_ended(header, holder);
+    return is_alive(header, holder) ? has_ended(header, me, holder) : bury(header, me, holder);
 }
 
 /// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:
@@ -8415,14 +9383,9 @@ namespace detail {
                                                               owner_word me) noexcept {
     std::uint32_t count = 0;
     for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
-        const std::uint64_t state =
-            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
-        if ((state & attached_bit) == 0 || index == slot_of(me)) {
-            continue;
-        }
-        const owner_word owner = make_owner(index, static_cast<std::uint32_t>(state >> 32), 0);
-        if (!is_alive(header, owner) && recover(header, me, owner)) {
-            ++count;
+        const owner_word owner = participant_at(header, index);
+        if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
+            count += recover(header, me, owner);
         }
     }
     return count;
@@ -8442,18 +9405,38 @@ namespace detail {
 class identity_lock {
   public:
     explicit identity_lock(local_identity& identity) noexcept : identity_(identity) {
+        yielding loop;
         while (identity_.busy.exchange(1, std::memory_order_acquire) != 0) {
-            yield_processor();
+            if (patience::until().has_passed()) {
+                return;
+            }
+            loop.yield();
+        }
+        locked_ = true;
+    }
+
+    // The same for a member that reports: ETIMEDOUT if the thread's patience is over before.
+    identity_lock(local_identity& identity, std::error_code& ec) noexcept
+        : identity_lock(identity) {
+        if (!locked_) {
+            fail_errno(ec, ETIMEDOUT,
+                       "another thread waits for the heap's lock, whose holder "
+                       "does not run");
         }
     }
 
     identity_lock(const identity_lock&) = delete;
     identity_lock& operator=(const identity_lock&) = delete;
 
-    ~identity_lock() { identity_.busy.store(0, std::memory_order_release); }
+    ~identity_lock() {
+        if (locked_) {
+            identity_.busy.store(0, std::memory_order_release);
+        }
+    }
 
   private:
     local_identity& identity_;
+    bool locked_ = false;
 };
 
 // Takes one slot, if nobody has it: the kernel's lock first, then the word that says so.
@@ -8478,6 +9461,8 @@ class identity_lock {
         struct ::timespec now{};
         ::clock_gettime(CLOCK_REALTIME, &now);
         slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
+        slot.stamp.store(static_cast<std::uint32_t>(process_stamp() * 0x9e3779b97f4a7c15u >> 32),
+                         std::memory_order_relaxed);
         slot.start_time.store(process_start_time(), std::memory_order_relaxed);
         slot.attached.store(static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
                                 static_cast<std::uint64_t>(now.tv_nsec),
@@ -8500,10 +9485,14 @@ class identity_lock {
     return page != nullptr;
 }
 
-[[gnu::cold]] inline void leave_slot(segment_header& header) noexcept {
+// `tidy`: it has nothing there any more. If not, it is left as a process leaves it that dies.
+[[gnu::cold]] inline void leave_slot(segment_header& header, bool tidy = true) noexcept {
     local_identity& identity = *local_of(header).identity;
     participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
-    slot.state.store(std::uint64_t{generation_of(identity.me)} << 32, std::memory_order_release);
+    if (tidy) {
+        slot.state.store(std::uint64_t{generation_of(identity.me)} << 32,
+                         std::memory_order_release);
+    }
     unmap(identity.page, page_size()); // and with it goes the kernel's lock
     identity.page = nullptr;
     identity.me = nobody;
@@ -8529,6 +9518,9 @@ class identity_lock {
     if (identity.epoch.load(std::memory_order_relaxed) != 0) {
         return;
     }
+    // Nobody is kept out by the dead, if a process that is stopped has the lock of the heap: they
+    // are recovered later, by whoever finds something of theirs in the way.
+    const patience limit(deadline::in(10 * patience::brief));
     register_membarrier();
     bool taken = take_any_slot(header, ec);
     // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
@@ -8563,14 +9555,23 @@ class identity_lock {
     static_cast<void>(recover_all(header, identity.me));
 }
 
+// Not so in a forked child, until it uses what it has inherited.
+[[nodiscard]] inline bool is_participant(const segment_header& header) noexcept {
+    return local_of(header).identity->epoch.load(std::memory_order_acquire) != 0;
+}
+
 // This mapping as a participant; it becomes one if it is none, as in a forked child. `nobody` after
 // an error.
 [[nodiscard]] inline owner_word participant_of(segment_header& header,
                                                std::error_code& ec) noexcept {
     local_identity& identity = *local_of(header).identity;
     if (identity.epoch.load(std::memory_order_acquire) == 0) [[unlikely]] {
-        const identity_lock lock(identity);
-        attach(header, ec);
+        const identity_lock lock(identity, ec);
+        if (!ec) {
+            attach(header, ec);
+        } else if (identity.epoch.load(std::memory_order_acquire) != 0) {
+            ec.clear(); // the other thread has attached, and waits for more than that
+        }
         if (ec) {
             return nobody;
         }
@@ -8588,6 +9589,126 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_MEMORY_THREAD_NOTES_HPP
 #define COHOLD_MEMORY_THREAD_NOTES_HPP
 
+// The list that glibc keeps for each thread, of what is to be called when pthread_exit or
+// pthread_cancel unwinds it: also a place where all code of a process finds something of the
+// thread without sharing a symbol.
+#ifndef COHOLD_DETAIL_CLEANUP_CHAIN_HPP
+#define COHOLD_DETAIL_CLEANUP_CHAIN_HPP
+
+#include <cstdlib>
+
+#include <pthread.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+#if defined(__GLIBC__)
+
+// The interface of pthread_cleanup_push that programs had before exceptions unwound threads; glibc
+// keeps it. The names are ours, as <pthread.h> does not declare the functions for everybody.
+using cleanup_entry = ::_pthread_cleanup_buffer;
+
+[[gnu::weak]] extern void push_cleanup(cleanup_entry* entry, void (*routine)(void*),
+                                       void* argument) noexcept __asm__("_pthread_cleanup_push");
+[[gnu::weak]] extern void pop_cleanup(cleanup_entry* entry, int run) noexcept
+    __asm__("_pthread_cleanup_pop");
+
+// The entries that this thread has, while the object lives. An entry in memory that is not on the
+// stack is called before the first destructor of an unwound thread runs. They are appended at the
+// end, as those before it belong to functions that are running and will be taken away.
+class cleanup_chain {
+  public:
+    [[gnu::cold]] cleanup_chain() noexcept {
+        if (push_cleanup != nullptr && pop_cleanup != nullptr) {
+            push_cleanup(&front_, nullptr, nullptr);
+        }
+    }
+
+    cleanup_chain(const cleanup_chain&) = delete;
+    cleanup_chain& operator=(const cleanup_chain&) = delete;
+
+    [[gnu::cold]] ~cleanup_chain() {
+        if (push_cleanup != nullptr && pop_cleanup != nullptr) {
+            pop_cleanup(&front_, 0);
+        }
+    }
+
+    // The argument, not null, of the entry that has been appended with the tag; nullptr if there is
+    // none.
+    [[nodiscard, gnu::cold]] void* find(int tag) const noexcept {
+        for (const cleanup_entry* each = front_.__prev; each != nullptr; each = each->__prev) {
+            if (each->__canceltype == tag && each->__arg != nullptr) {
+                return each->__arg;
+            }
+        }
+        return nullptr;
+    }
+
+    [[gnu::cold]] void append(cleanup_entry& entry, int tag, void (*routine)(void*),
+                              void* argument) noexcept {
+        entry.__routine = routine;
+        entry.__arg = argument;
+        entry.__canceltype = tag;
+        entry.__prev = nullptr;
+        last().__prev = &entry;
+    }
+
+    [[gnu::cold]] void remove(const cleanup_entry& entry) noexcept {
+        for (cleanup_entry* each = &front_; each != nullptr; each = each->__prev) {
+            if (each->__prev == &entry) {
+                each->__prev = entry.__prev;
+                return;
+            }
+        }
+    }
+
+    // Of any thread. nullptr: it is to be found no more, and nothing happens.
+    [[gnu::cold]] static void change(cleanup_entry& entry, void (*routine)(void*)) noexcept {
+        if (routine == nullptr) {
+            __atomic_store_n(&entry.__arg, nullptr, __ATOMIC_RELEASE);
+            routine = &std::free; // code that is never unloaded
+        }
+        __atomic_store_n(&entry.__routine, routine, __ATOMIC_RELEASE);
+    }
+
+  private:
+    [[nodiscard]] cleanup_entry& last() noexcept {
+        cleanup_entry* each = &front_;
+        while (each->__prev != nullptr) {
+            each = each->__prev;
+        }
+        return *each;
+    }
+
+    cleanup_entry front_{};
+};
+
+#else
+
+// Other C libraries end a thread without running destructors, and have no such list.
+struct cleanup_entry {};
+
+class cleanup_chain {
+  public:
+    [[nodiscard]] void* find(int /*tag*/) const noexcept { return nullptr; }
+
+    void append(cleanup_entry& /*entry*/, int /*tag*/, void (* /*routine*/)(void*),
+                void* /*argument*/) noexcept {}
+
+    void remove(const cleanup_entry& /*entry*/) noexcept {}
+
+    static void change(cleanup_entry& /*entry*/, void (* /*routine*/)(void*)) noexcept {}
+};
+
+#endif
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // What a thread knows of a segment that it works on: who it is there, and its open section, as it
 // writes that to its journal.
 #ifndef COHOLD_MEMORY_THREAD_RECORD_HPP
@@ -8652,7 +9773,6 @@ struct savepoint {
     std::uint64_t top;
     std::uint64_t limit;
     std::uint32_t promises;
-    std::uint32_t cuts; // of the record: with another number, the journal has been emptied since
 };
 
 // A lock that is held until the outermost section ends, whatever its type.
@@ -8756,9 +9876,10 @@ struct kept_locks {
 COHOLD_NAMESPACE_END
 
 #endif
-// What a section has to put back outside of the segment, if it is undone in a living process.
-#ifndef COHOLD_MEMORY_OUTSIDE_UNDO_HPP
-#define COHOLD_MEMORY_OUTSIDE_UNDO_HPP
+// What a section has to put back, or to free, of which its journal knows nothing: for the living
+// process alone.
+#ifndef COHOLD_MEMORY_PRIVATE_UNDO_HPP
+#define COHOLD_MEMORY_PRIVATE_UNDO_HPP
 
 #include <cstdint>
 #include <cstring>
@@ -8770,46 +9891,70 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Old bytes of objects on stacks and the like. They are kept in private memory: everybody who may
-// write to the segment can write to the journal, and an address that stood there would let him
-// write anywhere in this process. If the process dies, nobody misses them.
-class outside_undo {
+// Old bytes, and blocks to be freed once all is done, in private memory. If the process dies,
+// nobody has them.
+//
+// Of objects outside of the segment, on stacks and the like, nobody misses them: and everybody who
+// may write to the segment can write to the journal, so an address that stood there would let it
+// write anywhere in this process. Of the segment itself they are here when it is full, so that the
+// journal has no room: a kill then leaks the blocks. Its old bytes are here only where those that
+// are there now do no harm after a kill.
+class private_undo {
   public:
-    outside_undo() = default;
-    outside_undo(const outside_undo&) = delete;
-    outside_undo& operator=(const outside_undo&) = delete;
+    // How far the section had come. Records of the journal from `top` on are undone first.
+    struct moment {
+        std::uint32_t stamp; // grows with each entry
+        std::uint64_t top;
+    };
 
-    ~outside_undo() { drop(0); }
+    private_undo() = default;
+    private_undo(const private_undo&) = delete;
+    private_undo& operator=(const private_undo&) = delete;
 
-    // `stamp`: of the moment; never less than that of the one saved before. False if there is no
-    // memory.
-    [[nodiscard, gnu::cold]] bool save(const void* at, std::size_t bytes,
-                                       std::uint32_t stamp) noexcept {
-        void* const memory = ::operator new(sizeof(entry) + bytes, std::nothrow);
-        if (memory == nullptr) {
-            return false;
-        }
-        last_ = ::new (memory) entry{last_, const_cast<void*>(at), bytes, stamp};
-        if (bytes != 0) {
-            std::memcpy(last_ + 1, at, bytes);
-        }
-        return true;
+    ~private_undo() {
+        finish(0, [](void*) {});
     }
 
-    // Puts back what was saved since the stamp, the last one first.
-    [[gnu::cold]] void undo(std::uint32_t stamp) noexcept {
-        while (is_since(stamp)) {
-            if (last_->bytes != 0) {
-                std::memcpy(last_->at, last_ + 1, last_->bytes);
+    // False if there is no memory.
+    [[nodiscard, gnu::cold]] bool save(const void* at, std::size_t bytes, moment now) noexcept {
+        entry* const made = add(at, bytes, now);
+        if (made != nullptr && bytes != 0) {
+            std::memcpy(made + 1, at, bytes);
+        }
+        return made != nullptr;
+    }
+
+    // A block that shall be freed.
+    [[nodiscard, gnu::cold]] bool drop(const void* block, moment now) noexcept {
+        entry* const made = add(block, 0, now);
+        if (made != nullptr) {
+            made->dropped = true;
+        }
+        return made != nullptr;
+    }
+
+    // Since the stamp, is there something left? And where did the journal end when it was added?
+    [[nodiscard]] bool has(std::uint32_t stamp) const noexcept {
+        return last_ != nullptr && last_->now.stamp >= stamp;
+    }
+
+    [[nodiscard]] std::uint64_t last_top() const noexcept { return last_->now.top; }
+
+    // Puts back what was saved last.
+    [[gnu::cold]] void undo_last() noexcept {
+        if (last_->bytes != 0) {
+            std::memcpy(last_->at, last_ + 1, last_->bytes);
+        }
+        pop();
+    }
+
+    // Forgets what was saved since the stamp, and hands over the blocks to be freed: all is done.
+    template <class Free>
+    [[gnu::cold]] void finish(std::uint32_t stamp, const Free& free) noexcept {
+        for (; has(stamp); pop()) {
+            if (last_->dropped) {
+                free(last_->at);
             }
-            pop();
-        }
-    }
-
-    // Forgets what was saved since the stamp: what has happened stays.
-    [[gnu::cold]] void drop(std::uint32_t stamp) noexcept {
-        while (is_since(stamp)) {
-            pop();
         }
     }
 
@@ -8829,11 +9974,17 @@ class outside_undo {
         entry* below;
         void* at;
         std::size_t bytes;
-        std::uint32_t stamp;
+        moment now;
+        bool dropped;
     };
 
-    [[nodiscard]] bool is_since(std::uint32_t stamp) const noexcept {
-        return last_ != nullptr && last_->stamp >= stamp;
+    [[nodiscard]] entry* add(const void* at, std::size_t bytes, moment now) noexcept {
+        void* const memory = ::operator new(sizeof(entry) + bytes, std::nothrow);
+        if (memory == nullptr) {
+            return nullptr;
+        }
+        last_ = ::new (memory) entry{last_, const_cast<void*>(at), bytes, now, false};
+        return last_;
     }
 
     void pop() noexcept { ::operator delete(std::exchange(last_, last_->below)); }
@@ -8869,15 +10020,19 @@ struct alignas(8) section_state {
 // The part of a record that is to be found without the rest of it.
 struct sections {
     section_state state;
+    segment_header* header = nullptr;
 };
 
 // Of no record.
 inline constexpr sections no_sections{};
 
+// Of a thread of which this code does not know yet what other code has opened in it: looks as if
+// there were a section, so that somebody asks.
+inline constexpr sections unknown_sections{{.unused = true}, nullptr};
+
 // Lives in the memory of its process; one for each thread and mapping. What every section looks at
 // is in the first cache line.
 struct alignas(64) thread_record : sections {
-    segment_header* header = nullptr;
     owner_word me = nobody;
     journal* log = nullptr;
     std::uint64_t limit = 0; // offset of the end of the room for records
@@ -8888,16 +10043,19 @@ struct alignas(64) thread_record : sections {
     // Exceptions under way in the thread.
     const unsigned* uncaught = uncaught_counter();
     std::uint64_t mapped = 0; // bytes of the segment's mapping
-    outside_undo outside;     // each entry counts as a promise, so that commit sees to it
+    private_undo own;         // each entry counts as a promise, so that commit sees to it
 
     // Locks to release at the end of the section.
     kept_locks locks;
 
     std::uint32_t promises = 0; // records that have to be executed on commit
-    std::uint32_t cuts = 0;     // how often a section's beginning was made to stay: see drop_or_cut
     // Depth of the first section that can be undone, if one that cannot is around it; else 0.
     std::uint32_t undoable_from = 0;
-    bool marked = false;                // is any of the watermarks in use?
+    bool marked = false; // is any of the watermarks in use, or of the two below?
+    bool full = false;   // in the section, there was no room for more of the journal
+    bool unkept = false; // bytes of the segment are saved in private memory alone
+    // Where the journal ended when the last section began that can be undone within another.
+    std::uint64_t undo_floor = 0;
     thread_record* next_open = nullptr; // whose section was open when this one's was opened
 
     // The vectors, by their addresses, that the section has changed last, and the least size that
@@ -8945,7 +10103,7 @@ struct alignas(64) thread_record : sections {
     }
 
     [[nodiscard]] savepoint here() const noexcept {
-        return {log->top.load(std::memory_order_relaxed), limit, promises, cuts};
+        return {log->top.load(std::memory_order_relaxed), limit, promises};
     }
 
     // Where the journal ends while no section is open.
@@ -8958,11 +10116,11 @@ struct alignas(64) thread_record : sections {
 
     // Of the room that the journal has in itself.
     [[nodiscard]] std::uint64_t first_limit() const noexcept {
-        return distance_to(log) + journal::size - spare_bytes;
+        return distance_to(log) + journal::size - held_back;
     }
 
     // Where an outermost section begins.
-    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0, cuts}; }
+    [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0}; }
 
     // ---- records. All are written before what they are about.
 
@@ -8992,9 +10150,23 @@ struct alignas(64) thread_record : sections {
         }
     }
 
+    // The same for a change that must not fail. In a full segment, where the journal has no room
+    // either, the bytes are in private memory: after a kill they are not put back. `words`: they
+    // are a vector's, for which some room is held back.
+    void save_anyhow(const void* at, std::size_t bytes, bool words) noexcept {
+        if (!save_at_hand(at, bytes)) [[unlikely]] {
+            save_for_the_living(at, bytes, words);
+        }
+    }
+
     // Can shift() do without the heap?
     [[nodiscard]] bool has_room_for_shift() const noexcept {
         return room_for_shift(log->top.load(std::memory_order_relaxed)) >= byte_shift::least_kept;
+    }
+
+    // The same, with the heap's help.
+    [[nodiscard]] bool make_room_to_shift() noexcept {
+        return has_room_for_shift() || has_room_now(shift_room(0, byte_shift::least_kept));
     }
 
     // Moves bytes of the segment, so that they go back if this is undone; what was where they go is
@@ -9039,7 +10211,7 @@ struct alignas(64) thread_record : sections {
         for (std::size_t i = 0; i < Ranges.size(); ++i) {
             room += rounded(Ranges[i].bytes) + sizeof(journal_record);
         }
-        return room <= sizeof(journal::records) - spare_bytes;
+        return room <= sizeof(journal::records) - held_back;
     }
 
     // Writes what is known before the first save of a section: so what has to be written while
@@ -9077,30 +10249,15 @@ struct alignas(64) thread_record : sections {
         return allocate_as(journal_kind::made, bytes, alignment, ec);
     }
 
-    // Frees a block at the end of the section. False if there is no room to promise it.
-    [[gnu::cold]] bool drop(const void* block) noexcept {
-        std::error_code ec;
-        const report_keeper keeper;
-        char* const into = reserve(0, ec);
-        if (into == nullptr) {
-            return false;
-        }
-        append(into, {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
-        promise();
-        return true;
-    }
-
-    // The same. Where there is no room, in a full segment, and nobody can undo the section in a
-    // living process, what has happened so far stays: that frees what was promised, and makes room.
-    // If the process is killed later on, what is done then happens in two parts, but no memory is
-    // lost whenever many blocks are freed where no room is left.
-    [[gnu::cold]] void drop_or_cut(const void* block) noexcept {
-        if (!drop(block) && !state.undoable) {
-            commit(first());
-            ++cuts;
-            forget_watermarks(); // nothing is saved any more
-            covered = {};
-            drop(block);
+    // Frees a block at the end of the section. In a full segment, where the journal has no room for
+    // that, it is promised in private memory: a kill leaks the block.
+    [[gnu::cold]] void drop(const void* block) noexcept {
+        if (has_room_now(0)) {
+            append(base() + log->top.load(std::memory_order_relaxed),
+                   {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
+            promise();
+        } else if (own.drop(block, now())) {
+            promise();
         }
     }
 
@@ -9112,8 +10269,7 @@ struct alignas(64) thread_record : sections {
             store_in_order(log->top, from.top);
         } else {
             reader().finish(from.top);
-            outside.drop(from.promises);
-            promises = from.promises;
+            finish_own(from);
         }
         if (limit != from.limit) [[unlikely]] { // most often there is nothing to store
             limit = from.limit;
@@ -9130,23 +10286,28 @@ struct alignas(64) thread_record : sections {
         word.store(value, std::memory_order_release);
         std::atomic_signal_fence(std::memory_order_seq_cst);
         reader().finish(from.top);
-        outside.drop(from.promises);
-        promises = from.promises;
+        finish_own(from);
         limit = from.limit;
     }
 
     // What happened since `from` never was.
     [[gnu::cold]] void roll_back(const savepoint& from) noexcept {
+        while (own.has(from.promises)) {
+            reader().roll_back(own.last_top());
+            header->rollbacks.fetch_add(1, std::memory_order_seq_cst);
+            own.undo_last();
+            header->rollbacks.fetch_add(1, std::memory_order_seq_cst);
+        }
         reader().roll_back(from.top);
-        outside.undo(from.promises);
         promises = from.promises;
         limit = from.limit;
+        undo_floor = from.top;
         forget_watermarks();
     }
 
     // An object outside the segment ends: nothing of it is to be put back.
     [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
-        outside.forget(object, bytes);
+        own.forget(object, bytes);
     }
 
     // ---- watermarks
@@ -9193,7 +10354,22 @@ struct alignas(64) thread_record : sections {
         for (watermark& each : watermarks) {
             each.of = nullptr;
         }
-        marked = false;
+        full = false;
+        marked = unkept = unkept && own.has(0);
+    }
+
+    [[nodiscard]] private_undo::moment now() const noexcept {
+        return {promises, log->top.load(std::memory_order_relaxed)};
+    }
+
+    [[gnu::cold]] void finish_own(const savepoint& from) noexcept {
+        own.finish(from.promises, [this](void* block) {
+            heap::transaction change(heap::of(*header), process_word());
+            if (change) {
+                change.deallocate(block);
+            }
+        });
+        promises = from.promises;
     }
 
     void promise() noexcept {
@@ -9207,6 +10383,11 @@ struct alignas(64) thread_record : sections {
     static constexpr std::uint64_t most_kept_when_done = 128;
     // What is left behind the limit, for the records that lead to another chunk.
     static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;
+    // And before that, for the words of a few vectors, if the journal cannot have another chunk:
+    // the second half of it is for operations that must not fail.
+    static constexpr std::uint64_t last_bytes = 192;
+    static constexpr std::size_t vector_bytes = 24;
+    static constexpr std::uint64_t held_back = spare_bytes + last_bytes;
 
     [[nodiscard]] static constexpr std::uint64_t rounded(std::uint64_t bytes) noexcept {
         return (bytes + 7) / 8 * 8;
@@ -9220,7 +10401,7 @@ struct alignas(64) thread_record : sections {
     // Is there room in the chunk? Not if somebody has damaged `top`, so that it is elsewhere.
     [[nodiscard]] bool fits(std::uint64_t top, std::uint64_t room) const noexcept {
         // What is below the chunk by that much is in the segment.
-        static_assert(heap::offset + sizeof(heap) + journal::size - spare_bytes >
+        static_assert(heap::offset + sizeof(heap) + journal::size - held_back >
                       journal::chunk_size + largest_inline + sizeof(journal_record));
         return limit - top - (room + sizeof(journal_record)) <= journal::chunk_size;
     }
@@ -9250,7 +10431,7 @@ struct alignas(64) thread_record : sections {
     [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
                                                   std::error_code& ec) noexcept {
         if (!is_inside(at)) {
-            if (outside.save(at, bytes, promises)) {
+            if (own.save(at, bytes, now())) {
                 promise();
             } else {
                 fail(ec, errc::out_of_space, "no memory to keep %zu bytes", bytes);
@@ -9261,6 +10442,72 @@ struct alignas(64) thread_record : sections {
             write(into, at, bytes);
             store_in_order(log->top, distance_to(into) + rounded(bytes) + sizeof(journal_record));
         }
+        if (ec && is_inside(at) && ec != errc::corrupt &&
+            (has_saved(at, bytes) || save_at_last(at, bytes, last_bytes / 2))) {
+            ec.clear();
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_for_the_living(const void* at, std::size_t bytes,
+                                                          bool words) noexcept {
+        const report_keeper keeper;
+        std::error_code ec;
+        if (!is_inside(at)) {
+            save_slowly(at, bytes, ec);
+            raise_if(ec); // ends the program: else two would own what one has lost
+            return;
+        }
+        if (!full) {
+            save_slowly(at, bytes, ec);
+            if (!ec) {
+                return;
+            }
+            full = marked = true;
+        } else if (has_saved(at, bytes)) {
+            return;
+        }
+        if (!(words && save_at_last(at, bytes, 0)) && state.undoable &&
+            own.save(at, bytes, now())) {
+            promise();
+            clear_watermarks();
+            full = unkept = marked = true;
+        }
+    }
+
+    // In what is held back of the journal, of which so many bytes are to be left.
+    [[nodiscard, gnu::cold]] bool save_at_last(const void* at, std::size_t bytes,
+                                               std::uint64_t left) noexcept {
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        const std::uint64_t room = rounded(bytes) + sizeof(journal_record);
+        if (bytes > vector_bytes || room + left > last_bytes ||
+            limit + last_bytes - top - room - left > journal::chunk_size) {
+            return false;
+        }
+        write(base() + top, at, bytes);
+        store_in_order(log->top, top + room);
+        return true;
+    }
+
+    // Is it in the journal already, since the last section began that may be undone?
+    [[gnu::cold]] bool has_saved(const void* at, std::size_t bytes) noexcept {
+        return reader().has_saved(distance_to(at), bytes, undo_floor);
+    }
+
+    // Is there room, or room to be had, for a record?
+    [[nodiscard]] bool has_room_now(std::uint64_t room) noexcept {
+        if (fits(log->top.load(std::memory_order_relaxed), room)) [[likely]] {
+            return true;
+        }
+        if (full) {
+            return false;
+        }
+        const report_keeper keeper;
+        std::error_code ec;
+        add_chunk(room, ec);
+        if (ec) {
+            full = marked = true;
+        }
+        return !ec;
     }
 
     [[gnu::cold, gnu::noinline]] void save_or_throw(const void* at, std::size_t bytes) {
@@ -9272,7 +10519,7 @@ struct alignas(64) thread_record : sections {
     // Room for a record with so many bytes before it: where these go. nullptr after an error.
     [[nodiscard]] char* reserve(std::uint64_t room, std::error_code& ec) noexcept {
         if (!fits(log->top.load(std::memory_order_relaxed), room)) [[unlikely]] {
-            add_chunk(ec);
+            add_chunk(room, ec);
             if (ec) {
                 return nullptr;
             }
@@ -9308,11 +10555,11 @@ struct alignas(64) thread_record : sections {
     // room.
     [[gnu::noinline]] void make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
         if (has_chunk_at_hand() || !keeps || !has_room_for_shift()) {
-            add_chunk(ec);
+            add_chunk(shift_room(0, byte_shift::least_kept), ec);
         } else {
             const report_keeper keeper;
             std::error_code none;
-            add_chunk(none);
+            add_chunk(shift_room(0, byte_shift::least_kept), none);
         }
     }
 
@@ -9334,13 +10581,14 @@ struct alignas(64) thread_record : sections {
         store_in_order(log->top, static_cast<std::uint64_t>(at - base()) + sizeof record);
     }
 
-    // The first chunk stays with the journal, further ones go with the section.
-    [[gnu::cold, gnu::noinline]] void add_chunk(std::error_code& ec) noexcept {
+    // The first chunk stays with the journal, further ones, and short ones, go with the section.
+    // There is room for a record with so many bytes before it.
+    [[gnu::cold, gnu::noinline]] void add_chunk(std::uint64_t room, std::error_code& ec) noexcept {
         state.more = true;
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
         const bool first = limit == first_limit();
         const std::uint64_t kept = first ? log->chunk : 0;
-        if (limit - top > journal::chunk_size ||
+        if (limit + last_bytes - top > journal::chunk_size ||
             (kept != 0 && (kept % 8 != 0 || kept < control_bytes ||
                            kept > bounded_size(*header) - journal::chunk_size))) {
             fail(ec, errc::corrupt, "the journal of a thread: end %#llx, chunk %#llx",
@@ -9349,17 +10597,27 @@ struct alignas(64) thread_record : sections {
         }
         if (kept != 0) {
             char* const chunk = base() + kept;
-            begin_chunk(chunk, top);
+            begin_chunk(chunk, journal::chunk_size, top);
             store_in_order(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
             return;
         }
         heap::transaction change(heap::of(*header), process_word());
-        auto* const chunk = static_cast<char*>(change.allocate(journal::chunk_size, 8, ec));
+        std::uint64_t size = journal::chunk_size;
+        auto* chunk = static_cast<char*>(change.allocate(size, 8, ec));
+        const std::uint64_t least = 2 * (room + 2 * sizeof(journal_record) + 8 + held_back);
+        for (; ec && size > least; size /= 2) { // where memory is scattered, or short
+            std::error_code again;
+            const report_keeper keeper;
+            chunk = static_cast<char*>(change.allocate(size / 2, 8, again));
+            if (!again) {
+                ec.clear();
+            }
+        }
         if (ec) {
             return;
         }
         std::uint64_t below = top;
-        if (first) {
+        if (first && size == journal::chunk_size) {
             change.uncount(chunk);
             change.set(log->chunk, distance_to(chunk));
         } else {
@@ -9369,7 +10627,7 @@ struct alignas(64) thread_record : sections {
             below += sizeof freed;
             promise();
         }
-        begin_chunk(chunk, below);
+        begin_chunk(chunk, size, below);
         change.set(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
     }
 
@@ -9378,12 +10636,12 @@ struct alignas(64) thread_record : sections {
     }
 
     // Its first record leads back to those before.
-    void begin_chunk(char* chunk, std::uint64_t below) noexcept {
+    void begin_chunk(char* chunk, std::uint64_t size, std::uint64_t below) noexcept {
         std::memcpy(chunk, &limit, sizeof limit);
         const journal_record jump{below, journal_record::word_of(journal_kind::jump, 0)};
         std::memcpy(chunk + 8, &jump, sizeof jump);
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        limit = distance_to(chunk) + journal::chunk_size - spare_bytes;
+        limit = distance_to(chunk) + size - held_back;
     }
 
     // A block, and the record of it, in one step.
@@ -9434,6 +10692,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+struct thread_core;
+
+// One object for each thread in each copy of this code: a program has one, and a plug-in with
+// private symbols its own.
 struct thread_notes {
     // What it has found out last, by a hash of the segment's address.
     struct place {
@@ -9445,13 +10707,17 @@ struct thread_notes {
 
     // Of the record whose section was opened last: what the fast paths look at. If that section has
     // ended, no other one is open, in any segment. The others that are open follow by next_open.
-    const sections* last = &no_sections;
+    const sections* last = &unknown_sections;
 
     static constexpr std::size_t place_count = 8;
     place places[place_count];
 
-    // After that, at the end of a thread or a program, static objects may still use a segment.
-    bool has_ended = false;
+    // nullptr: not known yet; or, at the end of a thread or a program, not any more: static objects
+    // may still use a segment then.
+    thread_core* core = nullptr;
+    std::atomic<thread_notes*> next_in_thread{nullptr};
+    thread_notes* next_in_copy = nullptr;
+    void (*condemn)(void* core) = nullptr; // this copy's
 
     [[nodiscard]] place& place_of(const segment_header* header) noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(header);
@@ -9461,6 +10727,81 @@ struct thread_notes {
 
 // One object: its address is found by a call in code for shared libraries.
 inline thread_local constinit thread_notes notes{};
+
+// A lock for moments among the threads of a process. One that a forked child inherits from another
+// thread is free.
+class process_lock {
+  public:
+    process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
+        const std::uint64_t mine = process_stamp(process);
+        yielding loop;
+        for (std::uint64_t found = 0; !word_.compare_exchange_weak(
+                 found, mine, std::memory_order_acquire, std::memory_order_relaxed);) {
+            if (found == mine) {
+                found = 0;
+                loop.yield();
+            }
+        }
+    }
+
+    process_lock(const process_lock&) = delete;
+    process_lock& operator=(const process_lock&) = delete;
+
+    ~process_lock() { word_.store(0, std::memory_order_release); }
+
+  private:
+    std::atomic<std::uint64_t>& word_;
+};
+
+// What all copies know of a thread: they find it in the C library's list of its cleanups. Where
+// there is no such list, each copy has its own.
+struct thread_core {
+    cleanup_entry entry{};
+    std::atomic<std::uint64_t> busy{0}; // held by who changes the list of copies
+    std::atomic<thread_notes*> copies{nullptr};
+    thread_record* records = nullptr;
+    stamp_word* process = nullptr; // where the process has its stamp
+    sections none{};
+    // What the thread's records look at instead of its exceptions, once it is being unwound without
+    // one: more than any guard has found.
+    unsigned condemned = 0;
+
+    [[gnu::cold]] void add(thread_notes& copy) noexcept {
+        const process_lock lock(busy, process);
+        copy.next_in_thread.store(copies.load(std::memory_order_relaxed),
+                                  std::memory_order_relaxed);
+        copies.store(&copy, std::memory_order_relaxed);
+    }
+
+    // What is to be called when the thread is unwound must not be code that is gone.
+    [[gnu::cold]] void remove(thread_notes& copy) noexcept {
+        const process_lock lock(busy, process);
+        for (auto* link = &copies; link->load(std::memory_order_relaxed) != nullptr;
+             link = &link->load(std::memory_order_relaxed)->next_in_thread) {
+            if (link->load(std::memory_order_relaxed) == &copy) {
+                link->store(copy.next_in_thread.load(std::memory_order_relaxed),
+                            std::memory_order_relaxed);
+                break;
+            }
+        }
+        const thread_notes* const other = copies.load(std::memory_order_relaxed);
+        cleanup_chain::change(entry, other == nullptr ? nullptr : other->condemn);
+    }
+
+    [[nodiscard]] bool has_copies_beside(const thread_notes& copy) const noexcept {
+        return copies.load(std::memory_order_relaxed) != &copy ||
+               copy.next_in_thread.load(std::memory_order_relaxed) != nullptr;
+    }
+
+    template <class Function>
+    void for_each_copy(const Function& function) noexcept {
+        const process_lock lock(busy, process); // one may just be unloaded
+        for (thread_notes* each = copies.load(std::memory_order_relaxed); each != nullptr;
+             each = each->next_in_thread.load(std::memory_order_relaxed)) {
+            function(*each);
+        }
+    }
+};
 
 // This thread in that segment, if it has been there lately; else nullptr. Compares the address, and
 // reads nothing there: any will do.
@@ -9488,32 +10829,22 @@ inline thread_local constinit thread_notes notes{};
 }
 
 inline void set_last_opened(const thread_record* record) noexcept {
-    notes.last = record == nullptr ? &no_sections : record;
-}
-
-[[gnu::cold, gnu::noinline]] inline thread_record*
-search_open_record(const segment_header* header) noexcept {
-    thread_record* each = last_opened();
-    while (each != nullptr && (each->header != header || each->is_inherited())) {
-        each = each->next_open;
+    thread_core* const core = notes.core;
+    if (core == nullptr) {
+        notes.last = record == nullptr ? &no_sections : record;
+        return;
     }
-    return each;
-}
-
-// The section that this thread has open in the segment; nullptr if there is none.
-[[nodiscard]] inline thread_record* open_record(const segment_header* header) noexcept {
-    if (!has_open_sections()) [[likely]] {
-        return nullptr;
+    const sections* const last = record == nullptr ? &core->none : record;
+    notes.last = last;
+    if (core->has_copies_beside(notes)) [[unlikely]] {
+        core->for_each_copy([last](thread_notes& each) noexcept { each.last = last; });
     }
-    thread_record* const last = last_opened();
-    const bool found = last->header == header && !last->is_inherited();
-    return found ? last : search_open_record(header);
 }
 
 // Makes it the one whose section was opened last, as long as no section is open. Not at the end of
 // a thread: nobody would tell it when the record is deleted.
 [[nodiscard, gnu::noinline]] inline bool come_last(thread_record& record) noexcept {
-    if (has_open_sections() || notes.has_ended) {
+    if (has_open_sections() || notes.core == nullptr) {
         return false;
     }
     set_last_opened(&record);
@@ -9598,95 +10929,200 @@ namespace detail {
     }
 }
 
-// The records of a thread. They end with it: by thread_end, since a destructor would keep a plug-in
-// loaded as long as a thread lives that has used it.
-class thread_records {
-  public:
-    [[gnu::cold]] void end_all() noexcept {
-        notes.has_ended = true;
-        while (first_ != nullptr) {
-            thread_record* const record = first_;
-            first_ = record->next_in_thread;
-            end(*record);
+// The notes that this copy of the code has in all threads.
+struct notes_of_copy {
+    std::atomic<std::uint64_t> busy{0};
+    std::uint64_t process = 0; // its stamp: a forked child has one thread
+    thread_notes* first = nullptr;
+
+    [[gnu::cold]] void add(thread_notes& mine) noexcept {
+        const process_lock lock(busy, stamp_page());
+        if (process != process_stamp()) {
+            process = process_stamp();
+            first = nullptr;
         }
+        mine.next_in_copy = first;
+        first = &mine;
     }
 
-    thread_record* find(const segment_header& header, std::uint64_t epoch) noexcept {
-        for (thread_record** link = &first_; *link != nullptr;) {
-            thread_record* const each = *link;
-            if (each->ended.load(std::memory_order_acquire) == thread_record::orphaned) {
-                *link = each->next_in_thread;
-                unlist_open(*each); // its section was undone by another thread
-                delete each;
-            } else if (each->header == &header && each->epoch == epoch) {
-                return each;
-            } else {
-                link = &each->next_in_thread;
+    [[gnu::cold]] void remove(const thread_notes& mine) noexcept {
+        const process_lock lock(busy, stamp_page());
+        if (process != process_stamp()) {
+            return;
+        }
+        for (thread_notes** link = &first; *link != nullptr; link = &(*link)->next_in_copy) {
+            if (*link == &mine) {
+                *link = mine.next_in_copy;
+                return;
             }
         }
-        return nullptr;
     }
 
-    // Of this segment and owner, but of another attachment than that.
-    [[nodiscard]] bool has_former(const segment_header& header, std::uint64_t epoch,
-                                  owner_word owner) const noexcept {
-        for (const thread_record* each = first_; each != nullptr; each = each->next_in_thread) {
-            if (each->header == &header && each->epoch != epoch && same_owner(each->me, owner)) {
-                return true;
+    // They go, as this code is unloaded, or the program ends.
+    [[gnu::cold]] void remove_all() noexcept {
+        const process_lock lock(busy, stamp_page());
+        if (process == process_stamp()) {
+            for (; first != nullptr; first = first->next_in_copy) {
+                first->core->remove(*first);
             }
         }
-        return false;
     }
-
-    void add(thread_record& record) noexcept {
-        record.next_in_thread = first_;
-        first_ = &record;
-    }
-
-  private:
-    [[gnu::cold]] static void end(thread_record& record) noexcept {
-        std::uint32_t found = thread_record::live;
-        // What a forked child has inherited is its parent's.
-        const bool inherited = record.process != process_stamp();
-        if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
-            // Who unmaps the segment waits for this.
-            abandon_section(record);
-            local_identity& identity = *local_of(*record.header).identity;
-            const identity_lock lock(identity);
-            leave_journal(*record.header, record);
-            for (thread_record** link = &identity.records; *link != nullptr;
-                 link = &(*link)->next_in_mapping) {
-                if (*link == &record) {
-                    *link = record.next_in_mapping;
-                    break;
-                }
-            }
-        }
-        // Who is just unmapping the segment needs the record for a moment yet.
-        while (!inherited && found == thread_record::ending &&
-               record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
-            yield_processor();
-        }
-        if (thread_notes::place& place = notes.place_of(record.header); place.record == &record) {
-            place = {};
-        }
-        unlist_open(record);
-        delete &record;
-    }
-
-    thread_record* first_ = nullptr;
 };
 
-inline thread_local constinit thread_records records_of_thread{};
+inline constinit notes_of_copy all_notes{};
 
-[[gnu::cold]] inline const thread_end& end_of_threads() noexcept {
-    static const thread_end end(
-        [](void* records) noexcept { static_cast<thread_records*>(records)->end_all(); });
-    return end;
+[[gnu::cold]] inline void end_record(thread_record& record, thread_core& core) noexcept {
+    std::uint32_t found = thread_record::live;
+    // What a forked child has inherited is its parent's.
+    const bool inherited = record.process != process_stamp(core.process);
+    if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
+        // Who unmaps the segment waits for this.
+        abandon_section(record);
+        local_identity& identity = *local_of(*record.header).identity;
+        const identity_lock lock(identity);
+        leave_journal(*record.header, record);
+        for (thread_record** link = &identity.records; *link != nullptr;
+             link = &(*link)->next_in_mapping) {
+            if (*link == &record) {
+                *link = record.next_in_mapping;
+                break;
+            }
+        }
+    }
+    // Who is just unmapping the segment needs the record for a moment yet.
+    yielding loop;
+    while (!inherited && found == thread_record::ending &&
+           record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
+        loop.yield();
+    }
+    core.for_each_copy([&record](thread_notes& each) noexcept {
+        if (thread_notes::place& place = each.place_of(record.header); place.record == &record) {
+            place = {};
+        }
+    });
+    unlist_open(record);
+    delete &record;
+}
+
+// Its thread ends, or this code does; then the records stay, if other code knows of the thread.
+[[gnu::cold]] inline void end_notes(thread_notes& mine, bool thread_ends) noexcept {
+    thread_core* const core = mine.core;
+    if (core == nullptr) {
+        return;
+    }
+    const bool alone = !core->has_copies_beside(mine);
+    while ((thread_ends || alone) && core->records != nullptr) {
+        thread_record* const record = core->records;
+        core->records = record->next_in_thread;
+        end_record(*record, *core);
+    }
+    all_notes.remove(mine);
+    core->remove(mine);
+    mine.core = nullptr;
+    mine.last = &no_sections;
+    for (thread_notes::place& each : mine.places) {
+        each = {};
+    }
+    if (alone) {
+        cleanup_chain().remove(core->entry);
+        delete core;
+    }
+}
+
+// Is told of the end of threads: a destructor of something thread_local would keep a plug-in loaded
+// as long as a thread lives that has used it.
+class copy_end {
+  public:
+    copy_end() noexcept = default;
+    copy_end(const copy_end&) = delete;
+    copy_end& operator=(const copy_end&) = delete;
+
+    ~copy_end() {
+        end_notes(notes, false);
+        all_notes.remove_all();
+    }
+
+    [[nodiscard]] bool tell() const noexcept { return end_.tell(&notes); }
+
+  private:
+    thread_end end_{
+        [](void* mine) noexcept { end_notes(*static_cast<thread_notes*>(mine), true); }};
+};
+
+// The thread is being unwound by what nobody counts as an exception: the guards of all that is open
+// undo it.
+[[gnu::cold]] inline void condemn_sections(void* of) noexcept {
+    if (auto* const core = static_cast<thread_core*>(of); core != nullptr) {
+        core->condemned = UINT32_MAX;
+        for (thread_record* each = core->records; each != nullptr; each = each->next_in_thread) {
+            each->uncaught = &core->condemned;
+        }
+    }
+}
+
+// Copies know each other's records if they agree on what these are.
+inline constexpr auto core_tag = static_cast<int>(
+    0x636f686fu + 31u * COHOLD_LAYOUT_VERSION + sizeof(thread_record) +
+    4099u * sizeof(thread_core) + 65599u * sizeof(thread_notes) + config::max_participants);
+
+// Finds out what other copies know of the thread. At its end, and without memory, it is known to
+// this one alone.
+[[gnu::cold, gnu::noinline]] inline void join_thread() noexcept {
+    if (notes.last != &unknown_sections) {
+        return;
+    }
+    static const copy_end end;
+    notes.last = &no_sections;
+    cleanup_chain chain;
+    auto* core = static_cast<thread_core*>(chain.find(core_tag));
+    const bool made = core == nullptr;
+    if (made) {
+        core = new (std::nothrow) thread_core;
+    }
+    if (core == nullptr || !end.tell()) {
+        if (made) {
+            delete core;
+        }
+        return;
+    }
+    notes.condemn = &condemn_sections;
+    notes.core = core;
+    if (made) {
+        core->process = stamp_page();
+        chain.append(core->entry, core_tag, &condemn_sections, core);
+        notes.last = &core->none;
+    } else {
+        notes.last = core->copies.load(std::memory_order_relaxed)->last;
+    }
+    core->add(notes);
+    all_notes.add(notes);
+}
+
+[[gnu::cold, gnu::noinline]] inline thread_record*
+search_open_record(const segment_header* header) noexcept {
+    join_thread();
+    thread_record* each = last_opened();
+    while (each != nullptr && (each->header != header || each->is_inherited())) {
+        each = each->next_open;
+    }
+    return each;
+}
+
+// The section that this thread has open in the segment; nullptr if there is none.
+[[nodiscard]] inline thread_record* open_record(const segment_header* header) noexcept {
+    if (!has_open_sections()) [[likely]] {
+        return nullptr;
+    }
+    if (notes.last->header == header) {
+        if (thread_record* const last = last_opened(); !last->is_inherited()) {
+            return last;
+        }
+    }
+    return search_open_record(header);
 }
 
 // A journal for a thread: one that another thread has left, or a new one. *Errors*:
-// errc::too_many_threads, and the heap's.
+// errc::too_many_threads, the heap's, and ETIMEDOUT if the thread's patience is over before.
 [[gnu::cold]] inline journal* find_journal(segment_header& header, owner_word me,
                                            std::error_code& ec) noexcept {
     participant_slot& slot = process_table::of(header).slots[slot_of(me)];
@@ -9705,6 +11141,10 @@ inline thread_local constinit thread_records records_of_thread{};
         return nullptr;
     }
     heap::transaction change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
+    if (!change) {
+        static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
+        return nullptr;
+    }
     void* block = nullptr;
     {
         const report_keeper keeper;
@@ -9758,16 +11198,38 @@ inline thread_local constinit thread_records records_of_thread{};
     record->mapped = local_of(header).reserve;
     record->epoch = epoch;
     record->epoch_here = &identity.epoch;
-    record->process = process_stamp();
     record->next_in_mapping = identity.records;
     identity.records = record;
-    if (notes.has_ended) {
+    if (thread_core* const core = notes.core; core == nullptr) {
         record->late_thread = &notes; // nobody but who unmaps the segment will end it
     } else {
-        records_of_thread.add(*record);
-        end_of_threads().tell(&records_of_thread);
+        record->process = process_stamp(core->process);
+        record->uncaught = core->condemned != 0 ? &core->condemned : record->uncaught;
+        record->next_in_thread = core->records;
+        core->records = record;
     }
     return record;
+}
+
+// Of this segment and attachment.
+[[gnu::cold]] inline thread_record* find_record_of(thread_core& core, const segment_header& header,
+                                                   std::uint64_t epoch) noexcept {
+    for (thread_record** link = &core.records; *link != nullptr;) {
+        thread_record* const each = *link;
+        if (each->ended.load(std::memory_order_acquire) == thread_record::orphaned) {
+            *link = each->next_in_thread;
+            unlist_open(*each); // its section was undone by another thread
+            delete each;
+        } else if (each->header == &header && each->epoch == epoch) {
+            if (config::exceptions && core.condemned == 0) {
+                each->uncaught = uncaught_counter(); // a copy without exceptions may have made it
+            }
+            return each;
+        } else {
+            link = &each->next_in_thread;
+        }
+    }
+    return nullptr;
 }
 
 // What this thread has made of itself since it has ended.
@@ -9781,15 +11243,18 @@ inline thread_local constinit thread_records records_of_thread{};
 
 [[gnu::cold, gnu::noinline]] inline thread_record* find_record(segment_header& header,
                                                                std::error_code& ec) noexcept {
+    join_thread();
     local_identity& identity = *local_of(header).identity;
-    const identity_lock lock(identity);
-    attach(header, ec);
+    const identity_lock lock(identity, ec);
+    if (!ec) {
+        attach(header, ec);
+    }
     if (ec) {
         return nullptr;
     }
     const std::uint64_t epoch = identity.epoch.load(std::memory_order_relaxed);
-    thread_record* record =
-        notes.has_ended ? find_late_record(identity) : records_of_thread.find(header, epoch);
+    thread_record* record = notes.core == nullptr ? find_late_record(identity)
+                                                  : find_record_of(*notes.core, header, epoch);
     if (record == nullptr) {
         record = make_record(header, epoch, ec);
     }
@@ -9808,10 +11273,16 @@ inline thread_local constinit thread_records records_of_thread{};
     return find_record(header, ec);
 }
 
-// Was the owner this thread, before it was forked off?
-[[gnu::cold]] inline bool is_inherited(const segment_header& header, owner_word owner) noexcept {
-    const std::uint64_t epoch = local_of(header).identity->epoch.load(std::memory_order_acquire);
-    return records_of_thread.has_former(header, epoch, owner);
+// Has this thread worked on the segment before it was forked off? Then locks that it held may have
+// been inherited; whether a certain one was, nobody knows once the parent has let go of it.
+[[gnu::cold]] inline bool has_inherited(const segment_header& header) noexcept {
+    const thread_core* const core = notes.core;
+    const thread_record* each = core == nullptr ? nullptr : core->records;
+    while (each != nullptr &&
+           (each->header != &header || each->process == process_stamp(core->process))) {
+        each = each->next_in_thread;
+    }
+    return each != nullptr;
 }
 
 // ---- detaching
@@ -9823,6 +11294,7 @@ inline thread_local constinit thread_records records_of_thread{};
     if (identity.epoch.load(std::memory_order_acquire) == 0) {
         return;
     }
+    yielding loop;
     for (;;) {
         {
             const identity_lock lock(identity);
@@ -9845,12 +11317,14 @@ inline thread_local constinit thread_records records_of_thread{};
                 break;
             }
         }
-        yield_processor();
+        loop.yield();
     }
     const identity_lock lock(identity);
-    free_journals(header, process_table::of(header).slots[slot_of(identity.me)], identity.me);
+    const patience limit(deadline::in(10 * patience::brief));
+    const bool tidy =
+        free_journals(header, process_table::of(header).slots[slot_of(identity.me)], identity.me);
     identity.epoch.store(0, std::memory_order_release);
-    leave_slot(header);
+    leave_slot(header, tidy);
 }
 
 } // namespace detail
@@ -9886,6 +11360,7 @@ namespace detail {
         if (!record.state.undoable && record.state.depth != 1) {
             record.undoable_from = record.state.depth;
         }
+        record.undo_floor = record.log->top.load(std::memory_order_relaxed);
         record.state.undoable = true;
     }
 }
@@ -9995,7 +11470,10 @@ class section {
     void roll_back() noexcept { roll_back_section(*record_, from_); }
 
     // What has happened in this section stays, even if one around it is undone.
-    void commit() noexcept { record_->commit(from()); }
+    void commit() noexcept {
+        record_->commit(from());
+        record_->undo_floor = from().top;
+    }
 
     // The same, if and only if the word gets the value, which it does here.
     void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
@@ -10005,7 +11483,7 @@ class section {
 
   private:
     [[nodiscard]] savepoint from() const noexcept {
-        return is_outermost() || from_.cuts != record_->cuts ? record_->first() : from_;
+        return is_outermost() ? record_->first() : from_;
     }
 
     thread_record* record_;
@@ -10028,16 +11506,15 @@ inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t
     return change.allocate(bytes, alignment, ec);
 }
 
-// At the end of the section that is open, if any. Where a full segment has no room to note that, a
-// section of an operation's own ends early, and one that can still be undone keeps the memory
-// allocated: freeing it at once could leave a pointer to it. It stays so, too, where this process
-// cannot become a participant.
+// At the end of the section that is open, if any. Where this process cannot become a participant,
+// the memory stays allocated; and in a forked child that has not used the segment: what it frees
+// is its copy of an object of its parent's.
 inline void deallocate(segment_header& header, void* pointer) noexcept {
-    if (pointer == nullptr) {
+    if (pointer == nullptr || !is_participant(header)) {
         return;
     }
     if (thread_record* const record = open_record(&header); record != nullptr) {
-        record->drop_or_cut(pointer);
+        record->drop(pointer);
         return;
     }
     std::error_code ec;
@@ -10206,8 +11683,6 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-class type_writer;
-
 /// How a type that cohold cannot look into appears in fingerprints. Specialise it for templates,
 /// whose parts shall count but whose allocators shall not:
 ///
@@ -10227,9 +11702,6 @@ template <class T>
 struct type_description {};
 
 namespace detail {
-
-template <class T>
-concept describes_itself = requires(type_writer& out) { type_description<T>::write(out); };
 
 // How pair, array and the like appear.
 template <class T>
@@ -10539,6 +12011,13 @@ constexpr type_descriptor make_type_descriptor() noexcept {
     }
 }
 
+// How this compiler spells names: whether it leaves out inline namespaces.
+#if defined(__clang__)
+inline constexpr std::uint32_t own_spelling = 1;
+#else
+inline constexpr std::uint32_t own_spelling = 0;
+#endif
+
 template <class T>
 inline constexpr type_descriptor type_descriptor_of = make_type_descriptor<std::remove_cv_t<T>>();
 
@@ -10665,6 +12144,7 @@ namespace detail {
             patience.tv_nsec = static_cast<long>(left % 1000000000);
         }
         struct ::pollfd waiting{socket, events, 0};
+        const uncancelled here;
         const int ready = ::ppoll(&waiting, 1, &patience, nullptr);
         if (ready > 0) {
             return 0; // or something is wrong, and the call will say what
@@ -10710,6 +12190,7 @@ namespace detail {
             rights->cmsg_len = CMSG_LEN(sizeof(int));
             std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
         }
+        const uncancelled here;
         const ssize_t sent = ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent > 0) {
             done += static_cast<std::size_t>(sent);
@@ -10773,6 +12254,7 @@ namespace detail {
         message.msg_iovlen = 1;
         message.msg_control = control;
         message.msg_controllen = sizeof control;
+        const uncancelled here;
         const ssize_t got = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (got < 0) {
             if (errno == EAGAIN) {
@@ -11360,9 +12842,13 @@ class basic_region {
 
     /// The bytes of the object. Other processes see writes at once, and in no particular order
     /// without atomics.
-    [[nodiscard]] std::span<Byte> bytes() const noexcept { return {data(), size_}; }
+    [[nodiscard]] std::span<Byte> bytes() const noexcept COHOLD_LIFETIMEBOUND {
+        return {data(), size_};
+    }
 
-    [[nodiscard]] Byte* data() const noexcept { return static_cast<Byte*>(address_); }
+    [[nodiscard]] Byte* data() const noexcept COHOLD_LIFETIMEBOUND {
+        return static_cast<Byte*>(address_);
+    }
 
     /// In bytes.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -11383,6 +12869,7 @@ class basic_region {
     }
 
     void sync(std::error_code& ec) const noexcept {
+        const detail::uncancelled here;
         check("sync", ::msync(address_, size_, MS_SYNC), "msync", ec);
     }
 
@@ -11496,7 +12983,7 @@ namespace detail {
     int error = 0;
     out.resize(4096);
     while (error == 0) {
-        const ssize_t got = ::read(fd, out.data() + used, out.size() - used);
+        const ssize_t got = read_some(fd, out.data() + used, out.size() - used);
         if (got > 0) {
             used += static_cast<std::size_t>(got);
         } else if (got == 0) {
@@ -11847,6 +13334,86 @@ COHOLD_NAMESPACE_END
 #include <string_view>
 #include <utility>
 
+// Waiting until a moment of any clock, by waits until a moment of the monotonic one.
+#ifndef COHOLD_DETAIL_MOMENT_HPP
+#define COHOLD_DETAIL_MOMENT_HPP
+
+#include <cstdint>
+#include <limits>
+
+#include <time.h>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// The moment as the C library wants it, in so far as it can say it.
+inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
+    constexpr std::int64_t most = std::numeric_limits<::time_t>::max();
+    const std::int64_t seconds = nanoseconds / 1000000000;
+    ::timespec time{};
+    time.tv_sec = static_cast<::time_t>(seconds < most ? seconds : most);
+    time.tv_nsec = static_cast<decltype(time.tv_nsec)>(nanoseconds % 1000000000);
+    return time;
+}
+
+// Does not wait at all.
+inline constexpr deadline at_once{0};
+
+// So long from now; at once if it is nothing.
+template <duration_like Duration>
+[[nodiscard]] deadline deadline_in(const Duration& patience) noexcept {
+    const std::int64_t nanoseconds = to_nanoseconds(patience);
+    return nanoseconds == 0 ? at_once : deadline::in(nanoseconds);
+}
+
+// Roughly; no value is too far for that.
+template <duration_like Duration>
+[[nodiscard]] constexpr double in_seconds(const Duration& d) noexcept {
+    return static_cast<double>(d.count()) * static_cast<double>(Duration::period::num) /
+           static_cast<double>(Duration::period::den);
+}
+
+// When to look at the moment's clock again; at_once if the moment has come, and for none (NaN). A
+// moment of coarse units, like a day or "never", can be farther than the type that it would be
+// compared in with the present can tell (292 years of nanoseconds): it is waited for in steps.
+template <time_point_like TimePoint>
+[[nodiscard]] deadline deadline_at(const TimePoint& moment) {
+    constexpr double step = 1e9; // seconds; what is nearer is compared exactly
+    const auto now = TimePoint::clock::now();
+    const double left = in_seconds(moment.time_since_epoch()) - in_seconds(now.time_since_epoch());
+    if (left > step) {
+        return deadline::in(static_cast<std::int64_t>(step) * 1000000000);
+    }
+    return left > -step && now < moment ? deadline_in(moment - now) : at_once;
+}
+
+template <time_point_like TimePoint>
+[[nodiscard]] bool has_come(const TimePoint& moment) {
+    return deadline_at(moment).nanoseconds == at_once.nanoseconds;
+}
+
+// Repeats wait(deadline) until it is true or the moment has come. Other clocks may be set
+// meanwhile, so theirs has the last word.
+template <time_point_like TimePoint, class Wait>
+bool until_moment(const TimePoint& moment, const Wait& wait) {
+    for (;;) {
+        const deadline until = deadline_at(moment);
+        if (wait(until)) {
+            return true;
+        }
+        if (until.nanoseconds == at_once.nanoseconds || has_come(moment)) {
+            return false;
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // Checks that a mechanism, a naming and a permission go together, with messages for users.
 #ifndef COHOLD_HANDLE_POLICIES_HPP
 #define COHOLD_HANDLE_POLICIES_HPP
@@ -12077,6 +13644,39 @@ class object_handle {
     std::string name_; // as the user gave it
 };
 
+// Calls open(ec) until the name is there, or the deadline has passed: at once, then after a
+// millisecond, two, four and so on, up to ten; that costs some microseconds each time.
+template <class Open>
+[[gnu::cold]] auto open_by(deadline until, std::error_code& ec, const Open& open) noexcept {
+    const std::atomic<std::uint32_t> nobody_wakes{0};
+    for (std::int64_t pause = 1000000;; pause = pause < 5000000 ? 2 * pause : 10000000) {
+        auto opened = open(ec);
+        if ((ec != errc::not_found && ec != errc::no_such_directory) || until.has_passed()) {
+            return opened;
+        }
+        futex_wait(nobody_wakes, 0, until.or_earlier(deadline::in(pause)));
+    }
+}
+
+// Handle::open(name, rest…), which throws if no std::error_code is the last of the rest.
+template <class Handle, duration_like Duration, class... Rest>
+[[gnu::cold]] auto open_within(std::string_view name, const Duration& patience, Rest&&... rest) {
+    if constexpr ((std::is_same_v<Rest, std::error_code&> || ...)) {
+        std::error_code* ec = nullptr;
+        const auto find = [&ec](auto& each) noexcept {
+            if constexpr (std::is_same_v<decltype(each), std::error_code&>) {
+                ec = &each;
+            }
+        };
+        (find(rest), ...);
+        return open_by(deadline_in(patience), *ec,
+                       [&](std::error_code&) { return Handle::open(name, rest...); });
+    } else {
+        return thrown(
+            [&](std::error_code& ec) { return open_within<Handle>(name, patience, rest..., ec); });
+    }
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
@@ -12272,6 +13872,15 @@ class const_memory_object
         return const_memory_object(handle::open(name, access_mode::reading, ec));
     }
 
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
+                                   Rest&&... rest) {
+        return detail::open_within<const_memory_object>(name, patience,
+                                                        std::forward<Rest>(rest)...);
+    }
+
     /// From a native handle that came by other ways; it may be one for reading alone. On failure it
     /// is closed.
     [[nodiscard]] static const_memory_object adopt(native_handle_type native) {
@@ -12411,6 +14020,14 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         requires detail::has_names<policies>
     {
         return read_only_type::open(name, ec);
+    }
+
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
+                                   Rest&&... rest) {
+        return detail::open_within<memory_object>(name, patience, std::forward<Rest>(rest)...);
     }
 
     /// The existing object, whatever its size, or a new one. Any number of processes may race: all
@@ -12640,7 +14257,7 @@ struct directory_entry {
     std::uint32_t name_length;
     std::uint32_t type_name_length;
     std::uint32_t description_length;
-    std::uint32_t unused;
+    std::uint32_t spelling; // own_spelling of the program that made it
 
     [[nodiscard]] char* text() noexcept { return reinterpret_cast<char*>(this + 1); }
 
@@ -12728,6 +14345,14 @@ class directory {
         bool locked_ = false;
     };
 
+    // May a process that is dead have left something unfinished? The lock is to be had then: who
+    // takes it has undone that.
+    [[nodiscard]] bool is_deserted() const noexcept {
+        const owner_word holder = lock_.holder();
+        return !same_owner(holder, nobody) &&
+               !is_alive(*reinterpret_cast<const segment_header*>(base()), holder);
+    }
+
     [[nodiscard]] static std::uint64_t hash(std::string_view name) noexcept { return hash64(name); }
 
     // What find copies out of an entry, while it is sure that the entry is one.
@@ -12738,6 +14363,7 @@ class directory {
         std::uint64_t type_hash = 0;
         std::string_view type_name{};
         std::string_view type{}; // its description
+        std::uint32_t spelling = 0;
     };
 
     // Never leaves the segment, whatever its bytes are. In a section the result lasts as long as
@@ -12750,9 +14376,9 @@ class directory {
             const std::uint64_t version = current_version();
             found_object found;
             if (const seen_entry seen = probe(name, wanted); seen.entry != nullptr) {
-                found = {seen.entry,        seen.entry->object,
-                         seen.entry->bytes, seen.entry->type_hash,
-                         seen.type_name,    seen.description};
+                found = {
+                    seen.entry,     seen.entry->object, seen.entry->bytes,   seen.entry->type_hash,
+                    seen.type_name, seen.description,   seen.entry->spelling};
             }
             std::atomic_thread_fence(std::memory_order_acquire);
             if (current_version() == version) {
@@ -12835,17 +14461,26 @@ class directory {
 
     // Room for one more name. In a section.
     [[gnu::cold]] void reserve_slot(section& making, std::error_code& ec) noexcept {
-        directory_table* table = own_table();
-        if (table != nullptr && (table->used + 1) * 4 <= table->slots * 3) {
+        directory_table* const table = own_table(ec);
+        if (ec) {
+            return;
+        }
+        const std::uint64_t before = table == nullptr ? 0 : table->slots;
+        if (table != nullptr && table->used < before && (table->used + 1) * 4 <= before * 3) {
             return;
         }
         std::uint64_t count = 0;
-        for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
-            count += table->slot(i).load(std::memory_order_relaxed) > erased ? 1u : 0u;
+        for (std::uint64_t i = 0; i < before; ++i) {
+            const std::uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
+            if (slot > erased && entry_of(slot).entry == nullptr) {
+                fail_damaged(i, ec);
+                return;
+            }
+            count += slot > erased ? 1u : 0u;
         }
-        const std::uint64_t slots = table == nullptr           ? 16
-                                    : count * 2 < table->slots ? table->slots
-                                                               : table->slots * 2;
+        const std::uint64_t slots = table == nullptr     ? 16
+                                    : count * 2 < before ? before
+                                                         : before * 2;
         void* memory = allocate(header(), sizeof(directory_table) + slots * 8, 8, ec);
         if (!ec) {
             making.record().save_word(&table_, ec);
@@ -12857,12 +14492,11 @@ class directory {
         grown->slots = slots;
         grown->used = 0;
         std::memset(static_cast<void*>(grown + 1), 0, static_cast<std::size_t>(slots * 8));
-        for (std::uint64_t i = 0; table != nullptr && i < table->slots; ++i) {
+        for (std::uint64_t i = 0; i < before; ++i) {
             const std::uint64_t slot = table->slot(i).load(std::memory_order_relaxed);
             if (slot > erased) {
-                std::atomic<std::uint64_t>& place =
-                    free_slot(*grown, entry_of(slot).entry->name_hash);
-                place.store(slot, std::memory_order_relaxed);
+                free_slot(*grown, entry_of(slot).entry->name_hash)
+                    ->store(slot, std::memory_order_relaxed);
             }
         }
         replaced_.fetch_add(1, std::memory_order_release); // before: who sees the table sees this
@@ -12891,7 +14525,7 @@ class directory {
                   .name_length = static_cast<std::uint32_t>(parts[0].size()),
                   .type_name_length = static_cast<std::uint32_t>(parts[1].size()),
                   .description_length = static_cast<std::uint32_t>(parts[2].size()),
-                  .unused = 0};
+                  .spelling = own_spelling};
         char* out = entry->text();
         for (const std::string_view part : parts) {
             if (part.empty()) {
@@ -12910,26 +14544,38 @@ class directory {
         const std::uint64_t place =
             static_cast<std::uint64_t>(reinterpret_cast<char*>(entry) - base());
         const std::uint64_t value = slot_of(place, entry->name_hash);
-        std::atomic<std::uint64_t>& slot = free_slot(*own_table(), entry->name_hash);
-        if (making.is_outermost()) {
-            making.commit_by(slot, value, false);
+        directory_table* const table = own_table(ec);
+        std::atomic<std::uint64_t>* const slot =
+            table == nullptr ? nullptr : free_slot(*table, entry->name_hash);
+        if (slot == nullptr) {
+            fail_damaged(0, ec); // it was counted wrong
             return;
         }
-        making.record().save_word(&slot, ec);
+        if (making.is_outermost()) {
+            making.commit_by(*slot, value, false);
+            return;
+        }
+        making.record().save_word(slot, ec);
         if (!ec) {
-            slot.store(value, std::memory_order_release);
+            slot->store(value, std::memory_order_release);
         }
     }
 
     // Takes the name away and frees the entry; the object stays. In a section.
     [[gnu::cold]] void erase(const directory_entry* entry, section& breaking,
                              std::error_code& ec) noexcept {
-        directory_table* table = own_table();
+        directory_table* const table = own_table(ec);
         const std::uint64_t place = static_cast<std::uint64_t>(
             reinterpret_cast<const char*>(entry) - reinterpret_cast<const char*>(base()));
-        const std::uint64_t wanted = slot_of(place, entry->name_hash);
-        for (std::uint64_t i = entry->name_hash;; ++i) {
-            std::atomic<std::uint64_t>& slot = table->slot(i & (table->slots - 1));
+        const std::uint64_t hash = entry->name_hash;
+        const std::uint64_t wanted = slot_of(place, hash);
+        const std::uint64_t slots = table == nullptr ? 0 : table->slots;
+        for (std::uint64_t i = 0;; ++i) {
+            if (i >= slots) {
+                fail_damaged(hash, ec);
+                return;
+            }
+            std::atomic<std::uint64_t>& slot = table->slot((hash + i) & (slots - 1));
             if (slot.load(std::memory_order_relaxed) == wanted) {
                 breaking.record().save_word(&slot, ec);
                 if (ec) {
@@ -12982,9 +14628,22 @@ class directory {
         return bounded_size(*reinterpret_cast<const segment_header*>(base()));
     }
 
-    [[nodiscard]] directory_table* own_table() noexcept {
+    // For who changes it. nullptr without an error: there is none yet.
+    [[nodiscard]] directory_table* own_table(std::error_code& ec) noexcept {
         const std::uint64_t place = table_.load(std::memory_order_relaxed);
-        return place == 0 ? nullptr : reinterpret_cast<directory_table*>(base() + place);
+        if (place != 0 && view().slots == 0) {
+            fail(ec, errc::corrupt, "the directory: its table is damaged, at offset %#llx",
+                 static_cast<unsigned long long>(place));
+        }
+        return place == 0 || ec ? nullptr : reinterpret_cast<directory_table*>(base() + place);
+    }
+
+    [[gnu::cold, gnu::noinline]] static void fail_damaged(std::uint64_t index,
+                                                          std::error_code& ec) noexcept {
+        if (!ec) {
+            fail(ec, errc::corrupt, "the directory: slot %#llx of its table is damaged",
+                 static_cast<unsigned long long>(index));
+        }
     }
 
     [[nodiscard]] table_view view() const noexcept {
@@ -13053,18 +14712,19 @@ class directory {
         return {};
     }
 
-    // Where a name of this hash can go. Counts the slot as used first: one too many makes the table
-    // grow early, one too few would make it full.
-    static std::atomic<std::uint64_t>& free_slot(directory_table& table,
+    // Where a name of this hash can go; nullptr if the table is full, which it is never. Counts the
+    // slot as used first: one too many makes the table grow early, one too few would make it full.
+    static std::atomic<std::uint64_t>* free_slot(directory_table& table,
                                                  std::uint64_t hash) noexcept {
-        for (std::uint64_t i = hash;; ++i) {
-            std::atomic<std::uint64_t>& place = table.slot(i & (table.slots - 1));
+        for (std::uint64_t i = 0; i < table.slots; ++i) {
+            std::atomic<std::uint64_t>& place = table.slot((hash + i) & (table.slots - 1));
             const std::uint64_t found = place.load(std::memory_order_relaxed);
             if (found <= erased) {
                 table.used += found == never_used ? 1 : 0;
-                return place;
+                return &place;
             }
         }
+        return nullptr;
     }
 
     // What was taken out of reach may be overwritten after this: readers notice the new version.
@@ -13116,9 +14776,11 @@ class segment_memory {
 
     ~segment_memory() {
         if (base_ != nullptr) {
+            mappings.remove(local_of_this());
             detach(header());
             unmap(local_of(header()).identity->attendance, page_size());
             // In a forked child that does not have the mapping, something else may be in its place.
+            forget_wiped(base_ - front());
             const bool here = only_in_ == 0 || only_in_ == process_stamp();
             unmap(base_ - front(), front() + (here ? static_cast<std::size_t>(reserve_) : 0));
         }
@@ -13154,7 +14816,7 @@ class segment_memory {
         char* const identity = base - front();
         if (::mprotect(identity, 2 * page_size(), PROT_READ | PROT_WRITE) != 0) {
             fail_errno(ec, errno, "mprotect");
-        } else if (::madvise(identity, page_size(), MADV_WIPEONFORK) != 0) {
+        } else if (!wipe_on_fork(identity)) {
             fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
         } else {
             Mechanism::map(native, reserve, how, memory.base_, ec);
@@ -13164,6 +14826,7 @@ class segment_memory {
         }
         if (ec) {
             memory.base_ = nullptr;
+            forget_wiped(identity);
             unmap(identity, front() + static_cast<std::size_t>(reserve));
             return {};
         }
@@ -13176,6 +14839,7 @@ class segment_memory {
         local->inode = found.inode;
         local->reserve = reserve;
         local->length.store(found.size < reserve ? found.size : reserve, std::memory_order_relaxed);
+        mappings.add(*local);
         return ec ? segment_memory() : std::move(memory);
     }
 
@@ -13194,6 +14858,7 @@ class segment_memory {
         fresh.header_bytes = sizeof(segment_header);
         fresh.max_participants = config::max_participants;
         fresh.reserve = reserve_;
+        const uncancelled here;
         if (::getrandom(fresh.id, sizeof fresh.id, 0) != sizeof fresh.id) {
             fail_errno(ec, errno, "getrandom");
             return;
@@ -13227,7 +14892,7 @@ class segment_memory {
     template <class Mechanism>
     [[gnu::cold]] void attend_session(std::error_code& ec) const noexcept {
         const local_block& local = local_of(header());
-        local.identity->attendance = enter<Mechanism>(local, ec);
+        local.identity->attendance = enter<Mechanism>(native_of<Mechanism>(local), ec);
     }
 
     // Is this process a user of the session? One that was forked off is none, until it becomes a
@@ -13261,6 +14926,10 @@ class segment_memory {
 
     [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
 
+    [[nodiscard]] local_block& local_of_this() const noexcept {
+        return *reinterpret_cast<local_block*>(base_ - sizeof(local_block));
+    }
+
     // What the address has to be a multiple of; and the reserve, if it consists of hugetlb pages.
     template <class Native>
     [[gnu::cold]] static void find_unit(const Native& native, huge_pages how, std::uint64_t& unit,
@@ -13286,36 +14955,65 @@ class segment_memory {
     template <class Mechanism>
     [[gnu::cold]] static void back(const local_block& local, void* base, std::uint64_t from,
                                    std::uint64_t to, std::error_code& ec) noexcept {
-        check_native<Mechanism>(local, "so it cannot grow", ec);
+        const lent_native<Mechanism> native(local, "so it cannot grow", ec);
         if (!ec) {
-            Mechanism::back(native_of<Mechanism>(local), base, from, to, ec);
+            Mechanism::back(*native, base, from, to, ec);
         }
     }
 
-    // Is the native handle that of the segment still?
+    [[nodiscard]] static std::string_view name_of(const local_block& local) noexcept {
+        return reinterpret_cast<const segment_header*>(&local + 1)->name_view();
+    }
+
+    // The segment's native handle. A program that closes all descriptors closes ours as well, and
+    // others may have its number then: instead of it, one of the file that is mapped, until this
+    // object ends.
     template <class Mechanism>
-    [[gnu::cold]] static void check_native(const local_block& local, const char* consequence,
-                                           std::error_code& ec) noexcept {
-        const object_status found = Mechanism::status(native_of<Mechanism>(local), ec);
-        if (ec == std::errc::bad_file_descriptor || (!ec && !is_of(local, found))) {
+    class lent_native {
+      public:
+        using native_type = typename Mechanism::native_handle_type;
+
+        [[gnu::cold]] lent_native(const local_block& local, const char* consequence,
+                                  std::error_code& ec) noexcept
+            : native_(native_of<Mechanism>(local)) {
+            const object_status found = Mechanism::status(native_, ec);
+            if (ec ? ec != std::errc::bad_file_descriptor : is_of(local, found)) {
+                return;
+            }
+            if constexpr (std::is_same_v<native_type, file_descriptor>) {
+                again_ = reopen_mapped(&local + 1, static_cast<std::size_t>(local.reserve),
+                                       name_of(local), O_RDWR);
+                std::error_code unknown;
+                if (again_ && is_of(local, Mechanism::status({again_.get()}, unknown)) &&
+                    !unknown) {
+                    native_ = {again_.get()};
+                    clear(ec);
+                    return;
+                }
+            }
             fail(ec, errc::empty_handle,
                  "the segment's native handle was closed by somebody else, %s", consequence);
         }
-    }
+
+        [[nodiscard]] const native_type& operator*() const noexcept { return native_; }
+
+      private:
+        native_type native_;
+        unique_fd again_;
+    };
 
     template <class Mechanism>
     [[gnu::cold]] static void*
     claim(const local_block& local, std::uint32_t slot, const liveness_token& present,
           bool (*publish)(void* context, const liveness_token& token) noexcept, void* context,
           std::error_code& ec) noexcept {
-        const auto& native = native_of<Mechanism>(local);
-        check_native<Mechanism>(local, "so it cannot be attached", ec);
+        const lent_native<Mechanism> native(local, "so it cannot be attached", ec);
         if (ec) {
             return nullptr;
         }
-        const claim_gate<Mechanism> gate(native, ec); // one at a time, where need be
+        const claim_gate<Mechanism> gate(*native, ec); // one at a time, where need be
         liveness_token token = present;
-        void* const page = ec ? nullptr : liveness_of<Mechanism>::claim(native, slot, token, ec);
+        void* const page = ec ? nullptr : liveness_of<Mechanism>::claim(*native, slot, token, ec);
         if (page != nullptr && !publish(context, token)) {
             unmap(page, page_size());
             return nullptr;
@@ -13343,7 +15041,9 @@ class segment_memory {
                                               const liveness_token& token) noexcept {
         constexpr bool named = std::is_same_v<liveness_of<Mechanism>, file_liveness>;
         if constexpr (named || std::is_same_v<liveness_of<Mechanism>, anonymous_liveness>) {
-            const unique_fd again = reopen_mapped(local.identity->page, page_size());
+            const unique_fd again =
+                reopen_mapped(local.identity->page, page_size(),
+                              named ? name_of(local) : std::string_view(), O_RDONLY);
             std::error_code ec;
             bool same = static_cast<bool>(again);
             if constexpr (named) {
@@ -13369,13 +15069,14 @@ class segment_memory {
 
     // A page for a user of a session, at an address that nothing else has.
     template <class Mechanism>
-    [[gnu::cold]] static void* enter(const local_block& local, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* enter(const typename Mechanism::native_handle_type& native,
+                                     std::error_code& ec) noexcept {
         void* const page = reserve_addresses(page_size());
         if (page == nullptr) {
             fail_errno(ec, errno, "mmap");
             return nullptr;
         }
-        Mechanism::attendance::enter(native_of<Mechanism>(local), page, ec);
+        Mechanism::attendance::enter(native, page, ec);
         if (ec) {
             unmap(page, page_size());
             return nullptr;
@@ -13387,9 +15088,12 @@ class segment_memory {
     [[gnu::cold]] static void* attend(const local_block& local, std::error_code& ec) noexcept {
         if constexpr (requires { typename Mechanism::attendance; }) {
             // While this is held, nobody removes the segment because he saw no user.
-            const typename Mechanism::attendance::gate gate(native_of<Mechanism>(local),
-                                                            lock_kind::shared);
-            return enter<Mechanism>(local, ec);
+            const lent_native<Mechanism> native(local, "so it is no user of the session", ec);
+            if (ec) {
+                return nullptr;
+            }
+            const typename Mechanism::attendance::gate gate(*native, lock_kind::shared);
+            return enter<Mechanism>(*native, ec);
         } else {
             return nullptr;
         }
@@ -13409,17 +15113,98 @@ class segment_memory {
 COHOLD_NAMESPACE_END
 
 #endif
-// Says in words where two descriptions of types differ, by the path of the first member that does.
+// Whether two descriptions are of the same type; and says in words where they differ, by the path
+// of the first member that does.
 #ifndef COHOLD_MEMORY_TYPE_MISMATCH_HPP
 #define COHOLD_MEMORY_TYPE_MISMATCH_HPP
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
+
+// Two descriptions of one type differ where one compiler leaves out an inline namespace that the
+// other writes. So names match if one has all parts of the other, in order, and ends alike.
+class namesake_finder {
+  public:
+    namesake_finder(std::string_view a, std::string_view b) noexcept : a_(a), b_(b) {}
+
+    [[gnu::cold]] bool run() noexcept {
+        while (!a_.empty() && !b_.empty()) {
+            std::string_view a = take_name(a_);
+            std::string_view b = take_name(b_);
+            if (a.empty() && b.empty()) {
+                if (a_.front() != b_.front()) {
+                    return false;
+                }
+                a_.remove_prefix(1);
+                b_.remove_prefix(1);
+            } else if (a.size() < b.size() ? !has_parts(b, a) : !has_parts(a, b)) {
+                return false;
+            }
+        }
+        return a_.empty() && b_.empty();
+    }
+
+  private:
+    [[gnu::cold]] static std::size_t word_length(std::string_view text) noexcept {
+        std::size_t length = 0;
+        while (length < text.size() && is_identifier(text[length])) {
+            ++length;
+        }
+        return length;
+    }
+
+    // "app::point", off the beginning.
+    [[gnu::cold]] static std::string_view take_name(std::string_view& text) noexcept {
+        std::size_t end = word_length(text);
+        while (end != 0 && text.substr(end).starts_with("::")) {
+            const std::size_t part = word_length(text.substr(end + 2));
+            if (part == 0) {
+                break;
+            }
+            end += 2 + part;
+        }
+        const std::string_view name = text.substr(0, end);
+        text.remove_prefix(end);
+        return name;
+    }
+
+    [[gnu::cold]] static std::string_view take_part(std::string_view& name) noexcept {
+        const std::string_view part = name.substr(0, word_length(name));
+        name.remove_prefix(part.size() < name.size() ? part.size() + 2 : part.size());
+        return part;
+    }
+
+    [[gnu::cold]] static bool has_parts(std::string_view all, std::string_view some) noexcept {
+        while (!some.empty()) {
+            const std::string_view wanted = take_part(some);
+            std::string_view part;
+            do {
+                if (all.empty()) {
+                    return false;
+                }
+                part = take_part(all);
+            } while (part != wanted || (some.empty() && !all.empty()));
+        }
+        return all.empty();
+    }
+
+    std::string_view a_;
+    std::string_view b_;
+};
+
+// For descriptions that are not equal. A spelling is own_spelling of the program that wrote it.
+[[gnu::cold]] inline bool same_but_for_inline_namespaces(std::string_view a,
+                                                         std::uint32_t a_spelling,
+                                                         std::string_view b,
+                                                         std::uint32_t b_spelling) noexcept {
+    return (a_spelling != 0 || b_spelling != 0) && namesake_finder(a, b).run();
+}
 
 // Text in a buffer of the caller, always terminated, cut where it is too long. Bytes that do not
 // print become '?': they may come from another process.
@@ -13699,12 +15484,23 @@ inline void check_object_name(std::string_view name, std::error_code& ec) noexce
     }
 }
 
+[[gnu::cold]] inline bool is_of_type(const directory::found_object& found,
+                                     const type_descriptor& wanted) noexcept {
+    if (found.bytes != wanted.size || found.type_hash == wanted.hash) {
+        return found.bytes == wanted.size;
+    }
+    return wanted.description.size() <
+               directory::max_description && // of longer ones a part is lost
+           same_but_for_inline_namespaces(wanted.description, own_spelling, found.type,
+                                          found.spelling);
+}
+
 // The address of what was found, if it is of the wanted type; nullptr and an error otherwise.
 [[gnu::cold]] inline const void* checked_address(const directory& objects,
                                                  const directory::found_object& found,
                                                  const type_descriptor& wanted,
                                                  std::error_code& ec) noexcept {
-    if (found.type_hash != wanted.hash || found.bytes != wanted.size) {
+    if (!is_of_type(found, wanted)) {
         char difference[384];
         explain_mismatch(wanted.description, found.type, difference, sizeof difference);
         fail(ec, errc::type_mismatch, "expected %.*s (%zu bytes), found %.*s (%llu bytes): %s",
@@ -13730,12 +15526,21 @@ inline const void* find_address(const directory& objects, std::string_view name,
     return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
 }
 
-// The same with the directory locked: on return the object is there, and was not just being
-// destroyed.
+// Before who can write looks at the names: what a process that is dead has begun with them is
+// undone.
+inline void tidy_up(directory& objects, std::error_code& ec) noexcept {
+    if (objects.is_deserted()) {
+        const directory::lock undone(objects, ec);
+    }
+}
+
+// The same for who can put in order what a dead process has left, and does so first: what it was
+// just making is not there, what it was just destroying is. A living process that makes or destroys
+// something is not waited for: it may be stopped.
 inline void* find_address(const segment_memory& memory, std::string_view name,
                           const type_descriptor& type, std::error_code& ec) noexcept {
     directory& objects = memory.directory_here();
-    const directory::lock lock(objects, ec);
+    tidy_up(objects, ec);
     return ec ? nullptr
               : const_cast<void*>(
                     find_address(static_cast<const directory&>(objects), name, type, ec));
@@ -13764,6 +15569,9 @@ class object_in_the_breaking {
         if (object == nullptr) {
             return;
         }
+        // A dead process may have been changing the object: its journal must say nothing more of
+        // memory that is going to be something else.
+        recover_all(memory.header(), section_.record().process_word());
         // A segment that is full has no room to keep a large object while it is destroyed. Then the
         // name goes for good first: if the process is killed in the destructor, memory is lost.
         // (In a section around this, which may be undone, that cannot be: an error.)
@@ -13938,61 +15746,6 @@ COHOLD_NAMESPACE_END
 #include <string_view>
 #include <utility>
 
-// Waiting until a moment of any clock, by waits until a moment of the monotonic one.
-#ifndef COHOLD_DETAIL_MOMENT_HPP
-#define COHOLD_DETAIL_MOMENT_HPP
-
-#include <cstdint>
-#include <limits>
-
-#include <time.h>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// The moment as the C library wants it, in so far as it can say it.
-inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
-    constexpr std::int64_t most = std::numeric_limits<::time_t>::max();
-    const std::int64_t seconds = nanoseconds / 1000000000;
-    ::timespec time{};
-    time.tv_sec = static_cast<::time_t>(seconds < most ? seconds : most);
-    time.tv_nsec = static_cast<decltype(time.tv_nsec)>(nanoseconds % 1000000000);
-    return time;
-}
-
-// Does not wait at all.
-inline constexpr deadline at_once{0};
-
-// So long from now; at once if it is nothing.
-template <duration_like Duration>
-[[nodiscard]] deadline deadline_in(const Duration& patience) noexcept {
-    const std::int64_t nanoseconds = to_nanoseconds(patience);
-    return nanoseconds == 0 ? at_once : deadline::in(nanoseconds);
-}
-
-// Repeats wait(deadline) until it is true or the moment has come. Other clocks may be set
-// meanwhile, so theirs has the last word.
-template <time_point_like TimePoint, class Wait>
-bool until_moment(const TimePoint& moment, const Wait& wait) {
-    for (;;) {
-        const auto now = TimePoint::clock::now();
-        const bool early = now < moment;
-        if (wait(early ? deadline_in(moment - now) : at_once)) {
-            return true;
-        }
-        if (!early || !(TimePoint::clock::now() < moment)) {
-            return false;
-        }
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 // POSIX named semaphores: files of /dev/shm that hold a sem_t, made and opened as carefully as the
 // objects of mechanism::posix.
 #ifndef COHOLD_DETAIL_SEMAPHORE_FILE_HPP
@@ -14089,18 +15842,14 @@ inline constexpr std::size_t max_semaphore_name = max_component - 4;
     ::sem_t initial;
     std::memset(&initial, 0, sizeof initial); // padding, too
     ::sem_init(&initial, 1, value);           // as sem_open has it
-    ssize_t written = 0;
-    do {
-        written = raw_pwrite(file.get(), &initial, sizeof initial, 0);
-    } while (written < 0 && errno == EINTR);
-    if (written != static_cast<ssize_t>(sizeof initial)) {
-        const int error = written < 0 ? errno : ENOSPC;
-        if (error == ENOSPC) {
-            fail(ec, errc::out_of_space, "wanted %zu bytes more, available %llu", sizeof initial,
-                 static_cast<unsigned long long>(space_left(file.get())));
-        } else {
-            fail_errno(ec, error, "pwrite");
-        }
+    int error = 0;
+    {
+        const signals_held held;
+        const ssize_t written = raw_pwrite(file.get(), &initial, sizeof initial, 0);
+        error = written < 0 ? errno : written < static_cast<ssize_t>(sizeof initial) ? ENOSPC : 0;
+    }
+    if (error != 0) {
+        fail_to_back(file.get(), error, 0, sizeof initial, ec);
     }
     semaphore_mapping made;
     if (!ec) {
@@ -14152,6 +15901,7 @@ template <permission_policy Permission>
 }
 
 inline void wait_semaphore(::sem_t* semaphore) noexcept {
+    const uncancelled here;
     while (::sem_wait(semaphore) != 0) {
         // EINTR; EINVAL is for what is no semaphore
     }
@@ -14172,6 +15922,7 @@ inline bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
         wait_semaphore(semaphore);
         return true;
     }
+    const uncancelled here;
 #if COHOLD_HAS_SEM_CLOCKWAIT
     const ::timespec time = to_timespec(until.nanoseconds);
     while (::sem_clockwait(semaphore, CLOCK_MONOTONIC, &time) != 0) {
@@ -14853,7 +16604,15 @@ class segment_base {
         }
         // A file may have a hole here and the file system no space for it: reading would be SIGBUS.
         if (::madvise(at, control_bytes, MADV_POPULATE_READ) != 0 && errno == EFAULT) {
-            fail(ec, errc::out_of_space, "the object has a hole where its header should be");
+            const object_status now = object.status(ec);
+            if (!ec && now.size < control_bytes) {
+                fail(ec, errc::truncated,
+                     "object size: %llu bytes, and then %llu: somebody cuts it",
+                     static_cast<unsigned long long>(status.size),
+                     static_cast<unsigned long long>(now.size));
+            } else if (!ec) {
+                fail(ec, errc::out_of_space, "the object has a hole where its header should be");
+            }
             unmap(at, static_cast<std::size_t>(status.size));
             return {};
         }
@@ -14918,8 +16677,7 @@ class segment_base {
                 return ec ? segment_base() : std::move(made);
             }
         }
-        made.memory_ =
-            segment_memory::map<mechanism>(made.object_.native(), found.reserve, how, options, ec);
+        made.map(found, how, options, ec);
         if (ec) {
             return {};
         }
@@ -14931,6 +16689,21 @@ class segment_base {
             made.finish(options, ec);
         }
         return ec ? segment_base() : std::move(made);
+    }
+
+    // What exists, without holes.
+    [[gnu::cold]] void map(const facts& found, access_mode how, const mapping_options& options,
+                           std::error_code& ec) noexcept {
+        memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, options, ec);
+        if constexpr (requires { mechanism::fill(object_.native(), how, nullptr, 0, ec); }) {
+            if (!ec) {
+                mechanism::fill(object_.native(), how, memory_.base(),
+                                memory_.header().size.load(std::memory_order_acquire), ec);
+            }
+        }
+        if (ec) {
+            memory_ = {};
+        }
     }
 
     [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
@@ -14945,8 +16718,7 @@ class segment_base {
             } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
                 fail(ec, errc::not_found, "its session is over: nobody has it attached");
             } else {
-                memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how,
-                                                         options, ec);
+                map(found, how, options, ec);
                 if (!ec) {
                     enter(ec);
                 }
@@ -15232,6 +17004,14 @@ class segment_view
         return segment_view(base::open(name, access_mode::reading, options, ec));
     }
 
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard, gnu::cold]] static auto open(std::string_view name, const Duration& patience,
+                                              Rest&&... rest) {
+        return detail::open_within<segment_view>(name, patience, std::forward<Rest>(rest)...);
+    }
+
     /// From a native handle that came by other ways; it may be one for reading alone. On failure it
     /// is closed.
     [[nodiscard, gnu::cold]] static segment_view
@@ -15259,12 +17039,13 @@ class segment_view
 
     /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
     template <class T>
-    [[nodiscard]] const T* find(std::string_view name) const {
+    [[nodiscard]] const T* find(std::string_view name) const COHOLD_LIFETIMEBOUND {
         return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
     }
 
     template <class T>
-    [[nodiscard]] const T* find(std::string_view name, std::error_code& ec) const noexcept {
+    [[nodiscard]] const T* find(std::string_view name,
+                                std::error_code& ec) const noexcept COHOLD_LIFETIMEBOUND {
         ec.clear();
         return this->check_attached(ec) ? static_cast<const T*>(detail::find_address(
                                               static_cast<const detail::directory&>(
@@ -15453,6 +17234,16 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return view_type::open(name, options, ec);
     }
 
+    /// The same, but waits until there is such a name, no longer than `patience`, a
+    /// std::chrono::duration; then errc::not_found or no_such_directory. What comes after it is as
+    /// in the other forms: `open("prices", 5s, read_only, ec)`.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard, gnu::cold]] static auto open(std::string_view name, const Duration& patience,
+                                              Rest&&... rest) {
+        return detail::open_within<segment>(name, patience, std::forward<Rest>(rest)...);
+    }
+
     /// The existing segment, or a new one. Any number of processes may race: there will be one, and
     /// everybody gets it.
     [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
@@ -15501,7 +17292,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// gets the old one or the new one. Who has the old one keeps it; its is_removed() is true
     /// then. Not for System V.
     [[nodiscard, gnu::cold]] static segment replace(std::string_view name,
-                                                    const segment_options& options = {})
+                                                    const segment_options& options)
         requires detail::has_names<policies> && policies::mechanism::replaces
     {
         return detail::thrown([&](std::error_code& ec) { return replace(name, options, ec); });
@@ -15513,6 +17304,22 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     {
         return make(name, options, publication::replace, ec);
     }
+
+    [[nodiscard, gnu::cold]] static segment replace(std::string_view name,
+                                                    std::size_t size = config::default_size)
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    {
+        return replace(name, segment_options{.size = size});
+    }
+
+    [[nodiscard, gnu::cold]] static segment replace(std::string_view name, std::size_t size,
+                                                    std::error_code& ec) noexcept
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    {
+        return replace(name, segment_options{.size = size}, ec);
+    }
+
+    static segment replace(std::string_view, std::initializer_list<decltype(nullptr)>) = delete;
 
     /// Takes the name away; who has the segment attached keeps it. False if there was none.
     static bool remove(std::string_view name)
@@ -15553,12 +17360,12 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return segment(base::adopt(native, access_mode::writing, options, ec));
     }
 
-    /// Constructs an object under a name. Others who construct, find or destroy wait meanwhile. Its
-    /// own allocators, to any depth, bind to this segment. *Errors*: errc::already_exists if the
-    /// name is taken, invalid_name, out_of_space, reserve_exceeded; what T's constructor throws
-    /// passes through, and nothing is left.
+    /// Constructs an object under a name. Others that construct or destroy wait meanwhile. Its own
+    /// allocators, to any depth, bind to this segment. *Errors*: errc::already_exists if the name
+    /// is taken, invalid_name, out_of_space, reserve_exceeded; what T's constructor throws passes
+    /// through, and nothing is left.
     template <class T, class... Arguments>
-    T& construct(std::string_view name, Arguments&&... arguments) const {
+    T& construct(std::string_view name, Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
         T* const made = construct<T>(name, ec, std::forward<Arguments>(arguments)...);
         detail::raise_if(ec);
@@ -15566,7 +17373,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     template <class T, class... Arguments>
-    T* construct(std::string_view name, std::error_code& ec, Arguments&&... arguments) const {
+    T* construct(std::string_view name, std::error_code& ec,
+                 Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         return make_object<T>(name, detail::making::construct, ec,
                               std::forward<Arguments>(arguments)...);
     }
@@ -15575,7 +17383,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// same time. *Errors*: those of construct, and errc::type_mismatch if it is there with another
     /// type.
     template <class T, class... Arguments>
-    T& find_or_construct(std::string_view name, Arguments&&... arguments) const {
+    T& find_or_construct(std::string_view name,
+                         Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
         T* const object = find_or_construct<T>(name, ec, std::forward<Arguments>(arguments)...);
         detail::raise_if(ec);
@@ -15584,20 +17393,22 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     template <class T, class... Arguments>
     T* find_or_construct(std::string_view name, std::error_code& ec,
-                         Arguments&&... arguments) const {
+                         Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         return make_object<T>(name, detail::making::find_or_construct, ec,
                               std::forward<Arguments>(arguments)...);
     }
 
-    /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch, naming both types
+    /// nullptr if there is no object of the name, or if it is still being constructed; waits for
+    /// nobody that lives. *Errors*: errc::type_mismatch, naming both types
     /// and the member that differs.
     template <class T>
-    [[nodiscard]] T* find(std::string_view name) const {
+    [[nodiscard]] T* find(std::string_view name) const COHOLD_LIFETIMEBOUND {
         return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
     }
 
     template <class T>
-    [[nodiscard]] T* find(std::string_view name, std::error_code& ec) const noexcept {
+    [[nodiscard]] T* find(std::string_view name,
+                          std::error_code& ec) const noexcept COHOLD_LIFETIMEBOUND {
         ec.clear();
         return this->check_attached(ec)
                    ? static_cast<T*>(detail::find_address(this->base_.memory(), name,
@@ -15635,7 +17446,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         }
         detail::directory& objects = this->base_.memory().directory_here();
         std::error_code ec;
-        const detail::directory::lock lock(objects, ec);
+        detail::tidy_up(objects, ec);
         detail::raise_if(ec);
         return detail::list_objects(objects);
     }
@@ -16369,11 +18180,11 @@ class shared_base : public segment_observers<Policies> {
   public:
     using element_type = T;
 
-    [[nodiscard]] T* get() const noexcept { return root_; }
+    [[nodiscard]] T* get() const noexcept COHOLD_LIFETIMEBOUND { return root_; }
 
-    [[nodiscard]] T& operator*() const noexcept { return *root_; }
+    [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *root_; }
 
-    [[nodiscard]] T* operator->() const noexcept { return root_; }
+    [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return root_; }
 
   protected:
     using base = segment_base<Policies>;
@@ -16569,6 +18380,14 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         requires detail::has_names<policies>
     {
         return read_only_type::open(name, options, ec);
+    }
+
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
+                                   Rest&&... rest) {
+        return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
     }
 
     /// The existing T, or a new one made of the arguments. Any number of processes may race: there
@@ -16839,6 +18658,14 @@ class shared<const T, Mechanism, Naming, Permission>
         requires detail::has_names<policies>
     {
         return open(name, ec);
+    }
+
+    /// Waits until there is such a name, as segment::open does.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
+                                   Rest&&... rest) {
+        return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
     }
 
     /// From a native handle that came by other ways; it may be one for reading alone.
@@ -17322,7 +19149,7 @@ class folder {
         : fd_(open_file(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
 
     [[gnu::cold]] folder(const folder& outer, const char* name) noexcept
-        : fd_(::openat(outer.fd(), name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC)) {}
+        : fd_(outer.open(name, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
 
     folder(const folder&) = delete;
     folder& operator=(const folder&) = delete;
@@ -17361,6 +19188,7 @@ class folder {
 
     // -1 and errno on failure.
     [[nodiscard]] unique_fd open(const char* name, int flags) const noexcept {
+        const uncancelled here;
         int fd = -1;
         do {
             fd = ::openat(fd_.get(), name, flags | O_CLOEXEC | large_file);
@@ -17545,7 +19373,7 @@ namespace detail {
             continue;
         }
         char reason[256]; // "e tmpfs: Invalid uid '5'\n"
-        const ssize_t bytes = ::read(context.get(), reason, sizeof reason);
+        const ssize_t bytes = read_some(context.get(), reason, sizeof reason);
         std::string_view said(reason, bytes > 2 ? static_cast<std::size_t>(bytes) : 0);
         said = said.substr(said.empty() ? 0 : 2);
         const std::string why(take_until(said, '\n'));
@@ -18454,9 +20282,10 @@ namespace detail {
 
 struct lock_access {
     template <class Mutex>
-    [[nodiscard]] static thread_record* record(const Mutex& mutex, std::error_code& ec) noexcept {
+    [[nodiscard]] static thread_record* record(const Mutex& mutex, deadline until,
+                                               std::error_code& ec) noexcept {
         thread_record* const known = mutex.lock_.known();
-        return known != nullptr ? known : mutex.lock_.record(ec);
+        return known != nullptr ? known : mutex.lock_.record(until, ec);
     }
 
     template <class Mutex>
@@ -18532,12 +20361,27 @@ inline constexpr bool saves_ranges = plain_ranges_of<T>.bytes() <= saved_at_most
 } // namespace detail
 
 /// Who has locked a shm_guarded<T>: a pointer to the T. Ends the section when it is destroyed:
-/// undone, if an exception destroys it. See shm_guarded.
+/// undone, if an exception destroys it. Movable as std::unique_lock is, within its thread. See
+/// shm_guarded.
 template <class T, class Mutex>
 class section_guard {
   public:
-    section_guard(const section_guard&) = delete;
-    section_guard& operator=(const section_guard&) = delete;
+    /// Of nothing, as a guard that was moved from: its lock() is errc::empty_handle.
+    section_guard() noexcept = default;
+
+    section_guard(section_guard&& other) noexcept
+        : mutex_(std::exchange(other.mutex_, nullptr)), value_(other.value_),
+          record_(std::exchange(other.record_, nullptr)), number_(other.number_),
+          exceptions_(other.exceptions_) {}
+
+    /// Ends the section that it had.
+    section_guard& operator=(section_guard&& other) noexcept {
+        if (this != &other) {
+            this->~section_guard();
+            ::new (static_cast<void*>(this)) section_guard(std::move(other));
+        }
+        return *this;
+    }
 
     [[gnu::always_inline]] ~section_guard() {
         if (record_ != nullptr) {
@@ -18548,9 +20392,9 @@ class section_guard {
     /// False if it was not to be had.
     [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
 
-    [[nodiscard]] T& operator*() const noexcept { return value_; }
+    [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *value_; }
 
-    [[nodiscard]] T* operator->() const noexcept { return __builtin_addressof(value_); }
+    [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return value_; }
 
     /// Keeps the bytes of an object, before it is changed, to be put back if the section is undone.
     /// As often as you like. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be
@@ -18620,16 +20464,23 @@ class section_guard {
     void lock(std::error_code& ec) noexcept {
         detail::clear(ec);
         if (record_ == nullptr) {
-            const opened again = open(mutex_, value_, detail::deadline::never(), ec);
+            if (mutex_ == nullptr) {
+                detail::fail(ec, errc::empty_handle, "the guard is of nothing: moved from?");
+                return;
+            }
+            const opened again = open(*mutex_, *value_, detail::deadline::never(), ec);
             record_ = again.record;
             number_ = again.number;
+            if (record_ != nullptr) {
+                exceptions_ = *record_->uncaught;
+            }
         }
     }
 
     /// Has the mutex been taken over from one who died, ended or detached while holding it? What he
     /// had changed is undone then.
     [[nodiscard]] bool recovered() const noexcept {
-        return record_ != nullptr && mutex_.recovered();
+        return record_ != nullptr && mutex_->recovered();
     }
 
   private:
@@ -18652,7 +20503,8 @@ class section_guard {
     // then keeps them in registers.
     template <class Otherwise>
     [[gnu::always_inline]] section_guard(Mutex& mutex, T& value, const Otherwise& otherwise)
-        : mutex_(mutex), value_(value), record_(open_at_once(mutex, value)) {
+        : mutex_(__builtin_addressof(mutex)), value_(__builtin_addressof(value)),
+          record_(open_at_once(mutex, value)) {
         if (record_ == nullptr) [[unlikely]] {
             const opened other = otherwise(mutex, value);
             record_ = other.record;
@@ -18675,7 +20527,7 @@ class section_guard {
                 return nullptr;
             }
             detail::open_first_section(*record, alone);
-            record->locks.set_first(&mutex, &access::release<Mutex>);
+            record->locks.set_first(std::addressof(mutex), &access::release<Mutex>);
             record->template prepare_first<ranges>(__builtin_addressof(value), indexes());
             if (!access::lock_at_once(mutex, *record)) [[unlikely]] {
                 detail::end_first_section(*record);
@@ -18691,7 +20543,7 @@ class section_guard {
     [[nodiscard, gnu::cold, gnu::noinline]] static opened
     open(Mutex& mutex, T& value, detail::deadline until, std::error_code& ec) noexcept {
         const detail::operation context("lock", "shm_guarded", "");
-        detail::thread_record* const record = access::record(mutex, ec);
+        detail::thread_record* const record = access::record(mutex, until, ec);
         if (record == nullptr) {
             return {};
         }
@@ -18703,12 +20555,16 @@ class section_guard {
         detail::open_section(*record, true);
         if (take(mutex, *record, from, until, ec)) {
             const std::uint32_t number = record->locks.count();
-            save(*record, value, ec);
+            {
+                const detail::patience limit(until);
+                save(*record, value, ec);
+            }
             if (!ec) {
                 return {record, number};
             }
             detail::roll_back_section(*record, from);
             record->locks.end(number);
+            detail::forget_timeout(ec);
         }
         detail::close_section(*record);
         return {};
@@ -18726,14 +20582,14 @@ class section_guard {
     [[nodiscard]] static bool take(Mutex& mutex, detail::thread_record& record,
                                    const detail::savepoint& from, detail::deadline until,
                                    std::error_code& ec) noexcept {
-        const bool keeps = record.keeps(&mutex);
+        const bool keeps = record.keeps(std::addressof(mutex));
         if (!keeps && !access::lock(mutex, record, until, ec)) {
             return false;
         }
         if (record.state.depth == 1) {
-            record.keep_first({&mutex, &access::release<Mutex>});
+            record.keep_first({std::addressof(mutex), &access::release<Mutex>});
         } else {
-            record.keep({keeps ? nullptr : &mutex, &access::release<Mutex>, from});
+            record.keep({keeps ? nullptr : std::addressof(mutex), &access::release<Mutex>, from});
         }
         return true;
     }
@@ -18751,7 +20607,7 @@ class section_guard {
         detail::thread_record& record = *record_;
         if (*record.uncaught <= exceptions_ && detail::commit_first_section(record, alone))
             [[likely]] {
-            access::unlock(mutex_, record);
+            access::unlock(*mutex_, record);
             detail::end_first_section(record);
         } else {
             close_slowly(record, number_, *record.uncaught > exceptions_);
@@ -18771,11 +20627,11 @@ class section_guard {
         detail::close_section(record);
     }
 
-    Mutex& mutex_;
-    T& value_;
-    detail::thread_record* record_; // nullptr: not open
-    std::uint32_t number_ = 0;      // of the lock that it has kept, if it is within another
-    unsigned exceptions_ = 0;       // under way when it was opened
+    Mutex* mutex_ = nullptr;
+    T* value_ = nullptr;
+    detail::thread_record* record_ = nullptr; // not open
+    std::uint32_t number_ = 0; // of the lock that it has kept, if it is within another
+    unsigned exceptions_ = 0;  // under way when its section began
 };
 
 COHOLD_NAMESPACE_END
@@ -18785,38 +20641,54 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_SYNC_SHARED_GUARD_HPP
 #define COHOLD_SYNC_SHARED_GUARD_HPP
 
+#include <new>
+#include <utility>
+
 
 COHOLD_NAMESPACE_BEGIN
 
 template <class T, class Mutex>
 class shm_guarded;
 
-/// Who reads a shm_guarded<T, shm_shared_mutex>, beside others.
+/// Who reads a shm_guarded<T, shm_shared_mutex>, beside others. Movable, within its thread.
 template <class T, class Mutex>
 class shared_guard {
   public:
-    shared_guard(const shared_guard&) = delete;
-    shared_guard& operator=(const shared_guard&) = delete;
+    /// Of nothing, as a guard that was moved from.
+    shared_guard() noexcept = default;
+
+    shared_guard(shared_guard&& other) noexcept
+        : mutex_(other.mutex_), value_(other.value_), opened_(std::exchange(other.opened_, false)),
+          shares_(std::exchange(other.shares_, false)) {}
+
+    /// Lets go of what it had.
+    shared_guard& operator=(shared_guard&& other) noexcept {
+        if (this != &other) {
+            this->~shared_guard();
+            ::new (static_cast<void*>(this)) shared_guard(std::move(other));
+        }
+        return *this;
+    }
 
     ~shared_guard() {
         if (shares_) {
-            mutex_.unlock_shared();
+            mutex_->unlock_shared();
         }
     }
 
     /// False if it was not to be had.
     [[nodiscard]] explicit operator bool() const noexcept { return opened_; }
 
-    [[nodiscard]] const T& operator*() const noexcept { return value_; }
+    [[nodiscard]] const T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *value_; }
 
-    [[nodiscard]] const T* operator->() const noexcept { return __builtin_addressof(value_); }
+    [[nodiscard]] const T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return value_; }
 
   private:
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
     shared_guard(Mutex& mutex, const T& value, detail::deadline until, std::error_code& ec) noexcept
-        : mutex_(mutex), value_(value) {
+        : mutex_(__builtin_addressof(mutex)), value_(__builtin_addressof(value)) {
         detail::clear(ec);
         if (!open_at_once()) [[unlikely]] {
             open(until, ec);
@@ -18824,7 +20696,7 @@ class shared_guard {
     }
 
     shared_guard(Mutex& mutex, const T& value, detail::deadline until)
-        : mutex_(mutex), value_(value) {
+        : mutex_(__builtin_addressof(mutex)), value_(__builtin_addressof(value)) {
         if (!open_at_once()) [[unlikely]] {
             std::error_code ec;
             open(until, ec);
@@ -18833,26 +20705,26 @@ class shared_guard {
     }
 
     [[nodiscard]] bool open_at_once() noexcept {
-        const detail::thread_record* const record = access::known(mutex_);
-        shares_ = record != nullptr && access::share_at_once(mutex_, *record);
+        const detail::thread_record* const record = access::known(*mutex_);
+        shares_ = record != nullptr && access::share_at_once(*mutex_, *record);
         opened_ = shares_;
         return opened_;
     }
 
     [[gnu::cold, gnu::noinline]] void open(detail::deadline until, std::error_code& ec) noexcept {
         const detail::operation context("lock_shared", "shm_guarded", "");
-        const detail::thread_record* const record = access::record(mutex_, ec);
+        const detail::thread_record* const record = access::record(*mutex_, until, ec);
         if (record == nullptr) {
             return;
         }
         // Who has the value locked for himself in a section may read it, too.
-        const bool mine = record->keeps(&mutex_);
-        shares_ = !mine && access::share(mutex_, *record, until, ec);
+        const bool mine = record->keeps(mutex_);
+        shares_ = !mine && access::share(*mutex_, *record, until, ec);
         opened_ = mine || shares_;
     }
 
-    Mutex& mutex_;
-    const T& value_;
+    Mutex* mutex_ = nullptr;
+    const T* value_ = nullptr;
     bool opened_ = false;
     bool shares_ = false;
 };
@@ -18867,10 +20739,12 @@ COHOLD_NAMESPACE_END
 #include <concepts>
 #include <cstddef>
 
-// What the signals (semaphore, event, latch, barrier) share: waiting for a word to change, and
-// checking a count.
+// What the signals (semaphore, event, latch, barrier, condition) share: a word that has the value
+// and says whether somebody waits for it, and checking a count.
 #ifndef COHOLD_SYNC_AWAITABLE_HPP
 #define COHOLD_SYNC_AWAITABLE_HPP
+
+#include <bit>
 
 // A word in shared memory on which processes sleep until another process says that something
 // changed.
@@ -18925,6 +20799,8 @@ class wait_word {
     static constexpr std::int64_t recheck_interval = 125000000;
     /// Nor longer than this, if it waits for somebody who may be dead.
     static constexpr std::int64_t held_interval = 4000000;
+    /// Nor than this, the first time, if wake-ups begin before the change: see begin_wake.
+    static constexpr std::int64_t first_interval = 100000;
     /// Nor than this, the first time without a barrier.
     static constexpr std::int64_t unsettled_interval = 1000000;
 
@@ -18934,12 +20810,6 @@ class wait_word {
         return (word & settled) != 0 ? wait_ticket{word, true}
                : heavy_barrier()     ? settle(word)
                                      : wait_ticket{word, false};
-    }
-
-    /// As announce(), by who holds the lock under which the condition changes: that is order
-    /// enough, and no barrier is needed.
-    [[nodiscard]] wait_ticket enlist() noexcept {
-        return {word_.fetch_or(sleeping, std::memory_order_relaxed) | sleeping, true};
     }
 
     /// Sleeps unless there was a wake-up since announce(); for no reason, too.
@@ -18962,10 +20832,21 @@ class wait_word {
     /// Wakes everybody. The bits go first: who sleeps under the old ones is woken, who comes later
     /// sets them anew.
     [[gnu::cold, gnu::noinline]] void wake_all() noexcept {
+        begin_wake();
+        finish_wake();
+    }
+
+    /// The same around a change after which the memory may be gone: if awaited(), begin_wake();
+    /// then the change; then finish_wake(), which reads nothing. A waiter that announces itself in
+    /// between may be missed, and has to look again soon: see first_interval.
+    [[gnu::cold, gnu::noinline]] void begin_wake() noexcept {
         std::uint32_t word = word_.load(std::memory_order_relaxed);
         while (!word_.compare_exchange_weak(word, (word | flags) + 1, std::memory_order_seq_cst,
                                             std::memory_order_relaxed)) {
         }
+    }
+
+    [[gnu::cold, gnu::noinline]] void finish_wake() const noexcept {
         futex_wake(word_, futex_wake_all);
     }
 
@@ -19013,6 +20894,7 @@ template <waiting_policy Waiting, class Attempt>
     bool announced = false;
     wait_ticket ticket;
     backoff spins(Waiting::spins);
+    yielding yielding_loop;
     do {
         if (spins.spin()) {
             continue;
@@ -19029,7 +20911,7 @@ template <waiting_policy Waiting, class Attempt>
             ticket = word.announce();
             announced = true;
         } else {
-            yield_processor();
+            yielding_loop.yield();
             spins = backoff(Waiting::spins);
         }
     } while ((what = attempt()) == outcome::blocked || what == outcome::held);
@@ -19046,14 +20928,161 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Waits until `come` is true: outcome::done, or blocked once the time is over.
-template <class Come>
-wait_result await_that(wait_word& word, const Come& come, deadline until) noexcept {
-    auto attempt = [&come]() noexcept { return come() ? outcome::done : outcome::blocked; };
-    const outcome now = attempt();
-    return now == outcome::done ? wait_result{now, false}
-                                : await<waiting::adaptive>(word, attempt, until);
-}
+/// 64 bits that change in one step: what is waited for, and in the upper half a bit that says
+/// whether somebody may be asleep. Whoever changes the value learns from that same step whether to
+/// wake somebody, and touches the memory no more: a waiter may have freed it by then. The upper
+/// half is what sleepers hand to the kernel; it changes with every wake-up.
+///
+/// If a process is killed between its change and its wake, sleepers look again after
+/// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
+class signal_word {
+  public:
+    static constexpr std::int64_t recheck_interval = wait_word::recheck_interval; // ns
+
+    explicit constexpr signal_word(std::uint64_t value) noexcept : word_(value) {}
+
+    [[nodiscard]] std::uint64_t
+    load(std::memory_order order = std::memory_order_acquire) const noexcept {
+        return word_.load(order);
+    }
+
+    /// Changes `found` to `next`; as compare_exchange_weak.
+    [[nodiscard]] bool change(std::uint64_t& found, std::uint64_t next,
+                              std::memory_order order) noexcept {
+        return word_.compare_exchange_weak(found, next, order, std::memory_order_relaxed);
+    }
+
+    /// Sleeps while the upper half is that of `state`; for no reason, too. Was there a wake-up? The
+    /// memory may be gone then.
+    [[gnu::cold, gnu::noinline]] bool sleep(std::uint64_t state, deadline until) const noexcept {
+        const futex_outcome how = futex_wait(upper_half(), static_cast<std::uint32_t>(state >> 32),
+                                             until.or_earlier(deadline::in(recheck_interval)));
+        return how == futex_outcome::woken || how == futex_outcome::changed;
+    }
+
+    /// Wakes at most `count`, after a change of the upper half. Reads nothing.
+    [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) const noexcept {
+        futex_wake(upper_half(), count);
+    }
+
+    /// Waits until attempt(slept) is true; false once the time is over. `blocks(state)`: is there
+    /// something to wait for? `slept`: others may be asleep of whom nothing says so any more.
+    /// `sleeping`: the bit.
+    template <class Blocks, class Attempt>
+    [[gnu::cold, gnu::noinline]] bool await(std::uint64_t sleeping, deadline until,
+                                            const Blocks& blocks,
+                                            const Attempt& attempt) const noexcept {
+        backoff spins(waiting::adaptive::spins);
+        for (bool slept = false; !attempt(slept);) {
+            if (spins.spin()) {
+                continue;
+            }
+            if (until.has_passed()) {
+                if (slept) { // the wake-up may have been this one's, and others sleep
+                    word_.fetch_or(sleeping, std::memory_order_relaxed);
+                }
+                return false;
+            }
+            std::uint64_t state = word_.load(std::memory_order_relaxed);
+            while (
+                blocks(state) && (state & sleeping) == 0 &&
+                !word_.compare_exchange_weak(state, state | sleeping, std::memory_order_relaxed)) {
+            }
+            if (blocks(state)) {
+                sleep(state | sleeping, until);
+                slept = true;
+            }
+        }
+        return true;
+    }
+
+  private:
+    [[nodiscard]] const std::atomic<std::uint32_t>& upper_half() const noexcept {
+        return reinterpret_cast<const std::atomic<std::uint32_t>*>(
+            &word_)[std::endian::native == std::endian::big ? 0 : 1];
+    }
+
+    alignas(8) mutable std::atomic<std::uint64_t> word_; // who waits changes nothing that counts
+};
+
+static_assert(sizeof(signal_word) == 8 && alignof(signal_word) == 8);
+
+/// Those whose value has 32 bits: {wake-ups:31 | sleeping:1 | value:32}.
+class signal_value {
+  public:
+    explicit constexpr signal_value(std::uint32_t value) noexcept : word_(value) {}
+
+    [[nodiscard]] std::uint32_t
+    load(std::memory_order order = std::memory_order_acquire) const noexcept {
+        return static_cast<std::uint32_t>(word_.load(order));
+    }
+
+    /// Changes the value by next(value), in one step, and wakes up to `count` sleepers if
+    /// wakes(value before) says so. As long as `may` is true of the value; returns that.
+    template <class May, class Next, class Wakes>
+    bool change(const May& may, const Next& next, const Wakes& wakes,
+                std::uint32_t count) noexcept {
+        std::uint64_t state = word_.load(std::memory_order_relaxed);
+        for (;;) {
+            const auto value = static_cast<std::uint32_t>(state);
+            if (!may(value)) {
+                return false;
+            }
+            const bool calls = (state & sleeping) != 0 && wakes(value);
+            const std::uint64_t above = calls ? (state & ~sleeping) + one : state;
+            if (word_.change(state, (above & ~lower) | next(value), std::memory_order_acq_rel)) {
+                if (calls) [[unlikely]] {
+                    word_.wake(count);
+                }
+                return true;
+            }
+        }
+    }
+
+    /// Takes one of the value, if it is not 0.
+    [[nodiscard]] bool take() noexcept { return take(false); }
+
+    /// Waits for that.
+    [[gnu::cold]] bool take_by(deadline until) noexcept {
+        return word_.await(sleeping, until, is_zero, [this](bool slept) { return take(slept); });
+    }
+
+    /// Waits until wanted(value).
+    template <class Wanted>
+    [[gnu::cold]] bool await(const Wanted& wanted, deadline until) const noexcept {
+        return word_.await(
+            sleeping, until,
+            [&](std::uint64_t state) { return !wanted(static_cast<std::uint32_t>(state)); },
+            [&](bool /*slept*/) { return wanted(load()); });
+    }
+
+  private:
+    static constexpr std::uint64_t lower = 0xffffffffu;
+    static constexpr std::uint64_t sleeping = std::uint64_t{1} << 32;
+    static constexpr std::uint64_t one = std::uint64_t{2} << 32; // wake-up
+
+    static constexpr bool is_zero(std::uint64_t state) noexcept { return (state & lower) == 0; }
+
+    // Who has slept was woken alone, and took the bit away with the wake-up: it says again that
+    // others may be asleep or, if there is more to take, wakes the next one.
+    [[nodiscard]] bool take(bool slept) noexcept {
+        std::uint64_t state = word_.load(std::memory_order_relaxed);
+        while (!is_zero(state)) {
+            const bool more = slept && !is_zero(state - 1);
+            const std::uint64_t above =
+                more ? (state & ~sleeping) + one : state | (slept ? sleeping : std::uint64_t{0});
+            if (word_.change(state, above - 1, std::memory_order_acquire)) {
+                if (more) {
+                    word_.wake(1);
+                }
+                return true;
+            }
+        }
+        return false;
+    }
+
+    signal_word word_;
+};
 
 // A count as a constructor's argument, negative ones as large ones.
 inline std::uint32_t counted(const char* kind, std::uint64_t count, std::uint32_t most) {
@@ -19097,13 +21126,13 @@ class shm_barrier {
         : state_(together(
               0, detail::counted("shm_barrier", static_cast<std::uint64_t>(expected), max()),
               static_cast<std::uint32_t>(expected))) {
-        static_assert(offsetof(shm_barrier, state_) == 0 && offsetof(shm_barrier, waiters_) == 8);
+        static_assert(offsetof(shm_barrier, state_) == 0);
     }
 
     shm_barrier(const shm_barrier&) = delete;
     shm_barrier& operator=(const shm_barrier&) = delete;
 
-    /// Nobody may wait.
+    /// Nobody may wait. A thread whose wait is over may destroy the barrier.
     ~shm_barrier() = default;
 
     [[nodiscard]] static constexpr std::uint32_t max() noexcept { return (1u << 20) - 1; }
@@ -19122,7 +21151,7 @@ class shm_barrier {
     }
 
     /// Waits for the end of the phase.
-    void wait(arrival_token token) noexcept {
+    void wait(arrival_token token) const noexcept {
         if (!is_over(token)) {
             wait_by(token, detail::deadline::never());
         }
@@ -19130,13 +21159,13 @@ class shm_barrier {
 
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
-    [[nodiscard]] bool wait_for(arrival_token token, const Duration& patience) noexcept {
+    [[nodiscard]] bool wait_for(arrival_token token, const Duration& patience) const noexcept {
         return is_over(token) || wait_by(token, detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
-    [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) {
+    [[nodiscard]] bool wait_until(arrival_token token, const TimePoint& moment) const {
         return is_over(token) ||
                detail::until_moment(
                    moment, [this, token](detail::deadline until) { return wait_by(token, until); });
@@ -19154,15 +21183,16 @@ class shm_barrier {
     void arrive_and_drop(std::error_code& ec) noexcept { come(1, 1, ec); }
 
   private:
-    // phase:24 | those who are to come:20 | those who are expected in each phase:20. One word, so
-    // that the last one to arrive begins the next phase by arriving.
+    // phase:23 | sleeping:1 | those that are to come:20 | those that are expected in each phase:20.
+    // One word, so that the last one to arrive begins the next phase by arriving, and learns from
+    // that whether somebody sleeps.
     static constexpr std::uint64_t together(std::uint64_t phase, std::uint64_t left,
                                             std::uint64_t expected) noexcept {
-        return phase << 40 | left << 20 | expected;
+        return phase << 41 | left << 20 | expected;
     }
 
     static constexpr std::uint32_t phase_of(std::uint64_t state) noexcept {
-        return static_cast<std::uint32_t>(state >> 40);
+        return static_cast<std::uint32_t>(state >> 41);
     }
 
     static constexpr std::uint32_t left_of(std::uint64_t state) noexcept {
@@ -19185,33 +21215,33 @@ class shm_barrier {
                 detail::fail(ec, errc::invalid_size, "%u, but %u are to come", count, left);
                 break;
             }
-            next = count == left ? together(phase_of(state) + std::uint64_t{1}, expected, expected)
-                                 : together(phase_of(state), left - count, expected);
-        } while (!state_.compare_exchange_weak(state, next, std::memory_order_acq_rel,
-                                               std::memory_order_relaxed));
-        if (!ec && phase_of(next) != phase_of(state) && waiters_.awaited()) {
-            waiters_.wake_all();
+            next = count == left
+                       ? together(phase_of(state) + std::uint64_t{1}, expected, expected)
+                       : (together(phase_of(state), left - count, expected) | (state & sleeping));
+        } while (!state_.change(state, next, std::memory_order_acq_rel));
+        if (!ec && (state & ~next & sleeping) != 0) { // a phase has ended
+            state_.wake(detail::futex_wake_all);
         }
         return arrival_token(phase_of(state));
     }
 
     [[nodiscard]] bool is_over(arrival_token token) const noexcept {
-        return phase_of(state_.load(std::memory_order_acquire)) != token.phase_;
+        return phase_of(state_.load()) != token.phase_;
     }
 
-    [[gnu::cold, gnu::noinline]] bool wait_by(arrival_token token,
-                                              detail::deadline until) noexcept {
-        return detail::await_that(
-                   waiters_, [this, token] { return is_over(token); }, until)
-                   .what == detail::outcome::done;
+    bool wait_by(arrival_token token, detail::deadline until) const noexcept {
+        return state_.await(
+            sleeping, until,
+            [token](std::uint64_t state) { return phase_of(state) == token.phase_; },
+            [this, token](bool /*slept*/) { return is_over(token); });
     }
 
-    alignas(8) std::atomic<std::uint64_t> state_;
-    detail::wait_word waiters_;
-    [[maybe_unused]] std::uint32_t unused_ = 0;
+    static constexpr std::uint64_t sleeping = std::uint64_t{1} << 40;
+
+    detail::signal_word state_;
 };
 
-static_assert(sizeof(shm_barrier) == 16 && alignof(shm_barrier) == 8);
+static_assert(sizeof(shm_barrier) == 8 && alignof(shm_barrier) == 8);
 
 template <>
 inline constexpr bool enable_shareable<shm_barrier> = true;
@@ -19234,9 +21264,10 @@ COHOLD_NAMESPACE_BEGIN
 /// How a wait for a condition has ended. (Including std::cv_status takes half a second.)
 enum class cv_status { no_timeout, timeout };
 
-/// The interface of std::condition_variable_any. The lock is a std::unique_lock of one of cohold's
-/// mutexes, a mutex itself, or the guard of a shm_guarded, whose section ends when the wait begins;
-/// after the wait there is a new one. What is waited for changes under that lock, as always.
+/// The interface of std::condition_variable_any, without the forms with a stop_token. The lock is a
+/// std::unique_lock of one of cohold's mutexes, a mutex itself, or the guard of a shm_guarded,
+/// whose section ends when the wait begins; after the wait there is a new one. What is waited for
+/// changes under that lock, as always.
 ///
 /// *Errors*: what unlocking and locking throw. errc::section_open if a guard waits in another
 /// section; then nothing has happened.
@@ -19250,7 +21281,7 @@ class shm_condition {
     shm_condition(const shm_condition&) = delete;
     shm_condition& operator=(const shm_condition&) = delete;
 
-    /// Nobody may wait.
+    /// Everybody that waits must have been notified.
     ~shm_condition() = default;
 
     /// Unlocks, sleeps until there is a notification, and locks again. Wakes up for no reason, too:
@@ -19268,10 +21299,12 @@ class shm_condition {
         }
     }
 
-    /// Waits no longer than `patience`, a std::chrono::duration.
+    /// Waits no longer than `patience`, a std::chrono::duration. Alone among the waits it does not
+    /// wake up for no reason, so that a loop around it ends: a notification that was lost with its
+    /// process is not noticed before the time is over. Better with a predicate.
     template <class Lock, detail::duration_like Duration>
     cv_status wait_for(Lock& lock, const Duration& patience) {
-        return wait(lock, detail::deadline_in(patience));
+        return wait(lock, detail::deadline_in(patience), false);
     }
 
     /// Waits until the predicate is true, but no longer; returns the predicate.
@@ -19289,9 +21322,8 @@ class shm_condition {
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <class Lock, detail::time_point_like TimePoint>
     cv_status wait_until(Lock& lock, const TimePoint& moment) {
-        const auto now = TimePoint::clock::now();
-        wait(lock, now < moment ? detail::deadline_in(moment - now) : detail::at_once);
-        return TimePoint::clock::now() < moment ? cv_status::no_timeout : cv_status::timeout;
+        wait(lock, detail::deadline_at(moment));
+        return detail::has_come(moment) ? cv_status::timeout : cv_status::no_timeout;
     }
 
     template <class Lock, detail::time_point_like TimePoint, class Predicate>
@@ -19304,35 +21336,62 @@ class shm_condition {
         return true;
     }
 
-    /// Wakes at least one of those who wait. No system call if nobody does.
+    /// Wakes at least one of those that wait. No system call if nobody does.
     void notify_one() noexcept {
-        if (waiters_.awaited()) {
-            waiters_.wake(1);
+        std::uint64_t state = state_.load(std::memory_order_relaxed);
+        while (waiting(state) != 0) {
+            if (state_.change(state, state - 1 + notification, std::memory_order_relaxed)) {
+                state_.wake(1);
+                return;
+            }
         }
     }
 
     void notify_all() noexcept {
-        if (waiters_.awaited()) {
-            waiters_.wake_all();
+        std::uint64_t state = state_.load(std::memory_order_relaxed);
+        while (waiting(state) != 0) {
+            if (state_.change(state, state - waiting(state) + notification,
+                              std::memory_order_relaxed)) {
+                state_.wake(detail::futex_wake_all);
+                return;
+            }
         }
     }
 
   private:
+    // notifications:32 | waiting:32. How many have begun to wait and are not notified: never less
+    // than there are. Those that went for another reason are counted still, until notifications
+    // have gone to them, for nothing: a waiter that has been woken must not touch the condition, it
+    // may be destroyed.
+    static constexpr std::uint64_t notification = std::uint64_t{1} << 32;
+
+    static constexpr std::uint32_t waiting(std::uint64_t state) noexcept {
+        return static_cast<std::uint32_t>(state);
+    }
+
+    // Under the lock: that is order enough between who waits and who changes what is waited for.
+    [[nodiscard]] std::uint64_t enlist() noexcept {
+        std::uint64_t state = state_.load(std::memory_order_relaxed);
+        while (!state_.change(state, state + 1, std::memory_order_relaxed)) {
+        }
+        return state;
+    }
+
     template <class Lock>
-    cv_status wait(Lock& lock, detail::deadline until) {
-        const detail::wait_ticket ticket = waiters_.enlist(); // while the lock is held
+    cv_status wait(Lock& lock, detail::deadline until, bool for_no_reason = true) {
+        const std::uint64_t ticket = enlist();
         lock.unlock();
-        waiters_.park(ticket, until);
+        while (!state_.sleep(ticket, until) && !for_no_reason && !until.has_passed()) {
+        }
         const cv_status status = until.has_passed() ? cv_status::timeout : cv_status::no_timeout;
         lock.lock();
         return status;
     }
 
-    detail::wait_word waiters_;
-    [[maybe_unused]] std::uint32_t unused_ = 0;
+    detail::signal_word state_{0};
 };
 
-static_assert(sizeof(shm_condition) == 8 && alignof(shm_condition) == 4);
+static_assert(sizeof(shm_condition) == 8 && alignof(shm_condition) == 8);
 
 template <>
 inline constexpr bool enable_shareable<shm_condition> = true;
@@ -19370,31 +21429,26 @@ class shm_event {
   public:
     explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
         : set_(set ? 1 : 0), how_(how) {
-        static_assert(offsetof(shm_event, set_) == 0 && offsetof(shm_event, waiters_) == 4 &&
-                      offsetof(shm_event, how_) == 8);
+        static_assert(offsetof(shm_event, set_) == 0 && offsetof(shm_event, how_) == 8);
     }
 
     shm_event(const shm_event&) = delete;
     shm_event& operator=(const shm_event&) = delete;
 
-    /// Nobody may wait.
+    /// Nobody may wait. A thread whose wait is over may destroy the event.
     ~shm_event() = default;
 
     /// Setting what is set has no effect.
     void set() noexcept {
-        set_.store(1, std::memory_order_release);
-        if (waiters_.awaited()) [[unlikely]] {
-            if (how_ == event_reset::automatic) {
-                waiters_.wake(1);
-            } else {
-                waiters_.wake_all();
-            }
-        }
+        const std::uint32_t count = how_ == event_reset::automatic ? 1 : detail::futex_wake_all;
+        set_.change(always, [](std::uint32_t /*now*/) { return 1u; }, always, count);
     }
 
-    void reset() noexcept { set_.store(0, std::memory_order_relaxed); }
+    void reset() noexcept {
+        set_.change(always, [](std::uint32_t /*now*/) { return 0u; }, never, 0);
+    }
 
-    [[nodiscard]] bool is_set() const noexcept { return set_.load(std::memory_order_acquire) != 0; }
+    [[nodiscard]] bool is_set() const noexcept { return set_.load() != 0; }
 
     /// Waits until it is set; resets it, if that is automatic.
     void wait() noexcept {
@@ -19405,13 +21459,7 @@ class shm_event {
 
     /// Is it set? Resets it then, if that is automatic.
     [[nodiscard]] bool try_wait() noexcept {
-        if (how_ != event_reset::automatic) {
-            return is_set();
-        }
-        std::uint32_t found = 1;
-        return set_.load(std::memory_order_relaxed) != 0 &&
-               set_.compare_exchange_strong(found, 0, std::memory_order_acquire,
-                                            std::memory_order_relaxed);
+        return how_ == event_reset::automatic ? set_.take() : is_set();
     }
 
     /// Waits no longer than `patience`, a std::chrono::duration.
@@ -19428,19 +21476,22 @@ class shm_event {
     }
 
   private:
+    static constexpr bool always(std::uint32_t /*now*/) noexcept { return true; }
+
+    static constexpr bool never(std::uint32_t /*now*/) noexcept { return false; }
+
     [[gnu::cold, gnu::noinline]] bool wait_by(detail::deadline until) noexcept {
-        return detail::await_that(
-                   waiters_, [this] { return try_wait(); }, until)
-                   .what == detail::outcome::done;
+        return how_ == event_reset::automatic
+                   ? set_.take_by(until)
+                   : set_.await([](std::uint32_t now) { return now != 0; }, until);
     }
 
-    std::atomic<std::uint32_t> set_;
-    detail::wait_word waiters_;
+    detail::signal_value set_;
     event_reset how_;
     [[maybe_unused]] std::uint32_t unused_ = 0;
 };
 
-static_assert(sizeof(shm_event) == 16 && alignof(shm_event) == 4);
+static_assert(sizeof(shm_event) == 16 && alignof(shm_event) == 8);
 
 template <>
 inline constexpr bool enable_shareable<shm_event> = true;
@@ -19656,20 +21707,31 @@ class owned_lock {
 
     owned_lock(const owned_lock&) = delete;
     owned_lock& operator=(const owned_lock&) = delete;
-    ~owned_lock() = default;
+
+    // If a dead process holds it, what that had begun may concern what is destroyed next.
+    ~owned_lock() {
+        if (lock_.holder() != nobody) [[unlikely]] {
+            recover_holder();
+        }
+    }
 
     // The calling thread, if it is known without further ado; else nullptr.
     [[nodiscard]] thread_record* known() const noexcept {
         return known_record(segment_.unchecked());
     }
 
-    // The calling thread. nullptr after an error: errc::no_segment, and those of self.
-    [[nodiscard, gnu::cold]] thread_record* record(std::error_code& ec) const noexcept {
+    // The calling thread. nullptr after an error: errc::no_segment, and those of self; and without
+    // one, if the time is over before the thread could get its journal.
+    [[nodiscard, gnu::cold]] thread_record* record(deadline until,
+                                                   std::error_code& ec) const noexcept {
         if (segment_ == nullptr) {
             fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
             return nullptr;
         }
-        return self(*segment_, ec);
+        const patience limit(until);
+        thread_record* const found = self(*segment_, ec);
+        forget_timeout(ec);
+        return found;
     }
 
     [[nodiscard]] bool try_lock(owner_word me) noexcept { return lock_.try_lock(me); }
@@ -19687,6 +21749,7 @@ class owned_lock {
             fail_errno(ec, EDEADLK, "this thread holds the lock already");
             return false;
         }
+        const patience limit(until);
         const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
         if (result == lock_result::taken_over) {
             set_times(0);
@@ -19723,26 +21786,28 @@ class owned_lock {
         return true;
     }
 
-    // Has this thread's parent the owner's lock, from before the thread was forked off?
-    [[nodiscard, gnu::cold]] bool is_parents(owner_word owner) const noexcept {
-        return segment_ != nullptr && is_inherited(*segment_, owner);
+    // The calling thread; nullptr if its process is no participant, or after an error.
+    [[nodiscard, gnu::cold]] thread_record* attached_record() const noexcept {
+        std::error_code ec;
+        return segment_ != nullptr && is_participant(*segment_) ? self(*segment_, ec) : nullptr;
     }
 
-    // The calling thread, if it holds the lock. nullptr if it has inherited the lock by fork, from
-    // a holder who still has it. Anybody else ends the process: to let him go on would be to let
-    // two into what the lock protects.
+    // May this thread have inherited the lock by fork? Then its parent has it, or has let go of it.
+    [[nodiscard, gnu::cold]] bool may_be_inherited() const noexcept {
+        return segment_ != nullptr && has_inherited(*segment_);
+    }
+
+    // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: nothing
+    // is to be done. Anybody else ends the process: to let him go on would be to let two into what
+    // the lock protects.
     [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
     holding_record(const char* message) const noexcept {
-        const owner_word holder = lock_.holder();
-        if (is_parents(holder)) {
-            return nullptr;
+        thread_record* const record = attached_record();
+        if (record != nullptr && is_held_by(record->me)) {
+            return record;
         }
-        if (segment_ != nullptr) {
-            std::error_code ec;
-            thread_record* const record = self(*segment_, ec);
-            if (record != nullptr && same_owner(holder, record->me)) {
-                return record;
-            }
+        if (may_be_inherited()) {
+            return nullptr;
         }
         die(message);
     }
@@ -19759,6 +21824,17 @@ class owned_lock {
     void set_times(std::uint32_t times) noexcept { times_.store(times, std::memory_order_relaxed); }
 
   private:
+    [[gnu::cold, gnu::noinline]] void recover_holder() const noexcept {
+        if (segment_ != nullptr) {
+            std::error_code ec;
+            const report_keeper keeper;
+            const owner_word me = participant_of(*segment_, ec);
+            if (!ec) {
+                recover(*segment_, me, lock_.holder());
+            }
+        }
+    }
+
     owner_lock lock_;
     offset_ptr<segment_header> segment_;
     std::atomic<std::uint32_t> recovered_{0};
@@ -19840,7 +21916,7 @@ class shm_mutex : public detail::lockable<shm_mutex> {
     [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
                                                   std::error_code& ec) noexcept {
         const detail::operation context("lock", "shm_mutex", "");
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.record(until, ec);
         return record != nullptr && lock_.lock(*record, until, ec);
     }
 
@@ -20083,13 +22159,13 @@ class shm_latch {
     /// *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_latch(std::integral auto expected)
         : count_(detail::counted("shm_latch", static_cast<std::uint64_t>(expected), max())) {
-        static_assert(offsetof(shm_latch, count_) == 0 && offsetof(shm_latch, waiters_) == 4);
+        static_assert(offsetof(shm_latch, count_) == 0);
     }
 
     shm_latch(const shm_latch&) = delete;
     shm_latch& operator=(const shm_latch&) = delete;
 
-    /// Nobody may wait.
+    /// Nobody may wait. A thread whose wait is over may destroy the latch.
     ~shm_latch() = default;
 
     [[nodiscard]] static constexpr std::uint32_t max() noexcept { return 0x7fffffff; }
@@ -20103,26 +22179,24 @@ class shm_latch {
 
     void count_down(std::uint32_t done, std::error_code& ec) noexcept {
         detail::clear(ec);
-        std::uint32_t count = count_.load(std::memory_order_relaxed);
-        do {
-            if (done > count) [[unlikely]] {
-                const detail::operation context("count_down", "shm_latch", "");
-                detail::fail(ec, errc::invalid_size, "by %u, but %u are left", done, count);
-                return;
-            }
-        } while (!count_.compare_exchange_weak(count, count - done, std::memory_order_acq_rel,
-                                               std::memory_order_relaxed));
-        if (count == done && waiters_.awaited()) {
-            waiters_.wake_all();
+        std::uint32_t found = 0;
+        const bool counted = count_.change(
+            [&](std::uint32_t count) {
+                found = count;
+                return done <= count;
+            },
+            [&](std::uint32_t count) { return count - done; },
+            [&](std::uint32_t count) { return count == done; }, detail::futex_wake_all);
+        if (!counted) [[unlikely]] {
+            const detail::operation context("count_down", "shm_latch", "");
+            detail::fail(ec, errc::invalid_size, "by %u, but %u are left", done, found);
         }
     }
 
     /// Are all done?
-    [[nodiscard]] bool try_wait() const noexcept {
-        return count_.load(std::memory_order_acquire) == 0;
-    }
+    [[nodiscard]] bool try_wait() const noexcept { return is_zero(count_.load()); }
 
-    void wait() noexcept {
+    void wait() const noexcept {
         if (!try_wait()) {
             wait_by(detail::deadline::never());
         }
@@ -20130,13 +22204,13 @@ class shm_latch {
 
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
-    [[nodiscard]] bool wait_for(const Duration& patience) noexcept {
+    [[nodiscard]] bool wait_for(const Duration& patience) const noexcept {
         return try_wait() || wait_by(detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
-    [[nodiscard]] bool wait_until(const TimePoint& moment) {
+    [[nodiscard]] bool wait_until(const TimePoint& moment) const {
         return try_wait() || detail::until_moment(
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
@@ -20152,17 +22226,14 @@ class shm_latch {
     }
 
   private:
-    [[gnu::cold, gnu::noinline]] bool wait_by(detail::deadline until) noexcept {
-        return detail::await_that(
-                   waiters_, [this] { return try_wait(); }, until)
-                   .what == detail::outcome::done;
-    }
+    static constexpr bool is_zero(std::uint32_t count) noexcept { return count == 0; }
 
-    std::atomic<std::uint32_t> count_;
-    detail::wait_word waiters_;
+    bool wait_by(detail::deadline until) const noexcept { return count_.await(is_zero, until); }
+
+    detail::signal_value count_;
 };
 
-static_assert(sizeof(shm_latch) == 8 && alignof(shm_latch) == 4);
+static_assert(sizeof(shm_latch) == 8 && alignof(shm_latch) == 8);
 
 template <>
 inline constexpr bool enable_shareable<shm_latch> = true;
@@ -20253,7 +22324,7 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
     [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
                                                   std::error_code& ec) noexcept {
         const detail::operation context("lock", "shm_recursive_mutex", "");
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.record(until, ec);
         return record != nullptr && lock_slowly(*record, until, ec);
     }
 
@@ -20302,7 +22373,7 @@ COHOLD_NAMESPACE_BEGIN
 
 /// The interface of std::counting_semaphore.
 ///
-/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake one that sleeps.
 /// *Thread and process safety*: every member but the constructor and the destructor may be called
 /// by any number of threads of any number of processes.
 /// *If the process is killed*: a permit that it had acquired is lost, for nobody knows whose it
@@ -20313,14 +22384,13 @@ class shm_semaphore {
     /// With so many permits. *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_semaphore(std::integral auto permits)
         : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), max())) {
-        static_assert(offsetof(shm_semaphore, count_) == 0 &&
-                      offsetof(shm_semaphore, waiters_) == 4);
+        static_assert(offsetof(shm_semaphore, count_) == 0);
     }
 
     shm_semaphore(const shm_semaphore&) = delete;
     shm_semaphore& operator=(const shm_semaphore&) = delete;
 
-    /// Nobody may wait.
+    /// Nobody may wait. A thread that has been given the last permit may destroy the semaphore.
     ~shm_semaphore() = default;
 
     [[nodiscard]] static constexpr std::uint32_t max() noexcept { return 0x7fffffff; }
@@ -20328,33 +22398,24 @@ class shm_semaphore {
     /// Takes a permit; waits for one.
     void acquire() noexcept {
         if (!try_acquire()) [[unlikely]] {
-            acquire_by(detail::deadline::never());
+            count_.take_by(detail::deadline::never());
         }
     }
 
     /// Takes a permit, if there is one.
-    [[nodiscard]] bool try_acquire() noexcept {
-        std::uint32_t count = count_.load(std::memory_order_relaxed);
-        while (count != 0) {
-            if (count_.compare_exchange_weak(count, count - 1, std::memory_order_acquire,
-                                             std::memory_order_relaxed)) {
-                return true;
-            }
-        }
-        return false;
-    }
+    [[nodiscard]] bool try_acquire() noexcept { return count_.take(); }
 
     /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] bool try_acquire_for(const Duration& patience) noexcept {
-        return try_acquire() || acquire_by(detail::deadline_in(patience));
+        return try_acquire() || count_.take_by(detail::deadline_in(patience));
     }
 
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool try_acquire_until(const TimePoint& moment) {
         return try_acquire() || detail::until_moment(moment, [this](detail::deadline until) {
-                   return acquire_by(until);
+                   return count_.take_by(until);
                });
     }
 
@@ -20368,16 +22429,18 @@ class shm_semaphore {
 
     void release(std::uint32_t permits, std::error_code& ec) noexcept {
         detail::clear(ec);
-        std::uint32_t count = count_.load(std::memory_order_relaxed);
-        do {
-            if (permits > max() - count) [[unlikely]] {
-                const detail::operation context("release", "shm_semaphore", "");
-                detail::fail(ec, errc::invalid_size, "%u more permits than %u", permits, count);
-                return;
-            }
-        } while (!count_.compare_exchange_weak(count, count + permits, std::memory_order_release,
-                                               std::memory_order_relaxed));
-        wake(permits);
+        std::uint32_t found = 0;
+        const bool given = count_.change(
+            [&](std::uint32_t count) {
+                found = count;
+                return permits <= max() - count;
+            },
+            [&](std::uint32_t count) { return count + permits; },
+            [&](std::uint32_t /*count*/) { return permits != 0; }, permits);
+        if (!given) [[unlikely]] {
+            const detail::operation context("release", "shm_semaphore", "");
+            detail::fail(ec, errc::invalid_size, "%u more permits than %u", permits, found);
+        }
     }
 
     /// How many permits there are; while others work, a guess.
@@ -20386,26 +22449,10 @@ class shm_semaphore {
     }
 
   private:
-    [[gnu::cold, gnu::noinline]] bool acquire_by(detail::deadline until) noexcept {
-        const detail::wait_result result =
-            detail::await_that(waiters_, [this] { return try_acquire(); }, until);
-        if (result.what == detail::outcome::done && result.slept && available() != 0) {
-            wake(1); // there is one for another who sleeps
-        }
-        return result.what == detail::outcome::done;
-    }
-
-    void wake(std::uint32_t count) noexcept {
-        if (count != 0 && waiters_.awaited()) [[unlikely]] {
-            waiters_.wake(count);
-        }
-    }
-
-    std::atomic<std::uint32_t> count_;
-    detail::wait_word waiters_;
+    detail::signal_value count_;
 };
 
-static_assert(sizeof(shm_semaphore) == 8 && alignof(shm_semaphore) == 4);
+static_assert(sizeof(shm_semaphore) == 8 && alignof(shm_semaphore) == 8);
 
 template <>
 inline constexpr bool enable_shareable<shm_semaphore> = true;
@@ -20456,11 +22503,16 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     /// As shm_mutex::unlock.
     void unlock() noexcept {
         const detail::thread_record* const record = lock_.known();
-        if (record == nullptr || lock_.recovered() || !lock_.unlock_quickly(record->me))
-            [[unlikely]] {
-            unlock_slowly();
+        if (record == nullptr || !lock_.is_held_by(record->me)) [[unlikely]] {
+            if (lock_.holding_record(
+                    "unlock shm_shared_mutex: only who holds the lock can let go of it") ==
+                nullptr) {
+                return;
+            }
+            let_go();
+        } else {
+            unlock(*record);
         }
-        let_in();
     }
 
     /// As unlock, by a reader.
@@ -20524,7 +22576,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
                                                   std::error_code& ec) noexcept {
         const detail::operation context("lock", "shm_shared_mutex", "");
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.record(until, ec);
         return record != nullptr && lock_slowly(*record, until, ec);
     }
 
@@ -20541,7 +22593,9 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     }
 
     [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept {
+        const detail::patience limit(until);
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+        std::int64_t longest = detail::wait_word::first_interval;
         while (!is_drained()) {
             if (spins.spin() || bury_readers(record)) {
                 continue;
@@ -20553,7 +22607,8 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             if (is_drained()) {
                 break;
             }
-            drained_.park(ticket, until, detail::wait_word::held_interval);
+            drained_.park(ticket, until, longest);
+            longest = detail::wait_word::held_interval;
         }
         return true;
     }
@@ -20574,30 +22629,39 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     }
 
     [[gnu::cold]] void give_up() noexcept {
+        const bool wakes = begin_to_let_in();
         lock_.hand_on();
-        let_in();
+        finish_letting_in(wakes);
     }
 
-    // Who waits for the writer.
-    void let_in() noexcept {
-        if (gate_.awaited()) [[unlikely]] {
-            gate_.wake_all();
+    // Those that wait for the writer to go. Nothing is touched once it has gone.
+    [[nodiscard]] bool begin_to_let_in() noexcept {
+        const bool wakes = gate_.awaited();
+        if (wakes) [[unlikely]] {
+            gate_.begin_wake();
+        }
+        return wakes;
+    }
+
+    void finish_letting_in(bool wakes) const noexcept {
+        if (wakes) [[unlikely]] {
+            gate_.finish_wake();
         }
     }
 
     // The holder's section ends.
     void unlock(const detail::thread_record& holder) noexcept {
+        const bool wakes = begin_to_let_in();
         if (lock_.recovered() || !lock_.unlock_quickly(holder.me)) [[unlikely]] {
             lock_.unlock();
         }
-        let_in();
+        finish_letting_in(wakes);
     }
 
-    [[gnu::cold, gnu::noinline]] void unlock_slowly() noexcept {
-        if (lock_.holding_record(
-                "unlock shm_shared_mutex: only who holds the lock can let go of it") != nullptr) {
-            lock_.unlock();
-        }
+    [[gnu::cold, gnu::noinline]] void let_go() noexcept {
+        const bool wakes = begin_to_let_in();
+        lock_.unlock();
+        finish_letting_in(wakes);
     }
 
     // ---- readers: a slot first, then nobody may have the lock
@@ -20652,7 +22716,9 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             detail::fail_errno(ec, EDEADLK, "this thread holds the lock already");
             return false;
         }
+        const detail::patience limit(until);
         detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+        std::int64_t longest = detail::wait_word::first_interval;
         while (!lock_.is_free() || !share_at_once(record)) {
             if (spins.spin() || lock_.free_from_dead(record) ||
                 (lock_.is_free() && bury_readers(record))) {
@@ -20665,7 +22731,8 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
             if (lock_.is_free() && share_at_once(record)) {
                 break;
             }
-            gate_.park(ticket, until, detail::wait_word::held_interval);
+            gate_.park(ticket, until, longest);
+            longest = detail::wait_word::held_interval;
         }
         return true;
     }
@@ -20673,34 +22740,47 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     [[gnu::cold, gnu::noinline]] bool share_slowly(detail::deadline until,
                                                    std::error_code& ec) noexcept {
         const detail::operation context("lock_shared", "shm_shared_mutex", "");
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.record(until, ec);
         return record != nullptr && share_slowly(*record, until, ec);
     }
 
+    // Nothing is touched once the slot is empty. With a writer there, readers have to wait for that
+    // anyway.
     void leave(slot& mine) noexcept {
-        mine.store(detail::nobody, std::memory_order_release);
-        if (drained_.awaited()) [[unlikely]] {
-            drained_.wake_all();
+        const bool drains = drained_.awaited();
+        const bool lets_in = gate_.awaited() && lock_.is_free();
+        if (drains || lets_in) [[unlikely]] {
+            leave_and_wake(mine, drains, lets_in);
+        } else {
+            mine.store(detail::nobody, std::memory_order_release);
         }
-        // With a writer there, readers have to wait for him anyway.
-        if (gate_.awaited() && lock_.is_free()) [[unlikely]] {
-            gate_.wake_all();
+    }
+
+    [[gnu::cold, gnu::noinline]] void leave_and_wake(slot& mine, bool drains,
+                                                     bool lets_in) noexcept {
+        if (drains) {
+            drained_.begin_wake();
+        }
+        if (lets_in) {
+            gate_.begin_wake();
+        }
+        mine.store(detail::nobody, std::memory_order_release);
+        if (drains) {
+            drained_.finish_wake();
+        }
+        if (lets_in) {
+            gate_.finish_wake();
         }
     }
 
     [[gnu::cold, gnu::noinline]] void unlock_shared_slowly() noexcept {
-        for (const slot& each : readers_) {
-            if (lock_.is_parents(each.load(std::memory_order_relaxed))) {
-                return;
-            }
-        }
-        std::error_code ec;
-        const detail::thread_record* const record = lock_.record(ec);
+        const detail::thread_record* const record = lock_.attached_record();
         slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
-        if (mine == nullptr) {
+        if (mine != nullptr) {
+            leave(*mine);
+        } else if (!lock_.may_be_inherited()) {
             detail::die("unlock_shared shm_shared_mutex: only who holds the lock can let go of it");
         }
-        leave(*mine);
     }
 
     static constexpr std::uint32_t spins_ = 100;
@@ -20816,6 +22896,777 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
+// The section that one operation of a container is: what it changes is undone if the process is
+// killed in it, or if a section around it is undone.
+#ifndef COHOLD_CONTAINER_OPERATION_SECTION_HPP
+#define COHOLD_CONTAINER_OPERATION_SECTION_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+// How a contiguous container builds, moves and destroys its elements: through the allocator, or as
+// bytes where nobody can tell the difference.
+#ifndef COHOLD_CONTAINER_ELEMENTS_HPP
+#define COHOLD_CONTAINER_ELEMENTS_HPP
+
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+#include <iterator>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+template <class T>
+class shm_allocator;
+
+namespace detail {
+
+template <class Allocator>
+inline constexpr bool is_shm_allocator = false;
+template <class T>
+inline constexpr bool is_shm_allocator<shm_allocator<T>> = true;
+
+template <class Allocator>
+concept allocator_like = requires(Allocator& allocator) {
+    typename Allocator::value_type;
+    allocator.allocate(std::size_t{1});
+};
+
+// The address in a fancy pointer, without a test for null where the pointer offers that.
+template <class Pointer>
+[[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
+    if constexpr (requires { pointer.unchecked(); }) {
+        // What is said of the alignment keeps g++ from adding index, offset and own address in
+        // another order, which takes one instruction more in each round of a loop. Of a null
+        // pointer this is the own address.
+        using element = std::remove_pointer_t<decltype(pointer.unchecked())>;
+        constexpr std::size_t own = alignof(Pointer);
+        constexpr std::size_t least = alignof(element) < own ? alignof(element) : own;
+        return static_cast<element*>(__builtin_assume_aligned(pointer.unchecked(), least));
+    } else {
+        return std::to_address(pointer);
+    }
+}
+
+// The allocator's construct does no more than a constructor call. (shm_allocator's also tells
+// nested allocators where they are, which trivially copyable elements cannot have.)
+template <class Allocator, class T, class... Args>
+inline constexpr bool constructs_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at, Args&&... args) {
+        allocator.construct(at, std::forward<Args>(args)...);
+    };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at) { allocator.destroy(at); };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_nothing =
+    std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory and destroying the source is a copy of the bytes. (A trivially copyable
+// class may have a constructor for rvalues, a template, that does more.)
+template <class Allocator, class T>
+inline constexpr bool relocates_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_trivially_move_constructible_v<T> &&
+    constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory cannot fail, so that a gap can be opened, and closed again.
+template <class Allocator, class T>
+inline constexpr bool relocates_without_failure =
+    relocates_as_bytes<Allocator, T> ||
+    (std::is_nothrow_move_constructible_v<T> &&
+     (is_shm_allocator<Allocator> || constructs_plainly<Allocator, T, T&&>));
+
+template <class T>
+inline constexpr bool assigns_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_trivially_move_assignable_v<T>;
+
+// T() is all zero bytes. (A null pointer to a data member is not.)
+template <class T>
+inline constexpr bool value_is_zero_bytes =
+    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
+
+// Cheap enough to hand over by value where a reference would keep the original in memory.
+template <class T>
+inline constexpr bool fits_registers =
+    std::is_trivially_copyable_v<T> && std::is_trivially_copy_constructible_v<T> &&
+    std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16;
+
+// Sources of elements for element_builder::fill and for assignment: *source, then ++source, as
+// often as there are elements. Any input iterator is one.
+
+// Not readable: stands for elements that are value-initialized.
+struct value_initialized {};
+
+// The same value again and again.
+template <class T>
+struct repeated {
+    const T* value;
+
+    const T& operator*() const noexcept { return *value; }
+
+    repeated& operator++() noexcept { return *this; }
+};
+
+// Elements to be moved from.
+template <class T>
+struct moved_from {
+    T* element;
+
+    T&& operator*() const noexcept { return std::move(*element); }
+
+    moved_from& operator++() noexcept {
+        ++element;
+        return *this;
+    }
+};
+
+template <class Source, class T>
+inline constexpr bool is_moved_from = false;
+template <class T>
+inline constexpr bool is_moved_from<moved_from<T>, T> = true;
+
+template <class Source, class T>
+concept elements_in_memory =
+    is_moved_from<Source, T> ||
+    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T> &&
+     !std::is_volatile_v<std::remove_reference_t<std::iter_reference_t<Source>>>);
+
+// The source is an array of T whose bytes can be copied into raw memory, or over elements.
+template <class Source, class T, class Allocator>
+concept constructs_from_bytes =
+    elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+    std::is_trivially_constructible_v<T, decltype(*std::declval<Source&>())> &&
+    constructs_plainly<Allocator, T, decltype(*std::declval<Source&>())>;
+template <class Source, class T>
+concept assigns_from_bytes = elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+                             std::is_trivially_assignable_v<T&, decltype(*std::declval<Source&>())>;
+
+template <class Source>
+[[nodiscard]] const void* source_address(const Source& source) noexcept {
+    if constexpr (requires { source.element; }) {
+        return source.element;
+    } else {
+        return std::to_address(source);
+    }
+}
+
+template <class Source>
+void skip_elements(Source& source, std::size_t count) noexcept {
+    if constexpr (requires { source.element; }) {
+        source.element += count;
+    } else {
+        source += static_cast<std::iter_difference_t<Source>>(count);
+    }
+}
+
+// The bytes may overlap. Null with zero elements is allowed, as it is not in memmove.
+template <class T>
+void move_bytes(T* to, const void* from, std::size_t count) noexcept {
+    if (count != 0) {
+        std::memmove(static_cast<void*>(to), from, count * sizeof(T));
+    }
+}
+
+// Moves [first, last) down to the elements that begin at `to`.
+template <class T>
+void move_down(T* first, T* last, T* to) {
+    if constexpr (assigns_as_bytes<T>) {
+        move_bytes(to, first, static_cast<std::size_t>(last - first));
+    } else {
+        for (; first != last; ++first, ++to) {
+            *to = std::move(*first);
+        }
+    }
+}
+
+// Moves [first, last) up to the elements that end at `to`.
+template <class T>
+void move_up(T* first, T* last, T* to) {
+    if constexpr (assigns_as_bytes<T>) {
+        move_bytes(to - (last - first), first, static_cast<std::size_t>(last - first));
+    } else {
+        while (last != first) {
+            *--to = std::move(*--last);
+        }
+    }
+}
+
+template <class Allocator, class T>
+void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
+    if constexpr (!destroys_nothing<Allocator, T>) {
+        for (; first != last; ++first) {
+            std::allocator_traits<Allocator>::destroy(allocator, first);
+        }
+    }
+}
+
+template <class Allocator, class T, class... Args>
+void construct_element(Allocator& allocator, T* at, Args&&... args) {
+    if constexpr (constructs_plainly<Allocator, T, Args...>) {
+        ::new (static_cast<void*>(at)) T(std::forward<Args>(args)...);
+    } else {
+        std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
+    }
+}
+
+// A value on its way, outside the container, but made and destroyed by its allocator.
+template <class Allocator, class T>
+class passing_element {
+  public:
+    passing_element(Allocator& allocator, T& from) : allocator_(allocator) {
+        construct_element(allocator_, std::addressof(value_), std::move(from));
+    }
+
+    passing_element(const passing_element&) = delete;
+    passing_element& operator=(const passing_element&) = delete;
+
+    ~passing_element() {
+        destroy_elements(allocator_, std::addressof(value_), std::addressof(value_) + 1);
+    }
+
+    void move_to(T& to) { to = std::move(value_); }
+
+  private:
+    Allocator& allocator_;
+
+    union {
+        T value_;
+    };
+};
+
+// Brings the last element of [first, last) to the front, the others one up.
+template <class Allocator, class T>
+void rotate_last_to_front(Allocator& allocator, T* first, T* last) {
+    passing_element<Allocator, T> value(allocator, last[-1]);
+    move_up(first, last - 1, last);
+    value.move_to(*first);
+}
+
+template <class Allocator, class T>
+void reverse_elements(Allocator& allocator, T* first, T* last) {
+    while (first != last && first != --last) {
+        passing_element<Allocator, T> value(allocator, *first);
+        *first = std::move(*last);
+        value.move_to(*last);
+        ++first;
+    }
+}
+
+// Brings [middle, last) before [first, middle).
+template <class Allocator, class T>
+void rotate_elements(Allocator& allocator, T* first, T* middle, T* last) {
+    reverse_elements(allocator, first, middle);
+    reverse_elements(allocator, middle, last);
+    reverse_elements(allocator, first, last);
+}
+
+// Elements growing in raw memory, destroyed again unless they are kept.
+template <class Allocator>
+class element_builder {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_builder(Allocator& allocator, value_type* at) noexcept
+        : allocator_(allocator), first_(at), last_(at) {}
+
+    element_builder(const element_builder&) = delete;
+    element_builder& operator=(const element_builder&) = delete;
+
+    ~element_builder() { destroy_elements(allocator_, first_, last_); }
+
+    [[nodiscard]] std::size_t size() const noexcept {
+        return static_cast<std::size_t>(last_ - first_);
+    }
+
+    void keep() noexcept { first_ = last_; }
+
+    template <class... Args>
+    void emplace(Args&&... args) {
+        construct_element(allocator_, last_, std::forward<Args>(args)...);
+        ++last_;
+    }
+
+    template <class Source>
+    void fill(Source source, std::size_t count) {
+        if constexpr (std::same_as<Source, value_initialized>) {
+            fill_default(count);
+        } else if constexpr (constructs_from_bytes<Source, value_type, Allocator>) {
+            move_bytes(last_, source_address(source), count);
+            last_ += count;
+        } else {
+            for (; count != 0; --count, static_cast<void>(++source)) {
+                emplace(*source);
+            }
+        }
+    }
+
+    // Moves the elements [first, position) before those that stand here, and [position, last)
+    // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
+    void surround(value_type* first, value_type* position, value_type* last) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            first_ -= position - first;
+            move_bytes(first_, first, static_cast<std::size_t>(position - first));
+            move_bytes(last_, position, static_cast<std::size_t>(last - position));
+            last_ += last - position;
+        } else {
+            for (value_type* from = position; from != first;) {
+                construct_element(allocator_, first_ - 1, std::move_if_noexcept(*--from));
+                --first_;
+            }
+            for (; position != last; ++position) {
+                emplace(std::move_if_noexcept(*position));
+            }
+        }
+    }
+
+  private:
+    void fill_default(std::size_t count) {
+        if constexpr (value_is_zero_bytes<value_type> &&
+                      constructs_plainly<Allocator, value_type>) {
+            std::memset(static_cast<void*>(last_), 0, count * sizeof(value_type));
+            last_ += count;
+        } else {
+            for (; count != 0; --count) {
+                emplace();
+            }
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* first_;
+    value_type* last_;
+};
+
+// A hole of raw memory among elements: the tail is moved up for it, and back down unless the hole
+// is filled. Only for elements whose relocation cannot fail.
+template <class Allocator>
+class element_gap {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_gap(Allocator& allocator, value_type* position, value_type* last, std::size_t count)
+        : allocator_(allocator), position_(position), last_(last), count_(count) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position + count, position, static_cast<std::size_t>(last - position));
+        } else {
+            while (last != position) {
+                relocate(last - 1, last - 1 + count);
+                --last;
+            }
+        }
+    }
+
+    element_gap(const element_gap&) = delete;
+    element_gap& operator=(const element_gap&) = delete;
+
+    ~element_gap() {
+        if (count_ == 0) {
+            return;
+        }
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position_, position_ + count_, static_cast<std::size_t>(last_ - position_));
+        } else {
+            for (; position_ != last_; ++position_) {
+                relocate(position_ + count_, position_);
+            }
+        }
+    }
+
+    void keep() noexcept { count_ = 0; }
+
+  private:
+    void relocate(value_type* from, value_type* to) noexcept {
+        construct_element(allocator_, to, std::move(*from));
+        if constexpr (!destroys_nothing<Allocator, value_type>) {
+            std::allocator_traits<Allocator>::destroy(allocator_, from);
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* position_;
+    value_type* last_;
+    std::size_t count_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What an operation does when its section has no room for a journal, in a full segment.
+enum class without_journal {
+    fails, // it throws, before anything is changed
+    // It must not fail. An exception undoes it all the same; a kill may leave it done, and leak.
+    happens,
+    reports, // there is no section; last_failure() says why
+};
+
+// So few bytes are rather saved than moved step by step.
+inline constexpr std::size_t most_bytes_saved = 256;
+
+inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+    char* const place = static_cast<char*>(first);
+    std::memmove(place + distance, place, bytes);
+    return {place, bytes, distance};
+}
+
+// What an operation saves before it changes it, in the section that it is, or that it is in. Other
+// allocators than shm_allocator have no segment, and so no sections: this does nothing.
+template <class Allocator>
+class operation_record {
+  public:
+    void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    void size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {}
+
+    void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] bool try_elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {
+        return true;
+    }
+
+    [[nodiscard]] bool has_room_to_move() noexcept { return true; }
+
+    [[nodiscard]] bool is_there() const noexcept { return true; }
+
+    [[noreturn]] void raise_no_room() const { raise(errc::out_of_space, "no room"); }
+
+    void moving(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/,
+                std::uint64_t /*then*/) noexcept {}
+
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+        return moved_at_once(first, bytes, distance);
+    }
+
+    void begins(const void* /*container*/, const void* /*words*/, std::size_t /*bytes*/) noexcept {}
+
+    void fresh(const void* /*container*/) noexcept {}
+
+    void exchanged(const void* /*container*/, std::uint64_t /*size*/) noexcept {}
+
+    void ends(const void* /*container*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] std::uint64_t removed(const void* /*container*/, std::uint64_t now,
+                                        std::uint64_t /*size*/) noexcept {
+        return now;
+    }
+
+    class cover {
+      public:
+        cover(operation_record& /*section*/, const void* /*first*/,
+              std::size_t /*bytes*/) noexcept {}
+
+        ~cover() {} // NOLINT: as that of the other one
+    };
+};
+
+template <class T>
+class operation_record<shm_allocator<T>> {
+  public:
+    // nullptr: there is no section.
+    operation_record(thread_record* record, without_journal otherwise) noexcept
+        : record_(record), otherwise_(otherwise) {}
+
+    [[nodiscard]] bool is_there() const noexcept { return record_ != nullptr; }
+
+    // Saves the words of a container, before they change.
+    void words(const void* container, const void* first, std::size_t bytes) {
+        if (record_ != nullptr && is_worth_saving(container)) {
+            save(first, bytes);
+        }
+    }
+
+    // Saves the number of elements, once in a section.
+    void size(const void* container, const void* word, std::uint64_t now) {
+        if (record_ == nullptr) {
+            return;
+        }
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of != container && is_worth_saving(container)) {
+            if (record_->unkept && record_->is_inside(container)) [[unlikely]] {
+                size_where_nothing_is_kept(word);
+                return;
+            }
+            save(word, 8);
+            mark = {container, now};
+            record_->marked = true;
+        }
+    }
+
+    // Saves elements, before they change or end.
+    void elements(const void* first, std::size_t bytes) {
+        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
+            save(first, bytes, false);
+        }
+    }
+
+    // Has the journal room for the moves of elements that must not fail half-way?
+    [[nodiscard]] bool has_room_to_move() noexcept {
+        return record_ == nullptr || record_->make_room_to_shift();
+    }
+
+    // What a failed try_ has left.
+    [[noreturn, gnu::cold]] void raise_no_room() const {
+        raise(errc::out_of_space, "the segment has no room to keep what an operation changes");
+    }
+
+    // The same, but false where that is not possible: last_failure() says why.
+    [[nodiscard]] bool try_elements(const void* first, std::size_t bytes) noexcept {
+        std::error_code ec;
+        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
+            record_->save(first, bytes, ec);
+        }
+        return !ec;
+    }
+
+    // Saves the number of elements: `now` so many, `then` so many, because the last ones are going
+    // to be moved up or down. Of an operation that is a section.
+    void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
+        if (record_ == nullptr) {
+            return;
+        }
+        if (record_->state.depth == 1) { // nothing is going to follow in the section
+            if (is_worth_saving(container)) {
+                save(word, 8);
+            }
+            return;
+        }
+        size(container, word, now);
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of == container && (then > now || then < mark.size)) {
+            mark.size = then; // what is moved has to be there to be moved back
+        }
+    }
+
+    // Moves elements that are nothing but bytes, to where nothing has to be kept.
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
+        if (bytes > most_bytes_saved && record_ != nullptr && record_->is_inside(first) &&
+            is_worth_saving(first)) {
+            return move_step_by_step(static_cast<char*>(first), bytes, distance);
+        }
+        elements(first, bytes);
+        return moved_at_once(first, bytes, distance);
+    }
+
+    // The container, which has no elements yet, is about to take those of another one. Where it
+    // lives on when the section has been undone, on a stack, it has to be empty again then: the
+    // other one has them back.
+    void begins(const void* container, const void* words, std::size_t bytes) noexcept {
+        if (record_ != nullptr && record_->state.undoable && !record_->is_inside(container)) {
+            record_->save(words, bytes); // if there is no memory for it, std::terminate
+        }
+    }
+
+    // The container has a new block: none of its elements was there when the section began.
+    void fresh(const void* container) noexcept { exchanged(container, 0); }
+
+    // The container, whose words are saved, has another one's elements: all of them may have been
+    // there when the section began.
+    void exchanged(const void* container, std::uint64_t size) noexcept {
+        if (record_ != nullptr) {
+            thread_record::watermark& mark = record_->watermark_of(container);
+            if (record_->unkept) [[unlikely]] {
+                mark = {};
+                return;
+            }
+            mark = {container, size};
+            record_->marked = true;
+        }
+    }
+
+    // The container itself comes to its end: nothing is to be put back where it was, if that is on
+    // a stack.
+    void ends(const void* container, std::size_t bytes) noexcept {
+        if (thread_record::watermark& mark = record_->watermark_of(container);
+            mark.of == container) {
+            mark = {};
+        }
+        if (!record_->is_inside(container)) {
+            record_->forget(container, bytes);
+        }
+    }
+
+    // The elements from `now` on are going to be removed, of `size`: from `now` up to which one
+    // must they be saved? After size().
+    [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
+                                        std::uint64_t size) noexcept {
+        if (record_ == nullptr) {
+            return now;
+        }
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of != container) {
+            return size;
+        }
+        const std::uint64_t until = mark.size < size ? mark.size : size;
+        if (now < mark.size) {
+            mark.size = now;
+        }
+        return until < now ? now : until;
+    }
+
+    // While it lives, what lies in these bytes, which are saved, is not saved again.
+    class cover {
+      public:
+        cover(operation_record& section, const void* first, std::size_t bytes) noexcept
+            : record_(section.record_) {
+            if (record_ != nullptr) {
+                outer_ = record_->covered;
+                record_->covered = {reinterpret_cast<std::uintptr_t>(first), bytes};
+            }
+        }
+
+        cover(const cover&) = delete;
+        cover& operator=(const cover&) = delete;
+
+        ~cover() {
+            if (record_ != nullptr) {
+                record_->covered = outer_;
+            }
+        }
+
+      private:
+        thread_record* record_;
+        thread_record::range outer_{};
+    };
+
+  private:
+    // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
+    // process dies that is gone, and only a section of the user's can be undone in a living one.
+    [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
+        const auto address = reinterpret_cast<std::uintptr_t>(at);
+        return address - record_->covered.first >= record_->covered.bytes &&
+               (record_->is_inside(at) || record_->state.undoable);
+    }
+
+    void save(const void* at, std::size_t bytes, bool words = true) {
+        if (record_->has_room(at, bytes)) [[likely]] {
+            std::error_code none;
+            record_->save(at, bytes, none);
+        } else {
+            save_slowly(at, bytes, words);
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes, bool words) {
+        if (otherwise_ == without_journal::fails) {
+            record_->save(at, bytes);
+        } else {
+            record_->save_anyhow(at, bytes, words);
+        }
+    }
+
+    // Elements that were removed are in private memory alone: what comes in their place would be
+    // all that is left after a kill.
+    [[gnu::cold, gnu::noinline]] void size_where_nothing_is_kept(const void* word) {
+        if (otherwise_ == without_journal::fails) {
+            raise(errc::out_of_space,
+                  "elements were removed in the section that is open, and the segment has no room "
+                  "to keep them: end the section first");
+        }
+        record_->save_anyhow(word, 8, true);
+    }
+
+    byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
+        std::error_code ec;
+        const byte_shift moved = record_->shift(first, bytes, distance, ec);
+        raise_if(ec);
+        return moved;
+    }
+
+    thread_record* record_;
+    without_journal otherwise_;
+};
+
+// The section itself.
+template <class Allocator>
+class operation_section : public operation_record<Allocator> {
+  public:
+    explicit operation_section(const Allocator& /*allocator*/,
+                               without_journal /*otherwise*/ = without_journal::fails) noexcept {}
+
+    ~operation_section() {} // NOLINT: as that of the other one
+};
+
+template <class T>
+class operation_section<shm_allocator<T>> : public operation_record<shm_allocator<T>> {
+  public:
+    explicit operation_section(const shm_allocator<T>& allocator,
+                               without_journal otherwise = without_journal::fails)
+        : operation_section(find(allocator.header(), otherwise), otherwise) {}
+
+  private:
+    operation_section(thread_record* record, without_journal otherwise) noexcept
+        : operation_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
+
+    static thread_record* find(segment_header* header, without_journal otherwise) {
+        if (header == nullptr) {
+            return nullptr;
+        }
+        if (thread_record* const known = known_record(header); known != nullptr) [[likely]] {
+            return known;
+        }
+        return find_slowly(*header, otherwise);
+    }
+
+    [[gnu::cold, gnu::noinline]] static thread_record* find_slowly(segment_header& header,
+                                                                   without_journal otherwise) {
+        std::error_code ec;
+        if (otherwise != without_journal::happens) {
+            thread_record* const record = self(header, ec);
+            if (otherwise == without_journal::fails) {
+                raise_if(ec);
+            }
+            return record;
+        }
+        const report_keeper keeper;
+        return self(header, ec);
+    }
+
+    section section_;
+};
+
+template <class T>
+[[nodiscard]] bool is_section_open(const shm_allocator<T>& allocator) noexcept {
+    return has_open_sections() && open_record(allocator.header()) != nullptr;
+}
+
+// Runs `run(operation_record&)` if this thread has a section open in the allocator's segment.
+template <class Allocator, class Run>
+inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
+                            const Run& /*run*/) noexcept {
+}
+
+template <class T, class Run>
+inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
+                            const Run& run) {
+    if (has_open_sections()) [[unlikely]] {
+        if (thread_record* const record = open_record(allocator.header()); record != nullptr) {
+            operation_record<shm_allocator<T>> open(record, otherwise);
+            run(open);
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
 // Pushing and popping where there is one producer, or one consumer; and several elements at once.
 #ifndef COHOLD_CONTAINER_QUEUE_ALONE_HPP
 #define COHOLD_CONTAINER_QUEUE_ALONE_HPP
@@ -21024,7 +23875,7 @@ class queue_body {
     static void prefetch(const slot& s, queue_position position,
                          const std::atomic<std::uint64_t>& waited) noexcept {
         if constexpr (sizeof(slot) <= 64) {
-            const auto here = reinterpret_cast<std::uintptr_t>(&s);
+            const auto here = reinterpret_cast<std::uintptr_t>(std::addressof(s));
             if (here % 64 < sizeof(slot) &&
                 position - waited.load(std::memory_order_relaxed) >= slots_apart) {
                 prefetch_to_write(reinterpret_cast<const void*>(here + lines_ahead * 64));
@@ -21114,6 +23965,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+struct claimant_ready {};
+
 /// The calling thread, as one that claims slots of a queue with this allocator. Outside of segments
 /// nobody is known to anybody, and so nobody ever counts as dead. (Tests have others.)
 template <class Allocator>
@@ -21121,7 +23974,12 @@ class queue_claimant {
   public:
     static constexpr bool knows_the_dead = false;
 
+    /// Before one is made: false if the thread cannot claim anything now, and should come again.
+    [[nodiscard]] static bool is_ready(const Allocator& /*allocator*/) noexcept { return true; }
+
     explicit queue_claimant(const Allocator& /*allocator*/) noexcept {}
+
+    queue_claimant(const Allocator& /*allocator*/, claimant_ready /*known*/) noexcept {}
 
     [[nodiscard]] claim_mark mark() const noexcept { return 0; }
 
@@ -21133,7 +23991,7 @@ class queue_claimant {
     void forget() const noexcept {}
 
     /// The process, as the only one at work on its side; not 0.
-    [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 1; }
+    [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 2; }
 
     /// Is the claimant with this mark, or this worker, dead? If so, it is recovered now.
     [[nodiscard]] static bool is_dead(const Allocator& /*allocator*/,
@@ -21145,6 +24003,10 @@ class queue_claimant {
                                              owner_word /*worker*/) noexcept {
         return false;
     }
+
+    /// Before the queue's memory is given back: whatever the dead had begun is undone or finished,
+    /// and their claims are resolved.
+    static void recover_dead(const Allocator& /*allocator*/) noexcept {}
 
     /// Is the thread in a section of the segment, which may still be undone?
     [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
@@ -21187,14 +24049,25 @@ class queue_claimant<shm_allocator<T>> {
 
     static constexpr bool knows_the_dead = true;
 
-    explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
+    [[nodiscard, gnu::always_inline]] static bool is_ready(const allocator& a) {
         const claimant_cache& cache = last_claimant;
-        if (cache.header != &header_ ||
+        segment_header& header = a.bound_header();
+        if (cache.header != &header ||
             cache.epoch_here->load(std::memory_order_relaxed) != cache.epoch) [[unlikely]] {
-            look_up(header_);
+            return look_up(header);
         }
-        mark_ = cache.mark;
-        cell_ = cache.cell;
+        return true;
+    }
+
+    /// Right after is_ready().
+    queue_claimant(const allocator& a, claimant_ready /*known*/) noexcept
+        : header_(a.bound_header()), cell_(last_claimant.cell), mark_(last_claimant.mark) {}
+
+    /// Of a thread that has been ready before.
+    explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
+        static_cast<void>(is_ready(a));
+        cell_ = last_claimant.cell;
+        mark_ = last_claimant.mark;
     }
 
     [[nodiscard]] claim_mark mark() const noexcept { return mark_; }
@@ -21236,12 +24109,24 @@ class queue_claimant<shm_allocator<T>> {
         }
         std::error_code ec;
         const report_keeper keeper;
+        const patience limit(deadline{0});
         const owner_word me = participant_of(header, ec);
         if (ec) {
             return false;
         }
-        recover(header, me, worker);
-        return true;
+        static_cast<void>(recover(header, me, worker));
+        return !is_attached(header, worker);
+    }
+
+    [[gnu::cold]] static void recover_dead(const allocator& a) noexcept {
+        if (segment_header* const header = a.header(); header != nullptr) {
+            std::error_code ec;
+            const report_keeper keeper;
+            const owner_word me = participant_of(*header, ec);
+            if (!ec) {
+                recover_all(*header, me);
+            }
+        }
     }
 
     [[nodiscard]] static bool in_section(const allocator& a) noexcept {
@@ -21266,6 +24151,7 @@ class queue_claimant<shm_allocator<T>> {
 
   private:
     [[nodiscard, gnu::cold, gnu::noinline]] static owner_word new_worker(segment_header& header) {
+        const patience limit(deadline{0});
         std::error_code ec;
         const owner_word me = participant_of(header, ec);
         raise_if(ec);
@@ -21279,11 +24165,27 @@ class queue_claimant<shm_allocator<T>> {
         return *record;
     }
 
-    [[gnu::cold, gnu::noinline]] static void look_up(segment_header& header) {
-        thread_record& record = record_of(header);
+    // False if the heap's lock, which a thread's first use of a segment needs, is held by a process
+    // that does not run.
+    [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header) {
+        static thread_local bool in_vain = false; // then who spins does not wait here
+        std::error_code ec;
+        thread_record* found = nullptr;
+        {
+            const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
+            found = self(header, ec);
+        }
+        forget_timeout(ec);
+        raise_if(ec);
+        in_vain = found == nullptr;
+        if (in_vain) {
+            return false;
+        }
+        const thread_record& record = *found;
         last_claimant = {&header, &local_of(header).identity->epoch, record.epoch,
                          &record.log->queue_claim,
                          mark_of(slot_of(record.me), generation_of(record.me))};
+        return true;
     }
 
     segment_header& header_;
@@ -21292,38 +24194,42 @@ class queue_claimant<shm_allocator<T>> {
 };
 
 /// When to ask about the claim that a thread finds in its way: not at once, since most are over in
-/// an instant; and not often, since that takes a system call.
+/// an instant; and not often, since that takes a system call. A thread remembers a few claims, by
+/// their addresses: it may look at many queues in turn. Where two of them share a memory, whichever
+/// comes first when the time is over is asked about.
 class suspicion {
   public:
     [[nodiscard, gnu::cold]] static bool is_due(const atomic_word& word,
                                                 slot_word claimed) noexcept {
-        static thread_local suspicion last;
-        if (last.word_ != &word || last.claimed_ != claimed) {
-            last.word_ = &word;
-            last.claimed_ = claimed;
-            last.looks_ = 0;
-            return false;
-        }
-        ++last.looks_;
-        if (last.looks_ > few_looks && last.looks_ % few_looks != 0) {
+        static thread_local suspicion memories[count];
+        suspicion& memory =
+            memories[(reinterpret_cast<std::uintptr_t>(&word) * 0x9e3779b9u >> 16) % count];
+        const bool known = memory.word_ == &word && memory.claimed_ == claimed;
+        if (known && ++memory.looks_ % few_looks != 0 && memory.looks_ > few_looks) {
             return false; // in a spin loop: a look at the clock costs more than one at the word
         }
         const std::int64_t now = deadline::now().nanoseconds;
-        if (last.looks_ == 1 || now - last.asked_ >= interval) {
-            last.asked_ = now;
-            return last.looks_ != 1;
+        const bool over = now - memory.since_ >= interval;
+        if (over) {
+            const bool due = known || now - memory.since_ < 2 * interval;
+            memory.word_ = &word;
+            memory.claimed_ = claimed;
+            memory.looks_ = 0;
+            memory.since_ = now;
+            return due;
         }
         return false;
     }
 
   private:
+    static constexpr std::size_t count = 32;
     static constexpr std::uint32_t few_looks = 16;
     static constexpr std::int64_t interval = 1000000; // ns
 
     const atomic_word* word_;
     slot_word claimed_;
     std::uint32_t looks_;
-    std::int64_t asked_;
+    std::int64_t since_; // when it was noticed, or asked about
 };
 
 } // namespace detail
@@ -21554,7 +24460,8 @@ class queue_walks : protected queue_body<T, Allocator> {
                 return outcome::done;
             }
         } else if (closed_.load(std::memory_order_acquire) != drained) {
-            if (!heavy_barrier()) {
+            const bool reached = heavy_barrier();
+            if (!reached || (writer_.load(std::memory_order_acquire) & awaited) != 0) {
                 (void)wait_word().park({}, deadline::never(),
                                        1000000); // what was stored long ago is seen
             }
@@ -21804,7 +24711,7 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
     }
 
     [[nodiscard]] static auto bytes_into(element_bytes<T>& into) noexcept {
-        return [&into](T&& from) { std::memcpy(into.bytes, &from, sizeof(T)); };
+        return [&into](T&& from) { std::memcpy(into.bytes, std::addressof(from), sizeof(T)); };
     }
 
     template <class Take>
@@ -21870,11 +24777,17 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // The single producer is another one than before.
+    // The single producer is another one than before; or one that the heavy barrier of others does
+    // not reach, in a sandbox: it is marked, and comes here each time.
     [[gnu::cold, gnu::noinline]] void be_new_writer(owner_word me) noexcept {
+        const owner_word mine = register_membarrier() ? me : me | awaited;
+        if (writer_.load(std::memory_order_relaxed) == mine) {
+            return;
+        }
         bury(writer_);
         tail_.store(written_end(tail_.load(std::memory_order_acquire)), std::memory_order_relaxed);
-        writer_.store(me, std::memory_order_release);
+        writer_.store(mine, std::memory_order_release);
+        std::atomic_thread_fence(std::memory_order_seq_cst); // before it is seen to be at work
     }
 
     // Where the elements end that a single producer has written: it may have been killed after it
@@ -21978,7 +24891,6 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     using alone::allocator_;
     using alone::at;
     using alone::be_reader;
-    using alone::bury;
     using alone::bytes_into;
     using alone::capacity_;
     using alone::claim;
@@ -22014,16 +24926,16 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     queue_ring& operator=(const queue_ring&) = delete;
 
     [[gnu::cold]] ~queue_ring() {
-        bury(writer_);
-        bury(reader_);
-        for (std::uint32_t i = 0; i < capacity_; ++i) {
-            slot& s = at(i);
-            slot_word word = s.word.value.load(std::memory_order_acquire);
-            if (is_claimed(word) && claimant::is_dead(allocator_, mark_of(word))) {
-                word = resolved(word);
-            }
-            if (state_of(word) == slot_state::full) {
-                destroy(s);
+        claimant::recover_dead(allocator_);
+        if constexpr (!std::is_trivially_destructible_v<T>) {
+            if_section_open(allocator_, without_journal::happens, [this](auto& section) {
+                section.elements(std::addressof(at(0)), capacity_ * sizeof(slot));
+            });
+            for (std::uint32_t i = 0; i < capacity_; ++i) {
+                if (state_of(at(i).word.value.load(std::memory_order_acquire)) ==
+                    slot_state::full) {
+                    destroy(at(i));
+                }
             }
         }
         free_slots();
@@ -22107,7 +25019,10 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     // compare-and-swap to the next, every store has to leave the processor first, those of
     // registers that are saved around a call among them.
     [[gnu::always_inline]] outcome copy_claimed(const T& value) {
-        const claimant me(allocator_);
+        if (!claimant::is_ready(allocator_)) [[unlikely]] {
+            return outcome::held;
+        }
+        const claimant me(allocator_, claimant_ready());
         const queue_position position = tail_.load(std::memory_order_acquire);
         slot& s = at(index_of(position));
         const slot_word empty = word_of(turn_of(position), slot_state::empty);
@@ -22133,7 +25048,10 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
         if (is_closed()) {
             return outcome::closed;
         }
-        const claimant me(allocator_);
+        if (!claimant::is_ready(allocator_)) [[unlikely]] {
+            return outcome::held;
+        }
+        const claimant me(allocator_, claimant_ready());
         queue_position position = tail_.load(std::memory_order_acquire);
         atomic_word& shared_word = at(index_of(position)).word;
         if (shared_word.value.load(std::memory_order_acquire) !=
@@ -22160,7 +25078,10 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     // As copy_claimed. Nobody but this function knows where `into` is, so that it can be a
     // register.
     [[gnu::always_inline]] outcome copy_out_claimed(element_bytes<T>& into) {
-        const claimant me(allocator_);
+        if (!claimant::is_ready(allocator_)) [[unlikely]] {
+            return outcome::held;
+        }
+        const claimant me(allocator_, claimant_ready());
         const queue_position head = head_.load(std::memory_order_acquire);
         slot& s = at(index_of(head));
         const slot_word full = word_of(turn_of(head), slot_state::full);
@@ -22195,7 +25116,10 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
 
     template <class Take>
     [[gnu::noinline]] outcome take_claimed(Take&& take) {
-        const claimant me(allocator_);
+        if (!claimant::is_ready(allocator_)) [[unlikely]] {
+            return outcome::held;
+        }
+        const claimant me(allocator_, claimant_ready());
         const queue_position head = head_.load(std::memory_order_acquire);
         atomic_word& shared_word = at(index_of(head)).word;
         const slot_word full = word_of(turn_of(head), slot_state::full);
@@ -22483,7 +25407,7 @@ class basic_queue {
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received(Get get) {
         if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> &&
-                      sizeof(T) <= 16) {
+                      std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16) {
             return received_bytes(get);
         } else {
             return received_element(get);
@@ -22589,13 +25513,10 @@ class basic_queue {
     // Other clocks may be set, so theirs has the last word.
     template <class TimePoint, class Wait>
     static outcome until(const TimePoint& moment, Wait wait) {
-        const auto when = [&moment] {
-            const auto now = TimePoint::clock::now();
-            return now < moment ? deadline::in(to_nanoseconds(moment - now)) : deadline{0};
-        };
+        const auto when = [&moment] { return deadline_at(moment); };
         for (;;) {
             const outcome result = wait(when);
-            if (result != outcome::blocked || !(TimePoint::clock::now() < moment)) {
+            if (result != outcome::blocked || has_come(moment)) {
                 return result;
             }
         }
@@ -22740,374 +25661,6 @@ template <class T>
 COHOLD_NAMESPACE_END
 
 #endif
-// How a contiguous container builds, moves and destroys its elements: through the allocator, or as
-// bytes where nobody can tell the difference.
-#ifndef COHOLD_CONTAINER_ELEMENTS_HPP
-#define COHOLD_CONTAINER_ELEMENTS_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <cstring>
-#include <iterator>
-#include <new>
-#include <string> // std::allocator_traits, at half the compile time of <memory>
-#include <type_traits>
-#include <utility>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-template <class T>
-class shm_allocator;
-
-namespace detail {
-
-template <class Allocator>
-inline constexpr bool is_shm_allocator = false;
-template <class T>
-inline constexpr bool is_shm_allocator<shm_allocator<T>> = true;
-
-template <class Allocator>
-concept allocator_like = requires(Allocator& allocator) {
-    typename Allocator::value_type;
-    allocator.allocate(std::size_t{1});
-};
-
-// The address in a fancy pointer, without a test for null where the pointer offers that.
-template <class Pointer>
-[[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
-    if constexpr (requires { pointer.unchecked(); }) {
-        // What is said of the alignment keeps g++ from adding index, offset and own address in
-        // another order, which takes one instruction more in each round of a loop. Of a null
-        // pointer this is the own address.
-        using element = std::remove_pointer_t<decltype(pointer.unchecked())>;
-        constexpr std::size_t own = alignof(Pointer);
-        constexpr std::size_t least = alignof(element) < own ? alignof(element) : own;
-        return static_cast<element*>(__builtin_assume_aligned(pointer.unchecked(), least));
-    } else {
-        return std::to_address(pointer);
-    }
-}
-
-// The allocator's construct does no more than a constructor call. (shm_allocator's also tells
-// nested allocators where they are, which trivially copyable elements cannot have.)
-template <class Allocator, class T, class... Args>
-inline constexpr bool constructs_plainly =
-    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
-    !requires(Allocator& allocator, T* at, Args&&... args) {
-        allocator.construct(at, std::forward<Args>(args)...);
-    };
-
-template <class Allocator, class T>
-inline constexpr bool destroys_plainly =
-    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
-    !requires(Allocator& allocator, T* at) { allocator.destroy(at); };
-
-template <class Allocator, class T>
-inline constexpr bool destroys_nothing =
-    std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
-
-// Moving to other memory and destroying the source is a copy of the bytes.
-template <class Allocator, class T>
-inline constexpr bool relocates_as_bytes =
-    std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> &&
-    constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
-
-// Moving to other memory cannot fail, so that a gap can be opened, and closed again.
-template <class Allocator, class T>
-inline constexpr bool relocates_without_failure =
-    relocates_as_bytes<Allocator, T> ||
-    (std::is_nothrow_move_constructible_v<T> &&
-     (is_shm_allocator<Allocator> || constructs_plainly<Allocator, T, T&&>));
-
-template <class T>
-inline constexpr bool assigns_as_bytes =
-    std::is_trivially_copyable_v<T> && std::is_move_assignable_v<T>;
-
-// T() is all zero bytes. (A null pointer to a data member is not.)
-template <class T>
-inline constexpr bool value_is_zero_bytes =
-    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
-
-// Cheap enough to hand over by value where a reference would keep the original in memory.
-template <class T>
-inline constexpr bool fits_registers =
-    std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> && sizeof(T) <= 16;
-
-// Sources of elements for element_builder::fill and for assignment: *source, then ++source, as
-// often as there are elements. Any input iterator is one.
-
-// Not readable: stands for elements that are value-initialized.
-struct value_initialized {};
-
-// The same value again and again.
-template <class T>
-struct repeated {
-    const T* value;
-
-    const T& operator*() const noexcept { return *value; }
-
-    repeated& operator++() noexcept { return *this; }
-};
-
-// Elements to be moved from.
-template <class T>
-struct moved_from {
-    T* element;
-
-    T&& operator*() const noexcept { return std::move(*element); }
-
-    moved_from& operator++() noexcept {
-        ++element;
-        return *this;
-    }
-};
-
-template <class Source, class T>
-inline constexpr bool is_moved_from = false;
-template <class T>
-inline constexpr bool is_moved_from<moved_from<T>, T> = true;
-
-template <class Source, class T>
-concept elements_in_memory =
-    is_moved_from<Source, T> ||
-    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T> &&
-     !std::is_volatile_v<std::remove_reference_t<std::iter_reference_t<Source>>>);
-
-// The source is an array of T whose bytes can be copied into raw memory, or over elements.
-template <class Source, class T, class Allocator>
-concept constructs_from_bytes =
-    elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
-    std::is_trivially_constructible_v<T, decltype(*std::declval<Source&>())> &&
-    constructs_plainly<Allocator, T, decltype(*std::declval<Source&>())>;
-template <class Source, class T>
-concept assigns_from_bytes = elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
-                             std::is_trivially_assignable_v<T&, decltype(*std::declval<Source&>())>;
-
-template <class Source>
-[[nodiscard]] const void* source_address(const Source& source) noexcept {
-    if constexpr (requires { source.element; }) {
-        return source.element;
-    } else {
-        return std::to_address(source);
-    }
-}
-
-template <class Source>
-void skip_elements(Source& source, std::size_t count) noexcept {
-    if constexpr (requires { source.element; }) {
-        source.element += count;
-    } else {
-        source += static_cast<std::iter_difference_t<Source>>(count);
-    }
-}
-
-// The bytes may overlap. Null with zero elements is allowed, as it is not in memmove.
-template <class T>
-void move_bytes(T* to, const void* from, std::size_t count) noexcept {
-    if (count != 0) {
-        std::memmove(static_cast<void*>(to), from, count * sizeof(T));
-    }
-}
-
-// Moves [first, last) down to the elements that begin at `to`.
-template <class T>
-void move_down(T* first, T* last, T* to) {
-    if constexpr (assigns_as_bytes<T>) {
-        move_bytes(to, first, static_cast<std::size_t>(last - first));
-    } else {
-        for (; first != last; ++first, ++to) {
-            *to = std::move(*first);
-        }
-    }
-}
-
-// Moves [first, last) up to the elements that end at `to`.
-template <class T>
-void move_up(T* first, T* last, T* to) {
-    if constexpr (assigns_as_bytes<T>) {
-        move_bytes(to - (last - first), first, static_cast<std::size_t>(last - first));
-    } else {
-        while (last != first) {
-            *--to = std::move(*--last);
-        }
-    }
-}
-
-// Brings the last element of [first, last) to the front, the others one up.
-template <class T>
-void rotate_last_to_front(T* first, T* last) {
-    T value(std::move(last[-1]));
-    move_up(first, last - 1, last);
-    *first = std::move(value);
-}
-
-template <class T>
-void reverse_elements(T* first, T* last) {
-    while (first != last && first != --last) {
-        std::ranges::swap(*first++, *last);
-    }
-}
-
-// Brings [middle, last) before [first, middle).
-template <class T>
-void rotate_elements(T* first, T* middle, T* last) {
-    reverse_elements(first, middle);
-    reverse_elements(middle, last);
-    reverse_elements(first, last);
-}
-
-template <class Allocator, class T>
-void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
-    if constexpr (!destroys_nothing<Allocator, T>) {
-        for (; first != last; ++first) {
-            std::allocator_traits<Allocator>::destroy(allocator, first);
-        }
-    }
-}
-
-template <class Allocator, class T, class... Args>
-void construct_element(Allocator& allocator, T* at, Args&&... args) {
-    if constexpr (constructs_plainly<Allocator, T, Args...>) {
-        ::new (static_cast<void*>(at)) T(std::forward<Args>(args)...);
-    } else {
-        std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
-    }
-}
-
-// Elements growing in raw memory, destroyed again unless they are kept.
-template <class Allocator>
-class element_builder {
-  public:
-    using value_type = typename std::allocator_traits<Allocator>::value_type;
-
-    element_builder(Allocator& allocator, value_type* at) noexcept
-        : allocator_(allocator), first_(at), last_(at) {}
-
-    element_builder(const element_builder&) = delete;
-    element_builder& operator=(const element_builder&) = delete;
-
-    ~element_builder() { destroy_elements(allocator_, first_, last_); }
-
-    [[nodiscard]] std::size_t size() const noexcept {
-        return static_cast<std::size_t>(last_ - first_);
-    }
-
-    void keep() noexcept { first_ = last_; }
-
-    template <class... Args>
-    void emplace(Args&&... args) {
-        construct_element(allocator_, last_, std::forward<Args>(args)...);
-        ++last_;
-    }
-
-    template <class Source>
-    void fill(Source source, std::size_t count) {
-        if constexpr (std::same_as<Source, value_initialized>) {
-            fill_default(count);
-        } else if constexpr (constructs_from_bytes<Source, value_type, Allocator>) {
-            move_bytes(last_, source_address(source), count);
-            last_ += count;
-        } else {
-            for (; count != 0; --count, static_cast<void>(++source)) {
-                emplace(*source);
-            }
-        }
-    }
-
-    // Moves the elements [first, position) before those that stand here, and [position, last)
-    // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
-    void surround(value_type* first, value_type* position, value_type* last) {
-        if constexpr (relocates_as_bytes<Allocator, value_type>) {
-            first_ -= position - first;
-            move_bytes(first_, first, static_cast<std::size_t>(position - first));
-            move_bytes(last_, position, static_cast<std::size_t>(last - position));
-            last_ += last - position;
-        } else {
-            for (value_type* from = position; from != first;) {
-                construct_element(allocator_, first_ - 1, std::move_if_noexcept(*--from));
-                --first_;
-            }
-            for (; position != last; ++position) {
-                emplace(std::move_if_noexcept(*position));
-            }
-        }
-    }
-
-  private:
-    void fill_default(std::size_t count) {
-        if constexpr (value_is_zero_bytes<value_type> &&
-                      constructs_plainly<Allocator, value_type>) {
-            std::memset(static_cast<void*>(last_), 0, count * sizeof(value_type));
-            last_ += count;
-        } else {
-            for (; count != 0; --count) {
-                emplace();
-            }
-        }
-    }
-
-    Allocator& allocator_;
-    value_type* first_;
-    value_type* last_;
-};
-
-// A hole of raw memory among elements: the tail is moved up for it, and back down unless the hole
-// is filled. Only for elements whose relocation cannot fail.
-template <class Allocator>
-class element_gap {
-  public:
-    using value_type = typename std::allocator_traits<Allocator>::value_type;
-
-    element_gap(Allocator& allocator, value_type* position, value_type* last, std::size_t count)
-        : allocator_(allocator), position_(position), last_(last), count_(count) {
-        if constexpr (relocates_as_bytes<Allocator, value_type>) {
-            move_bytes(position + count, position, static_cast<std::size_t>(last - position));
-        } else {
-            while (last != position) {
-                relocate(last - 1, last - 1 + count);
-                --last;
-            }
-        }
-    }
-
-    element_gap(const element_gap&) = delete;
-    element_gap& operator=(const element_gap&) = delete;
-
-    ~element_gap() {
-        if (count_ == 0) {
-            return;
-        }
-        if constexpr (relocates_as_bytes<Allocator, value_type>) {
-            move_bytes(position_, position_ + count_, static_cast<std::size_t>(last_ - position_));
-        } else {
-            for (; position_ != last_; ++position_) {
-                relocate(position_ + count_, position_);
-            }
-        }
-    }
-
-    void keep() noexcept { count_ = 0; }
-
-  private:
-    void relocate(value_type* from, value_type* to) noexcept {
-        construct_element(allocator_, to, std::move(*from));
-        if constexpr (!destroys_nothing<Allocator, value_type>) {
-            std::allocator_traits<Allocator>::destroy(allocator_, from);
-        }
-    }
-
-    Allocator& allocator_;
-    value_type* position_;
-    value_type* last_;
-    std::size_t count_;
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 // The part of a vector's interface that leaves the elements where they are: access, iterators,
 // sizes.
 #ifndef COHOLD_CONTAINER_VECTOR_ACCESS_HPP
@@ -23181,322 +25734,6 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_CONTAINER_RAW_BLOCK_HPP
 #define COHOLD_CONTAINER_RAW_BLOCK_HPP
 
-// The section that one operation of a container is: what it changes is undone if the process is
-// killed in it, or if a section around it is undone.
-#ifndef COHOLD_CONTAINER_OPERATION_SECTION_HPP
-#define COHOLD_CONTAINER_OPERATION_SECTION_HPP
-
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// What an operation does when its section has no room for a journal, in a full segment.
-enum class without_journal {
-    fails,   // it throws, before anything is changed
-    happens, // it must not fail: it happens without protection
-};
-
-// So few bytes are rather saved than moved step by step.
-inline constexpr std::size_t most_bytes_saved = 256;
-
-inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
-    char* const place = static_cast<char*>(first);
-    std::memmove(place + distance, place, bytes);
-    return {place, bytes, distance};
-}
-
-// What an operation saves before it changes it, in the section that it is, or that it is in. Other
-// allocators than shm_allocator have no segment, and so no sections: this does nothing.
-template <class Allocator>
-class operation_record {
-  public:
-    void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
-
-    void size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {}
-
-    void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
-
-    void moving(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/,
-                std::uint64_t /*then*/) noexcept {}
-
-    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
-        return moved_at_once(first, bytes, distance);
-    }
-
-    [[nodiscard]] std::uint32_t cuts() const noexcept { return 0; }
-
-    void fresh(const void* /*container*/) noexcept {}
-
-    void exchanged(const void* /*container*/, std::uint64_t /*size*/) noexcept {}
-
-    void ends(const void* /*container*/, std::size_t /*bytes*/) noexcept {}
-
-    [[nodiscard]] std::uint64_t removed(const void* /*container*/, std::uint64_t now,
-                                        std::uint64_t /*size*/) noexcept {
-        return now;
-    }
-
-    class cover {
-      public:
-        cover(operation_record& /*section*/, const void* /*first*/,
-              std::size_t /*bytes*/) noexcept {}
-
-        ~cover() {} // NOLINT: as that of the other one
-    };
-};
-
-template <class T>
-class operation_record<shm_allocator<T>> {
-  public:
-    // nullptr: there is no section.
-    operation_record(thread_record* record, without_journal otherwise) noexcept
-        : record_(record), otherwise_(otherwise) {}
-
-    // Saves the words of a container, before they change.
-    void words(const void* container, const void* first, std::size_t bytes) {
-        if (record_ != nullptr && is_worth_saving(container)) {
-            save(first, bytes);
-        }
-    }
-
-    // Saves the number of elements, once in a section.
-    void size(const void* container, const void* word, std::uint64_t now) {
-        if (record_ == nullptr) {
-            return;
-        }
-        thread_record::watermark& mark = record_->watermark_of(container);
-        if (mark.of != container && is_worth_saving(container)) {
-            save(word, 8);
-            mark = {container, now};
-            record_->marked = true;
-        }
-    }
-
-    // Saves elements, before they change or end.
-    void elements(const void* first, std::size_t bytes) {
-        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
-            save(first, bytes);
-        }
-    }
-
-    // Saves the number of elements: `now` so many, `then` so many, because the last ones are going
-    // to be moved up or down. Of an operation that is a section.
-    void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
-        if (record_ == nullptr) {
-            return;
-        }
-        if (record_->state.depth == 1) { // nothing is going to follow in the section
-            if (is_worth_saving(container)) {
-                save(word, 8);
-            }
-            return;
-        }
-        size(container, word, now);
-        thread_record::watermark& mark = record_->watermark_of(container);
-        if (mark.of == container && (then > now || then < mark.size)) {
-            mark.size = then; // what is moved has to be there to be moved back
-        }
-    }
-
-    // Moves elements that are nothing but bytes, to where nothing has to be kept.
-    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
-        if (bytes > most_bytes_saved && record_ != nullptr && record_->is_inside(first) &&
-            is_worth_saving(first)) {
-            return move_step_by_step(static_cast<char*>(first), bytes, distance);
-        }
-        elements(first, bytes);
-        return moved_at_once(first, bytes, distance);
-    }
-
-    // How often the journal has been emptied in a section: with another number, records are gone.
-    [[nodiscard]] std::uint32_t cuts() const noexcept {
-        return record_ == nullptr ? 0 : record_->cuts;
-    }
-
-    // The container has a new block: none of its elements was there when the section began.
-    void fresh(const void* container) noexcept { exchanged(container, 0); }
-
-    // The container, whose words are saved, has another one's elements: all of them may have been
-    // there when the section began.
-    void exchanged(const void* container, std::uint64_t size) noexcept {
-        if (record_ != nullptr) {
-            record_->watermark_of(container) = {container, size};
-            record_->marked = true;
-        }
-    }
-
-    // The container itself comes to its end: nothing is to be put back where it was, if that is on
-    // a stack.
-    void ends(const void* container, std::size_t bytes) noexcept {
-        if (thread_record::watermark& mark = record_->watermark_of(container);
-            mark.of == container) {
-            mark = {};
-        }
-        if (!record_->is_inside(container)) {
-            record_->forget(container, bytes);
-        }
-    }
-
-    // The elements from `now` on are going to be removed, of `size`: from `now` up to which one
-    // must they be saved? After size().
-    [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
-                                        std::uint64_t size) noexcept {
-        if (record_ == nullptr) {
-            return now;
-        }
-        thread_record::watermark& mark = record_->watermark_of(container);
-        if (mark.of != container) {
-            return size;
-        }
-        const std::uint64_t until = mark.size < size ? mark.size : size;
-        if (now < mark.size) {
-            mark.size = now;
-        }
-        return until < now ? now : until;
-    }
-
-    // While it lives, what lies in these bytes, which are saved, is not saved again.
-    class cover {
-      public:
-        cover(operation_record& section, const void* first, std::size_t bytes) noexcept
-            : record_(section.record_) {
-            if (record_ != nullptr) {
-                outer_ = record_->covered;
-                record_->covered = {reinterpret_cast<std::uintptr_t>(first), bytes};
-            }
-        }
-
-        cover(const cover&) = delete;
-        cover& operator=(const cover&) = delete;
-
-        ~cover() {
-            if (record_ != nullptr) {
-                record_->covered = outer_;
-            }
-        }
-
-      private:
-        thread_record* record_;
-        thread_record::range outer_{};
-    };
-
-  private:
-    // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
-    // process dies that is gone, and only a section of the user's can be undone in a living one.
-    [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
-        const auto address = reinterpret_cast<std::uintptr_t>(at);
-        return address - record_->covered.first >= record_->covered.bytes &&
-               (record_->is_inside(at) || record_->state.undoable);
-    }
-
-    void save(const void* at, std::size_t bytes) {
-        if (record_->has_room(at, bytes)) [[likely]] {
-            std::error_code none;
-            record_->save(at, bytes, none);
-        } else {
-            save_slowly(at, bytes);
-        }
-    }
-
-    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes) {
-        if (otherwise_ == without_journal::fails) {
-            record_->save(at, bytes);
-            return;
-        }
-        const report_keeper keeper;
-        std::error_code ec;
-        record_->save(at, bytes, ec);
-    }
-
-    byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
-        std::error_code ec;
-        if (!record_->has_room_for_shift() && otherwise_ == without_journal::happens) [[unlikely]] {
-            const report_keeper keeper;
-            const byte_shift moved = record_->shift(first, bytes, distance, ec);
-            return ec ? moved_at_once(first, bytes, distance) : moved;
-        }
-        const byte_shift moved = record_->shift(first, bytes, distance, ec);
-        raise_if(ec);
-        return moved;
-    }
-
-    thread_record* record_;
-    without_journal otherwise_;
-};
-
-// The section itself.
-template <class Allocator>
-class operation_section : public operation_record<Allocator> {
-  public:
-    explicit operation_section(const Allocator& /*allocator*/,
-                               without_journal /*otherwise*/ = without_journal::fails) noexcept {}
-
-    ~operation_section() {} // NOLINT: as that of the other one
-};
-
-template <class T>
-class operation_section<shm_allocator<T>> : public operation_record<shm_allocator<T>> {
-  public:
-    explicit operation_section(const shm_allocator<T>& allocator,
-                               without_journal otherwise = without_journal::fails)
-        : operation_section(find(allocator.header(), otherwise), otherwise) {}
-
-  private:
-    operation_section(thread_record* record, without_journal otherwise) noexcept
-        : operation_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
-
-    static thread_record* find(segment_header* header, without_journal otherwise) {
-        if (header == nullptr) {
-            return nullptr;
-        }
-        if (thread_record* const known = known_record(header); known != nullptr) [[likely]] {
-            return known;
-        }
-        return find_slowly(*header, otherwise);
-    }
-
-    [[gnu::cold, gnu::noinline]] static thread_record* find_slowly(segment_header& header,
-                                                                   without_journal otherwise) {
-        std::error_code ec;
-        if (otherwise == without_journal::fails) {
-            thread_record* const record = self(header, ec);
-            raise_if(ec);
-            return record;
-        }
-        const report_keeper keeper;
-        return self(header, ec);
-    }
-
-    section section_;
-};
-
-// Runs `run(operation_record&)` if this thread has a section open in the allocator's segment.
-template <class Allocator, class Run>
-inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
-                            const Run& /*run*/) noexcept {
-}
-
-template <class T, class Run>
-inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
-                            const Run& run) {
-    if (has_open_sections()) [[unlikely]] {
-        if (thread_record* const record = open_record(allocator.header()); record != nullptr) {
-            operation_record<shm_allocator<T>> open(record, otherwise);
-            run(open);
-        }
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -23518,7 +25755,8 @@ class raw_block {
     // From `allocate()`, which returns null if there is no memory: then it holds nothing.
     template <class Allocate>
     raw_block(Allocator& allocator, size_type capacity, const Allocate& allocate)
-        : section_(allocator, without_journal::happens), allocator_(allocator), memory_(allocate()),
+        : section_(allocator, without_journal::reports), allocator_(allocator),
+          memory_(section_.is_there() ? allocate() : nullptr),
           capacity_(memory_ == nullptr ? 0 : capacity) {}
 
     raw_block(const raw_block&) = delete;
@@ -23654,7 +25892,9 @@ class vector_storage {
     }
 
     // What an operation is going to change. The same for other vectors of the same segment.
-    void save_words(record& section) { section.words(this, &data_, 3 * sizeof(std::uint64_t)); }
+    void save_words(record& section) {
+        section.words(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
+    }
 
     void save_size(record& section) { section.size(this, &size_, size_); }
 
@@ -23674,27 +25914,45 @@ class vector_storage {
         commit_size(size);
     }
 
-    void exchange_words(vector_storage& other) noexcept {
-        operation section(alloc_, without_journal::happens);
-        save_words(section);
-        take_words(other, section);
-    }
-
-    // The same, but this one is just being constructed.
+    // *this has not been used yet: it is being constructed.
     void take_words(vector_storage& other) noexcept {
         operation section(alloc_, without_journal::happens);
-        take_words(other, section);
+        section.begins(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
+        other.save_words(section);
+        move_words(other, section);
     }
 
-    void take_words(vector_storage& other, record& section) noexcept {
+    // All or nothing.
+    void exchange_words(vector_storage& other) noexcept(!is_shm_allocator<Allocator>) {
+        operation section(alloc_);
+        save_words(section);
         other.save_words(section);
         section.exchanged(this, other.size_);
-        section.exchanged(&other, size_);
+        section.exchanged(std::addressof(other), size_);
         const pointer data = data_;
         const std::uint64_t size = size_;
         const std::uint64_t capacity = capacity_;
         publish(other.data_, other.size_, other.capacity_);
         other.publish(data, size, capacity);
+    }
+
+    // Into an empty one without a block. The words are saved, or else at no instant two have the
+    // block: a kill may leak it.
+    void move_words(vector_storage& from, record& section) noexcept {
+        const pointer data = from.data_;
+        const std::uint64_t size = from.size_;
+        const std::uint64_t capacity = from.capacity_;
+        section.exchanged(this, size);
+        section.exchanged(std::addressof(from), 0);
+        from.forget_block();
+        publish(data, size, capacity);
+    }
+
+    void forget_block() noexcept {
+        commit_size(0);
+        capacity_ = 0;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        data_ = nullptr;
     }
 
     // Switches to a new block with finished elements, and disposes of the old one.
@@ -23764,7 +26022,7 @@ class vector_storage {
         truncate(0);
         const pointer old = data_;
         const size_type old_capacity = capacity();
-        publish(nullptr, 0, 0);
+        forget_block();
         if (old_capacity != 0) {
             traits::deallocate(alloc_, old, old_capacity);
         }
@@ -23818,6 +26076,25 @@ class vector_storage {
             return traits::allocate(alloc_, count);
 #endif
         }
+    }
+
+    // Has it memory, and are the elements saved that have to be before they are moved there?
+    [[nodiscard]] bool keeps_elements(block& memory) {
+        if constexpr (relocates_as_bytes<Allocator, T>) {
+            return static_cast<bool>(memory);
+        } else {
+            return memory && memory.section().try_elements(begin(), bytes_of(end() - begin()));
+        }
+    }
+
+    // False where there is no memory; then nothing has happened.
+    [[nodiscard]] bool try_reallocate(block& memory) {
+        if (!keeps_elements(memory)) {
+            return false;
+        }
+        const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
+        reallocate(memory);
+        return true;
     }
 
     void reallocate(block& memory) {
@@ -23940,32 +26217,98 @@ class vector_storage {
             save_elements(section, position, end());
             const cover covered(section, position, bytes_of(end() - position));
             emplace_in_place(std::forward<Args>(args)...);
-            rotate_last_to_front(position, end());
+            rotate_last_to_front(alloc_, position, end());
         }
     }
 
-    // Not all [first, last) up to the end.
+    // Not all [first, last) up to the end. All or nothing; but where a full segment has no room to
+    // keep what changes, and no section is around it, step by step.
     void erase_before(T* first, T* last) {
-        operation section(alloc_, without_journal::happens);
+        if constexpr (is_shm_allocator<Allocator>) {
+            if (!erase_at_once(first, last)) [[unlikely]] {
+                erase_by_steps(first, last);
+            }
+        } else {
+            operation section(alloc_);
+            static_cast<void>(erase_in(section, first, last));
+        }
+    }
+
+    [[nodiscard]] bool erase_at_once(T* first, T* last) {
+        const bool alone = !is_section_open(alloc_);
+        operation section(alloc_);
+        if (erase_in(section, first, last)) [[likely]] {
+            return true;
+        }
+        if (!alone) {
+            section.raise_no_room();
+        }
+        return false;
+    }
+
+    // False where there is no room to keep what changes; then nothing has happened.
+    [[nodiscard]] bool erase_in(operation& section, T* first, T* last) {
         if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
             const std::size_t removed = bytes_of(last - first);
             const std::size_t moved = bytes_of(end() - last);
             const std::uint64_t size = size_ - static_cast<size_type>(last - first);
+            const bool few = removed + moved <= most_bytes_saved;
+            if (!section.try_elements(first, few ? removed + moved : removed) ||
+                !section.has_room_to_move()) {
+                return false;
+            }
             section.moving(this, &size_, size_, size);
-            if (removed + moved <= most_bytes_saved) {
-                section.elements(first, removed + moved);
+            if (few) {
                 move_bytes(first, last, static_cast<std::size_t>(end() - last));
             } else {
-                section.elements(first, removed);
                 static_cast<void>(section.move(last, moved, -static_cast<std::ptrdiff_t>(removed)));
             }
             commit_size(size);
         } else {
+            if (!section.try_elements(first, bytes_of(end() - first))) {
+                return false;
+            }
             save_size(section);
-            save_elements(section, first, end());
             const cover covered(section, first, bytes_of(end() - first));
             move_down(last, end(), first);
             truncate(size() - static_cast<size_type>(last - first));
+        }
+        return true;
+    }
+
+    // Killed on the way, some of the elements may still be there, none is lost or torn.
+    [[gnu::cold, gnu::noinline]] void erase_by_steps(T* first, T* last) {
+        if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
+            constexpr std::ptrdiff_t few =
+                most_bytes_saved < sizeof(T) ? 1 : most_bytes_saved / sizeof(T);
+            while (first != last) {
+                T* const from = last - first > few ? last - few : first;
+                operation section(alloc_);
+                if (!erase_in(section, from, last)) {
+                    section.raise_no_room();
+                }
+                last = from;
+            }
+        } else {
+            // Those that stay change places with those that go.
+            for (; last != end(); ++first, static_cast<void>(++last)) {
+                operation section(alloc_);
+                section.elements(first, sizeof(T));
+                section.elements(last, sizeof(T));
+                const cover covered(section, first, bytes_of(last + 1 - first));
+                exchange_elements(section, *first, *last);
+            }
+            truncate(static_cast<size_type>(first - begin()));
+        }
+    }
+
+    static void exchange_elements(operation& section, T& a, T& b) {
+        if constexpr (std::is_move_constructible_v<T>) {
+            T value(std::move(a));
+            a = std::move(b);
+            b = std::move(value);
+        } else {
+            section.raise_no_room();
         }
     }
 
@@ -24027,7 +26370,7 @@ class vector_storage {
             operation section(alloc_);
             save_all(section);
             append_uncounted(std::move(first), std::move(last));
-            rotate_elements(begin() + index, begin() + old_size, end());
+            rotate_elements(alloc_, begin() + index, begin() + old_size, end());
             return begin() + index;
         } else {
             return insert_counted(position, std::move(first), count);
@@ -24109,7 +26452,7 @@ class vector_storage {
                 fill_gap(position, old_end, std::move(source), count, old_size);
             } else {
                 append_in_place(std::move(source), count);
-                rotate_elements(position, old_end, end());
+                rotate_elements(alloc_, position, old_end, end());
             }
         }
         return position;
@@ -24160,26 +26503,19 @@ class vector_storage {
     template <class Source>
     void insert_bytes(operation& section, T* position, Source source, size_type count) {
         struct gap {
-            operation& section;
             byte_shift moved;
-            std::uint32_t cuts = section.cuts();
             bool filled = false;
 
             ~gap() {
-                if (filled) {
-                    return;
-                }
-                if (section.cuts() == cuts) [[likely]] {
+                if (!filled) {
                     moved.undo();
-                } else { // the source has freed memory where no room was left
-                    moved.undo_at_once();
                 }
             }
         };
 
         const std::uint64_t size = size_ + count;
         section.moving(this, &size_, size_, size);
-        gap room{section, section.move(position, bytes_of(end() - position), distance_of(count))};
+        gap room{section.move(position, bytes_of(end() - position), distance_of(count))};
         builder elements(alloc_, position);
         elements.fill(std::move(source), count);
         elements.keep();
@@ -24361,7 +26697,7 @@ COHOLD_NAMESPACE_BEGIN
 /// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). Without
 /// exceptions these print their text and abort.
 /// *Thread and process safety*: that of std::vector.
-template <class T, class Allocator = shm_allocator<T>>
+template <class T, detail::allocator_like Allocator = shm_allocator<T>>
 class shm_vector : public detail::vector_access<T, Allocator> {
     using access = detail::vector_access<T, Allocator>;
     using traits = std::allocator_traits<Allocator>;
@@ -24390,6 +26726,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::has_allocator_of;
     using access::insert_counted;
     using access::insert_from;
+    using access::keeps_elements;
+    using access::move_words;
     using access::mutable_iterator;
     using access::publish;
     using access::reallocate;
@@ -24398,6 +26736,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::take_words;
     using access::truncate;
     using access::try_allocate;
+    using access::try_reallocate;
+    using typename access::cover;
     using typename access::operation;
 
   public:
@@ -24423,14 +26763,15 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         check_element();
     }
 
-    explicit shm_vector(size_type count, const Allocator& allocator = Allocator())
+    // std::size_t, not size_type: a guide made of this must not ask for members of the class.
+    explicit shm_vector(std::size_t count, const Allocator& allocator = Allocator())
         : shm_vector(allocator) {
-        build(detail::value_initialized{}, count);
+        build(detail::value_initialized{}, static_cast<size_type>(count));
     }
 
-    shm_vector(size_type count, const T& value, const Allocator& allocator = Allocator())
+    shm_vector(std::size_t count, const T& value, const Allocator& allocator = Allocator())
         : shm_vector(allocator) {
-        build(detail::repeated<T>{std::addressof(value)}, count);
+        build(detail::repeated<T>{std::addressof(value)}, static_cast<size_type>(count));
     }
 
     template <std::input_iterator InputIterator>
@@ -24470,7 +26811,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     ~shm_vector() = default;
 
     shm_vector& operator=(const shm_vector& other) {
-        if (this != &other) {
+        if (this != std::addressof(other)) {
             if constexpr (traits::propagate_on_container_copy_assignment::value) {
                 if (!has_allocator_of(other)) {
                     release();
@@ -24487,15 +26828,16 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     shm_vector&
     operator=(shm_vector&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
                                            traits::is_always_equal::value) {
-        if (this != &other) {
+        if (this != std::addressof(other)) {
             if constexpr (traits::propagate_on_container_move_assignment::value) {
                 release();
                 alloc_ = std::move(other.alloc_);
                 exchange_words(other);
             } else if (has_allocator_of(other)) {
-                operation section(alloc_, detail::without_journal::happens);
-                release();
+                operation section(alloc_);
                 exchange_words(other);
+                shm_vector old(alloc_); // `other` may be a part of what ends here
+                old.move_words(other, section);
             } else {
                 assign_moved(other);
             }
@@ -24539,10 +26881,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     [[nodiscard]] bool try_reserve(size_type count) {
         if (count > capacity()) {
             block memory(alloc_, count, [&] { return try_allocate(count); });
-            if (!memory) {
-                return false;
-            }
-            reallocate(memory);
+            return try_reallocate(memory);
         }
         return true;
     }
@@ -24553,9 +26892,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
             release();
         } else if (size_ != capacity_) {
             block memory(alloc_, size(), [&] { return try_allocate(size()); });
-            if (memory) {
-                reallocate(memory);
-            }
+            static_cast<void>(try_reallocate(memory));
         }
     }
 
@@ -24594,7 +26931,11 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         if (size_ == capacity_) [[unlikely]] {
             const size_type count = grown_capacity(1);
             block memory(alloc_, count, [&] { return try_allocate(count); });
-            return memory ? emplace_into(memory, end(), std::forward<Args>(args)...) : nullptr;
+            if (!keeps_elements(memory)) {
+                return nullptr;
+            }
+            const cover covered(memory.section(), begin(), size() * sizeof(T));
+            return emplace_into(memory, end(), std::forward<Args>(args)...);
         }
         return std::addressof(emplace_in_place(std::forward<Args>(args)...));
     }

@@ -50,15 +50,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// The soft limit; nothing if there is none. By the system call that is 64 bits wide everywhere.
+// The soft limit; nothing if there is none.
 [[gnu::cold]] inline std::optional<std::uint64_t> resource_limit(int which) noexcept {
-    struct {
-        std::uint64_t soft;
-        std::uint64_t hard;
-    } found{UINT64_MAX, UINT64_MAX};
-
-    ::syscall(SYS_prlimit64, 0, which, nullptr, &found);
-    return found.soft == UINT64_MAX ? std::optional<std::uint64_t>() : std::optional(found.soft);
+    const std::uint64_t soft = soft_limit(which);
+    return soft == UINT64_MAX ? std::optional<std::uint64_t>() : std::optional(soft);
 }
 
 // The word behind a key of /proc/self/status, without its tabs.
@@ -1238,10 +1233,12 @@ namespace detail {
 
 #if defined(__GLIBC__) && !defined(__LP64__)
 inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    const uncancelled here;
     return ::pread64(fd, to, bytes, from);
 }
 #else
 inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    const uncancelled here;
     return ::pread(fd, to, bytes, from);
 }
 #endif
@@ -1875,15 +1872,15 @@ class segment_reader {
     bool lost_ = false;
 };
 
-// What a lock may say: nobody, or one who has been there.
+// What a lock of the segment itself may say: nobody, or a process that has been there.
 [[gnu::cold]] inline void check_lock(segment_reader& segment, const segment_places& places,
                                      std::uint64_t at, segment_part part, flaw_list& flaws) {
     const owner_word holder = segment.word(at);
-    if (holder <= awaited) {
+    if (holder == nobody) {
         return;
     }
     const std::uint64_t slot = slot_of(holder);
-    if (slot >= places.slots) {
+    if (slot >= places.slots || generation_of(holder) == 0 || thread_of(holder) != 0) {
         flaws.add(part, "a lock is held by who cannot be", at, holder);
         return;
     }
@@ -3573,6 +3570,7 @@ examine_contents(const segment_source& source,
             return out; // it is at rest
         }
         const struct ::timespec some{0, look * 300000};
+        const detail::uncancelled here;
         ::nanosleep(&some, nullptr);
         out = examine_contents(source, extent);
         std::erase_if(always, [&out](const segment_flaw& flaw) {
