@@ -147,9 +147,11 @@ class queue_claimant<shm_allocator<T>> {
         const std::uint64_t state =
             process_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
         const auto generation = static_cast<std::uint32_t>(state >> 32);
-        // Of a generation that is over, recovery has resolved the claims; the word may have been
+        const std::uint32_t marked =
+            generation - ((generation - marked_generation(mark)) & 0xffffU);
+        // Of an attachment that is over, recovery has resolved the claims; the word may have been
         // read before that.
-        return (state & attached_bit) == 0 || (generation & 0xffffU) != marked_generation(mark) ||
+        return !is_attachment_of(state, marked) ||
                is_dead_worker(a, make_owner(index, generation, 0));
     }
 

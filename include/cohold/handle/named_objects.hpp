@@ -135,9 +135,6 @@ class object_in_the_breaking {
         if (object == nullptr) {
             return;
         }
-        // A dead process may have been changing the object: its journal must say nothing more of
-        // memory that is going to be something else.
-        recover_all(memory.header(), section_.record().process_word());
         // A segment that is full has no room to keep a large object while it is destroyed. Then the
         // name goes for good first: if the process is killed in the destructor, memory is lost.
         // (In a section around this, which may be undone, that cannot be: an error.)

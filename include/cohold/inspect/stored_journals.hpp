@@ -61,7 +61,7 @@ class journals_reader {
         const std::uint64_t state = segment_.word(slot);
         std::uint64_t from = slot + 48;
         std::uint64_t next = segment_.word(from);
-        if ((state & 0xffffffffu & ~attached_bit) != 0) {
+        if ((state & attached_bit) == 0 && (state & 0xffffffffu) != 0) {
             flaws_.add(segment_part::participants, "a slot is in an impossible state", slot, state);
         }
         check_lock(segment_, places_, slot + 40, segment_part::participants, flaws_);
@@ -118,11 +118,12 @@ class journals_reader {
         stored_journal found;
         found.participant = slot;
         found.offset = place;
-        found.thread = segment_.word(place + offsetof(journal, thread));
+        const owner_word thread = segment_.word(place + offsetof(journal, thread));
+        found.thread = thread_of(thread);
         found.finishing = segment_.word(place + offsetof(journal, floor)) != 0;
-        if (found.thread > most_threads) {
-            wrong("a thread has an impossible number", place + offsetof(journal, thread),
-                  found.thread);
+        if (thread != nobody && (slot_of(thread) != slot || found.thread == 0)) {
+            wrong("a journal is of a thread that cannot be", place + offsetof(journal, thread),
+                  thread);
         }
         const std::uint64_t chunk = segment_.word(place + offsetof(journal, chunk));
         if (chunk != 0) {

@@ -107,8 +107,7 @@ class identity_lock {
     local_identity& identity = *local_of(header).identity;
     participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
     if (tidy) {
-        slot.state.store(std::uint64_t{generation_of(identity.me)} << 32,
-                         std::memory_order_release);
+        slot.state.store(detached_state(generation_of(identity.me)), std::memory_order_release);
     }
     unmap(identity.page, page_size()); // and with it goes the kernel's lock
     identity.page = nullptr;

@@ -92,6 +92,10 @@ class directory {
                     return bury(header, me, holder);
                 });
                 locked_ = true;
+                // A dead process may have left names in a section that went on after it had let go
+                // of this lock; and its journals must say nothing more of an object that is going
+                // to be destroyed.
+                static_cast<void>(recover_all(header, me));
             }
             innermost_ = this;
         }

@@ -22,7 +22,7 @@ struct journal {
     static constexpr std::uint64_t chunk_size = 8192;
 
     std::uint64_t next;                // offset of the next journal of the participant, or 0
-    std::atomic<std::uint64_t> thread; // number of the thread that uses it; 0: none
+    std::atomic<std::uint64_t> thread; // the owner word of the thread that uses it; 0: none
     std::atomic<std::uint64_t> top;    // offset of the end of the records
     // 0, or offset of the end of the records that do not count as done: those behind it do.
     std::atomic<std::uint64_t> floor;
@@ -110,8 +110,9 @@ class journal_reader {
         }
         const std::uint64_t claim = log_.queue_claim.load(std::memory_order_relaxed);
         if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
+            const owner_word thread = log_.thread.load(std::memory_order_relaxed);
             resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),
-                               slot_of(dead), generation_of(dead));
+                               slot_of(dead), generation_of(thread != nobody ? thread : dead));
         }
         return true;
     }

@@ -255,7 +255,7 @@ search_open_record(const segment_header* header) noexcept {
          log != nullptr && count < config::max_threads; log = journal_at(header, log->next)) {
         if (log->thread.load(std::memory_order_acquire) == 0) {
             log->top.store(journal_reader::begin_of(header, *log), std::memory_order_relaxed);
-            log->thread.store(thread_of(me), std::memory_order_relaxed);
+            log->thread.store(me, std::memory_order_relaxed);
             return log;
         }
         ++count;
@@ -283,7 +283,7 @@ search_open_record(const segment_header* header) noexcept {
     }
     auto* const log = ::new (block) journal{};
     log->next = slot.journals.load(std::memory_order_relaxed);
-    log->thread.store(thread_of(me), std::memory_order_relaxed);
+    log->thread.store(me, std::memory_order_relaxed);
     log->top.store(journal_reader::begin_of(header, *log), std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     change.set(slot.journals, static_cast<std::uint64_t>(reinterpret_cast<char*>(log) -
@@ -291,13 +291,23 @@ search_open_record(const segment_header* header) noexcept {
     return log;
 }
 
-// Has a thread the number? They begin anew after half a million.
-[[gnu::cold]] inline bool is_in_use(const local_identity& identity, std::uint32_t number) noexcept {
-    const thread_record* each = identity.records;
-    while (each != nullptr && thread_of(each->me) != number) {
-        each = each->next_in_mapping;
+// A word that no thread has had before. When the numbers of threads are used up, they begin anew
+// with the next generation of the attachment: a lock that a thread has left behind may still name
+// it, and nobody else ever. The former generations count as this process as long as it is attached.
+[[gnu::cold]] inline owner_word new_thread(segment_header& header) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.threads == most_threads) {
+        std::atomic<std::uint64_t>& state =
+            process_table::of(header).slots[slot_of(identity.me)].state;
+        const std::uint64_t next = with_next_generation(state.load(std::memory_order_relaxed));
+        state.store(next, std::memory_order_release);
+        __atomic_store_n(
+            &identity.me,
+            make_owner(slot_of(identity.me), static_cast<std::uint32_t>(next >> 32), 0),
+            __ATOMIC_RELEASE);
+        identity.threads = 0;
     }
-    return each != nullptr;
+    return make_owner(slot_of(identity.me), generation_of(identity.me), ++identity.threads);
 }
 
 [[gnu::cold]] inline thread_record* make_record(segment_header& header, std::uint64_t epoch,
@@ -308,11 +318,8 @@ search_open_record(const segment_header* header) noexcept {
         fail(ec, errc::out_of_space, "no memory for what a thread notes of a segment");
         return nullptr;
     }
-    do {
-        identity.threads = identity.threads % most_threads + 1;
-    } while (is_in_use(identity, identity.threads));
     record->header = &header;
-    record->me = make_owner(slot_of(identity.me), generation_of(identity.me), identity.threads);
+    record->me = new_thread(header);
     record->log = find_journal(header, record->me, ec);
     if (ec) {
         delete record;

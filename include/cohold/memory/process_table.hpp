@@ -26,8 +26,9 @@ struct process_key {
 
 // One participant: a process, by one of its mappings.
 struct alignas(64) participant_slot {
-    // generation:32 | 1 while attached. Only the holder of the kernel's lock on the slot writes it,
-    // and who has recovered a dead one.
+    // generation:32 | former:31 | 1 while attached. The generation grows also during an attachment,
+    // when its numbers of threads are used up: `former` says how many it has had before. Only the
+    // holder of the kernel's lock on the slot writes it, and who has recovered a dead one.
     std::atomic<std::uint64_t> state;
     std::atomic<std::uint32_t> pid;
     std::atomic<std::uint32_t> stamp;
@@ -56,6 +57,25 @@ inline constexpr std::uint64_t attached_bit = 1;
 
 [[nodiscard]] constexpr std::uint64_t attached_state(std::uint32_t generation) noexcept {
     return std::uint64_t{generation} << 32 | attached_bit;
+}
+
+[[nodiscard]] constexpr std::uint64_t detached_state(std::uint32_t generation) noexcept {
+    return std::uint64_t{generation} << 32;
+}
+
+// Does the generation belong to the attachment that a slot's state tells of?
+[[nodiscard]] constexpr bool is_attachment_of(std::uint64_t state,
+                                              std::uint32_t generation) noexcept {
+    const std::uint32_t former = static_cast<std::uint32_t>(state) >> 1;
+    return (state & attached_bit) != 0 &&
+           static_cast<std::uint32_t>(state >> 32) - generation <= former;
+}
+
+// The state after that, with the next generation of the same attachment. Never 0, as ever.
+[[nodiscard]] constexpr std::uint64_t with_next_generation(std::uint64_t state) noexcept {
+    const auto last = static_cast<std::uint32_t>(state >> 32);
+    const std::uint32_t step = last == UINT32_MAX ? 2 : 1;
+    return std::uint64_t{last + step} << 32 | (static_cast<std::uint32_t>(state) + 2 * step);
 }
 
 struct process_table {
@@ -102,23 +122,25 @@ static_assert(sizeof(process_table) == table_bytes);
 [[nodiscard]] inline bool is_this_process(const segment_header& header, owner_word owner) noexcept {
     const local_identity& mine = *local_of(header).identity;
     return mine.epoch.load(std::memory_order_acquire) != 0 && slot_of(mine.me) == slot_of(owner) &&
-           generation_of(mine.me) == generation_of(owner);
+           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+                                std::memory_order_relaxed),
+                            generation_of(owner));
 }
 
 // The verdict on one participant that has the slot, whatever else its process is.
 [[gnu::cold]] inline verdict probe_slot(const segment_header& header, owner_word owner) noexcept {
     const std::uint32_t index = slot_of(owner);
     const participant_slot& slot = process_table::of(header).slots[index];
-    const std::uint64_t state = attached_state(generation_of(owner));
+    const std::uint32_t generation = generation_of(owner);
     verdict found = verdict::dead;
-    if (slot.state.load(std::memory_order_acquire) == state) {
+    if (is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
         const local_block& local = local_of(header);
         found = is_this_process(header, owner)
                     ? verdict::alive
                     : local.calls->probe(local, index, slot.read_token());
         // A process that attaches anew to a dead one's slot has the kernel's lock before it changes
         // the state, hence the second look: the lock that was found may belong to it.
-        if (slot.state.load(std::memory_order_acquire) != state) {
+        if (!is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
             found = verdict::dead;
         }
     }
@@ -128,8 +150,9 @@ static_assert(sizeof(process_table) == table_bytes);
 // Has the participant neither detached nor been recovered?
 [[nodiscard]] inline bool is_attached(const segment_header& header, owner_word owner) noexcept {
     return slot_of(owner) <= process_table::spare(header) &&
-           process_table::of(header).slots[slot_of(owner)].state.load(std::memory_order_acquire) ==
-               attached_state(generation_of(owner));
+           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+                                std::memory_order_acquire),
+                            generation_of(owner));
 }
 
 // The participant that has the slot now; nobody if there is none.

@@ -124,9 +124,11 @@ template <class Act>
                              }
                              // Not if it is the spare one and has a new owner, which need not wait
                              // for this.
-                             std::uint64_t expected = attached_state(generation_of(dead));
-                             freed = slot.state.compare_exchange_strong(expected,
-                                                                        expected & ~attached_bit);
+                             std::uint64_t state = slot.state.load(std::memory_order_relaxed);
+                             freed = is_attachment_of(state, generation_of(dead)) &&
+                                     slot.state.compare_exchange_strong(
+                                         state,
+                                         detached_state(static_cast<std::uint32_t>(state >> 32)));
                              return true;
                          }) &&
            freed;
@@ -214,7 +216,7 @@ template <class Act>
     std::size_t most = most_journals;
     for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
          log != nullptr && most != 0; --most) {
-        if (log->thread.load(std::memory_order_acquire) == thread_of(owner)) {
+        if (same_owner(log->thread.load(std::memory_order_acquire), owner)) {
             return true;
         }
         log = journal_at(header, __atomic_load_n(&log->next, __ATOMIC_RELAXED));

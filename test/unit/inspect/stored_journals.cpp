@@ -71,7 +71,7 @@ TEST_CASE("journals that are damaged") {
     const std::uint64_t all = ~std::uint64_t{0};
     CHECK(says(made, log, log, "a block belongs to two")); // a ring
     CHECK(says(made, log, all, "a journal is not in the segment"));
-    CHECK(says(made, log + 8, all, "a thread has an impossible number"));
+    CHECK(says(made, log + 8, all, "a journal is of a thread that cannot be"));
     CHECK(says(made, log + 16, all, "a record is not one"));
     CHECK(says(made, log + 16, 0, "a record is not one"));
     CHECK(says(made, log + 64, log, "a journal's second block is none"));

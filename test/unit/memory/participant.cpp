@@ -69,18 +69,20 @@ TEST_CASE("each thread has a number and a journal, which the next one gets") {
     CHECK(detail::local_of(segment.header()).identity->records == nullptr);
 }
 
-TEST_CASE("numbers of threads that are in use are not given twice") {
+TEST_CASE("numbers of threads begin anew with another generation") {
     const scratch::segment segment(65536, 1 << 20);
     const detail::owner_word mine = scratch::self(segment.memory()).me;
     CHECK(detail::thread_of(mine) == 1);
     detail::local_of(segment.header()).identity->threads = detail::most_threads - 1;
-    std::vector<std::uint32_t> numbers;
+    std::vector<detail::owner_word> words;
     for (int i = 0; i < 3; ++i) {
-        std::thread([&] {
-            numbers.push_back(detail::thread_of(scratch::self(segment.memory()).me));
-        }).join();
+        std::thread([&] { words.push_back(scratch::self(segment.memory()).me); }).join();
     }
-    CHECK(numbers == std::vector<std::uint32_t>{detail::most_threads, 2, 3});
+    const std::uint32_t generation = detail::generation_of(mine);
+    CHECK(words[0] == detail::make_owner(0, generation, detail::most_threads));
+    CHECK(words[1] == detail::make_owner(0, generation + 1, 1));
+    CHECK(words[2] == detail::make_owner(0, generation + 1, 2));
+    CHECK(scratch::self(segment.memory()).me == mine);
 }
 
 TEST_CASE("many threads at once") {

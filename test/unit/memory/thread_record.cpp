@@ -36,7 +36,7 @@ TEST_CASE("a thread's record says who it is") {
     CHECK(detail::thread_of(record.me) != 0);
     CHECK(detail::slot_of(record.me) == 0);
     CHECK(record.state.depth == 0);
-    CHECK(record.log->thread == detail::thread_of(record.me));
+    CHECK(record.log->thread == record.me);
     CHECK(&scratch::self(segment.memory()) == &record);
 }
 

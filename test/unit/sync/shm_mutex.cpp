@@ -3,12 +3,15 @@
 #include <cohold/sync/shm_mutex.hpp>
 
 #include <atomic>
+#include <csignal>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
+
+#include <cohold/sync/shm_guarded.hpp>
 
 #include "unit/sync/lock_support.hpp"
 
@@ -30,6 +33,17 @@ struct counter {
             value = value + 1;
         }
     }
+};
+
+struct locks {
+    shm_mutex left_behind;
+    shm_mutex held;
+    shm_mutex free;
+};
+
+struct things {
+    cohold::shm_guarded<int> older{1};
+    cohold::shm_guarded<int> newer{1};
 };
 
 static_assert(cohold::shareable<shm_mutex> && cohold::shareable<counter>);
@@ -240,4 +254,71 @@ TEST_CASE("a lock that a forked child inherits stays its parent's") {
     CHECK(here->try_lock());
     CHECK_FALSE(here->recovered());
     here->unlock();
+}
+
+TEST_CASE("when numbers of threads begin anew, nobody gets that of a lock left behind") {
+    in_segment<locks> here;
+    auto& header = *here.segment().template allocator<int>().header();
+    cohold::detail::local_identity& identity = *cohold::detail::local_of(header).identity;
+    const cohold::detail::owner_word first = identity.me;
+    here->held.lock();
+    const auto in_thread = [](auto run) { std::thread(run).join(); };
+    const auto try_held = [&] { return here->held.try_lock(); };
+    in_thread([&] { here->left_behind.lock(); });
+    const std::uint32_t last = identity.threads;
+    for (int round = 0; round < 2; ++round) {
+        identity.threads = cohold::detail::most_threads; // as after half a million threads
+        for (std::uint32_t number = 1; number < last; ++number) {
+            in_thread([&] {
+                here->free.lock();
+                here->free.unlock();
+            });
+        }
+        // This one has the number of the one that has left it behind.
+        bool got = false;
+        in_thread([&] {
+            here->free.lock();
+            here->free.unlock();
+            got = here->left_behind.try_lock(); // and leaves it behind again
+        });
+        CHECK(got);
+        CHECK(identity.threads == last);
+        CHECK(here->left_behind.try_lock());
+        CHECK(here->left_behind.recovered());
+        here->left_behind.unlock();
+        in_thread([&] { here->left_behind.lock(); });
+        // Those that are older than that are alive as ever: for threads, and for processes.
+        in_thread([&] { CHECK_FALSE(try_held()); });
+        support::child other([&] { CHILD_CHECK(!try_held()); });
+        CHECK(other.wait().code == 0);
+        CHECK(cohold::detail::is_alive(header, first));
+        here.segment().recover(); // it has not detached, but exited
+        CHECK(here.segment().participants().size() == 1);
+    }
+    CHECK(cohold::detail::generation_of(identity.me) == cohold::detail::generation_of(first) + 2);
+    here->held.unlock();
+}
+
+TEST_CASE("threads of several generations die as one process") {
+    in_segment<things> here;
+    support::child victim([&] {
+        auto older = here->older.lock();
+        *older = 2;
+        auto& header = *here.segment().template allocator<int>().header();
+        cohold::detail::local_of(header).identity->threads = cohold::detail::most_threads;
+        std::thread([&] {
+            auto newer = here->newer.lock();
+            *newer = 2;
+            std::raise(SIGKILL);
+        }).join();
+    });
+    CHECK(victim.wait().signal == SIGKILL);
+    const auto newer = here->newer.lock();
+    CHECK(newer.recovered());
+    CHECK(*newer == 1);
+    const auto older = here->older.lock();
+    CHECK(older.recovered());
+    CHECK(*older == 1);
+    CHECK(here.segment().participants().size() == 1);
+    CHECK(here.segment().recover() == 0);
 }

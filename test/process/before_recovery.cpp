@@ -1,0 +1,409 @@
+// A process is killed, and those that survive do not ask after it: they destroy, pop, lock and
+// reuse what its journals still speak of.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <sys/ptrace.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cohold/cohold.hpp>
+
+#include "support/process.hpp"
+
+using namespace cohold;
+
+namespace {
+
+// In a child: how many moves are to come before it is killed.
+int moves_left = -1;
+
+} // namespace
+
+// Its bytes alone do not say what it is: the moves are seen.
+struct item {
+    std::int64_t value = 0;
+
+    item() = default;
+
+    explicit item(std::int64_t v) : value(v) {}
+
+    item(const item& other) = default;
+    item& operator=(const item& other) = default;
+
+    item(item&& other) noexcept : value(std::exchange(other.value, -1)) { step(); }
+
+    item& operator=(item&& other) noexcept {
+        value = std::exchange(other.value, -1);
+        step();
+        return *this;
+    }
+
+    ~item() {}
+
+    static void step() {
+        if (moves_left >= 0 && moves_left-- == 0) {
+            std::raise(SIGKILL);
+        }
+    }
+};
+
+template <>
+inline constexpr bool cohold::enable_shareable<item> = true;
+
+template <>
+struct cohold::type_description<item> {
+    static constexpr void write(type_writer& out) { out.text("item"); }
+};
+
+// Owns a block of the segment; the first one that a child destroys kills it.
+struct owner {
+    static inline bool kills = false;
+
+    explicit owner(std::int64_t value = 0) : block(allocator.allocate(1)) { *block = value; }
+
+    owner(owner&& other) noexcept
+        : allocator(other.allocator), block(std::exchange(other.block, nullptr)) {}
+
+    owner(const owner& other) : allocator(other.allocator), block(allocator.allocate(1)) {
+        *block = *other.block;
+    }
+
+    ~owner() {
+        if (block != nullptr) {
+            allocator.deallocate(block, 1);
+            block = nullptr;
+            asm volatile("" ::: "memory");
+        }
+        if (kills) {
+            std::raise(SIGKILL);
+        }
+    }
+
+    shm_allocator<std::int64_t> allocator;
+    offset_ptr<std::int64_t> block;
+};
+
+template <>
+inline constexpr bool cohold::enable_shareable<owner> = true;
+
+template <>
+struct cohold::type_description<owner> {
+    static constexpr void write(type_writer& out) { out.text("owner"); }
+};
+
+namespace {
+
+using items = shm_vector<item>;
+using numbers = shm_vector<std::int64_t>;
+
+struct named_segment {
+    explicit named_segment(const char* suffix) : name(support::own_name(suffix)) {
+        segment<>::remove(name);
+        handle = segment<>::create(name, {.size = 1 << 20, .reserve = 1 << 22});
+    }
+
+    named_segment(const named_segment&) = delete;
+    named_segment& operator=(const named_segment&) = delete;
+
+    ~named_segment() { segment<>::remove(name); }
+
+    std::string name;
+    segment<> handle;
+};
+
+// Fills eight items; a child that inserts one is killed in the midst of moving them.
+void fill(items& v) {
+    v.reserve(16);
+    for (int i = 0; i < 8; ++i) {
+        v.emplace_back(i);
+    }
+}
+
+bool is_full(const items& v) {
+    bool good = v.size() == 8;
+    for (std::size_t i = 0; good && i < 8; ++i) {
+        good = v[i].value == static_cast<std::int64_t>(i);
+    }
+    return good;
+}
+
+void die_inserting(items& v) {
+    moves_left = 4;
+    v.insert(v.begin() + 2, item(100));
+}
+
+struct locked {
+    shm_mutex mutex;
+    items v;
+};
+
+} // namespace
+
+TEST_CASE("a process that has mapped a segment twice dies as one") {
+    const named_segment s("twice");
+    auto& object = s.handle.construct<locked>("object");
+    fill(object.v);
+    for (const bool second_locks : {false, true}) {
+        support::child victim([&] {
+            auto first = segment<>::open(s.name);
+            auto second = segment<>::open(s.name);
+            auto& in_first = *first.find<locked>("object");
+            auto& in_second = *second.find<locked>("object");
+            (second_locks ? in_second : in_first).mutex.lock();
+            die_inserting((second_locks ? in_first : in_second).v);
+        });
+        CHECK(victim.wait().signal == SIGKILL);
+        const std::lock_guard lock(object.mutex);
+        CHECK(object.mutex.recovered());
+        CHECK(is_full(object.v));
+        CHECK(s.handle.participants().size() == 1);
+        CHECK(s.handle.recover() == 0);
+    }
+}
+
+TEST_CASE("what a dead process was changing in another segment is undone with its lock") {
+    const named_segment s("lock");
+    const named_segment t("data");
+    auto& mutex = s.handle.construct<shm_mutex>("mutex");
+    auto& v = t.handle.construct<items>("v");
+    fill(v);
+    support::child victim([&] {
+        mutex.lock();
+        die_inserting(v);
+    });
+    CHECK(victim.wait().signal == SIGKILL);
+    const std::lock_guard lock(mutex);
+    CHECK(mutex.recovered());
+    CHECK(is_full(v));
+    CHECK(t.handle.participants().size() == 1);
+}
+
+TEST_CASE("what a dead process was changing can be destroyed, and its memory used") {
+    const named_segment s("destroy");
+    auto& v = s.handle.construct<items>("v");
+    fill(v);
+    support::child victim([&] { die_inserting(v); });
+    CHECK(victim.wait().signal == SIGKILL);
+    CHECK(s.handle.destroy<items>("v"));
+    auto& others = s.handle.construct<numbers>("others");
+    others.assign(64, 7777);
+    s.handle.recover();
+    for (const std::int64_t each : others) {
+        CHECK(each == 7777);
+    }
+}
+
+TEST_CASE("an object with a lock that a dead process holds can be destroyed where it is") {
+    const named_segment s("in place");
+    auto a = s.handle.allocator<locked>();
+    const auto place = a.allocate(1);
+    {
+        const detail::construction_scope scope(a.header());
+        ::new (static_cast<void*>(place.get())) locked;
+    }
+    fill(place->v);
+    support::child victim([&] {
+        place->mutex.lock();
+        ::raise(SIGKILL);
+    });
+    CHECK(victim.wait().signal == SIGKILL);
+    place->~locked();
+    CHECK(s.handle.participants().size() == 1); // the dead one is recovered
+    a.deallocate(place, 1);
+}
+
+#if defined(__x86_64__) && !COHOLD_TEST_SANITIZED
+
+TEST_CASE("a queue whose slot bears witness for a dead process can be destroyed") {
+    const named_segment s("witness");
+    using queue = shm_queue<numbers>;
+    auto& q = s.handle.construct<queue>("q", 2);
+    const auto& slots = *reinterpret_cast<const offset_ptr<std::atomic<std::uint64_t>>*>(&q);
+    const std::atomic<std::uint64_t>& word = *slots;
+    support::child victim([&] {
+        numbers v(8, 5, s.handle.allocator<std::int64_t>());
+        ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        std::raise(SIGSTOP);
+        q.push(v);
+    });
+    int status = 0;
+    ::waitpid(victim.id(), &status, 0);
+    while (detail::state_of(word) != detail::slot_state::full) {
+        REQUIRE(WIFSTOPPED(status));
+        ::ptrace(PTRACE_SINGLESTEP, victim.id(), nullptr, nullptr);
+        ::waitpid(victim.id(), &status, 0);
+    }
+    ::kill(victim.id(), SIGKILL);
+    CHECK(victim.wait().signal == SIGKILL);
+    const auto popped = q.pop();
+    REQUIRE(popped.has_value());
+    CHECK(popped->size() == 8);
+    CHECK(s.handle.destroy<queue>("q"));
+    auto a = s.handle.allocator<std::int64_t>();
+    for (int i = 0; i < 64; ++i) { // where the queue was
+        std::fill_n(a.allocate(12).get(), 12, 0);
+    }
+    const std::size_t used = s.handle.used();
+    s.handle.recover();
+    CHECK(s.handle.used() == used);
+    CHECK(*popped == numbers(8, 5, s.handle.allocator<std::int64_t>()));
+}
+
+#endif
+
+TEST_CASE_TEMPLATE("a queue that is destroyed by the killed is there, with its elements", Queue,
+                   shm_queue<owner>, shm_queue<owner, concurrency::spsc>) {
+    for (const bool in_section : {false, true}) {
+        CAPTURE(in_section);
+        const named_segment s("destroyed");
+        auto& q = s.handle.construct<Queue>("q", 4);
+        auto& guarded = s.handle.construct<shm_guarded<int>>("guarded", 1);
+        q.emplace(11);
+        q.emplace(22);
+        support::child victim([&] {
+            owner::kills = true;
+            if (in_section) {
+                const auto guard = guarded.lock();
+                s.handle.destroy<Queue>("q");
+            } else {
+                s.handle.destroy<Queue>("q");
+            }
+        });
+        CHECK(victim.wait().signal == SIGKILL);
+        s.handle.recover();
+        auto* const again = s.handle.find<Queue>("q");
+        REQUIRE(again == &q);
+        for (const std::int64_t expected : {11, 22}) {
+            const auto element = q.try_pop();
+            REQUIRE(element.has_value());
+            REQUIRE(element->block != nullptr);
+            CHECK(*element->block == expected);
+        }
+        CHECK(s.handle.destroy<Queue>("q"));
+    }
+}
+
+TEST_CASE("names that a dead process made in a section are gone before others make some") {
+    const named_segment s("names");
+    auto& guarded = s.handle.construct<shm_guarded<int>>("guarded", 1);
+    support::child victim([&] {
+        const auto guard = guarded.lock();
+        s.handle.construct<int>("theirs", 2);
+        ::raise(SIGKILL);
+    });
+    CHECK(victim.wait().signal == SIGKILL);
+    auto& mine = s.handle.construct<int>("mine", 3);
+    CHECK(s.handle.find<int>("theirs") == nullptr);
+    s.handle.recover();
+    CHECK(s.handle.find<int>("mine") == &mine);
+    CHECK(mine == 3);
+    CHECK(s.handle.find<int>("theirs") == nullptr);
+}
+
+TEST_CASE("a thread that polls many queues in turn goes past the claims of the dead in all") {
+    const named_segment s("polling");
+    using queue = shm_queue<item>;
+    auto& reached = s.handle.construct<std::atomic<int>>("reached", 0);
+
+    // Becomes a number in the midst of a push, and never does.
+    struct endless {
+        std::atomic<int>& reached;
+
+        operator std::int64_t() const { // NOLINT: for emplace
+            ++reached;
+            for (;;) {
+                ::pause();
+            }
+        }
+    };
+
+    std::vector<queue*> queues;
+    for (int i = 0; i < 3; ++i) {
+        queues.push_back(&s.handle.construct<queue>("q" + std::to_string(i), 8));
+    }
+    support::child victim([&] {
+        std::vector<std::thread> threads;
+        for (queue* const each : queues) {
+            threads.emplace_back([&, each] { each->emplace(endless{reached}); });
+        }
+        ::pause();
+    });
+    while (reached != 3) {
+        ::usleep(100);
+    }
+    for (queue* const each : queues) {
+        CHECK(each->emplace(10)); // behind the claim
+    }
+    ::kill(victim.id(), SIGKILL);
+    CHECK(victim.wait().signal == SIGKILL);
+    std::size_t got = 0;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (got < queues.size() && std::chrono::steady_clock::now() < until) {
+        for (queue* const each : queues) {
+            got += each->try_pop().has_value() ? 1U : 0U;
+        }
+    }
+    CHECK(got == queues.size());
+}
+
+TEST_CASE("whoever is disturbed all the time asks after the holder all the same") {
+    const named_segment s("signals");
+    auto& mutex = s.handle.construct<shm_mutex>("mutex");
+    auto& shared_mutex = s.handle.construct<shm_shared_mutex>("shared");
+    auto& held = s.handle.construct<std::atomic<int>>("held", 0);
+    support::child holder([&] {
+        mutex.lock();
+        shared_mutex.lock();
+        held = 1;
+        ::pause();
+    });
+    while (held == 0) {
+        ::usleep(100);
+    }
+    const auto disturbed = [&](auto wait) {
+        return [wait] {
+            struct ::sigaction nothing{};
+            nothing.sa_handler = [](int) {};
+            ::sigaction(SIGALRM, &nothing, nullptr);
+            const ::itimerval often{{0, 1000}, {0, 1000}};
+            ::setitimer(ITIMER_REAL, &often, nullptr);
+            wait();
+        };
+    };
+    support::child locks(disturbed([&] { mutex.lock(); }));
+    support::child reads(disturbed([&] { shared_mutex.lock_shared(); }));
+    ::usleep(20000);
+    ::kill(holder.id(), SIGKILL);
+    holder.wait();
+    const auto ends = [](support::child& waiter) { // 30 s, or it hangs
+        for (int i = 0; i < 30000; ++i) {
+            ::siginfo_t info{};
+            ::waitid(P_PID, static_cast<::id_t>(waiter.id()), &info, WEXITED | WNOHANG | WNOWAIT);
+            if (info.si_pid != 0) {
+                return waiter.wait().code == 0;
+            }
+            ::usleep(1000);
+        }
+        ::kill(waiter.id(), SIGKILL);
+        waiter.wait();
+        return false;
+    };
+    CHECK(ends(locks));
+    CHECK(ends(reads));
+}
