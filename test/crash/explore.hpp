@@ -113,6 +113,7 @@ struct outcome {
     std::string contents;
     std::uint64_t blocks = 0; // allocated
     int bystander = -1;       // what its deed returned, if there was one
+    std::string said{};       // by a survivor, of what it was given
 
     bool operator==(const outcome&) const = default;
 };
@@ -126,15 +127,17 @@ struct judgement {
 };
 
 inline std::string text_of(const outcome& what) {
-    return "{" + what.contents + ", " + std::to_string(what.blocks) + " blocks}";
+    return "{" + (what.said.empty() ? "" : "given " + what.said + ", ") + what.contents + ", " +
+           std::to_string(what.blocks) + " blocks}";
 }
 
 inline judgement compare(const outcome& found, const outcomes& legal) {
     result how = result::illegal;
     std::string list;
     for (std::size_t i = 0; i < legal.size(); ++i) {
-        if (found.contents == legal[i].contents && (found.bystander < 0 || legal[i].bystander < 0 ||
-                                                    found.bystander == legal[i].bystander)) {
+        if (found.contents == legal[i].contents && found.said == legal[i].said &&
+            (found.bystander < 0 || legal[i].bystander < 0 ||
+             found.bystander == legal[i].bystander)) {
             if (found.blocks == legal[i].blocks) {
                 return {result::legal, i, {}};
             }
@@ -202,8 +205,9 @@ enum class casualty { none, survivor, bystander };
 
 // A segment with all who take part in it.
 struct scene {
-    std::unique_ptr<world> place = std::make_unique<world>();
+    std::unique_ptr<world> place;
     std::unique_ptr<segment> victim = std::make_unique<segment>();
+    std::unique_ptr<segment> victim_too = std::make_unique<segment>(); // its other mapping
     std::unique_ptr<segment> survivor = std::make_unique<segment>();
     std::unique_ptr<segment> third = std::make_unique<segment>(); // of the bystander
     std::vector<std::uint32_t> victims;                           // slots
@@ -211,7 +215,7 @@ struct scene {
     std::uint32_t third_slot = 0;
     census fates;
 
-    scene(const operation& what, bystander& other) {
+    scene(const operation& what, bystander& other) : place(std::make_unique<world>(what.most)) {
         scatter(place->maker());
         what.make(place->maker());
         *survivor = place->attach();
@@ -223,9 +227,22 @@ struct scene {
         } else {
             *victim = place->attach();
             victims = {cohold::detail::slot_of(what.fresh ? attached(*victim) : warm_up(*victim))};
+            if (what.twice) {
+                *victim_too = place->attach();
+                victims.push_back(cohold::detail::slot_of(warm_up(*victim_too)));
+                second_mappings[victim.get()] = victim_too.get();
+            }
+        }
+        if (what.fill) {
+            what.fill(place->maker());
         }
         fates = place->fates();
     }
+
+    scene(const scene&) = delete;
+    scene& operator=(const scene&) = delete;
+
+    ~scene() { second_mappings.erase(victim.get()); }
 
     // Where the victim attaches in the operation, everybody is dead who was not there before.
     void kill(world& here, casualty other = casualty::none) const {
@@ -246,7 +263,9 @@ struct scene {
 
     // Leaves everything as it is, for ever: somebody was left in the middle of something.
     void leave() {
+        second_mappings.erase(victim.get());
         static_cast<void>(victim.release());
+        static_cast<void>(victim_too.release());
         static_cast<void>(survivor.release());
         static_cast<void>(third.release());
         static_cast<void>(place.release());
@@ -284,12 +303,13 @@ struct thoroughness {
     std::size_t waiting_kills = 3;   // how many kills while a bystander waits
     std::size_t freezes = 4;         // at how many instructions the victim is frozen, while ...
     std::size_t deaths = 4;          // ... a bystander is killed at so many
+    std::size_t hasty = 40;          // how many states are found by who asks after nobody
 
-    static thoroughness quick() { return {2, 8, 1, 5, 1, 2, 2}; }
+    static thoroughness quick() { return {2, 8, 1, 5, 1, 2, 2, 12}; }
 
     static thoroughness complete() {
         constexpr std::size_t all = 1u << 30;
-        return {all, all, 40, 60, 40, 40, 40};
+        return {all, all, 40, 60, 40, 40, 40, all};
     }
 };
 
@@ -328,12 +348,17 @@ class explorer {
   private:
     // ---- judging
 
-    // A newcomer finds the state in a segment of its own, at another address.
+    // A newcomer finds the state in a segment of its own, at another address. `given`: what a
+    // survivor has said, who may have destroyed what the operation is about.
     judgement arrive(const scene& from, const snapshot& state, casualty other,
-                     const outcomes& legal, int bystander_result = -1) {
+                     const outcomes& legal, int bystander_result = -1,
+                     const std::string* given = nullptr) {
         judgement verdict;
         outcome found;
         found.bystander = bystander_result;
+        if (given != nullptr) {
+            found.said = *given;
+        }
         copy_.load(state);
         copy_.fates() = from.fates;
         from.kill(copy_, other);
@@ -346,7 +371,7 @@ class explorer {
             [&] {
                 segment newcomer = copy_.attach();
                 verdict = look(newcomer, copy_.fates(), found, legal);
-                if (verdict.how == result::legal && what_->repeats) {
+                if (verdict.how == result::legal && what_->repeats && given == nullptr) {
                     again(newcomer, verdict);
                 }
             },
@@ -396,13 +421,22 @@ class explorer {
 
     static const operation& current() { return *current_pointer(); }
 
-    static std::string what_contents(const segment& here) { return current().contents(here); }
+    static std::string what_contents(const segment& here) {
+        std::string text = current().contents(here);
+        if (usurper* const others = here.find<usurper>(usurper_name); others != nullptr) {
+            text += " and " + tell_usurper(*others);
+        }
+        return text;
+    }
 
     // ---- what is legal
 
     // The victim's variants: nothing, the operation, and what else is declared legal.
     std::vector<binding> variants() const {
-        std::vector<binding> all{nothing(), what_->act};
+        std::vector<binding> all{nothing()};
+        if (!what_->undone) {
+            all.push_back(what_->act);
+        }
         all.insert(all.end(), what_->also.begin(), what_->also.end());
         return all;
     }
@@ -449,10 +483,12 @@ class explorer {
         if (!run.bystander_first) {
             let_bystander();
         }
+        said.clear();
         if (run.survivor) {
             here.kill(*here.place);
             let(*here.survivor, run.survivor);
         }
+        result_here.said = said;
         const snapshot end = take(here);
         copy_.load(end);
         copy_.fates() = here.fates;
@@ -473,11 +509,21 @@ class explorer {
         finished_with_bystander_.clear();
         beside_dead_.clear();
         finished_beside_dead_.clear();
+        hasty_.clear();
         for (const binding& each : variants()) {
             alone_.push_back(outcome_of({each, {}, {}}, casualty::none));
         }
+        if (what_->fill && !what_->undone) {
+            expect_as_with_room();
+        }
         for (const binding& each : variants()) {
             pairs_.push_back(outcome_of({each, {}, {}}, casualty::survivor));
+        }
+        for (const hasty_deed& then : what_->hasty) {
+            outcomes& legal = hasty_.emplace_back();
+            for (const binding& each : variants()) {
+                legal.push_back(outcome_of({each, then.act, {}}, casualty::none));
+            }
         }
         if (what_->heals) {
             for (const binding& each : variants()) {
@@ -512,6 +558,23 @@ class explorer {
                     finished_with_bystander_.push_back(refused);
                 }
             }
+        }
+    }
+
+    // What a full segment makes of it must be what it is where there is room, or nothing: what it
+    // comes to there is not to be believed.
+    void expect_as_with_room() {
+        operation roomy = *what_;
+        roomy.fill = {};
+        const operation* const crowded = std::exchange(what_, &roomy);
+        outcomes found;
+        for (const binding& each : variants()) {
+            found.push_back(outcome_of({each, {}, {}}, casualty::none));
+        }
+        what_ = crowded;
+        for (std::size_t i = 1; i < found.size(); ++i) {
+            found[i].blocks += alone_[0].blocks - found[0].blocks;
+            alone_[i] = found[i];
         }
     }
 
@@ -570,9 +633,19 @@ class explorer {
         }
         found_.states = states.size();
         for (const snapshot& each : states) {
-            const judgement verdict = arrive(here, each, casualty::none, alone_);
+            judgement verdict = arrive(here, each, casualty::none, alone_);
+            if (verdict.how == result::leaked && what_->may_leak &&
+                hash_of(each) != hash_of(first_states_.last())) {
+                verdict.how = result::legal;
+            }
             count(verdict);
             note(verdict, "killed", each);
+        }
+        if (what_->alone) {
+            return;
+        }
+        if (!what_->attaches && !be_hasty(here, states)) {
+            return;
         }
         if (two_deep(here, states) && !what_->fresh && !what_->attaches) {
             if (what_->meanwhile) {
@@ -633,6 +706,33 @@ class explorer {
             recover(who);
             return true;
         };
+    }
+
+    // A survivor that was attached all the time does something to what the victim was changing,
+    // and asks after nobody before; recovery comes later.
+    // False if one has gone wrong, and may hold anything.
+    bool be_hasty(scene& here, const std::vector<snapshot>& states) {
+        const std::size_t every = stride(states.size(), how_.hasty);
+        for (std::size_t k = 0; k < what_->hasty.size(); ++k) {
+            restore(here, states.front(), false);
+            const deed act = what_->hasty[k].act(*here.survivor);
+            const std::string when = "killed, and then a survivor " + what_->hasty[k].name;
+            for (std::size_t i = every / 2; i < states.size(); i += every) {
+                restore(here, states[i], true);
+                said.clear();
+                std::string complaint;
+                const result how = survive([&] { act(); }, complaint);
+                if (how != result::legal) {
+                    note({how, 0, complaint}, when, states[i]);
+                    here.leave();
+                    return false;
+                }
+                ++found_.schedules;
+                note(arrive(here, take(here), casualty::none, hasty_[k], -1, &said), when,
+                     states[i]);
+            }
+        }
+        return true;
     }
 
     // The survivor in its turn is killed at every instruction.
@@ -975,6 +1075,7 @@ class explorer {
     outcomes finished_with_bystander_; // the victim done
     outcomes beside_dead_;             // the bystander killed, and whatever the victim did
     outcomes finished_beside_dead_;    // the victim done
+    std::vector<outcomes> hasty_;      // for each hasty deed: of the victim, and then of that one
 };
 
 } // namespace crash

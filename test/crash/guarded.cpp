@@ -3,10 +3,12 @@
 // SPDX-License-Identifier: MIT
 #include <array>
 #include <chrono>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "crash/operations.hpp"
 
@@ -247,6 +249,103 @@ void with_many(const segment& where) {
     });
 }
 
+// ---- two mappings
+
+// A process that has the segment mapped twice is two participants, with one life.
+struct by_two {
+    cohold::shm_mutex mutex;
+    cohold::shm_vector<ints> rows;
+    cohold::shm_guarded<ints> first;
+    cohold::shm_guarded<ints> second;
+    cohold::shm_queue<ints, cohold::concurrency::mpmc, cohold::waiting::block> queue{4};
+    ints spare{7, 8};
+
+    std::string tell() {
+        return crash::tell(rows) + " " + crash::tell(*first.lock()) + " " +
+               crash::tell(*second.lock()) + " " + crash::tell(queue) + crash::tell(spare);
+    }
+};
+
+// The next one who has the lock that was held by the one mapping finds what was done by the other.
+void declare_two_mappings(registry& all) {
+    using T = by_two;
+    const auto on = [&](const char* function, const char* setup, auto act) {
+        return all
+            .add<T>(
+                function, std::string("another mapping of the process, ") + setup,
+                [](const segment& where) {
+                    auto& made = where.construct<T>(crash::subject);
+                    made.rows.reserve(8);
+                    for (int i = 0; i < 4; ++i) {
+                        made.rows.emplace_back(2u, i);
+                    }
+                    made.first.lock()->assign({1, 2, 3});
+                    made.second.lock()->assign({4, 5, 6});
+                    made.queue.push(made.spare);
+                },
+                act)
+            .twice();
+    };
+    on("shm_vector::insert", "under a lock of the first",
+       [](T& app, T& library) {
+           app.mutex.lock();
+           library.rows.insert(library.rows.begin() + 1, library.spare);
+           app.mutex.unlock();
+       })
+        .hasty("locks and looks",
+               [](T& it) {
+                   it.mutex.lock();
+                   crash::said = crash::tell(it.rows);
+                   it.rows.push_back(it.spare);
+                   it.mutex.unlock();
+               })
+        .heals();
+    on("shm_queue::push", "under a lock of the first",
+       [](T& app, T& library) {
+           app.mutex.lock();
+           library.queue.push(library.spare);
+           app.mutex.unlock();
+       })
+        .hasty("locks, and drains it",
+               [](T& it) {
+                   it.mutex.lock();
+                   crash::said = crash::tell(it.queue);
+                   it.queue.push(it.spare);
+                   it.mutex.unlock();
+               })
+        .heals();
+    // What is done by the other mapping is a section of its own.
+    on("shm_guarded::with", "a section within one of the first",
+       [](T& app, T& library) {
+           app.first.with([&](ints& mine) {
+               mine.push_back(1);
+               library.second.with([](ints& theirs) { theirs.resize(12); });
+               mine.clear();
+           });
+       })
+        .also([](T& it) { it.second.with([](ints& theirs) { theirs.resize(12); }); })
+        .hasty("locks the outer one, and looks",
+               [](T& it) {
+                   const auto outer = it.first.lock();
+                   crash::said = crash::tell(*outer) + crash::tell(*it.second.lock());
+                   outer->push_back(77);
+               })
+        .heals();
+    on("shm_guarded::with", "under a lock of the first",
+       [](T& app, T& library) {
+           app.mutex.lock();
+           library.first.with([](ints& it) { it.resize(12); });
+           app.mutex.unlock();
+       })
+        .hasty("locks, and looks",
+               [](T& it) {
+                   it.mutex.lock();
+                   crash::said = crash::tell(*it.first.lock());
+                   it.mutex.unlock();
+               })
+        .heals();
+}
+
 // Those who read beside others.
 void on_shared(registry& all) {
     using T = cohold::shm_guarded<account, cohold::shm_shared_mutex>;
@@ -289,6 +388,7 @@ void crash::declare(registry& all) {
     declare_lock<cohold::shm_recursive_mutex>(all, "shm_recursive_mutex");
     declare_lock<cohold::shm_shared_mutex>(all, "shm_shared_mutex");
     declare_twice(all);
+    declare_two_mappings(all);
     declare_readers(all);
 
     const auto on = [&](const char* function, const char* setup, auto act) {
@@ -328,6 +428,31 @@ void crash::declare(registry& all) {
         } catch (const std::runtime_error&) {
         }
     });
+    // Objects outside of the segment that outlive the section, which is undone.
+    on("with", "moved out, an exception", [](guarded& it) {
+        std::optional<ints> outside;
+        std::vector<ints> more;
+        try {
+            it.first.with([&](account& inner) {
+                more.push_back(std::move(inner.rows.front()));
+                outside.emplace(std::move(inner.moves));
+                inner.moves.assign({1, 2});
+                throw std::runtime_error("on purpose");
+            });
+        } catch (const std::runtime_error&) {
+        }
+    }).undone();
+    on("with", "swapped out, an exception", [](guarded& it) {
+        ints outside;
+        try {
+            it.first.with([&](account& inner) {
+                inner.moves.swap(outside);
+                inner.moves.assign({1, 2});
+                throw std::runtime_error("on purpose");
+            });
+        } catch (const std::runtime_error&) {
+        }
+    }).undone();
     on("with", "one in another", [](guarded& it) {
         it.first.with([&](account& outer) {
             move_one(outer);

@@ -3,13 +3,16 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include <sys/wait.h>
@@ -121,6 +124,47 @@ struct heap {
     int count(segment<>&) { return calls; }
 };
 
+// A vector of another segment, changed under a lock of this one: whoever has the lock next finds
+// the vector in order.
+struct across {
+    static constexpr const char* name = "vector of another segment";
+    using rows = cohold::shm_vector<cohold::shm_vector<int>>;
+
+    cohold::shm_mutex lock;
+    static inline segment<> other{};
+
+    static void make_other() {
+        const std::string name_of = "cohold.test.kill.other." + std::to_string(::getpid());
+        other = segment<>::create(name_of, 1 << 16);
+        segment<>::remove(name_of);
+        other.construct<rows>("rows").reserve(32);
+    }
+
+    void operate(segment<>&) {
+        const std::lock_guard<cohold::shm_mutex> locked(lock);
+        if (whole() < 0) {
+            std::_Exit(1);
+        }
+        rows& all = *other.find<rows>("rows");
+        all.emplace(all.begin(), 3u, 3);
+    }
+
+    int count(segment<>&) {
+        const std::lock_guard<cohold::shm_mutex> locked(lock);
+        return whole();
+    }
+
+    static int whole() {
+        rows& all = *other.find<rows>("rows");
+        for (const cohold::shm_vector<int>& each : all) {
+            if (each.size() != 3 || each[0] != 3 || each[2] != 3) {
+                return -1;
+            }
+        }
+        return static_cast<int>(all.size());
+    }
+};
+
 // ---- processes
 
 template <class Structure>
@@ -128,6 +172,9 @@ class place {
   public:
     place() : where_(segment<>::create("cohold.test.kill." + std::to_string(::getpid()), 1 << 16)) {
         segment<>::remove(where_.name());
+        if constexpr (std::is_same_v<Structure, across>) {
+            across::make_other();
+        }
         it_ = &where_.construct<Structure>("it");
     }
 
@@ -288,6 +335,9 @@ int main(int count, char** arguments) {
     explore<queue>(samples);
     explore<directory>(samples);
     explore<heap>(samples);
+    if (count > 2 && std::string_view(arguments[2]) == "across") {
+        explore<across>(samples);
+    }
     std::printf("%d failures\n", failures);
     return failures == 0 ? 0 : 1;
 }

@@ -145,9 +145,11 @@ class world {
   public:
     static constexpr std::size_t reserve = 128 * 1024;
 
-    world() {
+    // `most`: bytes that the segment can grow to.
+    explicit world(std::size_t most = reserve) {
         census_of_new = &census_;
-        maker_ = segment::create({.size = cohold::detail::smallest_segment, .reserve = reserve});
+        maker_ = segment::create({.size = cohold::detail::smallest_segment, .reserve = most});
+        demand(::ftruncate(maker_.native_handle().value, reserve) == 0, "ftruncate");
         fd_ = maker_.native_handle().value;
         bytes_ = static_cast<char*>(
             ::mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0));

@@ -1,6 +1,10 @@
 // Kills every declared operation at every instruction, and says what came of it.
 //
-//   crash [--only=PART] [--quick | --complete] [--table] [--list]
+//   crash [--only=PART] [--quick | --complete] [--table] [--list] [--without=KIND]…
+//
+// Kinds: `hasty`, survivors that act before anybody has recovered; `twice`, victims with two
+// mappings; `crowded`, the same again in full segments, and undone. A quick run takes one in eight
+// of the latter.
 //
 // Each operation is explored in a process of its own: one that goes wrong hurts no other.
 // SPDX-FileCopyrightText: The cohold authors
@@ -19,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crash/crowded.hpp"
 #include "crash/explore.hpp"
 #include "crash/operations.hpp"
 
@@ -30,6 +35,9 @@ struct options {
     bool quick = false;
     bool table = false;
     bool list = false;
+    bool hasty = true;
+    bool twice = true;
+    bool crowded = true;
 };
 
 std::size_t illegal(const crash::findings& found) {
@@ -131,6 +139,12 @@ int main(int count, char** arguments) {
             chosen.list = true;
         } else if (each == "--quick") {
             chosen.quick = true;
+        } else if (each == "--without=hasty") {
+            chosen.hasty = false;
+        } else if (each == "--without=twice") {
+            chosen.twice = false;
+        } else if (each == "--without=crowded") {
+            chosen.crowded = false;
         } else {
             std::fprintf(stderr, "%s: unknown\n", arguments[i]);
             return 2;
@@ -138,6 +152,12 @@ int main(int count, char** arguments) {
     }
     crash::registry all;
     crash::declare(all);
+    if (chosen.crowded) {
+        crash::add_crowded(all, chosen.quick && chosen.only.empty() ? 8 : 1);
+    }
+    if (!chosen.hasty || !chosen.twice) {
+        all.restrict(chosen.hasty, chosen.twice);
+    }
     if (chosen.list) {
         for (const crash::operation& each : all.all()) {
             std::printf("%s\t%s\n", each.name.c_str(), each.setup.c_str());

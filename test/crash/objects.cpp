@@ -55,9 +55,17 @@ void crash::declare(registry& all) {
         std::error_code ec;
         return where.construct<int>("from aside", ec, 5) != nullptr;
     };
+    const auto make_others = [](const segment& where) {
+        std::error_code ec; // it may not be there
+        where.destroy<int>("other0", ec);
+        where.construct<record>("another");
+        where.destroy<record>("another");
+        crash::usurp(where);
+    };
     for (const int others : {0, 1, 11, 12, 13}) {
         all.add<record>("segment::construct", std::to_string(others) + " other names",
                         with_names(others), construct)
+            .hasty("makes and destroys others", make_others)
             .heals()
             .meanwhile(construct_other);
     }
@@ -75,6 +83,7 @@ void crash::declare(registry& all) {
         .heals();
     all.add<record>("segment::destroy", "of two", with_record(1),
                     [](const segment& where) { return where.destroy<record>(crash::subject); })
+        .hasty("makes and destroys others", make_others)
         .heals()
         .meanwhile(construct_other);
     all.add<record>("segment::destroy", "of many", with_record(12),
@@ -93,6 +102,7 @@ void crash::declare(registry& all) {
            },
            [](const segment& where) { return where.destroy<record>(crash::subject); })
         .heals()
+        .unhasty()
         .fresh();
 
     // Heap.

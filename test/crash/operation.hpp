@@ -7,9 +7,13 @@
 
 #include <concepts>
 #include <functional>
+#include <iterator>
 #include <list>
+#include <map>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -23,6 +27,56 @@ using deed = std::function<bool()>;
 using binding = std::function<deed(const segment&)>;
 
 inline constexpr std::string_view subject = "it"; // the name of what an operation is about
+
+// What survivors have been given by what they did: a part of the outcome.
+inline std::string said;
+
+struct hasty_deed {
+    std::string name; // in words
+    binding act;
+};
+
+// The other mapping of a participant, where it has two; else the same.
+inline std::map<const segment*, const segment*> second_mappings;
+
+inline const segment& second_of(const segment& first) {
+    const auto found = second_mappings.find(&first);
+    return found == second_mappings.end() ? first : *found->second;
+}
+
+// What others make of memory that they are given.
+using usurper = cohold::shm_vector<cohold::shm_vector<int>>;
+inline constexpr std::string_view usurper_name = "usurper";
+
+inline constexpr std::size_t usurped[] = {4, 4, 8, 8, 12, 16, 24, 60, 300};
+inline constexpr int usurping = 7777;
+
+// Takes free memory of all sizes and writes to it: whoever puts back old bytes there is seen.
+inline void usurp(const segment& where) {
+    usurper& made = where.construct<usurper>(usurper_name);
+    made.reserve(std::size(usurped));
+    for (const std::size_t count : usurped) {
+        made.emplace_back(count, usurping);
+    }
+}
+
+inline std::string tell_usurper(const usurper& made) {
+    if (made.size() != std::size(usurped)) {
+        return std::to_string(made.size()) + " blocks of others";
+    }
+    for (std::size_t i = 0; i < made.size(); ++i) {
+        if (made[i].size() != usurped[i]) {
+            return "a block of others with " + std::to_string(made[i].size()) + " numbers";
+        }
+        for (std::size_t at = 0; at < usurped[i]; ++at) {
+            if (made[i][at] != usurping) {
+                return "number " + std::to_string(at) + " in block " + std::to_string(i) +
+                       " of others is " + std::to_string(made[i][at]);
+            }
+        }
+    }
+    return "what others have";
+}
 
 struct operation {
     std::string name;  // of the member function: "shm_vector::insert"
@@ -45,11 +99,25 @@ struct operation {
     bool fresh = false;
     // Who dies is not attached before: it attaches in it.
     bool attaches = false;
+    // The victim has two mappings of the segment, and so is two participants of it.
+    bool twice = false;
+    // What survivors do before anybody has recovered the victim.
+    std::vector<hasty_deed> hasty{};
+    // What fills the segment, when all are attached, and up to how many bytes it grows.
+    std::function<void(const segment&)> fill{};
+    std::size_t most = world::reserve;
+    // The living undo it: it never was.
+    bool undone = false;
+    // Killed in a full segment, it may leave memory allocated that nobody has.
+    bool may_leak = false;
+    // Only the kills of the victim itself are explored.
+    bool alone = false;
     // How many times the same can be done again afterwards, by others.
     bool repeats = true;
 };
 
-// Makes deeds of anything callable with a T&, a T& and the segment, or the segment alone.
+// Makes deeds of anything callable with a T&, a T& and the segment or the T& of another mapping, or
+// the segment alone.
 template <class T, class F>
 binding bind(F f) {
     return [f](const segment& where) -> deed {
@@ -65,7 +133,10 @@ binding bind(F f) {
             return [f, &where, done] { return done([&] { return f(where); }); };
         } else {
             T* const it = where.template find<T>(subject);
-            if constexpr (std::invocable<const F&, T&, const segment&>) {
+            if constexpr (std::invocable<const F&, T&, T&>) {
+                T* const again = second_of(where).template find<T>(subject);
+                return [f, it, again, done] { return done([&] { return f(*it, *again); }); };
+            } else if constexpr (std::invocable<const F&, T&, const segment&>) {
                 return [f, it, &where, done] { return done([&] { return f(*it, where); }); };
             } else {
                 return [f, it, done] { return done([&] { return f(*it); }); };
@@ -119,6 +190,29 @@ class declaration {
         return *this;
     }
 
+    declaration& twice() {
+        what_.twice = true;
+        return *this;
+    }
+
+    // No survivor has room for what it does in haste.
+    declaration& unhasty() {
+        what_.hasty.clear();
+        return *this;
+    }
+
+    declaration& undone() {
+        what_.undone = true;
+        return *this;
+    }
+
+    // What a survivor does that asks after nobody before.
+    template <class F>
+    declaration& hasty(std::string name, F f) {
+        what_.hasty.push_back({std::move(name), crash::bind<T>(std::move(f))});
+        return *this;
+    }
+
     declaration& once() {
         what_.repeats = false;
         return *this;
@@ -139,8 +233,27 @@ class registry {
         what.make = [make](const segment& where) { make(where); };
         what.act = crash::bind<T>(std::move(act));
         what.contents = [](const segment& where) { return contents_of<T>(where); };
+        if constexpr (!std::is_void_v<T>) {
+            what.hasty.push_back({"destroys it", crash::bind<T>([](const segment& where) {
+                                      std::error_code ec; // it may not be there
+                                      where.destroy<T>(subject, ec);
+                                      usurp(where);
+                                  })});
+        }
         return declaration<T>(what);
     }
+
+    // Leaves out kinds of what can happen.
+    void restrict(bool hasty, bool twice) {
+        all_.remove_if([&](const operation& each) { return each.twice && !twice; });
+        for (operation& each : all_) {
+            if (!hasty) {
+                each.hasty.clear();
+            }
+        }
+    }
+
+    void add(operation what) { all_.push_back(std::move(what)); }
 
     // Says that a mutator is covered by an operation that is called otherwise.
     void covered(std::string_view mutator, std::string_view by) {

@@ -5,11 +5,13 @@
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
 
+#include "crash/explore.hpp"
 #include "crash/operations.hpp"
 
 namespace {
@@ -81,10 +83,39 @@ struct state {
 
 constexpr state states[] = {{"empty", 0, 0}, {"one", 1, 0}, {"going round", 5, 6}, {"full", 8, 1}};
 
+// What survivors do with a queue before anybody has recovered who was at it.
+template <class Q>
+void ask_nobody(crash::declaration<Q>& what) {
+    what.hasty("drains and refills it", [](Q& q, const segment& where) {
+        std::multiset<std::string> given; // those that the dead one was taking come last
+        const auto drain = [&] {
+            while (auto each = q.it.try_pop()) {
+                given.insert(crash::tell(*each));
+            }
+        };
+        drain();
+        for (auto& each : q.aside) {
+            q.it.try_emplace(each);
+        }
+        crash::recover(where);
+        drain();
+        for (const std::string& each : given) {
+            crash::said += each + " ";
+        }
+    });
+    what.hasty("pops from it, and destroys it", [](const segment& where) {
+        Q* const q = where.find<Q>(crash::subject);
+        auto popped = q->it.try_pop();
+        where.destroy<Q>(crash::subject);
+        crash::usurp(where);
+        crash::said = popped ? crash::tell(*popped) : "nothing";
+    });
+}
+
 template <class T, concurrency Concurrency, class Act>
 auto on(registry& all, const char* name, const state& in, const Act& act, const char* how = "") {
     using Q = one<T, Concurrency>;
-    return all.add<Q>(
+    auto what = all.add<Q>(
         std::string("shm_queue::") + name,
         std::string(sides<Concurrency>) + ", " + kind<T> + ", " + in.name + how,
         [in](const segment& where) {
@@ -102,6 +133,8 @@ auto on(registry& all, const char* name, const state& in, const Act& act, const 
             }
         },
         act);
+    ask_nobody(what);
+    return what;
 }
 
 // Another consumer has taken the second element, while the victim was taking the first one; when
@@ -228,6 +261,7 @@ template <concurrency Concurrency>
 struct within {
     cohold::shm_guarded<owning> mine;
     queue<owning, Concurrency> it{8};
+    owning aside[3];
 
     std::string tell() { return crash::tell(*mine.lock()) + " and " + crash::tell(it); }
 };
@@ -236,20 +270,21 @@ template <concurrency Concurrency>
 void declare_within(registry& all) {
     using Q = within<Concurrency>;
     const auto on = [&](const char* name, const char* setup, auto act) {
-        return all
-            .add<Q>(
-                std::string("shm_queue::") + name,
-                std::string(sides<Concurrency>) + ", vectors, in a section, " + setup,
-                [](const segment& where) {
-                    Q& made = where.construct<Q>(crash::subject);
-                    *made.mine.lock() = {1, 2, 3};
-                    const auto locked = made.mine.lock();
-                    for (int i = 0; i < 4; ++i) {
-                        made.it.push(owning({i, i}, locked->get_allocator()));
-                    }
-                },
-                act)
-            .heals();
+        auto what = all.add<Q>(
+                           std::string("shm_queue::") + name,
+                           std::string(sides<Concurrency>) + ", vectors, in a section, " + setup,
+                           [](const segment& where) {
+                               Q& made = where.construct<Q>(crash::subject);
+                               *made.mine.lock() = {1, 2, 3};
+                               const auto locked = made.mine.lock();
+                               for (int i = 0; i < 4; ++i) {
+                                   made.it.push(owning({i, i}, locked->get_allocator()));
+                               }
+                           },
+                           act)
+                        .heals();
+        ask_nobody(what);
+        return what;
     };
     // The queue may have it, and the section not be done.
     on("push", "what was there before", [](Q& q) {

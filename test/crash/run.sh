@@ -5,6 +5,7 @@
 #   sh test/crash/run.sh complete   every state, every instruction: hours
 #   sh test/crash/run.sh seeded     all bugs that it must find
 #   sh test/crash/run.sh soak [N]   N seconds of random kills, and 100,000 times the same crash
+#   sh test/crash/run.sh soak_all [N [SEED]]   N seconds of everything at once
 #
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
@@ -30,6 +31,9 @@ complete)
     for part in $parts; do
         "$rig/crash_$part" --complete
     done
+    "$rig/crash_threads" 1000000
+    "$rig/crash_kill" 200
+    "$rig/crash_waits"
     ;;
 seeded)
     python3 test/crash/seeded.py --all "$rig/seeded" "${CXX:-g++}"
@@ -38,8 +42,11 @@ soak)
     "$rig/crash_soak" "${2:-3600}"
     "$rig/crash_soak" repeat
     ;;
+soak_all)
+    "$rig/crash_soak_all" "${2:-600}" ${3:+"$3"}
+    ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
