@@ -138,6 +138,11 @@ class shm_allocator {
     }
 
     T* allocate(size_type count, std::error_code& ec) noexcept {
+        static_assert(
+            !std::is_pointer_v<T>,
+            "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
+            "and deque do), which mean nothing in another process. Use those of cohold or "
+            "of Boost.Container");
         const detail::operation context("allocate", "", "");
         if (segment_ == nullptr) {
             detail::fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, sizeof(T));
