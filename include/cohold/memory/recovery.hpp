@@ -163,8 +163,8 @@ template <class Act>
                                             const process_key& process) noexcept {
     constexpr std::int64_t longest = 100000000; // ns
     mappings.each_participant([&](segment_header& other, owner_word me) noexcept {
-        if (&other == &header) {
-            return;
+        if (std::memcmp(other.id, header.id, sizeof header.id) == 0) {
+            return; // another mapping of this one
         }
         const deadline until = deadline::in(longest).or_earlier(patience::until());
         bool found = false;
