@@ -82,7 +82,11 @@ void end_stepping(void* /*value*/) {
 class stage {
   public:
     explicit stage(const setup& how) : how_(how) {
-        place_.maker().construct<things>("all").value.lock()->assign({1, 2, 3});
+        {
+            const auto value = place_.maker().construct<things>("all").value.lock();
+            value->reserve(8); // there may be no more room later
+            value->assign({1, 2, 3});
+        }
         process_ = place_.attach();
         judge_ = place_.attach();
         newcomers_ = place_.attach();
@@ -117,7 +121,7 @@ class stage {
                 } else if (here.how_.what == leaving::a_section) {
                     auto* const guard = new auto(all.value.lock()); // never destroyed
                     (*guard)->push_back(4);
-                    (*guard)->front() = 9;
+                    (*guard)->erase((*guard)->begin());
                 }
                 ready_ = true;
                 ready_.notify_one();
@@ -174,10 +178,12 @@ class stage {
     [[nodiscard]] std::string look_afterwards() {
         std::string wrong = look();
         things& all = on(judge_);
-        if (wrong.empty() && !all.left.try_lock_for(2s)) {
-            wrong = "a lock that an ended thread had can be had";
-        } else {
-            all.left.unlock();
+        if (wrong.empty()) {
+            if (all.left.try_lock_for(2s)) {
+                all.left.unlock();
+            } else {
+                wrong = "a lock that an ended thread had can be had";
+            }
         }
         if (wrong.empty() && !is_before(*all.value.lock())) {
             wrong = "a section that a thread has ended in never was";
@@ -189,7 +195,7 @@ class stage {
     [[nodiscard]] std::string kill(const crash::snapshot& state, crash::world& copy) {
         copy.load(state);
         copy.fates() = fates_;
-        copy.fates().fates[slot_] = crash::fate::dead;
+        copy.kill(slot_, 1);
         std::string wrong;
         const crash::result how = crash::survive(
             [&] {
