@@ -62,6 +62,7 @@ struct alignas(16) local_block {
     std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
     local_block* next_mapping;                 // of those that mapping_list has
+    std::uint64_t only_in; // the process that has the mapping, if forked children do not; else 0
     // For how many the segment is, as it said when it was asked first; 0: not yet.
     mutable std::atomic<std::uint32_t> participants;
 };
@@ -71,8 +72,9 @@ inline const local_block& local_of(const segment_header& header) noexcept {
                                                  sizeof(local_block));
 }
 
-// The segments that this process has mapped, so that a death seen in one of them is dealt with in
-// all. Links change by one store each: a child forked at any moment inherits a list that is whole.
+// The segments that this process has mapped to write, so that a death seen in one of them is dealt
+// with in all. Links change by one store each: a child forked at any moment inherits a list that is
+// whole.
 class mapping_list {
   public:
     [[gnu::cold]] void add(local_block& mapping) noexcept {
@@ -101,14 +103,13 @@ class mapping_list {
         }
     }
 
-    // Calls visit(header, me) for each mapping by which this process is a participant, perhaps more
-    // than once. It is not unmapped meanwhile.
+    // Calls visit(header) for each mapping, perhaps more than once. It is not unmapped meanwhile.
     template <class Visitor>
-    [[gnu::cold]] void each_participant(const Visitor& visit) noexcept {
+    [[gnu::cold]] void each(const Visitor& visit) noexcept {
         local_block* mapping = nullptr;
         while ((mapping = next_pinned(mapping)) != nullptr) {
-            if (mapping->identity->epoch.load(std::memory_order_acquire) != 0) {
-                visit(*reinterpret_cast<segment_header*>(mapping + 1), mapping->identity->me);
+            if (mapping->only_in == 0 || mapping->only_in == process_stamp()) {
+                visit(*reinterpret_cast<segment_header*>(mapping + 1));
             }
         }
     }

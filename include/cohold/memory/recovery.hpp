@@ -155,14 +155,16 @@ template <class Act>
     return count;
 }
 
-// In the other segments that this process is a participant of: a section of one may have changed
-// things in another, which its lock protects as well. The kernel may still be about to let go of
-// the dead process there, so this waits a while; not for ever, for an executed program keeps what
-// its process was on System V, and nothing else.
+[[nodiscard]] owner_word participant_of(segment_header& header, std::error_code& ec) noexcept;
+
+// In the other segments that this process has mapped to write, whether it has used them or not: a
+// section of one may have changed things in another, which its lock protects as well. The kernel
+// may still be about to let go of the dead process there, so this waits a while; not for ever, for
+// an executed program keeps what its process was on System V, and nothing else.
 [[gnu::cold]] inline void recover_elsewhere(const segment_header& header,
                                             const process_key& process) noexcept {
     constexpr std::int64_t longest = 100000000; // ns
-    mappings.each_participant([&](segment_header& other, owner_word me) noexcept {
+    mappings.each([&](segment_header& other) noexcept {
         if (std::memcmp(other.id, header.id, sizeof header.id) == 0) {
             return; // another mapping of this one
         }
@@ -176,7 +178,11 @@ template <class Act>
             found = true;
         });
         if (found) {
-            recover_process(other, me, process);
+            const report_keeper keeper;
+            std::error_code ec;
+            if (const owner_word me = participant_of(other, ec); !ec) {
+                recover_process(other, me, process);
+            }
         }
     });
 }

@@ -45,7 +45,7 @@ class segment_memory {
 
     ~segment_memory() {
         if (base_ != nullptr) {
-            mappings.remove(local_of_this());
+            mappings.remove(local_of_this()); // nothing happens for one that is read-only
             detach(header());
             unmap(local_of(header()).identity->attendance, page_size());
             // In a forked child that does not have the mapping, something else may be in its place.
@@ -110,7 +110,10 @@ class segment_memory {
         local->inode = found.inode;
         local->reserve = reserve;
         local->length.store(found.size < reserve ? found.size : reserve, std::memory_order_relaxed);
-        mappings.add(*local);
+        local->only_in = memory.only_in_;
+        if (how == access_mode::writing) {
+            mappings.add(*local);
+        }
         return ec ? segment_memory() : std::move(memory);
     }
 
