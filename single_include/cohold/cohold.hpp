@@ -28,6 +28,40 @@
 #ifndef COHOLD_COHOLD_HPP
 #define COHOLD_COHOLD_HPP
 
+// Others may have these as macros; here they are names.
+#pragma push_macro("check")
+#pragma push_macro("emit")
+#pragma push_macro("fail")
+#pragma push_macro("far")
+#pragma push_macro("foreach")
+#pragma push_macro("forever")
+#pragma push_macro("heap")
+#pragma push_macro("interface")
+#pragma push_macro("max")
+#pragma push_macro("min")
+#pragma push_macro("near")
+#pragma push_macro("record")
+#pragma push_macro("section")
+#pragma push_macro("signals")
+#pragma push_macro("slots")
+#pragma push_macro("small")
+#undef check
+#undef emit
+#undef fail
+#undef far
+#undef foreach
+#undef forever
+#undef heap
+#undef interface
+#undef max
+#undef min
+#undef near
+#undef record
+#undef section
+#undef signals
+#undef slots
+#undef small
+
 // Every compile-time switch of the library, folded once into constexpr values of cohold::config.
 #ifndef COHOLD_CONFIG_HPP
 #define COHOLD_CONFIG_HPP
@@ -46,22 +80,17 @@
 /// Version of the bytes in a segment. Segments of another version are refused, never misread.
 #define COHOLD_LAYOUT_VERSION 1
 
-/// How many processes can be attached to one segment at a time. Changes the layout, hence the
-/// namespace.
+/// How many processes can be attached at a time to a segment that is made without saying so.
 #ifndef COHOLD_MAX_PARTICIPANTS
 #define COHOLD_MAX_PARTICIPANTS 64
 #endif
 
-#define COHOLD_CONCAT_EXPANDED(a, b, c, d) a##b##c##d
-#define COHOLD_CONCAT(a, b, c, d) COHOLD_CONCAT_EXPANDED(a, b, c, d)
+#define COHOLD_CONCAT_EXPANDED(a, b) a##b
+#define COHOLD_CONCAT(a, b) COHOLD_CONCAT_EXPANDED(a, b)
 
-// Every macro that changes the layout takes part in the inline namespace, so that two units built
-// with different layouts cannot be linked by mistake.
-#if COHOLD_MAX_PARTICIPANTS == 64
-#define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION, , )
-#else
-#define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION, _p, COHOLD_MAX_PARTICIPANTS)
-#endif
+// The layout takes part in the inline namespace, so that two units built with different ones cannot
+// be linked by mistake.
+#define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION)
 
 #define COHOLD_TEXT_EXPANDED(a) #a
 #define COHOLD_TEXT(a) COHOLD_TEXT_EXPANDED(a)
@@ -81,6 +110,12 @@
 #endif
 #if __cplusplus < 202002L
 #error "cohold needs C++20: compile with -std=c++20 or newer"
+#endif
+
+#if defined(__clang__) && __clang_major__ < 16
+#error "cohold needs clang 16 or newer (tested: 19): older ones lack parts of C++20"
+#elif !defined(__clang__) && __GNUC__ < 12
+#error "cohold needs g++ 12 or newer"
 #endif
 
 /// Find double and foreign frees at run time (abort with a message). Default: in debug builds.
@@ -146,8 +181,8 @@ inline constexpr bool exceptions = true;
 inline constexpr bool exceptions = false;
 #endif
 
-static_assert(max_participants >= 2 && max_participants <= 4000,
-              "COHOLD_MAX_PARTICIPANTS is 2 to 4000");
+static_assert(max_participants >= 2 && max_participants <= 4094,
+              "COHOLD_MAX_PARTICIPANTS is 2 to 4094");
 static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS is 1 to 500000");
 static_assert(default_size <= default_reserve,
               "COHOLD_DEFAULT_SIZE is larger than COHOLD_DEFAULT_RESERVE");
@@ -199,7 +234,6 @@ enum class errc : int {
     not_a_segment,
     byte_order_mismatch,
     layout_mismatch,
-    configuration_mismatch,
     name_mismatch,
     corrupt,
     type_mismatch,
@@ -264,9 +298,6 @@ inline constexpr errc_row errc_table[] = {
      "the segment was written by a machine of another byte order"},
     {errc::layout_mismatch, std::errc::not_supported,
      "the segment has another layout version: build both sides with the same cohold"},
-    {errc::configuration_mismatch, std::errc::not_supported,
-     "the segment was created with another cohold configuration: build both sides with the "
-     "same one"},
     {errc::name_mismatch, std::errc::file_exists,
      "another name has the same key: choose another name"},
     {errc::corrupt, std::errc::bad_message, "the contents are damaged"},
@@ -280,8 +311,8 @@ inline constexpr errc_row errc_table[] = {
     {errc::removed, std::errc::no_such_file_or_directory, "the object has been removed"},
     {errc::busy, std::errc::device_or_resource_busy, "it is in use: end what uses it first"},
     {errc::too_many_participants, std::errc::resource_unavailable_try_again,
-     "as many processes use the segment as it has room for: build all sides with a larger "
-     "COHOLD_MAX_PARTICIPANTS"},
+     "as many processes use the segment as it has room for: make it with a larger "
+     "segment_options::participants"},
     {errc::too_many_threads, std::errc::resource_unavailable_try_again,
      "as many threads of one process use the segment as may: let some of them end, or build with a "
      "larger COHOLD_MAX_THREADS"},
@@ -764,7 +795,7 @@ class unique_fd {
 };
 
 // -1 and errno on failure, as open(2).
-inline unique_fd open_file(const char* path, int flags, mode_t mode = 0) noexcept {
+inline unique_fd open_file(const char* path, int flags, ::mode_t mode = 0) noexcept {
     const uncancelled here;
     int fd = -1;
     do {
@@ -1257,7 +1288,7 @@ struct anonymous_memory {
 /// What a new object shall be.
 struct creation {
     std::uint64_t capacity; ///< bytes that a mechanism which cannot grow must make room for at once
-    mode_t mode;            ///< exact permission bits; the umask plays no part
+    ::mode_t mode;          ///< exact permission bits; the umask plays no part
     std::optional<gid_t> group; ///< the group of the object; none: the kernel's choice
     bool formatted; ///< the first 8 bytes become non-zero, last of all, before it is published
     /// Bytes of the hugetlb pages that it shall consist of; 0: ordinary pages. Asked for only of
@@ -1270,7 +1301,7 @@ struct object_status {
     std::uint64_t size;   ///< bytes
     uid_t owner;          ///< user
     gid_t group;          ///< group
-    mode_t mode;          ///< permission bits
+    ::mode_t mode;        ///< permission bits
     std::uint64_t device; ///< with inode: which object it is
     std::uint64_t inode;
     bool removed; ///< no name leads to it any more
@@ -1662,32 +1693,323 @@ COHOLD_NAMESPACE_END
 #define COHOLD_DETAIL_SPACE_HPP
 
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
+#include <string>
+
+// What the kernel allows this process, and how much of it is used: rlimits, capabilities, control
+// group.
+#ifndef COHOLD_DETAIL_RESOURCE_LIMITS_HPP
+#define COHOLD_DETAIL_RESOURCE_LIMITS_HPP
 
 #include <sys/resource.h>
+
+// What is in a directory: names one by one, and what each of them is, without following links.
+#ifndef COHOLD_DETAIL_FOLDER_HPP
+#define COHOLD_DETAIL_FOLDER_HPP
+
+#include <climits>
+#include <cstring>
+#include <string>
+#include <string_view>
 
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the kernel could hand out without killing anybody: MemAvailable and SwapFree of
-// /proc/meminfo, in bytes. UINT64_MAX if that is unknown.
-[[gnu::cold]] inline std::uint64_t memory_left() noexcept {
-    char text[2048];
-    const unique_fd file = open_file("/proc/meminfo", O_RDONLY);
-    const ssize_t bytes = file ? read_some(file.get(), text, sizeof text - 1) : -1;
-    if (bytes <= 0) {
-        return UINT64_MAX;
-    }
-    text[bytes] = '\0';
-    const auto kibibytes = [&](const char* key) noexcept -> std::uint64_t {
-        const char* line = std::strstr(text, key);
-        return line != nullptr ? std::strtoull(line + std::strlen(key), nullptr, 10) : 0;
-    };
-    return (kibibytes("MemAvailable:") + kibibytes("SwapFree:")) * 1024;
+#if defined(__GLIBC__) && !defined(__LP64__)
+inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {
+    return ::fstatat64(folder, name, &out, flags);
 }
+#else
+inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {
+    return ::fstatat(folder, name, &out, flags);
+}
+#endif
+
+// An open directory. What comes and goes while it is read may be missed, as with readdir(3), whose
+// 32-bit form cannot take large inodes.
+class folder {
+  public:
+    // Not open, and errno, on failure.
+    [[gnu::cold]] explicit folder(const char* path) noexcept
+        : fd_(open_file(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
+
+    [[gnu::cold]] folder(const folder& outer, const char* name) noexcept
+        : fd_(outer.open(name, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
+
+    folder(const folder&) = delete;
+    folder& operator=(const folder&) = delete;
+
+    explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+
+    // The next name but "." and ".."; nullptr at the end, or if the directory has gone. Valid until
+    // the next call.
+    [[nodiscard, gnu::cold]] const char* next() noexcept {
+        for (;;) {
+            if (at_ >= filled_) {
+                const long got = ::syscall(SYS_getdents64, fd_.get(), buffer_, sizeof buffer_);
+                if (got <= 0) {
+                    return nullptr;
+                }
+                filled_ = static_cast<std::size_t>(got);
+                at_ = 0;
+            }
+            // struct linux_dirent64: inode, offset, length of the entry, type, name.
+            std::uint16_t length = 0;
+            std::memcpy(&length, buffer_ + at_ + 16, sizeof length);
+            const char* const name = buffer_ + at_ + 19;
+            at_ += length;
+            if (name[0] != '.' || (name[1] != '\0' && (name[1] != '.' || name[2] != '\0'))) {
+                return name;
+            }
+        }
+    }
+
+    // Of the name itself, or of what a link leads to. 0, or -1 and errno.
+    int status(const char* name, file_status& out, bool follow = false) const noexcept {
+        return raw_fstatat(fd_.get(), name, out, follow ? 0 : AT_SYMLINK_NOFOLLOW);
+    }
+
+    // -1 and errno on failure.
+    [[nodiscard]] unique_fd open(const char* name, int flags) const noexcept {
+        const uncancelled here;
+        int fd = -1;
+        do {
+            fd = ::openat(fd_.get(), name, flags | O_CLOEXEC | large_file);
+        } while (fd < 0 && errno == EINTR);
+        return unique_fd(fd);
+    }
+
+    // Where a link leads; empty, and errno, on failure.
+    [[nodiscard, gnu::cold]] std::string link(const char* name) const {
+        char target[PATH_MAX];
+        const ssize_t length = ::readlinkat(fd_.get(), name, target, sizeof target);
+        return length < 0 ? std::string() : std::string(target, static_cast<std::size_t>(length));
+    }
+
+    // Takes the name of a file away. 0, or errno.
+    [[nodiscard]] int remove(const char* name) const noexcept {
+        return ::unlinkat(fd_.get(), name, 0) == 0 ? 0 : errno;
+    }
+
+  private:
+    unique_fd fd_;
+    std::size_t filled_ = 0;
+    std::size_t at_ = 0;
+    alignas(8) char buffer_[8192];
+};
+
+// Calls visit(folder, pid) for the directory in /proc of each process that this one can see. False
+// and errno if there is no /proc.
+template <class Visit>
+[[gnu::cold]] bool for_each_process(const Visit& visit) {
+    folder all("/proc");
+    if (!all) {
+        return false;
+    }
+    while (const char* const name = all.next()) {
+        int process = 0;
+        for (const char* digit = name; *digit != '\0' && process >= 0; ++digit) {
+            const bool more = *digit >= '0' && *digit <= '9' && process < INT_MAX / 10 - 1;
+            process = more ? process * 10 + (*digit - '0') : -1;
+        }
+        if (process > 0) {
+            const folder its(all, name);
+            if (its) { // else it has gone meanwhile
+                visit(its, static_cast<pid_t>(process));
+            }
+        }
+    }
+    return true;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+// Texts of the kernel, from /proc and /sys: read whole, and taken apart without trust.
+#ifndef COHOLD_DETAIL_PROC_TEXT_HPP
+#define COHOLD_DETAIL_PROC_TEXT_HPP
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// All of an open file, however small the pieces are in which it comes. 0, or errno: ESRCH of a
+// process that has gone meanwhile. Nothing in /proc is as long as `most`.
+[[gnu::cold]] inline int read_text(int fd, std::string& out, std::size_t most = 64u << 20) {
+    std::size_t used = 0;
+    int error = 0;
+    out.resize(4096);
+    while (error == 0) {
+        const ssize_t got = read_some(fd, out.data() + used, out.size() - used);
+        if (got > 0) {
+            used += static_cast<std::size_t>(got);
+        } else if (got == 0) {
+            break;
+        } else if (errno != EINTR) {
+            error = errno;
+        }
+        if (used == out.size()) {
+            if (used >= most) {
+                break;
+            }
+            out.resize(used * 4);
+        }
+    }
+    out.resize(used);
+    return error;
+}
+
+// The same of a path.
+[[gnu::cold]] inline int read_text(const char* path, std::string& out) {
+    out.clear();
+    const unique_fd file = open_file(path, O_RDONLY | O_NOCTTY);
+    return file ? read_text(file.get(), out) : errno;
+}
+
+// Takes the first line away from the rest, without its end.
+[[gnu::cold]] inline std::string_view next_line(std::string_view& rest) noexcept {
+    const std::size_t end = rest.find('\n');
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    return line;
+}
+
+// Takes the first word away, and the blanks around it. Empty at the end.
+[[gnu::cold]] inline std::string_view next_word(std::string_view& rest) noexcept {
+    constexpr std::string_view blanks = " \t";
+    const std::size_t begin = rest.find_first_not_of(blanks);
+    if (begin == std::string_view::npos) {
+        rest = {};
+        return {};
+    }
+    rest.remove_prefix(begin);
+    const std::string_view word = rest.substr(0, rest.find_first_of(blanks));
+    rest.remove_prefix(word.size());
+    const std::size_t more = rest.find_first_not_of(blanks);
+    rest.remove_prefix(more == std::string_view::npos ? rest.size() : more);
+    return word;
+}
+
+// A whole word as a number; a negative one as its two's complement. Nothing if it is none, or does
+// not fit.
+[[gnu::cold]] inline std::optional<std::uint64_t> number_in(std::string_view word,
+                                                            unsigned base = 10) noexcept {
+    const bool negative = base == 10 && !word.empty() && word.front() == '-';
+    word.remove_prefix(negative ? 1 : 0);
+    std::uint64_t value = 0;
+    for (const char c : word) {
+        const unsigned digit = c >= '0' && c <= '9'   ? static_cast<unsigned>(c - '0')
+                               : c >= 'a' && c <= 'f' ? static_cast<unsigned>(c - 'a') + 10
+                               : c >= 'A' && c <= 'F' ? static_cast<unsigned>(c - 'A') + 10
+                                                      : base;
+        if (digit >= base || value > (UINT64_MAX - digit) / base) {
+            return {};
+        }
+        value = value * base + digit;
+    }
+    if (word.empty() || (negative && value > static_cast<std::uint64_t>(INT64_MAX))) {
+        return {};
+    }
+    return negative ? 0 - value : value;
+}
+
+// The number that a file consists of; "max" is none.
+[[gnu::cold]] inline std::optional<std::uint64_t> number_of_file(const char* path) {
+    std::string text;
+    if (read_text(path, text) != 0) {
+        return {};
+    }
+    std::string_view rest = text;
+    std::string_view line = next_line(rest);
+    return number_in(next_word(line));
+}
+
+// "Key:   123 kB" or "Key:  123": what the number says, in bytes or as it is.
+[[gnu::cold]] inline std::optional<std::uint64_t> amount_in(std::string_view words) noexcept {
+    const std::optional<std::uint64_t> number = number_in(next_word(words));
+    const std::string_view unit = next_word(words);
+    if (!number || unit.empty()) {
+        return number;
+    }
+    return unit == "kB" && *number <= UINT64_MAX / 1024 ? std::optional(*number * 1024)
+                                                        : std::optional<std::uint64_t>();
+}
+
+// A key of such a text, and where its amount goes.
+template <class T>
+struct text_field {
+    std::string_view key;
+    std::optional<std::uint64_t> T::* member;
+};
+
+// Adds one line to what there is. True if it was one of the fields.
+template <class T, std::size_t N>
+[[gnu::cold]] bool add_field(std::string_view line, const text_field<T> (&fields)[N], T& out) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos) {
+        return false;
+    }
+    const std::string_view key = line.substr(0, colon);
+    for (const text_field<T>& field : fields) {
+        if (field.key == key) {
+            if (const auto amount = amount_in(line.substr(colon + 1))) {
+                auto& sum = out.*field.member;
+                sum = sum.value_or(0) + *amount;
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+// A text of such lines.
+template <class T, std::size_t N>
+[[gnu::cold]] void add_fields(std::string_view text, const text_field<T> (&fields)[N], T& out) {
+    while (!text.empty()) {
+        add_field(next_line(text), fields, out);
+    }
+}
+
+// What the kernel has put for bytes that would be mistaken for its own separators: "\040" is a
+// blank.
+[[gnu::cold]] inline std::string unescaped(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto code = text[i] == '\\' && text.size() - i > 3
+                              ? number_in(text.substr(i + 1, 3), 8)
+                              : std::optional<std::uint64_t>();
+        if (code && *code < 256) {
+            out.push_back(static_cast<char>(*code));
+            i += 3;
+        } else {
+            out.push_back(text[i]);
+        }
+    }
+    return out;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
 
 // What a resource may be (the soft limit); UINT64_MAX: anything. By the system call that is 64 bits
 // wide everywhere.
@@ -1705,11 +2027,248 @@ namespace detail {
     return soft_limit(RLIMIT_FSIZE);
 }
 
+// The soft limit; nothing if there is none.
+[[gnu::cold]] inline std::optional<std::uint64_t> resource_limit(int which) noexcept {
+    const std::uint64_t soft = soft_limit(which);
+    return soft == UINT64_MAX ? std::optional<std::uint64_t>() : std::optional(soft);
+}
+
+// The word behind a key of /proc/self/status, without its tabs.
+[[gnu::cold]] inline std::string_view status_word(std::string_view text,
+                                                  std::string_view key) noexcept {
+    while (!text.empty()) {
+        std::string_view line = next_line(text);
+        if (line.size() > key.size() && line.substr(0, key.size()) == key &&
+            line[key.size()] == ':') {
+            line.remove_prefix(key.size() + 1);
+            return next_word(line);
+        }
+    }
+    return {};
+}
+
+// CAP_IPC_LOCK counts in the first user namespace alone.
+[[gnu::cold]] inline bool may_lock_everything(std::string_view status,
+                                              std::string_view uid_map) noexcept {
+    constexpr std::uint64_t ipc_lock = std::uint64_t{1} << 14;
+    const std::uint64_t effective = number_in(status_word(status, "CapEff"), 16).value_or(0);
+    std::string_view line = next_line(uid_map);
+    const bool first =
+        next_word(line) == "0" && next_word(line) == "0" && next_word(line) == "4294967295";
+    return first && (effective & ipc_lock) != 0;
+}
+
+[[gnu::cold]] inline std::uint64_t count_lines(std::string_view text) noexcept {
+    std::uint64_t lines = 0;
+    for (const char c : text) {
+        lines += c == '\n' ? 1 : 0;
+    }
+    return lines;
+}
+
+[[gnu::cold]] inline std::uint64_t open_descriptors() noexcept {
+    folder all("/proc/self/fd");
+    std::uint64_t count = 0;
+    while (all && all.next() != nullptr) {
+        ++count;
+    }
+    return count == 0 ? 0 : count - 1; // without the one that looks
+}
+
+// ---- control groups
+
+struct group_memory {
+    std::string path; // the directory whose limit binds first; empty: there is none
+    std::optional<std::uint64_t> most;
+    std::optional<std::uint64_t> used;
+};
+
+// Where this process is, of the hierarchy that has the memory controller: version 1's if there is
+// one. Of the text of /proc/self/cgroup.
+[[gnu::cold]] inline std::string_view memory_group(std::string_view text, bool& unified) noexcept {
+    std::string_view found;
+    unified = true;
+    while (!text.empty()) {
+        std::string_view line = next_line(text);
+        const std::size_t first = line.find(':');
+        const std::size_t second =
+            line.find(':', first == std::string_view::npos ? first : first + 1);
+        if (second == std::string_view::npos) {
+            continue;
+        }
+        std::string_view controllers = line.substr(first + 1, second - first - 1);
+        if (controllers.empty() && unified) {
+            found = line.substr(second + 1);
+        }
+        while (!controllers.empty()) {
+            const std::size_t comma = controllers.find(',');
+            if (controllers.substr(0, comma) == "memory") {
+                unified = false;
+                found = line.substr(second + 1);
+            }
+            controllers.remove_prefix(comma == std::string_view::npos ? controllers.size()
+                                                                      : comma + 1);
+        }
+    }
+    return found;
+}
+
+// Where that hierarchy is mounted, and which part of it; of the text of /proc/self/mountinfo.
+[[gnu::cold]] inline bool memory_group_mount(std::string_view mounts, bool unified,
+                                             std::string& point, std::string& root) {
+    while (!mounts.empty()) {
+        std::string_view line = next_line(mounts);
+        const std::size_t dash = line.find(" - ");
+        if (dash == std::string_view::npos) {
+            continue;
+        }
+        std::string_view behind = line.substr(dash + 3);
+        const std::string_view type = next_word(behind);
+        next_word(behind);
+        const bool memory = ("," + std::string(behind) + ",").find(",memory,") != std::string::npos;
+        if (unified ? type == "cgroup2" : type == "cgroup" && memory) {
+            next_word(line);
+            next_word(line);
+            next_word(line);
+            root = unescaped(next_word(line));
+            point = unescaped(next_word(line));
+            return true;
+        }
+    }
+    return false;
+}
+
+// The tightest limit from this process's group up. `prefix` is for tests: where "/" is.
+[[gnu::cold]] inline group_memory read_group_memory(std::string_view groups,
+                                                    std::string_view mounts,
+                                                    const std::string& prefix = "") {
+    constexpr std::uint64_t no_limit = std::uint64_t{1} << 62; // version 1 has a large number
+    group_memory out;
+    bool unified = true;
+    std::string group(memory_group(groups, unified));
+    std::string point;
+    std::string root;
+    if (group.empty() || !memory_group_mount(mounts, unified, point, root)) {
+        return out;
+    }
+    if (root.size() > 1 && group.compare(0, root.size(), root) == 0) {
+        group.erase(0, root.size());
+    }
+    if (group == "/" || group.find("/..") != std::string::npos) {
+        group.clear(); // outside of what is mounted
+    }
+    for (;;) {
+        const std::string folder_path = prefix + point + group;
+        const auto most = number_of_file(
+            (folder_path + (unified ? "/memory.max" : "/memory.limit_in_bytes")).c_str());
+        const auto used = number_of_file(
+            (folder_path + (unified ? "/memory.current" : "/memory.usage_in_bytes")).c_str());
+        const auto left = [](std::optional<std::uint64_t> all,
+                             std::optional<std::uint64_t> taken) noexcept {
+            return *all > taken.value_or(0) ? *all - taken.value_or(0) : 0;
+        };
+        if (most && *most < no_limit &&
+            (!out.most || left(most, used) < left(out.most, out.used))) {
+            out = {point + group, most, used};
+        }
+        if (group.empty()) {
+            return out;
+        }
+        group.erase(group.rfind('/') == std::string::npos ? 0 : group.rfind('/'));
+    }
+}
+
+// The number in the line that begins with the label; 0 if there is none.
+[[gnu::cold]] inline std::uint64_t labelled_number(std::string_view text,
+                                                   std::string_view label) noexcept {
+    while (!text.empty()) {
+        std::string_view line = next_line(text);
+        if (next_word(line) == label) {
+            return number_in(next_word(line)).value_or(0);
+        }
+    }
+    return 0;
+}
+
+// Bytes that the control group of this process can still get before the kernel kills somebody in
+// it; UINT64_MAX if nothing limits it. Cached files make way, but not those of a tmpfs, and what is
+// swapped out, of `swap` bytes that are free, does not count.
+[[gnu::cold]] inline std::uint64_t group_memory_left(std::string_view groups,
+                                                     std::string_view mounts, std::uint64_t swap,
+                                                     const std::string& prefix = "") {
+    const group_memory group = read_group_memory(groups, mounts, prefix);
+    if (!group.most) {
+        return UINT64_MAX;
+    }
+    std::string text;
+    read_text((prefix + group.path + "/memory.stat").c_str(), text);
+    const bool first = text.find("total_inactive_file") != std::string::npos; // version 1
+    const std::uint64_t cached =
+        labelled_number(text, first ? "total_inactive_file" : "inactive_file") +
+        labelled_number(text, first ? "total_active_file" : "active_file");
+    const std::uint64_t used = group.used.value_or(0);
+    const std::uint64_t taken = used > cached ? used - cached : 0;
+    const auto swap_most = number_of_file((prefix + group.path + "/memory.swap.max").c_str());
+    const auto swap_used = number_of_file((prefix + group.path + "/memory.swap.current").c_str());
+    if (swap_most) {
+        const std::uint64_t left =
+            *swap_most > swap_used.value_or(0) ? *swap_most - swap_used.value_or(0) : 0;
+        swap = left < swap ? left : swap;
+    }
+    return (*group.most > taken ? *group.most - taken : 0) + swap;
+}
+
+[[gnu::cold]] inline std::uint64_t group_memory_left(std::uint64_t swap) noexcept {
+    std::string groups;
+    std::string mounts;
+    return read_text("/proc/self/cgroup", groups) != 0 ||
+                   read_text("/proc/self/mountinfo", mounts) != 0
+               ? UINT64_MAX
+               : group_memory_left(groups, mounts, swap);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What the kernel could hand out without killing anybody, and what says so.
+struct memory_found {
+    std::uint64_t bytes;  // UINT64_MAX: unknown
+    const char* bound_by; // for messages: "" or what follows the number
+};
+
+// MemAvailable and SwapFree of /proc/meminfo, or what this process's control group has left.
+[[gnu::cold]] inline memory_found memory_left() noexcept {
+    std::string text;
+    if (read_text("/proc/meminfo", text) != 0) {
+        return {UINT64_MAX, ""};
+    }
+    const std::uint64_t swap = labelled_number(text, "SwapFree:") * 1024;
+    const std::uint64_t machine = labelled_number(text, "MemAvailable:") * 1024 + swap;
+    const std::uint64_t group = group_memory_left(swap);
+    return group < machine
+               ? memory_found{group, " in the control group of this process (memory.max)"}
+               : memory_found{machine, ""};
+}
+
 // Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
 // where no other limit binds.
 inline bool exceeds_memory(std::uint64_t bytes) noexcept {
     constexpr std::uint64_t careful = std::uint64_t{4} << 20;
-    return bytes > careful && bytes > memory_left();
+    return bytes > careful && bytes > memory_left().bytes;
+}
+
+[[gnu::cold]] inline void fail_for_memory(std::error_code& ec, std::uint64_t wanted) noexcept {
+    const memory_found left = memory_left();
+    fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu%s",
+         static_cast<unsigned long long>(wanted), static_cast<unsigned long long>(left.bytes),
+         left.bound_by);
 }
 
 // Real memory for the bytes [from, to) of the mapping at `mapping`.
@@ -1725,9 +2284,7 @@ inline bool exceeds_memory(std::uint64_t bytes) noexcept {
                           : populate_for_writing(static_cast<char*>(mapping) + begin,
                                                  static_cast<std::size_t>(end - begin));
     if (error == ENOMEM || error == EFAULT || error == EHWPOISON) {
-        fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu",
-             static_cast<unsigned long long>(end - begin),
-             static_cast<unsigned long long>(memory_left()));
+        fail_for_memory(ec, end - begin);
     } else if (error != 0) {
         fail_errno(ec, error, "madvise(MADV_POPULATE_WRITE)");
     }
@@ -2217,11 +2774,11 @@ class creation_lock {
     // hold its lock. Who is of which group cannot be said before the set can be seen, so objects
     // that others share have one for everybody. A stranger could get into the way all the same: by
     // making a set with that key first.
-    static mode_t mode_for(mode_t object) noexcept { return (object & 077) != 0 ? 0666 : 0600; }
+    static ::mode_t mode_for(::mode_t object) noexcept { return (object & 077) != 0 ? 0666 : 0600; }
 
     // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
     // make is false. EACCES: there is one of somebody else's, for himself.
-    int acquire(bool make, bool wait, mode_t mode) noexcept {
+    int acquire(bool make, bool wait, ::mode_t mode) noexcept {
         for (const creation_lock* held = innermost_; held != nullptr; held = held->outer_) {
             if (held->key_ == key_) {
                 set_ = held->set_;
@@ -2391,9 +2948,9 @@ struct liveness_object {
     }
 
     // What the lock must let users do.
-    static mode_t lock_mode(const struct ::shmid_ds& segment) noexcept {
+    static ::mode_t lock_mode(const struct ::shmid_ds& segment) noexcept {
         return segment.shm_perm.uid == ::geteuid() ? creation_lock::mode_for(segment.shm_perm.mode)
-                                                   : mode_t{0666}; // its owner must get by
+                                                   : ::mode_t{0666}; // its owner must get by
     }
 
     // What is being made, or was left: its identifier, or -1.
@@ -2585,9 +3142,9 @@ struct system_v_attendance {
         // and there is nothing to lock by.
         gate(const struct ::shmid_ds& status, bool wait) noexcept
             : key_(status.shm_perm.__key), lock_(key_) {
-            const mode_t mode = status.shm_perm.uid == ::geteuid()
-                                    ? creation_lock::mode_for(status.shm_perm.mode)
-                                    : mode_t{0666}; // its owner must get by
+            const ::mode_t mode = status.shm_perm.uid == ::geteuid()
+                                      ? creation_lock::mode_for(status.shm_perm.mode)
+                                      : ::mode_t{0666}; // its owner must get by
             const int error = key_ == IPC_PRIVATE ? 0 : lock_.acquire(true, wait, mode);
             locked_ = key_ != IPC_PRIVATE && error == 0;
             errno = error;
@@ -3031,10 +3588,11 @@ class file_place {
                  wanted, huge / 1024, huge / 1024);
             break;
         }
-        [[fallthrough]];
-    case ENOMEM:
         fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu", wanted,
-             static_cast<unsigned long long>(error == ENOMEM ? memory_left() : space_left(fd)));
+             static_cast<unsigned long long>(space_left(fd)));
+        break;
+    case ENOMEM:
+        fail_for_memory(ec, to - from);
         break;
     case EDQUOT:
         fail(ec, errc::out_of_space, "wanted %llu bytes more, and the user's quota is used up",
@@ -3133,7 +3691,7 @@ struct descriptor_object {
                  "the file has holes, of %llu bytes altogether, as after a copy that is sparse; "
                  "available %llu",
                  static_cast<unsigned long long>(holes),
-                 static_cast<unsigned long long>(error == ENOMEM ? memory_left()
+                 static_cast<unsigned long long>(error == ENOMEM ? memory_left().bytes
                                                                  : space_left(file.value)));
         } else if (error != 0) {
             fail_to_back(file.value, error, 0, bytes, ec);
@@ -3556,7 +4114,7 @@ COHOLD_NAMESPACE_BEGIN
 // clang-format on
 template <class P>
 concept permission_policy = requires(const object_status& status) {
-    { P::bits } -> std::convertible_to<mode_t>;
+    { P::bits } -> std::convertible_to<::mode_t>;
     { P::accepts(status) } noexcept -> std::same_as<bool>;
 };
 
@@ -3585,11 +4143,11 @@ namespace permission {
 /// Permission bits as chmod(1) knows them. Trusts objects of this user and of root; with group
 /// bits, also those that belong to a group of this process; with bits for others, those of
 /// everybody.
-template <mode_t Bits>
+template <::mode_t Bits>
 struct mode {
-    static_assert((Bits & ~mode_t{0666}) == 0, "memory can be read and written, nothing else");
+    static_assert((Bits & ~::mode_t{0666}) == 0, "memory can be read and written, nothing else");
     static_assert((Bits & 0600) == 0600, "the owner must be able to read and write");
-    static constexpr mode_t bits = Bits;
+    static constexpr ::mode_t bits = Bits;
 
     static bool accepts(const object_status& status) noexcept {
         return status.owner == ::geteuid() || status.owner == 0 || (Bits & 0006) != 0 ||
@@ -3606,7 +4164,7 @@ using everyone = mode<0666>;       ///< everybody writes: only where all users a
 /// Objects of one certain user (and of root), with the bits of another policy.
 template <uid_t User, permission_policy Bits = everyone_reads>
 struct owned_by {
-    static constexpr mode_t bits = Bits::bits;
+    static constexpr ::mode_t bits = Bits::bits;
 
     static bool accepts(const object_status& status) noexcept {
         return status.owner == User || status.owner == 0;
@@ -3624,7 +4182,7 @@ void check_permission(const object_status& status, std::error_code& ec) noexcept
         fail(ec, errc::unexpected_owner, "owner: user %u, group %u; this process is user %u",
              static_cast<unsigned>(status.owner), static_cast<unsigned>(status.group),
              static_cast<unsigned>(::geteuid()));
-    } else if ((status.mode & 0222 & ~mode_t{Permission::bits}) != 0) {
+    } else if ((status.mode & 0222 & ~::mode_t{Permission::bits}) != 0) {
         fail(ec, errc::wider_permission, "mode: at most %04o expected, found %04o",
              static_cast<unsigned>(Permission::bits), static_cast<unsigned>(status.mode));
     }
@@ -3887,7 +4445,7 @@ struct system_v {
                                             std::error_code& ec) noexcept {
         const key_t key = detail::system_v_key(name);
         detail::creation_lock lock(key);
-        const mode_t mode = detail::creation_lock::mode_for(wanted.mode);
+        const ::mode_t mode = detail::creation_lock::mode_for(wanted.mode);
         if (const int error = lock.acquire(true, true, mode); error != 0) {
             fail_get(ec, error, "semget", key, wanted);
             return {};
@@ -3990,7 +4548,7 @@ struct system_v {
             return {};
         }
         return {found.shm_segsz, found.shm_perm.uid, found.shm_perm.gid,
-                found.shm_perm.mode & mode_t{0777}, 0, static_cast<std::uint64_t>(object.value),
+                found.shm_perm.mode & ::mode_t{0777}, 0, static_cast<std::uint64_t>(object.value),
                 // One that never had a name is marked for destruction from the start.
                 object.held == nullptr && detail::system_v_removed(found)};
     }
@@ -4170,11 +4728,27 @@ inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', 
 inline constexpr std::uint32_t word_order = 0x01020304;
 inline constexpr std::uint64_t control_bytes = 4096;   // of the header, whatever the page size is
 inline constexpr std::uint64_t participant_bytes = 64; // of a slot of the process table
-// The table follows the header. It has a slot more than there can be participants: see attach.
-inline constexpr std::uint64_t table_bytes = (config::max_participants + 1) * participant_bytes;
+// The table has a slot more than there can be participants: see attach. The first ones follow the
+// header in every segment, so that what lies behind them has one place; the others, if the segment
+// is for so many participants, lie between the kept journals and the first block of the heap.
+inline constexpr std::uint32_t least_participants = 2;
+inline constexpr std::uint32_t most_participants = 4094; // so that 12 bits tell all slots apart
+inline constexpr std::uint64_t near_slots = 65;
+inline constexpr std::uint64_t table_bytes = near_slots * participant_bytes;
+inline constexpr std::uint64_t far_slots_offset = 20160;
+
+[[nodiscard]] constexpr std::uint64_t far_bytes(std::uint64_t max_participants) noexcept {
+    return max_participants < near_slots ? 0
+                                         : (max_participants + 1 - near_slots) * participant_bytes;
+}
+
 // With its process table, heap and directory.
-inline constexpr std::uint64_t smallest_segment =
-    (5 * control_bytes + table_bytes + control_bytes - 1) / control_bytes * control_bytes;
+[[nodiscard]] constexpr std::uint64_t smallest_segment_for(std::uint64_t participants) noexcept {
+    return (5 * control_bytes + table_bytes + far_bytes(participants) + control_bytes - 1) /
+           control_bytes * control_bytes;
+}
+
+inline constexpr std::uint64_t smallest_segment = smallest_segment_for(0);
 inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
 
 struct segment_header {
@@ -4270,21 +4844,26 @@ inline std::uint64_t magic_word() noexcept {
     unequal(errc::byte_order_mismatch, "word order", word_order, header.order);
     unequal(errc::layout_mismatch, "layout version", COHOLD_LAYOUT_VERSION, header.layout_version);
     unequal(errc::corrupt, "header bytes", sizeof(segment_header), header.header_bytes);
-    unequal(errc::configuration_mismatch, "COHOLD_MAX_PARTICIPANTS", config::max_participants,
-            header.max_participants);
     unequal(errc::corrupt, "checksum", header.expected_checksum(), header.checksum);
     if (ec) {
         return;
     }
+    if (header.max_participants < least_participants ||
+        header.max_participants > most_participants) {
+        fail(ec, errc::corrupt, "participants: expected %u to %u, found %u", least_participants,
+             most_participants, header.max_participants);
+        return;
+    }
+    const std::uint64_t smallest = smallest_segment_for(header.max_participants);
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
-    if (header.reserve < smallest_segment || header.reserve > largest_reserve) {
+    if (header.reserve < smallest || header.reserve > largest_reserve) {
         fail(ec, errc::corrupt, "reserve: expected %llu to %llu bytes, found %llu",
-             static_cast<unsigned long long>(smallest_segment),
+             static_cast<unsigned long long>(smallest),
              static_cast<unsigned long long>(largest_reserve),
              static_cast<unsigned long long>(header.reserve));
-    } else if (size < smallest_segment || size > header.reserve) {
+    } else if (size < smallest || size > header.reserve) {
         fail(ec, errc::corrupt, "size: expected %llu to %llu bytes, found %llu",
-             static_cast<unsigned long long>(smallest_segment),
+             static_cast<unsigned long long>(smallest),
              static_cast<unsigned long long>(header.reserve),
              static_cast<unsigned long long>(size));
     } else if (size > object_bytes) {
@@ -5059,8 +5638,12 @@ COHOLD_NAMESPACE_BEGIN
 // Rungs of the two ladders, undefined again below.
 #define COHOLD_BRACES(count, ...)                                                                  \
     else if constexpr (Count == count) {                                                           \
-        return requires { T{__VA_ARGS__, Probe{}...}; };                                           \
+        return requires { T{value_for<Before>{}..., __VA_ARGS__, Probe{}...}; };                   \
     }
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" // of members
+#endif
 #define COHOLD_MEMBERS(count, ...)                                                                 \
     else if constexpr (Count == count) {                                                           \
         auto& [__VA_ARGS__] = object;                                                              \
@@ -5076,12 +5659,25 @@ namespace detail {
 // The largest number of members that an aggregate can be taken apart into.
 inline constexpr std::size_t max_members = 40;
 
-// Whether T can be initialised from Count empty braces followed by the given probes. Empty braces
-// stand for exactly one member each, nested arrays included, so no brace is elided.
-template <class T, std::size_t Count, class... Probe>
-constexpr bool accepts_braces() {
+// Converts to what a member may be. No probe is ever evaluated; none is a literal type, so that g++
+// does not look into constexpr constructors that take one.
+struct any_value {
+    ~any_value();
+
+    template <class U>
+    operator U() const; // NOLINT(google-explicit-constructor)
+};
+
+template <std::size_t>
+using value_for = any_value;
+
+// Whether T can be initialised from as many values as there are in Before, then Count empty braces,
+// then the given probes. Empty braces stand for exactly one member each, nested arrays included, so
+// no brace is elided.
+template <class T, std::size_t Count, class... Probe, std::size_t... Before>
+constexpr bool accepts_braces(std::index_sequence<Before...>) {
     if constexpr (Count == 0) {
-        return requires { T{Probe{}...}; };
+        return requires { T{value_for<Before>{}..., Probe{}...}; };
     }
     COHOLD_BRACES(1, {})
     COHOLD_BRACES(2, {}, {})
@@ -5264,6 +5860,9 @@ constexpr auto member_addresses(T& object) noexcept {
 
 } // namespace detail
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 #undef COHOLD_BRACES
 #undef COHOLD_MEMBERS
 
@@ -5743,10 +6342,14 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// Of cohold's containers that save what they change.
+template <class T>
+inline constexpr bool saves_itself = false;
+
 // Why the members of an aggregate cannot be told apart.
 enum class aggregate_fault : unsigned char {
     none,
-    base_class,       // its members cannot be seen
+    base_class,       // with members, which cannot be seen
     union_or_unnamed, // a union or a member whose type has no name
     uncountable,      // members that only some initialisers fit
     too_many,         // more than max_members
@@ -5757,29 +6360,20 @@ struct member_count {
     std::size_t count;
 };
 
-// The probes convert to what a member may be. None is ever evaluated, but compilers may look into
-// constexpr constructors that take one, and then miss what is not defined.
-struct any_value {
-    template <class U>
-    operator U() const { // NOLINT(google-explicit-constructor)
-        __builtin_trap();
-    }
-};
-
 struct any_lvalue {
+    ~any_lvalue();
+
     template <class U>
-    operator U&() const { // NOLINT(google-explicit-constructor)
-        __builtin_trap();
-    }
+    operator U&() const; // NOLINT(google-explicit-constructor)
 };
 
-template <class T>
+template <class T, bool Empty>
 struct any_base {
+    ~any_base();
+
     template <class U>
-        requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T>)
-    operator U() const { // NOLINT(google-explicit-constructor)
-        __builtin_trap();
-    }
+        requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T> && std::is_empty_v<U> == Empty)
+    operator U() const; // NOLINT(google-explicit-constructor)
 };
 
 template <class U>
@@ -5787,43 +6381,61 @@ concept union_or_unnamed =
     std::is_union_v<U> || (std::is_class_v<U> && is_unnamed_type<std::remove_cv_t<U>>());
 
 struct any_union_or_unnamed {
+    ~any_union_or_unnamed();
+
     template <union_or_unnamed U>
-    operator U() const { // NOLINT(google-explicit-constructor)
-        __builtin_trap();
-    }
+    operator U() const; // NOLINT(google-explicit-constructor)
 };
 
-template <class T, std::size_t Count>
-constexpr bool something_follows_braces() {
-    return accepts_braces<T, Count, any_value>() || accepts_braces<T, Count, any_lvalue>() ||
-           accepts_braces<T, Count, int>();
+// In an initialiser: nothing, or that many values.
+using no_values = std::index_sequence<>;
+template <std::size_t Count>
+using values = std::make_index_sequence<Count>;
+
+template <class T, std::size_t Count, class Before>
+constexpr bool something_follows(Before before) {
+    return accepts_braces<T, Count, any_value>(before) ||
+           accepts_braces<T, Count, any_lvalue>(before) || accepts_braces<T, Count, int>(before);
 }
 
-// Members before the first that cannot be initialised by empty braces.
-template <class T, std::size_t Count = 0>
+// Members that empty braces fit, after the values.
+template <class T, class Before, std::size_t Count = 0>
 constexpr std::size_t count_braced() {
     if constexpr (Count == max_members) {
         return Count;
-    } else if constexpr (accepts_braces<T, Count + 1>()) {
-        return count_braced<T, Count + 1>();
+    } else if constexpr (accepts_braces<T, Count + 1>(Before())) {
+        return count_braced<T, Before, Count + 1>();
     } else {
         return Count;
     }
 }
 
-template <class T, std::size_t... Index>
+template <class T, class Before, std::size_t... Index>
 constexpr bool has_union_or_unnamed(std::index_sequence<Index...>) {
-    return (... || accepts_braces<T, Index, any_union_or_unnamed>());
+    return (... || accepts_braces<T, Index, any_union_or_unnamed>(Before()));
 }
 
-// What follows is for aggregates with a member that empty braces do not fit: one without a default
-// constructor. Values fit every member, but an array swallows as many as it has elements.
+// The bases without members, which come first, but are none to those who look for members.
+template <class T, std::size_t Count = 0>
+constexpr std::size_t count_empty_bases() {
+    if constexpr (Count < max_members && accepts_braces<T, Count, any_base<T, true>>(no_values())) {
+        return count_empty_bases<T, Count + 1>();
+    } else {
+        return Count;
+    }
+}
+
+template <class T, std::size_t EmptyBases>
+constexpr bool has_nonempty_base() {
+    return EmptyBases != 0 && accepts_braces<T, EmptyBases, any_base<T, false>>(no_values());
+}
+
+// What follows is for aggregates with members that empty braces do not fit: those without a default
+// constructor. Values fit every member, but an array swallows as many as it has elements. So the
+// members up to the last one of that kind are told apart by values, those behind it by braces.
 
 // More values than this are not tried.
 inline constexpr std::size_t max_values = 128;
-
-template <std::size_t>
-using value_for = any_value;
 
 // Whether T can be initialised from Before values, then a Probe, then After values.
 template <class T, class Probe, std::size_t... Before, std::size_t... After>
@@ -5831,28 +6443,46 @@ constexpr bool accepts_probe(std::index_sequence<Before...>, std::index_sequence
     return requires { T{value_for<Before>{}..., Probe{}, value_for<After>{}...}; };
 }
 
-// Whether T can be initialised from Before values, then Inside values in braces, then After values.
+// Whether T can be initialised from Before values, then Inside values in braces, then After values;
+// and the same with empty braces at the end.
 template <class T, std::size_t... Before, std::size_t... Inside, std::size_t... After>
 constexpr bool accepts_nested(std::index_sequence<Before...>, std::index_sequence<Inside...>,
                               std::index_sequence<After...>) {
     return requires { T{value_for<Before>{}..., {value_for<Inside>{}...}, value_for<After>{}...}; };
 }
 
-template <class T, std::size_t Before, std::size_t Inside, std::size_t After>
-inline constexpr bool nested_fits =
-    accepts_nested<T>(std::make_index_sequence<Before>(), std::make_index_sequence<Inside>(),
-                      std::make_index_sequence<After>());
+template <class T, std::size_t... Before, std::size_t... Inside, std::size_t... After>
+constexpr bool accepts_braces_behind(std::index_sequence<Before...>, std::index_sequence<Inside...>,
+                                     std::index_sequence<After...>) {
+    return requires {
+        T{value_for<Before>{}..., {value_for<Inside>{}...}, value_for<After>{}..., {}};
+    };
+}
 
-// How many values T takes in all.
-template <class T, std::size_t Count>
-constexpr std::size_t count_values() {
-    if constexpr (Count == 0) {
-        return 0;
-    } else if constexpr (accepts_probe<T, any_value>(std::make_index_sequence<Count - 1>(),
-                                                     std::index_sequence<>())) {
-        return Count;
+// Whether braces fit a member such that the last value is for the last member that needs one: were
+// it for a later one, empty braces would do there.
+template <class T, std::size_t Before, std::size_t Inside, std::size_t After>
+constexpr bool nested_fits() {
+    if constexpr (!accepts_nested<T>(values<Before>(), values<Inside>(), values<After>())) {
+        return false;
+    } else if constexpr (After == 0) {
+        return true;
     } else {
-        return count_values<T, Count - 1>();
+        return !accepts_braces_behind<T>(values<Before>(), values<Inside>(), values<After - 1>());
+    }
+}
+
+// How many values reach all members that need one: empty braces fit whatever is behind them.
+template <class T, std::size_t Count>
+constexpr std::size_t count_needed_values() {
+    if constexpr (Count == max_values) {
+        return Count;
+    } else if constexpr (!accepts_braces<T, 0>(values<Count>())) {
+        return count_needed_values<T, Count + 1>();
+    } else if constexpr (something_follows<T, count_braced<T, values<Count>>()>(values<Count>())) {
+        return count_needed_values<T, Count + 1>();
+    } else {
+        return Count;
     }
 }
 
@@ -5862,8 +6492,8 @@ template <class T, std::size_t First, std::size_t Total, std::size_t Taken>
 constexpr std::size_t values_of_array() {
     if constexpr (First + Taken > Total) {
         return 1; // no array, and no braces fit it
-    } else if constexpr (nested_fits<T, First, 0, Total - First - Taken> ||
-                         nested_fits<T, First, Taken, Total - First - Taken>) {
+    } else if constexpr (nested_fits<T, First, 0, Total - First - Taken>() ||
+                         nested_fits<T, First, Taken, Total - First - Taken>()) {
         return Taken;
     } else {
         return values_of_array<T, First, Total, Taken + 1>();
@@ -5873,8 +6503,8 @@ constexpr std::size_t values_of_array() {
 template <class T, std::size_t First, std::size_t Total>
 constexpr std::size_t values_of_member() {
     constexpr std::size_t after = Total - First - 1;
-    if constexpr (nested_fits<T, First, 0, after> || nested_fits<T, First, 1, after> ||
-                  nested_fits<T, First, 2, after> || nested_fits<T, First, 3, after>) {
+    if constexpr (nested_fits<T, First, 0, after>() || nested_fits<T, First, 1, after>() ||
+                  nested_fits<T, First, 2, after>() || nested_fits<T, First, 3, after>()) {
         return 1;
     } else {
         return values_of_array<T, First, Total, 2>();
@@ -5893,45 +6523,55 @@ constexpr std::size_t count_members_of_values() {
 template <class T, class Probe, std::size_t... Index>
 constexpr bool accepts_probe_among(std::index_sequence<Index...>) {
     return (... ||
-            accepts_probe<T, Probe>(std::make_index_sequence<Index>(),
-                                    std::make_index_sequence<sizeof...(Index) - 1 - Index>()));
+            accepts_probe<T, Probe>(values<Index>(), values<sizeof...(Index) - 1 - Index>()));
 }
 
-template <class T>
+template <class T, std::size_t Braced>
 constexpr member_count count_members_by_values() {
-    constexpr std::size_t total =
-        count_values<T, sizeof(T) < max_values ? sizeof(T) : max_values>();
-    using all = std::make_index_sequence<total>;
-    if constexpr (total == 0 || total == max_values || nested_fits<T, total, 0, 0> ||
-                  accepts_probe<T, any_lvalue>(all(), std::index_sequence<>()) ||
-                  accepts_probe<T, int>(all(), std::index_sequence<>())) {
+    constexpr std::size_t needed = count_needed_values<T, Braced + 1>();
+    using before = values<needed>;
+    if constexpr (needed == max_values) {
         return {aggregate_fault::uncountable, 0};
-    } else if constexpr (accepts_probe<T, any_base<T>>(std::index_sequence<>(),
-                                                       std::make_index_sequence<total - 1>())) {
+    } else if constexpr (accepts_probe<T, any_base<T, false>>(no_values(), values<needed - 1>()) ||
+                         accepts_probe<T, any_base<T, true>>(no_values(), values<needed - 1>())) {
         return {aggregate_fault::base_class, 0};
-    } else if constexpr (accepts_probe_among<T, any_union_or_unnamed>(all())) {
+    } else if constexpr (accepts_probe_among<T, any_union_or_unnamed>(before())) {
         return {aggregate_fault::union_or_unnamed, 0};
     } else {
-        constexpr std::size_t count = count_members_of_values<T, 0, total>();
-        return {count > max_members ? aggregate_fault::too_many : aggregate_fault::none, count};
+        constexpr std::size_t behind = count_braced<T, before>();
+        constexpr std::size_t count = count_members_of_values<T, 0, needed>() + behind;
+        if constexpr (count > max_members) {
+            return {aggregate_fault::too_many, 0};
+        } else if constexpr (has_union_or_unnamed<T, before>(values<behind>())) {
+            return {aggregate_fault::union_or_unnamed, 0};
+        } else {
+            return {aggregate_fault::none, count};
+        }
     }
 }
 
 template <class T>
 constexpr member_count count_members() {
-    if constexpr (accepts_braces<T, 0, any_base<T>>()) {
+    if constexpr (accepts_braces<T, 0, any_base<T, false>>(no_values())) {
         return {aggregate_fault::base_class, 0};
     } else if constexpr (std::is_empty_v<T>) {
         return {aggregate_fault::none, 0};
     } else {
-        constexpr std::size_t braced = count_braced<T>();
-        if constexpr (accepts_braces<T, braced>() && !something_follows_braces<T, braced>()) {
-            constexpr bool opaque = has_union_or_unnamed<T>(std::make_index_sequence<braced>());
-            return {opaque ? aggregate_fault::union_or_unnamed : aggregate_fault::none, braced};
+        constexpr std::size_t braced = count_braced<T, no_values>();
+        if constexpr (accepts_braces<T, braced>(no_values()) &&
+                      !something_follows<T, braced>(no_values())) {
+            constexpr std::size_t bases = count_empty_bases<T>();
+            if constexpr (has_nonempty_base<T, bases>()) {
+                return {aggregate_fault::base_class, 0};
+            } else if constexpr (has_union_or_unnamed<T, no_values>(values<braced>())) {
+                return {aggregate_fault::union_or_unnamed, 0};
+            } else {
+                return {aggregate_fault::none, braced - bases};
+            }
         } else if constexpr (braced == max_members) {
             return {aggregate_fault::too_many, 0};
         } else {
-            return count_members_by_values<T>();
+            return count_members_by_values<T, braced>();
         }
     }
 }
@@ -6255,6 +6895,12 @@ constexpr bool has_volatile_member(std::index_sequence<Index...>) {
     return (... || std::is_volatile_v<std::remove_all_extents_t<member_type<T, Index>>>);
 }
 
+// A flexible array, as clang lets it pass: g++ does not.
+template <class T, std::size_t... Index>
+constexpr bool has_unbounded_member(std::index_sequence<Index...>) {
+    return (... || std::is_unbounded_array_v<member_type<T, Index>>);
+}
+
 template <class T, std::size_t... Index>
 constexpr refusal refusal_of_members(std::index_sequence<Index...>) {
     const bool all = (... && (refusal_for<member_type<T, Index>> == refusal::none));
@@ -6279,7 +6925,9 @@ constexpr refusal refusal_of_aggregate() {
         return refusal::unreadable_members;
     } else {
         using all = std::make_index_sequence<members_counted<T>.count>;
-        if constexpr (has_volatile_member<T>(all())) {
+        if constexpr (has_unbounded_member<T>(all())) {
+            return refusal::unreadable_members;
+        } else if constexpr (has_volatile_member<T>(all())) {
             return refusal::volatile_member; // g++ cannot even find their offsets
         } else if constexpr (!has_readable_members<T>) {
             return refusal::unreadable_members;
@@ -6359,8 +7007,8 @@ COHOLD_NAMESPACE_BEGIN
 /// it is lock-free, cohold's own types and those that specialise enable_shareable. For any other
 /// type it is false, never an error.
 ///
-/// A struct is taken apart into its members (at most 40; no bases, bit-fields, unions, unnamed or
-/// volatile members).
+/// A struct is taken apart into its members (at most 40; no bases with members, bit-fields, unions,
+/// unnamed or volatile members).
 template <class T>
 concept shareable = detail::refusal_for<T> == detail::refusal::none;
 
@@ -7554,6 +8202,8 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_MEMORY_PROCESS_TABLE_HPP
 #define COHOLD_MEMORY_PROCESS_TABLE_HPP
 
+#include <utility>
+
 // The private pages that each process keeps in front of a segment's mapping: what it has to know of
 // a segment of which it has nothing but an address.
 #ifndef COHOLD_MEMORY_LOCAL_BLOCK_HPP
@@ -7580,8 +8230,6 @@ using owner_word = std::uint64_t;
 inline constexpr owner_word nobody = 0;
 inline constexpr owner_word awaited = 1;
 inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
-
-static_assert(config::max_participants < (1u << 12));
 
 [[nodiscard]] constexpr owner_word make_owner(std::uint32_t slot, std::uint32_t generation,
                                               std::uint32_t thread) noexcept {
@@ -7662,6 +8310,9 @@ struct alignas(16) local_block {
     std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
     local_block* next_mapping;                 // of those that mapping_list has
+    std::uint64_t only_in; // the process that has the mapping, if forked children do not; else 0
+    // For how many the segment is, as it said when it was asked first; 0: not yet.
+    mutable std::atomic<std::uint32_t> participants;
 };
 
 inline const local_block& local_of(const segment_header& header) noexcept {
@@ -7669,8 +8320,9 @@ inline const local_block& local_of(const segment_header& header) noexcept {
                                                  sizeof(local_block));
 }
 
-// The segments that this process has mapped, so that a death seen in one of them is dealt with in
-// all. Links change by one store each: a child forked at any moment inherits a list that is whole.
+// The segments that this process has mapped to write, so that a death seen in one of them is dealt
+// with in all. Links change by one store each: a child forked at any moment inherits a list that is
+// whole.
 class mapping_list {
   public:
     [[gnu::cold]] void add(local_block& mapping) noexcept {
@@ -7699,14 +8351,13 @@ class mapping_list {
         }
     }
 
-    // Calls visit(header, me) for each mapping by which this process is a participant, perhaps more
-    // than once. It is not unmapped meanwhile.
+    // Calls visit(header) for each mapping, perhaps more than once. It is not unmapped meanwhile.
     template <class Visitor>
-    [[gnu::cold]] void each_participant(const Visitor& visit) noexcept {
+    [[gnu::cold]] void each(const Visitor& visit) noexcept {
         local_block* mapping = nullptr;
         while ((mapping = next_pinned(mapping)) != nullptr) {
-            if (mapping->identity->epoch.load(std::memory_order_acquire) != 0) {
-                visit(*reinterpret_cast<segment_header*>(mapping + 1), mapping->identity->me);
+            if (mapping->only_in == 0 || mapping->only_in == process_stamp()) {
+                visit(*reinterpret_cast<segment_header*>(mapping + 1));
             }
         }
     }
@@ -7774,6 +8425,26 @@ inline constinit mapping_list mappings{};
                                                                 : bounded_by_object(local, size);
 }
 
+[[gnu::cold, gnu::noinline]] inline std::uint32_t
+count_participants(const segment_header& header) noexcept {
+    const std::uint64_t size = bounded_size(header);
+    std::uint64_t count = header.max_participants;
+    const std::uint64_t room = near_slots - 1 +
+                               (size < far_slots_offset ? 0 : size - far_slots_offset) /
+                                   participant_bytes; // whatever the segment says
+    count = count < room ? count : room;
+    count = count < most_participants ? count : most_participants;
+    const auto found = static_cast<std::uint32_t>(count);
+    local_of(header).participants.store(found, std::memory_order_relaxed);
+    return found;
+}
+
+// How many participants the segment has room for.
+[[nodiscard]] inline std::uint32_t participants_of(const segment_header& header) noexcept {
+    const std::uint32_t known = local_of(header).participants.load(std::memory_order_relaxed);
+    return known != 0 ? known : count_participants(header);
+}
+
 // Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
 // growths.
 [[gnu::cold]] inline void grow_segment(segment_header& header, std::uint64_t to,
@@ -7818,8 +8489,9 @@ struct process_key {
 
 // One participant: a process, by one of its mappings.
 struct alignas(64) participant_slot {
-    // generation:32 | 1 while attached. Only the holder of the kernel's lock on the slot writes it,
-    // and who has recovered a dead one.
+    // generation:32 | former:31 | 1 while attached. The generation grows also during an attachment,
+    // when its numbers of threads are used up: `former` says how many it has had before. Only the
+    // holder of the kernel's lock on the slot writes it, and who has recovered a dead one.
     std::atomic<std::uint64_t> state;
     std::atomic<std::uint32_t> pid;
     std::atomic<std::uint32_t> stamp;
@@ -7850,12 +8522,52 @@ inline constexpr std::uint64_t attached_bit = 1;
     return std::uint64_t{generation} << 32 | attached_bit;
 }
 
+[[nodiscard]] constexpr std::uint64_t detached_state(std::uint32_t generation) noexcept {
+    return std::uint64_t{generation} << 32;
+}
+
+// Does the generation belong to the attachment that a slot's state tells of?
+[[nodiscard]] constexpr bool is_attachment_of(std::uint64_t state,
+                                              std::uint32_t generation) noexcept {
+    const std::uint32_t former = static_cast<std::uint32_t>(state) >> 1;
+    return (state & attached_bit) != 0 &&
+           static_cast<std::uint32_t>(state >> 32) - generation <= former;
+}
+
+// The state after that, with the next generation of the same attachment. Never 0, as ever.
+[[nodiscard]] constexpr std::uint64_t with_next_generation(std::uint64_t state) noexcept {
+    const auto last = static_cast<std::uint32_t>(state >> 32);
+    const std::uint32_t step = last == UINT32_MAX ? 2 : 1;
+    return std::uint64_t{last + step} << 32 | (static_cast<std::uint32_t>(state) + 2 * step);
+}
+
 struct process_table {
     static constexpr std::uint64_t offset = control_bytes;
-    // A slot for who has found all others taken and looks for dead ones among them.
-    static constexpr std::uint32_t spare = static_cast<std::uint32_t>(config::max_participants);
 
-    participant_slot slots[config::max_participants + 1];
+    // By its index, as if they all lay one behind the other.
+    struct slot_array {
+        participant_slot near[near_slots];
+
+        [[nodiscard]] participant_slot& operator[](std::uint32_t index) noexcept {
+            return const_cast<participant_slot&>(std::as_const(*this)[index]);
+        }
+
+        [[nodiscard]] const participant_slot& operator[](std::uint32_t index) const noexcept {
+            return *reinterpret_cast<const participant_slot*>(reinterpret_cast<const char*>(this) +
+                                                              offset_of(index) - offset);
+        }
+    } slots;
+
+    [[nodiscard]] static constexpr std::uint64_t offset_of(std::uint64_t index) noexcept {
+        return index < near_slots ? offset + index * participant_bytes
+                                  : far_slots_offset + (index - near_slots) * participant_bytes;
+    }
+
+    // The index of the last slot, for who has found all others taken and looks for dead ones among
+    // them.
+    [[nodiscard]] static std::uint32_t spare(const segment_header& header) noexcept {
+        return participants_of(header);
+    }
 
     [[nodiscard]] static process_table& of(segment_header& header) noexcept {
         return *reinterpret_cast<process_table*>(reinterpret_cast<char*>(&header) + offset);
@@ -7873,23 +8585,25 @@ static_assert(sizeof(process_table) == table_bytes);
 [[nodiscard]] inline bool is_this_process(const segment_header& header, owner_word owner) noexcept {
     const local_identity& mine = *local_of(header).identity;
     return mine.epoch.load(std::memory_order_acquire) != 0 && slot_of(mine.me) == slot_of(owner) &&
-           generation_of(mine.me) == generation_of(owner);
+           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+                                std::memory_order_relaxed),
+                            generation_of(owner));
 }
 
 // The verdict on one participant that has the slot, whatever else its process is.
 [[gnu::cold]] inline verdict probe_slot(const segment_header& header, owner_word owner) noexcept {
     const std::uint32_t index = slot_of(owner);
     const participant_slot& slot = process_table::of(header).slots[index];
-    const std::uint64_t state = attached_state(generation_of(owner));
+    const std::uint32_t generation = generation_of(owner);
     verdict found = verdict::dead;
-    if (slot.state.load(std::memory_order_acquire) == state) {
+    if (is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
         const local_block& local = local_of(header);
         found = is_this_process(header, owner)
                     ? verdict::alive
                     : local.calls->probe(local, index, slot.read_token());
         // A process that attaches anew to a dead one's slot has the kernel's lock before it changes
         // the state, hence the second look: the lock that was found may belong to it.
-        if (slot.state.load(std::memory_order_acquire) != state) {
+        if (!is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
             found = verdict::dead;
         }
     }
@@ -7898,9 +8612,10 @@ static_assert(sizeof(process_table) == table_bytes);
 
 // Has the participant neither detached nor been recovered?
 [[nodiscard]] inline bool is_attached(const segment_header& header, owner_word owner) noexcept {
-    return slot_of(owner) <= process_table::spare &&
-           process_table::of(header).slots[slot_of(owner)].state.load(std::memory_order_acquire) ==
-               attached_state(generation_of(owner));
+    return slot_of(owner) <= process_table::spare(header) &&
+           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+                                std::memory_order_acquire),
+                            generation_of(owner));
 }
 
 // The participant that has the slot now; nobody if there is none.
@@ -7917,7 +8632,7 @@ static_assert(sizeof(process_table) == table_bytes);
 template <class Visitor>
 void each_of_process(const segment_header& header, const process_key& process,
                      const Visitor& visit) noexcept {
-    for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
+    for (std::uint32_t index = 0; index <= process_table::spare(header); ++index) {
         const owner_word each = participant_at(header, index);
         if (each != nobody && process_table::of(header).slots[index].process() == process) {
             visit(each);
@@ -7930,7 +8645,7 @@ void each_of_process(const segment_header& header, const process_key& process,
 /// process is another participant as well is dead when both are, for the kernel lets go of them one
 /// after the other. *Complexity*: a system call, if it is another process.
 [[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
-    if (slot_of(owner) > process_table::spare) {
+    if (slot_of(owner) > process_table::spare(header)) {
         return verdict::dead; // nobody has ever been there
     }
     const process_key process = process_table::of(header).slots[slot_of(owner)].process();
@@ -8319,7 +9034,7 @@ class heap {
         [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
       private:
-        static constexpr std::uint64_t lowest = offset + 7680; // behind the heap's state
+        static constexpr std::uint64_t lowest = far_slots_offset;
 
         std::uint64_t count_;
     };
@@ -8692,7 +9407,6 @@ class heap {
 };
 
 static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16);
-static_assert(sizeof(heap) <= 7680);
 
 } // namespace detail
 
@@ -8812,7 +9526,7 @@ struct journal {
     static constexpr std::uint64_t chunk_size = 8192;
 
     std::uint64_t next;                // offset of the next journal of the participant, or 0
-    std::atomic<std::uint64_t> thread; // number of the thread that uses it; 0: none
+    std::atomic<std::uint64_t> thread; // the owner word of the thread that uses it; 0: none
     std::atomic<std::uint64_t> top;    // offset of the end of the records
     // 0, or offset of the end of the records that do not count as done: those behind it do.
     std::atomic<std::uint64_t> floor;
@@ -8900,8 +9614,9 @@ class journal_reader {
         }
         const std::uint64_t claim = log_.queue_claim.load(std::memory_order_relaxed);
         if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
+            const owner_word thread = log_.thread.load(std::memory_order_relaxed);
             resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),
-                               slot_of(dead), generation_of(dead));
+                               slot_of(dead), generation_of(thread != nobody ? thread : dead));
         }
         return true;
     }
@@ -9257,9 +9972,11 @@ template <class Act>
                              }
                              // Not if it is the spare one and has a new owner, which need not wait
                              // for this.
-                             std::uint64_t expected = attached_state(generation_of(dead));
-                             freed = slot.state.compare_exchange_strong(expected,
-                                                                        expected & ~attached_bit);
+                             std::uint64_t state = slot.state.load(std::memory_order_relaxed);
+                             freed = is_attachment_of(state, generation_of(dead)) &&
+                                     slot.state.compare_exchange_strong(
+                                         state,
+                                         detached_state(static_cast<std::uint32_t>(state >> 32)));
                              return true;
                          }) &&
            freed;
@@ -9286,16 +10003,18 @@ template <class Act>
     return count;
 }
 
-// In the other segments that this process is a participant of: a section of one may have changed
-// things in another, which its lock protects as well. The kernel may still be about to let go of
-// the dead process there, so this waits a while; not for ever, for an executed program keeps what
-// its process was on System V, and nothing else.
+[[nodiscard]] owner_word participant_of(segment_header& header, std::error_code& ec) noexcept;
+
+// In the other segments that this process has mapped to write, whether it has used them or not: a
+// section of one may have changed things in another, which its lock protects as well. The kernel
+// may still be about to let go of the dead process there, so this waits a while; not for ever, for
+// an executed program keeps what its process was on System V, and nothing else.
 [[gnu::cold]] inline void recover_elsewhere(const segment_header& header,
                                             const process_key& process) noexcept {
     constexpr std::int64_t longest = 100000000; // ns
-    mappings.each_participant([&](segment_header& other, owner_word me) noexcept {
-        if (&other == &header) {
-            return;
+    mappings.each([&](segment_header& other) noexcept {
+        if (std::memcmp(other.id, header.id, sizeof header.id) == 0) {
+            return; // another mapping of this one
         }
         const deadline until = deadline::in(longest).or_earlier(patience::until());
         bool found = false;
@@ -9307,7 +10026,11 @@ template <class Act>
             found = true;
         });
         if (found) {
-            recover_process(other, me, process);
+            const report_keeper keeper;
+            std::error_code ec;
+            if (const owner_word me = participant_of(other, ec); !ec) {
+                recover_process(other, me, process);
+            }
         }
     });
 }
@@ -9319,7 +10042,7 @@ template <class Act>
 /// participants of this segment this call has recovered.
 [[gnu::cold, gnu::noinline]] inline std::uint32_t recover(segment_header& header, owner_word me,
                                                           owner_word dead) noexcept {
-    if (slot_of(dead) > process_table::spare) {
+    if (slot_of(dead) > process_table::spare(header)) {
         return 0;
     }
     const process_key process = process_table::of(header).slots[slot_of(dead)].process();
@@ -9347,7 +10070,7 @@ template <class Act>
     std::size_t most = most_journals;
     for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
          log != nullptr && most != 0; --most) {
-        if (log->thread.load(std::memory_order_acquire) == thread_of(owner)) {
+        if (same_owner(log->thread.load(std::memory_order_acquire), owner)) {
             return true;
         }
         log = journal_at(header, __atomic_load_n(&log->next, __ATOMIC_RELAXED));
@@ -9360,7 +10083,7 @@ template <class Act>
 // where that is not to be had soon, nobody has ended yet, and will be asked about again.
 [[gnu::cold]] inline bool has_ended(segment_header& header, owner_word me,
                                     owner_word owner) noexcept {
-    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare) {
+    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare(header)) {
         return true; // no thread, or nobody's
     }
     if (has_journal(header, owner)) {
@@ -9382,7 +10105,7 @@ template <class Act>
 [[gnu::cold, gnu::noinline]] inline std::uint32_t recover_all(segment_header& header,
                                                               owner_word me) noexcept {
     std::uint32_t count = 0;
-    for (std::uint32_t index = 0; index <= process_table::spare; ++index) {
+    for (std::uint32_t index = 0; index <= process_table::spare(header); ++index) {
         const owner_word owner = participant_at(header, index);
         if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
             count += recover(header, me, owner);
@@ -9446,13 +10169,15 @@ class identity_lock {
         participant_slot& slot;
         local_identity& identity;
         std::uint32_t index;
-    } context{process_table::of(header).slots[index], *local_of(header).identity, index};
+        std::uint32_t spare;
+    } context{process_table::of(header).slots[index], *local_of(header).identity, index,
+              process_table::spare(header)};
 
     const auto publish = [](void* with, const liveness_token& token) noexcept {
-        const auto& [slot, identity, number] = *static_cast<publishing*>(with);
+        const auto& [slot, identity, number, spare] = *static_cast<publishing*>(with);
         std::uint64_t before = slot.state.load(std::memory_order_acquire);
         // A dead one's slot is free only when he has been recovered. The spare one has no journals.
-        if ((before & attached_bit) != 0 && number != process_table::spare) {
+        if ((before & attached_bit) != 0 && number != spare) {
             return false;
         }
         // Never 0, so that no owner's word is that of nobody.
@@ -9490,8 +10215,7 @@ class identity_lock {
     local_identity& identity = *local_of(header).identity;
     participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
     if (tidy) {
-        slot.state.store(std::uint64_t{generation_of(identity.me)} << 32,
-                         std::memory_order_release);
+        slot.state.store(detached_state(generation_of(identity.me)), std::memory_order_release);
     }
     unmap(identity.page, page_size()); // and with it goes the kernel's lock
     identity.page = nullptr;
@@ -9499,7 +10223,7 @@ class identity_lock {
 }
 
 [[gnu::cold]] inline bool take_any_slot(segment_header& header, std::error_code& ec) noexcept {
-    for (std::uint32_t index = 0; index < process_table::spare && !ec; ++index) {
+    for (std::uint32_t index = 0; index < process_table::spare(header) && !ec; ++index) {
         const std::uint64_t state =
             process_table::of(header).slots[index].state.load(std::memory_order_acquire);
         if ((state & attached_bit) == 0 && take_slot(header, index, ec)) {
@@ -9525,7 +10249,7 @@ class identity_lock {
     bool taken = take_any_slot(header, ec);
     // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
     for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
-        if (take_slot(header, process_table::spare, ec)) {
+        if (take_slot(header, process_table::spare(header), ec)) {
             static_cast<void>(recover_all(header, identity.me));
             leave_slot(header);
             attempt = 99;
@@ -9537,7 +10261,7 @@ class identity_lock {
     }
     if (!taken && !ec) {
         fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
-             process_table::spare);
+             process_table::spare(header));
     }
     // Who has opened the segment is a user of its session already, a forked child is not yet.
     if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
@@ -11131,7 +11855,7 @@ search_open_record(const segment_header* header) noexcept {
          log != nullptr && count < config::max_threads; log = journal_at(header, log->next)) {
         if (log->thread.load(std::memory_order_acquire) == 0) {
             log->top.store(journal_reader::begin_of(header, *log), std::memory_order_relaxed);
-            log->thread.store(thread_of(me), std::memory_order_relaxed);
+            log->thread.store(me, std::memory_order_relaxed);
             return log;
         }
         ++count;
@@ -11159,7 +11883,7 @@ search_open_record(const segment_header* header) noexcept {
     }
     auto* const log = ::new (block) journal{};
     log->next = slot.journals.load(std::memory_order_relaxed);
-    log->thread.store(thread_of(me), std::memory_order_relaxed);
+    log->thread.store(me, std::memory_order_relaxed);
     log->top.store(journal_reader::begin_of(header, *log), std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     change.set(slot.journals, static_cast<std::uint64_t>(reinterpret_cast<char*>(log) -
@@ -11167,13 +11891,23 @@ search_open_record(const segment_header* header) noexcept {
     return log;
 }
 
-// Has a thread the number? They begin anew after half a million.
-[[gnu::cold]] inline bool is_in_use(const local_identity& identity, std::uint32_t number) noexcept {
-    const thread_record* each = identity.records;
-    while (each != nullptr && thread_of(each->me) != number) {
-        each = each->next_in_mapping;
+// A word that no thread has had before. When the numbers of threads are used up, they begin anew
+// with the next generation of the attachment: a lock that a thread has left behind may still name
+// it, and nobody else ever. The former generations count as this process as long as it is attached.
+[[gnu::cold]] inline owner_word new_thread(segment_header& header) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.threads == most_threads) {
+        std::atomic<std::uint64_t>& state =
+            process_table::of(header).slots[slot_of(identity.me)].state;
+        const std::uint64_t next = with_next_generation(state.load(std::memory_order_relaxed));
+        state.store(next, std::memory_order_release);
+        __atomic_store_n(
+            &identity.me,
+            make_owner(slot_of(identity.me), static_cast<std::uint32_t>(next >> 32), 0),
+            __ATOMIC_RELEASE);
+        identity.threads = 0;
     }
-    return each != nullptr;
+    return make_owner(slot_of(identity.me), generation_of(identity.me), ++identity.threads);
 }
 
 [[gnu::cold]] inline thread_record* make_record(segment_header& header, std::uint64_t epoch,
@@ -11184,11 +11918,8 @@ search_open_record(const segment_header* header) noexcept {
         fail(ec, errc::out_of_space, "no memory for what a thread notes of a segment");
         return nullptr;
     }
-    do {
-        identity.threads = identity.threads % most_threads + 1;
-    } while (is_in_use(identity, identity.threads));
     record->header = &header;
-    record->me = make_owner(slot_of(identity.me), generation_of(identity.me), identity.threads);
+    record->me = new_thread(header);
     record->log = find_journal(header, record->me, ec);
     if (ec) {
         delete record;
@@ -11271,6 +12002,20 @@ search_open_record(const segment_header* header) noexcept {
         return record;
     }
     return find_record(header, ec);
+}
+
+// The segment that the address belongs to, if this thread has worked on it; else nullptr. A number,
+// because g++ takes the address of an object under construction for its use.
+[[nodiscard, gnu::cold, gnu::noinline]] inline segment_header*
+known_segment_around(std::uintptr_t address) noexcept {
+    const thread_core* const core = notes.core;
+    const thread_record* each = core == nullptr ? nullptr : core->records;
+    while (each != nullptr &&
+           (each->ended.load(std::memory_order_acquire) != thread_record::live ||
+            address - reinterpret_cast<std::uintptr_t>(each->header) >= each->mapped)) {
+        each = each->next_in_thread;
+    }
+    return each == nullptr ? nullptr : each->header;
 }
 
 // Has this thread worked on the segment before it was forked off? Then locks that it held may have
@@ -11536,8 +12281,11 @@ COHOLD_NAMESPACE_BEGIN
 /// Allocates from the segment that it is bound to. An allocator constructed inside a segment (by
 /// segment::construct, or as a part of an element of a container there) binds to that segment; a
 /// copy made elsewhere has the binding of its original; `segment::allocator<T>()` makes one from a
-/// handle. Two are equal if they are bound to the same mapping of the same segment. It never
-/// propagates: an object stays in its segment, and between segments elements are copied.
+/// handle. One that is constructed later in an object of a segment, by std::optional::emplace for
+/// instance, binds to that segment if the thread has used it before: locked, allocated or
+/// constructed something in it. Two are equal if they are bound to the same mapping of the same
+/// segment. It never propagates: an object stays in its segment, and between segments elements are
+/// copied.
 ///
 /// *Thread and process safety*: any number may allocate at the same time.
 template <class T>
@@ -11555,8 +12303,8 @@ class shm_allocator {
     using propagate_on_container_swap = std::false_type;
     using is_always_equal = std::false_type;
 
-    /// Bound to the segment under construction at this address; elsewhere to none.
-    shm_allocator() noexcept : segment_(around()) {}
+    /// Bound to the segment at this address; elsewhere to none.
+    shm_allocator() noexcept : segment_(bind(nullptr)) {}
 
     shm_allocator(const shm_allocator& other) noexcept : segment_(bind(other.segment_.get())) {}
 
@@ -11642,11 +12390,20 @@ class shm_allocator {
     }
 
     detail::segment_header* bind(detail::segment_header* original) noexcept {
-        detail::segment_header* here = around();
-        return here != nullptr ? here : original;
+        if (detail::segment_header* const here = around(); here != nullptr) {
+            return here;
+        }
+        return original != nullptr
+                   ? original
+                   : detail::known_segment_around(reinterpret_cast<std::uintptr_t>(this));
     }
 
     T* allocate(size_type count, std::error_code& ec) noexcept {
+        static_assert(
+            !std::is_pointer_v<T>,
+            "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
+            "and deque do), which mean nothing in another process. Use those of cohold or "
+            "of Boost.Container");
         const detail::operation context("allocate", "", "");
         if (segment_ == nullptr) {
             detail::fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, sizeof(T));
@@ -12960,182 +13717,6 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_DETAIL_PROC_MAPS_HPP
 #define COHOLD_DETAIL_PROC_MAPS_HPP
 
-// Texts of the kernel, from /proc and /sys: read whole, and taken apart without trust.
-#ifndef COHOLD_DETAIL_PROC_TEXT_HPP
-#define COHOLD_DETAIL_PROC_TEXT_HPP
-
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// All of an open file, however small the pieces are in which it comes. 0, or errno: ESRCH of a
-// process that has gone meanwhile. Nothing in /proc is as long as `most`.
-[[gnu::cold]] inline int read_text(int fd, std::string& out, std::size_t most = 64u << 20) {
-    std::size_t used = 0;
-    int error = 0;
-    out.resize(4096);
-    while (error == 0) {
-        const ssize_t got = read_some(fd, out.data() + used, out.size() - used);
-        if (got > 0) {
-            used += static_cast<std::size_t>(got);
-        } else if (got == 0) {
-            break;
-        } else if (errno != EINTR) {
-            error = errno;
-        }
-        if (used == out.size()) {
-            if (used >= most) {
-                break;
-            }
-            out.resize(used * 4);
-        }
-    }
-    out.resize(used);
-    return error;
-}
-
-// The same of a path.
-[[gnu::cold]] inline int read_text(const char* path, std::string& out) {
-    out.clear();
-    const unique_fd file = open_file(path, O_RDONLY | O_NOCTTY);
-    return file ? read_text(file.get(), out) : errno;
-}
-
-// Takes the first line away from the rest, without its end.
-[[gnu::cold]] inline std::string_view next_line(std::string_view& rest) noexcept {
-    const std::size_t end = rest.find('\n');
-    const std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-    return line;
-}
-
-// Takes the first word away, and the blanks around it. Empty at the end.
-[[gnu::cold]] inline std::string_view next_word(std::string_view& rest) noexcept {
-    constexpr std::string_view blanks = " \t";
-    const std::size_t begin = rest.find_first_not_of(blanks);
-    if (begin == std::string_view::npos) {
-        rest = {};
-        return {};
-    }
-    rest.remove_prefix(begin);
-    const std::string_view word = rest.substr(0, rest.find_first_of(blanks));
-    rest.remove_prefix(word.size());
-    const std::size_t more = rest.find_first_not_of(blanks);
-    rest.remove_prefix(more == std::string_view::npos ? rest.size() : more);
-    return word;
-}
-
-// A whole word as a number; a negative one as its two's complement. Nothing if it is none, or does
-// not fit.
-[[gnu::cold]] inline std::optional<std::uint64_t> number_in(std::string_view word,
-                                                            unsigned base = 10) noexcept {
-    const bool negative = base == 10 && !word.empty() && word.front() == '-';
-    word.remove_prefix(negative ? 1 : 0);
-    std::uint64_t value = 0;
-    for (const char c : word) {
-        const unsigned digit = c >= '0' && c <= '9'   ? static_cast<unsigned>(c - '0')
-                               : c >= 'a' && c <= 'f' ? static_cast<unsigned>(c - 'a') + 10
-                               : c >= 'A' && c <= 'F' ? static_cast<unsigned>(c - 'A') + 10
-                                                      : base;
-        if (digit >= base || value > (UINT64_MAX - digit) / base) {
-            return {};
-        }
-        value = value * base + digit;
-    }
-    if (word.empty() || (negative && value > static_cast<std::uint64_t>(INT64_MAX))) {
-        return {};
-    }
-    return negative ? 0 - value : value;
-}
-
-// The number that a file consists of; "max" is none.
-[[gnu::cold]] inline std::optional<std::uint64_t> number_of_file(const char* path) {
-    std::string text;
-    if (read_text(path, text) != 0) {
-        return {};
-    }
-    std::string_view rest = text;
-    std::string_view line = next_line(rest);
-    return number_in(next_word(line));
-}
-
-// "Key:   123 kB" or "Key:  123": what the number says, in bytes or as it is.
-[[gnu::cold]] inline std::optional<std::uint64_t> amount_in(std::string_view words) noexcept {
-    const std::optional<std::uint64_t> number = number_in(next_word(words));
-    const std::string_view unit = next_word(words);
-    if (!number || unit.empty()) {
-        return number;
-    }
-    return unit == "kB" && *number <= UINT64_MAX / 1024 ? std::optional(*number * 1024)
-                                                        : std::optional<std::uint64_t>();
-}
-
-// A key of such a text, and where its amount goes.
-template <class T>
-struct text_field {
-    std::string_view key;
-    std::optional<std::uint64_t> T::* member;
-};
-
-// Adds one line to what there is. True if it was one of the fields.
-template <class T, std::size_t N>
-[[gnu::cold]] bool add_field(std::string_view line, const text_field<T> (&fields)[N], T& out) {
-    const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos) {
-        return false;
-    }
-    const std::string_view key = line.substr(0, colon);
-    for (const text_field<T>& field : fields) {
-        if (field.key == key) {
-            if (const auto amount = amount_in(line.substr(colon + 1))) {
-                auto& sum = out.*field.member;
-                sum = sum.value_or(0) + *amount;
-            }
-            return true;
-        }
-    }
-    return false;
-}
-
-// A text of such lines.
-template <class T, std::size_t N>
-[[gnu::cold]] void add_fields(std::string_view text, const text_field<T> (&fields)[N], T& out) {
-    while (!text.empty()) {
-        add_field(next_line(text), fields, out);
-    }
-}
-
-// What the kernel has put for bytes that would be mistaken for its own separators: "\040" is a
-// blank.
-[[gnu::cold]] inline std::string unescaped(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const auto code = text[i] == '\\' && text.size() - i > 3
-                              ? number_in(text.substr(i + 1, 3), 8)
-                              : std::optional<std::uint64_t>();
-        if (code && *code < 256) {
-            out.push_back(static_cast<char>(*code));
-            i += 3;
-        } else {
-            out.push_back(text[i]);
-        }
-    }
-    return out;
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -13702,6 +14283,9 @@ struct segment_options {
     /// programs) and 16 times the
     /// size.
     std::size_t reserve = 0;
+    /// How many processes can use the segment at the same time, 2 to 4094. Each one more than 64
+    /// takes 64 bytes of it.
+    std::size_t participants = config::max_participants;
     /// Who removes the name?
     enum lifetime lifetime = lifetime::persistent;
     /// Touch all pages of `size` now, in this process, so that no page fault comes later.
@@ -14322,6 +14906,10 @@ class directory {
                     return bury(header, me, holder);
                 });
                 locked_ = true;
+                // A dead process may have left names in a section that went on after it had let go
+                // of this lock; and its journals must say nothing more of an object that is going
+                // to be destroyed.
+                static_cast<void>(recover_all(header, me));
             }
             innermost_ = this;
         }
@@ -14755,10 +15343,9 @@ namespace detail {
 // local_block.
 class segment_memory {
   public:
-    static constexpr std::uint64_t first_block = kept_journals::offset + sizeof(kept_journals);
     static_assert(directory::offset + sizeof(directory) <= kept_journals::offset);
-    static constexpr std::uint64_t smallest_size = smallest_segment;
-    static_assert(first_block + 4096 < smallest_size);
+    static_assert(kept_journals::offset + sizeof(kept_journals) == far_slots_offset);
+    static_assert(far_slots_offset + 4096 < smallest_segment);
 
     segment_memory() = default;
 
@@ -14776,7 +15363,7 @@ class segment_memory {
 
     ~segment_memory() {
         if (base_ != nullptr) {
-            mappings.remove(local_of_this());
+            mappings.remove(local_of_this()); // nothing happens for one that is read-only
             detach(header());
             unmap(local_of(header()).identity->attendance, page_size());
             // In a forked child that does not have the mapping, something else may be in its place.
@@ -14807,8 +15394,10 @@ class segment_memory {
         find_unit(native, options.huge, unit, reserve);
         char* const base = reserve_aligned(front(), reserve, unit);
         if (base == nullptr) {
-            fail(ec, errc::reserve_too_large, "reserve: %llu bytes, mmap: errno %d",
-                 static_cast<unsigned long long>(reserve), errno);
+            const int error = errno; // EAGAIN: all that is mapped is locked, mlockall(MCL_FUTURE)
+            fail(ec, error == EAGAIN ? errc::lock_limit : errc::reserve_too_large,
+                 "reserve: %llu bytes, mmap: errno %d", static_cast<unsigned long long>(reserve),
+                 error);
             return {};
         }
         segment_memory memory(base, reserve);
@@ -14839,15 +15428,18 @@ class segment_memory {
         local->inode = found.inode;
         local->reserve = reserve;
         local->length.store(found.size < reserve ? found.size : reserve, std::memory_order_relaxed);
-        mappings.add(*local);
+        local->only_in = memory.only_in_;
+        if (how == access_mode::writing) {
+            mappings.add(*local);
+        }
         return ec ? segment_memory() : std::move(memory);
     }
 
     // Fills a mapped object that is all zero, but for the magic word: ready() adds that.
     template <class Mechanism>
     [[gnu::cold]] void format(const typename Mechanism::native_handle_type& native,
-                              std::uint64_t size, lifetime life, std::string_view full_name,
-                              std::error_code& ec) noexcept {
+                              std::uint64_t size, std::uint32_t participants, lifetime life,
+                              std::string_view full_name, std::error_code& ec) noexcept {
         Mechanism::back(native, base_, 0, size, ec);
         if (ec) {
             return;
@@ -14856,7 +15448,7 @@ class segment_memory {
         fresh.order = word_order;
         fresh.layout_version = COHOLD_LAYOUT_VERSION;
         fresh.header_bytes = sizeof(segment_header);
-        fresh.max_participants = config::max_participants;
+        fresh.max_participants = participants;
         fresh.reserve = reserve_;
         const uncancelled here;
         if (::getrandom(fresh.id, sizeof fresh.id, 0) != sizeof fresh.id) {
@@ -14871,7 +15463,7 @@ class segment_memory {
         fresh.set_name(full_name);
         fresh.checksum = fresh.expected_checksum();
         fresh.size.store(size, std::memory_order_release);
-        heap_here().format(first_block);
+        heap_here().format(far_slots_offset + far_bytes(participants));
     }
 
     // The last step of formatting.
@@ -15569,9 +16161,6 @@ class object_in_the_breaking {
         if (object == nullptr) {
             return;
         }
-        // A dead process may have been changing the object: its journal must say nothing more of
-        // memory that is going to be something else.
-        recover_all(memory.header(), section_.record().process_word());
         // A segment that is full has no room to keep a large object while it is destroyed. Then the
         // name goes for good first: if the process is killed in the destructor, memory is lost.
         // (In a section around this, which may be undone, that cannot be: an error.)
@@ -15687,6 +16276,55 @@ class object_in_the_making {
     directory_entry* entry_ = nullptr;
 };
 
+// An array from a shorter one, as a string literal initialises a longer array of char; anything
+// else by assignment.
+template <class Member, class Argument>
+void set_member(Member& member, Argument&& argument) {
+    if constexpr (std::is_array_v<Member>) {
+        static_assert(std::is_array_v<std::remove_reference_t<Argument>> &&
+                          std::extent_v<std::remove_reference_t<Argument>> <= std::extent_v<Member>,
+                      "cohold: a member that is an array needs an array as its argument, and none "
+                      "that is longer");
+        std::size_t index = 0;
+        for (auto& element : argument) {
+            set_member(member[index++], element);
+        }
+    } else {
+        member = std::forward<Argument>(argument);
+    }
+}
+
+template <class T, std::size_t... Index, class... Arguments>
+void set_members(T& object, std::index_sequence<Index...>, Arguments&&... arguments) {
+    const auto members = member_addresses<members_counted<T>.count>(object);
+    (set_member(*leaf_address<Index>(members), std::forward<Arguments>(arguments)), ...);
+}
+
+// As T(arguments...). But a plain struct with an array among its members, which parentheses cannot
+// initialise, takes its arguments member by member.
+template <class T, class... Arguments>
+void construct_from(void* block, Arguments&&... arguments) {
+    if constexpr (std::is_constructible_v<T, Arguments...> || !std::is_aggregate_v<T> ||
+                  !std::is_trivially_copyable_v<T> || !std::is_default_constructible_v<T>) {
+        static_assert(std::is_constructible_v<T, Arguments...>,
+                      "cohold: nothing constructs the object from these arguments");
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+// Aggregates may be given fewer arguments than they have members, as T{} may.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
+        ::new (block) T(std::forward<Arguments>(arguments)...);
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+    } else {
+        static_assert(sizeof...(Arguments) <= members_counted<T>.count,
+                      "cohold: there are more arguments than the struct has members");
+        set_members(*::new (block) T{}, std::index_sequence_for<Arguments...>(),
+                    std::forward<Arguments>(arguments)...);
+    }
+}
+
 // Constructs an object under a name. T's exceptions pass through and leave nothing behind.
 template <class T, class... Arguments>
 T* construct_object(const segment_memory& memory, std::string_view name, making how,
@@ -15702,15 +16340,7 @@ T* construct_object(const segment_memory& memory, std::string_view name, making 
                       "cohold: an array is constructed without arguments");
         ::new (block) array_holder<T>{};
     } else {
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-// Aggregates may be given fewer arguments than they have members, as T{} may.
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#endif
-        ::new (block) T(std::forward<Arguments>(arguments)...);
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
+        construct_from<T>(block, std::forward<Arguments>(arguments)...);
     }
     T* const made = std::launder(static_cast<T*>(block));
     object.finish(ec);
@@ -16281,7 +16911,7 @@ namespace detail {
 // Any number may come and go meanwhile: each was there at one moment.
 [[gnu::cold]] inline participant_list list_participants(const segment_header& header) {
     participant_list list;
-    for (std::uint32_t index = 0; index < process_table::spare; ++index) {
+    for (std::uint32_t index = 0; index < process_table::spare(header); ++index) {
         const participant_slot& slot = process_table::of(header).slots[index];
         for (std::uint64_t state = slot.state.load(std::memory_order_acquire);
              (state & attached_bit) != 0;) {
@@ -16397,8 +17027,9 @@ class segment_base {
             if constexpr (Policies::named) {
                 full = full_name<mechanism, naming>(name);
             }
-            made.memory_.template format<mechanism>(made.object_.native(), size, options.lifetime,
-                                                    full, ec);
+            made.memory_.template format<mechanism>(
+                made.object_.native(), size, static_cast<std::uint32_t>(options.participants),
+                options.lifetime, full, ec);
         }
         if (!ec) {
             made.finish(options_of(options), ec);
@@ -16551,6 +17182,12 @@ class segment_base {
                  options.size, options.reserve);
             return;
         }
+        if (options.participants < least_participants || options.participants > most_participants) {
+            fail(ec, errc::invalid_options,
+                 "segment_options::participants: %zu, %u to %u are possible", options.participants,
+                 least_participants, most_participants);
+            return;
+        }
         check_hugetlb<mechanism>(options.mapping.huge, ec);
         if (!ec && !seals_objects && options.seals != seal::none) {
             fail(ec, errc::unsupported, "segment_options::seals: only a memfd can be sealed");
@@ -16567,7 +17204,7 @@ class segment_base {
         const std::uint64_t unit = options.mapping.huge == huge_pages::advise
                                        ? page_size()
                                        : mapping_unit(options.mapping.huge);
-        size = round_up(larger(options.size, segment_memory::smallest_size), unit);
+        size = round_up(larger(options.size, smallest_segment_for(options.participants)), unit);
         if (sized) {
             reserve = size;
         } else if (options.reserve != 0) {
@@ -17158,9 +17795,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     /// An existing segment, whole and checked. *Errors*: errc::not_found; symlink_refused,
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
-    /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch,
-    /// configuration_mismatch, corrupt, name_mismatch; reserve_too_large; too_many_participants,
-    /// locks_unsupported.
+    /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch, corrupt,
+    /// name_mismatch; reserve_too_large; too_many_participants, locks_unsupported.
     [[nodiscard, gnu::cold]] static segment open(std::string_view name)
         requires detail::has_names<policies>
     {
@@ -17573,7 +18209,7 @@ namespace detail {
 // here. The last step, IPC_SET, gives it its mode, owner and group at once. All of that happens
 // under a lock that the kernel releases when its holder dies: whoever holds it and finds a set of
 // that mode knows that its creator is dead, and removes it.
-inline constexpr mode_t unready_mode = 0701;
+inline constexpr ::mode_t unready_mode = 0701;
 
 // The lock of those who create a set with this key: that of another key, since a segment of the
 // same name has one, too.
@@ -17662,7 +18298,7 @@ inline int set_value(int id, unsigned index, unsigned value) noexcept {
 struct set_creation {
     unsigned count;
     unsigned initial;
-    mode_t mode;
+    ::mode_t mode;
     std::optional<gid_t> group;
 };
 
@@ -17768,7 +18404,7 @@ struct set_creation {
 }
 
 // False if there was none. Not while somebody creates: one would remove what is not finished.
-[[gnu::cold]] inline bool remove_named_set(key_t key, mode_t mode, std::error_code& ec) noexcept {
+[[gnu::cold]] inline bool remove_named_set(key_t key, ::mode_t mode, std::error_code& ec) noexcept {
     creation_lock lock(set_lock_key(key));
     // Without, if there is no room for the lock: removing makes some.
     const bool locked = lock.acquire(true, true, creation_lock::mode_for(mode)) == 0;
@@ -18750,7 +19386,7 @@ template <class Naming = naming::verbatim, class Permission = permission::owner_
 class system_v_semaphores : public detail::semaphore_set {
     using policies = detail::policies<mechanism::system_v, Naming, Permission>;
     using naming_used = typename policies::naming;
-    static constexpr mode_t bits = policies::permission::bits;
+    static constexpr ::mode_t bits = policies::permission::bits;
 
   public:
     system_v_semaphores() = default;
@@ -18911,7 +19547,7 @@ class system_v_semaphores : public detail::semaphore_set {
                 {.size = found.sem_nsems,
                  .owner = found.sem_perm.uid,
                  .group = found.sem_perm.gid,
-                 .mode = found.sem_perm.mode & mode_t{0777},
+                 .mode = found.sem_perm.mode & ::mode_t{0777},
                  .device = 0,
                  .inode = static_cast<std::uint64_t>(id),
                  .removed = false},
@@ -19116,134 +19752,6 @@ COHOLD_NAMESPACE_END
 #include <string>
 #include <string_view>
 
-// What is in a directory: names one by one, and what each of them is, without following links.
-#ifndef COHOLD_DETAIL_FOLDER_HPP
-#define COHOLD_DETAIL_FOLDER_HPP
-
-#include <climits>
-#include <cstring>
-#include <string>
-#include <string_view>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-#if defined(__GLIBC__) && !defined(__LP64__)
-inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {
-    return ::fstatat64(folder, name, &out, flags);
-}
-#else
-inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {
-    return ::fstatat(folder, name, &out, flags);
-}
-#endif
-
-// An open directory. What comes and goes while it is read may be missed, as with readdir(3), whose
-// 32-bit form cannot take large inodes.
-class folder {
-  public:
-    // Not open, and errno, on failure.
-    [[gnu::cold]] explicit folder(const char* path) noexcept
-        : fd_(open_file(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
-
-    [[gnu::cold]] folder(const folder& outer, const char* name) noexcept
-        : fd_(outer.open(name, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
-
-    folder(const folder&) = delete;
-    folder& operator=(const folder&) = delete;
-
-    explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
-
-    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
-
-    // The next name but "." and ".."; nullptr at the end, or if the directory has gone. Valid until
-    // the next call.
-    [[nodiscard, gnu::cold]] const char* next() noexcept {
-        for (;;) {
-            if (at_ >= filled_) {
-                const long got = ::syscall(SYS_getdents64, fd_.get(), buffer_, sizeof buffer_);
-                if (got <= 0) {
-                    return nullptr;
-                }
-                filled_ = static_cast<std::size_t>(got);
-                at_ = 0;
-            }
-            // struct linux_dirent64: inode, offset, length of the entry, type, name.
-            std::uint16_t length = 0;
-            std::memcpy(&length, buffer_ + at_ + 16, sizeof length);
-            const char* const name = buffer_ + at_ + 19;
-            at_ += length;
-            if (name[0] != '.' || (name[1] != '\0' && (name[1] != '.' || name[2] != '\0'))) {
-                return name;
-            }
-        }
-    }
-
-    // Of the name itself, or of what a link leads to. 0, or -1 and errno.
-    int status(const char* name, file_status& out, bool follow = false) const noexcept {
-        return raw_fstatat(fd_.get(), name, out, follow ? 0 : AT_SYMLINK_NOFOLLOW);
-    }
-
-    // -1 and errno on failure.
-    [[nodiscard]] unique_fd open(const char* name, int flags) const noexcept {
-        const uncancelled here;
-        int fd = -1;
-        do {
-            fd = ::openat(fd_.get(), name, flags | O_CLOEXEC | large_file);
-        } while (fd < 0 && errno == EINTR);
-        return unique_fd(fd);
-    }
-
-    // Where a link leads; empty, and errno, on failure.
-    [[nodiscard, gnu::cold]] std::string link(const char* name) const {
-        char target[PATH_MAX];
-        const ssize_t length = ::readlinkat(fd_.get(), name, target, sizeof target);
-        return length < 0 ? std::string() : std::string(target, static_cast<std::size_t>(length));
-    }
-
-    // Takes the name of a file away. 0, or errno.
-    [[nodiscard]] int remove(const char* name) const noexcept {
-        return ::unlinkat(fd_.get(), name, 0) == 0 ? 0 : errno;
-    }
-
-  private:
-    unique_fd fd_;
-    std::size_t filled_ = 0;
-    std::size_t at_ = 0;
-    alignas(8) char buffer_[8192];
-};
-
-// Calls visit(folder, pid) for the directory in /proc of each process that this one can see. False
-// and errno if there is no /proc.
-template <class Visit>
-[[gnu::cold]] bool for_each_process(const Visit& visit) {
-    folder all("/proc");
-    if (!all) {
-        return false;
-    }
-    while (const char* const name = all.next()) {
-        int process = 0;
-        for (const char* digit = name; *digit != '\0' && process >= 0; ++digit) {
-            const bool more = *digit >= '0' && *digit <= '9' && process < INT_MAX / 10 - 1;
-            process = more ? process * 10 + (*digit - '0') : -1;
-        }
-        if (process > 0) {
-            const folder its(all, name);
-            if (its) { // else it has gone meanwhile
-                visit(its, static_cast<pid_t>(process));
-            }
-        }
-    }
-    return true;
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -19711,7 +20219,7 @@ struct tmpfs_options {
     /// every two pages of the memory.
     std::uint64_t inodes = 0;
     /// The bits of its root directory: who may make files in it, e.g. 01777 as in /tmp.
-    mode_t mode = 0700;
+    ::mode_t mode = 0700;
     /// Who owns the root directory. None: the effective user and group of this process.
     std::optional<uid_t> uid = std::nullopt;
     std::optional<gid_t> gid = std::nullopt;
@@ -19933,7 +20441,7 @@ class tmpfs_mount {
 
     // The options as mount(2) wants them.
     static std::string written(const tmpfs_options& options, std::error_code& ec) {
-        if ((options.mode & ~mode_t{07777}) != 0) {
+        if ((options.mode & ~::mode_t{07777}) != 0) {
             detail::fail(ec, errc::invalid_options, "mode: %#o",
                          static_cast<unsigned>(options.mode));
             return {};
@@ -20099,7 +20607,9 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <class T>
+// `Within`: in what is saved as a whole, be it changed or not: there the words of cohold's vectors
+// mean nothing but themselves, too. Elsewhere vectors save them when they change.
+template <class T, bool Within = false>
 constexpr bool is_plain();
 
 // A struct whose members can be told apart.
@@ -20115,54 +20625,60 @@ constexpr bool has_visible_members() {
     }
 }
 
-template <class T, std::size_t... Index>
+template <class T, bool Within, std::size_t... Index>
 constexpr bool has_plain_members(std::index_sequence<Index...>) {
-    return (... && is_plain<member_type<T, Index>>());
+    return (... && is_plain<member_type<T, Index>, Within>());
 }
 
-template <class T>
+template <class T, bool Within>
 struct plain_parts {
-    static constexpr bool all = false;
+    static constexpr bool all = Within && saves_itself<T>;
 };
 
-template <class T>
-struct plain_parts<offset_ptr<T>> { // put back where it was, it points where it did
+template <class T, bool Within>
+struct plain_parts<offset_ptr<T>, Within> { // put back where it was, it points where it did
     static constexpr bool all = true;
 };
 
-template <class First, class Second>
-struct plain_parts<std::pair<First, Second>> {
-    static constexpr bool all = is_plain<First>() && is_plain<Second>();
+template <class First, class Second, bool Within>
+struct plain_parts<std::pair<First, Second>, Within> {
+    static constexpr bool all = is_plain<First, Within>() && is_plain<Second, Within>();
 };
 
-template <class T, std::size_t Size>
-struct plain_parts<std::array<T, Size>> {
-    static constexpr bool all = is_plain<T>();
+template <class T, std::size_t Size, bool Within>
+struct plain_parts<std::array<T, Size>, Within> {
+    static constexpr bool all = is_plain<T, Within>();
 };
 
-template <class T>
-struct plain_parts<std::optional<T>> {
-    static constexpr bool all = is_plain<T>();
+// Whether there is a value, and its bytes, go together: nobody can tell where the former stands.
+template <class T, bool Within>
+struct plain_parts<std::optional<T>, Within> {
+    static constexpr bool all = is_plain<T, true>();
 };
 
 // Atomics are trivially copyable to some compilers, but nobody can copy them: others change them
 // without a lock, and old values would undo what those did.
-template <class T>
+template <class T, bool Within>
 constexpr bool is_plain() {
     using element = std::remove_cv_t<std::remove_all_extents_t<T>>;
     if constexpr (std::is_trivially_copyable_v<element> && std::is_copy_constructible_v<element>) {
         return true;
-    } else if constexpr (plain_parts<element>::all) {
+    } else if constexpr (plain_parts<element, Within>::all) {
         return true;
     } else if constexpr (has_visible_members<element>()) {
-        return has_plain_members<element>(
+        return has_plain_members<element, Within>(
             std::make_index_sequence<members_counted<element>.count>());
     } else {
         return false;
     }
 }
 
+// What locking saves of a T at most.
+inline constexpr std::size_t saved_at_most = 4096;
+
 // The plain bytes of a type, as few stretches: padding between two that are plain is one of them.
+// Of more bytes than are saved, not all are found.
+template <std::size_t Room>
 class plain_ranges {
   public:
     struct range {
@@ -20170,15 +20686,10 @@ class plain_ranges {
         std::size_t bytes = 0;
     };
 
-    static constexpr std::size_t most = 64;
-
     template <class T>
     [[nodiscard]] static constexpr plain_ranges of() noexcept {
         plain_ranges found;
-        found.add<T>(0);
-        if (found.count_ > most) {
-            return {}; // too scattered
-        }
+        found.template add<T>(0);
         return found;
     }
 
@@ -20188,13 +20699,7 @@ class plain_ranges {
         return ranges_[index];
     }
 
-    [[nodiscard]] constexpr std::size_t bytes() const noexcept {
-        std::size_t sum = 0;
-        for (std::size_t i = 0; i < count_; ++i) {
-            sum += ranges_[i].bytes;
-        }
-        return sum;
-    }
+    [[nodiscard]] constexpr std::size_t bytes() const noexcept { return bytes_; }
 
   private:
     template <class T>
@@ -20207,14 +20712,18 @@ class plain_ranges {
     }
 
     constexpr void add_bytes(std::size_t offset, std::size_t bytes) noexcept {
-        if (joins_ && count_ <= most) {
-            ranges_[count_ - 1].bytes = offset + bytes - ranges_[count_ - 1].offset;
-        } else {
-            if (count_ < most) {
-                ranges_[count_] = {offset, bytes};
+        const std::size_t first = joins_ ? end_ : offset;
+        if (!joins_) {
+            if (count_ < Room) {
+                ranges_[count_].offset = offset;
             }
             ++count_;
-            joins_ = true;
+        }
+        joins_ = true;
+        end_ = offset + bytes;
+        bytes_ += end_ - first;
+        if (count_ <= Room) {
+            ranges_[count_ - 1].bytes = end_ - ranges_[count_ - 1].offset;
         }
     }
 
@@ -20246,7 +20755,7 @@ class plain_ranges {
 
     template <class T>
     constexpr void add_elements(std::size_t offset, std::size_t count) noexcept {
-        for (std::size_t i = 0; i < count && count_ <= most; ++i) {
+        for (std::size_t i = 0; i < count && bytes_ <= saved_at_most; ++i) {
             add<T>(offset + i * sizeof(T));
         }
     }
@@ -20256,13 +20765,19 @@ class plain_ranges {
         (add<member_type<T, Index>>(offset + offsets_of<T>.at[Index]), ...);
     }
 
-    range ranges_[most]{};
+    range ranges_[Room == 0 ? 1 : Room]{};
     std::size_t count_ = 0;
+    std::size_t bytes_ = 0;
+    std::size_t end_ = 0;
     bool joins_ = false; // nothing that is not plain since the last one
 };
 
 template <class T>
-inline constexpr plain_ranges plain_ranges_of = plain_ranges::of<T>();
+inline constexpr auto plain_ranges_of =
+    plain_ranges<plain_ranges<0>::of<T>().size()>::template of<T>();
+
+template <class T>
+inline constexpr bool saves_ranges = plain_ranges_of<T>.bytes() <= saved_at_most;
 
 } // namespace detail
 
@@ -20295,18 +20810,34 @@ struct lock_access {
 
     template <class Mutex>
     [[nodiscard]] static bool lock_at_once(Mutex& mutex, const thread_record& record) noexcept {
-        return mutex.lock_at_once(record);
+        if (!mutex.lock_at_once(record)) {
+            return false;
+        }
+        mutex.lock_.begin_changes();
+        return true;
     }
 
     template <class Mutex>
     [[nodiscard]] static bool lock(Mutex& mutex, const thread_record& record, deadline until,
                                    std::error_code& ec) noexcept {
-        return mutex.lock_at_once(record) || mutex.lock_slowly(record, until, ec);
+        if (!mutex.lock_at_once(record) && !mutex.lock_slowly(record, until, ec)) {
+            return false;
+        }
+        mutex.lock_.begin_changes();
+        return true;
     }
 
     template <class Mutex>
     static void unlock(Mutex& mutex, const thread_record& record) noexcept {
+        mutex.lock_.end_changes();
         mutex.unlock(record);
+    }
+
+    // Even where nobody is changing what the mutex protects; the same number later on: it has not
+    // been changed since.
+    template <class Mutex>
+    [[nodiscard]] static std::uint32_t version(const Mutex& mutex) noexcept {
+        return mutex.lock_.version();
     }
 
     template <class Mutex>
@@ -20349,16 +20880,6 @@ COHOLD_NAMESPACE_BEGIN
 
 template <class T, class Mutex>
 class shm_guarded;
-
-namespace detail {
-
-// What locking saves of a T at most.
-inline constexpr std::size_t saved_at_most = 4096;
-
-template <class T>
-inline constexpr bool saves_ranges = plain_ranges_of<T>.bytes() <= saved_at_most;
-
-} // namespace detail
 
 /// Who has locked a shm_guarded<T>: a pointer to the T. Ends the section when it is destroyed:
 /// undone, if an exception destroys it. Movable as std::unique_lock is, within its thread. See
@@ -20422,7 +20943,8 @@ class section_guard {
         static_assert(
             detail::is_plain<U>(),
             "cohold: only plain bytes can be saved and put back. cohold's containers save "
-            "themselves what they change; atomics, queues and locks are not undone");
+            "themselves what they change, and an optional of one can be saved; atomics, queues "
+            "and locks are not undone");
         detail::clear(ec);
         const detail::operation context("save", "", "");
         if (detail::is_inherited(*record_)) {
@@ -21509,6 +22031,10 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_SYNC_SHM_GUARDED_HPP
 #define COHOLD_SYNC_SHM_GUARDED_HPP
 
+#include <bit>
+#include <cstring>
+#include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -21702,7 +22228,8 @@ class owned_lock {
     owned_lock() noexcept
         : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
         static_assert(offsetof(owned_lock, lock_) == 0 && offsetof(owned_lock, segment_) == 8 &&
-                      offsetof(owned_lock, recovered_) == 16 && offsetof(owned_lock, times_) == 20);
+                      offsetof(owned_lock, recovered_) == 16 &&
+                      offsetof(owned_lock, version_or_times_) == 20);
     }
 
     owned_lock(const owned_lock&) = delete;
@@ -21752,7 +22279,6 @@ class owned_lock {
         const patience limit(until);
         const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
         if (result == lock_result::taken_over) {
-            set_times(0);
             recovered_.store(1, std::memory_order_relaxed);
         }
         return result != lock_result::timed_out;
@@ -21781,6 +22307,9 @@ class owned_lock {
         }
         if (lock_.take_over(holder, record.me)) {
             recovered_.store(1, std::memory_order_relaxed);
+            if ((version_or_times_.load(std::memory_order_relaxed) & 1) != 0) {
+                end_changes(); // they are undone
+            }
             hand_on();
         }
         return true;
@@ -21816,12 +22345,31 @@ class owned_lock {
         return recovered_.load(std::memory_order_relaxed) != 0;
     }
 
-    // For the holder: how often he has locked it again.
+    // For the holder of a recursive lock: how often he has locked it again.
     [[nodiscard]] std::uint32_t times() const noexcept {
-        return times_.load(std::memory_order_relaxed);
+        return version_or_times_.load(std::memory_order_relaxed);
     }
 
-    void set_times(std::uint32_t times) noexcept { times_.store(times, std::memory_order_relaxed); }
+    void set_times(std::uint32_t times) noexcept {
+        version_or_times_.store(times, std::memory_order_relaxed);
+    }
+
+    // For the holder of a value's lock: what it protects changes from here on, ...
+    void begin_changes() noexcept {
+        const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
+        version_or_times_.store(version | 1, std::memory_order_relaxed); // is it odd after a death
+        std::atomic_thread_fence(std::memory_order_release);
+    }
+
+    // ... to here. Between the two it is an odd number, and afterwards another even one.
+    void end_changes() noexcept {
+        const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
+        version_or_times_.store(version + 1, std::memory_order_release);
+    }
+
+    [[nodiscard]] std::uint32_t version() const noexcept {
+        return version_or_times_.load(std::memory_order_acquire);
+    }
 
   private:
     [[gnu::cold, gnu::noinline]] void recover_holder() const noexcept {
@@ -21838,7 +22386,7 @@ class owned_lock {
     owner_lock lock_;
     offset_ptr<segment_header> segment_;
     std::atomic<std::uint32_t> recovered_{0};
-    std::atomic<std::uint32_t> times_{0};
+    std::atomic<std::uint32_t> version_or_times_{0};
 };
 
 static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);
@@ -21961,7 +22509,8 @@ COHOLD_NAMESPACE_BEGIN
 /// the segment is freed, and what it had freed still there. Saved are
 /// - on locking, the *plain* parts of T, `saved_bytes` of them: those members and elements (or T
 ///   itself) that are trivially copyable and copyable, hence no std::atomic, and offset_ptr,
-///   std::pair, array and optional of such. None, if they are more than 4096 bytes together. Of
+///   std::pair, array and optional of such; of a std::optional of a vector, whether there is one.
+///   None, if they are more than 4096 bytes together. Of
 ///   a class with private members that is not plain as a whole, none can be seen.
 /// - by cohold's containers, whatever they change of themselves and their elements.
 /// - by `guard.save(…)`, anything else, before it is changed: a large array, what an offset_ptr in
@@ -22092,7 +22641,72 @@ class shm_guarded {
         return {mutex_, value_, detail::deadline_in(patience)};
     }
 
+    /// A copy of the value, as it was at some moment when nobody was changing it, without a lock:
+    /// also for who maps the segment for reading alone, as segment_view does. T is trivially
+    /// copyable. Waits while somebody has it locked, and without end if he is killed in that and
+    /// nobody locks it afterwards: then see snapshot_for. *Complexity*: of a copy, as often as the
+    /// value is changed meanwhile.
+    [[nodiscard]] T snapshot() const noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        for (;;) {
+            if (const std::optional<T> found = snapshot_until(detail::deadline::in(1000000000))) {
+                return *found;
+            }
+        }
+    }
+
+    /// The same, but waits no longer than `patience`, a std::chrono::duration; 0: one attempt.
+    template <detail::duration_like Duration>
+    [[nodiscard]] std::optional<T> snapshot_for(const Duration& patience) const noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        return snapshot_until(detail::deadline_in(patience));
+    }
+
   private:
+    struct alignas(T) copied {
+        unsigned char bytes[sizeof(T)];
+    };
+
+    [[gnu::noinline]] std::optional<T> snapshot_until(detail::deadline until) const noexcept {
+        using access = detail::lock_access;
+        detail::backoff spins(100);
+        for (;;) {
+            const std::uint32_t version = access::version(mutex_);
+            if ((version & 1) == 0) {
+                const copied copy = copy_unlocked();
+                std::atomic_thread_fence(std::memory_order_acquire);
+                if (access::version(mutex_) == version) {
+                    return std::bit_cast<T>(copy);
+                }
+            }
+            if (spins.spin()) {
+                continue;
+            }
+            if (until.has_passed()) {
+                return std::nullopt;
+            }
+            const std::atomic<std::uint32_t> never{0}; // nobody wakes who only reads
+            detail::futex_wait(never, 0, until.or_earlier(detail::deadline::in(100000)));
+        }
+    }
+
+    // While somebody may be writing.
+    [[nodiscard]] copied copy_unlocked() const noexcept {
+        using unit = std::conditional_t<
+            alignof(T) % 8 == 0, std::uint64_t,
+            std::conditional_t<alignof(T) % 4 == 0, std::uint32_t, unsigned char>>;
+        copied copy;
+        const auto* const from = reinterpret_cast<const char*>(std::addressof(value_));
+        for (std::size_t i = 0; i < sizeof(T); i += sizeof(unit)) {
+            unit some;
+            __atomic_load(reinterpret_cast<const unit*>(from + i), &some, __ATOMIC_RELAXED);
+            std::memcpy(copy.bytes + i, &some, sizeof some);
+        }
+        return copy;
+    }
+
     [[gnu::always_inline]] guard open(detail::deadline until) {
         return {mutex_, value_, [until](Mutex& mutex, T& value) {
                     return guard::open_or_throw(mutex, value, until);
@@ -22318,7 +22932,11 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
                                1ull + most_times);
             return false;
         }
-        return lock_.lock(record, until, ec);
+        if (!lock_.lock(record, until, ec)) {
+            return false;
+        }
+        lock_.set_times(0); // one who has died may have left another number
+        return true;
     }
 
     [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
@@ -24089,15 +24707,17 @@ class queue_claimant<shm_allocator<T>> {
 
     [[nodiscard, gnu::cold]] static bool is_dead(const allocator& a, claim_mark mark) noexcept {
         const std::uint32_t index = marked_participant(mark);
-        if (index > process_table::spare) {
+        if (index > process_table::spare(*a.header())) {
             return true; // nobody has ever been there
         }
         const std::uint64_t state =
             process_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
         const auto generation = static_cast<std::uint32_t>(state >> 32);
-        // Of a generation that is over, recovery has resolved the claims; the word may have been
+        const std::uint32_t marked =
+            generation - ((generation - marked_generation(mark)) & 0xffffU);
+        // Of an attachment that is over, recovery has resolved the claims; the word may have been
         // read before that.
-        return (state & attached_bit) == 0 || (generation & 0xffffU) != marked_generation(mark) ||
+        return !is_attachment_of(state, marked) ||
                is_dead_worker(a, make_owner(index, generation, 0));
     }
 
@@ -24732,10 +25352,12 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
         return outcome::done;
     }
 
-    // Hands a copy to take(), as a part of the section that is open.
+    // Hands a copy to take(), as a part of the section that is open; or lets it make one.
     template <class Take>
     [[gnu::noinline]] void hand_over_copy(slot& s, Take&& take) {
-        if constexpr (std::is_copy_constructible_v<T>) {
+        if constexpr (std::is_invocable_v<Take&, const T&>) {
+            take(static_cast<const T&>(s.element()));
+        } else if constexpr (std::is_copy_constructible_v<T>) {
             T copy(static_cast<const T&>(s.element()));
             take(std::move(copy));
         }
@@ -25291,6 +25913,42 @@ class basic_queue {
             [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
     }
 
+    /// As pop, but assigns the oldest element to `value`; false, with `value` unchanged, where pop
+    /// returns nothing. For elements that are large: there is no other one on the stack meanwhile.
+    /// Errors: what T's move assignment throws; then the element is still in the queue.
+    bool pop(T& value)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_into(for_ever, value);
+    }
+
+    /// As try_pop, and as pop(T&).
+    bool try_pop(T& value)
+        requires std::is_move_assignable_v<T>
+    {
+        assigned into{value};
+        return taken_at_once(into) == outcome::done;
+    }
+
+    /// As pop_for, and as pop(T&).
+    template <duration_like Duration>
+    bool pop_for(T& value, const Duration& patience)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_into(for_long(patience), value);
+    }
+
+    /// As pop_until, and as pop(T&).
+    template <time_point_like TimePoint>
+    bool pop_until(T& value, const TimePoint& moment)
+        requires std::is_move_assignable_v<T>
+    {
+        return until(moment, [&](auto when) {
+                   assigned into{value};
+                   return take(when, into);
+               }) == outcome::done;
+    }
+
     /// Appends copies of the first elements of `values`, as many as there is room for at once, and
     /// returns how many. Elements of other producers may come between them. If a constructor
     /// throws, the elements before that one are in the queue.
@@ -25402,6 +26060,25 @@ class basic_queue {
     void items_came(std::uint32_t count) noexcept { ring_.notify_items(count); }
 
     void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
+
+    // Takes an element as it is, or as a copy of what stays.
+    struct assigned {
+        T& value;
+
+        void operator()(T&& from) const { value = std::move(from); }
+
+        void operator()(const T& from) const
+            requires std::is_copy_assignable_v<T>
+        {
+            value = from;
+        }
+    };
+
+    template <class When>
+    bool take_into(const When& when, T& value) {
+        assigned into{value};
+        return take(when, into) == outcome::done;
+    }
 
     // What get(receiver) hands to the receiver, if it says that it did.
     template <class Get>
@@ -27088,6 +27765,13 @@ class shm_vector : public detail::vector_access<T, Allocator> {
 template <class T>
 inline constexpr bool enable_shareable<shm_vector<T, shm_allocator<T>>> = true;
 
+namespace detail {
+
+template <class T>
+inline constexpr bool saves_itself<shm_vector<T, shm_allocator<T>>> = true;
+
+} // namespace detail
+
 // The name leaves the allocator out, and changes with the layout of the vector.
 template <class T>
 struct type_description<shm_vector<T, shm_allocator<T>>> {
@@ -27161,5 +27845,22 @@ typename shm_vector<T, Allocator>::size_type erase(shm_vector<T, Allocator>& vec
 COHOLD_NAMESPACE_END
 
 #endif
+
+#pragma pop_macro("check")
+#pragma pop_macro("emit")
+#pragma pop_macro("fail")
+#pragma pop_macro("far")
+#pragma pop_macro("foreach")
+#pragma pop_macro("forever")
+#pragma pop_macro("heap")
+#pragma pop_macro("interface")
+#pragma pop_macro("max")
+#pragma pop_macro("min")
+#pragma pop_macro("near")
+#pragma pop_macro("record")
+#pragma pop_macro("section")
+#pragma pop_macro("signals")
+#pragma pop_macro("slots")
+#pragma pop_macro("small")
 
 #endif

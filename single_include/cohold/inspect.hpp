@@ -30,6 +30,40 @@
 #ifndef COHOLD_INSPECT_HPP
 #define COHOLD_INSPECT_HPP
 
+// Others may have these as macros; here they are names.
+#pragma push_macro("check")
+#pragma push_macro("emit")
+#pragma push_macro("fail")
+#pragma push_macro("far")
+#pragma push_macro("foreach")
+#pragma push_macro("forever")
+#pragma push_macro("heap")
+#pragma push_macro("interface")
+#pragma push_macro("max")
+#pragma push_macro("min")
+#pragma push_macro("near")
+#pragma push_macro("record")
+#pragma push_macro("section")
+#pragma push_macro("signals")
+#pragma push_macro("slots")
+#pragma push_macro("small")
+#undef check
+#undef emit
+#undef fail
+#undef far
+#undef foreach
+#undef forever
+#undef heap
+#undef interface
+#undef max
+#undef min
+#undef near
+#undef record
+#undef section
+#undef signals
+#undef slots
+#undef small
+
 // check_limits: what would stop or endanger an object that is to be made, and what to do about it.
 #ifndef COHOLD_INSPECT_CHECK_LIMITS_HPP
 #define COHOLD_INSPECT_CHECK_LIMITS_HPP
@@ -38,174 +72,6 @@
 #ifndef COHOLD_INSPECT_LIMITS_HPP
 #define COHOLD_INSPECT_LIMITS_HPP
 
-// What the kernel allows this process, and how much of it is used: rlimits, capabilities, control
-// group.
-#ifndef COHOLD_DETAIL_RESOURCE_LIMITS_HPP
-#define COHOLD_DETAIL_RESOURCE_LIMITS_HPP
-
-#include <sys/resource.h>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// The soft limit; nothing if there is none.
-[[gnu::cold]] inline std::optional<std::uint64_t> resource_limit(int which) noexcept {
-    const std::uint64_t soft = soft_limit(which);
-    return soft == UINT64_MAX ? std::optional<std::uint64_t>() : std::optional(soft);
-}
-
-// The word behind a key of /proc/self/status, without its tabs.
-[[gnu::cold]] inline std::string_view status_word(std::string_view text,
-                                                  std::string_view key) noexcept {
-    while (!text.empty()) {
-        std::string_view line = next_line(text);
-        if (line.size() > key.size() && line.substr(0, key.size()) == key &&
-            line[key.size()] == ':') {
-            line.remove_prefix(key.size() + 1);
-            return next_word(line);
-        }
-    }
-    return {};
-}
-
-// CAP_IPC_LOCK counts in the first user namespace alone.
-[[gnu::cold]] inline bool may_lock_everything(std::string_view status,
-                                              std::string_view uid_map) noexcept {
-    constexpr std::uint64_t ipc_lock = std::uint64_t{1} << 14;
-    const std::uint64_t effective = number_in(status_word(status, "CapEff"), 16).value_or(0);
-    std::string_view line = next_line(uid_map);
-    const bool first =
-        next_word(line) == "0" && next_word(line) == "0" && next_word(line) == "4294967295";
-    return first && (effective & ipc_lock) != 0;
-}
-
-[[gnu::cold]] inline std::uint64_t count_lines(std::string_view text) noexcept {
-    std::uint64_t lines = 0;
-    for (const char c : text) {
-        lines += c == '\n' ? 1 : 0;
-    }
-    return lines;
-}
-
-[[gnu::cold]] inline std::uint64_t open_descriptors() noexcept {
-    folder all("/proc/self/fd");
-    std::uint64_t count = 0;
-    while (all && all.next() != nullptr) {
-        ++count;
-    }
-    return count == 0 ? 0 : count - 1; // without the one that looks
-}
-
-// ---- control groups
-
-struct group_memory {
-    std::string path; // the directory whose limit binds first; empty: there is none
-    std::optional<std::uint64_t> most;
-    std::optional<std::uint64_t> used;
-};
-
-// Where this process is, of the hierarchy that has the memory controller: version 1's if there is
-// one. Of the text of /proc/self/cgroup.
-[[gnu::cold]] inline std::string_view memory_group(std::string_view text, bool& unified) noexcept {
-    std::string_view found;
-    unified = true;
-    while (!text.empty()) {
-        std::string_view line = next_line(text);
-        const std::size_t first = line.find(':');
-        const std::size_t second =
-            line.find(':', first == std::string_view::npos ? first : first + 1);
-        if (second == std::string_view::npos) {
-            continue;
-        }
-        std::string_view controllers = line.substr(first + 1, second - first - 1);
-        if (controllers.empty() && unified) {
-            found = line.substr(second + 1);
-        }
-        while (!controllers.empty()) {
-            const std::size_t comma = controllers.find(',');
-            if (controllers.substr(0, comma) == "memory") {
-                unified = false;
-                found = line.substr(second + 1);
-            }
-            controllers.remove_prefix(comma == std::string_view::npos ? controllers.size()
-                                                                      : comma + 1);
-        }
-    }
-    return found;
-}
-
-// Where that hierarchy is mounted, and which part of it; of the text of /proc/self/mountinfo.
-[[gnu::cold]] inline bool memory_group_mount(std::string_view mounts, bool unified,
-                                             std::string& point, std::string& root) {
-    while (!mounts.empty()) {
-        std::string_view line = next_line(mounts);
-        const std::size_t dash = line.find(" - ");
-        if (dash == std::string_view::npos) {
-            continue;
-        }
-        std::string_view behind = line.substr(dash + 3);
-        const std::string_view type = next_word(behind);
-        next_word(behind);
-        const bool memory = ("," + std::string(behind) + ",").find(",memory,") != std::string::npos;
-        if (unified ? type == "cgroup2" : type == "cgroup" && memory) {
-            next_word(line);
-            next_word(line);
-            next_word(line);
-            root = unescaped(next_word(line));
-            point = unescaped(next_word(line));
-            return true;
-        }
-    }
-    return false;
-}
-
-// The tightest limit from this process's group up. `prefix` is for tests: where "/" is.
-[[gnu::cold]] inline group_memory read_group_memory(std::string_view groups,
-                                                    std::string_view mounts,
-                                                    const std::string& prefix = "") {
-    constexpr std::uint64_t no_limit = std::uint64_t{1} << 62; // version 1 has a large number
-    group_memory out;
-    bool unified = true;
-    std::string group(memory_group(groups, unified));
-    std::string point;
-    std::string root;
-    if (group.empty() || !memory_group_mount(mounts, unified, point, root)) {
-        return out;
-    }
-    if (root.size() > 1 && group.compare(0, root.size(), root) == 0) {
-        group.erase(0, root.size());
-    }
-    if (group == "/" || group.find("/..") != std::string::npos) {
-        group.clear(); // outside of what is mounted
-    }
-    for (;;) {
-        const std::string folder_path = prefix + point + group;
-        const auto most = number_of_file(
-            (folder_path + (unified ? "/memory.max" : "/memory.limit_in_bytes")).c_str());
-        const auto used = number_of_file(
-            (folder_path + (unified ? "/memory.current" : "/memory.usage_in_bytes")).c_str());
-        const auto left = [](std::optional<std::uint64_t> all,
-                             std::optional<std::uint64_t> taken) noexcept {
-            return *all > taken.value_or(0) ? *all - taken.value_or(0) : 0;
-        };
-        if (most && *most < no_limit &&
-            (!out.most || left(most, used) < left(out.most, out.used))) {
-            out = {point + group, most, used};
-        }
-        if (group.empty()) {
-            return out;
-        }
-        group.erase(group.rfind('/') == std::string::npos ? 0 : group.rfind('/'));
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
 // memory_usage: how much memory the machine has and shares, in the kernel's own words.
 #ifndef COHOLD_INSPECT_USAGE_HPP
 #define COHOLD_INSPECT_USAGE_HPP
@@ -368,7 +234,7 @@ COHOLD_NAMESPACE_BEGIN
 struct system_v_segment_entry {
     key_t key = 0; ///< 0: it has none (IPC_PRIVATE), or has lost it
     int id = -1;
-    mode_t mode = 0;      ///< permission bits
+    ::mode_t mode = 0;    ///< permission bits
     bool removed = false; ///< goes as soon as nobody has it attached (IPC_RMID)
     bool locked = false;  ///< never in swap (SHM_LOCK)
     uid_t owner = 0;
@@ -400,7 +266,7 @@ struct system_v_segment_entry {
 struct system_v_semaphore_entry {
     key_t key = 0;
     int id = -1;
-    mode_t mode = 0;
+    ::mode_t mode = 0;
     std::uint64_t count = 0; ///< semaphores in the set
     uid_t owner = 0;
     gid_t group = 0;
@@ -421,15 +287,15 @@ namespace detail {
 // Of the text of /proc/sysvipc/shm.
 [[gnu::cold]] inline std::vector<system_v_segment_entry>
 parse_segment_table(std::string_view text) {
-    constexpr mode_t destroyed = 01000;
-    constexpr mode_t locked = 02000;
+    constexpr ::mode_t destroyed = 01000;
+    constexpr ::mode_t locked = 02000;
     std::vector<system_v_segment_entry> out;
     column_table row(text);
     while (row.next()) {
         system_v_segment_entry segment;
         segment.key = static_cast<key_t>(row.number("key"));
         segment.id = static_cast<int>(row.number("shmid"));
-        const auto bits = static_cast<mode_t>(row.number("perms", 8));
+        const auto bits = static_cast<::mode_t>(row.number("perms", 8));
         segment.mode = bits & 0777;
         segment.removed = (bits & destroyed) != 0;
         segment.locked = (bits & locked) != 0;
@@ -460,7 +326,7 @@ parse_semaphore_table(std::string_view text) {
         system_v_semaphore_entry set;
         set.key = static_cast<key_t>(row.number("key"));
         set.id = static_cast<int>(row.number("semid"));
-        set.mode = static_cast<mode_t>(row.number("perms", 8)) & 0777;
+        set.mode = static_cast<::mode_t>(row.number("perms", 8)) & 0777;
         set.count = row.number("nsems");
         set.owner = static_cast<uid_t>(row.number("uid"));
         set.group = static_cast<gid_t>(row.number("gid"));
@@ -1070,7 +936,7 @@ struct file_entry {
     std::uint64_t inode = 0;
     uid_t owner = 0;
     gid_t group = 0;
-    mode_t mode = 0; ///< permission bits
+    ::mode_t mode = 0; ///< permission bits
     std::uint64_t links = 0;
     std::uint64_t size = 0;      ///< bytes, holes included
     std::uint64_t allocated = 0; ///< bytes that it takes; of a tmpfs: in memory and in swap
@@ -1493,7 +1359,7 @@ enum class standing {
 }
 
 /// What can be known of a segment from outside. The fields behind `problem` are set only if that is
-/// none, or errc::configuration_mismatch, truncated or (layout_version) layout_mismatch.
+/// none, or errc::truncated or (layout_version) layout_mismatch.
 struct segment_state {
     enum standing standing = standing::unknown;
     std::error_code problem; ///< what is wrong with the header, as open() would say
@@ -1529,22 +1395,10 @@ struct segment_state {
 
 namespace detail {
 
-// The header of an object is as validate_header wants it, but may be of a segment for another
-// number of participants.
-[[gnu::cold]] inline void check_header(const segment_header& header, std::uint64_t object_bytes,
-                                       std::error_code& ec) noexcept {
-    validate_header(header, object_bytes, ec);
-    const bool plausible = header.max_participants >= 2 && header.max_participants <= 4000;
-    if (ec == errc::configuration_mismatch &&
-        (header.expected_checksum() != header.checksum || !plausible)) {
-        fail(ec, errc::corrupt, "checksum");
-    }
-}
-
 // One slot, with the kernel's word on it. False if nobody is there.
 [[gnu::cold]] inline bool read_participant(const segment_source& source, std::uint32_t index,
                                            participant_slot& slot, participant& out) {
-    const std::uint64_t at = process_table::offset + index * participant_bytes;
+    const std::uint64_t at = process_table::offset_of(index);
     for (int attempt = 0; attempt < 3; ++attempt) {
         const std::uint64_t state = slot.state.load(std::memory_order_relaxed);
         if ((state & attached_bit) == 0) {
@@ -1574,11 +1428,11 @@ namespace detail {
 
 [[gnu::cold]] inline void read_participants(const segment_source& source, std::uint32_t slots,
                                             segment_state& out) {
-    constexpr std::uint32_t chunk = 64;
+    constexpr auto chunk = static_cast<std::uint32_t>(near_slots);
     participant_slot some[chunk];
-    for (std::uint32_t first = 0; first < slots; first += chunk) {
+    for (std::uint32_t first = 0; first < slots; first += chunk) { // each lies together
         const std::uint32_t count = slots - first < chunk ? slots - first : chunk;
-        const std::uint64_t at = process_table::offset + first * participant_bytes;
+        const std::uint64_t at = process_table::offset_of(first);
         const std::size_t got = source.read(some, count * sizeof(participant_slot), at);
         for (std::uint32_t i = 0; i < got / sizeof(participant_slot); ++i) {
             participant found;
@@ -1621,7 +1475,7 @@ namespace detail {
         fail(out.problem, errc::not_a_segment);
         return out;
     }
-    check_header(header, bytes, out.problem);
+    validate_header(header, bytes, out.problem);
     if (out.problem == errc::not_a_segment) {
         const bool begun = header.magic.load(std::memory_order_relaxed) == 0 &&
                            header.order == word_order &&
@@ -1636,8 +1490,7 @@ namespace detail {
         return out;
     }
     out.layout_version = header.layout_version;
-    if (out.problem && out.problem != errc::configuration_mismatch &&
-        out.problem != errc::truncated) {
+    if (out.problem && out.problem != errc::truncated) {
         out.standing = standing::damaged;
         return out;
     }
@@ -1751,7 +1604,8 @@ class flaw_list {
     std::uint64_t count_ = 0;
 };
 
-// Where the parts begin, which depends on how many participants the segment is for.
+// Where the parts begin. Where the first block does depends on how many participants the segment is
+// for.
 struct segment_places {
     std::uint64_t slots; // of the process table, with the spare one
     std::uint64_t heap;
@@ -1760,11 +1614,10 @@ struct segment_places {
     std::uint64_t first_block;
 
     explicit constexpr segment_places(std::uint32_t max_participants) noexcept
-        : slots(std::uint64_t{max_participants} + 1),
-          heap((control_bytes + slots * participant_bytes + 63) / 64 * 64),
+        : slots(std::uint64_t{max_participants} + 1), heap(control_bytes + table_bytes),
           directory((heap + heap_bytes + 63) / 64 * 64),
           kept_journals((directory + directory_bytes + 63) / 64 * 64),
-          first_block(kept_journals + kept_bytes) {}
+          first_block(kept_journals + kept_bytes + far_bytes(max_participants)) {}
 
     static constexpr std::uint64_t heap_bytes = 7672;
     static constexpr std::uint64_t directory_bytes = 32;
@@ -1884,7 +1737,7 @@ class segment_reader {
         flaws.add(part, "a lock is held by who cannot be", at, holder);
         return;
     }
-    const std::uint64_t state = segment.word(process_table::offset + slot * participant_bytes);
+    const std::uint64_t state = segment.word(process_table::offset_of(slot));
     const auto newer =
         static_cast<std::int32_t>(generation_of(holder) - static_cast<std::uint32_t>(state >> 32));
     if (newer > 0) {
@@ -2461,7 +2314,7 @@ struct object_entry {
     std::uint64_t inode = 0; ///< the identifier of System V
     uid_t owner = 0;
     gid_t group = 0;
-    mode_t mode = 0;
+    ::mode_t mode = 0;
     std::uint64_t size = 0;      ///< bytes
     std::uint64_t allocated = 0; ///< bytes that it takes, in memory, in swap or on a disk
     /// System V: a small segment that is no segment of its own, but belongs to one of cohold.
@@ -3169,11 +3022,11 @@ class journals_reader {
     }
 
     [[gnu::cold]] void read_slot(std::uint64_t index) {
-        const std::uint64_t slot = process_table::offset + index * participant_bytes;
+        const std::uint64_t slot = process_table::offset_of(index);
         const std::uint64_t state = segment_.word(slot);
         std::uint64_t from = slot + 48;
         std::uint64_t next = segment_.word(from);
-        if ((state & 0xffffffffu & ~attached_bit) != 0) {
+        if ((state & attached_bit) == 0 && (state & 0xffffffffu) != 0) {
             flaws_.add(segment_part::participants, "a slot is in an impossible state", slot, state);
         }
         check_lock(segment_, places_, slot + 40, segment_part::participants, flaws_);
@@ -3230,11 +3083,12 @@ class journals_reader {
         stored_journal found;
         found.participant = slot;
         found.offset = place;
-        found.thread = segment_.word(place + offsetof(journal, thread));
+        const owner_word thread = segment_.word(place + offsetof(journal, thread));
+        found.thread = thread_of(thread);
         found.finishing = segment_.word(place + offsetof(journal, floor)) != 0;
-        if (found.thread > most_threads) {
-            wrong("a thread has an impossible number", place + offsetof(journal, thread),
-                  found.thread);
+        if (thread != nobody && (slot_of(thread) != slot || found.thread == 0)) {
+            wrong("a journal is of a thread that cannot be", place + offsetof(journal, thread),
+                  thread);
         }
         const std::uint64_t chunk = segment_.word(place + offsetof(journal, chunk));
         if (chunk != 0) {
@@ -3502,14 +3356,11 @@ examine_contents(const segment_source& source,
     std::error_code problem;
     const report_keeper keeper;
     if (source.read(&header, sizeof header, 0) == sizeof header) {
-        check_header(header, source.size(), problem);
+        validate_header(header, source.size(), problem);
     } else {
         fail(problem, errc::not_a_segment);
     }
-    const auto bearable = [](const std::error_code& what) {
-        return !what || what == errc::configuration_mismatch;
-    };
-    out.readable = bearable(problem) && bearable(out.state.problem);
+    out.readable = !problem && !out.state.problem;
     const segment_places places(out.readable ? header.max_participants : 2);
     const std::uint64_t size = header.size.load(std::memory_order_relaxed);
     if (out.readable && size < places.first_block + 4096) {
@@ -3528,8 +3379,8 @@ examine_contents(const segment_source& source,
     for (const participant& each : out.state.participants) {
         if (each.state == verdict::dead) {
             flaws.add(segment_part::participants, "a process has died, and is not recovered",
-                      process_table::offset + each.slot * participant_bytes,
-                      static_cast<std::uint64_t>(each.pid), true);
+                      process_table::offset_of(each.slot), static_cast<std::uint64_t>(each.pid),
+                      true);
         }
     }
     segment_reader segment(source, size);
@@ -3866,5 +3717,22 @@ namespace detail {
 COHOLD_NAMESPACE_END
 
 #endif
+
+#pragma pop_macro("check")
+#pragma pop_macro("emit")
+#pragma pop_macro("fail")
+#pragma pop_macro("far")
+#pragma pop_macro("foreach")
+#pragma pop_macro("forever")
+#pragma pop_macro("heap")
+#pragma pop_macro("interface")
+#pragma pop_macro("max")
+#pragma pop_macro("min")
+#pragma pop_macro("near")
+#pragma pop_macro("record")
+#pragma pop_macro("section")
+#pragma pop_macro("signals")
+#pragma pop_macro("slots")
+#pragma pop_macro("small")
 
 #endif

@@ -335,9 +335,7 @@ int main(int count, char** arguments) {
     explore<queue>(samples);
     explore<directory>(samples);
     explore<heap>(samples);
-    if (count > 2 && std::string_view(arguments[2]) == "across") {
-        explore<across>(samples);
-    }
+    explore<across>(samples);
     std::printf("%d failures\n", failures);
     return failures == 0 ? 0 : 1;
 }

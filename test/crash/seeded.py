@@ -41,11 +41,12 @@ BUGS = [
      "void save_size(record&) {}",
      "guarded", "words and an element"),
     ("an_early_free",
-     "        append(into, {distance_to(block), "
-     "journal_record::word_of(journal_kind::dropped, 0)});\n"
-     "        promise();\n",
-     "        heap::transaction change(heap::of(*header), process_word());\n"
-     "        change.deallocate(const_cast<void*>(block));\n",
+     "        if (has_room_now(0)) {\n"
+     "            append(base() + log->top.load(std::memory_order_relaxed),\n"
+     "                   {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});\n",
+     "        if (has_room_now(0)) {\n"
+     "            heap::transaction change(heap::of(*header), process_word());\n"
+     "            change.deallocate(const_cast<void*>(block));\n",
      "guarded", "growth, twice"),
     ("elements_are_not_saved",
      "        section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));\n",
@@ -75,8 +76,8 @@ BUGS = [
      "guarded", "growth, twice"),
     ("the_mark_of_the_dead_stays",
      "            resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),\n"
-     "                               slot_of(dead), generation_of(dead));\n",
-     "            static_cast<void>(dead);\n",
+     "                               slot_of(dead), generation_of(thread != nobody ? thread : dead));\n",
+     "            static_cast<void>(dead), static_cast<void>(thread);\n",
      "queue", "try_push, mpmc, arrays, going round"),
     ("a_step_is_noted_before_it_is_kept",
      "            move(kept_, place_ + at, size_at(at));\n"
@@ -108,6 +109,31 @@ BUGS = [
      "        set(block.next_free, 0);\n        set(block.previous_free, 0);\n",
      "",
      "guarded", "with, save"),
+    ("another_segment_is_not_recovered",
+     "    recover_elsewhere(header, process);\n",
+     "",
+     "kill", "8"),
+    ("one_participant_is_the_unit_of_death",
+     "        if (each != nobody && process_table::of(header).slots[index].process() == process) {\n",
+     "        if (each != nobody && process_table::of(header).slots[index].process() == process &&\n"
+     "            index == 0) {\n",
+     "guarded", "another mapping"),
+    ("a_disturbed_wait_never_asks",
+     "            if (!same_owner(found, asked) || trusted.has_passed()) {\n",
+     "            if (!same_owner(found, asked)) {\n",
+     "waits", "signals"),
+    ("a_list_that_shrinks_is_believed",
+     "    return still && !has_journal(header, owner);\n",
+     "    return true;\n",
+     "threads", "60"),
+    ("the_dead_are_not_recovered_before_names_are_destroyed",
+     "                static_cast<void>(recover_all(header, me));\n",
+     "",
+     "vector", "insert, vectors"),
+    ("what_a_full_segment_frees_is_lost",
+     "        } else if (own.drop(block, now())) {\n",
+     "        } else if (bool{false}) {\n",
+     "soak_all", "20"),
 ]
 
 
