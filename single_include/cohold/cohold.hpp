@@ -17948,11 +17948,13 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return replace(name, segment_options{.size = size});
     }
 
-    [[nodiscard, gnu::cold]] static segment replace(std::string_view name, std::size_t size,
+    // A template, so that {} means options.
+    template <std::integral Size>
+    [[nodiscard, gnu::cold]] static segment replace(std::string_view name, Size size,
                                                     std::error_code& ec) noexcept
         requires detail::has_names<policies> && policies::mechanism::replaces
     {
-        return replace(name, segment_options{.size = size}, ec);
+        return replace(name, segment_options{.size = static_cast<std::size_t>(size)}, ec);
     }
 
     static segment replace(std::string_view, std::initializer_list<decltype(nullptr)>) = delete;
