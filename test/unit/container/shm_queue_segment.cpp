@@ -565,16 +565,16 @@ TEST_CASE("elements that own memory are popped into others, in a section as copi
     const std::string name = support::own_name("popped into");
     const auto segment = cohold::segment<>::create(name, 1 << 20);
     cohold::segment<>::remove(name);
-    using numbers = cohold::shm_vector<int>;
-    auto& queue = segment.construct<cohold::shm_queue<numbers>>("queue", 2);
-    auto& guarded = segment.construct<cohold::shm_guarded<numbers>>("guarded");
+    using vector_of_ints = cohold::shm_vector<int>;
+    auto& queue = segment.construct<cohold::shm_queue<vector_of_ints>>("queue", 2);
+    auto& guarded = segment.construct<cohold::shm_guarded<vector_of_ints>>("guarded");
     const std::size_t used = segment.used();
     {
-        numbers into(segment.allocator<int>());
-        queue.push(numbers(3, 1, segment.allocator<int>()));
+        vector_of_ints into(segment.allocator<int>());
+        queue.push(vector_of_ints(3, 1, segment.allocator<int>()));
         CHECK(queue.pop(into));
         CHECK(into.size() == 3);
-        queue.push(numbers(4, 1, segment.allocator<int>()));
+        queue.push(vector_of_ints(4, 1, segment.allocator<int>()));
         try {
             const auto lock = guarded.lock();
             CHECK(queue.try_pop(into));
@@ -585,10 +585,10 @@ TEST_CASE("elements that own memory are popped into others, in a section as copi
         CHECK(into.size() == 3); // as before
         CHECK(queue.empty());
         queue.push(std::move(into));
-        guarded.with([&](numbers& found) { CHECK(queue.pop(found)); });
+        guarded.with([&](vector_of_ints& found) { CHECK(queue.pop(found)); });
         CHECK(guarded.lock()->size() == 3);
     }
-    guarded.with([](numbers& found) {
+    guarded.with([](vector_of_ints& found) {
         found.clear();
         found.shrink_to_fit();
     });
