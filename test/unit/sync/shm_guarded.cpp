@@ -314,7 +314,8 @@ TEST_CASE("what locking saves may be scattered over many places") {
         throw 1;
     }),
                     int);
-    for (const entry& each : *here->lock()) {
+    const auto locked = here->lock();
+    for (const entry& each : *locked) {
         CHECK(each.key == 0);
         CHECK(each.values.empty());
     }
