@@ -372,6 +372,12 @@ void on_shared(registry& all) {
     };
     const auto looks = [](const auto& guard) { return guard && guard->left != 0; };
     on("lock_shared", "another writes", [looks](T& it) { return looks(it.lock_shared()); });
+    on("lock_shared", "assigned from nothing, another writes", [looks](T& it) {
+        auto guard = it.lock_shared();
+        const bool saw = looks(guard);
+        guard = {};
+        return saw;
+    });
     on("try_lock_shared", "another writes", [looks](T& it) { return looks(it.try_lock_shared()); });
     on("try_lock_shared_for", "another writes",
        [looks](T& it) { return looks(it.try_lock_shared_for(1s)); });
@@ -479,6 +485,12 @@ void crash::declare(registry& all) {
         guard.lock();
         guard->right += 1;
     }).also([](guarded& it) { it.first.lock()->left += 1; });
+    on("lock", "a guard, assigned from nothing", [](guarded& it) {
+        auto guard = it.first.lock();
+        move_one(*guard);
+        guard = {}; // the section ends here
+        it.second.with([](int& inner) { ++inner; });
+    }).also([](guarded& it) { move_one(*it.first.lock()); });
     on("try_lock", "a guard", [](guarded& it) { return move_if(it.first.try_lock()); });
     on("try_lock_for", "a guard", [](guarded& it) { return move_if(it.first.try_lock_for(1s)); });
     on("try_lock_until", "a guard", [](guarded& it) {
@@ -486,5 +498,7 @@ void crash::declare(registry& all) {
     });
     all.covered("section_guard::save", "shm_guarded::with");
     all.covered("section_guard::lock", "shm_guarded::lock");
+    all.covered("section_guard::operator=", "shm_guarded::lock");
+    all.covered("shared_guard::operator=", "shm_guarded::lock_shared");
     all.covered("section_guard::unlock", "shm_guarded::lock");
 }
