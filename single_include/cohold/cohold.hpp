@@ -11713,7 +11713,7 @@ inline constinit notes_of_copy all_notes{};
             }
         }
     }
-    // Who is just unmapping the segment needs the record for a moment yet.
+    // A thread that is just unmapping the segment needs the record for a moment yet.
     yielding loop;
     while (!inherited && found == thread_record::ending &&
            record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
@@ -21174,7 +21174,7 @@ COHOLD_NAMESPACE_BEGIN
 template <class T, class Mutex>
 class shm_guarded;
 
-/// Who reads a shm_guarded<T, shm_shared_mutex>, beside others. Movable, within its thread.
+/// A reader of a shm_guarded<T, shm_shared_mutex>, beside others. Movable, within its thread.
 template <class T, class Mutex>
 class shared_guard {
   public:
@@ -21526,7 +21526,7 @@ class signal_word {
             &word_)[std::endian::native == std::endian::big ? 0 : 1];
     }
 
-    alignas(8) mutable std::atomic<std::uint64_t> word_; // who waits changes nothing that counts
+    alignas(8) mutable std::atomic<std::uint64_t> word_; // waiting changes nothing that counts
 };
 
 static_assert(sizeof(signal_word) == 8 && alignof(signal_word) == 8);
@@ -21587,7 +21587,7 @@ class signal_value {
 
     static constexpr bool is_zero(std::uint64_t state) noexcept { return (state & lower) == 0; }
 
-    // Who has slept was woken alone, and took the bit away with the wake-up: it says again that
+    // A sleeper was woken alone, and took the bit away with the wake-up: it says again that
     // others may be asleep or, if there is more to take, wakes the next one.
     [[nodiscard]] bool take(bool slept) noexcept {
         std::uint64_t state = word_.load(std::memory_order_relaxed);
@@ -22329,7 +22329,7 @@ class owned_lock {
     }
 
     // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: nothing
-    // is to be done. Anybody else ends the process: to let him go on would be to let two into what
+    // is to be done. Anybody else ends the process: to let it go on would be to let two into what
     // the lock protects.
     [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
     holding_record(const char* message) const noexcept {
@@ -22347,7 +22347,7 @@ class owned_lock {
         return recovered_.load(std::memory_order_relaxed) != 0;
     }
 
-    // For the holder of a recursive lock: how often he has locked it again.
+    // For the holder of a recursive lock: how often it has locked it again.
     [[nodiscard]] std::uint32_t times() const noexcept {
         return version_or_times_.load(std::memory_order_relaxed);
     }
@@ -22645,7 +22645,7 @@ class shm_guarded {
 
     /// A copy of the value, as it was at some moment when nobody was changing it, without a lock:
     /// also for who maps the segment for reading alone, as segment_view does. T is trivially
-    /// copyable. Waits while somebody has it locked, and without end if he is killed in that and
+    /// copyable. Waits while somebody has it locked, and without end if that one is killed and
     /// nobody locks it afterwards: then see snapshot_for. *Complexity*: of a copy, as often as the
     /// value is changed meanwhile.
     [[nodiscard]] T snapshot() const noexcept

@@ -113,7 +113,7 @@ inline constinit notes_of_copy all_notes{};
             }
         }
     }
-    // Who is just unmapping the segment needs the record for a moment yet.
+    // A thread that is just unmapping the segment needs the record for a moment yet.
     yielding loop;
     while (!inherited && found == thread_record::ending &&
            record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {

@@ -91,7 +91,7 @@ class signal_word {
             &word_)[std::endian::native == std::endian::big ? 0 : 1];
     }
 
-    alignas(8) mutable std::atomic<std::uint64_t> word_; // who waits changes nothing that counts
+    alignas(8) mutable std::atomic<std::uint64_t> word_; // waiting changes nothing that counts
 };
 
 static_assert(sizeof(signal_word) == 8 && alignof(signal_word) == 8);
@@ -152,7 +152,7 @@ class signal_value {
 
     static constexpr bool is_zero(std::uint64_t state) noexcept { return (state & lower) == 0; }
 
-    // Who has slept was woken alone, and took the bit away with the wake-up: it says again that
+    // A sleeper was woken alone, and took the bit away with the wake-up: it says again that
     // others may be asleep or, if there is more to take, wakes the next one.
     [[nodiscard]] bool take(bool slept) noexcept {
         std::uint64_t state = word_.load(std::memory_order_relaxed);

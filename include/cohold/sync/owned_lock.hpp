@@ -138,7 +138,7 @@ class owned_lock {
     }
 
     // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: nothing
-    // is to be done. Anybody else ends the process: to let him go on would be to let two into what
+    // is to be done. Anybody else ends the process: to let it go on would be to let two into what
     // the lock protects.
     [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
     holding_record(const char* message) const noexcept {
@@ -156,7 +156,7 @@ class owned_lock {
         return recovered_.load(std::memory_order_relaxed) != 0;
     }
 
-    // For the holder of a recursive lock: how often he has locked it again.
+    // For the holder of a recursive lock: how often it has locked it again.
     [[nodiscard]] std::uint32_t times() const noexcept {
         return version_or_times_.load(std::memory_order_relaxed);
     }

@@ -14,7 +14,7 @@ COHOLD_NAMESPACE_BEGIN
 template <class T, class Mutex>
 class shm_guarded;
 
-/// Who reads a shm_guarded<T, shm_shared_mutex>, beside others. Movable, within its thread.
+/// A reader of a shm_guarded<T, shm_shared_mutex>, beside others. Movable, within its thread.
 template <class T, class Mutex>
 class shared_guard {
   public:

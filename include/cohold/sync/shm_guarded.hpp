@@ -162,7 +162,7 @@ class shm_guarded {
 
     /// A copy of the value, as it was at some moment when nobody was changing it, without a lock:
     /// also for who maps the segment for reading alone, as segment_view does. T is trivially
-    /// copyable. Waits while somebody has it locked, and without end if he is killed in that and
+    /// copyable. Waits while somebody has it locked, and without end if that one is killed and
     /// nobody locks it afterwards: then see snapshot_for. *Complexity*: of a copy, as often as the
     /// value is changed meanwhile.
     [[nodiscard]] T snapshot() const noexcept
