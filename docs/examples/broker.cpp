@@ -1,4 +1,4 @@
-// A broker: unrelated processes of one user get segments from it by name, and nobody else gets any.
+// A broker: unrelated processes of one user get segments from it by name. No other user gets any.
 //   broker serve DIR | broker set DIR NAME NUMBER | broker get DIR NAME | broker stop DIR
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -23,7 +23,7 @@ namespace {
 
 using number = cohold::shared<int, cohold::mechanism::memfd>;
 
-// DIR is of mode 0700: who is not this user cannot even reach the socket.
+// DIR has mode 0700: no other user can even reach the socket.
 int socket_in(const std::string& directory, bool listening) {
     sockaddr_un at{.sun_family = AF_UNIX, .sun_path = {}};
     const std::string path = directory + "/socket";
@@ -42,10 +42,10 @@ int socket_in(const std::string& directory, bool listening) {
 
 void serve(const std::string& directory) {
     const int listener = socket_in(directory, true);
-    std::map<std::string, number> all; // they live as long as the broker, or a client
+    std::map<std::string, number> all; // each lives as long as the broker or a client has it
     for (bool running = true; running;) {
         const int client = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-        const timeval patience{.tv_sec = 1, .tv_usec = 0}; // a client that asks nothing
+        const timeval patience{.tv_sec = 1, .tv_usec = 0}; // a client that sends nothing
         setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
         char name[64];
         const ssize_t length = recv(client, name, sizeof name, 0);
@@ -66,7 +66,7 @@ void serve(const std::string& directory) {
 number ask(const std::string& directory, const std::string& name) {
     const int broker = socket_in(directory, false);
     check(::send(broker, name.data(), name.size(), MSG_NOSIGNAL) > 0);
-    number got = name == "." ? number() : cohold::receive<number>(broker); // checks who answers
+    number got = name == "." ? number() : cohold::receive<number>(broker); // checks its user
     close(broker);
     return got;
 }

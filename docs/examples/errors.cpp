@@ -1,4 +1,4 @@
-// What goes wrong, and how a program learns of it.
+// What can go wrong, and how a program finds out.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -30,11 +30,11 @@ int main() {
     }
     check(segment && !ec);
 
-    // Every code is also a portable condition of the standard.
+    // Every code also equals a portable condition of the standard.
     cohold::segment<>::create("example-errors", 65536, ec) = {};
     check(ec == cohold::errc::already_exists && ec == std::errc::file_exists);
 
-    // After a form with std::error_code, last_failure() has what an exception would have said.
+    // After the form with std::error_code, last_failure() holds the text of the exception.
     segment.construct<int>("answer", 42);
     check(segment.find<double>("answer", ec) == nullptr);
     check(ec == cohold::errc::type_mismatch);

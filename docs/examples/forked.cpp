@@ -49,7 +49,7 @@ int run(const char* path) {
     const pid_t producer = start([&] { return text_job::produce(file, queue) ? 0 : 1; });
     const pid_t consumer = start([&] { return text_job::consume(queue, table), 0; });
     const bool produced = succeeds(producer);
-    queue.close(); // if the producer died, nobody else does
+    queue.close(); // if the producer died, no other process closes it
     const bool consumed = succeeds(consumer);
     std::fclose(file);
     return produced && consumed && succeeds(start([&] {

@@ -38,7 +38,7 @@ void enter(account& to, std::int64_t amount) {
     to.entries.push_back(amount);
     to.balance += amount;
     if (to.balance < 0) {
-        throw std::runtime_error("not so much money");
+        throw std::runtime_error("insufficient funds");
     }
 }
 
@@ -78,7 +78,7 @@ int main() {
         } catch (const std::runtime_error&) {
         }
         check(shared.giro.lock()->balance == 70);
-        check(shared.savings.lock()->balance == 30); // the 100 are not there
+        check(shared.savings.lock()->balance == 30); // the 100 were rolled back
         check(shared.savings.lock()->entries.size() == 1);
         // #endregion throws
 

@@ -19,20 +19,20 @@ int main() {
     using shared_settings = cohold::shared<settings>;
     shared_settings::remove("example-settings"); // if an earlier run was interrupted
 
-    // Made by the first process that comes, opened by all others. Then it behaves as a settings*.
+    // Made by the first process, opened by all others. The handle then behaves like a settings*.
     const auto config = shared_settings::open_or_create("example-settings", 1.5);
     config->speed *= 2;
     ++config->readers;
 
-    // What another process would do. Here it is the same one: each handle has a mapping of its own,
-    // at an address of its own.
+    // What another process would do. Here it is the same process: each handle has its own mapping,
+    // at its own address.
     const auto again = shared_settings::open("example-settings");
     check(again.get() != config.get());
     check(again->speed == 3.0);
     check(again->readers == 1);
     std::printf("speed %g, %d reader\n", again->speed, again->readers.load());
 
-    // A segment stays, as a file does, until somebody removes its name.
+    // A segment stays, like a file, until its name is removed.
     check(shared_settings::remove("example-settings"));
 }
 

@@ -1,5 +1,5 @@
-// Looking at shared memory from outside: how much there is, what there is, who has it, what nobody
-// needs any more, and what would be in the way.
+// Looking at shared memory from outside: how much there is, which objects and users there are, what
+// can be removed, and which limits apply.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -52,7 +52,7 @@ void show_one() {
     const cohold::segment_state state = cohold::inspect_segment("example-inspect");
     for (const cohold::participant& each : state.participants) {
         std::printf("process %d is %s\n", static_cast<int>(each.pid),
-                    each.state == cohold::verdict::alive ? "alive" : "dead, or nobody knows");
+                    each.state == cohold::verdict::alive ? "alive" : "dead or unknown");
     }
     // #endregion state
     check(state.standing == cohold::standing::in_use);
@@ -79,7 +79,7 @@ void show_one() {
     cohold::segment<>::remove("example-inspect");
 }
 
-// A process that is killed leaves a segment of session lifetime; there is nobody to remove it.
+// A killed process leaves a segment of session lifetime, and no process is left to remove it.
 using tmpfs_segment = cohold::segment<cohold::mechanism::tmpfs>;
 
 void leave_one(const std::string& path) {
@@ -100,7 +100,7 @@ void clean_up() {
     // #region stale
     cohold::stale_options where{.directory = directory, .system_v = false, .dry_run = true};
     for (const auto& each : cohold::remove_stale(where)) { // first see …
-        std::printf("%s: nobody has it any more\n", each.name.c_str());
+        std::printf("%s: no process uses it\n", each.name.c_str());
     }
     where.dry_run = false;
     for (const auto& each : cohold::remove_stale(where)) { // … then do

@@ -1,4 +1,4 @@
-// A process is killed in the middle of a change, and nobody sees the half of it.
+// A process is killed in the middle of a change, and no other process sees half of it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -28,8 +28,8 @@ int main() {
 
     if (const pid_t child = fork(); child == 0) {
         const auto locked = guarded.lock();
-        locked->savings -= 40;          // saved by lock(), as all that is plain in it
-        locked->entries.push_back(-40); // saves itself
+        locked->savings -= 40;          // saved by lock(), like all plain members
+        locked->entries.push_back(-40); // the vector saves what it changes
         locked.save(*locked->statement);
         *locked->statement = 40;
         std::raise(SIGKILL); // with the lock held, and the other account still to be changed
@@ -37,8 +37,8 @@ int main() {
         waitpid(child, nullptr, 0);
     }
 
-    const auto locked = guarded.lock(); // nobody waits for the dead
-    check(locked.recovered());          // who has left this: nothing of it has happened
+    const auto locked = guarded.lock(); // does not wait for the dead process
+    check(locked.recovered());          // it was killed here; its section was rolled back
     check(locked->savings == 100 && locked->current == 0);
     check(locked->entries.empty() && *locked->statement == 0);
     // #endregion kill

@@ -1,4 +1,4 @@
-// Locks in a segment: their holder's death does not lock them for ever.
+// Locks in a segment: the death of the holder does not leave them locked.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -64,7 +64,7 @@ int main() {
         // #region recovered
         if (fork() == 0) {
             shared.mutex.lock();
-            ++shared.count; // and before it comes to the sum:
+            ++shared.count; // and before it adds to the sum:
             std::raise(SIGKILL);
         }
         wait(nullptr);
@@ -94,7 +94,7 @@ int main() {
         std::error_code ec;
         shared.mutex.lock();
         shared.mutex.lock(ec);
-        check(ec == std::errc::resource_deadlock_would_occur); // instead of waiting for oneself
+        check(ec == std::errc::resource_deadlock_would_occur); // instead of waiting for itself
         shared.mutex.unlock();
         // #endregion errors
     }

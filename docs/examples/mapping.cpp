@@ -1,4 +1,4 @@
-// What a process wants of its mappings, and what it got.
+// Options of a mapping, and what the kernel gave.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -17,13 +17,13 @@ namespace {
 void options() {
     segment::remove("example-mapping");
     // #region options
-    // The one who makes it: huge pages for all of its 64 MiB, touched by one thread for each cpu.
+    // The creator: huge pages for all 64 MiB, touched by one thread for each cpu.
     const auto made = segment::create(
         "example-mapping",
         {.size = 64 << 20,
          .mapping = {.populate = true, .threads = 0, .huge = cohold::huge_pages::collapse}});
 
-    // Another one: no page of it in core dumps, or in swap once it was touched.
+    // Another process: no page in core dumps, and none in swap once it has been touched.
     std::error_code ec;
     const auto opened = segment::open("example-mapping",
                                       {.lock = cohold::memory_lock::on_fault, .dump = false}, ec);
@@ -41,7 +41,7 @@ void options() {
     check(found.resident >= made.size() && found.huge_bytes <= found.resident);
 
     // #region later
-    made.grow(80 << 20); // what has been added is as the kernel likes ...
+    made.grow(80 << 20); // the new part has pages of the default kind ...
     made.mapping().apply({.populate = true, .huge = cohold::huge_pages::collapse}); // ... until now
     // #endregion later
     check(segment::remove("example-mapping"));
@@ -63,7 +63,7 @@ void nodes() {
 
 void durable() {
     using file = cohold::segment<cohold::mechanism::file>;
-    const char* const path = "/dev/shm/example-durable"; // in earnest, on a disk
+    const char* const path = "/dev/shm/example-durable"; // in a real program, on a disk
     file::remove(path);
     // #region durable
     const auto orders = file::create(path);

@@ -30,7 +30,7 @@ int main() {
     triangle.points.push_back({4, 0});
     triangle.points.push_back({0, 3});
 
-    // find_or_construct: whoever comes first makes it; all others get it.
+    // find_or_construct: the first process to call it makes the object; all others get it.
     auto& count = drawing.find_or_construct<std::uint64_t>("count", 1U);
     check(&drawing.find_or_construct<std::uint64_t>("count", 99U) == &count);
     check(count == 1);

@@ -1,4 +1,4 @@
-// Containers within containers: all of it finds its segment.
+// Containers within containers: each allocates in its segment.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -33,14 +33,14 @@ int main() {
         const auto segment = cohold::segment<>::create("example-catalogue");
         auto& articles = segment.construct<catalogue>("articles");
 
-        // No allocator is named anywhere: what is constructed inside a segment allocates there, to
+        // No allocator is named anywhere: objects constructed inside a segment allocate there, to
         // any depth.
         article& first = articles.emplace_back();
         assign(first.title, "Futexes are tricky");
         assign(first.authors.emplace_back(), "U. Drepper");
         first.price = 0;
 
-        // A copy in another segment is a copy of all of it; nothing points back.
+        // A copy in another segment is a deep copy; nothing points back.
         const auto other = cohold::segment<>::create("example-copy");
         auto& copied = other.construct<catalogue>("articles", articles);
         articles.clear();

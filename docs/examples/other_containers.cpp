@@ -23,7 +23,7 @@ using numbers = std::vector<int, cohold::shm_allocator<int>>;
 } // namespace app
 
 // They keep their pointers in the allocator's pointer type, offset_ptr. cohold cannot see that, so
-// it is to be said. Both sides must use the same library in the same version.
+// the program says so. Both sides must use the same library in the same version.
 template <>
 inline constexpr bool cohold::enable_shareable<app::string> = true;
 template <>

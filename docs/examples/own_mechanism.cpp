@@ -18,7 +18,7 @@
 namespace app {
 
 // Files under /var/tmp that no directory lists: for data larger than the memory, shared with the
-// children of a process, gone with the last of them.
+// children of a process, and gone when the last of these ends.
 struct scratch_file {
     // ---- what it is
     using native_handle_type = cohold::file_descriptor;
@@ -58,7 +58,7 @@ struct scratch_file {
     }
 
     // ---- its memory
-    // Real space before anybody touches it: the errors are to come here, not as SIGBUS.
+    // Real space before it is touched: errors have to be reported here, not by SIGBUS.
     static void back(const native_handle_type& file, void*, std::uint64_t from, std::uint64_t to,
                      std::error_code& ec) noexcept {
         const int error =
@@ -106,7 +106,7 @@ static_assert(cohold::mechanism_policy<scratch_file>);
 
 // #region use
 int main() {
-    // It goes wherever a mechanism of the library goes, with everything that the handles can do.
+    // It works wherever a mechanism of the library works, with every function of the handles.
     const auto segment = cohold::segment<app::scratch_file>::create(65536);
     auto& numbers = segment.construct<cohold::shm_vector<int>>("numbers");
     numbers.resize(1000000, 7);

@@ -1,4 +1,4 @@
-// A naming and a permission of one's own.
+// A user-defined naming and permission.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -23,7 +23,7 @@ struct by_instance {
             cohold::report_failure(ec, cohold::errc::invalid_name, "EXAMPLE_INSTANCE is not set");
             return {};
         }
-        // The library's policies can be asked: this one refuses empty names, slashes and so on.
+        // The library's policies can be reused: this one refuses empty names, slashes and so on.
         return cohold::naming::verbatim::apply(
             std::string("example.").append(instance).append(".").append(name), ec);
     }
@@ -34,7 +34,7 @@ struct by_instance {
     }
 };
 
-// Written by the owner, read by all; and opened whoever the owner is. For what nobody has to trust.
+// Written by the owner, read by all, and opened whoever owns it. For data that nobody has to trust.
 struct public_notice {
     static constexpr mode_t bits = 0644;
 

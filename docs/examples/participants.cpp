@@ -1,4 +1,4 @@
-// Who uses a segment, and what becomes of one who is killed.
+// Lists the processes that use a segment, and recovers one that is killed.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cstdio>

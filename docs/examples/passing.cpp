@@ -91,7 +91,7 @@ void by_pidfd() {
     mine.construct<int>("answer", 42);
     const int number = mine.native_handle().value; // told to the other one somehow
 
-    // Somebody who may trace that process, a debugger for example, needs none of its help.
+    // A process that may trace that one, a debugger for example, needs none of its help.
     std::error_code ec;
     const auto fetched = cohold::fetch<view>(getpid(), number, ec);
     check(ec == cohold::errc::unsupported || *fetched.find<int>("answer") == 42);

@@ -22,8 +22,8 @@ int main() {
     auto& samples = segment.construct<cohold::shm_vector<sample>>("samples");
     samples.push_back({1, 20.5});
 
-    // Read-only opening gives another type: it finds const objects alone, so that writing does not
-    // compile; and the memory is mapped without permission to write, so that a cast would not help.
+    // Opening read-only gives another type. It finds only const objects, so writing does not
+    // compile. The memory is mapped without write permission, so a cast would not help.
     const auto view = cohold::segment<>::open("example-samples", cohold::read_only);
     static_assert(std::same_as<decltype(view), const cohold::segment_view<>>);
     const auto* found = view.find<cohold::shm_vector<sample>>("samples");

@@ -28,7 +28,7 @@ void named() {
         printers.release();
     }
     check(printers.value() == 3);
-    cohold::named_semaphore<>::remove("example-printers"); // who has it open keeps it
+    cohold::named_semaphore<>::remove("example-printers"); // open handles stay valid
     // #endregion named
 }
 
@@ -50,12 +50,12 @@ void system_v() {
     }
     check(bridge.value(east) == 1);
 
-    // Both at the same moment, or none: no deadlock between those who want one more.
+    // Both in one step, or neither: no deadlock between processes that each wait for the other one.
     const cohold::semaphore_step both[] = {{east, -1}, {west, -1}};
     check(bridge.try_operate(both));
     check(!bridge.try_acquire(west));
 
-    cohold::system_v_semaphores<>::remove("example-bridge"); // wakes who waits: errc::removed
+    cohold::system_v_semaphores<>::remove("example-bridge"); // wakes every waiter: errc::removed
     std::error_code ec;
     bridge.acquire(west, cohold::semaphore_undo::never, ec);
     check(ec == cohold::errc::removed);

@@ -1,4 +1,4 @@
-// A segment that goes when its last user goes.
+// A segment that is removed when its last user ends.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -19,7 +19,7 @@ int main() {
 
         if (const pid_t child = fork(); child == 0) {
             {
-                // Attaches this process, too; the parent's handle counts once it is used.
+                // Attaches this process as well; the inherited handle attaches it once it is used.
                 const auto theirs = cohold::segment<>::open("example-session");
                 check(*theirs.find<int>("answer") == 42);
             }

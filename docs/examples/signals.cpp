@@ -60,7 +60,7 @@ int main() {
             shared.meeting.arrive_and_wait();
             _exit(0);
         }
-        shared.open.set(); // whoever waits goes on, now and later
+        shared.open.set(); // every wait returns, now and later
         for (std::int64_t order = 1; order <= 3; ++order) {
             // #region notify
             shared.orders.lock()->push_back(order);
@@ -69,7 +69,7 @@ int main() {
         }
         // #region latch
         if (!shared.done.wait_for(60s)) {
-            check(false); // somebody who was to do something is dead, or very slow
+            check(false); // a process with work to do is dead, or very slow
         }
         // #endregion latch
         shared.meeting.arrive_and_wait();

@@ -15,10 +15,10 @@ int main() {
         check(small.size() == 65536);        // backed by memory
         check(small.capacity() == 16 << 20); // the addresses that every process keeps free for it
 
-        // Another mapping, as another process would have it.
+        // A second mapping, as in another process.
         const auto other = segment::open("example-sizes");
         auto& numbers = small.construct<cohold::shm_vector<int>>("numbers");
-        numbers.resize(1000000); // more than there was: the segment grows, for everybody
+        numbers.resize(1000000); // does not fit: the segment grows, for all processes
         check(small.find<cohold::shm_vector<int>>("numbers") == &numbers); // and nothing moves
         check(small.size() > 4000000 && other.size() == small.size());
         check((*other.find<cohold::shm_vector<int>>("numbers"))[999999] == 0);
@@ -33,9 +33,9 @@ int main() {
         // #region replace
         const auto old = segment::open("example-sizes");
         const auto fresh = segment::replace("example-sizes", {.size = 65536});
-        check(old.is_removed()); // a holder can tell ...
+        check(old.is_removed()); // its holder can find out ...
         check(old.find<cohold::shm_vector<int>>("numbers")->size() == 1000000); // ... and read on
-        check(segment::open("example-sizes").objects().empty()); // who opens now, gets the new
+        check(segment::open("example-sizes").objects().empty()); // opening now gives the new one
         // #endregion replace
         check(!fresh.is_removed());
     }

@@ -18,8 +18,8 @@
 // #region data
 namespace text_job {
 
-// Lines have any length and hold any bytes, the elements of a queue have one size: so a line is
-// sent in pieces. All pieces but the last of a line are full.
+// Lines have any length and hold any bytes, but the elements of a queue have a fixed size. So a
+// line is sent in pieces. All pieces of a line but the last are full.
 struct piece {
     static constexpr std::size_t max_length = 254;
 
@@ -30,7 +30,7 @@ struct piece {
 
 static_assert(sizeof(piece) == 256);
 
-// What there is of lines of similar length. Newlines count as bytes, as wc(1) counts.
+// Totals over lines of similar length. Newlines count as bytes, as in wc(1).
 struct line_class {
     std::uint64_t lines;
     std::uint64_t words;
@@ -38,11 +38,12 @@ struct line_class {
     std::uint64_t longest;
 };
 
-// One producer and one consumer; and a row for each doubling of the length: 0, 1, 2-3, 4-7 ...
+// One producer and one consumer. The table has a row for each doubling of the length:
+// 0, 1, 2-3, 4-7 ...
 using piece_queue = cohold::shm_queue<piece, cohold::concurrency::spsc>;
 using line_table = cohold::shm_vector<line_class>;
 
-// The objects in the segment, made by whoever comes first.
+// The objects in the segment, made by the first program that asks for them.
 template <class Segment>
 piece_queue& queue_in(const Segment& segment) {
     return segment.template find_or_construct<piece_queue>("pieces", 1024);
@@ -56,7 +57,7 @@ line_table& table_in(const Segment& segment) {
 // #endregion data
 
 // #region produce
-// Sends one line, given by parts: send() any number of times, then end(). False: nobody listens,
+// Sends one line, given by parts: send() any number of times, then end(). False: no consumer,
 // because the queue is closed, or because it was full for a minute.
 class line_sender {
   public:

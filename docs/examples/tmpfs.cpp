@@ -1,4 +1,4 @@
-// Memory of one's own for files: mounted, filled, enlarged, unmounted.
+// A file system in memory: mounted, filled, enlarged, unmounted.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -36,8 +36,8 @@ void write_file(const char* path, const std::string& text) {
 }
 
 // #region namespaces
-// What `unshare --mount --map-root-user` does: everybody may mount, in namespaces that only his own
-// processes see.
+// What `unshare --mount --map-root-user` does: any user may mount, in namespaces that only
+// that user's processes see.
 void enter_namespaces() {
     const std::string user = std::to_string(geteuid());
     const std::string group = std::to_string(getegid());
@@ -68,7 +68,7 @@ void use(const std::string& directory) {
     prices.grow(4 << 20, ec); // "... wanted 4128768 bytes more, available 983040: ..."
     check(ec == cohold::errc::out_of_space);
 
-    mount.resize(64 << 20); // whoever uses it goes on, and now the same segment grows
+    mount.resize(64 << 20); // processes that use it continue, and now the segment can grow
     numbers.resize(1000000);
     check(mount.statistics().used > 8000000);
 
@@ -80,7 +80,7 @@ void use(const std::string& directory) {
     mount.unmount(ec); // "... somebody uses it: this process has a file open: ..."
     check(ec == cohold::errc::busy);
 
-    mount.unmount(cohold::lazy); // away from its path at once; `prices` goes on
+    mount.unmount(cohold::lazy); // gone from its path at once; `prices` stays usable
     numbers[0] = 2.5;
     check(!segment::open(directory + "/prices", ec));
     // #endregion busy

@@ -27,11 +27,11 @@ int produce() {
     const auto segment = cohold::segment<>::open("example-orders");
     auto& orders = segment.find_or_construct<order_queue>("orders", 16);
     for (std::uint32_t i = 1; i <= 100; ++i) {
-        if (!orders.push({i, 1})) { // waits while the queue is full; false: somebody closed it
+        if (!orders.push({i, 1})) { // waits while the queue is full; false: it was closed
             return 1;
         }
     }
-    orders.close(); // no more are to come; those in the queue can still be taken
+    orders.close(); // no more will come; those in the queue can still be popped
     return 0;
 }
 
@@ -40,10 +40,10 @@ int main() {
     const auto segment = cohold::segment<>::create("example-orders", 1 << 20);
     auto& orders = segment.find_or_construct<order_queue>("orders", 16);
 
-    // Nobody has sent anything yet.
+    // Nothing has been sent yet.
     check(!orders.try_pop());
     check(!orders.pop_for(10ms));
-    check(!orders.is_closed()); // so it was the time that ended it
+    check(!orders.is_closed()); // so the time was over
 
     const pid_t child = fork();
     if (child == 0) {

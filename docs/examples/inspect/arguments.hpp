@@ -21,7 +21,7 @@ enum exit_status { good = 0, found_damage = 1, wrong_usage = 2 };
 constexpr const char* usage_text =
     R"(usage: cohold_inspect COMMAND [OPTION…]
 
-  list                 the segments of cohold, and who uses them (--all: everything else, too)
+  list                 the segments of cohold and their users (--all: all other objects, too)
   show NAME            its header, participants, objects, heap and journals
   watch [NAME] [SECONDS]   how they grow and shrink, every second or as said (--count N: so often)
   check NAME           is all of it in order?

@@ -8,7 +8,7 @@
 
 namespace inspector {
 
-// Whoever calls this by name means that segment: also root that of another user, of whatever mode.
+// A user who names a segment means that segment; root may name another user's, whatever its mode.
 struct mine_or_root {
     static constexpr mode_t bits = 0666;
 
@@ -54,7 +54,7 @@ inline bool is_dead(const cohold::segment_state& in, std::uint32_t slot) {
     return false;
 }
 
-// Recovery is what everybody does who attaches; damage that it does not mend is left alone, since
+// Every process that attaches recovers; damage that recovery does not mend is left alone, since
 // to work on such a heap could make it worse.
 inline int repair(const arguments& asked) {
     return with_mechanism(asked.where, [&]<class Mechanism>(Mechanism) -> int {

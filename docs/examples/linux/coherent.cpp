@@ -1,4 +1,4 @@
-// Nobody has to call msync to be seen: mappings and read and write have the same pages.
+// A change is visible without msync: mappings, read and write use the same pages.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

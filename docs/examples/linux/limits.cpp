@@ -1,4 +1,4 @@
-// Where the limits are, and what they are if nobody has set any.
+// Where the limits are, and their defaults.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

@@ -1,4 +1,4 @@
-// Who may open what was made with mode 0666 under a umask of 027.
+// The modes of objects that were made with mode 0666 under a umask of 027.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -33,7 +33,7 @@ int main() {
     const int memfd = memfd_create("pages", MFD_ALLOW_SEALING);
     std::printf("memfd       %04o\n", mode_of(memfd));
 
-    // A descriptor for reading is no promise: who may open the file gets another one.
+    // A descriptor for reading is no guarantee: a process that may open the file gets another one.
     check(ftruncate(memfd, size) == 0);
     char path[64];
     std::snprintf(path, sizeof path, "/proc/self/fd/%d", memfd);

@@ -1,4 +1,4 @@
-// Which namespace decides who finds what: as between two containers, or a container and its host.
+// Which namespace decides what a process finds, as between containers or a container and its host.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

@@ -1,4 +1,4 @@
-// What another user may do with what is not his. Needs root, to be two users.
+// What one user may do with another user's objects. Needs root, to be two users.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What there is, who has it, and how it goes, in the shell. (sh world.sh sh visible.sh)
+# Which objects exist, which processes have them, and how they are removed, in the shell. (sh world.sh sh visible.sh)
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 umask 022
