@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/memory/owner_lock.hpp>
 
+#include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -71,16 +72,21 @@ TEST_CASE("threads of several processes exclude each other") {
     CHECK(counter_in(segment.memory()).lock.holder() == detail::nobody);
 }
 
-TEST_CASE("who waits sleeps, and is woken, or gives up in time") {
+TEST_CASE("a thread that waits sleeps, and is woken, or gives up in time") {
     const scratch::segment segment(65536, 1 << 20);
     CHECK(lock(segment.memory()) == lock_result::locked);
-    bool entered = false;
+    std::atomic<bool> gave_up{false};
+    std::atomic<bool> entered{false};
     std::thread waiting([&] {
         CHECK(lock(segment.memory(), detail::deadline::in(5000000)) == lock_result::timed_out);
+        gave_up = true;
         CHECK(lock(segment.memory()) == lock_result::locked);
         entered = true;
         counter_in(segment.memory()).lock.unlock();
     });
+    while (!gave_up) {
+        ::usleep(5000);
+    }
     ::usleep(20000); // long enough for it to give up spinning, usually
     CHECK_FALSE(entered);
     counter_in(segment.memory()).lock.unlock();

@@ -110,9 +110,10 @@ TEST_CASE("a mutex works with the standard library's locks") {
     crossing.join();
 }
 
-TEST_CASE("who waits for a mutex is woken, or gives up in time") {
+TEST_CASE("a thread that waits for a mutex is woken, or gives up in time") {
     in_segment<shm_mutex> here;
     here->lock();
+    std::atomic<bool> gave_up{false};
     std::atomic<bool> entered{false};
     std::thread waiting([&] {
         std::error_code ec = make_error_code(std::errc::io_error);
@@ -120,12 +121,16 @@ TEST_CASE("who waits for a mutex is woken, or gives up in time") {
         CHECK_FALSE(ec);
         CHECK_FALSE(here->try_lock_until(std::chrono::system_clock::now() + a_moment, ec));
         CHECK_FALSE(ec);
+        gave_up = true;
         CHECK(here->try_lock_for(a_while, ec));
         CHECK_FALSE(here->recovered());
         entered = true;
         here->unlock();
     });
-    std::this_thread::sleep_for(4 * a_moment);
+    while (!gave_up) {
+        std::this_thread::sleep_for(a_moment);
+    }
+    std::this_thread::sleep_for(a_moment); // by then, it waits again
     CHECK_FALSE(entered);
     here->unlock();
     waiting.join();
