@@ -10,13 +10,12 @@
 #include <string_view>
 #include <utility>
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/stat.h>
 
 #include <doctest/doctest.h>
 
 #include "support/process.hpp"
+#include "support/seccomp.hpp"
 #include "support/users.hpp"
 #include "support/world.hpp"
 
@@ -118,20 +117,6 @@ bool is_much(const memory_mapping& mapping) {
     EXPECT(!found.dumped);
     EXPECT(!found.inherited);
     return true;
-}
-
-// From now on the system call fails so.
-void forbid(long call, int error) {
-    const auto number = static_cast<std::uint32_t>(call);
-    ::sock_filter rules[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(::seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const ::sock_fprog program{4, rules};
-    CHILD_CHECK(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHILD_CHECK(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
 } // namespace
@@ -348,15 +333,15 @@ TEST_CASE_TEMPLATE("a machine with one NUMA node, or a container that forbids al
             CHILD_CHECK(ec == errc::unsupported || ec == errc::permission_denied);
         }
         nested([&] {
-            forbid(SYS_mbind, EPERM);
+            support::refuse_call(SYS_mbind, EPERM);
             (void)segment<>::create("n", {.mapping = here}, ec);
             CHILD_CHECK(fails(ec, errc::permission_denied, "seccomp"));
         });
         nested([&] {
-            forbid(SYS_mbind, ENOSYS);
+            support::refuse_call(SYS_mbind, ENOSYS);
             (void)segment<>::create("n", {.mapping = here}, ec);
             CHILD_CHECK(fails(ec, errc::unsupported, "no NUMA"));
-            forbid(SYS_mlock2, ENOSYS);
+            support::refuse_call(SYS_mlock2, ENOSYS);
             (void)segment<>::create("n", {.mapping = {.lock = memory_lock::on_fault}}, ec);
             CHILD_CHECK(fails(ec, errc::unsupported, "mlock2"));
         });

@@ -19,8 +19,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -33,6 +31,7 @@
 
 #include "support/place.hpp"
 #include "support/process.hpp"
+#include "support/seccomp.hpp"
 
 using namespace cohold;
 using support::child;
@@ -427,42 +426,11 @@ TEST_CASE("namespaces of process numbers make no difference") {
     CHECK(status_of(outer) == -SIGKILL);
 }
 
-namespace {
-
-// Forbids the locks that tell who is alive.
-void forbid_locks() {
-#if defined(SYS_fcntl64)
-    constexpr unsigned call = SYS_fcntl64;
-#else
-    constexpr unsigned call = SYS_fcntl;
-#endif
-    constexpr unsigned command =
-        offsetof(seccomp_data, args) + sizeof(__u64) +
-        (std::endian::native == std::endian::big ? 4 : 0); // the lower half of the argument
-    ::sock_filter steps[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, command),
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, F_OFD_GETLK, 0, 2),
-        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, F_OFD_SETLKW, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const ::sock_fprog filter{std::size(steps), steps};
-    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
-        std::perror("seccomp");
-        ::_exit(94);
-    }
-}
-
-} // namespace
-
 TEST_CASE("where the kernel refuses the locks, nobody attaches, and it is said why") {
     const scratch<mechanism::posix> s;
     s.handle.construct<int>("number", 7);
     CHECK(in_child([&] {
-              forbid_locks();
+              support::refuse_locks();
               std::error_code ec;
               EXPECT(!segment<>::open(s.name, ec));
               EXPECT(ec == errc::locks_unsupported);

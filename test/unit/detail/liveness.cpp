@@ -2,19 +2,12 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/detail/liveness.hpp>
 
-#include <bit>
 #include <cstddef>
-#include <cstdio>
-#include <iterator>
 #include <string>
 #include <type_traits>
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include <doctest/doctest.h>
 
@@ -25,6 +18,7 @@
 #include <cohold/policy/system_v.hpp>
 
 #include "support/child.hpp"
+#include "support/seccomp.hpp"
 
 using namespace cohold;
 using detail::file_liveness;
@@ -216,30 +210,7 @@ TEST_CASE("where locks are refused, the claim says so, and nobody is taken for d
         const memory_file file;
         void* const page = file.claim(0);
         CHILD_CHECK(page != nullptr);
-        // fcntl(fd, F_OFD_GETLK … F_OFD_SETLKW, …) fails with EINVAL, as before Linux 3.15.
-#if defined(SYS_fcntl64)
-        constexpr unsigned call = SYS_fcntl64;
-#else
-        constexpr unsigned call = SYS_fcntl;
-#endif
-        // The lower half of the second argument.
-        constexpr unsigned command = offsetof(seccomp_data, args) + sizeof(__u64) +
-                                     (std::endian::native == std::endian::big ? 4 : 0);
-        ::sock_filter steps[] = {
-            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 4),
-            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, command),
-            BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, F_OFD_GETLK, 0, 2),
-            BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, F_OFD_SETLKW, 1, 0),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        };
-        const ::sock_fprog filter{std::size(steps), steps};
-        if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-            ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
-            std::perror("seccomp");
-            ::_exit(94);
-        }
+        support::refuse_locks();
         CHILD_CHECK(file.probe(0) == verdict::unknown);
         std::error_code ec;
         CHILD_CHECK(file.claim(1, ec) == nullptr);

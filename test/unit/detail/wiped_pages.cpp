@@ -2,15 +2,9 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/detail/wiped_pages.hpp>
 
-#include <bit>
 #include <cstddef>
-#include <cstdio>
-#include <iterator>
 #include <optional>
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <doctest/doctest.h>
@@ -18,27 +12,14 @@
 #include <cohold/cohold.hpp>
 
 #include "support/child.hpp"
+#include "support/seccomp.hpp"
 
 namespace {
 
 // As gVisor does it.
 void refuse_wiping() {
-    constexpr unsigned advice = offsetof(seccomp_data, args) + 2 * sizeof(__u64) +
-                                (std::endian::native == std::endian::big ? 4 : 0);
-    ::sock_filter steps[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, advice),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_WIPEONFORK, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const ::sock_fprog filter{std::size(steps), steps};
-    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
-        std::perror("seccomp");
-        ::_exit(94);
-    }
+    support::refuse_call(SYS_madvise, EINVAL,
+                         {.index = 2, .first = MADV_WIPEONFORK, .last = MADV_WIPEONFORK});
 }
 
 void check_page() {
