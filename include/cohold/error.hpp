@@ -61,6 +61,9 @@ enum class errc : int {
     unsealed,
     unexpected_peer,
     bad_message,
+    empty,
+    full,
+    closed,
 };
 
 namespace detail {
@@ -118,7 +121,8 @@ inline constexpr errc_row errc_table[] = {
     {errc::unsupported, std::errc::not_supported, "not supported here"},
     {errc::empty_handle, std::errc::bad_file_descriptor, "the handle is empty"},
     {errc::removed, std::errc::no_such_file_or_directory, "the object has been removed"},
-    {errc::busy, std::errc::device_or_resource_busy, "it is in use: end what uses it first"},
+    {errc::busy, std::errc::device_or_resource_busy,
+     "it is in use: try again, or end what uses it first"},
     {errc::too_many_participants, std::errc::resource_unavailable_try_again,
      "as many processes use the segment as it has room for: make it with a larger "
      "segment_options::participants"},
@@ -140,6 +144,11 @@ inline constexpr errc_row errc_table[] = {
      "the process at the other end of the socket is not one that is trusted"},
     {errc::bad_message, std::errc::bad_message,
      "what came over the socket is no descriptor of the expected kind"},
+    {errc::empty, std::errc::resource_unavailable_try_again,
+     "the queue has no element now: try again, or wait for one"},
+    {errc::full, std::errc::resource_unavailable_try_again,
+     "the queue has no room now: try again, or wait for room"},
+    {errc::closed, std::errc::broken_pipe, "the queue is closed: there is no more to come"},
 };
 
 class errc_category_type final : public std::error_category {

@@ -171,10 +171,12 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
     static constexpr bool is_constructible_from_copies =
         std::is_constructible_v<T, const std::remove_reference_t<Args>&...>;
 
+    static constexpr char refused_in_section[] = "an element of a shm_queue cannot be %s";
+
     // What the section that is open may undo, no move can take into the queue or out of it.
     [[gnu::cold]] void refuse_in_section(const char* needed) const {
         if (claimant::in_section(allocator_)) {
-            raise(errc::section_open, "an element of a shm_queue cannot be %s", needed);
+            raise(errc::section_open, refused_in_section, needed);
         }
     }
 

@@ -29,6 +29,11 @@ class queue_claimant {
     /// Before one is made: false if the thread cannot claim anything now, and should come again.
     [[nodiscard]] static bool is_ready(const Allocator& /*allocator*/) noexcept { return true; }
 
+    /// For who is to be told: reports what the constructor or worker() would throw. A thread that
+    /// claims slots, or journals what it does, needs its record.
+    static void prepare(const Allocator& /*allocator*/, bool /*with_record*/,
+                        std::error_code& /*ec*/) noexcept {}
+
     explicit queue_claimant(const Allocator& /*allocator*/) noexcept {}
 
     queue_claimant(const Allocator& /*allocator*/, claimant_ready /*known*/) noexcept {}
@@ -102,13 +107,23 @@ class queue_claimant<shm_allocator<T>> {
     static constexpr bool knows_the_dead = true;
 
     [[nodiscard, gnu::always_inline]] static bool is_ready(const allocator& a) {
-        const claimant_cache& cache = last_claimant;
         segment_header& header = a.bound_header();
-        if (cache.header != &header ||
-            cache.epoch_here->load(std::memory_order_relaxed) != cache.epoch) [[unlikely]] {
-            return look_up(header);
+        return is_known(header) || look_up(header);
+    }
+
+    static void prepare(const allocator& a, bool with_record, std::error_code& ec) noexcept {
+        segment_header& header = a.bound_header();
+        if (with_record) {
+            if (!is_known(header)) {
+                static_cast<void>(look_up(header, ec));
+            }
+        } else if (local_of(header).identity->epoch.load(std::memory_order_acquire) == 0) {
+            const patience limit(deadline{0});
+            static_cast<void>(participant_of(header, ec));
+            if (ec == std::errc::timed_out) {
+                ec = errc::busy;
+            }
         }
-        return true;
     }
 
     /// Right after is_ready().
@@ -219,18 +234,33 @@ class queue_claimant<shm_allocator<T>> {
         return *record;
     }
 
-    // False if the heap's lock, which a thread's first use of a segment needs, is held by a process
-    // that does not run.
+    [[nodiscard, gnu::always_inline]] static bool is_known(const segment_header& header) noexcept {
+        const claimant_cache& cache = last_claimant;
+        return cache.header == &header &&
+               cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
+    }
+
     [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header) {
-        static thread_local bool in_vain = false; // then who spins does not wait here
         std::error_code ec;
+        const bool found = look_up(header, ec);
+        raise_if(ec);
+        return found;
+    }
+
+    // False if the heap's lock, which a thread's first use of a segment needs, is held by a process
+    // that does not run; or after an error.
+    [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header,
+                                                                std::error_code& ec) noexcept {
+        static thread_local bool in_vain = false; // then who spins does not wait here
         thread_record* found = nullptr;
         {
             const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
             found = self(header, ec);
         }
         forget_timeout(ec);
-        raise_if(ec);
+        if (ec) {
+            return false;
+        }
         in_vain = found == nullptr;
         if (in_vain) {
             return false;

@@ -123,6 +123,18 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
         }
     }
 
+    /// Before try_emplace of these arguments: whatever it would throw but for T's constructor.
+    template <class... Args>
+    void prepare_to_emplace(std::error_code& ec) noexcept {
+        constexpr bool copies = alone::template is_constructible_from_copies<Args...>;
+        prepare(ManyProducers, copies, "constructed without taking from its arguments", ec);
+    }
+
+    /// Before try_take, the same.
+    void prepare_to_take(std::error_code& ec) noexcept {
+        prepare(ManyConsumers, std::is_copy_constructible_v<T>, "copied", ec);
+    }
+
     /// Hands the next element to take(T&&) and removes it. If take throws, the element stays.
     template <class Take>
     [[nodiscard]] outcome try_take(Take&& take) {
@@ -150,7 +162,17 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
         }
     }
 
+    [[nodiscard]] const Allocator& allocator() const noexcept { return allocator_; }
+
   private:
+    void prepare(bool claims, bool copies, const char* needed, std::error_code& ec) noexcept {
+        clear(ec);
+        claimant::prepare(allocator_, claims || !is_plain, ec);
+        if (!is_plain && !copies && !ec && claimant::in_section(allocator_)) [[unlikely]] {
+            fail(ec, errc::section_open, alone::refused_in_section, needed);
+        }
+    }
+
     struct give_up_on_unwind {
         queue_ring* ring;
         queue_position position;

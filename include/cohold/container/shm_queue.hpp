@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -201,18 +202,8 @@ class basic_queue {
     /// returns how many. Elements of other producers may come between them. If a constructor
     /// throws, the elements before that one are in the queue.
     std::size_t try_push_n(std::span<const T> values) {
-        batch pushed{*this, 0, &basic_queue::items_came};
-        if constexpr (ring::takes_batches) {
-            pushed.count = ring_.try_push_batch(values.data(), as_count(values.size()));
-            return pushed.count;
-        }
-        for (const T& value : values) {
-            if (ring_.try_emplace(value) != outcome::done) {
-                break;
-            }
-            ++pushed.count;
-        }
-        return pushed.count;
+        outcome why = outcome::done;
+        return push_batch(values, why);
     }
 
     /// Appends copies of all `values`; waits for room. Returns how many it appended: all, unless
@@ -230,33 +221,184 @@ class basic_queue {
     /// once and fit, and returns how many. If an assignment throws, that element is still in the
     /// queue.
     std::size_t try_pop_n(std::span<T> values) {
-        batch popped{*this, 0, &basic_queue::spaces_came};
-        if constexpr (ring::takes_batches) {
-            popped.count = ring_.try_pop_batch(values.data(), as_count(values.size()));
-            values = values.subspan(popped.count);
-        }
-        for (T& value : values) {
-            if (ring_.try_take([&](T&& element) { value = std::move(element); }) != outcome::done) {
-                break;
-            }
-            ++popped.count;
-        }
-        return popped.count;
+        outcome why = outcome::done;
+        return pop_batch(values, why);
     }
 
     /// As try_pop_n, but waits until there is at least one element. Returns 0 only for an empty
     /// span, or once the queue is closed and all its elements are taken.
     std::size_t pop_n(std::span<T> values) {
-        if (values.empty()) {
-            return 0;
+        outcome why = outcome::done;
+        return pop_some(values, why);
+    }
+
+    // The same forms for callers that want to know why not. `ec` is clear if the element has been
+    // pushed or popped. Otherwise it is errc::closed, for what never will be: a closed queue that
+    // is drained, if it is about an element. Or errc::full or errc::empty: not now. Or errc::busy:
+    // what is next is in the hands of somebody else, so that not even this can be told; try again.
+    // std::errc::timed_out, where a time was given. Or what a thread's first use of a segment fails
+    // with, errc::too_many_participants for instance, and errc::section_open. None but the last
+    // ones changes last_failure(). What T's members throw passes through.
+
+    /// As push; errc::closed.
+    bool push(const T& value, std::error_code& ec) {
+        return put_or_tell<const T&>(ec, [&] { return offer(for_ever, value); });
+    }
+
+    /// @copydoc push(const T&, std::error_code&)
+    bool push(T&& value, std::error_code& ec) {
+        return put_or_tell<T>(ec, [&] { return offer(for_ever, std::move(value)); });
+    }
+
+    /// As emplace; errc::closed.
+    template <class... Args>
+    bool emplace(std::error_code& ec, Args&&... args) {
+        return put_or_tell<Args...>(ec,
+                                    [&] { return offer(for_ever, std::forward<Args>(args)...); });
+    }
+
+    /// As try_push; errc::full, busy or closed.
+    bool try_push(const T& value, std::error_code& ec) { return try_emplace(ec, value); }
+
+    /// @copydoc try_push(const T&, std::error_code&)
+    bool try_push(T&& value, std::error_code& ec) { return try_emplace(ec, std::move(value)); }
+
+    /// As try_emplace; errc::full, busy or closed.
+    template <class... Args>
+    bool try_emplace(std::error_code& ec, Args&&... args) {
+        ring_.template prepare_to_emplace<Args...>(ec);
+        if (ec) {
+            return false;
         }
-        std::size_t count = try_pop_n(values);
-        if (count == 0) {
-            const auto first = [&](T&& element) { values[0] = std::move(element); };
-            if (take(for_ever, first) == outcome::done) {
-                count = 1 + try_pop_n(values.subspan(1));
-            }
+        const outcome result = ring_.try_emplace(std::forward<Args>(args)...);
+        if (result == outcome::done) {
+            ring_.notify_items(1);
         }
+        return is_done(result, errc::full, ec);
+    }
+
+    /// As push_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    bool push_for(const T& value, const Duration& patience, std::error_code& ec) {
+        return put_or_tell<const T&>(ec, [&] { return offer(for_long(patience), value); });
+    }
+
+    /// @copydoc push_for
+    template <duration_like Duration>
+    bool push_for(T&& value, const Duration& patience, std::error_code& ec) {
+        return put_or_tell<T>(ec, [&] { return offer(for_long(patience), std::move(value)); });
+    }
+
+    /// As push_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    bool push_until(const T& value, const TimePoint& moment, std::error_code& ec) {
+        return put_or_tell<const T&>(
+            ec, [&] { return until(moment, [&](auto when) { return offer(when, value); }); });
+    }
+
+    /// @copydoc push_until
+    template <time_point_like TimePoint>
+    bool push_until(T&& value, const TimePoint& moment, std::error_code& ec) {
+        return put_or_tell<T>(ec, [&] {
+            return until(moment, [&](auto when) { return offer(when, std::move(value)); });
+        });
+    }
+
+    /// As pop; errc::closed.
+    std::optional<T> pop(std::error_code& ec) {
+        return received(std::errc::timed_out, ec, [&](auto& into) { return take(for_ever, into); });
+    }
+
+    /// As try_pop; errc::empty, busy or closed.
+    [[gnu::always_inline]] std::optional<T> try_pop(std::error_code& ec) {
+        return received(errc::empty, ec, [&](auto& into) __attribute__((always_inline)) {
+            return taken_at_once(into);
+        });
+    }
+
+    /// As pop_for; std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    std::optional<T> pop_for(const Duration& patience, std::error_code& ec) {
+        return received(std::errc::timed_out, ec,
+                        [&](auto& into) { return take(for_long(patience), into); });
+    }
+
+    /// As pop_until; std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    std::optional<T> pop_until(const TimePoint& moment, std::error_code& ec) {
+        return received(std::errc::timed_out, ec, [&](auto& into) {
+            return until(moment, [&](auto when) { return take(when, into); });
+        });
+    }
+
+    /// As pop(T&); errc::closed.
+    bool pop(T& value, std::error_code& ec)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_or_tell(ec, value, [&](auto& into) { return take(for_ever, into); });
+    }
+
+    /// As try_pop(T&); errc::empty, busy or closed.
+    bool try_pop(T& value, std::error_code& ec)
+        requires std::is_move_assignable_v<T>
+    {
+        ring_.prepare_to_take(ec);
+        assigned into{value};
+        return !ec && is_done(taken_at_once(into), errc::empty, ec);
+    }
+
+    /// As pop_for(T&, …); std::errc::timed_out or errc::closed.
+    template <duration_like Duration>
+    bool pop_for(T& value, const Duration& patience, std::error_code& ec)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_or_tell(ec, value, [&](auto& into) { return take(for_long(patience), into); });
+    }
+
+    /// As pop_until(T&, …); std::errc::timed_out or errc::closed.
+    template <time_point_like TimePoint>
+    bool pop_until(T& value, const TimePoint& moment, std::error_code& ec)
+        requires std::is_move_assignable_v<T>
+    {
+        return take_or_tell(ec, value, [&](auto& into) {
+            return until(moment, [&](auto when) { return take(when, into); });
+        });
+    }
+
+    /// As try_push_n; if it appends fewer than all, errc::full, busy or closed.
+    std::size_t try_push_n(std::span<const T> values, std::error_code& ec) {
+        ring_.template prepare_to_emplace<const T&>(ec);
+        outcome why = outcome::done;
+        const std::size_t count = ec ? 0 : push_batch(values, why);
+        static_cast<void>(ec || is_done(why, errc::full, ec));
+        return count;
+    }
+
+    /// As push_n; if it appends fewer than all, errc::closed.
+    std::size_t push_n(std::span<const T> values, std::error_code& ec) {
+        std::size_t count = try_push_n(values, ec);
+        while (count < values.size() && push(values[count], ec)) {
+            ++count;
+            count += try_push_n(values.subspan(count), ec);
+        }
+        return count;
+    }
+
+    /// As try_pop_n; if it takes none, and values is not empty, errc::empty, busy or closed.
+    std::size_t try_pop_n(std::span<T> values, std::error_code& ec) {
+        ring_.prepare_to_take(ec);
+        outcome why = outcome::done;
+        const std::size_t count = ec ? 0 : pop_batch(values, why);
+        static_cast<void>(ec || count != 0 || is_done(why, errc::empty, ec));
+        return count;
+    }
+
+    /// As pop_n; if it takes none, and values is not empty, errc::closed.
+    std::size_t pop_n(std::span<T> values, std::error_code& ec) {
+        ring_.prepare_to_take(ec);
+        outcome why = outcome::done;
+        const std::size_t count = ec ? 0 : pop_some(values, why);
+        static_cast<void>(ec || count != 0 || is_done(why, std::errc::timed_out, ec));
         return count;
     }
 
@@ -271,6 +413,8 @@ class basic_queue {
     [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
 
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+
+    [[nodiscard]] Allocator get_allocator() const noexcept { return ring_.allocator(); }
 
     /// What the constructor was asked for.
     [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
@@ -308,6 +452,91 @@ class basic_queue {
     void items_came(std::uint32_t count) noexcept { ring_.notify_items(count); }
 
     void spaces_came(std::uint32_t count) noexcept { ring_.notify_spaces(count); }
+
+    // `why` says what stopped it before the end of the span.
+    std::size_t push_batch(std::span<const T> values, outcome& why) {
+        batch pushed{*this, 0, &basic_queue::items_came};
+        if constexpr (ring::takes_batches) {
+            pushed.count = ring_.try_push_batch(values.data(), as_count(values.size()));
+            if (pushed.count < values.size()) {
+                why = is_closed() ? outcome::closed : outcome::blocked;
+            }
+            return pushed.count;
+        }
+        for (const T& value : values) {
+            if ((why = ring_.try_emplace(value)) != outcome::done) {
+                break;
+            }
+            ++pushed.count;
+        }
+        return pushed.count;
+    }
+
+    std::size_t pop_batch(std::span<T> values, outcome& why) {
+        batch popped{*this, 0, &basic_queue::spaces_came};
+        if constexpr (ring::takes_batches) {
+            popped.count = ring_.try_pop_batch(values.data(), as_count(values.size()));
+            values = values.subspan(popped.count);
+        }
+        for (T& value : values) {
+            why = ring_.try_take([&](T&& element) { value = std::move(element); });
+            if (why != outcome::done) {
+                break;
+            }
+            ++popped.count;
+        }
+        return popped.count;
+    }
+
+    std::size_t pop_some(std::span<T> values, outcome& why) {
+        std::size_t count = pop_batch(values, why);
+        if (count == 0 && is_to_wait(why)) {
+            const auto first = [&](T&& element) { values[0] = std::move(element); };
+            why = take(for_ever, first);
+            if (why == outcome::done) {
+                count = 1 + pop_batch(values.subspan(1), why);
+            }
+        }
+        return count;
+    }
+
+    // To a caller that wants to know; `not_now` is what it is called if it may be done later.
+    template <class Code>
+    [[gnu::always_inline]] static bool is_done(outcome result, Code not_now,
+                                               std::error_code& ec) noexcept {
+        if (result != outcome::done) {
+            ec = result == outcome::closed ? make_error_code(errc::closed)
+                 : result == outcome::held ? make_error_code(errc::busy)
+                                           : make_error_code(not_now);
+        }
+        return result == outcome::done;
+    }
+
+    template <class... Args, class Offer>
+    bool put_or_tell(std::error_code& ec, const Offer& offered) {
+        ring_.template prepare_to_emplace<Args...>(ec);
+        return !ec && is_done(offered(), std::errc::timed_out, ec);
+    }
+
+    template <class Take>
+    bool take_or_tell(std::error_code& ec, T& value, const Take& taken) {
+        ring_.prepare_to_take(ec);
+        assigned into{value};
+        return !ec && is_done(taken(into), std::errc::timed_out, ec);
+    }
+
+    template <class Code, class Get>
+    [[gnu::always_inline]] std::optional<T> received(Code not_now, std::error_code& ec, Get get) {
+        ring_.prepare_to_take(ec);
+        if (ec) [[unlikely]] {
+            return std::nullopt;
+        }
+        return received([&](auto& into) __attribute__((always_inline)) {
+            const outcome result = get(into);
+            is_done(result, not_now, ec);
+            return result;
+        });
+    }
 
     // Takes an element as it is, or as a copy of what stays.
     struct assigned {

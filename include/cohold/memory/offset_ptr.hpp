@@ -222,6 +222,32 @@ template <class T, class U>
     return left.get() - right.get();
 }
 
+template <class T, class U>
+[[nodiscard]] std::ptrdiff_t operator-(const offset_ptr<T>& left, U* right) noexcept
+    requires requires { left.get() - right; }
+{
+    return left.get() - right;
+}
+
+template <class T, class U>
+[[nodiscard]] std::ptrdiff_t operator-(T* left, const offset_ptr<U>& right) noexcept
+    requires requires { left - right.get(); }
+{
+    return left - right.get();
+}
+
+/// Writes the address in this process, as that of a pointer, to a std::basic_ostream.
+template <class Stream, class T>
+Stream& operator<<(Stream& out, const offset_ptr<T>& pointer)
+    requires requires {
+        typename Stream::traits_type;
+        out << pointer.get();
+    }
+{
+    out << pointer.get();
+    return out;
+}
+
 /// Compare the addresses in this process, as pointers do; also with raw pointers and nullptr.
 template <class T, class U>
 [[nodiscard]] bool operator==(const offset_ptr<T>& left, const offset_ptr<U>& right) noexcept

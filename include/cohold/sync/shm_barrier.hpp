@@ -35,7 +35,7 @@ class shm_barrier {
     /// *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_barrier(std::integral auto expected)
         : state_(together(
-              0, detail::counted("shm_barrier", static_cast<std::uint64_t>(expected), max()),
+              0, detail::counted("shm_barrier", static_cast<std::uint64_t>(expected), most),
               static_cast<std::uint32_t>(expected))) {
         static_assert(offsetof(shm_barrier, state_) == 0);
     }
@@ -46,7 +46,7 @@ class shm_barrier {
     /// Nobody may wait. A thread whose wait is over may destroy the barrier.
     ~shm_barrier() = default;
 
-    [[nodiscard]] static constexpr std::uint32_t max() noexcept { return (1u << 20) - 1; }
+    [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
     /// Arrives, and does not wait. *Errors*: errc::invalid_size, and nothing happens, if so many
     /// are not expected any more in this phase.
@@ -94,6 +94,8 @@ class shm_barrier {
     void arrive_and_drop(std::error_code& ec) noexcept { come(1, 1, ec); }
 
   private:
+    static constexpr std::uint32_t most = (1u << 20) - 1;
+
     // phase:23 | sleeping:1 | those that are to come:20 | those that are expected in each phase:20.
     // One word, so that the last one to arrive begins the next phase by arriving, and learns from
     // that whether somebody sleeps.
@@ -107,11 +109,11 @@ class shm_barrier {
     }
 
     static constexpr std::uint32_t left_of(std::uint64_t state) noexcept {
-        return static_cast<std::uint32_t>(state >> 20) & max();
+        return static_cast<std::uint32_t>(state >> 20) & most;
     }
 
     static constexpr std::uint32_t expected_of(std::uint64_t state) noexcept {
-        return static_cast<std::uint32_t>(state) & max();
+        return static_cast<std::uint32_t>(state) & most;
     }
 
     arrival_token come(std::uint32_t count, std::uint32_t drops, std::error_code& ec) noexcept {

@@ -24,7 +24,7 @@ class shm_latch {
   public:
     /// *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_latch(std::integral auto expected)
-        : count_(detail::counted("shm_latch", static_cast<std::uint64_t>(expected), max())) {
+        : count_(detail::counted("shm_latch", static_cast<std::uint64_t>(expected), most)) {
         static_assert(offsetof(shm_latch, count_) == 0);
     }
 
@@ -34,7 +34,7 @@ class shm_latch {
     /// Nobody may wait. A thread whose wait is over may destroy the latch.
     ~shm_latch() = default;
 
-    [[nodiscard]] static constexpr std::uint32_t max() noexcept { return 0x7fffffff; }
+    [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
     /// *Errors*: errc::invalid_size, and nothing happens, if so many are not left.
     void count_down(std::uint32_t done = 1) {
@@ -92,6 +92,8 @@ class shm_latch {
     }
 
   private:
+    static constexpr std::uint32_t most = 0x7fffffff;
+
     static constexpr bool is_zero(std::uint32_t count) noexcept { return count == 0; }
 
     bool wait_by(detail::deadline until) const noexcept { return count_.await(is_zero, until); }

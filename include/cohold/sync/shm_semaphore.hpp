@@ -25,7 +25,7 @@ class shm_semaphore {
   public:
     /// With so many permits. *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_semaphore(std::integral auto permits)
-        : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), max())) {
+        : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), most)) {
         static_assert(offsetof(shm_semaphore, count_) == 0);
     }
 
@@ -35,7 +35,7 @@ class shm_semaphore {
     /// Nobody may wait. A thread that has been given the last permit may destroy the semaphore.
     ~shm_semaphore() = default;
 
-    [[nodiscard]] static constexpr std::uint32_t max() noexcept { return 0x7fffffff; }
+    [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
     /// Takes a permit; waits for one.
     void acquire() noexcept {
@@ -75,7 +75,7 @@ class shm_semaphore {
         const bool given = count_.change(
             [&](std::uint32_t count) {
                 found = count;
-                return permits <= max() - count;
+                return permits <= most - count;
             },
             [&](std::uint32_t count) { return count + permits; },
             [&](std::uint32_t /*count*/) { return permits != 0; }, permits);
@@ -91,6 +91,8 @@ class shm_semaphore {
     }
 
   private:
+    static constexpr std::uint32_t most = 0x7fffffff;
+
     detail::signal_value count_;
 };
 

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <new>
+#include <sstream>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -319,6 +320,10 @@ TEST_CASE("arithmetic and comparison") {
     offset_ptr<const int> end = array + 10;
     CHECK(end - p == 8);
     CHECK(p - end == -8);
+    CHECK(p - array == 2);
+    CHECK(array - end == -10);
+    static_assert(std::sized_sentinel_for<offset_ptr<int>, int*>);
+    static_assert(std::sized_sentinel_for<int*, offset_ptr<const int>>);
     CHECK(p < end);
     CHECK(end >= p);
     CHECK(p == array + 2);
@@ -358,6 +363,11 @@ TEST_CASE("traits, iterators and hash") {
     CHECK(array[0] == 1);
     CHECK(array[3] == 4);
     CHECK(std::vector<int>(offset_ptr<int>(array), offset_ptr<int>(array + 4)).size() == 4);
+    std::ostringstream text;
+    std::ostringstream expected;
+    text << p << ' ' << offset_ptr<const void>(p);
+    expected << p.get() << ' ' << static_cast<const void*>(p.get());
+    CHECK(text.str() == expected.str());
 }
 
 TEST_CASE("a list built through one mapping is read through another") {
