@@ -30,11 +30,12 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cohold/cohold.hpp>
+
+#include "support/interruptions.hpp"
 
 namespace {
 
@@ -228,12 +229,7 @@ void disturb(bool really) {
         disturbed = true;
         return;
     }
-    struct sigaction action{};
-    action.sa_handler = [](int) {};
-    sigemptyset(&action.sa_mask);
-    ::sigaction(SIGALRM, &action, nullptr);
-    const ::itimerval timer{{0, 1000}, {0, 1000}};
-    ::setitimer(ITIMER_REAL, &timer, nullptr);
+    support::interrupt_every(1ms);
 }
 
 void wait_with_signals() {

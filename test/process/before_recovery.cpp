@@ -18,12 +18,12 @@
 #include <vector>
 
 #include <sys/ptrace.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cohold/cohold.hpp>
 
+#include "support/interruptions.hpp"
 #include "support/process.hpp"
 
 using namespace cohold;
@@ -378,11 +378,7 @@ TEST_CASE("whoever is disturbed all the time asks after the holder all the same"
     }
     const auto disturbed = [&](auto wait) {
         return [wait] {
-            struct ::sigaction nothing{};
-            nothing.sa_handler = [](int) {};
-            ::sigaction(SIGALRM, &nothing, nullptr);
-            const ::itimerval often{{0, 1000}, {0, 1000}};
-            ::setitimer(ITIMER_REAL, &often, nullptr);
+            support::interrupt_every(std::chrono::milliseconds(1));
             wait();
         };
     };

@@ -2,15 +2,16 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/detail/file.hpp>
 
+#include <chrono>
 #include <string>
 #include <utility>
 
 #include <sys/mman.h>
-#include <sys/time.h>
 
 #include <doctest/doctest.h>
 
 #include "support/child.hpp"
+#include "support/interruptions.hpp"
 
 using namespace cohold::detail;
 
@@ -86,11 +87,7 @@ TEST_CASE("space is reserved, or errno tells why not") {
 
 TEST_CASE("a timer that interrupts all the time does not keep space from being reserved") {
     support::check_child([] {
-        struct sigaction handler{};
-        handler.sa_handler = [](int) {};
-        ::sigaction(SIGALRM, &handler, nullptr);
-        const ::itimerval often{{0, 200}, {0, 200}};
-        ::setitimer(ITIMER_REAL, &often, nullptr);
+        support::interrupt_every(std::chrono::microseconds(200));
         const unique_fd file = memory_file();
         CHILD_CHECK(reserve_space(file.get(), 0, 32 << 20) == 0);
         sigset_t blocked;
