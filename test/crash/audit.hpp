@@ -201,6 +201,21 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
     return {};
 }
 
+// The same of a segment that has had names, whose objects are all destroyed: but for journals,
+// nothing is allocated then but the directory's table. Bytes in use do not tell: the table is
+// replaced now and then, and a block has 16 bytes more than it needs where those could not be one
+// of their own.
+template <class Segment>
+std::string audit_empty(const Segment& where, bool may_leak = false) {
+    std::uint64_t blocks = 0;
+    std::string wrong = audit(*where.template allocator<int>().header(), &blocks);
+    if (wrong.empty() && blocks != 1 && !may_leak) {
+        wrong =
+            "heap: blocks allocated beside the directory's table: " + std::to_string(blocks - 1);
+    }
+    return wrong;
+}
+
 } // namespace crash
 
 #endif

@@ -32,11 +32,13 @@
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cohold/cohold.hpp>
+
+#include "crash/audit.hpp"
+#include "support/interruptions.hpp"
 
 namespace {
 
@@ -581,12 +583,7 @@ struct setting {
     const segment<>& again = second ? second : first;
     const auto small = segment<>::open(where.small);
     if (random() % 3 == 0) { // a sampling profiler, for instance
-        struct sigaction action{};
-        action.sa_handler = [](int) {};
-        sigemptyset(&action.sa_mask);
-        ::sigaction(SIGALRM, &action, nullptr);
-        const ::itimerval timer{{0, 1000}, {0, 1000}};
-        ::setitimer(ITIMER_REAL, &timer, nullptr);
+        support::interrupt_every(1ms);
     }
     while (!book->over) {
         // Threads end, and others begin.
@@ -622,8 +619,6 @@ class supervisor {
           where_{name_of("big"), name_of("small"), name_of("other")},
           big_(segment<>::create(where_.big, {.size = 1 << 18, .reserve = 1 << 20})),
           small_(segment<>::create(where_.small, {.size = 1 << 16, .reserve = 1 << 16})) {
-        used_[0] = make_and_destroy(big_);
-        used_[1] = make_and_destroy(small_);
         big_.construct<yard>("yard");
         small_.construct<hog>("hog");
         make_others();
@@ -676,17 +671,6 @@ class supervisor {
   private:
     static std::string name_of(const char* what) {
         return "cohold.test.soak_all." + std::to_string(::getppid()) + "." + what;
-    }
-
-    // With as many names as there will be: the directory's table grows, and stays.
-    static std::size_t make_and_destroy(const segment<>& where) {
-        for (int i = 0; i < 40; ++i) {
-            where.construct<int>("filler " + std::to_string(i));
-        }
-        for (int i = 0; i < 40; ++i) {
-            where.destroy<int>("filler " + std::to_string(i));
-        }
-        return where.used();
     }
 
     void start(int which) {
@@ -833,8 +817,8 @@ class supervisor {
             }
         }
         small_.find<hog>("hog")->crowded.with([](account& it) { check(it); });
-        empty(big_, 0);
-        empty(small_, 1);
+        empty(big_, false);
+        empty(small_, kills_); // a kill in a full segment may leave memory allocated
     }
 
     static void drain(yard& all) {
@@ -854,7 +838,7 @@ class supervisor {
         }
     }
 
-    void empty(const segment<>& where, int which) {
+    static void empty(const segment<>& where, bool may_leak) {
         std::vector<cohold::object_info> objects;
         for (const auto& each : where.objects()) {
             objects.push_back(each);
@@ -873,11 +857,8 @@ class supervisor {
                 complain(each.name.c_str());
             }
         }
-        // A kill in a full segment may leave memory allocated.
-        if (where.used() != used_[which] && (which == 0 || !kills_)) {
-            complain(which == 0 ? "nothing is leaked; bytes"
-                                : "nothing is leaked in the full segment; bytes",
-                     where.used() - used_[which]);
+        if (const std::string wrong = crash::audit_empty(where, may_leak); !wrong.empty()) {
+            complain(wrong.c_str());
         }
         for (const auto& each : where.participants()) {
             if (each.pid != ::getpid()) {
@@ -891,7 +872,6 @@ class supervisor {
     const setting where_;
     segment<> big_;
     segment<> small_;
-    std::size_t used_[2]{};
     pid_t ids_[workers]{};
 };
 

@@ -41,7 +41,9 @@ class segment_observers {
         return *this ? static_cast<std::size_t>(base_.memory().header().reserve) : 0;
     }
 
-    /// Bytes allocated on the heap, for objects, their names and their elements.
+    /// Bytes allocated on the heap, for objects, their names and their elements. A block
+    /// takes 16 bytes more than it needs where these would be too small for a block of their own,
+    /// so the same objects need not always have the same number.
     [[nodiscard]] std::size_t used() const noexcept {
         return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
     }

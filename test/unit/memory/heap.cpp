@@ -144,6 +144,28 @@ TEST_CASE("every size at every alignment") {
     check_whole(segment);
 }
 
+TEST_CASE("a block has 16 bytes more than it needs where they could not be one of their own") {
+    const scratch::segment segment(65536, 65536);
+    const auto allocate = [&](std::uint64_t bytes) {
+        std::error_code ec;
+        void* const at = segment.heap().allocate(bytes, 16, ec);
+        REQUIRE_FALSE(ec);
+        return at;
+    };
+    void* const first = allocate(160);
+    void* const second = allocate(16);
+    segment.heap().deallocate(first);
+    CHECK(segment.heap().used() == 16);
+    CHECK(allocate(144) == first);
+    CHECK(segment.heap().used() == 16 + 160); // so bytes in use do not tell what is allocated
+    segment.heap().deallocate(first);
+    CHECK(allocate(128) == first);
+    CHECK(segment.heap().used() == 16 + 128);
+    segment.heap().deallocate(first);
+    segment.heap().deallocate(second);
+    check_whole(segment);
+}
+
 TEST_CASE("neighbours merge in whatever order they are freed") {
     std::vector<int> order{0, 1, 2, 3, 4};
     do {
