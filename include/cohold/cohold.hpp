@@ -46,6 +46,7 @@
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/mechanism.hpp>
 #include <cohold/policy/memfd.hpp>
+#include <cohold/policy/name_argument.hpp>
 #include <cohold/policy/naming.hpp>
 #include <cohold/policy/permission.hpp>
 #include <cohold/policy/posix.hpp>

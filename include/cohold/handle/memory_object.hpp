@@ -10,6 +10,7 @@
 #include <cohold/policy/anonymous.hpp>
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/memfd.hpp>
+#include <cohold/policy/name_argument.hpp>
 #include <cohold/policy/system_v.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -147,14 +148,13 @@ class const_memory_object
     const_memory_object() = default;
 
     /// The same as memory_object<…>::open(name, read_only).
-    [[nodiscard]] static const_memory_object open(std::string_view name)
+    [[nodiscard]] static const_memory_object open(name_argument name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
-    [[nodiscard]] static const_memory_object open(std::string_view name,
-                                                  std::error_code& ec) noexcept
+    [[nodiscard]] static const_memory_object open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         const detail::operation context("open", policies::mechanism::label, name);
@@ -165,8 +165,7 @@ class const_memory_object
     /// Waits until there is such a name, as segment::open does.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
-    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
-                                   Rest&&... rest) {
+    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
         return detail::open_within<const_memory_object>(name, patience,
                                                         std::forward<Rest>(rest)...);
     }
@@ -215,34 +214,33 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     /// group, seals and hugetlb pages are for raw objects (the rest is for map()). *Errors*:
     /// errc::already_exists, invalid_name, invalid_size, invalid_options, out_of_space,
     /// permission_denied, no_such_directory, not_on_tmpfs.
-    [[nodiscard]] static memory_object create(std::string_view name, const segment_options& options)
+    [[nodiscard]] static memory_object create(name_argument name, const segment_options& options)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
     }
 
-    [[nodiscard]] static memory_object create(std::string_view name, const segment_options& options,
+    [[nodiscard]] static memory_object create(name_argument name, const segment_options& options,
                                               std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return make(name, options, ec);
     }
 
-    [[nodiscard]] static memory_object create(std::string_view name, std::size_t size)
+    [[nodiscard]] static memory_object create(name_argument name, std::size_t size)
         requires detail::has_names<policies>
     {
         return create(name, segment_options{.size = size});
     }
 
-    [[nodiscard]] static memory_object create(std::string_view name, std::size_t size,
+    [[nodiscard]] static memory_object create(name_argument name, std::size_t size,
                                               std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return create(name, segment_options{.size = size}, ec);
     }
 
-    static memory_object create(std::string_view,
-                                std::initializer_list<decltype(nullptr)>) = delete;
+    static memory_object create(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
 
     [[nodiscard]] static memory_object create(const segment_options& options)
         requires detail::has_no_names<policies>
@@ -271,13 +269,13 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     /// An existing object. *Errors*: errc::not_found, symlink_refused, directory_refused,
     /// special_file_refused, unexpected_owner, wider_permission, permission_denied.
-    [[nodiscard]] static memory_object open(std::string_view name)
+    [[nodiscard]] static memory_object open(name_argument name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
-    [[nodiscard]] static memory_object open(std::string_view name, std::error_code& ec) noexcept
+    [[nodiscard]] static memory_object open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         const detail::operation context("open", mechanism_used::label, name);
@@ -285,13 +283,13 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return memory_object(handle::open(name, access_mode::writing, ec));
     }
 
-    [[nodiscard]] static memory_object open(std::string_view name, read_write_t)
+    [[nodiscard]] static memory_object open(name_argument name, read_write_t)
         requires detail::has_names<policies>
     {
         return open(name);
     }
 
-    [[nodiscard]] static memory_object open(std::string_view name, read_write_t,
+    [[nodiscard]] static memory_object open(name_argument name, read_write_t,
                                             std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
@@ -299,13 +297,13 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     /// For reading only: another type, whose mappings nothing can be written through.
-    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t)
         requires detail::has_names<policies>
     {
         return read_only_type::open(name);
     }
 
-    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
                                              std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
@@ -315,14 +313,13 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     /// Waits until there is such a name, as segment::open does.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
-    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
-                                   Rest&&... rest) {
+    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
         return detail::open_within<memory_object>(name, patience, std::forward<Rest>(rest)...);
     }
 
     /// The existing object, whatever its size, or a new one. Any number of processes may race: all
     /// get the same one.
-    [[nodiscard]] static memory_object open_or_create(std::string_view name,
+    [[nodiscard]] static memory_object open_or_create(name_argument name,
                                                       const segment_options& options)
         requires detail::has_names<policies>
     {
@@ -330,9 +327,8 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
             [&](std::error_code& ec) { return open_or_create(name, options, ec); });
     }
 
-    [[nodiscard]] static memory_object open_or_create(std::string_view name,
-                                                      const segment_options& options,
-                                                      std::error_code& ec) noexcept
+    [[nodiscard]] static memory_object
+    open_or_create(name_argument name, const segment_options& options, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         for (;;) {
@@ -347,24 +343,24 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         }
     }
 
-    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size)
+    [[nodiscard]] static memory_object open_or_create(name_argument name, std::size_t size)
         requires detail::has_names<policies>
     {
         return open_or_create(name, segment_options{.size = size});
     }
 
-    [[nodiscard]] static memory_object open_or_create(std::string_view name, std::size_t size,
+    [[nodiscard]] static memory_object open_or_create(name_argument name, std::size_t size,
                                                       std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open_or_create(name, segment_options{.size = size}, ec);
     }
 
-    static memory_object open_or_create(std::string_view,
+    static memory_object open_or_create(name_argument,
                                         std::initializer_list<decltype(nullptr)>) = delete;
 
     /// Takes the name away; who has the object open keeps it. False if there was none.
-    static bool remove(std::string_view name)
+    static bool remove(name_argument name)
         requires detail::has_names<policies>
     {
         std::error_code ec;
@@ -373,7 +369,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return removed;
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept
+    static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         const detail::operation context("remove", mechanism_used::label, name);

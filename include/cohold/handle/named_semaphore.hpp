@@ -13,6 +13,7 @@
 #include <cohold/detail/moment.hpp>
 #include <cohold/detail/semaphore_file.hpp>
 #include <cohold/handle/policies.hpp>
+#include <cohold/policy/name_argument.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -70,13 +71,13 @@ class named_semaphore {
 
     /// A new semaphore. *Errors*: errc::already_exists, invalid_name (also beyond 251 bytes),
     /// invalid_options, out_of_space, permission_denied.
-    [[nodiscard]] static named_semaphore create(std::string_view name,
+    [[nodiscard]] static named_semaphore create(name_argument name,
                                                 const semaphore_options& options) {
         return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
     }
 
     [[nodiscard]] static named_semaphore
-    create(std::string_view name, const semaphore_options& options, std::error_code& ec) noexcept {
+    create(name_argument name, const semaphore_options& options, std::error_code& ec) noexcept {
         const detail::operation context("create", label, name);
         ec.clear();
         if (options.initial > max()) {
@@ -95,11 +96,11 @@ class named_semaphore {
                                     name);
     }
 
-    [[nodiscard]] static named_semaphore create(std::string_view name, unsigned initial) {
+    [[nodiscard]] static named_semaphore create(name_argument name, unsigned initial) {
         return create(name, semaphore_options{.initial = initial});
     }
 
-    [[nodiscard]] static named_semaphore create(std::string_view name, unsigned initial,
+    [[nodiscard]] static named_semaphore create(name_argument name, unsigned initial,
                                                 std::error_code& ec) noexcept {
         return create(name, semaphore_options{.initial = initial}, ec);
     }
@@ -107,11 +108,11 @@ class named_semaphore {
     /// An existing one. *Errors*: errc::not_found, symlink_refused, directory_refused,
     /// special_file_refused, unexpected_owner, wider_permission, permission_denied; type_mismatch
     /// for a file of another size than this program's semaphores have.
-    [[nodiscard]] static named_semaphore open(std::string_view name) {
+    [[nodiscard]] static named_semaphore open(name_argument name) {
         return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
-    [[nodiscard]] static named_semaphore open(std::string_view name, std::error_code& ec) noexcept {
+    [[nodiscard]] static named_semaphore open(name_argument name, std::error_code& ec) noexcept {
         const detail::operation context("open", label, name);
         ec.clear();
         const std::string real = naming_used::apply(name, ec);
@@ -122,13 +123,13 @@ class named_semaphore {
 
     /// The existing one, whatever its value, or a new one. Any number of processes may race: all
     /// get the same one.
-    [[nodiscard]] static named_semaphore open_or_create(std::string_view name,
+    [[nodiscard]] static named_semaphore open_or_create(name_argument name,
                                                         const semaphore_options& options) {
         return detail::thrown(
             [&](std::error_code& ec) { return open_or_create(name, options, ec); });
     }
 
-    [[nodiscard]] static named_semaphore open_or_create(std::string_view name,
+    [[nodiscard]] static named_semaphore open_or_create(name_argument name,
                                                         const semaphore_options& options,
                                                         std::error_code& ec) noexcept {
         for (;;) {
@@ -143,21 +144,21 @@ class named_semaphore {
         }
     }
 
-    [[nodiscard]] static named_semaphore open_or_create(std::string_view name, unsigned initial) {
+    [[nodiscard]] static named_semaphore open_or_create(name_argument name, unsigned initial) {
         return open_or_create(name, semaphore_options{.initial = initial});
     }
 
-    [[nodiscard]] static named_semaphore open_or_create(std::string_view name, unsigned initial,
+    [[nodiscard]] static named_semaphore open_or_create(name_argument name, unsigned initial,
                                                         std::error_code& ec) noexcept {
         return open_or_create(name, semaphore_options{.initial = initial}, ec);
     }
 
     /// Takes the name away; who has the semaphore open keeps it. False if there was none.
-    static bool remove(std::string_view name) {
+    static bool remove(name_argument name) {
         return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept {
+    static bool remove(name_argument name, std::error_code& ec) noexcept {
         const detail::operation context("remove", label, name);
         ec.clear();
         const std::string real = naming_used::apply(name, ec);

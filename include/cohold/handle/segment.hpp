@@ -9,6 +9,7 @@
 #include <cohold/policy/anonymous.hpp>
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/memfd.hpp>
+#include <cohold/policy/name_argument.hpp>
 #include <cohold/policy/system_v.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -41,7 +42,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// A new segment. *Errors*: errc::already_exists, invalid_name, invalid_size, out_of_space,
     /// reserve_too_large, permission_denied, no_such_directory, not_on_tmpfs, unsupported,
     /// locks_unsupported.
-    [[nodiscard, gnu::cold]] static segment create(std::string_view name,
+    [[nodiscard, gnu::cold]] static segment create(name_argument name,
                                                    const segment_options& options)
         requires detail::has_names<policies>
     {
@@ -49,28 +50,28 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     [[nodiscard, gnu::cold]] static segment
-    create(std::string_view name, const segment_options& options, std::error_code& ec) noexcept
+    create(name_argument name, const segment_options& options, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return make(name, options, publication::exclusive, ec);
     }
 
     /// `size` in bytes, to begin with.
-    [[nodiscard, gnu::cold]] static segment create(std::string_view name,
+    [[nodiscard, gnu::cold]] static segment create(name_argument name,
                                                    std::size_t size = config::default_size)
         requires detail::has_names<policies>
     {
         return create(name, segment_options{.size = size});
     }
 
-    [[nodiscard, gnu::cold]] static segment create(std::string_view name, std::size_t size,
+    [[nodiscard, gnu::cold]] static segment create(name_argument name, std::size_t size,
                                                    std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return create(name, segment_options{.size = size}, ec);
     }
 
-    static segment create(std::string_view, std::initializer_list<decltype(nullptr)>) = delete;
+    static segment create(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
 
     [[nodiscard, gnu::cold]] static segment create(const segment_options& options)
         requires detail::has_no_names<policies>
@@ -101,14 +102,13 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
     /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch, corrupt,
     /// name_mismatch; reserve_too_large; too_many_participants, locks_unsupported.
-    [[nodiscard, gnu::cold]] static segment open(std::string_view name)
+    [[nodiscard, gnu::cold]] static segment open(name_argument name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
-    [[nodiscard, gnu::cold]] static segment open(std::string_view name,
-                                                 std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open(name, mapping_options{}, ec);
@@ -116,15 +116,14 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     /// The same, mapped as the options say. *Errors*: also errc::lock_limit, unsupported,
     /// invalid_options.
-    [[nodiscard, gnu::cold]] static segment open(std::string_view name,
-                                                 const mapping_options& options)
+    [[nodiscard, gnu::cold]] static segment open(name_argument name, const mapping_options& options)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
     }
 
-    [[nodiscard, gnu::cold]] static segment
-    open(std::string_view name, const mapping_options& options, std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment open(name_argument name, const mapping_options& options,
+                                                 std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         const detail::operation context("open", label, name);
@@ -132,13 +131,13 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return segment(base::open(name, access_mode::writing, options, ec));
     }
 
-    [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t)
+    [[nodiscard, gnu::cold]] static segment open(name_argument name, read_write_t)
         requires detail::has_names<policies>
     {
         return open(name);
     }
 
-    [[nodiscard, gnu::cold]] static segment open(std::string_view name, read_write_t,
+    [[nodiscard, gnu::cold]] static segment open(name_argument name, read_write_t,
                                                  std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
@@ -146,27 +145,27 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     /// For reading only: another type, through which nothing can be written.
-    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t)
+    [[nodiscard, gnu::cold]] static view_type open(name_argument name, read_only_t)
         requires detail::has_names<policies>
     {
         return view_type::open(name);
     }
 
-    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t,
+    [[nodiscard, gnu::cold]] static view_type open(name_argument name, read_only_t,
                                                    std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return view_type::open(name, ec);
     }
 
-    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t,
+    [[nodiscard, gnu::cold]] static view_type open(name_argument name, read_only_t,
                                                    const mapping_options& options)
         requires detail::has_names<policies>
     {
         return view_type::open(name, options);
     }
 
-    [[nodiscard, gnu::cold]] static view_type open(std::string_view name, read_only_t,
+    [[nodiscard, gnu::cold]] static view_type open(name_argument name, read_only_t,
                                                    const mapping_options& options,
                                                    std::error_code& ec) noexcept
         requires detail::has_names<policies>
@@ -179,14 +178,14 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     /// in the other forms: `open("prices", 5s, read_only, ec)`.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
-    [[nodiscard, gnu::cold]] static auto open(std::string_view name, const Duration& patience,
+    [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
                                               Rest&&... rest) {
         return detail::open_within<segment>(name, patience, std::forward<Rest>(rest)...);
     }
 
     /// The existing segment, or a new one. Any number of processes may race: there will be one, and
     /// everybody gets it.
-    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
+    [[nodiscard, gnu::cold]] static segment open_or_create(name_argument name,
                                                            const segment_options& options)
         requires detail::has_names<policies>
     {
@@ -194,9 +193,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
             [&](std::error_code& ec) { return open_or_create(name, options, ec); });
     }
 
-    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
-                                                           const segment_options& options,
-                                                           std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static segment
+    open_or_create(name_argument name, const segment_options& options, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         for (;;) {
@@ -211,27 +209,26 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         }
     }
 
-    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name,
+    [[nodiscard, gnu::cold]] static segment open_or_create(name_argument name,
                                                            std::size_t size = config::default_size)
         requires detail::has_names<policies>
     {
         return open_or_create(name, segment_options{.size = size});
     }
 
-    [[nodiscard, gnu::cold]] static segment open_or_create(std::string_view name, std::size_t size,
+    [[nodiscard, gnu::cold]] static segment open_or_create(name_argument name, std::size_t size,
                                                            std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open_or_create(name, segment_options{.size = size}, ec);
     }
 
-    static segment open_or_create(std::string_view,
-                                  std::initializer_list<decltype(nullptr)>) = delete;
+    static segment open_or_create(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
 
     /// A new segment under the name, in one step, whether or not there was one: who opens the name
     /// gets the old one or the new one. Who has the old one keeps it; its is_removed() is true
     /// then. Not for System V.
-    [[nodiscard, gnu::cold]] static segment replace(std::string_view name,
+    [[nodiscard, gnu::cold]] static segment replace(name_argument name,
                                                     const segment_options& options)
         requires detail::has_names<policies> && policies::mechanism::replaces
     {
@@ -239,13 +236,13 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     [[nodiscard, gnu::cold]] static segment
-    replace(std::string_view name, const segment_options& options, std::error_code& ec) noexcept
+    replace(name_argument name, const segment_options& options, std::error_code& ec) noexcept
         requires detail::has_names<policies> && policies::mechanism::replaces
     {
         return make(name, options, publication::replace, ec);
     }
 
-    [[nodiscard, gnu::cold]] static segment replace(std::string_view name,
+    [[nodiscard, gnu::cold]] static segment replace(name_argument name,
                                                     std::size_t size = config::default_size)
         requires detail::has_names<policies> && policies::mechanism::replaces
     {
@@ -254,23 +251,23 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     // A template, so that {} means options.
     template <std::integral Size>
-    [[nodiscard, gnu::cold]] static segment replace(std::string_view name, Size size,
+    [[nodiscard, gnu::cold]] static segment replace(name_argument name, Size size,
                                                     std::error_code& ec) noexcept
         requires detail::has_names<policies> && policies::mechanism::replaces
     {
         return replace(name, segment_options{.size = static_cast<std::size_t>(size)}, ec);
     }
 
-    static segment replace(std::string_view, std::initializer_list<decltype(nullptr)>) = delete;
+    static segment replace(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
 
     /// Takes the name away; who has the segment attached keeps it. False if there was none.
-    static bool remove(std::string_view name)
+    static bool remove(name_argument name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept
+    static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         const detail::operation context("remove", label, name);

@@ -6,6 +6,7 @@
 
 #include <cohold/handle/named_objects.hpp>
 #include <cohold/handle/segment_observers.hpp>
+#include <cohold/policy/name_argument.hpp>
 #include <cohold/policy/posix.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -28,20 +29,20 @@ class segment_view
     segment_view() = default;
 
     /// The same as segment<…>::open(name, read_only).
-    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name)
+    [[nodiscard, gnu::cold]] static segment_view open(name_argument name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
-    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name,
+    [[nodiscard, gnu::cold]] static segment_view open(name_argument name,
                                                       std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open(name, mapping_options{}, ec);
     }
 
-    [[nodiscard, gnu::cold]] static segment_view open(std::string_view name,
+    [[nodiscard, gnu::cold]] static segment_view open(name_argument name,
                                                       const mapping_options& options)
         requires detail::has_names<policies>
     {
@@ -49,7 +50,7 @@ class segment_view
     }
 
     [[nodiscard, gnu::cold]] static segment_view
-    open(std::string_view name, const mapping_options& options, std::error_code& ec) noexcept
+    open(name_argument name, const mapping_options& options, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         const detail::operation context("open", policies::mechanism::label, name);
@@ -60,7 +61,7 @@ class segment_view
     /// Waits until there is such a name, as segment::open does.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
-    [[nodiscard, gnu::cold]] static auto open(std::string_view name, const Duration& patience,
+    [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
                                               Rest&&... rest) {
         return detail::open_within<segment_view>(name, patience, std::forward<Rest>(rest)...);
     }

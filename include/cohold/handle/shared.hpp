@@ -5,6 +5,7 @@
 #define COHOLD_HANDLE_SHARED_HPP
 
 #include <cohold/handle/segment.hpp>
+#include <cohold/policy/name_argument.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -95,13 +96,13 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     /// passes through, and nothing is left.
     template <class... Arguments>
         requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared create(std::string_view name, Arguments&&... arguments) {
+    [[nodiscard]] static shared create(name_argument name, Arguments&&... arguments) {
         return create(name, segment_options{}, std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared create(std::string_view name, const segment_options& options,
+    [[nodiscard]] static shared create(name_argument name, const segment_options& options,
                                        Arguments&&... arguments) {
         std::error_code ec;
         shared made = create(name, options, ec, std::forward<Arguments>(arguments)...);
@@ -111,20 +112,20 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
 
     template <class... Arguments>
         requires detail::has_names<policies>
-    [[nodiscard]] static shared create(std::string_view name, std::error_code& ec,
+    [[nodiscard]] static shared create(name_argument name, std::error_code& ec,
                                        Arguments&&... arguments) {
         return create(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires detail::has_names<policies>
-    [[nodiscard]] static shared create(std::string_view name, const segment_options& options,
+    [[nodiscard]] static shared create(name_argument name, const segment_options& options,
                                        std::error_code& ec, Arguments&&... arguments) {
         return make(name, options, publication::exclusive, ec,
                     std::forward<Arguments>(arguments)...);
     }
 
-    static shared create(std::string_view, std::initializer_list<decltype(nullptr)>)
+    static shared create(name_argument, std::initializer_list<decltype(nullptr)>)
         requires detail::has_names<policies>
     = delete;
 
@@ -158,26 +159,26 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
 
     /// The existing T. *Errors*: those of segment::open; errc::type_mismatch; not_found if the
     /// segment has no root object.
-    [[nodiscard]] static shared open(std::string_view name)
+    [[nodiscard]] static shared open(name_argument name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
-    [[nodiscard]] static shared open(std::string_view name, std::error_code& ec) noexcept
+    [[nodiscard]] static shared open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open(name, mapping_options{}, ec);
     }
 
     /// The same, mapped as the options say.
-    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options)
+    [[nodiscard]] static shared open(name_argument name, const mapping_options& options)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
     }
 
-    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options,
+    [[nodiscard]] static shared open(name_argument name, const mapping_options& options,
                                      std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
@@ -186,40 +187,39 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return checked(base::open(name, access_mode::writing, options, ec), ec);
     }
 
-    [[nodiscard]] static shared open(std::string_view name, read_write_t)
+    [[nodiscard]] static shared open(name_argument name, read_write_t)
         requires detail::has_names<policies>
     {
         return open(name);
     }
 
-    [[nodiscard]] static shared open(std::string_view name, read_write_t,
-                                     std::error_code& ec) noexcept
+    [[nodiscard]] static shared open(name_argument name, read_write_t, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open(name, ec);
     }
 
-    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t)
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t)
         requires detail::has_names<policies>
     {
         return read_only_type::open(name);
     }
 
-    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
                                              std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return read_only_type::open(name, ec);
     }
 
-    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
                                              const mapping_options& options)
         requires detail::has_names<policies>
     {
         return read_only_type::open(name, options);
     }
 
-    [[nodiscard]] static read_only_type open(std::string_view name, read_only_t,
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
                                              const mapping_options& options,
                                              std::error_code& ec) noexcept
         requires detail::has_names<policies>
@@ -230,8 +230,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     /// Waits until there is such a name, as segment::open does.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
-    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
-                                   Rest&&... rest) {
+    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
         return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
     }
 
@@ -239,14 +238,13 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     /// will be one.
     template <class... Arguments>
         requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared open_or_create(std::string_view name, Arguments&&... arguments) {
+    [[nodiscard]] static shared open_or_create(name_argument name, Arguments&&... arguments) {
         return open_or_create(name, segment_options{}, std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared open_or_create(std::string_view name,
-                                               const segment_options& options,
+    [[nodiscard]] static shared open_or_create(name_argument name, const segment_options& options,
                                                Arguments&&... arguments) {
         std::error_code ec;
         shared opened = open_or_create(name, options, ec, std::forward<Arguments>(arguments)...);
@@ -256,16 +254,15 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
 
     template <class... Arguments>
         requires detail::has_names<policies>
-    [[nodiscard]] static shared open_or_create(std::string_view name, std::error_code& ec,
+    [[nodiscard]] static shared open_or_create(name_argument name, std::error_code& ec,
                                                Arguments&&... arguments) {
         return open_or_create(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires detail::has_names<policies>
-    [[nodiscard]] static shared open_or_create(std::string_view name,
-                                               const segment_options& options, std::error_code& ec,
-                                               Arguments&&... arguments) {
+    [[nodiscard]] static shared open_or_create(name_argument name, const segment_options& options,
+                                               std::error_code& ec, Arguments&&... arguments) {
         for (;;) {
             const detail::operation context("open", label, name);
             ec.clear();
@@ -308,7 +305,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         }
     }
 
-    static shared open_or_create(std::string_view, std::initializer_list<decltype(nullptr)>)
+    static shared open_or_create(name_argument, std::initializer_list<decltype(nullptr)>)
         requires detail::has_names<policies>
     = delete;
 
@@ -316,13 +313,13 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     template <class... Arguments>
         requires detail::has_names<policies> && policies::mechanism::replaces &&
                  detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared replace(std::string_view name, Arguments&&... arguments) {
+    [[nodiscard]] static shared replace(name_argument name, Arguments&&... arguments) {
         return replace(name, segment_options{}, std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires detail::has_names<policies> && policies::mechanism::replaces
-    [[nodiscard]] static shared replace(std::string_view name, std::error_code& ec,
+    [[nodiscard]] static shared replace(name_argument name, std::error_code& ec,
                                         Arguments&&... arguments) {
         return replace(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
     }
@@ -330,7 +327,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     template <class... Arguments>
         requires detail::has_names<policies> && policies::mechanism::replaces &&
                  detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared replace(std::string_view name, const segment_options& options,
+    [[nodiscard]] static shared replace(name_argument name, const segment_options& options,
                                         Arguments&&... arguments) {
         std::error_code ec;
         shared made = replace(name, options, ec, std::forward<Arguments>(arguments)...);
@@ -340,19 +337,19 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
 
     template <class... Arguments>
         requires detail::has_names<policies> && policies::mechanism::replaces
-    [[nodiscard]] static shared replace(std::string_view name, const segment_options& options,
+    [[nodiscard]] static shared replace(name_argument name, const segment_options& options,
                                         std::error_code& ec, Arguments&&... arguments) {
         return make(name, options, publication::replace, ec, std::forward<Arguments>(arguments)...);
     }
 
     /// Takes the name away; who has the T keeps it. False if there was none.
-    static bool remove(std::string_view name)
+    static bool remove(name_argument name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
     }
 
-    static bool remove(std::string_view name, std::error_code& ec) noexcept
+    static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         const detail::operation context("remove", label, name);
@@ -465,25 +462,25 @@ class shared<const T, Mechanism, Naming, Permission>
     shared() = default;
 
     /// The same as shared<T>::open(name, read_only).
-    [[nodiscard]] static shared open(std::string_view name)
+    [[nodiscard]] static shared open(name_argument name)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
     }
 
-    [[nodiscard]] static shared open(std::string_view name, std::error_code& ec) noexcept
+    [[nodiscard]] static shared open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open(name, mapping_options{}, ec);
     }
 
-    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options)
+    [[nodiscard]] static shared open(name_argument name, const mapping_options& options)
         requires detail::has_names<policies>
     {
         return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
     }
 
-    [[nodiscard]] static shared open(std::string_view name, const mapping_options& options,
+    [[nodiscard]] static shared open(name_argument name, const mapping_options& options,
                                      std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
@@ -492,14 +489,13 @@ class shared<const T, Mechanism, Naming, Permission>
         return checked(base::open(name, access_mode::reading, options, ec), ec);
     }
 
-    [[nodiscard]] static shared open(std::string_view name, read_only_t)
+    [[nodiscard]] static shared open(name_argument name, read_only_t)
         requires detail::has_names<policies>
     {
         return open(name);
     }
 
-    [[nodiscard]] static shared open(std::string_view name, read_only_t,
-                                     std::error_code& ec) noexcept
+    [[nodiscard]] static shared open(name_argument name, read_only_t, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
         return open(name, ec);
@@ -508,8 +504,7 @@ class shared<const T, Mechanism, Naming, Permission>
     /// Waits until there is such a name, as segment::open does.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
-    [[nodiscard]] static auto open(std::string_view name, const Duration& patience,
-                                   Rest&&... rest) {
+    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
         return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
     }
 

@@ -15,6 +15,7 @@
 
 #include <cohold/detail/mount.hpp>
 #include <cohold/handle/tmpfs_usage.hpp>
+#include <cohold/policy/name_argument.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -85,12 +86,11 @@ class tmpfs_mount {
     /// errc::no_such_directory, not_a_directory, symlink_refused (of the last component);
     /// permission_denied; invalid_options, invalid_size; unsupported if the kernel refuses an
     /// option, with its reason; out_of_space (fs.mount-max). System calls: open(2), mount(2).
-    [[nodiscard]] static tmpfs_mount create(std::string_view path,
-                                            const tmpfs_options& options = {}) {
+    [[nodiscard]] static tmpfs_mount create(name_argument path, const tmpfs_options& options = {}) {
         return detail::thrown([&](std::error_code& ec) { return create(path, options, ec); });
     }
 
-    [[nodiscard]] static tmpfs_mount create(std::string_view path, const tmpfs_options& options,
+    [[nodiscard]] static tmpfs_mount create(name_argument path, const tmpfs_options& options,
                                             std::error_code& ec) noexcept {
         const detail::operation context("mount", "tmpfs", path);
         ec.clear();
@@ -116,11 +116,11 @@ class tmpfs_mount {
     /// were killed; or to resize one, and to release() it again. *Errors*: errc::not_on_tmpfs,
     /// no_such_directory, not_a_directory, symlink_refused; invalid_name if the path leads into a
     /// tmpfs but not to its mount point.
-    [[nodiscard]] static tmpfs_mount adopt(std::string_view path) {
+    [[nodiscard]] static tmpfs_mount adopt(name_argument path) {
         return detail::thrown([&](std::error_code& ec) { return adopt(path, ec); });
     }
 
-    [[nodiscard]] static tmpfs_mount adopt(std::string_view path, std::error_code& ec) noexcept {
+    [[nodiscard]] static tmpfs_mount adopt(name_argument path, std::error_code& ec) noexcept {
         const detail::operation context("adopt", "tmpfs", path);
         ec.clear();
         std::string real;

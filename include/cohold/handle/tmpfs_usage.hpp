@@ -10,6 +10,7 @@
 
 #include <cohold/detail/mount_info.hpp>
 #include <cohold/error.hpp>
+#include <cohold/policy/name_argument.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -107,7 +108,7 @@ namespace detail {
 /// Is what the path leads to (a link: what that leads to) on a tmpfs? /dev/shm is one as a rule;
 /// a ramfs or hugetlbfs is none. *Errors* of the form with `ec`: errc::not_found, not_a_directory,
 /// permission_denied, invalid_name; open(2), fstatfs(2). *Thread safety*: yes.
-[[nodiscard]] inline bool is_tmpfs(std::string_view path, std::error_code& ec) noexcept {
+[[nodiscard]] inline bool is_tmpfs(name_argument path, std::error_code& ec) noexcept {
     const detail::operation context("look at the file system of", "", path);
     ec.clear();
     const detail::unique_fd place = detail::open_place(path, ec);
@@ -118,7 +119,7 @@ namespace detail {
     return !ec && static_cast<unsigned long>(found.f_type) == detail::tmpfs_magic;
 }
 
-[[nodiscard]] inline bool is_tmpfs(std::string_view path) {
+[[nodiscard]] inline bool is_tmpfs(name_argument path) {
     return detail::thrown([&](std::error_code& ec) { return is_tmpfs(path, ec); });
 }
 
@@ -127,7 +128,7 @@ namespace detail {
 /// options come from /proc/self/mountinfo and are empty if /proc is not mounted. *Errors*:
 /// errc::not_on_tmpfs, and those of is_tmpfs; fstatvfs(3). *Complexity*: reads all of mountinfo.
 /// *Thread safety*: yes.
-[[nodiscard]] inline tmpfs_statistics tmpfs_usage(std::string_view path,
+[[nodiscard]] inline tmpfs_statistics tmpfs_usage(name_argument path,
                                                   std::error_code& ec) noexcept {
     const detail::operation context("look at the tmpfs of", "", path);
     ec.clear();
@@ -138,7 +139,7 @@ namespace detail {
     return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(place.get(), ec);
 }
 
-[[nodiscard]] inline tmpfs_statistics tmpfs_usage(std::string_view path) {
+[[nodiscard]] inline tmpfs_statistics tmpfs_usage(name_argument path) {
     return detail::thrown([&](std::error_code& ec) { return tmpfs_usage(path, ec); });
 }
 
