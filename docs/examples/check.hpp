@@ -1,4 +1,4 @@
-// check(): how the examples prove what they say.
+// check(): the examples verify their claims with it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_EXAMPLES_CHECK_HPP
@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <source_location>
 
-// Ends the program with status 1, and says where, if the condition is not fulfilled.
+// Ends the program with status 1, and says where, if the condition is false.
 inline void check(bool fulfilled,
                   const std::source_location& where = std::source_location::current()) {
     if (!fulfilled) {

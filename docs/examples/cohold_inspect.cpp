@@ -1,6 +1,6 @@
-// cohold_inspect: a tool that looks at segments, and puts in order or away what dead processes have
-// left of them. It knows none of their types, attaches to none but to repair it, and comes to no
-// harm by what is in them.
+// cohold_inspect: a tool that looks at segments, recovers the dead processes that have used them,
+// and removes stale ones. It knows none of their types, attaches to a segment only to repair it,
+// and withstands any contents.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -21,7 +21,7 @@ namespace {
 int run(inspector::arguments& asked) {
     using inspector::usage;
     const std::size_t words = asked.words.size();
-    // Where a directory is meant, it is the first word.
+    // A directory is the first word.
     const std::size_t directories = asked.of_files() ? 1 : 0;
     if (asked.command == "list") {
         return words == directories ? inspector::list(asked) : usage("list [--file DIRECTORY]");
@@ -49,7 +49,7 @@ int run(inspector::arguments& asked) {
         return usage("no such command: " + inspector::shown(asked.command));
     }
     if (words != 1) {
-        return usage("one name is wanted by " + std::string(asked.command));
+        return usage(std::string(asked.command) + " needs exactly one name");
     }
     return asked.command == "show"    ? inspector::show(asked)
            : asked.command == "check" ? inspector::check(asked)
@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
             return inspector::good;
         }
         if (asked.command.empty()) {
-            return inspector::usage("what is to be done?");
+            return inspector::usage("a command is missing");
         }
         return run(asked);
     } catch (const std::exception& error) {

@@ -16,7 +16,7 @@
 #include "options.hpp"
 #include "text_job.hpp"
 
-// Runs the role in a child. Leaves it by _exit, so that what belongs to the parent is not
+// Runs the role in a child. Leaves it by _exit, so that objects of the parent are not
 // destroyed twice.
 template <class Role>
 pid_t start(const Role& role) {

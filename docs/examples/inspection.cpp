@@ -41,7 +41,7 @@ void show_objects() {
         }
     }
     if (!all.complete()) {
-        std::printf("and there may be more: %zu were not to be looked at\n", all.refused);
+        std::printf("and there may be more: %zu could not be inspected\n", all.refused);
     }
     // #endregion list
 }

@@ -29,7 +29,7 @@ inline std::string_view take_mechanism(int& argc, char**& argv, std::string_view
     return fallback;
 }
 
-// Mechanisms are types: what is known at run time alone is turned into one here. Calls
+// Mechanisms are types: a name known only at run time is turned into one here. Calls
 // run(cohold::mechanism::…{}) for the mechanism of that name, if it has names.
 template <class Run>
 int with_named_mechanism(std::string_view name, const Run& run) {
@@ -62,7 +62,7 @@ int with_unnamed_mechanism(std::string_view name, const Run& run) {
 
 // #endregion choose
 
-// Runs a program; what it throws becomes a message and status 1.
+// Runs a program; an exception becomes a message and status 1.
 template <class Run>
 int guarded(const Run& run) {
     try {

@@ -116,7 +116,7 @@ inline bool produce(std::FILE* file, piece_queue& queue) {
 // #endregion produce
 
 // #region consume
-// Counts what comes through the queue until it is closed and empty.
+// Counts the lines from the queue until it is closed and empty.
 inline void consume(piece_queue& queue, line_table& table) {
     line_class line{}; // the one that is coming in
     bool in_word = false;

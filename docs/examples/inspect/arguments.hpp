@@ -23,17 +23,17 @@ constexpr const char* usage_text =
 
   list                 the segments of cohold and their users (--all: all other objects, too)
   show NAME            its header, participants, objects, heap and journals
-  watch [NAME] [SECONDS]   how they grow and shrink, every second or as said (--count N: so often)
-  check NAME           is all of it in order?
-  repair NAME          recovers now what dead processes have left in it
-  remove --stale       the segments of sessions that are over (--dry-run: only says which)
+  watch [NAME] [SECONDS]   how they change, every second by default (--count N: N times)
+  check NAME           checks whether all of it is in order
+  repair NAME          recovers the dead processes that have used it
+  remove --stale       removes segments of sessions that are over (--dry-run: only prints them)
 
 where NAME is that of
-  --posix              a POSIX object: if nothing else is said
+  --posix              a POSIX object: the default
   --system-v           a System V segment, by its name or its key (0x and eight digits)
   --file, --tmpfs      a file, by its path; for list, watch and remove, a directory
 
-  --json               for programs
+  --json               output for programs
   --help
 
 exit status: 0 all is well; 1 something is damaged, or left to be recovered, or could not be
@@ -100,7 +100,7 @@ inline bool parse_option(std::string_view text, arguments& out) {
     return flag != nullptr;
 }
 
-// False, and it has said why.
+// False after it has printed the reason.
 inline bool parse(int argc, char** argv, arguments& out) {
     bool options = true;
     for (int i = 1; i < argc; ++i) {
@@ -110,13 +110,13 @@ inline bool parse(int argc, char** argv, arguments& out) {
         } else if (options && each == "--count") {
             double count = 0;
             if (++i == argc || !parse_number(argv[i], count) || count < 1) {
-                usage("--count wants a number");
+                usage("--count needs a number");
                 return false;
             }
             out.count = static_cast<unsigned>(count);
         } else if (options && each.size() > 1 && each[0] == '-') {
             if (!parse_option(each, out)) {
-                usage("unknown, or one too many: " + shown(each));
+                usage("unknown or superfluous: " + shown(each));
                 return false;
             }
         } else if (out.command.empty()) {

@@ -54,8 +54,8 @@ inline bool is_dead(const cohold::segment_state& in, std::uint32_t slot) {
     return false;
 }
 
-// Every process that attaches recovers; damage that recovery does not mend is left alone, since
-// to work on such a heap could make it worse.
+// Every process that attaches recovers; damage that recovery does not mend is left alone,
+// because working on such a heap could make it worse.
 inline int repair(const arguments& asked) {
     return with_mechanism(asked.where, [&]<class Mechanism>(Mechanism) -> int {
         using its_segment =
@@ -99,7 +99,7 @@ inline int repair(const arguments& asked) {
             done.undone += is_dead(before.state, each.participant) ? each.records : 0;
         }
         done.is_good = after.is_good();
-        done.outcome = done.is_good ? "repaired" : "not in order, after recovery either";
+        done.outcome = done.is_good ? "repaired" : "still not in order after recovery";
         return print_repair(asked, done, after);
     });
 }

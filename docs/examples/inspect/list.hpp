@@ -71,7 +71,7 @@ inline int list(const arguments& asked) {
     } else {
         rows.print();
         if (!found.complete()) {
-            std::printf("there may be more: %zu processes and objects were not to be looked at\n",
+            std::printf("there may be more: %zu processes and objects could not be inspected\n",
                         found.refused);
         }
     }
@@ -108,7 +108,7 @@ void add_sample(std::string_view name, std::map<std::string, sample>& out) {
     }
 }
 
-// What there is now, by name. Of one segment, or of all.
+// The current state by name: of one segment, or of all.
 inline std::map<std::string, sample> samples(const arguments& asked, std::string_view name) {
     std::map<std::string, sample> out;
     if (!name.empty()) {

@@ -42,7 +42,7 @@ inline std::size_t printable(std::string_view text) {
     return 0;
 }
 
-// Nothing that a terminal obeys.
+// Without control sequences for terminals.
 inline std::string shown(std::string_view bytes) {
     std::string out;
     while (!bytes.empty()) {
@@ -114,7 +114,7 @@ inline std::string time_text(std::uint64_t nanoseconds) {
                : number(nanoseconds);
 }
 
-// Colours only on a terminal, and not against https://no-color.org.
+// Colours only on a terminal, and not if NO_COLOR is set: https://no-color.org.
 inline bool has_colours() {
     const char* const no = std::getenv("NO_COLOR");
     const char* const terminal = std::getenv("TERM");
@@ -153,7 +153,7 @@ struct cell {
     }
 };
 
-// Columns as wide as what is in them.
+// Columns as wide as their contents.
 class table {
   public:
     explicit table(std::vector<cell> titles) {

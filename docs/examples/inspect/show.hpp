@@ -26,7 +26,7 @@ inline colour colour_of(cohold::standing how) {
                                              : colour::none;
 }
 
-// What is used of each of `count` equal parts of the heap: 0 nothing, 1 up to a half, 2 more, 3
+// How much of each of `count` equal parts of the heap is used: 0 nothing, 1 up to a half, 2 more, 3
 // all.
 inline std::vector<int> heap_cells(const cohold::heap_map& heap, std::size_t count) {
     std::vector<int> out(count, 0);
@@ -201,12 +201,12 @@ inline void print_contents(std::string_view name, const cohold::segment_contents
     }
     journals.print();
     if (found.flaw_count != 0 || found.lost) {
-        headline("what is wrong");
+        headline("flaws");
         print_flaws(found);
     }
 }
 
-// What the exception would have said.
+// The text of the exception.
 inline int cannot_open(const arguments& asked) {
     const std::string why = cohold::last_failure().what();
     if (asked.json) {
