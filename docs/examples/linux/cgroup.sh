@@ -1,5 +1,5 @@
 #!/bin/sh
-# Whom a control group charges for shared memory. Needs root, and groups that may be made.
+# Which control group is charged for shared memory. Needs root, and permission to create groups.
 # (sh world.sh sh cgroup.sh)
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT

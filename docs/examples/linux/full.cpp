@@ -1,4 +1,4 @@
-// A full tmpfs, as a container meets it; and whom its limit does not bind.
+// A full tmpfs, as in a container; and the kinds of memory that its limit does not affect.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

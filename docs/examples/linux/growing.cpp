@@ -27,7 +27,7 @@ int main() {
     std::printf("touch page 5                %s\n", touch(5 * page));
 
     check(in_a_child([&] { check(ftruncate(object, 8 * page) == 0); }) == std::string("ok"));
-    std::printf("\nAnother process has made it 8 pages long; nobody has mapped anything anew.\n");
+    std::printf("\nAnother process has made it 8 pages long; nothing was mapped again.\n");
     std::printf("touch page 5                %s\n", touch(5 * page));
     std::printf("byte 200 is                 %d\n", memory[200]);
     std::printf("touch page 9                %s\n", touch(9 * page));

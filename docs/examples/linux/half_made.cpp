@@ -1,4 +1,4 @@
-// The window between shm_open and ftruncate, and how to have none.
+// The window between shm_open and ftruncate, and how to avoid it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
@@ -11,7 +11,7 @@
 
 constexpr std::size_t size = 4096;
 
-// What another process finds, and what becomes of it when it uses that.
+// The size that another process finds, and how its first access ends.
 void open_it(const char* when) {
     std::printf("%-24s ", when);
     const int object = shm_open("/pages", O_RDWR, 0);

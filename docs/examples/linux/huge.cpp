@@ -1,4 +1,4 @@
-// Huge pages: what is to be had without settings and privileges, and where it is counted.
+// Huge pages: which are available without settings and privileges, and where they are counted.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

@@ -1,4 +1,4 @@
-// Five ways to shared memory: what /proc/self/maps shows of each, and what lies below.
+// Five ways to share memory: how /proc/self/maps shows each, and which file system lies below.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

@@ -1,4 +1,4 @@
-// What ends when a name goes, when a process is killed, and at exec.
+// Which objects end when a name is removed, when a process is killed, and at exec.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

@@ -43,7 +43,7 @@ int main() {
     }
     std::printf("segments made before shmget failed %lu, then %s\n", made, result(false));
 
-    // ulimit -f binds what is a file, in memory or not.
+    // ulimit -f limits files, in memory or not.
     signal(SIGXFSZ, SIG_IGN); // which would kill
     const rlimit one_page = {4096, 4096};
     check(setrlimit(RLIMIT_FSIZE, &one_page) == 0);

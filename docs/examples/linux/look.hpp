@@ -1,4 +1,4 @@
-// What /proc says, and how a child ends: for the programs of this directory.
+// Reads /proc, and reports how a child ended: for the programs in this directory.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_EXAMPLES_LOOK_HPP
@@ -66,12 +66,12 @@ inline mapping mapping_at(const void* address, const char* name = nullptr) {
     return found;
 }
 
-// How something goes: "ok", or the name of the error.
+// The result of a call: "ok", or the name of the error.
 inline const char* result(bool good) {
     return good ? "ok" : strerrorname_np(errno);
 }
 
-// How a child ends that does it: "ok", or the name of the signal.
+// How a child that does it ends: "ok", or the name of the signal.
 template <class Function>
 const char* in_a_child(Function function) {
     std::fflush(stdout);

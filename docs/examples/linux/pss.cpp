@@ -1,4 +1,4 @@
-// What smaps counts for whom: 16 MiB, mapped by one process, then by two.
+// What smaps counts for each process: 16 MiB, mapped by one process, then by two.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

@@ -1,4 +1,4 @@
-// Four times as much as the machine has, with vm.overcommit_memory = 0, the default.
+// Four times the memory of the machine, with vm.overcommit_memory = 0, the default.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

@@ -1,4 +1,4 @@
-// What goes to swap, and where it is counted then. Needs a machine with swap.
+// Which memory goes to swap, and where it is counted then. Needs a machine with swap.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 

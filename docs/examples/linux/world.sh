@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs a command in a world of its own: sh world.sh COMMAND…
-# It has mounts and System V objects of its own and an empty /dev/shm of 64 MiB, as a container of
-# Docker has. It may mount. When it ends, all of that is gone. Nobody needs privileges for it where
+# Runs a command in isolation: sh world.sh COMMAND…
+# The command has its own mounts and System V objects and an empty /dev/shm of 64 MiB, like a Docker
+# container. It may mount. When it ends, all of that disappears. No privileges are needed where
 # user namespaces are allowed.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
