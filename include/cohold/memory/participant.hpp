@@ -237,7 +237,8 @@ search_open_record(const segment_header* header) noexcept {
     if (!has_open_sections()) [[likely]] {
         return nullptr;
     }
-    if (notes.last->header == header) {
+    // What is bound to no segment has no header, as what stands for an unknown thread.
+    if (header != nullptr && notes.last->header == header) {
         if (thread_record* const last = last_opened(); !last->is_inherited()) {
             return last;
         }

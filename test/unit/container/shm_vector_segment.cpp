@@ -11,6 +11,7 @@
 #include <optional>
 #include <ranges>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -473,4 +474,11 @@ TEST_CASE("the elements' own & and comma are not used") {
     const auto root = cohold::shared<node, cohold::mechanism::anonymous>::create();
     cohold::offset_ptr<node> pointer(root.get());
     CHECK(pointer == root.get());
+}
+
+TEST_CASE("a thread that has used no segment may destroy a vector that is in none") {
+    std::thread([] {
+        const shm_vector<int> none;
+        CHECK(none.empty());
+    }).join();
 }
