@@ -16,6 +16,7 @@
 #include <utility>
 
 #include <cohold/config.hpp>
+#include <cohold/memory/construct_from.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -210,7 +211,7 @@ void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
 template <class Allocator, class T, class... Args>
 void construct_element(Allocator& allocator, T* at, Args&&... args) {
     if constexpr (constructs_plainly<Allocator, T, Args...>) {
-        ::new (static_cast<void*>(at)) T(std::forward<Args>(args)...);
+        construct_from<T>(at, std::forward<Args>(args)...);
     } else {
         std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
     }

@@ -14,6 +14,7 @@
 #include <cohold/container/queue_slots.hpp>
 #include <cohold/container/queue_walks.hpp>
 #include <cohold/error.hpp>
+#include <cohold/memory/construct_from.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -169,7 +170,7 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
 
     template <class... Args>
     static constexpr bool is_constructible_from_copies =
-        std::is_constructible_v<T, const std::remove_reference_t<Args>&...>;
+        constructible_from<T, const std::remove_reference_t<Args>&...>;
 
     static constexpr char refused_in_section[] = "an element of a shm_queue cannot be %s";
 

@@ -431,7 +431,13 @@ class vector_storage {
         // The arguments may refer to elements that have to move.
         operation section(alloc_);
         if constexpr (relocates_as_bytes<Allocator, T> &&
-                      constructs_plainly<Allocator, T, Args...>) {
+                      constructs_plainly<Allocator, T, Args...> &&
+                      is_made_by_members<T, Args...>()) {
+            T value{};
+            set_members(value, std::index_sequence_for<Args...>(), std::forward<Args>(args)...);
+            emplace_before(position, std::move(value));
+        } else if constexpr (relocates_as_bytes<Allocator, T> &&
+                             constructs_plainly<Allocator, T, Args...>) {
             T value(std::forward<Args>(args)...);
             const std::uint64_t size = size_ + 1;
             section.moving(this, &size_, size_, size);

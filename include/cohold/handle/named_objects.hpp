@@ -9,7 +9,7 @@
 #include <utility>
 
 #include <cohold/handle/listing.hpp>
-#include <cohold/memory/aggregate_members.hpp>
+#include <cohold/memory/construct_from.hpp>
 #include <cohold/memory/current_segment.hpp>
 #include <cohold/memory/segment_memory.hpp>
 #include <cohold/memory/shareable.hpp>
@@ -249,55 +249,6 @@ class object_in_the_making {
     void* block_ = nullptr;
     directory_entry* entry_ = nullptr;
 };
-
-// An array from a shorter one, as a string literal initialises a longer array of char; anything
-// else by assignment.
-template <class Member, class Argument>
-void set_member(Member& member, Argument&& argument) {
-    if constexpr (std::is_array_v<Member>) {
-        static_assert(std::is_array_v<std::remove_reference_t<Argument>> &&
-                          std::extent_v<std::remove_reference_t<Argument>> <= std::extent_v<Member>,
-                      "cohold: a member that is an array needs an array as its argument, and none "
-                      "that is longer");
-        std::size_t index = 0;
-        for (auto& element : argument) {
-            set_member(member[index++], element);
-        }
-    } else {
-        member = std::forward<Argument>(argument);
-    }
-}
-
-template <class T, std::size_t... Index, class... Arguments>
-void set_members(T& object, std::index_sequence<Index...>, Arguments&&... arguments) {
-    const auto members = member_addresses<members_counted<T>.count>(object);
-    (set_member(*leaf_address<Index>(members), std::forward<Arguments>(arguments)), ...);
-}
-
-// As T(arguments...). But a plain struct with an array among its members, which parentheses cannot
-// initialise, takes its arguments member by member.
-template <class T, class... Arguments>
-void construct_from(void* block, Arguments&&... arguments) {
-    if constexpr (std::is_constructible_v<T, Arguments...> || !std::is_aggregate_v<T> ||
-                  !std::is_trivially_copyable_v<T> || !std::is_default_constructible_v<T>) {
-        static_assert(std::is_constructible_v<T, Arguments...>,
-                      "cohold: nothing constructs the object from these arguments");
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-// Aggregates may be given fewer arguments than they have members, as T{} may.
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#endif
-        ::new (block) T(std::forward<Arguments>(arguments)...);
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-    } else {
-        static_assert(sizeof...(Arguments) <= members_counted<T>.count,
-                      "cohold: there are more arguments than the struct has members");
-        set_members(*::new (block) T{}, std::index_sequence_for<Arguments...>(),
-                    std::forward<Arguments>(arguments)...);
-    }
-}
 
 // Constructs an object under a name. T's exceptions pass through and leave nothing behind.
 template <class T, class... Arguments>

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <cohold/memory/construct_from.hpp>
 #include <cohold/memory/current_segment.hpp>
 #include <cohold/memory/offset_ptr.hpp>
 #include <cohold/memory/section.hpp>
@@ -77,26 +78,18 @@ class shm_allocator {
         }
     }
 
-    /// Constructs an element, whose own allocators bind to this segment.
+    /// Constructs an element, whose own allocators bind to this segment. A plain struct with arrays
+    /// takes its arguments member by member: `emplace_back(1, "bob")`.
     template <class U, class... Arguments>
     void
     construct(U* at,
               Arguments&&... arguments) noexcept(std::is_nothrow_constructible_v<U, Arguments...>) {
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-// Aggregates may be given fewer arguments than they have members, as T{} may.
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#pragma GCC diagnostic ignored "-Warray-bounds" // g++ 12, of boost::container::deque
-#endif
         if constexpr (std::is_trivially_copyable_v<U>) { // holds no allocator
-            ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
+            detail::construct_from<U>(at, std::forward<Arguments>(arguments)...);
         } else {
             const detail::construction_scope scope(segment_.get());
-            ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
+            detail::construct_from<U>(at, std::forward<Arguments>(arguments)...);
         }
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
     }
 
     /// Is it bound to a segment?
