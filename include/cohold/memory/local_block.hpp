@@ -79,6 +79,13 @@ class mapping_list {
   public:
     [[gnu::cold]] void add(local_block& mapping) noexcept {
         const lock held(*this);
+        const auto begin = reinterpret_cast<std::uintptr_t>(&mapping + 1);
+        if (begin < lowest_.load(std::memory_order_relaxed)) {
+            lowest_.store(begin, std::memory_order_relaxed);
+        }
+        if (begin + mapping.reserve > highest_.load(std::memory_order_relaxed)) {
+            highest_.store(begin + mapping.reserve, std::memory_order_relaxed);
+        }
         mapping.next_mapping = first_.load(std::memory_order_relaxed);
         first_.store(&mapping, std::memory_order_relaxed);
     }
@@ -108,13 +115,36 @@ class mapping_list {
     [[gnu::cold]] void each(const Visitor& visit) noexcept {
         local_block* mapping = nullptr;
         while ((mapping = next_pinned(mapping)) != nullptr) {
-            if (mapping->only_in == 0 || mapping->only_in == process_stamp()) {
+            if (is_here(*mapping)) {
                 visit(*reinterpret_cast<segment_header*>(mapping + 1));
             }
         }
     }
 
+    // The segment that the address lies in; nullptr if it lies in none. It must not be unmapped
+    // meanwhile, as there is an object. What is on the heap or a stack of the process is mostly
+    // told by two comparisons.
+    [[nodiscard, gnu::cold]] segment_header* around(std::uintptr_t address) noexcept {
+        if (address < lowest_.load(std::memory_order_relaxed) ||
+            address >= highest_.load(std::memory_order_relaxed)) {
+            return nullptr;
+        }
+        const lock held(*this);
+        for (local_block* each = first_.load(std::memory_order_relaxed); each != nullptr;
+             each = each->next_mapping) {
+            if (address - reinterpret_cast<std::uintptr_t>(each + 1) < each->reserve &&
+                is_here(*each)) {
+                return reinterpret_cast<segment_header*>(each + 1);
+            }
+        }
+        return nullptr;
+    }
+
   private:
+    static bool is_here(const local_block& mapping) noexcept {
+        return mapping.only_in == 0 || mapping.only_in == process_stamp();
+    }
+
     // A child that was forked while another thread held it takes it.
     class lock {
       public:
@@ -156,6 +186,8 @@ class mapping_list {
 
     std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process whose thread has it
     std::atomic<local_block*> first_{nullptr};
+    std::atomic<std::uintptr_t> lowest_{UINTPTR_MAX}; // address where a mapping was, ever
+    std::atomic<std::uintptr_t> highest_{0};
 };
 
 inline constinit mapping_list mappings{};

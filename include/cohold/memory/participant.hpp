@@ -405,10 +405,14 @@ search_open_record(const segment_header* header) noexcept {
     return find_record(header, ec);
 }
 
-// The segment that the address belongs to, if this thread has worked on it; else nullptr. A number,
-// because g++ takes the address of an object under construction for its use.
+// The segment that the address belongs to; nullptr if it belongs to none. A number, because g++
+// takes the address of an object under construction for its use. The list of mappings knows those
+// of this copy of the library; those that the thread has worked on all copies know.
 [[nodiscard, gnu::cold, gnu::noinline]] inline segment_header*
-known_segment_around(std::uintptr_t address) noexcept {
+segment_around(std::uintptr_t address) noexcept {
+    if (segment_header* const found = mappings.around(address); found != nullptr) {
+        return found;
+    }
     const thread_core* const core = notes.core;
     const thread_record* each = core == nullptr ? nullptr : core->records;
     while (each != nullptr &&

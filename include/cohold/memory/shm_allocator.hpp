@@ -22,8 +22,8 @@ COHOLD_NAMESPACE_BEGIN
 /// segment::construct, or as a part of an element of a container there) binds to that segment; a
 /// copy made elsewhere has the binding of its original; `segment::allocator<T>()` makes one from a
 /// handle. One that is constructed later in an object of a segment, by std::optional::emplace for
-/// instance, binds to that segment if the thread has used it before: locked, allocated or
-/// constructed something in it. Two are equal if they are bound to the same mapping of the same
+/// instance, binds to the segment that it lies in. Two are equal if they are bound to the same
+/// mapping of the same
 /// segment. It never propagates: an object stays in its segment, and between segments elements are
 /// copied.
 ///
@@ -125,9 +125,8 @@ class shm_allocator {
         if (detail::segment_header* const here = around(); here != nullptr) {
             return here;
         }
-        return original != nullptr
-                   ? original
-                   : detail::known_segment_around(reinterpret_cast<std::uintptr_t>(this));
+        return original != nullptr ? original
+                                   : detail::segment_around(reinterpret_cast<std::uintptr_t>(this));
     }
 
     T* allocate(size_type count, std::error_code& ec) noexcept {

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <ranges>
 #include <string>
@@ -22,6 +23,7 @@
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/handle/shared.hpp>
+#include <cohold/policy/anonymous.hpp>
 #include <cohold/sync/shm_guarded.hpp>
 
 using cohold::segment;
@@ -481,4 +483,32 @@ TEST_CASE("a thread that has used no segment may destroy a vector that is in non
         const shm_vector<int> none;
         CHECK(none.empty());
     }).join();
+}
+
+namespace {
+
+struct with_optional {
+    int id;
+    std::optional<shm_vector<int>> extra;
+};
+
+} // namespace
+
+TEST_CASE("a vector made later in an object of a segment binds to it, in any thread") {
+    using memory = cohold::segment<cohold::mechanism::anonymous>;
+    const auto other = memory::create(1 << 20);
+    const auto segment = memory::create(1 << 20);
+    const auto third = memory::create(1 << 20);
+    auto& object = segment.construct<with_optional>("object");
+    std::thread([&] { // has used no segment
+        object.extra.emplace();
+        CHECK(object.extra->get_allocator() == segment.allocator<int>());
+        object.extra->push_back(1);
+        shm_vector<int> outside;
+        CHECK_FALSE(static_cast<bool>(outside.get_allocator()));
+    })
+        .join();
+    CHECK(object.extra->size() == 1);
+    auto on_the_heap = std::make_unique<shm_vector<int>>();
+    CHECK_FALSE(static_cast<bool>(on_the_heap->get_allocator()));
 }
