@@ -330,7 +330,13 @@ class vector_storage {
 
     // Moves the elements before `position` before those that are built, the others behind them.
     void surround_and_adopt(block& memory, builder& elements, T* position) {
-        if constexpr (relocates_as_bytes<Allocator, T>) {
+        if constexpr (is_shm_allocator<Allocator> && !std::is_move_constructible_v<T>) {
+            static_assert(std::is_move_constructible_v<T>,
+                          "cohold: a vector that grows moves its elements, and these cannot be "
+                          "moved (queues and locks stay where they are): construct the vector with "
+                          "its number of elements, which may be std::optional of such a type, to "
+                          "be emplaced later");
+        } else if constexpr (relocates_as_bytes<Allocator, T>) {
             elements.surround(begin(), position, end());
             adopt(memory, elements);
         } else {

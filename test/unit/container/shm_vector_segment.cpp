@@ -25,6 +25,7 @@
 #include <cohold/handle/shared.hpp>
 #include <cohold/policy/anonymous.hpp>
 #include <cohold/sync/shm_guarded.hpp>
+#include <cohold/sync/shm_mutex.hpp>
 
 using cohold::segment;
 using cohold::shm_vector;
@@ -511,4 +512,26 @@ TEST_CASE("a vector made later in an object of a segment binds to it, in any thr
     CHECK(object.extra->size() == 1);
     auto on_the_heap = std::make_unique<shm_vector<int>>();
     CHECK_FALSE(static_cast<bool>(on_the_heap->get_allocator()));
+}
+
+TEST_CASE("vectors hold queues and locks, which stay where they are") {
+    using queue = cohold::shm_queue<int>;
+
+    struct channel {
+        queue requests{4};
+        cohold::shm_mutex lock;
+    };
+
+    const auto segment = cohold::segment<cohold::mechanism::anonymous>::create(1 << 20);
+    auto& channels = segment.construct<shm_vector<channel>>("channels", 3);
+    CHECK(channels[2].requests.push(7));
+    CHECK(channels[2].requests.pop() == 7);
+    CHECK(channels[1].lock.try_lock());
+    channels[1].lock.unlock();
+    auto& queues = segment.construct<shm_vector<std::optional<queue>>>("queues", 3);
+    queues[1].emplace(16);
+    CHECK(queues[1]->push(8));
+    queues[1].reset();
+    CHECK(segment.destroy<shm_vector<channel>>("channels"));
+    CHECK(segment.destroy<shm_vector<std::optional<queue>>>("queues"));
 }
