@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # Checks what no compiler does: that the lists and copies in the tree agree with the tree.
-# `tree.py --write` brings the umbrellas, the list of tests, the code in pages and single_include up to
-# date instead.
+# `tree.py --write` brings the umbrellas, the code in pages and single_include up to date instead.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import pathlib
@@ -19,7 +18,6 @@ UMBRELLAS = {INCLUDE / "cohold/cohold.hpp": None, INCLUDE / "cohold/inspect.hpp"
 MACROS = ["check", "emit", "fail", "far", "foreach", "forever", "heap", "interface", "max", "min",
           "near", "record", "section", "signals", "slots", "small"]
 ROOMS = ["", "policy", "memory", "handle", "sync", "container", "inspect", "detail"]
-TEST_LISTS = {"unit_tests": "unit/**/*.cpp", "process_tests": "process/*.cpp"}
 
 
 def headers():
@@ -74,28 +72,10 @@ def umbrella(path):
     return "\n".join(lines + ["", "#endif", ""])
 
 
-def with_test_lists(text):
-    """test/meson.build with its lists as the tree has them."""
-    for name, pattern in TEST_LISTS.items():
-        files = sorted(str(p.relative_to(ROOT / "test")) for p in (ROOT / "test").glob(pattern))
-        listed = "".join(f"    '{f}',\n" for f in files)
-        text, found = re.subn(rf"^{name} = \[\n(?:    '.*',\n)*\]", f"{name} = [\n{listed}]", text,
-                              flags=re.MULTILINE)
-        if found != 1:
-            raise ValueError(f"test/meson.build has no list {name}")
-    return text
-
-
 def check_umbrella():
     for path in UMBRELLAS:
         if path.read_text() != umbrella(path):
             yield f"{path.relative_to(ROOT)} does not include what there is: run test/tree.py --write"
-
-
-def check_test_lists():
-    text = (ROOT / "test/meson.build").read_text()
-    if with_test_lists(text) != text:
-        yield "test/meson.build does not list what there is: run test/tree.py --write"
 
 
 def check_mirror():
@@ -191,8 +171,6 @@ def check_links():
 def write():
     for path in UMBRELLAS:
         path.write_text(umbrella(path))
-    lists = ROOT / "test/meson.build"
-    lists.write_text(with_test_lists(lists.read_text()))
     for page in pages():
         page.write_text(with_quotes(page.read_text()))
     subprocess.run([sys.executable, ROOT / "single_include/amalgamate.py"], check=True)
@@ -200,8 +178,8 @@ def write():
 
 def check():
     passed = failed = 0
-    for run in [check_umbrella, check_test_lists, check_mirror, check_single_include,
-                check_first_lines, check_versions, check_snippets, check_links]:
+    for run in [check_umbrella, check_mirror, check_single_include, check_first_lines,
+                check_versions, check_snippets, check_links]:
         faults = list(run())
         print(("FAIL " if faults else "ok   ") + run.__name__.removeprefix("check_").replace("_", " "))
         for fault in faults:
