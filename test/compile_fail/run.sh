@@ -7,6 +7,9 @@
 #
 # Prints "ok NAME" or "FAIL NAME: why" a file; the exit status says whether all were ok.
 #
+# The headers of all are compiled once, to a file in front of each (what is included is no matter
+# here; test/headers looks after that).
+#
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 set -u
@@ -15,48 +18,59 @@ if [ $# -eq 0 ]; then
     exit 2
 fi
 here=$(cd "$(dirname "$0")" && pwd)
-output=$(mktemp) || exit 2
-trap 'rm -f "$output"' EXIT
-trap 'exit 2' HUP INT TERM
-status=0
-count=0
 
-fail() {
-    echo "FAIL $name: $1"
-    sed 's/^/    /' "$output" | head -n 20
-    status=1
-}
-
-for file in "$here"/*.cpp; do
-    name=$(basename "$file" .cpp)
-    count=$((count + 1))
+# one NAME COMMAND…
+one() {
+    name=$1
+    shift
+    file=$here/$name.cpp
+    output=$temporary/$name
     expect=$(sed -n '1s,^// expect: ,,p' "$file")
     if [ -z "$expect" ]; then
         echo "FAIL $name: its first line is not '// expect: <regular expression>'"
-        status=1
-        continue
+        return
     fi
     flags=$(sed -n 's,^// clang: ,,p' "$file")
     if [ -n "$flags" ] && ! "$1" --version | grep -q clang; then
-        continue
+        return
     fi
     # Messages stand in the line of the error itself, with both compilers.
-    if "$@" -std=c++20 -I "$here/../../include" -fsyntax-only $flags "$file" >"$output" 2>&1; then
-        fail "it compiles"
+    if "$@" -fsyntax-only $flags "$file" >"$output" 2>&1; then
+        why="it compiles"
     elif ! grep -E 'error:|fatal' "$output" | grep -Eq "$expect"; then
-        fail "the message does not match '$expect'"
+        why="the message does not match '$expect'"
     elif grep -q '^// alone$' "$file" && [ "$(grep -c 'error:' "$output")" != 1 ]; then
-        fail "there is more than this one error"
-    elif ! "$@" -std=c++20 -I "$here/../../include" -DCOHOLD_CONTROL -fsyntax-only $flags "$file" \
-        >"$output" 2>&1; then
-        fail "it does not compile without its offending line"
+        why="there is more than this one error"
+    elif ! "$@" -DCOHOLD_CONTROL -fsyntax-only $flags "$file" >"$output" 2>&1; then
+        why="it does not compile without its offending line"
     else
         echo "ok $name"
+        return
     fi
-done
+    echo "FAIL $name: $why"
+    sed 's/^/    /' "$output" | head -n 20
+}
 
-if [ "$count" -eq 0 ]; then
-    echo "FAIL: no files in $here"
-    status=1
+if [ "$1" = --one ]; then
+    temporary=$2
+    shift 2
+    one "$@"
+    exit
 fi
-exit $status
+
+temporary=$(mktemp -d) || exit 2
+trap 'rm -rf "$temporary"' EXIT
+trap 'exit 2' HUP INT TERM
+set -- "$@" -std=c++20 -I "$here/../../include"
+sed -n '/^#include </p' "$here"/*.cpp | sort -u >"$temporary/all.hpp"
+if ! "$@" -x c++-header "$temporary/all.hpp" -o "$temporary/all.hpp.gch"; then
+    echo "FAIL: the headers do not compile"
+    exit 1
+fi
+result=$(cd "$here" && ls ./*.cpp | sed 's,^\./,,; s,\.cpp$,,' |
+    xargs -P "$(nproc)" -I{} sh "$here/run.sh" --one "$temporary" {} "$@" -include "$temporary/all.hpp")
+printf '%s\n' "$result"
+case $result in
+'') echo "FAIL: no files in $here" && exit 1 ;;
+*FAIL*) exit 1 ;;
+esac
