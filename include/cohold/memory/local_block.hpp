@@ -83,8 +83,9 @@ class mapping_list {
         if (begin < lowest_.load(std::memory_order_relaxed)) {
             lowest_.store(begin, std::memory_order_relaxed);
         }
-        if (begin + mapping.reserve > highest_.load(std::memory_order_relaxed)) {
-            highest_.store(begin + mapping.reserve, std::memory_order_relaxed);
+        const auto end = begin + static_cast<std::uintptr_t>(mapping.reserve);
+        if (end > highest_.load(std::memory_order_relaxed)) {
+            highest_.store(end, std::memory_order_relaxed);
         }
         mapping.next_mapping = first_.load(std::memory_order_relaxed);
         first_.store(&mapping, std::memory_order_relaxed);
