@@ -454,9 +454,28 @@ class vector_storage {
             save_size(section);
             save_elements(section, position, end());
             const cover covered(section, position, bytes_of(end() - position));
+            if constexpr (sizeof...(Args) == 1 && (std::is_same_v<Args&&, T&&> && ...) &&
+                          std::is_nothrow_move_assignable_v<T>) {
+                if (move_in_before(position, args...)) [[likely]] {
+                    return;
+                }
+            }
             emplace_in_place(std::forward<Args>(args)...);
             rotate_last_to_front(alloc_, position, end());
         }
+    }
+
+    // False if the value is one of the elements that have to move.
+    [[nodiscard]] bool move_in_before(T* position, T& value) {
+        const auto address = reinterpret_cast<std::uintptr_t>(std::addressof(value));
+        if (address >= reinterpret_cast<std::uintptr_t>(position) &&
+            address < reinterpret_cast<std::uintptr_t>(end())) {
+            return false;
+        }
+        emplace_in_place(std::move(end()[-1]));
+        move_up(position, end() - 2, end() - 1);
+        *position = std::move(value);
+        return true;
     }
 
     // Not all [first, last) up to the end. All or nothing; but where a full segment has no room to

@@ -729,3 +729,102 @@ static_assert(std::is_standard_layout_v<shm_vector<int>>);
 static_assert(!std::is_constructible_v<vec<std::string>, int*, int*, int*>);
 static_assert(!std::is_convertible_v<std::size_t, vec<int>>);
 static_assert(!std::is_convertible_v<std::allocator<int>, vec<int>>);
+
+namespace {
+
+// Counts what happens to it.
+struct counted {
+    static inline int copies = 0;
+    static inline int moves = 0;
+    static inline int assignments = 0;
+
+    static void reset() { copies = moves = assignments = 0; }
+
+    explicit counted(int n) : number(n) {}
+
+    counted(const counted& from) : number(from.number) { ++copies; }
+
+    counted(counted&& from) noexcept : number(from.number) {
+        ++moves;
+        from.number = -1;
+    }
+
+    counted& operator=(const counted& from) {
+        assignments += 100; // never
+        number = from.number;
+        return *this;
+    }
+
+    counted& operator=(counted&& from) noexcept {
+        ++assignments;
+        number = from.number;
+        from.number = -1;
+        return *this;
+    }
+
+    ~counted() = default;
+
+    int number;
+};
+
+} // namespace
+
+TEST_CASE("one element is inserted by as few operations as in std::vector, or one more") {
+    vec<counted> v;
+    v.reserve(20);
+    for (int i = 0; i < 10; ++i) {
+        v.emplace_back(i);
+    }
+    const auto numbers = [&] {
+        std::string text;
+        for (const counted& each : v) {
+            text += std::to_string(each.number) + ' ';
+        }
+        return text;
+    };
+    counted value(77);
+    counted::reset();
+    v.insert(v.begin() + 4, std::move(value));
+    CHECK(counted::copies == 0);
+    CHECK(counted::moves == 1);
+    CHECK(counted::assignments == 6);
+    CHECK(value.number == -1);
+    counted::reset();
+    v.emplace(v.begin() + 4, 78);
+    CHECK(counted::copies == 0);
+    CHECK(counted::moves == 1);
+    CHECK(counted::assignments == 7 + 1);
+    counted::reset();
+    v.insert(v.begin() + 4, v[10]);
+    CHECK(counted::copies == 1);
+    CHECK(counted::moves == 1);
+    CHECK(counted::assignments == 8 + 1);
+    CHECK(numbers() == "0 1 2 3 8 78 77 4 5 6 7 8 9 ");
+    counted::reset();
+    v.erase(v.begin() + 4, v.begin() + 7);
+    CHECK(counted::assignments == 6);
+    CHECK(counted::copies + counted::moves == 0);
+    counted::reset();
+    const std::vector<counted> some(3, counted(5));
+    counted::reset();
+    v.insert(v.end(), some.begin(), some.end());
+    CHECK(counted::copies == 3);
+    CHECK(counted::moves + counted::assignments == 0);
+}
+
+TEST_CASE("an element may be moved to another place in its vector") {
+    vec<std::string> v;
+    v.reserve(10);
+    const std::string letters(40, 'x');
+    for (int i = 0; i < 5; ++i) {
+        v.push_back(letters + std::to_string(i));
+    }
+    v.insert(v.begin() + 1, std::move(v[3])); // of those that move
+    CHECK(v[1] == letters + "3");
+    CHECK(v[4].empty());
+    CHECK(v[5] == letters + "4");
+    v.insert(v.begin() + 3, std::move(v[0])); // of those that stay
+    CHECK(v[3] == letters + "0");
+    CHECK(v[0].empty());
+    CHECK(v.size() == 7);
+}
