@@ -18,6 +18,9 @@ UMBRELLAS = {INCLUDE / "cohold/cohold.hpp": None, INCLUDE / "cohold/inspect.hpp"
 MACROS = ["check", "emit", "fail", "far", "foreach", "forever", "heap", "interface", "max", "min",
           "near", "record", "section", "signals", "slots", "small"]
 ROOMS = ["", "policy", "memory", "handle", "sync", "container", "inspect", "detail"]
+# What costs every unit that includes cohold a tenth of its compile time or more.
+COSTLY = ["algorithm", "chrono", "condition_variable", "filesystem", "format", "functional", "future",
+          "iostream", "map", "memory", "ostream", "ranges", "regex", "sstream", "thread"]
 
 
 def headers():
@@ -106,6 +109,14 @@ def check_first_lines():
             yield f"include/{header} does not begin with its purpose, the SPDX lines and {guard}"
 
 
+def check_includes():
+    """The umbrella that most units include does without what takes long to compile."""
+    for header in re.findall(r"#include <(.+)>", umbrella(INCLUDE / "cohold/cohold.hpp")):
+        text = (INCLUDE / header).read_text()
+        for costly in re.findall(rf"#include <({'|'.join(COSTLY)})>", text):
+            yield f"include/{header} includes <{costly}>, which takes long to compile"
+
+
 def check_versions():
     numbers = re.findall(r"#define COHOLD_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)",
                          (INCLUDE / "cohold/version.hpp").read_text())
@@ -179,7 +190,7 @@ def write():
 def check():
     passed = failed = 0
     for run in [check_umbrella, check_mirror, check_single_include, check_first_lines,
-                check_versions, check_snippets, check_links]:
+                check_includes, check_versions, check_snippets, check_links]:
         faults = list(run())
         print(("FAIL " if faults else "ok   ") + run.__name__.removeprefix("check_").replace("_", " "))
         for fault in faults:

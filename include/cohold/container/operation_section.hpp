@@ -263,10 +263,7 @@ class operation_record<shm_allocator<T>> {
     }
 
     void save(const void* at, std::size_t bytes, bool words = true) {
-        if (record_->has_room(at, bytes)) [[likely]] {
-            std::error_code none;
-            record_->save(at, bytes, none);
-        } else {
+        if (!record_->save_at_hand(at, bytes)) [[unlikely]] {
             save_slowly(at, bytes, words);
         }
     }

@@ -80,6 +80,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     using access::publish;
     using access::reallocate;
     using access::release;
+    using access::replace_words;
     using access::size_;
     using access::take_words;
     using access::truncate;
@@ -181,13 +182,15 @@ class shm_vector : public detail::vector_access<T, Allocator> {
                 release();
                 alloc_ = std::move(other.alloc_);
                 exchange_words(other);
-            } else if (has_allocator_of(other)) {
+            } else if (!has_allocator_of(other)) {
+                assign_moved(other);
+            } else if constexpr (detail::destroys_nothing<Allocator, T>) {
+                replace_words(other);
+            } else {
                 operation section(alloc_);
                 exchange_words(other);
                 shm_vector old(alloc_); // `other` may be a part of what ends here
                 old.move_words(other, section);
-            } else {
-                assign_moved(other);
             }
         }
         return *this;

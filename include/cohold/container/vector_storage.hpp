@@ -174,6 +174,19 @@ class vector_storage {
         publish(data, size, capacity);
     }
 
+    // The other one's, instead of those that there are, which need no destruction. All or nothing.
+    void replace_words(vector_storage& other) noexcept(!is_shm_allocator<Allocator>) {
+        operation section(alloc_);
+        save_words(section);
+        other.save_words(section);
+        const pointer old = data_;
+        const size_type old_capacity = capacity();
+        move_words(other, section);
+        if (old_capacity != 0) {
+            traits::deallocate(alloc_, old, old_capacity);
+        }
+    }
+
     void forget_block() noexcept {
         commit_size(0);
         capacity_ = 0;

@@ -169,7 +169,8 @@ static_assert(sizeof(process_table) == table_bytes);
 template <class Visitor>
 void each_of_process(const segment_header& header, const process_key& process,
                      const Visitor& visit) noexcept {
-    for (std::uint32_t index = 0; index <= process_table::spare(header); ++index) {
+    const std::uint32_t last = process_table::spare(header);
+    for (std::uint32_t index = 0; index <= last; ++index) {
         const owner_word each = participant_at(header, index);
         if (each != nobody && process_table::of(header).slots[index].process() == process) {
             visit(each);

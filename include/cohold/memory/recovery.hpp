@@ -257,7 +257,8 @@ template <class Act>
 [[gnu::cold, gnu::noinline]] inline std::uint32_t recover_all(segment_header& header,
                                                               owner_word me) noexcept {
     std::uint32_t count = 0;
-    for (std::uint32_t index = 0; index <= process_table::spare(header); ++index) {
+    const std::uint32_t last = process_table::spare(header);
+    for (std::uint32_t index = 0; index <= last; ++index) {
         const owner_word owner = participant_at(header, index);
         if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
             count += recover(header, me, owner);

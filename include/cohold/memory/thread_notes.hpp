@@ -43,7 +43,7 @@ struct thread_notes {
 
     [[nodiscard]] place& place_of(const segment_header* header) noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(header);
-        return places[((address >> 12) ^ (address >> 20)) % place_count];
+        return places[((address ^ (address >> 8)) >> 12) % place_count];
     }
 };
 

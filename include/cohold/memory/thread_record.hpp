@@ -144,10 +144,17 @@ struct alignas(64) thread_record : sections {
                mapped;
     }
 
-    // Can save() do without asking for memory?
-    [[nodiscard]] bool has_room(const void* at, std::size_t bytes) const noexcept {
-        return is_inside(at) && bytes <= largest_inline &&
-               fits(log->top.load(std::memory_order_relaxed), rounded(bytes));
+    // What save() does if it need not ask for memory; else false, and nothing has happened.
+    [[nodiscard, gnu::always_inline]] bool save_at_hand(const void* at,
+                                                        std::size_t bytes) noexcept {
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        const std::uint64_t room = rounded(bytes);
+        if (!is_inside(at) || bytes > largest_inline || !fits(top, room)) [[unlikely]] {
+            return false;
+        }
+        write(base() + top, at, bytes);
+        store_in_order(log->top, top + room + sizeof(journal_record));
+        return true;
     }
 
     // Keeps the bytes, to be put back; those of an object outside of the segment, on a stack, if
@@ -229,12 +236,12 @@ struct alignas(64) thread_record : sections {
         return room <= sizeof(journal::records) - held_back;
     }
 
-    // Writes what is known before the first save of a section: so what has to be written while
-    // others may wait is no more than ...
+    // Writes what is known before the first save of a section, which goes to `first`, its journal:
+    // so what has to be written while others may wait is no more than ...
     template <const auto& Ranges, std::size_t... Index>
-    [[gnu::always_inline]] void prepare_first(const void* object,
+    [[gnu::always_inline]] void prepare_first(journal& first, const void* object,
                                               std::index_sequence<Index...> /*all*/) noexcept {
-        [[maybe_unused]] char* into = log->records;
+        [[maybe_unused]] char* into = first.records;
         [[maybe_unused]] const std::uint64_t where = distance_to(object);
         ((write_record(into + rounded(Ranges[Index].bytes), where + Ranges[Index].offset,
                        Ranges[Index].bytes),
@@ -244,14 +251,14 @@ struct alignas(64) thread_record : sections {
 
     // ... this: the bytes, and one step of the journal's end.
     template <const auto& Ranges, std::size_t... Index>
-    [[gnu::always_inline]] void save_first(const void* object,
+    [[gnu::always_inline]] void save_first(journal& first, const void* object,
                                            std::index_sequence<Index...> /*all*/) noexcept {
-        char* into = log->records;
+        char* into = first.records;
         ((std::memcpy(into, static_cast<const char*>(object) + Ranges[Index].offset,
                       Ranges[Index].bytes),
           into += rounded(Ranges[Index].bytes) + sizeof(journal_record)),
          ...);
-        store_in_order(log->top, distance_to(into));
+        store_in_order(first.top, distance_to(into));
     }
 
     // One word of 8 bytes: what most operations save.
@@ -419,18 +426,6 @@ struct alignas(64) thread_record : sections {
         static_assert(heap::offset + sizeof(heap) + journal::size - held_back >
                       journal::chunk_size + largest_inline + sizeof(journal_record));
         return limit - top - (room + sizeof(journal_record)) <= journal::chunk_size;
-    }
-
-    // Where there is room in the chunk.
-    [[nodiscard]] bool save_at_hand(const void* at, std::size_t bytes) noexcept {
-        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
-        const std::uint64_t room = rounded(bytes);
-        if (!is_inside(at) || bytes > largest_inline || !fits(top, room)) [[unlikely]] {
-            return false;
-        }
-        write(base() + top, at, bytes);
-        store_in_order(log->top, top + room + sizeof(journal_record));
-        return true;
     }
 
     // The bytes and their record.

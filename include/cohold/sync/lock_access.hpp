@@ -31,7 +31,7 @@ struct lock_access {
         if (!mutex.lock_at_once(record)) {
             return false;
         }
-        mutex.lock_.begin_changes();
+        begin_changes(mutex);
         return true;
     }
 
@@ -41,7 +41,7 @@ struct lock_access {
         if (!mutex.lock_at_once(record) && !mutex.lock_slowly(record, until, ec)) {
             return false;
         }
-        mutex.lock_.begin_changes();
+        begin_changes(mutex);
         return true;
     }
 
@@ -51,11 +51,16 @@ struct lock_access {
         mutex.unlock(record);
     }
 
-    // Even where nobody is changing what the mutex protects; the same number later on: it has not
-    // been changed since.
+    // If is_changing() is false and the version the same, both before and after, nobody has changed
+    // what the mutex protects in between. Before: the version first; after: last.
     template <class Mutex>
     [[nodiscard]] static std::uint32_t version(const Mutex& mutex) noexcept {
         return mutex.lock_.version();
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool is_changing(const Mutex& mutex, std::uint32_t version) noexcept {
+        return is_shared<Mutex> ? (version & 1) != 0 : !mutex.lock_.is_free();
     }
 
     template <class Mutex>
@@ -73,6 +78,21 @@ struct lock_access {
     template <class Mutex>
     static void release(void* mutex, thread_record& holder) noexcept {
         unlock(*static_cast<Mutex*>(mutex), holder);
+    }
+
+  private:
+    template <class Mutex>
+    static constexpr bool is_shared = requires(Mutex& mutex) { mutex.lock_shared(); };
+
+    // That somebody has the lock says that the value may be changing; but who waits for readers has
+    // it already, and says so only after that.
+    template <class Mutex>
+    static void begin_changes(Mutex& mutex) noexcept {
+        if constexpr (is_shared<Mutex>) {
+            mutex.lock_.begin_changes();
+        } else {
+            std::atomic_thread_fence(std::memory_order_release); // the lock is seen first
+        }
     }
 };
 

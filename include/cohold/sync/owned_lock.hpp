@@ -165,14 +165,16 @@ class owned_lock {
         version_or_times_.store(times, std::memory_order_relaxed);
     }
 
-    // For the holder of a value's lock: what it protects changes from here on, ...
+    // For the holder of a value's lock that others may share: what it protects changes from here
+    // on, ...
     void begin_changes() noexcept {
         const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
         version_or_times_.store(version | 1, std::memory_order_relaxed); // is it odd after a death
         std::atomic_thread_fence(std::memory_order_release);
     }
 
-    // ... to here. Between the two it is an odd number, and afterwards another even one.
+    // ... to here. Between the two it is an odd number, and afterwards another even one. Of a lock
+    // that nobody shares: what it protects has changed, and the version grows.
     void end_changes() noexcept {
         const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
         version_or_times_.store(version + 1, std::memory_order_release);

@@ -187,13 +187,14 @@ class section_guard {
             }
             detail::open_first_section(*record, alone);
             record->locks.set_first(std::addressof(mutex), &access::release<Mutex>);
-            record->template prepare_first<ranges>(__builtin_addressof(value), indexes());
+            detail::journal& log = *record->log; // read once
+            record->template prepare_first<ranges>(log, __builtin_addressof(value), indexes());
             if (!access::lock_at_once(mutex, *record)) [[unlikely]] {
                 detail::end_first_section(*record);
                 return nullptr;
             }
             if constexpr (indexes::size() != 0) {
-                record->template save_first<ranges>(__builtin_addressof(value), indexes());
+                record->template save_first<ranges>(log, __builtin_addressof(value), indexes());
             }
             return record;
         }

@@ -7,7 +7,6 @@
 
 #include <bit>
 #include <cstring>
-#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -193,10 +192,10 @@ class shm_guarded {
         detail::backoff spins(100);
         for (;;) {
             const std::uint32_t version = access::version(mutex_);
-            if ((version & 1) == 0) {
+            if (!access::is_changing(mutex_, version)) {
                 const copied copy = copy_unlocked();
                 std::atomic_thread_fence(std::memory_order_acquire);
-                if (access::version(mutex_) == version) {
+                if (!access::is_changing(mutex_, version) && access::version(mutex_) == version) {
                     return std::bit_cast<T>(copy);
                 }
             }

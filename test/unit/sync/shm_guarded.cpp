@@ -490,3 +490,18 @@ TEST_CASE("a view reads what readers have freed from a dead writer") {
     CHECK(*here->lock_shared() == 5);
     CHECK(here->snapshot() == 5);
 }
+
+TEST_CASE("a value is read without its lock while a writer waits for readers") {
+    in_segment<shm_guarded<std::int64_t, shm_shared_mutex>> here(5);
+    std::thread writer;
+    {
+        const auto reading = here->lock_shared();
+        writer = std::thread([&] { *here->lock() = 6; });
+        while (here->try_lock_shared()) { // until the writer is there, which keeps readers out
+            std::this_thread::yield();
+        }
+        CHECK(here->snapshot_for(std::chrono::seconds(0)) == 5);
+    }
+    writer.join();
+    CHECK(here->snapshot() == 6);
+}
