@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # What test/meson.build compiles:
 #
-#     tests.py unit | process           the files
-#     tests.py together DIRECTORY FILE… the few files, made in DIRECTORY, that hold these
+#     tests.py unit | process          the files
+#     tests.py together FILE…          these in groups, one a line, that become one file each by
+#     tests.py one_file OUTPUT FILE…
 #
 # Of tests that are compiled together each becomes a namespace, below the headers of all, which the
 # compiler so reads a few times and not a hundred times. Those that cannot be put into a namespace, or
@@ -22,7 +23,7 @@ ALONE = re.compile(r"^(namespace (cohold|std)\b|COHOLD_NAMESPACE|template <>)"
 
 
 def one_file(tests):
-    """Its text."""
+    """The text of the file that holds them all."""
     includes = []
     for test in tests:
         for name in INCLUDE.findall((TESTS / test).read_text()):
@@ -38,34 +39,31 @@ def one_file(tests):
     return text
 
 
-def together(directory, tests):
-    directory.mkdir(parents=True, exist_ok=True)
+def together(tests):
+    """Groups of them."""
     groups = [[]]
     lines = 0
     for test in tests:
         text = (TESTS / test).read_text()
         if ALONE.search(text):
-            yield test
+            groups.insert(0, [test])
             continue
-        groups[-1].append(test)
-        lines += text.count("\n")
         if lines >= LINES:
             groups.append([])
             lines = 0
-    for number, group in enumerate(groups):
-        if group:
-            path = directory / f"tests_{number}.cpp"
-            text = one_file(group)
-            if not path.exists() or path.read_text() != text:
-                path.write_text(text)
-            yield str(path)
+        groups[-1].append(test)
+        lines += text.count("\n")
+    return [group for group in groups if group]
 
 
 def files(folder):
     return sorted(str(path.relative_to(TESTS)) for path in (TESTS / folder).rglob("*.cpp"))
 
 
-if sys.argv[1] == "together":
-    print("\n".join(together(pathlib.Path(sys.argv[2]), sys.argv[3:])))
-else:
-    print("\n".join(files(sys.argv[1])))
+match sys.argv[1:]:
+    case ["together", *tests]:
+        print("\n".join(" ".join(group) for group in together(tests)))
+    case ["one_file", path, *tests]:
+        pathlib.Path(path).write_text(one_file(tests))
+    case [folder]:
+        print("\n".join(files(folder)))
