@@ -16,7 +16,11 @@ COHOLD_NAMESPACE_BEGIN
 // Rungs of the two ladders, undefined again below.
 #define COHOLD_BRACES(count, ...)                                                                  \
     else if constexpr (Count == count) {                                                           \
-        return requires { T{value_for<Before>{}..., __VA_ARGS__, Probe{}...}; };                   \
+        if constexpr (is_flexible_probe<Probe...>) {                                               \
+            return !requires { chosen<T>({value_for<Before>{}..., __VA_ARGS__, {}}, 0); };         \
+        } else {                                                                                   \
+            return requires { T{value_for<Before>{}..., __VA_ARGS__, Probe{}...}; };               \
+        }                                                                                          \
     }
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
@@ -48,6 +52,28 @@ struct any_value {
 
 template <std::size_t>
 using value_for = any_value;
+
+// g++ has flexible arrays, which decompose as members, but nothing initialises them: overload
+// resolution takes braces for one, and then refuses to use them. So, asked with this probe,
+// accepts_braces says whether one follows: there are braces for it, or else for the other function.
+struct flexible_probe {};
+
+template <class... Probe>
+inline constexpr bool is_flexible_probe = false;
+template <>
+inline constexpr bool is_flexible_probe<flexible_probe> = true;
+
+struct any_filling {
+    any_filling();
+
+    template <class U>
+    any_filling(U&&); // NOLINT(google-explicit-constructor)
+};
+
+template <class T>
+void chosen(T, int);
+template <class T, std::size_t Size>
+void chosen(const any_filling (&)[Size], long);
 
 // Whether T can be initialised from as many values as there are in Before, then Count empty braces,
 // then the given probes. Empty braces stand for exactly one member each, nested arrays included, so

@@ -29,6 +29,7 @@ enum class aggregate_fault : unsigned char {
     union_or_unnamed, // a union or a member whose type has no name
     uncountable,      // members that only some initialisers fit
     too_many,         // more than max_members
+    flexible_array,
 };
 
 struct member_count {
@@ -104,6 +105,16 @@ constexpr std::size_t count_empty_bases() {
 template <class T, std::size_t EmptyBases>
 constexpr bool has_nonempty_base() {
     return EmptyBases != 0 && accepts_braces<T, EmptyBases, any_base<T, false>>(no_values());
+}
+
+// A flexible array after these values and braces; that of clang is seen when the members are known.
+template <class T, std::size_t Braced, class Before>
+constexpr bool has_flexible_array() {
+#if defined(__GNUC__) && !defined(__clang__)
+    return Braced != 0 && accepts_braces<T, Braced, flexible_probe>(Before());
+#else
+    return false;
+#endif
 }
 
 // What follows is for aggregates with members that empty braces do not fit: those without a default
@@ -220,6 +231,8 @@ constexpr member_count count_members_by_values() {
             return {aggregate_fault::too_many, 0};
         } else if constexpr (has_union_or_unnamed<T, before>(values<behind>())) {
             return {aggregate_fault::union_or_unnamed, 0};
+        } else if constexpr (has_flexible_array<T, behind, before>()) {
+            return {aggregate_fault::flexible_array, 0};
         } else {
             return {aggregate_fault::none, count};
         }
@@ -241,6 +254,8 @@ constexpr member_count count_members() {
                 return {aggregate_fault::base_class, 0};
             } else if constexpr (has_union_or_unnamed<T, no_values>(values<braced>())) {
                 return {aggregate_fault::union_or_unnamed, 0};
+            } else if constexpr (has_flexible_array<T, braced, no_values>()) {
+                return {aggregate_fault::flexible_array, 0};
             } else {
                 return {aggregate_fault::none, braced - bases};
             }

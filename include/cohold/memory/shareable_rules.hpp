@@ -233,7 +233,7 @@ constexpr bool has_volatile_member(std::index_sequence<Index...>) {
     return (... || std::is_volatile_v<std::remove_all_extents_t<member_type<T, Index>>>);
 }
 
-// A flexible array, as clang lets it pass: g++ does not.
+// A flexible array, as clang has it.
 template <class T, std::size_t... Index>
 constexpr bool has_unbounded_member(std::index_sequence<Index...>) {
     return (... || std::is_unbounded_array_v<member_type<T, Index>>);
@@ -257,6 +257,8 @@ constexpr refusal refusal_of_aggregate() {
         return refusal::uncountable_members;
     } else if constexpr (members_counted<T>.fault == aggregate_fault::too_many) {
         return refusal::too_many_members;
+    } else if constexpr (members_counted<T>.fault == aggregate_fault::flexible_array) {
+        return refusal::unreadable_members;
     } else if constexpr (requires { std::tuple_size<T>::value; }) {
         return refusal::unreadable_members; // bindings would see the type's get() instead
     } else if constexpr (!decltype(layout_addresses<T>())::readable) {

@@ -406,3 +406,57 @@ TEST_CASE("the offsets found are those of the compiler") {
           static_cast<std::size_t>(reinterpret_cast<char*>(&s.i) - reinterpret_cast<char*>(&s)));
     CHECK(found[3] == 40);
 }
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+#if defined(__clang__)
+#pragma GCC diagnostic ignored "-Wc99-extensions"
+#endif
+
+namespace {
+
+// With a flexible array at the end, which is an extension of both compilers.
+struct flexible {
+    int length;
+    char bytes[];
+};
+
+struct flexible_behind_array {
+    int numbers[3];
+    double number;
+    long rest[];
+};
+
+struct flexible_with_base : empty {
+    int length;
+    double rest[];
+};
+
+struct flexible_behind_value {
+    cohold::offset_ptr<int> pointer;
+    std::atomic<int> counter;
+    short rest[];
+};
+
+struct flexible_inside {
+    int number;
+    flexible rest;
+};
+
+struct only_array {
+    int number;
+    char bytes[3];
+};
+
+} // namespace
+
+static_assert(!shareable<flexible>);
+static_assert(!shareable<flexible_behind_array>);
+static_assert(!shareable<flexible_with_base>);
+static_assert(!shareable<flexible_behind_value>);
+static_assert(!shareable<flexible_inside>);
+static_assert(shareable<only_array>);
+
+#pragma GCC diagnostic pop
+#endif
