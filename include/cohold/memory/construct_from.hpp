@@ -85,16 +85,15 @@ T* construct_from(void* block, Arguments&&... arguments) {
     } else {
         static_assert(std::is_constructible_v<T, Arguments...>,
                       "cohold: nothing constructs the object from these arguments");
-#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
+// Arguments are converted as by the standard library's emplace, which warns of nothing.
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 // Aggregates may be given fewer arguments than they have members, as T{} may.
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 #pragma GCC diagnostic ignored "-Warray-bounds" // g++ 12, of boost::container::deque
-#endif
         return ::new (block) T(std::forward<Arguments>(arguments)...);
-#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
-#endif
     }
 }
 
