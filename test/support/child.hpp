@@ -164,7 +164,9 @@ inline void enter_namespaces(int flags) {
     const uid_t user = ::geteuid();
     const gid_t group = ::getegid();
     if (::unshare(flags | (user == 0 ? 0 : CLONE_NEWUSER)) != 0) {
-        std::perror("unshare: these tests need to be root, or unprivileged user namespaces");
+        std::perror(user == 0 ? "unshare: root needs CAP_SYS_ADMIN here"
+                              : "unshare: this needs user namespaces without privileges, which the "
+                                "kernel refuses in a chroot, and many containers refuse, too");
         ::_exit(91);
     }
     if (user != 0) {
