@@ -4,6 +4,8 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <memory>
+#include <new>
 #include <optional>
 #include <set>
 #include <span>
@@ -345,10 +347,72 @@ void declare_nested(registry& all) {
         .heals();
 }
 
+// An object that is destroyed by hand: where it lies and, outside of the segment for all that a
+// kill leaves, whether it is there.
+template <class T>
+struct by_hand {
+    alignas(T) std::byte room[sizeof(T)];
+
+    by_hand() { ::new (static_cast<void*>(room)) T(4u); }
+
+    by_hand(const by_hand&) = delete;
+    by_hand& operator=(const by_hand&) = delete;
+
+    // Once more, perhaps: the second time there is nothing to do.
+    ~by_hand() { it().~T(); }
+
+    [[nodiscard]] T& it() noexcept { return *std::launder(reinterpret_cast<T*>(room)); }
+
+    std::string tell() { return it().capacity() == 0 ? "gone" : crash::tell(it()); }
+};
+
+using queue_by_hand = by_hand<queue<owning, concurrency::mpmc>>;
+using lone_queue_by_hand = by_hand<queue<owning, concurrency::spsc>>;
+using plain_queue_by_hand = by_hand<queue<int, concurrency::mpmc>>;
+using vectors_by_hand = by_hand<cohold::shm_vector<owning>>;
+
+template <class T>
+void declare_by_hand(registry& all, const char* name, const char* setup) {
+    all.add<T>(
+           name, std::string("destroyed by hand, ") + setup,
+           [](const segment& where) {
+               auto& made = where.construct<T>(crash::subject).it();
+               if constexpr (std::is_same_v<T, vectors_by_hand>) {
+                   for (int i = 0; i < 4; ++i) {
+                       set(made[static_cast<std::size_t>(i)], i * 10);
+                   }
+               } else {
+                   auto each = [&] {
+                       if constexpr (std::is_same_v<T, plain_queue_by_hand>) {
+                           return 0;
+                       } else {
+                           return owning(where.allocator<int>());
+                       }
+                   }();
+                   for (int i = 0; i < 3; ++i) {
+                       set(each, i * 10);
+                       made.push(each);
+                   }
+               }
+           },
+           [](T& it) {
+               std::destroy_at(&it.it());
+               return true;
+           })
+        .heals();
+}
+
 } // namespace
 
 template <>
 inline constexpr bool cohold::enable_shareable<pushing> = true;
+template <class T>
+inline constexpr bool cohold::enable_shareable<by_hand<T>> = true;
+
+template <class T>
+struct cohold::type_description<by_hand<T>> {
+    static constexpr void write(type_writer& out) { out.text("by_hand"); }
+};
 
 void crash::declare(registry& all) {
     declare_for<int, concurrency::spsc>(all);
@@ -360,4 +424,8 @@ void crash::declare(registry& all) {
     declare_within<concurrency::mpmc>(all);
     declare_within<concurrency::spsc>(all);
     declare_nested(all);
+    declare_by_hand<queue_by_hand>(all, "shm_queue::~shm_queue", "mpmc, vectors");
+    declare_by_hand<lone_queue_by_hand>(all, "shm_queue::~shm_queue", "spsc, vectors");
+    declare_by_hand<plain_queue_by_hand>(all, "shm_queue::~shm_queue", "mpmc, ints");
+    declare_by_hand<vectors_by_hand>(all, "shm_vector::~shm_vector", "of vectors");
 }

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -14,6 +15,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -226,6 +228,30 @@ TEST_CASE("an object with a lock that a dead process holds can be destroyed wher
     place->~locked();
     CHECK(s.handle.participants().size() == 1); // the dead one is recovered
     a.deallocate(place, 1);
+}
+
+TEST_CASE_TEMPLATE(
+    "a guarded value whose section a dead process has left is undone, then destroyed", Mutex,
+    shm_mutex, shm_shared_mutex) {
+    using guarded = shm_guarded<shm_vector<numbers>, Mutex>;
+    const named_segment s("guarded in place");
+    s.handle.construct<int>("warm", 1); // the journal and the directory's table
+    auto a = s.handle.allocator<guarded>();
+    const std::size_t used = s.handle.used();
+    const auto place = a.allocate(1);
+    a.construct(place.get());
+    place->lock()->resize(3);
+    support::child victim([&] {
+        const auto guard = place->lock();
+        (*guard)[1].assign(100, 7);
+        guard->emplace_back(50U, 5);
+        ::raise(SIGKILL);
+    });
+    CHECK(victim.wait().signal == SIGKILL);
+    place->~guarded();
+    CHECK(s.handle.participants().size() == 1); // the dead one is recovered
+    a.deallocate(place, 1);
+    CHECK(s.handle.used() == used);
 }
 
 #if defined(__x86_64__) && !COHOLD_TEST_SANITIZED

@@ -368,6 +368,30 @@ inline void if_section_open(const shm_allocator<T>& allocator, without_journal o
     }
 }
 
+// Does a container lie in the segment of its allocator, so that others find it after a kill, while
+// this thread has no section open there? Not in a forked child that has not used the segment: what
+// it destroys is its parent's.
+template <class Allocator>
+[[nodiscard]] bool is_alone_in_segment(const Allocator& /*allocator*/,
+                                       const void* /*container*/) noexcept {
+    return false;
+}
+
+template <class T>
+[[nodiscard]] bool is_alone_in_segment(const shm_allocator<T>& allocator,
+                                       const void* container) noexcept {
+    const segment_header* const header = allocator.header();
+    return header != nullptr &&
+           reinterpret_cast<std::uintptr_t>(container) - reinterpret_cast<std::uintptr_t>(header) <
+               local_of(*header).reserve &&
+           is_participant(*header) && !is_section_open(allocator);
+}
+
+// What a destructor leaves in an object, compilers may take for stores that nobody sees.
+inline void keep_stores_of(const void* object) noexcept {
+    asm volatile("" : : "r"(object) : "memory");
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

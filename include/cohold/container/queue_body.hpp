@@ -56,12 +56,18 @@ class queue_body {
 
     ~queue_body() = default;
 
+    // What free_slots() changes.
+    static constexpr std::size_t words_bytes = 24;
+
+    [[nodiscard]] const void* words() const noexcept { return std::addressof(slots_); }
+
     [[gnu::cold]] void free_slots() noexcept {
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             at(i).~slot();
         }
         slot_allocator slots(allocator_);
-        std::allocator_traits<slot_allocator>::deallocate(slots, slots_, capacity_);
+        std::allocator_traits<slot_allocator>::deallocate(slots, std::exchange(slots_, nullptr),
+                                                          std::exchange(capacity_, 0));
     }
 
     // The same on every platform, and known to docs/layout.md.

@@ -93,18 +93,7 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
 
     [[gnu::cold]] ~queue_ring() {
         claimant::recover_dead(allocator_);
-        if constexpr (!std::is_trivially_destructible_v<T>) {
-            if_section_open(allocator_, without_journal::happens, [this](auto& section) {
-                section.elements(std::addressof(at(0)), capacity_ * sizeof(slot));
-            });
-            for (std::uint32_t i = 0; i < capacity_; ++i) {
-                if (state_of(at(i).word.value.load(std::memory_order_acquire)) ==
-                    slot_state::full) {
-                    destroy(at(i));
-                }
-            }
-        }
-        free_slots();
+        end();
     }
 
     /// Besides what T's constructor throws, this and try_take may fail with errc::out_of_space,
@@ -171,6 +160,61 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
         if (!is_plain && !copies && !ec && claimant::in_section(allocator_)) [[unlikely]] {
             fail(ec, errc::section_open, alone::refused_in_section, needed);
         }
+    }
+
+    // Where no section is open, as when a queue is destroyed by hand, this is one: a queue that is
+    // half destroyed could neither be used nor be destroyed once more. One that has been is known
+    // by its capacity.
+    [[gnu::cold]] void end() noexcept {
+        const report_keeper keeper;
+        if (capacity_ != 0 && !end_at_once(is_alone_in_segment(allocator_, this))) {
+            if constexpr (!std::is_trivially_destructible_v<T>) {
+                for (std::uint32_t i = 0; i < capacity_; ++i) {
+                    end_element(at(i));
+                }
+            }
+            static_cast<void>(end_at_once(false));
+        }
+    }
+
+    // False where a full segment has no room to keep the elements, and a kill must not leave half
+    // of them: then nothing has happened.
+    [[nodiscard]] bool end_at_once(bool all_or_nothing) noexcept {
+        operation_section<Allocator> section(allocator_, without_journal::happens);
+        section.words(this, this->words(), alone::words_bytes);
+        if constexpr (!std::is_trivially_destructible_v<T>) {
+            if (!all_or_nothing) {
+                section.elements(std::addressof(at(0)), capacity_ * sizeof(slot));
+            } else if (!section.try_elements(std::addressof(at(0)), capacity_ * sizeof(slot))) {
+                return false;
+            }
+            for (std::uint32_t i = 0; i < capacity_; ++i) {
+                if (is_full(at(i))) {
+                    destroy(at(i));
+                }
+            }
+        }
+        free_slots();
+        keep_stores_of(this);
+        return true;
+    }
+
+    // As if it were popped.
+    void end_element(slot& s) noexcept {
+        if (is_full(s)) {
+            operation_section<Allocator> section(allocator_, without_journal::happens);
+            section.words(this, std::addressof(s.word), sizeof s.word);
+            section.elements(s.address(), sizeof(T));
+            const slot_word word = s.word.value.load(std::memory_order_relaxed);
+            s.word.value.store(
+                word_of(static_cast<std::uint32_t>(word >> 32) + 1, slot_state::empty),
+                std::memory_order_release);
+            destroy(s);
+        }
+    }
+
+    [[nodiscard]] static bool is_full(const slot& s) noexcept {
+        return state_of(s.word.value.load(std::memory_order_acquire)) == slot_state::full;
     }
 
     struct give_up_on_unwind {

@@ -64,7 +64,15 @@ class vector_storage {
     vector_storage(const vector_storage&) = delete;
     vector_storage& operator=(const vector_storage&) = delete;
 
+    // Where it lies in the segment and no section is open, as when it is destroyed by hand, this is
+    // one: a vector that is half destroyed could neither be used nor be destroyed once more. One
+    // that has been is as empty as a new one.
     ~vector_storage() {
+        if (capacity_ != 0 && is_alone_in_segment(alloc_, this)) {
+            release();
+            keep_stores_of(this);
+            return;
+        }
         if_section_open(alloc_, without_journal::happens, [this](record& section) {
             if constexpr (!destroys_nothing<Allocator, T>) {
                 save_elements(section, begin(), end());

@@ -51,6 +51,11 @@ struct lock_access {
         mutex.unlock(record);
     }
 
+    template <class Mutex>
+    static void recover_dead_holder(const Mutex& mutex) noexcept {
+        mutex.lock_.recover_dead_holder();
+    }
+
     // If is_changing() is false and the version the same, both before and after, nobody has changed
     // what the mutex protects in between. Before: the version first; after: last.
     template <class Mutex>

@@ -46,8 +46,11 @@ class owned_lock {
     owned_lock(const owned_lock&) = delete;
     owned_lock& operator=(const owned_lock&) = delete;
 
-    // If a dead process holds it, what that had begun may concern what is destroyed next.
-    ~owned_lock() {
+    // What a dead process that holds it had begun may concern what is destroyed next.
+    ~owned_lock() { recover_dead_holder(); }
+
+    // Before what the lock protects is destroyed. The lock stays the dead one's.
+    void recover_dead_holder() const noexcept {
         if (lock_.holder() != nobody) [[unlikely]] {
             recover_holder();
         }

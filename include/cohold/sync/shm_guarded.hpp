@@ -80,8 +80,8 @@ class shm_guarded {
     shm_guarded(const shm_guarded&) = delete;
     shm_guarded& operator=(const shm_guarded&) = delete;
 
-    /// Nobody may have it locked.
-    ~shm_guarded() = default;
+    /// Nobody who is alive may have it locked. If a dead process has, its section is undone first.
+    ~shm_guarded() { detail::lock_access::recover_dead_holder(mutex_); }
 
     /// Waits, and begins a section, which ends with the guard.
     [[nodiscard, gnu::always_inline]] guard lock() { return open(detail::deadline::never()); }
