@@ -1,6 +1,7 @@
 // Named objects, the heap and the life of a segment, for the rig.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -26,6 +27,22 @@ struct holder {
 
     std::string tell() { return "a block"; } // whose freeing it does not notice
 };
+
+// Names come and go in a section.
+struct sections {
+    cohold::shm_guarded<int> number{1};
+
+    std::string tell() { return std::to_string(*number.lock()); }
+};
+
+auto with_sections(int others) {
+    return [others](const segment& where) {
+        where.construct<sections>(crash::subject);
+        for (int i = 0; i < others; ++i) {
+            where.construct<int>("other" + std::to_string(i), i);
+        }
+    };
+}
 
 // So many objects of other names.
 auto with_names(int count) {
@@ -89,6 +106,36 @@ void crash::declare(registry& all) {
     all.add<record>("segment::destroy", "of many", with_record(12),
                     [](const segment& where) { return where.destroy<record>(crash::subject); })
         .heals();
+    // Others wait with theirs until the section has ended.
+    for (const int others : {1, 10, 11}) {
+        const auto change = [](sections& it, const segment& where) {
+            it.number.with([&](int& number) {
+                where.destroy<record>("made"); // if this happens once more
+                where.construct<record>("made");
+                where.destroy<int>("other0");
+                ++number;
+            });
+        };
+        const auto change_in_vain = [](sections& it, const segment& where) {
+            try {
+                it.number.with([&](int& number) {
+                    where.construct<record>("made");
+                    where.destroy<int>("other0");
+                    ++number;
+                    throw std::runtime_error("on purpose");
+                });
+            } catch (const std::runtime_error&) {
+            }
+        };
+        const std::string setup = "in a section, " + std::to_string(others) + " other names";
+        all.add<sections>("segment::construct", setup, with_sections(others), change)
+            .heals()
+            .meanwhile(construct_other);
+        all.add<sections>("segment::construct", setup + ", an exception", with_sections(others),
+                          change_in_vain)
+            .heals()
+            .meanwhile(construct_other);
+    }
     // The victim has no journal before, and the heap no room for one.
     all.add<record>(
            "segment::destroy", "full, by who has just come",

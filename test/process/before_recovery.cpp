@@ -342,6 +342,79 @@ TEST_CASE("names that a dead process made in a section are gone before others ma
     CHECK(s.handle.find<int>("theirs") == nullptr);
 }
 
+TEST_CASE("names that others make beside a section with names stay when it is undone") {
+    for (const bool killed : {false, true}) {
+        CAPTURE(killed);
+        const named_segment s("beside");
+        auto& guarded = s.handle.construct<shm_guarded<int>>("guarded", 1);
+        auto& begun = s.handle.construct<std::atomic<int>>("begun", 0);
+        s.handle.construct<int>("old", 4);
+        support::child victim([&] {
+            try {
+                const auto guard = guarded.lock();
+                s.handle.construct<int>("theirs", 2);
+                s.handle.destroy<int>("old");
+                begun = 1;
+                std::this_thread::sleep_for(std::chrono::milliseconds(50));
+                if (killed) {
+                    ::raise(SIGKILL);
+                }
+                throw 1;
+            } catch (int) {
+            }
+        });
+        while (begun == 0) {
+            std::this_thread::yield();
+        }
+        for (int i = 0; i < 40; ++i) { // so many that the table grows
+            s.handle.construct<int>("mine " + std::to_string(i), i);
+        }
+        victim.wait();
+        s.handle.recover();
+        CHECK(s.handle.find<int>("theirs") == nullptr);
+        CHECK(s.handle.find<int>("old") != nullptr);
+        for (int i = 0; i < 40; ++i) {
+            const int* const mine = s.handle.find<int>("mine " + std::to_string(i));
+            REQUIRE(mine != nullptr);
+            CHECK(*mine == i);
+        }
+        CHECK(s.handle.objects().size() == 43);
+    }
+}
+
+TEST_CASE("find does not return what a dead process made in a section") {
+    const named_segment s("found");
+    auto& guarded = s.handle.construct<shm_guarded<int>>("guarded", 1);
+    s.handle.construct<int>("old", 4);
+    support::child victim([&] {
+        const auto guard = guarded.lock();
+        s.handle.construct<int>("theirs", 2);
+        s.handle.destroy<int>("old");
+        ::raise(SIGKILL);
+    });
+    CHECK(victim.wait().signal == SIGKILL);
+    CHECK(s.handle.find<int>("theirs") == nullptr);
+    CHECK(s.handle.find<int>("old") != nullptr);
+    CHECK(s.handle.objects().size() == 2);
+}
+
+TEST_CASE("names change in sections of one mapping at a time") {
+    const named_segment s("mappings");
+    auto& guarded = s.handle.construct<shm_guarded<int>>("guarded", 1);
+    const auto second = segment<>::open(s.name);
+    const auto guard = guarded.lock();
+    CHECK(second.find_or_construct<int>("theirs", 1) == 1);
+    CHECK(second.destroy<int>("theirs"));
+    s.handle.construct<int>("mine", 2);
+    std::error_code ec;
+    CHECK(second.construct<int>("theirs", ec, 2) == nullptr);
+    CHECK(ec == errc::section_open);
+    CHECK_FALSE(second.destroy<int>("mine", ec));
+    CHECK(ec == errc::section_open);
+    CHECK(*second.find<int>("mine") == 2);
+    CHECK(s.handle.destroy<int>("mine"));
+}
+
 TEST_CASE("a thread that polls many queues in turn goes past the claims of the dead in all") {
     const named_segment s("polling");
     using queue = shm_queue<item>;

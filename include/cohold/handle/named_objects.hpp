@@ -147,6 +147,7 @@ class object_in_the_breaking {
             }
         }
         if (!ec) {
+            lock_.changes();
             objects.erase(found.entry, section_, ec);
         }
         if (!ec) {
@@ -168,7 +169,7 @@ class object_in_the_breaking {
   private:
     const segment_memory& memory_;
     const operation context_;
-    const directory::lock lock_;
+    directory::lock lock_;
     section section_;
     void* block_ = nullptr;
 };
@@ -229,6 +230,7 @@ class object_in_the_making {
             fail(ec, errc::already_exists, "made by the constructor of the object");
             return;
         }
+        lock_.changes();
         objects.reserve_slot(section_, ec);
         if (!ec) {
             objects.insert(entry_, section_, ec);
@@ -242,7 +244,7 @@ class object_in_the_making {
   private:
     const segment_memory& memory_;
     const operation context_;
-    const directory::lock lock_;
+    directory::lock lock_;
     section section_;
     const construction_scope scope_;
     void* existing_ = nullptr;

@@ -75,29 +75,24 @@ class directory {
     static constexpr std::size_t max_description = 8191;
 
     // Held by who changes the directory, and by construct while the object's constructor runs; that
-    // may construct further named objects, in the same thread. If the holder is killed, what it has
-    // begun is undone by the next one. *Errors*: those of attach.
+    // may construct further named objects, in the same thread. A section that is open keeps it up
+    // to its end, once it has changed something: what others made of the table meanwhile would be
+    // overwritten when it is undone. If the holder is killed, what it has begun is undone by the
+    // next one. *Errors*: those of attach; errc::out_of_space; errc::section_open, if the thread
+    // has changed names in a section that is open in another mapping of the segment.
     class lock {
       public:
         [[gnu::noinline]] lock(directory& held, std::error_code& ec) noexcept
             : held_(held), outer_(innermost_) {
             for (const lock* each = outer_; each != nullptr; each = each->outer_) {
-                nested_ =
-                    nested_ || std::memcmp(each->held_.header().id, held.header().id, 16) == 0;
-            }
-            segment_header& header = held.header();
-            const owner_word me = participant_of(header, ec);
-            if (!nested_ && !ec) {
-                held_.lock_.lock(me, deadline::never(), [&header, me](owner_word holder) noexcept {
-                    return bury(header, me, holder);
-                });
-                locked_ = true;
-                // A dead process may have left names in a section that went on after it had let go
-                // of this lock; and its journals must say nothing more of an object that is going
-                // to be destroyed.
-                static_cast<void>(recover_all(header, me));
+                nested_ = nested_ || each->is_of(held.header());
             }
             innermost_ = this;
+            segment_header& header = held.header();
+            const owner_word me = participant_of(header, ec);
+            if (!ec) {
+                enter(header, me, ec);
+            }
         }
 
         lock(const lock&) = delete;
@@ -105,19 +100,74 @@ class directory {
 
         [[gnu::noinline]] ~lock() {
             innermost_ = outer_;
-            if (locked_) {
+            if (locked_ &&
+                (keeper_ == nullptr || (!changed_ && keeper_->locks.forget_last(&held_.lock_)))) {
                 held_.lock_.unlock();
             }
         }
 
+        // What follows is changed.
+        void changes() noexcept {
+            for (lock* each = this; each != nullptr; each = each->outer_) {
+                each->changed_ = each->changed_ || each->is_of(held_.header());
+            }
+        }
+
       private:
-        static inline thread_local constinit const lock* innermost_ = nullptr;
+        static inline thread_local constinit lock* innermost_ = nullptr;
+
+        [[nodiscard]] bool is_of(const segment_header& header) const noexcept {
+            return is_same_segment(held_.header(), header);
+        }
+
+        void enter(segment_header& header, owner_word me, std::error_code& ec) noexcept {
+            thread_record* const open = open_record(&header);
+            for (const thread_record* each = last_opened(); each != nullptr;
+                 each = each->next_open) {
+                if (each->is_inherited() || !is_same_segment(*each->header, header) ||
+                    !each->keeps(&of(*each->header).lock_)) {
+                    continue;
+                }
+                nested_ = true;
+                if (each != open) {
+                    fail(ec, errc::section_open,
+                         "names were changed in a section of another mapping of the segment");
+                    return;
+                }
+            }
+            if (nested_) {
+                return;
+            }
+            if (open != nullptr && !open->locks.make_room()) {
+                fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+                return;
+            }
+            held_.lock_.lock(me, deadline::never(), [&header, me](owner_word holder) noexcept {
+                return bury(header, me, holder);
+            });
+            locked_ = true;
+            keeper_ = open;
+            if (open != nullptr) {
+                open->keep({&held_.lock_, [](void* kept, thread_record& /*holder*/) noexcept {
+                                static_cast<owner_lock*>(kept)->unlock();
+                            }});
+            }
+            // The journals of the dead must say nothing more of an object that is going to be
+            // destroyed.
+            static_cast<void>(recover_all(header, me));
+        }
 
         directory& held_;
-        const lock* outer_;
+        lock* outer_;
+        thread_record* keeper_ = nullptr; // whose section was open before
         bool nested_ = false;
         bool locked_ = false;
+        bool changed_ = false;
     };
+
+    [[nodiscard]] static directory& of(segment_header& header) noexcept {
+        return *reinterpret_cast<directory*>(reinterpret_cast<char*>(&header) + offset);
+    }
 
     // May a process that is dead have left something unfinished? The lock is to be had then: who
     // takes it has undone that.

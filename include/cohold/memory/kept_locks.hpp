@@ -99,6 +99,13 @@ struct kept_locks {
         }
     }
 
+    // Forgets a lock, if it was kept last; else false.
+    [[nodiscard]] bool forget_last(const void* lock) noexcept {
+        const bool last = count_ != 0 && all_[count_ - 1].lock == lock;
+        count_ -= last ? 1 : 0;
+        return last;
+    }
+
     void release_all(thread_record& holder) noexcept {
         while (count_ != 0) {
             const held_lock last = all_[--count_];

@@ -102,6 +102,12 @@ struct segment_header {
     }
 };
 
+// Are they mappings of one segment?
+[[nodiscard]] inline bool is_same_segment(const segment_header& a,
+                                          const segment_header& b) noexcept {
+    return a.id[0] == b.id[0] && a.id[1] == b.id[1];
+}
+
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(offsetof(segment_header, order) == 8);
 static_assert(offsetof(segment_header, layout_version) == 12);
