@@ -415,6 +415,119 @@ TEST_CASE("names change in sections of one mapping at a time") {
     CHECK(s.handle.destroy<int>("mine"));
 }
 
+TEST_CASE("what is saved through another mapping is put back, whatever happens") {
+    const named_segment s("saved through another");
+    s.handle.construct<shm_guarded<int>>("guarded", 1);
+    auto& cells = s.handle.construct<std::array<int, 2000>>("numbers");
+    cells[1] = cells[1999] = 10;
+    for (const bool killed : {false, true}) {
+        support::child victim([&] {
+            const auto first = segment<>::open(s.name);
+            const auto second = segment<>::open(s.name);
+            try {
+                const auto guard = first.find<shm_guarded<int>>("guarded")->lock();
+                auto& all = *second.find<std::array<int, 2000>>("numbers");
+                guard.save(all[1]);
+                guard.save(all);
+                all[1] = all[1999] = 20;
+                if (killed) {
+                    ::raise(SIGKILL);
+                }
+                throw 1;
+            } catch (int) {
+            }
+        });
+        victim.wait();
+        s.handle.recover();
+        CHECK(cells[1] == 10);
+        CHECK(cells[1999] == 10);
+    }
+}
+
+TEST_CASE("what both mappings of a process have saved is undone in the opposite order") {
+    const named_segment s("opposite");
+    s.handle.construct<shm_guarded<int>>("outer", 1);
+    s.handle.construct<shm_guarded<int>>("inner", 1);
+    auto& number = s.handle.construct<int>("number", 10);
+    const auto change = [&](const segment<>& first, const segment<>& second, auto end) {
+        const auto outer = first.find<shm_guarded<int>>("outer")->lock();
+        int& a = *first.find<int>("number");
+        outer.save(a);
+        a = 20;
+        const auto inner = second.find<shm_guarded<int>>("inner")->lock();
+        int& b = *second.find<int>("number");
+        inner.save(b);
+        b = 30;
+        end();
+    };
+    for (const bool second_outside : {false, true}) {
+        CAPTURE(second_outside);
+        const auto both = [&](auto end) {
+            const auto first = segment<>::open(s.name);
+            const auto second = segment<>::open(s.name);
+            *first.find<shm_guarded<int>>("outer")->lock() = 1;  // participants, one after the
+            *second.find<shm_guarded<int>>("outer")->lock() = 1; // other
+            second_outside ? change(second, first, end) : change(first, second, end);
+        };
+        support::child victim([&] { both([] { ::raise(SIGKILL); }); });
+        CHECK(victim.wait().signal == SIGKILL);
+        s.handle.recover();
+        CHECK(number == 10);
+        try {
+            both([] { throw 1; });
+        } catch (int) {
+        }
+        CHECK(number == 10);
+        std::thread([&] {
+            const auto first = segment<>::open(s.name);
+            const auto second = segment<>::open(s.name);
+            std::thread([&] {
+                const auto keep = [&](const segment<>& where, const char* name, int value) {
+                    auto* const guard = new auto(where.find<shm_guarded<int>>(name)->lock());
+                    int& it = *where.find<int>("number");
+                    guard->save(it);
+                    it = value; // the guard is never destroyed
+                };
+                static_cast<void>(*first.find<shm_guarded<int>>("outer")->lock());
+                static_cast<void>(*second.find<shm_guarded<int>>("outer")->lock());
+                keep(second_outside ? second : first, "outer", 20);
+                keep(second_outside ? first : second, "inner", 30);
+            }).join();
+            CHECK(number == 10);
+        }).join();
+    }
+}
+
+TEST_CASE_TEMPLATE("the dead are recovered long before the turns of a queue come again", Side,
+                   std::integral_constant<concurrency, concurrency::mpmc>,
+                   std::integral_constant<concurrency, concurrency::spsc>) {
+    using queue =
+        detail::basic_queue<numbers, Side::value, waiting::adaptive, shm_allocator<numbers>>;
+    const named_segment s("turns");
+    auto a = s.handle.allocator<queue>();
+    const auto place = a.allocate(1);
+    const auto pass = [&] {
+        place->push(numbers(2, 5, s.handle.allocator<std::int64_t>()));
+        CHECK(place->pop()->size() == 2);
+    };
+    for (const std::uint32_t turn : {1U << 28, 0U}) {
+        a.construct(place.get(), detail::first_turn{turn - 2}, 2, s.handle.allocator<numbers>());
+        support::child victim([&] {
+            s.handle.construct<int>("theirs", 1);
+            ::raise(SIGKILL);
+        });
+        CHECK(victim.wait().signal == SIGKILL);
+        pass();
+        pass();
+        CHECK(s.handle.participants().size() == 2);
+        pass();
+        CHECK(s.handle.participants().size() == 1);
+        place->~queue();
+        s.handle.destroy<int>("theirs");
+    }
+    a.deallocate(place, 1);
+}
+
 TEST_CASE("a thread that polls many queues in turn goes past the claims of the dead in all") {
     const named_segment s("polling");
     using queue = shm_queue<item>;

@@ -251,6 +251,7 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
             taken();
             s.word.value.store(empty, std::memory_order_release);
         } else {
+            recover_in_time(found.position);
             const bool within = claimant::in_section(allocator_);
             if (within) [[unlikely]] {
                 hand_over_copy(s, take);
@@ -266,6 +267,16 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
         }
         if (found.clean) {
             head_.store(next_position(found.position, capacity_), std::memory_order_release);
+        }
+    }
+
+    // Whether the dead have completed what they did is known by the turns of slots, as long as
+    // these are not 2^31 further: so somebody asks several times before that.
+    void recover_in_time(queue_position position) noexcept {
+        constexpr std::uint32_t often = 1U << 28;
+        if (index_of(position) == 0 && turn_of(position) % often == often - 1) [[unlikely]] {
+            const patience limit(deadline{0});
+            claimant::recover_dead(allocator_);
         }
     }
 

@@ -146,7 +146,7 @@ class journals_reader {
         journal_record record;
         if (records_left_ == 0 || top % 8 != 0 || top < control_bytes + sizeof record ||
             !segment_.read(&record, sizeof record, top - sizeof record) ||
-            record.kind() > journal_kind::shift ||
+            record.kind() > journal_kind::within ||
             record.room() > top - control_bytes - sizeof record) {
             return false;
         }

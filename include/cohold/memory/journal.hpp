@@ -117,6 +117,22 @@ class journal_reader {
         return true;
     }
 
+    // How many sections of other mappings were open around the one whose records these are?
+    [[nodiscard, gnu::cold]] std::uint64_t sections_around() noexcept {
+        const std::uint64_t begin = begin_of(header_, log_);
+        std::uint64_t around = 0;
+        read_ = 0;
+        for (std::uint64_t top = log_.top.load(std::memory_order_relaxed); top != begin;) {
+            const journal_record* const last = record_before(top);
+            if (last == nullptr) {
+                return 0;
+            }
+            around = last->kind() == journal_kind::within ? last->where : 0;
+            top = below_of(*last, top);
+        }
+        return around;
+    }
+
     // Do the last records, of those behind `floor`, have these bytes? A limited number of them is
     // looked at.
     [[nodiscard, gnu::cold]] bool has_saved(std::uint64_t where, std::uint64_t bytes,

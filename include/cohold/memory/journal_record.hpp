@@ -23,6 +23,9 @@ enum class journal_kind : std::uint64_t {
     temporary, // the block at `where` belongs to the journal: freed either way
     jump,      // before this come the records that end at `where`; before it is their limit
     shift, // bytes from `where` on are being moved, or have been: before it is how; see byte_shift
+    // The first one of a section that began while the thread had `where` others open, in other
+    // mappings of the segment: it is undone before those.
+    within,
 };
 
 // Follows its bytes, so that the records are read from the last one back.

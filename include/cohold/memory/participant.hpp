@@ -136,8 +136,17 @@ inline constinit notes_of_copy all_notes{};
     }
     const bool alone = !core->has_copies_beside(mine);
     while ((thread_ends || alone) && core->records != nullptr) {
-        thread_record* const record = core->records;
-        core->records = record->next_in_thread;
+        thread_record** link = &core->records;
+        // Sections that are open end in the opposite order: they may have saved the same bytes.
+        for (thread_record** each = link; last_opened() != nullptr && *each != nullptr;
+             each = &(*each)->next_in_thread) {
+            if (*each == last_opened()) {
+                link = each;
+                break;
+            }
+        }
+        thread_record* const record = *link;
+        *link = record->next_in_thread;
         end_record(*record, *core);
     }
     all_notes.remove(mine);

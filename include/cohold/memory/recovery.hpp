@@ -66,10 +66,12 @@ inline constexpr std::size_t most_journals = config::max_threads;
     return true;
 }
 
-// Undoes or finishes what the threads of a dead participant had begun. False if the thread's
-// patience is over before.
+// Undoes or finishes what the threads of a dead participant had begun, in sections with at least
+// `around` others of the process around them. `deepest`: the most that any other one has. False if
+// the thread's patience is over before.
 [[gnu::cold]] inline bool read_journals(segment_header& header, participant_slot& slot,
-                                        owner_word me, owner_word dead) noexcept {
+                                        owner_word me, owner_word dead, std::uint64_t around,
+                                        std::uint64_t& deepest) noexcept {
     // The heap first: a change of it may be half done, and with it the end of a journal.
     if (!heap::transaction(heap::of(header), me)) {
         return false;
@@ -86,7 +88,11 @@ inline constexpr std::size_t most_journals = config::max_threads;
                 break;
             }
         }
-        if (!journal_reader(header, *log, me, true).recover(dead)) {
+        journal_reader reader(header, *log, me, true);
+        if (const std::uint64_t found = around == 0 ? 0 : reader.sections_around();
+            found < around) {
+            deepest = found > deepest ? found : deepest;
+        } else if (!reader.recover(dead)) {
             return false;
         }
         log = journal_at(header, log->next);
@@ -139,16 +145,25 @@ template <class Act>
 // none if the thread's patience is over before.
 [[gnu::cold]] inline std::uint32_t recover_process(segment_header& header, owner_word me,
                                                    const process_key& process) noexcept {
-    bool undone = true;
-    each_of_process(header, process, [&](owner_word each) noexcept {
-        undone = undone && recover_alone(header, me, each, [&](participant_slot& slot) noexcept {
-                     return read_journals(header, slot, me, each);
-                 });
-    });
     std::uint32_t count = 0;
-    if (!undone) {
-        return count;
+    each_of_process(header, process, [&](owner_word /*each*/) noexcept { ++count; });
+    // Sections within sections of other mappings first: what was saved last is put back first.
+    for (std::uint64_t around = count - 1, deepest = 0;; around = std::exchange(deepest, 0)) {
+        bool undone = count != 0;
+        each_of_process(header, process, [&](owner_word each) noexcept {
+            undone =
+                undone && recover_alone(header, me, each, [&](participant_slot& slot) noexcept {
+                    return read_journals(header, slot, me, each, around, deepest);
+                });
+        });
+        if (!undone) {
+            return 0;
+        }
+        if (around == 0) {
+            break;
+        }
     }
+    count = 0;
     each_of_process(header, process, [&](owner_word each) noexcept {
         count += free_participant(header, me, each) ? 1u : 0u;
     });
@@ -165,8 +180,8 @@ template <class Act>
                                             const process_key& process) noexcept {
     constexpr std::int64_t longest = 100000000; // ns
     mappings.each([&](segment_header& other) noexcept {
-        if (std::memcmp(other.id, header.id, sizeof header.id) == 0) {
-            return; // another mapping of this one
+        if (is_same_segment(other, header)) {
+            return;
         }
         const deadline until = deadline::in(longest).or_earlier(patience::until());
         bool found = false;

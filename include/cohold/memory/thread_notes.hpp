@@ -182,6 +182,16 @@ inline void set_last_opened(const thread_record* record) noexcept {
 inline void list_open(thread_record& record) noexcept {
     if (has_open_sections()) {
         record.next_open = last_opened();
+        std::uint64_t around = 0;
+        for (const thread_record* each = record.next_open; each != nullptr;
+             each = each->next_open) {
+            const bool counts =
+                !each->is_inherited() && is_same_segment(*each->header, *record.header);
+            around += counts ? 1U : 0U;
+        }
+        if (around != 0) [[unlikely]] {
+            record.append_within(around);
+        }
         record.state.more = true;
         record.next_open->state.more = true; // whichever ends first
     }

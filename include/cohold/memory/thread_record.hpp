@@ -271,6 +271,15 @@ struct alignas(64) thread_record : sections {
         return allocate_as(journal_kind::made, bytes, alignment, ec);
     }
 
+    // The first one of a section that begins while sections of other mappings of the segment are
+    // open.
+    [[gnu::cold]] void append_within(std::uint64_t around) noexcept {
+        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
+        if (fits(top, 0)) {
+            append(base() + top, {around, journal_record::word_of(journal_kind::within, 0)});
+        }
+    }
+
     // Frees a block at the end of the section. In a full segment, where the journal has no room for
     // that, it is promised in private memory: a kill leaks the block.
     [[gnu::cold]] void drop(const void* block) noexcept {
@@ -438,8 +447,24 @@ struct alignas(64) thread_record : sections {
         store_pair(into, where, journal_record::word_of(journal_kind::bytes, bytes));
     }
 
+    // The same place of the segment, if this is one of it in another mapping.
+    [[nodiscard, gnu::cold]] const void* in_this_mapping(const void* at) const noexcept {
+        const void* found = at;
+        mappings.each([&](const segment_header& other) noexcept {
+            const auto distance =
+                reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(&other);
+            if (distance < local_of(other).reserve && is_same_segment(other, *header)) {
+                found = base() + distance;
+            }
+        });
+        return found;
+    }
+
     [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
                                                   std::error_code& ec) noexcept {
+        if (!is_inside(at)) {
+            at = in_this_mapping(at);
+        }
         if (!is_inside(at)) {
             if (own.save(at, bytes, now())) {
                 promise();

@@ -55,7 +55,8 @@ class section_guard {
     [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return value_; }
 
     /// Keeps the bytes of an object, before it is changed, to be put back if the section is undone.
-    /// As often as you like. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be
+    /// As often as you like. Killed, a process leaves what it has changed in another segment: that
+    /// takes a section there. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be
     /// changed.
     template <class U>
     void save(const U& object) const {

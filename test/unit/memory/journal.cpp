@@ -589,7 +589,7 @@ TEST_CASE("a journal of any bytes leads nowhere, and reading it ends") {
         } else {
             for (std::size_t i = 0; i + 40 <= sizeof log.records;
                  i += static_cast<std::size_t>(16 + random() % 4 * 8)) {
-                const auto kind = static_cast<journal_kind>(random() % 9);
+                const auto kind = static_cast<journal_kind>(random() % 10);
                 const bool kept = kind == journal_kind::bytes || kind == journal_kind::snapshot;
                 const std::uint64_t old = anywhere();
                 const journal_record each{

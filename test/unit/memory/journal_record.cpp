@@ -12,7 +12,7 @@ TEST_CASE("a record says what it is, and how many bytes are in front of it") {
     const auto of = [](journal_kind kind, std::uint64_t bytes) {
         return journal_record{0, journal_record::word_of(kind, bytes)};
     };
-    for (std::uint64_t kind = 1; kind <= static_cast<std::uint64_t>(journal_kind::shift); ++kind) {
+    for (std::uint64_t kind = 1; kind <= static_cast<std::uint64_t>(journal_kind::within); ++kind) {
         CHECK(of(static_cast<journal_kind>(kind), 77).kind() == static_cast<journal_kind>(kind));
         CHECK(of(static_cast<journal_kind>(kind), 77).bytes() == 77);
     }

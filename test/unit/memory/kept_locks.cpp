@@ -72,3 +72,19 @@ TEST_CASE("what a section had already is forgotten with the section that had it 
     kept.release_all(nobody);
     CHECK(released == std::vector<int>{1});
 }
+
+TEST_CASE("a lock is forgotten only if it was kept last") {
+    detail::kept_locks kept;
+    detail::thread_record nobody;
+    std::vector<int> released;
+    fake_lock first{&released, 1};
+    fake_lock second{&released, 2};
+    CHECK_FALSE(kept.forget_last(&first));
+    kept.keep({&first, release});
+    kept.keep({&second, release});
+    CHECK_FALSE(kept.forget_last(&first));
+    CHECK(kept.forget_last(&second));
+    CHECK_FALSE(kept.keeps(&second));
+    kept.release_all(nobody);
+    CHECK(released == std::vector<int>{1});
+}
