@@ -351,7 +351,8 @@ class vector_storage {
 
     // Moves the elements before `position` before those that are built, the others behind them.
     void surround_and_adopt(block& memory, builder& elements, T* position) {
-        if constexpr (is_shm_allocator<Allocator> && !std::is_move_constructible_v<T>) {
+        if constexpr (is_shm_allocator<Allocator> && !std::is_move_constructible_v<T> &&
+                      !std::is_copy_constructible_v<T>) {
             static_assert(std::is_move_constructible_v<T>,
                           "cohold: a vector that grows moves its elements, and these cannot be "
                           "moved (queues and locks stay where they are): construct the vector with "

@@ -535,3 +535,33 @@ TEST_CASE("vectors hold queues and locks, which stay where they are") {
     CHECK(segment.destroy<shm_vector<channel>>("channels"));
     CHECK(segment.destroy<shm_vector<std::optional<queue>>>("queues"));
 }
+
+namespace {
+
+struct only_copied { // as libc++'s std::vector does not take it, but libstdc++'s does
+
+    explicit only_copied(int n) : number(n) {}
+
+    only_copied(const only_copied&) = default;
+    only_copied(only_copied&&) = delete;
+    only_copied& operator=(const only_copied&) = default;
+
+    int number;
+};
+
+} // namespace
+
+template <>
+inline constexpr bool cohold::enable_shareable<only_copied> = true;
+
+TEST_CASE("elements that can be copied, and explicitly not moved, are copied") {
+    const auto segment = cohold::segment<cohold::mechanism::anonymous>::create(1 << 20);
+    auto& v = segment.construct<shm_vector<only_copied>>("v");
+    const only_copied one(1);
+    v.push_back(one);
+    v.emplace_back(one);
+    v.reserve(100);
+    v.resize(5, one);
+    CHECK(v.size() == 5);
+    CHECK(v[1].number == 1);
+}
