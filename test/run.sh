@@ -194,21 +194,21 @@ if [ -n "$ci" ]; then
     step single_include configuration single_include "unit link" g++ -Dbuildtype=plain \
         -Db_ndebug=true -Dsingle_include=true -Dcpp_args=-O2 -Donly="$(selected)"
     step libc++ configuration libc++ "unit process link compile" clang++-19 -Dbuildtype=plain \
-        -Dcpp_args=-stdlib=libc++ -Dcpp_link_args=-stdlib=libc++ \
+        -Dcpp_args=-stdlib=libc++ -Dcpp_link_args=-stdlib=libc++ -Dtogether=true \
         -Donly="$(selected fork participants kill_queue)"
     if runs_32_bit; then
         step 32-bit configuration 32-bit "unit process link" \
-            "g++ -m32 -isystem /usr/include/x86_64-linux-gnu" -Dbuildtype=plain \
+            "g++ -m32 -isystem /usr/include/x86_64-linux-gnu" -Dbuildtype=plain -Dtogether=true \
             -Donly="$(selected bad_input fork full_tmpfs liveness participants kill_queue sync_killed two_mappings)"
     else
         step 32-bit only_compiled_32_bit
     fi
     step sanitizers configuration sanitizers "unit process" clang++-19 -Dbuildtype=plain \
         -Db_sanitize=address,undefined -Db_lundef=false \
-        -Dcpp_args="-g1 -fno-sanitize-recover=all" \
+        -Dcpp_args="-g1 -fno-sanitize-recover=all" -Dtogether=true \
         -Donly="$(selected bad_input contract_unnamed fork participants kill_queue sync_killed listing inspect_fuzz passing two_mappings)"
     step threads configuration threads "unit process" clang++-19 -Dbuildtype=plain \
-        -Db_sanitize=thread -Db_lundef=false -Dcpp_args=-g1 -Donly="$(threaded)"
+        -Db_sanitize=thread -Db_lundef=false -Dcpp_args=-g1 -Dtogether=true -Donly="$(threaded)"
     step musl compiled_with_musl
     step package sh test/package/run.sh
     step nothing_left nothing_left
