@@ -103,6 +103,7 @@ inline operation crowded(const operation& what, room left, bool undone) {
         };
     } else {
         made.act = [act = what.act](const segment& where) { return refusable(act(where)); };
+        made.also.insert(made.also.end(), what.stepwise.begin(), what.stepwise.end());
     }
     return made;
 }

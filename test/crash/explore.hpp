@@ -44,10 +44,31 @@ inline std::string_view name_of(result what) {
 
 namespace detail {
 
+inline constexpr int patience = 20; // seconds until a survivor counts as stuck
+inline constexpr std::uint64_t most_instructions = 3000000;
+
 inline ::sigjmp_buf rescue;
 inline volatile std::sig_atomic_t rescuing = 0;
+inline std::uint64_t steps_at_alarm = 0;
+
+inline void set_alarm(int seconds) {
+    const ::itimerval timer{{0, 0}, {seconds, 0}};
+    ::setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+// A trap takes 10 to 30 us, and longer on a busy machine: what is stepped is stuck when it has
+// executed too many instructions, not when it has taken too long.
+inline bool goes_on() {
+    const std::uint64_t before = std::exchange(steps_at_alarm, now_stepping.steps);
+    return now_stepping.what != nullptr && now_stepping.steps != before &&
+           now_stepping.steps < most_instructions;
+}
 
 inline void on_trouble(int signal) {
+    if (signal == SIGALRM && rescuing != 0 && goes_on()) {
+        set_alarm(patience);
+        return;
+    }
     if (rescuing == 0) {
         std::signal(signal, SIG_DFL);
         std::raise(signal);
@@ -71,14 +92,9 @@ inline void handle_trouble() {
     static_cast<void>(once);
 }
 
-inline void set_alarm(int seconds) {
-    const ::itimerval timer{{0, 0}, {seconds, 0}};
-    ::setitimer(ITIMER_REAL, &timer, nullptr);
-}
-
 } // namespace detail
 
-inline constexpr int patience = 5; // seconds until a survivor counts as stuck
+using detail::patience;
 
 // Does it, and comes back whatever happens. What objects it leaves behind then is lost.
 template <class Deed>
@@ -92,6 +108,7 @@ result survive(Deed&& what, std::string& complaint) {
         complaint = signal == SIGALRM ? "stuck" : "killed by signal " + std::to_string(signal);
         return signal == SIGALRM ? result::stuck : result::crashed;
     }
+    detail::steps_at_alarm = 0;
     detail::rescuing = 1;
     detail::set_alarm(patience);
     result how = result::legal;
@@ -516,6 +533,9 @@ class explorer {
         if (what_->fill && !what_->undone) {
             expect_as_with_room();
         }
+        if (what_->alone) {
+            return;
+        }
         for (const binding& each : variants()) {
             pairs_.push_back(outcome_of({each, {}, {}}, casualty::survivor));
         }
@@ -648,12 +668,12 @@ class explorer {
             return;
         }
         if (two_deep(here, states) && !what_->fresh && !what_->attaches) {
+            race(here, states); // first: the others leave segments behind, which recovery looks at
             if (what_->meanwhile) {
                 interfere();
                 kill_before_waiters();
                 kill_beside_frozen();
             }
-            race(here, states);
         }
     }
 
@@ -855,6 +875,10 @@ class explorer {
                 set(*state, ready);
                 state->wait(ready);
                 step(here, who, nullptr, act, at, [&](std::uint64_t) {
+                    int alive = running;
+                    if (!state->compare_exchange_strong(alive, dying)) {
+                        return false; // spared
+                    }
                     then();
                     abandon_victim();
                     set(*state, dead);
@@ -874,16 +898,26 @@ class explorer {
         // Has it died, or come to its end, in that time?
         [[nodiscard]] bool wait(std::chrono::milliseconds most) const noexcept {
             const auto end = std::chrono::steady_clock::now() + most;
-            while (state_->load() == running && std::chrono::steady_clock::now() < end) {
+            while (state_->load() < dead && std::chrono::steady_clock::now() < end) {
                 ::usleep(50);
             }
-            return state_->load() != running;
+            return state_->load() >= dead;
+        }
+
+        // Lets it live, unless it is dead or about to be: then waits for that.
+        void spare() const noexcept {
+            int alive = running;
+            if (!state_->compare_exchange_strong(alive, spared)) {
+                while (state_->load() == dying) {
+                    ::usleep(50);
+                }
+            }
         }
 
         [[nodiscard]] bool is_dead() const noexcept { return state_->load() == dead; }
 
       private:
-        enum : int { ready = 1, running, dead, ended };
+        enum : int { ready = 1, running, spared, dying, dead, ended };
 
         static void set(std::atomic<int>& state, int to) noexcept {
             state = to;
@@ -967,7 +1001,9 @@ class explorer {
                 step(here, *here.victim, nullptr, noting, at, [&](std::uint64_t) {
                     frozen = true;
                     other.go();
-                    static_cast<void>(other.wait(std::chrono::milliseconds(500)));
+                    if (!other.wait(std::chrono::milliseconds(500))) {
+                        other.spare(); // or it would die later, and nobody know of it
+                    }
                     if (other.is_dead()) {
                         died = true;
                         here.place->kill(here.third_slot, 2);

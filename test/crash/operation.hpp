@@ -88,6 +88,8 @@ struct operation {
     std::function<std::string(const segment&)> contents{};
     // Legal outcomes beside "before" and "after": what these lead to.
     std::vector<binding> also{};
+    // And where there is no room to keep what changes: it goes step by step then.
+    std::vector<binding> stepwise{};
     // And where another one did it, or did `meanwhile`, when the victim was in the middle.
     std::vector<binding> together{};
     // What a bystander does at any instruction of it, on the same object or another one.
@@ -154,6 +156,12 @@ class declaration {
     template <class F>
     declaration& also(F f) {
         what_.also.push_back(crash::bind<T>(std::move(f)));
+        return *this;
+    }
+
+    template <class F>
+    declaration& stepwise(F f) {
+        what_.stepwise.push_back(crash::bind<T>(std::move(f)));
         return *this;
     }
 

@@ -1,17 +1,22 @@
 // The operations of shm_queue, for the rig.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <optional>
-#include <set>
 #include <span>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "crash/explore.hpp"
 #include "crash/operations.hpp"
@@ -60,6 +65,7 @@ struct one {
     T spare[3]{};
     T received[3]{};
     T aside[8]{};
+    T refill[8]{};
 
     std::string tell() {
         std::string text = crash::tell(it) + " and";
@@ -85,26 +91,89 @@ struct state {
 
 constexpr state states[] = {{"empty", 0, 0}, {"one", 1, 0}, {"going round", 5, 6}, {"full", 8, 1}};
 
+template <class T, concurrency Concurrency>
+constexpr bool has_many_consumers(const queue<T, Concurrency>& /*of*/) {
+    return Concurrency == concurrency::spmc || Concurrency == concurrency::mpmc;
+}
+
+template <class T, concurrency Concurrency>
+std::vector<std::string> drain(queue<T, Concurrency>& from) {
+    std::vector<std::string> given;
+    while (auto each = from.try_pop()) {
+        given.push_back(crash::tell(*each));
+    }
+    return given;
+}
+
+// The number that an element was made from.
+int number_in(const std::string& element) {
+    return std::atoi(element.c_str() + (element[0] == '[' ? 1 : 0));
+}
+
+void must(bool so, const char* complaint) {
+    if (!so) {
+        throw std::runtime_error(complaint);
+    }
+}
+
+// Takes all elements, fills the queue again, and takes all once more when the victim is recovered.
+// As long as the victim's claim stands, the element that it was taking is not given, and the slots
+// from there on are not free; nor is the slot to which it was pushing. Says which elements were
+// given that the survivor had not pushed itself, in their order.
+template <class Q>
+void drain_and_refill(Q& q, const segment& where, bool pushing) {
+    std::vector<std::string> old = drain(q.it);
+    std::vector<std::string> pushed;
+    std::vector<std::string> refused;
+    std::vector<std::remove_extent_t<decltype(q.refill)>*> left;
+    for (auto& each : q.refill) {
+        const std::string element = crash::tell(each);
+        const bool done = q.it.try_emplace(std::move(each)); // moved: to allocate may be to recover
+        must(done || crash::tell(each) == element, "what was refused is another than before");
+        (done ? pushed : refused).push_back(element);
+        if (!done) {
+            left.push_back(&each);
+        }
+    }
+    crash::recover(where);
+    std::vector<std::string> rest = drain(q.it);
+    must(rest.size() >= pushed.size() && std::equal(pushed.rbegin(), pushed.rend(), rest.rbegin()),
+         "what a survivor pushed is not what it is given, in this order");
+    rest.resize(rest.size() - pushed.size());
+    must(rest.size() <= 1, "more than what the victim was taking comes late");
+    const bool late = !rest.empty();
+    must(!late || has_many_consumers(q.it), "an element comes late, though nobody can claim it");
+    old.insert(old.end(), rest.begin(), rest.end());
+
+    const auto have_come = [&](std::size_t room) {
+        return pushed.size() == std::min(room, std::size(q.refill));
+    };
+    const std::size_t capacity = q.it.capacity();
+    const bool closed = q.it.is_closed();
+    must(closed ? pushed.empty()
+         : late ? have_come(capacity - old.size())
+                : have_come(capacity) || (pushing && have_come(capacity - 1)),
+         "a push was refused that had room, or was not and had none");
+    for (auto* const each : left) {
+        q.it.try_emplace(std::move(*each));
+    }
+    must(closed || drain(q.it) == refused, "the queue does not take what it refused before");
+
+    if (has_many_consumers(q.it) && old.size() > 1 && number_in(old.back()) < number_in(old[0])) {
+        std::rotate(old.begin(), old.end() - 1, old.end()); // the claim was given up meanwhile
+    }
+    for (const std::string& each : old) {
+        crash::said += each + " ";
+    }
+}
+
 // What survivors do with a queue before anybody has recovered who was at it.
 template <class Q>
-void ask_nobody(crash::declaration<Q>& what) {
-    what.hasty("drains and refills it", [](Q& q, const segment& where) {
-        std::multiset<std::string> given; // those that the dead one was taking come last
-        const auto drain = [&] {
-            while (auto each = q.it.try_pop()) {
-                given.insert(crash::tell(*each));
-            }
-        };
-        drain();
-        for (auto& each : q.aside) {
-            q.it.try_emplace(each);
-        }
-        crash::recover(where);
-        drain();
-        for (const std::string& each : given) {
-            crash::said += each + " ";
-        }
-    });
+void ask_nobody(crash::declaration<Q>& what, std::string_view name) {
+    const bool pushing = name.find("push") != std::string_view::npos ||
+                         name.find("emplace") != std::string_view::npos;
+    what.hasty("drains and refills it",
+               [pushing](Q& q, const segment& where) { drain_and_refill(q, where, pushing); });
     what.hasty("pops from it, and destroys it", [](const segment& where) {
         Q* const q = where.find<Q>(crash::subject);
         auto popped = q->it.try_pop();
@@ -130,12 +199,15 @@ auto on(registry& all, const char* name, const state& in, const Act& act, const 
                 }
             }
             for (int i = 0; i < 3; ++i) {
-                set(made.spare[i], 70 + i * 10);
+                set(made.spare[i], 200 + i * 10);
                 set(made.received[i], 1);
+            }
+            for (int i = 0; i < 8; ++i) {
+                set(made.refill[i], 900 + i * 10);
             }
         },
         act);
-    ask_nobody(what);
+    ask_nobody(what, name);
     return what;
 }
 
@@ -263,7 +335,7 @@ template <concurrency Concurrency>
 struct within {
     cohold::shm_guarded<owning> mine;
     queue<owning, Concurrency> it{8};
-    owning aside[3];
+    owning refill[3];
 
     std::string tell() { return crash::tell(*mine.lock()) + " and " + crash::tell(it); }
 };
@@ -282,10 +354,13 @@ void declare_within(registry& all) {
                                for (int i = 0; i < 4; ++i) {
                                    made.it.push(owning({i, i}, locked->get_allocator()));
                                }
+                               for (int i = 0; i < 3; ++i) {
+                                   set(made.refill[i], 900 + i * 10);
+                               }
                            },
                            act)
                         .heals();
-        ask_nobody(what);
+        ask_nobody(what, name);
         return what;
     };
     // The queue may have it, and the section not be done.

@@ -1,9 +1,13 @@
 // The operations of shm_vector, for the rig.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <string>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "crash/operations.hpp"
 
@@ -62,19 +66,22 @@ std::string kind() {
 
 // An operation on vectors in all states that have at least so many elements.
 template <class V, class Act>
-void on_each(registry& all, const char* name, int least, const Act& act, const char* how = "") {
+std::vector<crash::declaration<one<V>>> on_each(registry& all, const char* name, int least,
+                                                const Act& act, const char* how = "") {
+    std::vector<crash::declaration<one<V>>> added;
     for (const state& each : states) {
         if (each.count >= least) {
-            all.add<one<V>>(
+            added.push_back(all.add<one<V>>(
                 std::string("shm_vector::") + name, kind<V>() + each.name + how,
                 [each](const crash::segment& where) {
                     auto& made = where.construct<one<V>>(crash::subject);
                     fill(made.it, each.count, each.room);
                     set(made.spare, 70);
                 },
-                [act](one<V>& with) { return act(with.it, with.spare); });
+                [act](one<V>& with) { return act(with.it, with.spare); }));
         }
     }
+    return added;
 }
 
 template <class V, class Act>
@@ -105,7 +112,16 @@ void declare_for(registry& all) {
     on_each<V>(
         all, "insert", 2, [](V& v, const T& x) { v.insert(v.begin() + 1, 2, x); }, ", two of it");
     on_each<V>(all, "emplace", 2, [](V& v, const T& x) { v.emplace(v.begin() + 1, x); });
-    on_each<V>(all, "erase", 2, [](V& v, const T&) { v.erase(v.begin()); });
+    for (auto& each : on_each<V>(all, "erase", 2, [](V& v, const T&) { v.erase(v.begin()); })) {
+        // What goes changes places with what stays, one after the other.
+        for (std::size_t steps = 1; steps < 3 && !std::is_same_v<V, ints>; ++steps) {
+            each.stepwise([steps](one<V>& with) {
+                for (std::size_t i = 0; i < steps && i + 1 < with.it.size(); ++i) {
+                    std::ranges::swap(with.it[i], with.it[i + 1]);
+                }
+            });
+        }
+    }
     on_each<V>(all, "clear", 2, [](V& v, const T&) { v.clear(); });
     on_each<V>(all, "resize", 0, [](V& v, const T&) { v.resize(v.size() + 2); }, ", larger");
     on_each<V>(all, "resize", 2, [](V& v, const T&) { v.resize(1); }, ", smaller");
@@ -128,7 +144,7 @@ void declare_for(registry& all) {
 // the journal step by step, in its own room or in a block more; down where nothing is kept, too.
 void declare_long(registry& all) {
     const auto on = [&](const char* name, int count, const char* how, auto act) {
-        all.add<ints>(
+        return all.add<ints>(
             std::string("shm_vector::") + name, std::to_string(count) + " ints, " + how,
             [count](const crash::segment& where) {
                 fill(where.construct<ints>(crash::subject), count, 1600);
@@ -155,12 +171,20 @@ void declare_long(registry& all) {
     on("insert", 1100, "70 at the front", insert(0, 70));
     on("insert", 1100, "300 at the front", insert(0, 300));
     on("insert", 150, "more than there are", insert(1, 200));
-    on("erase", 150, "the first", erase(0, 1));
-    on("erase", 1100, "the first", erase(0, 1));
-    on("erase", 1100, "two in the middle", erase(550, 2));
-    on("erase", 1100, "70 at the front", erase(0, 70));
-    on("erase", 1100, "300 at the front", erase(0, 300));
-    on("erase", 1100, "all but some", erase(0, 1000));
+    const auto on_erase = [&](int count, const char* how, std::ptrdiff_t at,
+                              std::ptrdiff_t number) {
+        auto what = on("erase", count, how, erase(at, number));
+        constexpr std::ptrdiff_t step = 64; // of ints, the last ones first
+        for (std::ptrdiff_t gone = step; gone < number; gone += step) {
+            what.stepwise(erase(at + number - gone, gone));
+        }
+    };
+    on_erase(150, "the first", 0, 1);
+    on_erase(1100, "the first", 0, 1);
+    on_erase(1100, "two in the middle", 550, 2);
+    on_erase(1100, "70 at the front", 0, 70);
+    on_erase(1100, "300 at the front", 0, 300);
+    on_erase(1100, "all but some", 0, 1000);
 }
 
 } // namespace
