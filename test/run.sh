@@ -192,7 +192,8 @@ if [ -n "$ci" ]; then
     esac
     # Optimised, without the run-time checks, and from the one file.
     step single_include configuration single_include "unit link" g++ -Dbuildtype=plain \
-        -Db_ndebug=true -Dsingle_include=true -Dcpp_args=-O2 -Donly="$(selected)"
+        -Db_ndebug=true -Dsingle_include=true -Dcpp_args=-O2 -Dtogether=true \
+        -Donly="$(selected)"
     step libc++ configuration libc++ "unit process link compile" clang++-19 -Dbuildtype=plain \
         -Dcpp_args=-stdlib=libc++ -Dcpp_link_args=-stdlib=libc++ -Dtogether=true \
         -Donly="$(selected fork participants kill_queue)"
