@@ -1,7 +1,7 @@
 // expect: this container keeps plain pointers
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shm_allocator.hpp>
+#include <cohold/container/shm_allocator.hpp>
 
 #ifdef COHOLD_CONTROL
 using type = int;

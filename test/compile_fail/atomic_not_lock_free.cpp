@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <atomic>
 
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 struct large {
     int words[8];

@@ -1,7 +1,7 @@
 // expect: members of a base class cannot be seen
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 struct base {
     int a;

@@ -1,7 +1,7 @@
 // expect: read-only|not assignable|const value
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/handle/mapped_region.hpp>
+#include <cohold/handle/memory_object.hpp>
 
 void write(const cohold::const_mapped_region& region) {
 #ifndef COHOLD_CONTROL

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <chrono>
 
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 #ifdef COHOLD_CONTROL
 using type = std::chrono::duration<double>;

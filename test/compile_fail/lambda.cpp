@@ -1,7 +1,7 @@
 // expect: a type without a name|cannot see what is in it
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 inline auto closure = [](int a) { return a; };
 

@@ -1,7 +1,7 @@
 // expect: long double differs.*Use double
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 #ifdef COHOLD_CONTROL
 using type = double;

@@ -1,7 +1,7 @@
 // expect: a pointer to member cannot live
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 struct point {
     int x;

@@ -1,7 +1,7 @@
 // expect: code lies at another address in every process
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/offset_ptr.hpp>
+#include <cohold/type/offset_ptr.hpp>
 
 #ifdef COHOLD_CONTROL
 using type = int;

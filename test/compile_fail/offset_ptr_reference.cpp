@@ -1,7 +1,7 @@
 // expect: there are no pointers to references
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/offset_ptr.hpp>
+#include <cohold/type/offset_ptr.hpp>
 
 #ifdef COHOLD_CONTROL
 using type = int;

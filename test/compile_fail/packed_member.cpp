@@ -1,7 +1,7 @@
 // expect: members of this struct cannot be told apart.*packed
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 #ifdef COHOLD_CONTROL
 struct header {

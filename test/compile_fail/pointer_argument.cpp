@@ -1,7 +1,7 @@
 // expect: compilers write the name of this type differently
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 template <int* Value>
 struct with_value {

@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 struct inner {
     int a;

@@ -1,7 +1,7 @@
 // expect: a pointer cannot live in a segment.*Use cohold::offset_ptr
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 struct node {
     int value;

@@ -1,7 +1,7 @@
 // expect: cannot see what is in it.*specialise cohold::enable_shareable
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 class money {
   public:

@@ -1,7 +1,7 @@
 // expect: members of this struct cannot be told apart: it has a .*reference
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 struct view {
     int a;

@@ -1,7 +1,7 @@
 // expect: a union, or a member that is one or whose type has no name
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 union either {
     int i;

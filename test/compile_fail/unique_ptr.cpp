@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
 
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 #ifdef COHOLD_CONTROL
 using type = int;

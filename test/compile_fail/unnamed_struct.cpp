@@ -1,7 +1,7 @@
 // expect: a type without a name cannot live
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 [[maybe_unused]] struct {
     int a;

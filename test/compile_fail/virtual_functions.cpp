@@ -1,7 +1,7 @@
 // expect: class with virtual functions cannot live
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 struct shape {
 #ifndef COHOLD_CONTROL

@@ -1,7 +1,7 @@
 // expect: volatile orders nothing
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/memory/shareable.hpp>
+#include <cohold/type/shareable.hpp>
 
 struct device {
     int a;

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <string>
 
-#include <cohold/inspect/segment_contents.hpp>
+#include <cohold/inspect/stored_objects.hpp>
 
 #include "crash/lab.hpp"
 

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <string>
 
-#include <cohold/inspect/segment_source.hpp>
+#include <cohold/inspect/detail/segment_source.hpp>
 
 namespace support {
 

@@ -16,13 +16,12 @@
 #include <type_traits>
 #include <utility>
 
-#include <cohold/container/queue_ring.hpp>
-#include <cohold/detail/moment.hpp>
-#include <cohold/memory/shareable.hpp>
-#include <cohold/memory/shm_allocator.hpp>
-#include <cohold/memory/type_fingerprint.hpp>
-#include <cohold/sync/backoff.hpp>
-#include <cohold/sync/wait_word.hpp>
+#include <cohold/container/detail/queue_ring.hpp>
+#include <cohold/os/time.hpp>
+#include <cohold/type/shareable.hpp>
+#include <cohold/container/shm_allocator.hpp>
+#include <cohold/type/type_description.hpp>
+#include <cohold/sync/waiting.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

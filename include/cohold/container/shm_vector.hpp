@@ -12,19 +12,135 @@
 #include <cstdint>
 #include <initializer_list>
 #include <iterator>
+#include <span>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
 #include <type_traits>
 #include <utility>
 
-#include <cohold/container/comparison.hpp>
-#include <cohold/container/elements.hpp>
+#include <cohold/container/detail/elements.hpp>
+#include <cohold/container/detail/vector_storage.hpp>
 #include <cohold/container/from_range.hpp>
-#include <cohold/container/vector_access.hpp>
-#include <cohold/memory/shareable.hpp>
-#include <cohold/memory/shm_allocator.hpp>
-#include <cohold/memory/type_fingerprint.hpp>
+#include <cohold/container/shm_allocator.hpp>
+#include <cohold/type/shareable.hpp>
+#include <cohold/type/type_description.hpp>
 
 COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class T, class Allocator>
+class vector_access : protected vector_storage<T, Allocator> {
+    using words = vector_storage<T, Allocator>;
+    using traits = std::allocator_traits<Allocator>;
+
+  protected:
+    using words::data_;
+    using words::size_;
+    using words::vector_storage;
+
+  public:
+    using value_type = T;
+    using allocator_type = Allocator;
+    using size_type = typename traits::size_type;
+    using difference_type = typename traits::difference_type;
+    using reference = T&;
+    using const_reference = const T&;
+    using pointer = typename traits::pointer;
+    using const_pointer = typename traits::const_pointer;
+    using iterator = T*;
+    using const_iterator = const T*;
+    using reverse_iterator = std::reverse_iterator<iterator>;
+    using const_reverse_iterator = std::reverse_iterator<const_iterator>;
+
+    [[nodiscard]] reference operator[](size_type index) noexcept { return begin()[index]; }
+
+    [[nodiscard]] const_reference operator[](size_type index) const noexcept {
+        return begin()[index];
+    }
+
+    /// *Errors*: std::out_of_range.
+    [[nodiscard]] reference at(size_type index) { return begin()[checked(index)]; }
+
+    [[nodiscard]] const_reference at(size_type index) const { return begin()[checked(index)]; }
+
+    [[nodiscard]] reference front() noexcept { return *begin(); }
+
+    [[nodiscard]] const_reference front() const noexcept { return *begin(); }
+
+    [[nodiscard]] reference back() noexcept { return end()[-1]; }
+
+    [[nodiscard]] const_reference back() const noexcept { return end()[-1]; }
+
+    /// Equal to begin(), and like it not null in an empty vector: look at the size.
+    [[nodiscard]] T* data() noexcept { return begin(); }
+
+    [[nodiscard]] const T* data() const noexcept { return begin(); }
+
+    /// The bytes of the elements.
+    [[nodiscard]] std::span<std::byte> bytes() noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        return std::as_writable_bytes(std::span<T>(begin(), size()));
+    }
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept
+        requires std::is_trivially_copyable_v<T>
+    {
+        return std::as_bytes(std::span<const T>(begin(), size()));
+    }
+
+    [[nodiscard]] iterator begin() noexcept { return raw_address(data_); }
+
+    [[nodiscard]] const_iterator begin() const noexcept { return raw_address(data_); }
+
+    [[nodiscard]] iterator end() noexcept { return begin() + words::size(); }
+
+    [[nodiscard]] const_iterator end() const noexcept { return begin() + words::size(); }
+
+    [[nodiscard]] const_iterator cbegin() const noexcept { return begin(); }
+
+    [[nodiscard]] const_iterator cend() const noexcept { return end(); }
+
+    [[nodiscard]] reverse_iterator rbegin() noexcept { return reverse_iterator(end()); }
+
+    [[nodiscard]] const_reverse_iterator rbegin() const noexcept {
+        return const_reverse_iterator(end());
+    }
+
+    [[nodiscard]] reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
+
+    [[nodiscard]] const_reverse_iterator rend() const noexcept {
+        return const_reverse_iterator(begin());
+    }
+
+    [[nodiscard]] const_reverse_iterator crbegin() const noexcept { return rbegin(); }
+
+    [[nodiscard]] const_reverse_iterator crend() const noexcept { return rend(); }
+
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+
+    using words::capacity;
+    using words::max_size;
+
+    [[nodiscard]] size_type size() const noexcept {
+        // As a difference of pointers would tell: g++ then indexes in loops over the vector without
+        // a second counter.
+        if (size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
+            __builtin_unreachable();
+        }
+        return words::size();
+    }
+
+  private:
+    [[nodiscard]] size_type checked(size_type index) const {
+        if (index >= size()) [[unlikely]] {
+            raise_out_of_range("shm_vector::at", index, size());
+        }
+        return index;
+    }
+};
+
+} // namespace detail
 
 /// A contiguous, growing array: the interface, complexities and exception guarantees of
 /// std::vector, with these differences.

@@ -7,9 +7,9 @@
 #include <cstddef>
 #include <optional>
 
-#include <cohold/memory/layout.hpp>
-#include <cohold/memory/mapping_options.hpp>
-#include <cohold/policy/sealing.hpp>
+#include <cohold/engine/header.hpp>
+#include <cohold/handle/mapping.hpp>
+#include <cohold/policy/memfd.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include <cohold/handle/policies.hpp>
+#include <cohold/handle/detail/object_handle.hpp>
 #include <cohold/handle/semaphore_set.hpp>
 #include <cohold/policy/system_v.hpp>
 

@@ -5,9 +5,9 @@
 #ifndef COHOLD_INSPECT_OBJECTS_HPP
 #define COHOLD_INSPECT_OBJECTS_HPP
 
-#include <cohold/inspect/memfds.hpp>
+#include <cohold/inspect/files.hpp>
 #include <cohold/inspect/segment_state.hpp>
-#include <cohold/inspect/system_v_tables.hpp>
+#include <cohold/inspect/usage.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

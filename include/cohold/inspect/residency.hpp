@@ -6,9 +6,9 @@
 
 #include <concepts>
 
-#include <cohold/detail/file_object.hpp>
-#include <cohold/detail/proc_maps.hpp>
-#include <cohold/detail/resident_pages.hpp>
+#include <cohold/policy/detail/file_object.hpp>
+#include <cohold/os/proc.hpp>
+#include <cohold/os/resident_pages.hpp>
 #include <cohold/error.hpp>
 #include <cohold/inspect/usage.hpp>
 #include <cohold/policy/mechanism.hpp>

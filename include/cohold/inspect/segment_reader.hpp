@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include <cohold/inspect/segment_source.hpp>
+#include <cohold/inspect/detail/segment_source.hpp>
 #include <cohold/inspect/segment_state.hpp>
 
 COHOLD_NAMESPACE_BEGIN

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include <cohold/handle/participants.hpp>
-#include <cohold/inspect/segment_source.hpp>
+#include <cohold/handle/listing.hpp>
+#include <cohold/inspect/detail/segment_source.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

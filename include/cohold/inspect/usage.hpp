@@ -4,13 +4,163 @@
 #ifndef COHOLD_INSPECT_USAGE_HPP
 #define COHOLD_INSPECT_USAGE_HPP
 
+#include <cstdio>
 #include <string>
 
-#include <cohold/detail/proc_text.hpp>
+#include <sys/types.h>
+
 #include <cohold/error.hpp>
-#include <cohold/inspect/system_v_tables.hpp>
+#include <cohold/inspect/survey.hpp>
+#include <cohold/os/proc.hpp>
 
 COHOLD_NAMESPACE_BEGIN
+
+/// A System V segment of this IPC namespace. Bytes; times in nanoseconds since 1970, 0: never.
+struct system_v_segment_entry {
+    key_t key = 0; ///< 0: it has none (IPC_PRIVATE), or has lost it
+    int id = -1;
+    ::mode_t mode = 0;    ///< permission bits
+    bool removed = false; ///< goes as soon as nobody has it attached (IPC_RMID)
+    bool locked = false;  ///< never in swap (SHM_LOCK)
+    uid_t owner = 0;
+    gid_t group = 0;
+    uid_t creator = 0;
+    gid_t creator_group = 0;
+    pid_t creator_process = 0;  ///< 0: none of this PID namespace
+    pid_t last_process = 0;     ///< the last to attach or detach
+    std::uint64_t attached = 0; ///< mappings, not processes
+    std::uint64_t size = 0;
+    std::uint64_t resident = 0; ///< in memory
+    std::uint64_t swapped = 0;
+    std::uint64_t attached_at = 0; ///< the last time somebody attached it
+    std::uint64_t detached_at = 0;
+    std::uint64_t changed_at = 0; ///< made, or changed by IPC_SET
+
+    /// The name by which mechanism::system_v opens it: "0x00c0401d".
+    [[nodiscard, gnu::cold]] std::string name() const {
+        std::string out = "0x00000000";
+        auto rest = static_cast<std::uint32_t>(key);
+        for (std::size_t i = out.size() - 1; i > 1; --i, rest >>= 4) {
+            out[i] = "0123456789abcdef"[rest & 0xf];
+        }
+        return out;
+    }
+};
+
+/// A set of System V semaphores of this IPC namespace.
+struct system_v_semaphore_entry {
+    key_t key = 0;
+    int id = -1;
+    ::mode_t mode = 0;
+    std::uint64_t count = 0; ///< semaphores in the set
+    uid_t owner = 0;
+    gid_t group = 0;
+    uid_t creator = 0;
+    gid_t creator_group = 0;
+    std::uint64_t operated_at = 0; ///< the last semop(2)
+    std::uint64_t changed_at = 0;
+};
+
+namespace detail {
+
+[[gnu::cold]] inline std::uint64_t moment_in(const column_table& row,
+                                             std::string_view column) noexcept {
+    const std::uint64_t seconds = row.number(column);
+    return seconds > UINT64_MAX / 1000000000u ? 0 : seconds * 1000000000u;
+}
+
+// Of the text of /proc/sysvipc/shm.
+[[gnu::cold]] inline std::vector<system_v_segment_entry>
+parse_segment_table(std::string_view text) {
+    constexpr ::mode_t destroyed = 01000;
+    constexpr ::mode_t locked = 02000;
+    std::vector<system_v_segment_entry> out;
+    column_table row(text);
+    while (row.next()) {
+        system_v_segment_entry segment;
+        segment.key = static_cast<key_t>(row.number("key"));
+        segment.id = static_cast<int>(row.number("shmid"));
+        const auto bits = static_cast<::mode_t>(row.number("perms", 8));
+        segment.mode = bits & 0777;
+        segment.removed = (bits & destroyed) != 0;
+        segment.locked = (bits & locked) != 0;
+        segment.owner = static_cast<uid_t>(row.number("uid"));
+        segment.group = static_cast<gid_t>(row.number("gid"));
+        segment.creator = static_cast<uid_t>(row.number("cuid"));
+        segment.creator_group = static_cast<gid_t>(row.number("cgid"));
+        segment.creator_process = static_cast<pid_t>(row.number("cpid"));
+        segment.last_process = static_cast<pid_t>(row.number("lpid"));
+        segment.attached = row.number("nattch");
+        segment.size = row.number("size");
+        segment.resident = row.number("rss");
+        segment.swapped = row.number("swap");
+        segment.attached_at = moment_in(row, "atime");
+        segment.detached_at = moment_in(row, "dtime");
+        segment.changed_at = moment_in(row, "ctime");
+        out.push_back(segment);
+    }
+    return out;
+}
+
+// Of the text of /proc/sysvipc/sem.
+[[gnu::cold]] inline std::vector<system_v_semaphore_entry>
+parse_semaphore_table(std::string_view text) {
+    std::vector<system_v_semaphore_entry> out;
+    column_table row(text);
+    while (row.next()) {
+        system_v_semaphore_entry set;
+        set.key = static_cast<key_t>(row.number("key"));
+        set.id = static_cast<int>(row.number("semid"));
+        set.mode = static_cast<::mode_t>(row.number("perms", 8)) & 0777;
+        set.count = row.number("nsems");
+        set.owner = static_cast<uid_t>(row.number("uid"));
+        set.group = static_cast<gid_t>(row.number("gid"));
+        set.creator = static_cast<uid_t>(row.number("cuid"));
+        set.creator_group = static_cast<gid_t>(row.number("cgid"));
+        set.operated_at = moment_in(row, "otime");
+        set.changed_at = moment_in(row, "ctime");
+        out.push_back(set);
+    }
+    return out;
+}
+
+[[gnu::cold]] inline std::string read_table(const char* path, std::error_code& ec) {
+    std::string text;
+    const int error = read_text(path, text);
+    if (error == ENOENT) {
+        fail(ec, errc::unsupported, "%s: a kernel without System V, or no complete /proc", path);
+    } else if (error != 0) {
+        fail_errno(ec, error, "%s", path);
+    }
+    return text;
+}
+
+} // namespace detail
+
+/// All System V segments of this IPC namespace, of all users. *Errors*: errc::unsupported.
+[[nodiscard, gnu::cold]] inline survey<system_v_segment_entry>
+list_system_v_segments(std::error_code& ec) {
+    const detail::operation context("list", "System V segments", "");
+    ec.clear();
+    return {detail::parse_segment_table(detail::read_table("/proc/sysvipc/shm", ec))};
+}
+
+[[nodiscard, gnu::cold]] inline survey<system_v_segment_entry> list_system_v_segments() {
+    return detail::thrown([](std::error_code& ec) { return list_system_v_segments(ec); });
+}
+
+/// All sets of System V semaphores of this IPC namespace, of all users. *Errors*:
+/// errc::unsupported.
+[[nodiscard, gnu::cold]] inline survey<system_v_semaphore_entry>
+list_system_v_semaphores(std::error_code& ec) {
+    const detail::operation context("list", "System V semaphores", "");
+    ec.clear();
+    return {detail::parse_semaphore_table(detail::read_table("/proc/sysvipc/sem", ec))};
+}
+
+[[nodiscard, gnu::cold]] inline survey<system_v_semaphore_entry> list_system_v_semaphores() {
+    return detail::thrown([](std::error_code& ec) { return list_system_v_semaphores(ec); });
+}
 
 /// The file system of a path. Bytes.
 struct space_usage {
@@ -189,6 +339,122 @@ sum_of(const std::vector<system_v_segment_entry>& all) noexcept {
 
 [[nodiscard, gnu::cold]] inline memory_report memory_usage() {
     return detail::thrown([](std::error_code& ec) { return memory_usage(ec); });
+}
+
+/// What the mappings of a process have in memory. Bytes; a number that the kernel does not give is
+/// missing. Reading it walks the page tables of the process: milliseconds for a large one.
+struct process_report {
+    /// Where it is from. `status` is what everybody may read of everybody: rss and its parts,
+    /// locked, swap (private memory alone) are there, the rest is not.
+    enum class source { smaps_rollup, smaps, status } from = source::smaps_rollup;
+
+    amount rss; ///< pages that are in memory and mapped by it; hugetlb is not
+    /// The same, each page divided by how many processes map it: the sum over all processes is
+    /// what is really there.
+    amount pss;
+    amount pss_anonymous; ///< of it, private memory
+    amount pss_file;      ///< of it, files of disks
+    amount pss_shared;    ///< of it, shmem: POSIX, System V, memfd, anonymous, tmpfs
+    amount rss_anonymous; ///< only from status
+    amount rss_file;      ///< only from status
+    amount rss_shared;    ///< only from status: of rss, shmem
+    /// Pages of rss that more than one mapping has. Not "pages of shared memory": those that this
+    /// process alone maps, or maps MAP_SHARED while nobody else does yet, are private_*.
+    amount shared_clean;
+    amount shared_dirty;
+    amount private_clean;
+    amount private_dirty;
+    amount shmem_pmd_mapped; ///< of shmem, mapped by huge entries
+    amount file_pmd_mapped;  ///< of files, mapped by huge entries
+    amount shared_hugetlb;   ///< pages of hugetlb that others map too
+    amount private_hugetlb;
+    amount swap;     ///< of mapped shmem, too, which nobody has to have touched
+    amount swap_pss; ///< private memory alone
+    amount locked;   ///< by mlock(2), each page divided as in pss
+};
+
+namespace detail {
+
+inline constexpr text_field<process_report> rollup_fields[] = {
+    {"Rss", &process_report::rss},
+    {"Pss", &process_report::pss},
+    {"Pss_Anon", &process_report::pss_anonymous},
+    {"Pss_File", &process_report::pss_file},
+    {"Pss_Shmem", &process_report::pss_shared},
+    {"Shared_Clean", &process_report::shared_clean},
+    {"Shared_Dirty", &process_report::shared_dirty},
+    {"Private_Clean", &process_report::private_clean},
+    {"Private_Dirty", &process_report::private_dirty},
+    {"ShmemPmdMapped", &process_report::shmem_pmd_mapped},
+    {"FilePmdMapped", &process_report::file_pmd_mapped},
+    {"Shared_Hugetlb", &process_report::shared_hugetlb},
+    {"Private_Hugetlb", &process_report::private_hugetlb},
+    {"Swap", &process_report::swap},
+    {"SwapPss", &process_report::swap_pss},
+    {"Locked", &process_report::locked},
+};
+
+inline constexpr text_field<process_report> status_fields[] = {
+    {"VmRSS", &process_report::rss},        {"RssAnon", &process_report::rss_anonymous},
+    {"RssFile", &process_report::rss_file}, {"RssShmem", &process_report::rss_shared},
+    {"VmSwap", &process_report::swap},      {"VmLck", &process_report::locked},
+};
+
+// A text of smaps_rollup, or of smaps, whose mappings are added up. The lines with addresses have
+// colons, but no keys before them.
+[[gnu::cold]] inline process_report parse_smaps(std::string_view text,
+                                                process_report::source from) {
+    process_report out;
+    out.from = from;
+    add_fields(text, rollup_fields, out);
+    return out;
+}
+
+[[gnu::cold]] inline process_report parse_status(std::string_view text) {
+    process_report out;
+    out.from = process_report::source::status;
+    add_fields(text, status_fields, out);
+    return out;
+}
+
+} // namespace detail
+
+/// Of a process of this PID namespace; 0: of this one. Where the kernel has no smaps_rollup (before
+/// 4.14) smaps is added up; where this user may not look into the process, what its status tells
+/// everybody. A process that is only a zombie has no memory: all is missing. *Errors*: ESRCH: no
+/// such process, or one that cannot be seen.
+[[nodiscard, gnu::cold]] inline process_report process_usage(pid_t process, std::error_code& ec) {
+    char path[64];
+    char number[16] = "self";
+    if (process != 0) {
+        std::snprintf(number, sizeof number, "%d", static_cast<int>(process));
+    }
+    const detail::operation context("ask for the memory of", "process", number);
+    ec.clear();
+    std::string text;
+    using source = process_report::source;
+
+    constexpr struct {
+        const char* name;
+        source from;
+    } files[] = {{"smaps_rollup", source::smaps_rollup}, {"smaps", source::smaps}};
+
+    for (const auto& [name, from] : files) {
+        std::snprintf(path, sizeof path, "/proc/%s/%s", number, name);
+        if (detail::read_text(path, text) == 0 && !text.empty()) {
+            return detail::parse_smaps(text, from);
+        }
+    }
+    std::snprintf(path, sizeof path, "/proc/%s/status", number);
+    if (const int error = detail::read_text(path, text); error != 0) {
+        detail::fail_errno(ec, error == ENOENT ? ESRCH : error, "%s", path);
+        return {};
+    }
+    return detail::parse_status(text);
+}
+
+[[nodiscard, gnu::cold]] inline process_report process_usage(pid_t process = 0) {
+    return detail::thrown([&](std::error_code& ec) { return process_usage(process, ec); });
 }
 
 COHOLD_NAMESPACE_END

@@ -4,9 +4,9 @@
 #ifndef COHOLD_POLICY_ANONYMOUS_HPP
 #define COHOLD_POLICY_ANONYMOUS_HPP
 
-#include <cohold/detail/liveness.hpp>
-#include <cohold/detail/memory_map.hpp>
-#include <cohold/detail/space.hpp>
+#include <cohold/policy/detail/liveness.hpp>
+#include <cohold/os/memory.hpp>
+#include <cohold/os/mapping.hpp>
 #include <cohold/error.hpp>
 #include <cohold/policy/mechanism.hpp>
 #include <cohold/policy/naming.hpp>

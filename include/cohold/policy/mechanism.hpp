@@ -15,7 +15,7 @@
 
 #include <sys/types.h>
 
-#include <cohold/error.hpp> // before read_only: g++ would say that errc::read_only shadows it
+#include <cohold/error.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

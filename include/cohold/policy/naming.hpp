@@ -11,7 +11,7 @@
 #include <sys/ipc.h>
 #include <unistd.h>
 
-#include <cohold/detail/hash.hpp>
+#include <cohold/os/hash.hpp>
 #include <cohold/error.hpp>
 #include <cohold/policy/mechanism.hpp>
 

@@ -4,11 +4,10 @@
 #ifndef COHOLD_POLICY_SYSTEM_V_HPP
 #define COHOLD_POLICY_SYSTEM_V_HPP
 
-#include <cohold/detail/attendance.hpp>
-#include <cohold/detail/memory_map.hpp>
-#include <cohold/detail/space.hpp>
-#include <cohold/detail/system_v_liveness.hpp>
-#include <cohold/detail/system_v_object.hpp>
+#include <cohold/policy/detail/liveness.hpp>
+#include <cohold/os/memory.hpp>
+#include <cohold/os/mapping.hpp>
+#include <cohold/os/system_v.hpp>
 #include <cohold/policy/naming.hpp>
 
 COHOLD_NAMESPACE_BEGIN

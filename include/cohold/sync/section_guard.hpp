@@ -9,9 +9,9 @@
 #include <new>
 #include <utility>
 
-#include <cohold/memory/plain_bytes.hpp>
-#include <cohold/memory/section.hpp>
-#include <cohold/sync/lock_access.hpp>
+#include <cohold/type/plain_bytes.hpp>
+#include <cohold/engine/section.hpp>
+#include <cohold/sync/detail/segment_lock.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

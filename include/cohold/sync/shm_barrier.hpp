@@ -7,9 +7,9 @@
 #include <concepts>
 #include <cstddef>
 
-#include <cohold/memory/shareable_rules.hpp>
-#include <cohold/memory/type_fingerprint.hpp>
-#include <cohold/sync/awaitable.hpp>
+#include <cohold/type/shareable.hpp>
+#include <cohold/type/type_description.hpp>
+#include <cohold/sync/detail/awaitable.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -4,11 +4,10 @@
 #ifndef COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
 #define COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
 
-#include <cohold/memory/shareable_rules.hpp>
-#include <cohold/memory/type_fingerprint.hpp>
-#include <cohold/sync/lockable.hpp>
-#include <cohold/sync/owned_lock.hpp>
-#include <cohold/sync/wait_word.hpp>
+#include <cohold/type/shareable.hpp>
+#include <cohold/type/type_description.hpp>
+#include <cohold/sync/detail/segment_lock.hpp>
+#include <cohold/sync/waiting.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -21,7 +21,7 @@
 #include <cohold/container/shm_vector.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/policy/memfd.hpp>
-#include <cohold/policy/posix.hpp>
+#include <cohold/policy/file.hpp>
 #include <cohold/sync/shm_guarded.hpp>
 #include <cohold/sync/shm_mutex.hpp>
 

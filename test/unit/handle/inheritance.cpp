@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/handle/inheritance.hpp>
+#include <cohold/handle/passing.hpp>
 
 #include <ostream>
 #include <string>

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/handle/mapped_region.hpp>
+#include <cohold/handle/memory_object.hpp>
 
 #include <ostream>
 #include <type_traits>

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/handle/memory_mapping.hpp>
+#include <cohold/handle/mapping.hpp>
 
 #include <ostream>
 #include <string>

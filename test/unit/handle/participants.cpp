@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/handle/participants.hpp>
+#include <cohold/handle/listing.hpp>
 
 #include <ctime>
 #include <ostream>
@@ -9,7 +9,7 @@
 
 #include <doctest/doctest.h>
 
-#include "../memory/scratch_segment.hpp"
+#include "unit/engine/scratch_segment.hpp"
 #include "support/child.hpp"
 
 using namespace cohold;

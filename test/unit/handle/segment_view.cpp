@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/handle/segment_view.hpp>
+#include <cohold/handle/segment.hpp>
 
 #include <ostream>
 #include <type_traits>
@@ -9,7 +9,6 @@
 
 #include <doctest/doctest.h>
 
-#include <cohold/handle/segment.hpp>
 
 #include "support/child.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/handle/tmpfs_usage.hpp>
+#include <cohold/handle/tmpfs.hpp>
 
 #include <ostream>
 #include <string>

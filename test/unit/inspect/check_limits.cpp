@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/inspect/check_limits.hpp>
+#include <cohold/inspect/limits.hpp>
 
 #include <string_view>
 

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/inspect/mappings.hpp>
+#include <cohold/inspect/files.hpp>
 
 #include <string>
 

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/inspect/process_usage.hpp>
+#include <cohold/inspect/usage.hpp>
 
 #include <string>
 

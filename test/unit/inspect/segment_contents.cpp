@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/cohold.hpp>
-#include <cohold/inspect/segment_contents.hpp>
+#include <cohold/inspect/stored_objects.hpp>
 
 #include <string>
 #include <thread>

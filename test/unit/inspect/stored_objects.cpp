@@ -1,7 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/cohold.hpp>
-#include <cohold/inspect/segment_contents.hpp>
 #include <cohold/inspect/stored_objects.hpp>
 
 #include <algorithm>

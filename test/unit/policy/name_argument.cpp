@@ -10,7 +10,7 @@
 #include <cohold/handle/memory_object.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/handle/shared.hpp>
-#include <cohold/handle/tmpfs_usage.hpp>
+#include <cohold/handle/tmpfs.hpp>
 #include <cohold/policy/file.hpp>
 
 #include "support/child.hpp"

@@ -14,7 +14,6 @@
 #include <cohold/policy/anonymous.hpp>
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/memfd.hpp>
-#include <cohold/policy/posix.hpp>
 #include <cohold/policy/system_v.hpp>
 
 #include "support/child.hpp"

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/policy/posix.hpp>
+#include <cohold/policy/file.hpp>
 
 #include <sys/mman.h>
 

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/policy/sealing.hpp>
+#include <cohold/policy/memfd.hpp>
 
 #include <ostream>
 #include <string>

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/sync/backoff.hpp>
+#include <cohold/sync/waiting.hpp>
 
 #include <doctest/doctest.h>
 

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 
 #include <cohold/handle/segment.hpp>
-#include <cohold/policy/posix.hpp>
+#include <cohold/policy/file.hpp>
 
 #include "support/child.hpp"
 

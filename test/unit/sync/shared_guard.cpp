@@ -1,13 +1,12 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/sync/shared_guard.hpp>
+#include <cohold/sync/shm_guarded.hpp>
 
 #include <thread>
 #include <type_traits>
 
 #include <doctest/doctest.h>
 
-#include <cohold/sync/shm_guarded.hpp>
 #include <cohold/sync/shm_shared_mutex.hpp>
 
 #include "unit/sync/lock_support.hpp"

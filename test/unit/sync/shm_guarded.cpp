@@ -16,7 +16,7 @@
 
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
-#include <cohold/handle/segment_view.hpp>
+#include <cohold/handle/segment.hpp>
 #include <cohold/sync/shm_shared_mutex.hpp>
 
 #include "unit/sync/lock_support.hpp"

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/sync/shm_recursive_mutex.hpp>
+#include <cohold/sync/shm_mutex.hpp>
 
 #include <mutex>
 #include <thread>

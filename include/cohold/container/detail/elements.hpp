@@ -1,0 +1,492 @@
+// How a contiguous container builds, moves and destroys its elements: through the allocator, or as
+// bytes where nobody can tell the difference.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_DETAIL_ELEMENTS_HPP
+#define COHOLD_CONTAINER_DETAIL_ELEMENTS_HPP
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <iterator>
+#include <new>
+#include <stdexcept>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+#include <cohold/config.hpp>
+#include <cohold/error.hpp>
+#include <cohold/type/construct_from.hpp>
+#include <cohold/version.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// std::length_error; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold, gnu::noinline]] inline void
+raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: %zu elements wanted, at most %zu possible",
+                  container, wanted, limit);
+    throw std::length_error(text);
+#else
+    raise(errc::invalid_size, "%s: %zu elements wanted, at most %zu possible", container, wanted,
+          limit);
+#endif
+}
+
+// std::out_of_range; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold, gnu::noinline]] inline void
+raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: index %zu, but there are %zu elements",
+                  container, index, size);
+    throw std::out_of_range(text);
+#else
+    raise(errc::invalid_size, "%s: index %zu, but there are %zu elements", container, index, size);
+#endif
+}
+
+template <class T>
+concept less_comparable = requires(const T& a, const T& b) {
+    { a < b } -> std::convertible_to<bool>;
+};
+
+// <=>, or the weak order that < makes. What has neither is told so before the body is looked at, so
+// that asking whether a container of it can be compared is no error.
+template <class T>
+    requires std::three_way_comparable<T> || less_comparable<T>
+[[nodiscard]] constexpr auto synth_three_way(const T& a, const T& b) {
+    if constexpr (std::three_way_comparable<T>) {
+        return a <=> b;
+    } else {
+        if (a < b) {
+            return std::weak_ordering::less;
+        }
+        return b < a ? std::weak_ordering::greater : std::weak_ordering::equivalent;
+    }
+}
+
+template <class T>
+using synth_three_way_result =
+    decltype(synth_three_way(std::declval<const T&>(), std::declval<const T&>()));
+
+template <class T>
+[[nodiscard]] bool equal_elements(const T* a, const T* b, std::size_t count) {
+    if constexpr (std::is_integral_v<T>) {
+        return count == 0 || std::memcmp(a, b, count * sizeof(T)) == 0;
+    } else {
+        for (const T* const last = a + count; a != last; ++a, ++b) {
+            if (!static_cast<bool>(*a == *b)) {
+                return false;
+            }
+        }
+        return true;
+    }
+}
+
+template <class T>
+[[nodiscard]] synth_three_way_result<T> compare_elements(const T* a, const T* a_last, const T* b,
+                                                         const T* b_last) {
+    for (; a != a_last && b != b_last; ++a, ++b) {
+        if (const auto order = synth_three_way(*a, *b); order != 0) {
+            return order;
+        }
+    }
+    // One of them has come to its end.
+    if (a == a_last && b == b_last) {
+        return std::strong_ordering::equal;
+    }
+    return a == a_last ? std::strong_ordering::less : std::strong_ordering::greater;
+}
+
+} // namespace detail
+
+template <class T>
+class shm_allocator;
+
+namespace detail {
+
+template <class Allocator>
+inline constexpr bool is_shm_allocator = false;
+template <class T>
+inline constexpr bool is_shm_allocator<shm_allocator<T>> = true;
+
+template <class Allocator>
+concept allocator_like = requires(Allocator& allocator) {
+    typename Allocator::value_type;
+    allocator.allocate(std::size_t{1});
+};
+
+// The address in a fancy pointer, without a test for null where the pointer offers that.
+template <class Pointer>
+[[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
+    if constexpr (requires { pointer.unchecked(); }) {
+        // What is said of the alignment keeps g++ from adding index, offset and own address in
+        // another order, which takes one instruction more in each round of a loop. Of a null
+        // pointer this is the own address.
+        using element = std::remove_pointer_t<decltype(pointer.unchecked())>;
+        constexpr std::size_t own = alignof(Pointer);
+        constexpr std::size_t least = alignof(element) < own ? alignof(element) : own;
+        return static_cast<element*>(__builtin_assume_aligned(pointer.unchecked(), least));
+    } else {
+        return std::to_address(pointer);
+    }
+}
+
+// The allocator's construct does no more than a constructor call. (shm_allocator's also tells
+// nested allocators where they are, which trivially copyable elements cannot have.)
+template <class Allocator, class T, class... Args>
+inline constexpr bool constructs_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at, Args&&... args) {
+        allocator.construct(at, std::forward<Args>(args)...);
+    };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_plainly =
+    (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
+    !requires(Allocator& allocator, T* at) { allocator.destroy(at); };
+
+template <class Allocator, class T>
+inline constexpr bool destroys_nothing =
+    std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory and destroying the source is a copy of the bytes. (A trivially copyable
+// class may have a constructor for rvalues, a template, that does more.)
+template <class Allocator, class T>
+inline constexpr bool relocates_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_trivially_move_constructible_v<T> &&
+    constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
+
+// Moving to other memory cannot fail, so that a gap can be opened, and closed again.
+template <class Allocator, class T>
+inline constexpr bool relocates_without_failure =
+    relocates_as_bytes<Allocator, T> ||
+    (std::is_nothrow_move_constructible_v<T> &&
+     (is_shm_allocator<Allocator> || constructs_plainly<Allocator, T, T&&>));
+
+template <class T>
+inline constexpr bool assigns_as_bytes =
+    std::is_trivially_copyable_v<T> && std::is_trivially_move_assignable_v<T>;
+
+// T() is all zero bytes. (A null pointer to a data member is not.)
+template <class T>
+inline constexpr bool value_is_zero_bytes =
+    std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
+
+// Cheap enough to hand over by value where a reference would keep the original in memory.
+template <class T>
+inline constexpr bool fits_registers =
+    std::is_trivially_copyable_v<T> && std::is_trivially_copy_constructible_v<T> &&
+    std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16;
+
+// Sources of elements for element_builder::fill and for assignment: *source, then ++source, as
+// often as there are elements. Any input iterator is one.
+
+// Not readable: stands for elements that are value-initialized.
+struct value_initialized {};
+
+// The same value again and again.
+template <class T>
+struct repeated {
+    const T* value;
+
+    const T& operator*() const noexcept { return *value; }
+
+    repeated& operator++() noexcept { return *this; }
+};
+
+// Elements to be moved from.
+template <class T>
+struct moved_from {
+    T* element;
+
+    T&& operator*() const noexcept { return std::move(*element); }
+
+    moved_from& operator++() noexcept {
+        ++element;
+        return *this;
+    }
+};
+
+template <class Source, class T>
+inline constexpr bool is_moved_from = false;
+template <class T>
+inline constexpr bool is_moved_from<moved_from<T>, T> = true;
+
+template <class Source, class T>
+concept elements_in_memory =
+    is_moved_from<Source, T> ||
+    (std::contiguous_iterator<Source> && std::same_as<std::iter_value_t<Source>, T> &&
+     !std::is_volatile_v<std::remove_reference_t<std::iter_reference_t<Source>>>);
+
+// The source is an array of T whose bytes can be copied into raw memory, or over elements.
+template <class Source, class T, class Allocator>
+concept constructs_from_bytes =
+    elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+    std::is_trivially_constructible_v<T, decltype(*std::declval<Source&>())> &&
+    constructs_plainly<Allocator, T, decltype(*std::declval<Source&>())>;
+template <class Source, class T>
+concept assigns_from_bytes = elements_in_memory<Source, T> && std::is_trivially_copyable_v<T> &&
+                             std::is_trivially_assignable_v<T&, decltype(*std::declval<Source&>())>;
+
+template <class Source>
+[[nodiscard]] const void* source_address(const Source& source) noexcept {
+    if constexpr (requires { source.element; }) {
+        return source.element;
+    } else {
+        return std::to_address(source);
+    }
+}
+
+template <class Source>
+void skip_elements(Source& source, std::size_t count) noexcept {
+    if constexpr (requires { source.element; }) {
+        source.element += count;
+    } else {
+        source += static_cast<std::iter_difference_t<Source>>(count);
+    }
+}
+
+// The bytes may overlap. Null with zero elements is allowed, as it is not in memmove.
+template <class T>
+void move_bytes(T* to, const void* from, std::size_t count) noexcept {
+    if (count != 0) {
+        std::memmove(static_cast<void*>(to), from, count * sizeof(T));
+    }
+}
+
+// Moves [first, last) down to the elements that begin at `to`.
+template <class T>
+void move_down(T* first, T* last, T* to) {
+    if constexpr (assigns_as_bytes<T>) {
+        move_bytes(to, first, static_cast<std::size_t>(last - first));
+    } else {
+        for (; first != last; ++first, ++to) {
+            *to = std::move(*first);
+        }
+    }
+}
+
+// Moves [first, last) up to the elements that end at `to`.
+template <class T>
+void move_up(T* first, T* last, T* to) {
+    if constexpr (assigns_as_bytes<T>) {
+        move_bytes(to - (last - first), first, static_cast<std::size_t>(last - first));
+    } else {
+        while (last != first) {
+            *--to = std::move(*--last);
+        }
+    }
+}
+
+template <class Allocator, class T>
+void destroy_elements(Allocator& allocator, T* first, T* last) noexcept {
+    if constexpr (!destroys_nothing<Allocator, T>) {
+        for (; first != last; ++first) {
+            std::allocator_traits<Allocator>::destroy(allocator, first);
+        }
+    }
+}
+
+template <class Allocator, class T, class... Args>
+void construct_element(Allocator& allocator, T* at, Args&&... args) {
+    if constexpr (constructs_plainly<Allocator, T, Args...>) {
+        construct_from<T>(at, std::forward<Args>(args)...);
+    } else {
+        std::allocator_traits<Allocator>::construct(allocator, at, std::forward<Args>(args)...);
+    }
+}
+
+// A value on its way, outside the container, but made and destroyed by its allocator.
+template <class Allocator, class T>
+class passing_element {
+  public:
+    passing_element(Allocator& allocator, T& from) : allocator_(allocator) {
+        construct_element(allocator_, std::addressof(value_), std::move(from));
+    }
+
+    passing_element(const passing_element&) = delete;
+    passing_element& operator=(const passing_element&) = delete;
+
+    ~passing_element() {
+        destroy_elements(allocator_, std::addressof(value_), std::addressof(value_) + 1);
+    }
+
+    void move_to(T& to) { to = std::move(value_); }
+
+  private:
+    Allocator& allocator_;
+
+    union {
+        T value_;
+    };
+};
+
+// Brings the last element of [first, last) to the front, the others one up.
+template <class Allocator, class T>
+void rotate_last_to_front(Allocator& allocator, T* first, T* last) {
+    passing_element<Allocator, T> value(allocator, last[-1]);
+    move_up(first, last - 1, last);
+    value.move_to(*first);
+}
+
+template <class Allocator, class T>
+void reverse_elements(Allocator& allocator, T* first, T* last) {
+    while (first != last && first != --last) {
+        passing_element<Allocator, T> value(allocator, *first);
+        *first = std::move(*last);
+        value.move_to(*last);
+        ++first;
+    }
+}
+
+// Brings [middle, last) before [first, middle).
+template <class Allocator, class T>
+void rotate_elements(Allocator& allocator, T* first, T* middle, T* last) {
+    reverse_elements(allocator, first, middle);
+    reverse_elements(allocator, middle, last);
+    reverse_elements(allocator, first, last);
+}
+
+// Elements growing in raw memory, destroyed again unless they are kept.
+template <class Allocator>
+class element_builder {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_builder(Allocator& allocator, value_type* at) noexcept
+        : allocator_(allocator), first_(at), last_(at) {}
+
+    element_builder(const element_builder&) = delete;
+    element_builder& operator=(const element_builder&) = delete;
+
+    ~element_builder() { destroy_elements(allocator_, first_, last_); }
+
+    [[nodiscard]] std::size_t size() const noexcept {
+        return static_cast<std::size_t>(last_ - first_);
+    }
+
+    void keep() noexcept { first_ = last_; }
+
+    template <class... Args>
+    void emplace(Args&&... args) {
+        construct_element(allocator_, last_, std::forward<Args>(args)...);
+        ++last_;
+    }
+
+    template <class Source>
+    void fill(Source source, std::size_t count) {
+        if constexpr (std::same_as<Source, value_initialized>) {
+            fill_default(count);
+        } else if constexpr (constructs_from_bytes<Source, value_type, Allocator>) {
+            move_bytes(last_, source_address(source), count);
+            last_ += count;
+        } else {
+            for (; count != 0; --count, static_cast<void>(++source)) {
+                emplace(*source);
+            }
+        }
+    }
+
+    // Moves the elements [first, position) before those that stand here, and [position, last)
+    // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
+    void surround(value_type* first, value_type* position, value_type* last) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            first_ -= position - first;
+            move_bytes(first_, first, static_cast<std::size_t>(position - first));
+            move_bytes(last_, position, static_cast<std::size_t>(last - position));
+            last_ += last - position;
+        } else {
+            for (value_type* from = position; from != first;) {
+                construct_element(allocator_, first_ - 1, std::move_if_noexcept(*--from));
+                --first_;
+            }
+            for (; position != last; ++position) {
+                emplace(std::move_if_noexcept(*position));
+            }
+        }
+    }
+
+  private:
+    void fill_default(std::size_t count) {
+        if constexpr (value_is_zero_bytes<value_type> &&
+                      constructs_plainly<Allocator, value_type>) {
+            std::memset(static_cast<void*>(last_), 0, count * sizeof(value_type));
+            last_ += count;
+        } else {
+            for (; count != 0; --count) {
+                emplace();
+            }
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* first_;
+    value_type* last_;
+};
+
+// A hole of raw memory among elements: the tail is moved up for it, and back down unless the hole
+// is filled. Only for elements whose relocation cannot fail.
+template <class Allocator>
+class element_gap {
+  public:
+    using value_type = typename std::allocator_traits<Allocator>::value_type;
+
+    element_gap(Allocator& allocator, value_type* position, value_type* last, std::size_t count)
+        : allocator_(allocator), position_(position), last_(last), count_(count) {
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position + count, position, static_cast<std::size_t>(last - position));
+        } else {
+            while (last != position) {
+                relocate(last - 1, last - 1 + count);
+                --last;
+            }
+        }
+    }
+
+    element_gap(const element_gap&) = delete;
+    element_gap& operator=(const element_gap&) = delete;
+
+    ~element_gap() {
+        if (count_ == 0) {
+            return;
+        }
+        if constexpr (relocates_as_bytes<Allocator, value_type>) {
+            move_bytes(position_, position_ + count_, static_cast<std::size_t>(last_ - position_));
+        } else {
+            for (; position_ != last_; ++position_) {
+                relocate(position_ + count_, position_);
+            }
+        }
+    }
+
+    void keep() noexcept { count_ = 0; }
+
+  private:
+    void relocate(value_type* from, value_type* to) noexcept {
+        construct_element(allocator_, to, std::move(*from));
+        if constexpr (!destroys_nothing<Allocator, value_type>) {
+            std::allocator_traits<Allocator>::destroy(allocator_, from);
+        }
+    }
+
+    Allocator& allocator_;
+    value_type* position_;
+    value_type* last_;
+    std::size_t count_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,323 @@
+// Who works on a queue, and whether the one who stands in the way is alive.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_HPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_HPP
+
+#include <atomic>
+#include <cstdint>
+
+#include <cohold/container/detail/queue_slots.hpp>
+#include <cohold/container/shm_allocator.hpp>
+#include <cohold/engine/section.hpp>
+#include <cohold/os/time.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct claimant_ready {};
+
+/// The calling thread, as one that claims slots of a queue with this allocator. Outside of segments
+/// nobody is known to anybody, and so nobody ever counts as dead. (Tests have others.)
+template <class Allocator>
+class queue_claimant {
+  public:
+    static constexpr bool knows_the_dead = false;
+
+    /// Before one is made: false if the thread cannot claim anything now, and should come again.
+    [[nodiscard]] static bool is_ready(const Allocator& /*allocator*/) noexcept { return true; }
+
+    /// For who is to be told: reports what the constructor or worker() would throw. A thread that
+    /// claims slots, or journals what it does, needs its record.
+    static void prepare(const Allocator& /*allocator*/, bool /*with_record*/,
+                        std::error_code& /*ec*/) noexcept {}
+
+    explicit queue_claimant(const Allocator& /*allocator*/) noexcept {}
+
+    queue_claimant(const Allocator& /*allocator*/, claimant_ready /*known*/) noexcept {}
+
+    [[nodiscard]] claim_mark mark() const noexcept { return 0; }
+
+    /// Before the compare-and-swap that claims the slot of this word; and again after code that may
+    /// have claimed others.
+    void intend(const atomic_word& /*word*/) const noexcept {}
+
+    /// The claim is over.
+    void forget() const noexcept {}
+
+    /// The process, as the only one at work on its side; not 0.
+    [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 2; }
+
+    /// Is the claimant with this mark, or this worker, dead? If so, it is recovered now.
+    [[nodiscard]] static bool is_dead(const Allocator& /*allocator*/,
+                                      claim_mark /*mark*/) noexcept {
+        return false;
+    }
+
+    [[nodiscard]] static bool is_dead_worker(const Allocator& /*allocator*/,
+                                             owner_word /*worker*/) noexcept {
+        return false;
+    }
+
+    /// Before the queue's memory is given back: whatever the dead had begun is undone or finished,
+    /// and their claims are resolved.
+    static void recover_dead(const Allocator& /*allocator*/) noexcept {}
+
+    /// Is the thread in a section of the segment, which may still be undone?
+    [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
+
+    /// What happens to an element between claim and release is undone if the process dies: its
+    /// allocations, and the changes of its bytes that were saved.
+    class section {
+      public:
+        explicit section(const Allocator& /*allocator*/) noexcept {}
+
+        ~section() {} // NOLINT: as that of the other one
+
+        void save(const void* /*element*/, std::size_t /*bytes*/) noexcept {}
+
+        /// Ends it, and the claim, by one store.
+        void commit_by(atomic_word& word, slot_word value) noexcept {
+            word.value.store(value, std::memory_order_release);
+        }
+    };
+};
+
+// What a claim needs of the thread's record, all at hand: between two compare-and-swaps the
+// processor waits for every load that depends on another one.
+struct claimant_cache {
+    segment_header* header;
+    const std::atomic<std::uint64_t>* epoch_here;
+    std::uint64_t epoch;
+    std::atomic<std::uint64_t>* cell;
+    claim_mark mark;
+};
+
+inline thread_local constinit claimant_cache last_claimant{};
+
+/// *Errors* of the constructor and of worker(), the first time a thread or a process uses the
+/// segment: errc::too_many_participants, locks_unsupported, out_of_space.
+template <class T>
+class queue_claimant<shm_allocator<T>> {
+  public:
+    using allocator = shm_allocator<T>;
+
+    static constexpr bool knows_the_dead = true;
+
+    [[nodiscard, gnu::always_inline]] static bool is_ready(const allocator& a) {
+        segment_header& header = a.bound_header();
+        return is_known(header) || look_up(header);
+    }
+
+    static void prepare(const allocator& a, bool with_record, std::error_code& ec) noexcept {
+        segment_header& header = a.bound_header();
+        if (with_record) {
+            if (!is_known(header)) {
+                static_cast<void>(look_up(header, ec));
+            }
+        } else if (local_of(header).identity->epoch.load(std::memory_order_acquire) == 0) {
+            const patience limit(deadline{0});
+            static_cast<void>(participant_of(header, ec));
+            if (ec == std::errc::timed_out) {
+                ec = errc::busy;
+            }
+        }
+    }
+
+    /// Right after is_ready().
+    queue_claimant(const allocator& a, claimant_ready /*known*/) noexcept
+        : header_(a.bound_header()), cell_(last_claimant.cell), mark_(last_claimant.mark) {}
+
+    /// Of a thread that has been ready before.
+    explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
+        static_cast<void>(is_ready(a));
+        cell_ = last_claimant.cell;
+        mark_ = last_claimant.mark;
+    }
+
+    [[nodiscard]] claim_mark mark() const noexcept { return mark_; }
+
+    void intend(const atomic_word& word) const noexcept {
+        store_in_order(*cell_, static_cast<std::uint64_t>(reinterpret_cast<const char*>(&word) -
+                                                          reinterpret_cast<char*>(&header_)));
+    }
+
+    // So that it is not looked up in whatever the memory holds when the queue is gone.
+    void forget() const noexcept { store_in_order(*cell_, 0); }
+
+    [[nodiscard]] static owner_word worker(const allocator& a) {
+        segment_header& header = *a.header();
+        const local_identity& identity = *local_of(header).identity;
+        return identity.epoch.load(std::memory_order_acquire) != 0 ? identity.me
+                                                                   : new_worker(header);
+    }
+
+    [[nodiscard, gnu::cold]] static bool is_dead(const allocator& a, claim_mark mark) noexcept {
+        const std::uint32_t index = marked_participant(mark);
+        if (index > process_table::spare(*a.header())) {
+            return true; // nobody has ever been there
+        }
+        const std::uint64_t state =
+            process_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
+        const auto generation = static_cast<std::uint32_t>(state >> 32);
+        const std::uint32_t marked =
+            generation - ((generation - marked_generation(mark)) & 0xffffU);
+        // Of an attachment that is over, recovery has resolved the claims; the word may have been
+        // read before that.
+        return !is_attachment_of(state, marked) ||
+               is_dead_worker(a, make_owner(index, generation, 0));
+    }
+
+    [[nodiscard, gnu::cold]] static bool is_dead_worker(const allocator& a,
+                                                        owner_word worker) noexcept {
+        segment_header& header = *a.header();
+        if (is_alive(header, worker)) {
+            return false;
+        }
+        std::error_code ec;
+        const report_keeper keeper;
+        const patience limit(deadline{0});
+        const owner_word me = participant_of(header, ec);
+        if (ec) {
+            return false;
+        }
+        static_cast<void>(recover(header, me, worker));
+        return !is_attached(header, worker);
+    }
+
+    [[gnu::cold]] static void recover_dead(const allocator& a) noexcept {
+        if (segment_header* const header = a.header(); header != nullptr) {
+            std::error_code ec;
+            const report_keeper keeper;
+            const owner_word me = participant_of(*header, ec);
+            if (!ec) {
+                recover_all(*header, me);
+            }
+        }
+    }
+
+    [[nodiscard]] static bool in_section(const allocator& a) noexcept {
+        return open_record(a.header()) != nullptr;
+    }
+
+    class section {
+      public:
+        explicit section(const allocator& a) : section_(&record_of(*a.header()), false) {}
+
+        void save(const void* element, std::size_t bytes) {
+            section_.record().save(element, bytes);
+        }
+
+        void commit_by(atomic_word& word, slot_word value) noexcept {
+            section_.commit_by(word.value, value, true);
+        }
+
+      private:
+        detail::section section_;
+    };
+
+  private:
+    [[nodiscard, gnu::cold, gnu::noinline]] static owner_word new_worker(segment_header& header) {
+        const patience limit(deadline{0});
+        std::error_code ec;
+        const owner_word me = participant_of(header, ec);
+        raise_if(ec);
+        return me;
+    }
+
+    [[nodiscard, gnu::cold]] static thread_record& record_of(segment_header& header) {
+        std::error_code ec;
+        thread_record* const record = self(header, ec);
+        raise_if(ec);
+        return *record;
+    }
+
+    [[nodiscard, gnu::always_inline]] static bool is_known(const segment_header& header) noexcept {
+        const claimant_cache& cache = last_claimant;
+        return cache.header == &header &&
+               cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
+    }
+
+    [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header) {
+        std::error_code ec;
+        const bool found = look_up(header, ec);
+        raise_if(ec);
+        return found;
+    }
+
+    // False if the heap's lock, which a thread's first use of a segment needs, is held by a process
+    // that does not run; or after an error.
+    [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header,
+                                                                std::error_code& ec) noexcept {
+        static thread_local bool in_vain = false; // then who spins does not wait here
+        thread_record* found = nullptr;
+        {
+            const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
+            found = self(header, ec);
+        }
+        forget_timeout(ec);
+        if (ec) {
+            return false;
+        }
+        in_vain = found == nullptr;
+        if (in_vain) {
+            return false;
+        }
+        const thread_record& record = *found;
+        last_claimant = {&header, &local_of(header).identity->epoch, record.epoch,
+                         &record.log->queue_claim,
+                         mark_of(slot_of(record.me), generation_of(record.me))};
+        return true;
+    }
+
+    segment_header& header_;
+    std::atomic<std::uint64_t>* cell_;
+    claim_mark mark_;
+};
+
+/// When to ask about the claim that a thread finds in its way: not at once, since most are over in
+/// an instant; and not often, since that takes a system call. A thread remembers a few claims, by
+/// their addresses: it may look at many queues in turn. Where two of them share a memory, whichever
+/// comes first when the time is over is asked about.
+class suspicion {
+  public:
+    [[nodiscard, gnu::cold]] static bool is_due(const atomic_word& word,
+                                                slot_word claimed) noexcept {
+        static thread_local suspicion memories[count];
+        suspicion& memory =
+            memories[(reinterpret_cast<std::uintptr_t>(&word) * 0x9e3779b9u >> 16) % count];
+        const bool known = memory.word_ == &word && memory.claimed_ == claimed;
+        if (known && ++memory.looks_ % few_looks != 0 && memory.looks_ > few_looks) {
+            return false; // in a spin loop: a look at the clock costs more than one at the word
+        }
+        const std::int64_t now = deadline::now().nanoseconds;
+        const bool over = now - memory.since_ >= interval;
+        if (over) {
+            const bool due = known || now - memory.since_ < 2 * interval;
+            memory.word_ = &word;
+            memory.claimed_ = claimed;
+            memory.looks_ = 0;
+            memory.since_ = now;
+            return due;
+        }
+        return false;
+    }
+
+  private:
+    static constexpr std::size_t count = 32;
+    static constexpr std::uint32_t few_looks = 16;
+    static constexpr std::int64_t interval = 1000000; // ns
+
+    const atomic_word* word_;
+    slot_word claimed_;
+    std::uint32_t looks_;
+    std::int64_t since_; // when it was noticed, or asked about
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

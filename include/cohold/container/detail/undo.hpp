@@ -1,0 +1,446 @@
+// Raw memory for the elements of a container, and the section in which it becomes the container's.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_DETAIL_UNDO_HPP
+#define COHOLD_CONTAINER_DETAIL_UNDO_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include <cohold/container/detail/elements.hpp>
+#include <cohold/container/shm_allocator.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// What an operation does when its section has no room for a journal, in a full segment.
+enum class without_journal {
+    fails, // it throws, before anything is changed
+    // It must not fail. An exception undoes it all the same; a kill may leave it done, and leak.
+    happens,
+    reports, // there is no section; last_failure() says why
+};
+
+// So few bytes are rather saved than moved step by step.
+inline constexpr std::size_t most_bytes_saved = 256;
+
+inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+    char* const place = static_cast<char*>(first);
+    std::memmove(place + distance, place, bytes);
+    return {place, bytes, distance};
+}
+
+// What an operation saves before it changes it, in the section that it is, or that it is in. Other
+// allocators than shm_allocator have no segment, and so no sections: this does nothing.
+template <class Allocator>
+class operation_record {
+  public:
+    void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    void size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {}
+
+    void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] bool try_elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {
+        return true;
+    }
+
+    [[nodiscard]] bool has_room_to_move() noexcept { return true; }
+
+    [[nodiscard]] bool is_there() const noexcept { return true; }
+
+    [[noreturn]] void raise_no_room() const { raise(errc::out_of_space, "no room"); }
+
+    void moving(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/,
+                std::uint64_t /*then*/) noexcept {}
+
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
+        return moved_at_once(first, bytes, distance);
+    }
+
+    void begins(const void* /*container*/, const void* /*words*/, std::size_t /*bytes*/) noexcept {}
+
+    void fresh(const void* /*container*/) noexcept {}
+
+    void exchanged(const void* /*container*/, std::uint64_t /*size*/) noexcept {}
+
+    void ends(const void* /*container*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] std::uint64_t removed(const void* /*container*/, std::uint64_t now,
+                                        std::uint64_t /*size*/) noexcept {
+        return now;
+    }
+
+    class cover {
+      public:
+        cover(operation_record& /*section*/, const void* /*first*/,
+              std::size_t /*bytes*/) noexcept {}
+
+        ~cover() {} // NOLINT: as that of the other one
+    };
+};
+
+template <class T>
+class operation_record<shm_allocator<T>> {
+  public:
+    // nullptr: there is no section.
+    operation_record(thread_record* record, without_journal otherwise) noexcept
+        : record_(record), otherwise_(otherwise) {}
+
+    [[nodiscard]] bool is_there() const noexcept { return record_ != nullptr; }
+
+    // Saves the words of a container, before they change.
+    void words(const void* container, const void* first, std::size_t bytes) {
+        if (record_ != nullptr && is_worth_saving(container)) {
+            save(first, bytes);
+        }
+    }
+
+    // Saves the number of elements, once in a section.
+    void size(const void* container, const void* word, std::uint64_t now) {
+        if (record_ == nullptr) {
+            return;
+        }
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of != container && is_worth_saving(container)) {
+            if (record_->unkept && record_->is_inside(container)) [[unlikely]] {
+                size_where_nothing_is_kept(word);
+                return;
+            }
+            save(word, 8);
+            mark = {container, now};
+            record_->marked = true;
+        }
+    }
+
+    // Saves elements, before they change or end.
+    void elements(const void* first, std::size_t bytes) {
+        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
+            save(first, bytes, false);
+        }
+    }
+
+    // Has the journal room for the moves of elements that must not fail half-way?
+    [[nodiscard]] bool has_room_to_move() noexcept {
+        return record_ == nullptr || record_->make_room_to_shift();
+    }
+
+    // What a failed try_ has left.
+    [[noreturn, gnu::cold]] void raise_no_room() const {
+        raise(errc::out_of_space, "the segment has no room to keep what an operation changes");
+    }
+
+    // The same, but false where that is not possible: last_failure() says why.
+    [[nodiscard]] bool try_elements(const void* first, std::size_t bytes) noexcept {
+        std::error_code ec;
+        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
+            record_->save(first, bytes, ec);
+        }
+        return !ec;
+    }
+
+    // Saves the number of elements: `now` so many, `then` so many, because the last ones are going
+    // to be moved up or down. Of an operation that is a section.
+    void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
+        if (record_ == nullptr) {
+            return;
+        }
+        if (record_->state.depth == 1) { // nothing is going to follow in the section
+            if (is_worth_saving(container)) {
+                save(word, 8);
+            }
+            return;
+        }
+        size(container, word, now);
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of == container && (then > now || then < mark.size)) {
+            mark.size = then; // what is moved has to be there to be moved back
+        }
+    }
+
+    // Moves elements that are nothing but bytes, to where nothing has to be kept.
+    byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
+        if (bytes > most_bytes_saved && record_ != nullptr && record_->is_inside(first) &&
+            is_worth_saving(first)) {
+            return move_step_by_step(static_cast<char*>(first), bytes, distance);
+        }
+        elements(first, bytes);
+        return moved_at_once(first, bytes, distance);
+    }
+
+    // The container, which has no elements yet, is about to take those of another one. Where it
+    // lives on when the section has been undone, on a stack, it has to be empty again then: the
+    // other one has them back.
+    void begins(const void* container, const void* words, std::size_t bytes) noexcept {
+        if (record_ != nullptr && record_->state.undoable && !record_->is_inside(container)) {
+            record_->save(words, bytes); // if there is no memory for it, std::terminate
+        }
+    }
+
+    // The container has a new block: none of its elements was there when the section began.
+    void fresh(const void* container) noexcept { exchanged(container, 0); }
+
+    // The container, whose words are saved, has another one's elements: all of them may have been
+    // there when the section began.
+    void exchanged(const void* container, std::uint64_t size) noexcept {
+        if (record_ != nullptr) {
+            thread_record::watermark& mark = record_->watermark_of(container);
+            if (record_->unkept) [[unlikely]] {
+                mark = {};
+                return;
+            }
+            mark = {container, size};
+            record_->marked = true;
+        }
+    }
+
+    // The container itself comes to its end: nothing is to be put back where it was, if that is on
+    // a stack.
+    void ends(const void* container, std::size_t bytes) noexcept {
+        if (thread_record::watermark& mark = record_->watermark_of(container);
+            mark.of == container) {
+            mark = {};
+        }
+        if (!record_->is_inside(container)) {
+            record_->forget(container, bytes);
+        }
+    }
+
+    // The elements from `now` on are going to be removed, of `size`: from `now` up to which one
+    // must they be saved? After size().
+    [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
+                                        std::uint64_t size) noexcept {
+        if (record_ == nullptr) {
+            return now;
+        }
+        thread_record::watermark& mark = record_->watermark_of(container);
+        if (mark.of != container) {
+            return size;
+        }
+        const std::uint64_t until = mark.size < size ? mark.size : size;
+        if (now < mark.size) {
+            mark.size = now;
+        }
+        return until < now ? now : until;
+    }
+
+    // While it lives, what lies in these bytes, which are saved, is not saved again.
+    class cover {
+      public:
+        cover(operation_record& section, const void* first, std::size_t bytes) noexcept
+            : record_(section.record_) {
+            if (record_ != nullptr) {
+                outer_ = record_->covered;
+                record_->covered = {reinterpret_cast<std::uintptr_t>(first), bytes};
+            }
+        }
+
+        cover(const cover&) = delete;
+        cover& operator=(const cover&) = delete;
+
+        ~cover() {
+            if (record_ != nullptr) {
+                record_->covered = outer_;
+            }
+        }
+
+      private:
+        thread_record* record_;
+        thread_record::range outer_{};
+    };
+
+  private:
+    // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
+    // process dies that is gone, and only a section of the user's can be undone in a living one.
+    [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
+        const auto address = reinterpret_cast<std::uintptr_t>(at);
+        return address - record_->covered.first >= record_->covered.bytes &&
+               (record_->is_inside(at) || record_->state.undoable);
+    }
+
+    void save(const void* at, std::size_t bytes, bool words = true) {
+        if (!record_->save_at_hand(at, bytes)) [[unlikely]] {
+            save_slowly(at, bytes, words);
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes, bool words) {
+        if (otherwise_ == without_journal::fails) {
+            record_->save(at, bytes);
+        } else {
+            record_->save_anyhow(at, bytes, words);
+        }
+    }
+
+    // Elements that were removed are in private memory alone: what comes in their place would be
+    // all that is left after a kill.
+    [[gnu::cold, gnu::noinline]] void size_where_nothing_is_kept(const void* word) {
+        if (otherwise_ == without_journal::fails) {
+            raise(errc::out_of_space,
+                  "elements were removed in the section that is open, and the segment has no room "
+                  "to keep them: end the section first");
+        }
+        record_->save_anyhow(word, 8, true);
+    }
+
+    byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
+        std::error_code ec;
+        const byte_shift moved = record_->shift(first, bytes, distance, ec);
+        raise_if(ec);
+        return moved;
+    }
+
+    thread_record* record_;
+    without_journal otherwise_;
+};
+
+// The section itself.
+template <class Allocator>
+class operation_section : public operation_record<Allocator> {
+  public:
+    explicit operation_section(const Allocator& /*allocator*/,
+                               without_journal /*otherwise*/ = without_journal::fails) noexcept {}
+
+    ~operation_section() {} // NOLINT: as that of the other one
+};
+
+template <class T>
+class operation_section<shm_allocator<T>> : public operation_record<shm_allocator<T>> {
+  public:
+    explicit operation_section(const shm_allocator<T>& allocator,
+                               without_journal otherwise = without_journal::fails)
+        : operation_section(find(allocator.header(), otherwise), otherwise) {}
+
+  private:
+    operation_section(thread_record* record, without_journal otherwise) noexcept
+        : operation_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
+
+    static thread_record* find(segment_header* header, without_journal otherwise) {
+        if (header == nullptr) {
+            return nullptr;
+        }
+        if (thread_record* const known = known_record(header); known != nullptr) [[likely]] {
+            return known;
+        }
+        return find_slowly(*header, otherwise);
+    }
+
+    [[gnu::cold, gnu::noinline]] static thread_record* find_slowly(segment_header& header,
+                                                                   without_journal otherwise) {
+        std::error_code ec;
+        if (otherwise != without_journal::happens) {
+            thread_record* const record = self(header, ec);
+            if (otherwise == without_journal::fails) {
+                raise_if(ec);
+            }
+            return record;
+        }
+        const report_keeper keeper;
+        return self(header, ec);
+    }
+
+    section section_;
+};
+
+template <class T>
+[[nodiscard]] bool is_section_open(const shm_allocator<T>& allocator) noexcept {
+    return has_open_sections() && open_record(allocator.header()) != nullptr;
+}
+
+// Runs `run(operation_record&)` if this thread has a section open in the allocator's segment.
+template <class Allocator, class Run>
+inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
+                            const Run& /*run*/) noexcept {
+}
+
+template <class T, class Run>
+inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
+                            const Run& run) {
+    if (has_open_sections()) [[unlikely]] {
+        if (thread_record* const record = open_record(allocator.header()); record != nullptr) {
+            operation_record<shm_allocator<T>> open(record, otherwise);
+            run(open);
+        }
+    }
+}
+
+// Does a container lie in the segment of its allocator, so that others find it after a kill, while
+// this thread has no section open there? Not in a forked child that has not used the segment: what
+// it destroys is its parent's.
+template <class Allocator>
+[[nodiscard]] bool is_alone_in_segment(const Allocator& /*allocator*/,
+                                       const void* /*container*/) noexcept {
+    return false;
+}
+
+template <class T>
+[[nodiscard]] bool is_alone_in_segment(const shm_allocator<T>& allocator,
+                                       const void* container) noexcept {
+    const segment_header* const header = allocator.header();
+    return header != nullptr &&
+           reinterpret_cast<std::uintptr_t>(container) - reinterpret_cast<std::uintptr_t>(header) <
+               local_of(*header).reserve &&
+           is_participant(*header) && !is_section_open(allocator);
+}
+
+// What a destructor leaves in an object, compilers may take for stores that nobody sees.
+inline void keep_stores_of(const void* object) noexcept {
+    asm volatile("" : : "r"(object) : "memory");
+}
+
+// Raw memory for a number of elements, given back unless released: and the section of the operation
+// that wanted it, so that a killed process leaves either the old block or the new one.
+template <class Allocator>
+class raw_block {
+  public:
+    using traits = std::allocator_traits<Allocator>;
+    using pointer = typename traits::pointer;
+    using size_type = typename traits::size_type;
+
+    raw_block(Allocator& allocator, size_type capacity)
+        : section_(allocator), allocator_(allocator),
+          memory_(traits::allocate(allocator, capacity)), capacity_(capacity) {}
+
+    // From `allocate()`, which returns null if there is no memory: then it holds nothing.
+    template <class Allocate>
+    raw_block(Allocator& allocator, size_type capacity, const Allocate& allocate)
+        : section_(allocator, without_journal::reports), allocator_(allocator),
+          memory_(section_.is_there() ? allocate() : nullptr),
+          capacity_(memory_ == nullptr ? 0 : capacity) {}
+
+    raw_block(const raw_block&) = delete;
+    raw_block& operator=(const raw_block&) = delete;
+
+    ~raw_block() {
+        if (capacity_ != 0) {
+            traits::deallocate(allocator_, memory_, capacity_);
+        }
+    }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return capacity_ != 0; }
+
+    [[nodiscard]] const pointer& memory() const noexcept { return memory_; }
+
+    [[nodiscard]] auto* begin() const noexcept { return raw_address(memory_); }
+
+    [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
+
+    [[nodiscard]] operation_record<Allocator>& section() noexcept { return section_; }
+
+    void release() noexcept { capacity_ = 0; }
+
+  private:
+    operation_section<Allocator> section_;
+    Allocator& allocator_;
+    pointer memory_;
+    size_type capacity_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

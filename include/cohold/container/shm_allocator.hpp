@@ -1,0 +1,157 @@
+// shm_allocator: the heap of a segment as an allocator for cohold's, the standard's and Boost's
+// containers.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_SHM_ALLOCATOR_HPP
+#define COHOLD_CONTAINER_SHM_ALLOCATOR_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include <cohold/engine/local_mapping.hpp>
+#include <cohold/engine/section.hpp>
+#include <cohold/type/construct_from.hpp>
+#include <cohold/type/offset_ptr.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Allocates from the segment that it is bound to. An allocator constructed inside a segment (by
+/// segment::construct, or as a part of an element of a container there) binds to that segment; a
+/// copy made elsewhere has the binding of its original; `segment::allocator<T>()` makes one from a
+/// handle. One that is constructed later in an object of a segment, by std::optional::emplace for
+/// instance, binds to the segment that it lies in. Two are equal if they are bound to the same
+/// mapping of the same
+/// segment. It never propagates: an object stays in its segment, and between segments elements are
+/// copied.
+///
+/// *Thread and process safety*: any number may allocate at the same time.
+template <class T>
+class shm_allocator {
+  public:
+    using value_type = T;
+    using pointer = offset_ptr<T>;
+    using const_pointer = offset_ptr<const T>;
+    using void_pointer = offset_ptr<void>;
+    using const_void_pointer = offset_ptr<const void>;
+    using size_type = std::size_t;
+    using difference_type = std::ptrdiff_t;
+    using propagate_on_container_copy_assignment = std::false_type;
+    using propagate_on_container_move_assignment = std::false_type;
+    using propagate_on_container_swap = std::false_type;
+    using is_always_equal = std::false_type;
+
+    /// Bound to the segment at this address; elsewhere to none.
+    shm_allocator() noexcept : segment_(bind(nullptr)) {}
+
+    shm_allocator(const shm_allocator& other) noexcept : segment_(bind(other.segment_.get())) {}
+
+    template <class U>
+    shm_allocator(const shm_allocator<U>& other) noexcept // NOLINT: allocators convert
+        : segment_(bind(other.segment_.get())) {}
+
+    shm_allocator& operator=(const shm_allocator&) = default;
+    ~shm_allocator() = default;
+
+    /// Memory for `count` objects. *Errors*, as cohold::failure: errc::no_segment if bound to none,
+    /// out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*: constant, but
+    /// for growth of the segment.
+    [[nodiscard]] pointer allocate(size_type count) {
+        std::error_code ec;
+        T* const memory = allocate(count, ec);
+        detail::raise_if(ec);
+        return memory;
+    }
+
+    /// As allocate; nullptr on failure, for which last_failure() has the facts.
+    [[nodiscard]] pointer try_allocate(size_type count) noexcept {
+        std::error_code ec;
+        return allocate(count, ec);
+    }
+
+    /// Null is allowed. A double or foreign free aborts in debug builds (COHOLD_HEAP_CHECKS).
+    void deallocate(pointer memory, size_type /*count*/) noexcept {
+        if (memory != nullptr && segment_ != nullptr) {
+            detail::deallocate(*segment_, const_cast<std::remove_cv_t<T>*>(memory.get()));
+        }
+    }
+
+    /// Constructs an element, whose own allocators bind to this segment. A plain struct with arrays
+    /// takes its arguments member by member: `emplace_back(1, "bob")`.
+    template <class U, class... Arguments>
+    void
+    construct(U* at,
+              Arguments&&... arguments) noexcept(std::is_nothrow_constructible_v<U, Arguments...>) {
+        if constexpr (std::is_trivially_copyable_v<U>) { // holds no allocator
+            detail::construct_from<U>(at, std::forward<Arguments>(arguments)...);
+        } else {
+            const detail::construction_scope scope(segment_.get());
+            detail::construct_from<U>(at, std::forward<Arguments>(arguments)...);
+        }
+    }
+
+    /// Is it bound to a segment?
+    explicit operator bool() const noexcept { return segment_ != nullptr; }
+
+    template <class U>
+    [[nodiscard]] bool operator==(const shm_allocator<U>& other) const noexcept {
+        return segment_ == other.segment_;
+    }
+
+    [[nodiscard]] size_type max_size() const noexcept { return PTRDIFF_MAX / sizeof(T); }
+
+    // Of the segment that it is bound to, or nullptr: for the containers.
+    [[nodiscard]] detail::segment_header* header() const noexcept { return segment_.get(); }
+
+    // The same, of one that is known to be bound and to lie in its segment.
+    [[nodiscard]] detail::segment_header& bound_header() const noexcept {
+        return *segment_.unchecked();
+    }
+
+    // Made from a segment's header, by the handles.
+    explicit shm_allocator(detail::segment_header& header) noexcept : segment_(&header) {}
+
+  private:
+    template <class>
+    friend class shm_allocator;
+
+    [[nodiscard]] detail::segment_header* around() const noexcept {
+        return detail::construction_scope::around(reinterpret_cast<std::uintptr_t>(this));
+    }
+
+    detail::segment_header* bind(detail::segment_header* original) noexcept {
+        if (detail::segment_header* const here = around(); here != nullptr) {
+            return here;
+        }
+        return original != nullptr ? original
+                                   : detail::segment_around(reinterpret_cast<std::uintptr_t>(this));
+    }
+
+    T* allocate(size_type count, std::error_code& ec) noexcept {
+        static_assert(
+            !std::is_pointer_v<T>,
+            "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
+            "and deque do), which mean nothing in another process. Use those of cohold or "
+            "of Boost.Container");
+        const detail::operation context("allocate", "", "");
+        if (segment_ == nullptr) {
+            detail::fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, sizeof(T));
+            return nullptr;
+        }
+        if (count > PTRDIFF_MAX / sizeof(T)) {
+            detail::fail(ec, errc::invalid_size, "%zu objects of %zu bytes", count, sizeof(T));
+            return nullptr;
+        }
+        return static_cast<T*>(detail::allocate(*segment_, count * sizeof(T), alignof(T), ec));
+    }
+
+    offset_ptr<detail::segment_header> segment_;
+};
+
+static_assert(sizeof(shm_allocator<char>) == 8);
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,131 @@
+// The locks that a section keeps until it ends.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_ENGINE_DEFERRED_UNLOCK_HPP
+#define COHOLD_ENGINE_DEFERRED_UNLOCK_HPP
+
+#include <new>
+
+#include <cohold/engine/journal.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct thread_record;
+
+// How far the journal had been written at some moment.
+struct savepoint {
+    std::uint64_t top;
+    std::uint64_t limit;
+    std::uint32_t promises;
+};
+
+// A lock that is held until the outermost section ends, whatever its type.
+struct held_lock {
+    void* lock; // nullptr: none, the section within another had it already
+    void (*release)(void* lock, thread_record& holder) noexcept;
+    savepoint from{}; // where the section that has locked it began
+};
+
+// In the order in which they were locked; the first few without asking for memory.
+struct kept_locks {
+    // That of the outermost section. The thread's record says whether there is one.
+    held_lock first{};
+
+    kept_locks() = default;
+    kept_locks(const kept_locks&) = delete;
+    kept_locks& operator=(const kept_locks&) = delete;
+
+    ~kept_locks() {
+        if (all_ != few_) {
+            delete[] all_;
+        }
+    }
+
+    void set_first(void* lock, void (*release)(void* lock, thread_record& holder) noexcept) {
+        if constexpr (sizeof(void*) == sizeof(std::uint64_t)) {
+            store_pair(&first, reinterpret_cast<std::uintptr_t>(lock),
+                       reinterpret_cast<std::uintptr_t>(release));
+        } else {
+            first.lock = lock;
+            first.release = release;
+        }
+    }
+
+    // Those after the first.
+    [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
+
+    // For one more. False if there is no memory.
+    [[nodiscard, gnu::cold]] bool make_room() noexcept {
+        if (count_ < capacity_) {
+            return true;
+        }
+        auto* const more = new (std::nothrow) held_lock[capacity_ * 2];
+        if (more == nullptr) {
+            return false;
+        }
+        for (std::uint32_t i = 0; i < count_; ++i) {
+            more[i] = all_[i];
+        }
+        if (all_ != few_) {
+            delete[] all_;
+        }
+        all_ = more;
+        capacity_ *= 2;
+        return true;
+    }
+
+    void keep(const held_lock& lock) noexcept { all_[count_++] = lock; }
+
+    [[nodiscard]] bool keeps(const void* lock) const noexcept {
+        for (std::uint32_t i = 0; i < count_; ++i) {
+            if (all_[i].lock == lock) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    // Of the one that was the `number`th, from 1.
+    [[nodiscard]] const savepoint& from(std::uint32_t number) const noexcept {
+        return all_[number - 1].from;
+    }
+
+    // The section that has kept it ends: forgets it, unless a lock stays with the outermost one.
+    void end(std::uint32_t number) noexcept {
+        if (number == count_ && all_[number - 1].lock == nullptr) {
+            --count_;
+        }
+    }
+
+    // Forgets a lock, if it was kept last; else false.
+    [[nodiscard]] bool forget_last(const void* lock) noexcept {
+        const bool last = count_ != 0 && all_[count_ - 1].lock == lock;
+        count_ -= last ? 1 : 0;
+        return last;
+    }
+
+    void release_all(thread_record& holder) noexcept {
+        while (count_ != 0) {
+            const held_lock last = all_[--count_];
+            if (last.lock != nullptr) {
+                last.release(last.lock, holder);
+            }
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t few = 8;
+
+    held_lock few_[few]{};
+    held_lock* all_ = few_;
+    std::uint32_t count_ = 0;
+    std::uint32_t capacity_ = few;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,189 @@
+// What a segment begins with. docs/layout.md describes it for other languages.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_ENGINE_HEADER_HPP
+#define COHOLD_ENGINE_HEADER_HPP
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include <cohold/config.hpp>
+#include <cohold/error.hpp>
+#include <cohold/os/hash.hpp>
+#include <cohold/os/memory.hpp>
+#include <cohold/policy/mechanism.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Who removes the name of a segment?
+enum class lifetime : std::uint32_t {
+    persistent = 0, ///< nobody does on his own, as with a file
+    session = 1, ///< the last process to detach; and one whose users are all dead counts as absent
+};
+
+namespace detail {
+
+// "cohold" and two bytes that no text has; compared as bytes, so that the other word order is
+// recognized.
+inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
+inline constexpr std::uint32_t word_order = 0x01020304;
+inline constexpr std::uint64_t control_bytes = 4096;   // of the header, whatever the page size is
+inline constexpr std::uint64_t participant_bytes = 64; // of a slot of the process table
+// The table has a slot more than there can be participants: see attach. The first ones follow the
+// header in every segment, so that what lies behind them has one place; the others, if the segment
+// is for so many participants, lie between the kept journals and the first block of the heap.
+inline constexpr std::uint32_t least_participants = 2;
+inline constexpr std::uint32_t most_participants = 4094; // so that 12 bits tell all slots apart
+inline constexpr std::uint64_t near_slots = 65;
+inline constexpr std::uint64_t table_bytes = near_slots * participant_bytes;
+inline constexpr std::uint64_t far_slots_offset = 20160;
+
+[[nodiscard]] constexpr std::uint64_t far_bytes(std::uint64_t max_participants) noexcept {
+    return max_participants < near_slots ? 0
+                                         : (max_participants + 1 - near_slots) * participant_bytes;
+}
+
+// With its process table, heap and directory.
+[[nodiscard]] constexpr std::uint64_t smallest_segment_for(std::uint64_t participants) noexcept {
+    return (5 * control_bytes + table_bytes + far_bytes(participants) + control_bytes - 1) /
+           control_bytes * control_bytes;
+}
+
+inline constexpr std::uint64_t smallest_segment = smallest_segment_for(0);
+inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
+
+struct segment_header {
+    // Written last where publication is not one step: zero means "not ready".
+    alignas(8) std::atomic<std::uint64_t> magic;
+    std::uint32_t order;
+    std::uint32_t layout_version;
+    std::uint32_t header_bytes;
+    std::uint32_t max_participants;
+    alignas(8) std::uint64_t reserve;
+    alignas(8) std::uint64_t id[2];   // random: tells a segment from another one of the same name
+    alignas(8) std::uint64_t created; // nanoseconds since 1970
+    std::uint32_t life;
+    std::uint32_t name_length;
+    alignas(8) std::uint64_t name_hash[2];
+    char name[512];                    // the full name, or its beginning
+    alignas(8) std::uint64_t checksum; // of everything from `order` to here
+    // From here on it changes.
+    alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
+    // Grows before and after something is undone: who reads without a lock looks again.
+    std::atomic<std::uint64_t> rollbacks;
+
+    [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
+        const char* from = reinterpret_cast<const char*>(&order);
+        return hash64(
+            {from, static_cast<std::size_t>(reinterpret_cast<const char*>(&checksum) - from)});
+    }
+
+    [[nodiscard]] std::string_view name_view() const noexcept {
+        return {name, name_length < sizeof name ? name_length : sizeof name};
+    }
+
+    void set_name(std::string_view full) noexcept {
+        const hash_pair hash = hash128(full);
+        name_hash[0] = hash.first;
+        name_hash[1] = hash.second;
+        name_length = static_cast<std::uint32_t>(full.size());
+        if (!full.empty()) {
+            std::memcpy(name, full.data(), full.size() < sizeof name ? full.size() : sizeof name);
+        }
+    }
+
+    [[nodiscard]] bool is_named(std::string_view full) const noexcept {
+        const hash_pair hash = hash128(full);
+        return name_length == full.size() && name_hash[0] == hash.first &&
+               name_hash[1] == hash.second;
+    }
+};
+
+// Are they mappings of one segment?
+[[nodiscard]] inline bool is_same_segment(const segment_header& a,
+                                          const segment_header& b) noexcept {
+    return a.id[0] == b.id[0] && a.id[1] == b.id[1];
+}
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(offsetof(segment_header, order) == 8);
+static_assert(offsetof(segment_header, layout_version) == 12);
+static_assert(offsetof(segment_header, header_bytes) == 16);
+static_assert(offsetof(segment_header, max_participants) == 20);
+static_assert(offsetof(segment_header, reserve) == 24);
+static_assert(offsetof(segment_header, id) == 32);
+static_assert(offsetof(segment_header, created) == 48);
+static_assert(offsetof(segment_header, life) == 56);
+static_assert(offsetof(segment_header, name_length) == 60);
+static_assert(offsetof(segment_header, name_hash) == 64);
+static_assert(offsetof(segment_header, name) == 80);
+static_assert(offsetof(segment_header, checksum) == 592);
+static_assert(offsetof(segment_header, size) == 640);
+static_assert(offsetof(segment_header, rollbacks) == 648);
+static_assert(sizeof(segment_header) == 704);
+
+inline std::uint64_t magic_word() noexcept {
+    std::uint64_t word = 0;
+    std::memcpy(&word, segment_magic, sizeof word);
+    return word;
+}
+
+// Checks every field of a header that may hold any bytes. Reads the header alone; `object_bytes` is
+// what the kernel says the object has. Sets ec to which field is wrong, with what was expected and
+// found.
+[[gnu::cold]] inline void validate_header(const segment_header& header, std::uint64_t object_bytes,
+                                          std::error_code& ec) noexcept {
+    const auto unequal = [&ec](errc code, const char* field, std::uint64_t expected,
+                               std::uint64_t found) noexcept {
+        if (!ec && expected != found) {
+            fail(ec, code, "%s: expected %#llx, found %#llx", field,
+                 static_cast<unsigned long long>(expected), static_cast<unsigned long long>(found));
+        }
+    };
+    if (object_bytes < control_bytes) {
+        fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+             static_cast<unsigned long long>(control_bytes),
+             static_cast<unsigned long long>(object_bytes));
+        return;
+    }
+    unequal(errc::not_a_segment, "magic", magic_word(),
+            header.magic.load(std::memory_order_acquire));
+    unequal(errc::byte_order_mismatch, "word order", word_order, header.order);
+    unequal(errc::layout_mismatch, "layout version", COHOLD_LAYOUT_VERSION, header.layout_version);
+    unequal(errc::corrupt, "header bytes", sizeof(segment_header), header.header_bytes);
+    unequal(errc::corrupt, "checksum", header.expected_checksum(), header.checksum);
+    if (ec) {
+        return;
+    }
+    if (header.max_participants < least_participants ||
+        header.max_participants > most_participants) {
+        fail(ec, errc::corrupt, "participants: expected %u to %u, found %u", least_participants,
+             most_participants, header.max_participants);
+        return;
+    }
+    const std::uint64_t smallest = smallest_segment_for(header.max_participants);
+    const std::uint64_t size = header.size.load(std::memory_order_acquire);
+    if (header.reserve < smallest || header.reserve > largest_reserve) {
+        fail(ec, errc::corrupt, "reserve: expected %llu to %llu bytes, found %llu",
+             static_cast<unsigned long long>(smallest),
+             static_cast<unsigned long long>(largest_reserve),
+             static_cast<unsigned long long>(header.reserve));
+    } else if (size < smallest || size > header.reserve) {
+        fail(ec, errc::corrupt, "size: expected %llu to %llu bytes, found %llu",
+             static_cast<unsigned long long>(smallest),
+             static_cast<unsigned long long>(header.reserve),
+             static_cast<unsigned long long>(size));
+    } else if (size > object_bytes) {
+        fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+             static_cast<unsigned long long>(size), static_cast<unsigned long long>(object_bytes));
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

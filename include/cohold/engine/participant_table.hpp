@@ -1,0 +1,211 @@
+// The process table of a segment: who is attached, and whether the kernel says that he lives.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_ENGINE_PARTICIPANT_TABLE_HPP
+#define COHOLD_ENGINE_PARTICIPANT_TABLE_HPP
+
+#include <utility>
+
+#include <cohold/engine/local_mapping.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+struct journal;
+
+// Tells processes apart, in whatever namespaces they are: the same for all participants that a
+// process is, of one segment or of several.
+struct process_key {
+    std::uint32_t pid;     // as the process saw itself
+    std::uint32_t stamp;   // made from its process_stamp
+    std::uint64_t started; // in clock ticks since boot
+
+    friend bool operator==(const process_key&, const process_key&) = default;
+};
+
+// One participant: a process, by one of its mappings.
+struct alignas(64) participant_slot {
+    // generation:32 | former:31 | 1 while attached. The generation grows also during an attachment,
+    // when its numbers of threads are used up: `former` says how many it has had before. Only the
+    // holder of the kernel's lock on the slot writes it, and who has recovered a dead one.
+    std::atomic<std::uint64_t> state;
+    std::atomic<std::uint32_t> pid;
+    std::atomic<std::uint32_t> stamp;
+    std::atomic<std::uint64_t> start_time; // of the process, in clock ticks since boot
+    std::atomic<std::uint64_t> token[2];   // a liveness_token
+    std::atomic<std::uint64_t> recovery;   // an owner_lock: held by who recovers this slot
+    std::atomic<std::uint64_t> journals;   // offset of its first journal, or 0
+    std::atomic<std::uint64_t> attached;   // nanoseconds since 1970
+
+    // This and the token may be read while a later participant of the slot is writing them.
+    [[nodiscard]] process_key process() const noexcept {
+        return {pid.load(std::memory_order_relaxed), stamp.load(std::memory_order_relaxed),
+                start_time.load(std::memory_order_relaxed)};
+    }
+
+    [[nodiscard]] liveness_token read_token() const noexcept {
+        return {
+            {token[0].load(std::memory_order_relaxed), token[1].load(std::memory_order_relaxed)}};
+    }
+};
+
+static_assert(sizeof(participant_slot) == participant_bytes);
+static_assert(sizeof(liveness_token) == 16);
+
+inline constexpr std::uint64_t attached_bit = 1;
+
+[[nodiscard]] constexpr std::uint64_t attached_state(std::uint32_t generation) noexcept {
+    return std::uint64_t{generation} << 32 | attached_bit;
+}
+
+[[nodiscard]] constexpr std::uint64_t detached_state(std::uint32_t generation) noexcept {
+    return std::uint64_t{generation} << 32;
+}
+
+// Does the generation belong to the attachment that a slot's state tells of?
+[[nodiscard]] constexpr bool is_attachment_of(std::uint64_t state,
+                                              std::uint32_t generation) noexcept {
+    const std::uint32_t former = static_cast<std::uint32_t>(state) >> 1;
+    return (state & attached_bit) != 0 &&
+           static_cast<std::uint32_t>(state >> 32) - generation <= former;
+}
+
+// The state after that, with the next generation of the same attachment. Never 0, as ever.
+[[nodiscard]] constexpr std::uint64_t with_next_generation(std::uint64_t state) noexcept {
+    const auto last = static_cast<std::uint32_t>(state >> 32);
+    const std::uint32_t step = last == UINT32_MAX ? 2 : 1;
+    return std::uint64_t{last + step} << 32 | (static_cast<std::uint32_t>(state) + 2 * step);
+}
+
+struct process_table {
+    static constexpr std::uint64_t offset = control_bytes;
+
+    // By its index, as if they all lay one behind the other.
+    struct slot_array {
+        participant_slot near[near_slots];
+
+        [[nodiscard]] participant_slot& operator[](std::uint32_t index) noexcept {
+            return const_cast<participant_slot&>(std::as_const(*this)[index]);
+        }
+
+        [[nodiscard]] const participant_slot& operator[](std::uint32_t index) const noexcept {
+            return *reinterpret_cast<const participant_slot*>(reinterpret_cast<const char*>(this) +
+                                                              offset_of(index) - offset);
+        }
+    } slots;
+
+    [[nodiscard]] static constexpr std::uint64_t offset_of(std::uint64_t index) noexcept {
+        return index < near_slots ? offset + index * participant_bytes
+                                  : far_slots_offset + (index - near_slots) * participant_bytes;
+    }
+
+    // The index of the last slot, for who has found all others taken and looks for dead ones among
+    // them.
+    [[nodiscard]] static std::uint32_t spare(const segment_header& header) noexcept {
+        return participants_of(header);
+    }
+
+    [[nodiscard]] static process_table& of(segment_header& header) noexcept {
+        return *reinterpret_cast<process_table*>(reinterpret_cast<char*>(&header) + offset);
+    }
+
+    [[nodiscard]] static const process_table& of(const segment_header& header) noexcept {
+        return *reinterpret_cast<const process_table*>(reinterpret_cast<const char*>(&header) +
+                                                       offset);
+    }
+};
+
+static_assert(sizeof(process_table) == table_bytes);
+
+// Is the process that a word names the one that this mapping is of?
+[[nodiscard]] inline bool is_this_process(const segment_header& header, owner_word owner) noexcept {
+    const local_identity& mine = *local_of(header).identity;
+    return mine.epoch.load(std::memory_order_acquire) != 0 && slot_of(mine.me) == slot_of(owner) &&
+           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+                                std::memory_order_relaxed),
+                            generation_of(owner));
+}
+
+// The verdict on one participant that has the slot, whatever else its process is.
+[[gnu::cold]] inline verdict probe_slot(const segment_header& header, owner_word owner) noexcept {
+    const std::uint32_t index = slot_of(owner);
+    const participant_slot& slot = process_table::of(header).slots[index];
+    const std::uint32_t generation = generation_of(owner);
+    verdict found = verdict::dead;
+    if (is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
+        const local_block& local = local_of(header);
+        found = is_this_process(header, owner)
+                    ? verdict::alive
+                    : local.calls->probe(local, index, slot.read_token());
+        // A process that attaches anew to a dead one's slot has the kernel's lock before it changes
+        // the state, hence the second look: the lock that was found may belong to it.
+        if (!is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
+            found = verdict::dead;
+        }
+    }
+    return found;
+}
+
+// Has the participant neither detached nor been recovered?
+[[nodiscard]] inline bool is_attached(const segment_header& header, owner_word owner) noexcept {
+    return slot_of(owner) <= process_table::spare(header) &&
+           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+                                std::memory_order_acquire),
+                            generation_of(owner));
+}
+
+// The participant that has the slot now; nobody if there is none.
+[[nodiscard]] inline owner_word participant_at(const segment_header& header,
+                                               std::uint32_t index) noexcept {
+    const std::uint64_t state =
+        process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+    return (state & attached_bit) != 0
+               ? make_owner(index, static_cast<std::uint32_t>(state >> 32), 0)
+               : nobody;
+}
+
+// Calls visit(owner) for each participant that the process is.
+template <class Visitor>
+void each_of_process(const segment_header& header, const process_key& process,
+                     const Visitor& visit) noexcept {
+    const std::uint32_t last = process_table::spare(header);
+    for (std::uint32_t index = 0; index <= last; ++index) {
+        const owner_word each = participant_at(header, index);
+        if (each != nobody && process_table::of(header).slots[index].process() == process) {
+            visit(each);
+        }
+    }
+}
+
+/// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
+/// everything that it had written is visible. The unit of death is the process: a participant whose
+/// process is another participant as well is dead when both are, for the kernel lets go of them one
+/// after the other. *Complexity*: a system call, if it is another process.
+[[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
+    if (slot_of(owner) > process_table::spare(header)) {
+        return verdict::dead; // nobody has ever been there
+    }
+    const process_key process = process_table::of(header).slots[slot_of(owner)].process();
+    verdict found = probe_slot(header, owner);
+    if (found == verdict::dead && is_attached(header, owner)) {
+        each_of_process(header, process, [&](owner_word each) noexcept {
+            if (found == verdict::dead && slot_of(each) != slot_of(owner)) {
+                found = probe_slot(header, each);
+            }
+        });
+    }
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    return found;
+}
+
+// False only of who is dead for certain.
+[[gnu::cold]] inline bool is_alive(const segment_header& header, owner_word owner) noexcept {
+    return verdict_on(header, owner) != verdict::dead;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

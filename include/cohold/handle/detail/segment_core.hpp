@@ -1,0 +1,632 @@
+// What segment, segment_view and shared let everybody see.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_DETAIL_SEGMENT_CORE_HPP
+#define COHOLD_HANDLE_DETAIL_SEGMENT_CORE_HPP
+
+#include <unistd.h>
+
+#include <cohold/handle/detail/object_handle.hpp>
+#include <cohold/handle/detail/segment_memory.hpp>
+#include <cohold/handle/listing.hpp>
+#include <cohold/handle/mapping.hpp>
+#include <cohold/handle/segment_options.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Policies>
+class segment_base {
+  public:
+    using mechanism = typename Policies::mechanism;
+    using naming = typename Policies::naming;
+    using handle = object_handle<Policies>;
+
+    segment_base() = default;
+
+    segment_base(segment_base&& other) noexcept
+        : object_(std::move(other.object_)), memory_(std::move(other.memory_)), how_(other.how_),
+          state_(std::exchange(other.state_, state::detached)) {}
+
+    segment_base& operator=(segment_base&& other) noexcept {
+        if (this != &other) {
+            detach();
+            object_ = std::move(other.object_);
+            memory_ = std::move(other.memory_);
+            how_ = other.how_;
+            state_ = std::exchange(other.state_, state::detached);
+        }
+        return *this;
+    }
+
+    ~segment_base() { detach(); }
+
+    // A formatted segment that nobody else can open yet. Destroyed without publish(), it leaves
+    // nothing.
+    [[gnu::cold]] static segment_base prepare(std::string_view name, const segment_options& options,
+                                              publication how, std::error_code& ec) noexcept {
+        std::uint64_t size = 0;
+        std::uint64_t reserve = 0;
+        measure(options, size, reserve, ec);
+        if (!ec && how == publication::exclusive) {
+            clear_the_way(name, ec);
+        }
+        if (ec) {
+            return {};
+        }
+        segment_base made;
+        made.object_ = handle::create(name,
+                                      {.capacity = reserve,
+                                       .mode = Policies::permission::bits,
+                                       .group = options.group,
+                                       .formatted = true,
+                                       .huge_page = hugetlb_page_of(options.mapping.huge)},
+                                      ec);
+        if (ec) {
+            return {};
+        }
+        made.state_ = state::unpublished;
+        made.memory_ = segment_memory::map<mechanism>(made.object_.native(), reserve,
+                                                      access_mode::writing, options.mapping, ec);
+        if (!ec) {
+            std::string full;
+            if constexpr (Policies::named) {
+                full = full_name<mechanism, naming>(name);
+            }
+            made.memory_.template format<mechanism>(
+                made.object_.native(), size, static_cast<std::uint32_t>(options.participants),
+                options.lifetime, full, ec);
+        }
+        if (!ec) {
+            made.finish(options_of(options), ec);
+        }
+        if (!ec && options.lifetime == lifetime::session) {
+            made.enter(ec);
+        }
+        if (!ec) {
+            made.memory_.participate(ec);
+        }
+        if constexpr (seals_objects) {
+            if (!ec && options.seals != seal::none) {
+                mechanism::seal(made.object_.native(), options.seals, ec);
+            }
+        }
+        return ec ? segment_base() : std::move(made);
+    }
+
+    // What the process that makes or opens a segment wants of its mapping.
+    [[nodiscard]] static mapping_options options_of(const segment_options& options) noexcept {
+        mapping_options wanted = options.mapping;
+        wanted.populate = wanted.populate || options.populate;
+        return wanted;
+    }
+
+    [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
+        memory_.ready();
+        if (how == publication::exclusive || !replace_session(ec)) {
+            object_.publish(how, ec);
+        }
+        if (!ec) {
+            state_ = state::attached;
+        }
+    }
+
+    [[gnu::cold]] static segment_base open(std::string_view name, access_mode how,
+                                           const mapping_options& options,
+                                           std::error_code& ec) noexcept {
+        handle object = handle::open(name, how, ec);
+        if (ec) {
+            return {};
+        }
+        segment_base opened = attach(std::move(object), how, options, ec);
+        handle::removed_is_absent(ec);
+        return opened;
+    }
+
+    [[gnu::cold]] static segment_base adopt(typename handle::native_type native, access_mode how,
+                                            const mapping_options& options,
+                                            std::error_code& ec) noexcept {
+        handle object = handle::adopt(native, ec);
+        return ec ? segment_base() : attach(std::move(object), how, options, ec);
+    }
+
+    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
+        std::error_code unknown;
+        const handle object = handle::open(name, access_mode::writing, unknown);
+        const facts found = unknown ? facts() : peek(object, unknown);
+        if constexpr (checks_names) {
+            // Another name's object must stay.
+            handle::removed_is_absent(unknown);
+            if (unknown == errc::not_found) {
+                handle::reclaim(name);
+                return false;
+            }
+            if (unknown) {
+                ec = unknown;
+                return false;
+            }
+        }
+        if (!object) {
+            return handle::remove(name, ec); // says what is wrong, if anything is
+        }
+        if constexpr (has_attendance<mechanism>) {
+            if (!unknown && found.life == lifetime::session) {
+                // Nobody shall attach to what is just being removed.
+                const typename mechanism::attendance::gate gate(object.native(),
+                                                                lock_kind::exclusive);
+                return handle::remove(name, ec);
+            }
+        }
+        return handle::remove(name, ec);
+    }
+
+    explicit operator bool() const noexcept { return static_cast<bool>(memory_); }
+
+    [[nodiscard]] const handle& object() const noexcept { return object_; }
+
+    [[nodiscard]] const segment_memory& memory() const noexcept { return memory_; }
+
+    // Where it is mapped: the bytes that are there.
+    [[nodiscard, gnu::cold]] memory_mapping mapping() const noexcept {
+        return memory_ ? memory_mapping(memory_.base(),
+                                        static_cast<std::size_t>(
+                                            memory_.header().size.load(std::memory_order_acquire)),
+                                        how_ == access_mode::writing)
+                       : memory_mapping();
+    }
+
+    // Waits until the file and its name outlive a loss of power.
+    [[gnu::cold]] void durable(std::error_code& ec) const noexcept {
+        if (!memory_) {
+            fail(ec, errc::empty_handle);
+            return;
+        }
+        write_back(memory_.base(), 0, mapping().size(), ec);
+        if constexpr (requires { mechanism::settle(object_.native(), object_.name(), ec); }) {
+            std::string real;
+            if constexpr (Policies::named) {
+                if (!ec && !object_.name().empty()) {
+                    real = object_name<mechanism, naming>(object_.name(), ec);
+                }
+            }
+            if (!ec && is_lost(object_)) {
+                fail(ec, errc::empty_handle,
+                     "the segment's native handle was closed by somebody else");
+            }
+            if (!ec) {
+                mechanism::settle(object_.native(), real, ec);
+            }
+        }
+    }
+
+  private:
+    enum class state { detached, unpublished, attached };
+
+    // What must be known of a segment before it is mapped.
+    struct facts {
+        std::uint64_t reserve = 0;
+        enum lifetime life = lifetime::persistent;
+    };
+
+    static constexpr bool seals_objects =
+        requires(const typename mechanism::native_handle_type& native, std::error_code& ec) {
+            mechanism::seal(native, seal::none, ec);
+        };
+
+    static constexpr bool checks_names = mechanism::keys_collide || naming::collides;
+
+    [[gnu::cold]] static void measure(const segment_options& options, std::uint64_t& size,
+                                      std::uint64_t& reserve, std::error_code& ec) noexcept {
+        if (options.size == 0 || options.size > PTRDIFF_MAX || options.reserve > PTRDIFF_MAX) {
+            fail(ec, errc::invalid_size, "size %zu, reserve %zu bytes", options.size,
+                 options.reserve);
+            return;
+        }
+        if (options.reserve != 0 && options.size > options.reserve) {
+            fail(ec, errc::invalid_size,
+                 "segment_options::size is %zu bytes, larger than segment_options::reserve, %zu",
+                 options.size, options.reserve);
+            return;
+        }
+        if (options.participants < least_participants || options.participants > most_participants) {
+            fail(ec, errc::invalid_options,
+                 "segment_options::participants: %zu, %u to %u are possible", options.participants,
+                 least_participants, most_participants);
+            return;
+        }
+        check_hugetlb<mechanism>(options.mapping.huge, ec);
+        if (!ec && !seals_objects && options.seals != seal::none) {
+            fail(ec, errc::unsupported, "segment_options::seals: only a memfd can be sealed");
+        }
+        const bool sized = (options.seals & seal::grow) != seal::none;
+        if (!ec && sized && options.reserve > options.size) {
+            fail(ec, errc::invalid_options,
+                 "sealed by seal::grow at %zu bytes, and with a reserve of %zu: it could not grow",
+                 options.size, options.reserve);
+        }
+        if (ec) {
+            return;
+        }
+        const std::uint64_t unit = options.mapping.huge == huge_pages::advise
+                                       ? page_size()
+                                       : mapping_unit(options.mapping.huge);
+        size = round_up(larger(options.size, smallest_segment_for(options.participants)), unit);
+        if (sized) {
+            reserve = size;
+        } else if (options.reserve != 0) {
+            reserve = round_up(options.reserve, page_size());
+        } else {
+            constexpr std::uint64_t most = std::uint64_t{PTRDIFF_MAX} / 4;
+            reserve = larger(config::default_reserve, size > most / 16 ? most : size * 16);
+            if constexpr (sizeof(void*) == 4) {
+                reserve = larger(config::default_reserve, size > most / 2 ? size : size * 2);
+            }
+        }
+        reserve = larger(reserve, size);
+        if constexpr (!has_attendance<mechanism> && Policies::named) {
+            if (options.lifetime == lifetime::session) {
+                fail(ec, errc::unsupported,
+                     "lifetime::session: the mechanism cannot tell who is attached");
+            }
+        }
+    }
+
+    // Reads and checks the header.
+    [[gnu::cold]] static facts peek(const handle& object, std::error_code& ec) noexcept {
+        const object_status status = object.status(ec);
+        if (!ec && status.size < control_bytes) {
+            fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
+                 static_cast<unsigned long long>(control_bytes),
+                 static_cast<unsigned long long>(status.size));
+        }
+        void* at =
+            ec ? nullptr
+               : mechanism::map(object.native(), status.size, access_mode::reading, nullptr, ec);
+        if (ec) {
+            return {};
+        }
+        // A file may have a hole here and the file system no space for it: reading would be SIGBUS.
+        if (::madvise(at, control_bytes, MADV_POPULATE_READ) != 0 && errno == EFAULT) {
+            const object_status now = object.status(ec);
+            if (!ec && now.size < control_bytes) {
+                fail(ec, errc::truncated,
+                     "object size: %llu bytes, and then %llu: somebody cuts it",
+                     static_cast<unsigned long long>(status.size),
+                     static_cast<unsigned long long>(now.size));
+            } else if (!ec) {
+                fail(ec, errc::out_of_space, "the object has a hole where its header should be");
+            }
+            unmap(at, static_cast<std::size_t>(status.size));
+            return {};
+        }
+        const auto& header = *static_cast<const segment_header*>(at);
+        validate_header(header, status.size, ec);
+        // Others may have made the object longer, and its header say so, since we asked for its
+        // size.
+        for (std::uint64_t asked = status.size; ec == errc::truncated;) {
+            std::error_code unknown;
+            const object_status longer = object.status(unknown);
+            if (unknown || longer.size <= asked) {
+                break;
+            }
+            asked = longer.size;
+            ec.clear();
+            validate_header(header, asked, ec);
+        }
+        const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
+        // Such an object is mapped whole, so its size must be what is reserved for it.
+        if (!ec && !mechanism::grows &&
+            round_up(status.size, page_size()) != round_up(found.reserve, page_size())) {
+            fail(ec, status.size < found.reserve ? errc::truncated : errc::corrupt,
+                 "object size: %llu bytes expected, found %llu",
+                 static_cast<unsigned long long>(found.reserve),
+                 static_cast<unsigned long long>(status.size));
+        }
+        if constexpr (checks_names && Policies::named) {
+            if (!ec && !object.name().empty()) {
+                const std::string full = full_name<mechanism, naming>(object.name());
+                if (!header.is_named(full)) {
+                    fail(ec, errc::name_mismatch, "full name: expected '%s', found '%.*s'",
+                         full.c_str(), static_cast<int>(header.name_view().size()),
+                         header.name_view().data());
+                }
+            }
+        }
+        unmap(at, static_cast<std::size_t>(status.size));
+        return found;
+    }
+
+    // What can be done only once the memory is there.
+    [[gnu::cold]] void finish(const mapping_options& options, std::error_code& ec) const noexcept {
+        finish_mapping(memory_.base(), mapping().size(), how_ == access_mode::writing, options, ec);
+    }
+
+    [[gnu::cold]] static segment_base attach(handle&& object, access_mode how,
+                                             const mapping_options& options,
+                                             std::error_code& ec) noexcept {
+        const facts found = peek(object, ec);
+        if (ec) {
+            return {};
+        }
+        segment_base made;
+        made.object_ = std::move(object);
+        made.how_ = how;
+        if constexpr (has_attendance<mechanism>) {
+            if (found.life == lifetime::session) {
+                made.attach_to_session(found, how, options, ec);
+                if (!ec) {
+                    made.finish(options, ec);
+                }
+                return ec ? segment_base() : std::move(made);
+            }
+        }
+        made.map(found, how, options, ec);
+        if (ec) {
+            return {};
+        }
+        made.state_ = state::attached;
+        if (how == access_mode::writing) {
+            made.memory_.participate(ec);
+        }
+        if (!ec) {
+            made.finish(options, ec);
+        }
+        return ec ? segment_base() : std::move(made);
+    }
+
+    // What exists, without holes.
+    [[gnu::cold]] void map(const facts& found, access_mode how, const mapping_options& options,
+                           std::error_code& ec) noexcept {
+        memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, options, ec);
+        if constexpr (requires { mechanism::fill(object_.native(), how, nullptr, 0, ec); }) {
+            if (!ec) {
+                mechanism::fill(object_.native(), how, memory_.base(),
+                                memory_.header().size.load(std::memory_order_acquire), ec);
+            }
+        }
+        if (ec) {
+            memory_ = {};
+        }
+    }
+
+    [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
+                                         const mapping_options& options,
+                                         std::error_code& ec) noexcept {
+        using attendance = typename mechanism::attendance;
+        {
+            // While this is held, nobody can remove the segment for lack of users.
+            const typename attendance::gate gate(object_.native(), lock_kind::shared);
+            if (!gate) {
+                fail_errno(ec, errno, "locking the object, which session lifetime needs");
+            } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
+                fail(ec, errc::not_found, "its session is over: nobody has it attached");
+            } else {
+                map(found, how, options, ec);
+                if (!ec) {
+                    enter(ec);
+                }
+                if (!ec) {
+                    state_ = state::attached;
+                }
+            }
+        }
+        if (!ec && how == access_mode::writing) {
+            memory_.participate(ec);
+        }
+        if (ec == errc::not_found) {
+            const report_keeper keeper;
+            std::error_code ignored;
+            remove_if_deserted(object_, ignored);
+        }
+    }
+
+    void enter(std::error_code& ec) noexcept {
+        if constexpr (has_attendance<mechanism>) {
+            memory_.template attend_session<mechanism>(ec);
+        }
+    }
+
+    // Removes a segment of session lifetime that nobody has attached. True if it is gone now; false
+    // without an error if somebody has it attached.
+    [[gnu::cold]] static bool remove_if_deserted(const handle& object,
+                                                 std::error_code& ec) noexcept {
+        if constexpr (has_attendance<mechanism> && Policies::named) {
+            using attendance = typename mechanism::attendance;
+            const typename attendance::gate gate(object.native(), lock_kind::exclusive);
+            if (!gate) {
+                fail_errno(ec, errno, "locking the object, which session lifetime needs");
+                return false;
+            }
+            return !attendance::anybody(object.native()) && object.is_named_so() &&
+                   handle::remove(object.name(), ec);
+        } else {
+            return false;
+        }
+    }
+
+    // Replaces a segment of session lifetime while nobody can remove it for lack of users, and the
+    // new one in its place. False if there is none.
+    [[gnu::cold]] bool replace_session(std::error_code& ec) noexcept {
+        if constexpr (has_attendance<mechanism> && Policies::named) {
+            for (;;) {
+                std::error_code unknown;
+                const report_keeper keeper;
+                const handle old = handle::open(object_.name(), access_mode::writing, unknown);
+                const facts found = unknown ? facts() : peek(old, unknown);
+                if (unknown || found.life != lifetime::session) {
+                    return false;
+                }
+                const typename mechanism::attendance::gate gate(old.native(), lock_kind::exclusive);
+                if (old.is_named_so()) {
+                    object_.publish(publication::replace, ec);
+                    return true;
+                }
+            }
+        } else {
+            return false;
+        }
+    }
+
+    // Before a new segment is made: is the name free? A deserted session's segment makes way.
+    [[gnu::cold]] static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
+        if constexpr (Policies::named) {
+            std::error_code unknown;
+            handle object;
+            facts found;
+            {
+                const report_keeper keeper;
+                object = handle::open(name, access_mode::writing, unknown);
+                if (!unknown) {
+                    found = peek(object, unknown);
+                }
+            }
+            if (!object) {
+                // Not there, or not ours to judge: publishing will find out.
+                if (unknown == errc::invalid_name) {
+                    static_cast<void>(handle::open(name, access_mode::writing, ec)); // says why
+                }
+            } else if (unknown || found.life != lifetime::session ||
+                       (!remove_if_deserted(object, ec) && !ec)) {
+                fail(ec, errc::already_exists);
+            }
+        }
+    }
+
+    // Has somebody closed the native handle behind our back?
+    [[gnu::cold]] [[nodiscard]] bool is_lost(const handle& object) const noexcept {
+        std::error_code ec;
+        const object_status found = object.status(ec);
+        return ec == std::errc::bad_file_descriptor || (!ec && !memory_.is_of(found));
+    }
+
+    // After that, the object by its name, if it is still the one.
+    [[gnu::cold]] void find_again() noexcept {
+        if constexpr (Policies::named) {
+            std::error_code ec;
+            handle again = handle::open(object_.name(), access_mode::writing, ec);
+            if (!ec && !is_lost(again)) {
+                object_ = std::move(again);
+            }
+        }
+    }
+
+    [[gnu::cold]] void detach() noexcept {
+        switch (std::exchange(state_, state::detached)) {
+        case state::unpublished:
+            memory_ = {};
+            object_.abandon();
+            break;
+        case state::attached: {
+            const report_keeper keeper;
+            // A forked child that has not used the segment has inherited a handle, and no more.
+            const bool session = memory_.attends_session();
+            if (is_lost(object_)) {
+                static_cast<void>(object_.release()); // it is not ours to close
+                if (session) {
+                    find_again();
+                }
+            }
+            memory_ = {};
+            if (session && object_) {
+                std::error_code ignored;
+                remove_if_deserted(object_, ignored);
+            }
+            break;
+        }
+        case state::detached:
+            break;
+        }
+    }
+
+    handle object_;
+    segment_memory memory_;
+    access_mode how_ = access_mode::writing;
+    state state_ = state::detached;
+};
+
+template <class Policies>
+class segment_observers {
+  public:
+    using mechanism_type = typename Policies::mechanism;
+    using native_handle_type = typename Policies::mechanism::native_handle_type;
+
+    /// Is a segment attached?
+    explicit operator bool() const noexcept { return static_cast<bool>(base_); }
+
+    /// The name as it was given; empty for unnamed and adopted segments.
+    [[nodiscard]] const std::string& name() const noexcept { return base_.object().name(); }
+
+    /// Stays owned by this handle.
+    [[nodiscard]] const native_handle_type& native_handle() const noexcept {
+        return base_.object().native();
+    }
+
+    /// Bytes that are published and backed by real memory now. All three sizes are 0 for an empty
+    /// handle.
+    [[nodiscard]] std::size_t size() const noexcept {
+        return *this ? static_cast<std::size_t>(
+                           base_.memory().header().size.load(std::memory_order_acquire))
+                     : 0;
+    }
+
+    /// Bytes that the segment can grow to: its reserve.
+    [[nodiscard]] std::size_t capacity() const noexcept {
+        return *this ? static_cast<std::size_t>(base_.memory().header().reserve) : 0;
+    }
+
+    /// Bytes allocated on the heap, for objects, their names and their elements. A block
+    /// takes 16 bytes more than it needs where these would be too small for a block of their own,
+    /// so the same objects need not always have the same number.
+    [[nodiscard]] std::size_t used() const noexcept {
+        return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
+    }
+
+    /// Who removes the name.
+    [[nodiscard]] enum lifetime lifetime() const noexcept {
+        return *this ? static_cast<enum cohold::lifetime>(base_.memory().header().life)
+                     : cohold::lifetime::persistent;
+    }
+
+    /// Has the name been removed, or taken over by another segment (replace)? The memory stays good
+    /// for who has it.
+    [[nodiscard]] bool is_removed() const noexcept { return base_.object().is_removed(); }
+
+    /// Which processes use the segment, and whether they are alive. One that was forked off is
+    /// there as soon as it has used the segment itself. Readers are not. *Complexity*: a system
+    /// call for each.
+    [[nodiscard]] participant_list participants() const {
+        return *this ? list_participants(base_.memory().header()) : participant_list();
+    }
+
+    /// Where it is mapped in this process, with the bytes that there are now: to have huge pages,
+    /// to be locked, looked at … Empty for an empty handle.
+    [[nodiscard]] memory_mapping mapping() const noexcept { return base_.mapping(); }
+
+  protected:
+    segment_observers() = default;
+
+    explicit segment_observers(segment_base<Policies>&& base) noexcept : base_(std::move(base)) {}
+
+    // For the operations that need a segment. False for an empty handle.
+    [[nodiscard]] bool check_attached(std::error_code& ec) const noexcept {
+        if (!*this) {
+            fail(ec, errc::empty_handle);
+        }
+        return !ec;
+    }
+
+    // For segment and shared: see there.
+    [[gnu::cold]] std::size_t recover_dead(std::error_code& ec) const noexcept {
+        ec.clear();
+        return check_attached(ec) ? recover_participants(base_.memory().header(), ec) : 0;
+    }
+
+    segment_base<Policies> base_;
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,361 @@
+// mapping_report: what the kernel really gave to a mapping, as it says itself.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_MAPPING_HPP
+#define COHOLD_HANDLE_MAPPING_HPP
+
+#include <cstddef>
+
+#include <cohold/error.hpp>
+#include <cohold/os/mapping.hpp>
+#include <cohold/os/proc.hpp>
+#include <cohold/policy/mechanism.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Pages larger than the machine's ordinary ones. What was really given, a mapping_report tells.
+enum class huge_pages : std::uint8_t {
+    none,
+    advise,   ///< where the kernel is set up to: `shmem_enabled`, or `huge=` of the mount
+    collapse, ///< now, of the pages that there are, however it is set up: MADV_COLLAPSE, Linux 6.1
+    hugetlb_2m, ///< only at creation: from the pool of the machine, which root has filled
+    hugetlb_1g, ///< the same, of 1 GiB each
+};
+
+/// Pages that never go to swap. Counts against `ulimit -l`: errc::lock_limit.
+enum class memory_lock : std::uint8_t {
+    none,
+    now,      ///< all pages, touched now
+    on_fault, ///< each from the moment when it is touched
+};
+
+/// How NUMA nodes are chosen.
+enum class numa_mode : std::uint8_t {
+    unchanged,
+    bind,       ///< these nodes and no others
+    interleave, ///< these nodes in turn, page by page
+    preferred,  ///< the lowest of these nodes, others if it is full
+};
+
+/// Which NUMA nodes memory comes from.
+struct numa_placement {
+    numa_mode mode = numa_mode::unchanged;
+    std::uint64_t nodes = 0; ///< bit n: node n
+};
+
+/// For `segment::open(name, {.populate = true})`, `memory_object::map({…})`, and as `mapping` in
+/// segment_options: what one process wants, whatever the others have chosen. Of a segment it is
+/// done for the bytes that there are; `segment.mapping().apply({…})` does it for those that have
+/// been added since.
+struct mapping_options {
+    /// Touch all pages now, so that no page fault comes later.
+    bool populate = false;
+    /// How many threads touch them: 0 is one for each cpu.
+    unsigned threads = 1;
+    /// The mapping's address is chosen so that it can have them.
+    enum huge_pages huge = huge_pages::none;
+    memory_lock lock = memory_lock::none;
+    /// The kernel keeps it with the object, for all processes; that of a file on a disk it ignores.
+    numa_placement numa = {};
+    /// Does it become part of core dumps?
+    bool dump = true;
+    /// Does a forked child have it? If not, a child has a handle that it may destroy, and nothing
+    /// else: what it pointed to is not mapped there.
+    bool fork = true;
+};
+
+namespace detail {
+
+// Bytes of a page from the kernel's pools; 0: none is asked for.
+constexpr std::uint64_t hugetlb_page_of(huge_pages how) noexcept {
+    return how == huge_pages::hugetlb_2m   ? std::uint64_t{1} << 21
+           : how == huge_pages::hugetlb_1g ? std::uint64_t{1} << 30
+                                           : 0;
+}
+
+// Addresses of a mapping, and sizes that can consist of huge pages, are multiples of this.
+inline std::uint64_t mapping_unit(huge_pages how) noexcept {
+    return how == huge_pages::none         ? page_size()
+           : how == huge_pages::hugetlb_1g ? hugetlb_page_of(how)
+                                           : huge_page_bytes;
+}
+
+// The same of an object that is there already.
+template <class Native>
+[[gnu::cold]] std::uint64_t mapping_unit(const Native& native, huge_pages how) noexcept {
+    std::uint64_t found = 0;
+    if constexpr (std::is_same_v<Native, file_descriptor>) {
+        found = hugetlb_page(native.value);
+    }
+    return larger(found, mapping_unit(how));
+}
+
+template <class Mechanism>
+inline constexpr bool has_hugetlb = false;
+template <class Mechanism>
+    requires requires { Mechanism::huge_pages; }
+inline constexpr bool has_hugetlb<Mechanism> = Mechanism::huge_pages;
+
+// Before anything is made.
+template <class Mechanism>
+[[gnu::cold]] void check_hugetlb(huge_pages how, std::error_code& ec) noexcept {
+    if (!has_hugetlb<Mechanism> && hugetlb_page_of(how) != 0) {
+        fail(ec, errc::unsupported,
+             "huge_pages::hugetlb_…: not of this mechanism; memfd and a file on a hugetlbfs have "
+             "them");
+    }
+}
+
+// What must be said before the memory is there, of all addresses.
+[[gnu::cold]] inline void begin_mapping(void* at, std::size_t bytes, const mapping_options& options,
+                                        std::error_code& ec) noexcept {
+    if (options.numa.mode != numa_mode::unchanged) {
+        const int policy = options.numa.mode == numa_mode::bind         ? numa_bind
+                           : options.numa.mode == numa_mode::interleave ? numa_interleave
+                                                                        : numa_preferred;
+        place_on_nodes(at, bytes, policy, options.numa.nodes, ec);
+    }
+    if (!ec && options.huge == huge_pages::advise) {
+        advise_mapping(at, bytes, MADV_HUGEPAGE, "MADV_HUGEPAGE", ec);
+    }
+    if (!ec && !options.dump) {
+        advise_mapping(at, bytes, MADV_DONTDUMP, "MADV_DONTDUMP", ec);
+    }
+    if (!ec && !options.fork) {
+        advise_mapping(at, bytes, MADV_DONTFORK, "MADV_DONTFORK", ec);
+    }
+}
+
+// What is done to the memory that is there: the first `bytes`.
+[[gnu::cold]] inline void finish_mapping(void* at, std::size_t bytes, bool writing,
+                                         const mapping_options& options,
+                                         std::error_code& ec) noexcept {
+    if (options.huge == huge_pages::collapse) {
+        collapse_pages(at, bytes, ec);
+    }
+    if (!ec && options.populate) {
+        populate_mapping(at, bytes, options.threads, writing, ec);
+    }
+    if (!ec && options.lock != memory_lock::none) {
+        lock_pages(at, bytes, options.lock == memory_lock::on_fault, ec);
+    }
+}
+
+// Addresses for a mapping, a multiple of `unit`, with `front` bytes of others before it. nullptr
+// and errno on failure.
+[[gnu::cold]] inline char* reserve_aligned(std::size_t front, std::uint64_t bytes,
+                                           std::uint64_t unit) noexcept {
+    if (bytes == 0 || bytes > PTRDIFF_MAX - unit - front) {
+        errno = ENOMEM;
+        return nullptr;
+    }
+    const std::uint64_t all = front + bytes + (unit > page_size() ? unit : 0);
+    auto* const start = static_cast<char*>(reserve_addresses(all));
+    if (start == nullptr || unit <= page_size()) {
+        return start == nullptr ? nullptr : start + front;
+    }
+    const auto address = reinterpret_cast<std::uintptr_t>(start);
+    char* const base = start + (round_up(address + front, unit) - address);
+    const auto before = static_cast<std::size_t>(base - front - start);
+    const auto after = static_cast<std::size_t>(all - bytes) - front - before;
+    if (before != 0) {
+        unmap(start, before);
+    }
+    if (after != 0) {
+        unmap(base + bytes, after);
+    }
+    return base;
+}
+
+} // namespace detail
+
+/// Where an object is mapped in this process, and what can be done about it there. Owns nothing:
+/// good as long as the region or segment is that gave it. Of a segment, the bytes that it had when
+/// it was asked. From `region.mapping()` and `segment.mapping()`.
+///
+/// *Thread safety*: all members may be called from several threads.
+class memory_mapping {
+  public:
+    memory_mapping() = default;
+
+    memory_mapping(const void* address, std::size_t size, bool writable) noexcept
+        : address_(const_cast<void*>(address)), size_(size), writable_(writable) {}
+
+    [[nodiscard]] const void* address() const noexcept { return address_; }
+
+    /// In bytes.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    /// Does what the options say, to these bytes. What they leave out stays as it is. *Errors*:
+    /// errc::lock_limit, unsupported, invalid_options (a node that is not there; hugetlb pages and
+    /// `fork`, which are settled when a mapping is made); madvise(2), mlock(2), mbind(2).
+    void apply(const mapping_options& options) const {
+        std::error_code ec;
+        apply(options, ec);
+        detail::raise_if(ec);
+    }
+
+    [[gnu::cold]] void apply(const mapping_options& options, std::error_code& ec) const noexcept {
+        const detail::operation context("steer", "mapping", "");
+        ec.clear();
+        if (address_ == nullptr) {
+            detail::fail(ec, errc::empty_handle);
+        } else if (!options.fork || detail::hugetlb_page_of(options.huge) != 0) {
+            detail::fail(ec, errc::invalid_options,
+                         "mapping_options::fork and hugetlb pages are for making a mapping, not "
+                         "for one that is there");
+        } else {
+            detail::begin_mapping(address_, size_, options, ec);
+        }
+        if (!ec) {
+            detail::finish_mapping(address_, size_, writable_, options, ec);
+        }
+    }
+
+    /// Lets all pages go to swap again.
+    void unlock() const noexcept { detail::unlock_pages(address_, size_); }
+
+    /// Waits until what has been written to these bytes, or those [offset, offset + bytes), by
+    /// whatever process, is on the disk of a file, and as much of the file's length as it takes. Of
+    /// memory there is nothing to wait for. See `segment::durable()` for a whole segment with its
+    /// name. *Errors*: msync(2), EIO if the disk has failed; errc::invalid_size beyond the end.
+    void durable() const {
+        std::error_code ec;
+        durable(ec);
+        detail::raise_if(ec);
+    }
+
+    void durable(std::error_code& ec) const noexcept { durable(0, size_, ec); }
+
+    void durable(std::size_t offset, std::size_t bytes) const {
+        std::error_code ec;
+        durable(offset, bytes, ec);
+        detail::raise_if(ec);
+    }
+
+    [[gnu::cold]] void durable(std::size_t offset, std::size_t bytes,
+                               std::error_code& ec) const noexcept {
+        const detail::operation context("write back", "mapping", "");
+        ec.clear();
+        if (offset > size_ || bytes > size_ - offset) {
+            detail::fail(ec, errc::invalid_size, "bytes %zu to %zu + %zu, the mapping has %zu",
+                         offset, offset, bytes, size_);
+        } else {
+            detail::write_back(address_, offset, offset + bytes, ec);
+        }
+    }
+
+  private:
+    void* address_ = nullptr;
+    std::size_t size_ = 0;
+    bool writable_ = false;
+};
+
+/// What /proc/self/smaps has of a mapping, whatever was asked for. Amounts are in bytes. Of a
+/// segment, it is about the addresses that have been set up alike: often all of its reserve.
+struct mapping_report {
+    std::uint64_t addresses = 0;  ///< its length
+    std::uint64_t page = 0;       ///< what the kernel calls its page; of hugetlb memory a large one
+    std::uint64_t resident = 0;   ///< in memory, and mapped here
+    std::uint64_t huge_bytes = 0; ///< of these, by huge pages of either kind
+    std::uint64_t locked = 0;     ///< of these, kept from swap by a lock
+    std::uint64_t swapped = 0;
+    bool huge_advised = false; ///< huge_pages::advise
+    bool lock_on_fault = false;
+    bool dumped = true;    ///< is part of core dumps
+    bool inherited = true; ///< a forked child has it
+};
+
+namespace detail {
+
+// Adds one line of smaps after another.
+class report_reader {
+  public:
+    report_reader(std::uint64_t from, std::uint64_t to) noexcept : from_(from), to_(to) {}
+
+    [[gnu::cold]] void add(std::string_view line) {
+        map_line found;
+        if (parse_map_line(line, found)) {
+            inside_ = found.from < to_ && found.to > from_;
+            resident_ = 0;
+            out_.addresses += inside_ ? found.to - found.from : 0;
+            return;
+        }
+        const std::size_t colon = line.find(':');
+        if (!inside_ || colon == std::string_view::npos) {
+            return;
+        }
+        const std::string_view key = line.substr(0, colon);
+        const std::string_view rest = line.substr(colon + 1);
+        if (key == "VmFlags") { // the last line of a mapping
+            add_flags(rest);
+            return;
+        }
+        const std::uint64_t bytes = amount_in(rest).value_or(0);
+        const bool hugetlb = key == "Shared_Hugetlb" || key == "Private_Hugetlb";
+        if (key == "KernelPageSize") {
+            out_.page = larger(out_.page, bytes);
+        } else if (key == "Rss" || hugetlb) { // which are not in Rss
+            resident_ += bytes;
+            out_.resident += bytes;
+            out_.huge_bytes += hugetlb ? bytes : 0;
+        } else if (key == "AnonHugePages" || key == "ShmemPmdMapped" || key == "FilePmdMapped") {
+            out_.huge_bytes += bytes;
+        } else if (key == "Swap") {
+            out_.swapped += bytes;
+        }
+    }
+
+    [[nodiscard]] const mapping_report& report() const noexcept { return out_; }
+
+  private:
+    [[gnu::cold]] void add_flags(std::string_view rest) noexcept {
+        while (!rest.empty()) {
+            const std::string_view flag = next_word(rest);
+            out_.locked += flag == "lo" ? resident_ : 0;
+            out_.huge_advised = out_.huge_advised || flag == "hg";
+            out_.lock_on_fault = out_.lock_on_fault || flag == "lf";
+            out_.dumped = out_.dumped && flag != "dd";
+            out_.inherited = out_.inherited && flag != "dc";
+        }
+    }
+
+    std::uint64_t from_;
+    std::uint64_t to_;
+    std::uint64_t resident_ = 0; // of the mapping that is being read
+    bool inside_ = false;
+    mapping_report out_;
+};
+
+} // namespace detail
+
+/// *Errors*: errc::unsupported without /proc; empty_handle. *Complexity*: reads two dozen lines
+/// for each mapping of the process.
+[[nodiscard, gnu::cold]] inline mapping_report report(const memory_mapping& mapping,
+                                                      std::error_code& ec) {
+    const detail::operation context("report", "mapping", "");
+    ec.clear();
+    if (mapping.address() == nullptr) {
+        detail::fail(ec, errc::empty_handle);
+        return {};
+    }
+    std::string text;
+    if (const int error = detail::read_text("/proc/self/smaps", text); error != 0) {
+        detail::fail(ec, errc::unsupported, "/proc/self/smaps: errno %d: is /proc mounted?", error);
+        return {};
+    }
+    const auto from = reinterpret_cast<std::uintptr_t>(mapping.address());
+    detail::report_reader reader(from, from + mapping.size());
+    for (std::string_view rest = text; !rest.empty();) {
+        reader.add(detail::next_line(rest));
+    }
+    return reader.report();
+}
+
+[[nodiscard, gnu::cold]] inline mapping_report report(const memory_mapping& mapping) {
+    return detail::thrown([&](std::error_code& ec) { return report(mapping, ec); });
+}
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,476 @@
+// tmpfs_mount: memory of one's own for files, with a limit that nobody else can use up.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_HANDLE_TMPFS_HPP
+#define COHOLD_HANDLE_TMPFS_HPP
+
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <unistd.h>
+
+#include <cohold/error.hpp>
+#include <cohold/os/mount.hpp>
+#include <cohold/policy/name_argument.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// When the files of a tmpfs get huge pages (2 MiB on x86-64).
+enum class tmpfs_huge {
+    kernel_default, ///< never, unless the kernel was started with transparent_hugepage_tmpfs=
+    never,          ///< not even on request
+    advise,         ///< where a program asks by madvise(MADV_HUGEPAGE)
+    within_size,    ///< where all of the page lies within the file
+    always, ///< wherever they are to be had: may use far more memory than the files are long
+};
+
+/// What the kernel tells of a tmpfs.
+struct tmpfs_statistics {
+    std::uint64_t size = 0;        ///< bytes that it can hold; 0: no limit, and none of it counted
+    std::uint64_t used = 0;        ///< bytes of whole pages, in memory or in swap
+    std::uint64_t free = 0;        ///< bytes; the machine may run out of memory earlier
+    std::uint64_t inodes = 0;      ///< files and directories that it can hold; 0: no limit
+    std::uint64_t free_inodes = 0; ///< of these
+    std::string mount_point;       ///< seen from the root of this process; empty: not within it
+    std::string options;           ///< as /proc/mounts has them: "rw,nosuid,size=1024k,mode=700"
+    tmpfs_huge huge = tmpfs_huge::never;
+    bool noswap = false; ///< do its pages stay in memory?
+};
+
+namespace detail {
+
+[[gnu::cold]] inline tmpfs_huge huge_of(std::string_view word) noexcept {
+    return word == "always"        ? tmpfs_huge::always
+           : word == "within_size" ? tmpfs_huge::within_size
+           : word == "advise"      ? tmpfs_huge::advise
+                                   : tmpfs_huge::never; // which is not shown
+}
+
+[[gnu::cold]] inline tmpfs_statistics tmpfs_statistics_of(int fd, std::error_code& ec) {
+    tmpfs_statistics all;
+    space_status status{};
+    if (raw_fstatvfs(fd, status) != 0) {
+        fail_errno(ec, errno, "fstatvfs");
+        return all;
+    }
+    const std::uint64_t block = status.f_frsize;
+    all.size = block * status.f_blocks;
+    all.used = block * (status.f_blocks - status.f_bfree);
+    all.free = block * status.f_bavail;
+    all.inodes = status.f_files;
+    all.free_inodes = status.f_ffree;
+    const mount_identity mount = mount_of(fd);
+    find_mount([&](mount_entry& entry) {
+        if (entry.id != mount.id) {
+            return false;
+        }
+        all.mount_point = entry.point;
+        all.huge = huge_of(mount_option(entry.super, "huge"));
+        all.noswap = !mount_option(entry.super, "noswap").empty();
+        // Both kinds begin with rw or ro; it is read-only if one of them is.
+        std::string_view of_mount = entry.options;
+        std::string_view of_system = entry.super;
+        const bool writable = take_until(of_mount, ',') == "rw";
+        const bool both = take_until(of_system, ',') == "rw" && writable;
+        all.options = both ? "rw" : "ro";
+        for (const std::string_view each : {of_mount, of_system}) {
+            all.options.append(each.empty() ? "" : ",").append(each);
+        }
+        return true;
+    });
+    return all;
+}
+
+// O_PATH: neither reads nor opens what is there.
+[[gnu::cold]] inline unique_fd open_place(std::string_view path, std::error_code& ec) {
+    if (path.empty() || path.find('\0') != std::string_view::npos) {
+        fail(ec, errc::invalid_name,
+             path.empty() ? "the path is empty" : "the path contains a zero byte");
+        return unique_fd();
+    }
+    unique_fd place = open_file(std::string(path).c_str(), O_PATH);
+    if (!place) {
+        const int error = errno;
+        if (error == ENOENT) {
+            fail(ec, errc::not_found, "there is no such file or directory");
+        } else if (error == ENOTDIR) {
+            fail(ec, errc::not_a_directory);
+        } else if (error == EACCES) {
+            fail(ec, errc::permission_denied, "user %u", static_cast<unsigned>(::geteuid()));
+        } else {
+            fail_errno(ec, error, "open(O_PATH)");
+        }
+    }
+    return place;
+}
+
+} // namespace detail
+
+/// Is what the path leads to (a link: what that leads to) on a tmpfs? /dev/shm is one as a rule;
+/// a ramfs or hugetlbfs is none. *Errors* of the form with `ec`: errc::not_found, not_a_directory,
+/// permission_denied, invalid_name; open(2), fstatfs(2). *Thread safety*: yes.
+[[nodiscard]] inline bool is_tmpfs(name_argument path, std::error_code& ec) noexcept {
+    const detail::operation context("look at the file system of", "", path);
+    ec.clear();
+    const detail::unique_fd place = detail::open_place(path, ec);
+    detail::system_status found{};
+    if (!ec && detail::raw_fstatfs(place.get(), found) != 0) {
+        detail::fail_errno(ec, errno, "fstatfs");
+    }
+    return !ec && static_cast<unsigned long>(found.f_type) == detail::tmpfs_magic;
+}
+
+[[nodiscard]] inline bool is_tmpfs(name_argument path) {
+    return detail::thrown([&](std::error_code& ec) { return is_tmpfs(path, ec); });
+}
+
+/// The state of the tmpfs that the path leads to: that of a mount, or of any file in it. The
+/// numbers are of one moment; others may use up what is free in the next. The mount point and the
+/// options come from /proc/self/mountinfo and are empty if /proc is not mounted. *Errors*:
+/// errc::not_on_tmpfs, and those of is_tmpfs; fstatvfs(3). *Complexity*: reads all of mountinfo.
+/// *Thread safety*: yes.
+[[nodiscard]] inline tmpfs_statistics tmpfs_usage(name_argument path,
+                                                  std::error_code& ec) noexcept {
+    const detail::operation context("look at the tmpfs of", "", path);
+    ec.clear();
+    const detail::unique_fd place = detail::open_place(path, ec);
+    if (!ec && !detail::is_on_tmpfs(place.get())) {
+        detail::fail(ec, errc::not_on_tmpfs);
+    }
+    return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(place.get(), ec);
+}
+
+[[nodiscard]] inline tmpfs_statistics tmpfs_usage(name_argument path) {
+    return detail::thrown([&](std::error_code& ec) { return tmpfs_usage(path, ec); });
+}
+
+/// For `tmpfs_mount::create(path, {.size = 64 << 20})`.
+struct tmpfs_options {
+    /// A size, or a number of inodes, that nothing limits but the machine's memory.
+    static constexpr std::uint64_t unlimited = UINT64_MAX;
+
+    /// Bytes that it can hold; the kernel rounds up to whole pages. 0: its default, half of the
+    /// memory. No more than INT64_MAX, or `unlimited`, which no resize() can end.
+    std::uint64_t size = 0;
+    /// Files and directories that it can hold, the root included. 0: the kernel's default, one for
+    /// every two pages of the memory.
+    std::uint64_t inodes = 0;
+    /// The bits of its root directory: who may make files in it, e.g. 01777 as in /tmp.
+    ::mode_t mode = 0700;
+    /// Who owns the root directory. None: the effective user and group of this process.
+    std::optional<uid_t> uid = std::nullopt;
+    std::optional<gid_t> gid = std::nullopt;
+    /// When files get huge pages.
+    tmpfs_huge huge = tmpfs_huge::kernel_default;
+    /// Never swap its pages out. Linux 6.4 or newer, and root outside of user namespaces.
+    bool noswap = false;
+};
+
+/// Selects unmounting that does not wait for users: `unmount(lazy)`.
+inline constexpr struct lazy_t {
+} lazy{};
+
+/// A tmpfs that this process has mounted, and unmounts. mechanism::tmpfs finds its files by their
+/// paths. Mounting needs CAP_SYS_ADMIN: root has it, and everybody in a user namespace of his own
+/// with a mount namespace, where only his processes see the mount. It is mounted nosuid, nodev and
+/// noexec: a place for memory.
+///
+/// The destructor unmounts; if the mount is in use it detaches it lazily, so that nothing stays
+/// mounted at the path, while who has its files open or mapped keeps them. Use unmount() to learn
+/// of users instead. In a forked child the destructor does nothing: the mount is its parent's. *If
+/// the process is killed*, the mount stays; adopt() takes it over, umount(8) ends it; a mount
+/// namespace takes its mounts along when its last process ends.
+///
+/// *Thread safety*: const members may be called from several threads at the same time. *Errors* of
+/// all members beside their own: errc::empty_handle; removed if somebody else has unmounted it or
+/// this process has entered another mount namespace; busy if another file system is mounted over
+/// it; permission_denied (EPERM of mount(2) and umount(2)).
+class tmpfs_mount {
+  public:
+    tmpfs_mount() = default;
+
+    tmpfs_mount(tmpfs_mount&& other) noexcept
+        : path_(std::move(other.path_)), mount_(std::exchange(other.mount_, {})),
+          owner_(other.owner_) {}
+
+    tmpfs_mount& operator=(tmpfs_mount&& other) noexcept {
+        tmpfs_mount taken(std::move(other));
+        path_.swap(taken.path_);
+        std::swap(mount_, taken.mount_);
+        std::swap(owner_, taken.owner_);
+        return *this;
+    }
+
+    ~tmpfs_mount() {
+        if (mount_ && owner_ == ::getpid()) {
+            detail::discard_tmpfs(path_, mount_);
+        }
+    }
+
+    /// Mounts a new, empty tmpfs on a directory, and hides what that contains meanwhile. *Errors*:
+    /// errc::no_such_directory, not_a_directory, symlink_refused (of the last component);
+    /// permission_denied; invalid_options, invalid_size; unsupported if the kernel refuses an
+    /// option, with its reason; out_of_space (fs.mount-max). System calls: open(2), mount(2).
+    [[nodiscard]] static tmpfs_mount create(name_argument path, const tmpfs_options& options = {}) {
+        return detail::thrown([&](std::error_code& ec) { return create(path, options, ec); });
+    }
+
+    [[nodiscard]] static tmpfs_mount create(name_argument path, const tmpfs_options& options,
+                                            std::error_code& ec) noexcept {
+        const detail::operation context("mount", "tmpfs", path);
+        ec.clear();
+        const std::string text = written(options, ec);
+        std::string real;
+        {
+            const detail::unique_fd directory = ec ? detail::unique_fd() : open(path, real, ec);
+            if (!ec) {
+                detail::mount_tmpfs(directory, real, text.c_str(), ec);
+            }
+        }
+        if (ec) {
+            return {};
+        }
+        tmpfs_mount made = found_at(real, ec);
+        if (ec) {
+            detail::detach_mount(real);
+        }
+        return made;
+    }
+
+    /// Takes over a mount that is there already: this one unmounts it. For mounts of processes that
+    /// were killed; or to resize one, and to release() it again. *Errors*: errc::not_on_tmpfs,
+    /// no_such_directory, not_a_directory, symlink_refused; invalid_name if the path leads into a
+    /// tmpfs but not to its mount point.
+    [[nodiscard]] static tmpfs_mount adopt(name_argument path) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(path, ec); });
+    }
+
+    [[nodiscard]] static tmpfs_mount adopt(name_argument path, std::error_code& ec) noexcept {
+        const detail::operation context("adopt", "tmpfs", path);
+        ec.clear();
+        std::string real;
+        const detail::unique_fd directory = open(path, real, ec);
+        if (!ec && !detail::is_on_tmpfs(directory.get())) {
+            detail::fail(ec, errc::not_on_tmpfs);
+        }
+        if (!ec) {
+            const std::string point = detail::tmpfs_statistics_of(directory.get(), ec).mount_point;
+            if (!ec && point.empty()) {
+                detail::fail(ec, errc::unsupported, "/proc/self/mountinfo does not tell of it");
+            } else if (!ec && point != real) {
+                detail::fail(ec, errc::invalid_name, "it is a directory of the one mounted at '%s'",
+                             point.c_str());
+            }
+        }
+        return ec ? tmpfs_mount() : found_at(real, ec);
+    }
+
+    explicit operator bool() const noexcept { return static_cast<bool>(mount_); }
+
+    /// Where it is mounted: an absolute path without links. Empty for an empty handle.
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+    /// Is it there still, and does the path lead to it?
+    [[nodiscard]] bool is_mounted() const noexcept {
+        const detail::report_keeper keeper;
+        std::error_code ec;
+        if (mount_) {
+            detail::check_mount(path_, mount_, ec);
+        }
+        return mount_ && !ec;
+    }
+
+    /// Changes the limit, in bytes (the kernel rounds up to whole pages), by a remount: everything
+    /// in it stays, everybody who uses it may go on, all other options stay what they are.
+    /// *Errors*: errc::invalid_size for less than what is used, for 0, and if it was mounted
+    /// without a limit.
+    void resize(std::uint64_t bytes) const {
+        std::error_code ec;
+        resize(bytes, ec);
+        detail::raise_if(ec);
+    }
+
+    void resize(std::uint64_t bytes, std::error_code& ec) const noexcept {
+        limit("size", bytes, ec);
+    }
+
+    /// The same for the number of files and directories.
+    void resize_inodes(std::uint64_t count) const {
+        std::error_code ec;
+        resize_inodes(count, ec);
+        detail::raise_if(ec);
+    }
+
+    void resize_inodes(std::uint64_t count, std::error_code& ec) const noexcept {
+        limit("nr_inodes", count, ec);
+    }
+
+    /// Its size, what is used and free of it, and its options: see tmpfs_usage.
+    [[nodiscard]] tmpfs_statistics statistics() const {
+        return detail::thrown([&](std::error_code& ec) { return statistics(ec); });
+    }
+
+    [[nodiscard]] tmpfs_statistics statistics(std::error_code& ec) const noexcept {
+        const detail::operation context("statistics of", "tmpfs", path_);
+        const detail::unique_fd root = root_of(ec);
+        return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(root.get(), ec);
+    }
+
+    /// Unmounts, and makes this handle empty; the memory is free again. *Errors*: errc::busy if
+    /// somebody has a file of it open or mapped, is in one of its directories, or has mounted
+    /// something there; the message names some of those; nothing has changed then. System call:
+    /// umount2(2).
+    void unmount() {
+        std::error_code ec;
+        unmount(ec);
+        detail::raise_if(ec);
+    }
+
+    void unmount(std::error_code& ec) noexcept { end(false, ec); }
+
+    /// The same at once, even if somebody uses it: nobody finds it at its path any more, what is
+    /// open or mapped goes on working, and the memory is free when the last of these has gone.
+    void unmount(lazy_t) {
+        std::error_code ec;
+        unmount(lazy, ec);
+        detail::raise_if(ec);
+    }
+
+    void unmount(lazy_t, std::error_code& ec) noexcept { end(true, ec); }
+
+    /// Leaves it mounted; this becomes empty.
+    void release() noexcept {
+        path_.clear();
+        mount_ = {};
+    }
+
+  private:
+    // The directory, and its path without links.
+    static detail::unique_fd open(std::string_view path, std::string& real, std::error_code& ec) {
+        if (path.empty() || path.find('\0') != std::string_view::npos) {
+            detail::fail(ec, errc::invalid_name,
+                         path.empty() ? "the path is empty" : "the path contains a zero byte");
+            return detail::unique_fd();
+        }
+        while (path.size() > 1 && path.back() == '/') {
+            path.remove_suffix(1); // behind which a link would be followed
+        }
+        real = std::string(path);
+        detail::unique_fd directory = detail::open_directory(real, ec);
+        if (!ec) {
+            real = detail::path_of(directory, real);
+        }
+        return directory;
+    }
+
+    static tmpfs_mount found_at(const std::string& real, std::error_code& ec) {
+        tmpfs_mount found;
+        found.mount_ = detail::mount_at(AT_FDCWD, real.c_str());
+        if (!found.mount_) {
+            detail::fail_errno(ec, errno, "statx of %s", real.c_str());
+            return found;
+        }
+        found.path_ = real;
+        found.owner_ = ::getpid();
+        return found;
+    }
+
+    // The options as mount(2) wants them.
+    static std::string written(const tmpfs_options& options, std::error_code& ec) {
+        if ((options.mode & ~::mode_t{07777}) != 0) {
+            detail::fail(ec, errc::invalid_options, "mode: %#o",
+                         static_cast<unsigned>(options.mode));
+            return {};
+        }
+        char mode[16];
+        std::snprintf(mode, sizeof mode, "mode=%04o", static_cast<unsigned>(options.mode));
+        std::string text = mode;
+        for (const auto& [key, value] :
+             {std::pair{",size=", options.size}, std::pair{",nr_inodes=", options.inodes}}) {
+            if (!is_limit(value)) {
+                detail::fail(ec, errc::invalid_size, "%s%llu", key + 1,
+                             static_cast<unsigned long long>(value));
+                return {};
+            }
+            if (value != 0) {
+                const bool none = value == tmpfs_options::unlimited;
+                text.append(key).append(std::to_string(none ? 0 : value));
+            }
+        }
+        if (options.uid) {
+            text.append(",uid=").append(std::to_string(*options.uid));
+        }
+        if (options.gid) {
+            text.append(",gid=").append(std::to_string(*options.gid));
+        }
+        switch (options.huge) {
+        case tmpfs_huge::kernel_default:
+            break;
+        case tmpfs_huge::never:
+            text.append(",huge=never");
+            break;
+        case tmpfs_huge::advise:
+            text.append(",huge=advise");
+            break;
+        case tmpfs_huge::within_size:
+            text.append(",huge=within_size");
+            break;
+        case tmpfs_huge::always:
+            text.append(",huge=always");
+            break;
+        }
+        return text.append(options.noswap ? ",noswap" : "");
+    }
+
+    static bool is_limit(std::uint64_t value) noexcept {
+        return value <= static_cast<std::uint64_t>(INT64_MAX) || value == tmpfs_options::unlimited;
+    }
+
+    void limit(const char* key, std::uint64_t value, std::error_code& ec) const noexcept {
+        const detail::operation context("resize", "tmpfs", path_);
+        const detail::unique_fd root = root_of(ec);
+        if (!ec && (value == 0 || !is_limit(value))) {
+            detail::fail(ec, errc::invalid_size, "%s=%llu", key,
+                         static_cast<unsigned long long>(value));
+        }
+        if (!ec) {
+            detail::remount_tmpfs(root, path_, key, value == tmpfs_options::unlimited ? 0 : value,
+                                  ec);
+        }
+    }
+
+    detail::unique_fd root_of(std::error_code& ec) const {
+        ec.clear();
+        if (!mount_) {
+            detail::fail(ec, errc::empty_handle);
+            return detail::unique_fd();
+        }
+        detail::check_mount(path_, mount_, ec);
+        return ec ? detail::unique_fd() : detail::open_directory(path_, ec);
+    }
+
+    void end(bool lazily, std::error_code& ec) noexcept {
+        const detail::operation context("unmount", "tmpfs", path_);
+        ec.clear();
+        if (!mount_) {
+            detail::fail(ec, errc::empty_handle);
+            return;
+        }
+        detail::unmount_tmpfs(path_, mount_, lazily, ec);
+        if (!ec) {
+            release();
+        }
+    }
+
+    std::string path_;
+    detail::mount_identity mount_;
+    pid_t owner_ = -1;
+};
+
+COHOLD_NAMESPACE_END
+
+#endif

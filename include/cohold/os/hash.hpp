@@ -1,0 +1,61 @@
+// Hashes for names and checksums: not against attackers, but the same on every build.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_OS_HASH_HPP
+#define COHOLD_OS_HASH_HPP
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <cohold/config.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// FNV-1a, 64 bits, with the finalizer of MurmurHash3 so that every bit of the result is good.
+// Source: Fowler, Noll, Vo; Appleby.
+constexpr std::uint64_t hash64(std::string_view bytes,
+                               std::uint64_t seed = 0xcbf29ce484222325u) noexcept {
+    std::uint64_t hash = seed;
+    for (const char byte : bytes) {
+        hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
+    }
+    hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccdu;
+    hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53u;
+    return hash ^ (hash >> 33);
+}
+
+struct hash_pair {
+    std::uint64_t first;
+    std::uint64_t second;
+    friend constexpr bool operator==(const hash_pair&, const hash_pair&) = default;
+};
+
+constexpr hash_pair hash128(std::string_view bytes) noexcept {
+    return {hash64(bytes), hash64(bytes, 0x9ae16a3b2f90404fu)};
+}
+
+inline std::string to_hex(std::uint64_t value, int digits) {
+    std::string text(static_cast<std::size_t>(digits), '0');
+    for (int at = digits; at-- > 0; value >>= 4) {
+        text[static_cast<std::size_t>(at)] = "0123456789abcdef"[value & 15];
+    }
+    return text;
+}
+
+inline std::string to_hex(hash_pair hash) {
+    return to_hex(hash.first, 16) + to_hex(hash.second, 16);
+}
+
+// A System V key as ipcs(1) prints it: 0x and eight digits.
+inline std::string key_text(std::uint32_t key) {
+    return "0x" + to_hex(key, 8);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,454 @@
+// What all locks in a segment are made of: the word that names the holder, the way to the segment,
+// and the memory of a take-over.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_DETAIL_SEGMENT_LOCK_HPP
+#define COHOLD_SYNC_DETAIL_SEGMENT_LOCK_HPP
+
+#include <cerrno>
+#include <concepts>
+#include <cstddef>
+
+#include <cohold/engine/local_mapping.hpp>
+#include <cohold/engine/this_thread.hpp>
+#include <cohold/engine/transaction.hpp>
+#include <cohold/error.hpp>
+#include <cohold/os/time.hpp>
+#include <cohold/type/offset_ptr.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Lock has two members for it, private if it befriends this: `bool lock_at_once()` tries, inlined;
+// `bool lock_slowly(deadline, std::error_code&)` tries everything, out of line, and is false once
+// the time is over and after an error.
+
+/// The interface of std::timed_mutex. Waiting times are measured by the monotonic clock. The forms
+/// with an error_code report by it, the others throw cohold::failure: see the lock's errors.
+template <class Lock>
+class lockable {
+  public:
+    /// Waits until the lock is the caller's.
+    void lock() {
+        if (!self().lock_at_once()) [[unlikely]] {
+            static_cast<void>(lock_or_throw(deadline::never()));
+        }
+    }
+
+    void lock(std::error_code& ec) noexcept {
+        static_cast<void>(lock_until(deadline::never(), ec));
+    }
+
+    /// Does not wait. False if somebody has the lock who is alive; to know that takes a system
+    /// call.
+    [[nodiscard]] bool try_lock() { return self().lock_at_once() || lock_or_throw(at_once); }
+
+    [[nodiscard]] bool try_lock(std::error_code& ec) noexcept { return lock_until(at_once, ec); }
+
+    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_for(const Duration& patience) {
+        return self().lock_at_once() || lock_or_throw(deadline_in(patience));
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_for(const Duration& patience, std::error_code& ec) noexcept {
+        return lock_until(deadline_in(patience), ec);
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_until(const TimePoint& moment) {
+        return self().lock_at_once() ||
+               until_moment(moment, [this](deadline until) { return lock_or_throw(until); });
+    }
+
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_until(const TimePoint& moment, std::error_code& ec) {
+        return until_moment(moment,
+                            [&](deadline until) {
+                                return lock_until(until, ec) || static_cast<bool>(ec);
+                            }) &&
+               !ec;
+    }
+
+  private:
+    Lock& self() noexcept { return static_cast<Lock&>(*this); }
+
+    bool lock_until(deadline until, std::error_code& ec) noexcept {
+        clear(ec);
+        return self().lock_at_once() || self().lock_slowly(until, ec);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool lock_or_throw(deadline until) {
+        std::error_code ec;
+        const bool locked = self().lock_slowly(until, ec);
+        raise_if(ec);
+        return locked;
+    }
+};
+
+/// The interface of std::shared_timed_mutex for those who only read: as lockable, by
+/// share_at_once() and share_slowly().
+template <class Lock>
+class shared_lockable {
+  public:
+    /// Waits until nobody has the lock who changes something.
+    void lock_shared() {
+        if (!self().share_at_once()) [[unlikely]] {
+            static_cast<void>(share_or_throw(deadline::never()));
+        }
+    }
+
+    void lock_shared(std::error_code& ec) noexcept {
+        static_cast<void>(share_until(deadline::never(), ec));
+    }
+
+    /// Does not wait.
+    [[nodiscard]] bool try_lock_shared() {
+        return self().share_at_once() || share_or_throw(at_once);
+    }
+
+    [[nodiscard]] bool try_lock_shared(std::error_code& ec) noexcept {
+        return share_until(at_once, ec);
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
+        return self().share_at_once() || share_or_throw(deadline_in(patience));
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_lock_shared_for(const Duration& patience, std::error_code& ec) noexcept {
+        return share_until(deadline_in(patience), ec);
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment) {
+        return self().share_at_once() ||
+               until_moment(moment, [this](deadline until) { return share_or_throw(until); });
+    }
+
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment, std::error_code& ec) {
+        return until_moment(moment,
+                            [&](deadline until) {
+                                return share_until(until, ec) || static_cast<bool>(ec);
+                            }) &&
+               !ec;
+    }
+
+  private:
+    Lock& self() noexcept { return static_cast<Lock&>(*this); }
+
+    bool share_until(deadline until, std::error_code& ec) noexcept {
+        clear(ec);
+        return self().share_at_once() || self().share_slowly(until, ec);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool share_or_throw(deadline until) {
+        std::error_code ec;
+        const bool locked = self().share_slowly(until, ec);
+        raise_if(ec);
+        return locked;
+    }
+};
+
+struct lock_access {
+    template <class Mutex>
+    [[nodiscard]] static thread_record* record(const Mutex& mutex, deadline until,
+                                               std::error_code& ec) noexcept {
+        thread_record* const known = mutex.lock_.known();
+        return known != nullptr ? known : mutex.lock_.record(until, ec);
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static thread_record* known(const Mutex& mutex) noexcept {
+        return mutex.lock_.known();
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool lock_at_once(Mutex& mutex, const thread_record& record) noexcept {
+        if (!mutex.lock_at_once(record)) {
+            return false;
+        }
+        begin_changes(mutex);
+        return true;
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool lock(Mutex& mutex, const thread_record& record, deadline until,
+                                   std::error_code& ec) noexcept {
+        if (!mutex.lock_at_once(record) && !mutex.lock_slowly(record, until, ec)) {
+            return false;
+        }
+        begin_changes(mutex);
+        return true;
+    }
+
+    template <class Mutex>
+    static void unlock(Mutex& mutex, const thread_record& record) noexcept {
+        mutex.lock_.end_changes();
+        mutex.unlock(record);
+    }
+
+    template <class Mutex>
+    static void recover_dead_holder(const Mutex& mutex) noexcept {
+        mutex.lock_.recover_dead_holder();
+    }
+
+    // If is_changing() is false and the version the same, both before and after, nobody has changed
+    // what the mutex protects in between. Before: the version first; after: last.
+    template <class Mutex>
+    [[nodiscard]] static std::uint32_t version(const Mutex& mutex) noexcept {
+        return mutex.lock_.version();
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool is_changing(const Mutex& mutex, std::uint32_t version) noexcept {
+        return is_shared<Mutex> ? (version & 1) != 0 : !mutex.lock_.is_free();
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool share_at_once(Mutex& mutex, const thread_record& record) noexcept {
+        return mutex.share_at_once(record);
+    }
+
+    template <class Mutex>
+    [[nodiscard]] static bool share(Mutex& mutex, const thread_record& record, deadline until,
+                                    std::error_code& ec) noexcept {
+        return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
+    }
+
+    // held_lock::release.
+    template <class Mutex>
+    static void release(void* mutex, thread_record& holder) noexcept {
+        unlock(*static_cast<Mutex*>(mutex), holder);
+    }
+
+  private:
+    template <class Mutex>
+    static constexpr bool is_shared = requires(Mutex& mutex) { mutex.lock_shared(); };
+
+    // That somebody has the lock says that the value may be changing; but who waits for readers has
+    // it already, and says so only after that.
+    template <class Mutex>
+    static void begin_changes(Mutex& mutex) noexcept {
+        if constexpr (is_shared<Mutex>) {
+            mutex.lock_.begin_changes();
+        } else {
+            std::atomic_thread_fence(std::memory_order_release); // the lock is seen first
+        }
+    }
+};
+
+template <class Mutex>
+concept section_mutex = requires(Mutex& mutex, const thread_record& record) {
+    lock_access::unlock(mutex, record);
+    { mutex.recovered() } -> std::same_as<bool>;
+};
+
+template <class Mutex>
+concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
+    mutex.lock_shared();
+    mutex.unlock_shared();
+};
+
+struct lock_access;
+
+// For owner_lock::lock, of locks that threads hold.
+struct undertaker {
+    segment_header& header;
+    owner_word me; // a process
+
+    bool operator()(owner_word holder) const noexcept { return bury_thread(header, me, holder); }
+};
+
+[[nodiscard]] inline undertaker undertaker_for(const thread_record& record) noexcept {
+    return {*record.header, record.process_word()};
+}
+
+// If the process is killed: who takes the lock over recovers the dead one first, and then says so
+// here until he unlocks; if he is killed before that, the next one does.
+class owned_lock {
+  public:
+    // Bound to the segment under construction at this address; elsewhere to none.
+    owned_lock() noexcept
+        : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
+        static_assert(offsetof(owned_lock, lock_) == 0 && offsetof(owned_lock, segment_) == 8 &&
+                      offsetof(owned_lock, recovered_) == 16 &&
+                      offsetof(owned_lock, version_or_times_) == 20);
+    }
+
+    owned_lock(const owned_lock&) = delete;
+    owned_lock& operator=(const owned_lock&) = delete;
+
+    // What a dead process that holds it had begun may concern what is destroyed next.
+    ~owned_lock() { recover_dead_holder(); }
+
+    // Before what the lock protects is destroyed. The lock stays the dead one's.
+    void recover_dead_holder() const noexcept {
+        if (lock_.holder() != nobody) [[unlikely]] {
+            recover_holder();
+        }
+    }
+
+    // The calling thread, if it is known without further ado; else nullptr.
+    [[nodiscard]] thread_record* known() const noexcept {
+        return known_record(segment_.unchecked());
+    }
+
+    // The calling thread. nullptr after an error: errc::no_segment, and those of self; and without
+    // one, if the time is over before the thread could get its journal.
+    [[nodiscard, gnu::cold]] thread_record* record(deadline until,
+                                                   std::error_code& ec) const noexcept {
+        if (segment_ == nullptr) {
+            fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
+            return nullptr;
+        }
+        const patience limit(until);
+        thread_record* const found = self(*segment_, ec);
+        forget_timeout(ec);
+        return found;
+    }
+
+    [[nodiscard]] bool try_lock(owner_word me) noexcept { return lock_.try_lock(me); }
+
+    [[nodiscard]] bool is_held_by(owner_word me) const noexcept {
+        return same_owner(lock_.holder(), me);
+    }
+
+    [[nodiscard]] bool is_free() const noexcept { return lock_.is_free(); }
+
+    // Waits. False once the time is over, and after an error: EDEADLK if the thread holds it.
+    [[nodiscard, gnu::cold]] bool lock(const thread_record& record, deadline until,
+                                       std::error_code& ec) noexcept {
+        if (is_held_by(record.me)) {
+            fail_errno(ec, EDEADLK, "this thread holds the lock already");
+            return false;
+        }
+        const patience limit(until);
+        const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
+        if (result == lock_result::taken_over) {
+            recovered_.store(1, std::memory_order_relaxed);
+        }
+        return result != lock_result::timed_out;
+    }
+
+    // False, and nothing has happened, if the caller does not hold the lock, and where unlock()
+    // must be called.
+    [[nodiscard]] bool unlock_quickly(owner_word me) noexcept { return lock_.unlock_if_held(me); }
+
+    // The caller holds the lock. One that was taken over has the mark that sleepers leave, so that
+    // its unlocking comes here.
+    [[gnu::cold, gnu::noinline]] void unlock() noexcept {
+        recovered_.store(0, std::memory_order_relaxed);
+        lock_.unlock();
+    }
+
+    // The holder gives up before he has begun: who comes next shall know what he has found.
+    [[gnu::cold]] void hand_on() noexcept { lock_.unlock(); }
+
+    // Frees the lock, if its holder is dead, for who does not want it himself. False if there was
+    // nothing to do.
+    [[nodiscard, gnu::cold]] bool free_from_dead(const thread_record& record) noexcept {
+        const owner_word holder = lock_.holder();
+        if (holder == nobody || same_owner(holder, record.me) || !undertaker_for(record)(holder)) {
+            return false;
+        }
+        if (lock_.take_over(holder, record.me)) {
+            recovered_.store(1, std::memory_order_relaxed);
+            if ((version_or_times_.load(std::memory_order_relaxed) & 1) != 0) {
+                end_changes(); // they are undone
+            }
+            hand_on();
+        }
+        return true;
+    }
+
+    // The calling thread; nullptr if its process is no participant, or after an error.
+    [[nodiscard, gnu::cold]] thread_record* attached_record() const noexcept {
+        std::error_code ec;
+        return segment_ != nullptr && is_participant(*segment_) ? self(*segment_, ec) : nullptr;
+    }
+
+    // May this thread have inherited the lock by fork? Then its parent has it, or has let go of it.
+    [[nodiscard, gnu::cold]] bool may_be_inherited() const noexcept {
+        return segment_ != nullptr && has_inherited(*segment_);
+    }
+
+    // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: nothing
+    // is to be done. Anybody else ends the process: to let it go on would be to let two into what
+    // the lock protects.
+    [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
+    holding_record(const char* message) const noexcept {
+        thread_record* const record = attached_record();
+        if (record != nullptr && is_held_by(record->me)) {
+            return record;
+        }
+        if (may_be_inherited()) {
+            return nullptr;
+        }
+        die(message);
+    }
+
+    [[nodiscard]] bool recovered() const noexcept {
+        return recovered_.load(std::memory_order_relaxed) != 0;
+    }
+
+    // For the holder of a recursive lock: how often it has locked it again.
+    [[nodiscard]] std::uint32_t times() const noexcept {
+        return version_or_times_.load(std::memory_order_relaxed);
+    }
+
+    void set_times(std::uint32_t times) noexcept {
+        version_or_times_.store(times, std::memory_order_relaxed);
+    }
+
+    // For the holder of a value's lock that others may share: what it protects changes from here
+    // on, ...
+    void begin_changes() noexcept {
+        const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
+        version_or_times_.store(version | 1, std::memory_order_relaxed); // is it odd after a death
+        std::atomic_thread_fence(std::memory_order_release);
+    }
+
+    // ... to here. Between the two it is an odd number, and afterwards another even one. Of a lock
+    // that nobody shares: what it protects has changed, and the version grows.
+    void end_changes() noexcept {
+        const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
+        version_or_times_.store(version + 1, std::memory_order_release);
+    }
+
+    [[nodiscard]] std::uint32_t version() const noexcept {
+        return version_or_times_.load(std::memory_order_acquire);
+    }
+
+  private:
+    [[gnu::cold, gnu::noinline]] void recover_holder() const noexcept {
+        if (segment_ != nullptr) {
+            std::error_code ec;
+            const report_keeper keeper;
+            const owner_word me = participant_of(*segment_, ec);
+            if (!ec) {
+                recover(*segment_, me, lock_.holder());
+            }
+        }
+    }
+
+    owner_lock lock_;
+    offset_ptr<segment_header> segment_;
+    std::atomic<std::uint32_t> recovered_{0};
+    std::atomic<std::uint32_t> version_or_times_{0};
+};
+
+static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

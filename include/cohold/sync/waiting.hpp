@@ -1,0 +1,217 @@
+// A word in shared memory on which processes sleep until another process says that something
+// changed.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_WAITING_HPP
+#define COHOLD_SYNC_WAITING_HPP
+
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+
+#include <cohold/os/futex.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// How to wait. A policy changes what its own process does and nothing in the memory, so processes
+/// with different policies can share one object.
+namespace waiting {
+
+/// Spins ten or twenty microseconds, which is about what waking somebody on another processor
+/// takes, then sleeps in the kernel. The default: as fast as spinning while traffic flows, and idle
+/// otherwise.
+struct adaptive {
+    static constexpr std::uint32_t spins = 1024;
+    static constexpr bool parks = true;
+};
+
+/// Never sleeps: lowest latency for a process with a processor of its own. It gives the processor
+/// away now and then, so that it cannot starve the one that it waits for.
+struct spin {
+    static constexpr std::uint32_t spins = 1024;
+    static constexpr bool parks = false;
+};
+
+/// Sleeps at once: least work where waits are long or processors few.
+struct block {
+    static constexpr std::uint32_t spins = 0;
+    static constexpr bool parks = true;
+};
+
+} // namespace waiting
+
+/// A waiting policy: `spins`, how often to look again before giving the processor away, and
+/// `parks`, whether that is by sleeping until woken (else by yielding).
+template <class Policy>
+concept waiting_policy = requires {
+    { Policy::spins } -> std::convertible_to<std::uint32_t>;
+    { Policy::parks } -> std::convertible_to<bool>;
+};
+
+namespace detail {
+
+/// What one attempt, or a whole wait, came to.
+enum class outcome {
+    done,
+    blocked, // not now; after a wait: the deadline has passed
+    held,    // not now, because of somebody who may be dead: look again soon
+    closed   // never again
+};
+
+// What a sleeper knows of the word. `settled`: everybody who changes something from now on sees
+// that somebody is about to sleep.
+struct wait_ticket {
+    std::uint32_t word = 0;
+    bool settled = false;
+};
+
+/// Bit 0: somebody may be asleep. Bit 1: since that was said, there was a barrier (see below). The
+/// other bits count the wake-ups, so that a waiter who has made up its mind to sleep notices one
+/// that comes first.
+///
+/// *Whoever changes the condition* stores that change, in any memory order that its readers need,
+/// then asks awaited(), and if so calls wake() or wake_all(). Nothing else: between the store and
+/// the load of the word there is no fence, and no system call while nobody waits.
+/// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
+/// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
+/// the waiter sees the change, or the changer sees the bit. That works towards every process that
+/// has called register_membarrier(), which attaching to a segment does. Bit 0 stays while sleepers
+/// may be left, and with it bit 1: so processes that sleep in turn execute one barrier, and not one
+/// for each sleep.
+/// Where the kernel has no such barrier, a changer's load may have come before its store was seen,
+/// for as long as a store buffer takes to drain: so the first sleep after an announcement is
+/// short (unsettled_interval), and the waiter looks again.
+///
+/// If a process is killed between its change and its wake, sleepers look again after
+/// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
+class wait_word {
+  public:
+    /// Nobody sleeps longer than this (in ns) without looking again: eight times a second.
+    static constexpr std::int64_t recheck_interval = 125000000;
+    /// Nor longer than this, if it waits for somebody who may be dead.
+    static constexpr std::int64_t held_interval = 4000000;
+    /// Nor than this, the first time, if wake-ups begin before the change: see begin_wake.
+    static constexpr std::int64_t first_interval = 100000;
+    /// Nor than this, the first time without a barrier.
+    static constexpr std::int64_t unsettled_interval = 1000000;
+
+    /// Says that the caller is about to sleep.
+    [[nodiscard, gnu::cold, gnu::noinline]] wait_ticket announce() noexcept {
+        const std::uint32_t word = word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
+        return (word & settled) != 0 ? wait_ticket{word, true}
+               : heavy_barrier()     ? settle(word)
+                                     : wait_ticket{word, false};
+    }
+
+    /// Sleeps unless there was a wake-up since announce(); for no reason, too.
+    [[gnu::cold, gnu::noinline]] void park(wait_ticket ticket, deadline until,
+                                           std::int64_t longest = recheck_interval) noexcept {
+        const std::int64_t interval =
+            ticket.settled || longest < unsettled_interval ? longest : unsettled_interval;
+        const futex_outcome how =
+            futex_wait(word_, ticket.word, until.or_earlier(deadline::in(interval)));
+        if (!ticket.settled && how == futex_outcome::timed_out) {
+            static_cast<void>(settle(ticket.word));
+        }
+    }
+
+    [[nodiscard]] bool awaited() const noexcept {
+        light_barrier();
+        return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
+    }
+
+    /// Wakes everybody. The bits go first: who sleeps under the old ones is woken, who comes later
+    /// sets them anew.
+    [[gnu::cold, gnu::noinline]] void wake_all() noexcept {
+        begin_wake();
+        finish_wake();
+    }
+
+    /// The same around a change after which the memory may be gone: if awaited(), begin_wake();
+    /// then the change; then finish_wake(), which reads nothing. A waiter that announces itself in
+    /// between may be missed, and has to look again soon: see first_interval.
+    [[gnu::cold, gnu::noinline]] void begin_wake() noexcept {
+        std::uint32_t word = word_.load(std::memory_order_relaxed);
+        while (!word_.compare_exchange_weak(word, (word | flags) + 1, std::memory_order_seq_cst,
+                                            std::memory_order_relaxed)) {
+        }
+    }
+
+    [[gnu::cold, gnu::noinline]] void finish_wake() const noexcept {
+        futex_wake(word_, futex_wake_all);
+    }
+
+    /// Wakes at most `count`. The bit stays while sleepers may be left. Whoever slept, and then got
+    /// what it slept for, must pass the wake-up on (see await): the changes may have come in
+    /// another order than the wake-ups.
+    [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) noexcept {
+        word_.fetch_add(one, std::memory_order_seq_cst);
+        if (futex_wake(word_, count) < count) {
+            wake_all(); // nobody was left: take the bit away, and wake who came meanwhile
+        }
+    }
+
+  private:
+    static constexpr std::uint32_t sleeping = 1;
+    static constexpr std::uint32_t settled = 2;
+    static constexpr std::uint32_t flags = sleeping | settled;
+    static constexpr std::uint32_t one = 4; // wake-up
+
+    // All see by now what was announced. Not if there was a wake-up, which may have taken it away.
+    wait_ticket settle(std::uint32_t word) noexcept {
+        std::uint32_t now = word;
+        if (word_.compare_exchange_strong(now, word | settled, std::memory_order_relaxed)) {
+            now = word | settled;
+        }
+        return {now == (word | settled) ? now : word, true};
+    }
+
+    std::atomic<std::uint32_t> word_{0};
+};
+
+static_assert(sizeof(wait_word) == 4 && alignof(wait_word) == 4);
+
+struct wait_result {
+    outcome what; // blocked also where the last attempt was held
+    bool slept;
+};
+
+/// Repeats `attempt`, which returns an outcome, while it is blocked or held, until `until`. Kept
+/// out of line and small: the caller makes the first attempt itself.
+template <waiting_policy Waiting, class Attempt>
+[[gnu::cold, gnu::noinline]] wait_result await(wait_word& word, Attempt& attempt, deadline until) {
+    outcome what = outcome::blocked;
+    bool slept = false;
+    bool announced = false;
+    wait_ticket ticket;
+    backoff spins(Waiting::spins);
+    yielding yielding_loop;
+    do {
+        if (spins.spin()) {
+            continue;
+        }
+        if (announced) {
+            word.park(ticket, until,
+                      what == outcome::held ? wait_word::held_interval
+                                            : wait_word::recheck_interval);
+            announced = false;
+            slept = true;
+        } else if (until.has_passed()) {
+            return {outcome::blocked, slept};
+        } else if (Waiting::parks) {
+            ticket = word.announce();
+            announced = true;
+        } else {
+            yielding_loop.yield();
+            spins = backoff(Waiting::spins);
+        }
+    } while ((what = attempt()) == outcome::blocked || what == outcome::held);
+    return {what, slept};
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

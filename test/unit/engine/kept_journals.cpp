@@ -1,0 +1,72 @@
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/engine/recovery.hpp>
+
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "scratch_segment.hpp"
+
+namespace detail = cohold::detail;
+using detail::kept_journals;
+
+namespace {
+
+void fill(const scratch::segment& segment) {
+    for (std::uint64_t size = 65536; size >= 16; size /= 2) {
+        for (std::error_code full; !full;) {
+            static_cast<void>(segment.heap().allocate(size, 16, full));
+        }
+    }
+}
+
+} // namespace
+
+TEST_CASE("which journal is one of those beside the heap") {
+    const scratch::segment segment(65536, 65536);
+    const auto at = [&](std::uint64_t offset) {
+        return kept_journals::of(segment.header())
+            .index_of(reinterpret_cast<detail::journal*>(segment.memory().base() + offset));
+    };
+    CHECK(at(kept_journals::offset + 64) == 0);
+    CHECK(at(kept_journals::offset + 64 + 3072) == 3);
+    CHECK(at(kept_journals::offset + 64 + 4096) == kept_journals::count);
+    CHECK(at(kept_journals::offset + 64 - 1024) == kept_journals::count);
+    CHECK(at(kept_journals::offset + 64 + 8) == kept_journals::count);
+    CHECK(at(0) == kept_journals::count);
+}
+
+TEST_CASE("participants of a full segment have one each, and give it back") {
+    const scratch::segment segment(65536, 65536);
+    fill(segment);
+    for (int round = 0; round < 3; ++round) {
+        CAPTURE(round);
+        std::vector<detail::segment_memory> others;
+        for (std::uint64_t i = 0; i < kept_journals::count; ++i) {
+            others.push_back(segment.again(cohold::access_mode::writing));
+            const detail::thread_record& record = scratch::self(others.back());
+            CHECK(kept_journals::of(others.back().header()).index_of(record.log) == i);
+        }
+        CHECK(kept_journals::of(segment.header()).in_use == 15);
+        const auto fifth = segment.again(cohold::access_mode::writing);
+        std::error_code ec;
+        CHECK(detail::self(fifth.header(), ec) == nullptr);
+        CHECK(ec == cohold::errc::reserve_exceeded);
+        // One is killed in the middle of something, the others detach.
+        auto* const number =
+            reinterpret_cast<std::uint64_t*>(others[2].base() + detail::far_slots_offset + 16);
+        const std::uint64_t before = *number;
+        ec = {};
+        scratch::self(others[2]).save_word(number, ec);
+        CHECK_FALSE(ec);
+        ++*number;
+        scratch::kill(others[2]);
+        others.clear();
+        CHECK(kept_journals::of(segment.header()).in_use == 4);
+        CHECK(scratch::recover(segment) == 1);
+        CHECK(kept_journals::of(segment.header()).in_use == 0);
+        CHECK(*reinterpret_cast<std::uint64_t*>(segment.memory().base() + detail::far_slots_offset +
+                                                16) == before);
+    }
+}

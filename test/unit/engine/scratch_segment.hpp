@@ -1,0 +1,159 @@
+// A formatted segment in a memfd, for tests of what lies inside a segment.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_TEST_MEMORY_SCRATCH_SEGMENT_HPP
+#define COHOLD_TEST_MEMORY_SCRATCH_SEGMENT_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <ostream>
+
+#include <doctest/doctest.h>
+
+#include <cohold/handle/detail/segment_memory.hpp>
+#include <cohold/policy/memfd.hpp>
+
+namespace scratch {
+
+namespace detail = cohold::detail;
+using memfd = cohold::mechanism::memfd;
+
+// The heap, with a transaction for each call.
+class plain_heap {
+  public:
+    explicit plain_heap(detail::segment_header& header) : header_(header) {}
+
+    void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) {
+        return transaction().allocate(bytes, alignment, ec);
+    }
+
+    void deallocate(void* pointer) { transaction().deallocate(pointer); }
+
+    void grow(std::uint64_t bytes, std::error_code& ec) { transaction().grow(bytes, ec); }
+
+    [[nodiscard]] std::uint64_t used() const { return detail::heap::of(header_).used(); }
+
+  private:
+    [[nodiscard]] detail::heap::transaction transaction() const {
+        std::error_code ec;
+        return {detail::heap::of(header_), detail::participant_of(header_, ec)};
+    }
+
+    detail::segment_header& header_;
+};
+
+class segment {
+  public:
+    explicit segment(std::uint64_t size, std::uint64_t reserve) : reserve_(reserve) {
+        std::error_code ec;
+        file_ = memfd::create(
+            {.capacity = reserve, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
+        memory_ =
+            detail::segment_memory::map<memfd>(file_, reserve, cohold::access_mode::writing, ec);
+        memory_.format<memfd>(file_, size, cohold::config::max_participants,
+                              cohold::lifetime::persistent, "scratch", ec);
+        memory_.ready();
+        static_cast<void>(detail::participant_of(memory_.header(), ec));
+        INFO(cohold::last_failure().what());
+        REQUIRE_FALSE(ec);
+    }
+
+    segment(const segment&) = delete;
+    segment& operator=(const segment&) = delete;
+
+    ~segment() {
+        memory_ = {};
+        memfd::close(file_);
+    }
+
+    // A further mapping of it.
+    [[nodiscard]] detail::segment_memory again(cohold::access_mode how) const {
+        std::error_code ec;
+        detail::segment_memory mapped =
+            detail::segment_memory::map<memfd>(file_, reserve_, how, ec);
+        if (!ec && how == cohold::access_mode::writing) {
+            static_cast<void>(detail::participant_of(mapped.header(), ec));
+        }
+        REQUIRE_FALSE(ec);
+        return mapped;
+    }
+
+    [[nodiscard]] const cohold::file_descriptor& file() const { return file_; }
+
+    [[nodiscard]] const detail::segment_memory& memory() const { return memory_; }
+
+    [[nodiscard]] detail::segment_header& header() const { return memory_.header(); }
+
+    [[nodiscard]] plain_heap heap() const { return plain_heap(memory_.header()); }
+
+    [[nodiscard]] detail::directory& directory() const { return memory_.directory_here(); }
+
+    [[nodiscard]] std::uint64_t size() const {
+        return header().size.load(std::memory_order_acquire);
+    }
+
+    // What one block can have at most, when nothing is allocated.
+    [[nodiscard]] std::uint64_t largest_block() const {
+        return size() - detail::far_slots_offset - 32; // its overhead, and the last one
+    }
+
+    // How many blocks are allocated, the library's own included; the heap must be sound.
+    [[nodiscard]] std::size_t blocks() const {
+        std::size_t count = 0;
+        std::uint64_t before = 0;
+        std::uint64_t place = detail::far_slots_offset;
+        for (bool free = false;;) {
+            const auto& block = *reinterpret_cast<detail::heap_block*>(memory_.base() + place);
+            REQUIRE(block.previous == before);
+            if (block.size() == 0) {
+                return count;
+            }
+            REQUIRE(place + block.size() < size());
+            REQUIRE_FALSE((free && block.is_free())); // neighbours are one
+            free = block.is_free();
+            count += free ? 0u : 1u;
+            before = place;
+            place += 16 + block.size();
+        }
+    }
+
+  private:
+    std::uint64_t reserve_;
+    cohold::file_descriptor file_;
+    detail::segment_memory memory_;
+};
+
+// Ends a mapping as if its process had been killed at this moment: the kernel's lock is gone, and
+// nothing is put in order.
+inline void kill(detail::segment_memory& victim) {
+    detail::local_identity& identity = *detail::local_of(victim.header()).identity;
+    while (identity.records != nullptr) {
+        detail::thread_record* const record = identity.records;
+        identity.records = record->next_in_mapping;
+        record->ended.store(detail::thread_record::orphaned);
+    }
+    // The process of its own that it was.
+    detail::process_table::of(victim.header()).slots[detail::slot_of(identity.me)].stamp ^= 1;
+    detail::unmap(identity.page, detail::page_size());
+    identity.page = nullptr;
+    identity.epoch = 0;
+    victim = {};
+}
+
+// This thread, in that mapping.
+inline detail::thread_record& self(const detail::segment_memory& memory) {
+    std::error_code ec;
+    detail::thread_record* const record = detail::self(memory.header(), ec);
+    REQUIRE(record != nullptr);
+    return *record;
+}
+
+// Recovers everybody who is dead: how many.
+inline std::uint32_t recover(const segment& survivor) {
+    std::error_code ec;
+    return detail::recover_all(survivor.header(), detail::participant_of(survivor.header(), ec));
+}
+
+} // namespace scratch
+
+#endif

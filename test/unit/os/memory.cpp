@@ -1,0 +1,72 @@
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/os/memory.hpp>
+
+#include <cstddef>
+#include <optional>
+
+#include <sys/syscall.h>
+
+#include <doctest/doctest.h>
+
+#include <cohold/cohold.hpp>
+
+#include "support/child.hpp"
+#include "support/seccomp.hpp"
+
+namespace {
+
+// As gVisor does it.
+void refuse_wiping() {
+    support::refuse_call(SYS_madvise, EINVAL,
+                         {.index = 2, .first = MADV_WIPEONFORK, .last = MADV_WIPEONFORK});
+}
+
+void check_page() {
+    const std::size_t bytes = cohold::detail::page_size();
+    void* const page =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHILD_CHECK(page != MAP_FAILED);
+    auto* const first = static_cast<char*>(page);
+    std::memset(first, 'x', bytes);
+    CHILD_CHECK(cohold::detail::wipe_on_fork(page));
+    support::check_child([&] { CHILD_CHECK((first[0] == '\0' && first[bytes - 1] == '\0')); });
+    CHILD_CHECK((first[0] == 'x' && first[bytes - 1] == 'x'));
+    cohold::detail::forget_wiped(page);
+    ::munmap(page, bytes);
+    support::check_child([] {}); // nothing is written where it was
+}
+
+} // namespace
+
+TEST_CASE("a forked child finds the page cleared, whether the kernel does it or not") {
+    support::check_child([] { check_page(); });
+    support::check_child([] {
+        refuse_wiping();
+        check_page();
+    });
+}
+
+TEST_CASE("where the kernel clears no pages, a forked child is a participant of its own") {
+    using guarded = cohold::shm_guarded<int>;
+    support::check_child([] {
+        refuse_wiping();
+        auto segment = cohold::segment<cohold::mechanism::memfd>::create(65536);
+        auto& value = segment.construct<guarded>("value", 1);
+        auto held = std::make_optional(value.lock());
+        support::check_child([&] {
+            held.reset(); // does nothing
+            CHILD_CHECK(!value.try_lock());
+            CHILD_CHECK(segment.participants().size() == 2);
+        });
+        **held = 2;
+        held.reset();
+        support::check_child([&] {
+            *value.lock() = 3;
+            const auto left = value.lock();
+            *left = 4;
+            std::_Exit(0);
+        });
+        CHILD_CHECK(*value.lock() == 3);
+    });
+}
