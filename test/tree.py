@@ -17,7 +17,20 @@ UMBRELLAS = {INCLUDE / "cohold/cohold.hpp": None, INCLUDE / "cohold/inspect.hpp"
 # Macros that others leave behind (Qt, windows.h, frameworks for tests), and cohold's names among them.
 MACROS = ["check", "emit", "fail", "far", "foreach", "forever", "heap", "interface", "max", "min",
           "near", "record", "section", "signals", "slots", "small"]
-ROOMS = ["", "policy", "memory", "handle", "sync", "container", "inspect", "detail"]
+# The rooms, ground floor first: a header includes its own room's and those below.
+ROOMS = ["os", "type", "policy", "engine", "sync", "container", "handle", "inspect"]
+INTERNAL = ["os", "engine"]  # and what is in detail/ of the others, which nobody else includes
+# System calls are made in the rooms of the kernel's things: the system itself, the mechanisms, and
+# the handles of the kernel's own semaphores. Questions that a process asks about itself are none.
+CALLERS = ["os/", "policy/", "handle/named_semaphore", "handle/semaphore_set",
+           "handle/system_v_semaphores"]
+CALLS = """accept bind brk clock_gettime clock_nanosleep close connect dup2? dup3 fallocate fcntl flock
+    fork fstat fstatfs fstatvfs ftruncate getrandom getrlimit ioctl kill link linkat listen lseek lstat
+    madvise mbind memfd_create mincore mkdir mlock mlock2 mmap mount mprotect mremap msync munlock
+    munmap nanosleep open openat pipe poll ppoll pread prlimit process_vm_readv pwrite read readlink
+    readlinkat recvmsg rename renameat renameat2 rmdir sched_yield semctl semget semop semtimedop
+    send sendmsg setrlimit shmat shmctl shmdt shmget sigprocmask socket stat statfs statvfs statx
+    syscall truncate umount umount2 unlink unlinkat write""".split()
 # What costs every unit that includes cohold a tenth of its compile time or more.
 COSTLY = ["algorithm", "chrono", "condition_variable", "filesystem", "format", "functional", "future",
           "iostream", "map", "memory", "ostream", "ranges", "regex", "sstream", "thread"]
@@ -26,16 +39,32 @@ COSTLY = ["algorithm", "chrono", "condition_variable", "filesystem", "format", "
 def headers():
     """Every header but the umbrellas, as it is included, room by room."""
     found = [p.relative_to(INCLUDE) for p in INCLUDE.rglob("*.hpp") if p not in UMBRELLAS]
-    rooms = ["cohold" if not room else f"cohold/{room}" for room in ROOMS]
-    strange = [str(p) for p in found if str(p.parent) not in rooms]
+    strange = [str(p) for p in found if floor(p) is None]
     if strange:
         raise ValueError("headers outside of the known rooms: " + ", ".join(strange))
-    return sorted(found, key=lambda p: (rooms.index(str(p.parent)), p))
+    return sorted(found, key=lambda p: (floor(p), p))
+
+
+def room(header):
+    """"" for what stands beside the rooms."""
+    return header.parts[1] if len(header.parts) > 2 else ""
+
+
+def floor(header):
+    """Its number, from the ground up; None if it is in no room."""
+    inner = list(header.parts[2:-1])
+    known = ["", *ROOMS]
+    return known.index(room(header)) if room(header) in known and inner in ([], ["detail"]) else None
 
 
 def is_internal(header):
-    """Internal headers declare nothing outside of namespace detail. The public ones that need them
-    include them, and are the way to test them."""
+    """Users include none of these; the public headers that need them do."""
+    return (room(header) in INTERNAL or header.parent.name == "detail"
+            or declares_details_alone(header))
+
+
+def declares_details_alone(header):
+    """Nothing outside of namespace detail."""
     text = (INCLUDE / header).read_text()
     place = None  # what a line at the left margin stands in
     for line in text.splitlines():
@@ -55,21 +84,21 @@ def is_internal(header):
 def umbrella(path):
     """What it should be: its own first lines, and the includes."""
     mine = UMBRELLAS[path]
-    others = [room for rooms in UMBRELLAS.values() if rooms for room in rooms]
+    others = [each for rooms in UMBRELLAS.values() if rooms for each in rooms]
     purpose = re.match(r"(?://.*\n)+", path.read_text())[0]
     guard = "COHOLD_" + path.stem.upper() + "_HPP"
     lines = [f"{purpose}#ifndef {guard}", f"#define {guard}", "",
              "// Others may have these as macros; here they are names.",
              *(f'#pragma push_macro("{each}")' for each in MACROS),
              *(f"#undef {each}" for each in MACROS)]
-    room = None
+    last = None
     for header in headers():
-        name = header.parent.name
+        name = room(header)
         if is_internal(header) or (name not in mine if mine else name in others):
             continue
-        if header.parent != room:
+        if name != last:
             lines.append("")
-            room = header.parent
+            last = name
         lines.append(f"#include <{header}>")
     lines += ["", *(f'#pragma pop_macro("{each}")' for each in MACROS)]
     return "\n".join(lines + ["", "#endif", ""])
@@ -89,6 +118,27 @@ def check_mirror():
         if header.relative_to("cohold") not in tested and not is_internal(header):
             unit = header.relative_to("cohold").with_suffix(".cpp")
             yield f"include/{header} has no test/unit/{unit}"
+
+
+def check_rooms():
+    """No include runs up, or into the details of another room."""
+    for header in headers():
+        for target in re.findall(r"^ *#include <(cohold/.*)>", (INCLUDE / header).read_text(),
+                                 re.MULTILINE):
+            target = pathlib.PurePath(target)
+            if room(header) and floor(target) > floor(header):
+                yield f"include/{header} includes {target}, of a room above its own"
+            if room(target) != room(header) and target.parent.name == "detail":
+                yield f"include/{header} includes {target}, a detail of another room"
+
+
+def check_system_calls():
+    call = re.compile(r"(?<![\w>])::(?:" + "|".join(CALLS) + r")\(")
+    for header in headers():
+        if not str(header.relative_to("cohold")).startswith(tuple(CALLERS)):
+            for line in (INCLUDE / header).read_text().splitlines():
+                if call.search(line):
+                    yield f"include/{header} makes a system call: {line.strip()}"
 
 
 def check_single_include():
@@ -189,8 +239,8 @@ def write():
 
 def check():
     passed = failed = 0
-    for run in [check_umbrella, check_mirror, check_single_include, check_first_lines,
-                check_includes, check_versions, check_snippets, check_links]:
+    for run in [check_umbrella, check_mirror, check_rooms, check_system_calls,
+                check_single_include, check_first_lines, check_includes, check_versions, check_snippets, check_links]:
         faults = list(run())
         print(("FAIL " if faults else "ok   ") + run.__name__.removeprefix("check_").replace("_", " "))
         for fault in faults:

@@ -51,18 +51,18 @@
 #include <cohold/policy/permission.hpp>
 #include <cohold/policy/system_v.hpp>
 
+#include <cohold/container/shm_allocator.hpp>
 #include <cohold/engine/header.hpp>
 #include <cohold/handle/mapping.hpp>
 #include <cohold/type/offset_ptr.hpp>
 #include <cohold/type/shareable.hpp>
-#include <cohold/container/shm_allocator.hpp>
 #include <cohold/type/type_description.hpp>
 
-#include <cohold/handle/passing.hpp>
+#include <cohold/handle/detail/named_objects.hpp>
 #include <cohold/handle/listing.hpp>
 #include <cohold/handle/memory_object.hpp>
-#include <cohold/handle/detail/named_objects.hpp>
 #include <cohold/handle/named_semaphore.hpp>
+#include <cohold/handle/passing.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/handle/segment_options.hpp>
 #include <cohold/handle/semaphore_set.hpp>
@@ -70,16 +70,16 @@
 #include <cohold/handle/system_v_semaphores.hpp>
 #include <cohold/handle/tmpfs.hpp>
 
-#include <cohold/sync/waiting.hpp>
 #include <cohold/sync/section_guard.hpp>
-#include <cohold/sync/shm_guarded.hpp>
 #include <cohold/sync/shm_barrier.hpp>
 #include <cohold/sync/shm_condition.hpp>
 #include <cohold/sync/shm_event.hpp>
+#include <cohold/sync/shm_guarded.hpp>
 #include <cohold/sync/shm_latch.hpp>
 #include <cohold/sync/shm_mutex.hpp>
 #include <cohold/sync/shm_semaphore.hpp>
 #include <cohold/sync/shm_shared_mutex.hpp>
+#include <cohold/sync/waiting.hpp>
 
 #include <cohold/container/from_range.hpp>
 #include <cohold/container/shm_queue.hpp>

@@ -39,17 +39,17 @@
 #undef slots
 #undef small
 
-#include <cohold/inspect/limits.hpp>
 #include <cohold/inspect/files.hpp>
 #include <cohold/inspect/heap_map.hpp>
+#include <cohold/inspect/limits.hpp>
 #include <cohold/inspect/objects.hpp>
-#include <cohold/inspect/usage.hpp>
 #include <cohold/inspect/residency.hpp>
-#include <cohold/inspect/stored_objects.hpp>
 #include <cohold/inspect/segment_reader.hpp>
 #include <cohold/inspect/segment_state.hpp>
 #include <cohold/inspect/stale.hpp>
+#include <cohold/inspect/stored_objects.hpp>
 #include <cohold/inspect/survey.hpp>
+#include <cohold/inspect/usage.hpp>
 
 #pragma pop_macro("check")
 #pragma pop_macro("emit")

@@ -17,11 +17,11 @@
 #include <utility>
 
 #include <cohold/container/detail/queue_ring.hpp>
-#include <cohold/os/time.hpp>
-#include <cohold/type/shareable.hpp>
 #include <cohold/container/shm_allocator.hpp>
-#include <cohold/type/type_description.hpp>
+#include <cohold/os/time.hpp>
 #include <cohold/sync/waiting.hpp>
+#include <cohold/type/shareable.hpp>
+#include <cohold/type/type_description.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -396,15 +396,11 @@ class identity_lock {
         // Never 0, so that no owner's word is that of nobody.
         const auto last = static_cast<std::uint32_t>(before >> 32);
         const std::uint32_t generation = last == UINT32_MAX ? 1 : last + 1;
-        struct ::timespec now{};
-        ::clock_gettime(CLOCK_REALTIME, &now);
         slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
         slot.stamp.store(static_cast<std::uint32_t>(process_stamp() * 0x9e3779b97f4a7c15u >> 32),
                          std::memory_order_relaxed);
         slot.start_time.store(process_start_time(), std::memory_order_relaxed);
-        slot.attached.store(static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
-                                static_cast<std::uint64_t>(now.tv_nsec),
-                            std::memory_order_relaxed);
+        slot.attached.store(wall_clock(), std::memory_order_relaxed);
         slot.token[0].store(token.words[0], std::memory_order_relaxed);
         slot.token[1].store(token.words[1], std::memory_order_relaxed);
         identity.me = make_owner(number, generation, 0);

@@ -92,8 +92,9 @@ class basic_region {
     }
 
     void sync(std::error_code& ec) const noexcept {
-        const detail::uncancelled here;
-        check("sync", ::msync(address_, size_, MS_SYNC), "msync", ec);
+        const operation context("sync", "region", "");
+        ec.clear();
+        write_back(address_, 0, size_, ec);
     }
 
     /// Tells the kernel what the region will be used for. *Errors*: madvise(2); EINVAL if the
@@ -108,7 +109,9 @@ class basic_region {
         if (what == advice::no_fork) {
             __atomic_store_n(&only_in_, process_stamp(), __ATOMIC_RELAXED);
         }
-        check("advise", ::madvise(address_, size_, static_cast<int>(what)), "madvise", ec);
+        const operation context("advise", "region", "");
+        ec.clear();
+        advise_pages(address_, size_, static_cast<int>(what), ec);
     }
 
     /// Touches all pages now, so that no page fault comes later. *Errors*: madvise(2); EFAULT if
@@ -121,7 +124,9 @@ class basic_region {
 
     void populate(std::error_code& ec) const noexcept {
         constexpr int how = std::is_const_v<Byte> ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
-        check("populate", ::madvise(address_, size_, how), "madvise", ec);
+        const operation context("populate", "region", "");
+        ec.clear();
+        advise_pages(address_, size_, how, ec);
     }
 
     /// Keeps all pages in memory, never in swap, until unlock or unmapping. *Errors*:
@@ -141,15 +146,6 @@ class basic_region {
     void unlock() const noexcept { unlock_pages(address_, size_); }
 
   private:
-    static void check(const char* verb, int result, const char* call,
-                      std::error_code& ec) noexcept {
-        const operation context(verb, "region", "");
-        ec.clear();
-        if (result != 0) {
-            fail_errno(ec, errno, "%s", call);
-        }
-    }
-
     void* address_ = nullptr;
     std::size_t size_ = 0;
     // The process that has the mapping, if forked children do not.

@@ -18,7 +18,7 @@
 #include <cohold/handle/detail/object_handle.hpp>
 #include <cohold/os/thread.hpp>
 #include <cohold/os/time.hpp>
-#include <cohold/policy/detail/file_object.hpp>
+#include <cohold/policy/file.hpp>
 #include <cohold/policy/name_argument.hpp>
 #include <cohold/policy/permission.hpp>
 

@@ -105,7 +105,7 @@ static_assert(sizeof(passing_header) == 32);
 
 // Could this process open it for writing, by /proc/self/fd or by a name?
 [[gnu::cold]] inline bool could_write(int fd, const peer& who) noexcept {
-    const int seals = ::fcntl(fd, F_GET_SEALS);
+    const int seals = seals_of(fd);
     if (seals >= 0 &&
         (static_cast<unsigned>(seals) & static_cast<unsigned>(seal::future_write)) != 0) {
         return false;
@@ -137,7 +137,7 @@ static_assert(sizeof(passing_header) == 32);
     if (ec) {
         return;
     }
-    const int flags = ::fcntl(object.value, F_GETFL);
+    const int flags = open_flags(object.value);
     unique_fd for_reading;
     int fd = object.value;
     if (reading && flags >= 0 && (flags & O_ACCMODE) != O_RDONLY) {
@@ -186,7 +186,7 @@ static_assert(sizeof(passing_header) == 32);
         require_seals({fd.get()}, options.seals, ec);
     }
     if (!ec) {
-        const int flags = ::fcntl(fd.get(), F_GETFL);
+        const int flags = open_flags(fd.get());
         if ((flags & O_PATH) != 0) {
             fail(ec, errc::bad_message, "the descriptor is not open (O_PATH)");
         } else if (writing && (flags & O_ACCMODE) != O_RDWR) {
@@ -282,7 +282,7 @@ template <detail::passable Handle>
 template <detail::passable Handle>
 [[nodiscard]] int keep_across_exec(const Handle& handle) noexcept {
     const int fd = handle.native_handle().value;
-    return ::fcntl(fd, F_SETFD, 0) == 0 ? fd : -1;
+    return detail::keep_open_on_exec(fd) ? fd : -1;
 }
 
 /// In the program that was executed: the handle for the number it was given. The descriptor of that

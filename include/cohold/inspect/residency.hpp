@@ -6,11 +6,11 @@
 
 #include <concepts>
 
-#include <cohold/policy/detail/file_object.hpp>
-#include <cohold/os/proc.hpp>
-#include <cohold/os/resident_pages.hpp>
 #include <cohold/error.hpp>
 #include <cohold/inspect/usage.hpp>
+#include <cohold/os/proc.hpp>
+#include <cohold/os/resident_pages.hpp>
+#include <cohold/policy/file.hpp>
 #include <cohold/policy/mechanism.hpp>
 
 COHOLD_NAMESPACE_BEGIN

@@ -154,7 +154,7 @@ namespace detail {
         return false; // there was none, or somebody is at work
     }
     struct ::shmid_ds status{};
-    const bool ruin = ::shmget(segment.key, 0, 0) == segment.id &&
+    const bool ruin = system_v_at(segment.key) == segment.id &&
                       system_v_status(segment.id, status) && lock.claimed_by(status.shm_cpid) &&
                       !system_v_ready(segment.id);
     if (ruin) {
@@ -178,7 +178,7 @@ namespace detail {
         refused = errno != EAGAIN;
         return false;
     }
-    if (::shmget(segment.key, 0, 0) != segment.id ||
+    if (system_v_at(segment.key) != segment.id ||
         inspect_segment(object).standing != standing::session_over) {
         return false;
     }

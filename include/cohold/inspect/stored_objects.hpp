@@ -442,9 +442,8 @@ examine_contents(const segment_source& source,
         if (!out.readable || state.count(verdict::dead) == state.participants.size()) {
             return out; // it is at rest
         }
-        const struct ::timespec some{0, look * 300000};
-        const detail::uncancelled here;
-        ::nanosleep(&some, nullptr);
+        const uncancelled here;
+        sleep_for(look * 300000);
         out = examine_contents(source, extent);
         std::erase_if(always, [&out](const segment_flaw& flaw) {
             return std::find(out.flaws.begin(), out.flaws.end(), flaw) == out.flaws.end();

@@ -222,6 +222,22 @@ inline unique_fd reopen_file(int fd, int flags) noexcept {
 }
 
 // -1 and errno on failure, as read(2).
+// How it was opened (O_RDONLY, O_PATH …); -1 and errno on failure.
+inline int open_flags(int fd) noexcept {
+    return ::fcntl(fd, F_GETFL);
+}
+
+// -1 and errno if it is no object that can be sealed.
+inline int seals_of(int fd) noexcept {
+    return ::fcntl(fd, F_GET_SEALS);
+}
+
+// Else cohold's descriptors are closed when another program is executed. False, and errno, on
+// failure. Async-signal-safe.
+inline bool keep_open_on_exec(int fd) noexcept {
+    return ::fcntl(fd, F_SETFD, 0) == 0;
+}
+
 inline ssize_t read_some(int fd, void* to, std::size_t bytes) noexcept {
     const uncancelled here;
     return ::read(fd, to, bytes);

@@ -21,6 +21,10 @@
 #include <cohold/os/memory.hpp>
 #include <cohold/os/thread.hpp>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
@@ -78,21 +82,17 @@ inline bool exceeds_memory(std::uint64_t bytes) noexcept {
     }
 }
 
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
 // The pages that MADV_HUGEPAGE and MADV_COLLAPSE make on most machines. (On arm64 with base pages
 // of 64 KiB they are larger, and collapsing reports errc::unsupported.)
 inline constexpr std::uint64_t huge_page_bytes = std::uint64_t{1} << 21;
+
+// madvise(2), as it is.
+[[gnu::cold]] inline void advise_pages(void* at, std::size_t bytes, int advice,
+                                       std::error_code& ec) noexcept {
+    if (::madvise(at, bytes, advice) != 0) {
+        fail_errno(ec, errno, "madvise");
+    }
+}
 
 [[gnu::cold]] inline void advise_mapping(void* at, std::size_t bytes, int advice, const char* name,
                                          std::error_code& ec) noexcept {

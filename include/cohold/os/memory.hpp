@@ -56,6 +56,17 @@ inline void* reserve_addresses(std::uint64_t bytes) noexcept {
     return at == MAP_FAILED ? nullptr : at;
 }
 
+// Of addresses that are reserved. False, and errno, on failure.
+[[nodiscard]] inline bool make_writable(void* at, std::size_t bytes) noexcept {
+    return ::mprotect(at, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+// Would reading the pages raise SIGBUS, because the object ends before them, or has a hole there
+// and its file system no space to fill it?
+[[nodiscard]] inline bool is_missing(void* at, std::size_t bytes) noexcept {
+    return ::madvise(at, bytes, MADV_POPULATE_READ) != 0 && errno == EFAULT;
+}
+
 // Gives [at, at + bytes) real memory, without changing what is there. 0, or errno (ENOMEM and
 // EFAULT: there is none).
 inline int populate_for_writing(void* at, std::size_t bytes) noexcept {

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <new>
 
+#include <sys/random.h>
+
 #include <cohold/os/file.hpp>
 #include <cohold/os/memory.hpp>
 #include <cohold/os/time.hpp>
@@ -57,6 +59,12 @@ using stamp_word = std::atomic<std::uint64_t>;
 
 [[gnu::cold]] inline std::uint64_t process_stamp() noexcept {
     return process_stamp(stamp_page());
+}
+
+// False, and errno, on failure. At most 256 bytes, which come as a whole.
+[[nodiscard, gnu::cold]] inline bool fill_randomly(void* to, std::size_t bytes) noexcept {
+    const uncancelled here;
+    return ::getrandom(to, bytes, 0) == static_cast<ssize_t>(bytes);
 }
 
 // In clock ticks since the machine was booted, as field 22 of proc_pid_stat(5) has it; 0 if that

@@ -23,6 +23,10 @@
 #define SYS_pidfd_getfd 438
 #endif
 
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
@@ -70,18 +74,6 @@ namespace detail {
     }
     return fetched;
 }
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#ifndef SCM_PIDFD
-#define SCM_PIDFD 0x04
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
 
 // Waits until something can be sent or received. 0, or errno: ETIMEDOUT.
 [[gnu::cold]] inline int await_socket(int socket, short events, deadline until) noexcept {

@@ -21,6 +21,10 @@
 #define SHM_DEST 01000
 #endif
 
+#ifndef SHM_NORESERVE
+#define SHM_NORESERVE 010000
+#endif
+
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
@@ -199,17 +203,27 @@ class creation_lock {
     const creation_lock* outer_ = nullptr;
 };
 
-} // namespace detail
+// Of the segment that has the key now: its identifier, or -1 and errno.
+inline int system_v_at(key_t key) noexcept {
+    return ::shmget(key, 0, 0);
+}
 
-COHOLD_NAMESPACE_END
+// nullptr and errno on failure.
+[[gnu::cold]] inline void* attach_for_reading(int id) noexcept {
+    void* const at = ::shmat(id, nullptr, SHM_RDONLY);
+    return at == reinterpret_cast<void*>(-1) ? nullptr : at;
+}
 
-#ifndef SHM_NORESERVE
-#define SHM_NORESERVE 010000
-#endif
+inline void detach_system_v(const void* at) noexcept {
+    ::shmdt(at);
+}
 
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
+// Is anything of any System V segment in swap? Yes, if nobody tells.
+[[nodiscard, gnu::cold]] inline bool system_v_swapped() noexcept {
+    struct ::shm_info info{};
+    return ::shmctl(0, SHM_INFO, reinterpret_cast<struct ::shmid_ds*>(&info)) < 0 ||
+           info.shm_swp != 0;
+}
 
 // Beside a segment of session lifetime lies a small one that its participants, and nobody else,
 // have attached, each at its attendance page: the kernel counts them. Short looks into the segment

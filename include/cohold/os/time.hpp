@@ -98,6 +98,14 @@ struct deadline {
     }
 };
 
+// Nanoseconds since 1970, as the administrator has set the clock: for people to read.
+[[nodiscard]] inline std::uint64_t wall_clock() noexcept {
+    ::timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
+           static_cast<std::uint64_t>(now.tv_nsec);
+}
+
 // The moment as the C library wants it, in so far as it can say it.
 inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
     constexpr std::int64_t most = std::numeric_limits<::time_t>::max();
@@ -106,6 +114,12 @@ inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
     time.tv_sec = static_cast<::time_t>(seconds < most ? seconds : most);
     time.tv_nsec = static_cast<decltype(time.tv_nsec)>(nanoseconds % 1000000000);
     return time;
+}
+
+// Ends early when a signal comes.
+inline void sleep_for(std::int64_t nanoseconds) noexcept {
+    const ::timespec time = to_timespec(nanoseconds);
+    ::nanosleep(&time, nullptr);
 }
 
 // Does not wait at all.

@@ -4,10 +4,10 @@
 #ifndef COHOLD_POLICY_ANONYMOUS_HPP
 #define COHOLD_POLICY_ANONYMOUS_HPP
 
-#include <cohold/policy/detail/liveness.hpp>
-#include <cohold/os/memory.hpp>
-#include <cohold/os/mapping.hpp>
 #include <cohold/error.hpp>
+#include <cohold/os/mapping.hpp>
+#include <cohold/os/memory.hpp>
+#include <cohold/policy/detail/liveness.hpp>
 #include <cohold/policy/mechanism.hpp>
 #include <cohold/policy/naming.hpp>
 

@@ -11,8 +11,8 @@
 #include <sys/ipc.h>
 #include <unistd.h>
 
-#include <cohold/os/hash.hpp>
 #include <cohold/error.hpp>
+#include <cohold/os/hash.hpp>
 #include <cohold/policy/mechanism.hpp>
 
 COHOLD_NAMESPACE_BEGIN

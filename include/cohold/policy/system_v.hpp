@@ -4,10 +4,10 @@
 #ifndef COHOLD_POLICY_SYSTEM_V_HPP
 #define COHOLD_POLICY_SYSTEM_V_HPP
 
-#include <cohold/policy/detail/liveness.hpp>
-#include <cohold/os/memory.hpp>
 #include <cohold/os/mapping.hpp>
+#include <cohold/os/memory.hpp>
 #include <cohold/os/system_v.hpp>
+#include <cohold/policy/detail/liveness.hpp>
 #include <cohold/policy/naming.hpp>
 
 COHOLD_NAMESPACE_BEGIN

@@ -9,9 +9,9 @@
 #include <new>
 #include <utility>
 
-#include <cohold/type/plain_bytes.hpp>
 #include <cohold/engine/section.hpp>
 #include <cohold/sync/detail/segment_lock.hpp>
+#include <cohold/type/plain_bytes.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -7,9 +7,9 @@
 #include <concepts>
 #include <cstddef>
 
+#include <cohold/sync/detail/awaitable.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
-#include <cohold/sync/detail/awaitable.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

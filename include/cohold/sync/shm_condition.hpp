@@ -4,9 +4,9 @@
 #ifndef COHOLD_SYNC_SHM_CONDITION_HPP
 #define COHOLD_SYNC_SHM_CONDITION_HPP
 
+#include <cohold/sync/detail/awaitable.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
-#include <cohold/sync/detail/awaitable.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

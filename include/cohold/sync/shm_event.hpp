@@ -6,9 +6,9 @@
 
 #include <cstddef>
 
+#include <cohold/sync/detail/awaitable.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>
-#include <cohold/sync/detail/awaitable.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -4,10 +4,10 @@
 #ifndef COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
 #define COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
 
-#include <cohold/type/shareable.hpp>
-#include <cohold/type/type_description.hpp>
 #include <cohold/sync/detail/segment_lock.hpp>
 #include <cohold/sync/waiting.hpp>
+#include <cohold/type/shareable.hpp>
+#include <cohold/type/type_description.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -287,7 +287,7 @@ class segment_base {
             return {};
         }
         // A file may have a hole here and the file system no space for it: reading would be SIGBUS.
-        if (::madvise(at, control_bytes, MADV_POPULATE_READ) != 0 && errno == EFAULT) {
+        if (is_missing(at, control_bytes)) {
             const object_status now = object.status(ec);
             if (!ec && now.size < control_bytes) {
                 fail(ec, errc::truncated,

@@ -9,13 +9,11 @@
 #include <new>
 #include <utility>
 
-#include <sys/random.h>
-
 #include <cohold/engine/directory.hpp>
 #include <cohold/handle/mapping.hpp>
 #include <cohold/os/process.hpp>
 #include <cohold/os/thread.hpp>
-#include <cohold/policy/detail/liveness.hpp>
+#include <cohold/policy/file.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -85,7 +83,7 @@ class segment_memory {
         segment_memory memory(base, reserve);
         memory.only_in_ = options.fork ? 0 : process_stamp();
         char* const identity = base - front();
-        if (::mprotect(identity, 2 * page_size(), PROT_READ | PROT_WRITE) != 0) {
+        if (!make_writable(identity, 2 * page_size())) {
             fail_errno(ec, errno, "mprotect");
         } else if (!wipe_on_fork(identity)) {
             fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
@@ -132,15 +130,11 @@ class segment_memory {
         fresh.header_bytes = sizeof(segment_header);
         fresh.max_participants = participants;
         fresh.reserve = reserve_;
-        const uncancelled here;
-        if (::getrandom(fresh.id, sizeof fresh.id, 0) != sizeof fresh.id) {
+        if (!fill_randomly(fresh.id, sizeof fresh.id)) {
             fail_errno(ec, errno, "getrandom");
             return;
         }
-        struct ::timespec now{};
-        ::clock_gettime(CLOCK_REALTIME, &now);
-        fresh.created = static_cast<std::uint64_t>(now.tv_sec) * 1000000000u +
-                        static_cast<std::uint64_t>(now.tv_nsec);
+        fresh.created = wall_clock();
         fresh.life = static_cast<std::uint32_t>(life);
         fresh.set_name(full_name);
         fresh.checksum = fresh.expected_checksum();

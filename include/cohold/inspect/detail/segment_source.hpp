@@ -7,7 +7,6 @@
 
 #include <cohold/engine/participant_table.hpp>
 #include <cohold/os/safe_copy.hpp>
-#include <cohold/policy/detail/liveness.hpp>
 #include <cohold/policy/file.hpp>
 
 COHOLD_NAMESPACE_BEGIN
@@ -84,9 +83,8 @@ class system_v_source final : public segment_source {
         if (size_ < control_bytes) {
             return;
         }
-        at_ = ::shmat(id, nullptr, SHM_RDONLY);
-        if (at_ == reinterpret_cast<void*>(-1)) {
-            at_ = nullptr;
+        at_ = attach_for_reading(id);
+        if (at_ == nullptr) {
             error_ = errno; // ENOMEM: the address space may be too small for it
         }
     }
@@ -96,7 +94,7 @@ class system_v_source final : public segment_source {
 
     ~system_v_source() {
         if (at_ != nullptr) {
-            ::shmdt(at_);
+            detach_system_v(at_);
         }
     }
 
@@ -138,7 +136,7 @@ class system_v_source final : public segment_source {
             return -1;
         }
         if (segment.shm_perm.__key != IPC_PRIVATE) {
-            const int id = ::shmget(attendance_object::key_of(segment), 0, 0);
+            const int id = system_v_at(attendance_object::key_of(segment));
             if (id >= 0 && !system_v_status(id, beside) && errno != EINVAL && errno != EIDRM) {
                 return -1;
             }
@@ -149,13 +147,6 @@ class system_v_source final : public segment_source {
     }
 
   private:
-    // Is any System V segment in swap, a part of this one perhaps?
-    [[nodiscard, gnu::cold]] static bool system_v_swapped() noexcept {
-        struct ::shm_info info{};
-        return ::shmctl(0, SHM_INFO, reinterpret_cast<struct ::shmid_ds*>(&info)) < 0 ||
-               info.shm_swp != 0;
-    }
-
     int id_;
     int error_ = 0;
     std::uint64_t size_ = 0;
