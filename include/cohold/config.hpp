@@ -21,15 +21,6 @@
 #error "cohold needs g++ 12 or newer"
 #endif
 
-/// Find double and foreign frees at run time (abort with a message). Default: in debug builds.
-#ifndef COHOLD_HEAP_CHECKS
-#ifdef NDEBUG
-#define COHOLD_HEAP_CHECKS 0
-#else
-#define COHOLD_HEAP_CHECKS 1
-#endif
-#endif
-
 /// Bytes of a new segment when the user names no size. Segments grow, so a small one costs nothing
 /// later.
 #ifndef COHOLD_DEFAULT_SIZE

@@ -167,14 +167,7 @@ class errc_category_type final : public std::error_category {
     }
 
   private:
-    static const errc_row* find(int value) noexcept {
-        for (const errc_row& row : errc_table) {
-            if (static_cast<int>(row.code) == value) {
-                return &row;
-            }
-        }
-        return nullptr;
-    }
+    static const errc_row* find(int value) noexcept;
 };
 
 } // namespace detail
@@ -222,12 +215,7 @@ class failure_report {
         std::vsnprintf(text_ + length, sizeof(text_) - length, format, arguments);
     }
 
-    [[gnu::format(printf, 2, 3)]] void append(const char* format, ...) noexcept {
-        std::va_list arguments;
-        va_start(arguments, format);
-        append(format, arguments);
-        va_end(arguments);
-    }
+    [[gnu::format(printf, 2, 3)]] void append(const char* format, ...) noexcept;
 
   private:
     int value_ = 0;
@@ -269,30 +257,7 @@ class operation {
     // Sets ec and reports it: what this thread is doing, wanted and found (if there is a format),
     // and the code's message.
     [[gnu::cold]] static void fail(std::error_code& ec, std::error_code code, const char* format,
-                                   std::va_list* arguments) noexcept {
-        ec = code;
-        last_report.assign(code);
-        const char* separator = "";
-        if (current != nullptr) {
-            const char* const space = current->kind_.empty() ? "" : " ";
-            const char* const quote = current->object_.empty() ? "" : "'";
-            // A name that is too long leaves room for saying so.
-            constexpr std::size_t shown = 300;
-            const bool cut = current->object_.size() > shown;
-            last_report.append("%s%s%.*s%s%s%.*s%s%s", current->verb_, space,
-                               static_cast<int>(current->kind_.size()), current->kind_.data(),
-                               current->object_.empty() ? "" : " ", quote,
-                               static_cast<int>(cut ? shown : current->object_.size()),
-                               current->object_.data(), cut ? "..." : "", quote);
-            separator = ": ";
-        }
-        if (format != nullptr) {
-            last_report.append("%s", separator);
-            last_report.append(format, *arguments);
-            separator = ": ";
-        }
-        last_report.append("%s%s", separator, code.message().c_str());
-    }
+                                   std::va_list* arguments) noexcept;
 
   private:
     static inline thread_local constinit const operation* current = nullptr;
@@ -303,13 +268,8 @@ class operation {
     const operation* outer_;
 };
 
-[[gnu::format(printf, 3, 4)]] inline void fail(std::error_code& ec, errc code, const char* format,
-                                               ...) noexcept {
-    std::va_list arguments;
-    va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, &arguments);
-    va_end(arguments);
-}
+[[gnu::format(printf, 3, 4)]] void fail(std::error_code& ec, errc code, const char* format,
+                                        ...) noexcept;
 
 // The operation and the code say it all.
 inline void fail(std::error_code& ec, errc code) noexcept {
@@ -324,13 +284,8 @@ inline void clear(std::error_code& ec) noexcept {
 }
 
 // As fail, for a failed system call: errno as it is.
-[[gnu::format(printf, 3, 4)]] inline void fail_errno(std::error_code& ec, int error,
-                                                     const char* format, ...) noexcept {
-    std::va_list arguments;
-    va_start(arguments, format);
-    operation::fail(ec, std::error_code(error, std::generic_category()), format, &arguments);
-    va_end(arguments);
-}
+[[gnu::format(printf, 3, 4)]] void fail_errno(std::error_code& ec, int error, const char* format,
+                                              ...) noexcept;
 
 } // namespace detail
 
@@ -361,24 +316,9 @@ namespace detail {
 }
 
 // Throws the last failure; without exceptions, prints it and aborts.
-[[noreturn]] inline void raise_last() {
-#if defined(__cpp_exceptions)
-    throw failure(last_report);
-#else
-    die(last_report.what());
-#endif
-}
+[[noreturn]] void raise_last();
 
-inline void raise_if(const std::error_code& ec) {
-    if (ec) {
-        // A policy of the user may have set the code alone.
-        if (last_report.code() != ec) {
-            last_report.assign(ec);
-            last_report.append("%s", ec.message().c_str());
-        }
-        raise_last();
-    }
-}
+void raise_if(const std::error_code& ec);
 
 // Calls the form of an operation that takes an error_code, and throws what it reports.
 template <class Operation>
@@ -389,14 +329,7 @@ template <class Operation>
     return result;
 }
 
-[[noreturn, gnu::format(printf, 2, 3)]] inline void raise(errc code, const char* format, ...) {
-    std::error_code ec;
-    std::va_list arguments;
-    va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, &arguments);
-    va_end(arguments);
-    raise_last();
-}
+[[noreturn, gnu::format(printf, 2, 3)]] void raise(errc code, const char* format, ...);
 
 } // namespace detail
 
@@ -404,5 +337,9 @@ COHOLD_NAMESPACE_END
 
 template <>
 struct std::is_error_code_enum<cohold::errc> : std::true_type {};
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/error.ipp>
+#endif
 
 #endif

@@ -1,5 +1,5 @@
-// The version of the library, the version of the layout in memory, and the inline namespace made of
-// both.
+// The version of the library, that of the layout in memory, how the library is compiled, and the
+// inline namespace made of these.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_VERSION_HPP
@@ -17,12 +17,41 @@
 #define COHOLD_MAX_PARTICIPANTS 64
 #endif
 
+/// Find double and foreign frees at run time (abort with a message). Default: in debug builds.
+#ifndef COHOLD_HEAP_CHECKS
+#ifdef NDEBUG
+#define COHOLD_HEAP_CHECKS 0
+#else
+#define COHOLD_HEAP_CHECKS 1
+#endif
+#endif
+
+// Where the functions that are no templates are defined (in the .ipp files): in every unit, or,
+// with COHOLD_SEPARATE_COMPILATION, in the one that includes <cohold/src.hpp>.
+#if defined(COHOLD_SEPARATE_COMPILATION)
+#define COHOLD_INLINE
+#if defined(COHOLD_SOURCE)
+#define COHOLD_DEFINED_HERE 1
+#else
+#define COHOLD_DEFINED_HERE 0
+#endif
+#else
+#define COHOLD_INLINE inline
+#define COHOLD_DEFINED_HERE 1
+#endif
+
 #define COHOLD_CONCAT_EXPANDED(a, b) a##b
 #define COHOLD_CONCAT(a, b) COHOLD_CONCAT_EXPANDED(a, b)
 
 // The layout takes part in the inline namespace, so that two units built with different ones cannot
-// be linked by mistake.
+// be linked by mistake; and so does all that has to be alike in a unit and in the compiled library.
+#if !defined(COHOLD_SEPARATE_COMPILATION)
 #define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION)
+#elif COHOLD_HEAP_CHECKS
+#define COHOLD_ABI COHOLD_CONCAT(checked_v, COHOLD_LAYOUT_VERSION)
+#else
+#define COHOLD_ABI COHOLD_CONCAT(compiled_v, COHOLD_LAYOUT_VERSION)
+#endif
 
 #define COHOLD_TEXT_EXPANDED(a) #a
 #define COHOLD_TEXT(a) COHOLD_TEXT_EXPANDED(a)

@@ -51,18 +51,7 @@ struct journal_record {
     }
 
     // Of the bytes in front of the record.
-    [[nodiscard]] std::uint64_t room() const noexcept {
-        switch (kind()) {
-        case journal_kind::bytes:
-        case journal_kind::shift:
-            return (bytes() + 7) / 8 * 8;
-        case journal_kind::snapshot:
-        case journal_kind::jump:
-            return 8;
-        default:
-            return 0;
-        }
-    }
+    [[nodiscard]] std::uint64_t room() const noexcept;
 };
 
 // What a journal has is read after a death alone, so the processor needs no fences: a kill is taken
@@ -123,15 +112,7 @@ class byte_shift {
 
     // The same, where it is known what they say.
     byte_shift(char* place, shift_words& words, std::uint64_t room, std::uint64_t bytes,
-               std::ptrdiff_t distance) noexcept
-        : place_(place), bytes_(bytes), distance_(distance), progress_(&words.progress) {
-        if (room >= sizeof words + least_kept) {
-            step_ = (room - sizeof words) / least_kept * least_kept;
-            kept_ = reinterpret_cast<char*>(&words) - step_;
-        } else {
-            step_ = length_of(distance_);
-        }
-    }
+               std::ptrdiff_t distance) noexcept;
 
     // Does it keep what a step of that distance needs?
     [[nodiscard]] static constexpr bool keeps(std::uint64_t bytes,
@@ -145,12 +126,7 @@ class byte_shift {
     [[nodiscard]] std::ptrdiff_t distance() const noexcept { return distance_; }
 
     // Can a dead one have begun that?
-    [[nodiscard]] bool is_possible() const noexcept {
-        if (bytes_ == 0 || distance_ == 0) {
-            return false;
-        }
-        return kept_ != nullptr || !keeps(bytes_, distance_);
-    }
+    [[nodiscard]] bool is_possible() const noexcept;
 
     // For a shift that has not begun: what `progress` is then.
     [[nodiscard]] static constexpr std::uint64_t begin_of(std::uint64_t bytes,
@@ -164,48 +140,10 @@ class byte_shift {
         return distance > 0 ? 0 : bytes * 2;
     }
 
-    void run() noexcept {
-        if (distance_ > 0) {
-            std::uint64_t at = bytes_;
-            do {
-                at = step_before(at);
-                take(at, at);
-            } while (at != 0);
-        } else {
-            for (std::uint64_t at = 0; at != bytes_;) {
-                const std::uint64_t next = at + size_at(at);
-                take(at, next);
-                at = next;
-            }
-        }
-    }
+    void run() noexcept;
 
     // Moves all back that has been moved.
-    [[gnu::cold]] void undo() noexcept {
-        if (progress_ == nullptr) {
-            undo_at_once();
-            return;
-        }
-        const std::uint64_t begun = progress_->load(std::memory_order_relaxed);
-        std::uint64_t at = begun / 2;
-        if (at > bytes_) {
-            return; // nobody has written that
-        }
-        if (kept_ != nullptr && begun % 2 != 0) {
-            at = give_back(at);
-        }
-        while (at != (distance_ > 0 ? bytes_ : 0)) {
-            const std::uint64_t last = distance_ > 0 ? at : step_before(at);
-            if (kept_ != nullptr) {
-                move(kept_, place_ + last + distance_, size_at(last));
-                note(last, true);
-                at = give_back(last);
-            } else {
-                move(place_ + last, place_ + last + distance_, size_at(last));
-                at = without(last);
-            }
-        }
-    }
+    [[gnu::cold]] void undo() noexcept;
 
     // One that is done, without its record: that may be gone.
     [[gnu::cold]] void undo_at_once() noexcept { move(place_, place_ + distance_, bytes_); }
@@ -226,14 +164,7 @@ class byte_shift {
     }
 
     // Moves the step; `then`: where the progress is after it.
-    void take(std::uint64_t at, std::uint64_t then) noexcept {
-        if (kept_ != nullptr) {
-            move(kept_, place_ + at, size_at(at));
-            note(at, true);
-        }
-        move(place_ + at + distance_, place_ + at, size_at(at));
-        note(then, false);
-    }
+    void take(std::uint64_t at, std::uint64_t then) noexcept;
 
     // The step that is kept goes to where it was. Where the progress is then.
     std::uint64_t give_back(std::uint64_t at) noexcept {
@@ -306,128 +237,28 @@ class journal_reader {
     }
 
     // Undoes the records behind `floor`. False if the thread's patience is over before.
-    [[gnu::cold, gnu::noinline]] bool roll_back(std::uint64_t floor) noexcept {
-        if (log_.top.load(std::memory_order_relaxed) == floor) {
-            return true;
-        }
-        header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
-        std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
-        const bool done = undo_records(floor);
-        header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
-        return done;
-    }
+    [[gnu::cold]] bool roll_back(std::uint64_t floor) noexcept;
 
     // Does what the records behind `floor` have promised for the time when all is done. False if
     // the thread's patience is over before.
-    [[gnu::cold, gnu::noinline]] bool finish(std::uint64_t floor) noexcept {
-        store_in_order(log_.floor, floor); // from here on it is done
-        store_in_order(log_.witness, 0);
-        read_ = 0;
-        for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
-            const journal_record* const last = record_before(top);
-            if (last == nullptr) {
-                store_in_order(log_.top, floor);
-                break;
-            }
-            const std::uint64_t below = below_of(*last, top);
-            if (last->kind() == journal_kind::dropped || last->kind() == journal_kind::temporary) {
-                if (!free_block(last->where, below)) {
-                    return false;
-                }
-            } else {
-                store_in_order(log_.top, below);
-            }
-        }
-        store_in_order(log_.floor, 0);
-        return true;
-    }
+    [[gnu::cold]] bool finish(std::uint64_t floor) noexcept;
 
     // Of a participant that is dead: done or undone, by what its journal says. False if the
     // thread's patience is over before: then it is to be done again.
-    [[gnu::cold]] bool recover(owner_word dead) noexcept {
-        const std::uint64_t begin = begin_of(header_, log_);
-        bool done = true;
-        if (const std::uint64_t floor = log_.floor.load(std::memory_order_relaxed); floor != 0) {
-            done = finish(floor);
-        } else if (is_witnessed()) {
-            done = finish(log_.witness_floor.load(std::memory_order_relaxed));
-        }
-        if (!done) {
-            return false;
-        }
-        store_in_order(log_.witness, 0);
-        if (!roll_back(begin)) {
-            return false;
-        }
-        const std::uint64_t claim = log_.queue_claim.load(std::memory_order_relaxed);
-        if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
-            const owner_word thread = log_.thread.load(std::memory_order_relaxed);
-            resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),
-                               slot_of(dead), generation_of(thread != nobody ? thread : dead));
-        }
-        return true;
-    }
+    [[gnu::cold]] bool recover(owner_word dead) noexcept;
 
     // How many sections of other mappings were open around the one whose records these are?
-    [[nodiscard, gnu::cold]] std::uint64_t sections_around() noexcept {
-        const std::uint64_t begin = begin_of(header_, log_);
-        std::uint64_t around = 0;
-        read_ = 0;
-        for (std::uint64_t top = log_.top.load(std::memory_order_relaxed); top != begin;) {
-            const journal_record* const last = record_before(top);
-            if (last == nullptr) {
-                return 0;
-            }
-            around = last->kind() == journal_kind::within ? last->where : 0;
-            top = below_of(*last, top);
-        }
-        return around;
-    }
+    [[nodiscard, gnu::cold]] std::uint64_t sections_around() noexcept;
 
     // Do the last records, of those behind `floor`, have these bytes? A limited number of them is
     // looked at.
     [[nodiscard, gnu::cold]] bool has_saved(std::uint64_t where, std::uint64_t bytes,
-                                            std::uint64_t floor) noexcept {
-        read_ = 0;
-        std::uint64_t top = log_.top.load(std::memory_order_relaxed);
-        const std::uint64_t begin = begin_of(header_, log_);
-        for (unsigned count = 0; top != floor && top != begin && count != 1000; ++count) {
-            const journal_record* const last = record_before(top);
-            // Undoing a shift reads what is there now: that must have been put back.
-            if (last == nullptr || last->kind() == journal_kind::shift) {
-                return false;
-            }
-            if ((last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) &&
-                bytes <= last->bytes() && where - last->where <= last->bytes() - bytes) {
-                return true;
-            }
-            top = below_of(*last, top);
-        }
-        return false;
-    }
+                                            std::uint64_t floor) noexcept;
 
   private:
     // The last record that ends at `top`; nullptr where none can be, and when the records have had
     // more bytes than a segment has, so that they must go round: whatever they say, reading ends.
-    [[nodiscard]] const journal_record* record_before(std::uint64_t top) noexcept {
-        if (top % 8 != 0 || top < control_bytes + sizeof(journal_record) ||
-            at(top - 1) == nullptr) {
-            return nullptr;
-        }
-        const auto* const last =
-            reinterpret_cast<const journal_record*>(base() + top - sizeof(journal_record));
-        read_ += sizeof(journal_record);
-        if (last->kind() == journal_kind::bytes || last->kind() == journal_kind::snapshot) {
-            read_ += last->bytes();
-        }
-        if (last->kind() == journal_kind::jump) {
-            read_ += journal::chunk_size; // that one is over
-        }
-        return read_ / 2 <= bounded_size(header_) && // in records and in chunks
-                       last->room() <= top - control_bytes - sizeof(journal_record)
-                   ? last
-                   : nullptr;
-    }
+    [[nodiscard]] const journal_record* record_before(std::uint64_t top) noexcept;
 
     // Where the records before this one end.
     [[nodiscard]] static std::uint64_t below_of(const journal_record& last,
@@ -450,101 +281,23 @@ class journal_reader {
                                                                          : nullptr;
     }
 
-    [[nodiscard]] bool undo_records(std::uint64_t floor) noexcept {
-        read_ = 0;
-        for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
-            const journal_record* const last = record_before(top);
-            if (last == nullptr) {
-                store_in_order(log_.top, floor);
-                break;
-            }
-            const std::uint64_t below = below_of(*last, top);
-            switch (last->kind()) {
-            case journal_kind::bytes:
-                put_back(last->where, reinterpret_cast<const char*>(last) - last->room(),
-                         last->bytes());
-                store_in_order(log_.top, below);
-                break;
-            case journal_kind::snapshot:
-                if (const std::uint64_t kept = word_before(*last); is_inside(kept, last->bytes())) {
-                    put_back(last->where, base() + kept, last->bytes());
-                }
-                store_in_order(log_.top, below);
-                break;
-            case journal_kind::shift:
-                undo_shift(*last);
-                store_in_order(log_.top, below);
-                break;
-            case journal_kind::made:
-            case journal_kind::temporary:
-                if (!free_block(last->where, below)) {
-                    return false;
-                }
-                break;
-            default:
-                store_in_order(log_.top, below);
-            }
-        }
-        return true;
-    }
+    [[nodiscard]] bool undo_records(std::uint64_t floor) noexcept;
 
-    [[nodiscard]] bool is_witnessed() const noexcept {
-        const std::uint64_t witness = log_.witness.load(std::memory_order_relaxed);
-        const char* const word = witness == 0 ? nullptr : at(witness / 8 * 8);
-        if (word == nullptr) {
-            return false;
-        }
-        const std::uint64_t value = log_.witness_value.load(std::memory_order_relaxed);
-        const std::uint64_t now = reinterpret_cast<const std::atomic<std::uint64_t>*>(word)->load(
-            std::memory_order_acquire);
-        return (witness & 1) != 0 ? queue_word_reached(now, value) : now == value;
-    }
+    [[nodiscard]] bool is_witnessed() const noexcept;
 
     [[nodiscard]] bool is_inside(std::uint64_t where, std::uint64_t bytes) const noexcept {
         const std::uint64_t size = bounded_size(header_);
         return where >= control_bytes && where <= size && bytes <= size - where;
     }
 
-    void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept {
-        if (bytes != 0 && is_inside(where, bytes)) {
-            // A damaged journal may say that the bytes overlap.
-            std::memmove(base() + static_cast<std::ptrdiff_t>(where), from,
-                         static_cast<std::size_t>(bytes));
-        }
-    }
+    void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept;
 
     // Its bytes do not count as read: a section may move the same ones again and again. Undone
     // twice, there is nothing to do the second time.
-    void undo_shift(const journal_record& record) noexcept {
-        if (record.bytes() % 8 != 0 || record.bytes() < sizeof(shift_words)) {
-            return;
-        }
-        byte_shift shift(base() + static_cast<std::ptrdiff_t>(record.where),
-                         shift_words::of(record), record.bytes());
-        const auto distance = static_cast<std::uint64_t>(std::int64_t{shift.distance()});
-        if (shift.is_possible() && is_inside(record.where, shift.bytes()) &&
-            is_inside(record.where + distance, shift.bytes())) {
-            shift.undo();
-        }
-    }
+    void undo_shift(const journal_record& record) noexcept;
 
     // Frees a block and takes its record away, in one step.
-    [[nodiscard]] bool free_block(std::uint64_t where, std::uint64_t below) noexcept {
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        heap::transaction change(heap::of(header_), me_);
-        if (!change) {
-            return false;
-        }
-        // In the process's own journal it is an error of the user's to free a block twice: with
-        // heap_checks, deallocate says so.
-        const bool checked = config::heap_checks && !foreign_;
-        if (char* const block = at(where);
-            block != nullptr && (checked || change.owns_counted(block))) {
-            change.deallocate(block);
-        }
-        change.set(log_.top, below);
-        return true;
-    }
+    [[nodiscard]] bool free_block(std::uint64_t where, std::uint64_t below) noexcept;
 
     segment_header& header_;
     journal& log_;
@@ -556,5 +309,9 @@ class journal_reader {
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/engine/journal.ipp>
+#endif
 
 #endif

@@ -112,39 +112,10 @@ inline const local_block& local_of(const segment_header& header) noexcept {
 // whole.
 class mapping_list {
   public:
-    [[gnu::cold]] void add(local_block& mapping) noexcept {
-        const lock held(*this);
-        const auto begin = reinterpret_cast<std::uintptr_t>(&mapping + 1);
-        if (begin < lowest_.load(std::memory_order_relaxed)) {
-            lowest_.store(begin, std::memory_order_relaxed);
-        }
-        const auto end = begin + static_cast<std::uintptr_t>(mapping.reserve);
-        if (end > highest_.load(std::memory_order_relaxed)) {
-            highest_.store(end, std::memory_order_relaxed);
-        }
-        mapping.next_mapping = first_.load(std::memory_order_relaxed);
-        first_.store(&mapping, std::memory_order_relaxed);
-    }
+    [[gnu::cold]] void add(local_block& mapping) noexcept;
 
     // Waits until no other thread is at work on the mapping by way of this list.
-    [[gnu::cold]] void remove(local_block& mapping) noexcept {
-        {
-            const lock held(*this);
-            if (first_.load(std::memory_order_relaxed) == &mapping) {
-                first_.store(mapping.next_mapping, std::memory_order_relaxed);
-            }
-            for (local_block* each = first_.load(std::memory_order_relaxed); each != nullptr;
-                 each = each->next_mapping) {
-                if (each->next_mapping == &mapping) {
-                    each->next_mapping = mapping.next_mapping;
-                }
-            }
-            mapping.next_mapping = &mapping; // a thread that is here has to begin anew
-        }
-        for (yielding turn; mapping.identity->pins.load(std::memory_order_acquire) != 0;) {
-            turn.yield();
-        }
-    }
+    [[gnu::cold]] void remove(local_block& mapping) noexcept;
 
     // Calls visit(header) for each mapping, perhaps more than once. It is not unmapped meanwhile.
     template <class Visitor>
@@ -160,21 +131,7 @@ class mapping_list {
     // The segment that the address lies in; nullptr if it lies in none. It must not be unmapped
     // meanwhile, as there is an object. What is on the heap or a stack of the process is mostly
     // told by two comparisons.
-    [[nodiscard, gnu::cold]] segment_header* around(std::uintptr_t address) noexcept {
-        if (address < lowest_.load(std::memory_order_relaxed) ||
-            address >= highest_.load(std::memory_order_relaxed)) {
-            return nullptr;
-        }
-        const lock held(*this);
-        for (local_block* each = first_.load(std::memory_order_relaxed); each != nullptr;
-             each = each->next_mapping) {
-            if (address - reinterpret_cast<std::uintptr_t>(each + 1) < each->reserve &&
-                is_here(*each)) {
-                return reinterpret_cast<segment_header*>(each + 1);
-            }
-        }
-        return nullptr;
-    }
+    [[nodiscard, gnu::cold]] segment_header* around(std::uintptr_t address) noexcept;
 
   private:
     static bool is_here(const local_block& mapping) noexcept {
@@ -206,19 +163,7 @@ class mapping_list {
     };
 
     // The one after `last`, which is let go of, or the first; nullptr at the end.
-    [[gnu::cold]] local_block* next_pinned(local_block* last) noexcept {
-        const lock held(*this);
-        local_block* const next = last == nullptr || last->next_mapping == last
-                                      ? first_.load(std::memory_order_relaxed)
-                                      : last->next_mapping;
-        if (last != nullptr) {
-            last->identity->pins.fetch_sub(1, std::memory_order_release);
-        }
-        if (next != nullptr) {
-            next->identity->pins.fetch_add(1, std::memory_order_relaxed);
-        }
-        return next;
-    }
+    [[gnu::cold]] local_block* next_pinned(local_block* last) noexcept;
 
     std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process whose thread has it
     std::atomic<local_block*> first_{nullptr};
@@ -228,13 +173,8 @@ class mapping_list {
 
 inline constinit mapping_list mappings{};
 
-[[gnu::cold, gnu::noinline]] inline std::uint64_t bounded_by_object(const local_block& local,
-                                                                    std::uint64_t size) noexcept {
-    const std::uint64_t now = local.calls->length(local);
-    const std::uint64_t there = now != 0 && now < local.reserve ? now : local.reserve;
-    local.length.store(there, std::memory_order_relaxed);
-    return size < there ? size : there;
-}
+[[gnu::cold]] std::uint64_t bounded_by_object(const local_block& local,
+                                              std::uint64_t size) noexcept;
 
 // Bytes of the segment, but none that are not there, whatever its own bytes say. System call:
 // fstat(2) or the like, once each time it has grown.
@@ -245,19 +185,7 @@ inline constinit mapping_list mappings{};
                                                                 : bounded_by_object(local, size);
 }
 
-[[gnu::cold, gnu::noinline]] inline std::uint32_t
-count_participants(const segment_header& header) noexcept {
-    const std::uint64_t size = bounded_size(header);
-    std::uint64_t count = header.max_participants;
-    const std::uint64_t room = near_slots - 1 +
-                               (size < far_slots_offset ? 0 : size - far_slots_offset) /
-                                   participant_bytes; // whatever the segment says
-    count = count < room ? count : room;
-    count = count < most_participants ? count : most_participants;
-    const auto found = static_cast<std::uint32_t>(count);
-    local_of(header).participants.store(found, std::memory_order_relaxed);
-    return found;
-}
+[[gnu::cold]] std::uint32_t count_participants(const segment_header& header) noexcept;
 
 // How many participants the segment has room for.
 [[nodiscard]] inline std::uint32_t participants_of(const segment_header& header) noexcept {
@@ -267,26 +195,15 @@ count_participants(const segment_header& header) noexcept {
 
 // Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
 // growths.
-[[gnu::cold]] inline void grow_segment(segment_header& header, std::uint64_t to,
-                                       std::error_code& ec) noexcept {
-    const std::uint64_t from = header.size.load(std::memory_order_relaxed);
-    if (to <= from) {
-        return;
-    }
-    const local_block& local = local_of(header);
-    if (to > local.reserve) {
-        fail(ec, errc::reserve_exceeded, "wanted a size of %llu bytes, the reserve has %llu",
-             static_cast<unsigned long long>(to), static_cast<unsigned long long>(local.reserve));
-        return;
-    }
-    local.calls->back(local, &header, from, to, ec);
-    if (!ec) {
-        header.size.store(to, std::memory_order_release); // after the space is there: no SIGBUS
-    }
-}
+[[gnu::cold]] void grow_segment(segment_header& header, std::uint64_t to,
+                                std::error_code& ec) noexcept;
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/engine/local_mapping.ipp>
+#endif
 
 #endif

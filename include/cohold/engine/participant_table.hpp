@@ -119,51 +119,16 @@ struct process_table {
 static_assert(sizeof(process_table) == table_bytes);
 
 // Is the process that a word names the one that this mapping is of?
-[[nodiscard]] inline bool is_this_process(const segment_header& header, owner_word owner) noexcept {
-    const local_identity& mine = *local_of(header).identity;
-    return mine.epoch.load(std::memory_order_acquire) != 0 && slot_of(mine.me) == slot_of(owner) &&
-           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
-                                std::memory_order_relaxed),
-                            generation_of(owner));
-}
+[[nodiscard]] bool is_this_process(const segment_header& header, owner_word owner) noexcept;
 
 // The verdict on one participant that has the slot, whatever else its process is.
-[[gnu::cold]] inline verdict probe_slot(const segment_header& header, owner_word owner) noexcept {
-    const std::uint32_t index = slot_of(owner);
-    const participant_slot& slot = process_table::of(header).slots[index];
-    const std::uint32_t generation = generation_of(owner);
-    verdict found = verdict::dead;
-    if (is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
-        const local_block& local = local_of(header);
-        found = is_this_process(header, owner)
-                    ? verdict::alive
-                    : local.calls->probe(local, index, slot.read_token());
-        // A process that attaches anew to a dead one's slot has the kernel's lock before it changes
-        // the state, hence the second look: the lock that was found may belong to it.
-        if (!is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
-            found = verdict::dead;
-        }
-    }
-    return found;
-}
+[[gnu::cold]] verdict probe_slot(const segment_header& header, owner_word owner) noexcept;
 
 // Has the participant neither detached nor been recovered?
-[[nodiscard]] inline bool is_attached(const segment_header& header, owner_word owner) noexcept {
-    return slot_of(owner) <= process_table::spare(header) &&
-           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
-                                std::memory_order_acquire),
-                            generation_of(owner));
-}
+[[nodiscard]] bool is_attached(const segment_header& header, owner_word owner) noexcept;
 
 // The participant that has the slot now; nobody if there is none.
-[[nodiscard]] inline owner_word participant_at(const segment_header& header,
-                                               std::uint32_t index) noexcept {
-    const std::uint64_t state =
-        process_table::of(header).slots[index].state.load(std::memory_order_acquire);
-    return (state & attached_bit) != 0
-               ? make_owner(index, static_cast<std::uint32_t>(state >> 32), 0)
-               : nobody;
-}
+[[nodiscard]] owner_word participant_at(const segment_header& header, std::uint32_t index) noexcept;
 
 // Calls visit(owner) for each participant that the process is.
 template <class Visitor>
@@ -182,30 +147,17 @@ void each_of_process(const segment_header& header, const process_key& process,
 /// everything that it had written is visible. The unit of death is the process: a participant whose
 /// process is another participant as well is dead when both are, for the kernel lets go of them one
 /// after the other. *Complexity*: a system call, if it is another process.
-[[gnu::cold]] inline verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
-    if (slot_of(owner) > process_table::spare(header)) {
-        return verdict::dead; // nobody has ever been there
-    }
-    const process_key process = process_table::of(header).slots[slot_of(owner)].process();
-    verdict found = probe_slot(header, owner);
-    if (found == verdict::dead && is_attached(header, owner)) {
-        each_of_process(header, process, [&](owner_word each) noexcept {
-            if (found == verdict::dead && slot_of(each) != slot_of(owner)) {
-                found = probe_slot(header, each);
-            }
-        });
-    }
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    return found;
-}
+[[gnu::cold]] verdict verdict_on(const segment_header& header, owner_word owner) noexcept;
 
 // False only of who is dead for certain.
-[[gnu::cold]] inline bool is_alive(const segment_header& header, owner_word owner) noexcept {
-    return verdict_on(header, owner) != verdict::dead;
-}
+[[gnu::cold]] bool is_alive(const segment_header& header, owner_word owner) noexcept;
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/engine/participant_table.ipp>
+#endif
 
 #endif

@@ -267,30 +267,15 @@ struct alignas(64) thread_record : sections {
     // A block for this section: if the section is undone, it is freed. nullptr and an error as from
     // the heap.
     [[gnu::cold]] void* allocate(std::uint64_t bytes, std::uint64_t alignment,
-                                 std::error_code& ec) noexcept {
-        return allocate_as(journal_kind::made, bytes, alignment, ec);
-    }
+                                 std::error_code& ec) noexcept;
 
     // The first one of a section that begins while sections of other mappings of the segment are
     // open.
-    [[gnu::cold]] void append_within(std::uint64_t around) noexcept {
-        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
-        if (fits(top, 0)) {
-            append(base() + top, {around, journal_record::word_of(journal_kind::within, 0)});
-        }
-    }
+    [[gnu::cold]] void append_within(std::uint64_t around) noexcept;
 
     // Frees a block at the end of the section. In a full segment, where the journal has no room for
     // that, it is promised in private memory: a kill leaks the block.
-    [[gnu::cold]] void drop(const void* block) noexcept {
-        if (has_room_now(0)) {
-            append(base() + log->top.load(std::memory_order_relaxed),
-                   {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});
-            promise();
-        } else if (own.drop(block, now())) {
-            promise();
-        }
-    }
+    [[gnu::cold]] void drop(const void* block) noexcept;
 
     // ---- ends
 
@@ -322,24 +307,10 @@ struct alignas(64) thread_record : sections {
     }
 
     // What happened since `from` never was.
-    [[gnu::cold]] void roll_back(const savepoint& from) noexcept {
-        while (own.has(from.promises)) {
-            reader().roll_back(own.last_top());
-            header->rollbacks.fetch_add(1, std::memory_order_seq_cst);
-            own.undo_last();
-            header->rollbacks.fetch_add(1, std::memory_order_seq_cst);
-        }
-        reader().roll_back(from.top);
-        promises = from.promises;
-        limit = from.limit;
-        undo_floor = from.top;
-        forget_watermarks();
-    }
+    [[gnu::cold]] void roll_back(const savepoint& from) noexcept;
 
     // An object outside the segment ends: nothing of it is to be put back.
-    [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
-        own.forget(object, bytes);
-    }
+    [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept;
 
     // ---- watermarks
 
@@ -356,10 +327,7 @@ struct alignas(64) thread_record : sections {
     // ---- locks
 
     // Keeps a lock until the end of the section, after make_room.
-    [[gnu::cold]] void keep(const held_lock& lock) noexcept {
-        state.more = true;
-        locks.keep(lock);
-    }
+    [[gnu::cold]] void keep(const held_lock& lock) noexcept;
 
     // That of an outermost section that begins with a lock.
     void keep_first(const held_lock& lock) noexcept {
@@ -372,13 +340,7 @@ struct alignas(64) thread_record : sections {
     }
 
     // The last one first.
-    [[gnu::cold, gnu::noinline]] void release_locks() noexcept {
-        locks.release_all(*this);
-        if (state.locked) {
-            state.locked = false;
-            locks.first.release(locks.first.lock, *this);
-        }
-    }
+    [[gnu::cold]] void release_locks() noexcept;
 
   private:
     [[gnu::noinline]] void clear_watermarks() noexcept {
@@ -393,15 +355,7 @@ struct alignas(64) thread_record : sections {
         return {promises, log->top.load(std::memory_order_relaxed)};
     }
 
-    [[gnu::cold]] void finish_own(const savepoint& from) noexcept {
-        own.finish(from.promises, [this](void* block) {
-            heap::transaction change(heap::of(*header), process_word());
-            if (change) {
-                change.deallocate(block);
-            }
-        });
-        promises = from.promises;
-    }
+    [[gnu::cold]] void finish_own(const savepoint& from) noexcept;
 
     void promise() noexcept {
         ++promises;
@@ -448,85 +402,18 @@ struct alignas(64) thread_record : sections {
     }
 
     // The same place of the segment, if this is one of it in another mapping.
-    [[nodiscard, gnu::cold]] const void* in_this_mapping(const void* at) const noexcept {
-        const void* found = at;
-        mappings.each([&](const segment_header& other) noexcept {
-            const auto distance =
-                reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(&other);
-            if (distance < local_of(other).reserve && is_same_segment(other, *header)) {
-                found = base() + distance;
-            }
-        });
-        return found;
-    }
+    [[nodiscard, gnu::cold]] const void* in_this_mapping(const void* at) const noexcept;
 
-    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes,
-                                                  std::error_code& ec) noexcept {
-        if (!is_inside(at)) {
-            at = in_this_mapping(at);
-        }
-        if (!is_inside(at)) {
-            if (own.save(at, bytes, now())) {
-                promise();
-            } else {
-                fail(ec, errc::out_of_space, "no memory to keep %zu bytes", bytes);
-            }
-        } else if (bytes > largest_inline) {
-            save_apart(at, bytes, ec);
-        } else if (char* const into = reserve(rounded(bytes), ec); into != nullptr) {
-            write(into, at, bytes);
-            store_in_order(log->top, distance_to(into) + rounded(bytes) + sizeof(journal_record));
-        }
-        if (ec && is_inside(at) && ec != errc::corrupt &&
-            (has_saved(at, bytes) || save_at_last(at, bytes, last_bytes / 2))) {
-            ec.clear();
-        }
-    }
+    [[gnu::cold]] void save_slowly(const void* at, std::size_t bytes, std::error_code& ec) noexcept;
 
-    [[gnu::cold, gnu::noinline]] void save_for_the_living(const void* at, std::size_t bytes,
-                                                          bool words) noexcept {
-        const report_keeper keeper;
-        std::error_code ec;
-        if (!is_inside(at)) {
-            save_slowly(at, bytes, ec);
-            raise_if(ec); // ends the program: else two would own what one has lost
-            return;
-        }
-        if (!full) {
-            save_slowly(at, bytes, ec);
-            if (!ec) {
-                return;
-            }
-            full = marked = true;
-        } else if (has_saved(at, bytes)) {
-            return;
-        }
-        if (!(words && save_at_last(at, bytes, 0)) && state.undoable &&
-            own.save(at, bytes, now())) {
-            promise();
-            clear_watermarks();
-            full = unkept = marked = true;
-        }
-    }
+    [[gnu::cold]] void save_for_the_living(const void* at, std::size_t bytes, bool words) noexcept;
 
     // In what is held back of the journal, of which so many bytes are to be left.
     [[nodiscard, gnu::cold]] bool save_at_last(const void* at, std::size_t bytes,
-                                               std::uint64_t left) noexcept {
-        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
-        const std::uint64_t room = rounded(bytes) + sizeof(journal_record);
-        if (bytes > vector_bytes || room + left > last_bytes ||
-            limit + last_bytes - top - room - left > journal::chunk_size) {
-            return false;
-        }
-        write(base() + top, at, bytes);
-        store_in_order(log->top, top + room);
-        return true;
-    }
+                                               std::uint64_t left) noexcept;
 
     // Is it in the journal already, since the last section began that may be undone?
-    [[gnu::cold]] bool has_saved(const void* at, std::size_t bytes) noexcept {
-        return reader().has_saved(distance_to(at), bytes, undo_floor);
-    }
+    [[gnu::cold]] bool has_saved(const void* at, std::size_t bytes) noexcept;
 
     // Is there room, or room to be had, for a record?
     [[nodiscard]] bool has_room_now(std::uint64_t room) noexcept {
@@ -545,11 +432,7 @@ struct alignas(64) thread_record : sections {
         return !ec;
     }
 
-    [[gnu::cold, gnu::noinline]] void save_or_throw(const void* at, std::size_t bytes) {
-        std::error_code ec;
-        save_slowly(at, bytes, ec);
-        raise_if(ec);
-    }
+    [[gnu::cold]] void save_or_throw(const void* at, std::size_t bytes);
 
     // Room for a record with so many bytes before it: where these go. nullptr after an error.
     [[nodiscard]] char* reserve(std::uint64_t room, std::error_code& ec) noexcept {
@@ -618,53 +501,7 @@ struct alignas(64) thread_record : sections {
 
     // The first chunk stays with the journal, further ones, and short ones, go with the section.
     // There is room for a record with so many bytes before it.
-    [[gnu::cold, gnu::noinline]] void add_chunk(std::uint64_t room, std::error_code& ec) noexcept {
-        state.more = true;
-        const std::uint64_t top = log->top.load(std::memory_order_relaxed);
-        const bool first = limit == first_limit();
-        const std::uint64_t kept = first ? log->chunk : 0;
-        if (limit + last_bytes - top > journal::chunk_size ||
-            (kept != 0 && (kept % 8 != 0 || kept < control_bytes ||
-                           kept > bounded_size(*header) - journal::chunk_size))) {
-            fail(ec, errc::corrupt, "the journal of a thread: end %#llx, chunk %#llx",
-                 static_cast<unsigned long long>(top), static_cast<unsigned long long>(kept));
-            return;
-        }
-        if (kept != 0) {
-            char* const chunk = base() + kept;
-            begin_chunk(chunk, journal::chunk_size, top);
-            store_in_order(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
-            return;
-        }
-        heap::transaction change(heap::of(*header), process_word());
-        std::uint64_t size = journal::chunk_size;
-        auto* chunk = static_cast<char*>(change.allocate(size, 8, ec));
-        const std::uint64_t least = 2 * (room + 2 * sizeof(journal_record) + 8 + held_back);
-        for (; ec && size > least; size /= 2) { // where memory is scattered, or short
-            std::error_code again;
-            const report_keeper keeper;
-            chunk = static_cast<char*>(change.allocate(size / 2, 8, again));
-            if (!again) {
-                ec.clear();
-            }
-        }
-        if (ec) {
-            return;
-        }
-        std::uint64_t below = top;
-        if (first && size == journal::chunk_size) {
-            change.uncount(chunk);
-            change.set(log->chunk, distance_to(chunk));
-        } else {
-            const journal_record freed{distance_to(chunk),
-                                       journal_record::word_of(journal_kind::temporary, 0)};
-            std::memcpy(base() + top, &freed, sizeof freed);
-            below += sizeof freed;
-            promise();
-        }
-        begin_chunk(chunk, size, below);
-        change.set(log->top, distance_to(chunk) + 8 + sizeof(journal_record));
-    }
+    [[gnu::cold]] void add_chunk(std::uint64_t room, std::error_code& ec) noexcept;
 
     [[nodiscard]] bool has_chunk_at_hand() const noexcept {
         return limit == first_limit() && log->chunk != 0;
@@ -680,45 +517,19 @@ struct alignas(64) thread_record : sections {
     }
 
     // A block, and the record of it, in one step.
-    [[gnu::cold, gnu::noinline]] void* allocate_as(journal_kind kind, std::uint64_t bytes,
-                                                   std::uint64_t alignment,
-                                                   std::error_code& ec) noexcept {
-        char* const into = reserve(0, ec);
-        if (into == nullptr) {
-            return nullptr;
-        }
-        heap::transaction change(heap::of(*header), process_word());
-        void* const block = change.allocate(bytes, alignment, ec);
-        if (ec) {
-            return nullptr;
-        }
-        const journal_record record{distance_to(block), journal_record::word_of(kind, 0)};
-        std::memcpy(into, &record, sizeof record);
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        change.set(log->top, static_cast<std::uint64_t>(into - base()) + sizeof record);
-        return block;
-    }
+    [[gnu::cold]] void* allocate_as(journal_kind kind, std::uint64_t bytes, std::uint64_t alignment,
+                                    std::error_code& ec) noexcept;
 
     // Many bytes go to a block of their own.
-    [[gnu::cold, gnu::noinline]] void save_apart(const void* at, std::size_t bytes,
-                                                 std::error_code& ec) noexcept {
-        void* const block = allocate_as(journal_kind::temporary, bytes, 8, ec);
-        if (block == nullptr) {
-            return;
-        }
-        promise();
-        std::memcpy(block, at, bytes);
-        if (char* const into = reserve(8, ec); into != nullptr) {
-            const std::uint64_t kept = distance_to(block);
-            std::memcpy(into, &kept, sizeof kept);
-            append(into + 8,
-                   {distance_to(at), journal_record::word_of(journal_kind::snapshot, bytes)});
-        }
-    }
+    [[gnu::cold]] void save_apart(const void* at, std::size_t bytes, std::error_code& ec) noexcept;
 };
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/engine/transaction.ipp>
+#endif
 
 #endif

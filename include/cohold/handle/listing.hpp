@@ -85,39 +85,18 @@ using participant_list = listing<participant>;
 namespace detail {
 
 // Any number may come and go meanwhile: each was there at one moment.
-[[gnu::cold]] inline participant_list list_participants(const segment_header& header) {
-    participant_list list;
-    for (std::uint32_t index = 0; index < process_table::spare(header); ++index) {
-        const participant_slot& slot = process_table::of(header).slots[index];
-        for (std::uint64_t state = slot.state.load(std::memory_order_acquire);
-             (state & attached_bit) != 0;) {
-            const owner_word owner = make_owner(index, static_cast<std::uint32_t>(state >> 32), 0);
-            participant found{.slot = index,
-                              .pid = static_cast<pid_t>(slot.pid.load(std::memory_order_relaxed)),
-                              .start_time = slot.start_time.load(std::memory_order_relaxed),
-                              .attached = slot.attached.load(std::memory_order_relaxed),
-                              .state = verdict_on(header, owner),
-                              .self = is_this_process(header, owner)};
-            const std::uint64_t now = slot.state.load(std::memory_order_acquire);
-            if (now == state) {
-                list.add(std::move(found));
-                break;
-            }
-            state = now; // another one has the slot by now, or nobody
-        }
-    }
-    return list;
-}
+[[gnu::cold]] participant_list list_participants(const segment_header& header);
 
 // How many dead ones this call has put in order.
-[[gnu::cold]] inline std::size_t recover_participants(segment_header& header,
-                                                      std::error_code& ec) noexcept {
-    const owner_word me = participant_of(header, ec);
-    return ec ? 0 : recover_all(header, me);
-}
+[[gnu::cold]] std::size_t recover_participants(segment_header& header,
+                                               std::error_code& ec) noexcept;
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/handle/listing.ipp>
+#endif
 
 #endif

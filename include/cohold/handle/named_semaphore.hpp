@@ -47,87 +47,19 @@ struct semaphore_mapping {
 };
 
 // What sem_open(3) makes of a name.
-[[gnu::cold]] inline file_place semaphore_place(const std::string& name) noexcept {
-    return {"/dev/shm/", "sem." + name};
-}
+[[gnu::cold]] file_place semaphore_place(const std::string& name) noexcept;
 
 // "sem." takes four of the 255 bytes that a file's name can have.
 inline constexpr std::size_t max_semaphore_name = max_component - 4;
 
-[[gnu::cold]] inline void check_semaphore_name(const std::string& name,
-                                               std::error_code& ec) noexcept {
-    if (name.size() > max_semaphore_name) {
-        fail(ec, errc::invalid_name,
-             "the semaphore's name has %zu bytes, at most %zu are possible (naming::hashed takes "
-             "any)",
-             name.size(), max_semaphore_name);
-    }
-}
+[[gnu::cold]] void check_semaphore_name(const std::string& name, std::error_code& ec) noexcept;
 
-[[gnu::cold]] inline semaphore_mapping map_semaphore(const unique_fd& file,
-                                                     std::error_code& ec) noexcept {
-    file_status status{};
-    if (raw_fstat(file.get(), status) != 0) {
-        fail_errno(ec, errno, "fstat");
-        return {};
-    }
-    // 32 bytes in 64-bit programs, 16 in others, which count in another way.
-    if (status.st_size != static_cast<std::int64_t>(sizeof(::sem_t))) {
-        fail(ec, errc::type_mismatch,
-             "size: expected %zu, found %lld (those of 64-bit programs have 32)", sizeof(::sem_t),
-             static_cast<long long>(status.st_size));
-        return {};
-    }
-    void* const at =
-        ::mmap(nullptr, sizeof(::sem_t), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-    if (at == MAP_FAILED) {
-        fail_errno(ec, errno, "mmap");
-        return {};
-    }
-    return {static_cast<::sem_t*>(at), static_cast<std::uint64_t>(status.st_dev),
-            static_cast<std::uint64_t>(status.st_ino)};
-}
+[[gnu::cold]] semaphore_mapping map_semaphore(const unique_fd& file, std::error_code& ec) noexcept;
 
 // A new semaphore, which appears under its name complete. (sem_open(3) would apply the umask.)
-[[gnu::cold]] inline semaphore_mapping create_semaphore(const std::string& name, unsigned value,
-                                                        const creation& wanted,
-                                                        std::error_code& ec) noexcept {
-    check_semaphore_name(name, ec);
-    if (ec) {
-        return {};
-    }
-    const file_place place = semaphore_place(name);
-    unique_fd file(create_file(place, wanted, ec).value);
-    if (ec) {
-        return {};
-    }
-    ::sem_t initial;
-    std::memset(&initial, 0, sizeof initial); // padding, too
-    ::sem_init(&initial, 1, value);           // as sem_open has it
-    int error = 0;
-    {
-        const signals_held held;
-        const ssize_t written = raw_pwrite(file.get(), &initial, sizeof initial, 0);
-        error = written < 0 ? errno : written < static_cast<ssize_t>(sizeof initial) ? ENOSPC : 0;
-    }
-    if (error != 0) {
-        fail_to_back(file.get(), error, 0, sizeof initial, ec);
-    }
-    semaphore_mapping made;
-    if (!ec) {
-        made = map_semaphore(file, ec);
-    }
-    if (!ec) {
-        publish_file(file.get(), place, publication::exclusive, ec);
-    }
-    if (ec) {
-        unmap(made.at, sizeof(::sem_t));
-        file_descriptor left{file.release()};
-        abandon_file(left, place);
-        return {};
-    }
-    return made;
-}
+[[gnu::cold]] semaphore_mapping create_semaphore(const std::string& name, unsigned value,
+                                                 const creation& wanted,
+                                                 std::error_code& ec) noexcept;
 
 template <permission_policy Permission>
 [[gnu::cold]] semaphore_mapping open_semaphore(const std::string& name,
@@ -147,70 +79,18 @@ template <permission_policy Permission>
     return ec ? semaphore_mapping() : map_semaphore(file, ec);
 }
 
-[[gnu::cold]] inline bool remove_semaphore(const std::string& name, std::error_code& ec) noexcept {
-    check_semaphore_name(name, ec);
-    return !ec && remove_file(semaphore_place(name), ec);
-}
+[[gnu::cold]] bool remove_semaphore(const std::string& name, std::error_code& ec) noexcept;
 
 // Does the name lead to this very semaphore?
-[[gnu::cold]] inline bool semaphore_is_named(const semaphore_mapping& mapped,
-                                             const std::string& name) noexcept {
-    const file_place place = semaphore_place(name);
-    file_status found{};
-    return raw_lstat(place.path(), found) == 0 &&
-           static_cast<std::uint64_t>(found.st_dev) == mapped.device &&
-           static_cast<std::uint64_t>(found.st_ino) == mapped.inode;
-}
+[[gnu::cold]] bool semaphore_is_named(const semaphore_mapping& mapped,
+                                      const std::string& name) noexcept;
 
-inline void wait_semaphore(::sem_t* semaphore) noexcept {
-    const uncancelled here;
-    while (::sem_wait(semaphore) != 0) {
-        // EINTR; EINVAL is for what is no semaphore
-    }
-}
+void wait_semaphore(::sem_t* semaphore) noexcept;
 
-inline bool try_wait_semaphore(::sem_t* semaphore) noexcept {
-    while (::sem_trywait(semaphore) != 0) {
-        if (errno != EINTR) {
-            return false; // EAGAIN
-        }
-    }
-    return true;
-}
+bool try_wait_semaphore(::sem_t* semaphore) noexcept;
 
 // False: the deadline has passed.
-inline bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
-    if (until.is_never()) {
-        wait_semaphore(semaphore);
-        return true;
-    }
-    const uncancelled here;
-#if COHOLD_HAS_SEM_CLOCKWAIT
-    const ::timespec time = to_timespec(until.nanoseconds);
-    while (::sem_clockwait(semaphore, CLOCK_MONOTONIC, &time) != 0) {
-        if (errno != EINTR) {
-            return false;
-        }
-    }
-    return true;
-#else
-    // Only by the clock of the day, which can be set: the monotonic one has the last word.
-    for (;;) {
-        const std::int64_t left = until.nanoseconds - deadline::now().nanoseconds;
-        if (left <= 0) {
-            return try_wait_semaphore(semaphore);
-        }
-        ::timespec day{};
-        ::clock_gettime(CLOCK_REALTIME, &day);
-        const std::int64_t today = static_cast<std::int64_t>(day.tv_sec) * 1000000000 + day.tv_nsec;
-        constexpr std::int64_t longest = std::int64_t{1000000000} * 60;
-        const ::timespec time = to_timespec(today + (left < longest ? left : longest));
-        if (::sem_timedwait(semaphore, &time) == 0) {
-            return true;
-        }
-    }
-#endif
-}
+bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept;
 
 // 0 or errno: EOVERFLOW.
 inline int post_semaphore(::sem_t* semaphore) noexcept {
@@ -506,5 +386,9 @@ class named_semaphore {
 };
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/handle/named_semaphore.ipp>
+#endif
 
 #endif

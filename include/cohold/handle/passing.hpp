@@ -48,19 +48,9 @@ struct passing_options {
 
 /// Who is at the other end? *Errors*: getsockopt(2); ENOTCONN if the socket is not a connected Unix
 /// socket.
-[[nodiscard, gnu::cold]] inline peer peer_of(int socket, std::error_code& ec) noexcept {
-    struct ::ucred found{};
-    ec.clear();
-    if (!detail::socket_peer(socket, found)) {
-        detail::fail_errno(ec, errno, "SO_PEERCRED of socket %d", socket);
-        return {};
-    }
-    return {found.pid, found.uid, found.gid};
-}
+[[nodiscard, gnu::cold]] peer peer_of(int socket, std::error_code& ec) noexcept;
 
-[[nodiscard, gnu::cold]] inline peer peer_of(int socket) {
-    return detail::thrown([&](std::error_code& ec) { return peer_of(socket, ec); });
-}
+[[nodiscard, gnu::cold]] peer peer_of(int socket);
 
 namespace detail {
 
@@ -72,131 +62,24 @@ struct passing_header {
 
 static_assert(sizeof(passing_header) == 32);
 
-[[gnu::cold]] inline passing_header header_of(std::string_view kind) noexcept {
-    passing_header made{{'c', 'o', 'h', 'o', 'l', 'd', 1, '\n'}, {}};
-    kind.copy(made.kind, sizeof made.kind - 1);
-    return made;
-}
+[[gnu::cold]] passing_header header_of(std::string_view kind) noexcept;
 
 // The one at the other end, if it is trusted.
-[[gnu::cold]] inline peer trusted_peer(int socket, const passing_options& options,
-                                       std::error_code& ec) noexcept {
-    const peer found = cohold::peer_of(socket, ec);
-    if (ec == std::errc::not_connected) {
-        fail(ec, errc::unexpected_peer, "socket %d is not a connected Unix socket", socket);
-    }
-    if (ec) {
-        return {};
-    }
-    const uid_t me = ::geteuid();
-    const bool good = options.accepts != nullptr ? options.accepts(found)
-                      : options.user             ? found.user == *options.user
-                                                 : found.user == me || found.user == 0;
-    if (!good && options.accepts != nullptr) {
-        fail(ec, errc::unexpected_peer, "process %d of user %u was refused",
-             static_cast<int>(found.process), static_cast<unsigned>(found.user));
-    } else if (!good) {
-        fail(ec, errc::unexpected_peer, "user: expected %u%s, found %u (process %d)",
-             static_cast<unsigned>(options.user.value_or(me)), options.user ? "" : " or 0",
-             static_cast<unsigned>(found.user), static_cast<int>(found.process));
-    }
-    return found;
-}
+[[gnu::cold]] peer trusted_peer(int socket, const passing_options& options,
+                                std::error_code& ec) noexcept;
 
 // Could this process open it for writing, by /proc/self/fd or by a name?
-[[gnu::cold]] inline bool could_write(int fd, const peer& who) noexcept {
-    const int seals = seals_of(fd);
-    if (seals >= 0 &&
-        (static_cast<unsigned>(seals) & static_cast<unsigned>(seal::future_write)) != 0) {
-        return false;
-    }
-    file_status found{};
-    // Of what groups it is, nobody tells.
-    return raw_fstat(fd, found) != 0 || who.user == 0 || who.user == found.st_uid ||
-           (found.st_mode & 0022) != 0;
-}
+[[gnu::cold]] bool could_write(int fd, const peer& who) noexcept;
 
-[[gnu::cold]] inline void fail_passing(std::error_code& ec, int error) noexcept {
-    fail_errno(ec, error, "%s",
-               error == ETIMEDOUT                      ? "the other end took too long"
-               : error == ECONNRESET || error == EPIPE ? "the other end is closed"
-                                                       : "the socket");
-}
+[[gnu::cold]] void fail_passing(std::error_code& ec, int error) noexcept;
 
-[[gnu::cold]] inline void send_object(int socket, const file_descriptor& object,
-                                      std::string_view kind, bool reading,
-                                      const passing_options& options,
-                                      std::error_code& ec) noexcept {
-    const operation context("send", kind, "");
-    ec.clear();
-    if (!object) {
-        fail(ec, errc::empty_handle);
-        return;
-    }
-    const peer receiver = trusted_peer(socket, options, ec);
-    if (ec) {
-        return;
-    }
-    const int flags = open_flags(object.value);
-    unique_fd for_reading;
-    int fd = object.value;
-    if (reading && flags >= 0 && (flags & O_ACCMODE) != O_RDONLY) {
-        for_reading = reopen_file(object.value, O_RDONLY | O_NONBLOCK);
-        fd = for_reading.get();
-    }
-    if (flags < 0 || fd < 0) {
-        fail_errno(ec, errno, "opening file descriptor %d for reading", object.value);
-    } else if (reading && options.tamper_proof && could_write(fd, receiver)) {
-        fail(ec, errc::unsealed,
-             "process %d of user %u could open it for writing: make it with seal::future_write",
-             static_cast<int>(receiver.process), static_cast<unsigned>(receiver.user));
-    } else {
-        const passing_header header = header_of(kind);
-        const int error = send_message(socket, &header, sizeof header, fd,
-                                       deadline::in(options.timeout.nanoseconds));
-        if (error != 0) {
-            fail_passing(ec, error);
-        }
-    }
-}
+[[gnu::cold]] void send_object(int socket, const file_descriptor& object, std::string_view kind,
+                               bool reading, const passing_options& options,
+                               std::error_code& ec) noexcept;
 
-[[gnu::cold]] inline file_descriptor receive_object(int socket, std::string_view kind, bool writing,
-                                                    const passing_options& options,
-                                                    std::error_code& ec) noexcept {
-    trusted_peer(socket, options, ec);
-    if (ec) {
-        return {};
-    }
-    passing_header header{};
-    unique_fd fd;
-    const char* why = "";
-    const int error = receive_message(socket, &header, sizeof header, fd,
-                                      deadline::in(options.timeout.nanoseconds), why);
-    const passing_header expected = header_of(kind);
-    header.kind[sizeof header.kind - 1] = '\0';
-    if (error == EBADMSG) {
-        fail(ec, errc::bad_message, "%s", why);
-    } else if (error != 0) {
-        fail_passing(ec, error);
-    } else if (std::memcmp(header.magic, expected.magic, sizeof header.magic) != 0) {
-        fail(ec, errc::bad_message, "it was not sent by cohold, or by another version");
-    } else if (std::memcmp(header.kind, expected.kind, sizeof header.kind) != 0) {
-        fail(ec, errc::bad_message, "kind: expected '%s', found '%s'", expected.kind, header.kind);
-    } else if (options.seals != seal::none) {
-        require_seals({fd.get()}, options.seals, ec);
-    }
-    if (!ec) {
-        const int flags = open_flags(fd.get());
-        if ((flags & O_PATH) != 0) {
-            fail(ec, errc::bad_message, "the descriptor is not open (O_PATH)");
-        } else if (writing && (flags & O_ACCMODE) != O_RDWR) {
-            fail(ec, errc::read_only,
-                 "it was handed out for reading: receive a segment_view, shared<const T> or "
-                 "const_memory_object");
-        }
-    }
-    return {ec ? -1 : fd.release()};
-}
+[[gnu::cold]] file_descriptor receive_object(int socket, std::string_view kind, bool writing,
+                                             const passing_options& options,
+                                             std::error_code& ec) noexcept;
 
 template <class Handle>
 concept passable = requires(const Handle& handle, std::error_code& ec) {
@@ -339,5 +222,9 @@ template <detail::passable Handle>
 }
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/handle/passing.ipp>
+#endif
 
 #endif

@@ -66,51 +66,12 @@ inline constexpr text_field<mapping_residency> smaps_fields[] = {
 };
 
 // Adds up the mappings of a text of smaps that lie in [from, to).
-[[gnu::cold]] inline mapping_residency parse_mappings(std::string_view text, std::uint64_t from,
-                                                      std::uint64_t to) {
-    constexpr text_field<mapping_residency> page[] = {
-        {"KernelPageSize", &mapping_residency::page_size}};
-    mapping_residency out;
-    bool inside = false;
-    map_line line;
-    while (!text.empty()) {
-        const std::string_view each = next_line(text);
-        if (parse_map_line(each, line)) {
-            const std::uint64_t begin = larger(line.from, from);
-            const std::uint64_t end = line.to < to ? line.to : to;
-            inside = begin < end;
-            out.mapped += inside ? end - begin : 0;
-        } else if (inside && !add_field(each, smaps_fields, out) && !out.page_size) {
-            add_field(each, page, out);
-        }
-    }
-    return out;
-}
+[[gnu::cold]] mapping_residency parse_mappings(std::string_view text, std::uint64_t from,
+                                               std::uint64_t to);
 
 // A mapping that nobody touches: its line in smaps says what the object has in swap. Nothing if it
 // cannot be made, as with a too small address space.
-[[gnu::cold]] inline amount swapped_bytes_of_file(int fd, std::uint64_t size) {
-    std::string text;
-    if (read_text("/proc/meminfo", text) == 0) {
-        const memory_report memory = parse_meminfo(text);
-        if (memory.swap_total && memory.swap_total == memory.swap_free) {
-            return 0;
-        }
-    }
-    void* const at = size == 0 || size > PTRDIFF_MAX
-                         ? MAP_FAILED
-                         : raw_map(static_cast<std::size_t>(size), fd, 0);
-    if (at == MAP_FAILED) {
-        return size == 0 ? amount(0) : amount();
-    }
-    const auto from = reinterpret_cast<std::uintptr_t>(at);
-    amount out;
-    if (read_text("/proc/self/smaps", text) == 0) {
-        out = parse_mappings(text, from, from + size).swapped;
-    }
-    unmap(at, static_cast<std::size_t>(size));
-    return out;
-}
+[[gnu::cold]] amount swapped_bytes_of_file(int fd, std::uint64_t size);
 
 template <class T>
 concept has_descriptor = requires(const T& object) {
@@ -128,73 +89,23 @@ concept is_region = requires(const T& region) {
 
 /// Of a file, POSIX object or memfd. Nothing is read into memory by asking. *Errors*: those of
 /// fstat(2). *Complexity*: the kernel looks at every page.
-[[nodiscard, gnu::cold]] inline object_residency residency(const file_descriptor& object,
-                                                           std::error_code& ec) {
-    const detail::operation context("ask for the pages of", "an object", "");
-    ec.clear();
-    object_residency out;
-    detail::file_status status{};
-    if (detail::raw_fstat(object.value, status) != 0) {
-        detail::fail_errno(ec, errno, "fstat");
-        return out;
-    }
-    out.size = static_cast<std::uint64_t>(status.st_size);
-    out.allocated = static_cast<std::uint64_t>(status.st_blocks) * 512;
-    out.data = detail::data_bytes(object.value, out.size);
-    if (detail::tells_residency(object.value, status)) {
-        out.resident = detail::resident_bytes_of_file(object.value, out.size);
-    }
-    out.swapped = detail::is_on_tmpfs(object.value)
-                      ? detail::swapped_bytes_of_file(object.value, out.size)
-                      : amount(0);
-    return out;
-}
+[[nodiscard, gnu::cold]] object_residency residency(const file_descriptor& object,
+                                                    std::error_code& ec);
 
-[[nodiscard, gnu::cold]] inline object_residency residency(const file_descriptor& object) {
-    return detail::thrown([&](std::error_code& ec) { return residency(object, ec); });
-}
+[[nodiscard, gnu::cold]] object_residency residency(const file_descriptor& object);
 
 /// Of a path: "/dev/shm/name" for a POSIX object. It must be readable. *Errors*: those of open(2);
 /// errc::special_file_refused.
-[[nodiscard, gnu::cold]] inline object_residency residency(std::string_view path,
-                                                           std::error_code& ec) {
-    const detail::operation context("ask for the pages of", "", path);
-    ec.clear();
-    const detail::file_place place(path);
-    file_descriptor file = detail::open_existing(place, access_mode::reading, ec);
-    if (ec) {
-        return {};
-    }
-    const object_residency out = residency(file, ec);
-    detail::descriptor_object::close(file);
-    return out;
-}
+[[nodiscard, gnu::cold]] object_residency residency(std::string_view path, std::error_code& ec);
 
-[[nodiscard, gnu::cold]] inline object_residency residency(std::string_view path) {
-    return detail::thrown([&](std::error_code& ec) { return residency(path, ec); });
-}
+[[nodiscard, gnu::cold]] object_residency residency(std::string_view path);
 
 /// Of addresses of this process. *Errors*: those of reading /proc/self/smaps. *Complexity*: the
 /// kernel looks at every page of every mapping of the process.
-[[nodiscard, gnu::cold]] inline mapping_residency residency(const void* address, std::size_t bytes,
-                                                            std::error_code& ec) {
-    const detail::operation context("ask for the pages of", "a mapping", "");
-    ec.clear();
-    std::string text;
-    if (const int error = detail::read_text("/proc/self/smaps", text); error != 0) {
-        detail::fail_errno(ec, error, "/proc/self/smaps");
-        return {};
-    }
-    const auto from = reinterpret_cast<std::uintptr_t>(address);
-    mapping_residency out = detail::parse_mappings(text, from, from + bytes);
-    out.resident = detail::resident_bytes(address, bytes);
-    return out;
-}
+[[nodiscard, gnu::cold]] mapping_residency residency(const void* address, std::size_t bytes,
+                                                     std::error_code& ec);
 
-[[nodiscard, gnu::cold]] inline mapping_residency residency(const void* address,
-                                                            std::size_t bytes) {
-    return detail::thrown([&](std::error_code& ec) { return residency(address, bytes, ec); });
-}
+[[nodiscard, gnu::cold]] mapping_residency residency(const void* address, std::size_t bytes);
 
 /// Of a mapped_region or const_mapped_region.
 template <detail::is_region Region>
@@ -222,5 +133,9 @@ template <detail::has_descriptor Handle>
 }
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/inspect/residency.ipp>
+#endif
 
 #endif

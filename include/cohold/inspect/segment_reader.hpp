@@ -43,12 +43,7 @@ class flaw_list {
     static constexpr std::size_t kept = 200;
 
     [[gnu::cold]] void add(segment_part part, std::string_view what, std::uint64_t offset,
-                           std::uint64_t found = 0, bool mends = false) {
-        ++count_;
-        if (flaws_.size() < kept) {
-            flaws_.push_back({part, what, offset, found, mends});
-        }
-    }
+                           std::uint64_t found = 0, bool mends = false);
 
     [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
@@ -95,22 +90,7 @@ class segment_reader {
     }
 
     // False, and zeros, of what is not in the segment. Where nothing was ever written are zeros.
-    bool read(void* to, std::size_t bytes, std::uint64_t from) noexcept {
-        char* out = static_cast<char*>(to);
-        if (!has(from, bytes)) {
-            std::memset(out, 0, bytes);
-            return false;
-        }
-        while (bytes != 0) {
-            const std::size_t begin = from % page_bytes;
-            const std::size_t some = bytes < page_bytes - begin ? bytes : page_bytes - begin;
-            std::memcpy(out, fetch(from / page_bytes) + begin, some);
-            out += some;
-            from += some;
-            bytes -= some;
-        }
-        return true;
-    }
+    bool read(void* to, std::size_t bytes, std::uint64_t from) noexcept;
 
     // 0 if it is not in the segment.
     [[nodiscard]] std::uint64_t word(std::uint64_t from) noexcept {
@@ -120,16 +100,7 @@ class segment_reader {
     }
 
     // From now on the word is read as this. Before anything was read there.
-    void replace(std::uint64_t where, std::uint64_t value) {
-        for (replaced& each : replaced_) {
-            if (each.where == where) {
-                each.value = value;
-                return;
-            }
-        }
-        replaced_.push_back({where, value});
-        pages_[where / page_bytes % page_count].index = none;
-    }
+    void replace(std::uint64_t where, std::uint64_t value);
 
     // Has the object become shorter meanwhile, or could it not be read?
     [[nodiscard]] bool lost() const noexcept { return lost_; }
@@ -149,31 +120,7 @@ class segment_reader {
         std::uint64_t value;
     };
 
-    [[gnu::cold]] const char* fetch(std::uint64_t index) noexcept {
-        page& out = pages_[index % page_count];
-        if (out.index == index) {
-            return out.bytes;
-        }
-        const std::uint64_t begin = index * page_bytes;
-        const std::uint64_t left = size_ - begin;
-        const std::size_t wanted = left < page_bytes ? static_cast<std::size_t>(left) : page_bytes;
-        std::size_t got = source_.read(out.bytes, wanted, begin);
-        if (got > wanted) { // refused
-            got = 0;
-            lost_ = true;
-        }
-        if (got < wanted) {
-            std::memset(out.bytes + got, 0, wanted - got);
-            lost_ = lost_ || source_.size() < begin + wanted;
-        }
-        for (const replaced& each : replaced_) {
-            if (each.where / page_bytes == index && each.where - begin + 8 <= wanted) {
-                std::memcpy(out.bytes + (each.where - begin), &each.value, 8);
-            }
-        }
-        out.index = index;
-        return out.bytes;
-    }
+    [[gnu::cold]] const char* fetch(std::uint64_t index) noexcept;
 
     const segment_source& source_;
     std::uint64_t size_;
@@ -183,27 +130,15 @@ class segment_reader {
 };
 
 // What a lock of the segment itself may say: nobody, or a process that has been there.
-[[gnu::cold]] inline void check_lock(segment_reader& segment, const segment_places& places,
-                                     std::uint64_t at, segment_part part, flaw_list& flaws) {
-    const owner_word holder = segment.word(at);
-    if (holder == nobody) {
-        return;
-    }
-    const std::uint64_t slot = slot_of(holder);
-    if (slot >= places.slots || generation_of(holder) == 0 || thread_of(holder) != 0) {
-        flaws.add(part, "a lock is held by who cannot be", at, holder);
-        return;
-    }
-    const std::uint64_t state = segment.word(process_table::offset_of(slot));
-    const auto newer =
-        static_cast<std::int32_t>(generation_of(holder) - static_cast<std::uint32_t>(state >> 32));
-    if (newer > 0) {
-        flaws.add(part, "a lock is held by who has not been there yet", at, holder);
-    }
-}
+[[gnu::cold]] void check_lock(segment_reader& segment, const segment_places& places,
+                              std::uint64_t at, segment_part part, flaw_list& flaws);
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/inspect/segment_reader.ipp>
+#endif
 
 #endif

@@ -36,18 +36,7 @@ struct memory_found {
 };
 
 // MemAvailable and SwapFree of /proc/meminfo, or what this process's control group has left.
-[[gnu::cold]] inline memory_found memory_left() noexcept {
-    std::string text;
-    if (read_text("/proc/meminfo", text) != 0) {
-        return {UINT64_MAX, ""};
-    }
-    const std::uint64_t swap = labelled_number(text, "SwapFree:") * 1024;
-    const std::uint64_t machine = labelled_number(text, "MemAvailable:") * 1024 + swap;
-    const std::uint64_t group = group_memory_left(swap);
-    return group < machine
-               ? memory_found{group, " in the control group of this process (memory.max)"}
-               : memory_found{machine, ""};
-}
+[[gnu::cold]] memory_found memory_left() noexcept;
 
 // Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
 // where no other limit binds.
@@ -56,127 +45,35 @@ inline bool exceeds_memory(std::uint64_t bytes) noexcept {
     return bytes > careful && bytes > memory_left().bytes;
 }
 
-[[gnu::cold]] inline void fail_for_memory(std::error_code& ec, std::uint64_t wanted) noexcept {
-    const memory_found left = memory_left();
-    fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu%s",
-         static_cast<unsigned long long>(wanted), static_cast<unsigned long long>(left.bytes),
-         left.bound_by);
-}
+[[gnu::cold]] void fail_for_memory(std::error_code& ec, std::uint64_t wanted) noexcept;
 
 // Real memory for the bytes [from, to) of the mapping at `mapping`.
-[[gnu::cold]] inline void populate(void* mapping, std::uint64_t from, std::uint64_t to,
-                                   std::error_code& ec) noexcept {
-    const std::uint64_t begin = from / page_size() * page_size();
-    const std::uint64_t end = round_up(to, page_size());
-    if (end <= begin) {
-        return;
-    }
-    const int error = exceeds_memory(end - begin)
-                          ? ENOMEM
-                          : populate_for_writing(static_cast<char*>(mapping) + begin,
-                                                 static_cast<std::size_t>(end - begin));
-    if (error == ENOMEM || error == EFAULT || error == EHWPOISON) {
-        fail_for_memory(ec, end - begin);
-    } else if (error != 0) {
-        fail_errno(ec, error, "madvise(MADV_POPULATE_WRITE)");
-    }
-}
+[[gnu::cold]] void populate(void* mapping, std::uint64_t from, std::uint64_t to,
+                            std::error_code& ec) noexcept;
 
 // The pages that MADV_HUGEPAGE and MADV_COLLAPSE make on most machines. (On arm64 with base pages
 // of 64 KiB they are larger, and collapsing reports errc::unsupported.)
 inline constexpr std::uint64_t huge_page_bytes = std::uint64_t{1} << 21;
 
 // madvise(2), as it is.
-[[gnu::cold]] inline void advise_pages(void* at, std::size_t bytes, int advice,
-                                       std::error_code& ec) noexcept {
-    if (::madvise(at, bytes, advice) != 0) {
-        fail_errno(ec, errno, "madvise");
-    }
-}
+[[gnu::cold]] void advise_pages(void* at, std::size_t bytes, int advice,
+                                std::error_code& ec) noexcept;
 
-[[gnu::cold]] inline void advise_mapping(void* at, std::size_t bytes, int advice, const char* name,
-                                         std::error_code& ec) noexcept {
-    if (bytes == 0 || ::madvise(at, bytes, advice) == 0) {
-        return;
-    }
-    if (errno == EINVAL) {
-        fail(ec, errc::unsupported, "madvise(%s): the kernel does not do that here", name);
-    } else {
-        fail_errno(ec, errno, "madvise(%s)", name);
-    }
-}
+[[gnu::cold]] void advise_mapping(void* at, std::size_t bytes, int advice, const char* name,
+                                  std::error_code& ec) noexcept;
 
 // Makes huge pages of those that there are. What the kernel has no memory or time for stays as it
 // is: one can see that in smaps.
-[[gnu::cold]] inline void collapse_pages(void* at, std::size_t bytes,
-                                         std::error_code& ec) noexcept {
-    const auto begin = reinterpret_cast<std::uintptr_t>(at);
-    const auto huge = static_cast<std::uintptr_t>(huge_page_bytes);
-    for (std::uintptr_t page = (begin + huge - 1) / huge * huge; page + huge <= begin + bytes;
-         page += huge) {
-        int error = 0;
-        for (int attempt = 0; attempt < 3; ++attempt) {
-            error = ::madvise(reinterpret_cast<void*>(page), huge, MADV_COLLAPSE) == 0 ? 0 : errno;
-            if (error != EAGAIN && error != EBUSY && error != EINTR) {
-                break;
-            }
-        }
-        if (error == EINVAL) {
-            fail(ec, errc::unsupported,
-                 "madvise(MADV_COLLAPSE): this memory cannot have huge pages (Linux before 6.1, a "
-                 "file that is not on a tmpfs, or a kernel without them)");
-            return;
-        }
-        if (error != 0 && error != EAGAIN && error != EBUSY && error != EINTR && error != ENOMEM) {
-            fail_errno(ec, error, "madvise(MADV_COLLAPSE)");
-            return;
-        }
-    }
-}
+[[gnu::cold]] void collapse_pages(void* at, std::size_t bytes, std::error_code& ec) noexcept;
 
 // What this process has locked, in bytes: VmLck of /proc/self/status. 0 if unknown.
-[[gnu::cold]] inline std::uint64_t locked_bytes() noexcept {
-    char text[4096];
-    const unique_fd file = open_file("/proc/self/status", O_RDONLY);
-    const ssize_t length = file ? read_some(file.get(), text, sizeof text - 1) : -1;
-    if (length <= 0) {
-        return 0;
-    }
-    text[length] = '\0';
-    const char* const line = std::strstr(text, "VmLck:");
-    return line == nullptr ? 0 : std::strtoull(line + 6, nullptr, 10) * 1024;
-}
+[[gnu::cold]] std::uint64_t locked_bytes() noexcept;
 
 // Keeps pages out of swap; on_fault: those that are not there yet, from when they are.
-[[gnu::cold]] inline void lock_pages(void* at, std::size_t bytes, bool on_fault,
-                                     std::error_code& ec) noexcept {
-    constexpr int when_touched = 1; // MLOCK_ONFAULT
-    // Not mlock(3): under sanitizers that does nothing.
-    if (bytes == 0 || ::syscall(SYS_mlock2, at, bytes, on_fault ? when_touched : 0) == 0) {
-        return;
-    }
-    const int error = errno;
-    struct ::rlimit limit{};
-    const bool limited =
-        ::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-    const std::uint64_t locked = locked_bytes();
-    if (error == EPERM ||
-        (error == ENOMEM && limited && locked + bytes > std::uint64_t{limit.rlim_cur})) {
-        fail(ec, errc::lock_limit, "wanted %zu bytes, locked already %llu, ulimit -l %llu", bytes,
-             static_cast<unsigned long long>(locked),
-             static_cast<unsigned long long>(limit.rlim_cur));
-    } else if (error == ENOSYS) {
-        fail(ec, errc::unsupported, "mlock2: the kernel, or a seccomp filter, does not have it");
-    } else if (error == ENOMEM) {
-        fail(ec, errc::out_of_space, "locking %zu bytes: not all of them are there", bytes);
-    } else {
-        fail_errno(ec, error, "mlock2 of %zu bytes", bytes);
-    }
-}
+[[gnu::cold]] void lock_pages(void* at, std::size_t bytes, bool on_fault,
+                              std::error_code& ec) noexcept;
 
-[[gnu::cold]] inline void unlock_pages(void* at, std::size_t bytes) noexcept {
-    ::syscall(SYS_munlock, at, bytes);
-}
+[[gnu::cold]] void unlock_pages(void* at, std::size_t bytes) noexcept;
 
 // Policies of set_mempolicy(2).
 inline constexpr int numa_preferred = 1;
@@ -185,35 +82,8 @@ inline constexpr int numa_interleave = 3;
 
 // On which NUMA nodes the memory shall be: bit n of `nodes` is node n. Pages that are there already
 // and that nobody else has mapped move.
-[[gnu::cold]] inline void place_on_nodes(void* at, std::size_t bytes, int policy,
-                                         std::uint64_t nodes, std::error_code& ec) noexcept {
-    constexpr unsigned move = 2; // MPOL_MF_MOVE
-    // The kernel reads words of a long, and one bit less than it is told.
-    unsigned long mask[sizeof(std::uint64_t) / sizeof(unsigned long) + 1] = {};
-    constexpr unsigned word = 8 * sizeof(unsigned long);
-    for (unsigned node = 0; node < 64; ++node) {
-        if ((nodes >> node & 1) != 0) {
-            mask[node / word] |= 1ul << node % word;
-        }
-    }
-    if (nodes == 0) {
-        fail(ec, errc::invalid_options, "no NUMA node is named");
-    } else if (bytes != 0 && ::syscall(SYS_mbind, at, bytes, policy, mask, 65ul, move) != 0) {
-        if (errno == ENOSYS) {
-            fail(ec, errc::unsupported, "mbind: the kernel has no NUMA");
-        } else if (errno == EPERM) {
-            fail(ec, errc::permission_denied,
-                 "mbind: EPERM, as a seccomp filter of a container has it without CAP_SYS_NICE");
-        } else if (errno == EINVAL) {
-            fail(ec, errc::invalid_options,
-                 "mbind: nodes %#llx: not all of them are there and may be used (see "
-                 "/sys/devices/system/node/online)",
-                 static_cast<unsigned long long>(nodes));
-        } else {
-            fail_errno(ec, errno, "mbind");
-        }
-    }
-}
+[[gnu::cold]] void place_on_nodes(void* at, std::size_t bytes, int policy, std::uint64_t nodes,
+                                  std::error_code& ec) noexcept;
 
 // Pages being touched by several threads, who take piece after piece.
 class populating {
@@ -222,74 +92,21 @@ class populating {
         : at_(static_cast<char*>(at)), bytes_(bytes), writing_(writing) {}
 
     // 0, or errno. threads: how many, this one included; 0: as many as it has cpus.
-    [[gnu::cold]] int run(unsigned threads) noexcept {
-        constexpr unsigned most = 64;
-        const std::size_t pieces = (bytes_ + piece - 1) / piece;
-        if (threads == 0) {
-            threads = cpus();
-        }
-        threads = threads < most ? threads : most;
-        threads = threads < pieces ? threads : static_cast<unsigned>(pieces);
-        pthread_t helpers[most];
-        unsigned started = 0;
-        // Handlers of signals are the program's business, not these threads'.
-        sigset_t all;
-        sigset_t old;
-        sigfillset(&all);
-        const int masked = threads > 1 ? ::pthread_sigmask(SIG_SETMASK, &all, &old) : -1;
-        while (started + 1 < threads &&
-               ::pthread_create(&helpers[started], nullptr, &help, this) == 0) {
-            ++started; // as many as there can be: this thread does the rest
-        }
-        if (masked == 0) {
-            ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
-        }
-        work();
-        const uncancelled here; // what the helpers work on is this thread's
-        while (started > 0) {
-            ::pthread_join(helpers[--started], nullptr);
-        }
-        return error_.load(std::memory_order_relaxed);
-    }
+    [[gnu::cold]] int run(unsigned threads) noexcept;
 
   private:
     static constexpr std::size_t piece = std::size_t{16} << 20;
 
-    [[gnu::cold]] static unsigned cpus() noexcept {
-        cpu_set_t mine;
-        return ::sched_getaffinity(0, sizeof mine, &mine) == 0
-                   ? static_cast<unsigned>(CPU_COUNT(&mine))
-                   : 1;
-    }
+    [[gnu::cold]] static unsigned cpus() noexcept;
 
     static void* help(void* all) noexcept {
         static_cast<populating*>(all)->work();
         return nullptr;
     }
 
-    void work() noexcept {
-        for (;;) {
-            const std::size_t from = next_.fetch_add(piece, std::memory_order_relaxed);
-            if (from >= bytes_ || error_.load(std::memory_order_relaxed) != 0) {
-                return;
-            }
-            const std::size_t some = bytes_ - from < piece ? bytes_ - from : piece;
-            const int error = writing_ ? populate_for_writing(at_ + from, some)
-                                       : populate_for_reading(at_ + from, some);
-            if (error != 0) {
-                error_.store(error, std::memory_order_relaxed);
-            }
-        }
-    }
+    void work() noexcept;
 
-    static int populate_for_reading(void* at, std::size_t bytes) noexcept {
-        while (::madvise(at, bytes, MADV_POPULATE_READ) != 0) {
-            if (errno != EINTR) {
-                return errno == EINVAL ? 0 : errno; // Linux before 5.14 has no such thing
-            }
-        }
-        return 0;
-    }
+    static int populate_for_reading(void* at, std::size_t bytes) noexcept;
 
     char* at_;
     std::size_t bytes_;
@@ -298,26 +115,19 @@ class populating {
     std::atomic<int> error_{0};
 };
 
-[[gnu::cold]] inline void populate_mapping(void* at, std::size_t bytes, unsigned threads,
-                                           bool writing, std::error_code& ec) noexcept {
-    if (const int error = bytes == 0 ? 0 : populating(at, bytes, writing).run(threads);
-        error != 0) {
-        fail_errno(ec, error, "populating %zu bytes", bytes);
-    }
-}
+[[gnu::cold]] void populate_mapping(void* at, std::size_t bytes, unsigned threads, bool writing,
+                                    std::error_code& ec) noexcept;
 
 // Waits until the changed pages of a file's mapping are on its disk. Whole pages around [from, to).
-[[gnu::cold]] inline void write_back(void* at, std::size_t from, std::size_t to,
-                                     std::error_code& ec) noexcept {
-    const uncancelled here;
-    const std::size_t begin = from / page_size() * page_size();
-    if (to > begin && ::msync(static_cast<char*>(at) + begin, to - begin, MS_SYNC) != 0) {
-        fail_errno(ec, errno, "msync");
-    }
-}
+[[gnu::cold]] void write_back(void* at, std::size_t from, std::size_t to,
+                              std::error_code& ec) noexcept;
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/os/mapping.ipp>
+#endif
 
 #endif

@@ -46,15 +46,7 @@ constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
 }
 
 // Address space that holds nothing yet and costs nothing. nullptr and errno on failure.
-inline void* reserve_addresses(std::uint64_t bytes) noexcept {
-    if (bytes > PTRDIFF_MAX) {
-        errno = ENOMEM;
-        return nullptr;
-    }
-    void* at = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_NONE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return at == MAP_FAILED ? nullptr : at;
-}
+void* reserve_addresses(std::uint64_t bytes) noexcept;
 
 // Of addresses that are reserved. False, and errno, on failure.
 [[nodiscard]] inline bool make_writable(void* at, std::size_t bytes) noexcept {
@@ -69,31 +61,10 @@ inline void* reserve_addresses(std::uint64_t bytes) noexcept {
 
 // Gives [at, at + bytes) real memory, without changing what is there. 0, or errno (ENOMEM and
 // EFAULT: there is none).
-inline int populate_for_writing(void* at, std::size_t bytes) noexcept {
-    while (::madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
-        if (errno == EINVAL) {
-            // Linux before 5.14: a write that changes nothing does the same, page by page.
-            for (std::size_t offset = 0; offset < bytes; offset += page_size()) {
-                __atomic_fetch_or(static_cast<unsigned char*>(at) + offset, 0, __ATOMIC_RELAXED);
-            }
-            return 0;
-        }
-        if (errno != EINTR) {
-            return errno;
-        }
-    }
-    return 0;
-}
+int populate_for_writing(void* at, std::size_t bytes) noexcept;
 
 // A mapping of hugetlb pages goes by whole ones, whatever was asked for when it was made.
-[[gnu::cold]] inline void unmap_huge(void* at, std::size_t bytes) noexcept {
-    for (const std::uint64_t huge : {std::uint64_t{1} << 21, std::uint64_t{1} << 30}) {
-        const std::uint64_t whole = round_up(bytes, huge);
-        if (whole <= PTRDIFF_MAX && ::munmap(at, static_cast<std::size_t>(whole)) == 0) {
-            return;
-        }
-    }
-}
+[[gnu::cold]] void unmap_huge(void* at, std::size_t bytes) noexcept;
 
 inline void unmap(void* at, std::size_t bytes) noexcept {
     if (at != nullptr && ::munmap(at, bytes) != 0 && errno == EINVAL) {
@@ -106,31 +77,9 @@ inline void unmap(void* at, std::size_t bytes) noexcept {
 class pages_to_wipe {
   public:
     // False if there is no memory.
-    [[nodiscard, gnu::cold]] static bool add(void* page) noexcept {
-        static const bool handled = ::pthread_atfork(&lock, &unlock, &wipe) == 0;
-        auto* const made = handled ? new (std::nothrow) entry{page, nullptr} : nullptr;
-        if (made == nullptr) {
-            return false;
-        }
-        lock();
-        made->next = first_;
-        first_ = made;
-        unlock();
-        return true;
-    }
+    [[nodiscard, gnu::cold]] static bool add(void* page) noexcept;
 
-    [[gnu::cold]] static void remove(const void* page) noexcept {
-        lock();
-        for (entry** link = &first_; *link != nullptr; link = &(*link)->next) {
-            if ((*link)->page == page) {
-                entry* const found = *link;
-                *link = found->next;
-                delete found;
-                break;
-            }
-        }
-        unlock();
-    }
+    [[gnu::cold]] static void remove(const void* page) noexcept;
 
   private:
     struct entry {
@@ -146,30 +95,24 @@ class pages_to_wipe {
 
     static void unlock() noexcept { busy_.store(false, std::memory_order_release); }
 
-    static void wipe() noexcept {
-        for (const entry* each = first_; each != nullptr; each = each->next) {
-            std::memset(each->page, 0, page_size());
-        }
-        unlock();
-    }
+    static void wipe() noexcept;
 
     static inline constinit std::atomic<bool> busy_{false};
     static inline constinit entry* first_ = nullptr;
 };
 
 // False, and errno, on failure.
-[[nodiscard, gnu::cold]] inline bool wipe_on_fork(void* page) noexcept {
-    return ::madvise(page, page_size(), MADV_WIPEONFORK) == 0 ||
-           (errno == EINVAL && pages_to_wipe::add(page));
-}
+[[nodiscard, gnu::cold]] bool wipe_on_fork(void* page) noexcept;
 
 // Before it is unmapped.
-[[gnu::cold]] inline void forget_wiped(const void* page) noexcept {
-    pages_to_wipe::remove(page);
-}
+[[gnu::cold]] void forget_wiped(const void* page) noexcept;
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/os/memory.ipp>
+#endif
 
 #endif

@@ -22,91 +22,30 @@ using stamp_word = std::atomic<std::uint64_t>;
 
 // Where a process keeps its stamp: on a page that the kernel clears in a forked child. nullptr if
 // there cannot be one.
-[[gnu::cold]] inline stamp_word* stamp_page() noexcept {
-    static std::atomic<stamp_word*> kept{nullptr};
-    stamp_word* mine = kept.load(std::memory_order_acquire);
-    if (mine == nullptr) {
-        void* const page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (page == MAP_FAILED || !wipe_on_fork(page)) {
-            unmap(page == MAP_FAILED ? nullptr : page, page_size());
-            return nullptr;
-        }
-        auto* const made = ::new (page) stamp_word(0);
-        if (kept.compare_exchange_strong(mine, made)) {
-            mine = made;
-        } else {
-            forget_wiped(page);
-            unmap(page, page_size()); // another thread was first
-        }
-    }
-    return mine;
-}
+[[gnu::cold]] stamp_word* stamp_page() noexcept;
 
 // A number that neither the process which forked this one has, nor one that this one forks. Their
 // process identifiers may be the same, in namespaces of their own.
-[[gnu::cold]] inline std::uint64_t process_stamp(stamp_word* page) noexcept {
-    if (page == nullptr) {
-        return static_cast<std::uint64_t>(::getpid());
-    }
-    std::uint64_t found = page->load(std::memory_order_relaxed);
-    if (found == 0) {
-        const std::uint64_t fresh = static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1;
-        found = page->compare_exchange_strong(found, fresh) ? fresh : found;
-    }
-    return found;
-}
+[[gnu::cold]] std::uint64_t process_stamp(stamp_word* page) noexcept;
 
-[[gnu::cold]] inline std::uint64_t process_stamp() noexcept {
-    return process_stamp(stamp_page());
-}
+[[gnu::cold]] std::uint64_t process_stamp() noexcept;
 
 // False, and errno, on failure. At most 256 bytes, which come as a whole.
-[[nodiscard, gnu::cold]] inline bool fill_randomly(void* to, std::size_t bytes) noexcept {
-    const uncancelled here;
-    return ::getrandom(to, bytes, 0) == static_cast<ssize_t>(bytes);
-}
+[[nodiscard, gnu::cold]] bool fill_randomly(void* to, std::size_t bytes) noexcept;
 
 // In clock ticks since the machine was booted, as field 22 of proc_pid_stat(5) has it; 0 if that
 // cannot be read. Numbers of processes are used again, the pair is not.
-[[gnu::cold]] inline std::uint64_t read_start_time() noexcept {
-    const unique_fd file = open_file("/proc/self/stat", O_RDONLY);
-    char text[512];
-    const ssize_t length = file ? read_some(file.get(), text, sizeof text) : -1;
-    // The second field is a name in parentheses, which may contain anything.
-    ssize_t at = length;
-    while (at > 0 && text[at - 1] != ')') {
-        --at;
-    }
-    if (at <= 0) {
-        return 0;
-    }
-    std::uint64_t ticks = 0;
-    for (int field = 2; at < length; ++at) {
-        if (text[at] == ' ') {
-            ++field;
-        } else if (field == 22 && text[at] >= '0' && text[at] <= '9') {
-            ticks = ticks * 10 + static_cast<std::uint64_t>(text[at] - '0');
-        } else if (field > 22) {
-            break;
-        }
-    }
-    return ticks;
-}
+[[gnu::cold]] std::uint64_t read_start_time() noexcept;
 
 // The same, read once in a process.
-[[gnu::cold]] inline std::uint64_t process_start_time() noexcept {
-    static std::atomic<std::uint64_t> known{0};
-    static std::atomic<std::uint64_t> of{0}; // a forked child has another
-    if (of.load(std::memory_order_acquire) != process_stamp()) {
-        known.store(read_start_time(), std::memory_order_relaxed);
-        of.store(process_stamp(), std::memory_order_release);
-    }
-    return known.load(std::memory_order_relaxed);
-}
+[[gnu::cold]] std::uint64_t process_start_time() noexcept;
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/os/process.ipp>
+#endif
 
 #endif

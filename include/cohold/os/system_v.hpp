@@ -31,22 +31,7 @@ namespace detail {
 
 // A name as System V's key: "0x" and eight hexadecimal digits are the key itself, anything else is
 // hashed.
-[[gnu::cold]] inline key_t system_v_key(std::string_view name) noexcept {
-    std::uint32_t key = 0;
-    bool verbatim = name.size() == 10 && name.substr(0, 2) == "0x";
-    for (std::size_t i = 2; verbatim && i < name.size(); ++i) {
-        const char digit = name[i];
-        const int value = digit >= '0' && digit <= '9'   ? digit - '0'
-                          : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
-                                                         : -1;
-        verbatim = value >= 0;
-        key = key << 4 | static_cast<std::uint32_t>(value);
-    }
-    if (!verbatim) {
-        key = static_cast<std::uint32_t>(hash64(name) >> 32);
-    }
-    return static_cast<key_t>(key == 0 ? 1 : key); // 0 is IPC_PRIVATE
-}
+[[gnu::cold]] key_t system_v_key(std::string_view name) noexcept;
 
 union semaphore_argument { // semctl(2): the caller has to define it
     int value;
@@ -54,33 +39,16 @@ union semaphore_argument { // semctl(2): the caller has to define it
     unsigned short* values;
 };
 
-[[gnu::cold]] inline bool system_v_status(int id, struct ::shmid_ds& out) noexcept {
-    return ::shmctl(id, IPC_STAT, &out) == 0;
-}
+[[gnu::cold]] bool system_v_status(int id, struct ::shmid_ds& out) noexcept;
 
-[[gnu::cold]] inline bool system_v_removed(const struct ::shmid_ds& status) noexcept {
-    return (status.shm_perm.mode & SHM_DEST) != 0;
-}
+[[gnu::cold]] bool system_v_removed(const struct ::shmid_ds& status) noexcept;
 
 // Can nobody find it any more, even if somebody has it attached still?
-[[gnu::cold]] inline bool system_v_gone(int id) noexcept {
-    struct ::shmid_ds status{};
-    return system_v_status(id, status) ? system_v_removed(status)
-                                       : errno == EIDRM || errno == EINVAL;
-}
+[[gnu::cold]] bool system_v_gone(int id) noexcept;
 
 // The first 8 bytes: zero as long as a formatted object is not ready. `unknown` is for an object
 // that this process may not read.
-[[gnu::cold]] inline bool system_v_ready(int id, bool unknown = true) noexcept {
-    void* at = ::shmat(id, nullptr, SHM_RDONLY);
-    if (at == reinterpret_cast<void*>(-1)) {
-        return unknown; // not ours to judge
-    }
-    const bool ready =
-        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
-    ::shmdt(at);
-    return ready;
-}
+[[gnu::cold]] bool system_v_ready(int id, bool unknown = true) noexcept;
 
 // The creation lock of a key: a semaphore set, held with SEM_UNDO, so that the kernel releases it
 // when its holder dies, and removed when the creation is over. It has another key, because many
@@ -104,32 +72,7 @@ class creation_lock {
 
     // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
     // make is false. EACCES: there is one of somebody else's, for himself.
-    int acquire(bool make, bool wait, ::mode_t mode) noexcept {
-        for (const creation_lock* held = innermost_; held != nullptr; held = held->outer_) {
-            if (held->key_ == key_) {
-                set_ = held->set_;
-                nested_ = true;
-                return 0;
-            }
-        }
-        for (;;) {
-            set_ = ::semget(set_key(key_), 2, make ? IPC_CREAT | static_cast<int>(mode) : 0);
-            if (set_ < 0) {
-                return errno;
-            }
-            const short patience = wait ? short{0} : short{IPC_NOWAIT};
-            ::sembuf steps[2] = {{0, 0, patience}, {0, 1, static_cast<short>(SEM_UNDO | patience)}};
-            if (::semop(set_, steps, 2) == 0) {
-                outer_ = innermost_;
-                innermost_ = this;
-                return 0;
-            }
-            // EIDRM, EINVAL: the former holder has finished and removed the set.
-            if (errno != EINTR && errno != EIDRM && errno != EINVAL) {
-                return errno;
-            }
-        }
-    }
+    int acquire(bool make, bool wait, ::mode_t mode) noexcept;
 
     // From now on an object of this key that is not ready is ours.
     void claim() noexcept {
@@ -143,16 +86,7 @@ class creation_lock {
     }
 
     // Ends the creation; who waits for the lock starts afresh. The last acquired is released first.
-    void release() noexcept {
-        if (!nested_) {
-            innermost_ = outer_;
-            if (!claimed_ && left_unready()) {
-                unlock(set_, 0); // by its claim, who may remove it knows what it is
-            } else {
-                end_set(set_);
-            }
-        }
-    }
+    void release() noexcept;
 
     // Lets go of this object but not of the lock: end() does that, later in the same creation.
     void leave_held() noexcept {
@@ -169,30 +103,13 @@ class creation_lock {
         return static_cast<key_t>(static_cast<std::uint32_t>(key) * 0x9e3779b1u);
     }
 
-    [[gnu::cold]] static void end_set(int set) noexcept {
-        if (::semctl(set, 0, IPC_RMID) != 0 && errno == EPERM) {
-            const int claims = ::semctl(set, 1, GETVAL);
-            unlock(set, claims > 0 ? claims : 0);
-        }
-    }
+    [[gnu::cold]] static void end_set(int set) noexcept;
 
     // Takes the claims back and lets the next one in, in one step.
-    [[gnu::cold]] static void unlock(int set, int claims) noexcept {
-        ::sembuf steps[2] = {{0, -1, SEM_UNDO | IPC_NOWAIT},
-                             {1, static_cast<short>(-claims), IPC_NOWAIT}};
-        ::semop(set, steps, claims != 0 ? 2 : 1);
-    }
+    [[gnu::cold]] static void unlock(int set, int claims) noexcept;
 
     // Is there a dead creator's object that the holder of this lock could not remove?
-    [[gnu::cold]] [[nodiscard]] bool left_unready() const noexcept {
-        if (::semctl(set_, 1, GETVAL) <= 0) {
-            return false;
-        }
-        const int id = ::shmget(key_, 0, 0);
-        struct ::shmid_ds status{};
-        return id >= 0 && system_v_status(id, status) && claimed_by(status.shm_cpid) &&
-               !system_v_ready(id, false);
-    }
+    [[gnu::cold]] [[nodiscard]] bool left_unready() const noexcept;
 
     static inline thread_local constinit const creation_lock* innermost_ = nullptr;
 
@@ -209,21 +126,14 @@ inline int system_v_at(key_t key) noexcept {
 }
 
 // nullptr and errno on failure.
-[[gnu::cold]] inline void* attach_for_reading(int id) noexcept {
-    void* const at = ::shmat(id, nullptr, SHM_RDONLY);
-    return at == reinterpret_cast<void*>(-1) ? nullptr : at;
-}
+[[gnu::cold]] void* attach_for_reading(int id) noexcept;
 
 inline void detach_system_v(const void* at) noexcept {
     ::shmdt(at);
 }
 
 // Is anything of any System V segment in swap? Yes, if nobody tells.
-[[nodiscard, gnu::cold]] inline bool system_v_swapped() noexcept {
-    struct ::shm_info info{};
-    return ::shmctl(0, SHM_INFO, reinterpret_cast<struct ::shmid_ds*>(&info)) < 0 ||
-           info.shm_swp != 0;
-}
+[[nodiscard, gnu::cold]] bool system_v_swapped() noexcept;
 
 // Beside a segment of session lifetime lies a small one that its participants, and nobody else,
 // have attached, each at its attendance page: the kernel counts them. Short looks into the segment
@@ -237,37 +147,10 @@ struct attendance_object {
     }
 
     // The identifier, or -1.
-    [[gnu::cold]] static int find(const struct ::shmid_ds& segment) noexcept {
-        const int id = segment.shm_perm.__key == IPC_PRIVATE ? -1 : ::shmget(key_of(segment), 0, 0);
-        struct ::shmid_ds found{};
-        return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes &&
-                       found.shm_cpid == segment.shm_cpid &&
-                       found.shm_perm.cuid == segment.shm_perm.cuid
-                   ? id
-                   : -1;
-    }
+    [[gnu::cold]] static int find(const struct ::shmid_ds& segment) noexcept;
 
     // By the creator of the segment, which nobody else has found yet: -1 and errno on failure.
-    [[gnu::cold]] static int make(const struct ::shmid_ds& segment) noexcept {
-        struct ::shmid_ds status{};
-        const int old = ::shmget(key_of(segment), 0, 0);
-        if (old >= 0 && system_v_status(old, status) && status.shm_segsz == bytes) {
-            ::shmctl(old, IPC_RMID, nullptr); // of a segment that was removed by other means
-        }
-        const int id =
-            ::shmget(key_of(segment), bytes, IPC_CREAT | IPC_EXCL | (segment.shm_perm.mode & 0777));
-        if (id < 0 || !system_v_status(id, status) || status.shm_perm.gid == segment.shm_perm.gid) {
-            return id;
-        }
-        status.shm_perm.gid = segment.shm_perm.gid;
-        if (::shmctl(id, IPC_SET, &status) != 0) {
-            const int error = errno;
-            ::shmctl(id, IPC_RMID, nullptr);
-            errno = error;
-            return -1;
-        }
-        return id;
-    }
+    [[gnu::cold]] static int make(const struct ::shmid_ds& segment) noexcept;
 };
 
 // Each participant in a segment has a small segment of its own attached, and nobody else has: it
@@ -288,106 +171,34 @@ struct liveness_object {
     }
 
     // What is being made, or was left: its identifier, or -1.
-    [[gnu::cold]] static int find(int segment) noexcept {
-        const int id = ::shmget(key_of(segment), 0, 0);
-        struct ::shmid_ds found{};
-        return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes ? id : -1;
-    }
+    [[gnu::cold]] static int find(int segment) noexcept;
 
     // With the lock held: nobody is making one.
-    [[gnu::cold]] static void clear(int segment) noexcept {
-        if (const int left = find(segment); left >= 0) {
-            ::shmctl(left, IPC_RMID, nullptr);
-        }
-    }
+    [[gnu::cold]] static void clear(int segment) noexcept;
 
     // With the lock held: one that those can ask for who can read the segment, and no strangers,
     // who might attach it as well. -1 and errno on failure.
-    [[gnu::cold]] static int make(int segment, const struct ::shmid_ds& status) noexcept {
-        clear(segment);
-        const int flags = IPC_CREAT | SHM_NORESERVE | (status.shm_perm.mode & 0444);
-        int id = ::shmget(key_of(segment), bytes, flags | IPC_EXCL);
-        if (id < 0 && errno == EEXIST) {
-            // A stranger's, or left by another user. So without a key: should this process be
-            // killed right now, an empty segment will stay.
-            id = ::shmget(IPC_PRIVATE, bytes, flags);
-        }
-        struct ::shmid_ds made{};
-        if (id < 0 || (system_v_status(id, made) && made.shm_perm.uid == status.shm_perm.uid &&
-                       made.shm_perm.gid == status.shm_perm.gid)) {
-            return id;
-        }
-        made.shm_perm.uid = status.shm_perm.uid;
-        made.shm_perm.gid = status.shm_perm.gid;
-        made.shm_perm.mode = status.shm_perm.mode & 0444;
-        if (::shmctl(id, IPC_SET, &made) != 0) {
-            const int error = errno;
-            ::shmctl(id, IPC_RMID, nullptr);
-            errno = error;
-            return -1;
-        }
-        return id;
-    }
+    [[gnu::cold]] static int make(int segment, const struct ::shmid_ds& status) noexcept;
 };
 
 // Removes a segment and what lies beside it. That goes first: a segment without it is a deserted
 // one. False and errno on failure.
-[[gnu::cold]] inline bool remove_system_v(int id) noexcept {
-    struct ::shmid_ds status{};
-    if (system_v_status(id, status)) {
-        if (const int beside = attendance_object::find(status); beside >= 0) {
-            ::shmctl(beside, IPC_RMID, nullptr);
-        }
-        // What one who was killed while he attached has left: an object, or the lock alone. If
-        // somebody has that, he is alive and about to clear up himself.
-        const bool left = liveness_object::find(id) >= 0;
-        creation_lock lock(liveness_object::key_of(id));
-        if (lock.acquire(left, false, liveness_object::lock_mode(status)) == 0) {
-            liveness_object::clear(id);
-            lock.release();
-        }
-    }
-    return ::shmctl(id, IPC_RMID, nullptr) == 0;
-}
+[[gnu::cold]] bool remove_system_v(int id) noexcept;
 
 // With the lock held: removes an object of the key that a dead creator left unready. True if it
 // did.
-[[gnu::cold]] inline bool reclaim_unready(key_t key, const creation_lock& lock) noexcept {
-    const int id = ::shmget(key, 0, 0);
-    struct ::shmid_ds status{};
-    return id >= 0 && system_v_status(id, status) && lock.claimed_by(status.shm_cpid) &&
-           !system_v_ready(id) && remove_system_v(id);
-}
+[[gnu::cold]] bool reclaim_unready(key_t key, const creation_lock& lock) noexcept;
 
 // Is the object of the key still being made, or the ruin of a dead creator (which is removed)? Then
 // it counts as absent.
-[[gnu::cold]] inline bool absent_or_reclaimed(key_t key, int id) noexcept {
-    struct ::shmid_ds status{};
-    if (!system_v_status(id, status) || system_v_removed(status)) {
-        return errno == EIDRM || errno == EINVAL || system_v_removed(status);
-    }
-    if (status.shm_segsz < sizeof(std::uint64_t) || system_v_ready(id)) {
-        return false;
-    }
-    creation_lock lock(key);
-    const int error = lock.acquire(false, false, 0);
-    if (error == EAGAIN || error == EACCES) {
-        // Its creator is at work, or (EACCES) dead but not ours to clear away. If he did not claim
-        // it, then it is ready by now, or somebody's zeros.
-        return (lock.claimed_by(status.shm_cpid) && !system_v_ready(id)) || system_v_gone(id);
-    }
-    // Nobody is creating it: it has become ready meanwhile, or a ruin that others have removed, or
-    // it has always been somebody else's zeros.
-    if (error != 0) {
-        return system_v_gone(id);
-    }
-    const bool reclaimed = reclaim_unready(key, lock);
-    lock.release();
-    return reclaimed || system_v_gone(id);
-}
+[[gnu::cold]] bool absent_or_reclaimed(key_t key, int id) noexcept;
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/os/system_v.ipp>
+#endif
 
 #endif

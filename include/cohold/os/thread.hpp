@@ -64,22 +64,11 @@ class thread_end {
     thread_end(const thread_end&) = delete;
     thread_end& operator=(const thread_end&) = delete;
 
-    [[gnu::cold]] ~thread_end() {
-        if (!made_) {
-            return;
-        }
-        if (void* const mine = ::pthread_getspecific(key_); mine != nullptr) {
-            ::pthread_setspecific(key_, nullptr);
-            ending_(mine);
-        }
-        ::pthread_key_delete(key_);
-    }
+    [[gnu::cold]] ~thread_end();
 
     // When this thread ends, `ending` gets the value, which is not null. False if nobody will be
     // told.
-    [[nodiscard, gnu::cold]] bool tell(void* value) const noexcept {
-        return made_ && ::pthread_setspecific(key_, value) == 0;
-    }
+    [[nodiscard, gnu::cold]] bool tell(void* value) const noexcept;
 
   private:
     void (*ending_)(void*);
@@ -103,67 +92,27 @@ using cleanup_entry = ::_pthread_cleanup_buffer;
 // end, as those before it belong to functions that are running and will be taken away.
 class cleanup_chain {
   public:
-    [[gnu::cold]] cleanup_chain() noexcept {
-        if (push_cleanup != nullptr && pop_cleanup != nullptr) {
-            push_cleanup(&front_, nullptr, nullptr);
-        }
-    }
+    [[gnu::cold]] cleanup_chain() noexcept;
 
     cleanup_chain(const cleanup_chain&) = delete;
     cleanup_chain& operator=(const cleanup_chain&) = delete;
 
-    [[gnu::cold]] ~cleanup_chain() {
-        if (push_cleanup != nullptr && pop_cleanup != nullptr) {
-            pop_cleanup(&front_, 0);
-        }
-    }
+    [[gnu::cold]] ~cleanup_chain();
 
     // The argument, not null, of the entry that has been appended with the tag; nullptr if there is
     // none.
-    [[nodiscard, gnu::cold]] void* find(int tag) const noexcept {
-        for (const cleanup_entry* each = front_.__prev; each != nullptr; each = each->__prev) {
-            if (each->__canceltype == tag && each->__arg != nullptr) {
-                return each->__arg;
-            }
-        }
-        return nullptr;
-    }
+    [[nodiscard, gnu::cold]] void* find(int tag) const noexcept;
 
     [[gnu::cold]] void append(cleanup_entry& entry, int tag, void (*routine)(void*),
-                              void* argument) noexcept {
-        entry.__routine = routine;
-        entry.__arg = argument;
-        entry.__canceltype = tag;
-        entry.__prev = nullptr;
-        last().__prev = &entry;
-    }
+                              void* argument) noexcept;
 
-    [[gnu::cold]] void remove(const cleanup_entry& entry) noexcept {
-        for (cleanup_entry* each = &front_; each != nullptr; each = each->__prev) {
-            if (each->__prev == &entry) {
-                each->__prev = entry.__prev;
-                return;
-            }
-        }
-    }
+    [[gnu::cold]] void remove(const cleanup_entry& entry) noexcept;
 
     // Of any thread. nullptr: it is to be found no more, and nothing happens.
-    [[gnu::cold]] static void change(cleanup_entry& entry, void (*routine)(void*)) noexcept {
-        if (routine == nullptr) {
-            __atomic_store_n(&entry.__arg, nullptr, __ATOMIC_RELEASE);
-            routine = &std::free; // code that is never unloaded
-        }
-        __atomic_store_n(&entry.__routine, routine, __ATOMIC_RELEASE);
-    }
+    [[gnu::cold]] static void change(cleanup_entry& entry, void (*routine)(void*)) noexcept;
 
   private:
-    [[nodiscard]] cleanup_entry& last() noexcept {
-        cleanup_entry* each = &front_;
-        while (each->__prev != nullptr) {
-            each = each->__prev;
-        }
-        return *each;
-    }
+    [[nodiscard]] cleanup_entry& last() noexcept;
 
     cleanup_entry front_{};
 };
@@ -190,5 +139,9 @@ class cleanup_chain {
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/os/thread.ipp>
+#endif
 
 #endif

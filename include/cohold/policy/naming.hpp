@@ -62,35 +62,9 @@ namespace detail {
 inline constexpr std::size_t max_component = 255; // NAME_MAX of Linux's file systems
 
 // A name without inner slashes; one leading slash, as POSIX wants it, is dropped. Empty on failure.
-inline std::string_view plain_component(std::string_view name, std::error_code& ec) noexcept {
-    const std::string_view given = name;
-    if (!name.empty() && name.front() == '/') {
-        name.remove_prefix(1);
-    }
-    if (name.empty()) {
-        fail(ec, errc::invalid_name, "the name is empty");
-    } else if (name.find('\0') != std::string_view::npos) {
-        fail(ec, errc::invalid_name, "the name contains a zero byte");
-    } else if (name.find('/') != std::string_view::npos) {
-        fail(ec, errc::invalid_name, "the name contains a slash at position %zu",
-             given.find('/', given.size() - name.size()));
-    } else if (name == "." || name == "..") {
-        fail(ec, errc::invalid_name, "the name means a directory");
-    } else {
-        return name;
-    }
-    return {};
-}
+std::string_view plain_component(std::string_view name, std::error_code& ec) noexcept;
 
-inline std::string component_or_error(std::string made, std::error_code& ec) noexcept {
-    if (made.size() > max_component) {
-        fail(ec, errc::invalid_name,
-             "the object's name has %zu bytes, at most %zu are possible (naming::hashed takes any)",
-             made.size(), max_component);
-        return {};
-    }
-    return made;
-}
+std::string component_or_error(std::string made, std::error_code& ec) noexcept;
 
 } // namespace detail
 
@@ -102,14 +76,9 @@ struct verbatim {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
-    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
-        return detail::component_or_error(std::string(detail::plain_component(name, ec)), ec);
-    }
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec);
 
-    [[gnu::cold]] static std::string full_name(std::string_view name) {
-        std::error_code ignored;
-        return apply(name, ignored);
-    }
+    [[gnu::cold]] static std::string full_name(std::string_view name);
 };
 
 /// Prefix + name: keeps applications apart.
@@ -140,19 +109,9 @@ struct per_user {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
-    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
-        const std::string_view plain = detail::plain_component(name, ec);
-        if (plain.empty()) {
-            return {};
-        }
-        return detail::component_or_error(
-            std::string(plain).append(".").append(std::to_string(::geteuid())), ec);
-    }
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec);
 
-    [[gnu::cold]] static std::string full_name(std::string_view name) {
-        std::error_code ignored;
-        return apply(name, ignored);
-    }
+    [[gnu::cold]] static std::string full_name(std::string_view name);
 };
 
 /// A name of any length and any characters becomes one of fixed length (a 128-bit hash in
@@ -161,14 +120,7 @@ struct hashed {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = true;
 
-    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec) {
-        if (name.empty() || name.find('\0') != std::string_view::npos) {
-            detail::fail(ec, errc::invalid_name,
-                         name.empty() ? "the name is empty" : "the name contains a zero byte");
-            return {};
-        }
-        return "cohold-" + detail::to_hex(detail::hash128(name));
-    }
+    [[gnu::cold]] static std::string apply(std::string_view name, std::error_code& ec);
 
     [[gnu::cold]] static std::string full_name(std::string_view name) { return std::string(name); }
 };
@@ -256,5 +208,9 @@ inline constexpr bool names_fit =
               (Naming::kind != name_kind::key || Mechanism::keys_collide);
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/policy/naming.ipp>
+#endif
 
 #endif

@@ -65,19 +65,10 @@ class shm_mutex : public detail::lockable<shm_mutex> {
         return record != nullptr && lock_at_once(*record);
     }
 
-    [[gnu::cold, gnu::noinline]] bool lock_slowly(const detail::thread_record& record,
-                                                  detail::deadline until,
-                                                  std::error_code& ec) noexcept {
-        const detail::operation context("lock", "shm_mutex", "");
-        return lock_.lock(record, until, ec);
-    }
+    [[gnu::cold]] bool lock_slowly(const detail::thread_record& record, detail::deadline until,
+                                   std::error_code& ec) noexcept;
 
-    [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
-                                                  std::error_code& ec) noexcept {
-        const detail::operation context("lock", "shm_mutex", "");
-        const detail::thread_record* const record = lock_.record(until, ec);
-        return record != nullptr && lock_.lock(*record, until, ec);
-    }
+    [[gnu::cold]] bool lock_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
     // The holder's section ends.
     void unlock(const detail::thread_record& holder) noexcept {
@@ -86,12 +77,7 @@ class shm_mutex : public detail::lockable<shm_mutex> {
         }
     }
 
-    [[gnu::cold, gnu::noinline]] void unlock_slowly() noexcept {
-        if (lock_.holding_record("unlock shm_mutex: only who holds the lock can let go of it") !=
-            nullptr) {
-            lock_.unlock();
-        }
-    }
+    [[gnu::cold]] void unlock_slowly() noexcept;
 
     detail::owned_lock lock_;
 };
@@ -159,31 +145,10 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
         return record != nullptr && lock_at_once(*record);
     }
 
-    [[gnu::cold, gnu::noinline]] bool lock_slowly(const detail::thread_record& record,
-                                                  detail::deadline until,
-                                                  std::error_code& ec) noexcept {
-        const detail::operation context("lock", "shm_recursive_mutex", "");
-        if (lock_at_once(record)) { // known only now
-            return true;
-        }
-        if (lock_.is_held_by(record.me)) {
-            detail::fail_errno(ec, EAGAIN, "this thread holds the lock %llu times",
-                               1ull + most_times);
-            return false;
-        }
-        if (!lock_.lock(record, until, ec)) {
-            return false;
-        }
-        lock_.set_times(0); // one who has died may have left another number
-        return true;
-    }
+    [[gnu::cold]] bool lock_slowly(const detail::thread_record& record, detail::deadline until,
+                                   std::error_code& ec) noexcept;
 
-    [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
-                                                  std::error_code& ec) noexcept {
-        const detail::operation context("lock", "shm_recursive_mutex", "");
-        const detail::thread_record* const record = lock_.record(until, ec);
-        return record != nullptr && lock_slowly(*record, until, ec);
-    }
+    [[gnu::cold]] bool lock_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
     void unlock(const detail::thread_record& holder) noexcept {
         const std::uint32_t again = lock_.times();
@@ -194,13 +159,7 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
         }
     }
 
-    [[gnu::cold, gnu::noinline]] void unlock_slowly() noexcept {
-        const detail::thread_record* const record = lock_.holding_record(
-            "unlock shm_recursive_mutex: only who holds the lock can let go of it");
-        if (record != nullptr) {
-            unlock(*record);
-        }
-    }
+    [[gnu::cold]] void unlock_slowly() noexcept;
 
     detail::owned_lock lock_;
 };
@@ -216,5 +175,9 @@ struct type_description<shm_recursive_mutex> {
 };
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/sync/shm_mutex.ipp>
+#endif
 
 #endif

@@ -94,30 +94,10 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return record != nullptr && lock_at_once(*record);
     }
 
-    [[gnu::cold, gnu::noinline]] bool lock_slowly(const detail::thread_record& record,
-                                                  detail::deadline until,
-                                                  std::error_code& ec) noexcept {
-        const detail::operation context("lock", "shm_shared_mutex", "");
-        if (find(record.me, record.me) != nullptr) {
-            detail::fail_errno(ec, EDEADLK, "this thread reads");
-            return false;
-        }
-        if (!lock_.lock(record, until, ec)) {
-            return false;
-        }
-        if (drain(record, until)) {
-            return true;
-        }
-        give_up();
-        return false;
-    }
+    [[gnu::cold]] bool lock_slowly(const detail::thread_record& record, detail::deadline until,
+                                   std::error_code& ec) noexcept;
 
-    [[gnu::cold, gnu::noinline]] bool lock_slowly(detail::deadline until,
-                                                  std::error_code& ec) noexcept {
-        const detail::operation context("lock", "shm_shared_mutex", "");
-        const detail::thread_record* const record = lock_.record(until, ec);
-        return record != nullptr && lock_slowly(*record, until, ec);
-    }
+    [[gnu::cold]] bool lock_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
     // Either a reader sees the lock, or the writer sees the slot: the lock was taken before the
     // fence, and readers take a slot before they look at the lock.
@@ -131,47 +111,12 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return true;
     }
 
-    [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept {
-        const detail::patience limit(until);
-        detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
-        std::int64_t longest = detail::wait_word::first_interval;
-        while (!is_drained()) {
-            if (spins.spin() || bury_readers(record)) {
-                continue;
-            }
-            if (until.has_passed()) {
-                return false;
-            }
-            const detail::wait_ticket ticket = drained_.announce();
-            if (is_drained()) {
-                break;
-            }
-            drained_.park(ticket, until, longest);
-            longest = detail::wait_word::held_interval;
-        }
-        return true;
-    }
+    [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept;
 
     // Of those who are dead or have ended. False if there was none.
-    [[gnu::cold]] bool bury_readers(const detail::thread_record& record) noexcept {
-        const detail::undertaker bury = detail::undertaker_for(record);
-        bool found = false;
-        for (slot& each : readers_) {
-            detail::owner_word reader = each.load(std::memory_order_relaxed);
-            if (reader != detail::nobody && !detail::same_owner(reader, record.me) &&
-                bury(reader)) {
-                found = true;
-                each.compare_exchange_strong(reader, detail::nobody, std::memory_order_acq_rel);
-            }
-        }
-        return found;
-    }
+    [[gnu::cold]] bool bury_readers(const detail::thread_record& record) noexcept;
 
-    [[gnu::cold]] void give_up() noexcept {
-        const bool wakes = begin_to_let_in();
-        lock_.hand_on();
-        finish_letting_in(wakes);
-    }
+    [[gnu::cold]] void give_up() noexcept;
 
     // Those that wait for the writer to go. Nothing is touched once it has gone.
     [[nodiscard]] bool begin_to_let_in() noexcept {
@@ -197,11 +142,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         finish_letting_in(wakes);
     }
 
-    [[gnu::cold, gnu::noinline]] void let_go() noexcept {
-        const bool wakes = begin_to_let_in();
-        lock_.unlock();
-        finish_letting_in(wakes);
-    }
+    [[gnu::cold]] void let_go() noexcept;
 
     // ---- readers: a slot first, then nobody may have the lock
 
@@ -247,41 +188,10 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return record != nullptr && share_at_once(*record);
     }
 
-    [[gnu::cold, gnu::noinline]] bool share_slowly(const detail::thread_record& record,
-                                                   detail::deadline until,
-                                                   std::error_code& ec) noexcept {
-        const detail::operation context("lock_shared", "shm_shared_mutex", "");
-        if (lock_.is_held_by(record.me)) {
-            detail::fail_errno(ec, EDEADLK, "this thread holds the lock already");
-            return false;
-        }
-        const detail::patience limit(until);
-        detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
-        std::int64_t longest = detail::wait_word::first_interval;
-        while (!lock_.is_free() || !share_at_once(record)) {
-            if (spins.spin() || lock_.free_from_dead(record) ||
-                (lock_.is_free() && bury_readers(record))) {
-                continue;
-            }
-            if (until.has_passed()) {
-                return false;
-            }
-            const detail::wait_ticket ticket = gate_.announce();
-            if (lock_.is_free() && share_at_once(record)) {
-                break;
-            }
-            gate_.park(ticket, until, longest);
-            longest = detail::wait_word::held_interval;
-        }
-        return true;
-    }
+    [[gnu::cold]] bool share_slowly(const detail::thread_record& record, detail::deadline until,
+                                    std::error_code& ec) noexcept;
 
-    [[gnu::cold, gnu::noinline]] bool share_slowly(detail::deadline until,
-                                                   std::error_code& ec) noexcept {
-        const detail::operation context("lock_shared", "shm_shared_mutex", "");
-        const detail::thread_record* const record = lock_.record(until, ec);
-        return record != nullptr && share_slowly(*record, until, ec);
-    }
+    [[gnu::cold]] bool share_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
     // Nothing is touched once the slot is empty. With a writer there, readers have to wait for that
     // anyway.
@@ -295,32 +205,9 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
     }
 
-    [[gnu::cold, gnu::noinline]] void leave_and_wake(slot& mine, bool drains,
-                                                     bool lets_in) noexcept {
-        if (drains) {
-            drained_.begin_wake();
-        }
-        if (lets_in) {
-            gate_.begin_wake();
-        }
-        mine.store(detail::nobody, std::memory_order_release);
-        if (drains) {
-            drained_.finish_wake();
-        }
-        if (lets_in) {
-            gate_.finish_wake();
-        }
-    }
+    [[gnu::cold]] void leave_and_wake(slot& mine, bool drains, bool lets_in) noexcept;
 
-    [[gnu::cold, gnu::noinline]] void unlock_shared_slowly() noexcept {
-        const detail::thread_record* const record = lock_.attached_record();
-        slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
-        if (mine != nullptr) {
-            leave(*mine);
-        } else if (!lock_.may_be_inherited()) {
-            detail::die("unlock_shared shm_shared_mutex: only who holds the lock can let go of it");
-        }
-    }
+    [[gnu::cold]] void unlock_shared_slowly() noexcept;
 
     static constexpr std::uint32_t spins_ = 100;
 
@@ -341,5 +228,9 @@ struct type_description<shm_shared_mutex> {
 };
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/sync/shm_shared_mutex.ipp>
+#endif
 
 #endif

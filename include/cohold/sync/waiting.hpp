@@ -97,24 +97,11 @@ class wait_word {
     static constexpr std::int64_t unsettled_interval = 1000000;
 
     /// Says that the caller is about to sleep.
-    [[nodiscard, gnu::cold, gnu::noinline]] wait_ticket announce() noexcept {
-        const std::uint32_t word = word_.fetch_or(sleeping, std::memory_order_seq_cst) | sleeping;
-        return (word & settled) != 0 ? wait_ticket{word, true}
-               : heavy_barrier()     ? settle(word)
-                                     : wait_ticket{word, false};
-    }
+    [[nodiscard, gnu::cold]] wait_ticket announce() noexcept;
 
     /// Sleeps unless there was a wake-up since announce(); for no reason, too.
-    [[gnu::cold, gnu::noinline]] void park(wait_ticket ticket, deadline until,
-                                           std::int64_t longest = recheck_interval) noexcept {
-        const std::int64_t interval =
-            ticket.settled || longest < unsettled_interval ? longest : unsettled_interval;
-        const futex_outcome how =
-            futex_wait(word_, ticket.word, until.or_earlier(deadline::in(interval)));
-        if (!ticket.settled && how == futex_outcome::timed_out) {
-            static_cast<void>(settle(ticket.word));
-        }
-    }
+    [[gnu::cold]] void park(wait_ticket ticket, deadline until,
+                            std::int64_t longest = recheck_interval) noexcept;
 
     [[nodiscard]] bool awaited() const noexcept {
         light_barrier();
@@ -123,34 +110,19 @@ class wait_word {
 
     /// Wakes everybody. The bits go first: who sleeps under the old ones is woken, who comes later
     /// sets them anew.
-    [[gnu::cold, gnu::noinline]] void wake_all() noexcept {
-        begin_wake();
-        finish_wake();
-    }
+    [[gnu::cold]] void wake_all() noexcept;
 
     /// The same around a change after which the memory may be gone: if awaited(), begin_wake();
     /// then the change; then finish_wake(), which reads nothing. A waiter that announces itself in
     /// between may be missed, and has to look again soon: see first_interval.
-    [[gnu::cold, gnu::noinline]] void begin_wake() noexcept {
-        std::uint32_t word = word_.load(std::memory_order_relaxed);
-        while (!word_.compare_exchange_weak(word, (word | flags) + 1, std::memory_order_seq_cst,
-                                            std::memory_order_relaxed)) {
-        }
-    }
+    [[gnu::cold]] void begin_wake() noexcept;
 
-    [[gnu::cold, gnu::noinline]] void finish_wake() const noexcept {
-        futex_wake(word_, futex_wake_all);
-    }
+    [[gnu::cold]] void finish_wake() const noexcept;
 
     /// Wakes at most `count`. The bit stays while sleepers may be left. Whoever slept, and then got
     /// what it slept for, must pass the wake-up on (see await): the changes may have come in
     /// another order than the wake-ups.
-    [[gnu::cold, gnu::noinline]] void wake(std::uint32_t count) noexcept {
-        word_.fetch_add(one, std::memory_order_seq_cst);
-        if (futex_wake(word_, count) < count) {
-            wake_all(); // nobody was left: take the bit away, and wake who came meanwhile
-        }
-    }
+    [[gnu::cold]] void wake(std::uint32_t count) noexcept;
 
   private:
     static constexpr std::uint32_t sleeping = 1;
@@ -213,5 +185,9 @@ template <waiting_policy Waiting, class Attempt>
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/sync/waiting.ipp>
+#endif
 
 #endif

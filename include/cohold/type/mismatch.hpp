@@ -23,78 +23,26 @@ class namesake_finder {
   public:
     namesake_finder(std::string_view a, std::string_view b) noexcept : a_(a), b_(b) {}
 
-    [[gnu::cold]] bool run() noexcept {
-        while (!a_.empty() && !b_.empty()) {
-            std::string_view a = take_name(a_);
-            std::string_view b = take_name(b_);
-            if (a.empty() && b.empty()) {
-                if (a_.front() != b_.front()) {
-                    return false;
-                }
-                a_.remove_prefix(1);
-                b_.remove_prefix(1);
-            } else if (a.size() < b.size() ? !has_parts(b, a) : !has_parts(a, b)) {
-                return false;
-            }
-        }
-        return a_.empty() && b_.empty();
-    }
+    [[gnu::cold]] bool run() noexcept;
 
   private:
-    [[gnu::cold]] static std::size_t word_length(std::string_view text) noexcept {
-        std::size_t length = 0;
-        while (length < text.size() && is_identifier(text[length])) {
-            ++length;
-        }
-        return length;
-    }
+    [[gnu::cold]] static std::size_t word_length(std::string_view text) noexcept;
 
     // "app::point", off the beginning.
-    [[gnu::cold]] static std::string_view take_name(std::string_view& text) noexcept {
-        std::size_t end = word_length(text);
-        while (end != 0 && text.substr(end).starts_with("::")) {
-            const std::size_t part = word_length(text.substr(end + 2));
-            if (part == 0) {
-                break;
-            }
-            end += 2 + part;
-        }
-        const std::string_view name = text.substr(0, end);
-        text.remove_prefix(end);
-        return name;
-    }
+    [[gnu::cold]] static std::string_view take_name(std::string_view& text) noexcept;
 
-    [[gnu::cold]] static std::string_view take_part(std::string_view& name) noexcept {
-        const std::string_view part = name.substr(0, word_length(name));
-        name.remove_prefix(part.size() < name.size() ? part.size() + 2 : part.size());
-        return part;
-    }
+    [[gnu::cold]] static std::string_view take_part(std::string_view& name) noexcept;
 
-    [[gnu::cold]] static bool has_parts(std::string_view all, std::string_view some) noexcept {
-        while (!some.empty()) {
-            const std::string_view wanted = take_part(some);
-            std::string_view part;
-            do {
-                if (all.empty()) {
-                    return false;
-                }
-                part = take_part(all);
-            } while (part != wanted || (some.empty() && !all.empty()));
-        }
-        return all.empty();
-    }
+    [[gnu::cold]] static bool has_parts(std::string_view all, std::string_view some) noexcept;
 
     std::string_view a_;
     std::string_view b_;
 };
 
 // For descriptions that are not equal. A spelling is own_spelling of the program that wrote it.
-[[gnu::cold]] inline bool same_but_for_inline_namespaces(std::string_view a,
-                                                         std::uint32_t a_spelling,
-                                                         std::string_view b,
-                                                         std::uint32_t b_spelling) noexcept {
-    return (a_spelling != 0 || b_spelling != 0) && namesake_finder(a, b).run();
-}
+[[gnu::cold]] bool same_but_for_inline_namespaces(std::string_view a, std::uint32_t a_spelling,
+                                                  std::string_view b,
+                                                  std::uint32_t b_spelling) noexcept;
 
 // Text in a buffer of the caller, always terminated, cut where it is too long. Bytes that do not
 // print become '?': they may come from another process.
@@ -106,25 +54,10 @@ class bounded_text {
         }
     }
 
-    [[gnu::cold]] void put(std::string_view text) noexcept {
-        for (const char c : text) {
-            if (used_ + 1 >= capacity_) {
-                return;
-            }
-            const auto byte = static_cast<unsigned char>(c);
-            out_[used_++] = byte < 0x20 || byte == 0x7f ? '?' : c;
-            out_[used_] = '\0';
-        }
-    }
+    [[gnu::cold]] void put(std::string_view text) noexcept;
 
     // One part of a sentence, so that a long one leaves room for the others.
-    [[gnu::cold]] void put_short(std::string_view text) noexcept {
-        constexpr std::size_t longest = 80;
-        put(text.substr(0, longest));
-        if (text.size() > longest) {
-            put("...");
-        }
-    }
+    [[gnu::cold]] void put_short(std::string_view text) noexcept;
 
   private:
     char* out_;
@@ -139,26 +72,7 @@ class mismatch_explainer {
                        std::size_t size) noexcept
         : expected_(expected), found_(found), out_(out, size) {}
 
-    [[gnu::cold]] void run() noexcept {
-        if (expected_ == found_) {
-            out_.put("the types have the same description");
-            return;
-        }
-        find_difference();
-        std::size_t expected_start = innermost();
-        std::size_t found_start = expected_start;
-        // One of them ends where the other has one more member.
-        if (difference_ > expected_start && at(expected_, difference_) == '}' &&
-            at(found_, difference_) == ';') {
-            expected_start = expected_.size();
-            found_start = difference_ + 1;
-        } else if (difference_ > expected_start && at(expected_, difference_) == ';' &&
-                   at(found_, difference_) == '}') {
-            expected_start = difference_ + 1;
-            found_start = found_.size();
-        }
-        explain(read(expected_, expected_start), read(found_, found_start));
-    }
+    [[gnu::cold]] void run() noexcept;
 
   private:
     struct member {
@@ -167,153 +81,30 @@ class mismatch_explainer {
         std::string_view type; // empty where there is no member
     };
 
-    [[gnu::cold]] static char at(std::string_view text, std::size_t i) noexcept {
-        return i < text.size() ? text[i] : '\0';
-    }
+    [[gnu::cold]] static char at(std::string_view text, std::size_t i) noexcept;
 
     // The first byte that differs, and where the members that enclose it start.
-    [[gnu::cold]] void find_difference() noexcept {
-        while (difference_ < expected_.size() && difference_ < found_.size() &&
-               expected_[difference_] == found_[difference_]) {
-            switch (expected_[difference_]) {
-            case '{':
-                if (++depth_ <= max_depth) {
-                    start_[depth_ - 1] = difference_ + 1;
-                }
-                break;
-            case ';':
-                if (depth_ > 0 && depth_ <= max_depth) {
-                    start_[depth_ - 1] = difference_ + 1;
-                }
-                break;
-            case '}':
-                depth_ -= depth_ > 0 ? 1 : 0;
-                break;
-            default:
-                break;
-            }
-            ++difference_;
-        }
-        levels_ = depth_ < max_depth ? depth_ : max_depth;
-    }
+    [[gnu::cold]] void find_difference() noexcept;
 
     [[nodiscard]] std::size_t innermost() const noexcept {
         return levels_ == 0 ? 0 : start_[levels_ - 1];
     }
 
     // The member that starts there: "name@offset type", up to the ';' or '}' that ends it.
-    [[nodiscard]] member read(std::string_view text, std::size_t start) const noexcept {
-        if (start >= text.size() || text[start] == '}') {
-            return {};
-        }
-        std::size_t end = start;
-        for (std::size_t depth = 0; end < text.size(); ++end) {
-            if (text[end] == '{') {
-                ++depth;
-            } else if (depth == 0 && (text[end] == ';' || text[end] == '}')) {
-                break;
-            } else if (text[end] == '}') {
-                --depth;
-            }
-        }
-        const std::string_view whole = text.substr(start, end - start);
-        const std::size_t name_end = whole.find('@');
-        const std::size_t offset_end = whole.find(' ', name_end);
-        if (levels_ == 0 || name_end > whole.find('{') || offset_end == std::string_view::npos) {
-            return {{}, {}, whole};
-        }
-        return {whole.substr(0, name_end), whole.substr(name_end + 1, offset_end - name_end - 1),
-                whole.substr(offset_end + 1)};
-    }
+    [[nodiscard]] member read(std::string_view text, std::size_t start) const noexcept;
 
     // The type without what is in braces: "app::point", "shm_vector<app::point>".
-    [[gnu::cold]] void put_type(std::string_view type) noexcept {
-        std::size_t shown = 0;
-        while (!type.empty() && shown < 120) {
-            const std::size_t open = type.find('{');
-            out_.put_short(type.substr(0, open));
-            shown += open < type.size() ? open : type.size();
-            if (open == std::string_view::npos) {
-                return;
-            }
-            std::size_t end = open;
-            std::size_t depth = 0;
-            do {
-                depth += type[end] == '{' ? 1U : 0U;
-                depth -= type[end] == '}' ? 1U : 0U;
-                ++end;
-            } while (end < type.size() && depth != 0);
-            while (end < type.size() && is_measure(type[end])) {
-                ++end; // size and alignment
-            }
-            type.remove_prefix(end);
-        }
-    }
+    [[gnu::cold]] void put_type(std::string_view type) noexcept;
 
-    [[gnu::cold]] static bool is_measure(char c) noexcept {
-        return (c >= '0' && c <= '9') || c == '^';
-    }
+    [[gnu::cold]] static bool is_measure(char c) noexcept;
 
     // The size in which two types differ, where their members do not: "12" of "point{...}12".
-    [[nodiscard]] std::string_view measure(std::string_view text) const noexcept {
-        std::size_t start = difference_;
-        while (start > 0 && is_measure(text[start - 1])) {
-            --start;
-        }
-        if (start == 0 || text[start - 1] != '}') {
-            return {};
-        }
-        std::size_t end = start;
-        while (end < text.size() && is_measure(text[end])) {
-            ++end;
-        }
-        return text.substr(start, end - start);
-    }
+    [[nodiscard]] std::string_view measure(std::string_view text) const noexcept;
 
     [[gnu::cold]] void put_member(const member& one, bool with_name,
-                                  std::string_view measured) noexcept {
-        if (one.type.empty()) {
-            out_.put("nothing");
-            return;
-        }
-        if (with_name) {
-            out_.put_short(one.name);
-            out_.put(" as ");
-        }
-        put_type(one.type);
-        if (!measured.empty()) {
-            const std::size_t caret = measured.find('^');
-            out_.put(" of ");
-            out_.put_short(measured.substr(0, caret));
-            out_.put(" bytes");
-            if (caret != std::string_view::npos) {
-                out_.put(" aligned to ");
-                out_.put_short(measured.substr(caret + 1));
-            }
-        }
-        if (!one.offset.empty()) {
-            out_.put(" at ");
-            out_.put_short(one.offset);
-        }
-    }
+                                  std::string_view measured) noexcept;
 
-    [[gnu::cold]] void explain(const member& expected, const member& found) noexcept {
-        if (levels_ > 0) {
-            out_.put("member ");
-            for (std::size_t i = 0; i + 1 < levels_; ++i) {
-                out_.put_short(read(expected_, start_[i]).name);
-                out_.put(".");
-            }
-            out_.put_short(expected.type.empty() ? found.name : expected.name);
-            out_.put(": ");
-        }
-        const bool renamed =
-            !expected.type.empty() && !found.type.empty() && expected.name != found.name;
-        out_.put("expected ");
-        put_member(expected, renamed, measure(expected_));
-        out_.put(", found ");
-        put_member(found, renamed, measure(found_));
-    }
+    [[gnu::cold]] void explain(const member& expected, const member& found) noexcept;
 
     static constexpr std::size_t max_depth = 32;
 
@@ -337,5 +128,9 @@ inline void explain_mismatch(std::string_view expected, std::string_view found, 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/type/mismatch.ipp>
+#endif
 
 #endif

@@ -29,45 +29,22 @@ struct path_text {
 // it.
 class file_place {
   public:
-    [[gnu::cold]] file_place(std::string_view folder, std::string_view name) noexcept
-        : folder_length_(folder.size()) {
-        // The name comes from a naming policy, or is as long as that allows: 255 bytes.
-        fits_ = folder.size() + name.size() + 40 < PATH_MAX;
-        std::snprintf(path_, sizeof path_, "%.*s%.*s", fits_ ? static_cast<int>(folder.size()) : 0,
-                      folder.data(), fits_ ? static_cast<int>(name.size()) : 0, name.data());
-    }
+    [[gnu::cold]] file_place(std::string_view folder, std::string_view name) noexcept;
 
     [[gnu::cold]] explicit file_place(std::string_view path) noexcept
         : file_place(path.substr(0, path.rfind('/') + 1), path.substr(path.rfind('/') + 1)) {}
 
     // Sets ec if no path can be so long. Everything else is for those that fit.
-    [[gnu::cold]] void check(std::error_code& ec) const noexcept {
-        if (!fits_) {
-            fail(ec, errc::invalid_name, "a path can have %d bytes at most", PATH_MAX - 41);
-        }
-    }
+    [[gnu::cold]] void check(std::error_code& ec) const noexcept;
 
     [[nodiscard]] const char* path() const noexcept { return path_; }
 
-    [[nodiscard, gnu::cold]] path_text folder() const noexcept {
-        path_text made;
-        std::snprintf(made.text, sizeof made.text, "%.*s",
-                      folder_length_ == 0 ? 1 : static_cast<int>(folder_length_),
-                      folder_length_ == 0 ? "." : path_);
-        return made;
-    }
+    [[nodiscard, gnu::cold]] path_text folder() const noexcept;
 
     // The name under which a file is filled where O_TMPFILE is missing, and from which it replaces
     // another. It depends on the final name and the user alone: what a killed creator leaves is
     // found, and reclaimed, by the next.
-    [[nodiscard, gnu::cold]] path_text temporary() const noexcept {
-        path_text made;
-        std::snprintf(made.text, sizeof made.text, "%.*s.cohold-%016llx.tmp",
-                      static_cast<int>(folder_length_), path_,
-                      static_cast<unsigned long long>(
-                          hash64(path_ + folder_length_, 0x2545f4914f6cdd1du + ::geteuid())));
-        return made;
-    }
+    [[nodiscard, gnu::cold]] path_text temporary() const noexcept;
 
   private:
     char path_[PATH_MAX];
@@ -76,343 +53,49 @@ class file_place {
 };
 
 // What errno says about a path that could not be opened, or where no file could be created.
-[[gnu::cold]] inline void fail_path(std::error_code& ec, int error, const file_place& place,
-                                    bool creating = false) noexcept {
-    file_status status{};
-    switch (error) {
-    case ENOTDIR:
-        fail(ec, errc::not_a_directory, "%s", place.folder().text);
-        break;
-    case ENOENT:
-        if (raw_lstat(place.folder().text, status) != 0) {
-            fail(ec, errc::no_such_directory, "%s", place.folder().text);
-        } else if (creating) {
-            fail(ec, errc::unsupported, "the file system of %s takes no new files",
-                 place.folder().text);
-        } else {
-            fail(ec, errc::not_found, "%s", place.path());
-        }
-        break;
-    case EEXIST:
-        fail(ec, errc::already_exists, "%s", place.path());
-        break;
-    case ELOOP:
-        fail(ec, errc::symlink_refused, "%s", place.path());
-        break;
-    case EISDIR:
-        fail(ec, errc::directory_refused, "%s", place.path());
-        break;
-    case ENXIO:
-    case ENODEV:
-        fail(ec, errc::special_file_refused, "%s", place.path());
-        break;
-    case EROFS:
-        fail(ec, errc::read_only, "the file system of %s is mounted read-only", place.path());
-        break;
-    case EACCES:
-    case EPERM:
-        fail(ec, errc::permission_denied, "%s: errno %d (%s), user %u", place.path(), error,
-             error == EACCES ? "EACCES" : "EPERM", static_cast<unsigned>(::geteuid()));
-        break;
-    case ENAMETOOLONG:
-        fail(ec, errc::invalid_name, "%s: too long", place.path());
-        break;
-    case ENOSPC:
-    case EDQUOT:
-        fail(ec, errc::out_of_space, "no room for another file in %s", place.folder().text);
-        break;
-    default:
-        fail_errno(ec, error, "%s", place.path());
-    }
-}
+[[gnu::cold]] void fail_path(std::error_code& ec, int error, const file_place& place,
+                             bool creating = false) noexcept;
 
-[[gnu::cold]] inline bool same_file(int fd, const char* path) noexcept {
-    file_status held{};
-    file_status named{};
-    return raw_fstat(fd, held) == 0 && raw_lstat(path, named) == 0 && held.st_dev == named.st_dev &&
-           held.st_ino == named.st_ino;
-}
+[[gnu::cold]] bool same_file(int fd, const char* path) noexcept;
 
 // Removes what a dead creator left under the temporary name. Waits for a live one, if told to.
 // False (errno) if that failed: EPERM if another user has planted a file there.
-[[gnu::cold]] inline bool reclaim_temporary(const char* temporary, bool wait) noexcept {
-    const unique_fd old = open_file(temporary, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
-    if (!old) {
-        return errno == ENOENT;
-    }
-    file_status status{};
-    if (raw_fstat(old.get(), status) != 0) {
-        return false;
-    }
-    if (status.st_uid != ::geteuid()) {
-        errno = EPERM;
-        return false;
-    }
-    int error = lock_file(old.get(), lock_byte::creation, lock_kind::exclusive, wait);
-    if (error == 0 && same_file(old.get(), temporary) && ::unlink(temporary) != 0) {
-        error = errno;
-    }
-    // A child that another thread forks meanwhile has the open file too, and would keep the lock.
-    lock_file(old.get(), lock_byte::creation, lock_kind::none, false);
-    errno = error;
-    return error == 0;
-}
+[[gnu::cold]] bool reclaim_temporary(const char* temporary, bool wait) noexcept;
 
 // A new file under the temporary name, locked by this process. -1 and errno on failure.
-[[gnu::cold]] inline unique_fd create_temporary(const char* temporary) noexcept {
-    for (;;) {
-        unique_fd fd = open_file(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-        if (fd) {
-            const int error = lock_file(fd.get(), lock_byte::creation, lock_kind::exclusive, true);
-            if (error == 0 && same_file(fd.get(), temporary)) {
-                return fd;
-            }
-            if (error != 0) {
-                ::unlink(temporary);
-                errno = error;
-                return unique_fd();
-            }
-            // Somebody took us for dead in the instant before we had the lock.
-        } else if (errno != EEXIST || !reclaim_temporary(temporary, true)) {
-            return unique_fd();
-        }
-    }
-}
+[[gnu::cold]] unique_fd create_temporary(const char* temporary) noexcept;
 
-[[gnu::cold]] inline void set_owner_and_mode(int fd, const creation& wanted,
-                                             std::error_code& ec) noexcept {
-    if (wanted.group && ::fchown(fd, static_cast<uid_t>(-1), *wanted.group) != 0) {
-        fail(ec, errc::permission_denied, "cannot give the object to group %u: errno %d",
-             static_cast<unsigned>(*wanted.group), errno);
-    } else if (::fchmod(fd, wanted.mode) != 0) { // after the umask had its say
-        fail_errno(ec, errno, "fchmod");
-    }
-}
+[[gnu::cold]] void set_owner_and_mode(int fd, const creation& wanted, std::error_code& ec) noexcept;
 
 // An empty file that does not have its name yet.
-[[gnu::cold]] inline file_descriptor create_file(const file_place& place, const creation& wanted,
-                                                 std::error_code& ec) noexcept {
-    unique_fd fd;
-    place.check(ec);
-    if (ec) {
-        return {};
-    }
-    if constexpr (config::use_o_tmpfile) {
-        fd = open_file(place.folder().text, O_TMPFILE | O_RDWR, 0600);
-    }
-    // EISDIR: a kernel without O_TMPFILE; EOPNOTSUPP and EINVAL: a file system without it.
-    if (!fd &&
-        (!config::use_o_tmpfile || errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        fd = create_temporary(place.temporary().text);
-    }
-    if (!fd) {
-        fail_path(ec, errno, place, true);
-        return {};
-    }
-    set_owner_and_mode(fd.get(), wanted, ec);
-    if (ec) {
-        if (same_file(fd.get(), place.temporary().text)) {
-            ::unlink(place.temporary().text);
-        }
-        return {};
-    }
-    return {fd.release()};
-}
+[[gnu::cold]] file_descriptor create_file(const file_place& place, const creation& wanted,
+                                          std::error_code& ec) noexcept;
 
 // Gives an O_TMPFILE file a name. 0 or errno.
-[[gnu::cold]] inline int link_file(int fd, const char* path) noexcept {
-    char self[40];
-    std::snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-    if (::linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
-        return 0;
-    }
-    const int error = errno;
-    // Without /proc: needs Linux 6.10 or CAP_DAC_READ_SEARCH.
-    if (error == ENOENT && ::linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) {
-        return 0;
-    }
-    return error;
-}
+[[gnu::cold]] int link_file(int fd, const char* path) noexcept;
 
 // Gives a file under its temporary name its final one, if that is free. 0 or errno.
-[[gnu::cold]] inline int rename_exclusively(const char* temporary, const char* path) noexcept {
-    constexpr unsigned no_replace = 1; // RENAME_NOREPLACE; musl has neither this nor the function
-    if (::syscall(SYS_renameat2, AT_FDCWD, temporary, AT_FDCWD, path, no_replace) == 0) {
-        return 0;
-    }
-    if (errno != EINVAL && errno != ENOSYS) {
-        return errno;
-    }
-    if (::link(temporary, path) != 0) {
-        return errno;
-    }
-    ::unlink(temporary);
-    return 0;
-}
+[[gnu::cold]] int rename_exclusively(const char* temporary, const char* path) noexcept;
 
-[[gnu::cold]] inline void publish_file(int fd, const file_place& place, publication how,
-                                       std::error_code& ec) noexcept {
-    file_status status{};
-    if (raw_fstat(fd, status) != 0) {
-        fail_errno(ec, errno, "fstat");
-        return;
-    }
-    const char* const path = place.path();
-    const path_text temporary_text = place.temporary();
-    const char* const temporary = temporary_text.text;
-    const bool nameless = status.st_nlink == 0;
-    int error = 0;
-    if (how == publication::exclusive) {
-        error = nameless ? link_file(fd, path) : rename_exclusively(temporary, path);
-    } else {
-        if (nameless) {
-            // A link cannot replace, a rename can: by way of the temporary name, locked as ours.
-            error = lock_file(fd, lock_byte::creation, lock_kind::exclusive, false);
-            while (error == 0 && (error = link_file(fd, temporary)) == EEXIST) {
-                error = reclaim_temporary(temporary, true) ? 0 : errno;
-            }
-        }
-        if (error == 0 && ::rename(temporary, path) != 0) {
-            error = errno;
-        }
-        if (error != 0 && same_file(fd, temporary)) {
-            ::unlink(temporary);
-        }
-    }
-    if (error != 0) {
-        fail_path(ec, error, place);
-        return;
-    }
-    lock_file(fd, lock_byte::creation, lock_kind::none, false);
-}
+[[gnu::cold]] void publish_file(int fd, const file_place& place, publication how,
+                                std::error_code& ec) noexcept;
 
-[[gnu::cold]] inline void abandon_file(file_descriptor& file, const file_place& place) noexcept {
-    if (file && same_file(file.value, place.temporary().text)) {
-        ::unlink(place.temporary().text);
-    }
-    unique_fd closed(std::exchange(file.value, -1));
-}
+[[gnu::cold]] void abandon_file(file_descriptor& file, const file_place& place) noexcept;
 
-[[gnu::cold]] inline void check_regular(int fd, const file_place& place,
-                                        std::error_code& ec) noexcept {
-    file_status status{};
-    if (raw_fstat(fd, status) != 0) {
-        fail_errno(ec, errno, "fstat");
-    } else if (S_ISDIR(status.st_mode)) {
-        fail_path(ec, EISDIR, place);
-    } else if (!S_ISREG(status.st_mode)) {
-        fail_path(ec, ENODEV, place);
-    }
-}
+[[gnu::cold]] void check_regular(int fd, const file_place& place, std::error_code& ec) noexcept;
 
-[[gnu::cold]] inline file_descriptor open_existing(const file_place& place, access_mode how,
-                                                   std::error_code& ec) noexcept {
-    place.check(ec);
-    if (ec) {
-        return {};
-    }
-    // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
-    unique_fd fd = open_file(place.path(), (how == access_mode::reading ? O_RDONLY : O_RDWR) |
-                                               O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-    if (!fd) {
-        fail_path(ec, errno, place);
-        return {};
-    }
-    check_regular(fd.get(), place, ec);
-    return {ec ? -1 : fd.release()};
-}
+[[gnu::cold]] file_descriptor open_existing(const file_place& place, access_mode how,
+                                            std::error_code& ec) noexcept;
 
-[[gnu::cold]] inline bool remove_file(const file_place& place, std::error_code& ec) noexcept {
-    place.check(ec);
-    if (ec) {
-        return false;
-    }
-    reclaim_temporary(place.temporary().text, false);
-    if (::unlink(place.path()) == 0) {
-        return true;
-    }
-    const int error = errno;
-    file_status status{};
-    if ((error == EISDIR || error == EPERM) && raw_lstat(place.path(), status) == 0 &&
-        S_ISDIR(status.st_mode)) {
-        fail_path(ec, EISDIR, place);
-    } else if (error != ENOENT) {
-        fail_path(ec, error, place);
-    }
-    return false;
-}
+[[gnu::cold]] bool remove_file(const file_place& place, std::error_code& ec) noexcept;
 
 // Waits until the disk has the file: its bytes, those that were written through mappings too, and
 // its length.
-[[gnu::cold]] inline void sync_file(int fd, std::error_code& ec) noexcept {
-    const uncancelled here;
-    while (::fsync(fd) != 0) {
-        if (errno == EINVAL || errno == EROFS) {
-            return; // a file system that keeps nothing
-        }
-        if (errno != EINTR) {
-            fail_errno(ec, errno, "fsync");
-            return;
-        }
-    }
-}
+[[gnu::cold]] void sync_file(int fd, std::error_code& ec) noexcept;
 
 // What errno says about [from, to) of a file that got no space.
-[[gnu::cold]] inline void fail_to_back(int fd, int error, std::uint64_t from, std::uint64_t to,
-                                       std::error_code& ec) noexcept {
-    const auto wanted = static_cast<unsigned long long>(to - from);
-    const int seals = ::fcntl(fd, F_GET_SEALS);
-    switch (error) {
-    case EFBIG:
-        if (const std::uint64_t limit = file_size_limit(); limit < to) {
-            fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more, %llu altogether, and RLIMIT_FSIZE (ulimit -f) allows "
-                 "this process files of %llu",
-                 wanted, static_cast<unsigned long long>(to),
-                 static_cast<unsigned long long>(limit));
-        } else {
-            fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more, %llu altogether, and files of this file system cannot be "
-                 "so long",
-                 wanted, static_cast<unsigned long long>(to));
-        }
-        break;
-    case ENOSPC:
-        if (const auto huge = static_cast<unsigned long long>(hugetlb_page(fd)); huge != 0) {
-            fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
-                 "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
-                 wanted, huge / 1024, huge / 1024);
-            break;
-        }
-        fail(ec, errc::out_of_space, "wanted %llu bytes more, available %llu", wanted,
-             static_cast<unsigned long long>(space_left(fd)));
-        break;
-    case ENOMEM:
-        fail_for_memory(ec, to - from);
-        break;
-    case EDQUOT:
-        fail(ec, errc::out_of_space, "wanted %llu bytes more, and the user's quota is used up",
-             wanted);
-        break;
-    case EBADF:
-        fail(ec, errc::read_only, "fallocate: errno %d", error);
-        break;
-    case EPERM:
-        if (seals > 0 && (seals & F_SEAL_GROW) != 0) {
-            fail(ec, errc::permission_denied, "fallocate: the memfd is sealed (seals %#x)",
-                 static_cast<unsigned>(seals));
-        } else {
-            fail(ec, errc::permission_denied,
-                 "fallocate: errno %d (EPERM), as for a file that is immutable or may be appended "
-                 "to alone (chattr)",
-                 error);
-        }
-        break;
-    default:
-        fail_errno(ec, error, "fallocate or pwrite");
-    }
-}
+[[gnu::cold]] void fail_to_back(int fd, int error, std::uint64_t from, std::uint64_t to,
+                                std::error_code& ec) noexcept;
 
 // What every mechanism whose native handle is a file descriptor has in common.
 struct descriptor_object {
@@ -420,125 +103,32 @@ struct descriptor_object {
     static constexpr bool grows = true;
 
     [[gnu::cold]] static object_status status(const file_descriptor& file,
-                                              std::error_code& ec) noexcept {
-        file_status found{};
-        if (raw_fstat(file.value, found) != 0) {
-            fail_errno(ec, errno, "fstat");
-            return {};
-        }
-        return {static_cast<std::uint64_t>(found.st_size),
-                found.st_uid,
-                found.st_gid,
-                found.st_mode & 07777,
-                found.st_dev,
-                found.st_ino,
-                found.st_nlink == 0};
-    }
+                                              std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void back(const file_descriptor& file, void* /*mapping*/,
                                    std::uint64_t from, std::uint64_t to,
-                                   std::error_code& ec) noexcept {
-        if (to <= from) {
-            return;
-        }
-        if (to > static_cast<std::uint64_t>(INT64_MAX)) {
-            fail(ec, errc::invalid_size, "%llu bytes", static_cast<unsigned long long>(to));
-            return;
-        }
-        // A tmpfs may have no limit (memfd), or one beyond the machine's memory.
-        const bool no_memory = is_on_tmpfs(file.value) && exceeds_memory(to - from);
-        const std::uint64_t huge = hugetlb_page(file.value);
-        const int error =
-            no_memory ? ENOMEM
-                      : reserve_space(file.value, from, huge == 0 ? to : round_up(to, huge));
-        if (error != 0) {
-            fail_to_back(file.value, error, from, to, ec);
-        }
-    }
+                                   std::error_code& ec) noexcept;
 
     // Real memory for the holes of the first `bytes`, which whoever touches them would have to get,
     // or have SIGBUS. Reading takes memory on a tmpfs alone, so only that is populated for who may
     // not write.
     [[gnu::cold]] static void fill(const file_descriptor& file, access_mode how, void* mapping,
-                                   std::uint64_t bytes, std::error_code& ec) noexcept {
-        file_status found{};
-        if (raw_fstat(file.value, found) != 0) {
-            fail_errno(ec, errno, "fstat");
-            return;
-        }
-        const auto size = static_cast<std::uint64_t>(found.st_size);
-        const auto allocated = static_cast<std::uint64_t>(found.st_blocks) * 512;
-        const std::uint64_t holes = allocated < size ? size - allocated : 0;
-        if (holes == 0 || hugetlb_page(file.value) != 0) {
-            return;
-        }
-        bytes = bytes < size ? bytes : size;
-        const bool memory = is_on_tmpfs(file.value);
-        int error = 0;
-        if (memory && exceeds_memory(holes < bytes ? holes : bytes)) {
-            error = ENOMEM;
-        } else if (how == access_mode::writing) {
-            error = fill_holes(file.value, bytes);
-        } else if (memory &&
-                   ::madvise(mapping, static_cast<std::size_t>(bytes), MADV_POPULATE_READ) != 0) {
-            error = errno == EFAULT ? ENOSPC : errno == EINVAL ? 0 : errno; // EINVAL: before 5.14
-        }
-        if (error == ENOSPC || error == EDQUOT || error == ENOMEM) {
-            fail(ec, errc::out_of_space,
-                 "the file has holes, of %llu bytes altogether, as after a copy that is sparse; "
-                 "available %llu",
-                 static_cast<unsigned long long>(holes),
-                 static_cast<unsigned long long>(error == ENOMEM ? memory_left().bytes
-                                                                 : space_left(file.value)));
-        } else if (error != 0) {
-            fail_to_back(file.value, error, 0, bytes, ec);
-        }
-    }
+                                   std::uint64_t bytes, std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void* map(const file_descriptor& file, std::uint64_t bytes,
-                                   access_mode how, void* at, std::error_code& ec) noexcept {
-        const int protection = how == access_mode::reading ? PROT_READ : PROT_READ | PROT_WRITE;
-        const int flags = MAP_SHARED | MAP_NORESERVE | (at != nullptr ? MAP_FIXED : 0);
-        void* mapped = bytes > PTRDIFF_MAX ? (errno = ENOMEM, MAP_FAILED)
-                                           : ::mmap(at, static_cast<std::size_t>(bytes), protection,
-                                                    flags, file.value, 0);
-        if (mapped != MAP_FAILED) {
-            return mapped;
-        }
-        const int error = errno;
-        if (error == EACCES || error == EPERM) {
-            fail(ec, errc::permission_denied, "mmap for %s: errno %d",
-                 how == access_mode::reading ? "reading" : "writing", error);
-        } else if (error == EAGAIN) {
-            fail(ec, errc::lock_limit, "mmap of %llu bytes, all locked since mlockall(MCL_FUTURE)",
-                 static_cast<unsigned long long>(bytes));
-        } else if (error == ENOMEM || error == EOVERFLOW) {
-            fail(ec, errc::reserve_too_large, "mmap of %llu bytes: errno %d",
-                 static_cast<unsigned long long>(bytes), error);
-        } else {
-            fail_errno(ec, error, "mmap of %llu bytes", static_cast<unsigned long long>(bytes));
-        }
-        return nullptr;
-    }
+                                   access_mode how, void* at, std::error_code& ec) noexcept;
 
-    [[gnu::cold]] static void close(file_descriptor& file) noexcept {
-        unique_fd closed(std::exchange(file.value, -1));
-    }
+    [[gnu::cold]] static void close(file_descriptor& file) noexcept;
 
-    [[gnu::cold]] static void adopt(file_descriptor& file, std::error_code& ec) noexcept {
-        file_status found{};
-        if (raw_fstat(file.value, found) != 0) {
-            fail_errno(ec, errno, "fstat of file descriptor %d", file.value);
-        } else if (!S_ISREG(found.st_mode)) {
-            fail(ec, errc::special_file_refused, "file descriptor %d", file.value);
-        } else if (::fcntl(file.value, F_SETFD, FD_CLOEXEC) != 0) {
-            fail_errno(ec, errno, "fcntl");
-        }
-    }
+    [[gnu::cold]] static void adopt(file_descriptor& file, std::error_code& ec) noexcept;
 };
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/policy/detail/file_object.ipp>
+#endif
 
 #endif

@@ -304,16 +304,7 @@ class owned_lock {
     // The calling thread. nullptr after an error: errc::no_segment, and those of self; and without
     // one, if the time is over before the thread could get its journal.
     [[nodiscard, gnu::cold]] thread_record* record(deadline until,
-                                                   std::error_code& ec) const noexcept {
-        if (segment_ == nullptr) {
-            fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
-            return nullptr;
-        }
-        const patience limit(until);
-        thread_record* const found = self(*segment_, ec);
-        forget_timeout(ec);
-        return found;
-    }
+                                                   std::error_code& ec) const noexcept;
 
     [[nodiscard]] bool try_lock(owner_word me) noexcept { return lock_.try_lock(me); }
 
@@ -325,18 +316,7 @@ class owned_lock {
 
     // Waits. False once the time is over, and after an error: EDEADLK if the thread holds it.
     [[nodiscard, gnu::cold]] bool lock(const thread_record& record, deadline until,
-                                       std::error_code& ec) noexcept {
-        if (is_held_by(record.me)) {
-            fail_errno(ec, EDEADLK, "this thread holds the lock already");
-            return false;
-        }
-        const patience limit(until);
-        const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
-        if (result == lock_result::taken_over) {
-            recovered_.store(1, std::memory_order_relaxed);
-        }
-        return result != lock_result::timed_out;
-    }
+                                       std::error_code& ec) noexcept;
 
     // False, and nothing has happened, if the caller does not hold the lock, and where unlock()
     // must be called.
@@ -344,56 +324,25 @@ class owned_lock {
 
     // The caller holds the lock. One that was taken over has the mark that sleepers leave, so that
     // its unlocking comes here.
-    [[gnu::cold, gnu::noinline]] void unlock() noexcept {
-        recovered_.store(0, std::memory_order_relaxed);
-        lock_.unlock();
-    }
+    [[gnu::cold]] void unlock() noexcept;
 
     // The holder gives up before he has begun: who comes next shall know what he has found.
     [[gnu::cold]] void hand_on() noexcept { lock_.unlock(); }
 
     // Frees the lock, if its holder is dead, for who does not want it himself. False if there was
     // nothing to do.
-    [[nodiscard, gnu::cold]] bool free_from_dead(const thread_record& record) noexcept {
-        const owner_word holder = lock_.holder();
-        if (holder == nobody || same_owner(holder, record.me) || !undertaker_for(record)(holder)) {
-            return false;
-        }
-        if (lock_.take_over(holder, record.me)) {
-            recovered_.store(1, std::memory_order_relaxed);
-            if ((version_or_times_.load(std::memory_order_relaxed) & 1) != 0) {
-                end_changes(); // they are undone
-            }
-            hand_on();
-        }
-        return true;
-    }
+    [[nodiscard, gnu::cold]] bool free_from_dead(const thread_record& record) noexcept;
 
     // The calling thread; nullptr if its process is no participant, or after an error.
-    [[nodiscard, gnu::cold]] thread_record* attached_record() const noexcept {
-        std::error_code ec;
-        return segment_ != nullptr && is_participant(*segment_) ? self(*segment_, ec) : nullptr;
-    }
+    [[nodiscard, gnu::cold]] thread_record* attached_record() const noexcept;
 
     // May this thread have inherited the lock by fork? Then its parent has it, or has let go of it.
-    [[nodiscard, gnu::cold]] bool may_be_inherited() const noexcept {
-        return segment_ != nullptr && has_inherited(*segment_);
-    }
+    [[nodiscard, gnu::cold]] bool may_be_inherited() const noexcept;
 
     // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: nothing
     // is to be done. Anybody else ends the process: to let it go on would be to let two into what
     // the lock protects.
-    [[nodiscard, gnu::cold, gnu::noinline]] thread_record*
-    holding_record(const char* message) const noexcept {
-        thread_record* const record = attached_record();
-        if (record != nullptr && is_held_by(record->me)) {
-            return record;
-        }
-        if (may_be_inherited()) {
-            return nullptr;
-        }
-        die(message);
-    }
+    [[nodiscard, gnu::cold]] thread_record* holding_record(const char* message) const noexcept;
 
     [[nodiscard]] bool recovered() const noexcept {
         return recovered_.load(std::memory_order_relaxed) != 0;
@@ -428,16 +377,7 @@ class owned_lock {
     }
 
   private:
-    [[gnu::cold, gnu::noinline]] void recover_holder() const noexcept {
-        if (segment_ != nullptr) {
-            std::error_code ec;
-            const report_keeper keeper;
-            const owner_word me = participant_of(*segment_, ec);
-            if (!ec) {
-                recover(*segment_, me, lock_.holder());
-            }
-        }
-    }
+    [[gnu::cold]] void recover_holder() const noexcept;
 
     owner_lock lock_;
     offset_ptr<segment_header> segment_;
@@ -450,5 +390,9 @@ static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/sync/detail/segment_lock.ipp>
+#endif
 
 #endif

@@ -1,0 +1,404 @@
+// Definitions for recovery.hpp.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_ENGINE_RECOVERY_IPP
+#define COHOLD_ENGINE_RECOVERY_IPP
+
+#include <cohold/engine/recovery.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE std::uint64_t kept_journals::index_of(const journal* log) const noexcept {
+    const auto distance =
+        static_cast<std::uint64_t>(reinterpret_cast<const char*>(log) - journals[0]);
+    return distance % journal::size == 0 && distance / journal::size < count
+               ? distance / journal::size
+               : count;
+}
+
+COHOLD_INLINE bool kept_journals::has_taken(const journal* log) const noexcept {
+    const std::uint64_t index = index_of(log);
+    return index != count && (in_use >> index & 1) != 0;
+}
+
+COHOLD_INLINE void* kept_journals::take(heap::transaction& change) noexcept {
+    const std::uint64_t free = ~in_use & ((std::uint64_t{1} << count) - 1);
+    if (free == 0) {
+        return nullptr;
+    }
+    const int index = std::countr_zero(free);
+    change.set(in_use, in_use | std::uint64_t{1} << index);
+    return journals[index];
+}
+
+COHOLD_INLINE void kept_journals::give_back(std::uint64_t index,
+                                            heap::transaction& change) noexcept {
+    change.set(in_use, in_use & ~(std::uint64_t{1} << index));
+}
+
+COHOLD_INLINE journal* journal_at(segment_header& header, std::uint64_t offset) noexcept {
+    const std::uint64_t size = bounded_size(header);
+    const bool fits = offset >= control_bytes && offset % 8 == 0 && offset < size &&
+                      journal::size <= size - offset;
+    return fits ? reinterpret_cast<journal*>(reinterpret_cast<char*>(&header) + offset) : nullptr;
+}
+
+COHOLD_INLINE bool is_journal(segment_header& header, heap::transaction& change,
+                              const journal* log) noexcept {
+    return kept_journals::of(header).has_taken(log) || change.owns(log);
+}
+
+COHOLD_INLINE void free_journal(segment_header& header, heap::transaction& change,
+                                journal* log) noexcept {
+    if (journal_at(header, log->chunk) != nullptr) {
+        void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
+        if (change.owns(chunk)) {
+            change.recount(chunk);
+            change.deallocate(chunk);
+        }
+    }
+    if (const std::uint64_t kept = kept_journals::of(header).index_of(log);
+        kept != kept_journals::count) {
+        kept_journals::of(header).give_back(kept, change);
+    } else {
+        change.recount(log);
+        change.deallocate(log);
+    }
+}
+
+COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
+                                 owner_word me) noexcept {
+    for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
+        heap::transaction change(heap::of(header), me);
+        if (!change) {
+            return false;
+        }
+        journal* const log = journal_at(header, first);
+        if (log == nullptr || !is_journal(header, change, log)) {
+            change.set(slot.journals, 0); // no journal: the bytes may be anything
+            continue;
+        }
+        change.set(slot.journals, log->next);
+        free_journal(header, change, log);
+    }
+    return true;
+}
+
+COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot, owner_word me,
+                                 owner_word dead, std::uint64_t around,
+                                 std::uint64_t& deepest) noexcept {
+    // The heap first: a change of it may be half done, and with it the end of a journal.
+    if (!heap::transaction(heap::of(header), me)) {
+        return false;
+    }
+    std::size_t most = most_journals; // whatever the bytes are, it ends
+    for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
+         log != nullptr && most != 0; --most) {
+        {
+            heap::transaction looking(heap::of(header), me);
+            if (!looking) {
+                return false;
+            }
+            if (!is_journal(header, looking, log)) {
+                break;
+            }
+        }
+        journal_reader reader(header, *log, me, true);
+        if (const std::uint64_t found = around == 0 ? 0 : reader.sections_around();
+            found < around) {
+            deepest = found > deepest ? found : deepest;
+        } else if (!reader.recover(dead)) {
+            return false;
+        }
+        log = journal_at(header, log->next);
+    }
+    return true;
+}
+
+COHOLD_INLINE bool free_participant(segment_header& header, owner_word me,
+                                    owner_word dead) noexcept {
+    bool freed = false;
+    return recover_alone(header, me, dead,
+                         [&](participant_slot& slot) noexcept {
+                             if (!free_journals(header, slot, me)) {
+                                 return false;
+                             }
+                             // Not if it is the spare one and has a new owner, which need not wait
+                             // for this.
+                             std::uint64_t state = slot.state.load(std::memory_order_relaxed);
+                             freed = is_attachment_of(state, generation_of(dead)) &&
+                                     slot.state.compare_exchange_strong(
+                                         state,
+                                         detached_state(static_cast<std::uint32_t>(state >> 32)));
+                             return true;
+                         }) &&
+           freed;
+}
+
+COHOLD_INLINE std::uint32_t recover_process(segment_header& header, owner_word me,
+                                            const process_key& process) noexcept {
+    std::uint32_t count = 0;
+    each_of_process(header, process, [&](owner_word /*each*/) noexcept { ++count; });
+    // Sections within sections of other mappings first: what was saved last is put back first.
+    for (std::uint64_t around = count - 1, deepest = 0;; around = std::exchange(deepest, 0)) {
+        bool undone = count != 0;
+        each_of_process(header, process, [&](owner_word each) noexcept {
+            undone =
+                undone && recover_alone(header, me, each, [&](participant_slot& slot) noexcept {
+                    return read_journals(header, slot, me, each, around, deepest);
+                });
+        });
+        if (!undone) {
+            return 0;
+        }
+        if (around == 0) {
+            break;
+        }
+    }
+    count = 0;
+    each_of_process(header, process, [&](owner_word each) noexcept {
+        count += free_participant(header, me, each) ? 1u : 0u;
+    });
+    return count;
+}
+
+COHOLD_INLINE void recover_elsewhere(const segment_header& header,
+                                     const process_key& process) noexcept {
+    constexpr std::int64_t longest = 100000000; // ns
+    mappings.each([&](segment_header& other) noexcept {
+        if (is_same_segment(other, header)) {
+            return;
+        }
+        const deadline until = deadline::in(longest).or_earlier(patience::until());
+        bool found = false;
+        yielding turn;
+        each_of_process(other, process, [&](owner_word each) noexcept {
+            while (is_attached(other, each) && is_alive(other, each) && !until.has_passed()) {
+                turn.yield();
+            }
+            found = true;
+        });
+        if (found) {
+            const report_keeper keeper;
+            std::error_code ec;
+            if (const owner_word me = participant_of(other, ec); !ec) {
+                recover_process(other, me, process);
+            }
+        }
+    });
+}
+
+[[gnu::noinline]] COHOLD_INLINE std::uint32_t recover(segment_header& header, owner_word me,
+                                                      owner_word dead) noexcept {
+    if (slot_of(dead) > process_table::spare(header)) {
+        return 0;
+    }
+    const process_key process = process_table::of(header).slots[slot_of(dead)].process();
+    if (!is_attached(header, dead) || is_alive(header, dead)) {
+        return 0; // somebody has done it
+    }
+    recover_elsewhere(header, process);
+    return recover_process(header, me, process);
+}
+
+COHOLD_INLINE bool bury(segment_header& header, owner_word me, owner_word holder) noexcept {
+    if (is_alive(header, holder)) {
+        return false;
+    }
+    static_cast<void>(recover(header, me, holder));
+    return !is_attached(header, holder);
+}
+
+COHOLD_INLINE bool has_journal(segment_header& header, owner_word owner) noexcept {
+    participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
+    std::size_t most = most_journals;
+    for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
+         log != nullptr && most != 0; --most) {
+        if (same_owner(log->thread.load(std::memory_order_acquire), owner)) {
+            return true;
+        }
+        log = journal_at(header, __atomic_load_n(&log->next, __ATOMIC_RELAXED));
+    }
+    return false;
+}
+
+COHOLD_INLINE bool has_ended(segment_header& header, owner_word me, owner_word owner) noexcept {
+    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare(header)) {
+        return true; // no thread, or nobody's
+    }
+    if (has_journal(header, owner)) {
+        return false;
+    }
+    const patience little(deadline::now());
+    const heap::transaction still(heap::of(header), me);
+    return still && !has_journal(header, owner);
+}
+
+COHOLD_INLINE bool bury_thread(segment_header& header, owner_word me, owner_word holder) noexcept {
+    return is_alive(header, holder) ? has_ended(header, me, holder) : bury(header, me, holder);
+}
+
+[[gnu::noinline]] COHOLD_INLINE std::uint32_t recover_all(segment_header& header,
+                                                          owner_word me) noexcept {
+    std::uint32_t count = 0;
+    const std::uint32_t last = process_table::spare(header);
+    for (std::uint32_t index = 0; index <= last; ++index) {
+        const owner_word owner = participant_at(header, index);
+        if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
+            count += recover(header, me, owner);
+        }
+    }
+    return count;
+}
+
+COHOLD_INLINE identity_lock::identity_lock(local_identity& identity) noexcept
+    : identity_(identity) {
+    yielding loop;
+    while (identity_.busy.exchange(1, std::memory_order_acquire) != 0) {
+        if (patience::until().has_passed()) {
+            return;
+        }
+        loop.yield();
+    }
+    locked_ = true;
+}
+
+COHOLD_INLINE identity_lock::identity_lock(local_identity& identity, std::error_code& ec) noexcept
+    : identity_lock(identity) {
+    if (!locked_) {
+        fail_errno(ec, ETIMEDOUT,
+                   "another thread waits for the heap's lock, whose holder "
+                   "does not run");
+    }
+}
+
+COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
+                             std::error_code& ec) noexcept {
+    struct publishing {
+        participant_slot& slot;
+        local_identity& identity;
+        std::uint32_t index;
+        std::uint32_t spare;
+    } context{process_table::of(header).slots[index], *local_of(header).identity, index,
+              process_table::spare(header)};
+
+    const auto publish = [](void* with, const liveness_token& token) noexcept {
+        const auto& [slot, identity, number, spare] = *static_cast<publishing*>(with);
+        std::uint64_t before = slot.state.load(std::memory_order_acquire);
+        // A dead one's slot is free only when he has been recovered. The spare one has no journals.
+        if ((before & attached_bit) != 0 && number != spare) {
+            return false;
+        }
+        // Never 0, so that no owner's word is that of nobody.
+        const auto last = static_cast<std::uint32_t>(before >> 32);
+        const std::uint32_t generation = last == UINT32_MAX ? 1 : last + 1;
+        slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
+        slot.stamp.store(static_cast<std::uint32_t>(process_stamp() * 0x9e3779b97f4a7c15u >> 32),
+                         std::memory_order_relaxed);
+        slot.start_time.store(process_start_time(), std::memory_order_relaxed);
+        slot.attached.store(wall_clock(), std::memory_order_relaxed);
+        slot.token[0].store(token.words[0], std::memory_order_relaxed);
+        slot.token[1].store(token.words[1], std::memory_order_relaxed);
+        identity.me = make_owner(number, generation, 0);
+        // Who recovers the last one of the spare slot may just free it, and claims of mechanisms
+        // without liveness do not exclude each other.
+        return slot.state.compare_exchange_strong(before, attached_state(generation),
+                                                  std::memory_order_acq_rel);
+    };
+
+    const local_block& local = local_of(header);
+    void* const page =
+        local.calls->claim(local, index, context.slot.read_token(), publish, &context, ec);
+    if (page != nullptr) {
+        local.identity->page = page;
+    }
+    return page != nullptr;
+}
+
+COHOLD_INLINE void leave_slot(segment_header& header, bool tidy) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
+    if (tidy) {
+        slot.state.store(detached_state(generation_of(identity.me)), std::memory_order_release);
+    }
+    unmap(identity.page, page_size()); // and with it goes the kernel's lock
+    identity.page = nullptr;
+    identity.me = nobody;
+}
+
+COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) noexcept {
+    for (std::uint32_t index = 0; index < process_table::spare(header) && !ec; ++index) {
+        const std::uint64_t state =
+            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+        if ((state & attached_bit) == 0 && take_slot(header, index, ec)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+[[gnu::noinline]] COHOLD_INLINE void attach(segment_header& header, std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.epoch.load(std::memory_order_relaxed) != 0) {
+        return;
+    }
+    // Nobody is kept out by the dead, if a process that is stopped has the lock of the heap: they
+    // are recovered later, by whoever finds something of theirs in the way.
+    const patience limit(deadline::in(10 * patience::brief));
+    register_membarrier();
+    bool taken = take_any_slot(header, ec);
+    // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
+    for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
+        if (take_slot(header, process_table::spare(header), ec)) {
+            static_cast<void>(recover_all(header, identity.me));
+            leave_slot(header);
+            attempt = 99;
+        } else if (!ec) {
+            const std::atomic<std::uint32_t> never{0};
+            futex_wait(never, 0, deadline::in(1000000)); // somebody else is just doing that
+        }
+        taken = !ec && take_any_slot(header, ec);
+    }
+    if (!taken && !ec) {
+        fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
+             process_table::spare(header));
+    }
+    // Who has opened the segment is a user of its session already, a forked child is not yet.
+    if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
+        identity.attendance == nullptr) {
+        identity.attendance = local_of(header).calls->attend(local_of(header), ec);
+        if (ec) {
+            leave_slot(header);
+        }
+    }
+    if (ec) {
+        return;
+    }
+    identity.epoch.store(static_cast<std::uint64_t>(deadline::now().nanoseconds) | 1,
+                         std::memory_order_release);
+    static_cast<void>(recover_all(header, identity.me));
+}
+
+COHOLD_INLINE owner_word participant_of(segment_header& header, std::error_code& ec) noexcept {
+    local_identity& identity = *local_of(header).identity;
+    if (identity.epoch.load(std::memory_order_acquire) == 0) [[unlikely]] {
+        const identity_lock lock(identity, ec);
+        if (!ec) {
+            attach(header, ec);
+        } else if (identity.epoch.load(std::memory_order_acquire) != 0) {
+            ec.clear(); // the other thread has attached, and waits for more than that
+        }
+        if (ec) {
+            return nobody;
+        }
+    }
+    return identity.me;
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

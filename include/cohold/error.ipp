@@ -1,0 +1,105 @@
+// Definitions for error.hpp.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_ERROR_IPP
+#define COHOLD_ERROR_IPP
+
+#include <cohold/error.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE const errc_row* errc_category_type::find(int value) noexcept {
+    for (const errc_row& row : errc_table) {
+        if (static_cast<int>(row.code) == value) {
+            return &row;
+        }
+    }
+    return nullptr;
+}
+
+} // namespace detail
+
+COHOLD_INLINE void failure_report::append(const char* format, ...) noexcept {
+    std::va_list arguments;
+    va_start(arguments, format);
+    append(format, arguments);
+    va_end(arguments);
+}
+
+namespace detail {
+
+COHOLD_INLINE void operation::fail(std::error_code& ec, std::error_code code, const char* format,
+                                   std::va_list* arguments) noexcept {
+    ec = code;
+    last_report.assign(code);
+    const char* separator = "";
+    if (current != nullptr) {
+        const char* const space = current->kind_.empty() ? "" : " ";
+        const char* const quote = current->object_.empty() ? "" : "'";
+        // A name that is too long leaves room for saying so.
+        constexpr std::size_t shown = 300;
+        const bool cut = current->object_.size() > shown;
+        last_report.append("%s%s%.*s%s%s%.*s%s%s", current->verb_, space,
+                           static_cast<int>(current->kind_.size()), current->kind_.data(),
+                           current->object_.empty() ? "" : " ", quote,
+                           static_cast<int>(cut ? shown : current->object_.size()),
+                           current->object_.data(), cut ? "..." : "", quote);
+        separator = ": ";
+    }
+    if (format != nullptr) {
+        last_report.append("%s", separator);
+        last_report.append(format, *arguments);
+        separator = ": ";
+    }
+    last_report.append("%s%s", separator, code.message().c_str());
+}
+
+COHOLD_INLINE void fail(std::error_code& ec, errc code, const char* format, ...) noexcept {
+    std::va_list arguments;
+    va_start(arguments, format);
+    operation::fail(ec, make_error_code(code), format, &arguments);
+    va_end(arguments);
+}
+
+COHOLD_INLINE void fail_errno(std::error_code& ec, int error, const char* format, ...) noexcept {
+    std::va_list arguments;
+    va_start(arguments, format);
+    operation::fail(ec, std::error_code(error, std::generic_category()), format, &arguments);
+    va_end(arguments);
+}
+
+COHOLD_INLINE void raise_last() {
+#if defined(__cpp_exceptions)
+    throw failure(last_report);
+#else
+    die(last_report.what());
+#endif
+}
+
+COHOLD_INLINE void raise_if(const std::error_code& ec) {
+    if (ec) {
+        // A policy of the user may have set the code alone.
+        if (last_report.code() != ec) {
+            last_report.assign(ec);
+            last_report.append("%s", ec.message().c_str());
+        }
+        raise_last();
+    }
+}
+
+COHOLD_INLINE void raise(errc code, const char* format, ...) {
+    std::error_code ec;
+    std::va_list arguments;
+    va_start(arguments, format);
+    operation::fail(ec, make_error_code(code), format, &arguments);
+    va_end(arguments);
+    raise_last();
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

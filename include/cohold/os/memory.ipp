@@ -1,0 +1,94 @@
+// Definitions for memory.hpp.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_OS_MEMORY_IPP
+#define COHOLD_OS_MEMORY_IPP
+
+#include <cohold/os/memory.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE void* reserve_addresses(std::uint64_t bytes) noexcept {
+    if (bytes > PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return nullptr;
+    }
+    void* at = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? nullptr : at;
+}
+
+COHOLD_INLINE int populate_for_writing(void* at, std::size_t bytes) noexcept {
+    while (::madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
+        if (errno == EINVAL) {
+            // Linux before 5.14: a write that changes nothing does the same, page by page.
+            for (std::size_t offset = 0; offset < bytes; offset += page_size()) {
+                __atomic_fetch_or(static_cast<unsigned char*>(at) + offset, 0, __ATOMIC_RELAXED);
+            }
+            return 0;
+        }
+        if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return 0;
+}
+
+COHOLD_INLINE void unmap_huge(void* at, std::size_t bytes) noexcept {
+    for (const std::uint64_t huge : {std::uint64_t{1} << 21, std::uint64_t{1} << 30}) {
+        const std::uint64_t whole = round_up(bytes, huge);
+        if (whole <= PTRDIFF_MAX && ::munmap(at, static_cast<std::size_t>(whole)) == 0) {
+            return;
+        }
+    }
+}
+
+COHOLD_INLINE bool pages_to_wipe::add(void* page) noexcept {
+    static const bool handled = ::pthread_atfork(&lock, &unlock, &wipe) == 0;
+    auto* const made = handled ? new (std::nothrow) entry{page, nullptr} : nullptr;
+    if (made == nullptr) {
+        return false;
+    }
+    lock();
+    made->next = first_;
+    first_ = made;
+    unlock();
+    return true;
+}
+
+COHOLD_INLINE void pages_to_wipe::remove(const void* page) noexcept {
+    lock();
+    for (entry** link = &first_; *link != nullptr; link = &(*link)->next) {
+        if ((*link)->page == page) {
+            entry* const found = *link;
+            *link = found->next;
+            delete found;
+            break;
+        }
+    }
+    unlock();
+}
+
+COHOLD_INLINE void pages_to_wipe::wipe() noexcept {
+    for (const entry* each = first_; each != nullptr; each = each->next) {
+        std::memset(each->page, 0, page_size());
+    }
+    unlock();
+}
+
+COHOLD_INLINE bool wipe_on_fork(void* page) noexcept {
+    return ::madvise(page, page_size(), MADV_WIPEONFORK) == 0 ||
+           (errno == EINVAL && pages_to_wipe::add(page));
+}
+
+COHOLD_INLINE void forget_wiped(const void* page) noexcept {
+    pages_to_wipe::remove(page);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,95 @@
+// Definitions for segment_lock.hpp.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_DETAIL_SEGMENT_LOCK_IPP
+#define COHOLD_SYNC_DETAIL_SEGMENT_LOCK_IPP
+
+#include <cohold/sync/detail/segment_lock.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+COHOLD_INLINE thread_record* owned_lock::record(deadline until,
+                                                std::error_code& ec) const noexcept {
+    if (segment_ == nullptr) {
+        fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
+        return nullptr;
+    }
+    const patience limit(until);
+    thread_record* const found = self(*segment_, ec);
+    forget_timeout(ec);
+    return found;
+}
+
+COHOLD_INLINE bool owned_lock::lock(const thread_record& record, deadline until,
+                                    std::error_code& ec) noexcept {
+    if (is_held_by(record.me)) {
+        fail_errno(ec, EDEADLK, "this thread holds the lock already");
+        return false;
+    }
+    const patience limit(until);
+    const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
+    if (result == lock_result::taken_over) {
+        recovered_.store(1, std::memory_order_relaxed);
+    }
+    return result != lock_result::timed_out;
+}
+
+[[gnu::noinline]] COHOLD_INLINE void owned_lock::unlock() noexcept {
+    recovered_.store(0, std::memory_order_relaxed);
+    lock_.unlock();
+}
+
+COHOLD_INLINE bool owned_lock::free_from_dead(const thread_record& record) noexcept {
+    const owner_word holder = lock_.holder();
+    if (holder == nobody || same_owner(holder, record.me) || !undertaker_for(record)(holder)) {
+        return false;
+    }
+    if (lock_.take_over(holder, record.me)) {
+        recovered_.store(1, std::memory_order_relaxed);
+        if ((version_or_times_.load(std::memory_order_relaxed) & 1) != 0) {
+            end_changes(); // they are undone
+        }
+        hand_on();
+    }
+    return true;
+}
+
+COHOLD_INLINE thread_record* owned_lock::attached_record() const noexcept {
+    std::error_code ec;
+    return segment_ != nullptr && is_participant(*segment_) ? self(*segment_, ec) : nullptr;
+}
+
+COHOLD_INLINE bool owned_lock::may_be_inherited() const noexcept {
+    return segment_ != nullptr && has_inherited(*segment_);
+}
+
+[[gnu::noinline]] COHOLD_INLINE thread_record*
+owned_lock::holding_record(const char* message) const noexcept {
+    thread_record* const record = attached_record();
+    if (record != nullptr && is_held_by(record->me)) {
+        return record;
+    }
+    if (may_be_inherited()) {
+        return nullptr;
+    }
+    die(message);
+}
+
+[[gnu::noinline]] COHOLD_INLINE void owned_lock::recover_holder() const noexcept {
+    if (segment_ != nullptr) {
+        std::error_code ec;
+        const report_keeper keeper;
+        const owner_word me = participant_of(*segment_, ec);
+        if (!ec) {
+            recover(*segment_, me, lock_.holder());
+        }
+    }
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,148 @@
+// Definitions for shm_shared_mutex.hpp.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_SYNC_SHM_SHARED_MUTEX_IPP
+#define COHOLD_SYNC_SHM_SHARED_MUTEX_IPP
+
+#include <cohold/sync/shm_shared_mutex.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+[[gnu::noinline]] COHOLD_INLINE bool
+shm_shared_mutex::lock_slowly(const detail::thread_record& record, detail::deadline until,
+                              std::error_code& ec) noexcept {
+    const detail::operation context("lock", "shm_shared_mutex", "");
+    if (find(record.me, record.me) != nullptr) {
+        detail::fail_errno(ec, EDEADLK, "this thread reads");
+        return false;
+    }
+    if (!lock_.lock(record, until, ec)) {
+        return false;
+    }
+    if (drain(record, until)) {
+        return true;
+    }
+    give_up();
+    return false;
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::lock_slowly(detail::deadline until,
+                                                                   std::error_code& ec) noexcept {
+    const detail::operation context("lock", "shm_shared_mutex", "");
+    const detail::thread_record* const record = lock_.record(until, ec);
+    return record != nullptr && lock_slowly(*record, until, ec);
+}
+
+COHOLD_INLINE bool shm_shared_mutex::drain(const detail::thread_record& record,
+                                           detail::deadline until) noexcept {
+    const detail::patience limit(until);
+    detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+    std::int64_t longest = detail::wait_word::first_interval;
+    while (!is_drained()) {
+        if (spins.spin() || bury_readers(record)) {
+            continue;
+        }
+        if (until.has_passed()) {
+            return false;
+        }
+        const detail::wait_ticket ticket = drained_.announce();
+        if (is_drained()) {
+            break;
+        }
+        drained_.park(ticket, until, longest);
+        longest = detail::wait_word::held_interval;
+    }
+    return true;
+}
+
+COHOLD_INLINE bool shm_shared_mutex::bury_readers(const detail::thread_record& record) noexcept {
+    const detail::undertaker bury = detail::undertaker_for(record);
+    bool found = false;
+    for (slot& each : readers_) {
+        detail::owner_word reader = each.load(std::memory_order_relaxed);
+        if (reader != detail::nobody && !detail::same_owner(reader, record.me) && bury(reader)) {
+            found = true;
+            each.compare_exchange_strong(reader, detail::nobody, std::memory_order_acq_rel);
+        }
+    }
+    return found;
+}
+
+COHOLD_INLINE void shm_shared_mutex::give_up() noexcept {
+    const bool wakes = begin_to_let_in();
+    lock_.hand_on();
+    finish_letting_in(wakes);
+}
+
+[[gnu::noinline]] COHOLD_INLINE void shm_shared_mutex::let_go() noexcept {
+    const bool wakes = begin_to_let_in();
+    lock_.unlock();
+    finish_letting_in(wakes);
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool
+shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::deadline until,
+                               std::error_code& ec) noexcept {
+    const detail::operation context("lock_shared", "shm_shared_mutex", "");
+    if (lock_.is_held_by(record.me)) {
+        detail::fail_errno(ec, EDEADLK, "this thread holds the lock already");
+        return false;
+    }
+    const detail::patience limit(until);
+    detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
+    std::int64_t longest = detail::wait_word::first_interval;
+    while (!lock_.is_free() || !share_at_once(record)) {
+        if (spins.spin() || lock_.free_from_dead(record) ||
+            (lock_.is_free() && bury_readers(record))) {
+            continue;
+        }
+        if (until.has_passed()) {
+            return false;
+        }
+        const detail::wait_ticket ticket = gate_.announce();
+        if (lock_.is_free() && share_at_once(record)) {
+            break;
+        }
+        gate_.park(ticket, until, longest);
+        longest = detail::wait_word::held_interval;
+    }
+    return true;
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::share_slowly(detail::deadline until,
+                                                                    std::error_code& ec) noexcept {
+    const detail::operation context("lock_shared", "shm_shared_mutex", "");
+    const detail::thread_record* const record = lock_.record(until, ec);
+    return record != nullptr && share_slowly(*record, until, ec);
+}
+
+[[gnu::noinline]] COHOLD_INLINE void shm_shared_mutex::leave_and_wake(slot& mine, bool drains,
+                                                                      bool lets_in) noexcept {
+    if (drains) {
+        drained_.begin_wake();
+    }
+    if (lets_in) {
+        gate_.begin_wake();
+    }
+    mine.store(detail::nobody, std::memory_order_release);
+    if (drains) {
+        drained_.finish_wake();
+    }
+    if (lets_in) {
+        gate_.finish_wake();
+    }
+}
+
+[[gnu::noinline]] COHOLD_INLINE void shm_shared_mutex::unlock_shared_slowly() noexcept {
+    const detail::thread_record* const record = lock_.attached_record();
+    slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
+    if (mine != nullptr) {
+        leave(*mine);
+    } else if (!lock_.may_be_inherited()) {
+        detail::die("unlock_shared shm_shared_mutex: only who holds the lock can let go of it");
+    }
+}
+
+COHOLD_NAMESPACE_END
+
+#endif
