@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Makes single_include/cohold/cohold.hpp: the umbrella with every header of the library in place of
-# its include; and beside it inspect.hpp, the same for the second umbrella, with what the first does
-# not have. `amalgamate.py` writes the files, `amalgamate.py --check` fails if one is out of date.
+# its include; beside it inspect.hpp, the same for the second umbrella, with what the first does not
+# have; and src.hpp for those who compile the library once. `amalgamate.py` writes the files, `amalgamate.py --check` fails if one is out of date.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import pathlib
@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
 OUTPUT = ROOT / "single_include"
 UMBRELLAS = ["cohold/cohold.hpp", "cohold/inspect.hpp"]  # each needs those before it
+SOURCE = "cohold/src.hpp"  # includes the umbrellas; it is the same here
 SPDX = re.compile(r"^(//\n)?(// SPDX-.*\n)+", re.MULTILINE)
 
 
@@ -28,8 +29,9 @@ def inline(name, reached):
         include = re.match(r'\s*#\s*include\s*(?:<(cohold/[^>]*)>|("[^"]*"))', line)
         if not include:
             text.append(line)
-        elif include[2] or depth != 1:
-            sys.exit(f"{name}: {line.strip()}: include <cohold/…> only, and outside of every #if")
+        elif include[2] or depth != (2 if include[1].endswith(".ipp") else 1):
+            sys.exit(f"{name}: {line.strip()}: include <cohold/…> only, and outside of every #if "
+                     "(or, an .ipp, in the one that asks whether it is defined here)")
         elif not (INCLUDE / include[1]).exists():
             sys.exit(f"{name}: {line.strip()}: no such header")
         else:
@@ -40,7 +42,7 @@ def inline(name, reached):
 def main(check):
     reached = set()
     bodies = {name: inline(name, reached) for name in UMBRELLAS}
-    missed = {str(p.relative_to(INCLUDE)) for p in INCLUDE.rglob("*.hpp")} - reached
+    missed = {str(p.relative_to(INCLUDE)) for p in INCLUDE.rglob("*.[hi]pp")} - reached - {SOURCE}
     if missed:
         sys.exit("not reached from an umbrella: " + ", ".join(sorted(missed)))
     licence = "".join(f"// {line}".rstrip() + "\n"
@@ -52,12 +54,16 @@ def main(check):
         result = (f"// cohold {version} {what}, made by single_include/amalgamate.py: edit the files "
                   f"in include/ instead.\n//\n{licence}//\n// SPDX-License-Identifier: MIT\n\n"
                   f"{needed}{body}")
-        output = OUTPUT / name
-        if not check:
-            output.parent.mkdir(exist_ok=True)
-            output.write_text(result)
-        elif not output.exists() or output.read_bytes() != result.encode():
-            sys.exit(f"{output.relative_to(ROOT)} is out of date: run single_include/amalgamate.py")
+        put(OUTPUT / name, result, check)
+    put(OUTPUT / SOURCE, (INCLUDE / SOURCE).read_text(), check)
+
+
+def put(output, text, check):
+    if not check:
+        output.parent.mkdir(exist_ok=True)
+        output.write_text(text)
+    elif not output.exists() or output.read_bytes() != text.encode():
+        sys.exit(f"{output.relative_to(ROOT)} is out of date: run single_include/amalgamate.py")
 
 
 main(check=sys.argv[1:] == ["--check"])

@@ -54,8 +54,9 @@ def check_header():
 def check_macros():
     public = {name for file in ("config.hpp", "version.hpp")
               for name in re.findall(r"^ *# *define (COHOLD_\w+)", header(file), re.MULTILINE)}
-    public -= {"COHOLD_ABI_NAME", "COHOLD_CONCAT", "COHOLD_CONCAT_EXPANDED", "COHOLD_CONFIG_HPP",
+    public -= {"COHOLD_ABI_NAME", "COHOLD_ABI_PREFIX", "COHOLD_DEFINED_HERE", "COHOLD_INLINE", "COHOLD_CONCAT", "COHOLD_CONCAT_EXPANDED", "COHOLD_CONFIG_HPP",
                "COHOLD_LIFETIMEBOUND", "COHOLD_TEXT", "COHOLD_TEXT_EXPANDED", "COHOLD_VERSION_HPP"}
+    public |= {"COHOLD_SEPARATE_COMPILATION"}  # which users define, or not
     page = set(re.findall(r"`(COHOLD_\w+)`", (ROOT / "docs/configuration.md").read_text()))
     return equal("configuration.md", sorted(page), sorted(public))
 

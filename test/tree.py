@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
 # What each umbrella includes: the rooms, or all but those of the others. Looking from outside is for
 # few units, and would cost the others compile time.
+SOURCE = INCLUDE / "cohold/src.hpp"  # what the compiled library is made of
 UMBRELLAS = {INCLUDE / "cohold/cohold.hpp": None, INCLUDE / "cohold/inspect.hpp": ["inspect"]}
 # Macros that others leave behind (Qt, windows.h, frameworks for tests), and cohold's names among them.
 MACROS = ["check", "emit", "fail", "far", "foreach", "forever", "heap", "interface", "max", "min",
@@ -38,7 +39,8 @@ COSTLY = ["algorithm", "chrono", "condition_variable", "filesystem", "format", "
 
 def headers():
     """Every header but the umbrellas, as it is included, room by room."""
-    found = [p.relative_to(INCLUDE) for p in INCLUDE.rglob("*.hpp") if p not in UMBRELLAS]
+    found = [p.relative_to(INCLUDE) for p in INCLUDE.rglob("*.hpp")
+             if p not in UMBRELLAS and p != SOURCE]
     strange = [str(p) for p in found if floor(p) is None]
     if strange:
         raise ValueError("headers outside of the known rooms: " + ", ".join(strange))
@@ -120,13 +122,27 @@ def check_mirror():
             yield f"include/{header} has no test/unit/{unit}"
 
 
+def definitions():
+    """The files beside headers that define what they declare."""
+    return sorted(p.relative_to(INCLUDE) for p in INCLUDE.rglob("*.ipp"))
+
+
+def check_definitions():
+    """Each .ipp is what its header includes last."""
+    for file in definitions():
+        header = (INCLUDE / file).with_suffix(".hpp")
+        ending = f"\n#if COHOLD_DEFINED_HERE\n#include <{file}>\n#endif\n\n#endif\n"
+        if not header.exists() or not header.read_text().endswith(ending):
+            yield f"include/{file} is not included by its header, at the end"
+
+
 def check_rooms():
     """No include runs up, or into the details of another room."""
-    for header in headers():
+    for header in [*headers(), *definitions()]:
         for target in re.findall(r"^ *#include <(cohold/.*)>", (INCLUDE / header).read_text(),
                                  re.MULTILINE):
             target = pathlib.PurePath(target)
-            if room(header) and floor(target) > floor(header):
+            if room(header) and target.suffix == ".hpp" and floor(target) > floor(header):
                 yield f"include/{header} includes {target}, of a room above its own"
             if room(target) != room(header) and target.parent.name == "detail":
                 yield f"include/{header} includes {target}, a detail of another room"
@@ -134,7 +150,7 @@ def check_rooms():
 
 def check_system_calls():
     call = re.compile(r"(?<![\w>])::(?:" + "|".join(CALLS) + r")\(")
-    for header in headers():
+    for header in [*headers(), *definitions()]:
         if not str(header.relative_to("cohold")).startswith(tuple(CALLERS)):
             for line in (INCLUDE / header).read_text().splitlines():
                 if call.search(line):
@@ -150,7 +166,7 @@ def check_single_include():
 
 def check_first_lines():
     """Purpose, licence and include guard."""
-    for header in headers():
+    for header in [*headers(), *definitions()]:
         guard = "COHOLD_" + re.sub(r"\W", "_", str(header.relative_to("cohold"))).upper()
         text = (INCLUDE / header).read_text()
         if not re.match(r"(// .*\n)+(//\n)?// SPDX-FileCopyrightText: The cohold authors\n"
@@ -239,7 +255,7 @@ def write():
 
 def check():
     passed = failed = 0
-    for run in [check_umbrella, check_mirror, check_rooms, check_system_calls,
+    for run in [check_umbrella, check_mirror, check_rooms, check_definitions, check_system_calls,
                 check_single_include, check_first_lines, check_includes, check_versions, check_snippets, check_links]:
         faults = list(run())
         print(("FAIL " if faults else "ok   ") + run.__name__.removeprefix("check_").replace("_", " "))

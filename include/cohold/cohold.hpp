@@ -42,6 +42,10 @@
 #include <cohold/error.hpp>
 #include <cohold/version.hpp>
 
+#include <cohold/type/offset_ptr.hpp>
+#include <cohold/type/shareable.hpp>
+#include <cohold/type/type_description.hpp>
+
 #include <cohold/policy/anonymous.hpp>
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/mechanism.hpp>
@@ -50,25 +54,6 @@
 #include <cohold/policy/naming.hpp>
 #include <cohold/policy/permission.hpp>
 #include <cohold/policy/system_v.hpp>
-
-#include <cohold/container/shm_allocator.hpp>
-#include <cohold/engine/header.hpp>
-#include <cohold/handle/mapping.hpp>
-#include <cohold/type/offset_ptr.hpp>
-#include <cohold/type/shareable.hpp>
-#include <cohold/type/type_description.hpp>
-
-#include <cohold/handle/detail/named_objects.hpp>
-#include <cohold/handle/listing.hpp>
-#include <cohold/handle/memory_object.hpp>
-#include <cohold/handle/named_semaphore.hpp>
-#include <cohold/handle/passing.hpp>
-#include <cohold/handle/segment.hpp>
-#include <cohold/handle/segment_options.hpp>
-#include <cohold/handle/semaphore_set.hpp>
-#include <cohold/handle/shared.hpp>
-#include <cohold/handle/system_v_semaphores.hpp>
-#include <cohold/handle/tmpfs.hpp>
 
 #include <cohold/sync/section_guard.hpp>
 #include <cohold/sync/shm_barrier.hpp>
@@ -82,8 +67,21 @@
 #include <cohold/sync/waiting.hpp>
 
 #include <cohold/container/from_range.hpp>
+#include <cohold/container/shm_allocator.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
+
+#include <cohold/handle/listing.hpp>
+#include <cohold/handle/mapping.hpp>
+#include <cohold/handle/memory_object.hpp>
+#include <cohold/handle/named_semaphore.hpp>
+#include <cohold/handle/passing.hpp>
+#include <cohold/handle/segment.hpp>
+#include <cohold/handle/segment_options.hpp>
+#include <cohold/handle/semaphore_set.hpp>
+#include <cohold/handle/shared.hpp>
+#include <cohold/handle/system_v_semaphores.hpp>
+#include <cohold/handle/tmpfs.hpp>
 
 #pragma pop_macro("check")
 #pragma pop_macro("emit")

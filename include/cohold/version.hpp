@@ -44,14 +44,19 @@
 #define COHOLD_CONCAT(a, b) COHOLD_CONCAT_EXPANDED(a, b)
 
 // The layout takes part in the inline namespace, so that two units built with different ones cannot
-// be linked by mistake; and so does all that has to be alike in a unit and in the compiled library.
+// be linked by mistake; and so does what has to be alike in a unit and in the compiled library.
 #if !defined(COHOLD_SEPARATE_COMPILATION)
-#define COHOLD_ABI COHOLD_CONCAT(v, COHOLD_LAYOUT_VERSION)
+#define COHOLD_ABI_PREFIX v
+#elif defined(__cpp_exceptions) && COHOLD_HEAP_CHECKS
+#define COHOLD_ABI_PREFIX checked_v
+#elif defined(__cpp_exceptions)
+#define COHOLD_ABI_PREFIX compiled_v
 #elif COHOLD_HEAP_CHECKS
-#define COHOLD_ABI COHOLD_CONCAT(checked_v, COHOLD_LAYOUT_VERSION)
+#define COHOLD_ABI_PREFIX checked_no_exceptions_v
 #else
-#define COHOLD_ABI COHOLD_CONCAT(compiled_v, COHOLD_LAYOUT_VERSION)
+#define COHOLD_ABI_PREFIX no_exceptions_v
 #endif
+#define COHOLD_ABI COHOLD_CONCAT(COHOLD_ABI_PREFIX, COHOLD_LAYOUT_VERSION)
 
 #define COHOLD_TEXT_EXPANDED(a) #a
 #define COHOLD_TEXT(a) COHOLD_TEXT_EXPANDED(a)

@@ -16,4 +16,5 @@ int main() {
     }
     std::printf("cohold %d.%d.%d\n", COHOLD_VERSION_MAJOR, COHOLD_VERSION_MINOR,
                 COHOLD_VERSION_PATCH);
+    return 0;
 }

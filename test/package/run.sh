@@ -51,12 +51,19 @@ install_tree() {
         mv first prefix
 }
 
+install_compiled() {
+    meson setup compiling "$root" --prefix="$temporary/second" --libdir=lib -Dtests=disabled \
+        -Dexamples=disabled -Dcompiled=true &&
+        meson install -C compiling &&
+        mv second compiled
+}
+
 same_headers() {
     diff -r "$root/include/cohold" prefix/include/cohold
 }
 
 no_stray_files() {
-    find prefix -type f ! -path 'prefix/include/cohold/*.hpp' | sort >found
+    find prefix -type f ! -path 'prefix/include/cohold/*.[hi]pp' | sort >found
     printf 'prefix/share/%s\n' cmake/cohold/coholdConfig.cmake \
         cmake/cohold/coholdConfigVersion.cmake pkgconfig/cohold.pc | diff - found
 }
@@ -67,6 +74,41 @@ by_pkg_config() {
         "$CXX" -std=c++20 "$here/consumer.cpp" \
             $(pkg-config --define-prefix --cflags --libs cohold) -o by-pkg-config &&
         says_version ./by-pkg-config
+}
+
+compiled_by_pkg_config() {
+    PKG_CONFIG_PATH=$temporary/compiled/lib/pkgconfig:$temporary/compiled/share/pkgconfig
+    # shellcheck disable=SC2046 # flags are words
+    "$CXX" -std=c++20 "$here/consumer.cpp" \
+        $(pkg-config --define-prefix --cflags --libs cohold-compiled) -o compiled-by-pkg-config &&
+        says_version ./compiled-by-pkg-config
+}
+
+# A unit of each way in one program: they have names of their own, and both work.
+both_ways() {
+    separate='-DCOHOLD_SEPARATE_COMPILATION -DCOHOLD_HEAP_CHECKS=1'
+    printf 'int first();\nint second();\nint main() { return first() + second(); }\n' >both.cpp
+    # shellcheck disable=SC2086 # flags are words
+    "$CXX" -std=c++20 -I"$root/include" -c -Dmain=first "$here/consumer.cpp" -o first.o &&
+        "$CXX" -std=c++20 -I"$root/include" -c -Dmain=second $separate "$here/consumer.cpp" \
+            -o second.o &&
+        nm -C second.o | grep -q ' U cohold::checked_v1::detail::recover(' &&
+        "$CXX" both.cpp first.o second.o compiled/lib/libcohold.a -o both-ways && ./both-ways
+}
+
+by_hand() {
+    "$CXX" -std=c++20 -I"$1" -DCOHOLD_SEPARATE_COMPILATION "$here/consumer.cpp" \
+        "$root/include/src.cpp" -o by-hand && says_version ./by-hand
+}
+
+compiled_by_meson() {
+    mkdir -p project/subprojects/cohold &&
+        cp -R "$here/meson/." "$here/consumer.cpp" project &&
+        cp -R "$root/meson.build" "$root/meson_options.txt" "$root/include" \
+            project/subprojects/cohold &&
+        meson setup --wrap-mode=forcefallback -Dcohold=cohold-compiled -Dcohold:compiled=true \
+            project/compiled project && ninja -C project/compiled &&
+        says_version project/compiled/consumer
 }
 
 pkg_config_refuses() {
@@ -97,7 +139,7 @@ cmake_accepts() {
 
 by_meson() {
     mkdir -p project/subprojects/cohold &&
-        cp -R "$here/meson/meson.build" "$here/consumer.cpp" project &&
+        cp -R "$here/meson/." "$here/consumer.cpp" project &&
         cp -R "$root/meson.build" "$root/meson_options.txt" "$root/include" \
             project/subprojects/cohold &&
         meson setup --wrap-mode=forcefallback project/build project &&
@@ -113,16 +155,20 @@ by_conan() {
     CONAN_HOME=$temporary/conan
     export CONAN_HOME
     conan profile detect &&
-        conan create "$root" --test-folder="$here/cmake" -s compiler.cppstd=20
+        conan create "$root" --test-folder="$here/cmake" -s compiler.cppstd=20 &&
+        conan create "$root" --test-folder="$here/cmake" -s compiler.cppstd=20 -o '&:compiled=True'
 }
 
 by_vcpkg() {
     toolchain=${VCPKG_ROOT:-$(dirname "$(command -v vcpkg)")}/scripts/buildsystems/vcpkg.cmake
-    vcpkg install cohold --classic --overlay-ports="$here/vcpkg/ports" \
+    vcpkg install 'cohold[compiled]' --classic --overlay-ports="$here/vcpkg/ports" \
         --x-install-root="$temporary/vcpkg" --x-buildtrees-root="$temporary/vcpkg-build" \
         --x-packages-root="$temporary/vcpkg-packages" &&
         by_cmake with-vcpkg -DCMAKE_TOOLCHAIN_FILE="$toolchain" \
-            -DVCPKG_INSTALLED_DIR="$temporary/vcpkg" -DVCPKG_MANIFEST_MODE=OFF
+            -DVCPKG_INSTALLED_DIR="$temporary/vcpkg" -DVCPKG_MANIFEST_MODE=OFF &&
+        by_cmake compiled-with-vcpkg -DCMAKE_TOOLCHAIN_FILE="$toolchain" \
+            -DVCPKG_INSTALLED_DIR="$temporary/vcpkg" -DVCPKG_MANIFEST_MODE=OFF \
+            -DCOHOLD_TARGET=cohold::compiled
 }
 
 check "meson install" install_tree
@@ -142,6 +188,16 @@ done
 check "CMake, FetchContent" by_cmake with-fetch-content -DCOHOLD_SOURCE="$root"
 check "Meson subproject" by_meson
 check "single header" by_single_include
+check "compiled: meson install" install_compiled
+check "compiled: pkg-config" compiled_by_pkg_config
+check "compiled: CMake, find_package" by_cmake compiled-find-package \
+    -DCMAKE_PREFIX_PATH="$temporary/compiled" -DCOHOLD_TARGET=cohold::compiled
+check "compiled: CMake, FetchContent" by_cmake compiled-fetch-content -DCOHOLD_SOURCE="$root" \
+    -DCOHOLD_TARGET=cohold::compiled
+check "compiled: Meson subproject" compiled_by_meson
+check "compiled: <cohold/src.hpp>" by_hand "$root/include"
+check "compiled: <cohold/src.hpp> of the single header" by_hand "$root/single_include"
+check "compiled and header-only units in one program" both_ways
 if command -v conan >/dev/null; then
     check "Conan" by_conan
 else

@@ -22,9 +22,15 @@ TEST_CASE("the version is 0.1.0 and the layout 1") {
     CHECK(COHOLD_LAYOUT_VERSION == 1);
 }
 
-TEST_CASE("the namespace is inline and carries the layout version") {
+TEST_CASE("the namespace is inline and carries the layout version and how the library is compiled") {
     cohold::version_probe by_short_name;
-    cohold::v1::version_probe& by_full_name = by_short_name;
+    cohold::COHOLD_ABI::version_probe& by_full_name = by_short_name;
     CHECK(&by_full_name == &by_short_name);
+#if !defined(COHOLD_SEPARATE_COMPILATION)
     CHECK(std::strcmp(TEXT_OF(COHOLD_ABI), "v1") == 0);
+#elif COHOLD_HEAP_CHECKS
+    CHECK(std::strcmp(TEXT_OF(COHOLD_ABI), "checked_v1") == 0);
+#else
+    CHECK(std::strcmp(TEXT_OF(COHOLD_ABI), "compiled_v1") == 0);
+#endif
 }

@@ -2,11 +2,15 @@
 # the place of this line.
 get_filename_component(SOURCE_PATH "${CURRENT_PORT_DIR}/../../../../.." ABSOLUTE)
 
-set(VCPKG_BUILD_TYPE release) # header-only
+set(VCPKG_BUILD_TYPE release) # header-only; and the compiled library tells units how it was built
+set(compiled false)
+if("compiled" IN_LIST FEATURES)
+    set(compiled true)
+endif()
 
 vcpkg_configure_meson(
     SOURCE_PATH "${SOURCE_PATH}"
-    OPTIONS -Dtests=disabled -Dexamples=disabled
+    OPTIONS -Dtests=disabled -Dexamples=disabled -Dcompiled=${compiled}
 )
 vcpkg_install_meson()
 vcpkg_fixup_pkgconfig()
