@@ -10,6 +10,7 @@
 import concurrent.futures
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -79,9 +80,9 @@ BUGS = [
      "        store_in_order(log_.top, below);\n        return true;\n",
      "guarded", "growth, twice"),
     ("the_mark_of_the_dead_stays",
-     "            resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)),\n"
-     "                               slot_of(dead), generation_of(thread != nobody ? thread : dead));\n",
-     "            static_cast<void>(dead), static_cast<void>(thread);\n",
+     "        resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)), slot_of(dead),\n"
+     "                           generation_of(thread != nobody ? thread : dead));\n",
+     "        static_cast<void>(dead), static_cast<void>(thread);\n",
      "queue", "try_push, mpmc, arrays, going round"),
     ("a_step_is_noted_before_it_is_kept",
      "            move(kept_, place_ + at, size_at(at));\n"
@@ -137,15 +138,24 @@ BUGS = [
 ]
 
 
+def wherever_indented(text):
+    """A pattern of these lines, whose first may begin in the middle of one."""
+    lines = text.splitlines(keepends=True)
+    return re.compile(r"^[ \t]*" * lines[0].startswith(" ") + r"[ \t]*".join(
+        re.escape(line.lstrip()) for line in lines), re.MULTILINE)
+
+
 def bite(bug, build, compiler):
     """What is wrong, or nothing."""
     name, text, replacement, part, only = bug
     header = HEADER.read_text()
-    if header.count(text) != 1:
-        return f"{name}: what it replaces is in the library {header.count(text)} times"
+    found = list(wherever_indented(text).finditer(header))
+    if len(found) != 1:
+        return f"{name}: what it replaces is in the library {len(found)} times"
     here = build / name
     (here / "cohold").mkdir(parents=True, exist_ok=True)
-    (here / "cohold/cohold.hpp").write_text(header.replace(text, replacement))
+    (here / "cohold/cohold.hpp").write_text(
+        header[:found[0].start()] + replacement + header[found[0].end():])
     rig = here / "rig"
     alone = part in PROGRAMS
     sources = [TEST / f"crash/{part}.cpp"] + ([] if alone else [TEST / "crash/main.cpp"])
