@@ -22,7 +22,8 @@ TEST_CASE("the version is 0.1.0 and the layout 1") {
     CHECK(COHOLD_LAYOUT_VERSION == 1);
 }
 
-TEST_CASE("the namespace is inline and carries the layout version and how the library is compiled") {
+TEST_CASE(
+    "the namespace is inline and carries the layout version and how the library is compiled") {
     cohold::version_probe by_short_name;
     cohold::COHOLD_ABI::version_probe& by_full_name = by_short_name;
     CHECK(&by_full_name == &by_short_name);

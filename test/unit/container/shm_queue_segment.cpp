@@ -20,8 +20,8 @@
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
 #include <cohold/handle/segment.hpp>
-#include <cohold/policy/memfd.hpp>
 #include <cohold/policy/file.hpp>
+#include <cohold/policy/memfd.hpp>
 #include <cohold/sync/shm_guarded.hpp>
 #include <cohold/sync/shm_mutex.hpp>
 

@@ -9,8 +9,8 @@
 
 #include <doctest/doctest.h>
 
-#include "unit/engine/scratch_segment.hpp"
 #include "support/child.hpp"
+#include "unit/engine/scratch_segment.hpp"
 
 using namespace cohold;
 

@@ -9,7 +9,6 @@
 
 #include <doctest/doctest.h>
 
-
 #include "support/child.hpp"
 
 using namespace cohold;
