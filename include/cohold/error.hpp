@@ -242,17 +242,17 @@ class report_keeper {
 };
 
 // What this thread is doing, for the reports: set on the way in, restored on the way out.
-class operation {
+class error_context {
   public:
-    operation(const char* verb, std::string_view kind, std::string_view object) noexcept
+    error_context(const char* verb, std::string_view kind, std::string_view object) noexcept
         : verb_(verb), kind_(kind), object_(object), outer_(current) {
         current = this;
     }
 
-    operation(const operation&) = delete;
-    operation& operator=(const operation&) = delete;
+    error_context(const error_context&) = delete;
+    error_context& operator=(const error_context&) = delete;
 
-    ~operation() { current = outer_; }
+    ~error_context() { current = outer_; }
 
     // Sets ec and reports it: what this thread is doing, wanted and found (if there is a format),
     // and the code's message.
@@ -260,12 +260,12 @@ class operation {
                                    std::va_list* arguments) noexcept;
 
   private:
-    static inline thread_local constinit const operation* current = nullptr;
+    static inline thread_local constinit const error_context* current = nullptr;
 
     const char* verb_;
     std::string_view kind_;
     std::string_view object_;
-    const operation* outer_;
+    const error_context* outer_;
 };
 
 [[gnu::format(printf, 3, 4)]] void fail(std::error_code& ec, errc code, const char* format,
@@ -273,7 +273,7 @@ class operation {
 
 // The operation and the code say it all.
 inline void fail(std::error_code& ec, errc code) noexcept {
-    operation::fail(ec, make_error_code(code), nullptr, nullptr);
+    error_context::fail(ec, make_error_code(code), nullptr, nullptr);
 }
 
 // On the way into what takes no longer than the call that clears an error_code.

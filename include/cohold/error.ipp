@@ -30,8 +30,8 @@ COHOLD_INLINE void failure_report::append(const char* format, ...) noexcept {
 
 namespace detail {
 
-COHOLD_INLINE void operation::fail(std::error_code& ec, std::error_code code, const char* format,
-                                   std::va_list* arguments) noexcept {
+COHOLD_INLINE void error_context::fail(std::error_code& ec, std::error_code code,
+                                       const char* format, std::va_list* arguments) noexcept {
     ec = code;
     last_report.assign(code);
     const char* separator = "";
@@ -59,14 +59,14 @@ COHOLD_INLINE void operation::fail(std::error_code& ec, std::error_code code, co
 COHOLD_INLINE void fail(std::error_code& ec, errc code, const char* format, ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, &arguments);
+    error_context::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
 }
 
 COHOLD_INLINE void fail_errno(std::error_code& ec, int error, const char* format, ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, std::error_code(error, std::generic_category()), format, &arguments);
+    error_context::fail(ec, std::error_code(error, std::generic_category()), format, &arguments);
     va_end(arguments);
 }
 
@@ -93,7 +93,7 @@ COHOLD_INLINE void raise(errc code, const char* format, ...) {
     std::error_code ec;
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, &arguments);
+    error_context::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
     raise_last();
 }

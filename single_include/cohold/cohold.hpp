@@ -458,17 +458,17 @@ class report_keeper {
 };
 
 // What this thread is doing, for the reports: set on the way in, restored on the way out.
-class operation {
+class error_context {
   public:
-    operation(const char* verb, std::string_view kind, std::string_view object) noexcept
+    error_context(const char* verb, std::string_view kind, std::string_view object) noexcept
         : verb_(verb), kind_(kind), object_(object), outer_(current) {
         current = this;
     }
 
-    operation(const operation&) = delete;
-    operation& operator=(const operation&) = delete;
+    error_context(const error_context&) = delete;
+    error_context& operator=(const error_context&) = delete;
 
-    ~operation() { current = outer_; }
+    ~error_context() { current = outer_; }
 
     // Sets ec and reports it: what this thread is doing, wanted and found (if there is a format),
     // and the code's message.
@@ -476,12 +476,12 @@ class operation {
                                    std::va_list* arguments) noexcept;
 
   private:
-    static inline thread_local constinit const operation* current = nullptr;
+    static inline thread_local constinit const error_context* current = nullptr;
 
     const char* verb_;
     std::string_view kind_;
     std::string_view object_;
-    const operation* outer_;
+    const error_context* outer_;
 };
 
 [[gnu::format(printf, 3, 4)]] void fail(std::error_code& ec, errc code, const char* format,
@@ -489,7 +489,7 @@ class operation {
 
 // The operation and the code say it all.
 inline void fail(std::error_code& ec, errc code) noexcept {
-    operation::fail(ec, make_error_code(code), nullptr, nullptr);
+    error_context::fail(ec, make_error_code(code), nullptr, nullptr);
 }
 
 // On the way into what takes no longer than the call that clears an error_code.
@@ -584,8 +584,8 @@ COHOLD_INLINE void failure_report::append(const char* format, ...) noexcept {
 
 namespace detail {
 
-COHOLD_INLINE void operation::fail(std::error_code& ec, std::error_code code, const char* format,
-                                   std::va_list* arguments) noexcept {
+COHOLD_INLINE void error_context::fail(std::error_code& ec, std::error_code code,
+                                       const char* format, std::va_list* arguments) noexcept {
     ec = code;
     last_report.assign(code);
     const char* separator = "";
@@ -613,14 +613,14 @@ COHOLD_INLINE void operation::fail(std::error_code& ec, std::error_code code, co
 COHOLD_INLINE void fail(std::error_code& ec, errc code, const char* format, ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, &arguments);
+    error_context::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
 }
 
 COHOLD_INLINE void fail_errno(std::error_code& ec, int error, const char* format, ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, std::error_code(error, std::generic_category()), format, &arguments);
+    error_context::fail(ec, std::error_code(error, std::generic_category()), format, &arguments);
     va_end(arguments);
 }
 
@@ -647,7 +647,7 @@ COHOLD_INLINE void raise(errc code, const char* format, ...) {
     std::error_code ec;
     std::va_list arguments;
     va_start(arguments, format);
-    operation::fail(ec, make_error_code(code), format, &arguments);
+    error_context::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
     raise_last();
 }
@@ -5659,7 +5659,7 @@ enum class name_form {
 report_failure(std::error_code& ec, std::error_code code, const char* format, ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    detail::operation::fail(ec, code, format, &arguments);
+    detail::error_context::fail(ec, code, format, &arguments);
     va_end(arguments);
 }
 
@@ -9384,27 +9384,27 @@ class construction_scope {
 };
 
 struct thread_record;
-struct local_block;
+struct local_mapping;
 
 // What the mechanism does for a segment, from wherever in this process it is noticed that it must
 // be done.
 struct local_calls {
     // Real memory for the bytes [from, to).
-    void (*back)(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
+    void (*back)(const local_mapping& local, void* base, std::uint64_t from, std::uint64_t to,
                  std::error_code& ec) noexcept;
     // See liveness in the table of mechanism_policy. `claim` calls publish(context, token) while
     // nobody else can claim the slot, whose token is `present` when it is called; it returns the
     // page that keeps the claim.
-    void* (*claim)(const local_block& local, std::uint32_t slot, const liveness_token& present,
+    void* (*claim)(const local_mapping& local, std::uint32_t slot, const liveness_token& present,
                    bool (*publish)(void* context, const liveness_token& token) noexcept,
                    void* context, std::error_code& ec) noexcept;
-    verdict (*probe)(const local_block& local, std::uint32_t slot,
+    verdict (*probe)(const local_mapping& local, std::uint32_t slot,
                      const liveness_token& token) noexcept;
     // How many bytes the object has now; 0 if it cannot be asked.
-    std::uint64_t (*length)(const local_block& local) noexcept;
+    std::uint64_t (*length)(const local_mapping& local) noexcept;
     // Of a session: the page by which this process counts among its users. Null without ec: the
     // mechanism needs none.
-    void* (*attend)(const local_block& local, std::error_code& ec) noexcept;
+    void* (*attend)(const local_mapping& local, std::error_code& ec) noexcept;
 };
 
 // Which participant this mapping is. Lies on a page that the kernel clears in a forked child, which
@@ -9422,7 +9422,7 @@ struct local_identity {
 
 // Ends where the segment begins; so it is found without any registry, by plug-ins with private
 // symbols too.
-struct alignas(16) local_block {
+struct alignas(16) local_mapping {
     alignas(16) unsigned char native[32]; // the mechanism's native handle
     std::uint64_t device;                 // of the object, as object_status has it
     std::uint64_t inode;
@@ -9430,15 +9430,15 @@ struct alignas(16) local_block {
     local_identity* identity;
     std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
-    local_block* next_mapping;                 // of those that mapping_list has
+    local_mapping* next_mapping;               // of those that mapping_list has
     std::uint64_t only_in; // the process that has the mapping, if forked children do not; else 0
     // For how many the segment is, as it said when it was asked first; 0: not yet.
     mutable std::atomic<std::uint32_t> participants;
 };
 
-inline const local_block& local_of(const segment_header& header) noexcept {
-    return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
-                                                 sizeof(local_block));
+inline const local_mapping& local_of(const segment_header& header) noexcept {
+    return *reinterpret_cast<const local_mapping*>(reinterpret_cast<const char*>(&header) -
+                                                   sizeof(local_mapping));
 }
 
 // The segments that this process has mapped to write, so that a death seen in one of them is dealt
@@ -9446,15 +9446,15 @@ inline const local_block& local_of(const segment_header& header) noexcept {
 // whole.
 class mapping_list {
   public:
-    [[gnu::cold]] void add(local_block& mapping) noexcept;
+    [[gnu::cold]] void add(local_mapping& mapping) noexcept;
 
     // Waits until no other thread is at work on the mapping by way of this list.
-    [[gnu::cold]] void remove(local_block& mapping) noexcept;
+    [[gnu::cold]] void remove(local_mapping& mapping) noexcept;
 
     // Calls visit(header) for each mapping, perhaps more than once. It is not unmapped meanwhile.
     template <class Visitor>
     [[gnu::cold]] void each(const Visitor& visit) noexcept {
-        local_block* mapping = nullptr;
+        local_mapping* mapping = nullptr;
         while ((mapping = next_pinned(mapping)) != nullptr) {
             if (is_here(*mapping)) {
                 visit(*reinterpret_cast<segment_header*>(mapping + 1));
@@ -9468,7 +9468,7 @@ class mapping_list {
     [[nodiscard, gnu::cold]] segment_header* around(std::uintptr_t address) noexcept;
 
   private:
-    static bool is_here(const local_block& mapping) noexcept {
+    static bool is_here(const local_mapping& mapping) noexcept {
         return mapping.only_in == 0 || mapping.only_in == process_stamp();
     }
 
@@ -9497,24 +9497,24 @@ class mapping_list {
     };
 
     // The one after `last`, which is let go of, or the first; nullptr at the end.
-    [[gnu::cold]] local_block* next_pinned(local_block* last) noexcept;
+    [[gnu::cold]] local_mapping* next_pinned(local_mapping* last) noexcept;
 
     std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process whose thread has it
-    std::atomic<local_block*> first_{nullptr};
+    std::atomic<local_mapping*> first_{nullptr};
     std::atomic<std::uintptr_t> lowest_{UINTPTR_MAX}; // address where a mapping was, ever
     std::atomic<std::uintptr_t> highest_{0};
 };
 
 inline constinit mapping_list mappings{};
 
-[[gnu::cold]] std::uint64_t bounded_by_object(const local_block& local,
+[[gnu::cold]] std::uint64_t bounded_by_object(const local_mapping& local,
                                               std::uint64_t size) noexcept;
 
 // Bytes of the segment, but none that are not there, whatever its own bytes say. System call:
 // fstat(2) or the like, once each time it has grown.
 [[nodiscard]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
-    const local_block& local = local_of(header);
+    const local_mapping& local = local_of(header);
     return size <= local.length.load(std::memory_order_relaxed) ? size
                                                                 : bounded_by_object(local, size);
 }
@@ -9546,7 +9546,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-COHOLD_INLINE void mapping_list::add(local_block& mapping) noexcept {
+COHOLD_INLINE void mapping_list::add(local_mapping& mapping) noexcept {
     const lock held(*this);
     const auto begin = reinterpret_cast<std::uintptr_t>(&mapping + 1);
     if (begin < lowest_.load(std::memory_order_relaxed)) {
@@ -9560,13 +9560,13 @@ COHOLD_INLINE void mapping_list::add(local_block& mapping) noexcept {
     first_.store(&mapping, std::memory_order_relaxed);
 }
 
-COHOLD_INLINE void mapping_list::remove(local_block& mapping) noexcept {
+COHOLD_INLINE void mapping_list::remove(local_mapping& mapping) noexcept {
     {
         const lock held(*this);
         if (first_.load(std::memory_order_relaxed) == &mapping) {
             first_.store(mapping.next_mapping, std::memory_order_relaxed);
         }
-        for (local_block* each = first_.load(std::memory_order_relaxed); each != nullptr;
+        for (local_mapping* each = first_.load(std::memory_order_relaxed); each != nullptr;
              each = each->next_mapping) {
             if (each->next_mapping == &mapping) {
                 each->next_mapping = mapping.next_mapping;
@@ -9585,7 +9585,7 @@ COHOLD_INLINE segment_header* mapping_list::around(std::uintptr_t address) noexc
         return nullptr;
     }
     const lock held(*this);
-    for (local_block* each = first_.load(std::memory_order_relaxed); each != nullptr;
+    for (local_mapping* each = first_.load(std::memory_order_relaxed); each != nullptr;
          each = each->next_mapping) {
         if (address - reinterpret_cast<std::uintptr_t>(each + 1) < each->reserve &&
             is_here(*each)) {
@@ -9595,11 +9595,11 @@ COHOLD_INLINE segment_header* mapping_list::around(std::uintptr_t address) noexc
     return nullptr;
 }
 
-COHOLD_INLINE local_block* mapping_list::next_pinned(local_block* last) noexcept {
+COHOLD_INLINE local_mapping* mapping_list::next_pinned(local_mapping* last) noexcept {
     const lock held(*this);
-    local_block* const next = last == nullptr || last->next_mapping == last
-                                  ? first_.load(std::memory_order_relaxed)
-                                  : last->next_mapping;
+    local_mapping* const next = last == nullptr || last->next_mapping == last
+                                    ? first_.load(std::memory_order_relaxed)
+                                    : last->next_mapping;
     if (last != nullptr) {
         last->identity->pins.fetch_sub(1, std::memory_order_release);
     }
@@ -9609,7 +9609,7 @@ COHOLD_INLINE local_block* mapping_list::next_pinned(local_block* last) noexcept
     return next;
 }
 
-[[gnu::noinline]] COHOLD_INLINE std::uint64_t bounded_by_object(const local_block& local,
+[[gnu::noinline]] COHOLD_INLINE std::uint64_t bounded_by_object(const local_mapping& local,
                                                                 std::uint64_t size) noexcept {
     const std::uint64_t now = local.calls->length(local);
     const std::uint64_t there = now != 0 && now < local.reserve ? now : local.reserve;
@@ -9637,7 +9637,7 @@ COHOLD_INLINE void grow_segment(segment_header& header, std::uint64_t to,
     if (to <= from) {
         return;
     }
-    const local_block& local = local_of(header);
+    const local_mapping& local = local_of(header);
     if (to > local.reserve) {
         fail(ec, errc::reserve_exceeded, "wanted a size of %llu bytes, the reserve has %llu",
              static_cast<unsigned long long>(to), static_cast<unsigned long long>(local.reserve));
@@ -9684,7 +9684,7 @@ struct alignas(64) participant_slot {
     std::atomic<std::uint32_t> stamp;
     std::atomic<std::uint64_t> start_time; // of the process, in clock ticks since boot
     std::atomic<std::uint64_t> token[2];   // a liveness_token
-    std::atomic<std::uint64_t> recovery;   // an owner_lock: held by who recovers this slot
+    std::atomic<std::uint64_t> recovery;   // an robust_lock: held by who recovers this slot
     std::atomic<std::uint64_t> journals;   // offset of its first journal, or 0
     std::atomic<std::uint64_t> attached;   // nanoseconds since 1970
 
@@ -9728,7 +9728,7 @@ inline constexpr std::uint64_t attached_bit = 1;
     return std::uint64_t{last + step} << 32 | (static_cast<std::uint32_t>(state) + 2 * step);
 }
 
-struct process_table {
+struct participant_table {
     static constexpr std::uint64_t offset = control_bytes;
 
     // By its index, as if they all lay one behind the other.
@@ -9756,17 +9756,17 @@ struct process_table {
         return participants_of(header);
     }
 
-    [[nodiscard]] static process_table& of(segment_header& header) noexcept {
-        return *reinterpret_cast<process_table*>(reinterpret_cast<char*>(&header) + offset);
+    [[nodiscard]] static participant_table& of(segment_header& header) noexcept {
+        return *reinterpret_cast<participant_table*>(reinterpret_cast<char*>(&header) + offset);
     }
 
-    [[nodiscard]] static const process_table& of(const segment_header& header) noexcept {
-        return *reinterpret_cast<const process_table*>(reinterpret_cast<const char*>(&header) +
-                                                       offset);
+    [[nodiscard]] static const participant_table& of(const segment_header& header) noexcept {
+        return *reinterpret_cast<const participant_table*>(reinterpret_cast<const char*>(&header) +
+                                                           offset);
     }
 };
 
-static_assert(sizeof(process_table) == table_bytes);
+static_assert(sizeof(participant_table) == table_bytes);
 
 // Is the process that a word names the one that this mapping is of?
 [[nodiscard]] bool is_this_process(const segment_header& header, owner_word owner) noexcept;
@@ -9784,10 +9784,10 @@ static_assert(sizeof(process_table) == table_bytes);
 template <class Visitor>
 void each_of_process(const segment_header& header, const process_key& process,
                      const Visitor& visit) noexcept {
-    const std::uint32_t last = process_table::spare(header);
+    const std::uint32_t last = participant_table::spare(header);
     for (std::uint32_t index = 0; index <= last; ++index) {
         const owner_word each = participant_at(header, index);
-        if (each != nobody && process_table::of(header).slots[index].process() == process) {
+        if (each != nobody && participant_table::of(header).slots[index].process() == process) {
             visit(each);
         }
     }
@@ -9819,18 +9819,18 @@ namespace detail {
 COHOLD_INLINE bool is_this_process(const segment_header& header, owner_word owner) noexcept {
     const local_identity& mine = *local_of(header).identity;
     return mine.epoch.load(std::memory_order_acquire) != 0 && slot_of(mine.me) == slot_of(owner) &&
-           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+           is_attachment_of(participant_table::of(header).slots[slot_of(owner)].state.load(
                                 std::memory_order_relaxed),
                             generation_of(owner));
 }
 
 COHOLD_INLINE verdict probe_slot(const segment_header& header, owner_word owner) noexcept {
     const std::uint32_t index = slot_of(owner);
-    const participant_slot& slot = process_table::of(header).slots[index];
+    const participant_slot& slot = participant_table::of(header).slots[index];
     const std::uint32_t generation = generation_of(owner);
     verdict found = verdict::dead;
     if (is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
-        const local_block& local = local_of(header);
+        const local_mapping& local = local_of(header);
         found = is_this_process(header, owner)
                     ? verdict::alive
                     : local.calls->probe(local, index, slot.read_token());
@@ -9844,8 +9844,8 @@ COHOLD_INLINE verdict probe_slot(const segment_header& header, owner_word owner)
 }
 
 COHOLD_INLINE bool is_attached(const segment_header& header, owner_word owner) noexcept {
-    return slot_of(owner) <= process_table::spare(header) &&
-           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+    return slot_of(owner) <= participant_table::spare(header) &&
+           is_attachment_of(participant_table::of(header).slots[slot_of(owner)].state.load(
                                 std::memory_order_acquire),
                             generation_of(owner));
 }
@@ -9853,17 +9853,17 @@ COHOLD_INLINE bool is_attached(const segment_header& header, owner_word owner) n
 COHOLD_INLINE owner_word participant_at(const segment_header& header,
                                         std::uint32_t index) noexcept {
     const std::uint64_t state =
-        process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+        participant_table::of(header).slots[index].state.load(std::memory_order_acquire);
     return (state & attached_bit) != 0
                ? make_owner(index, static_cast<std::uint32_t>(state >> 32), 0)
                : nobody;
 }
 
 COHOLD_INLINE verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
-    if (slot_of(owner) > process_table::spare(header)) {
+    if (slot_of(owner) > participant_table::spare(header)) {
         return verdict::dead; // nobody has ever been there
     }
-    const process_key process = process_table::of(header).slots[slot_of(owner)].process();
+    const process_key process = participant_table::of(header).slots[slot_of(owner)].process();
     verdict found = probe_slot(header, owner);
     if (found == verdict::dead && is_attached(header, owner)) {
         each_of_process(header, process, [&](owner_word each) noexcept {
@@ -9944,7 +9944,7 @@ class patience {
 // If the process is killed: in lock(), it has the lock or not, and the word says so. While holding
 // it: the next one who wants it takes it over. In unlock(), before the sleepers are woken: they
 // wake on their own after recheck_interval.
-class owner_lock {
+class robust_lock {
   public:
     // How long a sleeper trusts the holder to be alive, in ns.
     static constexpr std::int64_t recheck_interval = 4000000;
@@ -9956,12 +9956,12 @@ class owner_lock {
                                              std::memory_order_relaxed);
     }
 
-    // Waits; with deadline{0} it only looks whether the holder is alive. `bury(owner)` is asked
-    // about a holder that stands in the way: false if it lives; if it is dead, puts in order what
-    // must be before the lock can change hands, and returns true.
-    template <class Bury>
+    // Waits; with deadline{0} it only looks whether the holder is alive. `recover_if_dead(owner)`
+    // is asked about a holder that stands in the way: false if it lives; if it is dead, puts in
+    // order what must be before the lock can change hands, and returns true.
+    template <class Recover>
     [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
-                                                         const Bury& bury) noexcept {
+                                                         const Recover& recover_if_dead) noexcept {
         // Looks ever less often: every look takes the cache line from the holder, whose unlocking
         // then waits for it.
         for (std::uint32_t pauses = 4; pauses <= 256 && until.nanoseconds != 0; pauses *= 2) {
@@ -9984,7 +9984,7 @@ class owner_lock {
                 continue;
             }
             if (!same_owner(found, asked) || trusted.has_passed()) {
-                if (bury(found)) {
+                if (recover_if_dead(found)) {
                     if (take_over(found, me)) {
                         return lock_result::taken_over;
                     }
@@ -10006,14 +10006,15 @@ class owner_lock {
     }
 
     // One of the segment's own: false if the thread's patience is over.
-    template <class Bury>
-    [[nodiscard]] bool lock_patiently(owner_word me, const Bury& bury) noexcept {
-        return try_lock(me) || lock_slowly(me, patience::until(), bury) != lock_result::timed_out;
+    template <class Recover>
+    [[nodiscard]] bool lock_patiently(owner_word me, const Recover& recover_if_dead) noexcept {
+        return try_lock(me) ||
+               lock_slowly(me, patience::until(), recover_if_dead) != lock_result::timed_out;
     }
 
-    template <class Bury>
-    lock_result lock(owner_word me, deadline until, const Bury& bury) noexcept {
-        return try_lock(me) ? lock_result::locked : lock_slowly(me, until, bury);
+    template <class Recover>
+    lock_result lock(owner_word me, deadline until, const Recover& recover_if_dead) noexcept {
+        return try_lock(me) ? lock_result::locked : lock_slowly(me, until, recover_if_dead);
     }
 
     void unlock() noexcept {
@@ -10032,7 +10033,7 @@ class owner_lock {
         return true;
     }
 
-    // For a dead holder's lock, after bury(): see lock_slowly.
+    // For a dead holder's lock, after recover_if_dead(): see lock_slowly.
     [[nodiscard, gnu::cold]] bool take_over(owner_word dead, owner_word me) noexcept {
         return word_.compare_exchange_strong(dead, me | awaited, std::memory_order_acq_rel,
                                              std::memory_order_relaxed);
@@ -10058,7 +10059,7 @@ class owner_lock {
     alignas(8) std::atomic<std::uint64_t> word_{nobody};
 };
 
-static_assert(sizeof(owner_lock) == 8);
+static_assert(sizeof(robust_lock) == 8);
 
 } // namespace detail
 
@@ -10320,7 +10321,7 @@ class heap {
 
     [[noreturn, gnu::cold]] static void refuse(const void* pointer, std::uint64_t place) noexcept;
 
-    owner_lock lock_;
+    robust_lock lock_;
     alignas(8) std::uint64_t row_map_;
     alignas(8) std::uint64_t column_maps_[rows]; // bit: the class has free blocks
     alignas(8) std::uint64_t used_;
@@ -11292,7 +11293,7 @@ namespace detail {
 // helped by anybody new. Those who have one of these are in the same list as all others. Which are
 // in use stands in a word; it changes in a transaction of the heap, together with the list, so that
 // neither can be without the other if the process is killed.
-struct kept_journals {
+struct reserve_journals {
     static constexpr std::uint64_t count = 4;
     static constexpr std::uint64_t directory_bytes = 64; // what lies in front of this
     static constexpr std::uint64_t offset =
@@ -11301,8 +11302,8 @@ struct kept_journals {
     alignas(8) std::uint64_t in_use; // a bit for each
     alignas(64) char journals[count][journal::size];
 
-    [[nodiscard]] static kept_journals& of(segment_header& header) noexcept {
-        return *reinterpret_cast<kept_journals*>(reinterpret_cast<char*>(&header) + offset);
+    [[nodiscard]] static reserve_journals& of(segment_header& header) noexcept {
+        return *reinterpret_cast<reserve_journals*>(reinterpret_cast<char*>(&header) + offset);
     }
 
     // Which of them is it? `count` if it is none.
@@ -11316,7 +11317,7 @@ struct kept_journals {
     [[gnu::cold]] void give_back(std::uint64_t index, heap::transaction& change) noexcept;
 };
 
-static_assert(sizeof(kept_journals) == 64 + kept_journals::count * journal::size);
+static_assert(sizeof(reserve_journals) == 64 + reserve_journals::count * journal::size);
 
 // Of a participant; more than that are no list, but go round.
 inline constexpr std::size_t most_journals = config::max_threads;
@@ -11349,8 +11350,8 @@ inline constexpr std::size_t most_journals = config::max_threads;
 template <class Act>
 [[nodiscard, gnu::cold]] bool recover_alone(segment_header& header, owner_word me, owner_word dead,
                                             const Act& act) noexcept {
-    participant_slot& slot = process_table::of(header).slots[slot_of(dead)];
-    auto& lock = reinterpret_cast<owner_lock&>(slot.recovery);
+    participant_slot& slot = participant_table::of(header).slots[slot_of(dead)];
+    auto& lock = reinterpret_cast<robust_lock&>(slot.recovery);
     // A process that died while it recovered has left nothing that must be put in order first.
     if (!lock.lock_patiently(
             me, [&header](owner_word holder) noexcept { return !is_alive(header, holder); })) {
@@ -11389,9 +11390,10 @@ template <class Act>
 [[gnu::cold]] std::uint32_t recover(segment_header& header, owner_word me,
                                     owner_word dead) noexcept;
 
-// For owner_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
+// For robust_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
 // it is recovered first. False also if the thread's patience is over before.
-[[gnu::cold]] bool bury(segment_header& header, owner_word me, owner_word holder) noexcept;
+[[gnu::cold]] bool recover_if_dead(segment_header& header, owner_word me,
+                                   owner_word holder) noexcept;
 
 // Has a thread of a living process a journal? What the list says while it changes is worth nothing
 // if nothing is found.
@@ -11402,8 +11404,9 @@ template <class Act>
 // where that is not to be had soon, nobody has ended yet, and will be asked about again.
 [[gnu::cold]] bool has_ended(segment_header& header, owner_word me, owner_word owner) noexcept;
 
-// The same as bury, of locks that threads hold: a thread that has ended holds none.
-[[gnu::cold]] bool bury_thread(segment_header& header, owner_word me, owner_word holder) noexcept;
+// The same as recover_if_dead, of locks that threads hold: a thread that has ended holds none.
+[[gnu::cold]] bool recover_thread_if_dead(segment_header& header, owner_word me,
+                                          owner_word holder) noexcept;
 
 /// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:
 /// a system call for each one attached.
@@ -11468,7 +11471,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-COHOLD_INLINE std::uint64_t kept_journals::index_of(const journal* log) const noexcept {
+COHOLD_INLINE std::uint64_t reserve_journals::index_of(const journal* log) const noexcept {
     const auto distance =
         static_cast<std::uint64_t>(reinterpret_cast<const char*>(log) - journals[0]);
     return distance % journal::size == 0 && distance / journal::size < count
@@ -11476,12 +11479,12 @@ COHOLD_INLINE std::uint64_t kept_journals::index_of(const journal* log) const no
                : count;
 }
 
-COHOLD_INLINE bool kept_journals::has_taken(const journal* log) const noexcept {
+COHOLD_INLINE bool reserve_journals::has_taken(const journal* log) const noexcept {
     const std::uint64_t index = index_of(log);
     return index != count && (in_use >> index & 1) != 0;
 }
 
-COHOLD_INLINE void* kept_journals::take(heap::transaction& change) noexcept {
+COHOLD_INLINE void* reserve_journals::take(heap::transaction& change) noexcept {
     const std::uint64_t free = ~in_use & ((std::uint64_t{1} << count) - 1);
     if (free == 0) {
         return nullptr;
@@ -11491,8 +11494,8 @@ COHOLD_INLINE void* kept_journals::take(heap::transaction& change) noexcept {
     return journals[index];
 }
 
-COHOLD_INLINE void kept_journals::give_back(std::uint64_t index,
-                                            heap::transaction& change) noexcept {
+COHOLD_INLINE void reserve_journals::give_back(std::uint64_t index,
+                                               heap::transaction& change) noexcept {
     change.set(in_use, in_use & ~(std::uint64_t{1} << index));
 }
 
@@ -11505,7 +11508,7 @@ COHOLD_INLINE journal* journal_at(segment_header& header, std::uint64_t offset) 
 
 COHOLD_INLINE bool is_journal(segment_header& header, heap::transaction& change,
                               const journal* log) noexcept {
-    return kept_journals::of(header).has_taken(log) || change.owns(log);
+    return reserve_journals::of(header).has_taken(log) || change.owns(log);
 }
 
 COHOLD_INLINE void free_journal(segment_header& header, heap::transaction& change,
@@ -11517,9 +11520,9 @@ COHOLD_INLINE void free_journal(segment_header& header, heap::transaction& chang
             change.deallocate(chunk);
         }
     }
-    if (const std::uint64_t kept = kept_journals::of(header).index_of(log);
-        kept != kept_journals::count) {
-        kept_journals::of(header).give_back(kept, change);
+    if (const std::uint64_t kept = reserve_journals::of(header).index_of(log);
+        kept != reserve_journals::count) {
+        reserve_journals::of(header).give_back(kept, change);
     } else {
         change.recount(log);
         change.deallocate(log);
@@ -11650,10 +11653,10 @@ COHOLD_INLINE void recover_elsewhere(const segment_header& header,
 
 [[gnu::noinline]] COHOLD_INLINE std::uint32_t recover(segment_header& header, owner_word me,
                                                       owner_word dead) noexcept {
-    if (slot_of(dead) > process_table::spare(header)) {
+    if (slot_of(dead) > participant_table::spare(header)) {
         return 0;
     }
-    const process_key process = process_table::of(header).slots[slot_of(dead)].process();
+    const process_key process = participant_table::of(header).slots[slot_of(dead)].process();
     if (!is_attached(header, dead) || is_alive(header, dead)) {
         return 0; // somebody has done it
     }
@@ -11661,7 +11664,8 @@ COHOLD_INLINE void recover_elsewhere(const segment_header& header,
     return recover_process(header, me, process);
 }
 
-COHOLD_INLINE bool bury(segment_header& header, owner_word me, owner_word holder) noexcept {
+COHOLD_INLINE bool recover_if_dead(segment_header& header, owner_word me,
+                                   owner_word holder) noexcept {
     if (is_alive(header, holder)) {
         return false;
     }
@@ -11670,7 +11674,7 @@ COHOLD_INLINE bool bury(segment_header& header, owner_word me, owner_word holder
 }
 
 COHOLD_INLINE bool has_journal(segment_header& header, owner_word owner) noexcept {
-    participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
+    participant_slot& slot = participant_table::of(header).slots[slot_of(owner)];
     std::size_t most = most_journals;
     for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
          log != nullptr && most != 0; --most) {
@@ -11683,7 +11687,7 @@ COHOLD_INLINE bool has_journal(segment_header& header, owner_word owner) noexcep
 }
 
 COHOLD_INLINE bool has_ended(segment_header& header, owner_word me, owner_word owner) noexcept {
-    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare(header)) {
+    if (thread_of(owner) == 0 || slot_of(owner) > participant_table::spare(header)) {
         return true; // no thread, or nobody's
     }
     if (has_journal(header, owner)) {
@@ -11694,14 +11698,16 @@ COHOLD_INLINE bool has_ended(segment_header& header, owner_word me, owner_word o
     return still && !has_journal(header, owner);
 }
 
-COHOLD_INLINE bool bury_thread(segment_header& header, owner_word me, owner_word holder) noexcept {
-    return is_alive(header, holder) ? has_ended(header, me, holder) : bury(header, me, holder);
+COHOLD_INLINE bool recover_thread_if_dead(segment_header& header, owner_word me,
+                                          owner_word holder) noexcept {
+    return is_alive(header, holder) ? has_ended(header, me, holder)
+                                    : recover_if_dead(header, me, holder);
 }
 
 [[gnu::noinline]] COHOLD_INLINE std::uint32_t recover_all(segment_header& header,
                                                           owner_word me) noexcept {
     std::uint32_t count = 0;
-    const std::uint32_t last = process_table::spare(header);
+    const std::uint32_t last = participant_table::spare(header);
     for (std::uint32_t index = 0; index <= last; ++index) {
         const owner_word owner = participant_at(header, index);
         if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
@@ -11739,8 +11745,8 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
         local_identity& identity;
         std::uint32_t index;
         std::uint32_t spare;
-    } context{process_table::of(header).slots[index], *local_of(header).identity, index,
-              process_table::spare(header)};
+    } context{participant_table::of(header).slots[index], *local_of(header).identity, index,
+              participant_table::spare(header)};
 
     const auto publish = [](void* with, const liveness_token& token) noexcept {
         const auto& [slot, identity, number, spare] = *static_cast<publishing*>(with);
@@ -11766,7 +11772,7 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
                                                   std::memory_order_acq_rel);
     };
 
-    const local_block& local = local_of(header);
+    const local_mapping& local = local_of(header);
     void* const page =
         local.calls->claim(local, index, context.slot.read_token(), publish, &context, ec);
     if (page != nullptr) {
@@ -11777,7 +11783,7 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
 
 COHOLD_INLINE void leave_slot(segment_header& header, bool tidy) noexcept {
     local_identity& identity = *local_of(header).identity;
-    participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
+    participant_slot& slot = participant_table::of(header).slots[slot_of(identity.me)];
     if (tidy) {
         slot.state.store(detached_state(generation_of(identity.me)), std::memory_order_release);
     }
@@ -11787,9 +11793,9 @@ COHOLD_INLINE void leave_slot(segment_header& header, bool tidy) noexcept {
 }
 
 COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) noexcept {
-    for (std::uint32_t index = 0; index < process_table::spare(header) && !ec; ++index) {
+    for (std::uint32_t index = 0; index < participant_table::spare(header) && !ec; ++index) {
         const std::uint64_t state =
-            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+            participant_table::of(header).slots[index].state.load(std::memory_order_acquire);
         if ((state & attached_bit) == 0 && take_slot(header, index, ec)) {
             return true;
         }
@@ -11809,7 +11815,7 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
     bool taken = take_any_slot(header, ec);
     // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
     for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
-        if (take_slot(header, process_table::spare(header), ec)) {
+        if (take_slot(header, participant_table::spare(header), ec)) {
             static_cast<void>(recover_all(header, identity.me));
             leave_slot(header);
             attempt = 99;
@@ -11821,7 +11827,7 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
     }
     if (!taken && !ec) {
         fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
-             process_table::spare(header));
+             participant_table::spare(header));
     }
     // Who has opened the segment is a user of its session already, a forked child is not yet.
     if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
@@ -11893,22 +11899,22 @@ struct savepoint {
 };
 
 // A lock that is held until the outermost section ends, whatever its type.
-struct held_lock {
+struct deferred_unlock {
     void* lock; // nullptr: none, the section within another had it already
     void (*release)(void* lock, thread_record& holder) noexcept;
     savepoint from{}; // where the section that has locked it began
 };
 
 // In the order in which they were locked; the first few without asking for memory.
-struct kept_locks {
+struct deferred_unlocks {
     // That of the outermost section. The thread's record says whether there is one.
-    held_lock first{};
+    deferred_unlock first{};
 
-    kept_locks() = default;
-    kept_locks(const kept_locks&) = delete;
-    kept_locks& operator=(const kept_locks&) = delete;
+    deferred_unlocks() = default;
+    deferred_unlocks(const deferred_unlocks&) = delete;
+    deferred_unlocks& operator=(const deferred_unlocks&) = delete;
 
-    ~kept_locks() {
+    ~deferred_unlocks() {
         if (all_ != few_) {
             delete[] all_;
         }
@@ -11932,7 +11938,7 @@ struct kept_locks {
         if (count_ < capacity_) {
             return true;
         }
-        auto* const more = new (std::nothrow) held_lock[capacity_ * 2];
+        auto* const more = new (std::nothrow) deferred_unlock[capacity_ * 2];
         if (more == nullptr) {
             return false;
         }
@@ -11947,7 +11953,7 @@ struct kept_locks {
         return true;
     }
 
-    void keep(const held_lock& lock) noexcept { all_[count_++] = lock; }
+    void keep(const deferred_unlock& lock) noexcept { all_[count_++] = lock; }
 
     [[nodiscard]] bool keeps(const void* lock) const noexcept {
         for (std::uint32_t i = 0; i < count_; ++i) {
@@ -11979,7 +11985,7 @@ struct kept_locks {
 
     void release_all(thread_record& holder) noexcept {
         while (count_ != 0) {
-            const held_lock last = all_[--count_];
+            const deferred_unlock last = all_[--count_];
             if (last.lock != nullptr) {
                 last.release(last.lock, holder);
             }
@@ -11989,8 +11995,8 @@ struct kept_locks {
   private:
     static constexpr std::uint32_t few = 8;
 
-    held_lock few_[few]{};
-    held_lock* all_ = few_;
+    deferred_unlock few_[few]{};
+    deferred_unlock* all_ = few_;
     std::uint32_t count_ = 0;
     std::uint32_t capacity_ = few;
 };
@@ -12170,7 +12176,7 @@ struct alignas(64) thread_record : sections {
     private_undo own;         // each entry counts as a promise, so that commit sees to it
 
     // Locks to release at the end of the section.
-    kept_locks locks;
+    deferred_unlocks locks;
 
     std::uint32_t promises = 0; // records that have to be executed on commit
     // Depth of the first section that can be undone, if one that cannot is around it; else 0.
@@ -12436,10 +12442,10 @@ struct alignas(64) thread_record : sections {
     // ---- locks
 
     // Keeps a lock until the end of the section, after make_room.
-    [[gnu::cold]] void keep(const held_lock& lock) noexcept;
+    [[gnu::cold]] void keep(const deferred_unlock& lock) noexcept;
 
     // That of an outermost section that begins with a lock.
-    void keep_first(const held_lock& lock) noexcept {
+    void keep_first(const deferred_unlock& lock) noexcept {
         state.locked = true;
         locks.set_first(lock.lock, lock.release);
     }
@@ -12687,7 +12693,7 @@ COHOLD_INLINE void thread_record::forget(const void* object, std::size_t bytes) 
     own.forget(object, bytes);
 }
 
-COHOLD_INLINE void thread_record::keep(const held_lock& lock) noexcept {
+COHOLD_INLINE void thread_record::keep(const deferred_unlock& lock) noexcept {
     state.more = true;
     locks.keep(lock);
 }
@@ -13241,10 +13247,10 @@ COHOLD_INLINE void abandon_section(thread_record& record) noexcept {
 
 COHOLD_INLINE void leave_journal(segment_header& header, const thread_record& record) noexcept {
     record.log->thread.store(0, std::memory_order_release);
-    if (kept_journals::of(header).index_of(record.log) == kept_journals::count) {
+    if (reserve_journals::of(header).index_of(record.log) == reserve_journals::count) {
         return;
     }
-    participant_slot& slot = process_table::of(header).slots[slot_of(record.me)];
+    participant_slot& slot = participant_table::of(header).slots[slot_of(record.me)];
     heap::transaction change(heap::of(header), record.process_word());
     const auto offset = static_cast<std::uint64_t>(reinterpret_cast<char*>(record.log) -
                                                    reinterpret_cast<char*>(&header));
@@ -13414,7 +13420,7 @@ search_open_record(const segment_header* header) noexcept {
 
 COHOLD_INLINE journal* find_journal(segment_header& header, owner_word me,
                                     std::error_code& ec) noexcept {
-    participant_slot& slot = process_table::of(header).slots[slot_of(me)];
+    participant_slot& slot = participant_table::of(header).slots[slot_of(me)];
     std::size_t count = 0;
     for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
          log != nullptr && count < config::max_threads; log = journal_at(header, log->next)) {
@@ -13442,7 +13448,7 @@ COHOLD_INLINE journal* find_journal(segment_header& header, owner_word me,
     }
     if (block != nullptr) {
         change.uncount(block);
-    } else if (block = kept_journals::of(header).take(change); block == nullptr) {
+    } else if (block = reserve_journals::of(header).take(change); block == nullptr) {
         static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
         return nullptr;
     }
@@ -13460,7 +13466,7 @@ COHOLD_INLINE owner_word new_thread(segment_header& header) noexcept {
     local_identity& identity = *local_of(header).identity;
     if (identity.threads == most_threads) {
         std::atomic<std::uint64_t>& state =
-            process_table::of(header).slots[slot_of(identity.me)].state;
+            participant_table::of(header).slots[slot_of(identity.me)].state;
         const std::uint64_t next = with_next_generation(state.load(std::memory_order_relaxed));
         state.store(next, std::memory_order_release);
         __atomic_store_n(
@@ -13611,8 +13617,8 @@ COHOLD_INLINE void detach(segment_header& header) noexcept {
     }
     const identity_lock lock(identity);
     const patience limit(deadline::in(10 * patience::brief));
-    const bool tidy =
-        free_journals(header, process_table::of(header).slots[slot_of(identity.me)], identity.me);
+    const bool tidy = free_journals(
+        header, participant_table::of(header).slots[slot_of(identity.me)], identity.me);
     identity.epoch.store(0, std::memory_order_release);
     leave_slot(header, tidy);
 }
@@ -14040,7 +14046,7 @@ struct lock_access {
         return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
     }
 
-    // held_lock::release.
+    // deferred_unlock::release.
     template <class Mutex>
     static void release(void* mutex, thread_record& holder) noexcept {
         unlock(*static_cast<Mutex*>(mutex), holder);
@@ -14076,35 +14082,37 @@ concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
 
 struct lock_access;
 
-// For owner_lock::lock, of locks that threads hold.
-struct undertaker {
+// For robust_lock::lock, of locks that threads hold.
+struct recover_owner_if_dead {
     segment_header& header;
     owner_word me; // a process
 
-    bool operator()(owner_word holder) const noexcept { return bury_thread(header, me, holder); }
+    bool operator()(owner_word holder) const noexcept {
+        return recover_thread_if_dead(header, me, holder);
+    }
 };
 
-[[nodiscard]] inline undertaker undertaker_for(const thread_record& record) noexcept {
+[[nodiscard]] inline recover_owner_if_dead recover_owner_of(const thread_record& record) noexcept {
     return {*record.header, record.process_word()};
 }
 
 // If the process is killed: who takes the lock over recovers the dead one first, and then says so
 // here until he unlocks; if he is killed before that, the next one does.
-class owned_lock {
+class segment_lock {
   public:
     // Bound to the segment under construction at this address; elsewhere to none.
-    owned_lock() noexcept
+    segment_lock() noexcept
         : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
-        static_assert(offsetof(owned_lock, lock_) == 0 && offsetof(owned_lock, segment_) == 8 &&
-                      offsetof(owned_lock, recovered_) == 16 &&
-                      offsetof(owned_lock, version_or_times_) == 20);
+        static_assert(offsetof(segment_lock, lock_) == 0 && offsetof(segment_lock, segment_) == 8 &&
+                      offsetof(segment_lock, recovered_) == 16 &&
+                      offsetof(segment_lock, version_or_times_) == 20);
     }
 
-    owned_lock(const owned_lock&) = delete;
-    owned_lock& operator=(const owned_lock&) = delete;
+    segment_lock(const segment_lock&) = delete;
+    segment_lock& operator=(const segment_lock&) = delete;
 
     // What a dead process that holds it had begun may concern what is destroyed next.
-    ~owned_lock() { recover_dead_holder(); }
+    ~segment_lock() { recover_dead_holder(); }
 
     // Before what the lock protects is destroyed. The lock stays the dead one's.
     void recover_dead_holder() const noexcept {
@@ -14196,13 +14204,13 @@ class owned_lock {
   private:
     [[gnu::cold]] void recover_holder() const noexcept;
 
-    owner_lock lock_;
+    robust_lock lock_;
     offset_ptr<segment_header> segment_;
     std::atomic<std::uint32_t> recovered_{0};
     std::atomic<std::uint32_t> version_or_times_{0};
 };
 
-static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);
+static_assert(sizeof(segment_lock) == 24 && alignof(segment_lock) == 8);
 
 } // namespace detail
 
@@ -14218,8 +14226,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-COHOLD_INLINE thread_record* owned_lock::record(deadline until,
-                                                std::error_code& ec) const noexcept {
+COHOLD_INLINE thread_record* segment_lock::record(deadline until,
+                                                  std::error_code& ec) const noexcept {
     if (segment_ == nullptr) {
         fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
         return nullptr;
@@ -14230,28 +14238,28 @@ COHOLD_INLINE thread_record* owned_lock::record(deadline until,
     return found;
 }
 
-COHOLD_INLINE bool owned_lock::lock(const thread_record& record, deadline until,
-                                    std::error_code& ec) noexcept {
+COHOLD_INLINE bool segment_lock::lock(const thread_record& record, deadline until,
+                                      std::error_code& ec) noexcept {
     if (is_held_by(record.me)) {
         fail_errno(ec, EDEADLK, "this thread holds the lock already");
         return false;
     }
     const patience limit(until);
-    const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
+    const lock_result result = lock_.lock(record.me, until, recover_owner_of(record));
     if (result == lock_result::taken_over) {
         recovered_.store(1, std::memory_order_relaxed);
     }
     return result != lock_result::timed_out;
 }
 
-[[gnu::noinline]] COHOLD_INLINE void owned_lock::unlock() noexcept {
+[[gnu::noinline]] COHOLD_INLINE void segment_lock::unlock() noexcept {
     recovered_.store(0, std::memory_order_relaxed);
     lock_.unlock();
 }
 
-COHOLD_INLINE bool owned_lock::free_from_dead(const thread_record& record) noexcept {
+COHOLD_INLINE bool segment_lock::free_from_dead(const thread_record& record) noexcept {
     const owner_word holder = lock_.holder();
-    if (holder == nobody || same_owner(holder, record.me) || !undertaker_for(record)(holder)) {
+    if (holder == nobody || same_owner(holder, record.me) || !recover_owner_of(record)(holder)) {
         return false;
     }
     if (lock_.take_over(holder, record.me)) {
@@ -14264,17 +14272,17 @@ COHOLD_INLINE bool owned_lock::free_from_dead(const thread_record& record) noexc
     return true;
 }
 
-COHOLD_INLINE thread_record* owned_lock::attached_record() const noexcept {
+COHOLD_INLINE thread_record* segment_lock::attached_record() const noexcept {
     std::error_code ec;
     return segment_ != nullptr && is_participant(*segment_) ? self(*segment_, ec) : nullptr;
 }
 
-COHOLD_INLINE bool owned_lock::may_be_inherited() const noexcept {
+COHOLD_INLINE bool segment_lock::may_be_inherited() const noexcept {
     return segment_ != nullptr && has_inherited(*segment_);
 }
 
 [[gnu::noinline]] COHOLD_INLINE thread_record*
-owned_lock::holding_record(const char* message) const noexcept {
+segment_lock::holding_record(const char* message) const noexcept {
     thread_record* const record = attached_record();
     if (record != nullptr && is_held_by(record->me)) {
         return record;
@@ -14285,7 +14293,7 @@ owned_lock::holding_record(const char* message) const noexcept {
     die(message);
 }
 
-[[gnu::noinline]] COHOLD_INLINE void owned_lock::recover_holder() const noexcept {
+[[gnu::noinline]] COHOLD_INLINE void segment_lock::recover_holder() const noexcept {
     if (segment_ != nullptr) {
         std::error_code ec;
         const report_keeper keeper;
@@ -14568,7 +14576,7 @@ class section_guard {
             "themselves what they change, and an optional of one can be saved; atomics, queues "
             "and locks are not undone");
         detail::clear(ec);
-        const detail::operation context("save", "", "");
+        const detail::error_context context("save", "", "");
         if (detail::is_inherited(*record_)) {
             detail::fail(ec, errc::not_owner,
                          "the section is that of the process that forked this");
@@ -14588,7 +14596,7 @@ class section_guard {
 
     void unlock(std::error_code& ec) noexcept {
         detail::clear(ec);
-        const detail::operation context("unlock", "shm_guarded", "");
+        const detail::error_context context("unlock", "shm_guarded", "");
         if (record_ == nullptr) {
             detail::fail(ec, errc::not_owner);
         } else if (record_->state.depth != 1) {
@@ -14687,7 +14695,7 @@ class section_guard {
 
     [[nodiscard, gnu::cold, gnu::noinline]] static opened
     open(Mutex& mutex, T& value, detail::deadline until, std::error_code& ec) noexcept {
-        const detail::operation context("lock", "shm_guarded", "");
+        const detail::error_context context("lock", "shm_guarded", "");
         detail::thread_record* const record = access::record(mutex, until, ec);
         if (record == nullptr) {
             return {};
@@ -15203,7 +15211,7 @@ class signal_value {
 // A count as a constructor's argument, negative ones as large ones.
 inline std::uint32_t counted(const char* kind, std::uint64_t count, std::uint32_t most) {
     if (count > most) [[unlikely]] {
-        const operation context("construct", kind, "");
+        const error_context context("construct", kind, "");
         raise(errc::invalid_size, "%lld, but 0 to %u are possible", static_cast<long long>(count),
               most);
     }
@@ -15329,7 +15337,7 @@ class shm_barrier {
             const std::uint32_t left = left_of(state);
             const std::uint32_t expected = expected_of(state) - drops;
             if (count > left) [[unlikely]] {
-                const detail::operation context("arrive", "shm_barrier", "");
+                const detail::error_context context("arrive", "shm_barrier", "");
                 detail::fail(ec, errc::invalid_size, "%u, but %u are to come", count, left);
                 break;
             }
@@ -15710,7 +15718,7 @@ class shm_mutex : public detail::lockable<shm_mutex> {
 
     [[gnu::cold]] void unlock_slowly() noexcept;
 
-    detail::owned_lock lock_;
+    detail::segment_lock lock_;
 };
 
 static_assert(sizeof(shm_mutex) == 24 && alignof(shm_mutex) == 8);
@@ -15792,7 +15800,7 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
 
     [[gnu::cold]] void unlock_slowly() noexcept;
 
-    detail::owned_lock lock_;
+    detail::segment_lock lock_;
 };
 
 static_assert(sizeof(shm_recursive_mutex) == 24 && alignof(shm_recursive_mutex) == 8);
@@ -15818,13 +15826,13 @@ COHOLD_NAMESPACE_BEGIN
 [[gnu::noinline]] COHOLD_INLINE bool shm_mutex::lock_slowly(const detail::thread_record& record,
                                                             detail::deadline until,
                                                             std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_mutex", "");
+    const detail::error_context context("lock", "shm_mutex", "");
     return lock_.lock(record, until, ec);
 }
 
 [[gnu::noinline]] COHOLD_INLINE bool shm_mutex::lock_slowly(detail::deadline until,
                                                             std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_mutex", "");
+    const detail::error_context context("lock", "shm_mutex", "");
     const detail::thread_record* const record = lock_.record(until, ec);
     return record != nullptr && lock_.lock(*record, until, ec);
 }
@@ -15839,7 +15847,7 @@ COHOLD_NAMESPACE_BEGIN
 [[gnu::noinline]] COHOLD_INLINE bool
 shm_recursive_mutex::lock_slowly(const detail::thread_record& record, detail::deadline until,
                                  std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_recursive_mutex", "");
+    const detail::error_context context("lock", "shm_recursive_mutex", "");
     if (lock_at_once(record)) { // known only now
         return true;
     }
@@ -15856,7 +15864,7 @@ shm_recursive_mutex::lock_slowly(const detail::thread_record& record, detail::de
 
 [[gnu::noinline]] COHOLD_INLINE bool
 shm_recursive_mutex::lock_slowly(detail::deadline until, std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_recursive_mutex", "");
+    const detail::error_context context("lock", "shm_recursive_mutex", "");
     const detail::thread_record* const record = lock_.record(until, ec);
     return record != nullptr && lock_slowly(*record, until, ec);
 }
@@ -15943,7 +15951,7 @@ class shared_guard {
     }
 
     [[gnu::cold, gnu::noinline]] void open(detail::deadline until, std::error_code& ec) noexcept {
-        const detail::operation context("lock_shared", "shm_guarded", "");
+        const detail::error_context context("lock_shared", "shm_guarded", "");
         const detail::thread_record* const record = access::record(*mutex_, until, ec);
         if (record == nullptr) {
             return;
@@ -16261,7 +16269,7 @@ class shm_latch {
             [&](std::uint32_t count) { return count - done; },
             [&](std::uint32_t count) { return count == done; }, detail::futex_wake_all);
         if (!counted) [[unlikely]] {
-            const detail::operation context("count_down", "shm_latch", "");
+            const detail::error_context context("count_down", "shm_latch", "");
             detail::fail(ec, errc::invalid_size, "by %u, but %u are left", done, found);
         }
     }
@@ -16398,7 +16406,7 @@ class shm_semaphore {
             [&](std::uint32_t count) { return count + permits; },
             [&](std::uint32_t /*count*/) { return permits != 0; }, permits);
         if (!given) [[unlikely]] {
-            const detail::operation context("release", "shm_semaphore", "");
+            const detail::error_context context("release", "shm_semaphore", "");
             detail::fail(ec, errc::invalid_size, "%u more permits than %u", permits, found);
         }
     }
@@ -16537,7 +16545,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept;
 
     // Of those who are dead or have ended. False if there was none.
-    [[gnu::cold]] bool bury_readers(const detail::thread_record& record) noexcept;
+    [[gnu::cold]] bool recover_dead_readers(const detail::thread_record& record) noexcept;
 
     [[gnu::cold]] void give_up() noexcept;
 
@@ -16634,9 +16642,9 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     static constexpr std::uint32_t spins_ = 100;
 
-    alignas(64) detail::owned_lock lock_; // the writer's
-    detail::wait_word drained_;           // he sleeps here while readers are left
-    detail::wait_word gate_;              // readers sleep here while a writer is there, or no slot
+    alignas(64) detail::segment_lock lock_; // the writer's
+    detail::wait_word drained_;             // he sleeps here while readers are left
+    detail::wait_word gate_; // readers sleep here while a writer is there, or no slot
     alignas(64) slot readers_[most_readers]{}; // by owner words
 };
 
@@ -16663,7 +16671,7 @@ COHOLD_NAMESPACE_BEGIN
 [[gnu::noinline]] COHOLD_INLINE bool
 shm_shared_mutex::lock_slowly(const detail::thread_record& record, detail::deadline until,
                               std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_shared_mutex", "");
+    const detail::error_context context("lock", "shm_shared_mutex", "");
     if (find(record.me, record.me) != nullptr) {
         detail::fail_errno(ec, EDEADLK, "this thread reads");
         return false;
@@ -16680,7 +16688,7 @@ shm_shared_mutex::lock_slowly(const detail::thread_record& record, detail::deadl
 
 [[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::lock_slowly(detail::deadline until,
                                                                    std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_shared_mutex", "");
+    const detail::error_context context("lock", "shm_shared_mutex", "");
     const detail::thread_record* const record = lock_.record(until, ec);
     return record != nullptr && lock_slowly(*record, until, ec);
 }
@@ -16691,7 +16699,7 @@ COHOLD_INLINE bool shm_shared_mutex::drain(const detail::thread_record& record,
     detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
     std::int64_t longest = detail::wait_word::first_interval;
     while (!is_drained()) {
-        if (spins.spin() || bury_readers(record)) {
+        if (spins.spin() || recover_dead_readers(record)) {
             continue;
         }
         if (until.has_passed()) {
@@ -16707,12 +16715,14 @@ COHOLD_INLINE bool shm_shared_mutex::drain(const detail::thread_record& record,
     return true;
 }
 
-COHOLD_INLINE bool shm_shared_mutex::bury_readers(const detail::thread_record& record) noexcept {
-    const detail::undertaker bury = detail::undertaker_for(record);
+COHOLD_INLINE bool
+shm_shared_mutex::recover_dead_readers(const detail::thread_record& record) noexcept {
+    const detail::recover_owner_if_dead recover_if_dead = detail::recover_owner_of(record);
     bool found = false;
     for (slot& each : readers_) {
         detail::owner_word reader = each.load(std::memory_order_relaxed);
-        if (reader != detail::nobody && !detail::same_owner(reader, record.me) && bury(reader)) {
+        if (reader != detail::nobody && !detail::same_owner(reader, record.me) &&
+            recover_if_dead(reader)) {
             found = true;
             each.compare_exchange_strong(reader, detail::nobody, std::memory_order_acq_rel);
         }
@@ -16735,7 +16745,7 @@ COHOLD_INLINE void shm_shared_mutex::give_up() noexcept {
 [[gnu::noinline]] COHOLD_INLINE bool
 shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::deadline until,
                                std::error_code& ec) noexcept {
-    const detail::operation context("lock_shared", "shm_shared_mutex", "");
+    const detail::error_context context("lock_shared", "shm_shared_mutex", "");
     if (lock_.is_held_by(record.me)) {
         detail::fail_errno(ec, EDEADLK, "this thread holds the lock already");
         return false;
@@ -16745,7 +16755,7 @@ shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::dead
     std::int64_t longest = detail::wait_word::first_interval;
     while (!lock_.is_free() || !share_at_once(record)) {
         if (spins.spin() || lock_.free_from_dead(record) ||
-            (lock_.is_free() && bury_readers(record))) {
+            (lock_.is_free() && recover_dead_readers(record))) {
             continue;
         }
         if (until.has_passed()) {
@@ -16763,7 +16773,7 @@ shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::dead
 
 [[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::share_slowly(detail::deadline until,
                                                                     std::error_code& ec) noexcept {
-    const detail::operation context("lock_shared", "shm_shared_mutex", "");
+    const detail::error_context context("lock_shared", "shm_shared_mutex", "");
     const detail::thread_record* const record = lock_.record(until, ec);
     return record != nullptr && share_slowly(*record, until, ec);
 }
@@ -17100,7 +17110,7 @@ class shm_allocator {
             "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
             "and deque do), which mean nothing in another process. Use those of cohold or "
             "of Boost.Container");
-        const detail::operation context("allocate", "", "");
+        const detail::error_context context("allocate", "", "");
         if (segment_ == nullptr) {
             detail::fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, sizeof(T));
             return nullptr;
@@ -17258,7 +17268,7 @@ enum class first_turn : std::uint32_t {};
 /// The words of a queue and its slots, which say all there is to know: see queue_ring for how they
 /// change. One class alone has members, so that the layout is known.
 template <class T, class Allocator>
-class queue_body {
+class ring_storage {
   protected:
     using slot = queue_slot<T>;
     using slot_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<slot>;
@@ -17267,7 +17277,7 @@ class queue_body {
     // Neither its construction nor its move needs to be undone.
     static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
 
-    [[gnu::cold]] queue_body(first_turn first, std::uint64_t capacity, const Allocator& allocator)
+    [[gnu::cold]] ring_storage(first_turn first, std::uint64_t capacity, const Allocator& allocator)
         : allocator_(allocator), capacity_(checked_capacity(capacity, sizeof(slot))) {
         check_layout();
         slot_allocator slots(allocator_);
@@ -17281,10 +17291,10 @@ class queue_body {
         head_.store(position_at(turn, 0), std::memory_order_relaxed);
     }
 
-    queue_body(const queue_body&) = delete;
-    queue_body& operator=(const queue_body&) = delete;
+    ring_storage(const ring_storage&) = delete;
+    ring_storage& operator=(const ring_storage&) = delete;
 
-    ~queue_body() = default;
+    ~ring_storage() = default;
 
     // What free_slots() changes.
     static constexpr std::size_t words_bytes = 24;
@@ -17303,18 +17313,18 @@ class queue_body {
     // The same on every platform, and known to docs/layout.md.
     static constexpr void check_layout() noexcept {
         if constexpr (sizeof(slot_pointer) == 8 && sizeof(Allocator) == 8) {
-            static_assert(offsetof(queue_body, slots_) == 0);
-            static_assert(offsetof(queue_body, allocator_) == 8);
-            static_assert(offsetof(queue_body, capacity_) == 16);
-            static_assert(offsetof(queue_body, closed_) == 20);
-            static_assert(offsetof(queue_body, items_) == 24);
-            static_assert(offsetof(queue_body, spaces_) == 28);
-            static_assert(offsetof(queue_body, tail_) == 64);
-            static_assert(offsetof(queue_body, writer_) == 72);
-            static_assert(offsetof(queue_body, waited_for_space_) == 80);
-            static_assert(offsetof(queue_body, head_) == 128);
-            static_assert(offsetof(queue_body, waited_for_item_) == 144);
-            static_assert(sizeof(queue_body) == 192);
+            static_assert(offsetof(ring_storage, slots_) == 0);
+            static_assert(offsetof(ring_storage, allocator_) == 8);
+            static_assert(offsetof(ring_storage, capacity_) == 16);
+            static_assert(offsetof(ring_storage, closed_) == 20);
+            static_assert(offsetof(ring_storage, items_) == 24);
+            static_assert(offsetof(ring_storage, spaces_) == 28);
+            static_assert(offsetof(ring_storage, tail_) == 64);
+            static_assert(offsetof(ring_storage, writer_) == 72);
+            static_assert(offsetof(ring_storage, waited_for_space_) == 80);
+            static_assert(offsetof(ring_storage, head_) == 128);
+            static_assert(offsetof(ring_storage, waited_for_item_) == 144);
+            static_assert(sizeof(ring_storage) == 192);
         }
     }
 
@@ -17466,8 +17476,8 @@ class queue_claimant {
     [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 2; }
 
     /// Is the claimant with this mark, or this worker, dead? If so, it is recovered now.
-    [[nodiscard]] static bool is_dead(const Allocator& /*allocator*/,
-                                      claim_mark /*mark*/) noexcept {
+    [[nodiscard]] static bool recover_if_dead(const Allocator& /*allocator*/,
+                                              claim_mark /*mark*/) noexcept {
         return false;
     }
 
@@ -17569,13 +17579,14 @@ class queue_claimant<shm_allocator<T>> {
                                                                    : new_worker(header);
     }
 
-    [[nodiscard, gnu::cold]] static bool is_dead(const allocator& a, claim_mark mark) noexcept {
+    [[nodiscard, gnu::cold]] static bool recover_if_dead(const allocator& a,
+                                                         claim_mark mark) noexcept {
         const std::uint32_t index = marked_participant(mark);
-        if (index > process_table::spare(*a.header())) {
+        if (index > participant_table::spare(*a.header())) {
             return true; // nobody has ever been there
         }
         const std::uint64_t state =
-            process_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
+            participant_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
         const auto generation = static_cast<std::uint32_t>(state >> 32);
         const std::uint32_t marked =
             generation - ((generation - marked_generation(mark)) & 0xffffU);
@@ -17744,8 +17755,8 @@ namespace detail {
 /// Looking for the slot that is next to be written or read, past what others are doing and what the
 /// dead have left.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
-class queue_walks : protected queue_body<T, Allocator> {
-    using body = queue_body<T, Allocator>;
+class slot_search : protected ring_storage<T, Allocator> {
+    using body = ring_storage<T, Allocator>;
 
   public:
     void notify_items(std::uint32_t count) noexcept {
@@ -17988,7 +17999,7 @@ class queue_walks : protected queue_body<T, Allocator> {
                                                          slot_word claimed) noexcept {
         if constexpr (claimant::knows_the_dead) {
             if (suspicion::is_due(shared_word, claimed) &&
-                claimant::is_dead(allocator_, mark_of(claimed))) {
+                claimant::recover_if_dead(allocator_, mark_of(claimed))) {
                 shared_word.value.compare_exchange_strong(claimed, resolved(claimed),
                                                           std::memory_order_seq_cst,
                                                           std::memory_order_relaxed);
@@ -18026,8 +18037,8 @@ namespace detail {
 
 /// One producer or one consumer: a slot changes hands by one store. Several plain elements at once.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
-class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocator> {
-    using walks = queue_walks<T, ManyProducers, ManyConsumers, Allocator>;
+class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocator> {
+    using walks = slot_search<T, ManyProducers, ManyConsumers, Allocator>;
 
   protected:
     using slot = typename walks::slot;
@@ -18141,7 +18152,7 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
 
     // For the single producer.
     struct unclaim_unless_done {
-        queue_alone& ring;
+        single_side& ring;
         queue_position position;
         bool done = false;
 
@@ -18298,7 +18309,7 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
         if (writer_.load(std::memory_order_relaxed) == mine) {
             return;
         }
-        bury(writer_);
+        recover_if_dead(writer_);
         tail_.store(written_end(tail_.load(std::memory_order_acquire)), std::memory_order_relaxed);
         writer_.store(mine, std::memory_order_release);
         std::atomic_thread_fence(std::memory_order_seq_cst); // before it is seen to be at work
@@ -18344,13 +18355,13 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
     void be_reader() {
         const owner_word me = claimant::worker(allocator_);
         if (reader_.load(std::memory_order_relaxed) != me) [[unlikely]] {
-            bury(reader_);
+            recover_if_dead(reader_);
             reader_.store(me, std::memory_order_release);
         }
     }
 
     // What a dead one had begun with an element must be undone before the next begins.
-    [[gnu::cold]] void bury(const std::atomic<owner_word>& worker) noexcept {
+    [[gnu::cold]] void recover_if_dead(const std::atomic<owner_word>& worker) noexcept {
         const owner_word last = worker.load(std::memory_order_acquire);
         if (!is_plain && last != nobody) {
             static_cast<void>(claimant::is_dead_worker(allocator_, last));
@@ -18881,7 +18892,7 @@ inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t d
 // What an operation saves before it changes it, in the section that it is, or that it is in. Other
 // allocators than shm_allocator have no segment, and so no sections: this does nothing.
 template <class Allocator>
-class operation_record {
+class undo_record {
   public:
     void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
@@ -18921,18 +18932,17 @@ class operation_record {
 
     class cover {
       public:
-        cover(operation_record& /*section*/, const void* /*first*/,
-              std::size_t /*bytes*/) noexcept {}
+        cover(undo_record& /*section*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
         ~cover() {} // NOLINT: as that of the other one
     };
 };
 
 template <class T>
-class operation_record<shm_allocator<T>> {
+class undo_record<shm_allocator<T>> {
   public:
     // nullptr: there is no section.
-    operation_record(thread_record* record, without_journal otherwise) noexcept
+    undo_record(thread_record* record, without_journal otherwise) noexcept
         : record_(record), otherwise_(otherwise) {}
 
     [[nodiscard]] bool is_there() const noexcept { return record_ != nullptr; }
@@ -19075,7 +19085,7 @@ class operation_record<shm_allocator<T>> {
     // While it lives, what lies in these bytes, which are saved, is not saved again.
     class cover {
       public:
-        cover(operation_record& section, const void* first, std::size_t bytes) noexcept
+        cover(undo_record& section, const void* first, std::size_t bytes) noexcept
             : record_(section.record_) {
             if (record_ != nullptr) {
                 outer_ = record_->covered;
@@ -19144,24 +19154,24 @@ class operation_record<shm_allocator<T>> {
 
 // The section itself.
 template <class Allocator>
-class operation_section : public operation_record<Allocator> {
+class undo_scope : public undo_record<Allocator> {
   public:
-    explicit operation_section(const Allocator& /*allocator*/,
-                               without_journal /*otherwise*/ = without_journal::fails) noexcept {}
+    explicit undo_scope(const Allocator& /*allocator*/,
+                        without_journal /*otherwise*/ = without_journal::fails) noexcept {}
 
-    ~operation_section() {} // NOLINT: as that of the other one
+    ~undo_scope() {} // NOLINT: as that of the other one
 };
 
 template <class T>
-class operation_section<shm_allocator<T>> : public operation_record<shm_allocator<T>> {
+class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
   public:
-    explicit operation_section(const shm_allocator<T>& allocator,
-                               without_journal otherwise = without_journal::fails)
-        : operation_section(find(allocator.header(), otherwise), otherwise) {}
+    explicit undo_scope(const shm_allocator<T>& allocator,
+                        without_journal otherwise = without_journal::fails)
+        : undo_scope(find(allocator.header(), otherwise), otherwise) {}
 
   private:
-    operation_section(thread_record* record, without_journal otherwise) noexcept
-        : operation_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
+    undo_scope(thread_record* record, without_journal otherwise) noexcept
+        : undo_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
 
     static thread_record* find(segment_header* header, without_journal otherwise) {
         if (header == nullptr) {
@@ -19195,7 +19205,7 @@ template <class T>
     return has_open_sections() && open_record(allocator.header()) != nullptr;
 }
 
-// Runs `run(operation_record&)` if this thread has a section open in the allocator's segment.
+// Runs `run(undo_record&)` if this thread has a section open in the allocator's segment.
 template <class Allocator, class Run>
 inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
                             const Run& /*run*/) noexcept {
@@ -19206,7 +19216,7 @@ inline void if_section_open(const shm_allocator<T>& allocator, without_journal o
                             const Run& run) {
     if (has_open_sections()) [[unlikely]] {
         if (thread_record* const record = open_record(allocator.header()); record != nullptr) {
-            operation_record<shm_allocator<T>> open(record, otherwise);
+            undo_record<shm_allocator<T>> open(record, otherwise);
             run(open);
         }
     }
@@ -19273,12 +19283,12 @@ class raw_block {
 
     [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
 
-    [[nodiscard]] operation_record<Allocator>& section() noexcept { return section_; }
+    [[nodiscard]] undo_record<Allocator>& section() noexcept { return section_; }
 
     void release() noexcept { capacity_ = 0; }
 
   private:
-    operation_section<Allocator> section_;
+    undo_scope<Allocator> section_;
     Allocator& allocator_;
     pointer memory_;
     size_type capacity_;
@@ -19323,8 +19333,8 @@ namespace detail {
 /// closed; the consumer executes the heavy barrier, and then looks whether the tail is at the empty
 /// slot.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
-class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator> {
-    using alone = queue_alone<T, ManyProducers, ManyConsumers, Allocator>;
+class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator> {
+    using alone = single_side<T, ManyProducers, ManyConsumers, Allocator>;
     using slot = typename alone::slot;
     using claimant = typename alone::claimant;
     using walk = typename alone::walk;
@@ -19454,7 +19464,7 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     // False where a full segment has no room to keep the elements, and a kill must not leave half
     // of them: then nothing has happened.
     [[nodiscard]] bool end_at_once(bool all_or_nothing) noexcept {
-        operation_section<Allocator> section(allocator_, without_journal::happens);
+        undo_scope<Allocator> section(allocator_, without_journal::happens);
         section.words(this, this->words(), alone::words_bytes);
         if constexpr (!std::is_trivially_destructible_v<T>) {
             if (!all_or_nothing) {
@@ -19476,7 +19486,7 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     // As if it were popped.
     void end_element(slot& s) noexcept {
         if (is_full(s)) {
-            operation_section<Allocator> section(allocator_, without_journal::happens);
+            undo_scope<Allocator> section(allocator_, without_journal::happens);
             section.words(this, std::addressof(s.word), sizeof s.word);
             section.elements(s.address(), sizeof(T));
             const slot_word word = s.word.value.load(std::memory_order_relaxed);
@@ -20420,8 +20430,8 @@ class vector_storage {
     using size_type = typename traits::size_type;
     using builder = element_builder<Allocator>;
     using block = raw_block<Allocator>;
-    using operation = operation_section<Allocator>;
-    using record = operation_record<Allocator>;
+    using operation = undo_scope<Allocator>;
+    using record = undo_record<Allocator>;
     using cover = typename record::cover;
 
     // Bytes alone: nothing else has to happen together with the change of the size.
@@ -21792,7 +21802,7 @@ typename shm_vector<T, Allocator>::size_type erase_if(shm_vector<T, Allocator>& 
     if (kept == last) {
         return 0;
     }
-    detail::operation_section<Allocator> section(vector.get_allocator());
+    detail::undo_scope<Allocator> section(vector.get_allocator());
     section.elements(kept, static_cast<std::size_t>(last - kept) * sizeof(T));
     for (T* element = kept + 1; element != last; ++element) {
         if (!static_cast<bool>(predicate(*element))) {
@@ -21921,8 +21931,8 @@ namespace detail {
 
 COHOLD_INLINE participant_list list_participants(const segment_header& header) {
     participant_list list;
-    for (std::uint32_t index = 0; index < process_table::spare(header); ++index) {
-        const participant_slot& slot = process_table::of(header).slots[index];
+    for (std::uint32_t index = 0; index < participant_table::spare(header); ++index) {
+        const participant_slot& slot = participant_table::of(header).slots[index];
         for (std::uint64_t state = slot.state.load(std::memory_order_acquire);
              (state & attached_bit) != 0;) {
             const owner_word owner = make_owner(index, static_cast<std::uint32_t>(state >> 32), 0);
@@ -22248,7 +22258,7 @@ COHOLD_INLINE char* reserve_aligned(std::size_t front, std::uint64_t bytes,
 
 COHOLD_INLINE void memory_mapping::apply(const mapping_options& options,
                                          std::error_code& ec) const noexcept {
-    const detail::operation context("steer", "mapping", "");
+    const detail::error_context context("steer", "mapping", "");
     ec.clear();
     if (address_ == nullptr) {
         detail::fail(ec, errc::empty_handle);
@@ -22266,7 +22276,7 @@ COHOLD_INLINE void memory_mapping::apply(const mapping_options& options,
 
 COHOLD_INLINE void memory_mapping::durable(std::size_t offset, std::size_t bytes,
                                            std::error_code& ec) const noexcept {
-    const detail::operation context("write back", "mapping", "");
+    const detail::error_context context("write back", "mapping", "");
     ec.clear();
     if (offset > size_ || bytes > size_ - offset) {
         detail::fail(ec, errc::invalid_size, "bytes %zu to %zu + %zu, the mapping has %zu", offset,
@@ -22325,7 +22335,7 @@ COHOLD_INLINE void report_reader::add_flags(std::string_view rest) noexcept {
 } // namespace detail
 
 COHOLD_INLINE mapping_report report(const memory_mapping& mapping, std::error_code& ec) {
-    const detail::operation context("report", "mapping", "");
+    const detail::error_context context("report", "mapping", "");
     ec.clear();
     if (mapping.address() == nullptr) {
         detail::fail(ec, errc::empty_handle);
@@ -22740,7 +22750,7 @@ class basic_region {
     }
 
     void sync(std::error_code& ec) const noexcept {
-        const operation context("sync", "region", "");
+        const error_context context("sync", "region", "");
         ec.clear();
         write_back(address_, 0, size_, ec);
     }
@@ -22757,7 +22767,7 @@ class basic_region {
         if (what == advice::no_fork) {
             __atomic_store_n(&only_in_, process_stamp(), __ATOMIC_RELAXED);
         }
-        const operation context("advise", "region", "");
+        const error_context context("advise", "region", "");
         ec.clear();
         advise_pages(address_, size_, static_cast<int>(what), ec);
     }
@@ -22772,7 +22782,7 @@ class basic_region {
 
     void populate(std::error_code& ec) const noexcept {
         constexpr int how = std::is_const_v<Byte> ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
-        const operation context("populate", "region", "");
+        const error_context context("populate", "region", "");
         ec.clear();
         advise_pages(address_, size_, how, ec);
     }
@@ -22786,7 +22796,7 @@ class basic_region {
     }
 
     void lock(std::error_code& ec) const noexcept {
-        const operation context("lock", "region", "");
+        const error_context context("lock", "region", "");
         ec.clear();
         lock_pages(address_, size_, false, ec);
     }
@@ -22847,7 +22857,7 @@ class object_base {
     }
 
     [[nodiscard]] object_status status(std::error_code& ec) const noexcept {
-        const operation context("status of", mechanism_type::label, name());
+        const error_context context("status of", mechanism_type::label, name());
         ec.clear();
         return object_.status(ec);
     }
@@ -22894,7 +22904,7 @@ class object_base {
     template <class Region>
     [[gnu::cold]] Region map_as(access_mode how, const mapping_options& options,
                                 std::error_code& ec) const noexcept {
-        const operation context("map", mechanism_type::label, name());
+        const error_context context("map", mechanism_type::label, name());
         ec.clear();
         const object_status found = object_.status(ec);
         if (!ec && (found.size == 0 || found.size > PTRDIFF_MAX)) {
@@ -22958,7 +22968,7 @@ class const_memory_object
     [[nodiscard]] static const_memory_object open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", policies::mechanism::label, name);
+        const detail::error_context context("open", policies::mechanism::label, name);
         ec.clear();
         return const_memory_object(handle::open(name, access_mode::reading, ec));
     }
@@ -22979,7 +22989,7 @@ class const_memory_object
 
     [[nodiscard]] static const_memory_object adopt(native_handle_type native,
                                                    std::error_code& ec) noexcept {
-        const detail::operation context("adopt", policies::mechanism::label, "");
+        const detail::error_context context("adopt", policies::mechanism::label, "");
         ec.clear();
         return const_memory_object(handle::adopt(native, ec));
     }
@@ -23079,7 +23089,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     [[nodiscard]] static memory_object open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", mechanism_used::label, name);
+        const detail::error_context context("open", mechanism_used::label, name);
         ec.clear();
         return memory_object(handle::open(name, access_mode::writing, ec));
     }
@@ -23173,7 +23183,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("remove", mechanism_used::label, name);
+        const detail::error_context context("remove", mechanism_used::label, name);
         ec.clear();
         return handle::remove(name, ec);
     }
@@ -23186,7 +23196,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     [[nodiscard]] static memory_object adopt(native_handle_type native,
                                              std::error_code& ec) noexcept {
-        const detail::operation context("adopt", mechanism_used::label, "");
+        const detail::error_context context("adopt", mechanism_used::label, "");
         ec.clear();
         return memory_object(handle::adopt(native, ec));
     }
@@ -23201,7 +23211,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     void grow(std::size_t size, std::error_code& ec) const noexcept {
-        const detail::operation context("grow", mechanism_used::label, this->name());
+        const detail::error_context context("grow", mechanism_used::label, this->name());
         ec.clear();
         const object_status found = this->object_.status(ec);
         if (ec || size <= found.size) {
@@ -23246,7 +23256,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     static memory_object make(std::string_view name, const segment_options& options,
                               std::error_code& ec) noexcept {
-        const detail::operation context("create", mechanism_used::label, name);
+        const detail::error_context context("create", mechanism_used::label, name);
         ec.clear();
         if (options.size == 0 || options.size > PTRDIFF_MAX) {
             detail::fail(ec, errc::invalid_size, "%zu bytes", options.size);
@@ -23466,7 +23476,7 @@ class named_semaphore {
 
     [[nodiscard]] static named_semaphore
     create(name_argument name, const semaphore_options& options, std::error_code& ec) noexcept {
-        const detail::operation context("create", label, name);
+        const detail::error_context context("create", label, name);
         ec.clear();
         if (options.initial > max()) {
             detail::fail(ec, errc::invalid_options, "initial: %u, at most %u are possible",
@@ -23501,7 +23511,7 @@ class named_semaphore {
     }
 
     [[nodiscard]] static named_semaphore open(name_argument name, std::error_code& ec) noexcept {
-        const detail::operation context("open", label, name);
+        const detail::error_context context("open", label, name);
         ec.clear();
         const std::string real = naming_used::apply(name, ec);
         return ec ? named_semaphore()
@@ -23547,7 +23557,7 @@ class named_semaphore {
     }
 
     static bool remove(name_argument name, std::error_code& ec) noexcept {
-        const detail::operation context("remove", label, name);
+        const detail::error_context context("remove", label, name);
         ec.clear();
         const std::string real = naming_used::apply(name, ec);
         return !ec && detail::remove_semaphore(real, ec);
@@ -23637,7 +23647,7 @@ class named_semaphore {
             error = detail::post_semaphore(mapped_.at);
         }
         if (error != 0) {
-            const detail::operation context("release", label, name_);
+            const detail::error_context context("release", label, name_);
             detail::fail_errno(ec, error, "sem_post: %u permits more, at most %u are possible",
                                permits, max());
         }
@@ -23665,7 +23675,7 @@ class named_semaphore {
     [[nodiscard]] bool usable(const char* verb, std::error_code& ec) const noexcept {
         ec.clear();
         if (mapped_.at == nullptr) [[unlikely]] {
-            const detail::operation context(verb, label, name_);
+            const detail::error_context context(verb, label, name_);
             detail::fail(ec, errc::empty_handle);
         }
         return mapped_.at != nullptr;
@@ -24242,7 +24252,7 @@ template <detail::passable Handle>
 [[nodiscard]] Handle receive(int socket, const passing_options& options,
                              std::error_code& ec) noexcept {
     constexpr std::string_view kind = Handle::mechanism_type::label;
-    const detail::operation context("receive", kind, "");
+    const detail::error_context context("receive", kind, "");
     ec.clear();
     const file_descriptor object =
         detail::receive_object(socket, kind, detail::writes<Handle>, options, ec);
@@ -24271,7 +24281,7 @@ template <detail::passable Handle>
 /// *Errors*: errc::invalid_options if it is no number; EBADF; those of adopt.
 template <detail::passable Handle>
 [[nodiscard, gnu::cold]] Handle inherit(std::string_view number, std::error_code& ec) noexcept {
-    const detail::operation context("inherit", Handle::mechanism_type::label, number);
+    const detail::error_context context("inherit", Handle::mechanism_type::label, number);
     ec.clear();
     int fd = 0;
     for (const char each : number) {
@@ -24307,7 +24317,7 @@ template <detail::passable Handle>
 /// is no such process or descriptor, unsupported; those of adopt.
 template <detail::passable Handle>
 [[nodiscard, gnu::cold]] Handle fetch(pid_t process, int descriptor, std::error_code& ec) noexcept {
-    const detail::operation context("fetch", Handle::mechanism_type::label, "");
+    const detail::error_context context("fetch", Handle::mechanism_type::label, "");
     ec.clear();
     detail::unique_fd mine = detail::fetched_descriptor(process, descriptor, ec);
     return ec ? Handle() : Handle::adopt({mine.release()}, ec);
@@ -24397,7 +24407,7 @@ COHOLD_INLINE void fail_passing(std::error_code& ec, int error) noexcept {
 COHOLD_INLINE void send_object(int socket, const file_descriptor& object, std::string_view kind,
                                bool reading, const passing_options& options,
                                std::error_code& ec) noexcept {
-    const operation context("send", kind, "");
+    const error_context context("send", kind, "");
     ec.clear();
     if (!object) {
         fail(ec, errc::empty_handle);
@@ -24791,7 +24801,7 @@ class directory {
         std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
     }
 
-    owner_lock lock_;
+    robust_lock lock_;
     alignas(8) std::atomic<std::uint64_t> version_;
     alignas(8) std::atomic<std::uint64_t> table_;    // offset; 0: no name yet
     alignas(8) std::atomic<std::uint32_t> replaced_; // how often the table was
@@ -24857,13 +24867,13 @@ COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
         return;
     }
     held_.lock_.lock(me, deadline::never(), [&header, me](owner_word holder) noexcept {
-        return bury(header, me, holder);
+        return recover_if_dead(header, me, holder);
     });
     locked_ = true;
     keeper_ = open;
     if (open != nullptr) {
         open->keep({&held_.lock_, [](void* kept, thread_record& /*holder*/) noexcept {
-                        static_cast<owner_lock*>(kept)->unlock();
+                        static_cast<robust_lock*>(kept)->unlock();
                     }});
     }
     // The journals of the dead must say nothing more of an object that is going to be
@@ -25120,11 +25130,11 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 // The mapping, behind two private pages: one with the identity as a participant, one with the
-// local_block.
+// local_mapping.
 class segment_memory {
   public:
-    static_assert(directory::offset + sizeof(directory) <= kept_journals::offset);
-    static_assert(kept_journals::offset + sizeof(kept_journals) == far_slots_offset);
+    static_assert(directory::offset + sizeof(directory) <= reserve_journals::offset);
+    static_assert(reserve_journals::offset + sizeof(reserve_journals) == far_slots_offset);
     static_assert(far_slots_offset + 4096 < smallest_segment);
 
     segment_memory() = default;
@@ -25166,7 +25176,7 @@ class segment_memory {
     map(const typename Mechanism::native_handle_type& native, std::uint64_t wanted, access_mode how,
         const mapping_options& options, std::error_code& ec) noexcept {
         using native_type = typename Mechanism::native_handle_type;
-        static_assert(sizeof(native_type) <= sizeof(local_block::native) &&
+        static_assert(sizeof(native_type) <= sizeof(local_mapping::native) &&
                           alignof(native_type) <= 16 && std::is_trivially_copyable_v<native_type>,
                       "cohold: a mechanism's native handle is a small trivially copyable type");
         std::uint64_t reserve = wanted;
@@ -25199,7 +25209,7 @@ class segment_memory {
             unmap(identity, front() + static_cast<std::size_t>(reserve));
             return {};
         }
-        auto* const local = ::new (memory.base_ - sizeof(local_block)) local_block{};
+        auto* const local = ::new (memory.base_ - sizeof(local_mapping)) local_mapping{};
         ::new (static_cast<void*>(local->native)) native_type(native);
         local->calls = &calls<Mechanism>;
         local->identity = ::new (static_cast<void*>(identity)) local_identity{};
@@ -25259,7 +25269,7 @@ class segment_memory {
     // mechanism's gate, or before the segment is published.
     template <class Mechanism>
     [[gnu::cold]] void attend_session(std::error_code& ec) const noexcept {
-        const local_block& local = local_of(header());
+        const local_mapping& local = local_of(header());
         local.identity->attendance = enter<Mechanism>(native_of<Mechanism>(local), ec);
     }
 
@@ -25271,7 +25281,8 @@ class segment_memory {
 
     // Is this the status of the object that is mapped? A program that closes all descriptors closes
     // ours, and the number may mean another file by now.
-    [[nodiscard]] static bool is_of(const local_block& local, const object_status& found) noexcept {
+    [[nodiscard]] static bool is_of(const local_mapping& local,
+                                    const object_status& found) noexcept {
         return found.device == local.device && found.inode == local.inode;
     }
 
@@ -25294,8 +25305,8 @@ class segment_memory {
 
     [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
 
-    [[nodiscard]] local_block& local_of_this() const noexcept {
-        return *reinterpret_cast<local_block*>(base_ - sizeof(local_block));
+    [[nodiscard]] local_mapping& local_of_this() const noexcept {
+        return *reinterpret_cast<local_mapping*>(base_ - sizeof(local_mapping));
     }
 
     // What the address has to be a multiple of; and the reserve, if it consists of hugetlb pages.
@@ -25316,12 +25327,12 @@ class segment_memory {
 
     template <class Mechanism>
     static const typename Mechanism::native_handle_type&
-    native_of(const local_block& local) noexcept {
+    native_of(const local_mapping& local) noexcept {
         return *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
     }
 
     template <class Mechanism>
-    [[gnu::cold]] static void back(const local_block& local, void* base, std::uint64_t from,
+    [[gnu::cold]] static void back(const local_mapping& local, void* base, std::uint64_t from,
                                    std::uint64_t to, std::error_code& ec) noexcept {
         const lent_native<Mechanism> native(local, "so it cannot grow", ec);
         if (!ec) {
@@ -25329,7 +25340,7 @@ class segment_memory {
         }
     }
 
-    [[nodiscard]] static std::string_view name_of(const local_block& local) noexcept {
+    [[nodiscard]] static std::string_view name_of(const local_mapping& local) noexcept {
         return reinterpret_cast<const segment_header*>(&local + 1)->name_view();
     }
 
@@ -25341,7 +25352,7 @@ class segment_memory {
       public:
         using native_type = typename Mechanism::native_handle_type;
 
-        [[gnu::cold]] lent_native(const local_block& local, const char* consequence,
+        [[gnu::cold]] lent_native(const local_mapping& local, const char* consequence,
                                   std::error_code& ec) noexcept
             : native_(native_of<Mechanism>(local)) {
             const object_status found = Mechanism::status(native_, ec);
@@ -25372,7 +25383,7 @@ class segment_memory {
 
     template <class Mechanism>
     [[gnu::cold]] static void*
-    claim(const local_block& local, std::uint32_t slot, const liveness_token& present,
+    claim(const local_mapping& local, std::uint32_t slot, const liveness_token& present,
           bool (*publish)(void* context, const liveness_token& token) noexcept, void* context,
           std::error_code& ec) noexcept {
         const lent_native<Mechanism> native(local, "so it cannot be attached", ec);
@@ -25390,7 +25401,7 @@ class segment_memory {
     }
 
     template <class Mechanism>
-    [[gnu::cold]] static verdict probe(const local_block& local, std::uint32_t slot,
+    [[gnu::cold]] static verdict probe(const local_mapping& local, std::uint32_t slot,
                                        const liveness_token& token) noexcept {
         const auto& native = native_of<Mechanism>(local);
         const report_keeper keeper;
@@ -25405,7 +25416,7 @@ class segment_memory {
     // The same after somebody has closed our descriptor: the page that keeps our own lock is of the
     // file that has all of them.
     template <class Mechanism>
-    [[gnu::cold]] static verdict probe_mapped(const local_block& local, std::uint32_t slot,
+    [[gnu::cold]] static verdict probe_mapped(const local_mapping& local, std::uint32_t slot,
                                               const liveness_token& token) noexcept {
         constexpr bool named = std::is_same_v<liveness_of<Mechanism>, file_liveness>;
         if constexpr (named || std::is_same_v<liveness_of<Mechanism>, anonymous_liveness>) {
@@ -25428,7 +25439,7 @@ class segment_memory {
     }
 
     template <class Mechanism>
-    [[gnu::cold]] static std::uint64_t length(const local_block& local) noexcept {
+    [[gnu::cold]] static std::uint64_t length(const local_mapping& local) noexcept {
         const report_keeper keeper;
         std::error_code ec;
         const object_status found = Mechanism::status(native_of<Mechanism>(local), ec);
@@ -25453,7 +25464,7 @@ class segment_memory {
     }
 
     template <class Mechanism>
-    [[gnu::cold]] static void* attend(const local_block& local, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* attend(const local_mapping& local, std::error_code& ec) noexcept {
         if constexpr (requires { typename Mechanism::attendance; }) {
             // While this is held, nobody removes the segment because he saw no user.
             const lent_native<Mechanism> native(local, "so it is no user of the session", ec);
@@ -25911,7 +25922,7 @@ void check_object_name(std::string_view name, std::error_code& ec) noexcept;
 // nullptr without an error: there is none. Takes no lock: see directory::find.
 inline const void* find_address(const directory& objects, std::string_view name,
                                 const type_descriptor& type, std::error_code& ec) noexcept {
-    const operation context("find", "object", name);
+    const error_context context("find", "object", name);
     const directory::found_object found = objects.find(name);
     return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
 }
@@ -25932,23 +25943,23 @@ void* find_address(const segment_memory& memory, std::string_view name, const ty
 
 // Takes an object out of the directory: its destructor, and then its memory, are the caller's
 // business, in the same section. If the process is killed meanwhile, the object is there again.
-class object_in_the_breaking {
+class pending_destruction {
   public:
-    [[gnu::cold]] object_in_the_breaking(const segment_memory& memory, std::string_view name,
-                                         const type_descriptor& type, bool has_destructor,
-                                         std::error_code& ec) noexcept;
+    [[gnu::cold]] pending_destruction(const segment_memory& memory, std::string_view name,
+                                      const type_descriptor& type, bool has_destructor,
+                                      std::error_code& ec) noexcept;
 
-    object_in_the_breaking(const object_in_the_breaking&) = delete;
-    object_in_the_breaking& operator=(const object_in_the_breaking&) = delete;
+    pending_destruction(const pending_destruction&) = delete;
+    pending_destruction& operator=(const pending_destruction&) = delete;
 
-    [[gnu::cold]] ~object_in_the_breaking() { deallocate(memory_.header(), block_); }
+    [[gnu::cold]] ~pending_destruction() { deallocate(memory_.header(), block_); }
 
     // nullptr: there is none of the name and type.
     [[nodiscard]] void* block() const noexcept { return block_; }
 
   private:
     const segment_memory& memory_;
-    const operation context_;
+    const error_context context_;
     directory::lock lock_;
     section section_;
     void* block_ = nullptr;
@@ -25958,16 +25969,16 @@ enum class making { construct, find_or_construct, root };
 
 // An object on its way into the directory, in a section. If its constructor throws, there is no
 // memory, or the process is killed, nothing stays.
-class object_in_the_making {
+class pending_construction {
   public:
-    [[gnu::cold]] object_in_the_making(const segment_memory& memory, std::string_view name,
+    [[gnu::cold]] pending_construction(const segment_memory& memory, std::string_view name,
                                        const type_descriptor& type, making how,
                                        std::error_code& ec) noexcept;
 
-    object_in_the_making(const object_in_the_making&) = delete;
-    object_in_the_making& operator=(const object_in_the_making&) = delete;
+    pending_construction(const pending_construction&) = delete;
+    pending_construction& operator=(const pending_construction&) = delete;
 
-    [[gnu::cold]] ~object_in_the_making();
+    [[gnu::cold]] ~pending_construction();
 
     // Memory for the object; nullptr if it is there already, or after an error.
     [[nodiscard]] void* block() const noexcept { return entry_ != nullptr ? block_ : nullptr; }
@@ -25979,7 +25990,7 @@ class object_in_the_making {
 
   private:
     const segment_memory& memory_;
-    const operation context_;
+    const error_context context_;
     directory::lock lock_;
     section section_;
     const construction_scope scope_;
@@ -25993,7 +26004,7 @@ template <class T, class... Arguments>
 T* construct_object(const segment_memory& memory, std::string_view name, making how,
                     std::error_code& ec, Arguments&&... arguments) {
     assert_shareable<T>();
-    object_in_the_making object(memory, name, type_descriptor_of<T>, how, ec);
+    pending_construction object(memory, name, type_descriptor_of<T>, how, ec);
     void* const block = object.block();
     if (block == nullptr) {
         return static_cast<T*>(object.existing());
@@ -26084,9 +26095,9 @@ COHOLD_INLINE void* find_address(const segment_memory& memory, std::string_view 
 }
 
 COHOLD_INLINE
-object_in_the_breaking::object_in_the_breaking(const segment_memory& memory, std::string_view name,
-                                               const type_descriptor& type, bool has_destructor,
-                                               std::error_code& ec) noexcept
+pending_destruction::pending_destruction(const segment_memory& memory, std::string_view name,
+                                         const type_descriptor& type, bool has_destructor,
+                                         std::error_code& ec) noexcept
     : memory_(memory), context_("destroy", "object", name), lock_(memory.directory_here(), ec),
       section_(ec ? nullptr : self(memory.header(), ec), false) {
     if (!ec) {
@@ -26126,7 +26137,7 @@ object_in_the_breaking::object_in_the_breaking(const segment_memory& memory, std
     }
 }
 
-COHOLD_INLINE object_in_the_making::object_in_the_making(const segment_memory& memory,
+COHOLD_INLINE pending_construction::pending_construction(const segment_memory& memory,
                                                          std::string_view name,
                                                          const type_descriptor& type, making how,
                                                          std::error_code& ec) noexcept
@@ -26155,12 +26166,12 @@ COHOLD_INLINE object_in_the_making::object_in_the_making(const segment_memory& m
     }
 }
 
-COHOLD_INLINE object_in_the_making::~object_in_the_making() {
+COHOLD_INLINE pending_construction::~pending_construction() {
     deallocate(memory_.header(), entry_);
     deallocate(memory_.header(), block_);
 }
 
-COHOLD_INLINE void object_in_the_making::finish(std::error_code& ec) noexcept {
+COHOLD_INLINE void pending_construction::finish(std::error_code& ec) noexcept {
     directory& objects = memory_.directory_here();
     if (objects.find(entry_->name()).entry != nullptr) {
         fail(ec, errc::already_exists, "made by the constructor of the object");
@@ -26865,7 +26876,7 @@ class segment_view
     open(name_argument name, const mapping_options& options, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", policies::mechanism::label, name);
+        const detail::error_context context("open", policies::mechanism::label, name);
         ec.clear();
         return segment_view(base::open(name, access_mode::reading, options, ec));
     }
@@ -26898,7 +26909,7 @@ class segment_view
     [[nodiscard, gnu::cold]] static segment_view
     adopt(typename policies::mechanism::native_handle_type native, const mapping_options& options,
           std::error_code& ec) noexcept {
-        const detail::operation context("adopt", policies::mechanism::label, "");
+        const detail::error_context context("adopt", policies::mechanism::label, "");
         ec.clear();
         return segment_view(base::adopt(native, access_mode::reading, options, ec));
     }
@@ -27044,7 +27055,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                                                  std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", label, name);
+        const detail::error_context context("open", label, name);
         ec.clear();
         return segment(base::open(name, access_mode::writing, options, ec));
     }
@@ -27188,7 +27199,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("remove", label, name);
+        const detail::error_context context("remove", label, name);
         ec.clear();
         return base::remove(name, ec);
     }
@@ -27212,7 +27223,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     [[nodiscard, gnu::cold]] static segment
     adopt(native_handle_type native, const mapping_options& options, std::error_code& ec) noexcept {
-        const detail::operation context("adopt", label, "");
+        const detail::error_context context("adopt", label, "");
         ec.clear();
         return segment(base::adopt(native, access_mode::writing, options, ec));
     }
@@ -27286,9 +27297,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         if (!this->check_attached(ec)) {
             return false;
         }
-        const detail::object_in_the_breaking object(this->base_.memory(), name,
-                                                    detail::type_descriptor_of<T>,
-                                                    !std::is_trivially_destructible_v<T>, ec);
+        const detail::pending_destruction object(this->base_.memory(), name,
+                                                 detail::type_descriptor_of<T>,
+                                                 !std::is_trivially_destructible_v<T>, ec);
         if (object.block() == nullptr) {
             return false;
         }
@@ -27326,7 +27337,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     void grow(std::size_t size, std::error_code& ec) const noexcept {
-        const detail::operation context("grow", label, this->name());
+        const detail::error_context context("grow", label, this->name());
         ec.clear();
         if (this->check_attached(ec)) {
             detail::segment_header& header = this->base_.memory().header();
@@ -27346,7 +27357,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     std::size_t recover(std::error_code& ec) const noexcept {
-        const detail::operation context("recover", label, this->name());
+        const detail::error_context context("recover", label, this->name());
         return this->recover_dead(ec);
     }
 
@@ -27362,7 +27373,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     void durable(std::error_code& ec) const noexcept {
-        const detail::operation context("write back", label, this->name());
+        const detail::error_context context("write back", label, this->name());
         ec.clear();
         this->base_.durable(ec);
     }
@@ -27372,7 +27383,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     [[gnu::cold]] static segment make(std::string_view name, const segment_options& options,
                                       publication how, std::error_code& ec) noexcept {
-        const detail::operation context("create", label, name);
+        const detail::error_context context("create", label, name);
         ec.clear();
         base made = base::prepare(name, options, how, ec);
         if (!ec) {
@@ -27971,7 +27982,7 @@ COHOLD_INLINE void semaphore_set::release(unsigned index, unsigned permits, sema
     if (permits == 0 || permits > max) {
         ec.clear();
         if (permits != 0) {
-            const operation context("release to", label, name_);
+            const error_context context("release to", label, name_);
             fail_set(ec, ERANGE, "semop");
         }
         return;
@@ -27981,7 +27992,7 @@ COHOLD_INLINE void semaphore_set::release(unsigned index, unsigned permits, sema
 
 COHOLD_INLINE void semaphore_set::set(unsigned index, unsigned permits,
                                       std::error_code& ec) const noexcept {
-    const operation context("set", label, name_);
+    const error_context context("set", label, name_);
     if (!usable(index, ec)) {
         return;
     }
@@ -28002,7 +28013,7 @@ COHOLD_INLINE bool semaphore_set::usable(unsigned index, std::error_code& ec) co
 
 COHOLD_INLINE unsigned semaphore_set::ask(const char* verb, unsigned index, int what,
                                           std::error_code& ec) const noexcept {
-    const operation context(verb, label, name_);
+    const error_context context(verb, label, name_);
     if (!usable(index, ec)) {
         return 0;
     }
@@ -28017,7 +28028,7 @@ COHOLD_INLINE bool semaphore_set::change(const char* verb, unsigned index, int b
                                          semaphore_undo how, set_patience patience,
                                          std::error_code& ec) const noexcept {
     if (index > UINT16_MAX) {
-        const operation context(verb, label, name_);
+        const error_context context(verb, label, name_);
         static_cast<void>(usable(index, ec)); // there are no sets so large
         return false;
     }
@@ -28028,7 +28039,7 @@ COHOLD_INLINE bool semaphore_set::change(const char* verb, unsigned index, int b
 
 COHOLD_INLINE bool semaphore_set::run(const char* verb, std::span<const semaphore_step> steps,
                                       set_patience patience, std::error_code& ec) const noexcept {
-    const operation context(verb, label, name_);
+    const error_context context(verb, label, name_);
     ec.clear();
     ::sembuf raw[max_steps];
     if (steps.empty() || steps.size() > max_steps) {
@@ -28241,7 +28252,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
                                      std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", label, name);
+        const detail::error_context context("open", label, name);
         ec.clear();
         return checked(base::open(name, access_mode::writing, options, ec), ec);
     }
@@ -28323,7 +28334,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     [[nodiscard]] static shared open_or_create(name_argument name, const segment_options& options,
                                                std::error_code& ec, Arguments&&... arguments) {
         for (;;) {
-            const detail::operation context("open", label, name);
+            const detail::error_context context("open", label, name);
             ec.clear();
             base opened = base::open(name, access_mode::writing, base::options_of(options), ec);
             if (!ec) {
@@ -28411,7 +28422,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("remove", label, name);
+        const detail::error_context context("remove", label, name);
         ec.clear();
         return base::remove(name, ec);
     }
@@ -28433,7 +28444,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
 
     [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
                                       std::error_code& ec) noexcept {
-        const detail::operation context("adopt", label, "");
+        const detail::error_context context("adopt", label, "");
         ec.clear();
         return checked(base::adopt(native, access_mode::writing, options, ec), ec);
     }
@@ -28454,7 +28465,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     }
 
     std::size_t recover(std::error_code& ec) const noexcept {
-        const detail::operation context("recover", label, this->name());
+        const detail::error_context context("recover", label, this->name());
         return this->recover_dead(ec);
     }
 
@@ -28466,7 +28477,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     }
 
     void durable(std::error_code& ec) const noexcept {
-        const detail::operation context("write back", label, this->name());
+        const detail::error_context context("write back", label, this->name());
         ec.clear();
         this->base_.durable(ec);
     }
@@ -28482,7 +28493,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     template <class... Arguments>
     static shared make(std::string_view name, const segment_options& options, publication how,
                        std::error_code& ec, Arguments&&... arguments) {
-        const detail::operation context("create", label, name);
+        const detail::error_context context("create", label, name);
         ec.clear();
         base made = base::prepare(name, options, how, ec);
         T* const root =
@@ -28543,7 +28554,7 @@ class shared<const T, Mechanism, Naming, Permission>
                                      std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", policies::mechanism::label, name);
+        const detail::error_context context("open", policies::mechanism::label, name);
         ec.clear();
         return checked(base::open(name, access_mode::reading, options, ec), ec);
     }
@@ -28582,7 +28593,7 @@ class shared<const T, Mechanism, Naming, Permission>
 
     [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
                                       std::error_code& ec) noexcept {
-        const detail::operation context("adopt", policies::mechanism::label, "");
+        const detail::error_context context("adopt", policies::mechanism::label, "");
         ec.clear();
         return checked(base::adopt(native, access_mode::reading, options, ec), ec);
     }
@@ -28669,7 +28680,7 @@ class system_v_semaphores : public detail::semaphore_set {
                                                     std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("create", label, name);
+        const detail::error_context context("create", label, name);
         ec.clear();
         const key_t key = key_of(name, ec);
         return ec ? system_v_semaphores() : make(key, name, options, ec);
@@ -28685,7 +28696,7 @@ class system_v_semaphores : public detail::semaphore_set {
                                                     std::error_code& ec) noexcept
         requires detail::has_no_names<policies>
     {
-        const detail::operation context("create", label, "");
+        const detail::error_context context("create", label, "");
         ec.clear();
         return make(IPC_PRIVATE, {}, options, ec);
     }
@@ -28702,7 +28713,7 @@ class system_v_semaphores : public detail::semaphore_set {
                                                   std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", label, name);
+        const detail::error_context context("open", label, name);
         ec.clear();
         const key_t key = key_of(name, ec);
         const int id = ec ? -1 : detail::open_set(key, ec);
@@ -28747,7 +28758,7 @@ class system_v_semaphores : public detail::semaphore_set {
     }
 
     [[nodiscard]] static system_v_semaphores adopt(int id, std::error_code& ec) noexcept {
-        const detail::operation context("adopt", label, "");
+        const detail::error_context context("adopt", label, "");
         ec.clear();
         return from(id, {}, false, ec);
     }
@@ -28763,7 +28774,7 @@ class system_v_semaphores : public detail::semaphore_set {
     static bool remove(std::string_view name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("remove", label, name);
+        const detail::error_context context("remove", label, name);
         ec.clear();
         const key_t key = key_of(name, ec);
         return !ec && detail::remove_named_set(key, bits, ec);
@@ -29519,7 +29530,7 @@ class tmpfs_mount {
     }
 
     [[nodiscard]] tmpfs_statistics statistics(std::error_code& ec) const noexcept {
-        const detail::operation context("statistics of", "tmpfs", path_);
+        const detail::error_context context("statistics of", "tmpfs", path_);
         const detail::unique_fd root = root_of(ec);
         return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(root.get(), ec);
     }
@@ -29655,7 +29666,7 @@ COHOLD_INLINE unique_fd open_place(std::string_view path, std::error_code& ec) {
 } // namespace detail
 
 COHOLD_INLINE bool is_tmpfs(name_argument path, std::error_code& ec) noexcept {
-    const detail::operation context("look at the file system of", "", path);
+    const detail::error_context context("look at the file system of", "", path);
     ec.clear();
     const detail::unique_fd place = detail::open_place(path, ec);
     detail::system_status found{};
@@ -29666,7 +29677,7 @@ COHOLD_INLINE bool is_tmpfs(name_argument path, std::error_code& ec) noexcept {
 }
 
 COHOLD_INLINE tmpfs_statistics tmpfs_usage(name_argument path, std::error_code& ec) noexcept {
-    const detail::operation context("look at the tmpfs of", "", path);
+    const detail::error_context context("look at the tmpfs of", "", path);
     ec.clear();
     const detail::unique_fd place = detail::open_place(path, ec);
     if (!ec && !detail::is_on_tmpfs(place.get())) {
@@ -29685,7 +29696,7 @@ COHOLD_INLINE tmpfs_mount& tmpfs_mount::operator=(tmpfs_mount&& other) noexcept 
 
 COHOLD_INLINE tmpfs_mount tmpfs_mount::create(name_argument path, const tmpfs_options& options,
                                               std::error_code& ec) noexcept {
-    const detail::operation context("mount", "tmpfs", path);
+    const detail::error_context context("mount", "tmpfs", path);
     ec.clear();
     const std::string text = written(options, ec);
     std::string real;
@@ -29706,7 +29717,7 @@ COHOLD_INLINE tmpfs_mount tmpfs_mount::create(name_argument path, const tmpfs_op
 }
 
 COHOLD_INLINE tmpfs_mount tmpfs_mount::adopt(name_argument path, std::error_code& ec) noexcept {
-    const detail::operation context("adopt", "tmpfs", path);
+    const detail::error_context context("adopt", "tmpfs", path);
     ec.clear();
     std::string real;
     const detail::unique_fd directory = open(path, real, ec);
@@ -29811,7 +29822,7 @@ COHOLD_INLINE std::string tmpfs_mount::written(const tmpfs_options& options, std
 
 COHOLD_INLINE void tmpfs_mount::limit(const char* key, std::uint64_t value,
                                       std::error_code& ec) const noexcept {
-    const detail::operation context("resize", "tmpfs", path_);
+    const detail::error_context context("resize", "tmpfs", path_);
     const detail::unique_fd root = root_of(ec);
     if (!ec && (value == 0 || !is_limit(value))) {
         detail::fail(ec, errc::invalid_size, "%s=%llu", key,
@@ -29833,7 +29844,7 @@ COHOLD_INLINE detail::unique_fd tmpfs_mount::root_of(std::error_code& ec) const 
 }
 
 COHOLD_INLINE void tmpfs_mount::end(bool lazily, std::error_code& ec) noexcept {
-    const detail::operation context("unmount", "tmpfs", path_);
+    const detail::error_context context("unmount", "tmpfs", path_);
     ec.clear();
     if (!mount_) {
         detail::fail(ec, errc::empty_handle);

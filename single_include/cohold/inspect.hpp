@@ -376,7 +376,7 @@ COHOLD_INLINE bool processes_are_hidden() {
 } // namespace detail
 
 COHOLD_INLINE survey<shared_mapping> list_mappings(std::error_code& ec) {
-    const detail::operation context("list", "shared mappings", "");
+    const detail::error_context context("list", "shared mappings", "");
     ec.clear();
     survey<shared_mapping> out;
     out.hidden = detail::processes_are_hidden();
@@ -504,7 +504,7 @@ COHOLD_INLINE survey<file_entry> list_dev_shm(object_kind kind, std::error_code&
 } // namespace detail
 
 COHOLD_INLINE survey<file_entry> list_posix_objects(std::error_code& ec) {
-    const detail::operation context("list", "posix objects", "");
+    const detail::error_context context("list", "posix objects", "");
     ec.clear();
     return detail::list_dev_shm(object_kind::posix, ec);
 }
@@ -514,7 +514,7 @@ COHOLD_INLINE survey<file_entry> list_posix_objects() {
 }
 
 COHOLD_INLINE survey<file_entry> list_posix_semaphores(std::error_code& ec) {
-    const detail::operation context("list", "posix semaphores", "");
+    const detail::error_context context("list", "posix semaphores", "");
     ec.clear();
     return detail::list_dev_shm(object_kind::posix_semaphore, ec);
 }
@@ -524,7 +524,7 @@ COHOLD_INLINE survey<file_entry> list_posix_semaphores() {
 }
 
 COHOLD_INLINE survey<file_entry> list_files(std::string_view directory, std::error_code& ec) {
-    const detail::operation context("list", "files of", directory);
+    const detail::error_context context("list", "files of", directory);
     ec.clear();
     const std::string path(directory.empty() ? "." : directory);
     return detail::list_folder(path.c_str(), object_kind::file, ec);
@@ -613,7 +613,7 @@ COHOLD_INLINE survey<memfd_entry> list_memfds(const survey<shared_mapping>& mapp
 } // namespace detail
 
 COHOLD_INLINE survey<memfd_entry> list_memfds(std::error_code& ec) {
-    const detail::operation context("list", "memfds", "");
+    const detail::error_context context("list", "memfds", "");
     const survey<shared_mapping> mapped = list_mappings(ec);
     return ec ? survey<memfd_entry>() : detail::list_memfds(mapped);
 }
@@ -1039,7 +1039,7 @@ namespace detail {
 /// The same by name. *Errors*: as Mechanism::open has them; that it is no segment is none.
 template <detail::named_mechanism Mechanism = mechanism::posix>
 [[nodiscard]] segment_state inspect_segment(std::string_view name, std::error_code& ec) {
-    const detail::operation context("inspect", Mechanism::label, name);
+    const detail::error_context context("inspect", Mechanism::label, name);
     ec.clear();
     auto object = Mechanism::open(name, access_mode::reading, ec);
     if (ec) {
@@ -1078,7 +1078,7 @@ namespace detail {
 
 COHOLD_INLINE bool read_participant(const segment_source& source, std::uint32_t index,
                                     participant_slot& slot, participant& out) {
-    const std::uint64_t at = process_table::offset_of(index);
+    const std::uint64_t at = participant_table::offset_of(index);
     for (int attempt = 0; attempt < 3; ++attempt) {
         const std::uint64_t state = slot.state.load(std::memory_order_relaxed);
         if ((state & attached_bit) == 0) {
@@ -1112,7 +1112,7 @@ COHOLD_INLINE void read_participants(const segment_source& source, std::uint32_t
     participant_slot some[chunk];
     for (std::uint32_t first = 0; first < slots; first += chunk) { // each lies together
         const std::uint32_t count = slots - first < chunk ? slots - first : chunk;
-        const std::uint64_t at = process_table::offset_of(first);
+        const std::uint64_t at = participant_table::offset_of(first);
         const std::size_t got = source.read(some, count * sizeof(participant_slot), at);
         for (std::uint32_t i = 0; i < got / sizeof(participant_slot); ++i) {
             participant found;
@@ -1261,14 +1261,14 @@ struct segment_places {
     std::uint64_t slots; // of the process table, with the spare one
     std::uint64_t heap;
     std::uint64_t directory;
-    std::uint64_t kept_journals;
+    std::uint64_t reserve_journals;
     std::uint64_t first_block;
 
     explicit constexpr segment_places(std::uint32_t max_participants) noexcept
         : slots(std::uint64_t{max_participants} + 1), heap(control_bytes + table_bytes),
           directory((heap + heap_bytes + 63) / 64 * 64),
-          kept_journals((directory + directory_bytes + 63) / 64 * 64),
-          first_block(kept_journals + kept_bytes + far_bytes(max_participants)) {}
+          reserve_journals((directory + directory_bytes + 63) / 64 * 64),
+          first_block(reserve_journals + kept_bytes + far_bytes(max_participants)) {}
 
     static constexpr std::uint64_t heap_bytes = 7672;
     static constexpr std::uint64_t directory_bytes = 32;
@@ -1419,7 +1419,7 @@ COHOLD_INLINE void check_lock(segment_reader& segment, const segment_places& pla
         flaws.add(part, "a lock is held by who cannot be", at, holder);
         return;
     }
-    const std::uint64_t state = segment.word(process_table::offset_of(slot));
+    const std::uint64_t state = segment.word(participant_table::offset_of(slot));
     const auto newer =
         static_cast<std::int32_t>(generation_of(holder) - static_cast<std::uint32_t>(state >> 32));
     if (newer > 0) {
@@ -2100,7 +2100,7 @@ COHOLD_INLINE std::string read_table(const char* path, std::error_code& ec) {
 } // namespace detail
 
 COHOLD_INLINE survey<system_v_segment_entry> list_system_v_segments(std::error_code& ec) {
-    const detail::operation context("list", "System V segments", "");
+    const detail::error_context context("list", "System V segments", "");
     ec.clear();
     return {detail::parse_segment_table(detail::read_table("/proc/sysvipc/shm", ec))};
 }
@@ -2110,7 +2110,7 @@ COHOLD_INLINE survey<system_v_segment_entry> list_system_v_segments() {
 }
 
 COHOLD_INLINE survey<system_v_semaphore_entry> list_system_v_semaphores(std::error_code& ec) {
-    const detail::operation context("list", "System V semaphores", "");
+    const detail::error_context context("list", "System V semaphores", "");
     ec.clear();
     return {detail::parse_semaphore_table(detail::read_table("/proc/sysvipc/sem", ec))};
 }
@@ -2159,7 +2159,7 @@ COHOLD_INLINE system_v_usage sum_of(const std::vector<system_v_segment_entry>& a
 } // namespace detail
 
 COHOLD_INLINE space_usage space_usage_of(std::string_view path, std::error_code& ec) {
-    const detail::operation context("ask for the space of", "", path);
+    const detail::error_context context("ask for the space of", "", path);
     ec.clear();
     const std::string text(path);
     const detail::unique_fd fd = detail::open_file(text.c_str(), O_PATH);
@@ -2181,7 +2181,7 @@ COHOLD_INLINE space_usage space_usage_of(std::string_view path) {
 }
 
 COHOLD_INLINE memory_report memory_usage(std::error_code& ec) {
-    const detail::operation context("ask for the memory of", "the machine", "");
+    const detail::error_context context("ask for the memory of", "the machine", "");
     ec.clear();
     std::string text;
     if (const int error = detail::read_text("/proc/meminfo", text); error != 0) {
@@ -2230,7 +2230,7 @@ COHOLD_INLINE process_report process_usage(pid_t process, std::error_code& ec) {
     if (process != 0) {
         std::snprintf(number, sizeof number, "%d", static_cast<int>(process));
     }
-    const detail::operation context("ask for the memory of", "process", number);
+    const detail::error_context context("ask for the memory of", "process", number);
     ec.clear();
     std::string text;
     using source = process_report::source;
@@ -2847,7 +2847,7 @@ COHOLD_INLINE void add_system_v(survey<object_entry>& out, std::error_code& ec) 
 
 COHOLD_INLINE survey<object_entry> list_objects(const listing_options& options,
                                                 std::error_code& ec) {
-    const detail::operation context("list", "objects", options.directory);
+    const detail::error_context context("list", "objects", options.directory);
     survey<object_entry> out;
     survey<shared_mapping> mapped;
     ec.clear();
@@ -3218,7 +3218,7 @@ COHOLD_INLINE amount swapped_bytes_of_file(int fd, std::uint64_t size) {
 } // namespace detail
 
 COHOLD_INLINE object_residency residency(const file_descriptor& object, std::error_code& ec) {
-    const detail::operation context("ask for the pages of", "an object", "");
+    const detail::error_context context("ask for the pages of", "an object", "");
     ec.clear();
     object_residency out;
     detail::file_status status{};
@@ -3243,7 +3243,7 @@ COHOLD_INLINE object_residency residency(const file_descriptor& object) {
 }
 
 COHOLD_INLINE object_residency residency(std::string_view path, std::error_code& ec) {
-    const detail::operation context("ask for the pages of", "", path);
+    const detail::error_context context("ask for the pages of", "", path);
     ec.clear();
     const detail::file_place place(path);
     file_descriptor file = detail::open_existing(place, access_mode::reading, ec);
@@ -3261,7 +3261,7 @@ COHOLD_INLINE object_residency residency(std::string_view path) {
 
 COHOLD_INLINE mapping_residency residency(const void* address, std::size_t bytes,
                                           std::error_code& ec) {
-    const detail::operation context("ask for the pages of", "a mapping", "");
+    const detail::error_context context("ask for the pages of", "a mapping", "");
     ec.clear();
     std::string text;
     if (const int error = detail::read_text("/proc/self/smaps", text); error != 0) {
@@ -3547,7 +3547,7 @@ COHOLD_INLINE void remove_stale_segments(const stale_options& options, survey<st
 } // namespace detail
 
 COHOLD_INLINE survey<stale_object> remove_stale(const stale_options& options, std::error_code& ec) {
-    const detail::operation context("remove", "stale objects", options.directory);
+    const detail::error_context context("remove", "stale objects", options.directory);
     survey<stale_object> out;
     ec.clear();
     if (!options.directory.empty()) {
@@ -3633,8 +3633,9 @@ struct stored_journal {
 
 namespace detail {
 
-static_assert(segment_places(config::max_participants).kept_journals == kept_journals::offset);
-static_assert(segment_places::kept_bytes == sizeof(kept_journals));
+static_assert(segment_places(config::max_participants).reserve_journals ==
+              reserve_journals::offset);
+static_assert(segment_places::kept_bytes == sizeof(reserve_journals));
 
 class journals_reader {
   public:
@@ -3643,7 +3644,7 @@ class journals_reader {
         : segment_(segment), places_(places), heap_(heap), flaws_(flaws),
           records_left_(segment.size() / sizeof(journal_record)),
           journals_left_(segment.size() / journal::size),
-          kept_left_(segment.word(places.kept_journals)) {}
+          kept_left_(segment.word(places.reserve_journals)) {}
 
     [[gnu::cold]] std::vector<stored_journal> read();
 
@@ -3652,7 +3653,7 @@ class journals_reader {
 
   private:
     static constexpr std::uint64_t records_at = offsetof(journal, records);
-    static constexpr std::uint64_t kept_at = offsetof(kept_journals, journals);
+    static constexpr std::uint64_t kept_at = offsetof(reserve_journals, journals);
 
     [[gnu::cold]] void wrong(std::string_view what, std::uint64_t offset, std::uint64_t found);
 
@@ -3739,7 +3740,7 @@ template <detail::named_mechanism Mechanism = mechanism::posix>
 [[nodiscard]] segment_contents
 inspect_contents(std::string_view name, std::error_code& ec,
                  contents_extent extent = contents_extent::everything) {
-    const detail::operation context("inspect", Mechanism::label, name);
+    const detail::error_context context("inspect", Mechanism::label, name);
     ec.clear();
     auto object = Mechanism::open(name, access_mode::reading, ec);
     if (ec) {
@@ -3896,7 +3897,8 @@ COHOLD_INLINE std::vector<stored_journal> journals_reader::read() {
         read_slot(index);
     }
     if (kept_left_ != 0) {
-        wrong("a journal beside the heap is in use by nobody", places_.kept_journals, kept_left_);
+        wrong("a journal beside the heap is in use by nobody", places_.reserve_journals,
+              kept_left_);
     }
     return std::move(out_);
 }
@@ -3907,7 +3909,7 @@ COHOLD_INLINE void journals_reader::wrong(std::string_view what, std::uint64_t o
 }
 
 COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
-    const std::uint64_t slot = process_table::offset_of(index);
+    const std::uint64_t slot = participant_table::offset_of(index);
     const std::uint64_t state = segment_.word(slot);
     std::uint64_t from = slot + 48;
     std::uint64_t next = segment_.word(from);
@@ -3929,7 +3931,7 @@ COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
             wrong("a journal is not in the segment", from, next);
             return;
         }
-        if (next >= places_.kept_journals + kept_at && next < places_.first_block) {
+        if (next >= places_.reserve_journals + kept_at && next < places_.first_block) {
             if (!take_kept(next, from)) {
                 return;
             }
@@ -3942,7 +3944,7 @@ COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
 }
 
 COHOLD_INLINE bool journals_reader::take_kept(std::uint64_t offset, std::uint64_t from) {
-    const std::uint64_t distance = offset - places_.kept_journals - kept_at;
+    const std::uint64_t distance = offset - places_.reserve_journals - kept_at;
     const std::uint64_t bit = std::uint64_t{1} << distance / journal::size;
     if (distance % journal::size != 0 || (kept_left_ & bit) == 0) {
         wrong("a journal beside the heap is not in use", from, offset);
@@ -4051,7 +4053,7 @@ COHOLD_INLINE segment_contents examine_contents(const segment_source& source,
     for (const participant& each : out.state.participants) {
         if (each.state == verdict::dead) {
             flaws.add(segment_part::participants, "a process has died, and is not recovered",
-                      process_table::offset_of(each.slot), static_cast<std::uint64_t>(each.pid),
+                      participant_table::offset_of(each.slot), static_cast<std::uint64_t>(each.pid),
                       true);
         }
     }

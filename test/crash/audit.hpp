@@ -68,16 +68,16 @@ inline journal_blocks journals_of(cohold::detail::segment_header& header) {
                            reinterpret_cast<const char*>(&header) + offset - 16)
                            ->size();
     };
-    for (std::uint32_t i = 0; i <= inner::process_table::spare(header); ++i) {
-        const inner::participant_slot& slot = inner::process_table::of(header).slots[i];
+    for (std::uint32_t i = 0; i <= inner::participant_table::spare(header); ++i) {
+        const inner::participant_slot& slot = inner::participant_table::of(header).slots[i];
         int most = 1000; // whatever the bytes are
         for (std::uint64_t next = slot.journals.load(); next != 0 && most > 0; --most) {
             const inner::journal* const log = inner::journal_at(header, next);
             if (log == nullptr) {
                 break;
             }
-            if (const std::uint64_t kept = inner::kept_journals::of(header).index_of(log);
-                kept != inner::kept_journals::count) {
+            if (const std::uint64_t kept = inner::reserve_journals::of(header).index_of(log);
+                kept != inner::reserve_journals::count) {
                 found.kept |= std::uint64_t{1} << kept;
             } else {
                 add(next);
@@ -147,9 +147,9 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
         return wrong("the last block is wrong", end);
     }
     const journal_blocks journals = journals_of(header);
-    if (journals.kept != cohold::detail::kept_journals::of(header).in_use) {
+    if (journals.kept != cohold::detail::reserve_journals::of(header).in_use) {
         return wrong("the journals beside it that are in use: not those",
-                     cohold::detail::kept_journals::offset);
+                     cohold::detail::reserve_journals::offset);
     }
     if (used != all.used() + journals.bytes) {
         char text[128];

@@ -405,7 +405,7 @@ class explorer {
         cohold::detail::segment_header& header = header_of(here);
         attached(here);
         for (std::uint32_t each = 0; each < slots; ++each) {
-            const auto& slot = cohold::detail::process_table::of(header).slots[each];
+            const auto& slot = cohold::detail::participant_table::of(header).slots[each];
             if (fates.fates[each] == fate::dead &&
                 (slot.state.load() & cohold::detail::attached_bit) != 0) {
                 return {result::leaked, 0, "a dead one's slot is still attached"};

@@ -194,7 +194,7 @@ class world {
     // but for the dead: `process` says which of them were one.
     void kill(std::uint32_t slot, std::uint32_t process) noexcept {
         census_.fates[slot] = fate::dead;
-        cohold::detail::process_table::of(header()).slots[slot].stamp = process;
+        cohold::detail::participant_table::of(header()).slots[slot].stamp = process;
     }
 
     // Makes it what another one was.

@@ -119,8 +119,8 @@ BUGS = [
      "",
      "kill", "8"),
     ("one_participant_is_the_unit_of_death",
-     "        if (each != nobody && process_table::of(header).slots[index].process() == process) {\n",
-     "        if (each != nobody && process_table::of(header).slots[index].process() == process &&\n"
+     "        if (each != nobody && participant_table::of(header).slots[index].process() == process) {\n",
+     "        if (each != nobody && participant_table::of(header).slots[index].process() == process &&\n"
      "            index == 0) {\n",
      "guarded", "another mapping"),
     ("a_disturbed_wait_never_asks",

@@ -297,7 +297,7 @@ int repeat(std::uint64_t times) {
     const auto begin = clock_type::now();
     // The slot of all those that crash. Its generations wrap now and then, and with them the 16
     // bits that claims in queues have of one.
-    auto& slot = cohold::detail::process_table::of(*where.allocator<int>().header()).slots[1];
+    auto& slot = cohold::detail::participant_table::of(*where.allocator<int>().header()).slots[1];
     std::uint64_t wraps = 0;
     for (std::uint64_t i = 0; i < times && book.wrong == 0; ++i) {
         if (i % 400 == 200 || i % 400 == 399) {

@@ -455,7 +455,7 @@ TEST_CASE("a process that does not run has a lock of the segment itself") {
                 std::error_code ec;
                 const auto me = cohold::detail::participant_of(header, ec);
                 // As a thread that has a journal locks it.
-                reinterpret_cast<cohold::detail::owner_lock&>(all.abandoned)
+                reinterpret_cast<cohold::detail::robust_lock&>(all.abandoned)
                     .lock(me | 2, cohold::detail::deadline::never(), [](auto) { return false; });
                 ::raise(SIGKILL);
             });

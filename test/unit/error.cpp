@@ -58,7 +58,7 @@ TEST_CASE("a code is recognised by the category's name, wherever the category ob
 TEST_CASE("fail sets the code and reports the facts with the operation around it") {
     std::error_code ec;
     {
-        const detail::operation doing("open", "posix object", "prices");
+        const detail::error_context doing("open", "posix object", "prices");
         detail::fail(ec, errc::layout_mismatch, "layout version: expected %d, found %d", 1, 7);
     }
     CHECK(ec == errc::layout_mismatch);
@@ -69,9 +69,9 @@ TEST_CASE("fail sets the code and reports the facts with the operation around it
 
 TEST_CASE("an inner operation names itself, then the outer one is back") {
     std::error_code ec;
-    const detail::operation outer("open", "segment", "outer");
+    const detail::error_context outer("open", "segment", "outer");
     {
-        const detail::operation inner("map", "", "");
+        const detail::error_context inner("map", "", "");
         detail::fail(ec, errc::truncated, "%s", "short");
         CHECK(std::string(cohold::last_failure().what()) == with_meaning("map: short", ec));
     }
@@ -112,7 +112,7 @@ TEST_CASE("the report belongs to its thread") {
 
 TEST_CASE("raise throws a failure, which is a std::system_error, with the facts in what()") {
     try {
-        const detail::operation doing("create", "file", "a/b");
+        const detail::error_context doing("create", "file", "a/b");
         detail::raise(errc::invalid_name, "it holds a '%c'", '/');
         FAIL("raise returned");
     } catch (const std::system_error& error) {

@@ -135,7 +135,7 @@ class shm_allocator {
             "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
             "and deque do), which mean nothing in another process. Use those of cohold or "
             "of Boost.Container");
-        const detail::operation context("allocate", "", "");
+        const detail::error_context context("allocate", "", "");
         if (segment_ == nullptr) {
             detail::fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, sizeof(T));
             return nullptr;

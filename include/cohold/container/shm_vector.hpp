@@ -612,7 +612,7 @@ typename shm_vector<T, Allocator>::size_type erase_if(shm_vector<T, Allocator>& 
     if (kept == last) {
         return 0;
     }
-    detail::operation_section<Allocator> section(vector.get_allocator());
+    detail::undo_scope<Allocator> section(vector.get_allocator());
     section.elements(kept, static_cast<std::size_t>(last - kept) * sizeof(T));
     for (T* element = kept + 1; element != last; ++element) {
         if (!static_cast<bool>(predicate(*element))) {

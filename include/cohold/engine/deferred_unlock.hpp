@@ -22,22 +22,22 @@ struct savepoint {
 };
 
 // A lock that is held until the outermost section ends, whatever its type.
-struct held_lock {
+struct deferred_unlock {
     void* lock; // nullptr: none, the section within another had it already
     void (*release)(void* lock, thread_record& holder) noexcept;
     savepoint from{}; // where the section that has locked it began
 };
 
 // In the order in which they were locked; the first few without asking for memory.
-struct kept_locks {
+struct deferred_unlocks {
     // That of the outermost section. The thread's record says whether there is one.
-    held_lock first{};
+    deferred_unlock first{};
 
-    kept_locks() = default;
-    kept_locks(const kept_locks&) = delete;
-    kept_locks& operator=(const kept_locks&) = delete;
+    deferred_unlocks() = default;
+    deferred_unlocks(const deferred_unlocks&) = delete;
+    deferred_unlocks& operator=(const deferred_unlocks&) = delete;
 
-    ~kept_locks() {
+    ~deferred_unlocks() {
         if (all_ != few_) {
             delete[] all_;
         }
@@ -61,7 +61,7 @@ struct kept_locks {
         if (count_ < capacity_) {
             return true;
         }
-        auto* const more = new (std::nothrow) held_lock[capacity_ * 2];
+        auto* const more = new (std::nothrow) deferred_unlock[capacity_ * 2];
         if (more == nullptr) {
             return false;
         }
@@ -76,7 +76,7 @@ struct kept_locks {
         return true;
     }
 
-    void keep(const held_lock& lock) noexcept { all_[count_++] = lock; }
+    void keep(const deferred_unlock& lock) noexcept { all_[count_++] = lock; }
 
     [[nodiscard]] bool keeps(const void* lock) const noexcept {
         for (std::uint32_t i = 0; i < count_; ++i) {
@@ -108,7 +108,7 @@ struct kept_locks {
 
     void release_all(thread_record& holder) noexcept {
         while (count_ != 0) {
-            const held_lock last = all_[--count_];
+            const deferred_unlock last = all_[--count_];
             if (last.lock != nullptr) {
                 last.release(last.lock, holder);
             }
@@ -118,8 +118,8 @@ struct kept_locks {
   private:
     static constexpr std::uint32_t few = 8;
 
-    held_lock few_[few]{};
-    held_lock* all_ = few_;
+    deferred_unlock few_[few]{};
+    deferred_unlock* all_ = few_;
     std::uint32_t count_ = 0;
     std::uint32_t capacity_ = few;
 };

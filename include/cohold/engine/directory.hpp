@@ -296,7 +296,7 @@ class directory {
         std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
     }
 
-    owner_lock lock_;
+    robust_lock lock_;
     alignas(8) std::atomic<std::uint64_t> version_;
     alignas(8) std::atomic<std::uint64_t> table_;    // offset; 0: no name yet
     alignas(8) std::atomic<std::uint32_t> replaced_; // how often the table was

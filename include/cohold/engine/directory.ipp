@@ -54,13 +54,13 @@ COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
         return;
     }
     held_.lock_.lock(me, deadline::never(), [&header, me](owner_word holder) noexcept {
-        return bury(header, me, holder);
+        return recover_if_dead(header, me, holder);
     });
     locked_ = true;
     keeper_ = open;
     if (open != nullptr) {
         open->keep({&held_.lock_, [](void* kept, thread_record& /*holder*/) noexcept {
-                        static_cast<owner_lock*>(kept)->unlock();
+                        static_cast<robust_lock*>(kept)->unlock();
                     }});
     }
     // The journals of the dead must say nothing more of an object that is going to be

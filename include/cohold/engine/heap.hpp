@@ -267,7 +267,7 @@ class heap {
 
     [[noreturn, gnu::cold]] static void refuse(const void* pointer, std::uint64_t place) noexcept;
 
-    owner_lock lock_;
+    robust_lock lock_;
     alignas(8) std::uint64_t row_map_;
     alignas(8) std::uint64_t column_maps_[rows]; // bit: the class has free blocks
     alignas(8) std::uint64_t used_;

@@ -50,27 +50,27 @@ class construction_scope {
 };
 
 struct thread_record;
-struct local_block;
+struct local_mapping;
 
 // What the mechanism does for a segment, from wherever in this process it is noticed that it must
 // be done.
 struct local_calls {
     // Real memory for the bytes [from, to).
-    void (*back)(const local_block& local, void* base, std::uint64_t from, std::uint64_t to,
+    void (*back)(const local_mapping& local, void* base, std::uint64_t from, std::uint64_t to,
                  std::error_code& ec) noexcept;
     // See liveness in the table of mechanism_policy. `claim` calls publish(context, token) while
     // nobody else can claim the slot, whose token is `present` when it is called; it returns the
     // page that keeps the claim.
-    void* (*claim)(const local_block& local, std::uint32_t slot, const liveness_token& present,
+    void* (*claim)(const local_mapping& local, std::uint32_t slot, const liveness_token& present,
                    bool (*publish)(void* context, const liveness_token& token) noexcept,
                    void* context, std::error_code& ec) noexcept;
-    verdict (*probe)(const local_block& local, std::uint32_t slot,
+    verdict (*probe)(const local_mapping& local, std::uint32_t slot,
                      const liveness_token& token) noexcept;
     // How many bytes the object has now; 0 if it cannot be asked.
-    std::uint64_t (*length)(const local_block& local) noexcept;
+    std::uint64_t (*length)(const local_mapping& local) noexcept;
     // Of a session: the page by which this process counts among its users. Null without ec: the
     // mechanism needs none.
-    void* (*attend)(const local_block& local, std::error_code& ec) noexcept;
+    void* (*attend)(const local_mapping& local, std::error_code& ec) noexcept;
 };
 
 // Which participant this mapping is. Lies on a page that the kernel clears in a forked child, which
@@ -88,7 +88,7 @@ struct local_identity {
 
 // Ends where the segment begins; so it is found without any registry, by plug-ins with private
 // symbols too.
-struct alignas(16) local_block {
+struct alignas(16) local_mapping {
     alignas(16) unsigned char native[32]; // the mechanism's native handle
     std::uint64_t device;                 // of the object, as object_status has it
     std::uint64_t inode;
@@ -96,15 +96,15 @@ struct alignas(16) local_block {
     local_identity* identity;
     std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
-    local_block* next_mapping;                 // of those that mapping_list has
+    local_mapping* next_mapping;               // of those that mapping_list has
     std::uint64_t only_in; // the process that has the mapping, if forked children do not; else 0
     // For how many the segment is, as it said when it was asked first; 0: not yet.
     mutable std::atomic<std::uint32_t> participants;
 };
 
-inline const local_block& local_of(const segment_header& header) noexcept {
-    return *reinterpret_cast<const local_block*>(reinterpret_cast<const char*>(&header) -
-                                                 sizeof(local_block));
+inline const local_mapping& local_of(const segment_header& header) noexcept {
+    return *reinterpret_cast<const local_mapping*>(reinterpret_cast<const char*>(&header) -
+                                                   sizeof(local_mapping));
 }
 
 // The segments that this process has mapped to write, so that a death seen in one of them is dealt
@@ -112,15 +112,15 @@ inline const local_block& local_of(const segment_header& header) noexcept {
 // whole.
 class mapping_list {
   public:
-    [[gnu::cold]] void add(local_block& mapping) noexcept;
+    [[gnu::cold]] void add(local_mapping& mapping) noexcept;
 
     // Waits until no other thread is at work on the mapping by way of this list.
-    [[gnu::cold]] void remove(local_block& mapping) noexcept;
+    [[gnu::cold]] void remove(local_mapping& mapping) noexcept;
 
     // Calls visit(header) for each mapping, perhaps more than once. It is not unmapped meanwhile.
     template <class Visitor>
     [[gnu::cold]] void each(const Visitor& visit) noexcept {
-        local_block* mapping = nullptr;
+        local_mapping* mapping = nullptr;
         while ((mapping = next_pinned(mapping)) != nullptr) {
             if (is_here(*mapping)) {
                 visit(*reinterpret_cast<segment_header*>(mapping + 1));
@@ -134,7 +134,7 @@ class mapping_list {
     [[nodiscard, gnu::cold]] segment_header* around(std::uintptr_t address) noexcept;
 
   private:
-    static bool is_here(const local_block& mapping) noexcept {
+    static bool is_here(const local_mapping& mapping) noexcept {
         return mapping.only_in == 0 || mapping.only_in == process_stamp();
     }
 
@@ -163,24 +163,24 @@ class mapping_list {
     };
 
     // The one after `last`, which is let go of, or the first; nullptr at the end.
-    [[gnu::cold]] local_block* next_pinned(local_block* last) noexcept;
+    [[gnu::cold]] local_mapping* next_pinned(local_mapping* last) noexcept;
 
     std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process whose thread has it
-    std::atomic<local_block*> first_{nullptr};
+    std::atomic<local_mapping*> first_{nullptr};
     std::atomic<std::uintptr_t> lowest_{UINTPTR_MAX}; // address where a mapping was, ever
     std::atomic<std::uintptr_t> highest_{0};
 };
 
 inline constinit mapping_list mappings{};
 
-[[gnu::cold]] std::uint64_t bounded_by_object(const local_block& local,
+[[gnu::cold]] std::uint64_t bounded_by_object(const local_mapping& local,
                                               std::uint64_t size) noexcept;
 
 // Bytes of the segment, but none that are not there, whatever its own bytes say. System call:
 // fstat(2) or the like, once each time it has grown.
 [[nodiscard]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
-    const local_block& local = local_of(header);
+    const local_mapping& local = local_of(header);
     return size <= local.length.load(std::memory_order_relaxed) ? size
                                                                 : bounded_by_object(local, size);
 }

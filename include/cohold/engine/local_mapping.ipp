@@ -10,7 +10,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-COHOLD_INLINE void mapping_list::add(local_block& mapping) noexcept {
+COHOLD_INLINE void mapping_list::add(local_mapping& mapping) noexcept {
     const lock held(*this);
     const auto begin = reinterpret_cast<std::uintptr_t>(&mapping + 1);
     if (begin < lowest_.load(std::memory_order_relaxed)) {
@@ -24,13 +24,13 @@ COHOLD_INLINE void mapping_list::add(local_block& mapping) noexcept {
     first_.store(&mapping, std::memory_order_relaxed);
 }
 
-COHOLD_INLINE void mapping_list::remove(local_block& mapping) noexcept {
+COHOLD_INLINE void mapping_list::remove(local_mapping& mapping) noexcept {
     {
         const lock held(*this);
         if (first_.load(std::memory_order_relaxed) == &mapping) {
             first_.store(mapping.next_mapping, std::memory_order_relaxed);
         }
-        for (local_block* each = first_.load(std::memory_order_relaxed); each != nullptr;
+        for (local_mapping* each = first_.load(std::memory_order_relaxed); each != nullptr;
              each = each->next_mapping) {
             if (each->next_mapping == &mapping) {
                 each->next_mapping = mapping.next_mapping;
@@ -49,7 +49,7 @@ COHOLD_INLINE segment_header* mapping_list::around(std::uintptr_t address) noexc
         return nullptr;
     }
     const lock held(*this);
-    for (local_block* each = first_.load(std::memory_order_relaxed); each != nullptr;
+    for (local_mapping* each = first_.load(std::memory_order_relaxed); each != nullptr;
          each = each->next_mapping) {
         if (address - reinterpret_cast<std::uintptr_t>(each + 1) < each->reserve &&
             is_here(*each)) {
@@ -59,11 +59,11 @@ COHOLD_INLINE segment_header* mapping_list::around(std::uintptr_t address) noexc
     return nullptr;
 }
 
-COHOLD_INLINE local_block* mapping_list::next_pinned(local_block* last) noexcept {
+COHOLD_INLINE local_mapping* mapping_list::next_pinned(local_mapping* last) noexcept {
     const lock held(*this);
-    local_block* const next = last == nullptr || last->next_mapping == last
-                                  ? first_.load(std::memory_order_relaxed)
-                                  : last->next_mapping;
+    local_mapping* const next = last == nullptr || last->next_mapping == last
+                                    ? first_.load(std::memory_order_relaxed)
+                                    : last->next_mapping;
     if (last != nullptr) {
         last->identity->pins.fetch_sub(1, std::memory_order_release);
     }
@@ -73,7 +73,7 @@ COHOLD_INLINE local_block* mapping_list::next_pinned(local_block* last) noexcept
     return next;
 }
 
-[[gnu::noinline]] COHOLD_INLINE std::uint64_t bounded_by_object(const local_block& local,
+[[gnu::noinline]] COHOLD_INLINE std::uint64_t bounded_by_object(const local_mapping& local,
                                                                 std::uint64_t size) noexcept {
     const std::uint64_t now = local.calls->length(local);
     const std::uint64_t there = now != 0 && now < local.reserve ? now : local.reserve;
@@ -101,7 +101,7 @@ COHOLD_INLINE void grow_segment(segment_header& header, std::uint64_t to,
     if (to <= from) {
         return;
     }
-    const local_block& local = local_of(header);
+    const local_mapping& local = local_of(header);
     if (to > local.reserve) {
         fail(ec, errc::reserve_exceeded, "wanted a size of %llu bytes, the reserve has %llu",
              static_cast<unsigned long long>(to), static_cast<unsigned long long>(local.reserve));

@@ -34,7 +34,7 @@ struct alignas(64) participant_slot {
     std::atomic<std::uint32_t> stamp;
     std::atomic<std::uint64_t> start_time; // of the process, in clock ticks since boot
     std::atomic<std::uint64_t> token[2];   // a liveness_token
-    std::atomic<std::uint64_t> recovery;   // an owner_lock: held by who recovers this slot
+    std::atomic<std::uint64_t> recovery;   // an robust_lock: held by who recovers this slot
     std::atomic<std::uint64_t> journals;   // offset of its first journal, or 0
     std::atomic<std::uint64_t> attached;   // nanoseconds since 1970
 
@@ -78,7 +78,7 @@ inline constexpr std::uint64_t attached_bit = 1;
     return std::uint64_t{last + step} << 32 | (static_cast<std::uint32_t>(state) + 2 * step);
 }
 
-struct process_table {
+struct participant_table {
     static constexpr std::uint64_t offset = control_bytes;
 
     // By its index, as if they all lay one behind the other.
@@ -106,17 +106,17 @@ struct process_table {
         return participants_of(header);
     }
 
-    [[nodiscard]] static process_table& of(segment_header& header) noexcept {
-        return *reinterpret_cast<process_table*>(reinterpret_cast<char*>(&header) + offset);
+    [[nodiscard]] static participant_table& of(segment_header& header) noexcept {
+        return *reinterpret_cast<participant_table*>(reinterpret_cast<char*>(&header) + offset);
     }
 
-    [[nodiscard]] static const process_table& of(const segment_header& header) noexcept {
-        return *reinterpret_cast<const process_table*>(reinterpret_cast<const char*>(&header) +
-                                                       offset);
+    [[nodiscard]] static const participant_table& of(const segment_header& header) noexcept {
+        return *reinterpret_cast<const participant_table*>(reinterpret_cast<const char*>(&header) +
+                                                           offset);
     }
 };
 
-static_assert(sizeof(process_table) == table_bytes);
+static_assert(sizeof(participant_table) == table_bytes);
 
 // Is the process that a word names the one that this mapping is of?
 [[nodiscard]] bool is_this_process(const segment_header& header, owner_word owner) noexcept;
@@ -134,10 +134,10 @@ static_assert(sizeof(process_table) == table_bytes);
 template <class Visitor>
 void each_of_process(const segment_header& header, const process_key& process,
                      const Visitor& visit) noexcept {
-    const std::uint32_t last = process_table::spare(header);
+    const std::uint32_t last = participant_table::spare(header);
     for (std::uint32_t index = 0; index <= last; ++index) {
         const owner_word each = participant_at(header, index);
-        if (each != nobody && process_table::of(header).slots[index].process() == process) {
+        if (each != nobody && participant_table::of(header).slots[index].process() == process) {
             visit(each);
         }
     }

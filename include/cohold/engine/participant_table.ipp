@@ -13,18 +13,18 @@ namespace detail {
 COHOLD_INLINE bool is_this_process(const segment_header& header, owner_word owner) noexcept {
     const local_identity& mine = *local_of(header).identity;
     return mine.epoch.load(std::memory_order_acquire) != 0 && slot_of(mine.me) == slot_of(owner) &&
-           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+           is_attachment_of(participant_table::of(header).slots[slot_of(owner)].state.load(
                                 std::memory_order_relaxed),
                             generation_of(owner));
 }
 
 COHOLD_INLINE verdict probe_slot(const segment_header& header, owner_word owner) noexcept {
     const std::uint32_t index = slot_of(owner);
-    const participant_slot& slot = process_table::of(header).slots[index];
+    const participant_slot& slot = participant_table::of(header).slots[index];
     const std::uint32_t generation = generation_of(owner);
     verdict found = verdict::dead;
     if (is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
-        const local_block& local = local_of(header);
+        const local_mapping& local = local_of(header);
         found = is_this_process(header, owner)
                     ? verdict::alive
                     : local.calls->probe(local, index, slot.read_token());
@@ -38,8 +38,8 @@ COHOLD_INLINE verdict probe_slot(const segment_header& header, owner_word owner)
 }
 
 COHOLD_INLINE bool is_attached(const segment_header& header, owner_word owner) noexcept {
-    return slot_of(owner) <= process_table::spare(header) &&
-           is_attachment_of(process_table::of(header).slots[slot_of(owner)].state.load(
+    return slot_of(owner) <= participant_table::spare(header) &&
+           is_attachment_of(participant_table::of(header).slots[slot_of(owner)].state.load(
                                 std::memory_order_acquire),
                             generation_of(owner));
 }
@@ -47,17 +47,17 @@ COHOLD_INLINE bool is_attached(const segment_header& header, owner_word owner) n
 COHOLD_INLINE owner_word participant_at(const segment_header& header,
                                         std::uint32_t index) noexcept {
     const std::uint64_t state =
-        process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+        participant_table::of(header).slots[index].state.load(std::memory_order_acquire);
     return (state & attached_bit) != 0
                ? make_owner(index, static_cast<std::uint32_t>(state >> 32), 0)
                : nobody;
 }
 
 COHOLD_INLINE verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
-    if (slot_of(owner) > process_table::spare(header)) {
+    if (slot_of(owner) > participant_table::spare(header)) {
         return verdict::dead; // nobody has ever been there
     }
-    const process_key process = process_table::of(header).slots[slot_of(owner)].process();
+    const process_key process = participant_table::of(header).slots[slot_of(owner)].process();
     verdict found = probe_slot(header, owner);
     if (found == verdict::dead && is_attached(header, owner)) {
         each_of_process(header, process, [&](owner_word each) noexcept {

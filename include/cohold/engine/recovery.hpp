@@ -21,7 +21,7 @@ namespace detail {
 // helped by anybody new. Those who have one of these are in the same list as all others. Which are
 // in use stands in a word; it changes in a transaction of the heap, together with the list, so that
 // neither can be without the other if the process is killed.
-struct kept_journals {
+struct reserve_journals {
     static constexpr std::uint64_t count = 4;
     static constexpr std::uint64_t directory_bytes = 64; // what lies in front of this
     static constexpr std::uint64_t offset =
@@ -30,8 +30,8 @@ struct kept_journals {
     alignas(8) std::uint64_t in_use; // a bit for each
     alignas(64) char journals[count][journal::size];
 
-    [[nodiscard]] static kept_journals& of(segment_header& header) noexcept {
-        return *reinterpret_cast<kept_journals*>(reinterpret_cast<char*>(&header) + offset);
+    [[nodiscard]] static reserve_journals& of(segment_header& header) noexcept {
+        return *reinterpret_cast<reserve_journals*>(reinterpret_cast<char*>(&header) + offset);
     }
 
     // Which of them is it? `count` if it is none.
@@ -45,7 +45,7 @@ struct kept_journals {
     [[gnu::cold]] void give_back(std::uint64_t index, heap::transaction& change) noexcept;
 };
 
-static_assert(sizeof(kept_journals) == 64 + kept_journals::count * journal::size);
+static_assert(sizeof(reserve_journals) == 64 + reserve_journals::count * journal::size);
 
 // Of a participant; more than that are no list, but go round.
 inline constexpr std::size_t most_journals = config::max_threads;
@@ -78,8 +78,8 @@ inline constexpr std::size_t most_journals = config::max_threads;
 template <class Act>
 [[nodiscard, gnu::cold]] bool recover_alone(segment_header& header, owner_word me, owner_word dead,
                                             const Act& act) noexcept {
-    participant_slot& slot = process_table::of(header).slots[slot_of(dead)];
-    auto& lock = reinterpret_cast<owner_lock&>(slot.recovery);
+    participant_slot& slot = participant_table::of(header).slots[slot_of(dead)];
+    auto& lock = reinterpret_cast<robust_lock&>(slot.recovery);
     // A process that died while it recovered has left nothing that must be put in order first.
     if (!lock.lock_patiently(
             me, [&header](owner_word holder) noexcept { return !is_alive(header, holder); })) {
@@ -118,9 +118,10 @@ template <class Act>
 [[gnu::cold]] std::uint32_t recover(segment_header& header, owner_word me,
                                     owner_word dead) noexcept;
 
-// For owner_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
+// For robust_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
 // it is recovered first. False also if the thread's patience is over before.
-[[gnu::cold]] bool bury(segment_header& header, owner_word me, owner_word holder) noexcept;
+[[gnu::cold]] bool recover_if_dead(segment_header& header, owner_word me,
+                                   owner_word holder) noexcept;
 
 // Has a thread of a living process a journal? What the list says while it changes is worth nothing
 // if nothing is found.
@@ -131,8 +132,9 @@ template <class Act>
 // where that is not to be had soon, nobody has ended yet, and will be asked about again.
 [[gnu::cold]] bool has_ended(segment_header& header, owner_word me, owner_word owner) noexcept;
 
-// The same as bury, of locks that threads hold: a thread that has ended holds none.
-[[gnu::cold]] bool bury_thread(segment_header& header, owner_word me, owner_word holder) noexcept;
+// The same as recover_if_dead, of locks that threads hold: a thread that has ended holds none.
+[[gnu::cold]] bool recover_thread_if_dead(segment_header& header, owner_word me,
+                                          owner_word holder) noexcept;
 
 /// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:
 /// a system call for each one attached.

@@ -10,7 +10,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-COHOLD_INLINE std::uint64_t kept_journals::index_of(const journal* log) const noexcept {
+COHOLD_INLINE std::uint64_t reserve_journals::index_of(const journal* log) const noexcept {
     const auto distance =
         static_cast<std::uint64_t>(reinterpret_cast<const char*>(log) - journals[0]);
     return distance % journal::size == 0 && distance / journal::size < count
@@ -18,12 +18,12 @@ COHOLD_INLINE std::uint64_t kept_journals::index_of(const journal* log) const no
                : count;
 }
 
-COHOLD_INLINE bool kept_journals::has_taken(const journal* log) const noexcept {
+COHOLD_INLINE bool reserve_journals::has_taken(const journal* log) const noexcept {
     const std::uint64_t index = index_of(log);
     return index != count && (in_use >> index & 1) != 0;
 }
 
-COHOLD_INLINE void* kept_journals::take(heap::transaction& change) noexcept {
+COHOLD_INLINE void* reserve_journals::take(heap::transaction& change) noexcept {
     const std::uint64_t free = ~in_use & ((std::uint64_t{1} << count) - 1);
     if (free == 0) {
         return nullptr;
@@ -33,8 +33,8 @@ COHOLD_INLINE void* kept_journals::take(heap::transaction& change) noexcept {
     return journals[index];
 }
 
-COHOLD_INLINE void kept_journals::give_back(std::uint64_t index,
-                                            heap::transaction& change) noexcept {
+COHOLD_INLINE void reserve_journals::give_back(std::uint64_t index,
+                                               heap::transaction& change) noexcept {
     change.set(in_use, in_use & ~(std::uint64_t{1} << index));
 }
 
@@ -47,7 +47,7 @@ COHOLD_INLINE journal* journal_at(segment_header& header, std::uint64_t offset) 
 
 COHOLD_INLINE bool is_journal(segment_header& header, heap::transaction& change,
                               const journal* log) noexcept {
-    return kept_journals::of(header).has_taken(log) || change.owns(log);
+    return reserve_journals::of(header).has_taken(log) || change.owns(log);
 }
 
 COHOLD_INLINE void free_journal(segment_header& header, heap::transaction& change,
@@ -59,9 +59,9 @@ COHOLD_INLINE void free_journal(segment_header& header, heap::transaction& chang
             change.deallocate(chunk);
         }
     }
-    if (const std::uint64_t kept = kept_journals::of(header).index_of(log);
-        kept != kept_journals::count) {
-        kept_journals::of(header).give_back(kept, change);
+    if (const std::uint64_t kept = reserve_journals::of(header).index_of(log);
+        kept != reserve_journals::count) {
+        reserve_journals::of(header).give_back(kept, change);
     } else {
         change.recount(log);
         change.deallocate(log);
@@ -192,10 +192,10 @@ COHOLD_INLINE void recover_elsewhere(const segment_header& header,
 
 [[gnu::noinline]] COHOLD_INLINE std::uint32_t recover(segment_header& header, owner_word me,
                                                       owner_word dead) noexcept {
-    if (slot_of(dead) > process_table::spare(header)) {
+    if (slot_of(dead) > participant_table::spare(header)) {
         return 0;
     }
-    const process_key process = process_table::of(header).slots[slot_of(dead)].process();
+    const process_key process = participant_table::of(header).slots[slot_of(dead)].process();
     if (!is_attached(header, dead) || is_alive(header, dead)) {
         return 0; // somebody has done it
     }
@@ -203,7 +203,8 @@ COHOLD_INLINE void recover_elsewhere(const segment_header& header,
     return recover_process(header, me, process);
 }
 
-COHOLD_INLINE bool bury(segment_header& header, owner_word me, owner_word holder) noexcept {
+COHOLD_INLINE bool recover_if_dead(segment_header& header, owner_word me,
+                                   owner_word holder) noexcept {
     if (is_alive(header, holder)) {
         return false;
     }
@@ -212,7 +213,7 @@ COHOLD_INLINE bool bury(segment_header& header, owner_word me, owner_word holder
 }
 
 COHOLD_INLINE bool has_journal(segment_header& header, owner_word owner) noexcept {
-    participant_slot& slot = process_table::of(header).slots[slot_of(owner)];
+    participant_slot& slot = participant_table::of(header).slots[slot_of(owner)];
     std::size_t most = most_journals;
     for (const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
          log != nullptr && most != 0; --most) {
@@ -225,7 +226,7 @@ COHOLD_INLINE bool has_journal(segment_header& header, owner_word owner) noexcep
 }
 
 COHOLD_INLINE bool has_ended(segment_header& header, owner_word me, owner_word owner) noexcept {
-    if (thread_of(owner) == 0 || slot_of(owner) > process_table::spare(header)) {
+    if (thread_of(owner) == 0 || slot_of(owner) > participant_table::spare(header)) {
         return true; // no thread, or nobody's
     }
     if (has_journal(header, owner)) {
@@ -236,14 +237,16 @@ COHOLD_INLINE bool has_ended(segment_header& header, owner_word me, owner_word o
     return still && !has_journal(header, owner);
 }
 
-COHOLD_INLINE bool bury_thread(segment_header& header, owner_word me, owner_word holder) noexcept {
-    return is_alive(header, holder) ? has_ended(header, me, holder) : bury(header, me, holder);
+COHOLD_INLINE bool recover_thread_if_dead(segment_header& header, owner_word me,
+                                          owner_word holder) noexcept {
+    return is_alive(header, holder) ? has_ended(header, me, holder)
+                                    : recover_if_dead(header, me, holder);
 }
 
 [[gnu::noinline]] COHOLD_INLINE std::uint32_t recover_all(segment_header& header,
                                                           owner_word me) noexcept {
     std::uint32_t count = 0;
-    const std::uint32_t last = process_table::spare(header);
+    const std::uint32_t last = participant_table::spare(header);
     for (std::uint32_t index = 0; index <= last; ++index) {
         const owner_word owner = participant_at(header, index);
         if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
@@ -281,8 +284,8 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
         local_identity& identity;
         std::uint32_t index;
         std::uint32_t spare;
-    } context{process_table::of(header).slots[index], *local_of(header).identity, index,
-              process_table::spare(header)};
+    } context{participant_table::of(header).slots[index], *local_of(header).identity, index,
+              participant_table::spare(header)};
 
     const auto publish = [](void* with, const liveness_token& token) noexcept {
         const auto& [slot, identity, number, spare] = *static_cast<publishing*>(with);
@@ -308,7 +311,7 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
                                                   std::memory_order_acq_rel);
     };
 
-    const local_block& local = local_of(header);
+    const local_mapping& local = local_of(header);
     void* const page =
         local.calls->claim(local, index, context.slot.read_token(), publish, &context, ec);
     if (page != nullptr) {
@@ -319,7 +322,7 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
 
 COHOLD_INLINE void leave_slot(segment_header& header, bool tidy) noexcept {
     local_identity& identity = *local_of(header).identity;
-    participant_slot& slot = process_table::of(header).slots[slot_of(identity.me)];
+    participant_slot& slot = participant_table::of(header).slots[slot_of(identity.me)];
     if (tidy) {
         slot.state.store(detached_state(generation_of(identity.me)), std::memory_order_release);
     }
@@ -329,9 +332,9 @@ COHOLD_INLINE void leave_slot(segment_header& header, bool tidy) noexcept {
 }
 
 COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) noexcept {
-    for (std::uint32_t index = 0; index < process_table::spare(header) && !ec; ++index) {
+    for (std::uint32_t index = 0; index < participant_table::spare(header) && !ec; ++index) {
         const std::uint64_t state =
-            process_table::of(header).slots[index].state.load(std::memory_order_acquire);
+            participant_table::of(header).slots[index].state.load(std::memory_order_acquire);
         if ((state & attached_bit) == 0 && take_slot(header, index, ec)) {
             return true;
         }
@@ -351,7 +354,7 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
     bool taken = take_any_slot(header, ec);
     // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
     for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
-        if (take_slot(header, process_table::spare(header), ec)) {
+        if (take_slot(header, participant_table::spare(header), ec)) {
             static_cast<void>(recover_all(header, identity.me));
             leave_slot(header);
             attempt = 99;
@@ -363,7 +366,7 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
     }
     if (!taken && !ec) {
         fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
-             process_table::spare(header));
+             participant_table::spare(header));
     }
     // Who has opened the segment is a user of its session already, a forked child is not yet.
     if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&

@@ -64,7 +64,7 @@ class patience {
 // If the process is killed: in lock(), it has the lock or not, and the word says so. While holding
 // it: the next one who wants it takes it over. In unlock(), before the sleepers are woken: they
 // wake on their own after recheck_interval.
-class owner_lock {
+class robust_lock {
   public:
     // How long a sleeper trusts the holder to be alive, in ns.
     static constexpr std::int64_t recheck_interval = 4000000;
@@ -76,12 +76,12 @@ class owner_lock {
                                              std::memory_order_relaxed);
     }
 
-    // Waits; with deadline{0} it only looks whether the holder is alive. `bury(owner)` is asked
-    // about a holder that stands in the way: false if it lives; if it is dead, puts in order what
-    // must be before the lock can change hands, and returns true.
-    template <class Bury>
+    // Waits; with deadline{0} it only looks whether the holder is alive. `recover_if_dead(owner)`
+    // is asked about a holder that stands in the way: false if it lives; if it is dead, puts in
+    // order what must be before the lock can change hands, and returns true.
+    template <class Recover>
     [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
-                                                         const Bury& bury) noexcept {
+                                                         const Recover& recover_if_dead) noexcept {
         // Looks ever less often: every look takes the cache line from the holder, whose unlocking
         // then waits for it.
         for (std::uint32_t pauses = 4; pauses <= 256 && until.nanoseconds != 0; pauses *= 2) {
@@ -104,7 +104,7 @@ class owner_lock {
                 continue;
             }
             if (!same_owner(found, asked) || trusted.has_passed()) {
-                if (bury(found)) {
+                if (recover_if_dead(found)) {
                     if (take_over(found, me)) {
                         return lock_result::taken_over;
                     }
@@ -126,14 +126,15 @@ class owner_lock {
     }
 
     // One of the segment's own: false if the thread's patience is over.
-    template <class Bury>
-    [[nodiscard]] bool lock_patiently(owner_word me, const Bury& bury) noexcept {
-        return try_lock(me) || lock_slowly(me, patience::until(), bury) != lock_result::timed_out;
+    template <class Recover>
+    [[nodiscard]] bool lock_patiently(owner_word me, const Recover& recover_if_dead) noexcept {
+        return try_lock(me) ||
+               lock_slowly(me, patience::until(), recover_if_dead) != lock_result::timed_out;
     }
 
-    template <class Bury>
-    lock_result lock(owner_word me, deadline until, const Bury& bury) noexcept {
-        return try_lock(me) ? lock_result::locked : lock_slowly(me, until, bury);
+    template <class Recover>
+    lock_result lock(owner_word me, deadline until, const Recover& recover_if_dead) noexcept {
+        return try_lock(me) ? lock_result::locked : lock_slowly(me, until, recover_if_dead);
     }
 
     void unlock() noexcept {
@@ -152,7 +153,7 @@ class owner_lock {
         return true;
     }
 
-    // For a dead holder's lock, after bury(): see lock_slowly.
+    // For a dead holder's lock, after recover_if_dead(): see lock_slowly.
     [[nodiscard, gnu::cold]] bool take_over(owner_word dead, owner_word me) noexcept {
         return word_.compare_exchange_strong(dead, me | awaited, std::memory_order_acq_rel,
                                              std::memory_order_relaxed);
@@ -178,7 +179,7 @@ class owner_lock {
     alignas(8) std::atomic<std::uint64_t> word_{nobody};
 };
 
-static_assert(sizeof(owner_lock) == 8);
+static_assert(sizeof(robust_lock) == 8);
 
 } // namespace detail
 

@@ -41,10 +41,10 @@ COHOLD_INLINE void abandon_section(thread_record& record) noexcept {
 
 COHOLD_INLINE void leave_journal(segment_header& header, const thread_record& record) noexcept {
     record.log->thread.store(0, std::memory_order_release);
-    if (kept_journals::of(header).index_of(record.log) == kept_journals::count) {
+    if (reserve_journals::of(header).index_of(record.log) == reserve_journals::count) {
         return;
     }
-    participant_slot& slot = process_table::of(header).slots[slot_of(record.me)];
+    participant_slot& slot = participant_table::of(header).slots[slot_of(record.me)];
     heap::transaction change(heap::of(header), record.process_word());
     const auto offset = static_cast<std::uint64_t>(reinterpret_cast<char*>(record.log) -
                                                    reinterpret_cast<char*>(&header));
@@ -214,7 +214,7 @@ search_open_record(const segment_header* header) noexcept {
 
 COHOLD_INLINE journal* find_journal(segment_header& header, owner_word me,
                                     std::error_code& ec) noexcept {
-    participant_slot& slot = process_table::of(header).slots[slot_of(me)];
+    participant_slot& slot = participant_table::of(header).slots[slot_of(me)];
     std::size_t count = 0;
     for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
          log != nullptr && count < config::max_threads; log = journal_at(header, log->next)) {
@@ -242,7 +242,7 @@ COHOLD_INLINE journal* find_journal(segment_header& header, owner_word me,
     }
     if (block != nullptr) {
         change.uncount(block);
-    } else if (block = kept_journals::of(header).take(change); block == nullptr) {
+    } else if (block = reserve_journals::of(header).take(change); block == nullptr) {
         static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
         return nullptr;
     }
@@ -260,7 +260,7 @@ COHOLD_INLINE owner_word new_thread(segment_header& header) noexcept {
     local_identity& identity = *local_of(header).identity;
     if (identity.threads == most_threads) {
         std::atomic<std::uint64_t>& state =
-            process_table::of(header).slots[slot_of(identity.me)].state;
+            participant_table::of(header).slots[slot_of(identity.me)].state;
         const std::uint64_t next = with_next_generation(state.load(std::memory_order_relaxed));
         state.store(next, std::memory_order_release);
         __atomic_store_n(
@@ -411,8 +411,8 @@ COHOLD_INLINE void detach(segment_header& header) noexcept {
     }
     const identity_lock lock(identity);
     const patience limit(deadline::in(10 * patience::brief));
-    const bool tidy =
-        free_journals(header, process_table::of(header).slots[slot_of(identity.me)], identity.me);
+    const bool tidy = free_journals(
+        header, participant_table::of(header).slots[slot_of(identity.me)], identity.me);
     identity.epoch.store(0, std::memory_order_release);
     leave_slot(header, tidy);
 }

@@ -61,7 +61,7 @@ struct alignas(64) thread_record : sections {
     private_undo own;         // each entry counts as a promise, so that commit sees to it
 
     // Locks to release at the end of the section.
-    kept_locks locks;
+    deferred_unlocks locks;
 
     std::uint32_t promises = 0; // records that have to be executed on commit
     // Depth of the first section that can be undone, if one that cannot is around it; else 0.
@@ -327,10 +327,10 @@ struct alignas(64) thread_record : sections {
     // ---- locks
 
     // Keeps a lock until the end of the section, after make_room.
-    [[gnu::cold]] void keep(const held_lock& lock) noexcept;
+    [[gnu::cold]] void keep(const deferred_unlock& lock) noexcept;
 
     // That of an outermost section that begins with a lock.
-    void keep_first(const held_lock& lock) noexcept {
+    void keep_first(const deferred_unlock& lock) noexcept {
         state.locked = true;
         locks.set_first(lock.lock, lock.release);
     }

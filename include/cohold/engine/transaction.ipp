@@ -50,7 +50,7 @@ COHOLD_INLINE void thread_record::forget(const void* object, std::size_t bytes) 
     own.forget(object, bytes);
 }
 
-COHOLD_INLINE void thread_record::keep(const held_lock& lock) noexcept {
+COHOLD_INLINE void thread_record::keep(const deferred_unlock& lock) noexcept {
     state.more = true;
     locks.keep(lock);
 }

@@ -12,8 +12,8 @@ namespace detail {
 
 COHOLD_INLINE participant_list list_participants(const segment_header& header) {
     participant_list list;
-    for (std::uint32_t index = 0; index < process_table::spare(header); ++index) {
-        const participant_slot& slot = process_table::of(header).slots[index];
+    for (std::uint32_t index = 0; index < participant_table::spare(header); ++index) {
+        const participant_slot& slot = participant_table::of(header).slots[index];
         for (std::uint64_t state = slot.state.load(std::memory_order_acquire);
              (state & attached_bit) != 0;) {
             const owner_word owner = make_owner(index, static_cast<std::uint32_t>(state >> 32), 0);

@@ -70,7 +70,7 @@ COHOLD_INLINE char* reserve_aligned(std::size_t front, std::uint64_t bytes,
 
 COHOLD_INLINE void memory_mapping::apply(const mapping_options& options,
                                          std::error_code& ec) const noexcept {
-    const detail::operation context("steer", "mapping", "");
+    const detail::error_context context("steer", "mapping", "");
     ec.clear();
     if (address_ == nullptr) {
         detail::fail(ec, errc::empty_handle);
@@ -88,7 +88,7 @@ COHOLD_INLINE void memory_mapping::apply(const mapping_options& options,
 
 COHOLD_INLINE void memory_mapping::durable(std::size_t offset, std::size_t bytes,
                                            std::error_code& ec) const noexcept {
-    const detail::operation context("write back", "mapping", "");
+    const detail::error_context context("write back", "mapping", "");
     ec.clear();
     if (offset > size_ || bytes > size_ - offset) {
         detail::fail(ec, errc::invalid_size, "bytes %zu to %zu + %zu, the mapping has %zu", offset,
@@ -147,7 +147,7 @@ COHOLD_INLINE void report_reader::add_flags(std::string_view rest) noexcept {
 } // namespace detail
 
 COHOLD_INLINE mapping_report report(const memory_mapping& mapping, std::error_code& ec) {
-    const detail::operation context("report", "mapping", "");
+    const detail::error_context context("report", "mapping", "");
     ec.clear();
     if (mapping.address() == nullptr) {
         detail::fail(ec, errc::empty_handle);

@@ -92,7 +92,7 @@ class basic_region {
     }
 
     void sync(std::error_code& ec) const noexcept {
-        const operation context("sync", "region", "");
+        const error_context context("sync", "region", "");
         ec.clear();
         write_back(address_, 0, size_, ec);
     }
@@ -109,7 +109,7 @@ class basic_region {
         if (what == advice::no_fork) {
             __atomic_store_n(&only_in_, process_stamp(), __ATOMIC_RELAXED);
         }
-        const operation context("advise", "region", "");
+        const error_context context("advise", "region", "");
         ec.clear();
         advise_pages(address_, size_, static_cast<int>(what), ec);
     }
@@ -124,7 +124,7 @@ class basic_region {
 
     void populate(std::error_code& ec) const noexcept {
         constexpr int how = std::is_const_v<Byte> ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
-        const operation context("populate", "region", "");
+        const error_context context("populate", "region", "");
         ec.clear();
         advise_pages(address_, size_, how, ec);
     }
@@ -138,7 +138,7 @@ class basic_region {
     }
 
     void lock(std::error_code& ec) const noexcept {
-        const operation context("lock", "region", "");
+        const error_context context("lock", "region", "");
         ec.clear();
         lock_pages(address_, size_, false, ec);
     }
@@ -199,7 +199,7 @@ class object_base {
     }
 
     [[nodiscard]] object_status status(std::error_code& ec) const noexcept {
-        const operation context("status of", mechanism_type::label, name());
+        const error_context context("status of", mechanism_type::label, name());
         ec.clear();
         return object_.status(ec);
     }
@@ -246,7 +246,7 @@ class object_base {
     template <class Region>
     [[gnu::cold]] Region map_as(access_mode how, const mapping_options& options,
                                 std::error_code& ec) const noexcept {
-        const operation context("map", mechanism_type::label, name());
+        const error_context context("map", mechanism_type::label, name());
         ec.clear();
         const object_status found = object_.status(ec);
         if (!ec && (found.size == 0 || found.size > PTRDIFF_MAX)) {
@@ -310,7 +310,7 @@ class const_memory_object
     [[nodiscard]] static const_memory_object open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", policies::mechanism::label, name);
+        const detail::error_context context("open", policies::mechanism::label, name);
         ec.clear();
         return const_memory_object(handle::open(name, access_mode::reading, ec));
     }
@@ -331,7 +331,7 @@ class const_memory_object
 
     [[nodiscard]] static const_memory_object adopt(native_handle_type native,
                                                    std::error_code& ec) noexcept {
-        const detail::operation context("adopt", policies::mechanism::label, "");
+        const detail::error_context context("adopt", policies::mechanism::label, "");
         ec.clear();
         return const_memory_object(handle::adopt(native, ec));
     }
@@ -431,7 +431,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     [[nodiscard]] static memory_object open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", mechanism_used::label, name);
+        const detail::error_context context("open", mechanism_used::label, name);
         ec.clear();
         return memory_object(handle::open(name, access_mode::writing, ec));
     }
@@ -525,7 +525,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("remove", mechanism_used::label, name);
+        const detail::error_context context("remove", mechanism_used::label, name);
         ec.clear();
         return handle::remove(name, ec);
     }
@@ -538,7 +538,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     [[nodiscard]] static memory_object adopt(native_handle_type native,
                                              std::error_code& ec) noexcept {
-        const detail::operation context("adopt", mechanism_used::label, "");
+        const detail::error_context context("adopt", mechanism_used::label, "");
         ec.clear();
         return memory_object(handle::adopt(native, ec));
     }
@@ -553,7 +553,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     void grow(std::size_t size, std::error_code& ec) const noexcept {
-        const detail::operation context("grow", mechanism_used::label, this->name());
+        const detail::error_context context("grow", mechanism_used::label, this->name());
         ec.clear();
         const object_status found = this->object_.status(ec);
         if (ec || size <= found.size) {
@@ -598,7 +598,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     static memory_object make(std::string_view name, const segment_options& options,
                               std::error_code& ec) noexcept {
-        const detail::operation context("create", mechanism_used::label, name);
+        const detail::error_context context("create", mechanism_used::label, name);
         ec.clear();
         if (options.size == 0 || options.size > PTRDIFF_MAX) {
             detail::fail(ec, errc::invalid_size, "%zu bytes", options.size);

@@ -172,7 +172,7 @@ class named_semaphore {
 
     [[nodiscard]] static named_semaphore
     create(name_argument name, const semaphore_options& options, std::error_code& ec) noexcept {
-        const detail::operation context("create", label, name);
+        const detail::error_context context("create", label, name);
         ec.clear();
         if (options.initial > max()) {
             detail::fail(ec, errc::invalid_options, "initial: %u, at most %u are possible",
@@ -207,7 +207,7 @@ class named_semaphore {
     }
 
     [[nodiscard]] static named_semaphore open(name_argument name, std::error_code& ec) noexcept {
-        const detail::operation context("open", label, name);
+        const detail::error_context context("open", label, name);
         ec.clear();
         const std::string real = naming_used::apply(name, ec);
         return ec ? named_semaphore()
@@ -253,7 +253,7 @@ class named_semaphore {
     }
 
     static bool remove(name_argument name, std::error_code& ec) noexcept {
-        const detail::operation context("remove", label, name);
+        const detail::error_context context("remove", label, name);
         ec.clear();
         const std::string real = naming_used::apply(name, ec);
         return !ec && detail::remove_semaphore(real, ec);
@@ -343,7 +343,7 @@ class named_semaphore {
             error = detail::post_semaphore(mapped_.at);
         }
         if (error != 0) {
-            const detail::operation context("release", label, name_);
+            const detail::error_context context("release", label, name_);
             detail::fail_errno(ec, error, "sem_post: %u permits more, at most %u are possible",
                                permits, max());
         }
@@ -371,7 +371,7 @@ class named_semaphore {
     [[nodiscard]] bool usable(const char* verb, std::error_code& ec) const noexcept {
         ec.clear();
         if (mapped_.at == nullptr) [[unlikely]] {
-            const detail::operation context(verb, label, name_);
+            const detail::error_context context(verb, label, name_);
             detail::fail(ec, errc::empty_handle);
         }
         return mapped_.at != nullptr;

@@ -144,7 +144,7 @@ template <detail::passable Handle>
 [[nodiscard]] Handle receive(int socket, const passing_options& options,
                              std::error_code& ec) noexcept {
     constexpr std::string_view kind = Handle::mechanism_type::label;
-    const detail::operation context("receive", kind, "");
+    const detail::error_context context("receive", kind, "");
     ec.clear();
     const file_descriptor object =
         detail::receive_object(socket, kind, detail::writes<Handle>, options, ec);
@@ -173,7 +173,7 @@ template <detail::passable Handle>
 /// *Errors*: errc::invalid_options if it is no number; EBADF; those of adopt.
 template <detail::passable Handle>
 [[nodiscard, gnu::cold]] Handle inherit(std::string_view number, std::error_code& ec) noexcept {
-    const detail::operation context("inherit", Handle::mechanism_type::label, number);
+    const detail::error_context context("inherit", Handle::mechanism_type::label, number);
     ec.clear();
     int fd = 0;
     for (const char each : number) {
@@ -209,7 +209,7 @@ template <detail::passable Handle>
 /// is no such process or descriptor, unsupported; those of adopt.
 template <detail::passable Handle>
 [[nodiscard, gnu::cold]] Handle fetch(pid_t process, int descriptor, std::error_code& ec) noexcept {
-    const detail::operation context("fetch", Handle::mechanism_type::label, "");
+    const detail::error_context context("fetch", Handle::mechanism_type::label, "");
     ec.clear();
     detail::unique_fd mine = detail::fetched_descriptor(process, descriptor, ec);
     return ec ? Handle() : Handle::adopt({mine.release()}, ec);

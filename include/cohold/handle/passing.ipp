@@ -76,7 +76,7 @@ COHOLD_INLINE void fail_passing(std::error_code& ec, int error) noexcept {
 COHOLD_INLINE void send_object(int socket, const file_descriptor& object, std::string_view kind,
                                bool reading, const passing_options& options,
                                std::error_code& ec) noexcept {
-    const operation context("send", kind, "");
+    const error_context context("send", kind, "");
     ec.clear();
     if (!object) {
         fail(ec, errc::empty_handle);

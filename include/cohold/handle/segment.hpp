@@ -57,7 +57,7 @@ class segment_view
     open(name_argument name, const mapping_options& options, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", policies::mechanism::label, name);
+        const detail::error_context context("open", policies::mechanism::label, name);
         ec.clear();
         return segment_view(base::open(name, access_mode::reading, options, ec));
     }
@@ -90,7 +90,7 @@ class segment_view
     [[nodiscard, gnu::cold]] static segment_view
     adopt(typename policies::mechanism::native_handle_type native, const mapping_options& options,
           std::error_code& ec) noexcept {
-        const detail::operation context("adopt", policies::mechanism::label, "");
+        const detail::error_context context("adopt", policies::mechanism::label, "");
         ec.clear();
         return segment_view(base::adopt(native, access_mode::reading, options, ec));
     }
@@ -236,7 +236,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                                                  std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", label, name);
+        const detail::error_context context("open", label, name);
         ec.clear();
         return segment(base::open(name, access_mode::writing, options, ec));
     }
@@ -380,7 +380,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("remove", label, name);
+        const detail::error_context context("remove", label, name);
         ec.clear();
         return base::remove(name, ec);
     }
@@ -404,7 +404,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     [[nodiscard, gnu::cold]] static segment
     adopt(native_handle_type native, const mapping_options& options, std::error_code& ec) noexcept {
-        const detail::operation context("adopt", label, "");
+        const detail::error_context context("adopt", label, "");
         ec.clear();
         return segment(base::adopt(native, access_mode::writing, options, ec));
     }
@@ -478,9 +478,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         if (!this->check_attached(ec)) {
             return false;
         }
-        const detail::object_in_the_breaking object(this->base_.memory(), name,
-                                                    detail::type_descriptor_of<T>,
-                                                    !std::is_trivially_destructible_v<T>, ec);
+        const detail::pending_destruction object(this->base_.memory(), name,
+                                                 detail::type_descriptor_of<T>,
+                                                 !std::is_trivially_destructible_v<T>, ec);
         if (object.block() == nullptr) {
             return false;
         }
@@ -518,7 +518,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     void grow(std::size_t size, std::error_code& ec) const noexcept {
-        const detail::operation context("grow", label, this->name());
+        const detail::error_context context("grow", label, this->name());
         ec.clear();
         if (this->check_attached(ec)) {
             detail::segment_header& header = this->base_.memory().header();
@@ -538,7 +538,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     std::size_t recover(std::error_code& ec) const noexcept {
-        const detail::operation context("recover", label, this->name());
+        const detail::error_context context("recover", label, this->name());
         return this->recover_dead(ec);
     }
 
@@ -554,7 +554,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 
     void durable(std::error_code& ec) const noexcept {
-        const detail::operation context("write back", label, this->name());
+        const detail::error_context context("write back", label, this->name());
         ec.clear();
         this->base_.durable(ec);
     }
@@ -564,7 +564,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     [[gnu::cold]] static segment make(std::string_view name, const segment_options& options,
                                       publication how, std::error_code& ec) noexcept {
-        const detail::operation context("create", label, name);
+        const detail::error_context context("create", label, name);
         ec.clear();
         base made = base::prepare(name, options, how, ec);
         if (!ec) {

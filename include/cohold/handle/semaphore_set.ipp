@@ -244,7 +244,7 @@ COHOLD_INLINE void semaphore_set::release(unsigned index, unsigned permits, sema
     if (permits == 0 || permits > max) {
         ec.clear();
         if (permits != 0) {
-            const operation context("release to", label, name_);
+            const error_context context("release to", label, name_);
             fail_set(ec, ERANGE, "semop");
         }
         return;
@@ -254,7 +254,7 @@ COHOLD_INLINE void semaphore_set::release(unsigned index, unsigned permits, sema
 
 COHOLD_INLINE void semaphore_set::set(unsigned index, unsigned permits,
                                       std::error_code& ec) const noexcept {
-    const operation context("set", label, name_);
+    const error_context context("set", label, name_);
     if (!usable(index, ec)) {
         return;
     }
@@ -275,7 +275,7 @@ COHOLD_INLINE bool semaphore_set::usable(unsigned index, std::error_code& ec) co
 
 COHOLD_INLINE unsigned semaphore_set::ask(const char* verb, unsigned index, int what,
                                           std::error_code& ec) const noexcept {
-    const operation context(verb, label, name_);
+    const error_context context(verb, label, name_);
     if (!usable(index, ec)) {
         return 0;
     }
@@ -290,7 +290,7 @@ COHOLD_INLINE bool semaphore_set::change(const char* verb, unsigned index, int b
                                          semaphore_undo how, set_patience patience,
                                          std::error_code& ec) const noexcept {
     if (index > UINT16_MAX) {
-        const operation context(verb, label, name_);
+        const error_context context(verb, label, name_);
         static_cast<void>(usable(index, ec)); // there are no sets so large
         return false;
     }
@@ -301,7 +301,7 @@ COHOLD_INLINE bool semaphore_set::change(const char* verb, unsigned index, int b
 
 COHOLD_INLINE bool semaphore_set::run(const char* verb, std::span<const semaphore_step> steps,
                                       set_patience patience, std::error_code& ec) const noexcept {
-    const operation context(verb, label, name_);
+    const error_context context(verb, label, name_);
     ec.clear();
     ::sembuf raw[max_steps];
     if (steps.empty() || steps.size() > max_steps) {

@@ -182,7 +182,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
                                      std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", label, name);
+        const detail::error_context context("open", label, name);
         ec.clear();
         return checked(base::open(name, access_mode::writing, options, ec), ec);
     }
@@ -264,7 +264,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     [[nodiscard]] static shared open_or_create(name_argument name, const segment_options& options,
                                                std::error_code& ec, Arguments&&... arguments) {
         for (;;) {
-            const detail::operation context("open", label, name);
+            const detail::error_context context("open", label, name);
             ec.clear();
             base opened = base::open(name, access_mode::writing, base::options_of(options), ec);
             if (!ec) {
@@ -352,7 +352,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("remove", label, name);
+        const detail::error_context context("remove", label, name);
         ec.clear();
         return base::remove(name, ec);
     }
@@ -374,7 +374,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
 
     [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
                                       std::error_code& ec) noexcept {
-        const detail::operation context("adopt", label, "");
+        const detail::error_context context("adopt", label, "");
         ec.clear();
         return checked(base::adopt(native, access_mode::writing, options, ec), ec);
     }
@@ -395,7 +395,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     }
 
     std::size_t recover(std::error_code& ec) const noexcept {
-        const detail::operation context("recover", label, this->name());
+        const detail::error_context context("recover", label, this->name());
         return this->recover_dead(ec);
     }
 
@@ -407,7 +407,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     }
 
     void durable(std::error_code& ec) const noexcept {
-        const detail::operation context("write back", label, this->name());
+        const detail::error_context context("write back", label, this->name());
         ec.clear();
         this->base_.durable(ec);
     }
@@ -423,7 +423,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     template <class... Arguments>
     static shared make(std::string_view name, const segment_options& options, publication how,
                        std::error_code& ec, Arguments&&... arguments) {
-        const detail::operation context("create", label, name);
+        const detail::error_context context("create", label, name);
         ec.clear();
         base made = base::prepare(name, options, how, ec);
         T* const root =
@@ -484,7 +484,7 @@ class shared<const T, Mechanism, Naming, Permission>
                                      std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", policies::mechanism::label, name);
+        const detail::error_context context("open", policies::mechanism::label, name);
         ec.clear();
         return checked(base::open(name, access_mode::reading, options, ec), ec);
     }
@@ -523,7 +523,7 @@ class shared<const T, Mechanism, Naming, Permission>
 
     [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
                                       std::error_code& ec) noexcept {
-        const detail::operation context("adopt", policies::mechanism::label, "");
+        const detail::error_context context("adopt", policies::mechanism::label, "");
         ec.clear();
         return checked(base::adopt(native, access_mode::reading, options, ec), ec);
     }

@@ -73,7 +73,7 @@ class system_v_semaphores : public detail::semaphore_set {
                                                     std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("create", label, name);
+        const detail::error_context context("create", label, name);
         ec.clear();
         const key_t key = key_of(name, ec);
         return ec ? system_v_semaphores() : make(key, name, options, ec);
@@ -89,7 +89,7 @@ class system_v_semaphores : public detail::semaphore_set {
                                                     std::error_code& ec) noexcept
         requires detail::has_no_names<policies>
     {
-        const detail::operation context("create", label, "");
+        const detail::error_context context("create", label, "");
         ec.clear();
         return make(IPC_PRIVATE, {}, options, ec);
     }
@@ -106,7 +106,7 @@ class system_v_semaphores : public detail::semaphore_set {
                                                   std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("open", label, name);
+        const detail::error_context context("open", label, name);
         ec.clear();
         const key_t key = key_of(name, ec);
         const int id = ec ? -1 : detail::open_set(key, ec);
@@ -151,7 +151,7 @@ class system_v_semaphores : public detail::semaphore_set {
     }
 
     [[nodiscard]] static system_v_semaphores adopt(int id, std::error_code& ec) noexcept {
-        const detail::operation context("adopt", label, "");
+        const detail::error_context context("adopt", label, "");
         ec.clear();
         return from(id, {}, false, ec);
     }
@@ -167,7 +167,7 @@ class system_v_semaphores : public detail::semaphore_set {
     static bool remove(std::string_view name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::operation context("remove", label, name);
+        const detail::error_context context("remove", label, name);
         ec.clear();
         const key_t key = key_of(name, ec);
         return !ec && detail::remove_named_set(key, bits, ec);

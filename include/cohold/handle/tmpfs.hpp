@@ -189,7 +189,7 @@ class tmpfs_mount {
     }
 
     [[nodiscard]] tmpfs_statistics statistics(std::error_code& ec) const noexcept {
-        const detail::operation context("statistics of", "tmpfs", path_);
+        const detail::error_context context("statistics of", "tmpfs", path_);
         const detail::unique_fd root = root_of(ec);
         return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(root.get(), ec);
     }

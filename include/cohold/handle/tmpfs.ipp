@@ -77,7 +77,7 @@ COHOLD_INLINE unique_fd open_place(std::string_view path, std::error_code& ec) {
 } // namespace detail
 
 COHOLD_INLINE bool is_tmpfs(name_argument path, std::error_code& ec) noexcept {
-    const detail::operation context("look at the file system of", "", path);
+    const detail::error_context context("look at the file system of", "", path);
     ec.clear();
     const detail::unique_fd place = detail::open_place(path, ec);
     detail::system_status found{};
@@ -88,7 +88,7 @@ COHOLD_INLINE bool is_tmpfs(name_argument path, std::error_code& ec) noexcept {
 }
 
 COHOLD_INLINE tmpfs_statistics tmpfs_usage(name_argument path, std::error_code& ec) noexcept {
-    const detail::operation context("look at the tmpfs of", "", path);
+    const detail::error_context context("look at the tmpfs of", "", path);
     ec.clear();
     const detail::unique_fd place = detail::open_place(path, ec);
     if (!ec && !detail::is_on_tmpfs(place.get())) {
@@ -107,7 +107,7 @@ COHOLD_INLINE tmpfs_mount& tmpfs_mount::operator=(tmpfs_mount&& other) noexcept 
 
 COHOLD_INLINE tmpfs_mount tmpfs_mount::create(name_argument path, const tmpfs_options& options,
                                               std::error_code& ec) noexcept {
-    const detail::operation context("mount", "tmpfs", path);
+    const detail::error_context context("mount", "tmpfs", path);
     ec.clear();
     const std::string text = written(options, ec);
     std::string real;
@@ -128,7 +128,7 @@ COHOLD_INLINE tmpfs_mount tmpfs_mount::create(name_argument path, const tmpfs_op
 }
 
 COHOLD_INLINE tmpfs_mount tmpfs_mount::adopt(name_argument path, std::error_code& ec) noexcept {
-    const detail::operation context("adopt", "tmpfs", path);
+    const detail::error_context context("adopt", "tmpfs", path);
     ec.clear();
     std::string real;
     const detail::unique_fd directory = open(path, real, ec);
@@ -233,7 +233,7 @@ COHOLD_INLINE std::string tmpfs_mount::written(const tmpfs_options& options, std
 
 COHOLD_INLINE void tmpfs_mount::limit(const char* key, std::uint64_t value,
                                       std::error_code& ec) const noexcept {
-    const detail::operation context("resize", "tmpfs", path_);
+    const detail::error_context context("resize", "tmpfs", path_);
     const detail::unique_fd root = root_of(ec);
     if (!ec && (value == 0 || !is_limit(value))) {
         detail::fail(ec, errc::invalid_size, "%s=%llu", key,
@@ -255,7 +255,7 @@ COHOLD_INLINE detail::unique_fd tmpfs_mount::root_of(std::error_code& ec) const 
 }
 
 COHOLD_INLINE void tmpfs_mount::end(bool lazily, std::error_code& ec) noexcept {
-    const detail::operation context("unmount", "tmpfs", path_);
+    const detail::error_context context("unmount", "tmpfs", path_);
     ec.clear();
     if (!mount_) {
         detail::fail(ec, errc::empty_handle);

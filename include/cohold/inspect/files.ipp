@@ -83,7 +83,7 @@ COHOLD_INLINE bool processes_are_hidden() {
 } // namespace detail
 
 COHOLD_INLINE survey<shared_mapping> list_mappings(std::error_code& ec) {
-    const detail::operation context("list", "shared mappings", "");
+    const detail::error_context context("list", "shared mappings", "");
     ec.clear();
     survey<shared_mapping> out;
     out.hidden = detail::processes_are_hidden();
@@ -211,7 +211,7 @@ COHOLD_INLINE survey<file_entry> list_dev_shm(object_kind kind, std::error_code&
 } // namespace detail
 
 COHOLD_INLINE survey<file_entry> list_posix_objects(std::error_code& ec) {
-    const detail::operation context("list", "posix objects", "");
+    const detail::error_context context("list", "posix objects", "");
     ec.clear();
     return detail::list_dev_shm(object_kind::posix, ec);
 }
@@ -221,7 +221,7 @@ COHOLD_INLINE survey<file_entry> list_posix_objects() {
 }
 
 COHOLD_INLINE survey<file_entry> list_posix_semaphores(std::error_code& ec) {
-    const detail::operation context("list", "posix semaphores", "");
+    const detail::error_context context("list", "posix semaphores", "");
     ec.clear();
     return detail::list_dev_shm(object_kind::posix_semaphore, ec);
 }
@@ -231,7 +231,7 @@ COHOLD_INLINE survey<file_entry> list_posix_semaphores() {
 }
 
 COHOLD_INLINE survey<file_entry> list_files(std::string_view directory, std::error_code& ec) {
-    const detail::operation context("list", "files of", directory);
+    const detail::error_context context("list", "files of", directory);
     ec.clear();
     const std::string path(directory.empty() ? "." : directory);
     return detail::list_folder(path.c_str(), object_kind::file, ec);
@@ -320,7 +320,7 @@ COHOLD_INLINE survey<memfd_entry> list_memfds(const survey<shared_mapping>& mapp
 } // namespace detail
 
 COHOLD_INLINE survey<memfd_entry> list_memfds(std::error_code& ec) {
-    const detail::operation context("list", "memfds", "");
+    const detail::error_context context("list", "memfds", "");
     const survey<shared_mapping> mapped = list_mappings(ec);
     return ec ? survey<memfd_entry>() : detail::list_memfds(mapped);
 }

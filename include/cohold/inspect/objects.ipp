@@ -122,7 +122,7 @@ COHOLD_INLINE void add_system_v(survey<object_entry>& out, std::error_code& ec) 
 
 COHOLD_INLINE survey<object_entry> list_objects(const listing_options& options,
                                                 std::error_code& ec) {
-    const detail::operation context("list", "objects", options.directory);
+    const detail::error_context context("list", "objects", options.directory);
     survey<object_entry> out;
     survey<shared_mapping> mapped;
     ec.clear();

@@ -57,7 +57,7 @@ COHOLD_INLINE amount swapped_bytes_of_file(int fd, std::uint64_t size) {
 } // namespace detail
 
 COHOLD_INLINE object_residency residency(const file_descriptor& object, std::error_code& ec) {
-    const detail::operation context("ask for the pages of", "an object", "");
+    const detail::error_context context("ask for the pages of", "an object", "");
     ec.clear();
     object_residency out;
     detail::file_status status{};
@@ -82,7 +82,7 @@ COHOLD_INLINE object_residency residency(const file_descriptor& object) {
 }
 
 COHOLD_INLINE object_residency residency(std::string_view path, std::error_code& ec) {
-    const detail::operation context("ask for the pages of", "", path);
+    const detail::error_context context("ask for the pages of", "", path);
     ec.clear();
     const detail::file_place place(path);
     file_descriptor file = detail::open_existing(place, access_mode::reading, ec);
@@ -100,7 +100,7 @@ COHOLD_INLINE object_residency residency(std::string_view path) {
 
 COHOLD_INLINE mapping_residency residency(const void* address, std::size_t bytes,
                                           std::error_code& ec) {
-    const detail::operation context("ask for the pages of", "a mapping", "");
+    const detail::error_context context("ask for the pages of", "a mapping", "");
     ec.clear();
     std::string text;
     if (const int error = detail::read_text("/proc/self/smaps", text); error != 0) {

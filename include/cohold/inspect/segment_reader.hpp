@@ -62,14 +62,14 @@ struct segment_places {
     std::uint64_t slots; // of the process table, with the spare one
     std::uint64_t heap;
     std::uint64_t directory;
-    std::uint64_t kept_journals;
+    std::uint64_t reserve_journals;
     std::uint64_t first_block;
 
     explicit constexpr segment_places(std::uint32_t max_participants) noexcept
         : slots(std::uint64_t{max_participants} + 1), heap(control_bytes + table_bytes),
           directory((heap + heap_bytes + 63) / 64 * 64),
-          kept_journals((directory + directory_bytes + 63) / 64 * 64),
-          first_block(kept_journals + kept_bytes + far_bytes(max_participants)) {}
+          reserve_journals((directory + directory_bytes + 63) / 64 * 64),
+          first_block(reserve_journals + kept_bytes + far_bytes(max_participants)) {}
 
     static constexpr std::uint64_t heap_bytes = 7672;
     static constexpr std::uint64_t directory_bytes = 32;

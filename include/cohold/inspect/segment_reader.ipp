@@ -83,7 +83,7 @@ COHOLD_INLINE void check_lock(segment_reader& segment, const segment_places& pla
         flaws.add(part, "a lock is held by who cannot be", at, holder);
         return;
     }
-    const std::uint64_t state = segment.word(process_table::offset_of(slot));
+    const std::uint64_t state = segment.word(participant_table::offset_of(slot));
     const auto newer =
         static_cast<std::int32_t>(generation_of(holder) - static_cast<std::uint32_t>(state >> 32));
     if (newer > 0) {

@@ -92,7 +92,7 @@ namespace detail {
 /// The same by name. *Errors*: as Mechanism::open has them; that it is no segment is none.
 template <detail::named_mechanism Mechanism = mechanism::posix>
 [[nodiscard]] segment_state inspect_segment(std::string_view name, std::error_code& ec) {
-    const detail::operation context("inspect", Mechanism::label, name);
+    const detail::error_context context("inspect", Mechanism::label, name);
     ec.clear();
     auto object = Mechanism::open(name, access_mode::reading, ec);
     if (ec) {

@@ -20,7 +20,7 @@ namespace detail {
 
 COHOLD_INLINE bool read_participant(const segment_source& source, std::uint32_t index,
                                     participant_slot& slot, participant& out) {
-    const std::uint64_t at = process_table::offset_of(index);
+    const std::uint64_t at = participant_table::offset_of(index);
     for (int attempt = 0; attempt < 3; ++attempt) {
         const std::uint64_t state = slot.state.load(std::memory_order_relaxed);
         if ((state & attached_bit) == 0) {
@@ -54,7 +54,7 @@ COHOLD_INLINE void read_participants(const segment_source& source, std::uint32_t
     participant_slot some[chunk];
     for (std::uint32_t first = 0; first < slots; first += chunk) { // each lies together
         const std::uint32_t count = slots - first < chunk ? slots - first : chunk;
-        const std::uint64_t at = process_table::offset_of(first);
+        const std::uint64_t at = participant_table::offset_of(first);
         const std::size_t got = source.read(some, count * sizeof(participant_slot), at);
         for (std::uint32_t i = 0; i < got / sizeof(participant_slot); ++i) {
             participant found;

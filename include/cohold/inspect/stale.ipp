@@ -179,7 +179,7 @@ COHOLD_INLINE void remove_stale_segments(const stale_options& options, survey<st
 } // namespace detail
 
 COHOLD_INLINE survey<stale_object> remove_stale(const stale_options& options, std::error_code& ec) {
-    const detail::operation context("remove", "stale objects", options.directory);
+    const detail::error_context context("remove", "stale objects", options.directory);
     survey<stale_object> out;
     ec.clear();
     if (!options.directory.empty()) {

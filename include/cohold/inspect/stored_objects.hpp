@@ -68,8 +68,9 @@ struct stored_journal {
 
 namespace detail {
 
-static_assert(segment_places(config::max_participants).kept_journals == kept_journals::offset);
-static_assert(segment_places::kept_bytes == sizeof(kept_journals));
+static_assert(segment_places(config::max_participants).reserve_journals ==
+              reserve_journals::offset);
+static_assert(segment_places::kept_bytes == sizeof(reserve_journals));
 
 class journals_reader {
   public:
@@ -78,7 +79,7 @@ class journals_reader {
         : segment_(segment), places_(places), heap_(heap), flaws_(flaws),
           records_left_(segment.size() / sizeof(journal_record)),
           journals_left_(segment.size() / journal::size),
-          kept_left_(segment.word(places.kept_journals)) {}
+          kept_left_(segment.word(places.reserve_journals)) {}
 
     [[gnu::cold]] std::vector<stored_journal> read();
 
@@ -87,7 +88,7 @@ class journals_reader {
 
   private:
     static constexpr std::uint64_t records_at = offsetof(journal, records);
-    static constexpr std::uint64_t kept_at = offsetof(kept_journals, journals);
+    static constexpr std::uint64_t kept_at = offsetof(reserve_journals, journals);
 
     [[gnu::cold]] void wrong(std::string_view what, std::uint64_t offset, std::uint64_t found);
 
@@ -174,7 +175,7 @@ template <detail::named_mechanism Mechanism = mechanism::posix>
 [[nodiscard]] segment_contents
 inspect_contents(std::string_view name, std::error_code& ec,
                  contents_extent extent = contents_extent::everything) {
-    const detail::operation context("inspect", Mechanism::label, name);
+    const detail::error_context context("inspect", Mechanism::label, name);
     ec.clear();
     auto object = Mechanism::open(name, access_mode::reading, ec);
     if (ec) {

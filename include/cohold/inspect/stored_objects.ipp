@@ -138,7 +138,8 @@ COHOLD_INLINE std::vector<stored_journal> journals_reader::read() {
         read_slot(index);
     }
     if (kept_left_ != 0) {
-        wrong("a journal beside the heap is in use by nobody", places_.kept_journals, kept_left_);
+        wrong("a journal beside the heap is in use by nobody", places_.reserve_journals,
+              kept_left_);
     }
     return std::move(out_);
 }
@@ -149,7 +150,7 @@ COHOLD_INLINE void journals_reader::wrong(std::string_view what, std::uint64_t o
 }
 
 COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
-    const std::uint64_t slot = process_table::offset_of(index);
+    const std::uint64_t slot = participant_table::offset_of(index);
     const std::uint64_t state = segment_.word(slot);
     std::uint64_t from = slot + 48;
     std::uint64_t next = segment_.word(from);
@@ -171,7 +172,7 @@ COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
             wrong("a journal is not in the segment", from, next);
             return;
         }
-        if (next >= places_.kept_journals + kept_at && next < places_.first_block) {
+        if (next >= places_.reserve_journals + kept_at && next < places_.first_block) {
             if (!take_kept(next, from)) {
                 return;
             }
@@ -184,7 +185,7 @@ COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
 }
 
 COHOLD_INLINE bool journals_reader::take_kept(std::uint64_t offset, std::uint64_t from) {
-    const std::uint64_t distance = offset - places_.kept_journals - kept_at;
+    const std::uint64_t distance = offset - places_.reserve_journals - kept_at;
     const std::uint64_t bit = std::uint64_t{1} << distance / journal::size;
     if (distance % journal::size != 0 || (kept_left_ & bit) == 0) {
         wrong("a journal beside the heap is not in use", from, offset);
@@ -293,7 +294,7 @@ COHOLD_INLINE segment_contents examine_contents(const segment_source& source,
     for (const participant& each : out.state.participants) {
         if (each.state == verdict::dead) {
             flaws.add(segment_part::participants, "a process has died, and is not recovered",
-                      process_table::offset_of(each.slot), static_cast<std::uint64_t>(each.pid),
+                      participant_table::offset_of(each.slot), static_cast<std::uint64_t>(each.pid),
                       true);
         }
     }

@@ -89,7 +89,7 @@ COHOLD_INLINE std::string read_table(const char* path, std::error_code& ec) {
 } // namespace detail
 
 COHOLD_INLINE survey<system_v_segment_entry> list_system_v_segments(std::error_code& ec) {
-    const detail::operation context("list", "System V segments", "");
+    const detail::error_context context("list", "System V segments", "");
     ec.clear();
     return {detail::parse_segment_table(detail::read_table("/proc/sysvipc/shm", ec))};
 }
@@ -99,7 +99,7 @@ COHOLD_INLINE survey<system_v_segment_entry> list_system_v_segments() {
 }
 
 COHOLD_INLINE survey<system_v_semaphore_entry> list_system_v_semaphores(std::error_code& ec) {
-    const detail::operation context("list", "System V semaphores", "");
+    const detail::error_context context("list", "System V semaphores", "");
     ec.clear();
     return {detail::parse_semaphore_table(detail::read_table("/proc/sysvipc/sem", ec))};
 }
@@ -148,7 +148,7 @@ COHOLD_INLINE system_v_usage sum_of(const std::vector<system_v_segment_entry>& a
 } // namespace detail
 
 COHOLD_INLINE space_usage space_usage_of(std::string_view path, std::error_code& ec) {
-    const detail::operation context("ask for the space of", "", path);
+    const detail::error_context context("ask for the space of", "", path);
     ec.clear();
     const std::string text(path);
     const detail::unique_fd fd = detail::open_file(text.c_str(), O_PATH);
@@ -170,7 +170,7 @@ COHOLD_INLINE space_usage space_usage_of(std::string_view path) {
 }
 
 COHOLD_INLINE memory_report memory_usage(std::error_code& ec) {
-    const detail::operation context("ask for the memory of", "the machine", "");
+    const detail::error_context context("ask for the memory of", "the machine", "");
     ec.clear();
     std::string text;
     if (const int error = detail::read_text("/proc/meminfo", text); error != 0) {
@@ -219,7 +219,7 @@ COHOLD_INLINE process_report process_usage(pid_t process, std::error_code& ec) {
     if (process != 0) {
         std::snprintf(number, sizeof number, "%d", static_cast<int>(process));
     }
-    const detail::operation context("ask for the memory of", "process", number);
+    const detail::error_context context("ask for the memory of", "process", number);
     ec.clear();
     std::string text;
     using source = process_report::source;

@@ -110,7 +110,7 @@ enum class name_form {
 report_failure(std::error_code& ec, std::error_code code, const char* format, ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
-    detail::operation::fail(ec, code, format, &arguments);
+    detail::error_context::fail(ec, code, format, &arguments);
     va_end(arguments);
 }
 

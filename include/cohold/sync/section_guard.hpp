@@ -84,7 +84,7 @@ class section_guard {
             "themselves what they change, and an optional of one can be saved; atomics, queues "
             "and locks are not undone");
         detail::clear(ec);
-        const detail::operation context("save", "", "");
+        const detail::error_context context("save", "", "");
         if (detail::is_inherited(*record_)) {
             detail::fail(ec, errc::not_owner,
                          "the section is that of the process that forked this");
@@ -104,7 +104,7 @@ class section_guard {
 
     void unlock(std::error_code& ec) noexcept {
         detail::clear(ec);
-        const detail::operation context("unlock", "shm_guarded", "");
+        const detail::error_context context("unlock", "shm_guarded", "");
         if (record_ == nullptr) {
             detail::fail(ec, errc::not_owner);
         } else if (record_->state.depth != 1) {
@@ -203,7 +203,7 @@ class section_guard {
 
     [[nodiscard, gnu::cold, gnu::noinline]] static opened
     open(Mutex& mutex, T& value, detail::deadline until, std::error_code& ec) noexcept {
-        const detail::operation context("lock", "shm_guarded", "");
+        const detail::error_context context("lock", "shm_guarded", "");
         detail::thread_record* const record = access::record(mutex, until, ec);
         if (record == nullptr) {
             return {};

@@ -124,7 +124,7 @@ class shm_barrier {
             const std::uint32_t left = left_of(state);
             const std::uint32_t expected = expected_of(state) - drops;
             if (count > left) [[unlikely]] {
-                const detail::operation context("arrive", "shm_barrier", "");
+                const detail::error_context context("arrive", "shm_barrier", "");
                 detail::fail(ec, errc::invalid_size, "%u, but %u are to come", count, left);
                 break;
             }

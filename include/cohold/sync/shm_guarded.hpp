@@ -85,7 +85,7 @@ class shared_guard {
     }
 
     [[gnu::cold, gnu::noinline]] void open(detail::deadline until, std::error_code& ec) noexcept {
-        const detail::operation context("lock_shared", "shm_guarded", "");
+        const detail::error_context context("lock_shared", "shm_guarded", "");
         const detail::thread_record* const record = access::record(*mutex_, until, ec);
         if (record == nullptr) {
             return;

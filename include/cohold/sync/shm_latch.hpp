@@ -54,7 +54,7 @@ class shm_latch {
             [&](std::uint32_t count) { return count - done; },
             [&](std::uint32_t count) { return count == done; }, detail::futex_wake_all);
         if (!counted) [[unlikely]] {
-            const detail::operation context("count_down", "shm_latch", "");
+            const detail::error_context context("count_down", "shm_latch", "");
             detail::fail(ec, errc::invalid_size, "by %u, but %u are left", done, found);
         }
     }

@@ -79,7 +79,7 @@ class shm_mutex : public detail::lockable<shm_mutex> {
 
     [[gnu::cold]] void unlock_slowly() noexcept;
 
-    detail::owned_lock lock_;
+    detail::segment_lock lock_;
 };
 
 static_assert(sizeof(shm_mutex) == 24 && alignof(shm_mutex) == 8);
@@ -161,7 +161,7 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
 
     [[gnu::cold]] void unlock_slowly() noexcept;
 
-    detail::owned_lock lock_;
+    detail::segment_lock lock_;
 };
 
 static_assert(sizeof(shm_recursive_mutex) == 24 && alignof(shm_recursive_mutex) == 8);

@@ -11,13 +11,13 @@ COHOLD_NAMESPACE_BEGIN
 [[gnu::noinline]] COHOLD_INLINE bool shm_mutex::lock_slowly(const detail::thread_record& record,
                                                             detail::deadline until,
                                                             std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_mutex", "");
+    const detail::error_context context("lock", "shm_mutex", "");
     return lock_.lock(record, until, ec);
 }
 
 [[gnu::noinline]] COHOLD_INLINE bool shm_mutex::lock_slowly(detail::deadline until,
                                                             std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_mutex", "");
+    const detail::error_context context("lock", "shm_mutex", "");
     const detail::thread_record* const record = lock_.record(until, ec);
     return record != nullptr && lock_.lock(*record, until, ec);
 }
@@ -32,7 +32,7 @@ COHOLD_NAMESPACE_BEGIN
 [[gnu::noinline]] COHOLD_INLINE bool
 shm_recursive_mutex::lock_slowly(const detail::thread_record& record, detail::deadline until,
                                  std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_recursive_mutex", "");
+    const detail::error_context context("lock", "shm_recursive_mutex", "");
     if (lock_at_once(record)) { // known only now
         return true;
     }
@@ -49,7 +49,7 @@ shm_recursive_mutex::lock_slowly(const detail::thread_record& record, detail::de
 
 [[gnu::noinline]] COHOLD_INLINE bool
 shm_recursive_mutex::lock_slowly(detail::deadline until, std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_recursive_mutex", "");
+    const detail::error_context context("lock", "shm_recursive_mutex", "");
     const detail::thread_record* const record = lock_.record(until, ec);
     return record != nullptr && lock_slowly(*record, until, ec);
 }

@@ -80,7 +80,7 @@ class shm_semaphore {
             [&](std::uint32_t count) { return count + permits; },
             [&](std::uint32_t /*count*/) { return permits != 0; }, permits);
         if (!given) [[unlikely]] {
-            const detail::operation context("release", "shm_semaphore", "");
+            const detail::error_context context("release", "shm_semaphore", "");
             detail::fail(ec, errc::invalid_size, "%u more permits than %u", permits, found);
         }
     }

@@ -114,7 +114,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept;
 
     // Of those who are dead or have ended. False if there was none.
-    [[gnu::cold]] bool bury_readers(const detail::thread_record& record) noexcept;
+    [[gnu::cold]] bool recover_dead_readers(const detail::thread_record& record) noexcept;
 
     [[gnu::cold]] void give_up() noexcept;
 
@@ -211,9 +211,9 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     static constexpr std::uint32_t spins_ = 100;
 
-    alignas(64) detail::owned_lock lock_; // the writer's
-    detail::wait_word drained_;           // he sleeps here while readers are left
-    detail::wait_word gate_;              // readers sleep here while a writer is there, or no slot
+    alignas(64) detail::segment_lock lock_; // the writer's
+    detail::wait_word drained_;             // he sleeps here while readers are left
+    detail::wait_word gate_; // readers sleep here while a writer is there, or no slot
     alignas(64) slot readers_[most_readers]{}; // by owner words
 };
 

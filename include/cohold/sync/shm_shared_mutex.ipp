@@ -11,7 +11,7 @@ COHOLD_NAMESPACE_BEGIN
 [[gnu::noinline]] COHOLD_INLINE bool
 shm_shared_mutex::lock_slowly(const detail::thread_record& record, detail::deadline until,
                               std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_shared_mutex", "");
+    const detail::error_context context("lock", "shm_shared_mutex", "");
     if (find(record.me, record.me) != nullptr) {
         detail::fail_errno(ec, EDEADLK, "this thread reads");
         return false;
@@ -28,7 +28,7 @@ shm_shared_mutex::lock_slowly(const detail::thread_record& record, detail::deadl
 
 [[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::lock_slowly(detail::deadline until,
                                                                    std::error_code& ec) noexcept {
-    const detail::operation context("lock", "shm_shared_mutex", "");
+    const detail::error_context context("lock", "shm_shared_mutex", "");
     const detail::thread_record* const record = lock_.record(until, ec);
     return record != nullptr && lock_slowly(*record, until, ec);
 }
@@ -39,7 +39,7 @@ COHOLD_INLINE bool shm_shared_mutex::drain(const detail::thread_record& record,
     detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
     std::int64_t longest = detail::wait_word::first_interval;
     while (!is_drained()) {
-        if (spins.spin() || bury_readers(record)) {
+        if (spins.spin() || recover_dead_readers(record)) {
             continue;
         }
         if (until.has_passed()) {
@@ -55,12 +55,14 @@ COHOLD_INLINE bool shm_shared_mutex::drain(const detail::thread_record& record,
     return true;
 }
 
-COHOLD_INLINE bool shm_shared_mutex::bury_readers(const detail::thread_record& record) noexcept {
-    const detail::undertaker bury = detail::undertaker_for(record);
+COHOLD_INLINE bool
+shm_shared_mutex::recover_dead_readers(const detail::thread_record& record) noexcept {
+    const detail::recover_owner_if_dead recover_if_dead = detail::recover_owner_of(record);
     bool found = false;
     for (slot& each : readers_) {
         detail::owner_word reader = each.load(std::memory_order_relaxed);
-        if (reader != detail::nobody && !detail::same_owner(reader, record.me) && bury(reader)) {
+        if (reader != detail::nobody && !detail::same_owner(reader, record.me) &&
+            recover_if_dead(reader)) {
             found = true;
             each.compare_exchange_strong(reader, detail::nobody, std::memory_order_acq_rel);
         }
@@ -83,7 +85,7 @@ COHOLD_INLINE void shm_shared_mutex::give_up() noexcept {
 [[gnu::noinline]] COHOLD_INLINE bool
 shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::deadline until,
                                std::error_code& ec) noexcept {
-    const detail::operation context("lock_shared", "shm_shared_mutex", "");
+    const detail::error_context context("lock_shared", "shm_shared_mutex", "");
     if (lock_.is_held_by(record.me)) {
         detail::fail_errno(ec, EDEADLK, "this thread holds the lock already");
         return false;
@@ -93,7 +95,7 @@ shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::dead
     std::int64_t longest = detail::wait_word::first_interval;
     while (!lock_.is_free() || !share_at_once(record)) {
         if (spins.spin() || lock_.free_from_dead(record) ||
-            (lock_.is_free() && bury_readers(record))) {
+            (lock_.is_free() && recover_dead_readers(record))) {
             continue;
         }
         if (until.has_passed()) {
@@ -111,7 +113,7 @@ shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::dead
 
 [[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::share_slowly(detail::deadline until,
                                                                     std::error_code& ec) noexcept {
-    const detail::operation context("lock_shared", "shm_shared_mutex", "");
+    const detail::error_context context("lock_shared", "shm_shared_mutex", "");
     const detail::thread_record* const record = lock_.record(until, ec);
     return record != nullptr && share_slowly(*record, until, ec);
 }

@@ -452,7 +452,7 @@ TEST_CASE("generations of participants wrap, and nobody is taken for another") {
         auto& lock = s.handle.construct<shm_mutex>("lock");
         auto& q = s.handle.construct<shm_queue<int>>("queue", 4);
         auto& step = s.handle.construct<std::atomic<int>>("step", 0);
-        auto& slot = detail::process_table::of(*s.handle.allocator<int>().header()).slots[1];
+        auto& slot = detail::participant_table::of(*s.handle.allocator<int>().header()).slots[1];
         slot.state = first << 32;
         std::uint64_t generation = first;
         for (int i = 0; i < 5; ++i) {

@@ -11,7 +11,7 @@
 #include "scratch_segment.hpp"
 
 namespace detail = cohold::detail;
-using detail::process_table;
+using detail::participant_table;
 
 namespace {
 
@@ -23,7 +23,7 @@ detail::owner_word me_in(const detail::segment_memory& memory) {
 }
 
 detail::participant_slot& slot_in(const scratch::segment& segment, std::uint32_t index) {
-    return process_table::of(segment.header()).slots[index];
+    return participant_table::of(segment.header()).slots[index];
 }
 
 } // namespace
@@ -68,8 +68,8 @@ TEST_CASE("all of the slots, and not one more; a dead one makes room") {
     late.participate(ec);
     CHECK(ec == cohold::errc::too_many_participants);
     CHECK(detail::slot_of(detail::local_of(late.header()).identity->me) == 0); // nobody
-    CHECK((slot_in(segment, process_table::spare(segment.header())).state.load() == std::uint64_t{1}
-                                                                                        << 32));
+    CHECK((slot_in(segment, participant_table::spare(segment.header())).state.load() ==
+           std::uint64_t{1} << 32));
     ec.clear();
     scratch::kill(others[20]);
     late.participate(ec);
@@ -84,11 +84,11 @@ TEST_CASE("who was killed while he held the spare slot hurts nobody") {
         others.push_back(segment.again(cohold::access_mode::writing));
     }
     // As a killed one has left it: attached, with the recovery lock of the one whom it recovered.
-    detail::participant_slot& spare = slot_in(segment, process_table::spare(segment.header()));
+    detail::participant_slot& spare = slot_in(segment, participant_table::spare(segment.header()));
     for (std::uint32_t generation = 5; generation < 8; ++generation) {
         spare.state = detail::attached_state(generation);
         slot_in(segment, 9).recovery =
-            detail::make_owner(process_table::spare(segment.header()), generation, 0);
+            detail::make_owner(participant_table::spare(segment.header()), generation, 0);
         scratch::kill(others[8]);
         std::error_code ec;
         others[8] = detail::segment_memory::map<scratch::memfd>(segment.file(), 1 << 20,

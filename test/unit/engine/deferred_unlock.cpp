@@ -25,7 +25,7 @@ void release(void* lock, detail::thread_record& /*holder*/) noexcept {
 } // namespace
 
 TEST_CASE("each kept lock says where its section began, however many there are") {
-    detail::kept_locks kept;
+    detail::deferred_unlocks kept;
     detail::thread_record nobody;
     std::vector<int> released;
     std::vector<fake_lock> locks;
@@ -48,7 +48,7 @@ TEST_CASE("each kept lock says where its section began, however many there are")
 }
 
 TEST_CASE("what a section had already is forgotten with the section that had it again") {
-    detail::kept_locks kept;
+    detail::deferred_unlocks kept;
     detail::thread_record nobody;
     std::vector<int> released;
     fake_lock lock{&released, 1};
@@ -74,7 +74,7 @@ TEST_CASE("what a section had already is forgotten with the section that had it 
 }
 
 TEST_CASE("a lock is forgotten only if it was kept last") {
-    detail::kept_locks kept;
+    detail::deferred_unlocks kept;
     detail::thread_record nobody;
     std::vector<int> released;
     fake_lock first{&released, 1};

@@ -130,8 +130,8 @@ TEST_CASE("a segment grows only forward, within its reserve, and as far as there
 TEST_CASE("the process's own block lies in front of each mapping") {
     const scratch::segment segment(65536, 1 << 20);
     const auto other = segment.again(cohold::access_mode::writing);
-    const detail::local_block& here = detail::local_of(segment.header());
-    const detail::local_block& there = detail::local_of(other.header());
+    const detail::local_mapping& here = detail::local_of(segment.header());
+    const detail::local_mapping& there = detail::local_of(other.header());
     CHECK(&here != &there);
     CHECK(here.calls == there.calls);
     CHECK(here.identity != there.identity);

@@ -634,7 +634,7 @@ TEST_CASE("a journal of any bytes leads nowhere, and reading it ends") {
         }
         log.chunk = random() % 2 == 0 ? anywhere() : 0;
         if (random() % 8 == 0) {
-            detail::process_table::of(s.victim.header()).slots[1].journals = anywhere();
+            detail::participant_table::of(s.victim.header()).slots[1].journals = anywhere();
         }
         scratch::kill(s.victim);
         CHECK(scratch::recover(s.segment) >= 1); // and slots that it has made of other bytes

@@ -12,7 +12,7 @@
 namespace detail = cohold::detail;
 
 static_assert(sizeof(detail::local_identity) <= 4096);
-static_assert(sizeof(detail::local_block) % 16 == 0);
+static_assert(sizeof(detail::local_mapping) % 16 == 0);
 
 TEST_CASE("each mapping has an identity of its own") {
     const scratch::segment segment(65536, 1 << 20);
@@ -40,7 +40,7 @@ TEST_CASE("a mapping for reading, and one that has not been used, have no identi
 TEST_CASE("a forked child has the mapping, but not the identity") {
     const scratch::segment segment(65536, 1 << 20);
     static_cast<void>(scratch::self(segment.memory()));
-    const detail::local_block& local = detail::local_of(segment.header());
+    const detail::local_mapping& local = detail::local_of(segment.header());
     CHECK(local.identity->records != nullptr);
     support::check_child([&] {
         CHILD_CHECK(local.identity->epoch == 0);

@@ -17,7 +17,7 @@
 
 namespace detail = cohold::detail;
 using cohold::verdict;
-using detail::process_table;
+using detail::participant_table;
 
 namespace {
 
@@ -33,7 +33,7 @@ struct attached_child {
               me_in(segment.memory());
               ::pause();
           }) {
-        const auto& slot = process_table::of(segment.header()).slots[1];
+        const auto& slot = participant_table::of(segment.header()).slots[1];
         while ((slot.state.load() & detail::attached_bit) == 0) {
             ::usleep(100);
         }
@@ -51,9 +51,10 @@ TEST_CASE("nobody and those who were never there are dead") {
     const detail::segment_header& header = segment.header();
     CHECK_FALSE(detail::is_alive(header, detail::nobody));
     CHECK_FALSE(detail::is_alive(header, detail::make_owner(1, 1, 0)));
-    CHECK_FALSE(detail::is_alive(header, detail::make_owner(process_table::spare(header), 1, 0)));
     CHECK_FALSE(
-        detail::is_alive(header, detail::make_owner(process_table::spare(header) + 1, 1, 0)));
+        detail::is_alive(header, detail::make_owner(participant_table::spare(header), 1, 0)));
+    CHECK_FALSE(
+        detail::is_alive(header, detail::make_owner(participant_table::spare(header) + 1, 1, 0)));
     CHECK_FALSE(detail::is_alive(header, detail::make_owner(4095, UINT32_MAX, 7)));
     CHECK_FALSE(detail::is_alive(header, UINT64_MAX));
 }

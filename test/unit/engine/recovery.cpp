@@ -16,12 +16,12 @@
 #include "support/child.hpp"
 
 namespace detail = cohold::detail;
-using detail::process_table;
+using detail::participant_table;
 
 namespace {
 
 detail::participant_slot& slot_in(const scratch::segment& segment, std::uint32_t index) {
-    return process_table::of(segment.header()).slots[index];
+    return participant_table::of(segment.header()).slots[index];
 }
 
 detail::owner_word me_in(const scratch::segment& segment) {
@@ -78,12 +78,12 @@ TEST_CASE("the living and those who are gone are left alone") {
     std::error_code ec;
     const detail::owner_word theirs = detail::participant_of(other.header(), ec);
     CHECK_FALSE(detail::recover(segment.header(), me, theirs));
-    CHECK_FALSE(detail::bury(segment.header(), me, theirs));
+    CHECK_FALSE(detail::recover_if_dead(segment.header(), me, theirs));
     CHECK(detail::recover_all(segment.header(), me) == 0);
     CHECK(detail::is_alive(segment.header(), theirs));
     other = {};
     CHECK_FALSE(detail::recover(segment.header(), me, theirs));
-    CHECK(detail::bury(segment.header(), me, theirs)); // a lock of his may be taken
+    CHECK(detail::recover_if_dead(segment.header(), me, theirs)); // a lock of his may be taken
     CHECK_FALSE(detail::recover(segment.header(), me, UINT64_MAX));
     CHECK(detail::recover_all(segment.header(), me) == 0);
 }
@@ -220,6 +220,6 @@ TEST_CASE("a holder whose thread has ended holds nothing, though its process liv
     CHECK_FALSE(detail::has_ended(segment.header(), me, record.me));
     CHECK(detail::has_ended(segment.header(), me, record.process_word())); // names no thread
     CHECK(detail::has_ended(segment.header(), me, record.me + 2));
-    CHECK_FALSE(detail::bury_thread(segment.header(), me_in(segment), record.me));
-    CHECK(detail::bury_thread(segment.header(), me_in(segment), record.me + 2));
+    CHECK_FALSE(detail::recover_thread_if_dead(segment.header(), me_in(segment), record.me));
+    CHECK(detail::recover_thread_if_dead(segment.header(), me_in(segment), record.me + 2));
 }

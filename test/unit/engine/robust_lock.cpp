@@ -17,13 +17,13 @@
 
 namespace detail = cohold::detail;
 using detail::lock_result;
-using detail::owner_lock;
+using detail::robust_lock;
 
 namespace {
 
 // In the last bytes of a segment, which its heap does not use.
 struct counter {
-    owner_lock lock;
+    robust_lock lock;
     volatile std::uint64_t value; // not atomic: the lock protects it
 };
 
@@ -36,8 +36,9 @@ lock_result lock(const detail::segment_memory& memory,
     std::error_code ec;
     detail::segment_header& header = memory.header();
     const detail::owner_word me = detail::participant_of(header, ec);
-    return counter_in(memory).lock.lock(
-        me, until, [&](detail::owner_word holder) { return detail::bury(header, me, holder); });
+    return counter_in(memory).lock.lock(me, until, [&](detail::owner_word holder) {
+        return detail::recover_if_dead(header, me, holder);
+    });
 }
 
 void count(const detail::segment_memory& memory, int times) {
@@ -118,7 +119,7 @@ TEST_CASE("a lock whose word names nobody is free") {
         detail::awaited,                               // a mark alone
         detail::make_owner(0, 0, 0) | detail::awaited, // no generation
         detail::make_owner(0, 77, 3),                  // one that never was
-        detail::make_owner(detail::process_table::spare(segment.header()) + 1, 1, 0) // no slot
+        detail::make_owner(detail::participant_table::spare(segment.header()) + 1, 1, 0) // no slot
     };
     for (const detail::owner_word word : words) {
         counter_in(segment.memory()).lock.unlock();

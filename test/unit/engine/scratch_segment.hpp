@@ -133,7 +133,7 @@ inline void kill(detail::segment_memory& victim) {
         record->ended.store(detail::thread_record::orphaned);
     }
     // The process of its own that it was.
-    detail::process_table::of(victim.header()).slots[detail::slot_of(identity.me)].stamp ^= 1;
+    detail::participant_table::of(victim.header()).slots[detail::slot_of(identity.me)].stamp ^= 1;
     detail::unmap(identity.page, detail::page_size());
     identity.page = nullptr;
     identity.epoch = 0;

@@ -274,7 +274,7 @@ TEST_CASE("a thread that cannot have a journal has no section") {
     // Those that are kept for the first who come.
     std::atomic<int> ready{0};
     std::atomic<bool> over{false};
-    std::array<std::thread, detail::kept_journals::count> first;
+    std::array<std::thread, detail::reserve_journals::count> first;
     for (std::thread& each : first) {
         each = std::thread([&] {
             std::error_code none;
@@ -307,5 +307,5 @@ TEST_CASE("a thread that cannot have a journal has no section") {
     for (std::thread& each : first) {
         each.join();
     }
-    CHECK(detail::kept_journals::of(s.segment.header()).in_use == 0);
+    CHECK(detail::reserve_journals::of(s.segment.header()).in_use == 0);
 }

@@ -18,12 +18,12 @@
 #include "support/child.hpp"
 
 namespace detail = cohold::detail;
-using detail::process_table;
+using detail::participant_table;
 
 namespace {
 
 detail::participant_slot& slot_in(const scratch::segment& segment, std::uint32_t index) {
-    return process_table::of(segment.header()).slots[index];
+    return participant_table::of(segment.header()).slots[index];
 }
 
 std::size_t journals_of(const scratch::segment& segment, std::uint32_t slot) {

@@ -82,7 +82,7 @@ TEST_CASE("native handles know whether they are one") {
 
 TEST_CASE("policies of users report failures as the library does") {
     std::error_code ec;
-    const cohold::detail::operation context("open", "thing", "name");
+    const cohold::detail::error_context context("open", "thing", "name");
     cohold::report_failure(ec, cohold::errc::corrupt, "expected %d, found %s", 1, "two");
     CHECK(ec == cohold::errc::corrupt);
     CHECK(cohold::last_failure().what() ==

@@ -51,8 +51,8 @@ class queue_claimant {
     [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 2; }
 
     /// Is the claimant with this mark, or this worker, dead? If so, it is recovered now.
-    [[nodiscard]] static bool is_dead(const Allocator& /*allocator*/,
-                                      claim_mark /*mark*/) noexcept {
+    [[nodiscard]] static bool recover_if_dead(const Allocator& /*allocator*/,
+                                              claim_mark /*mark*/) noexcept {
         return false;
     }
 
@@ -154,13 +154,14 @@ class queue_claimant<shm_allocator<T>> {
                                                                    : new_worker(header);
     }
 
-    [[nodiscard, gnu::cold]] static bool is_dead(const allocator& a, claim_mark mark) noexcept {
+    [[nodiscard, gnu::cold]] static bool recover_if_dead(const allocator& a,
+                                                         claim_mark mark) noexcept {
         const std::uint32_t index = marked_participant(mark);
-        if (index > process_table::spare(*a.header())) {
+        if (index > participant_table::spare(*a.header())) {
             return true; // nobody has ever been there
         }
         const std::uint64_t state =
-            process_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
+            participant_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
         const auto generation = static_cast<std::uint32_t>(state >> 32);
         const std::uint32_t marked =
             generation - ((generation - marked_generation(mark)) & 0xffffU);

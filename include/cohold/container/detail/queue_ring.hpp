@@ -49,8 +49,8 @@ namespace detail {
 /// closed; the consumer executes the heavy barrier, and then looks whether the tail is at the empty
 /// slot.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
-class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator> {
-    using alone = queue_alone<T, ManyProducers, ManyConsumers, Allocator>;
+class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator> {
+    using alone = single_side<T, ManyProducers, ManyConsumers, Allocator>;
     using slot = typename alone::slot;
     using claimant = typename alone::claimant;
     using walk = typename alone::walk;
@@ -180,7 +180,7 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     // False where a full segment has no room to keep the elements, and a kill must not leave half
     // of them: then nothing has happened.
     [[nodiscard]] bool end_at_once(bool all_or_nothing) noexcept {
-        operation_section<Allocator> section(allocator_, without_journal::happens);
+        undo_scope<Allocator> section(allocator_, without_journal::happens);
         section.words(this, this->words(), alone::words_bytes);
         if constexpr (!std::is_trivially_destructible_v<T>) {
             if (!all_or_nothing) {
@@ -202,7 +202,7 @@ class queue_ring : public queue_alone<T, ManyProducers, ManyConsumers, Allocator
     // As if it were popped.
     void end_element(slot& s) noexcept {
         if (is_full(s)) {
-            operation_section<Allocator> section(allocator_, without_journal::happens);
+            undo_scope<Allocator> section(allocator_, without_journal::happens);
             section.words(this, std::addressof(s.word), sizeof s.word);
             section.elements(s.address(), sizeof(T));
             const slot_word word = s.word.value.load(std::memory_order_relaxed);

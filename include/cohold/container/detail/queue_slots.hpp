@@ -117,7 +117,7 @@ enum class first_turn : std::uint32_t {};
 /// The words of a queue and its slots, which say all there is to know: see queue_ring for how they
 /// change. One class alone has members, so that the layout is known.
 template <class T, class Allocator>
-class queue_body {
+class ring_storage {
   protected:
     using slot = queue_slot<T>;
     using slot_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<slot>;
@@ -126,7 +126,7 @@ class queue_body {
     // Neither its construction nor its move needs to be undone.
     static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
 
-    [[gnu::cold]] queue_body(first_turn first, std::uint64_t capacity, const Allocator& allocator)
+    [[gnu::cold]] ring_storage(first_turn first, std::uint64_t capacity, const Allocator& allocator)
         : allocator_(allocator), capacity_(checked_capacity(capacity, sizeof(slot))) {
         check_layout();
         slot_allocator slots(allocator_);
@@ -140,10 +140,10 @@ class queue_body {
         head_.store(position_at(turn, 0), std::memory_order_relaxed);
     }
 
-    queue_body(const queue_body&) = delete;
-    queue_body& operator=(const queue_body&) = delete;
+    ring_storage(const ring_storage&) = delete;
+    ring_storage& operator=(const ring_storage&) = delete;
 
-    ~queue_body() = default;
+    ~ring_storage() = default;
 
     // What free_slots() changes.
     static constexpr std::size_t words_bytes = 24;
@@ -162,18 +162,18 @@ class queue_body {
     // The same on every platform, and known to docs/layout.md.
     static constexpr void check_layout() noexcept {
         if constexpr (sizeof(slot_pointer) == 8 && sizeof(Allocator) == 8) {
-            static_assert(offsetof(queue_body, slots_) == 0);
-            static_assert(offsetof(queue_body, allocator_) == 8);
-            static_assert(offsetof(queue_body, capacity_) == 16);
-            static_assert(offsetof(queue_body, closed_) == 20);
-            static_assert(offsetof(queue_body, items_) == 24);
-            static_assert(offsetof(queue_body, spaces_) == 28);
-            static_assert(offsetof(queue_body, tail_) == 64);
-            static_assert(offsetof(queue_body, writer_) == 72);
-            static_assert(offsetof(queue_body, waited_for_space_) == 80);
-            static_assert(offsetof(queue_body, head_) == 128);
-            static_assert(offsetof(queue_body, waited_for_item_) == 144);
-            static_assert(sizeof(queue_body) == 192);
+            static_assert(offsetof(ring_storage, slots_) == 0);
+            static_assert(offsetof(ring_storage, allocator_) == 8);
+            static_assert(offsetof(ring_storage, capacity_) == 16);
+            static_assert(offsetof(ring_storage, closed_) == 20);
+            static_assert(offsetof(ring_storage, items_) == 24);
+            static_assert(offsetof(ring_storage, spaces_) == 28);
+            static_assert(offsetof(ring_storage, tail_) == 64);
+            static_assert(offsetof(ring_storage, writer_) == 72);
+            static_assert(offsetof(ring_storage, waited_for_space_) == 80);
+            static_assert(offsetof(ring_storage, head_) == 128);
+            static_assert(offsetof(ring_storage, waited_for_item_) == 144);
+            static_assert(sizeof(ring_storage) == 192);
         }
     }
 

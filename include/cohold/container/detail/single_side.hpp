@@ -22,8 +22,8 @@ namespace detail {
 
 /// One producer or one consumer: a slot changes hands by one store. Several plain elements at once.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
-class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocator> {
-    using walks = queue_walks<T, ManyProducers, ManyConsumers, Allocator>;
+class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocator> {
+    using walks = slot_search<T, ManyProducers, ManyConsumers, Allocator>;
 
   protected:
     using slot = typename walks::slot;
@@ -137,7 +137,7 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
 
     // For the single producer.
     struct unclaim_unless_done {
-        queue_alone& ring;
+        single_side& ring;
         queue_position position;
         bool done = false;
 
@@ -294,7 +294,7 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
         if (writer_.load(std::memory_order_relaxed) == mine) {
             return;
         }
-        bury(writer_);
+        recover_if_dead(writer_);
         tail_.store(written_end(tail_.load(std::memory_order_acquire)), std::memory_order_relaxed);
         writer_.store(mine, std::memory_order_release);
         std::atomic_thread_fence(std::memory_order_seq_cst); // before it is seen to be at work
@@ -340,13 +340,13 @@ class queue_alone : public queue_walks<T, ManyProducers, ManyConsumers, Allocato
     void be_reader() {
         const owner_word me = claimant::worker(allocator_);
         if (reader_.load(std::memory_order_relaxed) != me) [[unlikely]] {
-            bury(reader_);
+            recover_if_dead(reader_);
             reader_.store(me, std::memory_order_release);
         }
     }
 
     // What a dead one had begun with an element must be undone before the next begins.
-    [[gnu::cold]] void bury(const std::atomic<owner_word>& worker) noexcept {
+    [[gnu::cold]] void recover_if_dead(const std::atomic<owner_word>& worker) noexcept {
         const owner_word last = worker.load(std::memory_order_acquire);
         if (!is_plain && last != nobody) {
             static_cast<void>(claimant::is_dead_worker(allocator_, last));

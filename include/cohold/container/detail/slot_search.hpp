@@ -20,8 +20,8 @@ namespace detail {
 /// Looking for the slot that is next to be written or read, past what others are doing and what the
 /// dead have left.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
-class queue_walks : protected queue_body<T, Allocator> {
-    using body = queue_body<T, Allocator>;
+class slot_search : protected ring_storage<T, Allocator> {
+    using body = ring_storage<T, Allocator>;
 
   public:
     void notify_items(std::uint32_t count) noexcept {
@@ -264,7 +264,7 @@ class queue_walks : protected queue_body<T, Allocator> {
                                                          slot_word claimed) noexcept {
         if constexpr (claimant::knows_the_dead) {
             if (suspicion::is_due(shared_word, claimed) &&
-                claimant::is_dead(allocator_, mark_of(claimed))) {
+                claimant::recover_if_dead(allocator_, mark_of(claimed))) {
                 shared_word.value.compare_exchange_strong(claimed, resolved(claimed),
                                                           std::memory_order_seq_cst,
                                                           std::memory_order_relaxed);

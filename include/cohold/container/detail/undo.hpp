@@ -36,7 +36,7 @@ inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t d
 // What an operation saves before it changes it, in the section that it is, or that it is in. Other
 // allocators than shm_allocator have no segment, and so no sections: this does nothing.
 template <class Allocator>
-class operation_record {
+class undo_record {
   public:
     void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
@@ -76,18 +76,17 @@ class operation_record {
 
     class cover {
       public:
-        cover(operation_record& /*section*/, const void* /*first*/,
-              std::size_t /*bytes*/) noexcept {}
+        cover(undo_record& /*section*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
         ~cover() {} // NOLINT: as that of the other one
     };
 };
 
 template <class T>
-class operation_record<shm_allocator<T>> {
+class undo_record<shm_allocator<T>> {
   public:
     // nullptr: there is no section.
-    operation_record(thread_record* record, without_journal otherwise) noexcept
+    undo_record(thread_record* record, without_journal otherwise) noexcept
         : record_(record), otherwise_(otherwise) {}
 
     [[nodiscard]] bool is_there() const noexcept { return record_ != nullptr; }
@@ -230,7 +229,7 @@ class operation_record<shm_allocator<T>> {
     // While it lives, what lies in these bytes, which are saved, is not saved again.
     class cover {
       public:
-        cover(operation_record& section, const void* first, std::size_t bytes) noexcept
+        cover(undo_record& section, const void* first, std::size_t bytes) noexcept
             : record_(section.record_) {
             if (record_ != nullptr) {
                 outer_ = record_->covered;
@@ -299,24 +298,24 @@ class operation_record<shm_allocator<T>> {
 
 // The section itself.
 template <class Allocator>
-class operation_section : public operation_record<Allocator> {
+class undo_scope : public undo_record<Allocator> {
   public:
-    explicit operation_section(const Allocator& /*allocator*/,
-                               without_journal /*otherwise*/ = without_journal::fails) noexcept {}
+    explicit undo_scope(const Allocator& /*allocator*/,
+                        without_journal /*otherwise*/ = without_journal::fails) noexcept {}
 
-    ~operation_section() {} // NOLINT: as that of the other one
+    ~undo_scope() {} // NOLINT: as that of the other one
 };
 
 template <class T>
-class operation_section<shm_allocator<T>> : public operation_record<shm_allocator<T>> {
+class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
   public:
-    explicit operation_section(const shm_allocator<T>& allocator,
-                               without_journal otherwise = without_journal::fails)
-        : operation_section(find(allocator.header(), otherwise), otherwise) {}
+    explicit undo_scope(const shm_allocator<T>& allocator,
+                        without_journal otherwise = without_journal::fails)
+        : undo_scope(find(allocator.header(), otherwise), otherwise) {}
 
   private:
-    operation_section(thread_record* record, without_journal otherwise) noexcept
-        : operation_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
+    undo_scope(thread_record* record, without_journal otherwise) noexcept
+        : undo_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
 
     static thread_record* find(segment_header* header, without_journal otherwise) {
         if (header == nullptr) {
@@ -350,7 +349,7 @@ template <class T>
     return has_open_sections() && open_record(allocator.header()) != nullptr;
 }
 
-// Runs `run(operation_record&)` if this thread has a section open in the allocator's segment.
+// Runs `run(undo_record&)` if this thread has a section open in the allocator's segment.
 template <class Allocator, class Run>
 inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
                             const Run& /*run*/) noexcept {
@@ -361,7 +360,7 @@ inline void if_section_open(const shm_allocator<T>& allocator, without_journal o
                             const Run& run) {
     if (has_open_sections()) [[unlikely]] {
         if (thread_record* const record = open_record(allocator.header()); record != nullptr) {
-            operation_record<shm_allocator<T>> open(record, otherwise);
+            undo_record<shm_allocator<T>> open(record, otherwise);
             run(open);
         }
     }
@@ -428,12 +427,12 @@ class raw_block {
 
     [[nodiscard]] size_type capacity() const noexcept { return capacity_; }
 
-    [[nodiscard]] operation_record<Allocator>& section() noexcept { return section_; }
+    [[nodiscard]] undo_record<Allocator>& section() noexcept { return section_; }
 
     void release() noexcept { capacity_ = 0; }
 
   private:
-    operation_section<Allocator> section_;
+    undo_scope<Allocator> section_;
     Allocator& allocator_;
     pointer memory_;
     size_type capacity_;

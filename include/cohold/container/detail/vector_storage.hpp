@@ -48,8 +48,8 @@ class vector_storage {
     using size_type = typename traits::size_type;
     using builder = element_builder<Allocator>;
     using block = raw_block<Allocator>;
-    using operation = operation_section<Allocator>;
-    using record = operation_record<Allocator>;
+    using operation = undo_scope<Allocator>;
+    using record = undo_record<Allocator>;
     using cover = typename record::cover;
 
     // Bytes alone: nothing else has to happen together with the change of the size.

@@ -53,7 +53,7 @@ void check_object_name(std::string_view name, std::error_code& ec) noexcept;
 // nullptr without an error: there is none. Takes no lock: see directory::find.
 inline const void* find_address(const directory& objects, std::string_view name,
                                 const type_descriptor& type, std::error_code& ec) noexcept {
-    const operation context("find", "object", name);
+    const error_context context("find", "object", name);
     const directory::found_object found = objects.find(name);
     return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
 }
@@ -74,23 +74,23 @@ void* find_address(const segment_memory& memory, std::string_view name, const ty
 
 // Takes an object out of the directory: its destructor, and then its memory, are the caller's
 // business, in the same section. If the process is killed meanwhile, the object is there again.
-class object_in_the_breaking {
+class pending_destruction {
   public:
-    [[gnu::cold]] object_in_the_breaking(const segment_memory& memory, std::string_view name,
-                                         const type_descriptor& type, bool has_destructor,
-                                         std::error_code& ec) noexcept;
+    [[gnu::cold]] pending_destruction(const segment_memory& memory, std::string_view name,
+                                      const type_descriptor& type, bool has_destructor,
+                                      std::error_code& ec) noexcept;
 
-    object_in_the_breaking(const object_in_the_breaking&) = delete;
-    object_in_the_breaking& operator=(const object_in_the_breaking&) = delete;
+    pending_destruction(const pending_destruction&) = delete;
+    pending_destruction& operator=(const pending_destruction&) = delete;
 
-    [[gnu::cold]] ~object_in_the_breaking() { deallocate(memory_.header(), block_); }
+    [[gnu::cold]] ~pending_destruction() { deallocate(memory_.header(), block_); }
 
     // nullptr: there is none of the name and type.
     [[nodiscard]] void* block() const noexcept { return block_; }
 
   private:
     const segment_memory& memory_;
-    const operation context_;
+    const error_context context_;
     directory::lock lock_;
     section section_;
     void* block_ = nullptr;
@@ -100,16 +100,16 @@ enum class making { construct, find_or_construct, root };
 
 // An object on its way into the directory, in a section. If its constructor throws, there is no
 // memory, or the process is killed, nothing stays.
-class object_in_the_making {
+class pending_construction {
   public:
-    [[gnu::cold]] object_in_the_making(const segment_memory& memory, std::string_view name,
+    [[gnu::cold]] pending_construction(const segment_memory& memory, std::string_view name,
                                        const type_descriptor& type, making how,
                                        std::error_code& ec) noexcept;
 
-    object_in_the_making(const object_in_the_making&) = delete;
-    object_in_the_making& operator=(const object_in_the_making&) = delete;
+    pending_construction(const pending_construction&) = delete;
+    pending_construction& operator=(const pending_construction&) = delete;
 
-    [[gnu::cold]] ~object_in_the_making();
+    [[gnu::cold]] ~pending_construction();
 
     // Memory for the object; nullptr if it is there already, or after an error.
     [[nodiscard]] void* block() const noexcept { return entry_ != nullptr ? block_ : nullptr; }
@@ -121,7 +121,7 @@ class object_in_the_making {
 
   private:
     const segment_memory& memory_;
-    const operation context_;
+    const error_context context_;
     directory::lock lock_;
     section section_;
     const construction_scope scope_;
@@ -135,7 +135,7 @@ template <class T, class... Arguments>
 T* construct_object(const segment_memory& memory, std::string_view name, making how,
                     std::error_code& ec, Arguments&&... arguments) {
     assert_shareable<T>();
-    object_in_the_making object(memory, name, type_descriptor_of<T>, how, ec);
+    pending_construction object(memory, name, type_descriptor_of<T>, how, ec);
     void* const block = object.block();
     if (block == nullptr) {
         return static_cast<T*>(object.existing());

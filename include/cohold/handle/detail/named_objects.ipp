@@ -64,9 +64,9 @@ COHOLD_INLINE void* find_address(const segment_memory& memory, std::string_view 
 }
 
 COHOLD_INLINE
-object_in_the_breaking::object_in_the_breaking(const segment_memory& memory, std::string_view name,
-                                               const type_descriptor& type, bool has_destructor,
-                                               std::error_code& ec) noexcept
+pending_destruction::pending_destruction(const segment_memory& memory, std::string_view name,
+                                         const type_descriptor& type, bool has_destructor,
+                                         std::error_code& ec) noexcept
     : memory_(memory), context_("destroy", "object", name), lock_(memory.directory_here(), ec),
       section_(ec ? nullptr : self(memory.header(), ec), false) {
     if (!ec) {
@@ -106,7 +106,7 @@ object_in_the_breaking::object_in_the_breaking(const segment_memory& memory, std
     }
 }
 
-COHOLD_INLINE object_in_the_making::object_in_the_making(const segment_memory& memory,
+COHOLD_INLINE pending_construction::pending_construction(const segment_memory& memory,
                                                          std::string_view name,
                                                          const type_descriptor& type, making how,
                                                          std::error_code& ec) noexcept
@@ -135,12 +135,12 @@ COHOLD_INLINE object_in_the_making::object_in_the_making(const segment_memory& m
     }
 }
 
-COHOLD_INLINE object_in_the_making::~object_in_the_making() {
+COHOLD_INLINE pending_construction::~pending_construction() {
     deallocate(memory_.header(), entry_);
     deallocate(memory_.header(), block_);
 }
 
-COHOLD_INLINE void object_in_the_making::finish(std::error_code& ec) noexcept {
+COHOLD_INLINE void pending_construction::finish(std::error_code& ec) noexcept {
     directory& objects = memory_.directory_here();
     if (objects.find(entry_->name()).entry != nullptr) {
         fail(ec, errc::already_exists, "made by the constructor of the object");

@@ -20,11 +20,11 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 // The mapping, behind two private pages: one with the identity as a participant, one with the
-// local_block.
+// local_mapping.
 class segment_memory {
   public:
-    static_assert(directory::offset + sizeof(directory) <= kept_journals::offset);
-    static_assert(kept_journals::offset + sizeof(kept_journals) == far_slots_offset);
+    static_assert(directory::offset + sizeof(directory) <= reserve_journals::offset);
+    static_assert(reserve_journals::offset + sizeof(reserve_journals) == far_slots_offset);
     static_assert(far_slots_offset + 4096 < smallest_segment);
 
     segment_memory() = default;
@@ -66,7 +66,7 @@ class segment_memory {
     map(const typename Mechanism::native_handle_type& native, std::uint64_t wanted, access_mode how,
         const mapping_options& options, std::error_code& ec) noexcept {
         using native_type = typename Mechanism::native_handle_type;
-        static_assert(sizeof(native_type) <= sizeof(local_block::native) &&
+        static_assert(sizeof(native_type) <= sizeof(local_mapping::native) &&
                           alignof(native_type) <= 16 && std::is_trivially_copyable_v<native_type>,
                       "cohold: a mechanism's native handle is a small trivially copyable type");
         std::uint64_t reserve = wanted;
@@ -99,7 +99,7 @@ class segment_memory {
             unmap(identity, front() + static_cast<std::size_t>(reserve));
             return {};
         }
-        auto* const local = ::new (memory.base_ - sizeof(local_block)) local_block{};
+        auto* const local = ::new (memory.base_ - sizeof(local_mapping)) local_mapping{};
         ::new (static_cast<void*>(local->native)) native_type(native);
         local->calls = &calls<Mechanism>;
         local->identity = ::new (static_cast<void*>(identity)) local_identity{};
@@ -159,7 +159,7 @@ class segment_memory {
     // mechanism's gate, or before the segment is published.
     template <class Mechanism>
     [[gnu::cold]] void attend_session(std::error_code& ec) const noexcept {
-        const local_block& local = local_of(header());
+        const local_mapping& local = local_of(header());
         local.identity->attendance = enter<Mechanism>(native_of<Mechanism>(local), ec);
     }
 
@@ -171,7 +171,8 @@ class segment_memory {
 
     // Is this the status of the object that is mapped? A program that closes all descriptors closes
     // ours, and the number may mean another file by now.
-    [[nodiscard]] static bool is_of(const local_block& local, const object_status& found) noexcept {
+    [[nodiscard]] static bool is_of(const local_mapping& local,
+                                    const object_status& found) noexcept {
         return found.device == local.device && found.inode == local.inode;
     }
 
@@ -194,8 +195,8 @@ class segment_memory {
 
     [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
 
-    [[nodiscard]] local_block& local_of_this() const noexcept {
-        return *reinterpret_cast<local_block*>(base_ - sizeof(local_block));
+    [[nodiscard]] local_mapping& local_of_this() const noexcept {
+        return *reinterpret_cast<local_mapping*>(base_ - sizeof(local_mapping));
     }
 
     // What the address has to be a multiple of; and the reserve, if it consists of hugetlb pages.
@@ -216,12 +217,12 @@ class segment_memory {
 
     template <class Mechanism>
     static const typename Mechanism::native_handle_type&
-    native_of(const local_block& local) noexcept {
+    native_of(const local_mapping& local) noexcept {
         return *reinterpret_cast<const typename Mechanism::native_handle_type*>(local.native);
     }
 
     template <class Mechanism>
-    [[gnu::cold]] static void back(const local_block& local, void* base, std::uint64_t from,
+    [[gnu::cold]] static void back(const local_mapping& local, void* base, std::uint64_t from,
                                    std::uint64_t to, std::error_code& ec) noexcept {
         const lent_native<Mechanism> native(local, "so it cannot grow", ec);
         if (!ec) {
@@ -229,7 +230,7 @@ class segment_memory {
         }
     }
 
-    [[nodiscard]] static std::string_view name_of(const local_block& local) noexcept {
+    [[nodiscard]] static std::string_view name_of(const local_mapping& local) noexcept {
         return reinterpret_cast<const segment_header*>(&local + 1)->name_view();
     }
 
@@ -241,7 +242,7 @@ class segment_memory {
       public:
         using native_type = typename Mechanism::native_handle_type;
 
-        [[gnu::cold]] lent_native(const local_block& local, const char* consequence,
+        [[gnu::cold]] lent_native(const local_mapping& local, const char* consequence,
                                   std::error_code& ec) noexcept
             : native_(native_of<Mechanism>(local)) {
             const object_status found = Mechanism::status(native_, ec);
@@ -272,7 +273,7 @@ class segment_memory {
 
     template <class Mechanism>
     [[gnu::cold]] static void*
-    claim(const local_block& local, std::uint32_t slot, const liveness_token& present,
+    claim(const local_mapping& local, std::uint32_t slot, const liveness_token& present,
           bool (*publish)(void* context, const liveness_token& token) noexcept, void* context,
           std::error_code& ec) noexcept {
         const lent_native<Mechanism> native(local, "so it cannot be attached", ec);
@@ -290,7 +291,7 @@ class segment_memory {
     }
 
     template <class Mechanism>
-    [[gnu::cold]] static verdict probe(const local_block& local, std::uint32_t slot,
+    [[gnu::cold]] static verdict probe(const local_mapping& local, std::uint32_t slot,
                                        const liveness_token& token) noexcept {
         const auto& native = native_of<Mechanism>(local);
         const report_keeper keeper;
@@ -305,7 +306,7 @@ class segment_memory {
     // The same after somebody has closed our descriptor: the page that keeps our own lock is of the
     // file that has all of them.
     template <class Mechanism>
-    [[gnu::cold]] static verdict probe_mapped(const local_block& local, std::uint32_t slot,
+    [[gnu::cold]] static verdict probe_mapped(const local_mapping& local, std::uint32_t slot,
                                               const liveness_token& token) noexcept {
         constexpr bool named = std::is_same_v<liveness_of<Mechanism>, file_liveness>;
         if constexpr (named || std::is_same_v<liveness_of<Mechanism>, anonymous_liveness>) {
@@ -328,7 +329,7 @@ class segment_memory {
     }
 
     template <class Mechanism>
-    [[gnu::cold]] static std::uint64_t length(const local_block& local) noexcept {
+    [[gnu::cold]] static std::uint64_t length(const local_mapping& local) noexcept {
         const report_keeper keeper;
         std::error_code ec;
         const object_status found = Mechanism::status(native_of<Mechanism>(local), ec);
@@ -353,7 +354,7 @@ class segment_memory {
     }
 
     template <class Mechanism>
-    [[gnu::cold]] static void* attend(const local_block& local, std::error_code& ec) noexcept {
+    [[gnu::cold]] static void* attend(const local_mapping& local, std::error_code& ec) noexcept {
         if constexpr (requires { typename Mechanism::attendance; }) {
             // While this is held, nobody removes the segment because he saw no user.
             const lent_native<Mechanism> native(local, "so it is no user of the session", ec);

@@ -175,7 +175,7 @@ class signal_value {
 // A count as a constructor's argument, negative ones as large ones.
 inline std::uint32_t counted(const char* kind, std::uint64_t count, std::uint32_t most) {
     if (count > most) [[unlikely]] {
-        const operation context("construct", kind, "");
+        const error_context context("construct", kind, "");
         raise(errc::invalid_size, "%lld, but 0 to %u are possible", static_cast<long long>(count),
               most);
     }

@@ -223,7 +223,7 @@ struct lock_access {
         return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
     }
 
-    // held_lock::release.
+    // deferred_unlock::release.
     template <class Mutex>
     static void release(void* mutex, thread_record& holder) noexcept {
         unlock(*static_cast<Mutex*>(mutex), holder);
@@ -259,35 +259,37 @@ concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
 
 struct lock_access;
 
-// For owner_lock::lock, of locks that threads hold.
-struct undertaker {
+// For robust_lock::lock, of locks that threads hold.
+struct recover_owner_if_dead {
     segment_header& header;
     owner_word me; // a process
 
-    bool operator()(owner_word holder) const noexcept { return bury_thread(header, me, holder); }
+    bool operator()(owner_word holder) const noexcept {
+        return recover_thread_if_dead(header, me, holder);
+    }
 };
 
-[[nodiscard]] inline undertaker undertaker_for(const thread_record& record) noexcept {
+[[nodiscard]] inline recover_owner_if_dead recover_owner_of(const thread_record& record) noexcept {
     return {*record.header, record.process_word()};
 }
 
 // If the process is killed: who takes the lock over recovers the dead one first, and then says so
 // here until he unlocks; if he is killed before that, the next one does.
-class owned_lock {
+class segment_lock {
   public:
     // Bound to the segment under construction at this address; elsewhere to none.
-    owned_lock() noexcept
+    segment_lock() noexcept
         : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
-        static_assert(offsetof(owned_lock, lock_) == 0 && offsetof(owned_lock, segment_) == 8 &&
-                      offsetof(owned_lock, recovered_) == 16 &&
-                      offsetof(owned_lock, version_or_times_) == 20);
+        static_assert(offsetof(segment_lock, lock_) == 0 && offsetof(segment_lock, segment_) == 8 &&
+                      offsetof(segment_lock, recovered_) == 16 &&
+                      offsetof(segment_lock, version_or_times_) == 20);
     }
 
-    owned_lock(const owned_lock&) = delete;
-    owned_lock& operator=(const owned_lock&) = delete;
+    segment_lock(const segment_lock&) = delete;
+    segment_lock& operator=(const segment_lock&) = delete;
 
     // What a dead process that holds it had begun may concern what is destroyed next.
-    ~owned_lock() { recover_dead_holder(); }
+    ~segment_lock() { recover_dead_holder(); }
 
     // Before what the lock protects is destroyed. The lock stays the dead one's.
     void recover_dead_holder() const noexcept {
@@ -379,13 +381,13 @@ class owned_lock {
   private:
     [[gnu::cold]] void recover_holder() const noexcept;
 
-    owner_lock lock_;
+    robust_lock lock_;
     offset_ptr<segment_header> segment_;
     std::atomic<std::uint32_t> recovered_{0};
     std::atomic<std::uint32_t> version_or_times_{0};
 };
 
-static_assert(sizeof(owned_lock) == 24 && alignof(owned_lock) == 8);
+static_assert(sizeof(segment_lock) == 24 && alignof(segment_lock) == 8);
 
 } // namespace detail
 

@@ -10,8 +10,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-COHOLD_INLINE thread_record* owned_lock::record(deadline until,
-                                                std::error_code& ec) const noexcept {
+COHOLD_INLINE thread_record* segment_lock::record(deadline until,
+                                                  std::error_code& ec) const noexcept {
     if (segment_ == nullptr) {
         fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
         return nullptr;
@@ -22,28 +22,28 @@ COHOLD_INLINE thread_record* owned_lock::record(deadline until,
     return found;
 }
 
-COHOLD_INLINE bool owned_lock::lock(const thread_record& record, deadline until,
-                                    std::error_code& ec) noexcept {
+COHOLD_INLINE bool segment_lock::lock(const thread_record& record, deadline until,
+                                      std::error_code& ec) noexcept {
     if (is_held_by(record.me)) {
         fail_errno(ec, EDEADLK, "this thread holds the lock already");
         return false;
     }
     const patience limit(until);
-    const lock_result result = lock_.lock(record.me, until, undertaker_for(record));
+    const lock_result result = lock_.lock(record.me, until, recover_owner_of(record));
     if (result == lock_result::taken_over) {
         recovered_.store(1, std::memory_order_relaxed);
     }
     return result != lock_result::timed_out;
 }
 
-[[gnu::noinline]] COHOLD_INLINE void owned_lock::unlock() noexcept {
+[[gnu::noinline]] COHOLD_INLINE void segment_lock::unlock() noexcept {
     recovered_.store(0, std::memory_order_relaxed);
     lock_.unlock();
 }
 
-COHOLD_INLINE bool owned_lock::free_from_dead(const thread_record& record) noexcept {
+COHOLD_INLINE bool segment_lock::free_from_dead(const thread_record& record) noexcept {
     const owner_word holder = lock_.holder();
-    if (holder == nobody || same_owner(holder, record.me) || !undertaker_for(record)(holder)) {
+    if (holder == nobody || same_owner(holder, record.me) || !recover_owner_of(record)(holder)) {
         return false;
     }
     if (lock_.take_over(holder, record.me)) {
@@ -56,17 +56,17 @@ COHOLD_INLINE bool owned_lock::free_from_dead(const thread_record& record) noexc
     return true;
 }
 
-COHOLD_INLINE thread_record* owned_lock::attached_record() const noexcept {
+COHOLD_INLINE thread_record* segment_lock::attached_record() const noexcept {
     std::error_code ec;
     return segment_ != nullptr && is_participant(*segment_) ? self(*segment_, ec) : nullptr;
 }
 
-COHOLD_INLINE bool owned_lock::may_be_inherited() const noexcept {
+COHOLD_INLINE bool segment_lock::may_be_inherited() const noexcept {
     return segment_ != nullptr && has_inherited(*segment_);
 }
 
 [[gnu::noinline]] COHOLD_INLINE thread_record*
-owned_lock::holding_record(const char* message) const noexcept {
+segment_lock::holding_record(const char* message) const noexcept {
     thread_record* const record = attached_record();
     if (record != nullptr && is_held_by(record->me)) {
         return record;
@@ -77,7 +77,7 @@ owned_lock::holding_record(const char* message) const noexcept {
     die(message);
 }
 
-[[gnu::noinline]] COHOLD_INLINE void owned_lock::recover_holder() const noexcept {
+[[gnu::noinline]] COHOLD_INLINE void segment_lock::recover_holder() const noexcept {
     if (segment_ != nullptr) {
         std::error_code ec;
         const report_keeper keeper;

@@ -29,7 +29,7 @@ TEST_CASE("outside of segments nobody is known, and nobody is dead") {
     const std::allocator<int> allocator;
     CHECK(nameless(allocator).mark() == 0);
     CHECK(nameless::worker(allocator) != 0);
-    CHECK_FALSE(nameless::is_dead(allocator, 0));
+    CHECK_FALSE(nameless::recover_if_dead(allocator, 0));
     CHECK_FALSE(nameless::is_dead_worker(allocator, 5));
 }
 
@@ -56,9 +56,9 @@ TEST_CASE("the living are not dead; the dead are, and those whose generation is 
     const auto segment = cohold::segment<mechanism::memfd>::create(1 << 20);
     const auto allocator = segment.allocator<int>();
     const claim_mark mine = claimant(allocator).mark();
-    CHECK_FALSE(claimant::is_dead(allocator, mine));
-    CHECK(claimant::is_dead(allocator, mine ^ 1)); // another generation
-    CHECK(claimant::is_dead(allocator, mark_of(0xfff, 1)));
+    CHECK_FALSE(claimant::recover_if_dead(allocator, mine));
+    CHECK(claimant::recover_if_dead(allocator, mine ^ 1)); // another generation
+    CHECK(claimant::recover_if_dead(allocator, mark_of(0xfff, 1)));
     auto& mark = segment.construct<std::uint64_t>("mark");
     const pid_t child = start_child([&] {
         mark = claimant(allocator).mark();
@@ -67,7 +67,7 @@ TEST_CASE("the living are not dead; the dead are, and those whose generation is 
     CHECK(succeeded(child));
     REQUIRE(mark != 0);
     CHECK(mark != mine);
-    CHECK(claimant::is_dead(allocator, static_cast<claim_mark>(mark)));
+    CHECK(claimant::recover_if_dead(allocator, static_cast<claim_mark>(mark)));
 }
 
 TEST_CASE("a claim is suspected when it has lasted") {

@@ -358,7 +358,7 @@ TEST_CASE("a vector on the stack that ends in a section is left alone when that 
 }
 
 TEST_CASE("other allocators have no sections, at no cost") {
-    static_assert(std::is_empty_v<detail::operation_section<std::allocator<int>>>);
+    static_assert(std::is_empty_v<detail::undo_scope<std::allocator<int>>>);
     bool ran = false;
     detail::if_section_open(std::allocator<int>(), detail::without_journal::fails,
                             [&](auto&) { ran = true; });

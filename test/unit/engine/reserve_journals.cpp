@@ -9,7 +9,7 @@
 #include "scratch_segment.hpp"
 
 namespace detail = cohold::detail;
-using detail::kept_journals;
+using detail::reserve_journals;
 
 namespace {
 
@@ -26,15 +26,15 @@ void fill(const scratch::segment& segment) {
 TEST_CASE("which journal is one of those beside the heap") {
     const scratch::segment segment(65536, 65536);
     const auto at = [&](std::uint64_t offset) {
-        return kept_journals::of(segment.header())
+        return reserve_journals::of(segment.header())
             .index_of(reinterpret_cast<detail::journal*>(segment.memory().base() + offset));
     };
-    CHECK(at(kept_journals::offset + 64) == 0);
-    CHECK(at(kept_journals::offset + 64 + 3072) == 3);
-    CHECK(at(kept_journals::offset + 64 + 4096) == kept_journals::count);
-    CHECK(at(kept_journals::offset + 64 - 1024) == kept_journals::count);
-    CHECK(at(kept_journals::offset + 64 + 8) == kept_journals::count);
-    CHECK(at(0) == kept_journals::count);
+    CHECK(at(reserve_journals::offset + 64) == 0);
+    CHECK(at(reserve_journals::offset + 64 + 3072) == 3);
+    CHECK(at(reserve_journals::offset + 64 + 4096) == reserve_journals::count);
+    CHECK(at(reserve_journals::offset + 64 - 1024) == reserve_journals::count);
+    CHECK(at(reserve_journals::offset + 64 + 8) == reserve_journals::count);
+    CHECK(at(0) == reserve_journals::count);
 }
 
 TEST_CASE("participants of a full segment have one each, and give it back") {
@@ -43,12 +43,12 @@ TEST_CASE("participants of a full segment have one each, and give it back") {
     for (int round = 0; round < 3; ++round) {
         CAPTURE(round);
         std::vector<detail::segment_memory> others;
-        for (std::uint64_t i = 0; i < kept_journals::count; ++i) {
+        for (std::uint64_t i = 0; i < reserve_journals::count; ++i) {
             others.push_back(segment.again(cohold::access_mode::writing));
             const detail::thread_record& record = scratch::self(others.back());
-            CHECK(kept_journals::of(others.back().header()).index_of(record.log) == i);
+            CHECK(reserve_journals::of(others.back().header()).index_of(record.log) == i);
         }
-        CHECK(kept_journals::of(segment.header()).in_use == 15);
+        CHECK(reserve_journals::of(segment.header()).in_use == 15);
         const auto fifth = segment.again(cohold::access_mode::writing);
         std::error_code ec;
         CHECK(detail::self(fifth.header(), ec) == nullptr);
@@ -63,9 +63,9 @@ TEST_CASE("participants of a full segment have one each, and give it back") {
         ++*number;
         scratch::kill(others[2]);
         others.clear();
-        CHECK(kept_journals::of(segment.header()).in_use == 4);
+        CHECK(reserve_journals::of(segment.header()).in_use == 4);
         CHECK(scratch::recover(segment) == 1);
-        CHECK(kept_journals::of(segment.header()).in_use == 0);
+        CHECK(reserve_journals::of(segment.header()).in_use == 0);
         CHECK(*reinterpret_cast<std::uint64_t*>(segment.memory().base() + detail::far_slots_offset +
                                                 16) == before);
     }
