@@ -133,7 +133,7 @@ inline constexpr errc_row errc_table[] = {
      "the kernel's locks, which tell who is alive, do not work here: use another file system or "
      "mechanism"},
     {errc::not_owner, std::errc::operation_not_permitted,
-     "only who holds the lock can let go of it"},
+     "only the holder of a lock can release it"},
     {errc::section_open, std::errc::operation_not_permitted,
      "a section around this one has to end first"},
     {errc::lock_limit, std::errc::not_enough_memory,

@@ -18,13 +18,13 @@ COHOLD_NAMESPACE_BEGIN
 template <class T, class Mutex>
 class shm_guarded;
 
-/// Who has locked a shm_guarded<T>: a pointer to the T. Ends the section when it is destroyed:
-/// undone, if an exception destroys it. Movable as std::unique_lock is, within its thread. See
-/// shm_guarded.
+/// The holder's access to a shm_guarded<T>: a pointer to the T. Its destructor ends the section,
+/// and undoes it if an exception is the cause. Movable like std::unique_lock, within its thread.
+/// See shm_guarded.
 template <class T, class Mutex>
 class section_guard {
   public:
-    /// Of nothing, as a guard that was moved from: its lock() is errc::empty_handle.
+    /// Empty, like a guard that was moved from: its lock() fails with errc::empty_handle.
     section_guard() noexcept = default;
 
     section_guard(section_guard&& other) noexcept
@@ -32,7 +32,7 @@ class section_guard {
           record_(std::exchange(other.record_, nullptr)), number_(other.number_),
           exceptions_(other.exceptions_) {}
 
-    /// Ends the section that it had.
+    /// Ends its own section first.
     section_guard& operator=(section_guard&& other) noexcept {
         if (this != &other) {
             this->~section_guard();
@@ -47,17 +47,17 @@ class section_guard {
         }
     }
 
-    /// False if it was not to be had.
+    /// False if the lock could not be obtained.
     [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
 
     [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *value_; }
 
     [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return value_; }
 
-    /// Keeps the bytes of an object, before it is changed, to be put back if the section is undone.
-    /// As often as you like. Killed, a process leaves what it has changed in another segment: that
-    /// takes a section there. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be
-    /// changed.
+    /// Saves the bytes of an object before it is changed, to be restored if the section is undone.
+    /// May be called any number of times. Changes in another segment are not undone when the
+    /// process is killed: they need a section there. *Errors*: errc::out_of_space,
+    /// reserve_exceeded; then the object must not be changed.
     template <class U>
     void save(const U& object) const {
         save(__builtin_addressof(object), 1);
@@ -68,7 +68,7 @@ class section_guard {
         save(__builtin_addressof(object), 1, ec);
     }
 
-    /// The same of an array.
+    /// The same for an array.
     template <class U>
     void save(const U* first, std::size_t count) const {
         std::error_code ec;
@@ -80,22 +80,21 @@ class section_guard {
     void save(const U* first, std::size_t count, std::error_code& ec) const noexcept {
         static_assert(
             detail::is_plain<U>(),
-            "cohold: only plain bytes can be saved and put back. cohold's containers save "
-            "themselves what they change, and an optional of one can be saved; atomics, queues "
+            "cohold: only plain bytes can be saved and restored. cohold's containers save "
+            "what they change themselves, and an optional of one can be saved; atomics, queues "
             "and locks are not undone");
         detail::clear(ec);
         const detail::error_context context("save", "", "");
         if (detail::is_inherited(*record_)) {
-            detail::fail(ec, errc::not_owner,
-                         "the section is that of the process that forked this");
+            detail::fail(ec, errc::not_owner, "the section belongs to the parent process");
         } else {
             record_->save(first, count * sizeof(U), ec);
         }
     }
 
-    /// Ends the section and unlocks, so that others can change the value; lock() begins another.
-    /// So a condition can wait with a guard. *Errors*: errc::section_open, if another section is
-    /// around this one: its end alone lets go of the mutex.
+    /// Ends the section and unlocks, so that others can change the value; lock() begins another
+    /// one. This is how a condition waits with a guard. *Errors*: errc::section_open, if this
+    /// section is inside another one: only the end of the outermost section unlocks the mutex.
     void unlock() {
         std::error_code ec;
         unlock(ec);
@@ -125,7 +124,7 @@ class section_guard {
         detail::clear(ec);
         if (record_ == nullptr) {
             if (mutex_ == nullptr) {
-                detail::fail(ec, errc::empty_handle, "the guard is of nothing: moved from?");
+                detail::fail(ec, errc::empty_handle, "the guard is empty: moved from?");
                 return;
             }
             const opened again = open(*mutex_, *value_, detail::deadline::never(), ec);
@@ -137,8 +136,8 @@ class section_guard {
         }
     }
 
-    /// Has the mutex been taken over from one who died, ended or detached while holding it? What he
-    /// had changed is undone then.
+    /// Was the mutex taken over from a holder that died, ended or detached while holding it? Then
+    /// that holder's changes have been undone.
     [[nodiscard]] bool recovered() const noexcept {
         return record_ != nullptr && mutex_->recovered();
     }
@@ -147,7 +146,7 @@ class section_guard {
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
-    // An open section; record == nullptr: none.
+    // An open section; record == nullptr means none.
     struct opened {
         detail::thread_record* record = nullptr;
         std::uint32_t number = 0;
@@ -156,11 +155,11 @@ class section_guard {
     static constexpr const auto& ranges = detail::plain_ranges_of<T>;
     using indexes = std::make_index_sequence<detail::saves_ranges<T> ? ranges.size() : 0>;
 
-    // How an outermost section looks whose lock is the only one.
+    // The state of an outermost section whose lock is the only one.
     static constexpr detail::section_state alone = detail::first_state(true, true);
 
-    // The attempt that needs nothing but the processor comes first. Members are set one by one: g++
-    // then keeps them in registers.
+    // First the attempt that needs no system call. Members are set one by one: g++ then keeps them
+    // in registers.
     template <class Otherwise>
     [[gnu::always_inline]] section_guard(Mutex& mutex, T& value, const Otherwise& otherwise)
         : mutex_(__builtin_addressof(mutex)), value_(__builtin_addressof(value)),
@@ -175,8 +174,8 @@ class section_guard {
         }
     }
 
-    // If it takes no wait, and no more than the thread has at hand. The section first: what is
-    // locked is locked in it.
+    // Succeeds if it takes no wait, and no more memory than the thread has at hand. The section
+    // begins first: what is locked is locked in it.
     [[nodiscard, gnu::always_inline]] static detail::thread_record*
     open_at_once(Mutex& mutex, T& value) noexcept {
         if constexpr (detail::saves_ranges<T> && !detail::thread_record::fits_first<ranges>()) {
@@ -209,7 +208,7 @@ class section_guard {
             return {};
         }
         if (!record->locks.make_room()) {
-            detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+            detail::fail(ec, errc::out_of_space, "no memory to record what the thread has locked");
             return {};
         }
         const detail::savepoint from = record->here();
@@ -239,7 +238,7 @@ class section_guard {
         return result;
     }
 
-    // After make_room.
+    // Called after make_room.
     [[nodiscard]] static bool take(Mutex& mutex, detail::thread_record& record,
                                    const detail::savepoint& from, detail::deadline until,
                                    std::error_code& ec) noexcept {
@@ -290,9 +289,9 @@ class section_guard {
 
     Mutex* mutex_ = nullptr;
     T* value_ = nullptr;
-    detail::thread_record* record_ = nullptr; // not open
-    std::uint32_t number_ = 0; // of the lock that it has kept, if it is within another
-    unsigned exceptions_ = 0;  // under way when its section began
+    detail::thread_record* record_ = nullptr; // nullptr: not open
+    std::uint32_t number_ = 0; // of the lock that it has kept, if this section is inside another
+    unsigned exceptions_ = 0;  // in flight when its section began
 };
 
 COHOLD_NAMESPACE_END

@@ -1,4 +1,4 @@
-// A barrier in shared memory: a number of threads meet, again and again.
+// A barrier in shared memory: a number of threads meet repeatedly.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SYNC_SHM_BARRIER_HPP
@@ -13,17 +13,16 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The interface of std::barrier without a completion function, and waits that end.
+/// The interface of std::barrier without a completion function, with timed waits.
 ///
-/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
-/// *Thread and process safety*: every member but the constructor and the destructor may be called
-/// by any number of threads of any number of processes.
-/// *If the process is killed*: it has arrived or not. A barrier does not know who is to come: who
-/// may wait for a process that is dead waits with wait_for, and calls arrive_and_drop() in its
-/// stead.
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake sleepers. *Thread
+/// and process safety*: every member but the constructor and the destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: it has arrived or not.
+/// A barrier does not know which threads it expects: a program that may have to wait for a dead
+/// process waits with wait_for and calls arrive_and_drop() in its stead.
 class shm_barrier {
   public:
-    /// Which phase somebody has arrived in.
+    /// The phase in which a thread has arrived.
     class arrival_token {
         friend shm_barrier;
 
@@ -43,13 +42,13 @@ class shm_barrier {
     shm_barrier(const shm_barrier&) = delete;
     shm_barrier& operator=(const shm_barrier&) = delete;
 
-    /// Nobody may wait. A thread whose wait is over may destroy the barrier.
+    /// No thread may be waiting. A thread whose wait is over may destroy the barrier.
     ~shm_barrier() = default;
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
-    /// Arrives, and does not wait. *Errors*: errc::invalid_size, and nothing happens, if so many
-    /// are not expected any more in this phase.
+    /// Arrives without waiting. *Errors*: errc::invalid_size, without effect, if fewer than `count`
+    /// are still expected in this phase.
     [[nodiscard]] arrival_token arrive(std::uint32_t count = 1) {
         std::error_code ec;
         const arrival_token token = come(count, 0, ec);
@@ -96,9 +95,9 @@ class shm_barrier {
   private:
     static constexpr std::uint32_t most = (1u << 20) - 1;
 
-    // phase:23 | sleeping:1 | those that are to come:20 | those that are expected in each phase:20.
-    // One word, so that the last one to arrive begins the next phase by arriving, and learns from
-    // that whether somebody sleeps.
+    // phase:23 | sleeping:1 | still expected:20 | expected in each phase:20. It is one word, so
+    // that the last one to arrive begins the next phase by arriving, and learns from that same step
+    // whether anybody sleeps.
     static constexpr std::uint64_t together(std::uint64_t phase, std::uint64_t left,
                                             std::uint64_t expected) noexcept {
         return phase << 41 | left << 20 | expected;
@@ -125,7 +124,8 @@ class shm_barrier {
             const std::uint32_t expected = expected_of(state) - drops;
             if (count > left) [[unlikely]] {
                 const detail::error_context context("arrive", "shm_barrier", "");
-                detail::fail(ec, errc::invalid_size, "%u, but %u are to come", count, left);
+                detail::fail(ec, errc::invalid_size, "%u arrive, but only %u are expected", count,
+                             left);
                 break;
             }
             next = count == left

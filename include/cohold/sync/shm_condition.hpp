@@ -1,4 +1,4 @@
-// A condition variable in shared memory, for any lock, that killed waiters do not harm.
+// A condition variable in shared memory, for any lock, that survives the death of waiters.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SYNC_SHM_CONDITION_HPP
@@ -14,15 +14,15 @@ COHOLD_NAMESPACE_BEGIN
 enum class cv_status { no_timeout, timeout };
 
 /// The interface of std::condition_variable_any, without the forms with a stop_token. The lock is a
-/// std::unique_lock of one of cohold's mutexes, a mutex itself, or the guard of a shm_guarded,
-/// whose section ends when the wait begins; after the wait there is a new one. What is waited for
-/// changes under that lock, as always.
+/// std::unique_lock of one of cohold's mutexes, a mutex itself, or the guard of a shm_guarded: its
+/// section ends when the wait begins, and a new one begins after the wait. As always, the data that
+/// the predicate reads must change only under that lock.
 ///
-/// *Errors*: what unlocking and locking throw. errc::section_open if a guard waits in another
-/// section; then nothing has happened.
-/// *Thread and process safety*: any number may wait and notify.
-/// *If the process is killed*: a waiter is just gone. If the notification went to it, or the
-/// notifier dies before notifying, the others look after an eighth of a second.
+/// *Errors*: those of unlocking and locking. errc::section_open, without effect, if the guard's
+/// section is inside another one. *Thread and process safety*: any number of threads may wait and
+/// notify. *If the process is killed*: a killed waiter just disappears. If the notification went to
+/// it, or the notifier dies before notifying, the other waiters look again after an eighth of a
+/// second.
 class shm_condition {
   public:
     shm_condition() noexcept = default;
@@ -30,11 +30,11 @@ class shm_condition {
     shm_condition(const shm_condition&) = delete;
     shm_condition& operator=(const shm_condition&) = delete;
 
-    /// Everybody that waits must have been notified.
+    /// Every waiter must have been notified.
     ~shm_condition() = default;
 
-    /// Unlocks, sleeps until there is a notification, and locks again. Wakes up for no reason, too:
-    /// at least eight times a second.
+    /// Unlocks, sleeps until there is a notification, and locks again. May wake up spuriously, at
+    /// least eight times a second.
     template <class Lock>
     void wait(Lock& lock) {
         wait(lock, detail::deadline::never());
@@ -48,15 +48,15 @@ class shm_condition {
         }
     }
 
-    /// Waits no longer than `patience`, a std::chrono::duration. Alone among the waits it does not
-    /// wake up for no reason, so that a loop around it ends: a notification that was lost with its
-    /// process is not noticed before the time is over. Better with a predicate.
+    /// Waits no longer than `patience`, a std::chrono::duration. This is the only wait that does
+    /// not wake up spuriously, so that a loop around it ends: a notification that was lost with its
+    /// process goes unnoticed until the time is over. The form with a predicate is better.
     template <class Lock, detail::duration_like Duration>
     cv_status wait_for(Lock& lock, const Duration& patience) {
         return wait(lock, detail::deadline_in(patience), false);
     }
 
-    /// Waits until the predicate is true, but no longer; returns the predicate.
+    /// Waits until the predicate is true, but no longer than `patience`; returns the predicate.
     template <class Lock, detail::duration_like Duration, class Predicate>
     bool wait_for(Lock& lock, const Duration& patience, Predicate predicate) {
         const detail::deadline until = detail::deadline_in(patience);
@@ -85,7 +85,7 @@ class shm_condition {
         return true;
     }
 
-    /// Wakes at least one of those that wait. No system call if nobody does.
+    /// Wakes at least one waiter. No system call if there is none.
     void notify_one() noexcept {
         std::uint64_t state = state_.load(std::memory_order_relaxed);
         while (waiting(state) != 0) {
@@ -108,17 +108,18 @@ class shm_condition {
     }
 
   private:
-    // notifications:32 | waiting:32. How many have begun to wait and are not notified: never less
-    // than there are. Those that went for another reason are counted still, until notifications
-    // have gone to them, for nothing: a waiter that has been woken must not touch the condition, it
-    // may be destroyed.
+    // notifications:32 | waiting:32. The second is how many have begun to wait and are not
+    // notified: never fewer than there are. Waiters that left for another reason still count until
+    // a notification has been spent on them in vain: a waiter that has been woken must not touch
+    // the condition, because it may be destroyed.
     static constexpr std::uint64_t notification = std::uint64_t{1} << 32;
 
     static constexpr std::uint32_t waiting(std::uint64_t state) noexcept {
         return static_cast<std::uint32_t>(state);
     }
 
-    // Under the lock: that is order enough between who waits and who changes what is waited for.
+    // Under the lock, which is all the ordering needed between waiters and changes of what they
+    // wait for.
     [[nodiscard]] std::uint64_t enlist() noexcept {
         std::uint64_t state = state_.load(std::memory_order_relaxed);
         while (!state_.change(state, state + 1, std::memory_order_relaxed)) {

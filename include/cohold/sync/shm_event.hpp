@@ -1,4 +1,4 @@
-// An event in shared memory: something has happened, and whoever waited for it goes on.
+// An event in shared memory: something has happened, and those waiting for it continue.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SYNC_SHM_EVENT_HPP
@@ -14,16 +14,15 @@ COHOLD_NAMESPACE_BEGIN
 
 /// How an event ceases to be set.
 enum class event_reset : std::uint32_t {
-    manual,   ///< by reset() alone: everybody who waits goes on
-    automatic ///< by one who waited for it, and goes on alone
+    manual,   ///< by reset() alone: all waiters continue
+    automatic ///< by the one waiter that continues
 };
 
-/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
-/// *Thread and process safety*: every member but the constructor and the destructor may be called
-/// by any number of threads of any number of processes.
-/// *If the process is killed*: an event that it has reset automatically, as its wait came to its
-/// end, is lost. A killed waiter is just gone; if the wake-up went to it, the others look after an
-/// eighth of a second.
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake sleepers. *Thread
+/// and process safety*: every member but the constructor and the destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: an event that it has
+/// reset automatically, at the end of its wait, is lost. A killed waiter just disappears; if the
+/// wake-up went to it, the other waiters look again after an eighth of a second.
 class shm_event {
   public:
     explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
@@ -34,10 +33,10 @@ class shm_event {
     shm_event(const shm_event&) = delete;
     shm_event& operator=(const shm_event&) = delete;
 
-    /// Nobody may wait. A thread whose wait is over may destroy the event.
+    /// No thread may be waiting. A thread whose wait is over may destroy the event.
     ~shm_event() = default;
 
-    /// Setting what is set has no effect.
+    /// Setting an event that is set has no effect.
     void set() noexcept {
         const std::uint32_t count = how_ == event_reset::automatic ? 1 : detail::futex_wake_all;
         set_.change(always, [](std::uint32_t /*now*/) { return 1u; }, always, count);
@@ -49,14 +48,14 @@ class shm_event {
 
     [[nodiscard]] bool is_set() const noexcept { return set_.load() != 0; }
 
-    /// Waits until it is set; resets it, if that is automatic.
+    /// Waits until the event is set; resets it if the reset is automatic.
     void wait() noexcept {
         if (!try_wait()) [[unlikely]] {
             wait_by(detail::deadline::never());
         }
     }
 
-    /// Is it set? Resets it then, if that is automatic.
+    /// Is the event set? Then resets it if the reset is automatic.
     [[nodiscard]] bool try_wait() noexcept {
         return how_ == event_reset::automatic ? set_.take() : is_set();
     }

@@ -1,4 +1,4 @@
-// A value in shared memory with the mutex that protects it, whose changes happen as a whole or, if
+// A value in shared memory with the mutex that protects it. Its changes happen completely or, if
 // the process dies in the middle of them, not at all.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -23,18 +23,19 @@ COHOLD_NAMESPACE_BEGIN
 template <class T, class Mutex>
 class shm_guarded;
 
-/// A reader of a shm_guarded<T, shm_shared_mutex>, beside others. Movable, within its thread.
+/// The guard of a reader of a shm_guarded<T, shm_shared_mutex>, beside other readers. Movable,
+/// within its thread.
 template <class T, class Mutex>
 class shared_guard {
   public:
-    /// Of nothing, as a guard that was moved from.
+    /// Empty, like a guard that was moved from.
     shared_guard() noexcept = default;
 
     shared_guard(shared_guard&& other) noexcept
         : mutex_(other.mutex_), value_(other.value_), opened_(std::exchange(other.opened_, false)),
           shares_(std::exchange(other.shares_, false)) {}
 
-    /// Lets go of what it had.
+    /// Releases its own lock first.
     shared_guard& operator=(shared_guard&& other) noexcept {
         if (this != &other) {
             this->~shared_guard();
@@ -49,7 +50,7 @@ class shared_guard {
         }
     }
 
-    /// False if it was not to be had.
+    /// False if the lock could not be obtained.
     [[nodiscard]] explicit operator bool() const noexcept { return opened_; }
 
     [[nodiscard]] const T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *value_; }
@@ -90,7 +91,7 @@ class shared_guard {
         if (record == nullptr) {
             return;
         }
-        // Who has the value locked for himself in a section may read it, too.
+        // A thread that holds the exclusive lock in a section may read, too.
         const bool mine = record->keeps(mutex_);
         shares_ = !mine && access::share(*mutex_, *record, until, ec);
         opened_ = mine || shares_;
@@ -102,20 +103,20 @@ class shared_guard {
     bool shares_ = false;
 };
 
-/// A T and the mutex that protects it. Only who has locked it can reach the T, and everything that
-/// he changes until he unlocks is one *section*.
+/// A T and the mutex that protects it. Only the thread that has locked it can reach the T, and all
+/// its changes until it unlocks are one *section*.
 ///
-/// *If the process is killed* in a section, or its thread ends in it, the next one who locks finds
-/// everything as it was before: what the section had saved is put back, what it had allocated in
-/// the segment is freed, and what it had freed still there. Saved are
+/// *If the process is killed* in a section, or its thread ends in it, the next thread to lock finds
+/// everything as it was before: what the section had saved is restored, what it had allocated in
+/// the segment is freed, and what it had freed is still there. The following is saved:
 /// - on locking, the *plain* parts of T, `saved_bytes` of them: those members and elements (or T
-///   itself) that are trivially copyable and copyable, hence no std::atomic, and offset_ptr,
-///   std::pair, array and optional of such; of a std::optional of a vector, whether there is one.
-///   None, if they are more than 4096 bytes together. Of
-///   a class with private members that is not plain as a whole, none can be seen.
-/// - by cohold's containers, whatever they change of themselves and their elements.
+/// itself) that are trivially copyable and copyable, hence no std::atomic, and offset_ptr,
+/// std::pair, array and optional of such; of a std::optional of a vector, whether there is one.
+/// Nothing, if they are more than 4096 bytes together. The members of a class that has private ones
+/// and is not plain as a whole cannot be seen.
+/// - by cohold's containers, all changes of themselves and their elements.
 /// - by `guard.save(…)`, anything else, before it is changed: a large array, what an offset_ptr in
-///   T leads to, an element of a container that is changed by reference.
+/// T points to, an element of a container that is changed by reference.
 ///
 /// Atomics, queues, locks, and what is outside the segment, change at once and for good.
 ///
@@ -124,21 +125,21 @@ class shared_guard {
 ///
 /// *Sections within sections* are one: a guard that is taken while the thread has another (of any
 /// shm_guarded in the segment) undoes its own part if an exception leaves it, but only the end of
-/// the outermost one makes the changes stay, and unlocks what was locked. So a section may lock
-/// again what it has locked already. Two threads that lock two of them in different orders wait
+/// the outermost one makes the changes permanent, and unlocks what was locked. So a section may
+/// lock again what it has locked already. Two threads that lock two values in different orders wait
 /// for each other for ever.
 ///
-/// A guard belongs to its thread. One that a forked child has inherited does nothing there.
+/// A guard belongs to its thread. A guard that a forked child has inherited does nothing there.
 ///
 /// *Errors* of the functions that lock, as cohold::failure or in the error_code: those of the
-/// mutex, see shm_mutex; errc::out_of_space and reserve_exceeded if the segment has no room for
-/// what is saved. Then nothing is locked.
-/// *Complexity*: the mutex's; a nanosecond or two more for a word or two; a block of the heap for
-/// more than 512 bytes.
+/// mutex, see shm_mutex; errc::out_of_space and reserve_exceeded if the segment has no room for the
+/// saved bytes. Then nothing is locked. *Complexity*: that of the mutex; a nanosecond or two more
+/// for a word or two; a block of the heap for more than 512 bytes.
 template <class T, class Mutex = shm_mutex>
 class shm_guarded {
-    static_assert(detail::section_mutex<Mutex>,
-                  "cohold: the second argument of shm_guarded is shm_mutex or shm_shared_mutex");
+    static_assert(
+        detail::section_mutex<Mutex>,
+        "cohold: the second argument of shm_guarded must be shm_mutex or shm_shared_mutex");
 
   public:
     using value_type = T;
@@ -156,14 +157,14 @@ class shm_guarded {
         std::is_nothrow_constructible_v<T, Arguments...>)
         : value_(std::forward<Arguments>(arguments)...) {
         static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
-                      "cohold: what a shm_guarded holds is not const or volatile");
+                      "cohold: the value of a shm_guarded must not be const or volatile");
         static_assert(detail::assert_shareable<T>());
     }
 
     shm_guarded(const shm_guarded&) = delete;
     shm_guarded& operator=(const shm_guarded&) = delete;
 
-    /// Nobody who is alive may have it locked. If a dead process has, its section is undone first.
+    /// No living thread may hold the lock. If a dead one does, its section is undone first.
     ~shm_guarded() { detail::lock_access::recover_dead_holder(mutex_); }
 
     /// Waits, and begins a section, which ends with the guard.
@@ -174,7 +175,7 @@ class shm_guarded {
         return open(detail::deadline::never(), ec);
     }
 
-    /// Does not wait. The guard is false if somebody who is alive has it.
+    /// Does not wait. The guard is false if a living thread holds the lock.
     [[nodiscard]] guard try_lock() { return open(detail::at_once); }
 
     [[nodiscard]] guard try_lock(std::error_code& ec) noexcept { return open(detail::at_once, ec); }
@@ -216,7 +217,7 @@ class shm_guarded {
         return std::forward<Function>(function)(*locked);
     }
 
-    /// To read beside others, while nobody changes the value. That is no section.
+    /// Reads beside other readers, while nobody changes the value. This is not a section.
     [[nodiscard]] shared_guard<T, Mutex> lock_shared()
         requires detail::shared_section_mutex<Mutex>
     {
@@ -242,11 +243,11 @@ class shm_guarded {
         return {mutex_, value_, detail::deadline_in(patience)};
     }
 
-    /// A copy of the value, as it was at some moment when nobody was changing it, without a lock:
-    /// also for who maps the segment for reading alone, as segment_view does. T is trivially
-    /// copyable. Waits while somebody has it locked, and without end if that one is killed and
-    /// nobody locks it afterwards: then see snapshot_for. *Complexity*: of a copy, as often as the
-    /// value is changed meanwhile.
+    /// A copy of the value, as it was at some moment when nobody was changing it, without a lock.
+    /// It works with read-only mappings, too, such as a segment_view. T is trivially copyable.
+    /// Waits while a thread holds the lock, and without end if that thread is killed and nobody
+    /// locks afterwards: use snapshot_for in that case. *Complexity*: that of a copy, repeated for
+    /// each change of the value meanwhile.
     [[nodiscard]] T snapshot() const noexcept
         requires std::is_trivially_copyable_v<T>
     {
@@ -257,7 +258,7 @@ class shm_guarded {
         }
     }
 
-    /// The same, but waits no longer than `patience`, a std::chrono::duration; 0: one attempt.
+    /// The same, but waits no longer than `patience`, a std::chrono::duration; 0 means one attempt.
     template <detail::duration_like Duration>
     [[nodiscard]] std::optional<T> snapshot_for(const Duration& patience) const noexcept
         requires std::is_trivially_copyable_v<T>
@@ -288,12 +289,12 @@ class shm_guarded {
             if (until.has_passed()) {
                 return std::nullopt;
             }
-            const std::atomic<std::uint32_t> never{0}; // nobody wakes who only reads
+            const std::atomic<std::uint32_t> never{0}; // nobody wakes a process that only reads
             detail::futex_wait(never, 0, until.or_earlier(detail::deadline::in(100000)));
         }
     }
 
-    // While somebody may be writing.
+    // Another thread may be writing meanwhile.
     [[nodiscard]] copied copy_unlocked() const noexcept {
         using unit = std::conditional_t<
             alignof(T) % 8 == 0, std::uint64_t,

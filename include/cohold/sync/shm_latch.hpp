@@ -1,4 +1,4 @@
-// A latch in shared memory: a number of things have to be done before anybody goes on.
+// A latch in shared memory: a number of steps must be done before any waiter continues.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SYNC_SHM_LATCH_HPP
@@ -13,13 +13,13 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The interface of std::latch, and waits that end.
+/// The interface of std::latch, with timed waits.
 ///
-/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
-/// *Thread and process safety*: every member but the constructor and the destructor may be called
-/// by any number of threads of any number of processes.
-/// *If the process is killed*: it has counted down or not. A latch does not know who was to do it:
-/// who may wait for a process that is dead waits with wait_for, and counts in its stead.
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake sleepers. *Thread
+/// and process safety*: every member but the constructor and the destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: it has counted down or
+/// not. A latch does not know which process was to do it: a program that may have to wait for a
+/// dead process waits with wait_for and counts down in its stead.
 class shm_latch {
   public:
     /// *Errors*: errc::invalid_size if negative or more than max().
@@ -31,12 +31,12 @@ class shm_latch {
     shm_latch(const shm_latch&) = delete;
     shm_latch& operator=(const shm_latch&) = delete;
 
-    /// Nobody may wait. A thread whose wait is over may destroy the latch.
+    /// No thread may be waiting. A thread whose wait is over may destroy the latch.
     ~shm_latch() = default;
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
-    /// *Errors*: errc::invalid_size, and nothing happens, if so many are not left.
+    /// *Errors*: errc::invalid_size, without effect, if fewer than `done` are left.
     void count_down(std::uint32_t done = 1) {
         std::error_code ec;
         count_down(done, ec);
@@ -55,11 +55,11 @@ class shm_latch {
             [&](std::uint32_t count) { return count == done; }, detail::futex_wake_all);
         if (!counted) [[unlikely]] {
             const detail::error_context context("count_down", "shm_latch", "");
-            detail::fail(ec, errc::invalid_size, "by %u, but %u are left", done, found);
+            detail::fail(ec, errc::invalid_size, "down by %u, but only %u are left", done, found);
         }
     }
 
-    /// Are all done?
+    /// Is the count 0?
     [[nodiscard]] bool try_wait() const noexcept { return is_zero(count_.load()); }
 
     void wait() const noexcept {

@@ -1,4 +1,5 @@
-// A mutex in shared memory that its holder's death does not lock for ever.
+// Mutexes in shared memory, plain and recursive, that pass on to the next waiter when the holder
+// dies.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SYNC_SHM_MUTEX_HPP
@@ -17,31 +18,31 @@ struct lock_access;
 /// Excludes threads of any number of processes. The interface of std::timed_mutex, so it works with
 /// std::lock_guard, unique_lock and scoped_lock.
 ///
-/// *Errors* of the functions that lock, as cohold::failure or in the error_code:
-/// errc::no_segment, if the mutex is not in a segment; std::errc::resource_deadlock_would_occur, if
-/// the thread holds it already; errc::too_many_participants, locks_unsupported, out_of_space and
-/// reserve_exceeded, where a process or thread uses the segment for the first time.
-/// *Complexity*: locking and unlocking are one atomic operation each while nobody waits; a system
-/// call to sleep, to wake a sleeper, and to ask whether the holder in the way lives.
-/// *If the process is killed* while it holds the mutex: the next one gets it, some milliseconds
-/// later if he waits already, and before that what the dead one had begun in the segment is undone.
-/// Then recovered() is true. Data that are not changed in a section are as the dead one left them:
-/// see shm_guarded. The same goes for a thread that ends, and for a process that closes the
-/// segment, while holding it. A process that is stopped or slow keeps it.
+/// *Errors* of the functions that lock, as cohold::failure or in the error_code: errc::no_segment,
+/// if the mutex is not in a segment; std::errc::resource_deadlock_would_occur, if the thread holds
+/// it already; errc::too_many_participants, locks_unsupported, out_of_space and reserve_exceeded,
+/// when a process or thread uses the segment for the first time. *Complexity*: locking and
+/// unlocking are one atomic operation each while nobody waits; a system call to sleep, to wake a
+/// sleeper, and to ask whether the holder in the way is alive. *If the process is killed* while it
+/// holds the mutex: the next waiter gets it, some milliseconds later if it waits already, and first
+/// everything that the dead process had begun in the segment is undone. Then recovered() is true.
+/// Data changed outside a section are as the dead process left them: see shm_guarded. The same goes
+/// for a thread that ends, and for a process that closes the segment, while holding it. A process
+/// that is stopped or slow keeps the mutex.
 class shm_mutex : public detail::lockable<shm_mutex> {
   public:
-    /// In the segment in which it is constructed.
+    /// Belongs to the segment in which it is constructed.
     shm_mutex() noexcept = default;
 
     shm_mutex(const shm_mutex&) = delete;
     shm_mutex& operator=(const shm_mutex&) = delete;
 
-    /// Nobody may hold it.
+    /// No thread may hold it.
     ~shm_mutex() = default;
 
-    /// The caller must hold the mutex: the process ends with a message if he does not, for to go on
-    /// would be to let two in. In a forked child that has inherited a lock of its parent's, does
-    /// nothing.
+    /// The caller must hold the mutex. If it does not, the process ends with a message, because to
+    /// continue would be to let two threads in. In a forked child that has inherited a lock from
+    /// its parent, this does nothing.
     void unlock() noexcept {
         const detail::thread_record* const record = lock_.known();
         if (record == nullptr || !lock_.unlock_quickly(record->me)) [[unlikely]] {
@@ -49,7 +50,7 @@ class shm_mutex : public detail::lockable<shm_mutex> {
         }
     }
 
-    /// For the holder: has he got the mutex from one who died, ended or detached while holding it?
+    /// For the holder: was the mutex taken over from a holder that died, ended or detached?
     [[nodiscard]] bool recovered() const noexcept { return lock_.recovered(); }
 
   private:
@@ -70,7 +71,7 @@ class shm_mutex : public detail::lockable<shm_mutex> {
 
     [[gnu::cold]] bool lock_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
-    // The holder's section ends.
+    // Called at the end of the holder's section.
     void unlock(const detail::thread_record& holder) noexcept {
         if (!lock_.unlock_quickly(holder.me)) [[unlikely]] {
             lock_.unlock();
@@ -92,21 +93,21 @@ struct type_description<shm_mutex> {
     static constexpr void write(type_writer& out) { out.text("shm_mutex"); }
 };
 
-/// As shm_mutex, but a thread that holds it may lock it again, and lets go of it when it has
-/// unlocked it as often. The interface of std::recursive_timed_mutex.
+/// Like shm_mutex, but a thread that holds it may lock it again, and releases it when it has
+/// unlocked it as many times. The interface of std::recursive_timed_mutex.
 ///
-/// *Errors*: as shm_mutex, but for the deadlock;
-/// std::errc::resource_unavailable_try_again beyond 2^32 times.
-/// *If the process is killed*: as shm_mutex. Who takes it over holds it once.
+/// *Errors*: as for shm_mutex, except the deadlock; std::errc::resource_unavailable_try_again
+/// beyond 2^32 times. *If the process is killed*: as for shm_mutex. A thread that takes it over
+/// holds it once.
 class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
   public:
-    /// In the segment in which it is constructed.
+    /// Belongs to the segment in which it is constructed.
     shm_recursive_mutex() noexcept = default;
 
     shm_recursive_mutex(const shm_recursive_mutex&) = delete;
     shm_recursive_mutex& operator=(const shm_recursive_mutex&) = delete;
 
-    /// Nobody may hold it.
+    /// No thread may hold it.
     ~shm_recursive_mutex() = default;
 
     /// As shm_mutex::unlock.

@@ -23,8 +23,7 @@ COHOLD_NAMESPACE_BEGIN
 }
 
 [[gnu::noinline]] COHOLD_INLINE void shm_mutex::unlock_slowly() noexcept {
-    if (lock_.holding_record("unlock shm_mutex: only who holds the lock can let go of it") !=
-        nullptr) {
+    if (lock_.holding_record("unlock shm_mutex: only its holder can unlock it") != nullptr) {
         lock_.unlock();
     }
 }
@@ -33,7 +32,7 @@ COHOLD_NAMESPACE_BEGIN
 shm_recursive_mutex::lock_slowly(const detail::thread_record& record, detail::deadline until,
                                  std::error_code& ec) noexcept {
     const detail::error_context context("lock", "shm_recursive_mutex", "");
-    if (lock_at_once(record)) { // known only now
+    if (lock_at_once(record)) { // the thread is known only now
         return true;
     }
     if (lock_.is_held_by(record.me)) {
@@ -43,7 +42,7 @@ shm_recursive_mutex::lock_slowly(const detail::thread_record& record, detail::de
     if (!lock_.lock(record, until, ec)) {
         return false;
     }
-    lock_.set_times(0); // one who has died may have left another number
+    lock_.set_times(0); // a dead holder may have left another number
     return true;
 }
 
@@ -55,8 +54,8 @@ shm_recursive_mutex::lock_slowly(detail::deadline until, std::error_code& ec) no
 }
 
 [[gnu::noinline]] COHOLD_INLINE void shm_recursive_mutex::unlock_slowly() noexcept {
-    const detail::thread_record* const record = lock_.holding_record(
-        "unlock shm_recursive_mutex: only who holds the lock can let go of it");
+    const detail::thread_record* const record =
+        lock_.holding_record("unlock shm_recursive_mutex: only its holder can unlock it");
     if (record != nullptr) {
         unlock(*record);
     }

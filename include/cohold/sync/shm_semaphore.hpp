@@ -15,15 +15,15 @@ COHOLD_NAMESPACE_BEGIN
 
 /// The interface of std::counting_semaphore.
 ///
-/// *Complexity*: one atomic operation; a system call only to sleep, and to wake one that sleeps.
-/// *Thread and process safety*: every member but the constructor and the destructor may be called
-/// by any number of threads of any number of processes.
-/// *If the process is killed*: a permit that it had acquired is lost, for nobody knows whose it
-/// was. Where a permit means the right to use something, use one shm_mutex for each thing instead.
-/// A killed waiter has acquired nothing, or has just done so.
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake a sleeper. *Thread
+/// and process safety*: every member but the constructor and the destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: a permit that it had
+/// acquired is lost, because the semaphore does not record its owner. Where a permit means the
+/// right to use something, use one shm_mutex for each thing instead. A killed waiter has acquired
+/// nothing, or has just acquired a permit.
 class shm_semaphore {
   public:
-    /// With so many permits. *Errors*: errc::invalid_size if negative or more than max().
+    /// Starts with that many permits. *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_semaphore(std::integral auto permits)
         : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), most)) {
         static_assert(offsetof(shm_semaphore, count_) == 0);
@@ -32,12 +32,13 @@ class shm_semaphore {
     shm_semaphore(const shm_semaphore&) = delete;
     shm_semaphore& operator=(const shm_semaphore&) = delete;
 
-    /// Nobody may wait. A thread that has been given the last permit may destroy the semaphore.
+    /// No thread may be waiting. A thread that has received the last permit may destroy the
+    /// semaphore.
     ~shm_semaphore() = default;
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
-    /// Takes a permit; waits for one.
+    /// Takes a permit; waits until there is one.
     void acquire() noexcept {
         if (!try_acquire()) [[unlikely]] {
             count_.take_by(detail::deadline::never());
@@ -61,8 +62,8 @@ class shm_semaphore {
                });
     }
 
-    /// Gives permits. *Errors*: errc::invalid_size, and nothing happens, if there were more than
-    /// max() then.
+    /// Adds permits. *Errors*: errc::invalid_size, without effect, if there would be more than
+    /// max().
     void release(std::uint32_t permits = 1) {
         std::error_code ec;
         release(permits, ec);
@@ -81,11 +82,12 @@ class shm_semaphore {
             [&](std::uint32_t /*count*/) { return permits != 0; }, permits);
         if (!given) [[unlikely]] {
             const detail::error_context context("release", "shm_semaphore", "");
-            detail::fail(ec, errc::invalid_size, "%u more permits than %u", permits, found);
+            detail::fail(ec, errc::invalid_size, "%u permits cannot be added to %u", permits,
+                         found);
         }
     }
 
-    /// How many permits there are; while others work, a guess.
+    /// The number of permits; an estimate while other threads use the semaphore.
     [[nodiscard]] std::uint32_t available() const noexcept {
         return count_.load(std::memory_order_relaxed);
     }

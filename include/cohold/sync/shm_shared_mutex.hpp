@@ -1,4 +1,4 @@
-// A mutex in shared memory that many may have for reading, or one for writing.
+// A mutex in shared memory that many threads can hold for reading, or one for writing.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
@@ -11,22 +11,20 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The interface of std::shared_timed_mutex: lock() is for who writes, lock_shared() for who reads;
-/// works with std::shared_lock, too. A writer who waits keeps new readers out. At most 64 can read
-/// at a time; further ones wait.
+/// The interface of std::shared_timed_mutex: lock() is for writers, lock_shared() for readers;
+/// works with std::shared_lock, too. A waiting writer keeps new readers out. At most 64 threads can
+/// read at a time; further ones wait.
 ///
-/// *Errors*: as shm_mutex; the deadlock also where a thread that reads wants to write, or the other
-/// way round. A thread that reads may lock_shared() again, but waits for ever if a writer has come
-/// in between.
-/// *Complexity*: readers do not write to the same cache lines, as long as they are few; a writer
-/// looks at eight.
-/// *If the process is killed*: as shm_mutex. A reader who is dead does not block anybody.
+/// *Errors*: as for shm_mutex; the deadlock also where a reader wants to write, or a writer to
+/// read. A reader may lock_shared() again, but waits for ever if a writer has come in between.
+/// *Complexity*: a few readers do not write to the same cache lines; a writer looks at eight. *If
+/// the process is killed*: as for shm_mutex. A dead reader does not block anybody.
 class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
                          public detail::shared_lockable<shm_shared_mutex> {
   public:
     static constexpr std::size_t most_readers = 64;
 
-    /// In the segment in which it is constructed.
+    /// Belongs to the segment in which it is constructed.
     shm_shared_mutex() noexcept {
         static_assert(
             offsetof(shm_shared_mutex, lock_) == 0 && offsetof(shm_shared_mutex, drained_) == 24 &&
@@ -36,15 +34,14 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     shm_shared_mutex(const shm_shared_mutex&) = delete;
     shm_shared_mutex& operator=(const shm_shared_mutex&) = delete;
 
-    /// Nobody may hold it.
+    /// No thread may hold it.
     ~shm_shared_mutex() = default;
 
     /// As shm_mutex::unlock.
     void unlock() noexcept {
         const detail::thread_record* const record = lock_.known();
         if (record == nullptr || !lock_.is_held_by(record->me)) [[unlikely]] {
-            if (lock_.holding_record(
-                    "unlock shm_shared_mutex: only who holds the lock can let go of it") ==
+            if (lock_.holding_record("unlock shm_shared_mutex: only its holder can unlock it") ==
                 nullptr) {
                 return;
             }
@@ -54,7 +51,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
     }
 
-    /// As unlock, by a reader.
+    /// Like unlock, for a reader.
     void unlock_shared() noexcept {
         const detail::thread_record* const record = lock_.known();
         slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
@@ -65,7 +62,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
     }
 
-    /// For who holds it: has a writer died, ended or detached while holding it, and no other one
+    /// For a holder: has a writer died, ended or detached while holding it, and no other writer
     /// unlocked it since?
     [[nodiscard]] bool recovered() const noexcept { return lock_.recovered(); }
 
@@ -76,7 +73,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     using slot = std::atomic<detail::owner_word>;
 
-    // ---- writers: the lock first, then nobody may be left in the slots
+    // ---- writers: the lock first, then the slots must be empty
 
     [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
         if (!lock_.try_lock(record.me)) {
@@ -113,12 +110,12 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept;
 
-    // Of those who are dead or have ended. False if there was none.
+    // Empties the slots of readers that are dead or have ended. Returns false if there was none.
     [[gnu::cold]] bool recover_dead_readers(const detail::thread_record& record) noexcept;
 
     [[gnu::cold]] void give_up() noexcept;
 
-    // Those that wait for the writer to go. Nothing is touched once it has gone.
+    // Prepares to wake those that wait for the writer. Nothing is touched once it has unlocked.
     [[nodiscard]] bool begin_to_let_in() noexcept {
         const bool wakes = gate_.awaited();
         if (wakes) [[unlikely]] {
@@ -133,7 +130,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
     }
 
-    // The holder's section ends.
+    // Called at the end of the holder's section.
     void unlock(const detail::thread_record& holder) noexcept {
         const bool wakes = begin_to_let_in();
         if (lock_.recovered() || !lock_.unlock_quickly(holder.me)) [[unlikely]] {
@@ -144,9 +141,9 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     [[gnu::cold]] void let_go() noexcept;
 
-    // ---- readers: a slot first, then nobody may have the lock
+    // ---- readers: a slot first, then the lock must be free
 
-    // A slot with that word, from the one where this thread begins to look; or nullptr.
+    // A slot that contains `word`, searched from this thread's first one; or nullptr.
     [[nodiscard]] slot* find(detail::owner_word me, detail::owner_word word) noexcept {
         const std::size_t first = first_slot(me);
         for (std::size_t i = 0; i < most_readers; ++i) {
@@ -158,7 +155,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return nullptr;
     }
 
-    // Far from each other for threads that came one after the other.
+    // Threads that came one after the other begin far apart.
     [[nodiscard]] static std::size_t first_slot(detail::owner_word me) noexcept {
         return static_cast<std::size_t>((me >> 1) * 0x9e3779b97f4a7c15u >> 58);
     }
@@ -193,8 +190,8 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     [[gnu::cold]] bool share_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
-    // Nothing is touched once the slot is empty. With a writer there, readers have to wait for that
-    // anyway.
+    // Nothing is touched once the slot is empty. If a writer is there, readers need not be woken:
+    // they have to wait for it anyway.
     void leave(slot& mine) noexcept {
         const bool drains = drained_.awaited();
         const bool lets_in = gate_.awaited() && lock_.is_free();
@@ -212,8 +209,8 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     static constexpr std::uint32_t spins_ = 100;
 
     alignas(64) detail::segment_lock lock_; // the writer's
-    detail::wait_word drained_;             // he sleeps here while readers are left
-    detail::wait_word gate_; // readers sleep here while a writer is there, or no slot
+    detail::wait_word drained_;             // the writer sleeps here while readers are left
+    detail::wait_word gate_; // readers sleep here while there is a writer, or no free slot
     alignas(64) slot readers_[most_readers]{}; // by owner words
 };
 

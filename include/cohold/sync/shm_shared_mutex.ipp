@@ -13,7 +13,7 @@ shm_shared_mutex::lock_slowly(const detail::thread_record& record, detail::deadl
                               std::error_code& ec) noexcept {
     const detail::error_context context("lock", "shm_shared_mutex", "");
     if (find(record.me, record.me) != nullptr) {
-        detail::fail_errno(ec, EDEADLK, "this thread reads");
+        detail::fail_errno(ec, EDEADLK, "this thread holds the lock for reading");
         return false;
     }
     if (!lock_.lock(record, until, ec)) {
@@ -141,7 +141,7 @@ shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::dead
     if (mine != nullptr) {
         leave(*mine);
     } else if (!lock_.may_be_inherited()) {
-        detail::die("unlock_shared shm_shared_mutex: only who holds the lock can let go of it");
+        detail::die("unlock_shared shm_shared_mutex: only its holder can unlock it");
     }
 }
 

@@ -1,5 +1,5 @@
-// A word in shared memory on which processes sleep until another process says that something
-// changed.
+// How processes wait: the waiting policies, and a word in shared memory on which processes sleep
+// until another one says that something changed.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -18,7 +18,7 @@ COHOLD_NAMESPACE_BEGIN
 /// with different policies can share one object.
 namespace waiting {
 
-/// Spins ten or twenty microseconds, which is about what waking somebody on another processor
+/// Spins for ten or twenty microseconds, about the time that waking a thread on another processor
 /// takes, then sleeps in the kernel. The default: as fast as spinning while traffic flows, and idle
 /// otherwise.
 struct adaptive {
@@ -26,8 +26,8 @@ struct adaptive {
     static constexpr bool parks = true;
 };
 
-/// Never sleeps: lowest latency for a process with a processor of its own. It gives the processor
-/// away now and then, so that it cannot starve the one that it waits for.
+/// Never sleeps: lowest latency for a process with a processor of its own. It yields the processor
+/// now and then, so that it cannot starve the process that it waits for.
 struct spin {
     static constexpr std::uint32_t spins = 1024;
     static constexpr bool parks = false;
@@ -42,7 +42,7 @@ struct block {
 } // namespace waiting
 
 /// A waiting policy: `spins`, how often to look again before giving the processor away, and
-/// `parks`, whether that is by sleeping until woken (else by yielding).
+/// `parks`, whether that is done by sleeping until woken (otherwise by yielding).
 template <class Policy>
 concept waiting_policy = requires {
     { Policy::spins } -> std::convertible_to<std::uint32_t>;
@@ -51,55 +51,54 @@ concept waiting_policy = requires {
 
 namespace detail {
 
-/// What one attempt, or a whole wait, came to.
+/// The result of one attempt, or of a whole wait.
 enum class outcome {
     done,
     blocked, // not now; after a wait: the deadline has passed
-    held,    // not now, because of somebody who may be dead: look again soon
+    held,    // not now, because of a process that may be dead: look again soon
     closed   // never again
 };
 
-// What a sleeper knows of the word. `settled`: everybody who changes something from now on sees
-// that somebody is about to sleep.
+// What a sleeper knows of the word. `settled`: every change from now on is made by a thread that
+// sees that there may be a sleeper.
 struct wait_ticket {
     std::uint32_t word = 0;
     bool settled = false;
 };
 
-/// Bit 0: somebody may be asleep. Bit 1: since that was said, there was a barrier (see below). The
-/// other bits count the wake-ups, so that a waiter who has made up its mind to sleep notices one
-/// that comes first.
+/// Bit 0: a thread may be asleep. Bit 1: there was a barrier since bit 0 was set (see below). The
+/// other bits count the wake-ups, so that a waiter that is about to sleep notices a wake-up that
+/// comes first.
 ///
-/// *Whoever changes the condition* stores that change, in any memory order that its readers need,
-/// then asks awaited(), and if so calls wake() or wake_all(). Nothing else: between the store and
-/// the load of the word there is no fence, and no system call while nobody waits.
+/// *A thread that changes the condition* stores the change, in any memory order that its readers
+/// need, then calls awaited(), and if that is true calls wake() or wake_all(). Nothing else: there
+/// is no fence between the store and the load of the word, and no system call while nobody waits.
 /// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
 /// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
-/// the waiter sees the change, or the changer sees the bit. That works towards every process that
-/// has called register_membarrier(), which attaching to a segment does. Bit 0 stays while sleepers
-/// may be left, and with it bit 1: so processes that sleep in turn execute one barrier, and not one
-/// for each sleep.
-/// Where the kernel has no such barrier, a changer's load may have come before its store was seen,
-/// for as long as a store buffer takes to drain: so the first sleep after an announcement is
-/// short (unsettled_interval), and the waiter looks again.
+/// the waiter sees the change, or the changer sees the bit. This works with every process that has
+/// called register_membarrier(), which attaching to a segment does. Bit 0 stays while sleepers may
+/// be left, and with it bit 1: so processes that sleep in turn execute one barrier, and not one for
+/// each sleep. Where the kernel has no such barrier, a changer may load the word before its store
+/// is visible, for as long as a store buffer takes to drain: so the first sleep after an
+/// announcement is short (unsettled_interval), and the waiter looks again.
 ///
 /// If a process is killed between its change and its wake, sleepers look again after
 /// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
 class wait_word {
   public:
-    /// Nobody sleeps longer than this (in ns) without looking again: eight times a second.
+    /// No thread sleeps longer than this (in ns) without looking again: eight times a second.
     static constexpr std::int64_t recheck_interval = 125000000;
-    /// Nor longer than this, if it waits for somebody who may be dead.
+    /// Nor longer than this, if it waits for a process that may be dead.
     static constexpr std::int64_t held_interval = 4000000;
-    /// Nor than this, the first time, if wake-ups begin before the change: see begin_wake.
+    /// Nor longer than this, the first time, if wake-ups begin before the change: see begin_wake.
     static constexpr std::int64_t first_interval = 100000;
-    /// Nor than this, the first time without a barrier.
+    /// Nor longer than this, the first time without a barrier.
     static constexpr std::int64_t unsettled_interval = 1000000;
 
     /// Says that the caller is about to sleep.
     [[nodiscard, gnu::cold]] wait_ticket announce() noexcept;
 
-    /// Sleeps unless there was a wake-up since announce(); for no reason, too.
+    /// Sleeps unless there was a wake-up since announce(); may return spuriously.
     [[gnu::cold]] void park(wait_ticket ticket, deadline until,
                             std::int64_t longest = recheck_interval) noexcept;
 
@@ -108,8 +107,8 @@ class wait_word {
         return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
     }
 
-    /// Wakes everybody. The bits go first: who sleeps under the old ones is woken, who comes later
-    /// sets them anew.
+    /// Wakes all. The bits go first: a thread that sleeps under the old ones is woken, and a later
+    /// one sets them anew.
     [[gnu::cold]] void wake_all() noexcept;
 
     /// The same around a change after which the memory may be gone: if awaited(), begin_wake();
@@ -119,18 +118,18 @@ class wait_word {
 
     [[gnu::cold]] void finish_wake() const noexcept;
 
-    /// Wakes at most `count`. The bit stays while sleepers may be left. Whoever slept, and then got
-    /// what it slept for, must pass the wake-up on (see await): the changes may have come in
-    /// another order than the wake-ups.
+    /// Wakes at most `count`. The bit stays while sleepers may be left. A thread that slept, and
+    /// then got what it slept for, must pass the wake-up on (see await): the changes may have come
+    /// in a different order from the wake-ups.
     [[gnu::cold]] void wake(std::uint32_t count) noexcept;
 
   private:
     static constexpr std::uint32_t sleeping = 1;
     static constexpr std::uint32_t settled = 2;
     static constexpr std::uint32_t flags = sleeping | settled;
-    static constexpr std::uint32_t one = 4; // wake-up
+    static constexpr std::uint32_t one = 4; // one wake-up
 
-    // All see by now what was announced. Not if there was a wake-up, which may have taken it away.
+    // By now everybody sees the announcement, unless a wake-up has taken it away.
     wait_ticket settle(std::uint32_t word) noexcept {
         std::uint32_t now = word;
         if (word_.compare_exchange_strong(now, word | settled, std::memory_order_relaxed)) {

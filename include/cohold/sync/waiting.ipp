@@ -47,7 +47,7 @@ namespace detail {
 [[gnu::noinline]] COHOLD_INLINE void wait_word::wake(std::uint32_t count) noexcept {
     word_.fetch_add(one, std::memory_order_seq_cst);
     if (futex_wake(word_, count) < count) {
-        wake_all(); // nobody was left: take the bit away, and wake who came meanwhile
+        wake_all(); // nobody was left: clear the bit, and wake those that came meanwhile
     }
 }
 

@@ -171,7 +171,7 @@ TEST_CASE("unlocking what one does not hold ends the process") {
         const support::ending how = support::run_child(unlock);
         INFO(how.text);
         CHECK(how.signal == SIGABRT);
-        CHECK(how.says("unlock shm_mutex: only who holds the lock can let go of it"));
+        CHECK(how.says("unlock shm_mutex: only its holder can unlock it"));
     };
     ends([&] { std::thread([&] { here->unlock(); }).join(); }); // the child's own could inherit it
     here->lock();

@@ -102,7 +102,7 @@ TEST_CASE("errors of a recursive mutex") {
     const support::ending how =
         support::run_child([&] { std::thread([&] { here->unlock(); }).join(); });
     CHECK(how.signal == SIGABRT);
-    CHECK(how.says("only who holds the lock can let go of it"));
+    CHECK(how.says("only its holder can unlock it"));
     here->lock();
     here->lock();
     support::check_child([&] {

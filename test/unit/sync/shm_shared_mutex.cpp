@@ -264,7 +264,7 @@ TEST_CASE("errors of a shared mutex") {
     CHECK_THROWS_AS(outside->lock(), cohold::failure);
     CHECK(support::run_child([&] {
               std::thread([&] { here->unlock_shared(); }).join();
-          }).says("unlock_shared shm_shared_mutex: only who holds the lock can let go of it"));
+          }).says("unlock_shared shm_shared_mutex: only its holder can unlock it"));
     CHECK(support::run_child([&] { std::thread([&] { here->unlock(); }).join(); }).signal ==
           SIGABRT);
 }

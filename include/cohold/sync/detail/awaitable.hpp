@@ -1,5 +1,5 @@
-// What the signals (semaphore, event, latch, barrier, condition) share: a word that has the value
-// and says whether somebody waits for it, and checking a count.
+// The basis of the signals (semaphore, event, latch, barrier, condition): a word that holds a value
+// and says whether anybody waits for it; and the check of a count that is passed to a constructor.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SYNC_DETAIL_AWAITABLE_HPP
@@ -16,10 +16,11 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// 64 bits that change in one step: what is waited for, and in the upper half a bit that says
-/// whether somebody may be asleep. Whoever changes the value learns from that same step whether to
-/// wake somebody, and touches the memory no more: a waiter may have freed it by then. The upper
-/// half is what sleepers hand to the kernel; it changes with every wake-up.
+/// 64 bits that change in one step: the value that is waited for and, in the upper half, a bit that
+/// says whether any thread may be asleep. A thread that changes the value learns from that same
+/// step whether it must wake a sleeper, and does not touch the memory again: a waiter may have
+/// freed it by then. The upper half is what sleepers hand to the kernel; it changes with every
+/// wake-up.
 ///
 /// If a process is killed between its change and its wake, sleepers look again after
 /// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
@@ -34,14 +35,14 @@ class signal_word {
         return word_.load(order);
     }
 
-    /// Changes `found` to `next`; as compare_exchange_weak.
+    /// Changes `found` to `next`, like compare_exchange_weak.
     [[nodiscard]] bool change(std::uint64_t& found, std::uint64_t next,
                               std::memory_order order) noexcept {
         return word_.compare_exchange_weak(found, next, order, std::memory_order_relaxed);
     }
 
-    /// Sleeps while the upper half is that of `state`; for no reason, too. Was there a wake-up? The
-    /// memory may be gone then.
+    /// Sleeps while the upper half is that of `state`; may return spuriously. Returns whether there
+    /// was a wake-up. If there was, the memory may be gone.
     [[gnu::cold, gnu::noinline]] bool sleep(std::uint64_t state, deadline until) const noexcept {
         const futex_outcome how = futex_wait(upper_half(), static_cast<std::uint32_t>(state >> 32),
                                              until.or_earlier(deadline::in(recheck_interval)));
@@ -53,9 +54,9 @@ class signal_word {
         futex_wake(upper_half(), count);
     }
 
-    /// Waits until attempt(slept) is true; false once the time is over. `blocks(state)`: is there
-    /// something to wait for? `slept`: others may be asleep of whom nothing says so any more.
-    /// `sleeping`: the bit.
+    /// Waits until attempt(slept) is true; returns false once the time is over. `blocks(state)`: is
+    /// there something to wait for? `slept`: others may be asleep although the bit no longer says
+    /// so. `sleeping`: the bit.
     template <class Blocks, class Attempt>
     [[gnu::cold, gnu::noinline]] bool await(std::uint64_t sleeping, deadline until,
                                             const Blocks& blocks,
@@ -66,7 +67,7 @@ class signal_word {
                 continue;
             }
             if (until.has_passed()) {
-                if (slept) { // the wake-up may have been this one's, and others sleep
+                if (slept) { // the wake-up may have been the only one while others sleep
                     word_.fetch_or(sleeping, std::memory_order_relaxed);
                 }
                 return false;
@@ -90,12 +91,13 @@ class signal_word {
             &word_)[std::endian::native == std::endian::big ? 0 : 1];
     }
 
-    alignas(8) mutable std::atomic<std::uint64_t> word_; // waiting changes nothing that counts
+    alignas(
+        8) mutable std::atomic<std::uint64_t> word_; // mutable: waiting does not change the value
 };
 
 static_assert(sizeof(signal_word) == 8 && alignof(signal_word) == 8);
 
-/// Those whose value has 32 bits: {wake-ups:31 | sleeping:1 | value:32}.
+/// A signal whose value has 32 bits: {wake-ups:31 | sleeping:1 | value:32}.
 class signal_value {
   public:
     explicit constexpr signal_value(std::uint32_t value) noexcept : word_(value) {}
@@ -105,8 +107,8 @@ class signal_value {
         return static_cast<std::uint32_t>(word_.load(order));
     }
 
-    /// Changes the value by next(value), in one step, and wakes up to `count` sleepers if
-    /// wakes(value before) says so. As long as `may` is true of the value; returns that.
+    /// Changes the value to next(value), in one step, provided that may(value) is true, and wakes
+    /// up to `count` sleepers if wakes(old value) is true. Returns what `may` returned.
     template <class May, class Next, class Wakes>
     bool change(const May& may, const Next& next, const Wakes& wakes,
                 std::uint32_t count) noexcept {
@@ -127,15 +129,15 @@ class signal_value {
         }
     }
 
-    /// Takes one of the value, if it is not 0.
+    /// Decrements the value if it is not 0.
     [[nodiscard]] bool take() noexcept { return take(false); }
 
-    /// Waits for that.
+    /// Waits until it can.
     [[gnu::cold]] bool take_by(deadline until) noexcept {
         return word_.await(sleeping, until, is_zero, [this](bool slept) { return take(slept); });
     }
 
-    /// Waits until wanted(value).
+    /// Waits until wanted(value) is true.
     template <class Wanted>
     [[gnu::cold]] bool await(const Wanted& wanted, deadline until) const noexcept {
         return word_.await(
@@ -147,12 +149,12 @@ class signal_value {
   private:
     static constexpr std::uint64_t lower = 0xffffffffu;
     static constexpr std::uint64_t sleeping = std::uint64_t{1} << 32;
-    static constexpr std::uint64_t one = std::uint64_t{2} << 32; // wake-up
+    static constexpr std::uint64_t one = std::uint64_t{2} << 32; // one wake-up
 
     static constexpr bool is_zero(std::uint64_t state) noexcept { return (state & lower) == 0; }
 
-    // A sleeper was woken alone, and took the bit away with the wake-up: it says again that
-    // others may be asleep or, if there is more to take, wakes the next one.
+    // A sleeper that was woken alone found the bit cleared by its wake-up: it sets the bit again,
+    // because others may be asleep, or, if there is more to take, wakes the next one.
     [[nodiscard]] bool take(bool slept) noexcept {
         std::uint64_t state = word_.load(std::memory_order_relaxed);
         while (!is_zero(state)) {
@@ -172,11 +174,11 @@ class signal_value {
     signal_word word_;
 };
 
-// A count as a constructor's argument, negative ones as large ones.
+// A count passed to a constructor; negative ones look like large ones.
 inline std::uint32_t counted(const char* kind, std::uint64_t count, std::uint32_t most) {
     if (count > most) [[unlikely]] {
         const error_context context("construct", kind, "");
-        raise(errc::invalid_size, "%lld, but 0 to %u are possible", static_cast<long long>(count),
+        raise(errc::invalid_size, "%lld is not between 0 and %u", static_cast<long long>(count),
               most);
     }
     return static_cast<std::uint32_t>(count);

@@ -1,5 +1,6 @@
-// What all locks in a segment are made of: the word that names the holder, the way to the segment,
-// and the memory of a take-over.
+// What all locks in a segment are made of: the interfaces of the standard's mutexes, the access of
+// a guard to its mutex, and segment_lock itself, which is the word that names the holder, a pointer
+// to the segment, and a note of take-overs.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SYNC_DETAIL_SEGMENT_LOCK_HPP
@@ -20,16 +21,16 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Lock has two members for it, private if it befriends this: `bool lock_at_once()` tries, inlined;
-// `bool lock_slowly(deadline, std::error_code&)` tries everything, out of line, and is false once
-// the time is over and after an error.
+// The interface. Lock has two members for it, private if it befriends this class: `bool
+// lock_at_once()` makes one attempt, inlined; `bool lock_slowly(deadline, std::error_code&)` does
+// everything else, out of line, and returns false once the time is over or after an error.
 
 /// The interface of std::timed_mutex. Waiting times are measured by the monotonic clock. The forms
-/// with an error_code report by it, the others throw cohold::failure: see the lock's errors.
+/// with an error_code report errors in it, the others throw cohold::failure: see the lock's errors.
 template <class Lock>
 class lockable {
   public:
-    /// Waits until the lock is the caller's.
+    /// Waits until the caller holds the lock.
     void lock() {
         if (!self().lock_at_once()) [[unlikely]] {
             static_cast<void>(lock_or_throw(deadline::never()));
@@ -40,13 +41,14 @@ class lockable {
         static_cast<void>(lock_until(deadline::never(), ec));
     }
 
-    /// Does not wait. False if somebody has the lock who is alive; to know that takes a system
-    /// call.
+    /// Does not wait. Returns false if a living thread holds the lock; finding that out takes a
+    /// system call.
     [[nodiscard]] bool try_lock() { return self().lock_at_once() || lock_or_throw(at_once); }
 
     [[nodiscard]] bool try_lock(std::error_code& ec) noexcept { return lock_until(at_once, ec); }
 
-    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    /// Waits no longer than `patience`, a std::chrono::duration; returns false if that was too
+    /// short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_for(const Duration& patience) {
         return self().lock_at_once() || lock_or_throw(deadline_in(patience));
@@ -89,12 +91,12 @@ class lockable {
     }
 };
 
-/// The interface of std::shared_timed_mutex for those who only read: as lockable, by
-/// share_at_once() and share_slowly().
+/// The readers' part of std::shared_timed_mutex's interface: like lockable, with share_at_once()
+/// and share_slowly().
 template <class Lock>
 class shared_lockable {
   public:
-    /// Waits until nobody has the lock who changes something.
+    /// Waits until no writer holds the lock.
     void lock_shared() {
         if (!self().share_at_once()) [[unlikely]] {
             static_cast<void>(share_or_throw(deadline::never()));
@@ -114,7 +116,8 @@ class shared_lockable {
         return share_until(at_once, ec);
     }
 
-    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    /// Waits no longer than `patience`, a std::chrono::duration; returns false if that was too
+    /// short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
         return self().share_at_once() || share_or_throw(deadline_in(patience));
@@ -200,8 +203,8 @@ struct lock_access {
         mutex.lock_.recover_dead_holder();
     }
 
-    // If is_changing() is false and the version the same, both before and after, nobody has changed
-    // what the mutex protects in between. Before: the version first; after: last.
+    // If is_changing() is false and the version is the same both before and after, nothing that the
+    // mutex protects has changed in between. Before: the version first; after: the version last.
     template <class Mutex>
     [[nodiscard]] static std::uint32_t version(const Mutex& mutex) noexcept {
         return mutex.lock_.version();
@@ -223,7 +226,7 @@ struct lock_access {
         return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
     }
 
-    // deferred_unlock::release.
+    // For deferred_unlock::release.
     template <class Mutex>
     static void release(void* mutex, thread_record& holder) noexcept {
         unlock(*static_cast<Mutex*>(mutex), holder);
@@ -233,14 +236,14 @@ struct lock_access {
     template <class Mutex>
     static constexpr bool is_shared = requires(Mutex& mutex) { mutex.lock_shared(); };
 
-    // That somebody has the lock says that the value may be changing; but who waits for readers has
-    // it already, and says so only after that.
+    // A held lock means that the value may be changing. The exception is a writer that waits for
+    // readers: it holds the lock already and announces its changes only after the wait.
     template <class Mutex>
     static void begin_changes(Mutex& mutex) noexcept {
         if constexpr (is_shared<Mutex>) {
             mutex.lock_.begin_changes();
         } else {
-            std::atomic_thread_fence(std::memory_order_release); // the lock is seen first
+            std::atomic_thread_fence(std::memory_order_release); // the lock is visible first
         }
     }
 };
@@ -259,7 +262,7 @@ concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
 
 struct lock_access;
 
-// For robust_lock::lock, of locks that threads hold.
+// For robust_lock::lock, of locks that are held by threads.
 struct recover_owner_if_dead {
     segment_header& header;
     owner_word me; // a process
@@ -273,11 +276,11 @@ struct recover_owner_if_dead {
     return {*record.header, record.process_word()};
 }
 
-// If the process is killed: who takes the lock over recovers the dead one first, and then says so
-// here until he unlocks; if he is killed before that, the next one does.
+// If the process is killed: the thread that takes the lock over first recovers the dead holder, and
+// then records that here until it unlocks; if it is killed before that, the next one does.
 class segment_lock {
   public:
-    // Bound to the segment under construction at this address; elsewhere to none.
+    // Bound to the segment that is under construction at this address; elsewhere to none.
     segment_lock() noexcept
         : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
         static_assert(offsetof(segment_lock, lock_) == 0 && offsetof(segment_lock, segment_) == 8 &&
@@ -288,23 +291,23 @@ class segment_lock {
     segment_lock(const segment_lock&) = delete;
     segment_lock& operator=(const segment_lock&) = delete;
 
-    // What a dead process that holds it had begun may concern what is destroyed next.
+    // Rolls back what a dead holder left unfinished: it may concern what is destroyed next.
     ~segment_lock() { recover_dead_holder(); }
 
-    // Before what the lock protects is destroyed. The lock stays the dead one's.
+    // Called before what the lock protects is destroyed. The dead holder keeps the lock.
     void recover_dead_holder() const noexcept {
         if (lock_.holder() != nobody) [[unlikely]] {
             recover_holder();
         }
     }
 
-    // The calling thread, if it is known without further ado; else nullptr.
+    // The calling thread, if it is known at once; else nullptr.
     [[nodiscard]] thread_record* known() const noexcept {
         return known_record(segment_.unchecked());
     }
 
-    // The calling thread. nullptr after an error: errc::no_segment, and those of self; and without
-    // one, if the time is over before the thread could get its journal.
+    // The calling thread. Returns nullptr after an error (errc::no_segment, and those of self), and
+    // without an error if the time was over before the thread could get its journal.
     [[nodiscard, gnu::cold]] thread_record* record(deadline until,
                                                    std::error_code& ec) const noexcept;
 
@@ -316,41 +319,44 @@ class segment_lock {
 
     [[nodiscard]] bool is_free() const noexcept { return lock_.is_free(); }
 
-    // Waits. False once the time is over, and after an error: EDEADLK if the thread holds it.
+    // Waits. Returns false once the time is over, and after an error: EDEADLK if the thread holds
+    // it.
     [[nodiscard, gnu::cold]] bool lock(const thread_record& record, deadline until,
                                        std::error_code& ec) noexcept;
 
-    // False, and nothing has happened, if the caller does not hold the lock, and where unlock()
-    // must be called.
+    // Returns false, without effect, if the caller does not hold the lock, or where unlock() must
+    // be called instead.
     [[nodiscard]] bool unlock_quickly(owner_word me) noexcept { return lock_.unlock_if_held(me); }
 
-    // The caller holds the lock. One that was taken over has the mark that sleepers leave, so that
-    // its unlocking comes here.
+    // The caller holds the lock. A lock that was taken over carries the mark that sleepers leave,
+    // so that its unlocking comes here.
     [[gnu::cold]] void unlock() noexcept;
 
-    // The holder gives up before he has begun: who comes next shall know what he has found.
+    // The holder gives up before it has begun: the next one must learn the same about a dead
+    // holder.
     [[gnu::cold]] void hand_on() noexcept { lock_.unlock(); }
 
-    // Frees the lock, if its holder is dead, for who does not want it himself. False if there was
-    // nothing to do.
+    // Frees the lock if its holder is dead, for a caller that does not want it itself. Returns
+    // false if there was nothing to do.
     [[nodiscard, gnu::cold]] bool free_from_dead(const thread_record& record) noexcept;
 
-    // The calling thread; nullptr if its process is no participant, or after an error.
+    // The calling thread; nullptr if its process is not a participant, or after an error.
     [[nodiscard, gnu::cold]] thread_record* attached_record() const noexcept;
 
-    // May this thread have inherited the lock by fork? Then its parent has it, or has let go of it.
+    // May this thread have inherited the lock by fork? Then its parent holds it, or has released
+    // it.
     [[nodiscard, gnu::cold]] bool may_be_inherited() const noexcept;
 
-    // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: nothing
-    // is to be done. Anybody else ends the process: to let it go on would be to let two into what
-    // the lock protects.
+    // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: there is
+    // nothing to do. In any other case the process ends: to continue would be to let two threads
+    // into the critical section.
     [[nodiscard, gnu::cold]] thread_record* holding_record(const char* message) const noexcept;
 
     [[nodiscard]] bool recovered() const noexcept {
         return recovered_.load(std::memory_order_relaxed) != 0;
     }
 
-    // For the holder of a recursive lock: how often it has locked it again.
+    // For the holder of a recursive lock: how many more times it has locked it.
     [[nodiscard]] std::uint32_t times() const noexcept {
         return version_or_times_.load(std::memory_order_relaxed);
     }
@@ -359,16 +365,17 @@ class segment_lock {
         version_or_times_.store(times, std::memory_order_relaxed);
     }
 
-    // For the holder of a value's lock that others may share: what it protects changes from here
-    // on, ...
+    // For the holder of a value's lock that others may share: what the lock protects changes from
+    // here ...
     void begin_changes() noexcept {
         const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
         version_or_times_.store(version | 1, std::memory_order_relaxed); // is it odd after a death
         std::atomic_thread_fence(std::memory_order_release);
     }
 
-    // ... to here. Between the two it is an odd number, and afterwards another even one. Of a lock
-    // that nobody shares: what it protects has changed, and the version grows.
+    // ... to here. In between the version is odd, and afterwards it is the next even number. With a
+    // lock that nobody shares, this means that what the lock protects has changed: the version
+    // grows.
     void end_changes() noexcept {
         const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
         version_or_times_.store(version + 1, std::memory_order_release);

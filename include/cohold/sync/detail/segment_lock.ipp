@@ -13,7 +13,7 @@ namespace detail {
 COHOLD_INLINE thread_record* segment_lock::record(deadline until,
                                                   std::error_code& ec) const noexcept {
     if (segment_ == nullptr) {
-        fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
+        fail(ec, errc::no_segment, "a lock must be in a segment, which identifies its holder");
         return nullptr;
     }
     const patience limit(until);
@@ -49,7 +49,7 @@ COHOLD_INLINE bool segment_lock::free_from_dead(const thread_record& record) noe
     if (lock_.take_over(holder, record.me)) {
         recovered_.store(1, std::memory_order_relaxed);
         if ((version_or_times_.load(std::memory_order_relaxed) & 1) != 0) {
-            end_changes(); // they are undone
+            end_changes(); // the changes are undone
         }
         hand_on();
     }
