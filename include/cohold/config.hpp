@@ -9,26 +9,26 @@
 #include <cohold/version.hpp>
 
 #if !defined(__linux__)
-#error "cohold is for Linux: it is made of Linux's shared memory, futexes and file locks"
+#error "cohold needs Linux: it is built on Linux's shared memory, futexes and file locks"
 #endif
 #if __cplusplus < 202002L
 #error "cohold needs C++20: compile with -std=c++20 or newer"
 #endif
 
 #if defined(__clang__) && __clang_major__ < 16
-#error "cohold needs clang 16 or newer (tested: 19): older ones lack parts of C++20"
+#error "cohold needs clang 16 or newer (tested: 19): older versions lack parts of C++20"
 #elif !defined(__clang__) && __GNUC__ < 12
 #error "cohold needs g++ 12 or newer"
 #endif
 
-/// Bytes of a new segment when the user names no size. Segments grow, so a small one costs nothing
-/// later.
+/// The size in bytes of a new segment for which the user gives none. Segments grow, so starting
+/// small costs nothing.
 #ifndef COHOLD_DEFAULT_SIZE
 #define COHOLD_DEFAULT_SIZE 65536
 #endif
 
-/// Address range kept free behind a segment when the user names no reserve. 1 GiB still fits a
-/// 32-bit process.
+/// The address range in bytes that is kept free for a segment for which the user gives no reserve:
+/// 1 GiB, or 64 MiB in a 32-bit process.
 #ifndef COHOLD_DEFAULT_RESERVE
 #if __SIZEOF_POINTER__ >= 8
 #define COHOLD_DEFAULT_RESERVE 1073741824
@@ -37,19 +37,19 @@
 #endif
 #endif
 
-/// How many threads of one process can change a segment at the same time. Each takes a KiB of its
-/// heap for its journal, which the next one gets when it ends.
+/// How many threads of one process can change a segment at the same time. Each uses one KiB of the
+/// segment's heap for its journal, which is reused by another thread once it ends.
 #ifndef COHOLD_MAX_THREADS
 #define COHOLD_MAX_THREADS 1024
 #endif
 
-/// Publish new files by O_TMPFILE + linkat where the filesystem can. 0 forces the way for
-/// filesystems that cannot.
+/// Publish new files with O_TMPFILE and linkat(2) where the file system supports that. 0 forces the
+/// method for file systems that do not.
 #ifndef COHOLD_USE_O_TMPFILE
 #define COHOLD_USE_O_TMPFILE 1
 #endif
 
-// Behind a member function: what it returns must not outlive the object. Clang warns.
+// Follows a member function whose result must not outlive the object. Clang warns if it does.
 #if defined(__clang__)
 #define COHOLD_LIFETIMEBOUND [[clang::lifetimebound]]
 #else
@@ -76,10 +76,10 @@ inline constexpr bool exceptions = false;
 #endif
 
 static_assert(max_participants >= 2 && max_participants <= 4094,
-              "COHOLD_MAX_PARTICIPANTS is 2 to 4094");
-static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS is 1 to 500000");
+              "COHOLD_MAX_PARTICIPANTS must be 2 to 4094");
+static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS must be 1 to 500000");
 static_assert(default_size <= default_reserve,
-              "COHOLD_DEFAULT_SIZE is larger than COHOLD_DEFAULT_RESERVE");
+              "COHOLD_DEFAULT_SIZE must not exceed COHOLD_DEFAULT_RESERVE");
 
 } // namespace config
 

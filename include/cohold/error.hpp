@@ -1,5 +1,5 @@
-// What can go wrong: the error codes, the report of the last failure with its facts, and the
-// exception made of it.
+// Error reporting: the error codes, the detailed report of the last failure in each thread, and the
+// exception made from it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ERROR_HPP
@@ -17,8 +17,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Errors that cohold itself finds. A failed system call without a more telling code keeps its
-/// errno in std::generic_category(). Every code maps to a std::errc condition, so `ec ==
+/// Errors that cohold itself detects. A failed system call for which there is no more specific code
+/// keeps its errno in std::generic_category(). Every code maps to a std::errc condition, so `ec ==
 /// std::errc::file_exists` works.
 enum class errc : int {
     invalid_name = 1,
@@ -71,7 +71,7 @@ namespace detail {
 struct errc_row {
     errc code;
     std::errc condition;
-    const char* text; // what happened; and what to do about it
+    const char* text; // what happened, and what to do about it
 };
 
 inline constexpr errc_row errc_table[] = {
@@ -79,76 +79,76 @@ inline constexpr errc_row errc_table[] = {
     {errc::invalid_size, std::errc::invalid_argument, "invalid size"},
     {errc::invalid_alignment, std::errc::invalid_argument,
      "invalid alignment: it must be a power of two up to 4096"},
-    {errc::invalid_options, std::errc::invalid_argument, "options that do not go together"},
+    {errc::invalid_options, std::errc::invalid_argument, "the options contradict each other"},
     {errc::not_found, std::errc::no_such_file_or_directory, "no such object: create it first"},
     {errc::no_such_directory, std::errc::no_such_file_or_directory,
-     "the directory does not exist: make it first"},
+     "the directory does not exist: create it first"},
     {errc::already_exists, std::errc::file_exists,
-     "it exists already: open it, remove it, or use open_or_create"},
+     "it already exists: open it, remove it, or use open_or_create"},
     {errc::permission_denied, std::errc::permission_denied, "permission denied"},
     {errc::unexpected_owner, std::errc::permission_denied,
-     "the owner of the object is not one that the permission policy trusts"},
+     "the permission policy does not trust the owner of the object"},
     {errc::wider_permission, std::errc::permission_denied,
      "more users may write to the object than the permission policy allows"},
     {errc::symlink_refused, std::errc::too_many_symbolic_link_levels,
-     "the name is a symbolic link, and those are not followed"},
+     "the name is a symbolic link, which is not followed"},
     {errc::directory_refused, std::errc::is_a_directory, "the name is a directory"},
     {errc::not_a_directory, std::errc::not_a_directory, "the path does not lead to a directory"},
     {errc::special_file_refused, std::errc::invalid_argument,
      "the name is a pipe, socket or device, not a regular file"},
     {errc::not_on_tmpfs, std::errc::invalid_argument,
      "the path is not on a tmpfs: use mechanism::file there"},
-    {errc::out_of_space, std::errc::no_space_on_device, "not enough space for the memory"},
+    {errc::out_of_space, std::errc::no_space_on_device, "there is not enough memory or disk space"},
     {errc::reserve_exceeded, std::errc::not_enough_memory,
      "the segment would outgrow its reserve: create it with a larger segment_options::reserve"},
     {errc::reserve_too_large, std::errc::not_enough_memory,
-     "the address space cannot take the reserve: create the segment with a smaller "
+     "the reserve does not fit into the address space: create the segment with a smaller "
      "segment_options::reserve, or raise ulimit -v"},
-    {errc::truncated, std::errc::bad_message, "the object is shorter than what it should hold"},
-    {errc::not_a_segment, std::errc::bad_message, "the object is not a segment of cohold"},
+    {errc::truncated, std::errc::bad_message, "the object is shorter than it should be"},
+    {errc::not_a_segment, std::errc::bad_message, "the object is not a cohold segment"},
     {errc::byte_order_mismatch, std::errc::not_supported,
-     "the segment was written by a machine of another byte order"},
+     "the segment was written by a machine with a different byte order"},
     {errc::layout_mismatch, std::errc::not_supported,
-     "the segment has another layout version: build both sides with the same cohold"},
+     "the segment has a different layout version: build both sides with the same cohold"},
     {errc::name_mismatch, std::errc::file_exists,
      "another name has the same key: choose another name"},
     {errc::corrupt, std::errc::bad_message, "the contents are damaged"},
-    {errc::type_mismatch, std::errc::invalid_argument, "the object is of another type"},
+    {errc::type_mismatch, std::errc::invalid_argument, "the object has a different type"},
     {errc::no_segment, std::errc::not_enough_memory,
      "the object is not in a segment: construct it with segment::construct, or give it a "
      "segment's allocator"},
-    {errc::read_only, std::errc::permission_denied, "the memory is opened read-only"},
+    {errc::read_only, std::errc::permission_denied, "the memory is open read-only"},
     {errc::unsupported, std::errc::not_supported, "not supported here"},
     {errc::empty_handle, std::errc::bad_file_descriptor, "the handle is empty"},
     {errc::removed, std::errc::no_such_file_or_directory, "the object has been removed"},
     {errc::busy, std::errc::device_or_resource_busy,
      "it is in use: try again, or end what uses it first"},
     {errc::too_many_participants, std::errc::resource_unavailable_try_again,
-     "as many processes use the segment as it has room for: make it with a larger "
+     "the segment has no room for another process: create it with a larger "
      "segment_options::participants"},
     {errc::too_many_threads, std::errc::resource_unavailable_try_again,
-     "as many threads of one process use the segment as may: let some of them end, or build with a "
+     "too many threads of one process use the segment: let some of them end, or build with a "
      "larger COHOLD_MAX_THREADS"},
     {errc::locks_unsupported, std::errc::no_lock_available,
-     "the kernel's locks, which tell who is alive, do not work here: use another file system or "
-     "mechanism"},
+     "the kernel's locks, which show which processes are alive, do not work here: use another file "
+     "system or mechanism"},
     {errc::not_owner, std::errc::operation_not_permitted,
      "only the holder of a lock can release it"},
-    {errc::section_open, std::errc::operation_not_permitted,
-     "a section around this one has to end first"},
+    {errc::section_open, std::errc::operation_not_permitted, "an enclosing section must end first"},
     {errc::lock_limit, std::errc::not_enough_memory,
-     "more memory would be locked than this process may: raise ulimit -l (RLIMIT_MEMLOCK)"},
+     "this process may not lock that much memory: raise ulimit -l (RLIMIT_MEMLOCK)"},
     {errc::unsealed, std::errc::permission_denied,
-     "others could still do with the memory what its seals should forbid"},
+     "other processes could still change the memory in ways that its seals should prevent"},
     {errc::unexpected_peer, std::errc::permission_denied,
-     "the process at the other end of the socket is not one that is trusted"},
+     "the process at the other end of the socket is not trusted"},
     {errc::bad_message, std::errc::bad_message,
-     "what came over the socket is no descriptor of the expected kind"},
+     "the message from the socket does not carry the expected descriptor"},
     {errc::empty, std::errc::resource_unavailable_try_again,
-     "the queue has no element now: try again, or wait for one"},
+     "the queue is empty at the moment: try again, or wait for an element"},
     {errc::full, std::errc::resource_unavailable_try_again,
-     "the queue has no room now: try again, or wait for room"},
-    {errc::closed, std::errc::broken_pipe, "the queue is closed: there is no more to come"},
+     "the queue is full at the moment: try again, or wait for room"},
+    {errc::closed, std::errc::broken_pipe,
+     "the queue is closed: nothing more can be sent through it"},
 };
 
 class errc_category_type final : public std::error_category {
@@ -182,17 +182,16 @@ class errc_category_type final : public std::error_category {
     return {static_cast<int>(code), category()};
 }
 
-/// Is it this error? Also when it comes from a plug-in with private symbols, which has a category
-/// object of its own: so by the category's name.
+/// Whether the code is this error. Categories are compared by name too, because a plug-in with
+/// private symbols has a category object of its own.
 [[nodiscard]] inline bool operator==(const std::error_code& code, errc expected) noexcept {
     return code.value() == static_cast<int>(expected) &&
            (code.category() == category() ||
             std::string_view(code.category().name()) == category().name());
 }
 
-/// What the last failure in this thread was: the code and a sentence that names the operation,
-/// the object, what was wanted, what was found and what to do. Kept until the next failure in the
-/// same thread.
+/// The last failure in this thread: its code, and a sentence that names the operation, the object,
+/// what was wanted, what was found and the remedy. Kept until the next failure in the same thread.
 class failure_report {
   public:
     [[nodiscard]] std::error_code code() const noexcept {
@@ -209,7 +208,7 @@ class failure_report {
         text_[0] = '\0';
     }
 
-    // Appends; a text that is too long is cut.
+    // Appends to the text, which is cut where it becomes too long.
     void append(const char* format, std::va_list arguments) noexcept {
         std::size_t length = std::char_traits<char>::length(text_);
         std::vsnprintf(text_ + length, sizeof(text_) - length, format, arguments);
@@ -227,7 +226,7 @@ namespace detail {
 
 inline thread_local constinit failure_report last_report{};
 
-// Keeps the report that the user may not have read yet, while something is tried that may fail.
+// Preserves the report, which the user may not have read yet, across an attempt that may fail.
 class report_keeper {
   public:
     report_keeper() noexcept : kept_(last_report) {}
@@ -241,7 +240,8 @@ class report_keeper {
     const failure_report kept_;
 };
 
-// What this thread is doing, for the reports: set on the way in, restored on the way out.
+// What this thread is doing, for its failure reports: set by the constructor, restored by the
+// destructor.
 class error_context {
   public:
     error_context(const char* verb, std::string_view kind, std::string_view object) noexcept
@@ -254,8 +254,8 @@ class error_context {
 
     ~error_context() { current = outer_; }
 
-    // Sets ec and reports it: what this thread is doing, wanted and found (if there is a format),
-    // and the code's message.
+    // Sets ec and makes the report: what this thread is doing, what was wanted and found (if there
+    // is a format), and the code's message.
     [[gnu::cold]] static void fail(std::error_code& ec, std::error_code code, const char* format,
                                    std::va_list* arguments) noexcept;
 
@@ -271,19 +271,19 @@ class error_context {
 [[gnu::format(printf, 3, 4)]] void fail(std::error_code& ec, errc code, const char* format,
                                         ...) noexcept;
 
-// The operation and the code say it all.
+// For failures that the operation and the code describe completely.
 inline void fail(std::error_code& ec, errc code) noexcept {
     error_context::fail(ec, make_error_code(code), nullptr, nullptr);
 }
 
-// On the way into what takes no longer than the call that clears an error_code.
+// For operations so short that a call to error_code::clear() would be noticeable.
 inline void clear(std::error_code& ec) noexcept {
     if (ec) [[unlikely]] { // the caller has used it before
         ec.clear();
     }
 }
 
-// As fail, for a failed system call: errno as it is.
+// As fail, for a failed system call, with errno as the code.
 [[gnu::format(printf, 3, 4)]] void fail_errno(std::error_code& ec, int error, const char* format,
                                               ...) noexcept;
 
@@ -295,8 +295,8 @@ inline void clear(std::error_code& ec) noexcept {
     return detail::last_report;
 }
 
-/// The exception of the throwing forms. what() names the operation, the object, what was found,
-/// and the remedy.
+/// The exception that the throwing forms throw. what() names the operation, the object, what was
+/// found, and the remedy.
 class failure : public std::system_error {
   public:
     [[gnu::cold]] explicit failure(const failure_report& report)
@@ -320,7 +320,7 @@ namespace detail {
 
 void raise_if(const std::error_code& ec);
 
-// Calls the form of an operation that takes an error_code, and throws what it reports.
+// Calls the error_code form of an operation, and throws the failure that it reports.
 template <class Operation>
 [[gnu::cold]] auto thrown(const Operation& run) {
     std::error_code ec;

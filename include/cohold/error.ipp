@@ -38,7 +38,7 @@ COHOLD_INLINE void error_context::fail(std::error_code& ec, std::error_code code
     if (current != nullptr) {
         const char* const space = current->kind_.empty() ? "" : " ";
         const char* const quote = current->object_.empty() ? "" : "'";
-        // A name that is too long leaves room for saying so.
+        // A very long name is cut, so that there is room for the rest of the report.
         constexpr std::size_t shown = 300;
         const bool cut = current->object_.size() > shown;
         last_report.append("%s%s%.*s%s%s%.*s%s%s", current->verb_, space,
@@ -80,7 +80,7 @@ COHOLD_INLINE void raise_last() {
 
 COHOLD_INLINE void raise_if(const std::error_code& ec) {
     if (ec) {
-        // A policy of the user may have set the code alone.
+        // A user's policy may have set only the code.
         if (last_report.code() != ec) {
             last_report.assign(ec);
             last_report.append("%s", ec.message().c_str());

@@ -1,5 +1,5 @@
-// The version of the library, that of the layout in memory, how the library is compiled, and the
-// inline namespace made of these.
+// The version of the library and of the layout in memory, the way in which the library is compiled,
+// and the inline namespace that encodes these.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_VERSION_HPP
@@ -9,15 +9,17 @@
 #define COHOLD_VERSION_MINOR 1
 #define COHOLD_VERSION_PATCH 0
 
-/// Version of the bytes in a segment. Segments of another version are refused, never misread.
+/// The version of the bytes in a segment. A segment of another version is refused, never misread.
 #define COHOLD_LAYOUT_VERSION 1
 
-/// How many processes can be attached at a time to a segment that is made without saying so.
+/// How many processes can be attached to a segment at the same time, unless its creator chooses
+/// another number.
 #ifndef COHOLD_MAX_PARTICIPANTS
 #define COHOLD_MAX_PARTICIPANTS 64
 #endif
 
-/// Find double and foreign frees at run time (abort with a message). Default: in debug builds.
+/// Detect double and foreign frees at run time, and abort with a message. Default: only in debug
+/// builds.
 #ifndef COHOLD_HEAP_CHECKS
 #ifdef NDEBUG
 #define COHOLD_HEAP_CHECKS 0
@@ -26,8 +28,8 @@
 #endif
 #endif
 
-// Where the functions that are no templates are defined (in the .ipp files): in every unit, or,
-// with COHOLD_SEPARATE_COMPILATION, in the one that includes <cohold/src.hpp>.
+// Non-template functions are defined in the .ipp files. These are compiled in every unit or, with
+// COHOLD_SEPARATE_COMPILATION, only in the one that includes <cohold/src.hpp>.
 #if defined(COHOLD_SEPARATE_COMPILATION)
 #define COHOLD_INLINE
 #if defined(COHOLD_SOURCE)
@@ -43,8 +45,9 @@
 #define COHOLD_CONCAT_EXPANDED(a, b) a##b
 #define COHOLD_CONCAT(a, b) COHOLD_CONCAT_EXPANDED(a, b)
 
-// The layout takes part in the inline namespace, so that two units built with different ones cannot
-// be linked by mistake; and so does what has to be alike in a unit and in the compiled library.
+// The name of the inline namespace contains the layout version, so that units with different
+// layouts cannot be linked by mistake. It also contains the settings in which a unit and the
+// compiled library must agree.
 #if !defined(COHOLD_SEPARATE_COMPILATION)
 #define COHOLD_ABI_PREFIX v
 #elif defined(__cpp_exceptions) && COHOLD_HEAP_CHECKS

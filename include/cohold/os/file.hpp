@@ -1,5 +1,6 @@
-// The system calls on files, wrapped once: close on exec, interrupted calls repeated, 64-bit
-// offsets everywhere.
+// The system calls on files and directories: opening, locking, reserving space, and reading
+// directories. Descriptors are closed on exec, interrupted calls are repeated, and offsets have 64
+// bits on every platform.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_FILE_HPP
@@ -35,8 +36,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A 32-bit glibc has 32-bit offsets unless asked otherwise, and a header cannot ask for the whole
-// program.
+// On 32-bit platforms glibc has 32-bit offsets by default, and a header cannot change that for the
+// whole program. So the 64-bit functions are called by name.
 #if defined(__GLIBC__) && !defined(__LP64__)
 using file_status = struct ::stat64;
 using file_lock = struct ::flock64;
@@ -133,7 +134,7 @@ inline int raw_fstatfs(int fd, system_status& out) noexcept {
 }
 #endif
 
-// An open file of this process, closed with the object.
+// A file descriptor that is closed with the object.
 class unique_fd {
   public:
     unique_fd() = default;
@@ -162,29 +163,29 @@ class unique_fd {
 // -1 and errno on failure, as open(2).
 unique_fd open_file(const char* path, int flags, ::mode_t mode = 0) noexcept;
 
-// Another open file of the same object: locks of the two are independent. -1 and errno on failure.
+// Opens the same object again, as a new open file description whose locks are independent. -1 and
+// errno on failure.
 unique_fd reopen_file(int fd, int flags) noexcept;
 
-// The file that a mapping is of, opened again: for a process that has no descriptor of it any more.
-// The kernel shows the way itself to who is privileged (CAP_CHECKPOINT_RESTORE), else a name has to
-// lead there still: that which the file was opened by, or, if it had none then, `name` beside it.
-// Look whether it does. -1 and errno on failure.
+// Reopens the file behind a mapping, for a process that no longer has a descriptor for it. A
+// process with CAP_CHECKPOINT_RESTORE gets the file from the kernel. For others a name must still
+// lead there: the name by which the file was opened or, if it had none then, `name` in the same
+// directory. The caller must check that the result is the right file. -1 and errno on failure.
 [[gnu::cold]] unique_fd reopen_mapped(const void* first, std::size_t bytes, std::string_view name,
                                       int flags) noexcept;
 
-// -1 and errno on failure, as read(2).
-// How it was opened (O_RDONLY, O_PATH …); -1 and errno on failure.
+// The flags with which the file was opened (O_RDONLY, O_PATH …). -1 and errno on failure.
 inline int open_flags(int fd) noexcept {
     return ::fcntl(fd, F_GETFL);
 }
 
-// -1 and errno if it is no object that can be sealed.
+// -1 and errno if the object cannot be sealed.
 inline int seals_of(int fd) noexcept {
     return ::fcntl(fd, F_GET_SEALS);
 }
 
-// Else cohold's descriptors are closed when another program is executed. False, and errno, on
-// failure. Async-signal-safe.
+// Keeps a descriptor open across execve(2), which otherwise closes cohold's descriptors. False and
+// errno on failure. Async-signal-safe.
 inline bool keep_open_on_exec(int fd) noexcept {
     return ::fcntl(fd, F_SETFD, 0) == 0;
 }
@@ -197,10 +198,11 @@ inline ssize_t read_some(int fd, void* to, std::size_t bytes) noexcept {
 // A new memfd. -1 and errno on failure.
 unique_fd memory_file(unsigned flags) noexcept;
 
-// Bytes that an unprivileged user can still allocate on the filesystem of fd. 0 if unknown.
+// The number of bytes that an unprivileged user can still allocate on the file system of fd. 0 if
+// unknown.
 std::uint64_t space_left(int fd) noexcept;
 
-// Is it memory? Files of /dev/shm, of another tmpfs, memfds.
+// Whether a file is in memory: in /dev/shm or another tmpfs, or a memfd.
 inline constexpr unsigned long tmpfs_magic = 0x01021994;
 
 inline bool is_on_tmpfs(int fd) noexcept {
@@ -208,45 +210,46 @@ inline bool is_on_tmpfs(int fd) noexcept {
     return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
 }
 
-// There a mapping is of the file below, and does not keep the open file with its locks.
+// Whether the file is on an overlayfs. There a mapping refers to the underlying file, and so does
+// not keep the open file description and its locks.
 [[gnu::cold]] bool is_on_overlay(int fd) noexcept;
 
-// The size of the huge pages that a file consists of; 0 if it is of ordinary ones. Its length, and
-// every mapping of it, is a multiple.
+// The size of the huge pages of a file on hugetlbfs, of which its length and every mapping are
+// multiples. 0 for a file of ordinary pages.
 std::uint64_t hugetlb_page(int fd) noexcept;
 
-// Bytes far beyond every file's end that carry locks: what each of them means.
+// The bytes that carry locks, all far beyond the end of any file.
 enum class lock_byte : std::int64_t {
-    growth = (std::int64_t{1} << 40) - 4,   // shared by those who make the file longer
-    creation = (std::int64_t{1} << 40) - 3, // held by who fills a file under a temporary name
-    gate =
-        (std::int64_t{1} << 40) - 2, // held while somebody attaches, or removes for lack of others
-    attached = (std::int64_t{1} << 40) - 1, // shared by everybody attached
+    growth = (std::int64_t{1} << 40) - 4,   // shared by the processes that make the file longer
+    creation = (std::int64_t{1} << 40) - 3, // held while a file is filled under a temporary name
+    gate = (std::int64_t{1} << 40) - 2, // held while attaching, and by the last one while removing
+    attached = (std::int64_t{1} << 40) - 1, // shared by all that are attached
 };
 
-// Held by the process that has this slot of a segment's table.
+// Held by the participant in this slot of a segment's process table.
 constexpr lock_byte participant_byte(std::uint32_t slot) noexcept {
     return lock_byte((std::int64_t{1} << 40) + slot);
 }
 
-// Held for a moment by who claims a slot, to find out whether it is forked meanwhile.
+// Held briefly by a process that claims a slot, to detect a concurrent fork of it.
 constexpr lock_byte twin_byte(std::uint32_t nonce) noexcept {
     return lock_byte((std::int64_t{1} << 41) + nonce);
 }
 
 enum class lock_kind { shared, exclusive, none };
 
-// Open-file-description locks: the kernel drops them when the last reference to the open file goes,
-// however the process dies. wait: until the holder lets go or dies. 0, or errno (EAGAIN: somebody
-// else holds it).
+// Takes or releases an open file description lock. The kernel releases it when the last reference
+// to the open file description disappears, however the process dies. With `wait`, waits until the
+// holder releases it or dies. 0, or errno (EAGAIN: there is another holder).
 int lock_file(int fd, lock_byte byte, lock_kind kind, bool wait) noexcept;
 
-// Does another open file hold a lock on the byte that keeps this one away? (So `exclusive` asks for
-// any lock.) -1 on failure (errno).
+// 1 if another open file description holds a lock on the byte that conflicts with this one (so
+// `exclusive` asks for any lock), 0 if not. -1 and errno on failure.
 int lock_held(int fd, lock_byte byte, lock_kind kind = lock_kind::exclusive) noexcept;
 
-// While it lives, the thread gets no signals. What makes a file longer than RLIMIT_FSIZE allows
-// gets EFBIG and SIGXFSZ, which ends the process: that one is taken away, the error says it all.
+// Blocks all signals of the thread while it lives. A call that makes a file longer than
+// RLIMIT_FSIZE allows gets EFBIG and also SIGXFSZ, which would end the process. That signal is
+// discarded, because the error is enough.
 class signals_held {
   public:
     signals_held() noexcept;
@@ -259,7 +262,7 @@ class signals_held {
   private:
     sigset_t old_;
     bool held_;
-    bool pending_; // since before: somebody else's
+    bool pending_; // was SIGXFSZ pending before? then it is not ours to discard
 };
 
 // fallocate(2) of [from, to). 0 or errno.
@@ -269,19 +272,20 @@ inline bool is_without_fallocate(int error) noexcept {
     return error == EOPNOTSUPP || error == ENODEV || error == ENOSYS;
 }
 
-// fallocate on a disk takes what there is before it fails, and keeps it. So the space is taken
-// behind the file's end at first, where cutting the file at its end gives it back. Not while
-// somebody else does the same, who may have moved the end: nobody cuts off what another has got.
+// On a disk, fallocate(2) takes all the space that is left before it fails, and does not give it
+// back. So the space is first reserved beyond the end of the file, where truncating the file to its
+// size releases it. This is not done while another process extends the file and may have moved the
+// end, so that no process cuts off space that another has reserved.
 [[gnu::cold]] int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to) noexcept;
 
-// Reserves real space for [from, to): nobody who touches it later gets SIGBUS. 0, or errno; a
-// failure changes nothing (but may leave the file longer where fallocate does not work). A signal
-// interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could starve it: none
-// comes.
+// Reserves real space for [from, to), so that touching it later cannot raise SIGBUS. 0, or errno. A
+// failure changes nothing, except that it may leave the file longer where fallocate does not work.
+// A signal interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could make it
+// repeat forever. Therefore signals are blocked.
 int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept;
 
-// Gives the first bytes of a file real space where it has holes, as a file has that was restored
-// from a backup, and leaves all else as it is. 0 or errno.
+// Fills the holes in the first `bytes` of a file with real space. A file that was restored from a
+// backup can have holes. Nothing else changes. 0 or errno.
 [[gnu::cold]] int fill_holes(int fd, std::uint64_t bytes) noexcept;
 
 #if defined(__GLIBC__) && !defined(__LP64__)
@@ -294,11 +298,12 @@ inline int raw_fstatat(int folder, const char* name, file_status& out, int flags
 }
 #endif
 
-// An open directory. What comes and goes while it is read may be missed, as with readdir(3), whose
-// 32-bit form cannot take large inodes.
+// An open directory. Names that appear or disappear while it is read may be missed, as with
+// readdir(3). That function is not used, because its 32-bit form cannot represent large inode
+// numbers.
 class folder {
   public:
-    // Not open, and errno, on failure.
+    // On failure the object is not open, and errno is set.
     [[gnu::cold]] explicit folder(const char* path) noexcept
         : fd_(open_file(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
 
@@ -312,11 +317,11 @@ class folder {
 
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
-    // The next name but "." and ".."; nullptr at the end, or if the directory has gone. Valid until
-    // the next call.
+    // The next name other than "." and "..", valid until the next call. nullptr at the end, or if
+    // the directory has been removed.
     [[nodiscard, gnu::cold]] const char* next() noexcept;
 
-    // Of the name itself, or of what a link leads to. 0, or -1 and errno.
+    // The status of the name itself or, with `follow`, of the target of a link. 0, or -1 and errno.
     int status(const char* name, file_status& out, bool follow = false) const noexcept {
         return raw_fstatat(fd_.get(), name, out, follow ? 0 : AT_SYMLINK_NOFOLLOW);
     }
@@ -324,10 +329,10 @@ class folder {
     // -1 and errno on failure.
     [[nodiscard]] unique_fd open(const char* name, int flags) const noexcept;
 
-    // Where a link leads; empty, and errno, on failure.
+    // The target of a link. Empty and errno on failure.
     [[nodiscard, gnu::cold]] std::string link(const char* name) const;
 
-    // Takes the name of a file away. 0, or errno.
+    // Removes the name of a file. 0, or errno.
     [[nodiscard]] int remove(const char* name) const noexcept {
         return ::unlinkat(fd_.get(), name, 0) == 0 ? 0 : errno;
     }
@@ -340,7 +345,7 @@ class folder {
 };
 
 // Calls visit(folder, pid) for the directory in /proc of each process that this one can see. False
-// and errno if there is no /proc.
+// and errno if /proc cannot be opened.
 template <class Visit>
 [[gnu::cold]] bool for_each_process(const Visit& visit) {
     folder all("/proc");
@@ -355,7 +360,7 @@ template <class Visit>
         }
         if (process > 0) {
             const folder its(all, name);
-            if (its) { // else it has gone meanwhile
+            if (its) { // else it has ended meanwhile
                 visit(its, static_cast<pid_t>(process));
             }
         }

@@ -13,7 +13,7 @@ namespace detail {
 COHOLD_INLINE unique_fd::~unique_fd() {
     if (fd_ >= 0) {
         const uncancelled here;
-        ::close(fd_); // EINTR: Linux has closed it all the same
+        ::close(fd_); // even after EINTR, Linux has closed it
     }
 }
 
@@ -167,7 +167,7 @@ COHOLD_INLINE int allocate(int fd, int mode, std::uint64_t from, std::uint64_t t
 }
 
 COHOLD_INLINE int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to) noexcept {
-    const unique_fd own = reopen_file(fd, O_RDWR); // with locks of its own, also among threads
+    const unique_fd own = reopen_file(fd, O_RDWR); // has locks of its own, even among threads
     const auto lock = [&](lock_kind kind) noexcept {
         return own && lock_file(own.get(), lock_byte::growth, kind, kind == lock_kind::shared) == 0;
     };
@@ -182,7 +182,7 @@ COHOLD_INLINE int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to)
         static_cast<void>(raw_ftruncate(fd, status.st_size));
     }
     if (locked) {
-        lock(lock_kind::none); // a child that is forked meanwhile has the descriptor, too
+        lock(lock_kind::none); // a child forked meanwhile has the descriptor too
     }
     return error;
 }
@@ -193,13 +193,13 @@ COHOLD_INLINE int reserve_space(int fd, std::uint64_t from, std::uint64_t to) no
     int error =
         huge != 0 || is_on_tmpfs(fd) ? allocate(fd, 0, from, to) : allocate_on_disk(fd, from, to);
     if (error == ENOSPC && huge != 0) {
-        // What it has got until then it keeps.
+        // Until then, hugetlbfs keeps the pages that it has allocated.
         const std::uint64_t begin = (from + huge - 1) / huge * huge;
         static_cast<void>(allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, to));
         return ENOSPC;
     }
     if (is_without_fallocate(error)) {
-        // Writing zeros is the way to have the space.
+        // Without fallocate, writing zeros reserves the space.
         static constexpr char zeros[4096] = {};
         error = 0;
         for (std::uint64_t at = from; at < to && error == 0;) {

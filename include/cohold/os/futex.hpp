@@ -1,5 +1,5 @@
-// The kernel's futex between processes: sleep while a 32-bit word has a value, and wake the
-// sleepers.
+// Waiting for other threads and processes: spinning, the kernel's futex (sleep while a 32-bit word
+// has a value, wake the sleepers), process-wide memory barriers, and yielding loops.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -36,23 +36,24 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
-/// Asks for the cache line as one that will be written. Any address will do; nothing happens where
-/// the processor cannot.
+/// Prefetches a cache line for writing. Any address is allowed. Does nothing on processors that
+/// cannot do it.
 inline void prefetch_to_write(const void* address) noexcept {
 #if defined(__x86_64__)
-    // What the compiler makes of __builtin_prefetch for x86-64 in general only asks for reading.
+    // For generic x86-64, compilers turn __builtin_prefetch into a prefetch for reading.
     asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
 #else
     __builtin_prefetch(address, 1);
 #endif
 }
 
-/// Counts the spins of one wait: pauses while some are left, then says that they are used up.
+/// Counts the spins of one wait: pauses as long as some are left, then reports that they are used
+/// up.
 class backoff {
   public:
     explicit backoff(std::uint32_t spins) noexcept : left_(spins) {}
 
-    /// Pauses and returns true, or returns false when it is time for something better.
+    /// Pauses and returns true, or returns false when the spins are used up.
     [[nodiscard]] bool spin() noexcept {
         if (left_ == 0) {
             return false;
@@ -68,12 +69,13 @@ class backoff {
 
 enum class membarrier_state : std::uint32_t { unknown, registered, missing };
 
-// Of this process. A forked child has its parent's memory and its registration; exec loses both.
+// The state of this process. A forked child inherits its parent's memory and registration; exec
+// loses both.
 inline std::atomic<membarrier_state> membarrier_of_process{membarrier_state::unknown};
 
-/// Makes heavy_barrier() of other processes reach this one; once is enough, and again costs a load.
-/// False if the kernel has no such barrier (before 4.16, or forbidden by a filter of system calls).
-/// System call: membarrier(2), the first time.
+/// Registers this process, so that heavy_barrier() in other processes reaches it. One call is
+/// enough; each further call costs a load. False if the kernel has no such barrier (before Linux
+/// 4.16, or if a seccomp filter forbids it). System call: membarrier(2), the first time.
 inline bool register_membarrier() noexcept {
     membarrier_state state = membarrier_of_process.load(std::memory_order_relaxed);
     if (state == membarrier_state::unknown) [[unlikely]] {
@@ -88,7 +90,7 @@ inline bool register_membarrier() noexcept {
 }
 
 /// A full memory barrier in the caller and, before it returns, in every thread of every registered
-/// process. False if there was none. *Complexity*: half a microsecond to ten.
+/// process. False if the kernel has none. *Complexity*: half a microsecond to ten microseconds.
 /// System call: membarrier(2).
 [[nodiscard, gnu::cold]] inline bool heavy_barrier() noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -101,9 +103,9 @@ inline bool register_membarrier() noexcept {
     return done;
 }
 
-/// The other side's half of it: keeps the compiler from moving what follows before what precedes.
-/// Between a store and a load it means what a full barrier means, but only towards somebody who
-/// executes heavy_barrier() between his own store and load.
+/// The counterpart of heavy_barrier() on the fast side: keeps the compiler from reordering what
+/// precedes it and what follows it. Between a store and a load it acts as a full barrier, but only
+/// towards a thread that executes heavy_barrier() between its own store and load.
 inline void light_barrier() noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
 }
@@ -115,8 +117,8 @@ static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
 inline constexpr std::uint32_t futex_wake_all = 0x7fffffff;
 
 enum class futex_outcome {
-    woken,      // by futex_wake, or for no reason: check the condition
-    changed,    // the word had another value already
+    woken,      // by futex_wake, or spuriously: check the condition
+    changed,    // the word already had another value
     timed_out,  // the deadline has passed
     interrupted // a signal handler ran
 };
@@ -127,12 +129,13 @@ struct futex_time {
     std::int64_t nanoseconds;
 };
 
-// Waits with FUTEX_WAIT_BITSET, whose deadline is absolute on CLOCK_MONOTONIC: a wait that is
-// interrupted and repeated does not grow. Never FUTEX_PRIVATE_FLAG: the others are other processes.
+// Waits with FUTEX_WAIT_BITSET, whose deadline is absolute on CLOCK_MONOTONIC, so that a wait which
+// is interrupted and repeated does not become longer. Never uses FUTEX_PRIVATE_FLAG, because the
+// wakers are in other processes.
 inline long futex_wait_call(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                             const futex_time* until) noexcept {
 #if defined(SYS_futex_time64)
-    // A 32-bit process: SYS_futex takes 32-bit time, and kernels before 5.1 know only that.
+    // In a 32-bit process, SYS_futex takes 32-bit times, and kernels before 5.1 have nothing else.
     const long result = ::syscall(SYS_futex_time64, &word, FUTEX_WAIT_BITSET, expected, until,
                                   nullptr, FUTEX_BITSET_MATCH_ANY);
     if (result == 0 || errno != ENOSYS) {
@@ -156,7 +159,7 @@ inline long futex_wait_call(const std::atomic<std::uint32_t>& word, std::uint32_
 #endif
 }
 
-// Only a sandbox without futex gets here, and that cannot be waited out.
+// Reached only in a sandbox that forbids futex(2), where waiting is impossible.
 [[noreturn, gnu::cold]] inline void futex_failed(const char* call, int error) noexcept {
     char text[96];
     std::snprintf(text, sizeof(text), "%s failed with errno %d: waiting is impossible", call,
@@ -173,7 +176,7 @@ inline futex_outcome futex_wait(const std::atomic<std::uint32_t>& word, std::uin
     }
     switch (errno) {
     case EAGAIN:
-    case EFAULT: // whoever was to wake this one has freed the memory meanwhile
+    case EFAULT: // the thread that would have woken this one has freed the memory meanwhile
         return futex_outcome::changed;
     case ETIMEDOUT:
         return futex_outcome::timed_out;
@@ -194,17 +197,17 @@ inline std::uint32_t futex_wake(const std::atomic<std::uint32_t>& word,
     const long woken = ::syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
     if (woken < 0) {
         if (errno == EFAULT) {
-            return 0; // it was let go of before this, and the memory has been freed since
+            return 0; // the word was released before this call, and its memory has been freed since
         }
         futex_failed("futex(FUTEX_WAKE)", errno);
     }
     return static_cast<std::uint32_t>(woken);
 }
 
-/// A loop that waits for another thread without being woken by it. It yields the processor, which
-/// under a real-time policy means nothing to threads of a lower priority, and then the one that is
-/// waited for might never run: so such a thread sleeps a twentieth of a millisecond now and then.
-/// System calls: sched_yield(2), sched_getscheduler(2), futex(2).
+/// For loops that wait for another thread which will not wake them. They yield the processor. Under
+/// a real-time policy that does not help threads of lower priority, and the thread that is waited
+/// for might never run, so such a thread sleeps 50 microseconds now and then. System calls:
+/// sched_yield(2), sched_getscheduler(2), futex(2).
 class yielding {
   public:
     void yield() noexcept {

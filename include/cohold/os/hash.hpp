@@ -1,4 +1,5 @@
-// Hashes for names and checksums: not against attackers, but the same on every build.
+// Hashes for names and checksums, and numbers as hexadecimal text. The hashes are the same in every
+// build, but do not resist attackers.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_HASH_HPP
@@ -14,7 +15,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// FNV-1a, 64 bits, with the finalizer of MurmurHash3 so that every bit of the result is good.
+// FNV-1a with 64 bits, followed by the finalizer of MurmurHash3, so that all bits of the result are
+// well mixed.
 // Source: Fowler, Noll, Vo; Appleby.
 constexpr std::uint64_t hash64(std::string_view bytes,
                                std::uint64_t seed = 0xcbf29ce484222325u) noexcept {
@@ -49,7 +51,7 @@ inline std::string to_hex(hash_pair hash) {
     return to_hex(hash.first, 16) + to_hex(hash.second, 16);
 }
 
-// A System V key as ipcs(1) prints it: 0x and eight digits.
+// A System V key as ipcs(1) prints it: 0x and eight hexadecimal digits.
 inline std::string key_text(std::uint32_t key) {
     return "0x" + to_hex(key, 8);
 }
