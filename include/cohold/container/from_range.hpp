@@ -1,4 +1,5 @@
-// Which ranges a container can be made of, and the tag of the constructors that take one.
+// The ranges that a container can be constructed from, and the tag of the constructors that take
+// one.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -32,15 +33,15 @@ template <class Range, class T>
 concept container_compatible_range = std::ranges::input_range<Range> &&
                                      std::convertible_to<std::ranges::range_reference_t<Range>, T>;
 
-// Can be read twice by the rules of C++17 or those of C++20. (A C++20 std::move_iterator obeys only
-// the older ones.)
+// Can be read twice by the rules of C++17 or by those of C++20. (A C++20 std::move_iterator obeys
+// only the older ones.)
 template <class Iterator>
 concept multipass_iterator =
     std::forward_iterator<Iterator> ||
     std::derived_from<typename std::iterator_traits<Iterator>::iterator_category,
                       std::forward_iterator_tag>;
 
-// How many elements there are to come, as a std::size_t, or that this cannot be told.
+// The number of elements to come, as a std::size_t, or this if it cannot be known.
 struct uncounted {};
 
 template <class Iterator>
@@ -52,7 +53,7 @@ template <class Iterator>
     }
 }
 
-// To be called before begin(), after which a range that is read once need not know its size.
+// Must be called before begin(), after which a single-pass range need not know its size.
 template <class Range>
 [[nodiscard]] auto count_of(Range& range) {
     if constexpr (std::ranges::sized_range<Range> ||

@@ -1,5 +1,5 @@
-// shm_allocator: the heap of a segment as an allocator for cohold's, the standard's and Boost's
-// containers.
+// shm_allocator: the heap of a segment as an allocator for the containers of cohold, the standard
+// library and Boost.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_CONTAINER_SHM_ALLOCATOR_HPP
@@ -18,16 +18,15 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Allocates from the segment that it is bound to. An allocator constructed inside a segment (by
-/// segment::construct, or as a part of an element of a container there) binds to that segment; a
-/// copy made elsewhere has the binding of its original; `segment::allocator<T>()` makes one from a
-/// handle. One that is constructed later in an object of a segment, by std::optional::emplace for
-/// instance, binds to the segment that it lies in. Two are equal if they are bound to the same
-/// mapping of the same
-/// segment. It never propagates: an object stays in its segment, and between segments elements are
-/// copied.
+/// Allocates from the segment that it is bound to. An allocator that is constructed inside a
+/// segment (by segment::construct, or as a part of an element of a container there) binds to that
+/// segment; a copy elsewhere has the binding of its original; `segment::allocator<T>()` makes one
+/// from a handle. One that is constructed later in an object of a segment, by
+/// std::optional::emplace for instance, binds to the segment that it lies in. Two allocators are
+/// equal if they are bound to the same mapping of the same segment. It never propagates: an object
+/// stays in its segment, and between segments elements are copied.
 ///
-/// *Thread and process safety*: any number may allocate at the same time.
+/// *Thread and process safety*: any number of threads may allocate at the same time.
 template <class T>
 class shm_allocator {
   public:
@@ -55,9 +54,9 @@ class shm_allocator {
     shm_allocator& operator=(const shm_allocator&) = default;
     ~shm_allocator() = default;
 
-    /// Memory for `count` objects. *Errors*, as cohold::failure: errc::no_segment if bound to none,
-    /// out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*: constant, but
-    /// for growth of the segment.
+    /// Memory for `count` objects. *Errors*, as cohold::failure: errc::no_segment if it is not
+    /// bound, out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*:
+    /// constant, except when the segment grows.
     [[nodiscard]] pointer allocate(size_type count) {
         std::error_code ec;
         T* const memory = allocate(count, ec);
@@ -65,13 +64,14 @@ class shm_allocator {
         return memory;
     }
 
-    /// As allocate; nullptr on failure, for which last_failure() has the facts.
+    /// Like allocate; nullptr on failure, with the details in last_failure().
     [[nodiscard]] pointer try_allocate(size_type count) noexcept {
         std::error_code ec;
         return allocate(count, ec);
     }
 
-    /// Null is allowed. A double or foreign free aborts in debug builds (COHOLD_HEAP_CHECKS).
+    /// Null is allowed. A double free or a foreign pointer aborts in debug builds
+    /// (COHOLD_HEAP_CHECKS).
     void deallocate(pointer memory, size_type /*count*/) noexcept {
         if (memory != nullptr && segment_ != nullptr) {
             detail::deallocate(*segment_, const_cast<std::remove_cv_t<T>*>(memory.get()));
@@ -102,15 +102,15 @@ class shm_allocator {
 
     [[nodiscard]] size_type max_size() const noexcept { return PTRDIFF_MAX / sizeof(T); }
 
-    // Of the segment that it is bound to, or nullptr: for the containers.
+    // For the containers: of the segment that it is bound to, or nullptr.
     [[nodiscard]] detail::segment_header* header() const noexcept { return segment_.get(); }
 
-    // The same, of one that is known to be bound and to lie in its segment.
+    // The same for an allocator that is known to be bound and to lie in its segment.
     [[nodiscard]] detail::segment_header& bound_header() const noexcept {
         return *segment_.unchecked();
     }
 
-    // Made from a segment's header, by the handles.
+    // For the handles, from a segment's header.
     explicit shm_allocator(detail::segment_header& header) noexcept : segment_(&header) {}
 
   private:

@@ -25,14 +25,14 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// How many threads, counted over all processes, may push and pop at the same time: single or
-/// multi producer, single or multi consumer. A side that is single may pass from one thread or
-/// process to another, if the two never overlap.
+/// How many threads, counted over all processes, may push and pop at the same time: single or multi
+/// producer, single or multi consumer. A single side may pass from one thread or process to
+/// another, provided that the two never overlap.
 enum class concurrency { spsc, mpsc, spmc, mpmc };
 
 namespace detail {
 
-// The whole of shm_queue, over any allocator.
+// All of shm_queue, over any allocator.
 template <class T, concurrency Concurrency, class Waiting, class Allocator>
 class basic_queue {
     static_assert(waiting_policy<Waiting>,
@@ -51,15 +51,14 @@ class basic_queue {
     using size_type = std::size_t;
     using allocator_type = Allocator;
 
-    /// Makes an empty queue for `capacity` elements, exactly; all memory is allocated now.
-    /// Errors: errc::invalid_size if capacity is 0, negative, or beyond what fits; whatever the
-    /// allocator reports.
+    /// Makes an empty queue for exactly `capacity` elements; all memory is allocated now. Errors:
+    /// errc::invalid_size if capacity is 0, negative, or beyond what fits; the allocator's errors.
     template <std::integral Capacity>
     explicit basic_queue(Capacity capacity, const Allocator& allocator = Allocator())
         : basic_queue(first_turn{0}, capacity, allocator) {}
 
-    // Any integer, so that a literal passed through segment::construct is no signedness warning;
-    // as 64 bits a negative one is beyond what fits.
+    // Any integer, so that a literal passed through segment::construct causes no signedness
+    // warning; as 64 bits a negative one is beyond what fits.
     template <std::integral Capacity>
     basic_queue(first_turn first, Capacity capacity, const Allocator& allocator = Allocator())
         : ring_(first, static_cast<std::uint64_t>(capacity), allocator) {
@@ -69,33 +68,34 @@ class basic_queue {
     basic_queue(const basic_queue&) = delete;
     basic_queue& operator=(const basic_queue&) = delete;
 
-    /// Destroys the elements that are left and frees the memory. Nobody may use the queue any more.
+    /// Destroys the remaining elements and frees the memory. No thread may use the queue any more.
     ~basic_queue() = default;
 
-    /// Appends an element; waits while the queue is full. False, with the argument unchanged, once
-    /// the queue is closed.
-    /// Errors: what T's constructor throws; then nothing is in the queue and nobody waits for it.
-    /// (Of many producers' queues, the place stays unused until the elements before it are taken.)
-    /// Complexity: constant; no system call unless it sleeps or somebody sleeps for an element.
+    /// Appends an element; waits while the queue is full. Returns false, with the argument
+    /// unchanged, once the queue is closed. Errors: what T's constructor throws; then no element is
+    /// added and nobody waits for it. (In a queue of many producers, the place stays unused until
+    /// the elements before it are taken.) Complexity: constant; no system call unless this thread
+    /// sleeps or another sleeps for an element.
     bool push(const T& value) { return put(for_ever, value); }
 
     /// @copydoc push(const T&)
     bool push(T&& value) { return put(for_ever, std::move(value)); }
 
-    /// Constructs an element in place; otherwise as push.
+    /// Constructs an element in place; otherwise like push.
     template <class... Args>
     bool emplace(Args&&... args) {
         return put(for_ever, std::forward<Args>(args)...);
     }
 
-    /// Appends an element if there is room at once. False, with the argument unchanged, if the
-    /// queue is full or closed. A place from which an element is just being taken is not free yet.
+    /// Appends an element if there is room at once. Returns false, with the argument unchanged, if
+    /// the queue is full or closed. A place from which an element is just being taken is not free
+    /// yet.
     bool try_push(const T& value) { return try_emplace(value); }
 
     /// @copydoc try_push(const T&)
     bool try_push(T&& value) { return try_emplace(std::move(value)); }
 
-    /// Constructs an element in place; otherwise as try_push.
+    /// Constructs an element in place; otherwise like try_push.
     template <class... Args>
     bool try_emplace(Args&&... args) {
         const bool pushed = ring_.try_emplace(std::forward<Args>(args)...) == outcome::done;
@@ -105,7 +105,7 @@ class basic_queue {
         return pushed;
     }
 
-    /// As push, but waits no longer than `patience`, a std::chrono::duration.
+    /// Like push, but waits no longer than `patience`, a std::chrono::duration.
     template <duration_like Duration>
     bool push_for(const T& value, const Duration& patience) {
         return put(for_long(patience), value);
@@ -117,7 +117,7 @@ class basic_queue {
         return put(for_long(patience), std::move(value));
     }
 
-    /// As push, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Like push, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     bool push_until(const T& value, const TimePoint& moment) {
         return until(moment, [&](auto when) { return offer(when, value); }) == outcome::done;
@@ -130,10 +130,10 @@ class basic_queue {
                outcome::done;
     }
 
-    /// Takes the oldest element; waits while there is none. Nothing once the queue is closed and
-    /// all its elements are taken. Errors: what T's move constructor throws; then the element is
-    /// still in the queue. Complexity: constant; no system call unless it sleeps or somebody sleeps
-    /// for room.
+    /// Takes the oldest element; waits while there is none. Returns nothing once the queue is
+    /// closed and all its elements are taken. Errors: what T's move constructor throws; then the
+    /// element is still in the queue. Complexity: constant; no system call unless this thread
+    /// sleeps or another sleeps for room.
     [[gnu::always_inline]] std::optional<T> pop() {
         return received([&](auto& into) __attribute__((always_inline)) {
             const outcome result = taken_at_once(into);
@@ -141,36 +141,36 @@ class basic_queue {
         });
     }
 
-    /// Takes the oldest element, if there is one at once. An element that was appended after one
-    /// that is still being written, by a slower producer, does not show before that one.
+    /// Takes the oldest element if there is one at once. An element that was appended after one
+    /// that a slower producer is still writing does not appear before that one.
     [[gnu::always_inline]] std::optional<T> try_pop() {
         return received([&](auto& into)
                             __attribute__((always_inline)) { return taken_at_once(into); });
     }
 
-    /// As pop, but waits no longer than `patience`, a std::chrono::duration.
+    /// Like pop, but waits no longer than `patience`, a std::chrono::duration.
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience) {
         return received([&](auto& into) { return take(for_long(patience), into); });
     }
 
-    /// As pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Like pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment) {
         return received(
             [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
     }
 
-    /// As pop, but assigns the oldest element to `value`; false, with `value` unchanged, where pop
-    /// returns nothing. For elements that are large: there is no other one on the stack meanwhile.
-    /// Errors: what T's move assignment throws; then the element is still in the queue.
+    /// Like pop, but assigns the oldest element to `value`; returns false, with `value` unchanged,
+    /// where pop returns nothing. For large elements: there is no second one on the stack
+    /// meanwhile. Errors: what T's move assignment throws; then the element is still in the queue.
     bool pop(T& value)
         requires std::is_move_assignable_v<T>
     {
         return take_into(for_ever, value);
     }
 
-    /// As try_pop, and as pop(T&).
+    /// Like try_pop, with an argument like pop(T&).
     bool try_pop(T& value)
         requires std::is_move_assignable_v<T>
     {
@@ -178,7 +178,7 @@ class basic_queue {
         return taken_at_once(into) == outcome::done;
     }
 
-    /// As pop_for, and as pop(T&).
+    /// Like pop_for, with an argument like pop(T&).
     template <duration_like Duration>
     bool pop_for(T& value, const Duration& patience)
         requires std::is_move_assignable_v<T>
@@ -186,7 +186,7 @@ class basic_queue {
         return take_into(for_long(patience), value);
     }
 
-    /// As pop_until, and as pop(T&).
+    /// Like pop_until, with an argument like pop(T&).
     template <time_point_like TimePoint>
     bool pop_until(T& value, const TimePoint& moment)
         requires std::is_move_assignable_v<T>
@@ -216,7 +216,7 @@ class basic_queue {
         return count;
     }
 
-    /// Moves the oldest elements to the front of `values` by assignment, as many as there are at
+    /// Moves the oldest elements to the front of `values` by assignment, as many as are there at
     /// once and fit, and returns how many. If an assignment throws, that element is still in the
     /// queue.
     std::size_t try_pop_n(std::span<T> values) {
@@ -224,22 +224,22 @@ class basic_queue {
         return pop_batch(values, why);
     }
 
-    /// As try_pop_n, but waits until there is at least one element. Returns 0 only for an empty
+    /// Like try_pop_n, but waits until there is at least one element. Returns 0 only for an empty
     /// span, or once the queue is closed and all its elements are taken.
     std::size_t pop_n(std::span<T> values) {
         outcome why = outcome::done;
         return pop_some(values, why);
     }
 
-    // The same forms for callers that want to know why not. `ec` is clear if the element has been
-    // pushed or popped. Otherwise it is errc::closed, for what never will be: a closed queue that
-    // is drained, if it is about an element. Or errc::full or errc::empty: not now. Or errc::busy:
-    // what is next is in the hands of somebody else, so that not even this can be told; try again.
-    // std::errc::timed_out, where a time was given. Or what a thread's first use of a segment fails
-    // with, errc::too_many_participants for instance, and errc::section_open. None but the last
-    // ones changes last_failure(). What T's members throw passes through.
+    // The same functions for callers that want to know the reason. `ec` is clear if the element has
+    // been pushed or popped. Otherwise it is errc::closed if it never will be: the queue is closed
+    // and, for pop, drained. Or errc::full or errc::empty: not now. Or errc::busy: another thread
+    // is working on the next slot, so that even this is unknown; try again. Or
+    // std::errc::timed_out, where a time was given. Or an error of the thread's first use of a
+    // segment, errc::too_many_participants for instance, or errc::section_open. Only the last group
+    // changes last_failure(). What T's members throw passes through.
 
-    /// As push; errc::closed.
+    /// Like push; errc::closed.
     bool push(const T& value, std::error_code& ec) {
         return put_or_tell<const T&>(ec, [&] { return offer(for_ever, value); });
     }
@@ -249,20 +249,20 @@ class basic_queue {
         return put_or_tell<T>(ec, [&] { return offer(for_ever, std::move(value)); });
     }
 
-    /// As emplace; errc::closed.
+    /// Like emplace; errc::closed.
     template <class... Args>
     bool emplace(std::error_code& ec, Args&&... args) {
         return put_or_tell<Args...>(ec,
                                     [&] { return offer(for_ever, std::forward<Args>(args)...); });
     }
 
-    /// As try_push; errc::full, busy or closed.
+    /// Like try_push; errc::full, busy or closed.
     bool try_push(const T& value, std::error_code& ec) { return try_emplace(ec, value); }
 
     /// @copydoc try_push(const T&, std::error_code&)
     bool try_push(T&& value, std::error_code& ec) { return try_emplace(ec, std::move(value)); }
 
-    /// As try_emplace; errc::full, busy or closed.
+    /// Like try_emplace; errc::full, busy or closed.
     template <class... Args>
     bool try_emplace(std::error_code& ec, Args&&... args) {
         ring_.template prepare_to_emplace<Args...>(ec);
@@ -276,7 +276,7 @@ class basic_queue {
         return is_done(result, errc::full, ec);
     }
 
-    /// As push_for; std::errc::timed_out or errc::closed.
+    /// Like push_for; std::errc::timed_out or errc::closed.
     template <duration_like Duration>
     bool push_for(const T& value, const Duration& patience, std::error_code& ec) {
         return put_or_tell<const T&>(ec, [&] { return offer(for_long(patience), value); });
@@ -288,7 +288,7 @@ class basic_queue {
         return put_or_tell<T>(ec, [&] { return offer(for_long(patience), std::move(value)); });
     }
 
-    /// As push_until; std::errc::timed_out or errc::closed.
+    /// Like push_until; std::errc::timed_out or errc::closed.
     template <time_point_like TimePoint>
     bool push_until(const T& value, const TimePoint& moment, std::error_code& ec) {
         return put_or_tell<const T&>(
@@ -303,26 +303,26 @@ class basic_queue {
         });
     }
 
-    /// As pop; errc::closed.
+    /// Like pop; errc::closed.
     std::optional<T> pop(std::error_code& ec) {
         return received(std::errc::timed_out, ec, [&](auto& into) { return take(for_ever, into); });
     }
 
-    /// As try_pop; errc::empty, busy or closed.
+    /// Like try_pop; errc::empty, busy or closed.
     [[gnu::always_inline]] std::optional<T> try_pop(std::error_code& ec) {
         return received(errc::empty, ec, [&](auto& into) __attribute__((always_inline)) {
             return taken_at_once(into);
         });
     }
 
-    /// As pop_for; std::errc::timed_out or errc::closed.
+    /// Like pop_for; std::errc::timed_out or errc::closed.
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience, std::error_code& ec) {
         return received(std::errc::timed_out, ec,
                         [&](auto& into) { return take(for_long(patience), into); });
     }
 
-    /// As pop_until; std::errc::timed_out or errc::closed.
+    /// Like pop_until; std::errc::timed_out or errc::closed.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment, std::error_code& ec) {
         return received(std::errc::timed_out, ec, [&](auto& into) {
@@ -330,14 +330,14 @@ class basic_queue {
         });
     }
 
-    /// As pop(T&); errc::closed.
+    /// Like pop(T&); errc::closed.
     bool pop(T& value, std::error_code& ec)
         requires std::is_move_assignable_v<T>
     {
         return take_or_tell(ec, value, [&](auto& into) { return take(for_ever, into); });
     }
 
-    /// As try_pop(T&); errc::empty, busy or closed.
+    /// Like try_pop(T&); errc::empty, busy or closed.
     bool try_pop(T& value, std::error_code& ec)
         requires std::is_move_assignable_v<T>
     {
@@ -346,7 +346,7 @@ class basic_queue {
         return !ec && is_done(taken_at_once(into), errc::empty, ec);
     }
 
-    /// As pop_for(T&, …); std::errc::timed_out or errc::closed.
+    /// Like pop_for(T&, …); std::errc::timed_out or errc::closed.
     template <duration_like Duration>
     bool pop_for(T& value, const Duration& patience, std::error_code& ec)
         requires std::is_move_assignable_v<T>
@@ -354,7 +354,7 @@ class basic_queue {
         return take_or_tell(ec, value, [&](auto& into) { return take(for_long(patience), into); });
     }
 
-    /// As pop_until(T&, …); std::errc::timed_out or errc::closed.
+    /// Like pop_until(T&, …); std::errc::timed_out or errc::closed.
     template <time_point_like TimePoint>
     bool pop_until(T& value, const TimePoint& moment, std::error_code& ec)
         requires std::is_move_assignable_v<T>
@@ -364,7 +364,7 @@ class basic_queue {
         });
     }
 
-    /// As try_push_n; if it appends fewer than all, errc::full, busy or closed.
+    /// Like try_push_n; if it appends fewer than all, errc::full, busy or closed.
     std::size_t try_push_n(std::span<const T> values, std::error_code& ec) {
         ring_.template prepare_to_emplace<const T&>(ec);
         outcome why = outcome::done;
@@ -373,7 +373,7 @@ class basic_queue {
         return count;
     }
 
-    /// As push_n; if it appends fewer than all, errc::closed.
+    /// Like push_n; if it appends fewer than all, errc::closed.
     std::size_t push_n(std::span<const T> values, std::error_code& ec) {
         std::size_t count = try_push_n(values, ec);
         while (count < values.size() && push(values[count], ec)) {
@@ -383,7 +383,7 @@ class basic_queue {
         return count;
     }
 
-    /// As try_pop_n; if it takes none, and values is not empty, errc::empty, busy or closed.
+    /// Like try_pop_n; if it takes none, and values is not empty, errc::empty, busy or closed.
     std::size_t try_pop_n(std::span<T> values, std::error_code& ec) {
         ring_.prepare_to_take(ec);
         outcome why = outcome::done;
@@ -392,7 +392,7 @@ class basic_queue {
         return count;
     }
 
-    /// As pop_n; if it takes none, and values is not empty, errc::closed.
+    /// Like pop_n; if it takes none, and values is not empty, errc::closed.
     std::size_t pop_n(std::span<T> values, std::error_code& ec) {
         ring_.prepare_to_take(ec);
         outcome why = outcome::done;
@@ -401,21 +401,22 @@ class basic_queue {
         return count;
     }
 
-    /// From now on pushes fail; the elements in the queue can still be taken. Wakes everybody who
-    /// waits. Closing twice does nothing. A push that runs at the same time either fails, or its
-    /// element is seen by the consumers before they see the end.
+    /// From now on pushes fail; the elements in the queue can still be taken. Wakes all waiters.
+    /// Closing twice has no effect. A push that runs at the same time either fails, or consumers
+    /// see its element before they see the end.
     void close() noexcept { ring_.close(); }
 
     [[nodiscard]] bool is_closed() const noexcept { return ring_.is_closed(); }
 
-    /// The number of elements, those being pushed or popped included. While others work, a guess.
+    /// The number of elements, including those being pushed or popped. An estimate while other
+    /// threads use the queue.
     [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
 
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
     [[nodiscard]] Allocator get_allocator() const noexcept { return ring_.allocator(); }
 
-    /// What the constructor was asked for.
+    /// The argument of the constructor.
     [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
 
   private:
@@ -430,12 +431,12 @@ class basic_queue {
         static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
     }
 
-    // What a call can mean at most, for a queue or for the kernel.
+    // The largest number that makes sense in a call, for a queue or for the kernel.
     static constexpr std::uint32_t as_count(std::size_t n) noexcept {
         return n < futex_wake_all ? static_cast<std::uint32_t>(n) : futex_wake_all;
     }
 
-    // Wakes as many as there were elements, also when one of them threw.
+    // Wakes as many waiters as there were elements, even if one of them threw.
     struct batch {
         basic_queue& queue;
         std::size_t count;
@@ -499,7 +500,7 @@ class basic_queue {
         return count;
     }
 
-    // To a caller that wants to know; `not_now` is what it is called if it may be done later.
+    // For a caller that wants to know; `not_now` is the error if the operation may succeed later.
     template <class Code>
     [[gnu::always_inline]] static bool is_done(outcome result, Code not_now,
                                                std::error_code& ec) noexcept {
@@ -537,7 +538,7 @@ class basic_queue {
         });
     }
 
-    // Takes an element as it is, or as a copy of what stays.
+    // Takes an element as it is, or as a copy of one that stays.
     struct assigned {
         T& value;
 
@@ -556,7 +557,7 @@ class basic_queue {
         return take(when, into) == outcome::done;
     }
 
-    // What get(receiver) hands to the receiver, if it says that it did.
+    // What get(receiver) hands to the receiver, if it returns that it did.
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received(Get get) {
         if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> &&
@@ -578,8 +579,8 @@ class basic_queue {
         return std::optional<T>(std::in_place, __builtin_bit_cast(T, into));
     }
 
-    // The result is in no inner block: g++ 12 would move it out of that once more and, if moving
-    // throws, lose an element that is in the queue no longer.
+    // The result is not in an inner block: g++ 12 would move it out of that once more and, if
+    // moving throws, lose an element that is no longer in the queue.
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received_element(Get& get) {
         std::optional<T> result;
@@ -588,7 +589,7 @@ class basic_queue {
         return result;
     }
 
-    // When a wait ends is asked for when it begins: reading the clock costs more than a push.
+    // The end of a wait is computed when the wait begins: reading the clock costs more than a push.
     static deadline for_ever() noexcept { return deadline::never(); }
 
     template <class Duration>
@@ -605,7 +606,7 @@ class basic_queue {
         }
         if (result.what == outcome::done) {
             if (many_producers && result.slept) {
-                ring_.notify_spaces(1); // there may be room for another that sleeps
+                ring_.notify_spaces(1); // there may be room for another sleeper
             }
             ring_.notify_items(1);
         }
@@ -636,7 +637,7 @@ class basic_queue {
         return is_to_wait(result) ? wait_to_take(when, receive) : result;
     }
 
-    // A copy in between, so that nobody else has the address of the one in the caller.
+    // Uses a copy in between, so that the address of the caller's object stays private.
     template <class When>
     outcome take_later(const When& when, element_bytes<T>& into) {
         element_bytes<T> late;
@@ -656,14 +657,14 @@ class basic_queue {
         const wait_result result = await<Waiting>(ring_.items(), attempt, when());
         if (result.what == outcome::done) {
             if (many_consumers && result.slept) {
-                ring_.notify_items(1); // there may be an element for another that sleeps
+                ring_.notify_items(1); // there may be an element for another sleeper
             }
             ring_.notify_spaces(1);
         }
         return result.what;
     }
 
-    // Other clocks may be set, so theirs has the last word.
+    // Other clocks may be adjusted, so the last check is against the clock of `moment`.
     template <class TimePoint, class Wait>
     static outcome until(const TimePoint& moment, Wait wait) {
         const auto when = [&moment] { return deadline_at(moment); };
@@ -684,16 +685,16 @@ class basic_queue {
 /// elements of one producer in that order. Names are those of the standard's proposal for
 /// concurrent queues (P0260).
 ///
-/// Concurrency says how many may push and pop at the same time; fewer is faster, and mpmc is always
-/// right. Waiting says how this process waits (processes may differ).
-/// Thread and process safety: every member but constructor and destructor may be called by any
-/// number of threads of any number of processes, as far as Concurrency allows.
-/// If the process is killed: what it was pushing is not there, or has been pushed; what it was
-/// popping is there again, or has been popped. Nobody is held up by it for long. A single producer
-/// or consumer can be replaced by another, which goes on where it stopped.
-/// In a section, of a shm_guarded for instance, pushing and popping happens at once and for good,
-/// also if the section is undone. So elements that are more than plain bytes are copied then, where
-/// they would be moved elsewhere; errc::section_open, as cohold::failure, if they cannot be copied.
+/// Concurrency says how many threads may push and pop at the same time; fewer is faster, and mpmc
+/// is always right. Waiting says how this process waits (processes may differ). Thread and process
+/// safety: every member but constructor and destructor may be called by any number of threads of
+/// any number of processes, as far as Concurrency allows. If the process is killed: what it was
+/// pushing is not there, or has been pushed; what it was popping is there again, or has been
+/// popped. Other threads are not held up by it for long. A single producer or consumer can be
+/// replaced by another, which continues where it stopped. In a section, of a shm_guarded for
+/// instance, pushing and popping are immediate and permanent, even if the section is undone. So
+/// elements that are more than plain bytes are copied then, where they would be moved elsewhere;
+/// errc::section_open, as cohold::failure, if they cannot be copied.
 template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
 class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
     using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;
@@ -711,7 +712,7 @@ class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_alloca
 template <class T, concurrency Concurrency, class Waiting>
 inline constexpr bool enable_shareable<shm_queue<T, Concurrency, Waiting>> = true;
 
-/// As "shm_queue<i32,mpmc>": how a process waits is its own affair.
+/// Described as "shm_queue<i32,mpmc>": each process chooses how it waits.
 template <class T, concurrency Concurrency, class Waiting>
 struct type_description<shm_queue<T, Concurrency, Waiting>> {
     static constexpr void write(type_writer& out) {

@@ -71,7 +71,7 @@ class vector_access : protected vector_storage<T, Allocator> {
 
     [[nodiscard]] const_reference back() const noexcept { return end()[-1]; }
 
-    /// Equal to begin(), and like it not null in an empty vector: look at the size.
+    /// Equal to begin(), and like it not null in an empty vector: check the size.
     [[nodiscard]] T* data() noexcept { return begin(); }
 
     [[nodiscard]] const T* data() const noexcept { return begin(); }
@@ -123,8 +123,8 @@ class vector_access : protected vector_storage<T, Allocator> {
     using words::max_size;
 
     [[nodiscard]] size_type size() const noexcept {
-        // As a difference of pointers would tell: g++ then indexes in loops over the vector without
-        // a second counter.
+        // Like a difference of pointers, this tells g++ a bound: it then indexes in loops over the
+        // vector without a second counter.
         if (size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
             __builtin_unreachable();
         }
@@ -145,22 +145,20 @@ class vector_access : protected vector_storage<T, Allocator> {
 /// A contiguous, growing array: the interface, complexities and exception guarantees of
 /// std::vector, with these differences.
 /// - Iterators are raw pointers: valid in the process that obtained them, until the vector
-///   reallocates.
+/// reallocates.
 /// - shm_vector<bool> is an ordinary vector of bool: contiguous, with real references.
 /// - Moving between vectors whose allocators are unequal (of two segments) moves the elements one
-///   by one and empties the source, swap exchanges them one by one. The move constructor is
-///   noexcept all the same, because growing a vector of vectors relies on it: if the memory runs
-///   out there, std::terminate. shm_vector(std::move(other), allocator) throws instead.
-/// - shrink_to_fit() leaves everything as it is when there is no memory for the smaller block.
-/// - try_reserve, try_push_back and try_emplace_back report that memory has run out by their
-///   result; last_failure() has the details.
-///
+/// by one and empties the source; swap exchanges them one by one. The move constructor is noexcept
+/// all the same, because growing a vector of vectors relies on it: if the memory runs out there, it
+/// calls std::terminate. shm_vector(std::move(other), allocator) throws instead.
+/// - shrink_to_fit() has no effect when there is no memory for the smaller block.
+/// - try_reserve, try_push_back and try_emplace_back report by their result that memory has run
+/// out; last_failure() has the details.
 /// The element type is checked with shareable when a vector is constructed, not before, so that an
-/// element can have a shm_vector of its own kind as a member.
-/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
-/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). Without
-/// exceptions these print their text and abort.
-/// *Thread and process safety*: that of std::vector.
+/// element can have a shm_vector of its own type as a member. *Errors*: cohold::failure from the
+/// allocator (errc::out_of_space, errc::reserve_exceeded, errc::no_segment), std::length_error
+/// beyond max_size(), std::out_of_range from at(). Without exceptions these print their text and
+/// abort. *Thread and process safety*: that of std::vector.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
 class shm_vector : public detail::vector_access<T, Allocator> {
     using access = detail::vector_access<T, Allocator>;
@@ -228,7 +226,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         check_element();
     }
 
-    // std::size_t, not size_type: a guide made of this must not ask for members of the class.
+    // std::size_t, not size_type: a deduction guide made from this must not refer to members of the
+    // class.
     explicit shm_vector(std::size_t count, const Allocator& allocator = Allocator())
         : shm_vector(allocator) {
         build(detail::value_initialized{}, static_cast<size_type>(count));
@@ -288,8 +287,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return *this;
     }
 
-    /// Takes the elements along; with an unequal allocator that does not propagate, moves them one
-    /// by one, which can fail.
+    /// Takes over the other vector's elements; with an unequal allocator that does not propagate,
+    /// moves them one by one, which can fail.
     shm_vector&
     operator=(shm_vector&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
                                            traits::is_always_equal::value) {
@@ -305,7 +304,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
             } else {
                 operation section(alloc_);
                 exchange_words(other);
-                shm_vector old(alloc_); // `other` may be a part of what ends here
+                shm_vector old(alloc_); // `other` may be a part of what is destroyed here
                 old.move_words(other, section);
             }
         }
@@ -343,8 +342,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         }
     }
 
-    /// As reserve, but false when memory runs out or count is beyond max_size(); last_failure()
-    /// says which.
+    /// Like reserve, but returns false when memory runs out or count is beyond max_size();
+    /// last_failure() says which.
     [[nodiscard]] bool try_reserve(size_type count) {
         if (count > capacity()) {
             block memory(alloc_, count, [&] { return try_allocate(count); });
@@ -353,7 +352,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return true;
     }
 
-    /// A request. Without memory for the smaller block, nothing happens.
+    /// A request. Has no effect without memory for the smaller block.
     void shrink_to_fit() {
         if (size_ == 0) {
             release();
@@ -392,7 +391,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         }
     }
 
-    /// As emplace_back, but nullptr when memory runs out; last_failure() says where.
+    /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
     template <class... Args>
     [[nodiscard]] T* try_emplace_back(Args&&... args) {
         if (size_ == capacity_) [[unlikely]] {
@@ -407,7 +406,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return std::addressof(emplace_in_place(std::forward<Args>(args)...));
     }
 
-    /// As push_back, but false when memory runs out; last_failure() says where.
+    /// Like push_back, but returns false when memory runs out; last_failure() says where.
     [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
 
     [[nodiscard]] bool try_push_back(T&& value) {
@@ -444,7 +443,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     iterator insert(const_iterator position, size_type count, const T& value) {
         const T* source = std::addressof(value);
         if constexpr (detail::relocates_without_failure<Allocator, T>) {
-            // The gap is going to move the value if it is an element behind the position.
+            // Opening the gap will move the value if it is an element behind the position.
             const auto address = reinterpret_cast<std::uintptr_t>(source);
             if (count <= capacity() - size() &&
                 address >= reinterpret_cast<std::uintptr_t>(position) &&
@@ -528,8 +527,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     }
 
   private:
-    // In the constructors, not in the class: the class may be named with an incomplete T, and is
-    // instantiated with any T and Allocator while a deduction guide is looked for.
+    // Called in the constructors, not in the class: the class may be named with an incomplete T,
+    // and is instantiated with any T and Allocator while a deduction guide is looked up.
     static constexpr void check_element() noexcept {
         static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>,
                       "shm_vector<T>: T must be an object type without const and volatile");
@@ -551,7 +550,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     }
 };
 
-// Whatever T is: that is checked when a vector is constructed.
+// Whatever T is: T is checked when a vector is constructed.
 template <class T>
 inline constexpr bool enable_shareable<shm_vector<T, shm_allocator<T>>> = true;
 
@@ -562,7 +561,7 @@ inline constexpr bool saves_itself<shm_vector<T, shm_allocator<T>>> = true;
 
 } // namespace detail
 
-// The name leaves the allocator out, and changes with the layout of the vector.
+// The name leaves out the allocator, and changes with the layout of the vector.
 template <class T>
 struct type_description<shm_vector<T, shm_allocator<T>>> {
     static constexpr void write(type_writer& out) {
@@ -588,7 +587,7 @@ template <class T, class Allocator>
     return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
 }
 
-/// Lexicographical, by <=> of the elements or, where they have none, by <.
+/// Lexicographical, by <=> of the elements or, if they have none, by <.
 template <class T, class Allocator>
 [[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_vector<T, Allocator>& a,
                                                             const shm_vector<T, Allocator>& b) {

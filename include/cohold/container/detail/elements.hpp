@@ -1,5 +1,5 @@
-// How a contiguous container builds, moves and destroys its elements: through the allocator, or as
-// bytes where nobody can tell the difference.
+// How a contiguous container builds, moves, compares and destroys its elements: through the
+// allocator, or as bytes where the difference cannot be observed.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -27,7 +27,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// std::length_error; without exceptions, prints the same and aborts.
+// Throws std::length_error; without exceptions, prints the same and aborts.
 [[noreturn, gnu::cold, gnu::noinline]] inline void
 raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
 #if defined(__cpp_exceptions)
@@ -41,7 +41,7 @@ raise_length_error(const char* container, std::size_t wanted, std::size_t limit)
 #endif
 }
 
-// std::out_of_range; without exceptions, prints the same and aborts.
+// Throws std::out_of_range; without exceptions, prints the same and aborts.
 [[noreturn, gnu::cold, gnu::noinline]] inline void
 raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
 #if defined(__cpp_exceptions)
@@ -59,8 +59,8 @@ concept less_comparable = requires(const T& a, const T& b) {
     { a < b } -> std::convertible_to<bool>;
 };
 
-// <=>, or the weak order that < makes. What has neither is told so before the body is looked at, so
-// that asking whether a container of it can be compared is no error.
+// <=>, or the weak order that < makes. A type with neither is rejected before the body is looked
+// at, so that it is no error to ask whether a container of it can be compared.
 template <class T>
     requires std::three_way_comparable<T> || less_comparable<T>
 [[nodiscard]] constexpr auto synth_three_way(const T& a, const T& b) {
@@ -100,7 +100,7 @@ template <class T>
             return order;
         }
     }
-    // One of them has come to its end.
+    // One of them has ended.
     if (a == a_last && b == b_last) {
         return std::strong_ordering::equal;
     }
@@ -125,13 +125,13 @@ concept allocator_like = requires(Allocator& allocator) {
     allocator.allocate(std::size_t{1});
 };
 
-// The address in a fancy pointer, without a test for null where the pointer offers that.
+// The address in a fancy pointer, without a test for null where the pointer allows that.
 template <class Pointer>
 [[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
     if constexpr (requires { pointer.unchecked(); }) {
-        // What is said of the alignment keeps g++ from adding index, offset and own address in
-        // another order, which takes one instruction more in each round of a loop. Of a null
-        // pointer this is the own address.
+        // The promise about the alignment keeps g++ from adding index, offset and own address in
+        // another order, which takes one instruction more in each round of a loop. For a null
+        // pointer this is the pointer's own address.
         using element = std::remove_pointer_t<decltype(pointer.unchecked())>;
         constexpr std::size_t own = alignof(Pointer);
         constexpr std::size_t least = alignof(element) < own ? alignof(element) : own;
@@ -142,7 +142,7 @@ template <class Pointer>
 }
 
 // The allocator's construct does no more than a constructor call. (shm_allocator's also tells
-// nested allocators where they are, which trivially copyable elements cannot have.)
+// nested allocators where they are, but trivially copyable elements cannot have any.)
 template <class Allocator, class T, class... Args>
 inline constexpr bool constructs_plainly =
     (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
@@ -160,13 +160,13 @@ inline constexpr bool destroys_nothing =
     std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
 
 // Moving to other memory and destroying the source is a copy of the bytes. (A trivially copyable
-// class may have a constructor for rvalues, a template, that does more.)
+// class may have a constructor template for rvalues that does more.)
 template <class Allocator, class T>
 inline constexpr bool relocates_as_bytes =
     std::is_trivially_copyable_v<T> && std::is_trivially_move_constructible_v<T> &&
     constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
 
-// Moving to other memory cannot fail, so that a gap can be opened, and closed again.
+// Moving to other memory cannot fail, so a gap can be opened, and closed again.
 template <class Allocator, class T>
 inline constexpr bool relocates_without_failure =
     relocates_as_bytes<Allocator, T> ||
@@ -182,19 +182,19 @@ template <class T>
 inline constexpr bool value_is_zero_bytes =
     std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
 
-// Cheap enough to hand over by value where a reference would keep the original in memory.
+// Cheap enough to pass by value where a reference would keep the original in memory.
 template <class T>
 inline constexpr bool fits_registers =
     std::is_trivially_copyable_v<T> && std::is_trivially_copy_constructible_v<T> &&
     std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16;
 
-// Sources of elements for element_builder::fill and for assignment: *source, then ++source, as
-// often as there are elements. Any input iterator is one.
+// Sources of elements for element_builder::fill and for assignment: *source, then ++source, once
+// for each element. Any input iterator is one.
 
-// Not readable: stands for elements that are value-initialized.
+// Not readable: stands for value-initialized elements.
 struct value_initialized {};
 
-// The same value again and again.
+// The same value for every element.
 template <class T>
 struct repeated {
     const T* value;
@@ -204,7 +204,7 @@ struct repeated {
     repeated& operator++() noexcept { return *this; }
 };
 
-// Elements to be moved from.
+// Elements that are moved from.
 template <class T>
 struct moved_from {
     T* element;
@@ -256,7 +256,7 @@ void skip_elements(Source& source, std::size_t count) noexcept {
     }
 }
 
-// The bytes may overlap. Null with zero elements is allowed, as it is not in memmove.
+// The bytes may overlap. Null with zero elements is allowed, unlike in memmove.
 template <class T>
 void move_bytes(T* to, const void* from, std::size_t count) noexcept {
     if (count != 0) {
@@ -306,7 +306,7 @@ void construct_element(Allocator& allocator, T* at, Args&&... args) {
     }
 }
 
-// A value on its way, outside the container, but made and destroyed by its allocator.
+// A value on its way, outside the container, but constructed and destroyed by its allocator.
 template <class Allocator, class T>
 class passing_element {
   public:
@@ -331,7 +331,7 @@ class passing_element {
     };
 };
 
-// Brings the last element of [first, last) to the front, the others one up.
+// Moves the last element of [first, last) to the front, and the others one place up.
 template <class Allocator, class T>
 void rotate_last_to_front(Allocator& allocator, T* first, T* last) {
     passing_element<Allocator, T> value(allocator, last[-1]);
@@ -349,7 +349,7 @@ void reverse_elements(Allocator& allocator, T* first, T* last) {
     }
 }
 
-// Brings [middle, last) before [first, middle).
+// Moves [middle, last) in front of [first, middle).
 template <class Allocator, class T>
 void rotate_elements(Allocator& allocator, T* first, T* middle, T* last) {
     reverse_elements(allocator, first, middle);
@@ -357,7 +357,7 @@ void rotate_elements(Allocator& allocator, T* first, T* middle, T* last) {
     reverse_elements(allocator, first, last);
 }
 
-// Elements growing in raw memory, destroyed again unless they are kept.
+// Elements under construction in raw memory, which are destroyed again unless they are kept.
 template <class Allocator>
 class element_builder {
   public:
@@ -397,7 +397,7 @@ class element_builder {
         }
     }
 
-    // Moves the elements [first, position) before those that stand here, and [position, last)
+    // Moves the elements [first, position) in front of those that are here, and [position, last)
     // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
     void surround(value_type* first, value_type* position, value_type* last) {
         if constexpr (relocates_as_bytes<Allocator, value_type>) {
@@ -434,8 +434,8 @@ class element_builder {
     value_type* last_;
 };
 
-// A hole of raw memory among elements: the tail is moved up for it, and back down unless the hole
-// is filled. Only for elements whose relocation cannot fail.
+// A gap of raw memory among elements: the tail is moved up to make room, and back down unless the
+// gap is filled. Only for elements whose relocation cannot fail.
 template <class Allocator>
 class element_gap {
   public:

@@ -1,4 +1,4 @@
-// Who works on a queue, and whether the one who stands in the way is alive.
+// The thread that works on a queue, and the question whether a claimant in its way is alive.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -19,18 +19,19 @@ namespace detail {
 
 struct claimant_ready {};
 
-/// The calling thread, as one that claims slots of a queue with this allocator. Outside of segments
-/// nobody is known to anybody, and so nobody ever counts as dead. (Tests have others.)
+/// The calling thread, as a claimant of slots of a queue with this allocator. Outside of segments
+/// threads cannot be identified, so no claimant ever counts as dead. (Tests have other claimants.)
 template <class Allocator>
 class queue_claimant {
   public:
     static constexpr bool knows_the_dead = false;
 
-    /// Before one is made: false if the thread cannot claim anything now, and should come again.
+    /// Called before one is constructed: false if the thread cannot claim anything now and should
+    /// try again.
     [[nodiscard]] static bool is_ready(const Allocator& /*allocator*/) noexcept { return true; }
 
-    /// For who is to be told: reports what the constructor or worker() would throw. A thread that
-    /// claims slots, or journals what it does, needs its record.
+    /// For callers that pass an error_code: reports what the constructor or worker() would throw. A
+    /// thread that claims slots, or journals its changes, needs its record.
     static void prepare(const Allocator& /*allocator*/, bool /*with_record*/,
                         std::error_code& /*ec*/) noexcept {}
 
@@ -40,17 +41,17 @@ class queue_claimant {
 
     [[nodiscard]] claim_mark mark() const noexcept { return 0; }
 
-    /// Before the compare-and-swap that claims the slot of this word; and again after code that may
-    /// have claimed others.
+    /// Called before the compare-and-swap that claims the slot of this word; and again after code
+    /// that may have claimed others.
     void intend(const atomic_word& /*word*/) const noexcept {}
 
-    /// The claim is over.
+    /// Called when the claim is over.
     void forget() const noexcept {}
 
-    /// The process, as the only one at work on its side; not 0.
+    /// The process, as the only one that works on its side; not 0.
     [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 2; }
 
-    /// Is the claimant with this mark, or this worker, dead? If so, it is recovered now.
+    /// Is the claimant with this mark, or this worker, dead? If so, recovers it now.
     [[nodiscard]] static bool recover_if_dead(const Allocator& /*allocator*/,
                                               claim_mark /*mark*/) noexcept {
         return false;
@@ -61,31 +62,31 @@ class queue_claimant {
         return false;
     }
 
-    /// Before the queue's memory is given back: whatever the dead had begun is undone or finished,
-    /// and their claims are resolved.
+    /// Called before the queue's memory is freed: whatever dead processes had begun is rolled back
+    /// or completed, and their claims are resolved.
     static void recover_dead(const Allocator& /*allocator*/) noexcept {}
 
     /// Is the thread in a section of the segment, which may still be undone?
     [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
 
     /// What happens to an element between claim and release is undone if the process dies: its
-    /// allocations, and the changes of its bytes that were saved.
+    /// allocations, and the changes to bytes that were saved.
     class section {
       public:
         explicit section(const Allocator& /*allocator*/) noexcept {}
 
-        ~section() {} // NOLINT: as that of the other one
+        ~section() {} // NOLINT: like that of the specialization
 
         void save(const void* /*element*/, std::size_t /*bytes*/) noexcept {}
 
-        /// Ends it, and the claim, by one store.
+        /// Ends the section, and the claim, by one store.
         void commit_by(atomic_word& word, slot_word value) noexcept {
             word.value.store(value, std::memory_order_release);
         }
     };
 };
 
-// What a claim needs of the thread's record, all at hand: between two compare-and-swaps the
+// What a claim needs of the thread's record, ready to hand: between two compare-and-swaps the
 // processor waits for every load that depends on another one.
 struct claimant_cache {
     segment_header* header;
@@ -126,11 +127,11 @@ class queue_claimant<shm_allocator<T>> {
         }
     }
 
-    /// Right after is_ready().
+    /// Called right after is_ready().
     queue_claimant(const allocator& a, claimant_ready /*known*/) noexcept
         : header_(a.bound_header()), cell_(last_claimant.cell), mark_(last_claimant.mark) {}
 
-    /// Of a thread that has been ready before.
+    /// For a thread that has been ready before.
     explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
         static_cast<void>(is_ready(a));
         cell_ = last_claimant.cell;
@@ -144,7 +145,7 @@ class queue_claimant<shm_allocator<T>> {
                                                           reinterpret_cast<char*>(&header_)));
     }
 
-    // So that it is not looked up in whatever the memory holds when the queue is gone.
+    // So that the address is not read again when the queue's memory holds something else.
     void forget() const noexcept { store_in_order(*cell_, 0); }
 
     [[nodiscard]] static owner_word worker(const allocator& a) {
@@ -158,15 +159,15 @@ class queue_claimant<shm_allocator<T>> {
                                                          claim_mark mark) noexcept {
         const std::uint32_t index = marked_participant(mark);
         if (index > participant_table::spare(*a.header())) {
-            return true; // nobody has ever been there
+            return true; // there never was a worker
         }
         const std::uint64_t state =
             participant_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
         const auto generation = static_cast<std::uint32_t>(state >> 32);
         const std::uint32_t marked =
             generation - ((generation - marked_generation(mark)) & 0xffffU);
-        // Of an attachment that is over, recovery has resolved the claims; the word may have been
-        // read before that.
+        // If the attachment is over, recovery has resolved its claims; the word may have been read
+        // before that.
         return !is_attachment_of(state, marked) ||
                is_dead_worker(a, make_owner(index, generation, 0));
     }
@@ -248,11 +249,11 @@ class queue_claimant<shm_allocator<T>> {
         return found;
     }
 
-    // False if the heap's lock, which a thread's first use of a segment needs, is held by a process
-    // that does not run; or after an error.
+    // Returns false after an error, or if the heap's lock, which a thread's first use of a segment
+    // needs, is held by a process that is not running.
     [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header,
                                                                 std::error_code& ec) noexcept {
-        static thread_local bool in_vain = false; // then who spins does not wait here
+        static thread_local bool in_vain = false; // then a spinning thread does not wait here
         thread_record* found = nullptr;
         {
             const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
@@ -278,10 +279,10 @@ class queue_claimant<shm_allocator<T>> {
     claim_mark mark_;
 };
 
-/// When to ask about the claim that a thread finds in its way: not at once, since most are over in
-/// an instant; and not often, since that takes a system call. A thread remembers a few claims, by
-/// their addresses: it may look at many queues in turn. Where two of them share a memory, whichever
-/// comes first when the time is over is asked about.
+/// When to ask about the claim that a thread finds in its way: not at once, because most claims are
+/// over in an instant; and not often, because it takes a system call. A thread remembers a few
+/// claims, by their addresses: it may look at many queues in turn. Where two of them share an
+/// entry, it asks about the one that it meets first when the time is over.
 class suspicion {
   public:
     [[nodiscard, gnu::cold]] static bool is_due(const atomic_word& word,
@@ -291,7 +292,7 @@ class suspicion {
             memories[(reinterpret_cast<std::uintptr_t>(&word) * 0x9e3779b9u >> 16) % count];
         const bool known = memory.word_ == &word && memory.claimed_ == claimed;
         if (known && ++memory.looks_ % few_looks != 0 && memory.looks_ > few_looks) {
-            return false; // in a spin loop: a look at the clock costs more than one at the word
+            return false; // in a spin loop: reading the clock costs more than reading the word
         }
         const std::int64_t now = deadline::now().nanoseconds;
         const bool over = now - memory.since_ >= interval;
@@ -314,7 +315,7 @@ class suspicion {
     const atomic_word* word_;
     slot_word claimed_;
     std::uint32_t looks_;
-    std::int64_t since_; // when it was noticed, or asked about
+    std::int64_t since_; // when the claim was noticed, or last asked about
 };
 
 } // namespace detail

@@ -20,32 +20,32 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// The slots and their order. `tail` and `head` are hints: what counts is the word of each slot.
-/// A stale hint costs steps and nothing else, so they are stored plainly.
+/// The slots and their order. `tail` and `head` are hints: the word of each slot is what counts. A
+/// stale hint costs steps and nothing else, so the hints are stored plainly.
 ///
 /// *Many producers*: from the tail, {turn, empty} → {turn, writing, me} by compare-and-swap,
-/// construct, store {turn, full}. A slot taken in this turn: look at the next; one of an older
-/// turn: full. *A single producer* constructs in the empty slot and stores {turn, full}. *Many
-/// consumers*: from the head, {turn, full} → {turn, reading, me} by compare-and-swap, move the
-/// element out, store {turn + 1, empty}. Others walk over a slot that is being read, but the head
-/// never passes it: it may be full again. A slot that is being written ends the walk: order among
-/// producers. *A single consumer* moves the element out of the full slot and stores
-/// {turn + 1, empty}.
+/// construct, store {turn, full}. If a slot is taken in this turn, look at the next; if it is of an
+/// older turn, the queue is full. *A single producer* constructs in the empty slot and stores
+/// {turn, full}. *Many consumers*: from the head, {turn, full} → {turn, reading, me} by
+/// compare-and-swap, move the element out, store {turn + 1, empty}. Other consumers walk over a
+/// slot that is being read, but the head never passes it: it may become full again. A slot that is
+/// being written ends the walk, which keeps the producers' order. *A single consumer* moves the
+/// element out of the full slot and stores {turn + 1, empty}.
 ///
-/// If a process is killed: what it was writing never was, and what it was reading is there still.
-/// Where only one can be at work, its successor finds the slot as it was before. Where many are,
-/// whoever is held up by a claim asks now and then whether the claimant is alive; if not, it
-/// recovers the dead one and resolves the claim.
+/// If a process is killed: what it was writing never existed, and what it was reading is still
+/// there. Where only one process can be at work, its successor finds the slot as it was before.
+/// Where many can, a thread that is held up by a claim asks now and then whether the claimant is
+/// alive; if not, it recovers the dead process and resolves the claim.
 ///
 /// In a section that may be undone, elements that own memory are copied into the queue and out of
-/// it. A move would end at once on the side of the queue, and with the section on the other side:
-/// undoing it would give the memory back to whom it was moved from, or free what was allocated in
-/// the section, though the queue has it.
+/// it. The queue's side of a move would be permanent at once, the other side only at the end of the
+/// section: undoing it would return the memory to the object that was moved from, or free what was
+/// allocated in the section, while the queue still has it.
 ///
-/// Closing: a consumer that finds the queue empty after close() must know that no producer has
-/// looked before close() and is still at work. With many producers, it turns the slot at hand from
-/// empty to closed by compare-and-swap, so that such a producer either has claimed a slot in time
-/// or fails. A single producer moves the tail first, and only then looks whether the queue is
+/// Closing: a consumer that finds the queue empty after close() must know that no producer that
+/// looked before close() is still at work. With many producers, the consumer turns the slot at hand
+/// from empty to closed by compare-and-swap, so that such a producer either has claimed a slot in
+/// time or fails. A single producer moves the tail first, and only then looks whether the queue is
 /// closed; the consumer executes the heavy barrier, and then looks whether the tail is at the empty
 /// slot.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
@@ -96,8 +96,9 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         end();
     }
 
-    /// Besides what T's constructor throws, this and try_take may fail with errc::out_of_space,
-    /// too_many_participants and locks_unsupported, before anything has changed.
+    /// Besides what T's constructor throws, this function and try_take may fail with
+    /// errc::out_of_space, too_many_participants and locks_unsupported, before anything has
+    /// changed.
     template <class... Args>
     [[nodiscard, gnu::always_inline]] outcome try_emplace(Args&&... args) {
         if constexpr (!is_plain && !alone::template is_constructible_from_copies<Args...>) {
@@ -112,19 +113,20 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         }
     }
 
-    /// Before try_emplace of these arguments: whatever it would throw but for T's constructor.
+    /// Called before try_emplace with these arguments: reports what it would throw, except what T's
+    /// constructor throws.
     template <class... Args>
     void prepare_to_emplace(std::error_code& ec) noexcept {
         constexpr bool copies = alone::template is_constructible_from_copies<Args...>;
         prepare(ManyProducers, copies, "constructed without taking from its arguments", ec);
     }
 
-    /// Before try_take, the same.
+    /// The same before try_take.
     void prepare_to_take(std::error_code& ec) noexcept {
         prepare(ManyConsumers, std::is_copy_constructible_v<T>, "copied", ec);
     }
 
-    /// Hands the next element to take(T&&) and removes it. If take throws, the element stays.
+    /// Passes the next element to take(T&&) and removes it. If take throws, the element stays.
     template <class Take>
     [[nodiscard]] outcome try_take(Take&& take) {
         if constexpr (!is_plain && !std::is_copy_constructible_v<T>) {
@@ -162,8 +164,8 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         }
     }
 
-    // Where no section is open, as when a queue is destroyed by hand, this is one: a queue that is
-    // half destroyed could neither be used nor be destroyed once more. One that has been is known
+    // Where no section is open, as when a queue is destroyed by hand, this is one: a half-destroyed
+    // queue could neither be used nor be destroyed again. A queue that is destroyed is recognized
     // by its capacity.
     [[gnu::cold]] void end() noexcept {
         const report_keeper keeper;
@@ -177,8 +179,8 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         }
     }
 
-    // False where a full segment has no room to keep the elements, and a kill must not leave half
-    // of them: then nothing has happened.
+    // Returns false, without effect, if a full segment has no room to save the elements and a kill
+    // must not leave half of them.
     [[nodiscard]] bool end_at_once(bool all_or_nothing) noexcept {
         undo_scope<Allocator> section(allocator_, without_journal::happens);
         section.words(this, this->words(), alone::words_bytes);
@@ -199,7 +201,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         return true;
     }
 
-    // As if it were popped.
+    // As if the element were popped.
     void end_element(slot& s) noexcept {
         if (is_full(s)) {
             undo_scope<Allocator> section(allocator_, without_journal::happens);
@@ -242,14 +244,14 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         }
     };
 
-    // Nothing but a constructor that the user has written can push or pop in the middle of this.
+    // Only a constructor that the user has written can push or pop in the middle of this.
     template <class... Args>
     static constexpr bool is_copy_of_one =
         sizeof...(Args) == 1 && is_plain && (std::is_same_v<std::remove_cvref_t<Args>, T> && ...);
 
-    // What happens most often, in line and with nothing beside it: on the way from one
-    // compare-and-swap to the next, every store has to leave the processor first, those of
-    // registers that are saved around a call among them.
+    // The most frequent case, in line and with nothing beside it: before the next compare-and-swap,
+    // every store has to leave the processor, including those of registers that are saved around a
+    // call.
     [[gnu::always_inline]] outcome copy_claimed(const T& value) {
         if (!claimant::is_ready(allocator_)) [[unlikely]] {
             return outcome::held;
@@ -263,7 +265,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
             !claim(me, s.word, empty, position, slot_state::writing)) [[unlikely]] {
             if (word == word_of(turn_of(position) - 1, slot_state::full) && !is_closed()) {
                 note_wait(waited_for_space_, position);
-                return outcome::blocked; // soon, for those who spin
+                return outcome::blocked; // a spinning thread tries again soon
             }
             return emplace_claimed(value);
         }
@@ -307,7 +309,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         return outcome::done;
     }
 
-    // As copy_claimed. Nobody but this function knows where `into` is, so that it can be a
+    // Like copy_claimed. The address of `into` does not leave this function, so that it can be a
     // register.
     [[gnu::always_inline]] outcome copy_out_claimed(element_bytes<T>& into) {
         if (!claimant::is_ready(allocator_)) [[unlikely]] {
@@ -321,7 +323,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         if (word != full || !claim(me, s.word, full, head, slot_state::reading)) [[unlikely]] {
             if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
                 note_wait(waited_for_item_, head);
-                return outcome::blocked; // soon, for those who spin
+                return outcome::blocked; // a spinning thread tries again soon
             }
             element_bytes<T> walked;
             const outcome found = take_claimed(bytes_into(walked));
@@ -338,7 +340,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         return outcome::done;
     }
 
-    // Who found slots being read could not tell whether a closed queue is drained.
+    // A consumer that found slots being read could not tell whether a closed queue is drained.
     [[gnu::always_inline]] void tell_of_end() noexcept {
         light_barrier();
         if (is_closed()) [[unlikely]] {
@@ -359,7 +361,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         const slot_word word = shared_word.value.load(std::memory_order_acquire);
         if (word != full || !claim(me, shared_word, full, head, slot_state::reading)) {
             if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
-                return outcome::blocked; // soon, for those who spin
+                return outcome::blocked; // a spinning thread tries again soon
             }
             found = walk_to_read(head);
             if (found.what != outcome::done) {

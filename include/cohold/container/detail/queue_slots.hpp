@@ -1,4 +1,5 @@
-// The parts of a bounded queue in shared memory: positions, and the slot that holds one element.
+// The parts of a bounded queue in shared memory: positions, the slot that holds one element, and
+// the queue's words.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -23,7 +24,7 @@ COHOLD_NAMESPACE_BEGIN
 namespace detail {
 
 // A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
-// the index lets any capacity do without a division, and 2^32 turns pass before one comes again.
+// the index allows any capacity without a division, and 2^32 turns pass before one comes again.
 using queue_position = std::uint64_t;
 
 [[nodiscard]] constexpr std::uint32_t turn_of(queue_position position) noexcept {
@@ -50,7 +51,7 @@ using queue_position = std::uint64_t;
                                    : position_at(turn_of(position) - 1, capacity - 1);
 }
 
-// `count` elements later; at most a turn.
+// `count` elements later; at most one turn.
 [[nodiscard]] constexpr queue_position later_position(queue_position position, std::uint32_t count,
                                                       std::uint32_t capacity) noexcept {
     const std::uint64_t index = std::uint64_t{index_of(position)} + count;
@@ -67,7 +68,7 @@ using queue_position = std::uint64_t;
            (static_cast<std::int64_t>(index_of(last)) - static_cast<std::int64_t>(index_of(first)));
 }
 
-// The capacity, if the memory for it can be counted in this process.
+// The capacity, if this process can address the memory for it.
 inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_bytes) {
     const std::uint64_t room = PTRDIFF_MAX / slot_bytes;
     const std::uint64_t most = room < 0x7fffffff ? room : 0x7fffffff;
@@ -104,18 +105,18 @@ struct queue_slot {
     [[nodiscard]] T& element() noexcept { return *__builtin_launder(address()); }
 };
 
-// A small element that is copied byte by byte, on its way out of a queue. By way of a T of the
-// caller's it would take longer: see basic_queue::received.
+// A small element that is copied byte by byte, on its way out of a queue. Copying by way of a T of
+// the caller's takes longer: see basic_queue::received.
 template <class T>
 struct element_bytes {
     alignas(T) unsigned char bytes[sizeof(T)];
 };
 
-// For tests: the turn that a new queue begins with, so that the wrap of turns comes soon.
+// For tests: the turn that a new queue begins with, so that the turns wrap around soon.
 enum class first_turn : std::uint32_t {};
 
-/// The words of a queue and its slots, which say all there is to know: see queue_ring for how they
-/// change. One class alone has members, so that the layout is known.
+/// The words of a queue and its slots, which are its whole state: see queue_ring for how they
+/// change. Only this class has data members, so that the layout is known.
 template <class T, class Allocator>
 class ring_storage {
   protected:
@@ -123,7 +124,7 @@ class ring_storage {
     using slot_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<slot>;
     using slot_pointer = typename std::allocator_traits<slot_allocator>::pointer;
 
-    // Neither its construction nor its move needs to be undone.
+    // Neither constructing nor moving an element needs to be undone.
     static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
 
     [[gnu::cold]] ring_storage(first_turn first, std::uint64_t capacity, const Allocator& allocator)
@@ -159,7 +160,7 @@ class ring_storage {
                                                           std::exchange(capacity_, 0));
     }
 
-    // The same on every platform, and known to docs/layout.md.
+    // The same on every platform, and documented in docs/layout.md.
     static constexpr void check_layout() noexcept {
         if constexpr (sizeof(slot_pointer) == 8 && sizeof(Allocator) == 8) {
             static_assert(offsetof(ring_storage, slots_) == 0);
@@ -177,9 +178,9 @@ class ring_storage {
         }
     }
 
-    // Asks for a line some lines ahead, once a line: else each line comes twice, to be looked at
-    // and to be changed, and somebody waits each time. Not near the place where this side had to
-    // wait: there the other side is at work, and would lose the line.
+    // Prefetches a line some lines ahead, once for each line: otherwise each line is transferred
+    // twice, for reading and for writing, with a wait each time. Not near the place where this side
+    // had to wait: there the other side is at work, and would lose the line.
     static void prefetch(const slot& s, queue_position position,
                          const std::atomic<std::uint64_t>& waited) noexcept {
         if constexpr (sizeof(slot) <= 64) {
@@ -200,7 +201,7 @@ class ring_storage {
     static constexpr std::uintptr_t lines_ahead = 2;
     static constexpr std::uint64_t slots_apart = 16 * 64 / sizeof(slot);
 
-    // Not null: the offset pointer need not look.
+    // Not null: the offset pointer need not check.
     [[nodiscard]] slot& at(std::uint32_t index) const noexcept {
         if constexpr (requires { slots_.unchecked(); }) {
             return slots_.unchecked()[index];
@@ -224,7 +225,7 @@ class ring_storage {
     }
 
     // The slot has an element, or had one, in the turn of this position or later: where to look
-    // next for one to write. What is many turns behind catches up in one step.
+    // next for one to write. A position many turns behind catches up in one step.
     [[nodiscard]] queue_position after_taken(queue_position position,
                                              std::int32_t ahead) const noexcept {
         const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
@@ -232,8 +233,8 @@ class ring_storage {
                              capacity_);
     }
 
-    // The same from the head, which must not jump over a slot that is being read. There is none
-    // before what lies a whole turn behind an element that was taken: nobody reads farther ahead.
+    // The same from the head, which must not jump over a slot that is being read. There is no such
+    // slot more than a turn before an element that was taken: no consumer reads farther ahead.
     [[nodiscard]] queue_position after_done(queue_position position,
                                             std::int32_t ahead) const noexcept {
         const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
@@ -241,7 +242,7 @@ class ring_storage {
             position_at(ahead > 2 ? turn - 2 : turn_of(position), index_of(position)), capacity_);
     }
 
-    // Written seldom, read always: one line. The wait words are only written around a sleep.
+    // Rarely written, always read: one line. The wait words are written only around a sleep.
     alignas(64) slot_pointer slots_{};
     alignas(8) [[no_unique_address]] Allocator allocator_;
     alignas(8) std::uint32_t capacity_;
@@ -249,11 +250,13 @@ class ring_storage {
     wait_word items_;  // consumers sleep here
     wait_word spaces_; // producers sleep here
     alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(8) std::atomic<owner_word> writer_{0};              // the last single producer
-    alignas(8) std::atomic<std::uint64_t> waited_for_space_{0}; // hint: where there was none last
+    alignas(8) std::atomic<owner_word> writer_{0}; // the last single producer
+    alignas(8) std::atomic<std::uint64_t> waited_for_space_{
+        0}; // hint: where there was no space last
     alignas(64) std::atomic<std::uint64_t> head_{0};
     alignas(8) std::atomic<owner_word> reader_{0}; // the last single consumer, if T owns memory
-    alignas(8) std::atomic<std::uint64_t> waited_for_item_{0}; // hint: where there was none last
+    alignas(8) std::atomic<std::uint64_t> waited_for_item_{
+        0}; // hint: where there was no element last
 };
 
 } // namespace detail

@@ -47,8 +47,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
   public:
     using walks::is_closed;
 
-    /// From the hints on to where the slots say that head and tail are, so that it is exact when
-    /// nobody is at work.
+    /// Walks from the hints to where the slots say that head and tail are, so that the size is
+    /// exact when no other thread is at work.
     [[nodiscard, gnu::cold]] std::uint32_t size() const noexcept {
         queue_position head = head_.load(std::memory_order_acquire);
         queue_position tail = tail_.load(std::memory_order_acquire);
@@ -71,20 +71,21 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
             tail = after_taken(tail, ahead);
         }
         if constexpr (!ManyProducers) {
-            tail = written_end(tail); // what lies behind was begun by who may be dead
+            tail = written_end(tail); // a dead producer may have begun the slots from there on
         }
         const std::int64_t count = distance_of(head, tail, capacity_);
         return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
     }
 
-    // With one on either side, slots are filled and emptied in their order: if the last one of
-    // several is free, or full, then all are. So several plain elements take one look at whether
-    // there is room, one at whether the queue is closed, and one store to the hint.
+    // With one thread on either side, slots are filled and emptied in order: if the last one of
+    // several is free, or full, then all are. So several plain elements take one check for room,
+    // one whether the queue is closed, and one store to the hint.
     static constexpr bool takes_batches = is_plain && std::is_trivially_copy_assignable_v<T> &&
                                           std::is_trivially_move_assignable_v<T> &&
                                           !ManyProducers && !ManyConsumers;
 
-    /// Appends the first of these elements, as many as there is room for, and returns how many.
+    /// Appends as many of these elements, from the first, as there is room for, and returns how
+    /// many.
     [[nodiscard]] std::uint32_t try_push_batch(const T* values, std::uint32_t count)
         requires(takes_batches)
     {
@@ -110,8 +111,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         return count;
     }
 
-    /// Moves the first elements there are to `values`, and returns how many. 0 also if the hint is
-    /// behind: try_take looks farther.
+    /// Moves as many of the first elements as there are, at most `count`, to `values`, and returns
+    /// how many. Also returns 0 if the hint is behind: try_take looks farther.
     [[nodiscard]] std::uint32_t try_pop_batch(T* values, std::uint32_t count) noexcept
         requires(takes_batches)
     {
@@ -174,14 +175,14 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
 
     static constexpr char refused_in_section[] = "an element of a shm_queue cannot be %s";
 
-    // What the section that is open may undo, no move can take into the queue or out of it.
+    // A move into the queue or out of it cannot be undone with the section that is open.
     [[gnu::cold]] void refuse_in_section(const char* needed) const {
         if (claimant::in_section(allocator_)) {
             raise(errc::section_open, refused_in_section, needed);
         }
     }
 
-    // Constructs the element, calls `constructed`, and makes it one of the queue.
+    // Constructs the element, calls `constructed`, and publishes the element.
     template <class Constructed, class... Args>
     void construct_at(queue_position position, const Constructed& constructed, Args&&... args) {
         slot& s = at(index_of(position));
@@ -218,7 +219,7 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         const slot_word word = word_at(head).load(std::memory_order_acquire);
         if (word != word_of(turn_of(head), slot_state::full)) {
             if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
-                return outcome::blocked; // soon, for those who spin
+                return outcome::blocked; // a spinning thread tries again soon
             }
             found = walk_to_read(head);
             if (found.what != outcome::done) {
@@ -229,7 +230,7 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         return outcome::done;
     }
 
-    // Hands a copy to take(), as a part of the section that is open; or lets it make one.
+    // Passes a copy to take(), as a part of the section that is open; or lets take() make one.
     template <class Take>
     [[gnu::noinline]] void hand_over_copy(slot& s, Take&& take) {
         if constexpr (std::is_invocable_v<Take&, const T&>) {
@@ -240,7 +241,7 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // Removes the element that was found.
+    // Removes the element that the walk has found.
     template <class Take, class Taken>
     void take_from(const walk& found, Take&& take, const Taken& taken) {
         slot& s = at(index_of(found.position));
@@ -270,8 +271,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // Whether the dead have completed what they did is known by the turns of slots, as long as
-    // these are not 2^31 further: so somebody asks several times before that.
+    // The turns of the slots tell whether the dead completed their changes, as long as the turns
+    // have advanced by less than 2^31: so a thread asks several times before that.
     void recover_in_time(queue_position position) noexcept {
         constexpr std::uint32_t often = 1U << 28;
         if (index_of(position) == 0 && turn_of(position) % often == often - 1) [[unlikely]] {
@@ -287,8 +288,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // The single producer is another one than before; or one that the heavy barrier of others does
-    // not reach, in a sandbox: it is marked, and comes here each time.
+    // The single producer is not the same as before; or it is one that the others' heavy barrier
+    // does not reach, in a sandbox: it is marked, and comes here each time.
     [[gnu::cold, gnu::noinline]] void be_new_writer(owner_word me) noexcept {
         const owner_word mine = register_membarrier() ? me : me | awaited;
         if (writer_.load(std::memory_order_relaxed) == mine) {
@@ -297,11 +298,11 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         recover_if_dead(writer_);
         tail_.store(written_end(tail_.load(std::memory_order_acquire)), std::memory_order_relaxed);
         writer_.store(mine, std::memory_order_release);
-        std::atomic_thread_fence(std::memory_order_seq_cst); // before it is seen to be at work
+        std::atomic_thread_fence(std::memory_order_seq_cst); // before the others see it at work
     }
 
-    // Where the elements end that a single producer has written: it may have been killed after it
-    // had moved the tail, and before all the slots up to there were full.
+    // The end of the elements that a single producer has written: it may have been killed after it
+    // moved the tail, and before all slots up to there were full.
     [[nodiscard]] queue_position written_end(queue_position tail) const noexcept {
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             const queue_position last = previous_position(tail, capacity_);
@@ -314,7 +315,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         return tail;
     }
 
-    // How many slots from here on are in this state, at most `most`: see takes_batches.
+    // The number of slots, from this position on, that are in this state, at most `most`: see
+    // takes_batches.
     [[nodiscard]] std::uint32_t count_at(queue_position position, std::uint32_t most,
                                          slot_state state) const noexcept {
         most = most < capacity_ ? most : capacity_;
@@ -345,7 +347,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // What a dead one had begun with an element must be undone before the next begins.
+    // The change of an element that a dead process began must be undone before the next change
+    // begins.
     [[gnu::cold]] void recover_if_dead(const std::atomic<owner_word>& worker) noexcept {
         const owner_word last = worker.load(std::memory_order_acquire);
         if (!is_plain && last != nobody) {

@@ -1,5 +1,5 @@
-// How who pushes or pops finds a slot of a bounded queue, whatever the others do or did when they
-// died.
+// How a thread that pushes or pops finds its slot in a bounded queue, whatever other threads are
+// doing or did when they died.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -17,8 +17,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Looking for the slot that is next to be written or read, past what others are doing and what the
-/// dead have left.
+/// Searches for the next slot to write or read, past the claims of others and past what the dead
+/// have left.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
 class slot_search : protected ring_storage<T, Allocator> {
     using body = ring_storage<T, Allocator>;
@@ -76,7 +76,7 @@ class slot_search : protected ring_storage<T, Allocator> {
     struct walk {
         outcome what;
         queue_position position;
-        bool clean; // no slot that is being read lies behind
+        bool clean; // no slot that is being read was passed
     };
 
     [[nodiscard]] static bool claim(const claimant& me, atomic_word& shared_word, slot_word word,
@@ -87,8 +87,8 @@ class slot_search : protected ring_storage<T, Allocator> {
             std::memory_order_relaxed);
     }
 
-    // Looks for the slot that is next to be written, from `position` on, and claims it: done,
-    // blocked (full), held or closed.
+    // Searches for the next slot to write, from `position` on, and claims it: done, blocked (full),
+    // held or closed.
     [[nodiscard, gnu::noinline]] outcome walk_to_write(queue_position& position) {
         const queue_position first = position;
         for (;;) {
@@ -96,7 +96,7 @@ class slot_search : protected ring_storage<T, Allocator> {
             slot_word word = shared_word.value.load(std::memory_order_acquire);
             const std::int32_t ahead = turns_ahead(word, position);
             // A slot that was given up holds nothing: a producer may take it in its next turn
-            // before a consumer came by.
+            // before a consumer has passed it.
             if ((ahead == 0 && state_of(word) == slot_state::empty) ||
                 (ahead == -1 && state_of(word) == slot_state::aborted)) {
                 if (claim(claimant(allocator_), shared_word, word, position, slot_state::writing)) {
@@ -125,15 +125,16 @@ class slot_search : protected ring_storage<T, Allocator> {
     }
 
     [[gnu::cold, gnu::noinline]] void give_up(queue_position position) noexcept {
-        // Others may have gone past: the slot keeps its place, as one that holds nothing.
+        // Others may have passed this slot: it keeps its place, as one that holds nothing.
         word_at(position).store(word_of(turn_of(position), slot_state::aborted),
                                 std::memory_order_release);
         claimant(allocator_).forget();
         notify_spaces(1);
-        notify_items(1); // elements behind this one, or the end of a closed queue, may show now
+        notify_items(
+            1); // elements behind this one, or the end of a closed queue, may be visible now
     }
 
-    // Looks for the next element, from `first` on, and claims it: done, blocked (empty), held or
+    // Searches for the next element, from `first` on, and claims it: done, blocked (empty), held or
     // closed (and drained).
     [[nodiscard, gnu::noinline]] walk walk_to_read(queue_position first) {
         queue_position position = first;
@@ -145,7 +146,7 @@ class slot_search : protected ring_storage<T, Allocator> {
             }
             return walk{what, position, clean};
         };
-        // Not to be decided while somebody reads what may come back.
+        // Cannot be decided while another consumer reads an element that may come back.
         const auto ask_reader = [&]() noexcept {
             atomic_word& shared_word = at(index_of(read)).word;
             const slot_word word = shared_word.value.load(std::memory_order_acquire);
@@ -154,7 +155,7 @@ class slot_search : protected ring_storage<T, Allocator> {
                 return false;
             }
             position = read;
-            clean = true; // `read` stands behind none
+            clean = true; // no slot is being read before `read`
             return true;
         };
         for (;;) {
@@ -165,7 +166,7 @@ class slot_search : protected ring_storage<T, Allocator> {
                 position = clean ? after_done(position, ahead) : next_position(position, capacity_);
                 continue;
             }
-            if (ahead < 0) { // a whole turn of slots that others are reading
+            if (ahead < 0) { // a whole turn of slots that other consumers are reading
                 if (!clean && ask_reader()) {
                     continue;
                 }
@@ -223,8 +224,8 @@ class slot_search : protected ring_storage<T, Allocator> {
         }
     }
 
-    // The closed queue seems to end at this slot, which is empty: closed, held (somebody may still
-    // be at work), or done (no longer so).
+    // The closed queue seems to end at this slot, which is empty: closed, held (a producer may
+    // still be at work), or done (this is no longer so).
     [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(queue_position position,
                                                            slot_word word) noexcept {
         std::atomic<std::uint64_t>& shared_word = word_at(position);
@@ -238,7 +239,7 @@ class slot_search : protected ring_storage<T, Allocator> {
             const bool reached = heavy_barrier();
             if (!reached || (writer_.load(std::memory_order_acquire) & awaited) != 0) {
                 (void)wait_word().park({}, deadline::never(),
-                                       1000000); // what was stored long ago is seen
+                                       1000000); // by then, stores of long ago are visible
             }
             const owner_word writer = writer_.load(std::memory_order_acquire);
             const bool at_work = tail_.load(std::memory_order_acquire) != position;
@@ -255,11 +256,11 @@ class slot_search : protected ring_storage<T, Allocator> {
         } else {
             return outcome::closed;
         }
-        items_.wake_all(); // whoever else waits for an element: there is none to come
+        items_.wake_all(); // the other waiters: no more elements will come
         return outcome::closed;
     }
 
-    // A claim stands in the way. True if it does no longer: then look again.
+    // A claim is in the way. Returns true if it no longer is: then look again.
     [[nodiscard, gnu::cold, gnu::noinline]] bool suspect(atomic_word& shared_word,
                                                          slot_word claimed) noexcept {
         if constexpr (claimant::knows_the_dead) {
@@ -276,7 +277,7 @@ class slot_search : protected ring_storage<T, Allocator> {
         return false;
     }
 
-    // Makes a slot that was given up free for the next turn.
+    // Frees a slot that was given up for the next turn.
     [[gnu::cold, gnu::noinline]] void recycle(queue_position position, slot_word aborted) noexcept {
         if (word_at(position).compare_exchange_strong(
                 aborted, word_of(turn_of(position) + 1, slot_state::empty),
@@ -285,7 +286,8 @@ class slot_search : protected ring_storage<T, Allocator> {
         }
     }
 
-    // What `closed_` says: 0, 1 after close(), or drained once it is known that nothing comes.
+    // Values of `closed_`: 0, 1 after close(), or drained once it is known that no more elements
+    // will come.
     static constexpr std::uint32_t drained = 2;
     static constexpr outcome held = claimant::knows_the_dead ? outcome::held : outcome::blocked;
 };

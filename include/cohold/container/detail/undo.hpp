@@ -1,4 +1,6 @@
-// Raw memory for the elements of a container, and the section in which it becomes the container's.
+// What makes an operation of a container happen completely or not at all: the record of what it
+// changes, the section in which that is saved, and raw memory that is freed unless the operation
+// takes it.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -16,15 +18,16 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What an operation does when its section has no room for a journal, in a full segment.
+// What an operation does when a full segment has no room for the journal of its section.
 enum class without_journal {
-    fails, // it throws, before anything is changed
-    // It must not fail. An exception undoes it all the same; a kill may leave it done, and leak.
+    fails, // it throws before anything is changed
+    // It must not fail. An exception undoes it all the same; a kill may leave it done, and leak
+    // memory.
     happens,
     reports, // there is no section; last_failure() says why
 };
 
-// So few bytes are rather saved than moved step by step.
+// So few bytes are saved rather than moved step by step.
 inline constexpr std::size_t most_bytes_saved = 256;
 
 inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
@@ -33,8 +36,8 @@ inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t d
     return {place, bytes, distance};
 }
 
-// What an operation saves before it changes it, in the section that it is, or that it is in. Other
-// allocators than shm_allocator have no segment, and so no sections: this does nothing.
+// What an operation saves before it changes it, in its own section or in one around it. Allocators
+// other than shm_allocator have no segment, and so no sections: this does nothing.
 template <class Allocator>
 class undo_record {
   public:
@@ -78,7 +81,7 @@ class undo_record {
       public:
         cover(undo_record& /*section*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
-        ~cover() {} // NOLINT: as that of the other one
+        ~cover() {} // NOLINT: like that of the specialization
     };
 };
 
@@ -91,7 +94,7 @@ class undo_record<shm_allocator<T>> {
 
     [[nodiscard]] bool is_there() const noexcept { return record_ != nullptr; }
 
-    // Saves the words of a container, before they change.
+    // Saves the words of a container before they change.
     void words(const void* container, const void* first, std::size_t bytes) {
         if (record_ != nullptr && is_worth_saving(container)) {
             save(first, bytes);
@@ -115,24 +118,24 @@ class undo_record<shm_allocator<T>> {
         }
     }
 
-    // Saves elements, before they change or end.
+    // Saves elements before they change or end.
     void elements(const void* first, std::size_t bytes) {
         if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
             save(first, bytes, false);
         }
     }
 
-    // Has the journal room for the moves of elements that must not fail half-way?
+    // Does the journal have room for moves of elements that must not fail half-way?
     [[nodiscard]] bool has_room_to_move() noexcept {
         return record_ == nullptr || record_->make_room_to_shift();
     }
 
-    // What a failed try_ has left.
+    // After a failed try_.
     [[noreturn, gnu::cold]] void raise_no_room() const {
         raise(errc::out_of_space, "the segment has no room to keep what an operation changes");
     }
 
-    // The same, but false where that is not possible: last_failure() says why.
+    // The same, but returns false where that is not possible: last_failure() says why.
     [[nodiscard]] bool try_elements(const void* first, std::size_t bytes) noexcept {
         std::error_code ec;
         if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
@@ -141,13 +144,13 @@ class undo_record<shm_allocator<T>> {
         return !ec;
     }
 
-    // Saves the number of elements: `now` so many, `then` so many, because the last ones are going
-    // to be moved up or down. Of an operation that is a section.
+    // Saves the number of elements, now `now` and afterwards `then`, because the last ones are
+    // about to be moved up or down. For an operation that is a section.
     void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
         if (record_ == nullptr) {
             return;
         }
-        if (record_->state.depth == 1) { // nothing is going to follow in the section
+        if (record_->state.depth == 1) { // nothing more will follow in the section
             if (is_worth_saving(container)) {
                 save(word, 8);
             }
@@ -156,11 +159,11 @@ class undo_record<shm_allocator<T>> {
         size(container, word, now);
         thread_record::watermark& mark = record_->watermark_of(container);
         if (mark.of == container && (then > now || then < mark.size)) {
-            mark.size = then; // what is moved has to be there to be moved back
+            mark.size = then; // what was moved must be there to be moved back
         }
     }
 
-    // Moves elements that are nothing but bytes, to where nothing has to be kept.
+    // Moves elements that are plain bytes to a place where nothing has to be saved.
     byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
         if (bytes > most_bytes_saved && record_ != nullptr && record_->is_inside(first) &&
             is_worth_saving(first)) {
@@ -170,20 +173,20 @@ class undo_record<shm_allocator<T>> {
         return moved_at_once(first, bytes, distance);
     }
 
-    // The container, which has no elements yet, is about to take those of another one. Where it
-    // lives on when the section has been undone, on a stack, it has to be empty again then: the
-    // other one has them back.
+    // The container, which has no elements yet, is about to take those of another one. If it is on
+    // a stack, it outlives an undone section, and has to be empty again then, because the other
+    // container has its elements back.
     void begins(const void* container, const void* words, std::size_t bytes) noexcept {
         if (record_ != nullptr && record_->state.undoable && !record_->is_inside(container)) {
-            record_->save(words, bytes); // if there is no memory for it, std::terminate
+            record_->save(words, bytes); // calls std::terminate if there is no memory for it
         }
     }
 
     // The container has a new block: none of its elements was there when the section began.
     void fresh(const void* container) noexcept { exchanged(container, 0); }
 
-    // The container, whose words are saved, has another one's elements: all of them may have been
-    // there when the section began.
+    // The container, whose words are saved, has taken another one's elements: all of them may have
+    // been there when the section began.
     void exchanged(const void* container, std::uint64_t size) noexcept {
         if (record_ != nullptr) {
             thread_record::watermark& mark = record_->watermark_of(container);
@@ -196,8 +199,8 @@ class undo_record<shm_allocator<T>> {
         }
     }
 
-    // The container itself comes to its end: nothing is to be put back where it was, if that is on
-    // a stack.
+    // The lifetime of the container itself ends: if it is on a stack, nothing must be restored in
+    // its place.
     void ends(const void* container, std::size_t bytes) noexcept {
         if (thread_record::watermark& mark = record_->watermark_of(container);
             mark.of == container) {
@@ -208,8 +211,8 @@ class undo_record<shm_allocator<T>> {
         }
     }
 
-    // The elements from `now` on are going to be removed, of `size`: from `now` up to which one
-    // must they be saved? After size().
+    // The elements from `now` to `size` are about to be removed: returns the end of those that must
+    // be saved. Called after size().
     [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
                                         std::uint64_t size) noexcept {
         if (record_ == nullptr) {
@@ -226,7 +229,7 @@ class undo_record<shm_allocator<T>> {
         return until < now ? now : until;
     }
 
-    // While it lives, what lies in these bytes, which are saved, is not saved again.
+    // While it lives, these bytes, which are saved, are not saved again.
     class cover {
       public:
         cover(undo_record& section, const void* first, std::size_t bytes) noexcept
@@ -252,8 +255,9 @@ class undo_record<shm_allocator<T>> {
     };
 
   private:
-    // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
-    // process dies that is gone, and only a section of the user's can be undone in a living one.
+    // Bytes that are saved already are not. Nor are bytes outside the segment, on a stack for
+    // instance: if the process dies they are gone, and in a living one only a section of the user's
+    // can be undone.
     [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(at);
         return address - record_->covered.first >= record_->covered.bytes &&
@@ -274,8 +278,8 @@ class undo_record<shm_allocator<T>> {
         }
     }
 
-    // Elements that were removed are in private memory alone: what comes in their place would be
-    // all that is left after a kill.
+    // Removed elements are kept in private memory only: after a kill, only what has taken their
+    // place would be left.
     [[gnu::cold, gnu::noinline]] void size_where_nothing_is_kept(const void* word) {
         if (otherwise_ == without_journal::fails) {
             raise(errc::out_of_space,
@@ -296,14 +300,14 @@ class undo_record<shm_allocator<T>> {
     without_journal otherwise_;
 };
 
-// The section itself.
+// The section of an operation.
 template <class Allocator>
 class undo_scope : public undo_record<Allocator> {
   public:
     explicit undo_scope(const Allocator& /*allocator*/,
                         without_journal /*otherwise*/ = without_journal::fails) noexcept {}
 
-    ~undo_scope() {} // NOLINT: as that of the other one
+    ~undo_scope() {} // NOLINT: like that of the specialization
 };
 
 template <class T>
@@ -367,8 +371,8 @@ inline void if_section_open(const shm_allocator<T>& allocator, without_journal o
 }
 
 // Does a container lie in the segment of its allocator, so that others find it after a kill, while
-// this thread has no section open there? Not in a forked child that has not used the segment: what
-// it destroys is its parent's.
+// this thread has no section open there? False in a forked child that has not used the segment:
+// what it destroys belongs to its parent.
 template <class Allocator>
 [[nodiscard]] bool is_alone_in_segment(const Allocator& /*allocator*/,
                                        const void* /*container*/) noexcept {
@@ -385,13 +389,13 @@ template <class T>
            is_participant(*header) && !is_section_open(allocator);
 }
 
-// What a destructor leaves in an object, compilers may take for stores that nobody sees.
+// Compilers may consider a destructor's last stores to its object dead.
 inline void keep_stores_of(const void* object) noexcept {
     asm volatile("" : : "r"(object) : "memory");
 }
 
-// Raw memory for a number of elements, given back unless released: and the section of the operation
-// that wanted it, so that a killed process leaves either the old block or the new one.
+// Raw memory for a number of elements, freed unless released, and the section of the operation that
+// needs it, so that a killed process leaves either the old block or the new one.
 template <class Allocator>
 class raw_block {
   public:
@@ -403,7 +407,7 @@ class raw_block {
         : section_(allocator), allocator_(allocator),
           memory_(traits::allocate(allocator, capacity)), capacity_(capacity) {}
 
-    // From `allocate()`, which returns null if there is no memory: then it holds nothing.
+    // Memory from `allocate()`, which returns null if there is none: then this holds nothing.
     template <class Allocate>
     raw_block(Allocator& allocator, size_type capacity, const Allocate& allocate)
         : section_(allocator, without_journal::reports), allocator_(allocator),

@@ -1,5 +1,4 @@
-// The three words of a vector (where, how many, room for how many), and every step that changes
-// them.
+// The three words of a vector (pointer, size, capacity), and every operation that changes them.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -22,8 +21,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A number of a type of its own: no store to an element can change it, be it a std::uint64_t, so a
-// loop that writes elements need not load it again.
+// A number with a type of its own: a store to an element cannot change it, even if that is a
+// std::uint64_t, so a loop that writes elements need not load it again.
 class vector_word {
   public:
     constexpr vector_word(std::uint64_t value) noexcept : value_{value} {}
@@ -36,9 +35,10 @@ class vector_word {
 
 // Everything that writes to the words goes through publish (a new block) or commit_size (a new
 // number of elements in the same block), after the elements are complete and before old ones are
-// destroyed. If the process is killed, the vector is as before the operation or as after it: an
-// operation is a section in which the words, and the elements that change, were saved. Those that
-// add elements which nothing else belongs to need none: what counts is one store, of the size.
+// destroyed. If the process is killed, the vector is as it was before the operation or as after it:
+// an operation is a section in which the words, and the elements that change, were saved.
+// Operations that add elements which own nothing need no section: one store, of the size, makes
+// them permanent.
 template <class T, class Allocator>
 class vector_storage {
     using traits = std::allocator_traits<Allocator>;
@@ -52,7 +52,7 @@ class vector_storage {
     using record = undo_record<Allocator>;
     using cover = typename record::cover;
 
-    // Bytes alone: nothing else has to happen together with the change of the size.
+    // Bytes alone: nothing else has to change together with the size.
     static constexpr bool plain = std::is_trivially_copyable_v<T>;
 
     vector_storage() noexcept(noexcept(Allocator())) = default;
@@ -63,9 +63,9 @@ class vector_storage {
     vector_storage(const vector_storage&) = delete;
     vector_storage& operator=(const vector_storage&) = delete;
 
-    // Where it lies in the segment and no section is open, as when it is destroyed by hand, this is
-    // one: a vector that is half destroyed could neither be used nor be destroyed once more. One
-    // that has been is as empty as a new one.
+    // If the vector is in the segment and no section is open, as when it is destroyed by hand, this
+    // is a section: a half-destroyed vector could neither be used nor be destroyed again. A
+    // destroyed vector is as empty as a new one.
     ~vector_storage() {
         if (capacity_ != 0 && is_alone_in_segment(alloc_, this)) {
             release();
@@ -110,21 +110,21 @@ class vector_storage {
 
     // ---- the words
 
-    // The elements are there before the size says so, and are gone after it has said so.
+    // Elements are there before the size counts them, and are gone only after it no longer does.
     void commit_size(std::uint64_t size) noexcept {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         size_ = size;
         std::atomic_signal_fence(std::memory_order_seq_cst);
     }
 
-    // The same after an element was added behind the others, without making the compiler forget
-    // what it knows of the words: the size comes out of what has read the element, hence after it.
+    // The same after an element was appended, without making the compiler forget what it knows of
+    // the words: the size depends on a read of the element, and so is stored after it.
     void commit_added(std::uint64_t size, const T* added) noexcept {
         asm("" : "+r"(size) : "m"(*added));
         size_ = size;
     }
 
-    // What an operation is going to change. The same for other vectors of the same segment.
+    // Saves what an operation is about to change. Also used for other vectors of the same segment.
     void save_words(record& section) {
         section.words(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
     }
@@ -135,7 +135,7 @@ class vector_storage {
         section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));
     }
 
-    // All that is there, before it is overwritten.
+    // Saves everything before it is overwritten.
     void save_all(record& section) {
         save_size(section);
         save_elements(section, begin(), end());
@@ -147,7 +147,7 @@ class vector_storage {
         commit_size(size);
     }
 
-    // *this has not been used yet: it is being constructed.
+    // *this has not been used yet: it is under construction.
     void take_words(vector_storage& other) noexcept {
         operation section(alloc_, without_journal::happens);
         section.begins(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
@@ -169,8 +169,8 @@ class vector_storage {
         other.publish(data, size, capacity);
     }
 
-    // Into an empty one without a block. The words are saved, or else at no instant two have the
-    // block: a kill may leak it.
+    // Into an empty vector without a block. Either the words are saved, or there is no instant at
+    // which both vectors have the block: then a kill may leak it.
     void move_words(vector_storage& from, record& section) noexcept {
         const pointer data = from.data_;
         const std::uint64_t size = from.size_;
@@ -181,7 +181,8 @@ class vector_storage {
         publish(data, size, capacity);
     }
 
-    // The other one's, instead of those that there are, which need no destruction. All or nothing.
+    // Takes the other vector's words in place of its own, whose elements need no destruction. All
+    // or nothing.
     void replace_words(vector_storage& other) noexcept(!is_shm_allocator<Allocator>) {
         operation section(alloc_);
         save_words(section);
@@ -201,7 +202,7 @@ class vector_storage {
         data_ = nullptr;
     }
 
-    // Switches to a new block with finished elements, and disposes of the old one.
+    // Switches to a new block with finished elements, and frees the old one.
     void adopt(block& memory, builder& elements) {
         save_words(memory.section());
         memory.section().fresh(this);
@@ -237,7 +238,7 @@ class vector_storage {
         }
     }
 
-    // Saves the size, and the elements from `count` on that were there when the section began.
+    // Saves the size and those elements, from `count` on, that were there when the section began.
     void save_removed(record& section, size_type count) noexcept {
         save_size(section);
         const std::uint64_t until = section.removed(this, count, size_);
@@ -252,7 +253,7 @@ class vector_storage {
         return static_cast<std::ptrdiff_t>(count * sizeof(T));
     }
 
-    // The block of a vector without elements. The words still name it afterwards.
+    // Frees the block of a vector without elements. The words still refer to it afterwards.
     void deallocate() noexcept {
         if (capacity_ != 0) {
             traits::deallocate(alloc_, data_, capacity());
@@ -283,7 +284,8 @@ class vector_storage {
         return count;
     }
 
-    // For `added` more elements. May be beyond max_size(): to be checked by whoever allocates.
+    // For `added` more elements. The result may be beyond max_size(): the allocating function
+    // checks that.
     [[nodiscard]] size_type grown_capacity(size_type added) const noexcept {
         const size_type needed = size() + added;
         const size_type most = max_size();
@@ -297,7 +299,7 @@ class vector_storage {
         return doubled < needed ? needed : doubled;
     }
 
-    // Null when there is no memory, or count is beyond max_size(): last_failure() says why.
+    // Returns null when there is no memory, or count is beyond max_size(): last_failure() says why.
     [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
         std::error_code ec;
         if (count > max_size()) {
@@ -312,7 +314,7 @@ class vector_storage {
             try {
                 return traits::allocate(alloc_, count);
             } catch (const failure&) {
-                return nullptr; // has left its report already
+                return nullptr; // has reported its failure already
             } catch (const std::bad_alloc&) {
                 fail(ec, errc::out_of_space, "shm_vector: no memory for %zu elements of %zu bytes",
                      static_cast<std::size_t>(count), sizeof(T));
@@ -324,7 +326,7 @@ class vector_storage {
         }
     }
 
-    // Has it memory, and are the elements saved that have to be before they are moved there?
+    // Is there memory, and are the elements saved that must be before they are moved there?
     [[nodiscard]] bool keeps_elements(block& memory) {
         if constexpr (relocates_as_bytes<Allocator, T>) {
             return static_cast<bool>(memory);
@@ -333,7 +335,7 @@ class vector_storage {
         }
     }
 
-    // False where there is no memory; then nothing has happened.
+    // Returns false, without effect, where there is no memory.
     [[nodiscard]] bool try_reallocate(block& memory) {
         if (!keeps_elements(memory)) {
             return false;
@@ -348,7 +350,8 @@ class vector_storage {
         surround_and_adopt(memory, elements, begin());
     }
 
-    // Moves the elements before `position` before those that are built, the others behind them.
+    // Moves the elements before `position` in front of those that are built, and the others behind
+    // them.
     void surround_and_adopt(block& memory, builder& elements, T* position) {
         if constexpr (is_shm_allocator<Allocator> && !std::is_move_constructible_v<T> &&
                       !std::is_copy_constructible_v<T>) {
@@ -361,7 +364,7 @@ class vector_storage {
             elements.surround(begin(), position, end());
             adopt(memory, elements);
         } else {
-            // Moving changes them where they are.
+            // Moving changes them in place.
             save_elements(memory.section(), begin(), end());
             const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
             elements.surround(begin(), position, end());
@@ -369,7 +372,7 @@ class vector_storage {
         }
     }
 
-    // For an empty vector without a block. Asks nothing of T.
+    // For an empty vector without a block. Requires nothing of T.
     void allocate_room(size_type count) {
         if (count != 0) {
             block memory(alloc_, checked_length(count));
@@ -382,7 +385,7 @@ class vector_storage {
 
     // ---- elements. A source is *source and ++source, `count` times.
 
-    // Into an empty vector without a block. Asks nothing of T but this construction.
+    // Into an empty vector without a block. Requires nothing of T but this construction.
     template <class Source>
     void build(Source source, size_type count) {
         if (count != 0) {
@@ -419,7 +422,8 @@ class vector_storage {
         return *at;
     }
 
-    // The new element comes first, because the arguments may refer to those that will be moved.
+    // The new element is constructed first, because the arguments may refer to elements that will
+    // be moved.
     template <class... Args>
     T* emplace_into(block& memory, T* position, Args&&... args) {
         T* const at = memory.begin() + (position - begin());
@@ -435,7 +439,7 @@ class vector_storage {
         return emplace_into(memory, position, std::forward<Args>(args)...);
     }
 
-    // Without a position, which would burden the loop around the call.
+    // Without a position, which would be a burden to the loop around the call.
     template <class... Args>
     [[gnu::cold, gnu::noinline]] T* emplace_back_growing(Args&&... args) {
         block memory(alloc_, checked_length(grown_capacity(1)));
@@ -452,7 +456,7 @@ class vector_storage {
         return at;
     }
 
-    // Before others, for which there is room.
+    // In front of other elements, for which there is room.
     template <class... Args>
     void emplace_before(T* position, Args&&... args) {
         // The arguments may refer to elements that have to move.
@@ -486,7 +490,7 @@ class vector_storage {
         }
     }
 
-    // False if the value is one of the elements that have to move.
+    // Returns false if the value is one of the elements that have to move.
     [[nodiscard]] bool move_in_before(T* position, T& value) {
         const auto address = reinterpret_cast<std::uintptr_t>(std::addressof(value));
         if (address >= reinterpret_cast<std::uintptr_t>(position) &&
@@ -499,8 +503,8 @@ class vector_storage {
         return true;
     }
 
-    // Not all [first, last) up to the end. All or nothing; but where a full segment has no room to
-    // keep what changes, and no section is around it, step by step.
+    // For ranges that do not reach to the end. All or nothing; but where a full segment has no room
+    // to save what changes, and there is no section around it, step by step.
     void erase_before(T* first, T* last) {
         if constexpr (is_shm_allocator<Allocator>) {
             if (!erase_at_once(first, last)) [[unlikely]] {
@@ -524,7 +528,7 @@ class vector_storage {
         return false;
     }
 
-    // False where there is no room to keep what changes; then nothing has happened.
+    // Returns false, without effect, where there is no room to save what changes.
     [[nodiscard]] bool erase_in(operation& section, T* first, T* last) {
         if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
             const std::size_t removed = bytes_of(last - first);
@@ -554,7 +558,8 @@ class vector_storage {
         return true;
     }
 
-    // Killed on the way, some of the elements may still be there, none is lost or torn.
+    // After a kill on the way, some of the erased elements may still be there, but none is lost or
+    // torn.
     [[gnu::cold, gnu::noinline]] void erase_by_steps(T* first, T* last) {
         if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
             constexpr std::ptrdiff_t few =
@@ -568,7 +573,7 @@ class vector_storage {
                 last = from;
             }
         } else {
-            // Those that stay change places with those that go.
+            // The elements that stay swap places with those that go.
             for (; last != end(); ++first, static_cast<void>(++last)) {
                 operation section(alloc_);
                 section.elements(first, sizeof(T));
@@ -620,7 +625,7 @@ class vector_storage {
         }
     }
 
-    // ---- elements from iterators, whose count is known or is `uncounted`
+    // ---- elements from iterators, whose number is known or `uncounted`
 
     template <class Iterator, class Sentinel, class Count>
     void build(Iterator first, Sentinel last, Count count) {
@@ -700,7 +705,7 @@ class vector_storage {
             append(moved_from<T>{other.begin()}, other.size());
             other.truncate(0);
         } else {
-            raise(errc::unsupported, "shm_vector: elements that cannot move to another segment");
+            raise(errc::unsupported, "shm_vector: these elements cannot move to another segment");
         }
     }
 
@@ -772,12 +777,12 @@ class vector_storage {
             assign_counted(moved_from<T>{other.begin()}, other.size());
             other.truncate(0);
         } else {
-            raise(errc::unsupported, "shm_vector: elements that cannot move to another segment");
+            raise(errc::unsupported, "shm_vector: these elements cannot move to another segment");
         }
     }
 
   private:
-    // Puts the elements before [position, end()), or everything back.
+    // Puts the elements in front of [position, end()), or restores everything.
     template <class Source>
     void insert_bytes(operation& section, T* position, Source source, size_type count) {
         struct gap {
@@ -801,7 +806,7 @@ class vector_storage {
         commit_size(size);
     }
 
-    // Puts the elements before [position, last), or everything back.
+    // Puts the elements in front of [position, last), or restores everything.
     template <class Source>
     void fill_gap(T* position, T* last, Source source, size_type count, std::uint64_t old_size) {
         struct rollback {
