@@ -77,7 +77,7 @@ void use(const std::string& directory) {
     // #endregion resize
 
     // #region busy
-    mount.unmount(ec); // "... somebody uses it: this process has a file open: ..."
+    mount.unmount(ec); // "... still in use: this process has a file open: ..."
     check(ec == cohold::errc::busy);
 
     mount.unmount(cohold::lazy); // gone from its path at once; `prices` stays usable

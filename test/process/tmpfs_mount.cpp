@@ -329,7 +329,7 @@ TEST_CASE_TEMPLATE("one that is in use says by whom", World, as_runner, as_user)
             mount.unmount(ec);
             CHILD_CHECK(ec == errc::busy);
             CHILD_CHECK(ec == std::errc::device_or_resource_busy);
-            CHILD_CHECK(report_says("unmount tmpfs '/mnt/x': umount2: somebody uses it: "));
+            CHILD_CHECK(report_says("unmount tmpfs '/mnt/x': umount2: still in use: "));
             CHILD_CHECK(report_says(why));
             CHILD_CHECK(mount && mount.is_mounted()); // nothing has changed
         };
@@ -347,7 +347,7 @@ TEST_CASE_TEMPLATE("one that is in use says by whom", World, as_runner, as_user)
         opener.end();
 
         user_of_it visitor([&] { CHILD_CHECK(::chdir(place.c_str()) == 0); });
-        is_busy("(tmpfs_mount) is in a directory of it");
+        is_busy("(tmpfs_mount) has its working directory there");
         visitor.end();
         {
             const auto inner = tmpfs_mount::create(make_directory(place + "/in ner"));

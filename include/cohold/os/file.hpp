@@ -36,6 +36,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- calls with 64-bit offsets
+
 // On 32-bit platforms glibc has 32-bit offsets by default, and a header cannot change that for the
 // whole program. So the 64-bit functions are called by name.
 #if defined(__GLIBC__) && !defined(__LP64__)
@@ -134,6 +136,8 @@ inline int raw_fstatfs(int fd, system_status& out) noexcept {
 }
 #endif
 
+// ---- descriptors
+
 // A file descriptor that is closed with the object.
 class unique_fd {
   public:
@@ -198,6 +202,8 @@ inline ssize_t read_some(int fd, void* to, std::size_t bytes) noexcept {
 // A new memfd. -1 and errno on failure.
 unique_fd memory_file(unsigned flags) noexcept;
 
+// ---- the kind of file system
+
 // The number of bytes that an unprivileged user can still allocate on the file system of fd. 0 if
 // unknown.
 std::uint64_t space_left(int fd) noexcept;
@@ -217,6 +223,8 @@ inline bool is_on_tmpfs(int fd) noexcept {
 // The size of the huge pages of a file on hugetlbfs, of which its length and every mapping are
 // multiples. 0 for a file of ordinary pages.
 std::uint64_t hugetlb_page(int fd) noexcept;
+
+// ---- locks
 
 // The bytes that carry locks, all far beyond the end of any file.
 enum class lock_byte : std::int64_t {
@@ -246,6 +254,8 @@ int lock_file(int fd, lock_byte byte, lock_kind kind, bool wait) noexcept;
 // 1 if another open file description holds a lock on the byte that conflicts with this one (so
 // `exclusive` asks for any lock), 0 if not. -1 and errno on failure.
 int lock_held(int fd, lock_byte byte, lock_kind kind = lock_kind::exclusive) noexcept;
+
+// ---- space
 
 // Blocks all signals of the thread while it lives. A call that makes a file longer than
 // RLIMIT_FSIZE allows gets EFBIG and also SIGXFSZ, which would end the process. That signal is
@@ -287,6 +297,8 @@ int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept;
 // Fills the holes in the first `bytes` of a file with real space. A file that was restored from a
 // backup can have holes. Nothing else changes. 0 or errno.
 [[gnu::cold]] int fill_holes(int fd, std::uint64_t bytes) noexcept;
+
+// ---- directories
 
 #if defined(__GLIBC__) && !defined(__LP64__)
 inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {

@@ -25,6 +25,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- spinning
+
 /// Tells the processor that this is a spin loop.
 inline void cpu_pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -66,6 +68,8 @@ class backoff {
   private:
     std::uint32_t left_;
 };
+
+// ---- barriers in all processes
 
 enum class membarrier_state : std::uint32_t { unknown, registered, missing };
 
@@ -109,6 +113,8 @@ inline bool register_membarrier() noexcept {
 inline void light_barrier() noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
 }
+
+// ---- futexes
 
 // The kernel sees the word itself, so the atomic must be nothing but its 32 bits.
 static_assert(sizeof(std::atomic<std::uint32_t>) == 4 && alignof(std::atomic<std::uint32_t>) == 4);
@@ -203,6 +209,8 @@ inline std::uint32_t futex_wake(const std::atomic<std::uint32_t>& word,
     }
     return static_cast<std::uint32_t>(woken);
 }
+
+// ---- yielding
 
 /// For loops that wait for another thread which will not wake them. They yield the processor. Under
 /// a real-time policy that does not help threads of lower priority, and the thread that is waited

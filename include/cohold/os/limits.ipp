@@ -64,7 +64,7 @@ COHOLD_INLINE std::uint64_t open_descriptors() noexcept {
     while (all && all.next() != nullptr) {
         ++count;
     }
-    return count == 0 ? 0 : count - 1; // without the one that looks
+    return count == 0 ? 0 : count - 1; // without the descriptor of the directory itself
 }
 
 COHOLD_INLINE std::string_view memory_group(std::string_view text, bool& unified) noexcept {
@@ -121,7 +121,7 @@ COHOLD_INLINE bool memory_group_mount(std::string_view mounts, bool unified, std
 
 COHOLD_INLINE group_memory read_group_memory(std::string_view groups, std::string_view mounts,
                                              const std::string& prefix) {
-    constexpr std::uint64_t no_limit = std::uint64_t{1} << 62; // version 1 has a large number
+    constexpr std::uint64_t no_limit = std::uint64_t{1} << 62; // version 1 shows a large number
     group_memory out;
     bool unified = true;
     std::string group(memory_group(groups, unified));
@@ -134,7 +134,7 @@ COHOLD_INLINE group_memory read_group_memory(std::string_view groups, std::strin
         group.erase(0, root.size());
     }
     if (group == "/" || group.find("/..") != std::string::npos) {
-        group.clear(); // outside of what is mounted
+        group.clear(); // outside the mounted part
     }
     for (;;) {
         const std::string folder_path = prefix + point + group;

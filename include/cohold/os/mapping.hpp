@@ -1,5 +1,5 @@
-// The system calls that steer a mapping: huge pages, locks, NUMA nodes, populating by several
-// threads, writing back.
+// The system calls that control a mapping: available memory, populating (also by several threads),
+// huge pages, locked pages, NUMA nodes, and writing back to disk.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_MAPPING_HPP
@@ -29,17 +29,20 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the kernel could hand out without killing anybody, and what says so.
+// ---- available memory
+
+// How much memory the kernel could hand out without killing a process, and the limit behind that.
 struct memory_found {
     std::uint64_t bytes;  // UINT64_MAX: unknown
-    const char* bound_by; // for messages: "" or what follows the number
+    const char* bound_by; // for messages: text that follows the number, or ""
 };
 
-// MemAvailable and SwapFree of /proc/meminfo, or what this process's control group has left.
+// The sum of MemAvailable and SwapFree in /proc/meminfo, or what the control group of this process
+// has left if that is less.
 [[gnu::cold]] memory_found memory_left() noexcept;
 
-// Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
-// where no other limit binds.
+// Would taking that much more memory invoke the OOM killer instead of failing? Checked before
+// larger steps, where no other limit applies.
 inline bool exceeds_memory(std::uint64_t bytes) noexcept {
     constexpr std::uint64_t careful = std::uint64_t{4} << 20;
     return bytes > careful && bytes > memory_left().bytes;
@@ -47,51 +50,61 @@ inline bool exceeds_memory(std::uint64_t bytes) noexcept {
 
 [[gnu::cold]] void fail_for_memory(std::error_code& ec, std::uint64_t wanted) noexcept;
 
-// Real memory for the bytes [from, to) of the mapping at `mapping`.
+// Gives real memory to the bytes [from, to) of the mapping at `mapping`.
 [[gnu::cold]] void populate(void* mapping, std::uint64_t from, std::uint64_t to,
                             std::error_code& ec) noexcept;
 
-// The pages that MADV_HUGEPAGE and MADV_COLLAPSE make on most machines. (On arm64 with base pages
-// of 64 KiB they are larger, and collapsing reports errc::unsupported.)
+// ---- advice and huge pages
+
+// The size of the pages that MADV_HUGEPAGE and MADV_COLLAPSE make on most machines. (On arm64 with
+// base pages of 64 KiB they are larger, and collapsing reports errc::unsupported.)
 inline constexpr std::uint64_t huge_page_bytes = std::uint64_t{1} << 21;
 
-// madvise(2), as it is.
+// Plain madvise(2).
 [[gnu::cold]] void advise_pages(void* at, std::size_t bytes, int advice,
                                 std::error_code& ec) noexcept;
 
 [[gnu::cold]] void advise_mapping(void* at, std::size_t bytes, int advice, const char* name,
                                   std::error_code& ec) noexcept;
 
-// Makes huge pages of those that there are. What the kernel has no memory or time for stays as it
-// is: one can see that in smaps.
+// Collapses the existing pages into huge pages. Where the kernel has no memory or time for that,
+// the pages stay as they are, which smaps shows.
 [[gnu::cold]] void collapse_pages(void* at, std::size_t bytes, std::error_code& ec) noexcept;
 
-// What this process has locked, in bytes: VmLck of /proc/self/status. 0 if unknown.
+// ---- locked pages
+
+// How much memory this process has locked, in bytes: VmLck in /proc/self/status. 0 if unknown.
 [[gnu::cold]] std::uint64_t locked_bytes() noexcept;
 
-// Keeps pages out of swap; on_fault: those that are not there yet, from when they are.
+// Locks pages in memory. With `on_fault`, pages that are not present yet are locked when they are
+// first touched.
 [[gnu::cold]] void lock_pages(void* at, std::size_t bytes, bool on_fault,
                               std::error_code& ec) noexcept;
 
 [[gnu::cold]] void unlock_pages(void* at, std::size_t bytes) noexcept;
+
+// ---- NUMA nodes
 
 // Policies of set_mempolicy(2).
 inline constexpr int numa_preferred = 1;
 inline constexpr int numa_bind = 2;
 inline constexpr int numa_interleave = 3;
 
-// On which NUMA nodes the memory shall be: bit n of `nodes` is node n. Pages that are there already
-// and that nobody else has mapped move.
+// Sets the NUMA nodes of the memory: bit n of `nodes` is node n. Pages that are already present are
+// moved if no other process has them mapped.
 [[gnu::cold]] void place_on_nodes(void* at, std::size_t bytes, int policy, std::uint64_t nodes,
                                   std::error_code& ec) noexcept;
 
-// Pages being touched by several threads, who take piece after piece.
+// ---- populating and writing back
+
+// Populates pages with several threads, each of which takes one piece after the other.
 class populating {
   public:
     populating(void* at, std::size_t bytes, bool writing) noexcept
         : at_(static_cast<char*>(at)), bytes_(bytes), writing_(writing) {}
 
-    // 0, or errno. threads: how many, this one included; 0: as many as it has cpus.
+    // 0, or errno. `threads` is the number of threads, this one included; 0 means as many as it has
+    // CPUs.
     [[gnu::cold]] int run(unsigned threads) noexcept;
 
   private:
@@ -118,7 +131,8 @@ class populating {
 [[gnu::cold]] void populate_mapping(void* at, std::size_t bytes, unsigned threads, bool writing,
                                     std::error_code& ec) noexcept;
 
-// Waits until the changed pages of a file's mapping are on its disk. Whole pages around [from, to).
+// Waits until the changed pages of a file's mapping are on disk, for the whole pages around [from,
+// to).
 [[gnu::cold]] void write_back(void* at, std::size_t from, std::size_t to,
                               std::error_code& ec) noexcept;
 

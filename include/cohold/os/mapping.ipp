@@ -61,7 +61,8 @@ COHOLD_INLINE void advise_mapping(void* at, std::size_t bytes, int advice, const
         return;
     }
     if (errno == EINVAL) {
-        fail(ec, errc::unsupported, "madvise(%s): the kernel does not do that here", name);
+        fail(ec, errc::unsupported, "madvise(%s): the kernel does not support it for this mapping",
+             name);
     } else {
         fail_errno(ec, errno, "madvise(%s)", name);
     }
@@ -107,7 +108,7 @@ COHOLD_INLINE std::uint64_t locked_bytes() noexcept {
 COHOLD_INLINE void lock_pages(void* at, std::size_t bytes, bool on_fault,
                               std::error_code& ec) noexcept {
     constexpr int when_touched = 1; // MLOCK_ONFAULT
-    // Not mlock(3): under sanitizers that does nothing.
+    // Not mlock(3), which does nothing under sanitizers.
     if (bytes == 0 || ::syscall(SYS_mlock2, at, bytes, on_fault ? when_touched : 0) == 0) {
         return;
     }
@@ -118,13 +119,14 @@ COHOLD_INLINE void lock_pages(void* at, std::size_t bytes, bool on_fault,
     const std::uint64_t locked = locked_bytes();
     if (error == EPERM ||
         (error == ENOMEM && limited && locked + bytes > std::uint64_t{limit.rlim_cur})) {
-        fail(ec, errc::lock_limit, "wanted %zu bytes, locked already %llu, ulimit -l %llu", bytes,
+        fail(ec, errc::lock_limit, "wanted %zu bytes, already locked %llu, ulimit -l %llu", bytes,
              static_cast<unsigned long long>(locked),
              static_cast<unsigned long long>(limit.rlim_cur));
     } else if (error == ENOSYS) {
-        fail(ec, errc::unsupported, "mlock2: the kernel, or a seccomp filter, does not have it");
+        fail(ec, errc::unsupported, "mlock2: the kernel lacks it, or a seccomp filter forbids it");
     } else if (error == ENOMEM) {
-        fail(ec, errc::out_of_space, "locking %zu bytes: not all of them are there", bytes);
+        fail(ec, errc::out_of_space,
+             "locking %zu bytes: not all of them could be brought into memory", bytes);
     } else {
         fail_errno(ec, error, "mlock2 of %zu bytes", bytes);
     }
@@ -137,7 +139,8 @@ COHOLD_INLINE void unlock_pages(void* at, std::size_t bytes) noexcept {
 COHOLD_INLINE void place_on_nodes(void* at, std::size_t bytes, int policy, std::uint64_t nodes,
                                   std::error_code& ec) noexcept {
     constexpr unsigned move = 2; // MPOL_MF_MOVE
-    // The kernel reads words of a long, and one bit less than it is told.
+    // The kernel reads the mask in words of a long, and uses one bit less than the number it is
+    // told.
     unsigned long mask[sizeof(std::uint64_t) / sizeof(unsigned long) + 1] = {};
     constexpr unsigned word = 8 * sizeof(unsigned long);
     for (unsigned node = 0; node < 64; ++node) {
@@ -146,13 +149,14 @@ COHOLD_INLINE void place_on_nodes(void* at, std::size_t bytes, int policy, std::
         }
     }
     if (nodes == 0) {
-        fail(ec, errc::invalid_options, "no NUMA node is named");
+        fail(ec, errc::invalid_options, "no NUMA node is given");
     } else if (bytes != 0 && ::syscall(SYS_mbind, at, bytes, policy, mask, 65ul, move) != 0) {
         if (errno == ENOSYS) {
-            fail(ec, errc::unsupported, "mbind: the kernel has no NUMA");
+            fail(ec, errc::unsupported, "mbind: the kernel has no support for NUMA");
         } else if (errno == EPERM) {
             fail(ec, errc::permission_denied,
-                 "mbind: EPERM, as a seccomp filter of a container has it without CAP_SYS_NICE");
+                 "mbind: EPERM: the seccomp filter of a container may forbid it without "
+                 "CAP_SYS_NICE");
         } else if (errno == EINVAL) {
             fail(ec, errc::invalid_options,
                  "mbind: nodes %#llx: not all of them are there and may be used (see "
@@ -174,20 +178,20 @@ COHOLD_INLINE int populating::run(unsigned threads) noexcept {
     threads = threads < pieces ? threads : static_cast<unsigned>(pieces);
     pthread_t helpers[most];
     unsigned started = 0;
-    // Handlers of signals are the program's business, not these threads'.
+    // The program's signal handlers must not run in these threads.
     sigset_t all;
     sigset_t old;
     sigfillset(&all);
     const int masked = threads > 1 ? ::pthread_sigmask(SIG_SETMASK, &all, &old) : -1;
     while (started + 1 < threads &&
            ::pthread_create(&helpers[started], nullptr, &help, this) == 0) {
-        ++started; // as many as there can be: this thread does the rest
+        ++started; // if one cannot be started, the others do its work
     }
     if (masked == 0) {
         ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
     }
     work();
-    const uncancelled here; // what the helpers work on is this thread's
+    const uncancelled here; // the helpers use this object, which is on this thread's stack
     while (started > 0) {
         ::pthread_join(helpers[--started], nullptr);
     }
@@ -218,7 +222,7 @@ COHOLD_INLINE void populating::work() noexcept {
 COHOLD_INLINE int populating::populate_for_reading(void* at, std::size_t bytes) noexcept {
     while (::madvise(at, bytes, MADV_POPULATE_READ) != 0) {
         if (errno != EINTR) {
-            return errno == EINVAL ? 0 : errno; // Linux before 5.14 has no such thing
+            return errno == EINVAL ? 0 : errno; // Linux before 5.14 does not have it
         }
     }
     return 0;

@@ -1,4 +1,5 @@
-// Pages that a forked child finds cleared.
+// Address space and pages: reserving, populating and unmapping memory, and pages that the kernel
+// clears in a forked child.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_MEMORY_HPP
@@ -30,12 +31,14 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- sizes
+
 inline std::size_t page_size() noexcept {
     static const std::size_t bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     return bytes;
 }
 
-// 0 when the result would not fit.
+// Rounds up to a multiple of `unit`. 0 if the result would not fit.
 inline std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) noexcept {
     const std::uint64_t rest = value % unit;
     return rest == 0 ? value : value > UINT64_MAX - (unit - rest) ? 0 : value + (unit - rest);
@@ -45,25 +48,28 @@ constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
     return a < b ? b : a;
 }
 
-// Address space that holds nothing yet and costs nothing. nullptr and errno on failure.
+// ---- mappings
+
+// Reserves address space, which is not accessible and costs no memory. nullptr and errno on
+// failure.
 void* reserve_addresses(std::uint64_t bytes) noexcept;
 
-// Of addresses that are reserved. False, and errno, on failure.
+// Makes reserved addresses accessible. False and errno on failure.
 [[nodiscard]] inline bool make_writable(void* at, std::size_t bytes) noexcept {
     return ::mprotect(at, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
-// Would reading the pages raise SIGBUS, because the object ends before them, or has a hole there
-// and its file system no space to fill it?
+// Would reading the pages raise SIGBUS, because the object ends before them, or because it has a
+// hole there and its file system has no space to fill it?
 [[nodiscard]] inline bool is_missing(void* at, std::size_t bytes) noexcept {
     return ::madvise(at, bytes, MADV_POPULATE_READ) != 0 && errno == EFAULT;
 }
 
-// Gives [at, at + bytes) real memory, without changing what is there. 0, or errno (ENOMEM and
-// EFAULT: there is none).
+// Gives [at, at + bytes) real memory, without changing the contents. 0, or errno (ENOMEM or EFAULT
+// if there is not enough).
 int populate_for_writing(void* at, std::size_t bytes) noexcept;
 
-// A mapping of hugetlb pages goes by whole ones, whatever was asked for when it was made.
+// Unmaps hugetlb pages, which can only be unmapped as whole pages, whatever length was mapped.
 [[gnu::cold]] void unmap_huge(void* at, std::size_t bytes) noexcept;
 
 inline void unmap(void* at, std::size_t bytes) noexcept {
@@ -72,11 +78,14 @@ inline void unmap(void* at, std::size_t bytes) noexcept {
     }
 }
 
-// For kernels that do not clear pages (gVisor refuses MADV_WIPEONFORK): a handler of fork(3) does
-// it. A child that was made by a raw clone(2) is not told from its parent then.
+// ---- pages that a forked child finds cleared
+
+// The pages that a handler of pthread_atfork(3) clears, for kernels that do not do it (gVisor
+// refuses MADV_WIPEONFORK). There a child that was made by a raw clone(2) cannot be distinguished
+// from its parent.
 class pages_to_wipe {
   public:
-    // False if there is no memory.
+    // False if there is not enough memory.
     [[nodiscard, gnu::cold]] static bool add(void* page) noexcept;
 
     [[gnu::cold]] static void remove(const void* page) noexcept;
@@ -101,10 +110,10 @@ class pages_to_wipe {
     static inline constinit entry* first_ = nullptr;
 };
 
-// False, and errno, on failure.
+// Makes the kernel clear a page in forked children. False and errno on failure.
 [[nodiscard, gnu::cold]] bool wipe_on_fork(void* page) noexcept;
 
-// Before it is unmapped.
+// Undoes wipe_on_fork. To be called before the page is unmapped.
 [[gnu::cold]] void forget_wiped(const void* page) noexcept;
 
 } // namespace detail

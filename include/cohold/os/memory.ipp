@@ -23,7 +23,7 @@ COHOLD_INLINE void* reserve_addresses(std::uint64_t bytes) noexcept {
 COHOLD_INLINE int populate_for_writing(void* at, std::size_t bytes) noexcept {
     while (::madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
         if (errno == EINVAL) {
-            // Linux before 5.14: a write that changes nothing does the same, page by page.
+            // Linux before 5.14: write to each page without changing it.
             for (std::size_t offset = 0; offset < bytes; offset += page_size()) {
                 __atomic_fetch_or(static_cast<unsigned char*>(at) + offset, 0, __ATOMIC_RELAXED);
             }

@@ -96,7 +96,7 @@ COHOLD_INLINE const char* use_of(const mount_identity& mount, const folder& proc
         file_status found{};
         if (process.status(each, found, true) == 0 &&
             static_cast<std::uint64_t>(found.st_dev) == mount.device) {
-            return each[0] == 'c' ? "is in a directory of it" : "has its root there";
+            return each[0] == 'c' ? "has its working directory there" : "has its root there";
         }
     }
     std::string text;
@@ -155,8 +155,8 @@ COHOLD_INLINE std::string users_of(const mount_identity& mount, std::string_view
 
 COHOLD_INLINE void fail_privilege(std::error_code& ec, const char* call, int error) noexcept {
     fail(ec, errc::permission_denied,
-         "%s: errno %d, user %u: it needs CAP_SYS_ADMIN where the mount is: be root, or in user "
-         "and mount namespaces of one's own (unshare --user --map-root-user --mount)",
+         "%s: errno %d, user %u: CAP_SYS_ADMIN is needed in the mount's namespace: be root, or use "
+         "user and mount namespaces of your own (unshare --user --map-root-user --mount)",
          call, error, static_cast<unsigned>(::geteuid()));
 }
 
@@ -225,7 +225,8 @@ COHOLD_INLINE std::string path_of(const unique_fd& directory, const std::string&
 
 COHOLD_INLINE void mount_tmpfs(const unique_fd& directory, const std::string& path,
                                const char* options, std::error_code& ec) {
-    // By the descriptor, so that nobody can put another directory under the path meanwhile.
+    // Mounts through the descriptor, so that no other process can put another directory at the path
+    // meanwhile.
     char link[40];
     file_status status{};
     std::snprintf(link, sizeof link, "/proc/self/fd/%d", directory.get());
@@ -258,10 +259,11 @@ COHOLD_INLINE void mount_tmpfs(const unique_fd& directory, const std::string& pa
         fail(ec, errc::unsupported, "mount: the kernel has no tmpfs (CONFIG_TMPFS)");
         break;
     case ENOSPC:
-        fail(ec, errc::out_of_space, "mount: as many mounts as fs.mount-max allows");
+        fail(ec, errc::out_of_space,
+             "mount: there are already as many mounts as fs.mount-max allows");
         break;
     case ENOMEM:
-        fail(ec, errc::out_of_space, "mount: no memory for it");
+        fail(ec, errc::out_of_space, "mount: not enough memory");
         break;
     default:
         fail_errno(ec, error, "mount on %s", path.c_str());
@@ -274,7 +276,7 @@ COHOLD_INLINE void check_mount(const std::string& path, const mount_identity& mo
     if (there == mount) {
         return;
     }
-    // The kernel gives the numbers of mounts that have gone to new ones.
+    // The kernel reuses the numbers of mounts that no longer exist.
     const bool covered =
         there.id != mount.id && find_mount([&](const mount_entry& entry) {
             return entry.id == mount.id && entry.point == path && entry.type == "tmpfs";
@@ -283,7 +285,7 @@ COHOLD_INLINE void check_mount(const std::string& path, const mount_identity& mo
         fail(ec, errc::busy, "another file system is mounted over it");
     } else {
         fail(ec, errc::removed,
-             "it is not mounted there any more: somebody has unmounted or moved it, or this "
+             "it is no longer mounted there: another program has unmounted or moved it, or this "
              "process has entered another mount namespace");
     }
 }
@@ -323,13 +325,12 @@ COHOLD_INLINE void remount_tmpfs(const unique_fd& root, const std::string& path,
     const std::uint64_t left = factor * (bytes ? status.f_bfree : status.f_ffree);
     if (limit == 0) {
         fail(ec, errc::invalid_size,
-             "wanted a limit of %llu %s: it is mounted without a limit, and Linux sets none as "
-             "long as it is mounted",
+             "wanted a limit of %llu %s: it is mounted without a limit, and Linux cannot set one "
+             "while it is mounted",
              static_cast<unsigned long long>(value), unit);
     } else {
         fail(ec, errc::invalid_size,
-             "wanted a limit of %llu %s, %llu are used: it cannot become smaller than what is in "
-             "it",
+             "wanted a limit of %llu %s, %llu are used: the limit cannot be smaller than that",
              static_cast<unsigned long long>(value), unit,
              static_cast<unsigned long long>(limit - left));
     }
@@ -343,7 +344,7 @@ COHOLD_INLINE void unmount_tmpfs(const std::string& path, const mount_identity& 
     }
     const int error = errno;
     if (error == EBUSY) {
-        fail(ec, errc::busy, "umount2: somebody uses it: %s", users_of(mount, path).c_str());
+        fail(ec, errc::busy, "umount2: still in use: %s", users_of(mount, path).c_str());
     } else if (error == EPERM || error == EACCES) {
         fail_privilege(ec, "umount2", error);
     } else {

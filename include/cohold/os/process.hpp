@@ -1,4 +1,5 @@
-// What tells this process from others: a number of its own, and when it began.
+// What distinguishes this process from others, also from its parent and its forked children: a
+// stamp of its own, and its start time. And random bytes.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_PROCESS_HPP
@@ -21,23 +22,25 @@ namespace detail {
 using stamp_word = std::atomic<std::uint64_t>;
 
 // Where a process keeps its stamp: on a page that the kernel clears in a forked child. nullptr if
-// there cannot be one.
+// there can be no such page.
 [[gnu::cold]] stamp_word* stamp_page() noexcept;
 
-// A number that neither the process which forked this one has, nor one that this one forks. Their
-// process identifiers may be the same, in namespaces of their own.
+// A number that differs from the stamps of this process's parent and of its forked children. Their
+// process identifiers may be the same, if they are in namespaces of their own.
 [[gnu::cold]] std::uint64_t process_stamp(stamp_word* page) noexcept;
 
 [[gnu::cold]] std::uint64_t process_stamp() noexcept;
 
-// False, and errno, on failure. At most 256 bytes, which come as a whole.
+// Fills at most 256 bytes with random data; getrandom(2) never returns fewer. False and errno on
+// failure.
 [[nodiscard, gnu::cold]] bool fill_randomly(void* to, std::size_t bytes) noexcept;
 
-// In clock ticks since the machine was booted, as field 22 of proc_pid_stat(5) has it; 0 if that
-// cannot be read. Numbers of processes are used again, the pair is not.
+// The start time of this process in clock ticks since the machine was booted, from field 22 of
+// proc_pid_stat(5). 0 if that cannot be read. Process identifiers are reused, but not together with
+// the start time.
 [[gnu::cold]] std::uint64_t read_start_time() noexcept;
 
-// The same, read once in a process.
+// The same, read only once in a process.
 [[gnu::cold]] std::uint64_t process_start_time() noexcept;
 
 } // namespace detail

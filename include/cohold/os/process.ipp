@@ -79,7 +79,7 @@ COHOLD_INLINE std::uint64_t read_start_time() noexcept {
 
 COHOLD_INLINE std::uint64_t process_start_time() noexcept {
     static std::atomic<std::uint64_t> known{0};
-    static std::atomic<std::uint64_t> of{0}; // a forked child has another
+    static std::atomic<std::uint64_t> of{0}; // a forked child has another stamp
     if (of.load(std::memory_order_acquire) != process_stamp()) {
         known.store(read_start_time(), std::memory_order_relaxed);
         of.store(process_stamp(), std::memory_order_release);

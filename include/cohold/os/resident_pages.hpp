@@ -36,17 +36,20 @@ inline void* raw_map(std::size_t bytes, int fd, std::int64_t offset) noexcept {
 }
 #endif
 
-// Bytes that are no hole. Through an open file of its own: the position of `fd` is its user's.
+// The number of bytes of a file that are not in holes. Opens the file again, because the file
+// position of `fd` belongs to the user.
 [[gnu::cold]] std::optional<std::uint64_t> data_bytes(int fd, std::uint64_t size) noexcept;
 
-// Does mincore tell this process the truth? (Since Linux 5.2; others are told that all is there.)
+// Does mincore(2) tell this process the truth about the file? Since Linux 5.2, processes that
+// neither own it nor may write to it are told that all pages are resident.
 [[gnu::cold]] bool tells_residency(int fd, const file_status& status) noexcept;
 
-// Bytes of [at, at + bytes) that are in memory, whole pages; nothing where it is not mapped.
+// How many bytes of [at, at + bytes) are in memory, counted in whole pages. Empty if part of it is
+// not mapped.
 [[gnu::cold]] std::optional<std::uint64_t> resident_bytes(const void* at,
                                                           std::uint64_t bytes) noexcept;
 
-// The same of a file, by mappings that nobody can touch.
+// The same for a file, through inaccessible mappings of it.
 [[gnu::cold]] std::optional<std::uint64_t> resident_bytes_of_file(int fd,
                                                                   std::uint64_t size) noexcept;
 

@@ -1,4 +1,5 @@
-// Reading what others may take away at any moment: the kernel copies, and no signal comes.
+// Reading memory that other processes may remove at any moment: the kernel copies it, so that no
+// signal is raised.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_SAFE_COPY_HPP
@@ -28,15 +29,17 @@ inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from)
 }
 #endif
 
-// How many bytes there were, at most `bytes`; less also after an error.
+// Reads at most `bytes` bytes. Returns how many were read, which is also fewer after an error.
 [[gnu::cold]] std::size_t read_file(int fd, void* to, std::size_t bytes,
                                     std::uint64_t from) noexcept;
 
-// Out of a mapping of this process. How many bytes it were: none where a touch would be SIGBUS.
+// Copies from a mapping of this process. Returns how many bytes were copied: none where touching
+// them would raise SIGBUS.
 [[gnu::cold]] std::size_t copy_from_mapping(void* to, const void* from, std::size_t bytes) noexcept;
 
-// Is one of the pages of [at, at + bytes) of a mapping in memory, mapped or not? `at` begins a
-// page. The kernel says yes to who may not know: who neither owns the object nor may write to it.
+// Is any page of [at, at + bytes) of a mapping in memory, whether this process has touched it or
+// not? `at` is the beginning of a page. The kernel always says yes to a process that neither owns
+// the object nor may write to it.
 [[gnu::cold]] bool any_page_resident(void* at, std::uint64_t bytes) noexcept;
 
 } // namespace detail

@@ -33,7 +33,7 @@ COHOLD_INLINE std::size_t copy_from_mapping(void* to, const void* from,
     if (got >= 0) {
         return static_cast<std::size_t>(got);
     }
-    // A sandbox may forbid that call; this file does the same.
+    // A sandbox may forbid that call. Reading this file does the same.
     if (errno == EPERM || errno == ENOSYS) {
         const unique_fd self = open_file("/proc/self/mem", O_RDONLY);
         return self ? read_file(self.get(), to, bytes, reinterpret_cast<std::uintptr_t>(from)) : 0;

@@ -1,5 +1,6 @@
-// A message with a descriptor over a Unix socket: never waiting longer than told, leaving no
-// descriptor behind that nobody asked for.
+// Passing file descriptors between processes: by inheritance, by fetching them from another
+// process, and in messages over a Unix socket. Messages never wait beyond their deadline, and
+// unexpected descriptors are closed.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_SOCKET_HPP
@@ -31,7 +32,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// The descriptor that a program was given by its number: a copy for this process alone.
+// A copy of an inherited descriptor whose number this program was given. The copy is closed on
+// exec.
 [[gnu::cold]] unique_fd inherited_descriptor(int number, std::error_code& ec) noexcept;
 
 // A copy of another process's descriptor.
@@ -40,18 +42,20 @@ namespace detail {
 // Waits until something can be sent or received. 0, or errno: ETIMEDOUT.
 [[gnu::cold]] int await_socket(int socket, short events, deadline until) noexcept;
 
-// The process that the socket was connected to, as it was then. False and errno if there is none.
+// The process at the other end of the socket, as it was when the socket was connected. False and
+// errno if there is none.
 [[gnu::cold]] bool socket_peer(int socket, struct ::ucred& out) noexcept;
 
-// All of the bytes, with the descriptor. 0, or errno: ETIMEDOUT, EPIPE …
+// Sends all of the bytes, together with the descriptor. 0, or errno: ETIMEDOUT, EPIPE …
 [[gnu::cold]] int send_message(int socket, const void* bytes, std::size_t size, int fd,
                                deadline until) noexcept;
 
-// What comes of a message's descriptors: the first is kept, all others are closed.
+// Takes the descriptors out of a message: keeps the first and closes all others. Returns their
+// number.
 [[gnu::cold]] unsigned take_descriptors(struct ::msghdr& message, unique_fd& first) noexcept;
 
-// Exactly so many bytes with exactly one descriptor. 0, or errno: ETIMEDOUT; ECONNRESET: the other
-// end is closed; EBADMSG: something else came, and `why` says what.
+// Receives exactly `size` bytes with exactly one descriptor. 0, or errno: ETIMEDOUT; ECONNRESET if
+// the other end is closed; EBADMSG if something else was received, and `why` says what.
 [[gnu::cold]] int receive_message(int socket, void* bytes, std::size_t size, unique_fd& fd,
                                   deadline until, const char*& why) noexcept;
 

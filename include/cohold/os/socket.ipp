@@ -39,12 +39,12 @@ COHOLD_INLINE unique_fd fetched_descriptor(pid_t process, int number,
         break;
     case EPERM:
         fail(ec, errc::permission_denied,
-             "process %d: only who may trace it with ptrace(2) can have its descriptors",
+             "process %d: only a process that may trace it with ptrace(2) can get its descriptors",
              static_cast<int>(process));
         break;
     case ENOSYS:
         fail(ec, errc::unsupported,
-             "pidfd_getfd: the kernel, or a seccomp filter, does not have it");
+             "pidfd_getfd: the kernel lacks it, or a seccomp filter forbids it");
         break;
     default:
         fail_errno(ec, error, "descriptor %d of process %d", number, static_cast<int>(process));
@@ -57,15 +57,15 @@ COHOLD_INLINE int await_socket(int socket, short events, deadline until) noexcep
         const std::int64_t left = until.nanoseconds - deadline::now().nanoseconds;
         struct ::timespec patience{};
         if (left > 0) {
-            patience.tv_sec = static_cast<::time_t>(left / 1000000000 < 86400 ? left / 1000000000
-                                                                              : 86400); // and again
+            patience.tv_sec = static_cast<::time_t>(
+                left / 1000000000 < 86400 ? left / 1000000000 : 86400); // then waits again
             patience.tv_nsec = static_cast<long>(left % 1000000000);
         }
         struct ::pollfd waiting{socket, events, 0};
         const uncancelled here;
         const int ready = ::ppoll(&waiting, 1, &patience, nullptr);
         if (ready > 0) {
-            return 0; // or something is wrong, and the call will say what
+            return 0; // ready, or there is an error, which the next call returns
         }
         if (ready < 0 && errno != EINTR) {
             return errno;
@@ -97,7 +97,7 @@ COHOLD_INLINE int send_message(int socket, const void* bytes, std::size_t size, 
         struct ::msghdr message{};
         message.msg_iov = &part;
         message.msg_iovlen = 1;
-        if (done == 0) { // it goes with the first byte
+        if (done == 0) { // the descriptor goes with the first byte
             message.msg_control = control;
             message.msg_controllen = sizeof control;
             ::cmsghdr* const rights = CMSG_FIRSTHDR(&message);
@@ -119,7 +119,7 @@ COHOLD_INLINE int send_message(int socket, const void* bytes, std::size_t size, 
             if (const int error = await_socket(socket, POLLOUT, until); error != 0) {
                 return error;
             }
-            ::sched_yield(); // some are said to be ready before they are
+            ::sched_yield(); // some sockets are reported as ready before they are
         }
     }
 }
@@ -189,10 +189,10 @@ COHOLD_INLINE int receive_message(int socket, void* bytes, std::size_t size, uni
             return strange("descriptors were lost: too many, or ulimit -n is reached");
         }
         if (got == 0) {
-            return done == 0 && count == 0 ? ECONNRESET : strange("it ended too early");
+            return done == 0 && count == 0 ? ECONNRESET : strange("it ended early");
         }
         if ((message.msg_flags & MSG_TRUNC) != 0 || (type != SOCK_STREAM && done < size)) {
-            return strange("its length is another");
+            return strange("it has another length");
         }
     }
     return count == 1 ? 0

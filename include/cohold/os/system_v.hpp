@@ -1,5 +1,5 @@
-// What lies beside System V segments: the small segments that say who is attached and who is alive;
-// and how all of it goes.
+// The building blocks of System V shared memory: keys, the creation lock, the small segments beside
+// a segment that show which processes are attached and alive, and the removal of all of these.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_SYSTEM_V_HPP
@@ -29,11 +29,13 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A name as System V's key: "0x" and eight hexadecimal digits are the key itself, anything else is
-// hashed.
+// ---- segments
+
+// The System V key for a name: "0x" and eight hexadecimal digits are the key itself, anything else
+// is hashed.
 [[gnu::cold]] key_t system_v_key(std::string_view name) noexcept;
 
-union semaphore_argument { // semctl(2): the caller has to define it
+union semaphore_argument { // semctl(2) leaves the definition to its caller
     int value;
     struct ::semid_ds* status;
     unsigned short* values;
@@ -43,20 +45,25 @@ union semaphore_argument { // semctl(2): the caller has to define it
 
 [[gnu::cold]] bool system_v_removed(const struct ::shmid_ds& status) noexcept;
 
-// Can nobody find it any more, even if somebody has it attached still?
+// Whether the segment has been removed, so that it cannot be found any more, even if a process
+// still has it attached.
 [[gnu::cold]] bool system_v_gone(int id) noexcept;
 
-// The first 8 bytes: zero as long as a formatted object is not ready. `unknown` is for an object
-// that this process may not read.
+// Whether an object is ready: its first 8 bytes are zero until it has been formatted. Returns
+// `unknown` for an object that this process may not read.
 [[gnu::cold]] bool system_v_ready(int id, bool unknown = true) noexcept;
 
-// The creation lock of a key: a semaphore set, held with SEM_UNDO, so that the kernel releases it
-// when its holder dies, and removed when the creation is over. It has another key, because many
-// programs take one ftok(3) key for a segment and for a set of their own. Semaphore 0 is
-// the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
-// object that is not ready knows that its creator is dead.
-// Only the user who made a set may remove it; others undo what they did to it, and leave it to him.
-// One thread can hold it several times, e.g. to remove what it has found deserted.
+// ---- the creation lock
+
+// The creation lock of a key: a semaphore set that is held with SEM_UNDO, so that the kernel
+// releases it when its holder dies, and that is removed when the creation is over. It has a key of
+// its own, because many programs use one ftok(3) key both for a segment and for a semaphore set.
+// Semaphore 0 is the lock. Semaphore 1 records (for GETPID) the process that creates the object. If
+// the holder of the lock finds an object that is not ready, it knows that the creator is dead.
+//
+// Only the user who made a set may remove it. Processes of other users undo their changes to the
+// set and leave it in place. A thread can hold the lock several times, for example to remove a
+// deserted object that it has found.
 class creation_lock {
   public:
     explicit creation_lock(key_t key) noexcept : key_(key) {}
@@ -64,31 +71,33 @@ class creation_lock {
     creation_lock(const creation_lock&) = delete;
     creation_lock& operator=(const creation_lock&) = delete;
 
-    // What a set must let users do so that all of those who may read an object of this mode can
-    // hold its lock. Who is of which group cannot be said before the set can be seen, so objects
-    // that others share have one for everybody. A stranger could get into the way all the same: by
-    // making a set with that key first.
+    // The mode that a set needs so that all users who may read an object of this mode can hold its
+    // lock. The group of the object cannot be given to the set before the set is visible, so the
+    // set of an object that is shared with other users is open to all users. This gives an attacker
+    // nothing new: any user could already interfere by creating a set with that key first.
     static ::mode_t mode_for(::mode_t object) noexcept { return (object & 077) != 0 ? 0666 : 0600; }
 
-    // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
-    // make is false. EACCES: there is one of somebody else's, for himself.
+    // 0, or errno. EAGAIN: a live process holds the lock and `wait` is false. ENOENT: there is no
+    // set and `make` is false. EACCES: the set belongs to another user and is not shared.
     int acquire(bool make, bool wait, ::mode_t mode) noexcept;
 
-    // From now on an object of this key that is not ready is ours.
+    // Records that an object of this key that is not ready belongs to this process.
     void claim() noexcept {
         ::sembuf step{1, 1, 0};
         claimed_ = ::semop(set_, &step, 1) == 0;
     }
 
-    // Did the process that created the object (shm_cpid) hold this lock then?
+    // Did the process that created the object (shm_cpid) hold this lock when it created it?
     [[nodiscard]] bool claimed_by(pid_t creator) const noexcept {
         return ::semctl(set_, 1, GETVAL) > 0 && ::semctl(set_, 1, GETPID) == creator;
     }
 
-    // Ends the creation; who waits for the lock starts afresh. The last acquired is released first.
+    // Ends the creation. Processes that wait for the lock start anew. Locks are released in the
+    // reverse order of their acquisition.
     void release() noexcept;
 
-    // Lets go of this object but not of the lock: end() does that, later in the same creation.
+    // Keeps the lock held when this object is destroyed. end() releases it later in the same
+    // creation.
     void leave_held() noexcept {
         if (!nested_) {
             innermost_ = outer_;
@@ -98,17 +107,17 @@ class creation_lock {
     [[gnu::cold]] static void end(key_t key) noexcept { end_set(::semget(set_key(key), 2, 0)); }
 
   private:
-    // One to one, and not IPC_PRIVATE.
+    // Maps different keys to different keys, and none of them to IPC_PRIVATE.
     static key_t set_key(key_t key) noexcept {
         return static_cast<key_t>(static_cast<std::uint32_t>(key) * 0x9e3779b1u);
     }
 
     [[gnu::cold]] static void end_set(int set) noexcept;
 
-    // Takes the claims back and lets the next one in, in one step.
+    // Withdraws the claims and releases the lock in one step.
     [[gnu::cold]] static void unlock(int set, int claims) noexcept;
 
-    // Is there a dead creator's object that the holder of this lock could not remove?
+    // Is there an object of a dead creator that the holder of this lock could not remove?
     [[gnu::cold]] [[nodiscard]] bool left_unready() const noexcept;
 
     static inline thread_local constinit const creation_lock* innermost_ = nullptr;
@@ -120,7 +129,7 @@ class creation_lock {
     const creation_lock* outer_ = nullptr;
 };
 
-// Of the segment that has the key now: its identifier, or -1 and errno.
+// The identifier of the segment that has the key now. -1 and errno on failure.
 inline int system_v_at(key_t key) noexcept {
     return ::shmget(key, 0, 0);
 }
@@ -132,65 +141,74 @@ inline void detach_system_v(const void* at) noexcept {
     ::shmdt(at);
 }
 
-// Is anything of any System V segment in swap? Yes, if nobody tells.
+// Is any page of any System V segment in swap? True if the kernel does not tell.
 [[nodiscard, gnu::cold]] bool system_v_swapped() noexcept;
 
-// Beside a segment of session lifetime lies a small one that its participants, and nobody else,
-// have attached, each at its attendance page: the kernel counts them. Short looks into the segment
-// itself do not count, nor does what a forked child has inherited. The two have one creator.
+// ---- the small segments beside a segment
+
+// A segment of session lifetime has a second, small segment beside it. Only its participants have
+// this one attached, each at its attendance page, so the kernel counts them. Attaching the segment
+// itself for a moment does not count, nor does the inherited mapping of a forked child. Both
+// segments have the same creator.
 struct attendance_object {
     static constexpr std::size_t bytes = 1237; // to be told from what others may keep at the key
 
-    // One to one, and not IPC_PRIVATE.
+    // Maps different keys to different keys, and none of them to IPC_PRIVATE.
     static key_t key_of(const struct ::shmid_ds& segment) noexcept {
         return static_cast<key_t>(static_cast<std::uint32_t>(segment.shm_perm.__key) * 0x85ebca6bu);
     }
 
-    // The identifier, or -1.
+    // The identifier, or -1 if there is none.
     [[gnu::cold]] static int find(const struct ::shmid_ds& segment) noexcept;
 
-    // By the creator of the segment, which nobody else has found yet: -1 and errno on failure.
+    // Called by the creator of the segment, before any other process has found it. -1 and errno on
+    // failure.
     [[gnu::cold]] static int make(const struct ::shmid_ds& segment) noexcept;
 };
 
-// Each participant in a segment has a small segment of its own attached, and nobody else has: it
-// says that he is alive. It is without a name as soon as that is so. Until then it has a key, so
-// that the next who makes one finds what a killed one has left; under the lock of that key.
+// Each participant in a segment has a small segment of its own, which no other process has
+// attached. That attachment shows that the participant is alive. The small segment loses its key as
+// soon as it is attached. Until then it has one, so that the next process that makes such a
+// segment, under the lock of that key, finds the one that a killed process has left.
 struct liveness_object {
     static constexpr std::size_t bytes = 1238; // to be told from what others may keep at the key
 
-    // One to one, and not IPC_PRIVATE. By the identifier, because a removed segment has no key.
+    // Derives distinct keys from distinct segments, none of them IPC_PRIVATE. It uses the
+    // identifier, because a removed segment has no key.
     static key_t key_of(int segment) noexcept {
         return static_cast<key_t>((static_cast<std::uint32_t>(segment) + 1) * 0xc2b2ae35u);
     }
 
-    // What the lock must let users do.
+    // The mode that the lock needs.
     static ::mode_t lock_mode(const struct ::shmid_ds& segment) noexcept {
-        return segment.shm_perm.uid == ::geteuid() ? creation_lock::mode_for(segment.shm_perm.mode)
-                                                   : ::mode_t{0666}; // its owner must get by
+        return segment.shm_perm.uid == ::geteuid()
+                   ? creation_lock::mode_for(segment.shm_perm.mode)
+                   : ::mode_t{0666}; // its owner must be able to use it too
     }
 
-    // What is being made, or was left: its identifier, or -1.
+    // The segment that is being made, or that a killed process has left: its identifier, or -1.
     [[gnu::cold]] static int find(int segment) noexcept;
 
-    // With the lock held: nobody is making one.
+    // Removes one that was left. The lock must be held, so that no process is making one.
     [[gnu::cold]] static void clear(int segment) noexcept;
 
-    // With the lock held: one that those can ask for who can read the segment, and no strangers,
-    // who might attach it as well. -1 and errno on failure.
+    // Makes one, with the lock held. It can be queried by the users who can read the segment, and
+    // by no others, who might attach it. -1 and errno on failure.
     [[gnu::cold]] static int make(int segment, const struct ::shmid_ds& status) noexcept;
 };
 
-// Removes a segment and what lies beside it. That goes first: a segment without it is a deserted
-// one. False and errno on failure.
+// ---- removal
+
+// Removes a segment and the small segments beside it. Those go first, because a segment without
+// them counts as deserted. False and errno on failure.
 [[gnu::cold]] bool remove_system_v(int id) noexcept;
 
-// With the lock held: removes an object of the key that a dead creator left unready. True if it
-// did.
+// Removes an object of the key that a dead creator left unready. The lock must be held. True if it
+// removed one.
 [[gnu::cold]] bool reclaim_unready(key_t key, const creation_lock& lock) noexcept;
 
-// Is the object of the key still being made, or the ruin of a dead creator (which is removed)? Then
-// it counts as absent.
+// Whether the object of the key counts as absent: because it is still being made, or because a dead
+// creator left it unfinished, in which case it is removed.
 [[gnu::cold]] bool absent_or_reclaimed(key_t key, int id) noexcept;
 
 } // namespace detail

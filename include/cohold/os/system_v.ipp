@@ -72,7 +72,7 @@ COHOLD_INLINE int creation_lock::acquire(bool make, bool wait, ::mode_t mode) no
             innermost_ = this;
             return 0;
         }
-        // EIDRM, EINVAL: the former holder has finished and removed the set.
+        // EIDRM, EINVAL: the previous holder has finished and removed the set.
         if (errno != EINTR && errno != EIDRM && errno != EINVAL) {
             return errno;
         }
@@ -83,7 +83,7 @@ COHOLD_INLINE void creation_lock::release() noexcept {
     if (!nested_) {
         innermost_ = outer_;
         if (!claimed_ && left_unready()) {
-            unlock(set_, 0); // by its claim, who may remove it knows what it is
+            unlock(set_, 0); // the claim stays, for a process that may remove the object
         } else {
             end_set(set_);
         }
@@ -138,7 +138,7 @@ COHOLD_INLINE int attendance_object::make(const struct ::shmid_ds& segment) noex
     struct ::shmid_ds status{};
     const int old = ::shmget(key_of(segment), 0, 0);
     if (old >= 0 && system_v_status(old, status) && status.shm_segsz == bytes) {
-        ::shmctl(old, IPC_RMID, nullptr); // of a segment that was removed by other means
+        ::shmctl(old, IPC_RMID, nullptr); // left from a segment that another program removed
     }
     const int id =
         ::shmget(key_of(segment), bytes, IPC_CREAT | IPC_EXCL | (segment.shm_perm.mode & 0777));
@@ -172,8 +172,8 @@ COHOLD_INLINE int liveness_object::make(int segment, const struct ::shmid_ds& st
     const int flags = IPC_CREAT | SHM_NORESERVE | (status.shm_perm.mode & 0444);
     int id = ::shmget(key_of(segment), bytes, flags | IPC_EXCL);
     if (id < 0 && errno == EEXIST) {
-        // A stranger's, or left by another user. So without a key: should this process be
-        // killed right now, an empty segment will stay.
+        // The object belongs to another program, or another user has left it. So make one without a
+        // key. If this process is killed right now, an empty segment is left behind.
         id = ::shmget(IPC_PRIVATE, bytes, flags);
     }
     struct ::shmid_ds made{};
@@ -199,8 +199,8 @@ COHOLD_INLINE bool remove_system_v(int id) noexcept {
         if (const int beside = attendance_object::find(status); beside >= 0) {
             ::shmctl(beside, IPC_RMID, nullptr);
         }
-        // What one who was killed while he attached has left: an object, or the lock alone. If
-        // somebody has that, he is alive and about to clear up himself.
+        // A process that was killed while it attached may have left an object, or only the lock. If
+        // the lock is held, its holder is alive and will clean up itself.
         const bool left = liveness_object::find(id) >= 0;
         creation_lock lock(liveness_object::key_of(id));
         if (lock.acquire(left, false, liveness_object::lock_mode(status)) == 0) {
@@ -229,12 +229,13 @@ COHOLD_INLINE bool absent_or_reclaimed(key_t key, int id) noexcept {
     creation_lock lock(key);
     const int error = lock.acquire(false, false, 0);
     if (error == EAGAIN || error == EACCES) {
-        // Its creator is at work, or (EACCES) dead but not ours to clear away. If he did not claim
-        // it, then it is ready by now, or somebody's zeros.
+        // Its creator is still at work, or (EACCES) it is dead but this user may not remove the
+        // object. If the creator did not claim the object, it is ready by now, or belongs to
+        // another program and begins with zeros.
         return (lock.claimed_by(status.shm_cpid) && !system_v_ready(id)) || system_v_gone(id);
     }
-    // Nobody is creating it: it has become ready meanwhile, or a ruin that others have removed, or
-    // it has always been somebody else's zeros.
+    // No process is creating it. Either it has become ready meanwhile, or it was unfinished and
+    // another process has removed it, or it belongs to another program and begins with zeros.
     if (error != 0) {
         return system_v_gone(id);
     }

@@ -1,6 +1,7 @@
-// The list that glibc keeps for each thread, of what is to be called when pthread_exit or
-// pthread_cancel unwinds it: also a place where all code of a process finds something of the
-// thread without sharing a symbol.
+// Threads: disabling cancellation, the number of uncaught exceptions, and functions that are called
+// when a thread ends. The last use a key of POSIX threads or the list of cleanup handlers that
+// glibc keeps for each thread. Through that list, all code of a process can also find an object of
+// the thread without sharing a symbol.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_THREAD_HPP
@@ -16,7 +17,9 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// While it lives, the thread is not cancelled; a request stays pending.
+// ---- cancellation
+
+// While it lives, the thread is not cancelled. A request for cancellation stays pending.
 class uncancelled {
   public:
     uncancelled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
@@ -30,13 +33,16 @@ class uncancelled {
     int before_ = PTHREAD_CANCEL_ENABLE;
 };
 
+// ---- uncaught exceptions
+
 #if defined(__cpp_exceptions)
 
-// Of the C++ ABI. The name is one of ours, so that this is no second declaration beside that of
-// libstdc++'s <cxxabi.h>; libc++abi has no public one.
+// A function of the C++ ABI. It has a name of our own here, because libstdc++'s <cxxabi.h> already
+// declares it, while libc++abi has no public declaration.
 extern char* eh_globals() noexcept __asm__("__cxa_get_globals");
 
-/// Where that number is for the calling thread, as long as it lives.
+/// The address of the number of uncaught exceptions of the calling thread, valid as long as the
+/// thread lives.
 /// Source: Itanium C++ ABI, Exception Handling, 2.2.2: a pointer, caughtExceptions, and then an
 /// unsigned int, uncaughtExceptions.
 [[nodiscard]] inline const unsigned* uncaught_counter() noexcept {
@@ -52,10 +58,13 @@ extern char* eh_globals() noexcept __asm__("__cxa_get_globals");
 
 #endif
 
-// A key of POSIX threads: its destructor runs in every thread that has asked, after the destructors
-// of thread_local objects. The main thread ends with the program, and the library that this is in
-// may be unloaded before other threads end: then this object's own destructor tells the thread that
-// runs it, and the others are told no more. Where there is no key left, nobody is told.
+// ---- functions called when a thread ends
+
+// Calls a function when a thread ends, by means of a key of POSIX threads. The key's destructor
+// runs in every thread that has called tell(), after the destructors of thread_local objects. The
+// main thread ends with the program, and the library that contains this code may be unloaded before
+// other threads end. In both cases the destructor of this object calls the function for the thread
+// that runs it, and no longer for the others. If no key is left, the function is never called.
 class thread_end {
   public:
     [[gnu::cold]] explicit thread_end(void (*ending)(void*)) noexcept
@@ -66,8 +75,8 @@ class thread_end {
 
     [[gnu::cold]] ~thread_end();
 
-    // When this thread ends, `ending` gets the value, which is not null. False if nobody will be
-    // told.
+    // When this thread ends, `ending` is called with the value, which must not be null. False if it
+    // will not be called.
     [[nodiscard, gnu::cold]] bool tell(void* value) const noexcept;
 
   private:
@@ -78,8 +87,9 @@ class thread_end {
 
 #if defined(__GLIBC__)
 
-// The interface of pthread_cleanup_push that programs had before exceptions unwound threads; glibc
-// keeps it. The names are ours, as <pthread.h> does not declare the functions for everybody.
+// The interface behind pthread_cleanup_push from the time before threads were unwound by
+// exceptions, which glibc still provides. The names are our own, because <pthread.h> does not
+// always declare the functions.
 using cleanup_entry = ::_pthread_cleanup_buffer;
 
 [[gnu::weak]] extern void push_cleanup(cleanup_entry* entry, void (*routine)(void*),
@@ -87,9 +97,9 @@ using cleanup_entry = ::_pthread_cleanup_buffer;
 [[gnu::weak]] extern void pop_cleanup(cleanup_entry* entry, int run) noexcept
     __asm__("_pthread_cleanup_pop");
 
-// The entries that this thread has, while the object lives. An entry in memory that is not on the
-// stack is called before the first destructor of an unwound thread runs. They are appended at the
-// end, as those before it belong to functions that are running and will be taken away.
+// Gives access to the entries of this thread while the object lives. An entry that is not on the
+// stack is called before the first destructor runs when the thread is unwound. Entries are appended
+// at the end, because the entries before belong to running functions, which will remove them.
 class cleanup_chain {
   public:
     [[gnu::cold]] cleanup_chain() noexcept;
@@ -99,8 +109,8 @@ class cleanup_chain {
 
     [[gnu::cold]] ~cleanup_chain();
 
-    // The argument, not null, of the entry that has been appended with the tag; nullptr if there is
-    // none.
+    // The argument of the entry that was appended with the tag, if it is not null; nullptr if there
+    // is none.
     [[nodiscard, gnu::cold]] void* find(int tag) const noexcept;
 
     [[gnu::cold]] void append(cleanup_entry& entry, int tag, void (*routine)(void*),
@@ -108,7 +118,8 @@ class cleanup_chain {
 
     [[gnu::cold]] void remove(const cleanup_entry& entry) noexcept;
 
-    // Of any thread. nullptr: it is to be found no more, and nothing happens.
+    // Changes an entry of any thread. With nullptr, the entry can no longer be found, and calling
+    // it does nothing.
     [[gnu::cold]] static void change(cleanup_entry& entry, void (*routine)(void*)) noexcept;
 
   private:
@@ -119,7 +130,7 @@ class cleanup_chain {
 
 #else
 
-// Other C libraries end a thread without running destructors, and have no such list.
+// Other C libraries end a thread without running destructors and have no such list.
 struct cleanup_entry {};
 
 class cleanup_chain {

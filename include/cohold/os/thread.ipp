@@ -73,7 +73,7 @@ COHOLD_INLINE void cleanup_chain::remove(const cleanup_entry& entry) noexcept {
 COHOLD_INLINE void cleanup_chain::change(cleanup_entry& entry, void (*routine)(void*)) noexcept {
     if (routine == nullptr) {
         __atomic_store_n(&entry.__arg, nullptr, __ATOMIC_RELEASE);
-        routine = &std::free; // code that is never unloaded
+        routine = &std::free; // its code is never unloaded; it ignores a null argument
     }
     __atomic_store_n(&entry.__routine, routine, __ATOMIC_RELEASE);
 }

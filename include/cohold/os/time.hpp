@@ -1,4 +1,6 @@
-// Waiting until a moment of any clock, by waits until a moment of the monotonic one.
+// Durations and deadlines: conversions from std::chrono types without including <chrono>, the
+// monotonic and the wall clock, and waiting until a moment on any clock by means of the monotonic
+// one.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_TIME_HPP
@@ -16,8 +18,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// std::chrono::duration by its shape: <chrono> costs every unit 0.4 s, and whoever has a duration
-// has included it.
+// ---- durations
+
+// Recognises std::chrono::duration by its members. Including <chrono> would cost every unit 0.4 s,
+// and code that has a duration has included it already.
 template <class Duration>
 concept duration_like = requires(const Duration& d) {
     typename Duration::rep;
@@ -27,7 +31,7 @@ concept duration_like = requires(const Duration& d) {
     Duration::period::den;
 };
 
-// std::chrono::time_point by its shape, of any clock that can tell the time.
+// Recognises std::chrono::time_point by its members, for any clock that can tell the time.
 template <class TimePoint>
 concept time_point_like = requires(const TimePoint& t) {
     typename TimePoint::clock;
@@ -38,8 +42,8 @@ concept time_point_like = requires(const TimePoint& t) {
 
 inline constexpr std::int64_t nanoseconds_limit = std::numeric_limits<std::int64_t>::max();
 
-/// The duration in nanoseconds, rounded up so that nobody waits too short; saturating, and 0 for
-/// negative ones and NaN.
+/// The duration in nanoseconds, rounded up so that no wait is too short. Saturates at the limit; 0
+/// for negative durations and NaN.
 template <duration_like Duration>
 [[nodiscard]] constexpr std::int64_t to_nanoseconds(const Duration& d) noexcept {
     using rep = typename Duration::rep;
@@ -67,6 +71,8 @@ template <duration_like Duration>
     }
 }
 
+// ---- the monotonic clock, and the wall clock
+
 /// A moment on CLOCK_MONOTONIC, which all processes of the machine share.
 struct deadline {
     std::int64_t nanoseconds;
@@ -79,7 +85,7 @@ struct deadline {
         return {static_cast<std::int64_t>(time.tv_sec) * 1000000000 + time.tv_nsec};
     }
 
-    /// So many nanoseconds from now; saturates at never.
+    /// That many nanoseconds from now; saturates at never().
     [[nodiscard]] static deadline in(std::int64_t nanoseconds) noexcept {
         const std::int64_t start = now().nanoseconds;
         return nanoseconds >= nanoseconds_limit - start ? never() : deadline{start + nanoseconds};
@@ -98,7 +104,7 @@ struct deadline {
     }
 };
 
-// Nanoseconds since 1970, as the administrator has set the clock: for people to read.
+// Nanoseconds since 1970 on the system's real-time clock, for people to read.
 [[nodiscard]] inline std::uint64_t wall_clock() noexcept {
     ::timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
@@ -106,7 +112,7 @@ struct deadline {
            static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-// The moment as the C library wants it, in so far as it can say it.
+// Converts to the C library's type, limited to its range.
 inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
     constexpr std::int64_t most = std::numeric_limits<::time_t>::max();
     const std::int64_t seconds = nanoseconds / 1000000000;
@@ -116,35 +122,38 @@ inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
     return time;
 }
 
-// Ends early when a signal comes.
+// Ends early when a signal arrives.
 inline void sleep_for(std::int64_t nanoseconds) noexcept {
     const ::timespec time = to_timespec(nanoseconds);
     ::nanosleep(&time, nullptr);
 }
 
-// Does not wait at all.
+// ---- deadlines on any clock
+
+// The deadline that does not wait at all.
 inline constexpr deadline at_once{0};
 
-// So long from now; at once if it is nothing.
+// The duration from now; at_once if it is zero.
 template <duration_like Duration>
 [[nodiscard]] deadline deadline_in(const Duration& patience) noexcept {
     const std::int64_t nanoseconds = to_nanoseconds(patience);
     return nanoseconds == 0 ? at_once : deadline::in(nanoseconds);
 }
 
-// Roughly; no value is too far for that.
+// The duration in seconds, as an approximation that has room for every value.
 template <duration_like Duration>
 [[nodiscard]] constexpr double in_seconds(const Duration& d) noexcept {
     return static_cast<double>(d.count()) * static_cast<double>(Duration::period::num) /
            static_cast<double>(Duration::period::den);
 }
 
-// When to look at the moment's clock again; at_once if the moment has come, and for none (NaN). A
-// moment of coarse units, like a day or "never", can be farther than the type that it would be
-// compared in with the present can tell (292 years of nanoseconds): it is waited for in steps.
+// When to look at the moment's clock again; at_once if the moment has come, or is NaN. A moment in
+// coarse units, such as days, or the clock's "never", can be too far away for the type in which it
+// would be compared with the present (292 years of nanoseconds). So a wait for a distant moment is
+// made in steps.
 template <time_point_like TimePoint>
 [[nodiscard]] deadline deadline_at(const TimePoint& moment) {
-    constexpr double step = 1e9; // seconds; what is nearer is compared exactly
+    constexpr double step = 1e9; // seconds; nearer moments are compared exactly
     const auto now = TimePoint::clock::now();
     const double left = in_seconds(moment.time_since_epoch()) - in_seconds(now.time_since_epoch());
     if (left > step) {
@@ -158,8 +167,8 @@ template <time_point_like TimePoint>
     return deadline_at(moment).nanoseconds == at_once.nanoseconds;
 }
 
-// Repeats wait(deadline) until it is true or the moment has come. Other clocks may be set
-// meanwhile, so theirs has the last word.
+// Repeats wait(deadline) until it returns true or the moment has come. The moment's clock may be
+// set meanwhile, so only that clock decides whether it has come.
 template <time_point_like TimePoint, class Wait>
 bool until_moment(const TimePoint& moment, const Wait& wait) {
     for (;;) {

@@ -126,7 +126,7 @@ TEST_CASE("a limit of locked memory is explained") {
             finish_mapping(at, 1 << 20, true, {.lock = how}, ec);
             CHILD_CHECK(ec == errc::lock_limit && ec == std::errc::not_enough_memory);
             const std::string what = last_failure().what();
-            CHILD_CHECK(what.find("wanted 1048576 bytes, locked already 16384, ulimit -l 65536") !=
+            CHILD_CHECK(what.find("wanted 1048576 bytes, already locked 16384, ulimit -l 65536") !=
                         std::string::npos);
         }
         const ::rlimit none{0, 0};
