@@ -6,12 +6,14 @@
 #include <csignal>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include <cohold/sync/shm_guarded.hpp>
+#include <cohold/sync/shm_shared_mutex.hpp>
 
 #include "unit/sync/lock_support.hpp"
 
@@ -326,4 +328,42 @@ TEST_CASE("threads of several generations die as one process") {
     CHECK(*older == 1);
     CHECK(here.segment().participants().size() == 1);
     CHECK(here.segment().recover() == 0);
+}
+
+namespace {
+
+struct made_later {
+    std::optional<shm_mutex> plain;
+    std::optional<cohold::shm_recursive_mutex> recursive;
+    std::optional<cohold::shm_shared_mutex> shared;
+    std::optional<cohold::shm_guarded<int>> guarded;
+};
+
+} // namespace
+
+TEST_CASE("locks made later in an object of a segment name their holder there, in any thread") {
+    in_segment<made_later> here;
+    std::thread([&] { // has used no segment
+        here->plain.emplace();
+        here->recursive.emplace();
+        here->shared.emplace();
+        here->guarded.emplace(1);
+    })
+        .join();
+    support::child victim([&] {
+        here->plain->lock();
+        here->recursive->lock();
+        here->shared->lock();
+        const auto guard = here->guarded->lock();
+        *guard = 2;
+        std::raise(SIGKILL);
+    });
+    CHECK(victim.wait().signal == SIGKILL);
+    const std::lock_guard plain(*here->plain);
+    CHECK(here->plain->recovered());
+    const std::lock_guard recursive(*here->recursive);
+    CHECK(here->recursive->recovered());
+    const std::lock_guard shared(*here->shared);
+    CHECK(here->shared->recovered());
+    CHECK(*here->guarded->lock() == 1);
 }

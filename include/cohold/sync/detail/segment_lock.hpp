@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 
 #include <cohold/engine/local_mapping.hpp>
 #include <cohold/engine/this_thread.hpp>
@@ -280,9 +281,8 @@ struct recover_owner_if_dead {
 // then records that here until it unlocks; if it is killed before that, the next one does.
 class segment_lock {
   public:
-    // Bound to the segment that is under construction at this address; elsewhere to none.
-    segment_lock() noexcept
-        : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
+    // Bound to the segment that it lies in; elsewhere to none.
+    segment_lock() noexcept : segment_(home(reinterpret_cast<std::uintptr_t>(this))) {
         static_assert(offsetof(segment_lock, lock_) == 0 && offsetof(segment_lock, segment_) == 8 &&
                       offsetof(segment_lock, recovered_) == 16 &&
                       offsetof(segment_lock, version_or_times_) == 20);
@@ -386,6 +386,11 @@ class segment_lock {
     }
 
   private:
+    static segment_header* home(std::uintptr_t address) noexcept {
+        segment_header* const constructing = construction_scope::around(address);
+        return constructing != nullptr ? constructing : segment_around(address);
+    }
+
     [[gnu::cold]] void recover_holder() const noexcept;
 
     robust_lock lock_;
