@@ -273,8 +273,8 @@ struct bad_name {
 const bad_name bad_components[] = {
     {"", "the name is empty"},
     {"/", "the name is empty"},
-    {".", "the name means a directory"},
-    {"..", "the name means a directory"},
+    {".", "the name refers to a directory"},
+    {"..", "the name refers to a directory"},
     {"a\0b"s, "zero byte"},
     {std::string(300, 'n'), "300 bytes"},
     {std::string(256, 'n'), "256 bytes"},

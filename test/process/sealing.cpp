@@ -183,7 +183,7 @@ TEST_CASE_TEMPLATE("who gets one looks at the seals first", World, WORLDS) {
         require_seals(bait, seal::shrink, ec);
         CHILD_CHECK(fails(ec, errc::unsealed, "seals: 0x2 expected, found 0x"));
         (void)memfd_segment::adopt({::dup(bait.value)}, ec);
-        CHILD_CHECK(fails(ec, errc::unsupported, "can be shrunk by others"));
+        CHILD_CHECK(fails(ec, errc::unsupported, "can be shrunk by other processes"));
         // If it can be sealed, it is, and then its size is one to rely upon.
         const file_descriptor can{::memfd_create("can", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
         CHILD_CHECK(::write(can.value, bytes.data(), bytes.size()) > 0);

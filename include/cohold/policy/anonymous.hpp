@@ -1,4 +1,4 @@
-// mechanism::anonymous: a shared anonymous mapping, for a process and the children it forks.
+// mechanism::anonymous: a shared anonymous mapping, for a process and its forked children.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_POLICY_ANONYMOUS_HPP
@@ -15,10 +15,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace mechanism {
 
-/// mmap(2) with MAP_SHARED | MAP_ANONYMOUS. Created at its reserve, which costs nothing; pages
-/// become real as the segment grows into them. Lives as long as a process of the fork tree has it
-/// mapped. An empty memfd beside it, inherited with it, carries the locks that tell which of them
-/// are alive.
+/// mmap(2) with MAP_SHARED | MAP_ANONYMOUS. It is created with the size of its reserve, which costs
+/// nothing; memory is allocated as the segment grows. It lives as long as a process of the fork
+/// tree has it mapped. An empty memfd, which is inherited together with it, carries the locks that
+/// show which of these processes are alive.
 struct anonymous {
     using native_handle_type = anonymous_memory;
     using default_naming = naming::unnamed;
@@ -38,12 +38,13 @@ struct anonymous {
                                    std::uint64_t from, std::uint64_t to,
                                    std::error_code& ec) noexcept;
 
-    /// A further mapping of the same pages: mremap(2) of zero bytes.
+    /// Maps the same pages once more, with mremap(2) of zero bytes.
     [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes,
                                    access_mode how, void* at, std::error_code& ec) noexcept;
 
-    /// Takes over the descriptor in it, too. Without one, or if it has been closed meanwhile, the
-    /// memory can be used, but not by participants: nobody could tell who of them is alive.
+    /// Takes over the descriptor too. Without one, or if it has been closed meanwhile, the memory
+    /// can be used, but not by participants: it would be impossible to tell which of them are
+    /// alive.
     [[gnu::cold]] static void adopt(anonymous_memory& memory, std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void close(anonymous_memory& memory) noexcept;

@@ -27,7 +27,8 @@ COHOLD_INLINE anonymous_memory anonymous::create(const creation& wanted,
     anonymous_memory memory{at, static_cast<std::size_t>(bytes)};
     detail::unique_fd beside = detail::memory_file(0);
     if (!beside) {
-        detail::fail_errno(ec, errno, "memfd_create, for the locks that tell who is alive");
+        detail::fail_errno(ec, errno,
+                           "memfd_create, for the locks that show which processes are alive");
         close(memory);
         return {};
     }
@@ -59,7 +60,7 @@ COHOLD_INLINE void* anonymous::map(const anonymous_memory& memory, std::uint64_t
                             MREMAP_MAYMOVE | (at != nullptr ? MREMAP_FIXED : 0), at);
     if (mapped == MAP_FAILED && errno == EINVAL) {
         detail::fail(ec, errc::unsupported,
-                     "mremap makes no second mapping of the same pages: is this valgrind? Take "
+                     "mremap makes no second mapping of the same pages: is this valgrind? Use "
                      "mechanism::memfd there");
         return nullptr;
     }

@@ -1,4 +1,5 @@
-// mechanism::file and mechanism::tmpfs: mapped files, anywhere or on a tmpfs alone.
+// The mechanisms whose objects are files: mechanism::posix (POSIX shared memory), mechanism::file
+// (mapped files on any file system) and mechanism::tmpfs (files on a tmpfs only).
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_POLICY_FILE_HPP
@@ -11,9 +12,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace mechanism {
 
-/// POSIX shared memory (shm_overview(7)): visible under /dev/shm, lives until its name is removed
-/// and the last user lets go. Grows. Works on the directory itself, because shm_open(3) cannot
-/// publish a finished object in one step; the objects are the same, shm_open finds them.
+/// POSIX shared memory (shm_overview(7)): visible under /dev/shm, lives until its name has been
+/// removed and its last user has released it. Grows. It works on the directory itself, because
+/// shm_open(3) cannot publish a finished object in one step. The objects are the same, and shm_open
+/// finds them.
 struct posix : detail::descriptor_object {
     using default_naming = naming::verbatim;
     using attendance = detail::file_attendance;
@@ -48,8 +50,8 @@ struct posix : detail::descriptor_object {
 
 namespace mechanism {
 
-/// A shared mapping of a file, named by its path. The contents last as long as the file; writing
-/// back to a disk is the kernel's business, or that of segment::durable(). Grows.
+/// A shared mapping of a file, named by its path. The contents last as long as the file; the
+/// kernel, or segment::durable(), writes them back to disk. Grows.
 struct file : detail::descriptor_object {
     using default_naming = naming::verbatim;
     using attendance = detail::file_attendance;
@@ -75,18 +77,18 @@ struct file : detail::descriptor_object {
 
     [[gnu::cold]] static void reclaim(std::string_view path) noexcept;
 
-    /// fsync(2) of the file, and of the directory that has its name.
+    /// fsync(2) of the file and of the directory that contains its name.
     [[gnu::cold]] static void settle(const file_descriptor& object, std::string_view path,
                                      std::error_code& ec) noexcept;
 
   private:
-    // Only a file system says of what its files consist.
+    // The file system determines the page size of its files, so this only checks it.
     [[gnu::cold]] static void check_huge_page(const file_descriptor& object, std::uint64_t wanted,
                                               std::error_code& ec) noexcept;
 };
 
-/// A file on a tmpfs: memory with a path, whose size the mount limits. errc::not_on_tmpfs
-/// elsewhere.
+/// A file on a tmpfs: memory with a path, limited by the size of the mount. On another file system,
+/// errc::not_on_tmpfs.
 struct tmpfs : file {
     static constexpr std::string_view label = "tmpfs file";
     static constexpr bool huge_pages = false;

@@ -47,7 +47,7 @@ COHOLD_INLINE detail::file_place posix::place(std::string_view name) {
 COHOLD_INLINE void posix::check(std::string_view name, std::error_code& ec) noexcept {
     if (name.substr(0, 4) == "sem.") {
         detail::fail(ec, errc::invalid_name,
-                     "names that begin with 'sem.' belong to POSIX semaphores");
+                     "names that begin with 'sem.' are reserved for POSIX semaphores");
     }
 }
 
@@ -128,8 +128,8 @@ COHOLD_INLINE file_descriptor tmpfs::open(std::string_view path, access_mode how
 }
 
 COHOLD_INLINE bool tmpfs::remove(std::string_view path, std::error_code& ec) noexcept {
-    // Whatever it is, if it is not on a tmpfs it is not ours to remove. What is not there, or
-    // no file, is file::remove's business.
+    // An object that is not on a tmpfs must not be removed, whatever it is. file::remove handles
+    // names that do not exist or are not files.
     file_descriptor found{
         detail::open_file(detail::file_place(path).path(), O_PATH | O_NOFOLLOW).release()};
     if (found) {

@@ -1,4 +1,4 @@
-// mechanism::memfd: memory behind a file descriptor that has no name.
+// mechanism::memfd: memory without a name behind a file descriptor, and its seals.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_POLICY_MEMFD_HPP
@@ -12,20 +12,21 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// What nobody can do to a memfd any more, whoever he is: fcntl(2), F_ADD_SEALS. To be combined by
-/// `|`. What cohold makes is sealed by `shrink` always, and by `exec` since Linux 6.3.
+/// Restrictions on a memfd that apply to every user and cannot be lifted: fcntl(2), F_ADD_SEALS.
+/// Combined with `|`. A memfd that cohold makes always has the seal `shrink`, and since Linux 6.3
+/// also `exec`.
 enum class seal : unsigned {
     none = 0,
-    /// Nobody sets or removes seals any more: who gets the descriptor cannot add some of his own.
+    /// No further seals can be added, not even by a process that receives the descriptor.
     seals = 0x1,
-    /// Nobody makes it shorter, so that no mapping of it can raise SIGBUS.
+    /// It cannot be made shorter, so that no mapping of it can raise SIGBUS.
     shrink = 0x2,
-    /// Nobody makes it longer. A segment then has all of its size from the start.
+    /// It cannot be made longer. A segment then has its full size from the start.
     grow = 0x4,
-    /// Nobody maps it for writing any more, or writes to it, whatever the mode and whoever he is.
-    /// Mappings that are there stay, and are inherited by fork. Linux 5.1.
+    /// It can no longer be mapped for writing or written to, whatever its mode and by whichever
+    /// user. Existing mappings stay, and are inherited by forked children. Linux 5.1.
     future_write = 0x10,
-    /// Nobody makes it executable. Linux 6.3.
+    /// It cannot be made executable. Linux 6.3.
     exec = 0x20,
 };
 
@@ -37,20 +38,20 @@ enum class seal : unsigned {
     return static_cast<seal>(static_cast<unsigned>(a) & static_cast<unsigned>(b));
 }
 
-/// Which seals does the object have? *Errors*: errc::unsupported if it is none that can have any.
+/// The seals of the object. *Errors*: errc::unsupported if the object cannot have seals.
 [[nodiscard, gnu::cold]] seal seals_of(const file_descriptor& object, std::error_code& ec) noexcept;
 
 [[nodiscard, gnu::cold]] seal seals_of(const file_descriptor& object);
 
-/// Adds seals. *Errors*: errc::permission_denied if it is sealed against that, open for reading
-/// alone, or no memfd; unsupported if the kernel does not know one of them.
+/// Adds seals. *Errors*: errc::permission_denied if the object has seal::seals, is open only for
+/// reading, or is not a memfd; unsupported if the kernel does not know one of the seals.
 [[gnu::cold]] void add_seals(const file_descriptor& object, seal wanted,
                              std::error_code& ec) noexcept;
 
 [[gnu::cold]] void add_seals(const file_descriptor& object, seal wanted);
 
-/// Refuses an object that lacks one of these seals: errc::unsealed. To be called before anything
-/// else is asked of an object that came from somebody else, for instance its size.
+/// Refuses an object that lacks one of these seals: errc::unsealed. Call it for an object from
+/// another process before anything else, for example before asking for its size.
 [[gnu::cold]] void require_seals(const file_descriptor& object, seal wanted,
                                  std::error_code& ec) noexcept;
 
@@ -58,9 +59,10 @@ enum class seal : unsigned {
 
 namespace mechanism {
 
-/// memfd_create(2): lives as long as somebody has its descriptor or a mapping. Shared by fork, or
-/// by passing the descriptor. Sealed against shrinking, so that nobody who has it can make the
-/// others crash; segment_options::seals forbids more. Grows. Can consist of hugetlb pages.
+/// memfd_create(2): lives as long as a process has a descriptor or a mapping of it. It is shared by
+/// fork or by passing the descriptor. It is sealed against shrinking, so that no process that has
+/// it can make the others crash; segment_options::seals adds further seals. Grows. Can consist of
+/// hugetlb pages.
 struct memfd : detail::descriptor_object {
     using default_naming = naming::unnamed;
     using liveness = detail::file_liveness;
@@ -72,19 +74,19 @@ struct memfd : detail::descriptor_object {
     [[gnu::cold]] static file_descriptor create(const creation& wanted,
                                                 std::error_code& ec) noexcept;
 
-    /// It never had a name that could be removed.
+    /// `removed` is always false, because a memfd has no name that could be removed.
     [[gnu::cold]] static object_status status(const file_descriptor& object,
                                               std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void seal(const file_descriptor& object, enum seal seals,
                                    std::error_code& ec) noexcept;
 
-    /// errc::unsupported if somebody could shrink it and that cannot be forbidden any more. Asked
-    /// first of all: only then a size that is found later is one to rely upon.
+    /// errc::unsupported if it could be shrunk and can no longer be sealed against that. This is
+    /// checked first, because only then a size that is found later can be relied upon.
     [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept;
 
   private:
-    // memfd_create(2): the logarithm of the size, in the six highest bits.
+    // memfd_create(2) takes the base-2 logarithm of the page size in the six highest bits.
     static unsigned hugetlb_flags(std::uint64_t page) noexcept {
         return MFD_HUGETLB | static_cast<unsigned>(__builtin_ctzll(page)) << 26;
     }

@@ -36,10 +36,11 @@ COHOLD_INLINE void add_seals(const file_descriptor& object, seal wanted,
     const int error = errno;
     const int found = ::fcntl(object.value, F_GET_SEALS);
     if (error == EPERM) {
-        detail::fail(ec, errc::permission_denied,
-                     "seals %#x: it has %#x, and takes no others (seal::seals, a memfd without "
-                     "MFD_ALLOW_SEALING, a descriptor for reading)",
-                     seals, static_cast<unsigned>(found));
+        detail::fail(
+            ec, errc::permission_denied,
+            "seals %#x: it has %#x, and no others can be added (seal::seals, a memfd without "
+            "MFD_ALLOW_SEALING, or a read-only descriptor)",
+            seals, static_cast<unsigned>(found));
     } else if (error == EINVAL) {
         detail::fail(ec, errc::unsupported, "seals %#x: %s", seals,
                      found < 0 ? "the object can have none" : "the kernel does not know them all");
@@ -116,10 +117,11 @@ COHOLD_INLINE void memfd::adopt(file_descriptor& object, std::error_code& ec) no
         }
     } else if ((seals & F_SEAL_SHRINK) == 0 &&
                ::fcntl(object.value, F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
-        detail::fail(ec, errc::unsupported,
-                     "the memfd can be shrunk by others and does not take F_SEAL_SHRINK (seals "
-                     "%#x, errno %d): create it with MFD_ALLOW_SEALING",
-                     static_cast<unsigned>(seals), errno);
+        detail::fail(
+            ec, errc::unsupported,
+            "the memfd can be shrunk by other processes and cannot get F_SEAL_SHRINK (seals "
+            "%#x, errno %d): create it with MFD_ALLOW_SEALING",
+            static_cast<unsigned>(seals), errno);
     } else {
         descriptor_object::adopt(object, ec);
     }

@@ -1,4 +1,4 @@
-// The name of an object, or the path of a file, as callers write it.
+// name_argument: the parameter type for the name of an object or the path of a file.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_POLICY_NAME_ARGUMENT_HPP
@@ -17,7 +17,8 @@ namespace detail {
 template <class Text>
 concept text_like = std::convertible_to<Text, std::string_view>;
 
-// std::filesystem::path by its shape, Boost's as well: <filesystem> would cost every unit 0.3 s.
+// Recognises std::filesystem::path, and Boost's, by its members. Including <filesystem> would cost
+// every unit 0.3 s.
 template <class Path>
 concept path_like = !text_like<const Path&> && requires(const Path& path) {
     { path.native() } noexcept -> std::convertible_to<const std::string_view&>;
@@ -25,8 +26,8 @@ concept path_like = !text_like<const Path&> && requires(const Path& path) {
 
 } // namespace detail
 
-/// What the factories take as a name: whatever converts to a std::string_view, and a
-/// std::filesystem::path. Refers to the text of its argument.
+/// The type that factories take as a name. It is constructible from everything that converts to
+/// std::string_view, and from std::filesystem::path. It refers to the text of its argument.
 class name_argument {
   public:
     template <class Text>

@@ -1,4 +1,4 @@
-// Naming policies: how the name that a user gives becomes the name of an object.
+// Naming policies: how a program's name for an object becomes the name of the kernel's object.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_POLICY_NAMING_HPP
@@ -31,7 +31,7 @@ struct fixed_string {
     [[nodiscard]] constexpr std::string_view view() const noexcept { return {text, Size - 1}; }
 };
 
-/// What a naming policy makes of a name.
+/// The kind of name that a naming policy makes.
 enum class name_kind {
     none,      ///< there is no name (unnamed)
     component, ///< the last component of a path, or a name without slashes
@@ -39,14 +39,16 @@ enum class name_kind {
 };
 
 // clang-format off
-/// Turns names of the user into names of objects. Stateless.
+/// Maps a program's names to names of objects. Stateless.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `N::kind` | `name_kind` | what it makes |
-/// | `N::collides` | `bool` | two names can become the same: the full name is then stored and checked |
+/// | `N::kind` | `name_kind` | the kind of name that it makes |
+/// | `N::collides` | `bool` | two names can be mapped to the same one, so the full name is stored
+/// and checked |
 /// | `N::apply(name, ec)` | `std::string` | the object's name; not for `name_kind::none` |
-/// | `N::full_name(name)` | `std::string` | what tells colliding names apart; not for `name_kind::none` |
+/// | `N::full_name(name)` | `std::string` | the text that distinguishes colliding names; not for
+/// `name_kind::none` |
 // clang-format on
 template <class N>
 concept naming_policy = requires {
@@ -61,7 +63,8 @@ namespace detail {
 
 inline constexpr std::size_t max_component = 255; // NAME_MAX of Linux's file systems
 
-// A name without inner slashes; one leading slash, as POSIX wants it, is dropped. Empty on failure.
+// Checks that the name contains no slash, and drops one leading slash, which POSIX recommends.
+// Empty on failure.
 std::string_view plain_component(std::string_view name, std::error_code& ec) noexcept;
 
 std::string component_or_error(std::string made, std::error_code& ec) noexcept;
@@ -70,8 +73,8 @@ std::string component_or_error(std::string made, std::error_code& ec) noexcept;
 
 namespace naming {
 
-/// The name as it is given. *Errors*: errc::invalid_name if empty, longer than 255 bytes, with a
-/// zero byte or a slash (one leading slash is dropped).
+/// The name unchanged. *Errors*: errc::invalid_name if it is empty, is longer than 255 bytes, or
+/// contains a zero byte or a slash (one leading slash is dropped).
 struct verbatim {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
@@ -81,12 +84,12 @@ struct verbatim {
     [[gnu::cold]] static std::string full_name(std::string_view name);
 };
 
-/// Prefix + name: keeps applications apart.
+/// Prefix + name: separates applications.
 template <fixed_string Prefix>
 struct prefixed {
     static_assert(Prefix.view().find('/') == std::string_view::npos &&
                       Prefix.view().find('\0') == std::string_view::npos,
-                  "cohold: a prefix is the beginning of a name: no slash, no zero byte");
+                  "cohold: a prefix must not contain a slash or a zero byte");
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
@@ -104,7 +107,7 @@ struct prefixed {
     }
 };
 
-/// name + "." + the effective user id: keeps users apart.
+/// name + "." + the effective user ID: separates users.
 struct per_user {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
@@ -114,8 +117,8 @@ struct per_user {
     [[gnu::cold]] static std::string full_name(std::string_view name);
 };
 
-/// A name of any length and any characters becomes one of fixed length (a 128-bit hash in
-/// hexadecimal). The full name is kept in the segment and checked.
+/// Maps a name of any length with any characters to a name of fixed length (a 128-bit hash in
+/// hexadecimal). The full name is stored in the segment and checked.
 struct hashed {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = true;
@@ -125,12 +128,12 @@ struct hashed {
     [[gnu::cold]] static std::string full_name(std::string_view name) { return std::string(name); }
 };
 
-/// ftok(3): the System V key of an existing file and a project character. Two files can have one
-/// key: the file's real path is kept in the segment and checked. *Errors*: errc::not_found if there
-/// is no such file.
+/// ftok(3): the System V key of an existing file and a project character. Two files can have the
+/// same key, so the file's real path is stored in the segment and checked. *Errors*:
+/// errc::not_found if there is no such file.
 template <char Project>
 struct from_path {
-    static_assert(Project != 0, "ftok(3) needs a project other than 0");
+    static_assert(Project != 0, "ftok(3) needs a project character other than 0");
     static constexpr name_kind kind = name_kind::key;
     static constexpr bool collides = true;
 
@@ -160,7 +163,7 @@ struct from_path {
     }
 };
 
-/// No name: anonymous memory, memfds, IPC_PRIVATE. Who shall share it gets it by fork or by its
+/// No name: anonymous memory, memfds, IPC_PRIVATE. Other processes get the object by fork or by its
 /// native handle.
 struct unnamed {
     static constexpr name_kind kind = name_kind::none;
@@ -171,7 +174,7 @@ struct unnamed {
 
 namespace detail {
 
-// The object's name, or path. Naming policies make the last component of paths.
+// The name or path of the object. Of a path, the naming policy makes the last component.
 template <class Mechanism, class Naming>
 std::string object_name(std::string_view name, std::error_code& ec) {
     if constexpr (Mechanism::names == name_form::path) {
@@ -187,7 +190,7 @@ std::string object_name(std::string_view name, std::error_code& ec) {
     }
 }
 
-// What identifies the object where names can collide: the directory does not matter.
+// The text that identifies the object where names can collide, without the directory.
 template <class Mechanism, class Naming>
 std::string full_name(std::string_view name) {
     if constexpr (Mechanism::names == name_form::path) {
@@ -199,7 +202,7 @@ std::string full_name(std::string_view name) {
 
 } // namespace detail
 
-/// May this naming policy name objects of this mechanism? (docs/policies.md has the table.)
+/// Can this naming policy name objects of this mechanism? (docs/policies.md has a table.)
 template <class Naming, class Mechanism>
 inline constexpr bool names_fit =
     Naming::kind == name_kind::none

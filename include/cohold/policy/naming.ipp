@@ -24,7 +24,7 @@ COHOLD_INLINE std::string_view plain_component(std::string_view name,
         fail(ec, errc::invalid_name, "the name contains a slash at position %zu",
              given.find('/', given.size() - name.size()));
     } else if (name == "." || name == "..") {
-        fail(ec, errc::invalid_name, "the name means a directory");
+        fail(ec, errc::invalid_name, "the name refers to a directory");
     } else {
         return name;
     }
@@ -34,7 +34,8 @@ COHOLD_INLINE std::string_view plain_component(std::string_view name,
 COHOLD_INLINE std::string component_or_error(std::string made, std::error_code& ec) noexcept {
     if (made.size() > max_component) {
         fail(ec, errc::invalid_name,
-             "the object's name has %zu bytes, at most %zu are possible (naming::hashed takes any)",
+             "the object's name has %zu bytes, at most %zu are possible (naming::hashed takes any "
+             "length)",
              made.size(), max_component);
         return {};
     }

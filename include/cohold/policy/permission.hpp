@@ -1,5 +1,4 @@
-// Permission policies: the mode of a new object, and which existing objects are trusted enough to
-// be opened.
+// Permission policies: the mode of a new object, and which existing objects are trusted.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_POLICY_PERMISSION_HPP
@@ -15,11 +14,12 @@
 COHOLD_NAMESPACE_BEGIN
 
 // clang-format off
-/// Decides the mode of new objects and which existing ones are trusted. Stateless.
+/// Determines the mode of new objects and which existing objects are trusted. Stateless.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `P::bits` | `mode_t` | exact permission bits of a new object; an existing one may not let more users write |
+/// | `P::bits` | `mode_t` | the exact permission bits of a new object; an existing one must not let
+/// more users write |
 /// | `P::accepts(object_status)` | `bool` | is the owner of an existing object trusted? |
 // clang-format on
 template <class P>
@@ -30,8 +30,8 @@ concept permission_policy = requires(const object_status& status) {
 
 namespace detail {
 
-// Is this process of the group? Grows no buffer: the kernel allows 65,536 groups, nearly nobody has
-// more than 256.
+// Is this process a member of the group? The buffer is fixed: the kernel allows 65,536 groups, but
+// hardly any process has more than 256.
 inline bool in_group(gid_t group) noexcept {
     if (group == ::getegid()) {
         return true;
@@ -50,13 +50,13 @@ inline bool in_group(gid_t group) noexcept {
 
 namespace permission {
 
-/// Permission bits as chmod(1) knows them. Trusts objects of this user and of root; with group
-/// bits, also those that belong to a group of this process; with bits for others, those of
-/// everybody.
+/// Permission bits as in chmod(1). Trusts objects of this user and of root; with group bits, also
+/// those that belong to a group of this process; with bits for others, those of all users.
 template <::mode_t Bits>
 struct mode {
-    static_assert((Bits & ~::mode_t{0666}) == 0, "memory can be read and written, nothing else");
-    static_assert((Bits & 0600) == 0600, "the owner must be able to read and write");
+    static_assert((Bits & ~::mode_t{0666}) == 0,
+                  "cohold: only read and write permission is possible for memory");
+    static_assert((Bits & 0600) == 0600, "cohold: the owner must be able to read and write");
     static constexpr ::mode_t bits = Bits;
 
     static bool accepts(const object_status& status) noexcept {
@@ -65,13 +65,13 @@ struct mode {
     }
 };
 
-using owner_only = mode<0600>;     ///< this user alone
+using owner_only = mode<0600>;     ///< only this user
 using group_read = mode<0640>;     ///< this user writes, the group reads
 using group = mode<0660>;          ///< the group writes
-using everyone_reads = mode<0644>; ///< this user writes, everybody reads
-using everyone = mode<0666>;       ///< everybody writes: only where all users are trusted
+using everyone_reads = mode<0644>; ///< this user writes, all users read
+using everyone = mode<0666>;       ///< all users write: only where all of them are trusted
 
-/// Objects of one certain user (and of root), with the bits of another policy.
+/// Trusts objects of one particular user and of root, with the bits of another policy.
 template <uid_t User, permission_policy Bits = everyone_reads>
 struct owned_by {
     static constexpr ::mode_t bits = Bits::bits;

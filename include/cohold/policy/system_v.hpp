@@ -1,4 +1,4 @@
-// mechanism::system_v: the shared memory of System V, named by 32-bit keys.
+// mechanism::system_v: System V shared memory, named by 32-bit keys.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_POLICY_SYSTEM_V_HPP
@@ -14,14 +14,17 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace mechanism {
 
-/// shmget(2) and shmat(2): lives until it is removed and everybody has detached. Its size is fixed,
-/// so segments are created at their reserve, which costs nothing; pages become real as the segment
-/// grows into them. A name is hashed to the key (and kept in the segment, to tell colliding names
-/// apart); a name "0x" + eight hexadecimal digits is the key that ipcs(1) shows. Without a name:
-/// IPC_PRIVATE: such a segment goes with its last user, however that ended. Users are the handle
-/// that made it, what is mapped, what forked children have of both, and who adopts it by its
-/// identifier, which another process can do as long as there is a user. A segment of session
-/// lifetime has a second, small one beside it, which its participants have attached.
+/// shmget(2) and shmat(2): lives until it has been removed and all processes have detached. Its
+/// size is fixed, so segments are created with the size of their reserve, which costs nothing;
+/// memory is allocated as the segment grows. A name is hashed to the key, and stored in the segment
+/// to distinguish colliding names. A name of "0x" and eight hexadecimal digits is the key itself,
+/// as ipcs(1) shows it.
+///
+/// Without a name, the segment is made with IPC_PRIVATE. It disappears with its last user, however
+/// that ends. Its users are the handle that made it, its mappings, copies of both in forked
+/// children, and handles that have adopted it by its identifier, which is possible as long as there
+/// is a user. A segment of session lifetime has a second, small segment beside it, which its
+/// participants have attached.
 struct system_v {
     using native_handle_type = system_v_id;
     using default_naming = naming::verbatim;
@@ -30,12 +33,12 @@ struct system_v {
     static constexpr std::string_view label = "System V segment";
     static constexpr name_form names = name_form::component;
     static constexpr bool grows = false;
-    static constexpr bool replaces = false; // a key cannot move from one object to another
+    static constexpr bool replaces = false; // a key cannot be moved from one object to another
     static constexpr bool keys_collide = true;
 
-    /// A segment cannot be published in one step. Until publish, a lock that dies with this process
-    /// says that the object is in the making; one that is not ready and whose creator is dead
-    /// counts as absent, and is reclaimed.
+    /// A segment cannot be published in one step. Until publish, a lock that is released when this
+    /// process dies shows that the object is still being made. An object that is not ready and
+    /// whose creator is dead counts as absent, and is reclaimed.
     [[gnu::cold]] static system_v_id create(std::string_view name, const creation& wanted,
                                             std::error_code& ec) noexcept;
 
@@ -62,14 +65,14 @@ struct system_v {
     [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access_mode how,
                                    void* at, std::error_code& ec) noexcept;
 
-    // Who adopts a segment without a name is one of its users. (One that lost its name before
-    // cannot be told from it.)
+    // A handle that adopts a segment without a name becomes one of its users. (A segment whose name
+    // has been removed cannot be distinguished from one without a name.)
     [[gnu::cold]] static void adopt(system_v_id& object, std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void close(system_v_id& object) noexcept;
 
   private:
-    // Keeps a segment without a name for this handle: its first page stays attached.
+    // Keeps a segment without a name alive for this handle: its first page stays attached.
     [[gnu::cold]] static void hold(system_v_id& object, std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void end_creation(std::string_view name) noexcept;

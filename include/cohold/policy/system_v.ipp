@@ -20,7 +20,8 @@ COHOLD_INLINE system_v_id system_v::create(std::string_view name, const creation
         return {};
     }
     detail::reclaim_unready(key, lock);
-    // What is there already is not ours to claim: zeros can be a finished object.
+    // An object that already exists must not be claimed: even one that begins with zeros can be
+    // finished.
     if (::shmget(key, 0, 0) < 0) {
         lock.claim();
     }
@@ -37,7 +38,7 @@ COHOLD_INLINE system_v_id system_v::create(const creation& wanted, std::error_co
     system_v_id object = make(IPC_PRIVATE, IPC_CREAT, wanted, ec);
     if (!ec) {
         hold(object, ec);
-        ::shmctl(object.value, IPC_RMID, nullptr); // as soon as nobody has it attached
+        ::shmctl(object.value, IPC_RMID, nullptr); // takes effect with the last detachment
     }
     return ec ? system_v_id{} : object;
 }
@@ -72,8 +73,8 @@ COHOLD_INLINE system_v_id system_v::open(std::string_view name, access_mode /*ho
 
 COHOLD_INLINE bool system_v::remove(std::string_view name, std::error_code& ec) noexcept {
     const key_t key = detail::system_v_key(name);
-    // Not while somebody creates: his lock would go with the object, and the next creator take
-    // his for a ruin.
+    // Not while another process creates the object: its lock would be removed with the object, and
+    // the next creator would consider its object unfinished.
     detail::creation_lock lock(key);
     const bool locked = lock.acquire(false, true, 0) == 0;
     const int id = ::shmget(key, 0, 0);
@@ -98,7 +99,7 @@ COHOLD_INLINE void system_v::reclaim(std::string_view name) noexcept {
     detail::creation_lock lock(key);
     if (lock.acquire(false, false, 0) == 0) {
         detail::reclaim_unready(key, lock);
-        lock.release(); // and with it goes the lock itself
+        lock.release(); // this also removes the lock itself
     }
 }
 
@@ -118,7 +119,7 @@ COHOLD_INLINE object_status system_v::status(const system_v_id& object,
     }
     return {found.shm_segsz, found.shm_perm.uid, found.shm_perm.gid,
             found.shm_perm.mode & ::mode_t{0777}, 0, static_cast<std::uint64_t>(object.value),
-            // One that never had a name is marked for destruction from the start.
+            // An object that never had a name is marked for destruction from the start.
             object.held == nullptr && detail::system_v_removed(found)};
 }
 
@@ -144,7 +145,7 @@ COHOLD_INLINE void* system_v::map(const system_v_id& object, std::uint64_t bytes
 }
 
 COHOLD_INLINE void system_v::adopt(system_v_id& object, std::error_code& ec) noexcept {
-    object.held = nullptr; // another handle's
+    object.held = nullptr; // the page belongs to another handle
     status(object, ec);
     struct ::shmid_ds found{};
     if (!ec && detail::system_v_status(object.value, found) &&

@@ -12,7 +12,7 @@ namespace detail {
 
 COHOLD_INLINE file_place::file_place(std::string_view folder, std::string_view name) noexcept
     : folder_length_(folder.size()) {
-    // The name comes from a naming policy, or is as long as that allows: 255 bytes.
+    // The name comes from a naming policy, or is at most as long as one that does: 255 bytes.
     fits_ = folder.size() + name.size() + 40 < PATH_MAX;
     std::snprintf(path_, sizeof path_, "%.*s%.*s", fits_ ? static_cast<int>(folder.size()) : 0,
                   folder.data(), fits_ ? static_cast<int>(name.size()) : 0, name.data());
@@ -52,7 +52,7 @@ COHOLD_INLINE void fail_path(std::error_code& ec, int error, const file_place& p
         if (raw_lstat(place.folder().text, status) != 0) {
             fail(ec, errc::no_such_directory, "%s", place.folder().text);
         } else if (creating) {
-            fail(ec, errc::unsupported, "the file system of %s takes no new files",
+            fail(ec, errc::unsupported, "the file system of %s does not accept new files",
                  place.folder().text);
         } else {
             fail(ec, errc::not_found, "%s", place.path());
@@ -115,7 +115,7 @@ COHOLD_INLINE bool reclaim_temporary(const char* temporary, bool wait) noexcept 
     if (error == 0 && same_file(old.get(), temporary) && ::unlink(temporary) != 0) {
         error = errno;
     }
-    // A child that another thread forks meanwhile has the open file too, and would keep the lock.
+    // A child that another thread forks meanwhile inherits the open file, and would keep the lock.
     lock_file(old.get(), lock_byte::creation, lock_kind::none, false);
     errno = error;
     return error == 0;
@@ -134,7 +134,7 @@ COHOLD_INLINE unique_fd create_temporary(const char* temporary) noexcept {
                 errno = error;
                 return unique_fd();
             }
-            // Somebody took us for dead in the instant before we had the lock.
+            // Another process reclaimed the file as deserted just before this one had the lock.
         } else if (errno != EEXIST || !reclaim_temporary(temporary, true)) {
             return unique_fd();
         }
@@ -146,7 +146,7 @@ COHOLD_INLINE void set_owner_and_mode(int fd, const creation& wanted,
     if (wanted.group && ::fchown(fd, static_cast<uid_t>(-1), *wanted.group) != 0) {
         fail(ec, errc::permission_denied, "cannot give the object to group %u: errno %d",
              static_cast<unsigned>(*wanted.group), errno);
-    } else if (::fchmod(fd, wanted.mode) != 0) { // after the umask had its say
+    } else if (::fchmod(fd, wanted.mode) != 0) { // because the umask affected the mode
         fail_errno(ec, errno, "fchmod");
     }
 }
@@ -195,7 +195,7 @@ COHOLD_INLINE int link_file(int fd, const char* path) noexcept {
 }
 
 COHOLD_INLINE int rename_exclusively(const char* temporary, const char* path) noexcept {
-    constexpr unsigned no_replace = 1; // RENAME_NOREPLACE; musl has neither this nor the function
+    constexpr unsigned no_replace = 1; // RENAME_NOREPLACE; musl lacks it and the function
     if (::syscall(SYS_renameat2, AT_FDCWD, temporary, AT_FDCWD, path, no_replace) == 0) {
         return 0;
     }
@@ -225,7 +225,8 @@ COHOLD_INLINE void publish_file(int fd, const file_place& place, publication how
         error = nameless ? link_file(fd, path) : rename_exclusively(temporary, path);
     } else {
         if (nameless) {
-            // A link cannot replace, a rename can: by way of the temporary name, locked as ours.
+            // A link cannot replace a file, but a rename can. So link the file to the temporary
+            // name first, with the creation lock held.
             error = lock_file(fd, lock_byte::creation, lock_kind::exclusive, false);
             while (error == 0 && (error = link_file(fd, temporary)) == EEXIST) {
                 error = reclaim_temporary(temporary, true) ? 0 : errno;
@@ -269,7 +270,7 @@ COHOLD_INLINE file_descriptor open_existing(const file_place& place, access_mode
     if (ec) {
         return {};
     }
-    // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
+    // O_NONBLOCK: if the name is a pipe, opening it must not wait for its other end.
     unique_fd fd = open_file(place.path(), (how == access_mode::reading ? O_RDONLY : O_RDWR) |
                                                O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (!fd) {
@@ -304,7 +305,7 @@ COHOLD_INLINE void sync_file(int fd, std::error_code& ec) noexcept {
     const uncancelled here;
     while (::fsync(fd) != 0) {
         if (errno == EINVAL || errno == EROFS) {
-            return; // a file system that keeps nothing
+            return; // a file system without storage
         }
         if (errno != EINTR) {
             fail_errno(ec, errno, "fsync");
@@ -321,21 +322,21 @@ COHOLD_INLINE void fail_to_back(int fd, int error, std::uint64_t from, std::uint
     case EFBIG:
         if (const std::uint64_t limit = file_size_limit(); limit < to) {
             fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more, %llu altogether, and RLIMIT_FSIZE (ulimit -f) allows "
+                 "wanted %llu bytes more, %llu in total, but RLIMIT_FSIZE (ulimit -f) allows "
                  "this process files of %llu",
                  wanted, static_cast<unsigned long long>(to),
                  static_cast<unsigned long long>(limit));
         } else {
             fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more, %llu altogether, and files of this file system cannot be "
-                 "so long",
+                 "wanted %llu bytes more, %llu in total, but files of this file system cannot be "
+                 "that long",
                  wanted, static_cast<unsigned long long>(to));
         }
         break;
     case ENOSPC:
         if (const auto huge = static_cast<unsigned long long>(hugetlb_page(fd)); huge != 0) {
             fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
+                 "wanted %llu bytes more of huge pages of %llu KiB, but there are not enough: see "
                  "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
                  wanted, huge / 1024, huge / 1024);
             break;
@@ -347,7 +348,7 @@ COHOLD_INLINE void fail_to_back(int fd, int error, std::uint64_t from, std::uint
         fail_for_memory(ec, to - from);
         break;
     case EDQUOT:
-        fail(ec, errc::out_of_space, "wanted %llu bytes more, and the user's quota is used up",
+        fail(ec, errc::out_of_space, "wanted %llu bytes more, but the user's quota is used up",
              wanted);
         break;
     case EBADF:
@@ -359,8 +360,8 @@ COHOLD_INLINE void fail_to_back(int fd, int error, std::uint64_t from, std::uint
                  static_cast<unsigned>(seals));
         } else {
             fail(ec, errc::permission_denied,
-                 "fallocate: errno %d (EPERM), as for a file that is immutable or may be appended "
-                 "to alone (chattr)",
+                 "fallocate: errno %d (EPERM), as for a file that is immutable or append-only "
+                 "(chattr)",
                  error);
         }
         break;
@@ -395,7 +396,7 @@ COHOLD_INLINE void descriptor_object::back(const file_descriptor& file, void* /*
         fail(ec, errc::invalid_size, "%llu bytes", static_cast<unsigned long long>(to));
         return;
     }
-    // A tmpfs may have no limit (memfd), or one beyond the machine's memory.
+    // A tmpfs may have no limit (memfd), or a limit beyond the machine's memory.
     const bool no_memory = is_on_tmpfs(file.value) && exceeds_memory(to - from);
     const std::uint64_t huge = hugetlb_page(file.value);
     const int error =
@@ -432,7 +433,7 @@ COHOLD_INLINE void descriptor_object::fill(const file_descriptor& file, access_m
     }
     if (error == ENOSPC || error == EDQUOT || error == ENOMEM) {
         fail(ec, errc::out_of_space,
-             "the file has holes, of %llu bytes altogether, as after a copy that is sparse; "
+             "the file has holes of %llu bytes in total, as after a sparse copy; "
              "available %llu",
              static_cast<unsigned long long>(holes),
              static_cast<unsigned long long>(error == ENOMEM ? memory_left().bytes

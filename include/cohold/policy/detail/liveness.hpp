@@ -1,5 +1,6 @@
-// Which processes are alive, as the kernel knows it: a lock for each participant of a segment that
-// goes when the process does, and at no other time.
+// Which participants of a segment are alive, and whether any process is attached, according to the
+// kernel: each participant holds a lock, or an attachment, that the kernel releases when the
+// process ends, and at no other time.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_POLICY_DETAIL_LIVENESS_HPP
@@ -21,15 +22,17 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// For mechanisms whose claims exclude each other.
+// ---- which participants are alive
+
+// The gate for mechanisms whose claims exclude each other.
 struct open_gate {
     template <class Native>
     open_gate(const Native& /*object*/, std::error_code& /*ec*/) noexcept {}
 };
 
-// An open file of its own, mapped by a page that nobody can touch, with a lock on one byte. The
-// mapping keeps the open file, and so the lock, when the descriptor is closed: it costs no
-// descriptor, closefrom(3) cannot close it, exec and exit end it.
+// An open file description of its own with a lock on one byte, mapped by one inaccessible page. The
+// mapping keeps the open file description, and so the lock, after the descriptor has been closed.
+// So the lock costs no descriptor, closefrom(3) cannot close it, and exec and exit release it.
 class lock_page {
   public:
     lock_page() = default;
@@ -38,11 +41,11 @@ class lock_page {
 
     ~lock_page() { unmap(page_, page_size()); }
 
-    // False without ec: another one has the lock.
+    // False without an error: another process has the lock.
     [[gnu::cold]] bool lock(const file_descriptor& file, lock_byte byte, bool inherited,
                             std::error_code& ec) noexcept;
 
-    // From now on the page alone keeps the lock.
+    // From now on only the page keeps the lock.
     void close_descriptor() noexcept { unique_fd closed(std::move(fd_)); }
 
     [[nodiscard]] void* release() noexcept { return std::exchange(page_, nullptr); }
@@ -57,38 +60,39 @@ class lock_page {
     void* page_ = nullptr;
 };
 
-// Files: a participant has a lock on the byte of its slot, far behind the end of the file.
+// Files: a participant holds a lock on the byte of its slot, far beyond the end of the file.
 //
-// A fork in the midst of claim, by another thread or a signal handler, would copy the descriptor,
-// or the page while it may still be copied; the child would keep the lock, and hide the death of
-// its parent. Nothing prevents that: a handler of pthread_atfork(3) does not see raw clones and
-// could deadlock with a fork in a signal handler, and no flag of mmap(2) makes a page that is never
-// inherited. But it can be found out: a twin, opened and mapped before the lock and let go of
-// after it, is inherited by every child that could have inherited the lock. If the twin's own lock
-// outlives it, there is such a child. Then the slot counts as taken, which it is, until that child
-// ends or executes a program: the caller takes another.
+// If another thread or a signal handler forks during claim(), the child inherits the descriptor, or
+// the page before it is excluded from inheritance. The child would then keep the lock, and hide the
+// death of its parent. This cannot be prevented: a handler of pthread_atfork(3) does not see raw
+// clones and could deadlock with a fork in a signal handler, and no flag of mmap(2) makes a page
+// that is never inherited. But it can be detected. A twin is opened and mapped before the lock and
+// released after it, so every child that could have inherited the lock also inherits the twin. If
+// the twin's own lock outlives the twin, there is such a child. The slot then counts as taken, as
+// it really is, until that child ends or executes a program, and the caller takes another slot.
 struct file_liveness {
     using gate = open_gate;
 
-    // Makes the slot this process's own until the page that is returned (page_size() bytes) is
-    // unmapped, or the process dies or executes a program; forked children do not have it. nullptr
-    // without ec: somebody else has it. Errors: locks_unsupported; empty_handle: the descriptor was
-    // closed; permission_denied: the file may no longer be opened; EMFILE and so on.
+    // Claims the slot for this process until the returned page (page_size() bytes) is unmapped, or
+    // the process dies or executes a program. Forked children do not inherit the claim. nullptr
+    // without an error: another process has the slot. Errors: locks_unsupported; empty_handle: the
+    // descriptor was closed; permission_denied: the file may no longer be opened; EMFILE and so on.
     [[gnu::cold]] static void* claim(const file_descriptor& file, std::uint32_t slot,
                                      liveness_token& token, std::error_code& ec) noexcept;
 
-    // One system call. `file` must be the object still (a closed descriptor is `unknown`, but one
-    // that is another file by now is asked all the same).
+    // One system call. `file` must still be the object. (For a closed descriptor the result is
+    // `unknown`, but a descriptor that now refers to another file is not noticed.)
     static verdict probe(const file_descriptor& file, std::uint32_t slot,
                          const liveness_token& /*token*/) noexcept;
 
   private:
-    // Not that of anybody else who claims at this moment.
+    // A number that differs from that of every other claim at the same time.
     [[gnu::cold]] static std::uint32_t nonce() noexcept;
 };
 
-// Anonymous memory: the locks are on a memfd that was made beside it. Nobody else looks whether the
-// descriptor is that of this memfd still, after closefrom(3) and other opens.
+// Anonymous memory: the locks are on a memfd that was made together with it. Every use first checks
+// that the descriptor still refers to this memfd, because closefrom(3) may have closed it and
+// another file may have taken its number.
 struct anonymous_liveness {
     using gate = open_gate;
 
@@ -101,7 +105,7 @@ struct anonymous_liveness {
                                : verdict::unknown;
     }
 
-    // Of the file behind a descriptor, among those of this kernel; 0 if there is none.
+    // A number that identifies the file behind a descriptor; 0 if there is none.
     static std::uint64_t identity(int fd) noexcept;
 
     static bool is_open(const anonymous_memory& memory) noexcept {
@@ -109,8 +113,8 @@ struct anonymous_liveness {
     }
 };
 
-// Where the kernel cannot be asked: nobody is ever taken for dead, and claims do not exclude each
-// other.
+// For mechanisms where the kernel cannot be asked: no participant is ever considered dead, and
+// claims do not exclude each other.
 struct no_liveness {
     using gate = open_gate;
 
@@ -148,7 +152,7 @@ struct liveness_choice<M> {
     using type = typename M::liveness;
 };
 
-// How the participants in segments of a mechanism are told alive from dead.
+// How live and dead participants are distinguished for a mechanism.
 template <class M>
 using liveness_of = typename liveness_choice<M>::type;
 
@@ -163,16 +167,19 @@ struct gate_choice<Liveness> {
     using type = typename Liveness::gate;
 };
 
-// Held from before the token of a slot is read until the one that claim made of it is published.
+// Held from before the token of a slot is read until the token that claim made from it is
+// published.
 template <class M>
 using claim_gate = typename gate_choice<liveness_of<M>>::type;
 
-// The kernel counts attachments, and detaches when the memory of a process goes: when it exits, is
-// killed, or executes a program. (A semaphore raised with SEM_UNDO would outlive exec.) Which slot
-// it is for the segment does not know, the token does.
+// System V: the kernel counts attachments, and detaches when the memory of a process disappears,
+// because the process exits, is killed, or executes a program. (A semaphore raised with SEM_UNDO
+// would outlive exec.) The small segment does not record its slot. Instead, the token in the slot
+// identifies the small segment.
 struct system_v_liveness {
-    // Alone among those who claim in this segment. Waits for who is in it, but not for the dead.
-    // The lock is another than that of creation and sessions: it can be had within those.
+    // Excludes all other claims in this segment. Waits for a live holder, but not for a dead one.
+    // The lock is separate from that of creation and sessions, so it can be acquired while that is
+    // held.
     class gate {
       public:
         [[gnu::cold]] gate(const system_v_id& object, std::error_code& ec) noexcept;
@@ -191,23 +198,25 @@ struct system_v_liveness {
         bool held_ = false;
     };
 
-    // Within the gate. This process is alive until the page that is returned (page_size() bytes) is
-    // unmapped, or it dies or executes a program. nullptr without ec: whose token it is lives.
+    // To be called within the gate. This process counts as alive until the returned page
+    // (page_size() bytes) is unmapped, or it dies or executes a program. nullptr without an error:
+    // the process that the token belongs to is alive.
     [[gnu::cold]] static void* claim(const system_v_id& object, std::uint32_t slot,
                                      liveness_token& token, std::error_code& ec) noexcept;
 
-    // One system call as long as he lives.
+    // One system call as long as the participant is alive.
     static verdict probe(const system_v_id& /*object*/, std::uint32_t /*slot*/,
                          const liveness_token& token) noexcept;
 
   private:
-    // Tells a segment from a later one with the same identifier: that one comes after at least
-    // 65,536 others, so not within the second. As much of it as 32-bit programs see, too.
+    // Distinguishes a segment from a later one with the same identifier. At least 65,536 others
+    // come between the two, so they are not made in the same second. Only the 32 bits that 32-bit
+    // programs see are used.
     static std::uint64_t age(const struct ::shmid_ds& status) noexcept {
         return static_cast<std::uint32_t>(status.shm_ctime);
     }
 
-    // The IPC namespace, 0 if that is unknown.
+    // The IPC namespace; 0 if it is unknown.
     [[gnu::cold]] static std::uint64_t name_space() noexcept;
 
     [[gnu::cold]] static bool status_of(const system_v_id& object, struct ::shmid_ds& out,
@@ -216,13 +225,16 @@ struct system_v_liveness {
     [[gnu::cold]] static void fail_make(int error, std::error_code& ec) noexcept;
 };
 
-// Files: everybody attached shares a lock on one byte far behind the end. The lock belongs to an
-// open file that is kept open by a mapping alone: it costs no descriptor, closefrom(3) cannot close
-// it, a forked child does not inherit it, and the kernel drops it when the process is gone, however
-// it went.
+// ---- which processes are attached, for lifetime::session
+
+// Files: all attached processes share a lock on one byte far beyond the end. The lock belongs to an
+// open file description that is kept open only by a mapping. So it costs no descriptor,
+// closefrom(3) cannot close it, a forked child does not inherit it, and the kernel releases it when
+// the process ends, in whatever way.
 struct file_attendance {
-    // Held shared by who attaches, alone by who removes for lack of others. Not held (false, and
-    // errno) where locks do not work; without `wait`, EAGAIN while others hold it.
+    // Held shared by a process that attaches, and exclusively by the last one, which removes the
+    // segment. Not held (false and errno) where locks do not work; without `wait`, EAGAIN while
+    // another process holds it.
     class gate {
       public:
         gate(const file_descriptor& file, lock_kind kind, bool wait = true) noexcept
@@ -235,8 +247,8 @@ struct file_attendance {
         gate(const gate&) = delete;
         gate& operator=(const gate&) = delete;
 
-        // A child that another thread forks meanwhile has the open file too, and would keep the
-        // lock.
+        // Unlocks explicitly, because a child that another thread forks meanwhile inherits the open
+        // file, and would keep the lock.
         ~gate() {
             if (held_) {
                 lock_file(fd_.get(), lock_byte::gate, lock_kind::none, false);
@@ -258,8 +270,9 @@ struct file_attendance {
     }
 };
 
-// System V: the kernel counts attachments, and everybody attached has the attendance_object at his
-// attendance page. Segments without a name have none: for them any attachment counts.
+// System V: the kernel counts attachments, and each attached process has the attendance_object at
+// its attendance page. Segments without a name do not have that object; for them every attachment
+// counts.
 struct system_v_attendance {
     class gate {
       public:
@@ -274,8 +287,8 @@ struct system_v_attendance {
         explicit operator bool() const noexcept { return key_ == IPC_PRIVATE || locked_; }
 
       private:
-        // An object without a key, or one that has lost it, is found by nobody: no need to lock,
-        // and there is nothing to lock by.
+        // An object that has no key, or no longer has one, cannot be found by other processes. So
+        // no lock is needed, and there is no key to lock.
         gate(const struct ::shmid_ds& status, bool wait) noexcept;
 
         static struct ::shmid_ds status_of(const system_v_id& object) noexcept;

@@ -20,7 +20,7 @@ COHOLD_INLINE bool lock_page::lock(const file_descriptor& file, lock_byte byte, 
     void* const at =
         ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
     if (at == MAP_FAILED) {
-        fail_errno(ec, errno, "mmap of the page that keeps the lock of a participant");
+        fail_errno(ec, errno, "mmap of the page that keeps a participant's lock");
         return false;
     }
     page_ = at;
@@ -39,7 +39,7 @@ COHOLD_INLINE bool lock_page::keep_from_children() const noexcept {
     if (::madvise(page_, page_size(), MADV_DONTFORK) == 0) {
         return true;
     }
-    // A page of a hugetlb file is larger.
+    // The pages of a hugetlb file are larger.
     const auto huge = static_cast<std::size_t>(errno == EINVAL ? hugetlb_page(fd_.get()) : 0);
     return huge != 0 && ::madvise(page_, huge, MADV_DONTFORK) == 0;
 }
@@ -53,10 +53,10 @@ COHOLD_INLINE void lock_page::fail_open(int error, const file_descriptor& file,
              file.value, error);
     } else if (error == EACCES || error == EPERM) {
         fail(ec, errc::permission_denied,
-             "opening the file again through /proc/self/fd/%d: errno %d, user %u", file.value,
-             error, static_cast<unsigned>(::geteuid()));
+             "reopening the file through /proc/self/fd/%d: errno %d, user %u", file.value, error,
+             static_cast<unsigned>(::geteuid()));
     } else {
-        fail_errno(ec, error, "opening the file again through /proc/self/fd/%d", file.value);
+        fail_errno(ec, error, "reopening the file through /proc/self/fd/%d", file.value);
     }
 }
 
@@ -78,9 +78,9 @@ COHOLD_INLINE void* file_liveness::claim(const file_descriptor& file, std::uint3
     if (inherited < 0 || found != verdict::alive) {
         fail(ec, errc::locks_unsupported,
              is_on_overlay(file.value)
-                 ? "an overlayfs, as the root of a container is, does not keep the lock of a "
+                 ? "an overlayfs, such as the root of a container, does not keep the lock of a "
                    "mapped file: use a volume, a tmpfs or mechanism::posix"
-                 : "a lock is not seen by others");
+                 : "a lock is not visible to other open files");
         return nullptr;
     }
     return inherited != 0 ? nullptr : mine.release();
@@ -112,8 +112,8 @@ COHOLD_INLINE void* anonymous_liveness::claim(const anonymous_memory& memory, st
                                               liveness_token& token, std::error_code& ec) noexcept {
     if (memory.liveness < 0) {
         fail(ec, errc::unsupported,
-             "the anonymous memory was adopted without its liveness descriptor, so nobody "
-             "could tell who is alive: adopt what native_handle() gives");
+             "the anonymous memory was adopted without its liveness descriptor, so it is "
+             "impossible to tell which processes are alive: adopt the result of native_handle()");
     } else if (!is_open(memory)) {
         fail(ec, errc::empty_handle, "file descriptor %d, made with the memory, is closed",
              memory.liveness);
@@ -168,7 +168,7 @@ COHOLD_INLINE void* system_v_liveness::claim(const system_v_id& object, std::uin
                           ::madvise(at, page_size(), MADV_DONTFORK) == 0 &&
                           system_v_status(id, made);
         const int error = errno;
-        ::shmctl(id, IPC_RMID, nullptr); // as soon as nobody has it attached
+        ::shmctl(id, IPC_RMID, nullptr); // takes effect with the last detachment
         if (kept && made.shm_nattch == 1) {
             token = {{static_cast<std::uint32_t>(id) | name_space() << 32, age(made)}};
             return at;
@@ -177,10 +177,11 @@ COHOLD_INLINE void* system_v_liveness::claim(const system_v_id& object, std::uin
             ::munmap(at, page_size());
         }
         if (!kept) {
-            fail_errno(ec, error, "attaching the segment that tells that this process lives");
+            fail_errno(ec, error, "attaching the segment that shows that this process is alive");
             return nullptr;
         }
-        // A child that was forked just now has it as well, and would hide this one's death.
+        // A child that was just forked has it attached too, and would hide the death of this
+        // process.
     }
 }
 
@@ -195,7 +196,8 @@ COHOLD_INLINE verdict system_v_liveness::probe(const system_v_id& /*object*/,
     } else if (errno != EINVAL && errno != EIDRM) {
         return verdict::unknown;
     }
-    // Who has entered another IPC namespace meanwhile knows nothing of the segments here.
+    // From another IPC namespace, which this process may have entered meanwhile, the segment cannot
+    // be seen.
     const std::uint64_t here = name_space();
     const std::uint64_t there = token.words[0] >> 32;
     return here == there || here == 0 || there == 0 ? verdict::dead : verdict::unknown;
@@ -244,8 +246,7 @@ COHOLD_INLINE void file_attendance::enter(const file_descriptor& file, void* pag
 
 COHOLD_INLINE system_v_attendance::gate::~gate() {
     if (locked_) {
-        // The lock may have been one that a dead creator held, of the next object of the
-        // key.
+        // The lock may have been left by a dead creator of the next object with this key.
         reclaim_unready(key_, lock_);
         lock_.release();
     }
@@ -255,7 +256,7 @@ COHOLD_INLINE system_v_attendance::gate::gate(const struct ::shmid_ds& status, b
     : key_(status.shm_perm.__key), lock_(key_) {
     const ::mode_t mode = status.shm_perm.uid == ::geteuid()
                               ? creation_lock::mode_for(status.shm_perm.mode)
-                              : ::mode_t{0666}; // its owner must get by
+                              : ::mode_t{0666}; // its owner must be able to use it too
     const int error = key_ == IPC_PRIVATE ? 0 : lock_.acquire(true, wait, mode);
     locked_ = key_ != IPC_PRIVATE && error == 0;
     errno = error;
