@@ -126,7 +126,7 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
             return wrong("a block has an impossible size", place);
         }
         if (block.previous != previous) {
-            return wrong("a block does not know the one before it", place);
+            return wrong("a block does not record the one before it", place);
         }
         if (block.is_free() && free_before) {
             return wrong("two free blocks are neighbours", place);
@@ -175,7 +175,7 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
             for (std::uint64_t each = head; each != 0; each = at(each).next_free) {
                 const auto found = free_blocks.find(each);
                 if (found == free_blocks.end()) {
-                    return wrong("a free list holds what is no free block", each);
+                    return wrong("a free list contains something that is not a free block", each);
                 }
                 if (found->second) {
                     return wrong("a block is in a free list twice", each);

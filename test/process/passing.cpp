@@ -170,7 +170,7 @@ TEST_CASE("every handle that has a descriptor") {
     send(in, constant); // for reading, as it is
     std::error_code ec;
     CHECK_FALSE((receive<shared<int, mechanism::memfd>>(out, {}, ec)));
-    CHECK(fails(ec, errc::read_only, "handed out for reading"));
+    CHECK(fails(ec, errc::read_only, "sent for reading"));
     const auto bytes = memory_object<mechanism::memfd>::create(5000);
     bytes.map().bytes()[4999] = std::byte{7};
     send(in, bytes);

@@ -1,4 +1,5 @@
-// What a segment lists, its objects and its participants: a range.
+// listing, the range in which a segment lists its objects and its participants; and participant, an
+// element of the latter.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_LISTING_HPP
@@ -15,8 +16,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A range of facts, copied out of a segment: what segment::objects() and participants() return. (A
-/// vector would be one, at the price of including it everywhere.)
+/// A range of facts copied out of a segment: segment::objects() and participants() return it. (A
+/// vector would do, but every program would have to include it.)
 template <class T>
 class listing {
   public:
@@ -64,19 +65,20 @@ class listing {
     std::size_t capacity_ = 0;
 };
 
-/// A process that uses a segment, as segment::participants() lists it. One that has the segment
-/// attached several times is there as often; readers (segment_view) take no part.
+/// A process that uses a segment, as segment::participants() lists it. A process that has the
+/// segment attached several times is listed as many times; readers (segment_view) are not
+/// participants.
 struct participant {
-    std::uint32_t slot = 0; ///< its place in the segment; another one has it later
+    std::uint32_t slot = 0; ///< its place in the segment; later participants reuse it
     pid_t pid = 0;          ///< as the process itself sees it: in its own PID namespace
-    /// Of the process, in clock ticks since boot, as field 22 of /proc/PID/stat: with the pid it
-    /// tells which process it was. 0: unknown.
+    /// When the process started, in clock ticks since boot, like field 22 of /proc/PID/stat: with
+    /// the pid it identifies the process. 0: unknown.
     std::uint64_t start_time = 0;
     std::uint64_t attached = 0; ///< since when, in nanoseconds since 1970
-    /// What the kernel says. Stopped processes are alive, zombies are dead; `unknown` if it cannot
-    /// be asked, since somebody has closed the segment's descriptor.
+    /// What the kernel says. Stopped processes are alive, zombies are dead; `unknown` if the kernel
+    /// cannot be asked, because the process has closed the segment's descriptor.
     verdict state = verdict::unknown;
-    bool self = false; ///< it is this process, by this handle
+    bool self = false; ///< this process, by this handle
 };
 
 /// What segment::participants() returns.
@@ -84,10 +86,10 @@ using participant_list = listing<participant>;
 
 namespace detail {
 
-// Any number may come and go meanwhile: each was there at one moment.
+// Processes may come and go meanwhile: each one listed was there at some moment.
 [[gnu::cold]] participant_list list_participants(const segment_header& header);
 
-// How many dead ones this call has put in order.
+// Returns how many dead participants this call has recovered.
 [[gnu::cold]] std::size_t recover_participants(segment_header& header,
                                                std::error_code& ec) noexcept;
 

@@ -28,7 +28,7 @@ COHOLD_INLINE participant_list list_participants(const segment_header& header) {
                 list.add(std::move(found));
                 break;
             }
-            state = now; // another one has the slot by now, or nobody
+            state = now; // by now another one has the slot, or none
         }
     }
     return list;

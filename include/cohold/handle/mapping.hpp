@@ -1,4 +1,5 @@
-// mapping_report: what the kernel really gave to a mapping, as it says itself.
+// mapping_options, memory_mapping and mapping_report: what a process wants from a mapping (huge
+// pages, locked pages, NUMA nodes, durability), and what the kernel really gave it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_MAPPING_HPP
@@ -13,20 +14,20 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Pages larger than the machine's ordinary ones. What was really given, a mapping_report tells.
+/// Pages larger than the machine's ordinary ones. A mapping_report tells what was really given.
 enum class huge_pages : std::uint8_t {
     none,
-    advise,   ///< where the kernel is set up to: `shmem_enabled`, or `huge=` of the mount
-    collapse, ///< now, of the pages that there are, however it is set up: MADV_COLLAPSE, Linux 6.1
-    hugetlb_2m, ///< only at creation: from the pool of the machine, which root has filled
+    advise,     ///< where the kernel is configured for it: `shmem_enabled`, or `huge=` of the mount
+    collapse,   ///< the existing pages, now, whatever the configuration: MADV_COLLAPSE, Linux 6.1
+    hugetlb_2m, ///< only at creation: from the machine's pool, which root has filled
     hugetlb_1g, ///< the same, of 1 GiB each
 };
 
-/// Pages that never go to swap. Counts against `ulimit -l`: errc::lock_limit.
+/// Pages that never go to swap. They count against `ulimit -l`: errc::lock_limit.
 enum class memory_lock : std::uint8_t {
     none,
     now,      ///< all pages, touched now
-    on_fault, ///< each from the moment when it is touched
+    on_fault, ///< each page from the moment it is touched
 };
 
 /// How NUMA nodes are chosen.
@@ -37,50 +38,51 @@ enum class numa_mode : std::uint8_t {
     preferred,  ///< the lowest of these nodes, others if it is full
 };
 
-/// Which NUMA nodes memory comes from.
+/// The NUMA nodes that memory comes from.
 struct numa_placement {
     numa_mode mode = numa_mode::unchanged;
     std::uint64_t nodes = 0; ///< bit n: node n
 };
 
 /// For `segment::open(name, {.populate = true})`, `memory_object::map({…})`, and as `mapping` in
-/// segment_options: what one process wants, whatever the others have chosen. Of a segment it is
-/// done for the bytes that there are; `segment.mapping().apply({…})` does it for those that have
-/// been added since.
+/// segment_options: what one process wants, whatever the others have chosen. For a segment this
+/// applies to the bytes that exist; `segment.mapping().apply({…})` applies it to bytes that were
+/// added since.
 struct mapping_options {
     /// Touch all pages now, so that no page fault comes later.
     bool populate = false;
-    /// How many threads touch them: 0 is one for each cpu.
+    /// How many threads touch them: 0 means one for each CPU.
     unsigned threads = 1;
-    /// The mapping's address is chosen so that it can have them.
+    /// The mapping's address is chosen so that it can have huge pages.
     enum huge_pages huge = huge_pages::none;
     memory_lock lock = memory_lock::none;
-    /// The kernel keeps it with the object, for all processes; that of a file on a disk it ignores.
+    /// The kernel keeps this with the object, for all processes; it ignores it for a file on a
+    /// disk.
     numa_placement numa = {};
-    /// Does it become part of core dumps?
+    /// Is the mapping part of core dumps?
     bool dump = true;
-    /// Does a forked child have it? If not, a child has a handle that it may destroy, and nothing
-    /// else: what it pointed to is not mapped there.
+    /// Does a forked child inherit the mapping? If not, the child may only destroy its copy of the
+    /// handle: the memory is not mapped there.
     bool fork = true;
 };
 
 namespace detail {
 
-// Bytes of a page from the kernel's pools; 0: none is asked for.
+// The size of a page from the kernel's pools; 0: none is requested.
 constexpr std::uint64_t hugetlb_page_of(huge_pages how) noexcept {
     return how == huge_pages::hugetlb_2m   ? std::uint64_t{1} << 21
            : how == huge_pages::hugetlb_1g ? std::uint64_t{1} << 30
                                            : 0;
 }
 
-// Addresses of a mapping, and sizes that can consist of huge pages, are multiples of this.
+// The address of a mapping, and a size that can consist of huge pages, are multiples of this.
 inline std::uint64_t mapping_unit(huge_pages how) noexcept {
     return how == huge_pages::none         ? page_size()
            : how == huge_pages::hugetlb_1g ? hugetlb_page_of(how)
                                            : huge_page_bytes;
 }
 
-// The same of an object that is there already.
+// The same for an existing object.
 template <class Native>
 [[gnu::cold]] std::uint64_t mapping_unit(const Native& native, huge_pages how) noexcept {
     std::uint64_t found = 0;
@@ -96,36 +98,36 @@ template <class Mechanism>
     requires requires { Mechanism::huge_pages; }
 inline constexpr bool has_hugetlb<Mechanism> = Mechanism::huge_pages;
 
-// Before anything is made.
+// Called before anything is made.
 template <class Mechanism>
 [[gnu::cold]] void check_hugetlb(huge_pages how, std::error_code& ec) noexcept {
     if (!has_hugetlb<Mechanism> && hugetlb_page_of(how) != 0) {
         fail(ec, errc::unsupported,
-             "huge_pages::hugetlb_…: not of this mechanism; memfd and a file on a hugetlbfs have "
+             "huge_pages::hugetlb_…: not for this mechanism; memfd and a file on a hugetlbfs have "
              "them");
     }
 }
 
-// What must be said before the memory is there, of all addresses.
+// Sets what must be known before the memory exists, for all addresses.
 [[gnu::cold]] void begin_mapping(void* at, std::size_t bytes, const mapping_options& options,
                                  std::error_code& ec) noexcept;
 
-// What is done to the memory that is there: the first `bytes`.
+// Applies the rest to the memory that exists: the first `bytes`.
 [[gnu::cold]] void finish_mapping(void* at, std::size_t bytes, bool writing,
                                   const mapping_options& options, std::error_code& ec) noexcept;
 
-// Addresses for a mapping, a multiple of `unit`, with `front` bytes of others before it. nullptr
-// and errno on failure.
+// Addresses for a mapping, a multiple of `unit`, with `front` other bytes before it. nullptr and
+// errno on failure.
 [[gnu::cold]] char* reserve_aligned(std::size_t front, std::uint64_t bytes,
                                     std::uint64_t unit) noexcept;
 
 } // namespace detail
 
-/// Where an object is mapped in this process, and what can be done about it there. Owns nothing:
-/// good as long as the region or segment is that gave it. Of a segment, the bytes that it had when
-/// it was asked. From `region.mapping()` and `segment.mapping()`.
+/// Where an object is mapped in this process, and operations on that mapping. Owns nothing: valid
+/// as long as the region or segment that returned it. For a segment, it covers the bytes that
+/// existed at the call. From `region.mapping()` and `segment.mapping()`.
 ///
-/// *Thread safety*: all members may be called from several threads.
+/// *Thread safety*: several threads may call all members.
 class memory_mapping {
   public:
     memory_mapping() = default;
@@ -138,9 +140,9 @@ class memory_mapping {
     /// In bytes.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-    /// Does what the options say, to these bytes. What they leave out stays as it is. *Errors*:
-    /// errc::lock_limit, unsupported, invalid_options (a node that is not there; hugetlb pages and
-    /// `fork`, which are settled when a mapping is made); madvise(2), mlock(2), mbind(2).
+    /// Applies the options to these bytes. What they do not mention stays as it is. *Errors*:
+    /// errc::lock_limit, unsupported, invalid_options (a node that does not exist; hugetlb pages
+    /// and `fork`, which are fixed when a mapping is made); madvise(2), mlock(2), mbind(2).
     void apply(const mapping_options& options) const {
         std::error_code ec;
         apply(options, ec);
@@ -149,13 +151,13 @@ class memory_mapping {
 
     [[gnu::cold]] void apply(const mapping_options& options, std::error_code& ec) const noexcept;
 
-    /// Lets all pages go to swap again.
+    /// Allows all pages to be swapped again.
     void unlock() const noexcept { detail::unlock_pages(address_, size_); }
 
-    /// Waits until what has been written to these bytes, or those [offset, offset + bytes), by
-    /// whatever process, is on the disk of a file, and as much of the file's length as it takes. Of
-    /// memory there is nothing to wait for. See `segment::durable()` for a whole segment with its
-    /// name. *Errors*: msync(2), EIO if the disk has failed; errc::invalid_size beyond the end.
+    /// Waits until everything that any process has written to these bytes, or to [offset, offset +
+    /// bytes), is on the file's disk, with as much of the file's length as that takes. For memory
+    /// there is nothing to wait for. See `segment::durable()` for a whole segment with its name.
+    /// *Errors*: msync(2), EIO if the disk has failed; errc::invalid_size beyond the end.
     void durable() const {
         std::error_code ec;
         durable(ec);
@@ -179,13 +181,14 @@ class memory_mapping {
     bool writable_ = false;
 };
 
-/// What /proc/self/smaps has of a mapping, whatever was asked for. Amounts are in bytes. Of a
-/// segment, it is about the addresses that have been set up alike: often all of its reserve.
+/// What /proc/self/smaps says about a mapping, whatever was asked for. Amounts are in bytes. For a
+/// segment, it covers all addresses that have been set up alike: often all of its reserve.
 struct mapping_report {
-    std::uint64_t addresses = 0;  ///< its length
-    std::uint64_t page = 0;       ///< what the kernel calls its page; of hugetlb memory a large one
+    std::uint64_t addresses = 0; ///< its length
+    std::uint64_t page =
+        0; ///< the page size that the kernel reports; a large one for hugetlb memory
     std::uint64_t resident = 0;   ///< in memory, and mapped here
-    std::uint64_t huge_bytes = 0; ///< of these, by huge pages of either kind
+    std::uint64_t huge_bytes = 0; ///< of these, in huge pages of either kind
     std::uint64_t locked = 0;     ///< of these, kept from swap by a lock
     std::uint64_t swapped = 0;
     bool huge_advised = false; ///< huge_pages::advise
@@ -196,7 +199,7 @@ struct mapping_report {
 
 namespace detail {
 
-// Adds one line of smaps after another.
+// Parses smaps line by line.
 class report_reader {
   public:
     report_reader(std::uint64_t from, std::uint64_t to) noexcept : from_(from), to_(to) {}

@@ -76,8 +76,8 @@ COHOLD_INLINE void memory_mapping::apply(const mapping_options& options,
         detail::fail(ec, errc::empty_handle);
     } else if (!options.fork || detail::hugetlb_page_of(options.huge) != 0) {
         detail::fail(ec, errc::invalid_options,
-                     "mapping_options::fork and hugetlb pages are for making a mapping, not "
-                     "for one that is there");
+                     "mapping_options::fork and hugetlb pages apply when a mapping is made, not "
+                     "to an existing one");
     } else {
         detail::begin_mapping(address_, size_, options, ec);
     }
@@ -91,8 +91,8 @@ COHOLD_INLINE void memory_mapping::durable(std::size_t offset, std::size_t bytes
     const detail::error_context context("write back", "mapping", "");
     ec.clear();
     if (offset > size_ || bytes > size_ - offset) {
-        detail::fail(ec, errc::invalid_size, "bytes %zu to %zu + %zu, the mapping has %zu", offset,
-                     offset, bytes, size_);
+        detail::fail(ec, errc::invalid_size, "bytes %zu to %zu + %zu, but the mapping has %zu",
+                     offset, offset, bytes, size_);
     } else {
         detail::write_back(address_, offset, offset + bytes, ec);
     }
@@ -122,7 +122,7 @@ COHOLD_INLINE void report_reader::add(std::string_view line) {
     const bool hugetlb = key == "Shared_Hugetlb" || key == "Private_Hugetlb";
     if (key == "KernelPageSize") {
         out_.page = larger(out_.page, bytes);
-    } else if (key == "Rss" || hugetlb) { // which are not in Rss
+    } else if (key == "Rss" || hugetlb) { // hugetlb pages do not count in Rss
         resident_ += bytes;
         out_.resident += bytes;
         out_.huge_bytes += hugetlb ? bytes : 0;

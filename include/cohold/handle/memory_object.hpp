@@ -1,4 +1,5 @@
-// memory_object and const_memory_object: shared bytes, without any structure of cohold's.
+// memory_object and const_memory_object, shared bytes without any structure of cohold's; and the
+// regions to which they are mapped.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_MEMORY_OBJECT_HPP
@@ -63,8 +64,8 @@ class basic_region {
     // Takes over a mapping that the caller has made.
     basic_region(void* address, std::size_t size) noexcept : address_(address), size_(size) {}
 
-    /// The bytes of the object. Other processes see writes at once, and in no particular order
-    /// without atomics.
+    /// The bytes of the object. Writes are visible to other processes at once, in no particular
+    /// order without atomics.
     [[nodiscard]] std::span<Byte> bytes() const noexcept COHOLD_LIFETIMEBOUND {
         return {data(), size_};
     }
@@ -78,7 +79,7 @@ class basic_region {
 
     explicit operator bool() const noexcept { return address_ != nullptr; }
 
-    /// To be steered: huge pages, NUMA nodes, durable points of parts of it …
+    /// For settings and operations on parts: huge pages, NUMA nodes, durability …
     [[nodiscard]] memory_mapping mapping() const noexcept {
         return {address_, size_, !std::is_const_v<Byte>};
     }
@@ -114,8 +115,8 @@ class basic_region {
         advise_pages(address_, size_, static_cast<int>(what), ec);
     }
 
-    /// Touches all pages now, so that no page fault comes later. *Errors*: madvise(2); EFAULT if
-    /// there is no memory.
+    /// Touches all pages now, so that there are no page faults later. *Errors*: madvise(2); EFAULT
+    /// if there is no memory.
     void populate() const {
         std::error_code ec;
         populate(ec);
@@ -129,7 +130,7 @@ class basic_region {
         advise_pages(address_, size_, how, ec);
     }
 
-    /// Keeps all pages in memory, never in swap, until unlock or unmapping. *Errors*:
+    /// Keeps all pages in memory, out of swap, until unlock or unmapping. *Errors*:
     /// errc::lock_limit beyond `ulimit -l`; mlock(2).
     void lock() const {
         std::error_code ec;
@@ -148,21 +149,20 @@ class basic_region {
   private:
     void* address_ = nullptr;
     std::size_t size_ = 0;
-    // The process that has the mapping, if forked children do not.
+    // The process that has the mapping, if forked children do not have it.
     mutable std::uint64_t only_in_ = 0;
 };
 
 } // namespace detail
 
 /// A mapping for reading and writing, from memory_object::map(). Unmapped by the destructor;
-/// independent of the handle that made it. *Thread safety*: const members may be called from
-/// several threads.
+/// independent of the handle that made it. *Thread safety*: several threads may call const members.
 class mapped_region : public detail::basic_region<std::byte> {
   public:
     using basic_region::basic_region;
 };
 
-/// A mapping for reading, from map(read_only): it gives const bytes alone.
+/// A mapping for reading, from map(read_only): it gives access to const bytes only.
 class const_mapped_region : public detail::basic_region<const std::byte> {
   public:
     using basic_region::basic_region;
@@ -170,7 +170,7 @@ class const_mapped_region : public detail::basic_region<const std::byte> {
 
 namespace detail {
 
-// What reading and writing handles share.
+// What handles for reading and for writing share.
 template <class Policies>
 class object_base {
   public:
@@ -187,10 +187,10 @@ class object_base {
         return object_.native();
     }
 
-    /// Gives the native handle away; this becomes empty.
+    /// Releases the native handle to the caller; this handle becomes empty.
     [[nodiscard]] native_handle_type release() noexcept { return object_.release(); }
 
-    /// What the kernel knows of the object. *Errors*: fstat(2), shmctl(2); errc::empty_handle.
+    /// What the kernel knows about the object. *Errors*: fstat(2), shmctl(2); errc::empty_handle.
     [[nodiscard]] object_status status() const {
         std::error_code ec;
         const object_status found = status(ec);
@@ -211,7 +211,7 @@ class object_base {
         return object_.status(ec).size;
     }
 
-    /// Has the name been removed, or taken over by another object?
+    /// Has the name been removed, or been given to another object?
     [[nodiscard]] bool is_removed() const noexcept { return object_.is_removed(); }
 
     /// A mapping of the whole object for reading. *Errors*: errc::invalid_size if it has no bytes;
@@ -227,8 +227,8 @@ class object_base {
         return map_as<const_mapped_region>(access_mode::reading, {}, ec);
     }
 
-    /// The same as the options say. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
-    /// asked for when an object is created.
+    /// The same, with options. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
+    /// requested when an object is created.
     [[nodiscard]] const_mapped_region map(read_only_t, const mapping_options& options) const {
         return thrown([&](std::error_code& ec) { return map(read_only, options, ec); });
     }
@@ -284,7 +284,7 @@ class object_base {
 
 } // namespace detail
 
-/// A shared object opened for reading: it maps to const bytes alone. From
+/// A shared object opened for reading: it maps to const bytes only. From
 /// memory_object<…>::open(name, read_only).
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
@@ -315,7 +315,7 @@ class const_memory_object
         return const_memory_object(handle::open(name, access_mode::reading, ec));
     }
 
-    /// Waits until there is such a name, as segment::open does.
+    /// Waits until the name exists, like segment::open.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
@@ -323,8 +323,8 @@ class const_memory_object
                                                         std::forward<Rest>(rest)...);
     }
 
-    /// From a native handle that came by other ways; it may be one for reading alone. On failure it
-    /// is closed.
+    /// From a native handle that was obtained in another way; it may be read-only. On failure it is
+    /// closed.
     [[nodiscard]] static const_memory_object adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }
@@ -343,12 +343,12 @@ class const_memory_object
 /// A shared object of the kernel: bytes with a name, an owner, a mode and a size. For typed data
 /// see segment and shared.
 ///
-/// The factories come in two forms: one throws cohold::failure, one takes std::error_code& and
-/// returns an empty handle; last_failure() has the facts then. Named mechanisms: create, open,
+/// Each factory has two forms: one throws cohold::failure, one takes std::error_code& and returns
+/// an empty handle, with the details in last_failure(). Named mechanisms: create, open,
 /// open_or_create, remove; unnamed: create. *If the process is killed* in a factory, there is the
 /// whole object or none.
 ///
-/// *Thread safety*: const members may be called from several threads at the same time.
+/// *Thread safety*: several threads may call const members at the same time.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class memory_object : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
@@ -364,7 +364,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     memory_object() = default;
 
     /// A new object of `size` bytes, all zero and backed by real memory. Of the options, size,
-    /// group, seals and hugetlb pages are for raw objects (the rest is for map()). *Errors*:
+    /// group, seals and hugetlb pages apply to raw objects (the others are for map()). *Errors*:
     /// errc::already_exists, invalid_name, invalid_size, invalid_options, out_of_space,
     /// permission_denied, no_such_directory, not_on_tmpfs.
     [[nodiscard]] static memory_object create(name_argument name, const segment_options& options)
@@ -449,7 +449,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return open(name, ec);
     }
 
-    /// For reading only: another type, whose mappings nothing can be written through.
+    /// For reading only: another type, through whose mappings nothing can be written.
     [[nodiscard]] static read_only_type open(name_argument name, read_only_t)
         requires detail::has_names<policies>
     {
@@ -463,7 +463,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return read_only_type::open(name, ec);
     }
 
-    /// Waits until there is such a name, as segment::open does.
+    /// Waits until the name exists, like segment::open.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
@@ -471,7 +471,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     /// The existing object, whatever its size, or a new one. Any number of processes may race: all
-    /// get the same one.
+    /// get the same object.
     [[nodiscard]] static memory_object open_or_create(name_argument name,
                                                       const segment_options& options)
         requires detail::has_names<policies>
@@ -512,7 +512,8 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     static memory_object open_or_create(name_argument,
                                         std::initializer_list<decltype(nullptr)>) = delete;
 
-    /// Takes the name away; who has the object open keeps it. False if there was none.
+    /// Removes the name; processes that have the object open keep it. Returns false if there was no
+    /// such name.
     static bool remove(name_argument name)
         requires detail::has_names<policies>
     {
@@ -530,8 +531,8 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return handle::remove(name, ec);
     }
 
-    /// Takes over a native handle that came by other ways, e.g. over a socket. On failure it is
-    /// closed.
+    /// Takes ownership of a native handle that was obtained in another way, e.g. over a socket. On
+    /// failure it is closed.
     [[nodiscard]] static memory_object adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }
@@ -543,9 +544,9 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return memory_object(handle::adopt(native, ec));
     }
 
-    /// Makes the object `size` bytes long; nothing happens if it is already. Mappings made before
-    /// do not see the new bytes. *Errors*: errc::out_of_space; unsupported where objects cannot
-    /// grow (System V, anonymous).
+    /// Makes the object `size` bytes long; does nothing if it is already. Existing mappings do not
+    /// see the new bytes. *Errors*: errc::out_of_space; unsupported where objects cannot grow
+    /// (System V, anonymous).
     void grow(std::size_t size) const {
         std::error_code ec;
         grow(size, ec);
@@ -582,8 +583,8 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return this->template map_as<mapped_region>(access_mode::writing, {}, ec);
     }
 
-    /// The same as the options say. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
-    /// asked for when an object is created.
+    /// The same, with options. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
+    /// requested when an object is created.
     [[nodiscard]] mapped_region map(const mapping_options& options) const {
         return detail::thrown([&](std::error_code& ec) { return map(options, ec); });
     }

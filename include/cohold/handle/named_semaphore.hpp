@@ -1,4 +1,4 @@
-// named_semaphore: a POSIX named semaphore, found by its name, as sem_open(3) makes them.
+// named_semaphore: a POSIX named semaphore, found by its name, like those of sem_open(3).
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_NAMED_SEMAPHORE_HPP
@@ -22,7 +22,7 @@
 #include <cohold/policy/name_argument.hpp>
 #include <cohold/policy/permission.hpp>
 
-// glibc 2.30; but ThreadSanitizer would not see that it synchronizes.
+// glibc 2.30 has it; but ThreadSanitizer would not see that it synchronizes.
 #if defined(__GLIBC_PREREQ) && !defined(__SANITIZE_THREAD__)
 #define COHOLD_HAS_SEM_CLOCKWAIT __GLIBC_PREREQ(2, 30)
 #else
@@ -42,21 +42,22 @@ namespace detail {
 // A semaphore mapped into this process.
 struct semaphore_mapping {
     ::sem_t* at = nullptr;
-    std::uint64_t device = 0; // with inode: which file it is
+    std::uint64_t device = 0; // with inode: identifies the file
     std::uint64_t inode = 0;
 };
 
-// What sem_open(3) makes of a name.
+// The file that sem_open(3) uses for a name.
 [[gnu::cold]] file_place semaphore_place(const std::string& name) noexcept;
 
-// "sem." takes four of the 255 bytes that a file's name can have.
+// "sem." takes four of the 255 bytes of a file name.
 inline constexpr std::size_t max_semaphore_name = max_component - 4;
 
 [[gnu::cold]] void check_semaphore_name(const std::string& name, std::error_code& ec) noexcept;
 
 [[gnu::cold]] semaphore_mapping map_semaphore(const unique_fd& file, std::error_code& ec) noexcept;
 
-// A new semaphore, which appears under its name complete. (sem_open(3) would apply the umask.)
+// A new semaphore, which is complete when it appears under its name. (sem_open(3) would apply the
+// umask.)
 [[gnu::cold]] semaphore_mapping create_semaphore(const std::string& name, unsigned value,
                                                  const creation& wanted,
                                                  std::error_code& ec) noexcept;
@@ -81,7 +82,7 @@ template <permission_policy Permission>
 
 [[gnu::cold]] bool remove_semaphore(const std::string& name, std::error_code& ec) noexcept;
 
-// Does the name lead to this very semaphore?
+// Does the name lead to this same semaphore?
 [[gnu::cold]] bool semaphore_is_named(const semaphore_mapping& mapped,
                                       const std::string& name) noexcept;
 
@@ -89,10 +90,10 @@ void wait_semaphore(::sem_t* semaphore) noexcept;
 
 bool try_wait_semaphore(::sem_t* semaphore) noexcept;
 
-// False: the deadline has passed.
+// Returns false if the deadline has passed.
 bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept;
 
-// 0 or errno: EOVERFLOW.
+// Returns 0 or errno: EOVERFLOW.
 inline int post_semaphore(::sem_t* semaphore) noexcept {
     return ::sem_post(semaphore) == 0 ? 0 : errno;
 }
@@ -113,30 +114,31 @@ COHOLD_NAMESPACE_BEGIN
 
 /// For `named_semaphore<>::create(name, {.initial = 3})`.
 struct semaphore_options {
-    unsigned initial = 0; ///< permits that there are at first; at most max()
-    /// The group that the semaphore shall belong to, for permission::group. None: the kernel's
+    unsigned initial = 0; ///< number of permits at first; at most max()
+    /// The group that the semaphore will belong to, for permission::group. None: the kernel's
     /// choice.
     std::optional<gid_t> group = std::nullopt;
 };
 
-/// A counter of permits that unrelated processes meet at by a name; it needs no segment. What
-/// sem_open(3) of any program makes and finds: the file /dev/shm/sem.NAME. (It is made here in the
-/// same way as the objects of mechanism::posix: complete, of exactly the mode that the permission
-/// policy says, whatever the umask; and opened as suspiciously: no links, pipes or other users'
-/// files.) Who uses a semaphore has to be allowed to write to it: group_read and everyone_reads
-/// serve their owner alone.
+/// A counter of permits at which unrelated processes meet by a name; it needs no segment. It is the
+/// semaphore that sem_open(3) in any program creates and finds: the file /dev/shm/sem.NAME. (It is
+/// created here in the same way as the objects of mechanism::posix: complete, with exactly the mode
+/// of the permission policy, whatever the umask; and opened with the same suspicion: no links,
+/// pipes or other users' files.) A process must be allowed to write to a semaphore to use it:
+/// group_read and everyone_reads are useful only to the owner.
 ///
-/// *If a process is killed* that has acquired a permit, the permit is lost, for ever: the kernel
-/// does not know who has it. The kernel gives those of system_v_semaphores back, if they were
-/// acquired with semaphore_undo::at_exit; and a shm_mutex, in a segment, passes on to the next, who
-/// learns of it. One killed in a factory leaves a whole semaphore or none; one killed while it
-/// waits costs nothing.
+/// *If a process is killed* that has acquired a permit, the permit is lost for ever: the kernel
+/// does not know which process has it. The kernel gives back the permits of system_v_semaphores
+/// that were acquired with semaphore_undo::at_exit; and a shm_mutex, in a segment, passes to the
+/// next waiter, which learns of the death. A process killed in a factory leaves a whole semaphore
+/// or none; a killed waiter costs nothing.
 ///
 /// The name stays until it is removed. 32-bit and 64-bit programs have different semaphores: one
-/// does not open the other's.
+/// cannot open the other's.
 ///
-/// *Thread safety*: const members may be called from several threads at the same time. *Process
-/// safety*: so may all of them from several processes. A forked child has its parent's handles.
+/// *Thread safety*: several threads may call const members at the same time. *Process safety*:
+/// several processes may call all members at the same time. A forked child has its parent's
+/// handles.
 template <class Naming = naming::verbatim, class Permission = permission::owner_only>
 class named_semaphore {
     using policies = detail::policies<mechanism::posix, Naming, Permission>;
@@ -175,7 +177,7 @@ class named_semaphore {
         const detail::error_context context("create", label, name);
         ec.clear();
         if (options.initial > max()) {
-            detail::fail(ec, errc::invalid_options, "initial: %u, at most %u are possible",
+            detail::fail(ec, errc::invalid_options, "initial: %u, but at most %u are possible",
                          options.initial, max());
             return {};
         }
@@ -199,7 +201,7 @@ class named_semaphore {
         return create(name, semaphore_options{.initial = initial}, ec);
     }
 
-    /// An existing one. *Errors*: errc::not_found, symlink_refused, directory_refused,
+    /// An existing semaphore. *Errors*: errc::not_found, symlink_refused, directory_refused,
     /// special_file_refused, unexpected_owner, wider_permission, permission_denied; type_mismatch
     /// for a file of another size than this program's semaphores have.
     [[nodiscard]] static named_semaphore open(name_argument name) {
@@ -215,8 +217,8 @@ class named_semaphore {
                                     name);
     }
 
-    /// The existing one, whatever its value, or a new one. Any number of processes may race: all
-    /// get the same one.
+    /// The existing semaphore, whatever its value, or a new one. Any number of processes may race:
+    /// all get the same one.
     [[nodiscard]] static named_semaphore open_or_create(name_argument name,
                                                         const semaphore_options& options) {
         return detail::thrown(
@@ -247,7 +249,8 @@ class named_semaphore {
         return open_or_create(name, semaphore_options{.initial = initial}, ec);
     }
 
-    /// Takes the name away; who has the semaphore open keeps it. False if there was none.
+    /// Removes the name; processes that have the semaphore open keep it. Returns false if there was
+    /// no such name.
     static bool remove(name_argument name) {
         return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
     }
@@ -267,7 +270,7 @@ class named_semaphore {
     /// For the functions of <semaphore.h>; stays owned by this object. Not for sem_close(3).
     [[nodiscard]] ::sem_t* native_handle() const noexcept { return mapped_.at; }
 
-    /// Has the name been removed, or taken over by another semaphore?
+    /// Has the name been removed, or been given to another semaphore?
     [[nodiscard]] bool is_removed() const noexcept {
         if (mapped_.at == nullptr) {
             return false;
@@ -278,8 +281,8 @@ class named_semaphore {
         return ec || !detail::semaphore_is_named(mapped_, real);
     }
 
-    /// Takes a permit; waits for one as long as it takes. Signals do not end the wait. *Errors* of
-    /// this and of all below: errc::empty_handle.
+    /// Takes a permit; waits as long as it takes. Signals do not end the wait. *Errors* of this
+    /// function and of all below: errc::empty_handle.
     void acquire() const {
         std::error_code ec;
         acquire(ec);
@@ -292,7 +295,7 @@ class named_semaphore {
         }
     }
 
-    /// Takes a permit if there is one; false if there is none.
+    /// Takes a permit if there is one; returns false if there is none.
     [[nodiscard]] bool try_acquire() const {
         return detail::thrown([&](std::error_code& ec) { return try_acquire(ec); });
     }
@@ -301,7 +304,8 @@ class named_semaphore {
         return usable("acquire", ec) && detail::try_wait_semaphore(mapped_.at);
     }
 
-    /// Waits for a permit no longer than the duration, by the monotonic clock; false if none came.
+    /// Waits for a permit no longer than the duration, by the monotonic clock; returns false if
+    /// none came.
     template <detail::duration_like Duration>
     [[nodiscard]] bool try_acquire_for(const Duration& patience) const {
         return detail::thrown([&](std::error_code& ec) { return try_acquire_for(patience, ec); });
@@ -313,7 +317,7 @@ class named_semaphore {
         return usable("acquire", ec) && wait(detail::deadline_in(patience));
     }
 
-    /// Waits until the moment, of any clock, has come.
+    /// Waits for a permit until the given moment, of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool try_acquire_until(const TimePoint& moment) const {
         return detail::thrown([&](std::error_code& ec) { return try_acquire_until(moment, ec); });
@@ -325,9 +329,9 @@ class named_semaphore {
                detail::until_moment(moment, [&](detail::deadline until) { return wait(until); });
     }
 
-    /// Gives so many permits, and wakes as many who wait. Anybody may, not only who has acquired
-    /// some. *Errors*: EOVERFLOW if there would be more than max(): none is given then, or some if
-    /// others give at the same time.
+    /// Adds `permits` permits, and wakes as many waiters. Any process may call it, not only one
+    /// that has acquired permits. *Errors*: EOVERFLOW if there would be more than max(): then none
+    /// is added, or some if others add at the same time.
     void release(unsigned permits = 1) const {
         std::error_code ec;
         release(permits, ec);
@@ -344,12 +348,12 @@ class named_semaphore {
         }
         if (error != 0) {
             const detail::error_context context("release", label, name_);
-            detail::fail_errno(ec, error, "sem_post: %u permits more, at most %u are possible",
+            detail::fail_errno(ec, error, "sem_post: %u more permits, but at most %u are possible",
                                permits, max());
         }
     }
 
-    /// How many permits there were a moment ago.
+    /// The number of permits a moment ago.
     [[nodiscard]] unsigned value() const {
         return detail::thrown([&](std::error_code& ec) { return value(ec); });
     }

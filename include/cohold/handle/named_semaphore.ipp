@@ -17,7 +17,8 @@ COHOLD_INLINE file_place semaphore_place(const std::string& name) noexcept {
 COHOLD_INLINE void check_semaphore_name(const std::string& name, std::error_code& ec) noexcept {
     if (name.size() > max_semaphore_name) {
         fail(ec, errc::invalid_name,
-             "the semaphore's name has %zu bytes, at most %zu are possible (naming::hashed takes "
+             "the semaphore's name has %zu bytes, but at most %zu are possible (naming::hashed "
+             "takes "
              "any)",
              name.size(), max_semaphore_name);
     }
@@ -29,7 +30,7 @@ COHOLD_INLINE semaphore_mapping map_semaphore(const unique_fd& file, std::error_
         fail_errno(ec, errno, "fstat");
         return {};
     }
-    // 32 bytes in 64-bit programs, 16 in others, which count in another way.
+    // 32 bytes in 64-bit programs, 16 in others, which count differently.
     if (status.st_size != static_cast<std::int64_t>(sizeof(::sem_t))) {
         fail(ec, errc::type_mismatch,
              "size: expected %zu, found %lld (those of 64-bit programs have 32)", sizeof(::sem_t),
@@ -60,7 +61,7 @@ COHOLD_INLINE semaphore_mapping create_semaphore(const std::string& name, unsign
     }
     ::sem_t initial;
     std::memset(&initial, 0, sizeof initial); // padding, too
-    ::sem_init(&initial, 1, value);           // as sem_open has it
+    ::sem_init(&initial, 1, value);           // like sem_open
     int error = 0;
     {
         const signals_held held;
@@ -103,7 +104,7 @@ COHOLD_INLINE bool semaphore_is_named(const semaphore_mapping& mapped,
 COHOLD_INLINE void wait_semaphore(::sem_t* semaphore) noexcept {
     const uncancelled here;
     while (::sem_wait(semaphore) != 0) {
-        // EINTR; EINVAL is for what is no semaphore
+        // EINTR; EINVAL cannot happen with a valid semaphore
     }
 }
 
@@ -131,7 +132,8 @@ COHOLD_INLINE bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
     }
     return true;
 #else
-    // Only by the clock of the day, which can be set: the monotonic one has the last word.
+    // The C library can wait only by the realtime clock, which can be set: the monotonic clock
+    // decides.
     for (;;) {
         const std::int64_t left = until.nanoseconds - deadline::now().nanoseconds;
         if (left <= 0) {

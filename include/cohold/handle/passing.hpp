@@ -1,4 +1,5 @@
-// send and receive: segments and objects handed over to another process through a Unix socket.
+// send, receive, inherit and fetch: how segments and objects reach another process, through a Unix
+// socket, across exec, or out of a running process.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_PASSING_HPP
@@ -12,7 +13,7 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The process at the other end of a socket, as it was when they were connected (SO_PEERCRED).
+/// The process at the other end of a socket, as it was when the two were connected (SO_PEERCRED).
 struct peer {
     pid_t process = 0; ///< 0 if it is in a PID namespace that this one cannot see
     uid_t user = 0;
@@ -32,43 +33,44 @@ struct passing_timeout {
 
 /// For `receive<segment<…>>(socket, {.timeout = 2s, .user = 1001})`.
 struct passing_options {
-    /// For all of it: nobody waits for ever for a process that does not answer.
+    /// For the whole exchange: no process waits for ever for one that does not answer.
     passing_timeout timeout = {};
-    /// Who has to be at the other end. None: this process's user, or root.
+    /// The user that the process at the other end must have. None: this process's user, or root.
     std::optional<uid_t> user = std::nullopt;
-    /// Decides that instead, if it is there.
+    /// If set, decides instead.
     bool (*accepts)(const peer&) noexcept = nullptr;
-    /// receive: which seals the object must have, asked before anything else. memfds always must
-    /// have seal::shrink.
+    /// receive: the seals that the object must have, checked before anything else. memfds must
+    /// always have seal::shrink.
     seal seals = seal::none;
-    /// send(…, read_only): errc::unsealed if the receiver could open it for writing again, as the
-    /// owner of the object, by its mode, or as root; a memfd with seal::future_write nobody can.
+    /// send(…, read_only): errc::unsealed if the receiver could reopen the object for writing, as
+    /// its owner, because of its mode, or as root. A memfd with seal::future_write cannot be
+    /// reopened so.
     bool tamper_proof = false;
 };
 
-/// Who is at the other end? *Errors*: getsockopt(2); ENOTCONN if the socket is not a connected Unix
-/// socket.
+/// The process at the other end. *Errors*: getsockopt(2); ENOTCONN if the socket is not a connected
+/// Unix socket.
 [[nodiscard, gnu::cold]] peer peer_of(int socket, std::error_code& ec) noexcept;
 
 [[nodiscard, gnu::cold]] peer peer_of(int socket);
 
 namespace detail {
 
-// What goes with the descriptor.
+// The message that accompanies the descriptor.
 struct passing_header {
     char magic[8];
-    char kind[24]; // the mechanism's label, filled up by zeros
+    char kind[24]; // the mechanism's label, padded with zeros
 };
 
 static_assert(sizeof(passing_header) == 32);
 
 [[gnu::cold]] passing_header header_of(std::string_view kind) noexcept;
 
-// The one at the other end, if it is trusted.
+// The process at the other end, if it is trusted.
 [[gnu::cold]] peer trusted_peer(int socket, const passing_options& options,
                                 std::error_code& ec) noexcept;
 
-// Could this process open it for writing, by /proc/self/fd or by a name?
+// Could this process open the object for writing, by /proc/self/fd or by a name?
 [[gnu::cold]] bool could_write(int fd, const peer& who) noexcept;
 
 [[gnu::cold]] void fail_passing(std::error_code& ec, int error) noexcept;
@@ -88,17 +90,17 @@ concept passable = requires(const Handle& handle, std::error_code& ec) {
     { Handle::adopt(file_descriptor(), ec) } -> std::same_as<Handle>;
 };
 
-// Can it be written to? Those handles alone know another type for reading.
+// Can it be written to? Only those handles have another type for reading.
 template <class Handle>
 inline constexpr bool writes =
     requires { typename Handle::view_type; } || requires { typename Handle::read_only_type; };
 
 } // namespace detail
 
-/// Hands the object over: the process at the other end gets a descriptor of its own, by receive<…>
+/// Passes the object on: the process at the other end gets a descriptor of its own, by receive<…>
 /// with a handle of the same mechanism. For segment, shared and memory_object, and their read-only
 /// counterparts, of mechanisms with file descriptors. The socket is a connected Unix socket of any
-/// type, and stays the caller's. The object stays good if this process dies meanwhile.
+/// type, and stays the caller's. The object stays valid if this process dies meanwhile.
 ///
 /// *Errors*: errc::unexpected_peer; ETIMEDOUT, EPIPE and others of sendmsg(2).
 template <detail::passable Handle>
@@ -115,9 +117,9 @@ void send(int socket, const Handle& handle, const passing_options& options = {})
     detail::raise_if(ec);
 }
 
-/// Hands it over for reading: the receiver takes a segment_view, shared<const T> or
-/// const_memory_object. Whether it could open the object for writing again, see
-/// passing_options::tamper_proof. *Errors*: also errc::unsealed.
+/// Passes the object on for reading: the receiver takes a segment_view, shared<const T> or
+/// const_memory_object. passing_options::tamper_proof decides whether it may be able to open the
+/// object for writing again. *Errors*: also errc::unsealed.
 template <detail::passable Handle>
 void send(int socket, const Handle& handle, read_only_t, const passing_options& options,
           std::error_code& ec) noexcept {
@@ -133,9 +135,9 @@ void send(int socket, const Handle& handle, read_only_t, const passing_options& 
 }
 
 /// Takes what another process sends: `auto data = receive<segment<mechanism::memfd>>(socket);`.
-/// Whoever that is, and whatever comes: only an object that `Handle::adopt` accepts gets through,
-/// and every other descriptor is closed. What a memfd lets others do, its seals say; files can
-/// still be truncated by who may write to them.
+/// Only an object that `Handle::adopt` accepts gets through, whatever is sent and by which process,
+/// and every other descriptor is closed. The seals of a memfd say what others can do with it; a
+/// file can still be truncated by any process that may write to it.
 ///
 /// *Errors*: errc::unexpected_peer, bad_message, unsealed, read_only; those of adopt; ETIMEDOUT,
 /// ECONNRESET (the other end is closed) and others of recvmsg(2). After bad_message or ETIMEDOUT a
@@ -157,20 +159,20 @@ template <detail::passable Handle>
         [&](std::error_code& ec) { return receive<Handle>(socket, options, ec); });
 }
 
-/// Lets the next program keep the handle's descriptor, which cohold opens so that exec closes it.
-/// Returns the number to be passed as an argument or in the environment, for inherit<…>; -1 and
-/// errno if the handle is empty. To be called in a forked child right before exec (it may be called
-/// there, even if the parent has threads: it is async-signal-safe); called elsewhere, every program
-/// that is executed meanwhile gets the descriptor as well.
+/// Lets the next program keep the handle's descriptor, which exec would otherwise close. Returns
+/// the number to pass as an argument or in the environment, for inherit<…>; -1 and errno if the
+/// handle is empty. Call it in a forked child right before exec (it is async-signal-safe, so this
+/// works even if the parent has threads); after a call elsewhere, every program that is executed
+/// meanwhile gets the descriptor as well.
 template <detail::passable Handle>
 [[nodiscard]] int keep_across_exec(const Handle& handle) noexcept {
     const int fd = handle.native_handle().value;
     return detail::keep_open_on_exec(fd) ? fd : -1;
 }
 
-/// In the program that was executed: the handle for the number it was given. The descriptor of that
-/// number is closed if it was one; and what this process executes later does not have it.
-/// *Errors*: errc::invalid_options if it is no number; EBADF; those of adopt.
+/// In the program that was executed: the handle for the number that it was given. The original
+/// descriptor is closed, and programs that this process executes later do not get it. *Errors*:
+/// errc::invalid_options if the argument is not a number; EBADF; those of adopt.
 template <detail::passable Handle>
 [[nodiscard, gnu::cold]] Handle inherit(std::string_view number, std::error_code& ec) noexcept {
     const detail::error_context context("inherit", Handle::mechanism_type::label, number);
@@ -203,10 +205,10 @@ template <detail::passable Handle>
     return detail::thrown([&](std::error_code& ec) { return inherit<Handle>(number, ec); });
 }
 
-/// From a process that has it open as this descriptor, and need not help: pidfd_getfd(2), Linux
-/// 5.6. Numbers of processes are used again: ask for one whose end would be noticed, a child for
-/// example. *Errors*: errc::permission_denied unless this process may trace it, not_found if there
-/// is no such process or descriptor, unsupported; those of adopt.
+/// Takes the object from a process that has it open under this descriptor and need not cooperate:
+/// pidfd_getfd(2), Linux 5.6. Process numbers are reused: fetch only from a process whose end this
+/// one would notice, a child for example. *Errors*: errc::permission_denied unless this process may
+/// trace it, not_found if there is no such process or descriptor, unsupported; those of adopt.
 template <detail::passable Handle>
 [[nodiscard, gnu::cold]] Handle fetch(pid_t process, int descriptor, std::error_code& ec) noexcept {
     const detail::error_context context("fetch", Handle::mechanism_type::label, "");

@@ -61,7 +61,7 @@ COHOLD_INLINE bool could_write(int fd, const peer& who) noexcept {
         return false;
     }
     file_status found{};
-    // Of what groups it is, nobody tells.
+    // Nobody can tell the groups of that process.
     return raw_fstat(fd, found) != 0 || who.user == 0 || who.user == found.st_uid ||
            (found.st_mode & 0022) != 0;
 }
@@ -97,7 +97,7 @@ COHOLD_INLINE void send_object(int socket, const file_descriptor& object, std::s
         fail_errno(ec, errno, "opening file descriptor %d for reading", object.value);
     } else if (reading && options.tamper_proof && could_write(fd, receiver)) {
         fail(ec, errc::unsealed,
-             "process %d of user %u could open it for writing: make it with seal::future_write",
+             "process %d of user %u could open it for writing: create it with seal::future_write",
              static_cast<int>(receiver.process), static_cast<unsigned>(receiver.user));
     } else {
         const passing_header header = header_of(kind);
@@ -128,7 +128,7 @@ COHOLD_INLINE file_descriptor receive_object(int socket, std::string_view kind, 
     } else if (error != 0) {
         fail_passing(ec, error);
     } else if (std::memcmp(header.magic, expected.magic, sizeof header.magic) != 0) {
-        fail(ec, errc::bad_message, "it was not sent by cohold, or by another version");
+        fail(ec, errc::bad_message, "it was not sent by cohold, or by another version of it");
     } else if (std::memcmp(header.kind, expected.kind, sizeof header.kind) != 0) {
         fail(ec, errc::bad_message, "kind: expected '%s', found '%s'", expected.kind, header.kind);
     } else if (options.seals != seal::none) {
@@ -140,7 +140,7 @@ COHOLD_INLINE file_descriptor receive_object(int socket, std::string_view kind, 
             fail(ec, errc::bad_message, "the descriptor is not open (O_PATH)");
         } else if (writing && (flags & O_ACCMODE) != O_RDWR) {
             fail(ec, errc::read_only,
-                 "it was handed out for reading: receive a segment_view, shared<const T> or "
+                 "it was sent for reading: receive a segment_view, shared<const T> or "
                  "const_memory_object");
         }
     }

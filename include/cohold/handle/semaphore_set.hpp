@@ -1,4 +1,5 @@
-// What can be done with the semaphores of a System V set: acquire, release, several steps at once.
+// The operations on a System V set of semaphores (acquire, release, several steps at once), and how
+// such a set is made and opened.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_SEMAPHORE_SET_HPP
@@ -27,16 +28,16 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// semget(2) and the setting of values are two steps, and who opens the set between them would find
-// it empty (for ever, if its creator is killed there). So a new set has a mode that no finished one
-// has: its owner may do everything, nobody else anything, for the bits of execution count nothing
-// here. The last step, IPC_SET, gives it its mode, owner and group at once. All of that happens
-// under a lock that the kernel releases when its holder dies: whoever holds it and finds a set of
-// that mode knows that its creator is dead, and removes it.
+// semget(2) and setting the values are two steps, and a process that opened the set between them
+// would find it empty (for ever, if its creator is killed there). So a new set has a mode that no
+// finished one has: its owner may do everything, others nothing, because the execute bits mean
+// nothing here. The last step, IPC_SET, sets its mode, owner and group at once. All of that happens
+// under a lock that the kernel releases when its holder dies: a process that holds it and finds a
+// set of that mode knows that the set's creator is dead, and removes the set.
 inline constexpr ::mode_t unready_mode = 0701;
 
-// The lock of those who create a set with this key: that of another key, since a segment of the
-// same name has one, too.
+// The lock for creating a set with this key. It has another key, because a segment of the same name
+// has such a lock, too.
 [[gnu::cold]] key_t set_lock_key(key_t key) noexcept;
 
 [[gnu::cold]] bool set_status(int id, struct ::semid_ds& out) noexcept;
@@ -52,7 +53,7 @@ inline constexpr unsigned max_set_value = 32767; // SEMVMX, which no sysctl chan
 
 [[gnu::cold]] bool is_unready(const struct ::semid_ds& status) noexcept;
 
-// Under the lock: removes what a dead creator has left. True if it did.
+// Called under the lock: removes what a dead creator has left. Returns true if it did.
 [[gnu::cold]] bool reclaim_set(key_t key) noexcept;
 
 inline int set_value(int id, unsigned index, unsigned value) noexcept {
@@ -68,52 +69,54 @@ struct set_creation {
     std::optional<gid_t> group;
 };
 
-// Under the lock, or without a key. -1 on failure.
+// Called under the lock, or without a key. Returns -1 on failure.
 [[gnu::cold]] int make_set(key_t key, const set_creation& wanted, std::error_code& ec) noexcept;
 
 [[gnu::cold]] int create_set(key_t key, const set_creation& wanted, std::error_code& ec) noexcept;
 
-// -1 and ec on failure. A set in the making counts as absent, and so does what a dead creator has
-// left, which is removed.
+// Returns -1 and ec on failure. A set that is still being made counts as absent, and so does what a
+// dead creator has left, which is removed.
 [[gnu::cold]] int open_set(key_t key, std::error_code& ec) noexcept;
 
-// False if there was none. Not while somebody creates: one would remove what is not finished.
+// Returns false if there was none. Waits for creators, because it must not remove an unfinished
+// set.
 [[gnu::cold]] bool remove_named_set(key_t key, ::mode_t mode, std::error_code& ec) noexcept;
 
 // How long semop may wait.
 struct set_patience {
     bool at_all;
-    deadline until; // if at all
+    deadline until; // if it may wait at all
 };
 
-// All of the steps, or none. 0 or errno; EAGAIN: not within the patience.
+// All of the steps, or none. Returns 0 or errno; EAGAIN: not in time.
 int operate_set(int id, ::sembuf* steps, std::size_t count, set_patience patience) noexcept;
 
-// -1 and errno on failure.
+// Returns -1 and errno on failure.
 inline int ask_set(int id, unsigned index, int what) noexcept {
     return ::semctl(id, static_cast<int>(index), what);
 }
 
 } // namespace detail
 
-/// What becomes of a change when the process that made it ends, however it ends: the kernel can
-/// take it back (SEM_UNDO). A permit that was acquired so must be released so, or it is given
-/// twice.
+/// What becomes of a change when the process that made it ends, in whatever way: the kernel can
+/// undo it (SEM_UNDO). A permit that was acquired in this way must be released in the same way, or
+/// it is given back twice.
 enum class semaphore_undo {
     never,
-    at_exit, ///< of the process; its threads count as one. What exec(3) starts inherits it
+    at_exit, ///< of the process; its threads count as one. A program started by exec(3) inherits it
 };
 
-/// A part of an operation on several semaphores at once.
+/// One step of an operation on several semaphores at once.
 struct semaphore_step {
-    std::uint16_t index; ///< which semaphore of the set
-    std::int16_t change; ///< below 0: takes permits; above: gives; 0: waits until there are none
+    std::uint16_t index; ///< the semaphore's index in the set
+    std::int16_t
+        change; ///< below 0: takes permits; above 0: adds permits; 0: waits until there are none
     semaphore_undo how = semaphore_undo::never;
 };
 
 namespace detail {
 
-// The part of system_v_semaphores that policies have nothing to do with.
+// The part of system_v_semaphores that does not depend on policies.
 class semaphore_set {
   public:
     /// The most permits that a semaphore can have.
@@ -141,16 +144,15 @@ class semaphore_set {
     /// The identifier, for semop(2), semctl(2) and adopt(); -1 for an empty handle.
     [[nodiscard]] int id() const noexcept { return id_; }
 
-    /// How many semaphores there are in the set; 0 for an empty handle.
+    /// The number of semaphores in the set; 0 for an empty handle.
     [[nodiscard]] unsigned count() const noexcept { return id_ >= 0 ? count_ : 0; }
 
-    /// Is the set gone?
+    /// Has the set been removed?
     [[nodiscard]] bool is_removed() const noexcept {
         return id_ >= 0 && ask_set(id_, 0, GETVAL) < 0 && errno != EACCES;
     }
 
-    /// Takes a permit of a semaphore; waits for one as long as it takes. Signals do not end the
-    /// wait.
+    /// Takes a permit of a semaphore; waits as long as it takes. Signals do not end the wait.
     void acquire(unsigned index = 0, semaphore_undo how = semaphore_undo::never) const {
         std::error_code ec;
         acquire(index, how, ec);
@@ -161,7 +163,7 @@ class semaphore_set {
         change("acquire from", index, -1, how, patiently, ec);
     }
 
-    /// Takes a permit if there is one; false if there is none.
+    /// Takes a permit if there is one; returns false if there is none.
     [[nodiscard]] bool try_acquire(unsigned index = 0,
                                    semaphore_undo how = semaphore_undo::never) const {
         return thrown([&](std::error_code& ec) { return try_acquire(index, how, ec); });
@@ -172,7 +174,7 @@ class semaphore_set {
         return change("acquire from", index, -1, how, impatiently, ec);
     }
 
-    /// Waits for a permit no longer than the duration; false if none came.
+    /// Waits for a permit no longer than the duration; returns false if none came.
     template <duration_like Duration>
     [[nodiscard]] bool try_acquire_for(const Duration& patience, unsigned index = 0,
                                        semaphore_undo how = semaphore_undo::never) const {
@@ -186,7 +188,7 @@ class semaphore_set {
         return change("acquire from", index, -1, how, {true, deadline_in(patience)}, ec);
     }
 
-    /// Waits until the moment, of any clock, has come.
+    /// Waits for a permit until the given moment, of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_acquire_until(const TimePoint& moment, unsigned index = 0,
                                          semaphore_undo how = semaphore_undo::never) const {
@@ -203,8 +205,8 @@ class semaphore_set {
         return done && !ec;
     }
 
-    /// Gives so many permits at once. Anybody may. *Errors*: EOVERFLOW if there would be more than
-    /// max: none is given then.
+    /// Adds `permits` permits at once. Any process may call it. *Errors*: EOVERFLOW if there would
+    /// be more than max: then none is added.
     void release(unsigned index = 0, unsigned permits = 1,
                  semaphore_undo how = semaphore_undo::never) const {
         std::error_code ec;
@@ -226,7 +228,7 @@ class semaphore_set {
         change("wait for zero of", index, 0, semaphore_undo::never, patiently, ec);
     }
 
-    /// The same no longer than the duration; false if there are permits still.
+    /// The same, no longer than the duration; returns false if there are still permits.
     template <duration_like Duration>
     [[nodiscard]] bool try_wait_for_zero_for(const Duration& patience, unsigned index = 0) const {
         return thrown(
@@ -240,8 +242,8 @@ class semaphore_set {
                       {true, deadline_in(patience)}, ec);
     }
 
-    /// All of the steps at the same moment, or none of them: waits until all are possible.
-    /// *Errors*: errc::invalid_size for more than 64 steps, or SEMOPM of kernel.sem.
+    /// All of the steps at the same moment, or none: waits until all can be done. *Errors*:
+    /// errc::invalid_size for more than 64 steps, or more than SEMOPM of kernel.sem.
     void operate(std::span<const semaphore_step> steps) const {
         std::error_code ec;
         operate(steps, ec);
@@ -252,7 +254,7 @@ class semaphore_set {
         run("operate on", steps, patiently, ec);
     }
 
-    /// The same if it is possible now; false if it is not.
+    /// The same if it can be done now; returns false if not.
     [[nodiscard]] bool try_operate(std::span<const semaphore_step> steps) const {
         return thrown([&](std::error_code& ec) { return try_operate(steps, ec); });
     }
@@ -262,7 +264,7 @@ class semaphore_set {
         return run("operate on", steps, impatiently, ec);
     }
 
-    /// The same if it becomes possible within the duration.
+    /// The same if it can be done within the duration.
     template <duration_like Duration>
     [[nodiscard]] bool try_operate_for(std::span<const semaphore_step> steps,
                                        const Duration& patience) const {
@@ -276,7 +278,7 @@ class semaphore_set {
         return run("operate on", steps, {true, deadline_in(patience)}, ec);
     }
 
-    /// How many permits a semaphore had a moment ago.
+    /// The number of permits of a semaphore a moment ago.
     [[nodiscard]] unsigned value(unsigned index = 0) const {
         return thrown([&](std::error_code& ec) { return value(index, ec); });
     }
@@ -285,17 +287,17 @@ class semaphore_set {
         return ask("value of", index, GETVAL, ec);
     }
 
-    /// How many threads, of all processes, waited for permits of it a moment ago.
+    /// The number of threads, of all processes, that waited for its permits a moment ago.
     [[nodiscard]] unsigned waiting(unsigned index = 0) const {
         return thrown([&](std::error_code& ec) { return waiting(index, ec); });
     }
 
     [[nodiscard]] unsigned waiting(unsigned index, std::error_code& ec) const noexcept {
-        return ask("who waits for", index, GETNCNT, ec);
+        return ask("waiters of", index, GETNCNT, ec);
     }
 
-    /// Sets the number of permits, whoever has some, and makes the kernel forget what it would have
-    /// undone of this semaphore, in all processes. *Errors*: EOVERFLOW beyond max.
+    /// Sets the number of permits, whichever processes have some, and makes the kernel forget what
+    /// it would have undone for this semaphore, in all processes. *Errors*: EOVERFLOW beyond max.
     void set(unsigned index, unsigned permits) const {
         std::error_code ec;
         set(index, permits, ec);

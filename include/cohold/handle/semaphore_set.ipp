@@ -63,7 +63,7 @@ COHOLD_INLINE void fail_set(std::error_code& ec, int error, const char* call) no
         fail(ec, errc::invalid_size, "%s: SEMOPM in kernel.sem allows %d steps at once", call,
              limits.semopm);
         break;
-    case ERANGE: // as sem_post(3) has it
+    case ERANGE: // like sem_post(3)
         fail_errno(ec, EOVERFLOW, "%s: at most %u permits are possible (SEMVMX)", call,
                    max_set_value);
         break;
@@ -135,7 +135,7 @@ COHOLD_INLINE int create_set(key_t key, const set_creation& wanted, std::error_c
 
 COHOLD_INLINE int open_set(key_t key, std::error_code& ec) noexcept {
     for (;;) {
-        const int id = ::semget(key, 0, 0); // asks for no permission
+        const int id = ::semget(key, 0, 0); // requests no permissions
         if (id < 0) {
             fail_set(ec, errno, "semget");
             return -1;
@@ -143,7 +143,7 @@ COHOLD_INLINE int open_set(key_t key, std::error_code& ec) noexcept {
         struct ::semid_ds found{};
         const bool known = set_status(id, found);
         if (!known && errno != EACCES) {
-            continue; // it was removed just now
+            continue; // it has just been removed
         }
         if (known && !is_unready(found)) {
             if (::semget(key, 0, 0600) == id) {
@@ -155,11 +155,11 @@ COHOLD_INLINE int open_set(key_t key, std::error_code& ec) noexcept {
             }
             continue;
         }
-        // Unready, or of somebody who keeps it for himself: the lock tells.
+        // Unready, or owned by a user that keeps it private: the lock tells.
         creation_lock lock(set_lock_key(key));
         const int error = lock.acquire(known, false, 0666);
         if (error == EAGAIN) {
-            fail(ec, errc::not_found, "somebody is about to create it");
+            fail(ec, errc::not_found, "another process is about to create it");
             return -1;
         }
         const bool reclaimed = error == 0 && reclaim_set(key);
@@ -180,7 +180,7 @@ COHOLD_INLINE int open_set(key_t key, std::error_code& ec) noexcept {
 
 COHOLD_INLINE bool remove_named_set(key_t key, ::mode_t mode, std::error_code& ec) noexcept {
     creation_lock lock(set_lock_key(key));
-    // Without, if there is no room for the lock: removing makes some.
+    // Without the lock, if there is no room for it: removing makes some.
     const bool locked = lock.acquire(true, true, creation_lock::mode_for(mode)) == 0;
     const int id = ::semget(key, 0, 0);
     bool removed = false;
@@ -191,7 +191,7 @@ COHOLD_INLINE bool remove_named_set(key_t key, ::mode_t mode, std::error_code& e
 
     } else if (struct ::semid_ds found{}; set_status(id, found) && is_unready(found)) {
         if (locked) {
-            remove_set(id); // of a dead creator: it counts as absent
+            remove_set(id); // a dead creator's: it counts as absent
         }
     } else {
 
@@ -291,7 +291,7 @@ COHOLD_INLINE bool semaphore_set::change(const char* verb, unsigned index, int b
                                          std::error_code& ec) const noexcept {
     if (index > UINT16_MAX) {
         const error_context context(verb, label, name_);
-        static_cast<void>(usable(index, ec)); // there are no sets so large
+        static_cast<void>(usable(index, ec)); // there are no sets that large
         return false;
     }
     const semaphore_step step{static_cast<std::uint16_t>(index), static_cast<std::int16_t>(by),
@@ -306,7 +306,7 @@ COHOLD_INLINE bool semaphore_set::run(const char* verb, std::span<const semaphor
     ::sembuf raw[max_steps];
     if (steps.empty() || steps.size() > max_steps) {
         if (usable(0, ec) && !steps.empty()) {
-            fail(ec, errc::invalid_size, "%zu steps, at most %zu are possible", steps.size(),
+            fail(ec, errc::invalid_size, "%zu steps, but at most %zu are possible", steps.size(),
                  max_steps);
         }
         return !ec;

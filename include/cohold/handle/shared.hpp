@@ -1,4 +1,4 @@
-// shared: a segment whose one root object is a T, and which behaves as a pointer to it.
+// shared<T>: a segment whose only root object is a T, and which behaves like a pointer to it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_SHARED_HPP
@@ -15,7 +15,7 @@ template <class First>
 concept options_or_error = std::same_as<std::remove_cvref_t<First>, segment_options> ||
                            std::same_as<std::remove_cvref_t<First>, std::error_code>;
 
-// The arguments of T alone: neither options nor an error code comes first.
+// The arguments of T alone, with no options or error code before them.
 template <class... Arguments>
 inline constexpr bool plain_arguments = true;
 template <class First, class... Rest>
@@ -57,7 +57,7 @@ class shared_base : public segment_observers<Policies> {
         const auto found = objects.find(root_name);
         if (found.entry == nullptr) {
             fail(ec, errc::not_found,
-                 "the segment has no root object: it was not made by shared<T>");
+                 "the segment has no root object: it was not created by shared<T>");
             return nullptr;
         }
         return static_cast<T*>(
@@ -71,12 +71,12 @@ class shared_base : public segment_observers<Policies> {
 
 /// A T that processes share: `auto config = shared<settings>::open_or_create("settings");
 /// config->volume = 7;` Its segment grows as T needs it. T's constructor arguments come last in the
-/// factories. Others see the T only when it is constructed.
+/// factories. Other processes see the T only when it is constructed.
 ///
 /// `shared<const T>` is opened for reading: mapped so that nothing can be written.
 ///
-/// *Thread and process safety*: of the factories, all; of the T, T's own. *If the process is
-/// killed* in a factory, there is the whole T or nothing.
+/// *Thread and process safety*: all factories are safe; for the T, its own rules apply. *If the
+/// process is killed* in a factory, there is the whole T or nothing.
 template <class T, class Mechanism = mechanism::posix,
           class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
@@ -92,8 +92,8 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
 
     shared() = default;
 
-    /// A new segment with a T. *Errors*: those of segment::create; what T's constructor throws
-    /// passes through, and nothing is left.
+    /// A new segment with a T. *Errors*: those of segment::create; exceptions from T's constructor
+    /// pass through, and nothing is left behind.
     template <class... Arguments>
         requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
     [[nodiscard]] static shared create(name_argument name, Arguments&&... arguments) {
@@ -171,7 +171,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return open(name, mapping_options{}, ec);
     }
 
-    /// The same, mapped as the options say.
+    /// The same, mapped according to the options.
     [[nodiscard]] static shared open(name_argument name, const mapping_options& options)
         requires detail::has_names<policies>
     {
@@ -227,15 +227,15 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return read_only_type::open(name, options, ec);
     }
 
-    /// Waits until there is such a name, as segment::open does.
+    /// Waits until the name exists, like segment::open.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
         return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
     }
 
-    /// The existing T, or a new one made of the arguments. Any number of processes may race: there
-    /// will be one.
+    /// The existing T, or a new one made from the arguments. Any number of processes may race:
+    /// there will be one T.
     template <class... Arguments>
         requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
     [[nodiscard]] static shared open_or_create(name_argument name, Arguments&&... arguments) {
@@ -279,8 +279,8 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
                 continue;
             }
             T* const root = construct_root(made, ec, std::forward<Arguments>(arguments)...);
-            // The arguments are given away, so there is one T, and it waits for the name as long as
-            // that changes hands.
+            // The arguments can be used only once, so there is one T, which waits for the name
+            // while others create and remove it.
             while (!ec) {
                 made.publish(publication::exclusive, ec);
                 if (!ec) {
@@ -309,7 +309,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         requires detail::has_names<policies>
     = delete;
 
-    /// A new T under the name, in one step, whether or not there was one. Not for System V.
+    /// A new T under the name, in one step, whether or not there was one before. Not for System V.
     template <class... Arguments>
         requires detail::has_names<policies> && policies::mechanism::replaces &&
                  detail::plain_arguments<Arguments...>
@@ -342,7 +342,8 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return make(name, options, publication::replace, ec, std::forward<Arguments>(arguments)...);
     }
 
-    /// Takes the name away; who has the T keeps it. False if there was none.
+    /// Removes the name; processes that have the T keep it. Returns false if there was no such
+    /// name.
     static bool remove(name_argument name)
         requires detail::has_names<policies>
     {
@@ -357,8 +358,8 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return base::remove(name, ec);
     }
 
-    /// From a native handle that came by other ways; checked as open
-    /// does, but for the owner and the mode: who passes a handle vouches for it. On failure it is
+    /// From a native handle that was obtained in another way; checked like open, except for the
+    /// owner and the mode: the process that passes a handle vouches for it. On failure it is
     /// closed.
     [[nodiscard]] static shared adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
@@ -385,11 +386,11 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return *this ? shm_allocator<U>(this->base_.memory().header()) : shm_allocator<U>();
     }
 
-    /// Puts in order now what dead processes have left in the segment: what they had begun is
-    /// undone, what they had finished is finished, their places are free. Returns how many this
-    /// call has found. Attaching does the same, and who waits for a lock does it for the holder.
-    /// *Errors*: those of attaching, in a process that was forked off. *Complexity*: a system call
-    /// for each participant.
+    /// Recovers now what dead processes have left in the segment: unfinished changes are rolled
+    /// back, committed ones completed, and their slots freed. Returns how many dead participants
+    /// this call has found. Attaching does the same, and a thread that waits for a lock does it for
+    /// the lock's holder. *Errors*: those of attaching, in a forked child. *Complexity*: a system
+    /// call for each participant.
     std::size_t recover() const {
         return detail::thrown([&](std::error_code& ec) { return recover(ec); });
     }
@@ -437,7 +438,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
         return ec ? shared() : shared(std::move(made), root);
     }
 
-    // In a segment that nobody else can see yet.
+    // In a segment that no other process can see yet.
     template <class... Arguments>
     static T* construct_root(const base& made, std::error_code& ec, Arguments&&... arguments) {
         if (ec) {
@@ -448,7 +449,7 @@ class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming,
     }
 };
 
-/// A T that others share, for reading.
+/// A T that other processes share, for reading.
 template <class T, class Mechanism, class Naming, class Permission>
 class shared<const T, Mechanism, Naming, Permission>
     : public detail::shared_base<const T, detail::policies<Mechanism, Naming, Permission>> {
@@ -501,14 +502,14 @@ class shared<const T, Mechanism, Naming, Permission>
         return open(name, ec);
     }
 
-    /// Waits until there is such a name, as segment::open does.
+    /// Waits until the name exists, like segment::open.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
         return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
     }
 
-    /// From a native handle that came by other ways; it may be one for reading alone.
+    /// From a native handle that was obtained in another way; it may be read-only.
     [[nodiscard]] static shared adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }

@@ -1,5 +1,5 @@
-// system_v_semaphores: a set of semaphores of System V, found by a key, which can give a killed
-// holder's permits back.
+// system_v_semaphores: a set of System V semaphores, found by a key, whose permits the kernel can
+// give back when a holder is killed.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_HPP
@@ -20,34 +20,36 @@ COHOLD_NAMESPACE_BEGIN
 struct semaphore_set_options {
     unsigned count = 1;   ///< semaphores in the set; the kernel's limit is SEMMSL of kernel.sem
     unsigned initial = 0; ///< permits that each has at first; at most 32767 (SEMVMX)
-    /// The group that the set shall belong to, for permission::group and group_read. None: the
+    /// The group that the set will belong to, for permission::group and group_read. None: the
     /// effective group of this process.
     std::optional<gid_t> group = std::nullopt;
 };
 
 /// A set of semaphores: semget(2), semop(2). For programs that have to live with `ipcs` and keys,
-/// and for what nothing else has: acquiring from several semaphores in one step, waiting until one
-/// is empty, and the kernel giving back what a killed process had acquired.
+/// and for what nothing else offers: acquiring from several semaphores in one step, waiting until
+/// one is empty, and getting back from the kernel what a killed process had acquired.
 ///
-/// The naming policy makes a key of the name as for mechanism::system_v: a name "0x" and eight
-/// hexadecimal digits is the key, others are hashed, naming::from_path is ftok(3). A set has no
-/// room for its name: of two names with the same 32 bits nothing tells. Without names
-/// (naming::unnamed) the handle that made the set removes it; a forked child may use its copy until
-/// then, and others what adopt() makes of the id.
+/// The naming policy makes a key from the name, as for mechanism::system_v: a name of "0x" and
+/// eight hexadecimal digits is the key, others are hashed, naming::from_path is ftok(3). A set has
+/// no room for its name, so two names with the same 32 bits cannot be told apart. Without names
+/// (naming::unnamed) the handle that made the set removes it; until then a forked child may use its
+/// copy, and other processes what adopt() makes of the id.
 ///
-/// The race between semget and the setting of the first values, that books on System V warn of, is
-/// none here: a new set can be opened as soon as it is ready, and not before. *If the process is
-/// killed* while it creates, the set counts as absent and the next to use the name removes it; an
-/// empty set that was the lock of the creation may stay until then. Permits acquired with
-/// semaphore_undo::at_exit come back, others are lost. But nobody learns what was left undone: a
-/// shm_mutex, in a segment, tells the next, and makes no system call where nobody waits.
+/// The race between semget and the setting of the first values, of which books on System V warn,
+/// does not exist here: a new set can be opened as soon as it is ready, and not before. *If the
+/// process is killed* while it creates a set, the set counts as absent and the next process to use
+/// the name removes it; an empty set that was the lock of the creation may stay until then. Permits
+/// acquired with semaphore_undo::at_exit come back, others are lost. But no process learns what was
+/// left unfinished: a shm_mutex, in a segment, tells the next holder, and makes no system call
+/// where nobody waits.
 ///
-/// Reading values and waiting for none need the permission to read; everything else needs that to
-/// write. open() asks for both.
+/// Reading values and waiting for zero need read permission; everything else needs write
+/// permission. open() asks for both.
 ///
-/// *Thread safety*: const members may be called from several threads at the same time. *Process
-/// safety*: so may all of them from several processes. *Errors* of all operations:
-/// errc::empty_handle; removed if somebody has removed the set, also while one waits; EINVAL for an
+/// *Thread safety*: several threads may call const members at the same time. *Process safety*:
+/// several processes may call all members at the same time. *Errors* of all operations:
+/// errc::empty_handle; removed if the set has been removed, even during a wait; EINVAL for an index
+/// beyond count().
 /// index beyond count().
 template <class Naming = naming::verbatim, class Permission = permission::owner_only>
 class system_v_semaphores : public detail::semaphore_set {
@@ -58,7 +60,7 @@ class system_v_semaphores : public detail::semaphore_set {
   public:
     system_v_semaphores() = default;
 
-    /// A new set. Waits for others who create one of this name just now. *Errors*:
+    /// A new set. Waits for processes that are creating one of this name. *Errors*:
     /// errc::already_exists, invalid_name, invalid_size (of count), invalid_options, out_of_space
     /// (the limits of kernel.sem), permission_denied. System calls: semget(2), semop(2), semctl(2).
     [[nodiscard]] static system_v_semaphores create(std::string_view name,
@@ -94,7 +96,7 @@ class system_v_semaphores : public detail::semaphore_set {
         return make(IPC_PRIVATE, {}, options, ec);
     }
 
-    /// An existing set, never one in the making. *Errors*: errc::not_found, unexpected_owner,
+    /// An existing set, never an unfinished one. *Errors*: errc::not_found, unexpected_owner,
     /// wider_permission, permission_denied.
     [[nodiscard]] static system_v_semaphores open(std::string_view name)
         requires detail::has_names<policies>
@@ -112,7 +114,7 @@ class system_v_semaphores : public detail::semaphore_set {
         const int id = ec ? -1 : detail::open_set(key, ec);
         system_v_semaphores opened = ec ? system_v_semaphores() : from(id, name, true, ec);
         if (ec == errc::removed) {
-            detail::fail(ec, errc::not_found, "it was removed just now");
+            detail::fail(ec, errc::not_found, "it has just been removed");
         }
         return opened;
     }
@@ -144,8 +146,8 @@ class system_v_semaphores : public detail::semaphore_set {
         }
     }
 
-    /// A set by its identifier, which id() of another handle and `ipcs -s` show. It stays whose it
-    /// is: this handle does not remove it. *Errors*: errc::removed, permission_denied.
+    /// A set by its identifier, which id() of another handle and `ipcs -s` show. Its ownership does
+    /// not change: this handle does not remove it. *Errors*: errc::removed, permission_denied.
     [[nodiscard]] static system_v_semaphores adopt(int id) {
         return detail::thrown([&](std::error_code& ec) { return adopt(id, ec); });
     }
@@ -156,8 +158,8 @@ class system_v_semaphores : public detail::semaphore_set {
         return from(id, {}, false, ec);
     }
 
-    /// Removes the set; who waits for a permit of it is woken with errc::removed. False if there
-    /// was none.
+    /// Removes the set; processes that wait for its permits are woken with errc::removed. Returns
+    /// false if there was no such set.
     static bool remove(std::string_view name)
         requires detail::has_names<policies>
     {
@@ -191,7 +193,7 @@ class system_v_semaphores : public detail::semaphore_set {
             return {};
         }
         if (options.initial > max) {
-            detail::fail(ec, errc::invalid_options, "initial: %u, at most %u are possible",
+            detail::fail(ec, errc::invalid_options, "initial: %u, but at most %u are possible",
                          options.initial, max);
             return {};
         }

@@ -1,4 +1,5 @@
-// tmpfs_mount: memory of one's own for files, with a limit that nobody else can use up.
+// tmpfs_mount and tmpfs_usage: a private file system in memory, with a limit that no other program
+// can use up; and the state of any tmpfs.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_TMPFS_HPP
@@ -23,20 +24,21 @@ COHOLD_NAMESPACE_BEGIN
 enum class tmpfs_huge {
     kernel_default, ///< never, unless the kernel was started with transparent_hugepage_tmpfs=
     never,          ///< not even on request
-    advise,         ///< where a program asks by madvise(MADV_HUGEPAGE)
-    within_size,    ///< where all of the page lies within the file
-    always, ///< wherever they are to be had: may use far more memory than the files are long
+    advise,         ///< where a program asks for them by madvise(MADV_HUGEPAGE)
+    within_size,    ///< where the whole page lies within the file
+    always,         ///< wherever possible: may use far more memory than the files are long
 };
 
-/// What the kernel tells of a tmpfs.
+/// What the kernel says about a tmpfs.
 struct tmpfs_statistics {
-    std::uint64_t size = 0;        ///< bytes that it can hold; 0: no limit, and none of it counted
-    std::uint64_t used = 0;        ///< bytes of whole pages, in memory or in swap
-    std::uint64_t free = 0;        ///< bytes; the machine may run out of memory earlier
-    std::uint64_t inodes = 0;      ///< files and directories that it can hold; 0: no limit
-    std::uint64_t free_inodes = 0; ///< of these
-    std::string mount_point;       ///< seen from the root of this process; empty: not within it
-    std::string options;           ///< as /proc/mounts has them: "rw,nosuid,size=1024k,mode=700"
+    std::uint64_t size = 0;   ///< bytes that it can hold; 0: no limit, and then nothing is counted
+    std::uint64_t used = 0;   ///< bytes of whole pages, in memory or in swap
+    std::uint64_t free = 0;   ///< bytes; the machine may run out of memory earlier
+    std::uint64_t inodes = 0; ///< files and directories that it can hold; 0: no limit
+    std::uint64_t free_inodes = 0; ///< how many more it can hold
+    std::string
+        mount_point;     ///< seen from the root of this process; empty if it is not visible there
+    std::string options; ///< as in /proc/mounts: "rw,nosuid,size=1024k,mode=700"
     tmpfs_huge huge = tmpfs_huge::never;
     bool noswap = false; ///< do its pages stay in memory?
 };
@@ -47,13 +49,13 @@ namespace detail {
 
 [[gnu::cold]] tmpfs_statistics tmpfs_statistics_of(int fd, std::error_code& ec);
 
-// O_PATH: neither reads nor opens what is there.
+// O_PATH: does not open or read the file itself.
 [[gnu::cold]] unique_fd open_place(std::string_view path, std::error_code& ec);
 
 } // namespace detail
 
-/// Is what the path leads to (a link: what that leads to) on a tmpfs? /dev/shm is one as a rule;
-/// a ramfs or hugetlbfs is none. *Errors* of the form with `ec`: errc::not_found, not_a_directory,
+/// Is the file that the path leads to (through links, too) on a tmpfs? /dev/shm usually is one; a
+/// ramfs or hugetlbfs is not. *Errors* of the form with `ec`: errc::not_found, not_a_directory,
 /// permission_denied, invalid_name; open(2), fstatfs(2). *Thread safety*: yes.
 [[nodiscard]] bool is_tmpfs(name_argument path, std::error_code& ec) noexcept;
 
@@ -61,9 +63,9 @@ namespace detail {
     return detail::thrown([&](std::error_code& ec) { return is_tmpfs(path, ec); });
 }
 
-/// The state of the tmpfs that the path leads to: that of a mount, or of any file in it. The
-/// numbers are of one moment; others may use up what is free in the next. The mount point and the
-/// options come from /proc/self/mountinfo and are empty if /proc is not mounted. *Errors*:
+/// The state of the tmpfs that the path leads to: its mount point, or any file in it. The numbers
+/// are those of one moment; other processes may use up the free space in the next. The mount point
+/// and the options come from /proc/self/mountinfo and are empty if /proc is not mounted. *Errors*:
 /// errc::not_on_tmpfs, and those of is_tmpfs; fstatvfs(3). *Complexity*: reads all of mountinfo.
 /// *Thread safety*: yes.
 [[nodiscard]] tmpfs_statistics tmpfs_usage(name_argument path, std::error_code& ec) noexcept;
@@ -74,18 +76,19 @@ namespace detail {
 
 /// For `tmpfs_mount::create(path, {.size = 64 << 20})`.
 struct tmpfs_options {
-    /// A size, or a number of inodes, that nothing limits but the machine's memory.
+    /// A size, or a number of inodes, limited only by the machine's memory.
     static constexpr std::uint64_t unlimited = UINT64_MAX;
 
-    /// Bytes that it can hold; the kernel rounds up to whole pages. 0: its default, half of the
-    /// memory. No more than INT64_MAX, or `unlimited`, which no resize() can end.
+    /// Bytes that it can hold; the kernel rounds up to whole pages. 0: the kernel's default, half
+    /// of the memory. At most INT64_MAX; or `unlimited`, which resize() cannot change later.
     std::uint64_t size = 0;
-    /// Files and directories that it can hold, the root included. 0: the kernel's default, one for
+    /// Files and directories that it can hold, including the root. 0: the kernel's default, one for
     /// every two pages of the memory.
     std::uint64_t inodes = 0;
-    /// The bits of its root directory: who may make files in it, e.g. 01777 as in /tmp.
+    /// The mode of its root directory, which decides which users may create files in it, e.g. 01777
+    /// as in /tmp.
     ::mode_t mode = 0700;
-    /// Who owns the root directory. None: the effective user and group of this process.
+    /// The owner of the root directory. None: the effective user and group of this process.
     std::optional<uid_t> uid = std::nullopt;
     std::optional<gid_t> gid = std::nullopt;
     /// When files get huge pages.
@@ -94,24 +97,24 @@ struct tmpfs_options {
     bool noswap = false;
 };
 
-/// Selects unmounting that does not wait for users: `unmount(lazy)`.
+/// Selects an unmount that does not wait for users: `unmount(lazy)`.
 inline constexpr struct lazy_t {
 } lazy{};
 
 /// A tmpfs that this process has mounted, and unmounts. mechanism::tmpfs finds its files by their
-/// paths. Mounting needs CAP_SYS_ADMIN: root has it, and everybody in a user namespace of his own
-/// with a mount namespace, where only his processes see the mount. It is mounted nosuid, nodev and
-/// noexec: a place for memory.
+/// paths. Mounting needs CAP_SYS_ADMIN: root has it, and so does every user in a user namespace of
+/// their own with a mount namespace, where only the processes inside see the mount. It is mounted
+/// nosuid, nodev and noexec: it is a place for memory.
 ///
-/// The destructor unmounts; if the mount is in use it detaches it lazily, so that nothing stays
-/// mounted at the path, while who has its files open or mapped keeps them. Use unmount() to learn
-/// of users instead. In a forked child the destructor does nothing: the mount is its parent's. *If
-/// the process is killed*, the mount stays; adopt() takes it over, umount(8) ends it; a mount
-/// namespace takes its mounts along when its last process ends.
+/// The destructor unmounts; if the mount is in use it detaches it lazily: nothing stays mounted at
+/// the path, but processes that have its files open or mapped keep them. Call unmount() instead to
+/// learn of users. In a forked child the destructor does nothing: the mount belongs to its parent.
+/// *If the process is killed*, the mount stays; adopt() takes it over, umount(8) ends it; the
+/// mounts of a mount namespace end with its last process.
 ///
-/// *Thread safety*: const members may be called from several threads at the same time. *Errors* of
-/// all members beside their own: errc::empty_handle; removed if somebody else has unmounted it or
-/// this process has entered another mount namespace; busy if another file system is mounted over
+/// *Thread safety*: several threads may call const members at the same time. *Errors* of all
+/// members besides their own: errc::empty_handle; removed if it has been unmounted by other means
+/// or this process has entered another mount namespace; busy if another file system is mounted over
 /// it; permission_denied (EPERM of mount(2) and umount(2)).
 class tmpfs_mount {
   public:
@@ -129,8 +132,8 @@ class tmpfs_mount {
         }
     }
 
-    /// Mounts a new, empty tmpfs on a directory, and hides what that contains meanwhile. *Errors*:
-    /// errc::no_such_directory, not_a_directory, symlink_refused (of the last component);
+    /// Mounts a new, empty tmpfs on a directory, and hides the directory's contents meanwhile.
+    /// *Errors*: errc::no_such_directory, not_a_directory, symlink_refused (of the last component);
     /// permission_denied; invalid_options, invalid_size; unsupported if the kernel refuses an
     /// option, with its reason; out_of_space (fs.mount-max). System calls: open(2), mount(2).
     [[nodiscard]] static tmpfs_mount create(name_argument path, const tmpfs_options& options = {}) {
@@ -140,8 +143,8 @@ class tmpfs_mount {
     [[nodiscard]] static tmpfs_mount create(name_argument path, const tmpfs_options& options,
                                             std::error_code& ec) noexcept;
 
-    /// Takes over a mount that is there already: this one unmounts it. For mounts of processes that
-    /// were killed; or to resize one, and to release() it again. *Errors*: errc::not_on_tmpfs,
+    /// Takes over an existing mount: this handle unmounts it. For mounts of processes that were
+    /// killed; or to resize a mount, and to release() it again. *Errors*: errc::not_on_tmpfs,
     /// no_such_directory, not_a_directory, symlink_refused; invalid_name if the path leads into a
     /// tmpfs but not to its mount point.
     [[nodiscard]] static tmpfs_mount adopt(name_argument path) {
@@ -155,13 +158,12 @@ class tmpfs_mount {
     /// Where it is mounted: an absolute path without links. Empty for an empty handle.
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
-    /// Is it there still, and does the path lead to it?
+    /// Is it still mounted, and does the path lead to it?
     [[nodiscard]] bool is_mounted() const noexcept;
 
-    /// Changes the limit, in bytes (the kernel rounds up to whole pages), by a remount: everything
-    /// in it stays, everybody who uses it may go on, all other options stay what they are.
-    /// *Errors*: errc::invalid_size for less than what is used, for 0, and if it was mounted
-    /// without a limit.
+    /// Changes the limit, in bytes (the kernel rounds up to whole pages), by a remount: the
+    /// contents stay, users can continue, and all other options stay the same. *Errors*:
+    /// errc::invalid_size for less than is used, for 0, and if it was mounted without a limit.
     void resize(std::uint64_t bytes) const {
         std::error_code ec;
         resize(bytes, ec);
@@ -183,7 +185,7 @@ class tmpfs_mount {
         limit("nr_inodes", count, ec);
     }
 
-    /// Its size, what is used and free of it, and its options: see tmpfs_usage.
+    /// Its size, how much is used and free, and its options: see tmpfs_usage.
     [[nodiscard]] tmpfs_statistics statistics() const {
         return detail::thrown([&](std::error_code& ec) { return statistics(ec); });
     }
@@ -194,9 +196,9 @@ class tmpfs_mount {
         return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(root.get(), ec);
     }
 
-    /// Unmounts, and makes this handle empty; the memory is free again. *Errors*: errc::busy if
-    /// somebody has a file of it open or mapped, is in one of its directories, or has mounted
-    /// something there; the message names some of those; nothing has changed then. System call:
+    /// Unmounts, and makes this handle empty; the memory is free again. *Errors*: errc::busy,
+    /// without effect, if a process has one of its files open or mapped, or is in one of its
+    /// directories, or something is mounted there; the message names some of these. System call:
     /// umount2(2).
     void unmount() {
         std::error_code ec;
@@ -206,8 +208,8 @@ class tmpfs_mount {
 
     void unmount(std::error_code& ec) noexcept { end(false, ec); }
 
-    /// The same at once, even if somebody uses it: nobody finds it at its path any more, what is
-    /// open or mapped goes on working, and the memory is free when the last of these has gone.
+    /// The same at once, even if it is in use: its path no longer leads to it, open and mapped
+    /// files keep working, and the memory is free when the last of these is gone.
     void unmount(lazy_t) {
         std::error_code ec;
         unmount(lazy, ec);
@@ -216,7 +218,7 @@ class tmpfs_mount {
 
     void unmount(lazy_t, std::error_code& ec) noexcept { end(true, ec); }
 
-    /// Leaves it mounted; this becomes empty.
+    /// Leaves it mounted; this handle becomes empty.
     void release() noexcept {
         path_.clear();
         mount_ = {};
@@ -228,7 +230,7 @@ class tmpfs_mount {
 
     static tmpfs_mount found_at(const std::string& real, std::error_code& ec);
 
-    // The options as mount(2) wants them.
+    // The options in the form that mount(2) expects.
     static std::string written(const tmpfs_options& options, std::error_code& ec);
 
     static bool is_limit(std::uint64_t value) noexcept {

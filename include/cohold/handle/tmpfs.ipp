@@ -14,7 +14,7 @@ COHOLD_INLINE tmpfs_huge huge_of(std::string_view word) noexcept {
     return word == "always"        ? tmpfs_huge::always
            : word == "within_size" ? tmpfs_huge::within_size
            : word == "advise"      ? tmpfs_huge::advise
-                                   : tmpfs_huge::never; // which is not shown
+                                   : tmpfs_huge::never; // the kernel does not show it
 }
 
 COHOLD_INLINE tmpfs_statistics tmpfs_statistics_of(int fd, std::error_code& ec) {
@@ -38,7 +38,7 @@ COHOLD_INLINE tmpfs_statistics tmpfs_statistics_of(int fd, std::error_code& ec) 
         all.mount_point = entry.point;
         all.huge = huge_of(mount_option(entry.super, "huge"));
         all.noswap = !mount_option(entry.super, "noswap").empty();
-        // Both kinds begin with rw or ro; it is read-only if one of them is.
+        // Both begin with rw or ro; the mount is read-only if either says ro.
         std::string_view of_mount = entry.options;
         std::string_view of_system = entry.super;
         const bool writable = take_until(of_mount, ',') == "rw";
@@ -138,9 +138,9 @@ COHOLD_INLINE tmpfs_mount tmpfs_mount::adopt(name_argument path, std::error_code
     if (!ec) {
         const std::string point = detail::tmpfs_statistics_of(directory.get(), ec).mount_point;
         if (!ec && point.empty()) {
-            detail::fail(ec, errc::unsupported, "/proc/self/mountinfo does not tell of it");
+            detail::fail(ec, errc::unsupported, "/proc/self/mountinfo does not list it");
         } else if (!ec && point != real) {
-            detail::fail(ec, errc::invalid_name, "it is a directory of the one mounted at '%s'",
+            detail::fail(ec, errc::invalid_name, "it is a directory in the tmpfs mounted at '%s'",
                          point.c_str());
         }
     }
@@ -164,7 +164,7 @@ COHOLD_INLINE detail::unique_fd tmpfs_mount::open(std::string_view path, std::st
         return detail::unique_fd();
     }
     while (path.size() > 1 && path.back() == '/') {
-        path.remove_suffix(1); // behind which a link would be followed
+        path.remove_suffix(1); // with one, a link would be followed
     }
     real = std::string(path);
     detail::unique_fd directory = detail::open_directory(real, ec);

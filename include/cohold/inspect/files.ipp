@@ -25,7 +25,7 @@ COHOLD_INLINE void add_mappings(std::string_view text, pid_t process,
     const std::size_t before = out.size();
     for_each_mapping(text, [&](const map_line& line) {
         const object_kind kind = kind_of_mapping(line.path);
-        // The first System V segment has the identifier, and so the inode, 0.
+        // The first System V segment has the identifier, and therefore the inode, 0.
         if (!line.shared || (line.inode == 0 && kind != object_kind::system_v)) {
             return;
         }
@@ -94,7 +94,8 @@ COHOLD_INLINE survey<shared_mapping> list_mappings(std::error_code& ec) {
         const detail::unique_fd maps = its.open("maps", O_RDONLY);
         const int error = maps ? detail::read_text(maps.get(), text) : errno;
         if (error != 0) {
-            out.refused += error == EACCES || error == EPERM ? 1u : 0u; // else it has gone
+            out.refused +=
+                error == EACCES || error == EPERM ? 1u : 0u; // otherwise the process is gone
             return;
         }
         const std::size_t before = out.entries.size();
@@ -103,7 +104,7 @@ COHOLD_INLINE survey<shared_mapping> list_mappings(std::error_code& ec) {
         for (std::size_t i = before; i < out.entries.size(); ++i) {
             system_v = system_v || out.entries[i].kind == object_kind::system_v;
         }
-        // The identifiers of another namespace mean other segments.
+        // In another namespace the identifiers mean other segments.
         if (system_v && known && detail::name_space_of(its, "ns/ipc") != mine.st_ino) {
             const auto begin = out.entries.begin() + static_cast<std::ptrdiff_t>(before);
             for (auto each = begin; each != out.entries.end();) {
@@ -183,7 +184,8 @@ COHOLD_INLINE survey<file_entry> list_folder(const char* path, object_kind kind,
     file_status status{};
     while (const char* const name = place.next()) {
         if (place.status(name, status) != 0) {
-            out.refused += errno == EACCES ? 1u : 0u; // a directory that may be read, not searched
+            out.refused +=
+                errno == EACCES ? 1u : 0u; // a directory that may be read but not searched
         } else if (S_ISREG(status.st_mode)) {
             file_entry entry;
             entry.kind = kind;

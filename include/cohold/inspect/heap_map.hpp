@@ -1,5 +1,5 @@
-// heap_map: the blocks of a segment's heap, one after the other, and whether they and the lists of
-// free ones agree.
+// heap_map: the blocks of a segment's heap, in order, and whether they agree with the lists of free
+// blocks.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_INSPECT_HEAP_MAP_HPP
@@ -15,16 +15,16 @@ COHOLD_NAMESPACE_BEGIN
 /// A block of the heap.
 struct heap_extent {
     std::uint64_t offset = 0;     ///< of its payload
-    std::uint64_t bytes : 63 = 0; ///< of its payload; 16 more before it are the heap's
+    std::uint64_t bytes : 63 = 0; ///< of its payload; the 16 bytes before it belong to the heap
     std::uint64_t is_free : 1 = 0;
 };
 
-/// The heap as it is once nobody is in the middle of a change: what is being changed at this
-/// moment, or was left half changed by a dead one, is read as it was before.
+/// The heap as it is when no change is under way: a change that is being made at this moment, or
+/// that a dead process left unfinished, is disregarded.
 struct heap_map {
     std::uint64_t begin = 0; ///< offsets
     std::uint64_t end = 0;
-    std::uint64_t used = 0; ///< what the heap counts: bytes in use, without journals
+    std::uint64_t used = 0; ///< the heap's own count: bytes in use, without journals
     std::uint64_t bytes_in_use = 0;
     std::uint64_t bytes_free = 0;
     std::uint64_t largest_free = 0;
@@ -36,7 +36,7 @@ struct heap_map {
 
 namespace detail {
 
-// The heap's state, by the offsets of docs/layout.md.
+// The heap's state, by the offsets in docs/layout.md.
 struct heap_places {
     static constexpr unsigned rows = 41;
     static constexpr unsigned columns = 16;
@@ -50,7 +50,7 @@ struct heap_places {
     static constexpr std::uint64_t log_size = 5616;
     static constexpr std::uint64_t log = 5624;
     static constexpr std::uint64_t log_capacity = 128;
-    static constexpr std::uint64_t overhead = 16; // of a block
+    static constexpr std::uint64_t overhead = 16; // of each block
 };
 
 static_assert(sizeof(heap) == segment_places::heap_bytes &&
@@ -63,26 +63,28 @@ class heap_reader {
     heap_reader(segment_reader& segment, const segment_places& places, flaw_list& flaws) noexcept
         : segment_(segment), places_(places), flaws_(flaws) {}
 
-    // Reads the heap as it was before the change that is under way. True if there is one.
+    // Makes the reader see the heap as it was before the change that is under way. Returns true if
+    // there is one.
     [[gnu::cold]] bool undo();
 
-    // Without the blocks.
+    // Everything but the blocks.
     [[gnu::cold]] void read_counts();
 
     [[gnu::cold]] void walk();
 
-    // Every free block is in the list of its class, once, and nothing else is. After walk().
+    // Every free block is in the list of its class, once, and the lists contain nothing else.
+    // Called after walk().
     [[gnu::cold]] void check_lists();
 
-    // Is that the payload of a block in use, of at least so many bytes, and of nothing else so far?
-    // Says what is wrong. Where the heap is not known, everything can be.
+    // Is this the payload of a block in use, of at least so many bytes, that nothing else has taken
+    // so far? Reports a flaw if not. Where the heap is unknown, everything is possible.
     [[gnu::cold]] bool take(std::uint64_t offset, std::uint64_t bytes, segment_part part,
                             std::string_view what, std::uint64_t from);
 
     // The block with that payload; nullptr if there is none.
     [[nodiscard, gnu::cold]] const heap_extent* find(std::uint64_t offset) const noexcept;
 
-    // `journals`: what used() leaves out.
+    // `journals`: the bytes that used() leaves out.
     [[gnu::cold]] void check_used(std::uint64_t journals);
 
     [[nodiscard]] heap_map& map() noexcept { return out_; }
@@ -100,17 +102,17 @@ class heap_reader {
 
     [[nodiscard]] static unsigned class_of(std::uint64_t size) noexcept;
 
-    // Each is at least 32 bytes further on than the one before.
+    // Each block is at least 32 bytes after the one before.
     [[gnu::cold]] bool walk_blocks();
 
-    // Ends at the first thing that is wrong: a list that goes round comes to a block a second time.
+    // Ends at the first flaw: a cyclic list reaches some block a second time.
     [[gnu::cold]] void check_list(std::uint64_t head, unsigned which);
 
     segment_reader& segment_;
     const segment_places& places_;
     flaw_list& flaws_;
     heap_map out_;
-    std::vector<bool> taken_; // of each block: is it in a list, or somebody's?
+    std::vector<bool> taken_; // for each block: is it in a list, or owned?
 };
 
 } // namespace detail

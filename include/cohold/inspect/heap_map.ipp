@@ -19,7 +19,7 @@ COHOLD_INLINE bool heap_reader::undo() {
         const std::uint64_t record = places_.heap + at::log + (i - 1) * 16;
         const std::uint64_t where = segment_.word(record);
         if (where % 8 != 0 || where < control_bytes || !segment_.has(where, 8)) {
-            wrong("its log names what is no word of the segment", record, where);
+            wrong("its log refers to something that is not a word of the segment", record, where);
         } else {
             segment_.replace(where, segment_.word(record + 8));
         }
@@ -89,7 +89,7 @@ COHOLD_INLINE bool heap_reader::take(std::uint64_t offset, std::uint64_t bytes, 
     }
     const auto index = static_cast<std::size_t>(block - out_.blocks.data());
     if (taken_[index]) {
-        flaws_.add(part, "a block belongs to two", from, offset);
+        flaws_.add(part, "a block has two owners", from, offset);
         return false;
     }
     taken_[index] = true;
@@ -141,7 +141,7 @@ COHOLD_INLINE bool heap_reader::walk_blocks() {
             return false;
         }
         if (segment_.word(place + 8) != previous) {
-            wrong("a block does not know the one before it", place, segment_.word(place + 8));
+            wrong("a block does not record the one before it", place, segment_.word(place + 8));
         }
         if (is_free && free_before) {
             wrong("two free blocks are neighbours", place, word);
@@ -172,7 +172,7 @@ COHOLD_INLINE void heap_reader::check_list(std::uint64_t head, unsigned which) {
         const heap_extent* const block = find(place + at::overhead);
         if (block == nullptr || !block->is_free) {
             if (out_.complete || block != nullptr) {
-                wrong("a free list holds what is no free block", from, place);
+                wrong("a free list contains something that is not a free block", from, place);
             }
             return;
         }

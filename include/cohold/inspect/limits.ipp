@@ -139,14 +139,16 @@ COHOLD_INLINE void limit_checker::check_system_v() {
         return;
     }
     check("kernel.shmmax", report_.system_v_size, reserve_, true,
-          "Lower the reserve, at which System V segments are made, or raise it: sysctl "
+          "System V segments are as large as their reserve: lower it, or raise the limit: sysctl "
           "kernel.shmmax=BYTES.");
-    check("kernel.shmall", report_.system_v_memory, round_up(reserve_, page_size()), true,
-          "Lower the reserve, remove segments that nobody needs (ipcrm), or raise it: sysctl "
-          "kernel.shmall=PAGES.");
-    // Its own, that which tells that this process lives, and that which counts a session.
+    check(
+        "kernel.shmall", report_.system_v_memory, round_up(reserve_, page_size()), true,
+        "Lower the reserve, remove segments that nobody needs (ipcrm), or raise the limit: sysctl "
+        "kernel.shmall=PAGES.");
+    // The segment itself, one that tells whether this process is alive, and one that counts the
+    // users of a session.
     check("kernel.shmmni", report_.system_v_segments, request_.session ? 3 : 2, true,
-          "Remove segments that nobody needs (remove_stale, ipcrm), or raise it: sysctl "
+          "Remove segments that nobody needs (remove_stale, ipcrm), or raise the limit: sysctl "
           "kernel.shmmni=NUMBER.");
     check("kernel.sem (sets)", report_.semaphore_sets, 1, true,
           "Remove sets that nobody needs (ipcrm), or raise the fourth number of sysctl "
@@ -156,8 +158,8 @@ COHOLD_INLINE void limit_checker::check_system_v() {
           "kernel.sem.");
     if (report_.system_v_goes_with_users && !request_.session) {
         out_.push_back({"kernel.shm_rmid_forced", 1, 0, 0, false,
-                        "The kernel removes a segment when its last user detaches, however "
-                        "persistent it should be: sysctl kernel.shm_rmid_forced=0, or keep a "
+                        "The kernel removes a segment when its last user detaches, even if "
+                        "it is persistent: sysctl kernel.shm_rmid_forced=0, or keep a "
                         "process attached."});
     }
 }
@@ -169,15 +171,17 @@ COHOLD_INLINE void limit_checker::check_process() {
           "Close what is not needed, or raise the limit: ulimit -n, LimitNOFILE= of a systemd "
           "unit.");
     check("vm.max_map_count", report_.mappings, 8, true,
-          "Have fewer mappings, or raise it: sysctl vm.max_map_count=NUMBER.");
+          "Have fewer mappings, or raise the limit: sysctl vm.max_map_count=NUMBER.");
     if (is_file()) {
         check("RLIMIT_FSIZE", report_.file_size, request_.size, true,
-              "Raise the limit (ulimit -f, LimitFSIZE= of a systemd unit): exceeding it kills "
-              "by SIGXFSZ where that is not ignored.");
+              "Raise the limit (ulimit -f, LimitFSIZE= of a systemd unit): exceeding it kills the "
+              "process "
+              "by SIGXFSZ unless that is ignored.");
         if (report_.file_size.most.value_or(UINT64_MAX) >= request_.size) {
-            check("RLIMIT_FSIZE", report_.file_size, reserve_, false,
-                  "Growing beyond it fails, and kills by SIGXFSZ where that is not ignored: "
-                  "raise the limit (ulimit -f), or lower the reserve.");
+            check(
+                "RLIMIT_FSIZE", report_.file_size, reserve_, false,
+                "Growing beyond it fails, and kills the process by SIGXFSZ unless that is ignored: "
+                "raise the limit (ulimit -f), or lower the reserve.");
         }
     }
     if (request_.lock) {
@@ -189,28 +193,28 @@ COHOLD_INLINE void limit_checker::check_process() {
 
 COHOLD_INLINE void limit_checker::check_space() {
     if (!is(object_kind::posix) && !is(object_kind::file)) {
-        return; // the kernel's own mount for the others has no limit
+        return; // the kernel's own mount, which the others use, has no limit
     }
     if (!report_.space) {
-        out_.push_back({"directory", 0, 0, 0, true, "The directory does not exist: make it."});
+        out_.push_back({"directory", 0, 0, 0, true, "The directory does not exist: create it."});
         return;
     }
     const space_usage& space = *report_.space;
     const limit bytes{space.size, space.size - space.available};
     if (space.limited) {
         check("space of the file system", bytes, request_.size, true,
-              "Remove what nobody needs (remove_stale), or make it larger: mount -o "
+              "Remove what nobody needs (remove_stale), or enlarge it: mount -o "
               "remount,size=BYTES /dev/shm, docker run --shm-size=BYTES.");
         if (request_.size <= space.available) {
             check("space of the file system", bytes, reserve_, false,
-                  "The segment cannot grow to its reserve; that will be errc::out_of_space: "
-                  "make the file system larger.");
+                  "The segment cannot grow to its reserve, and will fail with errc::out_of_space: "
+                  "enlarge the file system.");
         }
     }
     if (space.inodes != 0) {
         check("inodes of the file system", {space.inodes, space.inodes - space.free_inodes}, 1,
               true,
-              "Remove files that nobody needs, or allow for more: mount -o "
+              "Remove files that nobody needs, or allow more: mount -o "
               "remount,nr_inodes=NUMBER.");
     }
 }
@@ -221,7 +225,7 @@ COHOLD_INLINE void limit_checker::check_memory() {
         check("vm.nr_hugepages", report_.huge_pages,
               page == 0 ? request_.size : round_up(request_.size, page), true,
               "Reserve more huge pages, best at boot: sysctl vm.nr_hugepages=NUMBER.");
-        return; // they are taken from the others already
+        return; // the others have taken them already
     }
     if (report_.overcommit == 2u && is_memory()) {
         const bool whole = is(object_kind::system_v) || is(object_kind::anonymous);
@@ -229,7 +233,7 @@ COHOLD_INLINE void limit_checker::check_memory() {
               "Lower the size, and for System V and anonymous memory the reserve, raise "
               "vm.overcommit_ratio, or set vm.overcommit_memory to 0.");
     }
-    const char* const more = "Make less of it, add swap, or end other programs: the kernel "
+    const char* const more = "Make it smaller, add swap, or end other programs: the kernel "
                              "would begin to kill processes.";
     // Smaller steps are not checked by the library either.
     const bool stops = request_.size > std::uint64_t{4} << 20;
@@ -238,8 +242,8 @@ COHOLD_INLINE void limit_checker::check_memory() {
     }
     check("memory.max", report_.group, request_.size, false,
           "The control group's limit: raise it (docker run --memory, MemoryMax= of a systemd "
-          "unit), or the kernel will kill processes of the group when it cannot take page "
-          "cache from it.");
+          "unit), or the kernel will kill processes of the group when it cannot reclaim page "
+          "cache.");
 }
 
 } // namespace detail

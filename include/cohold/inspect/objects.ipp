@@ -43,7 +43,7 @@ COHOLD_INLINE void add_segment(const file_entry& file, object_entry& out, std::s
         return;
     }
     if (file.path.empty()) {
-        out.segment.standing = standing::unknown; // a memfd that is mapped and nothing more
+        out.segment.standing = standing::unknown; // a memfd that is mapped but has no descriptor
         return;
     }
     const unique_fd fd = open_listed(file, O_RDONLY);
@@ -142,7 +142,7 @@ COHOLD_INLINE survey<object_entry> list_objects(const listing_options& options,
         detail::add_files(found.entries, out);
     }
     if (!ec && options.memfds) {
-        // The same processes are refused as for the mappings.
+        // The refused processes are the same as for the mappings.
         for (const memfd_entry& each : detail::list_memfds(mapped)) {
             out.entries.push_back(detail::entry_of(each));
             detail::add_segment(each, out.entries.back(), out.refused);

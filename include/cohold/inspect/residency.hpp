@@ -1,4 +1,4 @@
-// residency: which part of an object, or of a mapping, is in memory, in swap, in huge pages.
+// residency: which parts of an object, or of a mapping, are in memory, in swap, in huge pages.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_INSPECT_RESIDENCY_HPP
@@ -15,41 +15,42 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Where the bytes of an object are. Bytes, whole pages.
+/// Where the bytes of an object are. In bytes, of whole pages.
 struct object_residency {
-    std::uint64_t size = 0; ///< of the object, holes included
-    /// What it takes: st_blocks. Of a POSIX object, memfd or file of a tmpfs exactly the pages that
-    /// are in memory or in swap; of another file what the disk has, if it is written there already.
+    std::uint64_t size = 0; ///< of the object, including holes
+    /// The space that it occupies: st_blocks. For a POSIX object, memfd or file of a tmpfs exactly
+    /// the pages in memory or in swap; for another file the space on the disk, if it has been
+    /// written there already.
     std::uint64_t allocated = 0;
-    /// From SEEK_DATA and SEEK_HOLE: bytes that are no hole and were written to. Space that is only
-    /// reserved, as that of a segment is before it is used, counts as a hole. Missing where the
-    /// file system cannot tell; some take every file for one piece of data.
+    /// From SEEK_DATA and SEEK_HOLE: bytes that are not in a hole and were written to. Space that
+    /// is only reserved, like that of a segment before it is used, counts as a hole. Missing if the
+    /// file system cannot tell; some report every file as one piece of data.
     amount data;
     /// From mincore(2): pages in memory that were written or read, whether or not any process has
-    /// them mapped. Missing where the kernel does not say: to who neither owns the object nor may
-    /// write to it.
+    /// them mapped. Missing if the kernel does not tell: a user must own the object or be allowed
+    /// to write to it.
     amount resident;
-    /// Of a POSIX object, memfd or file of a tmpfs: pages in swap. Of a file 0: its place is the
-    /// disk.
+    /// For a POSIX object, memfd or file of a tmpfs: pages in swap. For another file 0: its pages
+    /// go to the disk.
     amount swapped;
 };
 
 /// Where the bytes of one mapping of this process are: what the kernel really gave, not what was
-/// asked for. Except for `resident`, whole mappings are counted, of which the range may be a part:
-/// the kernel merges neighbours that are alike, and counts them as one.
+/// requested. Except for `resident`, whole mappings are counted, even if the range is only a part:
+/// the kernel merges similar neighbours, and counts them as one.
 struct mapping_residency {
     std::uint64_t mapped = 0; ///< bytes of the range that are mapped: the reserve of a segment
     /// From mincore(2): pages of the object in memory, whether or not this mapping has touched
     /// them.
     amount resident;
-    amount rss;        ///< pages that this mapping has touched and that are there
-    amount pss;        ///< the same, divided by how many map each
-    amount swapped;    ///< pages of the object in swap, within what is mapped
+    amount rss;        ///< pages in memory that this mapping has touched
+    amount pss;        ///< the same, each page divided by the number of its mappings
+    amount swapped;    ///< pages of the object in swap, within the mapped part
     amount shmem_huge; ///< ShmemPmdMapped: of shmem, mapped by huge entries
     amount file_huge;  ///< FilePmdMapped: of files, mapped by huge entries
     amount hugetlb;    ///< Shared_Hugetlb and Private_Hugetlb
-    amount locked;     ///< by mlock(2), divided as pss
-    amount page_size;  ///< KernelPageSize: of hugetlb 2 MiB or more
+    amount locked;     ///< by mlock(2), divided like pss
+    amount page_size;  ///< KernelPageSize: for hugetlb 2 MiB or more
 };
 
 namespace detail {
@@ -65,12 +66,12 @@ inline constexpr text_field<mapping_residency> smaps_fields[] = {
     {"Locked", &mapping_residency::locked},
 };
 
-// Adds up the mappings of a text of smaps that lie in [from, to).
+// Adds up those mappings in a text of smaps that lie in [from, to).
 [[gnu::cold]] mapping_residency parse_mappings(std::string_view text, std::uint64_t from,
                                                std::uint64_t to);
 
-// A mapping that nobody touches: its line in smaps says what the object has in swap. Nothing if it
-// cannot be made, as with a too small address space.
+// Makes a mapping that is never touched: its line in smaps says how much of the object is in swap.
+// Missing if it cannot be made, because there are not enough addresses for example.
 [[gnu::cold]] amount swapped_bytes_of_file(int fd, std::uint64_t size);
 
 template <class T>
@@ -87,21 +88,21 @@ concept is_region = requires(const T& region) {
 
 } // namespace detail
 
-/// Of a file, POSIX object or memfd. Nothing is read into memory by asking. *Errors*: those of
+/// Of a file, POSIX object or memfd. Nothing is read into memory for this. *Errors*: those of
 /// fstat(2). *Complexity*: the kernel looks at every page.
 [[nodiscard, gnu::cold]] object_residency residency(const file_descriptor& object,
                                                     std::error_code& ec);
 
 [[nodiscard, gnu::cold]] object_residency residency(const file_descriptor& object);
 
-/// Of a path: "/dev/shm/name" for a POSIX object. It must be readable. *Errors*: those of open(2);
+/// By a path: "/dev/shm/name" for a POSIX object. It must be readable. *Errors*: those of open(2);
 /// errc::special_file_refused.
 [[nodiscard, gnu::cold]] object_residency residency(std::string_view path, std::error_code& ec);
 
 [[nodiscard, gnu::cold]] object_residency residency(std::string_view path);
 
-/// Of addresses of this process. *Errors*: those of reading /proc/self/smaps. *Complexity*: the
-/// kernel looks at every page of every mapping of the process.
+/// Of a range of addresses of this process. *Errors*: those of reading /proc/self/smaps.
+/// *Complexity*: the kernel looks at every page of every mapping of the process.
 [[nodiscard, gnu::cold]] mapping_residency residency(const void* address, std::size_t bytes,
                                                      std::error_code& ec);
 

@@ -1,5 +1,5 @@
-// Reads a segment's own data structures without trust in their bytes: everything through copies,
-// nothing outside, and as they are once what a dead one has half changed on the heap is put back.
+// Reads a segment's own data structures without trusting their bytes: only through copies, never
+// outside the segment, and with the heap change of a dead process rolled back.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_INSPECT_SEGMENT_READER_HPP
@@ -14,10 +14,10 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The parts of a segment that can be in disorder, each by itself.
+/// The parts of a segment that are checked separately.
 enum class segment_part { header, participants, heap, directory, journals };
 
-/// Its name, for people.
+/// Its name, for messages.
 [[nodiscard]] constexpr std::string_view name_of(segment_part part) noexcept {
     constexpr std::string_view names[] = {"header", "participants", "heap", "directory",
                                           "journals"};
@@ -28,16 +28,16 @@ enum class segment_part { header, participants, heap, directory, journals };
 struct segment_flaw {
     segment_part part = segment_part::header;
     std::string_view what{};  ///< in words
-    std::uint64_t offset = 0; ///< where: bytes from the beginning of the segment
-    std::uint64_t found = 0;  ///< what stands there, or which part of it is meant
-    bool mends = false; ///< left by one who is dead: recovery puts it in order. Otherwise damage
+    std::uint64_t offset = 0; ///< in bytes from the beginning of the segment
+    std::uint64_t found = 0;  ///< the value there, or which part of it is meant
+    bool mends = false;       ///< left by a dead process: recovery repairs it. Otherwise damage
 
     friend bool operator==(const segment_flaw&, const segment_flaw&) = default;
 };
 
 namespace detail {
 
-// What was found, the first of it word for word.
+// The flaws found, with all details of the first ones.
 class flaw_list {
   public:
     static constexpr std::size_t kept = 200;
@@ -56,10 +56,10 @@ class flaw_list {
     std::uint64_t count_ = 0;
 };
 
-// Where the parts begin. Where the first block does depends on how many participants the segment is
-// for.
+// Where the parts begin. The first block's position depends on the number of participants that the
+// segment is made for.
 struct segment_places {
-    std::uint64_t slots; // of the process table, with the spare one
+    std::uint64_t slots; // of the process table, including the spare one
     std::uint64_t heap;
     std::uint64_t directory;
     std::uint64_t reserve_journals;
@@ -76,7 +76,7 @@ struct segment_places {
     static constexpr std::uint64_t kept_bytes = 64 + 4096;
 };
 
-// Pages of the segment, kept as long as one look at it lasts.
+// Pages of the segment, kept for the duration of one inspection.
 class segment_reader {
   public:
     [[gnu::cold]] segment_reader(const segment_source& source, std::uint64_t size)
@@ -84,12 +84,13 @@ class segment_reader {
 
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
-    // Is all of it in the segment?
+    // Is the whole range in the segment?
     [[nodiscard]] bool has(std::uint64_t from, std::uint64_t bytes) const noexcept {
         return from <= size_ && bytes <= size_ - from;
     }
 
-    // False, and zeros, of what is not in the segment. Where nothing was ever written are zeros.
+    // Returns false, and zeros, for what is not in the segment. Bytes that were never written are
+    // zeros, too.
     bool read(void* to, std::size_t bytes, std::uint64_t from) noexcept;
 
     // 0 if it is not in the segment.
@@ -99,7 +100,7 @@ class segment_reader {
         return out;
     }
 
-    // From now on the word is read as this. Before anything was read there.
+    // From now on reads return this value of the word. Must be called before that word is read.
     void replace(std::uint64_t where, std::uint64_t value);
 
     // Has the object become shorter meanwhile, or could it not be read?
@@ -129,7 +130,7 @@ class segment_reader {
     bool lost_ = false;
 };
 
-// What a lock of the segment itself may say: nobody, or a process that has been there.
+// A lock of the segment itself must name either nobody or a process that has attached at some time.
 [[gnu::cold]] void check_lock(segment_reader& segment, const segment_places& places,
                               std::uint64_t at, segment_part part, flaw_list& flaws);
 

@@ -80,14 +80,14 @@ COHOLD_INLINE void check_lock(segment_reader& segment, const segment_places& pla
     }
     const std::uint64_t slot = slot_of(holder);
     if (slot >= places.slots || generation_of(holder) == 0 || thread_of(holder) != 0) {
-        flaws.add(part, "a lock is held by who cannot be", at, holder);
+        flaws.add(part, "a lock's holder cannot exist", at, holder);
         return;
     }
     const std::uint64_t state = segment.word(participant_table::offset_of(slot));
     const auto newer =
         static_cast<std::int32_t>(generation_of(holder) - static_cast<std::uint32_t>(state >> 32));
     if (newer > 0) {
-        flaws.add(part, "a lock is held by who has not been there yet", at, holder);
+        flaws.add(part, "a lock's holder has not attached yet", at, holder);
     }
 }
 

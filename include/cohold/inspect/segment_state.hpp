@@ -1,5 +1,5 @@
-// inspect_segment: what a segment says of itself and who uses it, learned without attaching to it
-// and without trust in its bytes.
+// inspect_segment: what a segment says about itself and its users, without attaching to it and
+// without trusting its bytes.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_INSPECT_SEGMENT_STATE_HPP
@@ -13,20 +13,20 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// How a segment stands with its users.
+/// The relation of a segment to its users.
 enum class standing {
-    not_a_segment, ///< of cohold: another program's
-    unfinished,    ///< still being made, or left so by a creator that was killed
-    damaged,       ///< it says that it is one, and is not in order
+    not_a_segment, ///< of cohold: it belongs to another program
+    unfinished,    ///< still being made, or left behind by a creator that was killed
+    damaged,       ///< it claims to be a segment, but is not in order
     foreign,       ///< of another layout version or byte order: nothing more can be said
     in_use,        ///< a process is attached
-    unused,        ///< persistent, and no participant has ever left without detaching
+    unused,        ///< persistent, and all participants have detached properly
     abandoned,     ///< persistent, and all its participants are dead; the next to open it recovers
-    session_over,  ///< of session lifetime, and nobody is attached: remove_stale() removes it
+    session_over,  ///< of session lifetime, and no process is attached: remove_stale() removes it
     unknown,       ///< the kernel did not tell
 };
 
-/// Its name, for people.
+/// Its name, for messages.
 [[nodiscard]] constexpr std::string_view name_of(standing how) noexcept {
     constexpr std::string_view names[] = {"not a segment", "unfinished",   "damaged",
                                           "foreign",       "in use",       "unused",
@@ -34,30 +34,30 @@ enum class standing {
     return names[static_cast<int>(how)];
 }
 
-/// What can be known of a segment from outside. The fields behind `problem` are set only if that is
-/// none, or errc::truncated or (layout_version) layout_mismatch.
+/// What can be known about a segment from outside. The fields after `problem` are set only if there
+/// is no problem, or it is errc::truncated or (only layout_version) layout_mismatch.
 struct segment_state {
     enum standing standing = standing::unknown;
-    std::error_code problem; ///< what is wrong with the header, as open() would say
+    std::error_code problem; ///< what is wrong with the header: the error of open()
     std::uint32_t layout_version = 0;
     enum lifetime lifetime = lifetime::persistent;
     std::string name; ///< the full name, or its first 512 bytes; empty for unnamed ones
     std::uint64_t id[2] = {0, 0};
     std::uint64_t created = 0; ///< nanoseconds since 1970
-    std::uint64_t size = 0;    ///< bytes that are there
+    std::uint64_t size = 0;    ///< existing bytes
     std::uint64_t reserve = 0; ///< bytes that it can grow to
-    /// Processes that have worked in it and have not detached. Those that only read, or have not
-    /// done anything yet, are none; list_mappings() finds them.
+    /// Processes that have worked in it and have not detached. Processes that only read, or have
+    /// not done anything yet, are not among them; list_mappings() finds them.
     std::vector<participant> participants;
 
     [[nodiscard]] bool is_segment() const noexcept {
         return standing != standing::not_a_segment && standing != standing::unknown;
     }
 
-    /// How many participants the kernel says that of.
+    /// The number of participants for which the kernel gives this answer.
     [[nodiscard]] std::size_t count(verdict of) const noexcept;
 
-    /// Left behind by processes that are dead, each in its way.
+    /// Left behind by processes that are dead, in one way or another.
     [[nodiscard]] bool is_stale() const noexcept {
         return standing == standing::session_over || standing == standing::abandoned;
     }
@@ -65,7 +65,7 @@ struct segment_state {
 
 namespace detail {
 
-// One slot, with the kernel's word on it. False if nobody is there.
+// One slot, with the kernel's answer about its process. Returns false if it is free.
 [[gnu::cold]] bool read_participant(const segment_source& source, std::uint32_t index,
                                     participant_slot& slot, participant& out);
 
@@ -78,18 +78,19 @@ namespace detail {
 
 } // namespace detail
 
-/// What a file, POSIX object or memfd is as a segment; reading it is all that the descriptor must
-/// allow. Nothing is mapped, so nothing can crash, whatever the bytes are and whoever truncates it
-/// meanwhile; nobody is disturbed. The kernel is asked about each participant. *Complexity*: a
-/// system call for each.
+/// What a file, POSIX object or memfd is as a segment; the descriptor must allow reading, nothing
+/// else. Nothing is mapped, so nothing can crash, whatever the bytes are and even if the object is
+/// truncated meanwhile; nobody is disturbed. The kernel is asked about each participant.
+/// *Complexity*: a system call for each.
 [[nodiscard, gnu::cold]] segment_state inspect_segment(const file_descriptor& object);
 
-/// The same of a System V segment, which is attached for a moment, read-only, and copied by the
-/// kernel: shm_atime, shm_lpid and shm_nattch show it. One in which no page is allocated is not
-/// touched.
+/// The same for a System V segment, which is attached for a moment, read-only, and copied by the
+/// kernel: this shows in shm_atime, shm_lpid and shm_nattch. A segment without allocated pages is
+/// not touched.
 [[nodiscard, gnu::cold]] segment_state inspect_segment(const system_v_id& object);
 
-/// The same by name. *Errors*: as Mechanism::open has them; that it is no segment is none.
+/// The same by name. *Errors*: those of Mechanism::open; it is no error if the object is not a
+/// segment.
 template <detail::named_mechanism Mechanism = mechanism::posix>
 [[nodiscard]] segment_state inspect_segment(std::string_view name, std::error_code& ec) {
     const detail::error_context context("inspect", Mechanism::label, name);

@@ -35,7 +35,7 @@ COHOLD_INLINE bool read_participant(const segment_source& source, std::uint32_t 
         if (out.state == verdict::alive) {
             return true;
         }
-        // Who detaches lets go of the lock after he has said so: look again.
+        // A detaching process releases the lock after it has said that it detaches: look again.
         if (source.read(&slot, sizeof slot, at) != sizeof slot) {
             out.state = verdict::unknown;
             return true;
@@ -52,7 +52,8 @@ COHOLD_INLINE void read_participants(const segment_source& source, std::uint32_t
                                      segment_state& out) {
     constexpr auto chunk = static_cast<std::uint32_t>(near_slots);
     participant_slot some[chunk];
-    for (std::uint32_t first = 0; first < slots; first += chunk) { // each lies together
+    for (std::uint32_t first = 0; first < slots;
+         first += chunk) { // read in pieces, each of them contiguous
         const std::uint32_t count = slots - first < chunk ? slots - first : chunk;
         const std::uint64_t at = participant_table::offset_of(first);
         const std::size_t got = source.read(some, count * sizeof(participant_slot), at);

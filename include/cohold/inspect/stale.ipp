@@ -62,7 +62,7 @@ COHOLD_INLINE bool remove_deserted(const folder& place, const char* name, bool d
     }
     const file_descriptor file{fd.get()};
     if (inspect_segment(file).standing != standing::session_over) {
-        return false; // most are not, and are not disturbed
+        return false; // most files are not, and are not disturbed
     }
     const file_attendance::gate gate(file, lock_kind::exclusive, false);
     if (!gate) {
@@ -119,7 +119,7 @@ COHOLD_INLINE bool remove_ruin(const system_v_segment_entry& segment, bool dry_r
                                stale_object& out) noexcept {
     creation_lock lock(segment.key);
     if (lock.acquire(false, false, 0) != 0) {
-        return false; // there was none, or somebody is at work
+        return false; // there was none, or a process is at work
     }
     struct ::shmid_ds status{};
     const bool ruin = system_v_at(segment.key) == segment.id &&
@@ -155,11 +155,11 @@ COHOLD_INLINE bool remove_deserted(const system_v_segment_entry& segment, bool d
 }
 
 COHOLD_INLINE void remove_stale_segments(const stale_options& options, survey<stale_object>& out) {
-    std::error_code none; // a kernel without System V has none
+    std::error_code none; // a kernel without System V has no segments
     const report_keeper keeper;
     for (const system_v_segment_entry& each : list_system_v_segments(none)) {
         if (each.key == IPC_PRIVATE || each.removed || each.size < sizeof(std::uint64_t)) {
-            continue; // nobody can find it, and the kernel takes it
+            continue; // nobody can find it, and the kernel removes it
         }
         stale_object found;
         bool refused = false;

@@ -1,5 +1,5 @@
-// stored_object: a named object of a segment, as the directory describes it; and whether the
-// directory is in order.
+// stored_object and stored_journal: the named objects and the journals of a segment; and
+// inspect_contents, which reads them together with the heap and checks everything.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_INSPECT_STORED_OBJECTS_HPP
@@ -16,7 +16,7 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A named object. Its description says what its type is made of: docs/layout.md.
+/// A named object. Its description tells the parts of its type: docs/layout.md.
 struct stored_object {
     std::string name{}; ///< any bytes; empty: that of a shared<T>
     std::string type{};
@@ -56,14 +56,14 @@ class directory_reader {
 
 } // namespace detail
 
-/// A journal: what its thread, if it died now, would leave to be undone or finished.
+/// A journal: what would have to be rolled back or completed if its thread died now.
 struct stored_journal {
     std::uint32_t participant = 0; ///< the slot of its process
-    std::uint64_t thread = 0;      ///< a number of the thread within its process; 0: of none now
+    std::uint64_t thread = 0;      ///< the thread's number within its process; 0: no thread now
     std::uint64_t offset = 0;      ///< in the segment
-    std::uint64_t records = 0;     ///< steps that are noted; 0: the thread is in no section
-    std::uint64_t bytes = 0;       ///< what these would put back
-    bool finishing = false;        ///< the section counts as done, and is being tidied up
+    std::uint64_t records = 0;     ///< recorded steps; 0: the thread is not in a section
+    std::uint64_t bytes = 0;       ///< how many bytes they would restore
+    bool finishing = false;        ///< the section is committed, and is being completed
 };
 
 namespace detail {
@@ -83,7 +83,7 @@ class journals_reader {
 
     [[gnu::cold]] std::vector<stored_journal> read();
 
-    // Of the blocks that the heap does not count.
+    // The size of the blocks that the heap does not count.
     [[nodiscard]] std::uint64_t block_bytes() const noexcept { return block_bytes_; }
 
   private:
@@ -94,26 +94,26 @@ class journals_reader {
 
     [[gnu::cold]] void read_slot(std::uint64_t index);
 
-    // One of those that the segment keeps beside its heap.
+    // Takes one of those that the segment keeps beside its heap.
     [[gnu::cold]] bool take_kept(std::uint64_t offset, std::uint64_t from);
 
-    // A block that used() leaves out.
+    // Takes a block that used() leaves out.
     [[gnu::cold]] bool take(std::uint64_t offset, std::uint64_t bytes, std::string_view what,
                             std::uint64_t from);
 
     [[gnu::cold]] void read_journal(std::uint32_t slot, std::uint64_t place);
 
-    // The record that ends there; then those before it end at `top`.
+    // Reads the record that ends at `top`; afterwards the records before it end at `top`.
     [[gnu::cold]] bool read_record(std::uint64_t& top, stored_journal& found);
 
     segment_reader& segment_;
     const segment_places& places_;
     heap_reader& heap_;
     flaw_list& flaws_;
-    // However they are linked, all together cannot be more than the segment.
+    // However they are linked, all of them together cannot be longer than the segment.
     std::uint64_t records_left_;
     std::uint64_t journals_left_;
-    std::uint64_t kept_left_; // bits of those that the header says are in use
+    std::uint64_t kept_left_; // bits of those that are in use according to the header
     std::uint64_t block_bytes_ = 0;
     std::vector<stored_journal> out_;
 };
@@ -123,10 +123,10 @@ class journals_reader {
 /// How much inspect_contents() reads.
 enum class contents_extent {
     everything,
-    counts, ///< neither blocks nor journals, and no flaw is looked for: sizes and objects alone
+    counts, ///< neither blocks nor journals, and no search for flaws: only sizes and objects
 };
 
-/// What inspect_contents() finds. Where `readable` is false the state alone is known.
+/// The result of inspect_contents(). If `readable` is false, only the state is known.
 struct segment_contents {
     segment_state state{};
     bool readable = false; ///< was the header in order, so that the rest could be read?
@@ -135,12 +135,13 @@ struct segment_contents {
     std::vector<stored_journal> journals{};
     std::vector<segment_flaw> flaws{}; ///< the first 200
     std::uint64_t flaw_count = 0;
-    bool lost = false; ///< the object has become shorter while it was read, or was removed
+    bool lost = false; ///< the object became shorter while it was read, or was removed
 
     /// Everything is as it must be, and nothing is left to recover.
     [[nodiscard]] bool is_good() const noexcept { return readable && flaw_count == 0 && !lost; }
 
-    /// Nothing is wrong but what recovery puts in order: segment::recover(), or whoever attaches.
+    /// Nothing is wrong that recovery does not repair: segment::recover(), or the next process that
+    /// attaches.
     [[nodiscard]] bool is_mendable() const noexcept;
 };
 
@@ -150,27 +151,27 @@ namespace detail {
 examine_contents(const segment_source& source,
                  contents_extent extent = contents_extent::everything);
 
-// While somebody works in the segment, a look at it can see half of a change. What is found is
-// looked for again, and counts if it is there every time.
+// While other processes work in the segment, a reader can see half of a change. So the segment is
+// read again, and a flaw counts only if it is found every time.
 [[gnu::cold]] segment_contents confirmed_contents(const segment_source& source,
                                                   contents_extent extent);
 
 } // namespace detail
 
-/// Reads the whole of a segment's own data: the blocks of its heap, its directory and its journals,
-/// not the objects themselves. Nothing is attached to, nothing is locked, nobody waits. Whatever
-/// the bytes are, it ends, and touches nothing outside. While others work in the segment the parts
-/// may be of different moments; `flaws` has what was wrong each time, up to sixteen times in 36 ms.
-/// *Complexity*: linear in the number of blocks.
+/// Reads all of a segment's own data: the blocks of its heap, its directory and its journals, not
+/// the objects themselves. It does not attach, lock or wait. It always ends, and touches nothing
+/// outside the segment, whatever the bytes are. While other processes work in the segment the parts
+/// may be of different moments; `flaws` lists what was wrong each time, in up to sixteen attempts
+/// in 36 ms. *Complexity*: linear in the number of blocks.
 [[nodiscard, gnu::cold]] segment_contents
 inspect_contents(const file_descriptor& object,
                  contents_extent extent = contents_extent::everything);
 
-/// Of a System V segment, as inspect_segment() does it.
+/// For a System V segment, in the way of inspect_segment().
 [[nodiscard, gnu::cold]] segment_contents
 inspect_contents(const system_v_id& object, contents_extent extent = contents_extent::everything);
 
-/// The same by name. *Errors*: as Mechanism::open has them; what is wrong with the segment is none.
+/// The same by name. *Errors*: those of Mechanism::open; flaws of the segment are not errors.
 template <detail::named_mechanism Mechanism = mechanism::posix>
 [[nodiscard]] segment_contents
 inspect_contents(std::string_view name, std::error_code& ec,

@@ -26,8 +26,8 @@ COHOLD_INLINE std::vector<stored_object> directory_reader::read() {
         wrong("the table has an impossible length", table, slots);
         return {};
     }
-    heap_.take(table, 16 + slots * 8, segment_part::directory,
-               "the table is in no block of its own", field);
+    heap_.take(table, 16 + slots * 8, segment_part::directory, "the table has no block of its own",
+               field);
     read_slots(table, slots);
     return std::move(out_);
 }
@@ -41,7 +41,7 @@ COHOLD_INLINE void directory_reader::read_slots(std::uint64_t table, std::uint64
     const auto slot_at = [&](std::uint64_t index) noexcept {
         return table + 16 + (index & (slots - 1)) * 8;
     };
-    // A search goes on from the name's place to the first slot that was never used.
+    // A search goes from the name's home slot to the first slot that was never used.
     std::uint64_t begin = 0;
     while (begin < slots && segment_.word(slot_at(begin)) != 0) {
         ++begin;
@@ -64,7 +64,7 @@ COHOLD_INLINE void directory_reader::read_slots(std::uint64_t table, std::uint64
         std::uint64_t hash = 0;
         if (slot != 1 && read_entry(slot, slot_at(i), hash)) {
             if (!full && ((i - hash) & (slots - 1)) > run) {
-                wrong("a name is where nobody finds it", slot_at(i), slot);
+                wrong("a name is where no search finds it", slot_at(i), slot);
             }
             hashes.push_back(hash);
         }
@@ -76,7 +76,7 @@ COHOLD_INLINE void directory_reader::read_slots(std::uint64_t table, std::uint64
     }
     std::sort(hashes.begin(), hashes.end());
     if (std::adjacent_find(hashes.begin(), hashes.end()) != hashes.end()) {
-        wrong("a name is there twice", table, 0);
+        wrong("a name occurs twice", table, 0);
     }
 }
 
@@ -96,15 +96,15 @@ COHOLD_INLINE bool directory_reader::read_entry(std::uint64_t slot, std::uint64_
         wrong("an entry has impossible lengths", place, entry.name_length);
         return false;
     }
-    // However many slots mean the same bytes, all texts together are not longer than all there
-    // is.
+    // However many slots refer to the same bytes, all texts together are not longer than the
+    // segment.
     if (text > text_left_) {
-        wrong("the entries are more than the segment", from, slot);
+        wrong("the entries are longer than the segment", from, slot);
         return false;
     }
     text_left_ -= text;
     if (!heap_.take(place, sizeof entry + text, segment_part::directory,
-                    "an entry is in no block of its own", from)) {
+                    "an entry has no block of its own", from)) {
         return false;
     }
     stored_object found;
@@ -121,14 +121,14 @@ COHOLD_INLINE bool directory_reader::read_entry(std::uint64_t slot, std::uint64_
     found.bytes = entry.bytes;
     hash = entry.name_hash;
     if (hash64(found.name) != hash || ((slot ^ hash) & 0xffff000000000000u) != 0) {
-        wrong("a name and its hash do not fit", place, hash);
+        wrong("a name does not match its hash", place, hash);
     }
     if (entry.description_length < directory::max_description &&
         hash64(found.description) != entry.type_hash) {
-        wrong("a type's description and its hash do not fit", place + 24, entry.type_hash);
+        wrong("a type's description does not match its hash", place + 24, entry.type_hash);
     }
     heap_.take(found.offset, found.bytes, segment_part::directory,
-               "an object is in no block of its own", place + 8);
+               "an object has no block of its own", place + 8);
     out_.push_back(std::move(found));
     return true;
 }
@@ -138,7 +138,7 @@ COHOLD_INLINE std::vector<stored_journal> journals_reader::read() {
         read_slot(index);
     }
     if (kept_left_ != 0) {
-        wrong("a journal beside the heap is in use by nobody", places_.reserve_journals,
+        wrong("a journal beside the heap is in use without an owner", places_.reserve_journals,
               kept_left_);
     }
     return std::move(out_);
@@ -164,7 +164,7 @@ COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
     }
     for (; next != 0; next = segment_.word(from)) {
         if (journals_left_ == 0) {
-            wrong("there are more journals than there can be", from, next);
+            wrong("there are more journals than are possible", from, next);
             return;
         }
         --journals_left_;
@@ -176,7 +176,7 @@ COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
             if (!take_kept(next, from)) {
                 return;
             }
-        } else if (!take(next, journal::size, "a journal is in no block of its own", from)) {
+        } else if (!take(next, journal::size, "a journal has no block of its own", from)) {
             return;
         }
         read_journal(static_cast<std::uint32_t>(index), next);
@@ -213,18 +213,19 @@ COHOLD_INLINE void journals_reader::read_journal(std::uint32_t slot, std::uint64
     found.thread = thread_of(thread);
     found.finishing = segment_.word(place + offsetof(journal, floor)) != 0;
     if (thread != nobody && (slot_of(thread) != slot || found.thread == 0)) {
-        wrong("a journal is of a thread that cannot be", place + offsetof(journal, thread), thread);
+        wrong("a journal belongs to a thread that cannot exist", place + offsetof(journal, thread),
+              thread);
     }
     const std::uint64_t chunk = segment_.word(place + offsetof(journal, chunk));
     if (chunk != 0) {
-        take(chunk, journal::chunk_size, "a journal's second block is none",
+        take(chunk, journal::chunk_size, "a journal's second block is not a block",
              place + offsetof(journal, chunk));
     }
     const std::uint64_t begin = place + records_at;
     std::uint64_t top = segment_.word(place + offsetof(journal, top));
     while (top != begin) {
         if (!read_record(top, found)) {
-            wrong("a record is not one", place + offsetof(journal, top), top);
+            wrong("a record is invalid", place + offsetof(journal, top), top);
             break;
         }
     }
@@ -284,7 +285,7 @@ COHOLD_INLINE segment_contents examine_contents(const segment_source& source,
     }
     if (!out.readable) {
         if (!out.state.problem) {
-            out.state.problem = problem; // it has become so meanwhile
+            out.state.problem = problem; // it was damaged meanwhile
         }
         flaws.add(segment_part::header, "the header is not in order", 0, 0);
         out.flaw_count = flaws.count();
@@ -293,7 +294,7 @@ COHOLD_INLINE segment_contents examine_contents(const segment_source& source,
     }
     for (const participant& each : out.state.participants) {
         if (each.state == verdict::dead) {
-            flaws.add(segment_part::participants, "a process has died, and is not recovered",
+            flaws.add(segment_part::participants, "a process has died and is not recovered",
                       participant_table::offset_of(each.slot), static_cast<std::uint64_t>(each.pid),
                       true);
         }
@@ -331,7 +332,7 @@ COHOLD_INLINE segment_contents confirmed_contents(const segment_source& source,
     for (int look = 1; look < looks && !always.empty(); ++look) {
         const segment_state& state = out.state;
         if (!out.readable || state.count(verdict::dead) == state.participants.size()) {
-            return out; // it is at rest
+            return out; // no change is under way
         }
         const uncancelled here;
         sleep_for(look * 300000);

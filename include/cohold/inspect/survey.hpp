@@ -15,21 +15,21 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A number that the kernel may not give.
+/// A number that the kernel may not provide.
 using amount = std::optional<std::uint64_t>;
 
-/// The kinds of objects that hold shared memory, and of those that come with them.
+/// The kinds of objects that hold shared memory, and of those that accompany them.
 enum class object_kind {
     posix,           ///< a POSIX object: a file of /dev/shm
     posix_semaphore, ///< of sem_open(3): a file of /dev/shm whose name begins with "sem."
-    file,            ///< a file elsewhere, also of a tmpfs
+    file,            ///< a file elsewhere, including on a tmpfs
     memfd,           ///< of memfd_create(2)
     system_v,        ///< of shmget(2)
     semaphore_set,   ///< a set of semget(2)
     anonymous,       ///< memory without a name or a descriptor
 };
 
-/// Its name, for people.
+/// Its name, for messages.
 [[nodiscard]] constexpr std::string_view name_of(object_kind kind) noexcept {
     switch (kind) {
     case object_kind::posix:
@@ -50,14 +50,14 @@ enum class object_kind {
     return "";
 }
 
-/// A list, and how much could not be looked at. What comes and goes while it is made may be in it
+/// A list, and how much could not be looked at. What appears or disappears meanwhile may be in it
 /// or not.
 template <class T>
 struct survey {
     std::vector<T> entries;
     /// Processes and objects that this user was not allowed to look into.
     std::size_t refused = 0;
-    /// Processes may exist that cannot be seen at all: /proc is mounted with hidepid.
+    /// There may be processes that cannot be seen at all: /proc is mounted with hidepid.
     bool hidden = false;
 
     /// Was everything looked at? If not, "nobody" means "nobody that I can see".

@@ -1,4 +1,5 @@
-// memory_usage: how much memory the machine has and shares, in the kernel's own words.
+// How much memory is shared, in the kernel's own words: the System V segments and semaphores, the
+// space of a file system, the whole machine (memory_usage), and one process (process_usage).
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_INSPECT_USAGE_HPP
@@ -15,24 +16,24 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A System V segment of this IPC namespace. Bytes; times in nanoseconds since 1970, 0: never.
+/// A System V segment of this IPC namespace. In bytes; times in nanoseconds since 1970, 0: never.
 struct system_v_segment_entry {
     key_t key = 0; ///< 0: it has none (IPC_PRIVATE), or has lost it
     int id = -1;
     ::mode_t mode = 0;    ///< permission bits
-    bool removed = false; ///< goes as soon as nobody has it attached (IPC_RMID)
-    bool locked = false;  ///< never in swap (SHM_LOCK)
+    bool removed = false; ///< disappears when the last process detaches (IPC_RMID)
+    bool locked = false;  ///< never swapped (SHM_LOCK)
     uid_t owner = 0;
     gid_t group = 0;
     uid_t creator = 0;
     gid_t creator_group = 0;
-    pid_t creator_process = 0;  ///< 0: none of this PID namespace
+    pid_t creator_process = 0;  ///< 0: none in this PID namespace
     pid_t last_process = 0;     ///< the last to attach or detach
     std::uint64_t attached = 0; ///< mappings, not processes
     std::uint64_t size = 0;
     std::uint64_t resident = 0; ///< in memory
     std::uint64_t swapped = 0;
-    std::uint64_t attached_at = 0; ///< the last time somebody attached it
+    std::uint64_t attached_at = 0; ///< the last time a process attached it
     std::uint64_t detached_at = 0;
     std::uint64_t changed_at = 0; ///< made, or changed by IPC_SET
 
@@ -58,10 +59,10 @@ namespace detail {
 
 [[gnu::cold]] std::uint64_t moment_in(const column_table& row, std::string_view column) noexcept;
 
-// Of the text of /proc/sysvipc/shm.
+// From the text of /proc/sysvipc/shm.
 [[gnu::cold]] std::vector<system_v_segment_entry> parse_segment_table(std::string_view text);
 
-// Of the text of /proc/sysvipc/sem.
+// From the text of /proc/sysvipc/sem.
 [[gnu::cold]] std::vector<system_v_semaphore_entry> parse_semaphore_table(std::string_view text);
 
 [[gnu::cold]] std::string read_table(const char* path, std::error_code& ec);
@@ -80,12 +81,12 @@ list_system_v_semaphores(std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<system_v_semaphore_entry> list_system_v_semaphores();
 
-/// The file system of a path. Bytes.
+/// The space of a path's file system. In bytes.
 struct space_usage {
     bool is_tmpfs = false;
-    bool limited = true; ///< false: a tmpfs of size=0; only the machine's memory binds
+    bool limited = true; ///< false: a tmpfs of size=0, limited only by the machine's memory
     std::uint64_t size = 0;
-    std::uint64_t used = 0;      ///< of a tmpfs: in memory and in swap
+    std::uint64_t used = 0;      ///< for a tmpfs: in memory and in swap
     std::uint64_t available = 0; ///< to users other than root
     std::uint64_t inodes = 0;    ///< 0: no limit
     std::uint64_t free_inodes = 0;
@@ -99,16 +100,16 @@ struct system_v_usage {
     std::uint64_t swapped = 0;
 };
 
-/// /proc/meminfo in bytes, and what the kernel tells of single mechanisms. A container sees the
-/// numbers of the whole machine, except where namespaces are named.
+/// /proc/meminfo in bytes, and what the kernel says about individual mechanisms. A container sees
+/// the numbers of the whole machine, except where namespaces are named.
 struct memory_report {
     amount total;     ///< MemTotal
     amount free;      ///< MemFree: unused
     amount available; ///< MemAvailable: what programs could still get without swapping
-    /// Shmem: every page of shared memory without a disk behind it that is in memory: POSIX
-    /// objects, memfds, System V segments, anonymous shared memory, and all other files of every
-    /// tmpfs. Not what is in swap, not hugetlb pages, not mapped files of a disk. Which part whose
-    /// is, the kernel does not say.
+    /// Shmem: every page in memory that is shared and has no disk behind it: POSIX objects, memfds,
+    /// System V segments, anonymous shared memory, and all other files of every tmpfs. Not pages in
+    /// swap, hugetlb pages, or mapped files of a disk. The kernel does not say how much of it
+    /// belongs to which.
     amount shared;
     amount shared_huge;       ///< ShmemHugePages: of it, in huge pages
     amount shared_pmd_mapped; ///< ShmemPmdMapped: of it, mapped by huge entries into a process
@@ -122,14 +123,14 @@ struct memory_report {
     amount swap_total;      ///< SwapTotal
     amount swap_free;       ///< SwapFree
     amount swap_cached;     ///< SwapCached: in memory and in swap
-    /// Committed_AS: what private memory and shared memory could at most become. A reserve of
-    /// cohold does not count; the pages that a segment has do.
+    /// Committed_AS: the size that private memory and shared memory could reach at most. A reserve
+    /// of cohold does not count; the existing pages of a segment do.
     amount committed;
-    amount commit_limit;        ///< CommitLimit: binds if vm.overcommit_memory is 2
+    amount commit_limit;        ///< CommitLimit: applies if vm.overcommit_memory is 2
     amount huge_page_size;      ///< Hugepagesize
     amount huge_pages_total;    ///< HugePages_Total: pages of hugetlb, not bytes
     amount huge_pages_free;     ///< HugePages_Free: pages
-    amount huge_pages_reserved; ///< HugePages_Rsvd: pages: promised, still free
+    amount huge_pages_reserved; ///< HugePages_Rsvd: pages: promised but still free
     amount huge_pages_surplus;  ///< HugePages_Surp: pages
     amount huge_pages_memory;   ///< Hugetlb: bytes, of all sizes
 
@@ -168,7 +169,7 @@ inline constexpr text_field<memory_report> memory_fields[] = {
     {"Hugetlb", &memory_report::huge_pages_memory},
 };
 
-// Of the text of /proc/meminfo.
+// From the text of /proc/meminfo.
 [[gnu::cold]] memory_report parse_meminfo(std::string_view text);
 
 [[gnu::cold]] space_usage space_of(int fd, std::error_code& ec) noexcept;
@@ -177,8 +178,8 @@ inline constexpr text_field<memory_report> memory_fields[] = {
 
 } // namespace detail
 
-/// What df(1) shows of a path, exactly: tmpfs counts pages when they are allocated, not when an
-/// object is made longer. *Errors*: errc::not_found, permission_denied, and as statvfs(3).
+/// What df(1) shows for a path, exactly: tmpfs counts pages when they are allocated, not when an
+/// object is made longer. *Errors*: errc::not_found, permission_denied, and those of statvfs(3).
 [[nodiscard, gnu::cold]] space_usage space_usage_of(std::string_view path, std::error_code& ec);
 
 [[nodiscard, gnu::cold]] space_usage space_usage_of(std::string_view path);
@@ -188,16 +189,16 @@ inline constexpr text_field<memory_report> memory_fields[] = {
 
 [[nodiscard, gnu::cold]] memory_report memory_usage();
 
-/// What the mappings of a process have in memory. Bytes; a number that the kernel does not give is
+/// What a process's mappings have in memory. In bytes; a number that the kernel does not provide is
 /// missing. Reading it walks the page tables of the process: milliseconds for a large one.
 struct process_report {
-    /// Where it is from. `status` is what everybody may read of everybody: rss and its parts,
-    /// locked, swap (private memory alone) are there, the rest is not.
+    /// The source. `status` is what every user may read about every process: rss and its parts,
+    /// locked, swap (private memory only) are set, the rest is missing.
     enum class source { smaps_rollup, smaps, status } from = source::smaps_rollup;
 
-    amount rss; ///< pages that are in memory and mapped by it; hugetlb is not
-    /// The same, each page divided by how many processes map it: the sum over all processes is
-    /// what is really there.
+    amount rss; ///< pages in memory that it has mapped; without hugetlb
+    /// The same, each page divided by the number of processes that map it: the sum over all
+    /// processes is the memory that is really used.
     amount pss;
     amount pss_anonymous; ///< of it, private memory
     amount pss_file;      ///< of it, files of disks
@@ -205,19 +206,19 @@ struct process_report {
     amount rss_anonymous; ///< only from status
     amount rss_file;      ///< only from status
     amount rss_shared;    ///< only from status: of rss, shmem
-    /// Pages of rss that more than one mapping has. Not "pages of shared memory": those that this
-    /// process alone maps, or maps MAP_SHARED while nobody else does yet, are private_*.
+    /// Pages of rss that more than one mapping has. Not "pages of shared memory": pages that only
+    /// this process maps, or that it maps MAP_SHARED before any other process does, are private_*.
     amount shared_clean;
     amount shared_dirty;
     amount private_clean;
     amount private_dirty;
     amount shmem_pmd_mapped; ///< of shmem, mapped by huge entries
     amount file_pmd_mapped;  ///< of files, mapped by huge entries
-    amount shared_hugetlb;   ///< pages of hugetlb that others map too
+    amount shared_hugetlb;   ///< pages of hugetlb that other processes map too
     amount private_hugetlb;
-    amount swap;     ///< of mapped shmem, too, which nobody has to have touched
-    amount swap_pss; ///< private memory alone
-    amount locked;   ///< by mlock(2), each page divided as in pss
+    amount swap;     ///< includes mapped shmem, even if never touched
+    amount swap_pss; ///< private memory only
+    amount locked;   ///< by mlock(2), each page divided like in pss
 };
 
 namespace detail {
@@ -247,18 +248,18 @@ inline constexpr text_field<process_report> status_fields[] = {
     {"VmSwap", &process_report::swap},      {"VmLck", &process_report::locked},
 };
 
-// A text of smaps_rollup, or of smaps, whose mappings are added up. The lines with addresses have
-// colons, but no keys before them.
+// Parses a text of smaps_rollup, or of smaps, whose mappings are added up. The lines with addresses
+// have colons, but no keys before them.
 [[gnu::cold]] process_report parse_smaps(std::string_view text, process_report::source from);
 
 [[gnu::cold]] process_report parse_status(std::string_view text);
 
 } // namespace detail
 
-/// Of a process of this PID namespace; 0: of this one. Where the kernel has no smaps_rollup (before
-/// 4.14) smaps is added up; where this user may not look into the process, what its status tells
-/// everybody. A process that is only a zombie has no memory: all is missing. *Errors*: ESRCH: no
-/// such process, or one that cannot be seen.
+/// Of a process of this PID namespace; 0 means this process. Where the kernel has no smaps_rollup
+/// (before 4.14), smaps is added up; where this user may not look into the process, its public
+/// status is used. A zombie has no memory: everything is missing. *Errors*: ESRCH: there is no such
+/// process, or it cannot be seen.
 [[nodiscard, gnu::cold]] process_report process_usage(pid_t process, std::error_code& ec);
 
 [[nodiscard, gnu::cold]] process_report process_usage(pid_t process = 0);

@@ -79,7 +79,7 @@ COHOLD_INLINE std::string read_table(const char* path, std::error_code& ec) {
     std::string text;
     const int error = read_text(path, text);
     if (error == ENOENT) {
-        fail(ec, errc::unsupported, "%s: a kernel without System V, or no complete /proc", path);
+        fail(ec, errc::unsupported, "%s: the kernel has no System V, or /proc is incomplete", path);
     } else if (error != 0) {
         fail_errno(ec, error, "%s", path);
     }

@@ -107,10 +107,12 @@ TEST_CASE("a heap that is damaged") {
                "a block is neither free nor in use"));
     CHECK(says(heap.with(used, (heap.word(used) & 0xfffffff0) | 1),
                "two free blocks are neighbours"));
-    CHECK(says(heap.with(used + 8, used), "a block does not know the one before it"));
+    CHECK(says(heap.with(used + 8, used), "a block does not record the one before it"));
     CHECK(says(heap.with(gone + 16, gone), "a block is in a free list twice"));
-    CHECK(says(heap.with(gone + 16, used), "a free list holds what is no free block"));
-    CHECK(says(heap.with(gone + 16, all), "a free list holds what is no free block"));
+    CHECK(says(heap.with(gone + 16, used),
+               "a free list contains something that is not a free block"));
+    CHECK(
+        says(heap.with(gone + 16, all), "a free list contains something that is not a free block"));
     CHECK(says(heap.with(gone + 24, 8), "a free list is linked wrongly"));
     CHECK(says(heap.with(state + 8, 0), "the row map is wrong"));
     CHECK(says(heap.with(state + 8, all), "the row map is wrong"));
@@ -149,7 +151,7 @@ TEST_CASE("what is half changed is read as it was") {
     heap.word(state + 5616) = 1;
     CHECK(heap.look().empty());
     heap.word(state + 5624) = 4097;
-    CHECK(says(heap.look(), "its log names what is no word of the segment"));
+    CHECK(says(heap.look(), "its log refers to something that is not a word of the segment"));
     heap.word(state + 5616) = 0;
     heap.word(used) = before;
 }

@@ -68,22 +68,22 @@ TEST_CASE("journals that are damaged") {
     const std::uint64_t log = found.journals[0].offset;
     const std::uint64_t slot = 4096 + found.journals[0].participant * 64;
     const std::uint64_t all = ~std::uint64_t{0};
-    CHECK(says(made, log, log, "a block belongs to two")); // a ring
+    CHECK(says(made, log, log, "a block has two owners")); // a ring
     CHECK(says(made, log, all, "a journal is not in the segment"));
-    CHECK(says(made, log + 8, all, "a journal is of a thread that cannot be"));
-    CHECK(says(made, log + 16, all, "a record is not one"));
-    CHECK(says(made, log + 16, 0, "a record is not one"));
-    CHECK(says(made, log + 64, log, "a journal's second block is none"));
-    CHECK(says(made, log + 64, all, "a journal's second block is none"));
-    CHECK(says(made, slot + 48, log + 8, "a journal is in no block of its own"));
+    CHECK(says(made, log + 8, all, "a journal belongs to a thread that cannot exist"));
+    CHECK(says(made, log + 16, all, "a record is invalid"));
+    CHECK(says(made, log + 16, 0, "a record is invalid"));
+    CHECK(says(made, log + 64, log, "a journal's second block is not a block"));
+    CHECK(says(made, log + 64, all, "a journal's second block is not a block"));
+    CHECK(says(made, slot + 48, log + 8, "a journal has no block of its own"));
     CHECK(says(made, slot + 48, 0, "the bytes in use are counted wrongly"));
     CHECK(says(made, slot + 64 + 48, log, "a free slot has journals"));
     CHECK(says(made, slot + 64, 6, "a slot is in an impossible state"));
-    CHECK(says(made, slot + 40, all, "a lock is held by who cannot be"));
+    CHECK(says(made, slot + 40, all, "a lock's holder cannot exist"));
     // Records that go round.
     const std::uint64_t begin = log + 72;
     word(made, begin + 8) = begin + 24;
     word(made, begin + 16) = detail::journal_record::word_of(detail::journal_kind::jump, 0);
-    CHECK(says(made, log + 16, begin + 24, "a record is not one"));
+    CHECK(says(made, log + 16, begin + 24, "a record is invalid"));
     CHECK(inspect_contents(made.native_handle()).is_good());
 }

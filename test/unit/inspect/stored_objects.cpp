@@ -73,16 +73,16 @@ TEST_CASE("a directory that is damaged") {
     const std::uint64_t all = ~std::uint64_t{0};
     CHECK(says(made, field, all, "the table is not in the segment"));
     CHECK(says(made, field, table + 8, "the table has an impossible length"));
-    CHECK(says(made, table, 32, "the table is in no block of its own"));
+    CHECK(says(made, table, 32, "the table has no block of its own"));
     CHECK(says(made, table, all, "the table is not in the segment"));
     CHECK(says(made, table, 15, "the table has an impossible length"));
     CHECK(says(made, table + 8, 0, "the slots in use are counted wrongly"));
     CHECK(says(made, slot, all, "an entry is not in the segment"));
-    CHECK(says(made, slot, full ^ std::uint64_t{1} << 60, "a name and its hash do not fit"));
-    CHECK(says(made, entry, 0, "a name and its hash do not fit"));
-    CHECK(says(made, entry + 8, 0, "an object is in no block of its own"));
-    CHECK(says(made, entry + 16, all, "an object is in no block of its own"));
-    CHECK(says(made, entry + 24, 0, "a type's description and its hash do not fit"));
+    CHECK(says(made, slot, full ^ std::uint64_t{1} << 60, "a name does not match its hash"));
+    CHECK(says(made, entry, 0, "a name does not match its hash"));
+    CHECK(says(made, entry + 8, 0, "an object has no block of its own"));
+    CHECK(says(made, entry + 16, all, "an object has no block of its own"));
+    CHECK(says(made, entry + 24, 0, "a type's description does not match its hash"));
     CHECK(says(made, entry + 32, all, "an entry has impossible lengths"));
     // The same entry in another slot.
     std::uint64_t other = table + 16;
@@ -90,15 +90,14 @@ TEST_CASE("a directory that is damaged") {
         other += 8;
     }
     CHECK(says(made, other, full, "the slots in use are counted wrongly"));
-    CHECK(says(made, other, full, "a block belongs to two"));
+    CHECK(says(made, other, full, "a block has two owners"));
     const heap_extent last = inspect_contents(made.native_handle()).heap.blocks.back();
     REQUIRE(last.is_free == 1);
-    CHECK(
-        says(made, other, last.offset + last.bytes / 16 * 8, "an entry is in no block of its own"));
+    CHECK(says(made, other, last.offset + last.bytes / 16 * 8, "an entry has no block of its own"));
     const std::uint64_t moved = word(made, slot);
     word(made, slot) = 0;
     std::uint64_t far = table + 16 + (((slot - table - 16) / 8 + 8) & 15) * 8;
-    CHECK(says(made, far, moved, "a name is where nobody finds it"));
+    CHECK(says(made, far, moved, "a name is where no search finds it"));
     word(made, slot) = moved;
     CHECK(inspect_contents(made.native_handle()).is_good());
 }

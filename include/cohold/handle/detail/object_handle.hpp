@@ -1,5 +1,5 @@
-// What every handle of a kernel object has in common: the native handle, the name, and what the
-// kernel knows of it.
+// What every handle of a kernel object has in common: the check of its policies, the native handle,
+// the name, the object's status; and waiting until a name exists.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
@@ -23,7 +23,7 @@ namespace detail {
 
 template <class Mechanism>
 struct default_naming_of {
-    using type = naming::unnamed; // Mechanism is none: a static_assert says so
+    using type = naming::unnamed; // Mechanism is not one: a static_assert says so
 };
 
 template <class Mechanism>
@@ -44,8 +44,7 @@ consteval bool fit() {
     }
 }
 
-// Wrong arguments give one readable error: after it, the handle is compiled with arguments that are
-// right.
+// Wrong arguments give one readable error: after it, the handle is compiled with valid arguments.
 template <class Mechanism, class Naming, class Permission>
 struct policies {
     static constexpr bool fit_all = mechanism_policy<Mechanism> && naming_policy<Naming> &&
@@ -56,7 +55,7 @@ struct policies {
 
     static constexpr bool named = naming::kind != name_kind::none;
 
-    // Last: clang takes a class to end where an assertion fails.
+    // At the end: clang considers a class complete where an assertion fails.
     static_assert(mechanism_policy<Mechanism>,
                   "cohold: the mechanism (first policy) must be one of cohold::mechanism::posix, "
                   "system_v, file, tmpfs, anonymous, memfd, or meet the concept mechanism_policy");
@@ -174,7 +173,7 @@ class object_handle {
         return !ec && mechanism::remove(real, ec);
     }
 
-    // What a creator that was killed has left of an object that nobody can open.
+    // Removes what a killed creator has left of an object that nobody can open.
     [[gnu::cold]] static void reclaim(std::string_view name) noexcept {
         if constexpr (requires { mechanism::reclaim(name); }) {
             std::error_code ec;
@@ -185,11 +184,11 @@ class object_handle {
         }
     }
 
-    // For who opens by name: an object that goes between two of his steps (System V's can) was not
-    // there.
+    // For opening by name: an object that is removed between two steps of that (System V's can be)
+    // counts as absent.
     [[gnu::cold]] static void removed_is_absent(std::error_code& ec) noexcept {
         if (ec == errc::removed) {
-            fail(ec, errc::not_found, "it was removed just now");
+            fail(ec, errc::not_found, "it has just been removed");
         }
     }
 
@@ -216,7 +215,7 @@ class object_handle {
         return status(ec).removed || ec == errc::removed;
     }
 
-    // Does the name lead to this very object?
+    // Does the name lead to this same object?
     [[nodiscard]] bool is_named_so() const noexcept {
         std::error_code ec;
         const object_status mine = status(ec);
@@ -230,8 +229,8 @@ class object_handle {
     std::string name_; // as the user gave it
 };
 
-// Calls open(ec) until the name is there, or the deadline has passed: at once, then after a
-// millisecond, two, four and so on, up to ten; that costs some microseconds each time.
+// Calls open(ec) until the name exists, or the deadline has passed: at once, then after a
+// millisecond, two, four and so on, up to ten; each call costs some microseconds.
 template <class Open>
 [[gnu::cold]] auto open_by(deadline until, std::error_code& ec, const Open& open) noexcept {
     const std::atomic<std::uint32_t> nobody_wakes{0};

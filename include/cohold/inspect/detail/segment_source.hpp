@@ -1,5 +1,4 @@
-// Where the bytes of a segment come from that is looked at from outside, and whom the kernel is
-// asked about.
+// Where the bytes of an inspected segment come from, and how the kernel is asked about its users.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_INSPECT_DETAIL_SEGMENT_SOURCE_HPP
@@ -13,25 +12,25 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Not attached, and for a moment.
+// The source is not attached, and is used for a moment.
 class segment_source {
   public:
     static constexpr std::size_t refused = static_cast<std::size_t>(-1);
 
-    // How many bytes could be read: all of them, or less at the end; `refused`, and errno, if this
-    // process cannot know.
+    // Returns how many bytes could be read: all of them, or fewer at the end; `refused`, and errno,
+    // if this process is not allowed to know.
     virtual std::size_t read(void* to, std::size_t bytes, std::uint64_t from) const noexcept = 0;
 
-    // What the kernel says of the object's length.
+    // The object's length, from the kernel.
     [[nodiscard]] virtual std::uint64_t size() const noexcept = 0;
 
     [[nodiscard]] virtual verdict probe(std::uint32_t slot,
                                         const liveness_token& token) const noexcept = 0;
 
-    // Does no name lead to it? Then the kernel takes it when its last user goes.
+    // Is there no name that leads to it? Then the kernel frees it when its last user is gone.
     [[nodiscard]] virtual bool nameless() const noexcept = 0;
 
-    // Has anybody the segment of session lifetime attached? 1, 0, or -1: unknown.
+    // Does any process have the segment of session lifetime attached? 1, 0, or -1: unknown.
     [[nodiscard]] virtual int anybody() const noexcept = 0;
 
   protected:
@@ -81,7 +80,7 @@ class system_v_source final : public segment_source {
 
     [[nodiscard, gnu::cold]] bool nameless() const noexcept override;
 
-    // An attendance object that may not be looked at can be attached by anybody.
+    // If an attendance object may not be read, any process may be attached to it.
     [[nodiscard, gnu::cold]] int anybody() const noexcept override;
 
   private:

@@ -41,13 +41,13 @@ COHOLD_INLINE system_v_source::system_v_source(int id) noexcept : id_(id) {
         return;
     }
     size_ = status.shm_segsz;
-    // The small ones beside segments must not be attached: that is how the living are counted.
+    // The small ones beside segments must not be attached: they serve to count the living.
     if (size_ < control_bytes) {
         return;
     }
     at_ = attach_for_reading(id);
     if (at_ == nullptr) {
-        error_ = errno; // ENOMEM: the address space may be too small for it
+        error_ = errno; // ENOMEM: there may not be enough addresses for it
     }
 }
 
@@ -57,7 +57,7 @@ COHOLD_INLINE std::size_t system_v_source::read(void* to, std::size_t bytes,
         errno = error_;
         return error_ == 0 || error_ == EINVAL || error_ == EIDRM ? 0 : refused;
     }
-    // A page that was never written to is zeros; reading it would allocate it.
+    // A page that was never written contains zeros; reading it would allocate it.
     const std::size_t page = page_size();
     const std::uint64_t begin = from / page * page;
     if (from + bytes > size_ ||
