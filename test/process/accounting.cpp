@@ -189,7 +189,7 @@ auto maker(const Name& name) {
 
 } // namespace
 
-TEST_CASE("POSIX objects: Shmem and the mount") {
+TEST_CASE("POSIX objects count in Shmem and in the mount") {
     support::in_own_world(
         [] { account({true, true, false}, maker<mechanism::posix>(std::string("x"))); });
 }
@@ -247,7 +247,7 @@ TEST_CASE("files of a disk: the page cache, and not Shmem") {
     support::in_own_world([&] { account({false, false, false}, maker<mechanism::file>(path)); });
 }
 
-TEST_CASE("a user without any privilege finds the same") {
+TEST_CASE("an unprivileged user finds the same") {
     support::in_world_of_nobody([] {
         account({true, true, false}, maker<mechanism::posix>(std::string("x")));
         account({true, false, true}, maker<mechanism::system_v>(std::string("x")));
@@ -268,7 +268,7 @@ TEST_CASE("the reserve of a segment is counted nowhere") {
     });
 }
 
-TEST_CASE("a limit that check_limits names is the one that is hit") {
+TEST_CASE("the limit that check_limits names is the one that is hit") {
     support::in_own_world(
         [] {
             const limit_request large{.size = 2 << 20, .reserve = 2 << 20};

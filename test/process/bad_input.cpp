@@ -313,7 +313,7 @@ void refuses_name(std::string_view name, std::string_view says) {
 
 } // namespace
 
-TEST_CASE("names that cannot be") {
+TEST_CASE("impossible names") {
     for (const bad_name& bad : bad_components) {
         // The text of a name ends where its zero byte is.
         const bool whole = bad.name.find('\0') == std::string::npos;
@@ -367,7 +367,7 @@ TEST_CASE("names that cannot be") {
             });
 }
 
-TEST_CASE("sizes that cannot be") {
+TEST_CASE("impossible sizes") {
     const auto check = [](auto&& create) {
         const auto bad = [&](errc code, std::errc condition, std::string_view says,
                              const segment_options& options) {
@@ -563,7 +563,7 @@ TEST_CASE("missing objects and directories, and existing ones") {
     ::unlink("/dev/shm/segment");
 }
 
-TEST_CASE("what is no regular file") {
+TEST_CASE("objects that are not regular files") {
     REQUIRE(::mkdir("/dev/shm/directory", 0700) == 0);
     put(directory + "target"s, valid_bytes());
     REQUIRE(::symlink("/dev/shm/target", "/dev/shm/link") == 0);
@@ -694,7 +694,7 @@ TEST_CASE("segments cut short at every length") {
     }
 }
 
-TEST_CASE("every bit of the header that is wrong is noticed, and its field named") {
+TEST_CASE("every wrong bit of the header is noticed, and its field named") {
     struct field {
         std::size_t offset;
         std::size_t width;
@@ -831,7 +831,7 @@ TEST_CASE("the other byte order, another version, another configuration") {
     ::unlink(path.c_str());
 }
 
-TEST_CASE("random bytes are no segment") {
+TEST_CASE("random bytes are not a segment") {
     std::mt19937_64 random(5);
     const std::string path = directory + "random"s;
     for (int round = 0; round < 200; ++round) {
@@ -1031,7 +1031,7 @@ TEST_CASE("System V objects of other programs") {
     }
 }
 
-TEST_CASE("native handles that are no segments") {
+TEST_CASE("native handles that are not segments") {
     const auto refused = [](errc code, std::errc condition, std::string_view says, auto&& run) {
         refuses(code, condition, {"adopt ", says}, run);
     };

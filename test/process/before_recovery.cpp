@@ -179,7 +179,7 @@ TEST_CASE("a process that has mapped a segment twice dies as one") {
     }
 }
 
-TEST_CASE("what a dead process was changing in another segment is undone with its lock") {
+TEST_CASE("changes of a dead process in another segment are undone with its lock") {
     const named_segment s("lock");
     const named_segment t("data");
     auto& mutex = s.handle.construct<shm_mutex>("mutex");
@@ -196,7 +196,7 @@ TEST_CASE("what a dead process was changing in another segment is undone with it
     CHECK(t.handle.participants().size() == 1);
 }
 
-TEST_CASE("what a dead process was changing can be destroyed, and its memory used") {
+TEST_CASE("an object that a dead process was changing can be destroyed, and its memory reused") {
     const named_segment s("destroy");
     auto& v = s.handle.construct<items>("v");
     fill(v);
@@ -211,7 +211,7 @@ TEST_CASE("what a dead process was changing can be destroyed, and its memory use
     }
 }
 
-TEST_CASE("an object with a lock that a dead process holds can be destroyed where it is") {
+TEST_CASE("an object with a lock that a dead process holds can be destroyed in place") {
     const named_segment s("in place");
     auto a = s.handle.allocator<locked>();
     const auto place = a.allocate(1);
@@ -256,7 +256,7 @@ TEST_CASE_TEMPLATE(
 
 #if defined(__x86_64__) && !COHOLD_TEST_SANITIZED
 
-TEST_CASE("a queue whose slot bears witness for a dead process can be destroyed") {
+TEST_CASE("a queue with a slot that decides for a dead process can be destroyed") {
     const named_segment s("witness");
     using queue = shm_queue<numbers>;
     auto& q = s.handle.construct<queue>("q", 2);
@@ -293,7 +293,7 @@ TEST_CASE("a queue whose slot bears witness for a dead process can be destroyed"
 
 #endif
 
-TEST_CASE_TEMPLATE("a queue that is destroyed by the killed is there, with its elements", Queue,
+TEST_CASE_TEMPLATE("a queue whose destruction was killed is still there, with its elements", Queue,
                    shm_queue<owner>, shm_queue<owner, concurrency::spsc>) {
     for (const bool in_section : {false, true}) {
         CAPTURE(in_section);
@@ -325,7 +325,7 @@ TEST_CASE_TEMPLATE("a queue that is destroyed by the killed is there, with its e
     }
 }
 
-TEST_CASE("names that a dead process made in a section are gone before others make some") {
+TEST_CASE("names that a dead process made in a section are gone before others make new ones") {
     const named_segment s("names");
     auto& guarded = s.handle.construct<shm_guarded<int>>("guarded", 1);
     support::child victim([&] {
@@ -342,7 +342,7 @@ TEST_CASE("names that a dead process made in a section are gone before others ma
     CHECK(s.handle.find<int>("theirs") == nullptr);
 }
 
-TEST_CASE("names that others make beside a section with names stay when it is undone") {
+TEST_CASE("names that others make during a section with names stay when it is undone") {
     for (const bool killed : {false, true}) {
         CAPTURE(killed);
         const named_segment s("beside");
@@ -398,7 +398,7 @@ TEST_CASE("find does not return what a dead process made in a section") {
     CHECK(s.handle.objects().size() == 2);
 }
 
-TEST_CASE("names change in sections of one mapping at a time") {
+TEST_CASE("names change in the sections of one mapping at a time") {
     const named_segment s("mappings");
     auto& guarded = s.handle.construct<shm_guarded<int>>("guarded", 1);
     const auto second = segment<>::open(s.name);
@@ -415,7 +415,7 @@ TEST_CASE("names change in sections of one mapping at a time") {
     CHECK(s.handle.destroy<int>("mine"));
 }
 
-TEST_CASE("what is saved through another mapping is put back, whatever happens") {
+TEST_CASE("bytes saved through another mapping are restored in any case") {
     const named_segment s("saved through another");
     s.handle.construct<shm_guarded<int>>("guarded", 1);
     auto& cells = s.handle.construct<std::array<int, 2000>>("numbers");
@@ -444,7 +444,7 @@ TEST_CASE("what is saved through another mapping is put back, whatever happens")
     }
 }
 
-TEST_CASE("what both mappings of a process have saved is undone in the opposite order") {
+TEST_CASE("changes saved through both mappings of a process are undone in reverse order") {
     const named_segment s("opposite");
     s.handle.construct<shm_guarded<int>>("outer", 1);
     s.handle.construct<shm_guarded<int>>("inner", 1);
@@ -498,7 +498,7 @@ TEST_CASE("what both mappings of a process have saved is undone in the opposite 
     }
 }
 
-TEST_CASE_TEMPLATE("the dead are recovered long before the turns of a queue come again", Side,
+TEST_CASE_TEMPLATE("the dead are recovered long before the turns of a queue wrap around", Side,
                    std::integral_constant<concurrency, concurrency::mpmc>,
                    std::integral_constant<concurrency, concurrency::spsc>) {
     using queue =
@@ -528,7 +528,8 @@ TEST_CASE_TEMPLATE("the dead are recovered long before the turns of a queue come
     a.deallocate(place, 1);
 }
 
-TEST_CASE("a thread that polls many queues in turn goes past the claims of the dead in all") {
+TEST_CASE(
+    "a thread that polls many queues in turn gets past the claims of the dead in all of them") {
     const named_segment s("polling");
     using queue = shm_queue<item>;
     auto& reached = s.handle.construct<std::atomic<int>>("reached", 0);
@@ -574,7 +575,7 @@ TEST_CASE("a thread that polls many queues in turn goes past the claims of the d
     CHECK(got == queues.size());
 }
 
-TEST_CASE("whoever is disturbed all the time asks after the holder all the same") {
+TEST_CASE("a waiter that is interrupted constantly still asks about the holder") {
     const named_segment s("signals");
     auto& mutex = s.handle.construct<shm_mutex>("mutex");
     auto& shared_mutex = s.handle.construct<shm_shared_mutex>("shared");

@@ -12,7 +12,7 @@ CONTRACT_OF_CONTENTS_FOR(support::legal_singly<posix>);
 
 static_assert(std::tuple_size_v<support::legal<posix>> == 4 * 5, "which namings fit has changed");
 
-TEST_CASE("objects of other users are opened by name of the user alone") {
+TEST_CASE("objects of other users are opened only by naming the user") {
     using cohold::errc;
     using cohold::memory_object;
     using cohold::naming::verbatim;

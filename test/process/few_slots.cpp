@@ -47,7 +47,7 @@ void wait_for(const segment<>& handle, std::size_t participants) {
 
 } // namespace
 
-TEST_CASE("one process too many is told so, and has left no trace") {
+TEST_CASE("one process too many gets an error, and leaves no trace") {
     const scratch s;
     const auto second = segment<>::open(s.name);
     auto third = segment<>::open(s.name);
@@ -64,7 +64,7 @@ TEST_CASE("one process too many is told so, and has left no trace") {
     CHECK(static_cast<bool>(segment<>::open(s.name)));
 }
 
-TEST_CASE("a segment has room for as many as it was made for, whatever the default is") {
+TEST_CASE("a segment has room for as many participants as it was made for, whatever the default") {
     std::error_code ec;
     for (const std::size_t none : {std::size_t{0}, std::size_t{1}, std::size_t{4095}}) {
         CHECK_FALSE(static_cast<bool>(
@@ -105,7 +105,7 @@ TEST_CASE("a segment has room for as many as it was made for, whatever the defau
     }
 }
 
-TEST_CASE("the dead make room before anybody is refused") {
+TEST_CASE("the dead make room before any process is refused") {
     const scratch s;
     for (int round = 0; round < 10; ++round) {
         child one(content([&] {
@@ -134,7 +134,7 @@ TEST_CASE("the dead make room before anybody is refused") {
     }
 }
 
-TEST_CASE("many come, work and are killed, where there is room for two") {
+TEST_CASE("many processes attach, work and are killed, where there is room for two") {
     const scratch s;
     s.handle.construct<int>("number", 7);
     const std::size_t used = s.handle.used();
@@ -182,7 +182,7 @@ TEST_CASE("many come, work and are killed, where there is room for two") {
     CHECK(*s.handle.find<int>("number") == 7);
 }
 
-TEST_CASE("one thread too many is told so; ended ones make room") {
+TEST_CASE("one thread too many gets an error; ended ones make room") {
     const scratch s;
     s.handle.construct<int>("main's");
     for (int round = 0; round < 20; ++round) {

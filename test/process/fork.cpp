@@ -302,7 +302,7 @@ TEST_CASE_TEMPLATE("a child has inherited a handle, not an attachment", Mechanis
     CHECK_FALSE(s.exists());
 }
 
-TEST_CASE_TEMPLATE("a child that attaches by itself carries the session on", Mechanism,
+TEST_CASE_TEMPLATE("a child that attaches by itself keeps the session alive", Mechanism,
                    mechanism::posix, mechanism::system_v, mechanism::file) {
     scratch<Mechanism> s(for_session);
     s.handle.template construct<numbers>("numbers");
@@ -332,7 +332,7 @@ TEST_CASE_TEMPLATE("a child that attaches by itself carries the session on", Mec
     CHECK_FALSE(s.exists());
 }
 
-TEST_CASE_TEMPLATE("a child that uses what it has inherited carries the session on", Mechanism,
+TEST_CASE_TEMPLATE("a child that uses what it has inherited keeps the session alive", Mechanism,
                    mechanism::posix, mechanism::system_v, mechanism::file) {
     for (const bool killed : {false, true}) {
         CAPTURE(killed);
@@ -493,7 +493,7 @@ TEST_CASE_TEMPLATE("a child that has closed all descriptors works with what it h
     }
 }
 
-TEST_CASE_TEMPLATE("all descriptors closed, no name: growth fails, what is there stays", Mechanism,
+TEST_CASE_TEMPLATE("all descriptors closed, no name: growth fails, existing data stay", Mechanism,
                    mechanism::posix, mechanism::file, mechanism::memfd) {
     scratch<Mechanism> s;
     auto& mine = s.handle.template construct<numbers>("numbers");
@@ -587,7 +587,7 @@ TEST_CASE("closing all descriptors does not end a session before its last user")
     CHECK(status_of(other) == 0);
 }
 
-TEST_CASE("a child lets go of what it has inherited, before its parent does and after") {
+TEST_CASE("a child releases what it has inherited, before its parent does and after") {
     struct locks {
         shm_mutex mutex;
         shm_recursive_mutex recursive;
@@ -634,7 +634,7 @@ TEST_CASE("a child lets go of what it has inherited, before its parent does and 
     }
 }
 
-TEST_CASE("a child frees nothing of what its parent's own objects have in a segment") {
+TEST_CASE("a child frees nothing that its parent's own objects have in a segment") {
     scratch<mechanism::posix> here;
     const std::size_t before = here.handle.used();
     std::optional<shm_vector<numbers>> outside;
@@ -652,7 +652,7 @@ TEST_CASE("a child frees nothing of what its parent's own objects have in a segm
     CHECK(here.handle.used() == before);
 }
 
-TEST_CASE_TEMPLATE("a segment whose name is removed grows on, in parent and child", Mechanism,
+TEST_CASE_TEMPLATE("a segment whose name is removed can still grow, in parent and child", Mechanism,
                    mechanism::posix, mechanism::system_v, mechanism::file) {
     scratch<Mechanism> s;
     auto& mine = s.handle.template construct<numbers>("numbers");

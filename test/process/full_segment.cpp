@@ -77,7 +77,7 @@ support::ending newcomer(const scene& s, const Act& act) {
 
 } // namespace
 
-TEST_CASE("a process that comes when a segment is full can take things out of it") {
+TEST_CASE("a process that attaches to a full segment can take things out of it") {
     scene s;
     // More often than there are journals kept: they come back.
     for (int i = 0; i < 7; ++i) {
@@ -109,7 +109,7 @@ TEST_CASE("a process that comes when a segment is full can take things out of it
     CHECK(s.here.used() <= used - 6 * 40 - 20 * 32);
 }
 
-TEST_CASE("an object that there is no room to keep is destroyed in a full segment") {
+TEST_CASE("an object that there is no room to save is destroyed in a full segment") {
     scene s;
     const auto used = s.here.used();
     const support::ending done = newcomer(s, [](const segment& mine) {
@@ -127,7 +127,7 @@ TEST_CASE("an object that there is no room to keep is destroyed in a full segmen
     CHECK(s.here.used() <= used - sizeof(large) - 40);
 }
 
-TEST_CASE("killed in a full segment: undone, and the next one comes to it") {
+TEST_CASE("killed in a full segment: rolled back, and the next process can attach") {
     scene s;
     for (int i = 0; i < 10; ++i) {
         CAPTURE(i);
@@ -149,7 +149,7 @@ TEST_CASE("killed in a full segment: undone, and the next one comes to it") {
     CHECK(s.here.recover() == 0);
 }
 
-TEST_CASE("threads that come when a segment is full, one after the other") {
+TEST_CASE("threads that first use a full segment, one after the other") {
     scene s;
     for (int i = 0; i < 8; ++i) {
         CAPTURE(i);
@@ -383,7 +383,7 @@ TEST_CASE("a full segment: a living process loses nothing, a killed one tears no
     });
 }
 
-TEST_CASE("a full segment: what needs room fails as a whole, or does without") {
+TEST_CASE("a full segment: operations that need room fail completely, or do without") {
     check_change("erase the first", [](auto& all) {
         if (!all.a.empty()) {
             all.a.erase(all.a.begin());
@@ -410,7 +410,7 @@ TEST_CASE("a full segment: what needs room fails as a whole, or does without") {
     check_change("reserve", [](auto& all) { all.b.reserve(all.b.capacity() + 1); });
 }
 
-TEST_CASE("a full segment: what a section has removed is not overwritten in it") {
+TEST_CASE("a full segment: elements that a section has removed are not overwritten in it") {
     ledger s(0);
     const support::ending done = s.child([&](const segment& mine) {
         auto& guarded = *mine.find<cohold::shm_guarded<tables>>("guarded");

@@ -121,7 +121,7 @@ struct alignas(8) chunk {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("creating what does not fit leaves nothing", Mechanism, mechanism::posix,
+TEST_CASE_TEMPLATE("a creation that does not fit leaves nothing", Mechanism, mechanism::posix,
                    mechanism::file, mechanism::tmpfs) {
     support::check_child([] {
         enter_small_world();
@@ -272,7 +272,7 @@ TEST_CASE("an object that cannot grow stays as long as it was") {
     });
 }
 
-TEST_CASE("segments in several processes fill the space together, and nobody gets SIGBUS") {
+TEST_CASE("segments in several processes fill the space together, and no process gets SIGBUS") {
     support::check_child([] {
         enter_small_world();
         const auto made = segment<>::create("x", {.size = 65536, .reserve = 64 * mebibyte});
@@ -379,7 +379,7 @@ TEST_CASE("too little address space for the reserve") {
     });
 }
 
-TEST_CASE("a process that locks all it maps learns which limit its reserve exceeds") {
+TEST_CASE("a process that locks all its mappings learns which limit its reserve exceeds") {
     if constexpr (COHOLD_TEST_SANITIZED) {
         return; // sanitizers map what they like
     }
@@ -397,7 +397,7 @@ TEST_CASE("a process that locks all it maps learns which limit its reserve excee
     });
 }
 
-TEST_CASE("the limit of /dev/shm does not bind the mechanisms that have no file there") {
+TEST_CASE("the limit of /dev/shm does not apply to mechanisms without a file there") {
     support::check_child([] {
         enter_small_world();
         constexpr segment_options large{.size = 4 * mebibyte, .reserve = 8 * mebibyte};
@@ -414,7 +414,7 @@ TEST_CASE("the limit of /dev/shm does not bind the mechanisms that have no file 
     });
 }
 
-TEST_CASE_TEMPLATE("a limit of files is an error, not a signal", Mechanism, mechanism::posix,
+TEST_CASE_TEMPLATE("a file size limit is an error, not a signal", Mechanism, mechanism::posix,
                    mechanism::file, mechanism::memfd) {
     support::check_child([] {
         support::enter_namespaces(CLONE_NEWNS);
@@ -552,7 +552,7 @@ TEST_CASE("holes of a file are filled when it is opened, or that is an error") {
     });
 }
 
-TEST_CASE("a disk that is full") {
+TEST_CASE("a full disk") {
     if (::geteuid() != 0) {
         MESSAGE("only root can mount an ext4");
         return;
@@ -587,7 +587,7 @@ TEST_CASE("a disk that is full") {
     });
 }
 
-TEST_CASE("an overlayfs is refused with its name, since its mappings keep no locks") {
+TEST_CASE("an overlayfs is refused by name, because its mappings keep no locks") {
     support::check_child([] {
         support::enter_namespaces(CLONE_NEWNS);
         support::mount_or_exit("tmpfs", "/mnt", "size=16m");

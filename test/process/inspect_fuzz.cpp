@@ -104,7 +104,7 @@ TEST_CASE("damaged segments") {
     CHECK(noticed > count / 2);
 }
 
-TEST_CASE("damaged segments while somebody writes to them") {
+TEST_CASE("damaged segments while another process writes to them") {
     const specimen sound = some_segment();
     const std::uint64_t seed = from_environment("FUZZ_SEED", 1);
     const std::uint64_t count = from_environment("FUZZ_COUNT", 10000);

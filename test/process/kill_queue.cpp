@@ -259,7 +259,7 @@ constexpr int few = 12; // rounds of each game: some 350 in all
 
 } // namespace
 
-TEST_CASE_TEMPLATE("nothing is lost, doubled or stuck when processes are killed", Game,
+TEST_CASE_TEMPLATE("nothing is lost, duplicated or stuck when processes are killed", Game,
                    numbers_by<concurrency::mpmc>, numbers_by<concurrency::mpsc>,
                    numbers_by<concurrency::spmc>, numbers_by<concurrency::spsc>,
                    vectors_by<concurrency::mpmc>, vectors_by<concurrency::spsc>) {

@@ -131,15 +131,15 @@ void list_a_world() {
 
 } // namespace
 
-TEST_CASE("a world is listed") {
+TEST_CASE("everything in a namespace is listed") {
     support::in_own_world([] { list_a_world(); });
 }
 
-TEST_CASE("a user without any privilege lists a world of his own") {
+TEST_CASE("an unprivileged user lists a namespace of their own") {
     support::in_world_of_nobody([] { list_a_world(); });
 }
 
-TEST_CASE("who may not look is told so") {
+TEST_CASE("a user without permission is told so") {
     if (::geteuid() != 0) {
         return; // the world of nobody is one with a single user
     }
@@ -208,7 +208,7 @@ TEST_CASE("identifiers of another IPC namespace are not mistaken for those of th
     });
 }
 
-TEST_CASE("processes and objects that come and go disturb nobody") {
+TEST_CASE("processes and objects that come and go are no problem") {
     support::in_own_world([] {
         support::common<std::atomic<int>> stop;
         support::child storm([&] {
@@ -253,7 +253,7 @@ TEST_CASE("processes and objects that come and go disturb nobody") {
     });
 }
 
-TEST_CASE("without /proc, lists say so") {
+TEST_CASE("without /proc, lists report that") {
     support::check_child([] {
         support::enter_namespaces(CLONE_NEWNS);
         support::mount_or_exit("tmpfs", "/proc", nullptr);

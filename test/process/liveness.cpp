@@ -137,7 +137,7 @@ void await_zombie(pid_t process) {
     mechanism::posix, mechanism::file, mechanism::tmpfs, mechanism::memfd, mechanism::anonymous,   \
         mechanism::system_v, nameless_system_v
 
-TEST_CASE_TEMPLATE("a participant is alive until it is killed, though it may be stopped", M,
+TEST_CASE_TEMPLATE("a participant is alive until it is killed, even if it is stopped", M,
                    EVERY_MECHANISM) {
     const object<M> on;
     support::child participant([&] {
@@ -174,7 +174,7 @@ TEST_CASE_TEMPLATE("a participant is dead when it has exited, in whatever way", 
     }
 }
 
-TEST_CASE_TEMPLATE("a participant lives as long as one of its threads", M, EVERY_MECHANISM) {
+TEST_CASE_TEMPLATE("a participant is alive as long as one of its threads", M, EVERY_MECHANISM) {
     const object<M> on;
     support::child participant([&] {
         // Its first thread goes last; the one that claims at once.
@@ -195,7 +195,7 @@ TEST_CASE_TEMPLATE("a participant lives as long as one of its threads", M, EVERY
     CHECK(on.probe(1) == verdict::dead);
 }
 
-TEST_CASE_TEMPLATE("who closes all descriptors lives on", M, EVERY_MECHANISM) {
+TEST_CASE_TEMPLATE("a participant that closes all descriptors stays alive", M, EVERY_MECHANISM) {
     const object<M> on;
     support::child participant([&] {
         be_participant(on, 0, 0);
@@ -209,7 +209,7 @@ TEST_CASE_TEMPLATE("who closes all descriptors lives on", M, EVERY_MECHANISM) {
     CHECK(on.probe(0) == verdict::dead);
 }
 
-TEST_CASE_TEMPLATE("who becomes another program is dead", M, EVERY_MECHANISM) {
+TEST_CASE_TEMPLATE("a participant that becomes another program is dead", M, EVERY_MECHANISM) {
     const object<M> on;
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
@@ -233,7 +233,7 @@ TEST_CASE_TEMPLATE("who becomes another program is dead", M, EVERY_MECHANISM) {
     CHECK(participant.wait().signal == SIGKILL);
 }
 
-TEST_CASE_TEMPLATE("parent and child are participants of their own", M, EVERY_MECHANISM) {
+TEST_CASE_TEMPLATE("parent and child are separate participants", M, EVERY_MECHANISM) {
     const object<M> on;
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0); // who reads it ends with this process
@@ -281,7 +281,7 @@ TEST_CASE_TEMPLATE("parent and child are participants of their own", M, EVERY_ME
     ::close(ends[1]);
 }
 
-TEST_CASE_TEMPLATE("children that are forked in the midst of a claim do not hide the death", M,
+TEST_CASE_TEMPLATE("children that are forked during a claim do not hide the death", M,
                    EVERY_MECHANISM) {
     const object<M> on;
     int ends[2];

@@ -121,7 +121,7 @@ bool is_much(const memory_mapping& mapping) {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("on every mechanism, however it is mapped", World, WORLDS) {
+TEST_CASE_TEMPLATE("every mechanism, however it is mapped", World, WORLDS) {
     World::run([] {
         const auto check = []<class Mechanism>(Mechanism) {
             const auto made =
@@ -185,7 +185,7 @@ TEST_CASE_TEMPLATE("a value, a raw object, a session", World, WORLDS) {
     });
 }
 
-TEST_CASE_TEMPLATE("a child that does not have the mapping destroys its handle, and no more", World,
+TEST_CASE_TEMPLATE("a child without the mapping destroys its handle, and nothing else", World,
                    WORLDS) {
     World::run([] {
         auto made = segment<>::create("f", {.mapping = {.fork = false}});
@@ -272,7 +272,7 @@ TEST_CASE_TEMPLATE("collapsed, whatever the kernel's settings are", World, WORLD
     });
 }
 
-TEST_CASE_TEMPLATE("what cannot be is refused, and leaves nothing", World, WORLDS) {
+TEST_CASE_TEMPLATE("impossible options are refused, and leave nothing", World, WORLDS) {
     World::run([] {
         std::error_code ec;
         for (const huge_pages pages : {huge_pages::hugetlb_2m, huge_pages::hugetlb_1g}) {
@@ -299,7 +299,7 @@ TEST_CASE_TEMPLATE("what cannot be is refused, and leaves nothing", World, WORLD
     });
 }
 
-TEST_CASE("more locked than a user may") {
+TEST_CASE("more locked memory than a user may have") {
     as_user::run([] {
         const ::rlimit little{65536, 65536};
         CHILD_CHECK(::setrlimit(RLIMIT_MEMLOCK, &little) == 0);
@@ -349,7 +349,7 @@ TEST_CASE_TEMPLATE("a machine with one NUMA node, or a container that forbids al
     });
 }
 
-TEST_CASE_TEMPLATE("durable points", World, WORLDS) {
+TEST_CASE_TEMPLATE("durability", World, WORLDS) {
     World::run([] {
         const auto disk = segment<mechanism::file>::create("/mnt/durable");
         disk.construct<shm_vector<int>>("v").resize(100000, 7);
@@ -403,7 +403,7 @@ bool add_to_pool(long pages) {
 
 } // namespace
 
-TEST_CASE("hugetlb pages, if the machine has some to give") {
+TEST_CASE("hugetlb pages, if the machine has some to spare") {
     constexpr long pages = 8;
     const long before = pool_size();
     const bool given = add_to_pool(pages);

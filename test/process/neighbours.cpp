@@ -149,7 +149,7 @@ TEST_CASE("a System V segment that is larger than its header says maps over noth
     });
 }
 
-TEST_CASE("mechanism::tmpfs removes nothing that is on no tmpfs") {
+TEST_CASE("mechanism::tmpfs removes nothing that is not on a tmpfs") {
     support::check_child([] {
         const std::string path = "/var/tmp/" + support::own_name("precious");
         const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -197,7 +197,7 @@ TEST_CASE("children that other threads fork do not keep the locks of a session")
     });
 }
 
-TEST_CASE("a report that the user has not read survives what destructors try") {
+TEST_CASE("a report that the user has not read survives the attempts of destructors") {
     const std::string name = support::own_name("report");
     std::error_code ec;
     {

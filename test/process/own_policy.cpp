@@ -32,7 +32,7 @@ const bool folder_is_set = [] {
 CONTRACT_OF_NAMES_FOR(own);
 CONTRACT_OF_CONTENTS_FOR(own);
 
-TEST_CASE("what own policies decide is so") {
+TEST_CASE("decisions of user-defined policies are respected") {
     REQUIRE(folder_is_set);
     using segment = cohold::segment<app::shelf, app::versioned<3>, app::mine_alone>;
     const auto made = segment::create("prices", support::small);

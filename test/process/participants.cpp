@@ -133,7 +133,7 @@ void wait_until_dead(pid_t id) {
     mechanism::posix, mechanism::system_v, mechanism::file, mechanism::tmpfs, mechanism::memfd,    \
         mechanism::anonymous
 
-TEST_CASE_TEMPLATE("who attaches is listed, until he detaches, or is dead and recovered", Mechanism,
+TEST_CASE_TEMPLATE("a participant is listed until it detaches, or is dead and recovered", Mechanism,
                    MECHANISMS) {
     const scratch<Mechanism> s;
     REQUIRE(s.handle.participants().size() == 1);
@@ -178,7 +178,7 @@ TEST_CASE_TEMPLATE("who attaches is listed, until he detaches, or is dead and re
     }
 }
 
-TEST_CASE_TEMPLATE("a forked child is none before it uses the segment, and its death is its own",
+TEST_CASE_TEMPLATE("a forked child is no participant before it uses the segment, and dies alone",
                    Mechanism, MECHANISMS) {
     const scratch<Mechanism> s;
     for (const bool parent_first : {false, true}) {
@@ -235,7 +235,7 @@ TEST_CASE_TEMPLATE("a forked child is none before it uses the segment, and its d
     }
 }
 
-TEST_CASE_TEMPLATE("a child's destructor does not give its parent's place away", Mechanism,
+TEST_CASE_TEMPLATE("a child's destructor does not release its parent's slot", Mechanism,
                    MECHANISMS) {
     scratch<Mechanism> s;
     for (const bool used : {false, true}) {
@@ -255,7 +255,7 @@ TEST_CASE_TEMPLATE("a child's destructor does not give its parent's place away",
     }
 }
 
-TEST_CASE_TEMPLATE("exec ends it", Mechanism, MECHANISMS) {
+TEST_CASE_TEMPLATE("exec ends a participant", Mechanism, MECHANISMS) {
     const scratch<Mechanism> s;
     child other(content([&] {
         const auto mine = s.again();
@@ -270,8 +270,9 @@ TEST_CASE_TEMPLATE("exec ends it", Mechanism, MECHANISMS) {
     kill_child(other);
 }
 
-TEST_CASE_TEMPLATE("after closing all descriptors one is alive, works on and detaches", Mechanism,
-                   mechanism::posix, mechanism::file, mechanism::memfd, mechanism::anonymous) {
+TEST_CASE_TEMPLATE("after closing all descriptors a participant is alive, continues and detaches",
+                   Mechanism, mechanism::posix, mechanism::file, mechanism::memfd,
+                   mechanism::anonymous) {
     const scratch<Mechanism> s;
     const common<std::atomic<int>> step;
     child other(content([&] {
@@ -309,9 +310,9 @@ TEST_CASE_TEMPLATE("after closing all descriptors one is alive, works on and det
     CHECK(*s.handle.template find<int>("number") == 7);
 }
 
-TEST_CASE_TEMPLATE("after closing all descriptors one finds the dead by the mapping", Mechanism,
-                   mechanism::posix, mechanism::file, mechanism::memfd, mechanism::anonymous,
-                   mechanism::system_v) {
+TEST_CASE_TEMPLATE("after closing all descriptors a participant finds the dead by the mapping",
+                   Mechanism, mechanism::posix, mechanism::file, mechanism::memfd,
+                   mechanism::anonymous, mechanism::system_v) {
     const scratch<Mechanism> s;
     auto& lock = s.handle.template construct<shm_mutex>("lock");
     const common<std::atomic<int>> step;
@@ -426,7 +427,7 @@ TEST_CASE("namespaces of process numbers make no difference") {
     CHECK(status_of(outer) == -SIGKILL);
 }
 
-TEST_CASE("where the kernel refuses the locks, nobody attaches, and it is said why") {
+TEST_CASE("where the kernel refuses the locks, no process attaches, and the error says why") {
     const scratch<mechanism::posix> s;
     s.handle.construct<int>("number", 7);
     CHECK(in_child([&] {
@@ -492,8 +493,8 @@ TEST_CASE("a thousand segments with 1024 descriptors, also after closing them al
           }) == 0);
 }
 
-TEST_CASE_TEMPLATE("two hundred threads of one process, killed in the midst of their work",
-                   Mechanism, MECHANISMS) {
+TEST_CASE_TEMPLATE("two hundred threads of one process, killed while they work", Mechanism,
+                   MECHANISMS) {
     const scratch<Mechanism> s;
     s.handle.template construct<int>("number", 7);
     const common<std::atomic<int>> working;
@@ -545,7 +546,7 @@ struct static_user {
 
 } // namespace
 
-TEST_CASE("segments are detached by static objects, in any order, and used to the last") {
+TEST_CASE("segments are detached by static objects, in any order, and used until the end") {
     const scratch<mechanism::posix> s;
     s.handle.construct<numbers>("numbers");
     for (int order = 0; order < 3; ++order) {
@@ -612,7 +613,7 @@ struct suicide {
 template <>
 inline constexpr bool cohold::enable_shareable<suicide> = true;
 
-TEST_CASE_TEMPLATE("killed in a constructor: nothing was made, and nobody waits", Mechanism,
+TEST_CASE_TEMPLATE("killed in a constructor: nothing was made, and no process waits", Mechanism,
                    MECHANISMS) {
     const scratch<Mechanism> s;
     s.handle.template construct<int>("number", 7);
@@ -707,7 +708,8 @@ void kill_at_random(const Scratch& s, int rounds) {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("killed at random moments, it has done things or not", Mechanism, MECHANISMS) {
+TEST_CASE_TEMPLATE("killed at random moments: each operation happened or did not", Mechanism,
+                   MECHANISMS) {
     const scratch<Mechanism> s;
     kill_at_random(s, std::is_same_v<Mechanism, mechanism::posix> ? 500 : 300);
 }

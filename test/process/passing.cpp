@@ -188,7 +188,7 @@ TEST_CASE("every handle that has a descriptor") {
     CHECK_THROWS_AS((void)receive<memfd_view>(out, {.timeout = 1ms}), failure);
 }
 
-TEST_CASE("users know each other") {
+TEST_CASE("users are identified by the socket") {
     const auto serve = [](int socket) {
         const auto mine = memfd_segment::create();
         mine.construct<int>("x", 42);
@@ -218,7 +218,7 @@ TEST_CASE("users know each other") {
     meet(ann, serve, bob, use);
 }
 
-TEST_CASE("handed to another user for writing, by a mode that lets him") {
+TEST_CASE("passed to another user for writing, with a mode that allows it") {
     using open_segment = segment<mechanism::memfd, naming::unnamed, permission::everyone>;
     meet(
         ann,
@@ -328,7 +328,7 @@ TEST_CASE("without the seal the owner and root could write, and tamper_proof say
     CHECK(decltype(open)::remove("o"));
 }
 
-TEST_CASE("messages that are none, and no descriptor stays") {
+TEST_CASE("invalid messages, and no descriptor stays") {
     const auto mine = memfd_segment::create();
     const int good = mine.native_handle().value;
     const detail::passing_header header = detail::header_of("memfd");
@@ -404,7 +404,7 @@ TEST_CASE("messages that are none, and no descriptor stays") {
         CHECK_FALSE(static_cast<bool>(receive<segment<>>(sockets.ends[1], {}, ec)));
         CHECK(fails(ec, errc::not_a_segment));
     }
-    SUBCASE("seals that are wanted") {
+    SUBCASE("required seals") {
         const socket_pair sockets;
         std::error_code ec;
         send(sockets.ends[0], mine);
@@ -430,7 +430,7 @@ TEST_CASE("messages that are none, and no descriptor stays") {
     ::unlink("/dev/shm/f");
 }
 
-TEST_CASE("nobody waits for ever, and what was sent outlives its sender") {
+TEST_CASE("no process waits for ever, and a sent object outlives its sender") {
     std::error_code ec;
     for (const int type : {SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM}) {
         const socket_pair sockets(type);

@@ -108,7 +108,8 @@ void race(int rounds, const Round& round, const After& after) {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("open_or_create ends with one segment, everybody in it", C, NAMED_MECHANISMS) {
+TEST_CASE_TEMPLATE("open_or_create ends with one segment, and all processes in it", C,
+                   NAMED_MECHANISMS) {
     using segment = typename C::segment;
     const std::string name = C::name();
     support::common<std::array<std::atomic<std::uint64_t>, racers>> inodes;
@@ -158,7 +159,7 @@ TEST_CASE_TEMPLATE("open_or_create of memory_object ends with one object", C, NA
         });
 }
 
-TEST_CASE_TEMPLATE("shared<T>::open_or_create ends with one T, whole", C, NAMED_MECHANISMS) {
+TEST_CASE_TEMPLATE("shared<T>::open_or_create ends with one complete T", C, NAMED_MECHANISMS) {
     using shared = typename C::template shared<slow>;
     const std::string name = C::name();
     race(
@@ -275,7 +276,7 @@ TEST_CASE_TEMPLATE("create over a dead session has one winner", C, NAMED_MECHANI
     CHECK(segment::remove(name));
 }
 
-TEST_CASE_TEMPLATE("an opener gets the old one or the new one, whole", C,
+TEST_CASE_TEMPLATE("an opener gets the old one or the new one, complete", C,
                    plain<cohold::mechanism::posix>, plain<cohold::mechanism::file>,
                    plain<cohold::mechanism::tmpfs>) {
     using shared = typename C::template shared<slow>;
@@ -303,7 +304,7 @@ TEST_CASE_TEMPLATE("an opener gets the old one or the new one, whole", C,
     CHECK(shared::remove(name));
 }
 
-TEST_CASE_TEMPLATE("sessions end with the last, and nobody enters one that is over", C,
+TEST_CASE_TEMPLATE("sessions end with the last process, and none enters one that is over", C,
                    NAMED_MECHANISMS) {
     using segment = typename C::segment;
     const std::string name = C::name();

@@ -78,7 +78,7 @@ bool can_map_for_writing(int fd) {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("nobody can shrink what cohold makes", World, WORLDS) {
+TEST_CASE_TEMPLATE("nobody can shrink an object that cohold makes", World, WORLDS) {
     World::run([] {
         const auto made = memfd_segment::create();
         CHILD_CHECK(has(made, seal::shrink));
@@ -147,7 +147,7 @@ TEST_CASE_TEMPLATE("sealed against writing by others", World, WORLDS) {
     });
 }
 
-TEST_CASE_TEMPLATE("sealed against seals, and against being executed", World, WORLDS) {
+TEST_CASE_TEMPLATE("sealed against further seals, and against execution", World, WORLDS) {
     World::run([] {
         std::error_code ec;
         const auto made = memfd_segment::create({.seals = seal::seals | seal::exec}, ec);
@@ -169,7 +169,7 @@ TEST_CASE_TEMPLATE("sealed against seals, and against being executed", World, WO
     });
 }
 
-TEST_CASE_TEMPLATE("who gets one looks at the seals first", World, WORLDS) {
+TEST_CASE_TEMPLATE("a receiver checks the seals first", World, WORLDS) {
     World::run([] {
         std::error_code ec;
         // As somebody would make it who wants to shrink it under us.
@@ -200,7 +200,7 @@ TEST_CASE_TEMPLATE("who gets one looks at the seals first", World, WORLDS) {
     });
 }
 
-TEST_CASE_TEMPLATE("other mechanisms have none, and nothing is made", World, WORLDS) {
+TEST_CASE_TEMPLATE("other mechanisms have no seals, and nothing is made", World, WORLDS) {
     World::run([] {
         std::error_code ec;
         const segment_options wanted{.seals = seal::grow};

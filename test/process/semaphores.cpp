@@ -121,7 +121,7 @@ void race(race_state& state, const Round& round, const Check& check) {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("of all who create at once one wins, and nobody sees it unfinished", Kind,
+TEST_CASE_TEMPLATE("of several creators one wins, and nobody sees an unfinished semaphore", Kind,
                    posix_kind, system_v_kind) {
     using semaphore = typename Kind::type;
     support::common<race_state> state;
@@ -148,7 +148,7 @@ TEST_CASE_TEMPLATE("of all who create at once one wins, and nobody sees it unfin
     CHECK(leftovers().empty());
 }
 
-TEST_CASE_TEMPLATE("open_or_create gives everybody the same one", Kind, posix_kind, system_v_kind) {
+TEST_CASE_TEMPLATE("open_or_create gives the same one to all", Kind, posix_kind, system_v_kind) {
     using semaphore = typename Kind::type;
     support::common<race_state> state;
     race(
@@ -201,7 +201,7 @@ TEST_CASE_TEMPLATE("creators, openers and removers at once", Kind, posix_kind, s
     CHECK(leftovers().empty());
 }
 
-TEST_CASE_TEMPLATE("a creator killed at any moment leaves a whole one or none", Kind, posix_kind,
+TEST_CASE_TEMPLATE("a creator killed at any moment leaves a complete one or none", Kind, posix_kind,
                    system_v_kind) {
     using semaphore = typename Kind::type;
     support::common<std::atomic<int>> ready;
@@ -283,7 +283,7 @@ TEST_CASE_TEMPLATE("a creator killed before and after each of its system calls",
     CHECK(whole > 1);
 }
 
-TEST_CASE("a set left unready by its creator counts as absent, and goes") {
+TEST_CASE("a set left unready by its creator counts as absent, and is removed") {
     const auto leave = [](bool with_lock) {
         const support::ending how = support::run_child([&] {
             creation_lock lock(detail::set_lock_key(key()));
@@ -325,7 +325,7 @@ TEST_CASE("a set left unready by its creator counts as absent, and goes") {
     }
 }
 
-TEST_CASE("a set in the making is not there yet, and stopping its creator hides nothing") {
+TEST_CASE("an unfinished set is absent, and stopping its creator hides nothing") {
     support::common<std::atomic<int>> step;
     support::child creator([&] {
         creation_lock lock(detail::set_lock_key(key()));
@@ -352,7 +352,7 @@ TEST_CASE("a set in the making is not there yet, and stopping its creator hides 
     CHECK(leftovers().empty());
 }
 
-TEST_CASE("what a killed process had acquired: lost, or given back by the kernel") {
+TEST_CASE("permits of a killed process are lost, or given back by the kernel") {
     const auto posix = named::create(name, 1);
     const auto lost = set::create("lost", {.initial = 1});
     const auto returned = set::create("returned", {.count = 2, .initial = 1});
@@ -442,7 +442,7 @@ TEST_CASE("signals do not end a wait") {
     CHECK(set::remove(name));
 }
 
-TEST_CASE("sem_open(3) finds what is made here, and the other way round") {
+TEST_CASE("sem_open(3) finds what is made here, and vice versa") {
     const auto made = named::create(name, 2);
     ::sem_t* const theirs = ::sem_open("/x", 0);
     REQUIRE(theirs != SEM_FAILED);
@@ -480,7 +480,7 @@ TEST_CASE("sem_open(3) finds what is made here, and the other way round") {
     CHECK(leftovers().empty());
 }
 
-TEST_CASE("semget(2) finds what is made here, and the other way round") {
+TEST_CASE("semget(2) finds what is made here, and vice versa") {
     const auto made = set::create(name, {.count = 3, .initial = 1});
     CHECK(::semget(key(), 3, 0) == made.id());
     CHECK(::semget(key(), 4, 0) == -1); // as many as were asked for, and no more
@@ -502,7 +502,7 @@ TEST_CASE("semget(2) finds what is made here, and the other way round") {
     CHECK(leftovers().empty());
 }
 
-TEST_CASE("what is planted under the name of a semaphore is refused") {
+TEST_CASE("objects planted under the name of a semaphore are refused") {
     const char* const path = "/dev/shm/sem.x";
     const auto refused = [&](errc code) {
         std::error_code ec;
@@ -568,7 +568,7 @@ TEST_CASE("a full /dev/shm") {
     });
 }
 
-TEST_CASE("the limits of the kernel on sets") {
+TEST_CASE("the kernel's limits on sets") {
     support::check_child([] {
         support::enter_namespaces(CLONE_NEWIPC);
         support::write_file("/proc/sys/kernel/sem", "8 100 16 4"); // SEMMSL SEMMNS SEMOPM SEMMNI
@@ -602,7 +602,7 @@ TEST_CASE("the limits of the kernel on sets") {
     });
 }
 
-TEST_CASE("who waits for a set that is removed learns of it; a semaphore's name may go") {
+TEST_CASE("waiters learn that a set is removed; a semaphore's name may be removed") {
     const auto system_v = set::create(name, {});
     const auto posix = named::create(name, 0);
     support::child waiter([&] {
@@ -621,7 +621,7 @@ TEST_CASE("who waits for a set that is removed learns of it; a semaphore's name 
     CHECK(leftovers().empty());
 }
 
-TEST_CASE("a set without a name: for children, and for who has its id") {
+TEST_CASE("a set without a name: for children, and for processes that have its id") {
     using unnamed_set = system_v_semaphores<naming::unnamed>;
     int id = -1;
     {

@@ -190,15 +190,15 @@ void race(unsigned all) {
 
 } // namespace
 
-TEST_CASE("what the dead have left goes; what could be data, or anybody's, stays") {
+TEST_CASE("the remains of the dead are removed; possible data and used objects stay") {
     support::in_own_world([] { remove_from_a_world(); });
 }
 
-TEST_CASE("a user without any privilege removes what is his") {
+TEST_CASE("an unprivileged user removes their own objects") {
     support::in_world_of_nobody([] { remove_from_a_world(); });
 }
 
-TEST_CASE("what is another user's stays, and is reported") {
+TEST_CASE("another user's objects stay, and are reported") {
     if (::geteuid() != 0) {
         return; // nobody has one user
     }
@@ -231,7 +231,7 @@ TEST_CASE("what is another user's stays, and is reported") {
     });
 }
 
-TEST_CASE("it waits for nobody") {
+TEST_CASE("it never waits") {
     support::in_own_world([] {
         support::die_in([] {
             static auto one = segment<>::create("x", of_session);
@@ -293,10 +293,10 @@ TEST_CASE_TEMPLATE("a forked child that works in a dead parent's session keeps i
     });
 }
 
-TEST_CASE("ten thousand times against those who open POSIX objects") {
+TEST_CASE("ten thousand times against processes that open POSIX objects") {
     race<mechanism::posix>(10000);
 }
 
-TEST_CASE("ten thousand times against those who open System V segments") {
+TEST_CASE("ten thousand times against processes that open System V segments") {
     race<mechanism::system_v>(10000);
 }

@@ -272,11 +272,11 @@ void sections_are_killed() {
     look(*here.operator->());
 }
 
-TEST_CASE("a section happens as a whole or not at all") {
+TEST_CASE("a section happens completely or not at all") {
     sections_are_killed<cohold::shm_mutex>();
 }
 
-TEST_CASE("a section under a shared mutex, too") {
+TEST_CASE("so does a section under a shared mutex") {
     sections_are_killed<cohold::shm_shared_mutex>();
 }
 
@@ -300,7 +300,7 @@ TEST_CASE("waiters and notifiers of a condition are killed") {
     here.kill_often([&](thing& object, std::uint32_t turn) { play(object, turn % 2); }, [] {});
 }
 
-TEST_CASE("who is killed with a permit of a semaphore takes no more with it") {
+TEST_CASE("a process killed with a permit of a semaphore takes only that permit with it") {
     struct thing {
         cohold::shm_semaphore permits{2};
     };
@@ -318,7 +318,7 @@ TEST_CASE("who is killed with a permit of a semaphore takes no more with it") {
     CHECK(here->permits.available() == 2);
 }
 
-TEST_CASE("who is killed while it waits for an event is just gone") {
+TEST_CASE("a process killed while it waits for an event just disappears") {
     struct thing {
         cohold::shm_event open{cohold::event_reset::manual, true};
         cohold::shm_event rung{cohold::event_reset::automatic};
@@ -342,7 +342,7 @@ TEST_CASE("who is killed while it waits for an event is just gone") {
         [] {});
 }
 
-TEST_CASE("who has not come to a barrier or a latch can be replaced") {
+TEST_CASE("a process that has not arrived at a barrier or a latch can be replaced") {
     struct thing {
         cohold::shm_barrier barrier{2};
         cohold::shm_latch latch{1};
@@ -425,7 +425,7 @@ bool goes_on(const char* name, std::atomic<int>& step) {
 
 } // namespace
 
-TEST_CASE("a process that does not run has a lock of the segment itself") {
+TEST_CASE("a stopped process holds a lock of the segment itself") {
     using segment = cohold::segment<>;
     const std::string name = "cohold-test-stopped-" + std::to_string(::getpid());
     const auto made = segment::create(name, {.size = 65536, .reserve = 1 << 20});
@@ -567,7 +567,7 @@ void check_mutex() {
 
 } // namespace
 
-TEST_CASE("whoever has let go of a lock touches it no more") {
+TEST_CASE("after releasing a lock a thread does not touch it again") {
     check_mutex<cohold::shm_mutex>();
     check_mutex<cohold::shm_recursive_mutex>();
     check_mutex<cohold::shm_shared_mutex>();
@@ -591,7 +591,7 @@ TEST_CASE("whoever has let go of a lock touches it no more") {
     stepped<shared>().check(share, wait_to_write, leave, has_left);
 }
 
-TEST_CASE("whoever has given a signal touches it no more") {
+TEST_CASE("after signalling a thread does not touch the signal again") {
     using semaphore = cohold::shm_semaphore;
     const auto release = [](semaphore& s) { s.release(); };
     const auto wait_for_it = [](semaphore& s) { CHECK_FALSE(s.try_acquire_for(1ms)); };
@@ -622,7 +622,7 @@ TEST_CASE("whoever has given a signal touches it no more") {
     stepped<barrier>(2).check(nothing, wait_for_barrier, arrive, phase);
 }
 
-TEST_CASE("a condition may go as soon as everybody is notified") {
+TEST_CASE("a condition may be destroyed as soon as all waiters are notified") {
     for (const bool all : {false, true}) {
         stepped<cohold::shm_condition> s;
         auto& mutex = s.segment.construct<cohold::shm_mutex>("mutex");

@@ -106,7 +106,7 @@ bool nothing_left() {
 
 } // namespace
 
-TEST_CASE("a lock set that another user made is let go of, though it cannot be removed") {
+TEST_CASE("a lock set that another user made is released, though it cannot be removed") {
     leave_set(ann);
     as(bob, [] {
         {
@@ -137,7 +137,7 @@ TEST_CASE("a lock set that another user made is let go of, though it cannot be r
     CHECK(nothing_left());
 }
 
-TEST_CASE("a session's gate is let go of, though another user made it") {
+TEST_CASE("a session's gate is released, though another user made it") {
     leave_set(ann);
     as(bob, [] {
         {
@@ -154,7 +154,7 @@ TEST_CASE("a session's gate is let go of, though another user made it") {
     CHECK(nothing_left());
 }
 
-TEST_CASE("whoever cannot clear away a dead creator's segment leaves the claim to him who can") {
+TEST_CASE("a user that cannot remove a dead creator's segment leaves the claim to one that can") {
     const creation formatted{.capacity = 65536, .mode = 0660, .group = {}, .formatted = true};
     for (const uid_t owner_of_set : {ann, bob}) {
         leave_set(owner_of_set);
@@ -184,7 +184,7 @@ TEST_CASE("whoever cannot clear away a dead creator's segment leaves the claim t
     }
 }
 
-TEST_CASE("a reader takes a segment in the making for absent, as everybody else does") {
+TEST_CASE("to a reader, as to all others, an unfinished segment is absent") {
     turn() = 0;
     support::child maker([] {
         become(ann);
@@ -259,7 +259,7 @@ TEST_CASE("readers take part in sessions") {
     CHECK(nothing_left());
 }
 
-TEST_CASE("a dead session that is not one's own to remove is permission_denied") {
+TEST_CASE("a dead session that this user may not remove is permission_denied") {
     support::child dead([] {
         become(ann);
         const auto made = team_segment::create(name, session);
@@ -279,7 +279,7 @@ TEST_CASE("a dead session that is not one's own to remove is permission_denied")
     CHECK(nothing_left());
 }
 
-TEST_CASE("who only looks into a dead session does not bring it back") {
+TEST_CASE("a process that only looks into a dead session does not bring it back") {
     support::child dead([] {
         const auto made = segment<system_v>::create(name, session);
         ::raise(SIGKILL);
@@ -296,7 +296,7 @@ TEST_CASE("who only looks into a dead session does not bring it back") {
     CHECK(nothing_left());
 }
 
-TEST_CASE("what a forked child has inherited does not keep a session") {
+TEST_CASE("an inherited mapping in a forked child does not keep a session alive") {
     turn() = 0;
     support::child parent([] {
         auto made = segment<system_v>::create(name, session);
@@ -340,7 +340,7 @@ TEST_CASE("nothing stays beside a session that was never finished") {
     CHECK(lock_set() == -1);
 }
 
-TEST_CASE("the segment at a session's second key is somebody else's: it stays, and is said") {
+TEST_CASE("a foreign segment at a session's second key stays, and is reported") {
     struct ::shmid_ds wanted{};
     wanted.shm_perm.__key = key();
     const key_t beside = detail::attendance_object::key_of(wanted);
@@ -357,7 +357,7 @@ TEST_CASE("the segment at a session's second key is somebody else's: it stays, a
     CHECK(nothing_left());
 }
 
-TEST_CASE("users who share a segment can tell whether the others are alive; strangers cannot") {
+TEST_CASE("users that share a segment can tell whether the others are alive; strangers cannot") {
     turn() = 0;
     const creation wanted{.capacity = 65536, .mode = 0660, .group = {}, .formatted = false};
     static liveness_token* const tokens = static_cast<liveness_token*>(

@@ -219,8 +219,8 @@ TEST_CASE_TEMPLATE("every option arrives", World, as_runner, as_user) {
     });
 }
 
-TEST_CASE_TEMPLATE("a full one grows by a remount, and the same segment goes on", World, as_runner,
-                   as_user) {
+TEST_CASE_TEMPLATE("a full tmpfs grows by a remount, and the same segment continues", World,
+                   as_runner, as_user) {
     support::check_child([] {
         World::enter();
         const auto mount = tmpfs_mount::create(
@@ -289,7 +289,7 @@ TEST_CASE_TEMPLATE("too few inodes", World, as_runner, as_user) {
     });
 }
 
-TEST_CASE("resizing while others fill it: nobody gets SIGBUS") {
+TEST_CASE("resizing while others fill it: no process gets SIGBUS") {
     support::check_child([] {
         enter_empty_world();
         const auto mount =
@@ -319,7 +319,7 @@ TEST_CASE("resizing while others fill it: nobody gets SIGBUS") {
     });
 }
 
-TEST_CASE_TEMPLATE("one that is in use says by whom", World, as_runner, as_user) {
+TEST_CASE_TEMPLATE("unmounting reports the users of a busy tmpfs", World, as_runner, as_user) {
     support::check_child([] {
         World::enter();
         const std::string place = make_directory("/mnt/x");
@@ -366,7 +366,7 @@ TEST_CASE_TEMPLATE("one that is in use says by whom", World, as_runner, as_user)
     });
 }
 
-TEST_CASE_TEMPLATE("lazily, users keep what they have", World, as_runner, as_user) {
+TEST_CASE_TEMPLATE("after a lazy unmount users keep what they have", World, as_runner, as_user) {
     support::check_child([] {
         World::enter();
         const std::string place = make_directory("/mnt/x");
@@ -429,7 +429,7 @@ TEST_CASE_TEMPLATE("the destructor leaves nothing mounted", World, as_runner, as
     });
 }
 
-TEST_CASE_TEMPLATE("one over the other", World, as_runner, as_user) {
+TEST_CASE_TEMPLATE("one mount over another", World, as_runner, as_user) {
     support::check_child([] {
         World::enter();
         const std::string place = make_directory("/mnt/x");
@@ -462,7 +462,7 @@ TEST_CASE_TEMPLATE("one over the other", World, as_runner, as_user) {
     });
 }
 
-TEST_CASE_TEMPLATE("what others have unmounted is not mistaken for another", World, as_runner,
+TEST_CASE_TEMPLATE("a tmpfs unmounted by others is not mistaken for another", World, as_runner,
                    as_user) {
     support::check_child([] {
         World::enter();
@@ -488,7 +488,7 @@ TEST_CASE_TEMPLATE("what others have unmounted is not mistaken for another", Wor
     });
 }
 
-TEST_CASE("in another mount namespace it is another mount") {
+TEST_CASE("in another mount namespace it is a different mount") {
     support::check_child([] {
         enter_empty_world();
         const auto mount = tmpfs_mount::create(make_directory("/mnt/x"), {.size = mebibyte});
@@ -533,7 +533,7 @@ TEST_CASE_TEMPLATE("the mount of a killed process is adopted", World, as_runner,
     });
 }
 
-TEST_CASE_TEMPLATE("paths are taken as they are at the moment", World, as_runner, as_user) {
+TEST_CASE_TEMPLATE("paths are resolved at the moment of the call", World, as_runner, as_user) {
     support::check_child([] {
         World::enter();
         (void)make_directory("/mnt/x");
@@ -594,7 +594,7 @@ TEST_CASE("with few descriptors left it is mounted or not, and unmounted all the
     });
 }
 
-TEST_CASE("pages that stay in memory are for root alone") {
+TEST_CASE("pages that stay in memory are reserved for root") {
     support::check_child([] {
         const bool privileged = ::geteuid() == 0;
         enter_empty_world();
@@ -630,7 +630,7 @@ TEST_CASE("options that the kernel refuses, with its reason") {
     });
 }
 
-TEST_CASE("without privilege, the way to have it is said") {
+TEST_CASE("without privilege, the error says how to get it") {
     support::check_child([] {
         if (::geteuid() == 0) {
             become(ann, ann);

@@ -121,8 +121,8 @@ std::intptr_t distance(const T* from, const T* to) {
 #define NAMED mechanism::posix, mechanism::system_v, mechanism::file
 #define MECHANISMS NAMED, mechanism::memfd
 
-TEST_CASE_TEMPLATE("what one mapping makes, the other finds, grows and destroys", Mechanism,
-                   MECHANISMS) {
+TEST_CASE_TEMPLATE("objects made in one mapping are found, grown and destroyed in the other",
+                   Mechanism, MECHANISMS) {
     twice<Mechanism> s;
     auto& mine = s.first.template construct<table>("table");
     auto* const theirs = s.second.template find<table>("table");
@@ -328,7 +328,7 @@ TEST_CASE("members of plain structs are bound to the mapping that they are seen 
     CHECK(made.inner[1].back() == 3);
 }
 
-TEST_CASE("one mapping goes, the other stays") {
+TEST_CASE("one mapping is removed, the other stays") {
     twice<mechanism::posix> s;
     auto& mine = s.first.construct<table>("table");
     grow(mine, 10, 10);

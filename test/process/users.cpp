@@ -240,9 +240,8 @@ TEST_CASE_TEMPLATE("objects of unexpected owners are refused", Mechanism, mechan
     remove_as<Mechanism, permission::everyone_reads>(root, name);
 }
 
-TEST_CASE_TEMPLATE("what others keep for themselves cannot be opened, changed or removed",
-                   Mechanism, mechanisms::posix, mechanisms::file, mechanisms::tmpfs,
-                   mechanisms::system_v) {
+TEST_CASE_TEMPLATE("private objects of others cannot be opened, changed or removed", Mechanism,
+                   mechanisms::posix, mechanisms::file, mechanisms::tmpfs, mechanisms::system_v) {
     const std::string name = name_of<Mechanism>("private");
     using private_segment = segment_for<Mechanism, permission::owner_only>;
     as(ann, [&] { private_segment::create(name, small).template construct<int>("x", 6); });
@@ -314,8 +313,8 @@ TEST_CASE("memfds have the mode of their policy") {
     });
 }
 
-TEST_CASE_TEMPLATE("a group that one is not of is refused, and nothing is left", Mechanism,
-                   mechanisms::posix, mechanisms::file, mechanisms::tmpfs) {
+TEST_CASE_TEMPLATE("a group that the user does not belong to is refused, and nothing is left",
+                   Mechanism, mechanisms::posix, mechanisms::file, mechanisms::tmpfs) {
     const std::string name = name_of<Mechanism>("stranger");
     as(eve, [&] {
         refused(errc::permission_denied, "group 2000", [&](std::error_code& ec) {
@@ -462,7 +461,7 @@ TEST_CASE_TEMPLATE("two users share a semaphore through a group, a third is refu
     as(root, [&] { CHILD_CHECK(own_semaphore::remove(name)); });
 }
 
-TEST_CASE("a set that its killed creator has left unready, and other users") {
+TEST_CASE("an unready set of a killed creator, and other users") {
     using team_set = system_v_semaphores<naming::verbatim, permission::group>;
     const key_t key = detail::system_v_key("ruin");
     const auto leave = [&](const user& who) {
@@ -497,7 +496,7 @@ TEST_CASE("a set that its killed creator has left unready, and other users") {
     CHECK(::semget(key, 0, 0) == -1);
 }
 
-TEST_CASE("a mount that two users share, and a third does not see into") {
+TEST_CASE("a mount that two users share, and a third cannot see into") {
     ::mkdir("/dev/shm/mount", 0755);
     {
         const auto mount =

@@ -194,7 +194,7 @@ void one(const specimen& sound, std::uint64_t seed, place& where) {
 
 } // namespace
 
-TEST_CASE("a writer on damaged segments") {
+TEST_CASE("writing to damaged segments") {
     const specimen sound = busy_segment();
     const std::uint64_t seed = from_environment("FUZZ_SEED", 1);
     const std::uint64_t count = from_environment("FUZZ_COUNT", 1000);

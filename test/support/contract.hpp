@@ -370,7 +370,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: names of memory_object", C, contract_names)
     }
 }
 
-TEST_CASE_TEMPLATE_DEFINE("contract: modes are exact whatever the umask", C, contract_modes) {
+TEST_CASE_TEMPLATE_DEFINE("contract: modes are exact, whatever the umask", C, contract_modes) {
     using namespace support;
     using mechanism = typename C::mechanism;
     for (const mode_t mask : {mode_t{0}, mode_t{0777}}) {

@@ -37,7 +37,7 @@ TEST_CASE("every code has a text of its own and maps to a condition") {
     CHECK(std::size(detail::errc_table) == static_cast<std::size_t>(errc::closed));
 }
 
-TEST_CASE("a value that is no code is an unknown error and equals its own condition only") {
+TEST_CASE("an invalid code is an unknown error and equals only its own condition") {
     const std::error_code strange(9999, cohold::category());
     CHECK(strange.message() == "unknown error");
     CHECK(strange.default_error_condition().category() == cohold::category());
@@ -67,7 +67,7 @@ TEST_CASE("fail sets the code and reports the facts with the operation around it
           with_meaning("open posix object 'prices': layout version: expected 1, found 7", ec));
 }
 
-TEST_CASE("an inner operation names itself, then the outer one is back") {
+TEST_CASE("an inner operation is named, then the outer one again") {
     std::error_code ec;
     const detail::error_context outer("open", "segment", "outer");
     {
@@ -123,14 +123,14 @@ TEST_CASE("raise throws a failure, which is a std::system_error, with the facts 
     }
 }
 
-TEST_CASE("raise_if throws for a code and does nothing for none") {
+TEST_CASE("raise_if throws for a code and does nothing without one") {
     CHECK_NOTHROW(detail::raise_if(std::error_code()));
     std::error_code ec;
     detail::fail(ec, errc::removed, "facts");
     CHECK_THROWS_AS(detail::raise_if(ec), cohold::failure);
 }
 
-TEST_CASE("raise_if does not lend an old report to a code that was set without one") {
+TEST_CASE("raise_if does not attach an old report to a code that was set without one") {
     std::error_code ec;
     detail::fail(ec, errc::removed, "old facts");
     try {

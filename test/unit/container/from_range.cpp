@@ -17,7 +17,7 @@ namespace detail = cohold::detail;
 template <class Tag>
 concept made_of_braces = requires(void (*take)(Tag)) { take({}); };
 
-TEST_CASE("the tag is one object, and no brace makes another by accident") {
+TEST_CASE("there is one tag object, and braces do not make another by accident") {
     static_assert(std::is_same_v<decltype(cohold::from_range), const cohold::from_range_t>);
     static_assert(!made_of_braces<cohold::from_range_t>);
     static_assert(std::is_empty_v<cohold::from_range_t>);
@@ -29,7 +29,7 @@ TEST_CASE("a range fits if its elements convert") {
     static_assert(!detail::container_compatible_range<int, int>);
 }
 
-TEST_CASE("what can be read twice is counted, by its size or by its iterators") {
+TEST_CASE("ranges that can be read twice are counted, by their size or by their iterators") {
     const std::list<int> sized{1, 2, 3};
     const std::forward_list<int> unsized{1, 2};
     CHECK(detail::count_of(sized) == 3);
@@ -37,14 +37,14 @@ TEST_CASE("what can be read twice is counted, by its size or by its iterators") 
     CHECK(detail::count_of(unsized.begin(), unsized.end()) == 2);
 }
 
-TEST_CASE("iterators that move count too, which C++20 takes for read-once") {
+TEST_CASE("move iterators are counted too, though C++20 considers them single-pass") {
     std::vector<int> from{1, 2, 3, 4};
     const auto first = std::make_move_iterator(from.begin());
     const auto last = std::make_move_iterator(from.end());
     CHECK(detail::count_of(first, last) == 4);
 }
 
-TEST_CASE("what can be read once only is not counted, and not read") {
+TEST_CASE("single-pass ranges are not counted, and not read") {
     std::istringstream text("1 2 3");
     std::istream_iterator<int> first(text);
     const std::istream_iterator<int> last;

@@ -67,7 +67,7 @@ bool in_segment(const scratch::segment& segment, const void* at) {
 
 } // namespace
 
-TEST_CASE("memory of the segment, aligned, and given back") {
+TEST_CASE("memory of the segment is aligned, and freed again") {
     const scratch::segment segment(65536, 1 << 20);
     shm_allocator<page> pages(segment.header());
     shm_allocator<char> bytes(pages);
@@ -88,7 +88,7 @@ TEST_CASE("memory of the segment, aligned, and given back") {
     CHECK(segment.heap().used() == 0);
 }
 
-TEST_CASE("what cannot be allocated throws, or is null") {
+TEST_CASE("an allocation that fails throws, or is null") {
     const scratch::segment segment(65536, 1 << 20);
     const auto check = [](auto allocator, std::size_t count, errc code) {
         CHECK(allocator.try_allocate(count) == nullptr);

@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 
 #define EVERY_MODE spsc, mpsc, spmc, mpmc
 
-TEST_CASE_TEMPLATE("elements come out in the order they went in", Mode, EVERY_MODE) {
+TEST_CASE_TEMPLATE("elements come out in the order in which they went in", Mode, EVERY_MODE) {
     for (const std::size_t capacity : {1U, 2U, 3U, 5U, 8U}) {
         test_queue<int, Mode::value> queue(capacity);
         CHECK(queue.capacity() == capacity);
@@ -76,7 +76,7 @@ TEST_CASE_TEMPLATE("turns wrap in the middle of the traffic", Mode, EVERY_MODE) 
     CHECK_FALSE(queue.pop());
 }
 
-TEST_CASE("a capacity that cannot be is refused") {
+TEST_CASE("an impossible capacity is refused") {
     using queue = test_queue<std::array<char, 100>>;
     const auto refuse = [](auto capacity, const std::string& found) {
         try {
@@ -178,7 +178,7 @@ TEST_CASE_TEMPLATE("waits end at their deadline", Mode, EVERY_MODE) {
     CHECK(queue.pop_until(std::chrono::steady_clock::time_point::max()) == 4);
 }
 
-TEST_CASE_TEMPLATE("batches take what fits and give what is there", Mode, EVERY_MODE) {
+TEST_CASE_TEMPLATE("batches push what fits and pop what is there", Mode, EVERY_MODE) {
     test_queue<int, Mode::value> queue(5);
     const std::vector<int> in{1, 2, 3, 4, 5, 6, 7};
     std::vector<int> out(4, 0);
@@ -249,7 +249,7 @@ TEST_CASE_TEMPLATE("blocking batches pass a narrow queue", Waiting, waiting::ada
     CHECK(out == in);
 }
 
-TEST_CASE_TEMPLATE("elements that only move are moved, and kept when there is no room", Mode,
+TEST_CASE_TEMPLATE("move-only elements are moved, and kept when there is no room", Mode,
                    EVERY_MODE) {
     test_queue<std::unique_ptr<int>, Mode::value> queue(1);
     CHECK(queue.push(std::make_unique<int>(1)));
@@ -333,7 +333,7 @@ struct fragile {
 
 } // namespace
 
-TEST_CASE("elements may ask for the alignment of a page") {
+TEST_CASE("elements may have the alignment of a page") {
     test_queue<page> queue(3);
     CHECK(queue.emplace(page{7}));
     const std::optional<page> element = queue.pop();
@@ -362,7 +362,7 @@ TEST_CASE_TEMPLATE("every element is destroyed once", Mode, EVERY_MODE) {
     CHECK(count == 0);
 }
 
-TEST_CASE_TEMPLATE("a constructor that throws leaves nothing behind and nobody stuck", Mode,
+TEST_CASE_TEMPLATE("a constructor that throws leaves nothing behind and no thread stuck", Mode,
                    EVERY_MODE) {
     for (const std::size_t capacity : {1U, 2U, 3U}) {
         for (std::size_t before = 0; before < capacity; ++before) {
@@ -460,7 +460,7 @@ TEST_CASE_TEMPLATE("an element is moved once on its way out", Mode, EVERY_MODE) 
     CHECK(fragile::alive == 0);
 }
 
-TEST_CASE_TEMPLATE("a batch that throws has pushed what came before", Mode, EVERY_MODE) {
+TEST_CASE_TEMPLATE("a batch that throws has pushed the elements before", Mode, EVERY_MODE) {
     fragile::alive = 0;
     {
         const std::vector<fragile> in{fragile(1), fragile(2), fragile(3)};
@@ -476,7 +476,7 @@ TEST_CASE_TEMPLATE("a batch that throws has pushed what came before", Mode, EVER
     CHECK(fragile::alive == 0);
 }
 
-TEST_CASE("a consumer waiting behind a constructor that throws goes on") {
+TEST_CASE("a consumer waiting behind a constructor that throws continues") {
     // The constructor runs until the other element is in the queue, then throws.
     struct slow {
         explicit slow(int v) : value(v) {}
@@ -507,7 +507,7 @@ TEST_CASE("a consumer waiting behind a constructor that throws goes on") {
     CHECK(queue.empty());
 }
 
-TEST_CASE("a queue is neither copied nor moved, and its observers do not throw") {
+TEST_CASE("a queue can be neither copied nor moved, and its observers do not throw") {
     using queue = test_queue<int>;
     CHECK_FALSE(std::is_copy_constructible_v<queue>);
     CHECK_FALSE(std::is_move_constructible_v<queue>);

@@ -79,7 +79,7 @@ inline constexpr bool cohold::enable_shareable<slow> = true;
 template <>
 inline constexpr bool cohold::enable_shareable<only_moved> = true;
 
-TEST_CASE_TEMPLATE("full, empty and closed have a code each", Mode, EVERY_MODE) {
+TEST_CASE_TEMPLATE("full, empty and closed have a code of their own", Mode, EVERY_MODE) {
     const auto segment = cohold::segment<mechanism::anonymous>::create(1 << 20);
     auto& q = segment.construct<shm_queue<int, Mode::value>>("queue", 2);
     std::error_code ec = errc::corrupt; // of another call
@@ -180,7 +180,7 @@ TEST_CASE_TEMPLATE("full, empty and closed have a code each", Mode, EVERY_MODE) 
     CHECK(out[0] == 7);
 }
 
-TEST_CASE_TEMPLATE("blocking batches report the end alone", Mode, EVERY_MODE) {
+TEST_CASE_TEMPLATE("blocking batches report only the end", Mode, EVERY_MODE) {
     const auto segment = cohold::segment<mechanism::anonymous>::create(1 << 20);
     auto& q = segment.construct<shm_queue<int, Mode::value>>("queue", 2);
     std::thread consumer([&] {
@@ -207,7 +207,7 @@ TEST_CASE_TEMPLATE("blocking batches report the end alone", Mode, EVERY_MODE) {
     CHECK(ec == errc::closed);
 }
 
-TEST_CASE_TEMPLATE("a push that began before the queue was closed keeps it from its end", Mode,
+TEST_CASE_TEMPLATE("a push that began before the queue was closed delays its end", Mode,
                    EVERY_MODE) {
     const auto segment = cohold::segment<mechanism::anonymous>::create(1 << 20);
     auto& q = segment.construct<shm_queue<slow, Mode::value>>("queue", 4);
@@ -235,7 +235,7 @@ TEST_CASE_TEMPLATE("a push that began before the queue was closed keeps it from 
     CHECK(ec == errc::closed);
 }
 
-TEST_CASE_TEMPLATE("a pop that is under way keeps a closed queue from its end", Mode, spmc, mpmc) {
+TEST_CASE_TEMPLATE("a pop that is under way delays the end of a closed queue", Mode, spmc, mpmc) {
     const auto segment = cohold::segment<mechanism::anonymous>::create(1 << 20);
     auto& q = segment.construct<shm_queue<slow, Mode::value>>("queue", 1);
     CHECK(q.emplace(-7));
@@ -263,7 +263,7 @@ TEST_CASE_TEMPLATE("a pop that is under way keeps a closed queue from its end", 
     CHECK(ec == errc::closed);
 }
 
-TEST_CASE_TEMPLATE("what the first use of a segment fails with is reported", Mode, EVERY_MODE) {
+TEST_CASE_TEMPLATE("errors of the first use of a segment are reported", Mode, EVERY_MODE) {
     const auto segment =
         cohold::segment<mechanism::memfd>::create({.size = 1 << 20, .participants = 2});
     auto& q = segment.construct<shm_queue<int, Mode::value>>("queue", 4);
@@ -289,7 +289,7 @@ TEST_CASE_TEMPLATE("what the first use of a segment fails with is reported", Mod
     CHECK(q.size() == 1);
 }
 
-TEST_CASE_TEMPLATE("what can only be moved is reported in a section", Mode, EVERY_MODE) {
+TEST_CASE_TEMPLATE("move-only elements are reported in a section", Mode, EVERY_MODE) {
     const auto segment = cohold::segment<mechanism::anonymous>::create(1 << 20);
     auto& lock = segment.construct<shm_guarded<int>>("lock");
     auto& q = segment.construct<shm_queue<only_moved, Mode::value>>("queue", 4);
@@ -307,7 +307,7 @@ TEST_CASE_TEMPLATE("what can only be moved is reported in a section", Mode, EVER
     CHECK(q.size() == 2);
 }
 
-TEST_CASE("the state of a queue is no failure that is kept") {
+TEST_CASE("the state of a queue is not kept as the last failure") {
     const auto segment = cohold::segment<mechanism::anonymous>::create(1 << 20);
     auto& q = segment.construct<shm_queue<int>>("queue", 1);
     std::error_code ec;

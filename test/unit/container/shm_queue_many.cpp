@@ -118,7 +118,7 @@ constexpr style styles[] = {style::blocking, style::trying, style::timed, style:
 
 } // namespace
 
-TEST_CASE_TEMPLATE("threads lose, double and overtake nothing", Mode, EVERY_MODE) {
+TEST_CASE_TEMPLATE("threads lose, duplicate and overtake no element", Mode, EVERY_MODE) {
     for (const std::size_t capacity : {1U, 2U, 7U, 256U}) {
         for (const style how : styles) {
             const std::uint32_t producers = producers_of(Mode::value);
@@ -159,7 +159,7 @@ TEST_CASE_TEMPLATE("threads lose, double and overtake nothing", Mode, EVERY_MODE
     }
 }
 
-TEST_CASE_TEMPLATE("processes lose, double and overtake nothing", Mode, EVERY_MODE) {
+TEST_CASE_TEMPLATE("processes lose, duplicate and overtake no element", Mode, EVERY_MODE) {
     for (const std::size_t capacity : {1U, 3U, 256U}) {
         for (const style how : styles) {
             const std::uint32_t producers = producers_of(Mode::value);
@@ -254,8 +254,8 @@ TEST_CASE("closing strands no element that owns memory") {
     }
 }
 
-TEST_CASE_TEMPLATE("close wakes those who wait for room and for elements", Waiting,
-                   waiting::adaptive, waiting::spin, waiting::block) {
+TEST_CASE_TEMPLATE("close wakes the waiters for room and for elements", Waiting, waiting::adaptive,
+                   waiting::spin, waiting::block) {
     using queue_type = test_queue<int, concurrency::mpmc, Waiting>;
     in_pages<queue_type> empty(2);
     in_pages<queue_type> full(1);

@@ -106,7 +106,7 @@ TEST_CASE("a queue in a segment has the same layout everywhere") {
     CHECK(shareable<shm_queue<shm_vector<int>, concurrency::spsc>>);
 }
 
-TEST_CASE("the type of a queue tells elements and concurrency, not how to wait") {
+TEST_CASE("the type of a queue includes elements and concurrency, not the waiting policy") {
     CHECK(type_name_of<shm_queue<int>>() == "shm_queue<i32,mpmc>");
     CHECK(type_name_of<shm_queue<double, concurrency::spsc>>() == "shm_queue<f64,spsc>");
     CHECK(type_name_of<shm_queue<char, concurrency::mpsc, waiting::spin>>() ==
@@ -211,7 +211,7 @@ TEST_CASE("elements that own memory of the segment travel between processes") {
     CHECK(s.handle.used() == used_before);
 }
 
-TEST_CASE("what is left in a queue is destroyed with it") {
+TEST_CASE("remaining elements are destroyed with the queue") {
     scratch s;
     using queue = shm_queue<shm_vector<int>, concurrency::spsc>;
     const std::uint64_t used_before = s.handle.used();
@@ -251,7 +251,7 @@ TEST_CASE("a capacity beyond the segment is an error and leaves nothing") {
     CHECK(s.handle.used() == used_before);
 }
 
-TEST_CASE("a queue outside any segment says so") {
+TEST_CASE("a queue outside any segment is reported") {
     try {
         const shm_queue<int> homeless(3);
         FAIL("made without memory");
@@ -260,7 +260,7 @@ TEST_CASE("a queue outside any segment says so") {
     }
 }
 
-TEST_CASE("readers see size and state of a queue") {
+TEST_CASE("readers see the size and state of a queue") {
     scratch s;
     auto& q = s.handle.construct<shm_queue<int>>("q", 3U);
     CHECK(q.push(1));
@@ -315,8 +315,7 @@ TEST_CASE("a single producer that is killed is replaced, and nothing acknowledge
 
 // What a queue has got stays, whatever becomes of the section around; and what is undone is as
 // before, with memory of its own.
-TEST_CASE_TEMPLATE("a section that is undone takes nothing from a queue", Mode, spsc, mpsc, spmc,
-                   mpmc) {
+TEST_CASE_TEMPLATE("an undone section takes nothing from a queue", Mode, spsc, mpsc, spmc, mpmc) {
     scratch s;
     auto& lock = s.handle.construct<shm_guarded<numbers>>("lock");
     auto& q = s.handle.construct<shm_queue<numbers, Mode::value>>("queue", 8);
@@ -362,8 +361,8 @@ TEST_CASE_TEMPLATE("a section that is undone takes nothing from a queue", Mode, 
     }
 }
 
-TEST_CASE_TEMPLATE("a section that is undone leaks nothing that came from a queue", Mode, spsc,
-                   mpsc, spmc, mpmc) {
+TEST_CASE_TEMPLATE("an undone section leaks no element that came from a queue", Mode, spsc, mpsc,
+                   spmc, mpmc) {
     scratch s;
     auto& lock = s.handle.construct<shm_guarded<shm_vector<numbers>>>("lock");
     auto& q = s.handle.construct<shm_queue<numbers, Mode::value>>("queue", 8);
@@ -409,7 +408,7 @@ TEST_CASE_TEMPLATE("a section that is undone leaks nothing that came from a queu
         CHECK(s.handle.recover() == 1);
         check();
     }
-    SUBCASE("not undone, it has them") {
+    SUBCASE("not undone, it keeps them") {
         lock.with(take);
         lock.with([&](shm_vector<numbers>& rows) {
             CHECK(rows.size() == 2);
@@ -421,7 +420,7 @@ TEST_CASE_TEMPLATE("a section that is undone leaks nothing that came from a queu
     }
 }
 
-TEST_CASE("what can only be moved is refused in a section") {
+TEST_CASE("move-only elements are refused in a section") {
     scratch s;
     auto& lock = s.handle.construct<shm_guarded<int>>("lock");
     auto& q = s.handle.construct<shm_queue<only_moved>>("queue", 4);
@@ -444,7 +443,7 @@ TEST_CASE("what can only be moved is refused in a section") {
     CHECK(q.pop().has_value());
 }
 
-TEST_CASE("generations of participants wrap, and nobody is taken for another") {
+TEST_CASE("generations of participants wrap, and no participant is taken for another") {
     for (const std::uint64_t first : {std::uint64_t{0xfffd}, std::uint64_t{0x7fffd},
                                       std::uint64_t{0xfffffffd}, std::uint64_t{0xfffefffd}}) {
         CAPTURE(first);
@@ -501,7 +500,7 @@ TEST_CASE("generations of participants wrap, and nobody is taken for another") {
     }
 }
 
-TEST_CASE_TEMPLATE("a single producer that no heavy barrier reaches says so", Mode, spsc, spmc) {
+TEST_CASE_TEMPLATE("a single producer that no heavy barrier reaches is marked", Mode, spsc, spmc) {
     const scratch s;
     using queue = shm_queue<int, Mode::value>;
     auto& q = s.handle.construct<queue>("q", 8);
@@ -540,7 +539,7 @@ struct huge {
 
 } // namespace
 
-TEST_CASE("elements as large as a stack are pushed and popped where they are") {
+TEST_CASE("elements as large as a stack are pushed and popped in place") {
     const std::string name = support::own_name("huge");
     const auto segment = cohold::segment<>::create(name, {.size = 40 << 20, .reserve = 40 << 20});
     cohold::segment<>::remove(name);

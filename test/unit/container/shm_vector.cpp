@@ -33,7 +33,7 @@ TEST_CASE_TEMPLATE("constructors", V, COPYABLE_VECTORS) {
     const T a = el<T>(1);
     const T b = el<T>(2);
 
-    SUBCASE("nothing") {
+    SUBCASE("no elements") {
         V v;
         CHECK(v.empty());
         CHECK(v.size() == 0);
@@ -59,7 +59,7 @@ TEST_CASE_TEMPLATE("constructors", V, COPYABLE_VECTORS) {
         CHECK(holds(v, {1, 1, 1}));
         CHECK(V(0, a).empty());
     }
-    SUBCASE("iterators of every strength") {
+    SUBCASE("iterators of every category") {
         const std::list<T> list{a, b, a};
         CHECK(holds(V(list.begin(), list.end()), {1, 2, 1}));
         const std::vector<T> contiguous(list.begin(), list.end());
@@ -315,7 +315,7 @@ TEST_CASE_TEMPLATE("insert", V, COPYABLE_VECTORS) {
             CHECK(at == v.begin() + 2);
             CHECK(holds(v, {8, 1, 7, 9, 2, 3, 4, 8}));
         }
-        SUBCASE("an own element") {
+        SUBCASE("an element of the vector") {
             v.insert(v.begin(), v.back());
             CHECK(holds(v, {4, 1, 2, 3, 4}));
             v.insert(v.begin() + 1, v[0]);
@@ -333,7 +333,7 @@ TEST_CASE_TEMPLATE("insert", V, COPYABLE_VECTORS) {
             CHECK(holds(v, {2, 3, 4, 4, 1, 2, 3, 4, 1, 2}));
             where = v.data();
         }
-        SUBCASE("copies of an own element") {
+        SUBCASE("copies of an element of the vector") {
             v.insert(v.begin() + 1, 2, v[2]); // behind the position: it moves
             CHECK(holds(v, {1, 3, 3, 2, 3, 4}));
             v.insert(v.begin() + 1, 7, v[0]); // before it; more than there are behind
@@ -387,7 +387,7 @@ TEST_CASE_TEMPLATE("insert", V, COPYABLE_VECTORS) {
     }
 }
 
-TEST_CASE_TEMPLATE("insert what can only be moved", V, vec<std::unique_ptr<int>>,
+TEST_CASE_TEMPLATE("insert move-only elements", V, vec<std::unique_ptr<int>>,
                    ledger_vec<std::unique_ptr<int>, offset_pointers>) {
     V v;
     for (int i = 0; i < 20; ++i) {
@@ -481,7 +481,7 @@ TEST_CASE_TEMPLATE("swap", V, MOVABLE_VECTORS) {
     CHECK(none.data() == in_b);
 }
 
-TEST_CASE_TEMPLATE("the forms that report", V, MOVABLE_VECTORS) {
+TEST_CASE_TEMPLATE("the try_ forms", V, MOVABLE_VECTORS) {
     using T = typename V::value_type;
     V v;
     CHECK(v.try_reserve(2));
@@ -528,7 +528,7 @@ TEST_CASE_TEMPLATE("comparison", V, vec<int>, vec<std::uint8_t>, vec<std::string
     CHECK((more <=> a) > 0);
 }
 
-TEST_CASE("the order is as strong as the elements allow") {
+TEST_CASE("the ordering is as strong as that of the elements") {
     static_assert(std::is_same_v<decltype(vec<int>() <=> vec<int>()), std::strong_ordering>);
     static_assert(std::is_same_v<decltype(vec<double>() <=> vec<double>()), std::partial_ordering>);
     using P = probe<moving::never_throws>; // has only <
@@ -548,7 +548,7 @@ struct without_comparison {
     int value;
 };
 
-TEST_CASE("whether elements can be compared may be asked") {
+TEST_CASE("asking whether elements can be compared is no error") {
     static_assert(std::three_way_comparable<vec<int>>);
     static_assert(std::totally_ordered<vec<probe<moving::never_throws>>>); // has only <
     static_assert(std::equality_comparable<vec<without_order>>);
@@ -619,7 +619,7 @@ struct tree {
     bool operator==(const tree&) const = default;
 };
 
-TEST_CASE("an element can have a vector of its own kind") {
+TEST_CASE("an element can have a vector of its own type") {
     tree root;
     root.kids.emplace_back().value = 1;
     root.kids[0].kids.emplace_back().value = 2;
@@ -652,7 +652,7 @@ struct with_member_pointer {
     int with_member_pointer::* null;
 };
 
-TEST_CASE("value-initialization makes real nulls") {
+TEST_CASE("value-initialization makes real null pointers") {
     vec<int with_member_pointer::*> v(2);
     CHECK(v[1] == nullptr);
     v.resize(9);
@@ -812,7 +812,7 @@ TEST_CASE("one element is inserted by as few operations as in std::vector, or on
     CHECK(counted::moves + counted::assignments == 0);
 }
 
-TEST_CASE("an element may be moved to another place in its vector") {
+TEST_CASE("an element can be moved to another place in its vector") {
     vec<std::string> v;
     v.reserve(10);
     const std::string letters(40, 'x');

@@ -212,7 +212,7 @@ TEST_CASE("elements that cannot move stay, with an error") {
     CHECK(a.size() == 2);
 }
 
-TEST_CASE_TEMPLATE("the allocator's own construct and destroy make and end every element", T, int,
+TEST_CASE_TEMPLATE("the allocator's own construct and destroy are used for every element", T, int,
                    std::string, line, page) {
     using V = ledger_vec<T, own_construct>;
     constructs = 0;
@@ -339,7 +339,7 @@ class made_by_its_allocator {
     static int how_many() { return alive; }
 };
 
-TEST_CASE("whatever the elements do on their way, the allocator makes and ends them") {
+TEST_CASE("whichever way elements take, the allocator constructs and destroys them") {
     {
         cohold::shm_vector<made_by_its_allocator, sole_maker<made_by_its_allocator>> v;
         v.reserve(20);
@@ -397,7 +397,7 @@ struct copied_only {
     copied_only& operator=(const copied_only&) = default;
 };
 
-TEST_CASE("a trivially copyable class is moved by what overload resolution finds") {
+TEST_CASE("a trivially copyable class is moved by the constructor that overload resolution finds") {
     vec<counts_rvalues> v(4);
     counts_rvalues::constructed = 0;
     v.shrink_to_fit();

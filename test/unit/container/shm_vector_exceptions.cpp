@@ -85,7 +85,7 @@ using watched = ledger_vec<probe<Moving>>;
 
 } // namespace
 
-TEST_CASE_TEMPLATE("strong: what happens at the end", V, watched<moving::never_throws>,
+TEST_CASE_TEMPLATE("strong: operations at the end", V, watched<moving::never_throws>,
                    watched<moving::may_throw>,
                    ledger_vec<probe<moving::never_throws>, offset_pointers>) {
     using T = typename V::value_type;
@@ -155,7 +155,7 @@ TEST_CASE_TEMPLATE("basic: everything else", V, watched<moving::never_throws>,
     CHECK((erasing > 0) == !T::nothrow);
 }
 
-TEST_CASE_TEMPLATE("basic: what can only be moved", V, watched<moving::is_all_there_is>,
+TEST_CASE_TEMPLATE("basic: move-only elements", V, watched<moving::is_all_there_is>,
                    watched<moving::is_all_there_is_and_throws>) {
     using T = typename V::value_type;
     constexpr auto basic = guarantee::basic;
@@ -250,7 +250,7 @@ TEST_CASE("constructors that throw leave nothing behind") {
     CHECK(default_ledger.outstanding == 0);
 }
 
-TEST_CASE_TEMPLATE("memory that runs out changes nothing", V, ledger_vec<int>,
+TEST_CASE_TEMPLATE("running out of memory changes nothing", V, ledger_vec<int>,
                    ledger_vec<std::string>, ledger_vec<std::string, offset_pointers>,
                    ledger_vec<int, reports>, ledger_vec<std::string, reports | offset_pointers>) {
     using T = typename V::value_type;
@@ -293,7 +293,7 @@ TEST_CASE_TEMPLATE("memory that runs out changes nothing", V, ledger_vec<int>,
     CHECK(book.outstanding == 0);
 }
 
-TEST_CASE("the forms that report say what was wanted") {
+TEST_CASE("the try_ forms report what was wanted") {
     ledger book;
     ledger_vec<int> v((ledger_allocator<int>(book)));
     book.fail_after = 0;

@@ -157,7 +157,7 @@ TEST_CASE("nested vectors reach the segment to any depth") {
     CHECK(here->used() < full);
 }
 
-TEST_CASE("everything is given back") {
+TEST_CASE("everything is freed") {
     const temporary_segment here("back");
     here->construct<int>("first", 1); // the directory has made room for itself
     const std::size_t before = here->used();
@@ -175,7 +175,7 @@ TEST_CASE("everything is given back") {
     CHECK(here->used() == before);
 }
 
-TEST_CASE("between segments elements are copied, and the target stays in its own") {
+TEST_CASE("between segments elements are copied, and the target stays in its segment") {
     const temporary_segment one("one");
     const temporary_segment two("two");
     using table = shm_vector<shm_vector<int>>;
@@ -234,7 +234,7 @@ TEST_CASE("elements of every alignment") {
     CHECK(bytes.bytes().size() == 40);
 }
 
-TEST_CASE("memory runs out: an error, and everything as it was") {
+TEST_CASE("running out of memory is an error, and changes nothing") {
     const temporary_segment here("full", 1 << 20);
     auto& v = here->construct<shm_vector<std::int64_t>>("v");
     std::int64_t pushed = 0;
@@ -260,7 +260,7 @@ TEST_CASE("memory runs out: an error, and everything as it was") {
     CHECK(v.try_push_back(5));
 }
 
-TEST_CASE("a full segment has room enough to insert and to erase, where the vector has it") {
+TEST_CASE("a full segment has enough room to insert and to erase, if the vector has") {
     const temporary_segment here("room", 1 << 20);
     auto& v = here->construct<shm_vector<std::int64_t>>("v");
     auto& all = here->construct<shm_vector<char>>("all");
@@ -290,7 +290,7 @@ TEST_CASE("a full segment has room enough to insert and to erase, where the vect
     CHECK(std::ranges::equal(v, expected));
 }
 
-TEST_CASE("a source that empties the journal of a full segment and throws: all is as it was") {
+TEST_CASE("a source that uses up the journal of a full segment and throws changes nothing") {
     const temporary_segment here("cut", 1 << 20);
     auto& v = here->construct<shm_vector<std::int64_t>>("v");
     v.reserve(5100);
@@ -322,7 +322,7 @@ TEST_CASE("a source that empties the journal of a full segment and throws: all i
     CHECK(std::ranges::equal(v, std::views::iota(std::int64_t{0}, std::int64_t{5000})));
 }
 
-TEST_CASE("outside any segment") {
+TEST_CASE("a vector outside any segment") {
     shm_vector<int> v;
     CHECK(v.empty());
     CHECK_THROWS_AS(v.push_back(1), cohold::failure);
@@ -337,7 +337,7 @@ TEST_CASE("outside any segment") {
     CHECK(w == v); // NOLINT
 }
 
-TEST_CASE("what an element may be") {
+TEST_CASE("which types an element may have") {
     static_assert(cohold::shareable<shm_vector<int>>);
     static_assert(cohold::shareable<shm_vector<shm_vector<double>>>);
     static_assert(cohold::shareable<node>);
@@ -355,7 +355,7 @@ TEST_CASE("what an element may be") {
     CHECK(pairs[0].second == 2.5);
 }
 
-TEST_CASE("another type of element is refused by name") {
+TEST_CASE("another element type is refused, and named") {
     const temporary_segment here("mismatch");
     here->construct<shm_vector<int>>("v");
     CHECK_THROWS_AS((void)here->find<shm_vector<float>>("v"), cohold::failure);
@@ -366,7 +366,7 @@ TEST_CASE("another type of element is refused by name") {
     CHECK(what.find("allocator") == std::string::npos);
 }
 
-TEST_CASE("a full segment gets back all that is freed in it") {
+TEST_CASE("a full segment gets back everything that is freed in it") {
     // More blocks at a time than a journal has room to note where there is none for more of it.
     constexpr std::size_t count = 1000;
     const temporary_segment here("freed", 1 << 18);
@@ -479,7 +479,7 @@ TEST_CASE("the elements' own & and comma are not used") {
     CHECK(pointer == root.get());
 }
 
-TEST_CASE("a thread that has used no segment may destroy a vector that is in none") {
+TEST_CASE("a thread that has used no segment may destroy a vector outside of segments") {
     std::thread([] {
         const shm_vector<int> none;
         CHECK(none.empty());
@@ -495,7 +495,8 @@ struct with_optional {
 
 } // namespace
 
-TEST_CASE("a vector made later in an object of a segment binds to it, in any thread") {
+TEST_CASE(
+    "a vector that is made later in an object of a segment binds to the segment, in any thread") {
     using memory = cohold::segment<cohold::mechanism::anonymous>;
     const auto other = memory::create(1 << 20);
     const auto segment = memory::create(1 << 20);
@@ -514,7 +515,7 @@ TEST_CASE("a vector made later in an object of a segment binds to it, in any thr
     CHECK_FALSE(static_cast<bool>(on_the_heap->get_allocator()));
 }
 
-TEST_CASE("vectors hold queues and locks, which stay where they are") {
+TEST_CASE("vectors can hold queues and locks, which stay in place") {
     using queue = cohold::shm_queue<int>;
 
     struct channel {
@@ -554,7 +555,7 @@ struct only_copied { // as libc++'s std::vector does not take it, but libstdc++'
 template <>
 inline constexpr bool cohold::enable_shareable<only_copied> = true;
 
-TEST_CASE("elements that can be copied, and explicitly not moved, are copied") {
+TEST_CASE("elements that can be copied but explicitly not moved are copied") {
     const auto segment = cohold::segment<cohold::mechanism::anonymous>::create(1 << 20);
     auto& v = segment.construct<shm_vector<only_copied>>("v");
     const only_copied one(1);

@@ -28,7 +28,7 @@ detail::participant_slot& slot_in(const scratch::segment& segment, std::uint32_t
 
 } // namespace
 
-TEST_CASE("slots are taken from the first on, and again when they are free") {
+TEST_CASE("slots are taken from the first on, and reused when they are free") {
     const scratch::segment segment(65536, 1 << 20);
     CHECK(detail::slot_of(me_in(segment.memory())) == 0);
     auto one =
@@ -45,7 +45,7 @@ TEST_CASE("slots are taken from the first on, and again when they are free") {
     }
 }
 
-TEST_CASE("generations begin anew at the end, without 0") {
+TEST_CASE("generations start again at the end, without 0") {
     const scratch::segment segment(65536, 1 << 20);
     slot_in(segment, 1).state = std::uint64_t{UINT32_MAX - 1} << 32;
     std::optional<detail::segment_memory> other = segment.again(cohold::access_mode::writing);
@@ -55,7 +55,7 @@ TEST_CASE("generations begin anew at the end, without 0") {
     CHECK(me_in(*other) == detail::make_owner(1, 1, 0));
 }
 
-TEST_CASE("all of the slots, and not one more; a dead one makes room") {
+TEST_CASE("all slots can be taken, and not one more; a dead participant makes room") {
     const scratch::segment segment(65536, 1 << 20);
     std::vector<detail::segment_memory> others;
     for (std::size_t i = 1; i < cohold::config::max_participants; ++i) {
@@ -77,7 +77,7 @@ TEST_CASE("all of the slots, and not one more; a dead one makes room") {
     CHECK(detail::slot_of(me_in(late)) == 21);
 }
 
-TEST_CASE("who was killed while he held the spare slot hurts nobody") {
+TEST_CASE("a process killed while it held the spare slot hurts nobody") {
     const scratch::segment segment(65536, 1 << 20);
     std::vector<detail::segment_memory> others;
     for (std::size_t i = 1; i < cohold::config::max_participants; ++i) {

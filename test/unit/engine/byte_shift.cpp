@@ -94,7 +94,7 @@ TEST_CASE("bytes are moved, and moved back") {
     }
 }
 
-TEST_CASE("wherever it was left, and whatever is where it was at work, all comes back") {
+TEST_CASE("wherever a move was left, and whatever the place contains, everything comes back") {
     for (const shape& each : shapes) {
         CAPTURE(each.bytes);
         CAPTURE(each.distance);

@@ -136,7 +136,7 @@ TEST_CASE("ten thousand names, each with its object and type") {
     CHECK(listed(view) == 0);
 }
 
-TEST_CASE("names that come and go do not fill it up") {
+TEST_CASE("names that come and go do not fill the directory") {
     const scratch::segment segment(1 << 20, 1 << 20);
     for (std::uint64_t i = 0; i < 10; ++i) {
         add(segment, numbered(i), 8192);
@@ -158,7 +158,7 @@ TEST_CASE("names that come and go do not fill it up") {
     CHECK(segment.directory().find(numbered(49989)).entry == nullptr);
 }
 
-TEST_CASE("names of one hash are told apart") {
+TEST_CASE("names with the same hash are told apart") {
     const scratch::segment segment(65536, 1 << 20);
     // Two names with the same 64-bit hash are hard to find, but an entry can be given one.
     const auto impostor = [&](std::string_view name, std::string_view as, std::uint64_t object) {
@@ -204,7 +204,7 @@ TEST_CASE("names of any bytes and the longest names") {
     CHECK(segment.directory().find(longest + "x").entry == nullptr);
 }
 
-TEST_CASE("the lock excludes other processes, and is taken again by its own thread") {
+TEST_CASE("the lock excludes other processes, and can be taken again by its own thread") {
     const scratch::segment segment(65536, 1 << 20);
     for (int i = 0; i < 3; ++i) {
         support::child other([&] {
@@ -232,7 +232,7 @@ TEST_CASE("the lock excludes other processes, and is taken again by its own thre
     CHECK(*reinterpret_cast<std::uint64_t*>(segment.memory().base() + 60000) == 120000);
 }
 
-TEST_CASE("what a directory of any bytes says never leads out of the segment") {
+TEST_CASE("a directory of arbitrary bytes never leads out of the segment") {
     support::check_child([] {
         const scratch::segment segment(65536, 65536);
         std::mt19937_64 random(7);
@@ -271,7 +271,7 @@ TEST_CASE("what a directory of any bytes says never leads out of the segment") {
     });
 }
 
-TEST_CASE("readers that cannot lock see what is there, while others change the rest") {
+TEST_CASE("readers that cannot lock see stable names, while others change the rest") {
     using namespace cohold;
     using shared_memory = segment<mechanism::memfd>;
     const shared_memory writer = shared_memory::create({.size = 65536, .reserve = 64 << 20});

@@ -89,7 +89,7 @@ TEST_CASE("a good header is good, and each wrong field has its code") {
     CHECK(std::string(cohold::last_failure().what()).find("found 0x1") != std::string::npos);
 }
 
-TEST_CASE("names are kept whole or by their beginning, and recognized by length and hash") {
+TEST_CASE("names are stored completely or by their beginning, and recognized by length and hash") {
     const good_header made;
     segment_header& header = made.header;
     CHECK(header.name_view() == "name");
@@ -127,7 +127,7 @@ TEST_CASE("a segment grows only forward, within its reserve, and as far as there
     CHECK(segment.size() == 1 << 20);
 }
 
-TEST_CASE("the process's own block lies in front of each mapping") {
+TEST_CASE("the process's own block is in front of each mapping") {
     const scratch::segment segment(65536, 1 << 20);
     const auto other = segment.again(cohold::access_mode::writing);
     const detail::local_mapping& here = detail::local_of(segment.header());

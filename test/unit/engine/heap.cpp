@@ -144,7 +144,7 @@ TEST_CASE("every size at every alignment") {
     check_whole(segment);
 }
 
-TEST_CASE("a block has 16 bytes more than it needs where they could not be one of their own") {
+TEST_CASE("a block is 16 bytes larger than needed where those could not be a block of their own") {
     const scratch::segment segment(65536, 65536);
     const auto allocate = [&](std::uint64_t bytes) {
         std::error_code ec;
@@ -166,7 +166,7 @@ TEST_CASE("a block has 16 bytes more than it needs where they could not be one o
     check_whole(segment);
 }
 
-TEST_CASE("neighbours merge in whatever order they are freed") {
+TEST_CASE("neighbours merge in whichever order they are freed") {
     std::vector<int> order{0, 1, 2, 3, 4};
     do {
         const scratch::segment segment(65536, 65536);
@@ -183,7 +183,7 @@ TEST_CASE("neighbours merge in whatever order they are freed") {
     } while (std::next_permutation(order.begin(), order.end()));
 }
 
-TEST_CASE("a block is given to the next who asks for its size") {
+TEST_CASE("a freed block goes to the next request of its size") {
     const scratch::segment segment(65536, 65536);
     std::error_code ec;
     void* first = segment.heap().allocate(1024, 16, ec);
@@ -233,7 +233,7 @@ TEST_CASE("the segment grows, in every mapping, until its reserve is used up") {
     check_whole(segment);
 }
 
-TEST_CASE("what cannot be allocated is refused, and nothing changes") {
+TEST_CASE("impossible allocations are refused, and nothing changes") {
     const scratch::segment segment(65536, 1 << 20);
     std::error_code ec;
     void* keep = segment.heap().allocate(100, 16, ec);
@@ -263,7 +263,7 @@ TEST_CASE("what cannot be allocated is refused, and nothing changes") {
     check_whole(segment);
 }
 
-TEST_CASE("growing by hand") {
+TEST_CASE("growing explicitly") {
     const scratch::segment segment(65536, 1 << 20);
     const auto grow = [&](std::uint64_t bytes) {
         std::error_code ec;
@@ -316,7 +316,7 @@ TEST_CASE("threads of several processes allocate at the same time") {
     check_whole(segment);
 }
 
-TEST_CASE("wrong frees abort with a message where checks are on") {
+TEST_CASE("invalid frees abort with a message where checks are on") {
     if constexpr (!cohold::config::heap_checks) {
         return;
     }

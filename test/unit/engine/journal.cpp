@@ -75,7 +75,7 @@ struct scene {
 
 } // namespace
 
-TEST_CASE("saved bytes are put back, the first ones last") {
+TEST_CASE("saved bytes are restored, the first ones last") {
     scene s;
     s.save(3, 1);
     s.change(3, 1);
@@ -89,7 +89,7 @@ TEST_CASE("saved bytes are put back, the first ones last") {
     s.check_nothing_left();
 }
 
-TEST_CASE("any number of bytes at any address is put back") {
+TEST_CASE("any number of bytes at any address is restored") {
     scene s;
     auto* const bytes = reinterpret_cast<unsigned char*>(s.data);
     std::error_code ec;
@@ -103,7 +103,7 @@ TEST_CASE("any number of bytes at any address is put back") {
     s.check_nothing_left();
 }
 
-TEST_CASE("what was committed stays, what came after it does not") {
+TEST_CASE("committed changes stay, later ones do not") {
     scene s;
     const detail::savepoint begin = s.record().here();
     s.save(0, 1);
@@ -117,7 +117,7 @@ TEST_CASE("what was committed stays, what came after it does not") {
     s.check_nothing_left();
 }
 
-TEST_CASE("a part of a section can be undone, or made to stay") {
+TEST_CASE("a part of a section can be undone, or committed") {
     scene s;
     s.save(0, 1);
     s.change(0, 100);
@@ -137,7 +137,7 @@ TEST_CASE("a part of a section can be undone, or made to stay") {
     s.check_nothing_left();
 }
 
-TEST_CASE("thousands of records, over many chunks") {
+TEST_CASE("thousands of records in many chunks") {
     for (const bool finish : {false, true}) {
         CAPTURE(finish);
         scene s;
@@ -172,7 +172,7 @@ TEST_CASE("thousands of records, over many chunks") {
     }
 }
 
-TEST_CASE("many bytes at once are kept in a block of their own") {
+TEST_CASE("many bytes at once are saved in a block of their own") {
     for (const int how : {0, 1, 2}) {
         CAPTURE(how);
         scene s;
@@ -248,7 +248,7 @@ constexpr std::ptrdiff_t distances[] = {1, -1, 8, -8, 600, -600, 1024, -1024, 21
 
 } // namespace
 
-TEST_CASE("bytes that were moved are moved back, or stay") {
+TEST_CASE("moved bytes are moved back, or stay") {
     for (const std::size_t length : lengths) {
         for (const std::ptrdiff_t distance : distances) {
             for (const int how : {0, 1, 2, 3}) {
@@ -280,7 +280,7 @@ TEST_CASE("bytes that were moved are moved back, or stay") {
     }
 }
 
-TEST_CASE("bytes are moved to and fro, and what stands there is saved, in one section") {
+TEST_CASE("bytes are moved back and forth, and saved in between, in one section") {
     for (const bool nested : {false, true}) {
         CAPTURE(nested);
         scene s;
@@ -305,7 +305,7 @@ TEST_CASE("bytes are moved to and fro, and what stands there is saved, in one se
     }
 }
 
-TEST_CASE("a shift can be taken back where it stands, with others after it") {
+TEST_CASE("a shift can be undone in place, with others after it") {
     scene s;
     const moved_bytes bytes(s, 5000, 8);
     std::error_code ec;
@@ -322,7 +322,7 @@ TEST_CASE("a shift can be taken back where it stands, with others after it") {
     CHECK((bytes.now() == bytes.before));
 }
 
-TEST_CASE("blocks that were made go, blocks that were dropped stay, until all is done") {
+TEST_CASE("new blocks are freed and dropped blocks stay, unless the section commits") {
     for (const bool finish : {false, true}) {
         CAPTURE(finish);
         scene s;
@@ -349,7 +349,7 @@ TEST_CASE("blocks that were made go, blocks that were dropped stay, until all is
     }
 }
 
-TEST_CASE("a block made and dropped again is freed once, whatever happens") {
+TEST_CASE("a block that is made and dropped again is freed once, in any case") {
     for (const bool finish : {false, true}) {
         scene s;
         std::error_code ec;
@@ -365,7 +365,7 @@ TEST_CASE("a block made and dropped again is freed once, whatever happens") {
     }
 }
 
-TEST_CASE("killed while it does what it has promised: the next one goes on") {
+TEST_CASE("killed while it completes a commit: the next process continues") {
     // As finish() leaves it after so many steps: `floor` says that the rest is to be done.
     scene s;
     std::error_code ec;
@@ -385,7 +385,7 @@ TEST_CASE("killed while it does what it has promised: the next one goes on") {
     CHECK((*s.data)[1] == 101);
 }
 
-TEST_CASE("the word that decides says whether it was done") {
+TEST_CASE("the deciding word tells whether the operation was committed") {
     for (const std::uint64_t value : {std::uint64_t{41}, std::uint64_t{42}}) {
         CAPTURE(value);
         scene s;
@@ -408,7 +408,7 @@ TEST_CASE("the word that decides says whether it was done") {
     }
 }
 
-TEST_CASE("a word that was stored is the end of it, also in the living") {
+TEST_CASE("storing the word ends the section, also in a living process") {
     scene s;
     std::error_code ec;
     detail::thread_record& record = s.record();
@@ -427,7 +427,7 @@ TEST_CASE("a word that was stored is the end of it, also in the living") {
     s.check_nothing_left();
 }
 
-TEST_CASE("objects outside of the segment are put back by their own process alone") {
+TEST_CASE("objects outside of the segment are restored only by their own process") {
     scene s;
     std::error_code ec;
     std::uint64_t outside = 1;
@@ -449,7 +449,7 @@ TEST_CASE("objects outside of the segment are put back by their own process alon
     s.check_nothing_left();
 }
 
-TEST_CASE("who reads without a lock is told when something is undone") {
+TEST_CASE("readers without a lock notice when something is undone") {
     scene s;
     const std::uint64_t rollbacks = s.segment.header().rollbacks;
     const detail::savepoint begin = s.record().here();
@@ -464,7 +464,7 @@ TEST_CASE("who reads without a lock is told when something is undone") {
     CHECK(s.segment.header().rollbacks == rollbacks + 4);
 }
 
-TEST_CASE("a full segment: what cannot be noted is refused before it happens") {
+TEST_CASE("a full segment: changes that cannot be recorded are refused before they happen") {
     scene s;
     std::error_code ec;
     const detail::savepoint begin = s.record().here();
@@ -516,7 +516,7 @@ TEST_CASE("a full segment: what cannot be noted is refused before it happens") {
     s.check_nothing_left();
 }
 
-TEST_CASE("a full segment: bytes are moved in the room that the journal has") {
+TEST_CASE("a full segment: bytes are moved within the journal's own room") {
     scene s;
     const moved_bytes up(s, 5000, 8);
     static_cast<void>(s.record());
@@ -549,7 +549,7 @@ TEST_CASE("a full segment: bytes are moved in the room that the journal has") {
     s.check_nothing_left();
 }
 
-TEST_CASE("a journal of any bytes leads nowhere, and reading it ends") {
+TEST_CASE("a journal of arbitrary bytes leads nowhere, and reading it ends") {
     std::mt19937_64 random(20240229);
     for (int round = 0; round < 400; ++round) {
         CAPTURE(round);
@@ -644,7 +644,8 @@ TEST_CASE("a journal of any bytes leads nowhere, and reading it ends") {
     }
 }
 
-TEST_CASE("what another process writes to a journal leads the living nowhere outside the segment") {
+TEST_CASE(
+    "whatever another process writes to a journal leads no living process out of the segment") {
     // A word on the stack, an old value for it in the segment, and a thread in a section.
     for (const bool finish : {false, true}) {
         for (const auto kind : {journal_kind::bytes, journal_kind::snapshot, journal_kind::made,
@@ -691,7 +692,7 @@ TEST_CASE("what another process writes to a journal leads the living nowhere out
     }
 }
 
-TEST_CASE("damaged ends of a journal: nothing is noted in front of the segment, or behind it") {
+TEST_CASE("damaged ends of a journal: nothing is written in front of the segment, or behind it") {
     scene s;
     std::error_code ec;
     detail::thread_record& record = s.record();

@@ -8,7 +8,7 @@ namespace detail = cohold::detail;
 using detail::journal_kind;
 using detail::journal_record;
 
-TEST_CASE("a record says what it is, and how many bytes are in front of it") {
+TEST_CASE("a record says what it is, and how many bytes precede it") {
     const auto of = [](journal_kind kind, std::uint64_t bytes) {
         return journal_record{0, journal_record::word_of(kind, bytes)};
     };

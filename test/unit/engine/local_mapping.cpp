@@ -27,7 +27,7 @@ TEST_CASE("each mapping has an identity of its own") {
     CHECK(here.page != there.page);
 }
 
-TEST_CASE("a mapping for reading, and one that has not been used, have no identity yet") {
+TEST_CASE("a mapping for reading, and an unused one, have no identity yet") {
     const scratch::segment segment(65536, 1 << 20);
     const detail::segment_memory reader = segment.again(cohold::access_mode::reading);
     const detail::local_identity& identity = *detail::local_of(reader.header()).identity;
@@ -58,7 +58,7 @@ TEST_CASE("a forked child has the mapping, but not the identity") {
     CHECK(scratch::recover(segment) == 0);
 }
 
-TEST_CASE("a size that is not there is not believed") {
+TEST_CASE("a size beyond the object is not believed") {
     scratch::segment segment(65536, 1 << 20);
     const detail::segment_memory reader = segment.again(cohold::access_mode::reading);
     std::atomic<std::uint64_t>& size = segment.header().size;

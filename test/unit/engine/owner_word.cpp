@@ -6,7 +6,7 @@
 
 namespace detail = cohold::detail;
 
-TEST_CASE("an owner's word says who it is") {
+TEST_CASE("an owner word identifies the owner") {
     for (const std::uint32_t slot : {0u, 1u, 63u, 4000u, 4095u}) {
         for (const std::uint32_t generation : {1u, 2u, 0x80000000u, UINT32_MAX}) {
             for (const std::uint32_t thread : {0u, 1u, 77u, detail::most_threads}) {

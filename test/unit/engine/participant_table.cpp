@@ -46,7 +46,7 @@ struct attached_child {
 
 } // namespace
 
-TEST_CASE("nobody and those who were never there are dead") {
+TEST_CASE("nobody, and owners that never existed, are dead") {
     const scratch::segment segment(65536, 1 << 20);
     const detail::segment_header& header = segment.header();
     CHECK_FALSE(detail::is_alive(header, detail::nobody));
@@ -59,7 +59,7 @@ TEST_CASE("nobody and those who were never there are dead") {
     CHECK_FALSE(detail::is_alive(header, UINT64_MAX));
 }
 
-TEST_CASE("a mapping is alive until it detaches, whoever asks") {
+TEST_CASE("a mapping is alive until it detaches, whichever process asks") {
     const scratch::segment segment(65536, 1 << 20);
     detail::segment_memory other = segment.again(cohold::access_mode::writing);
     const detail::segment_memory reader = segment.again(cohold::access_mode::reading);
@@ -100,8 +100,8 @@ TEST_CASE("stopped processes are alive, zombies are dead") {
     CHECK(scratch::recover(segment) == 1);
 }
 
-TEST_CASE(
-    "who has no descriptor, no name and no privilege knows nothing, and takes nobody for dead") {
+TEST_CASE("without a descriptor, a name or privilege a process knows nothing, and takes nobody for "
+          "dead") {
     const scratch::segment segment(65536, 1 << 20);
     attached_child victim(segment);
     support::check_child([&] {

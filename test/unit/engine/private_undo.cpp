@@ -20,7 +20,7 @@ void undo_since(private_undo& undo, std::uint32_t stamp) {
 
 } // namespace
 
-TEST_CASE("bytes outside are put back, the first ones last") {
+TEST_CASE("bytes outside are restored, the first ones last") {
     private_undo undo;
     int a = 1;
     std::array<int, 3> b{1, 2, 3};
@@ -41,7 +41,7 @@ TEST_CASE("bytes outside are put back, the first ones last") {
     CHECK(a == 5);
 }
 
-TEST_CASE("what is dropped stays, what was saved before it does not") {
+TEST_CASE("dropped changes stay, changes saved before them do not") {
     private_undo undo;
     int a = 1;
     int b = 1;
@@ -54,7 +54,7 @@ TEST_CASE("what is dropped stays, what was saved before it does not") {
     CHECK(b == 2);
 }
 
-TEST_CASE("an object that has ended is not put back, nor is any of its parts") {
+TEST_CASE("an object that has been destroyed is not restored, nor is any of its parts") {
     private_undo undo;
     std::array<int, 4> object{1, 1, 1, 1};
     int other = 1;
@@ -71,7 +71,7 @@ TEST_CASE("an object that has ended is not put back, nor is any of its parts") {
     undo_since(undo, 0);
 }
 
-TEST_CASE("blocks are handed over when all is done, the last ones first, and else forgotten") {
+TEST_CASE("blocks are handed over on success, the last ones first, and otherwise forgotten") {
     private_undo undo;
     std::array<int, 3> blocks{};
     std::vector<void*> freed;

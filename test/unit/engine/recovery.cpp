@@ -71,7 +71,7 @@ struct half_done {
 
 } // namespace
 
-TEST_CASE("the living and those who are gone are left alone") {
+TEST_CASE("living and former participants are left alone") {
     const scratch::segment segment(65536, 1 << 20);
     const detail::owner_word me = me_in(segment);
     detail::segment_memory other = segment.again(cohold::access_mode::writing);
@@ -88,7 +88,7 @@ TEST_CASE("the living and those who are gone are left alone") {
     CHECK(detail::recover_all(segment.header(), me) == 0);
 }
 
-TEST_CASE("a dead one is undone, once, and its slot is free for a later generation") {
+TEST_CASE("a dead participant is rolled back once, and its slot is free for a later generation") {
     const half_done s;
     for (std::uint32_t round = 1; round <= 3; ++round) {
         detail::segment_memory victim = s.segment.again(cohold::access_mode::writing);
@@ -116,7 +116,7 @@ TEST_CASE("attaching recovers") {
     s.check();
 }
 
-TEST_CASE("any number recover at once, and one does it") {
+TEST_CASE("of any number that recover at once, one does it") {
     const half_done s;
     for (int round = 0; round < 20; ++round) {
         detail::segment_memory victim = s.segment.again(cohold::access_mode::writing);
@@ -138,7 +138,7 @@ TEST_CASE("any number recover at once, and one does it") {
     }
 }
 
-TEST_CASE("who is killed while recovering is recovered, and the rest is done") {
+TEST_CASE("a process killed while recovering is recovered, and the rest is completed") {
     std::mt19937 random(7);
     const half_done s;
     for (int round = 0; round < 150; ++round) {
@@ -165,7 +165,7 @@ TEST_CASE("who is killed while recovering is recovered, and the rest is done") {
     }
 }
 
-TEST_CASE("a change of the heap that was half done is undone before the journal is read") {
+TEST_CASE("an unfinished change of the heap is undone before the journal is read") {
     const half_done s;
     detail::segment_memory victim = s.segment.again(cohold::access_mode::writing);
     s.begin(victim);
@@ -182,7 +182,7 @@ TEST_CASE("a change of the heap that was half done is undone before the journal 
     s.check();
 }
 
-TEST_CASE("the heap's lock is taken from a dead one without more ado") {
+TEST_CASE("the heap's lock is taken from a dead process directly") {
     const scratch::segment segment(65536, 1 << 20);
     detail::segment_memory victim = segment.again(cohold::access_mode::writing);
     std::error_code ec;
@@ -212,7 +212,7 @@ TEST_CASE("the same death a thousand times leaves no trace") {
     CHECK(slot_in(s.segment, 2).state == 0);
 }
 
-TEST_CASE("a holder whose thread has ended holds nothing, though its process lives") {
+TEST_CASE("a holder whose thread has ended holds nothing, even if its process lives") {
     const scratch::segment segment(65536, 1 << 20);
     const detail::segment_memory other = segment.again(cohold::access_mode::writing);
     const detail::thread_record& record = scratch::self(other);

@@ -23,7 +23,7 @@ void fill(const scratch::segment& segment) {
 
 } // namespace
 
-TEST_CASE("which journal is one of those beside the heap") {
+TEST_CASE("journals beside the heap are recognized") {
     const scratch::segment segment(65536, 65536);
     const auto at = [&](std::uint64_t offset) {
         return reserve_journals::of(segment.header())
@@ -37,7 +37,7 @@ TEST_CASE("which journal is one of those beside the heap") {
     CHECK(at(0) == reserve_journals::count);
 }
 
-TEST_CASE("participants of a full segment have one each, and give it back") {
+TEST_CASE("each participant of a full segment has one, and gives it back") {
     const scratch::segment segment(65536, 65536);
     fill(segment);
     for (int round = 0; round < 3; ++round) {

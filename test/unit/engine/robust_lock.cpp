@@ -73,7 +73,7 @@ TEST_CASE("threads of several processes exclude each other") {
     CHECK(counter_in(segment.memory()).lock.holder() == detail::nobody);
 }
 
-TEST_CASE("a thread that waits sleeps, and is woken, or gives up in time") {
+TEST_CASE("a waiter sleeps, and is woken, or gives up in time") {
     const scratch::segment segment(65536, 1 << 20);
     CHECK(lock(segment.memory()) == lock_result::locked);
     std::atomic<bool> gave_up{false};
@@ -95,7 +95,7 @@ TEST_CASE("a thread that waits sleeps, and is woken, or gives up in time") {
     CHECK(entered);
 }
 
-TEST_CASE("a lock is taken over from a holder who was killed, and only from him") {
+TEST_CASE("a lock is taken over from a killed holder, and from no other") {
     const scratch::segment segment(65536, 1 << 20);
     support::child holder([&] {
         const auto mine = segment.again(cohold::access_mode::writing);

@@ -42,7 +42,7 @@ struct scene {
 
 } // namespace
 
-TEST_CASE("a section ends in a commit unless it is undone") {
+TEST_CASE("a section ends with a commit unless it is undone") {
     const scene s;
     std::error_code ec;
     {
@@ -64,7 +64,7 @@ TEST_CASE("a section ends in a commit unless it is undone") {
     CHECK(*s.number == 4);
 }
 
-TEST_CASE("one section within another is a part of it") {
+TEST_CASE("a section within another is a part of it") {
     const scene s;
     std::error_code ec;
     {
@@ -89,7 +89,7 @@ TEST_CASE("one section within another is a part of it") {
     CHECK_FALSE(detail::has_open_sections());
 }
 
-TEST_CASE("whether a section can be undone is known from its beginning to its end") {
+TEST_CASE("a section knows from its beginning to its end whether it can be undone") {
     const scene s;
     for (int round = 0; round < 2; ++round) { // the second begins as the thread's only one
         detail::thread_record& record = scratch::self(s.segment.memory());
@@ -117,7 +117,7 @@ TEST_CASE("whether a section can be undone is known from its beginning to its en
     CHECK(alone.record().state.undoable);
 }
 
-TEST_CASE("what an inner section commits stays") {
+TEST_CASE("changes that an inner section commits stay") {
     const scene s;
     std::error_code ec;
     std::uint64_t other = 1;
@@ -136,7 +136,7 @@ TEST_CASE("what an inner section commits stays") {
     CHECK(other == 1);
 }
 
-TEST_CASE("memory comes and goes with the section") {
+TEST_CASE("memory is allocated and freed with the section") {
     const scene s;
     std::error_code ec;
     void* block = nullptr;
@@ -175,7 +175,7 @@ TEST_CASE("memory comes and goes with the section") {
     CHECK_FALSE(ec);
 }
 
-TEST_CASE("sections of two segments in one thread, and of two mappings of one, are apart") {
+TEST_CASE("sections of two segments in one thread, and of two mappings of one, are separate") {
     const scene one;
     const scene two;
     const detail::segment_memory again = one.segment.again(cohold::access_mode::writing);
@@ -197,7 +197,7 @@ TEST_CASE("sections of two segments in one thread, and of two mappings of one, a
     CHECK(*two.number == 1);
 }
 
-TEST_CASE("threads have sections of their own") {
+TEST_CASE("each thread has sections of its own") {
     const scene s;
     std::error_code ec;
     section open(s.segment.header(), ec);

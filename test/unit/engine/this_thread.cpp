@@ -43,7 +43,7 @@ std::uint64_t& word_in(const scratch::segment& segment) {
 
 } // namespace
 
-TEST_CASE("each thread has a number and a journal, which the next one gets") {
+TEST_CASE("each thread has a number and a journal, which a later one reuses") {
     const scratch::segment segment(1 << 20, 1 << 22);
     const std::uint64_t used = segment.heap().used();
     std::vector<detail::owner_word> words;
@@ -69,7 +69,7 @@ TEST_CASE("each thread has a number and a journal, which the next one gets") {
     CHECK(detail::local_of(segment.header()).identity->records == nullptr);
 }
 
-TEST_CASE("numbers of threads begin anew with another generation") {
+TEST_CASE("thread numbers start again with another generation") {
     const scratch::segment segment(65536, 1 << 20);
     const detail::owner_word mine = scratch::self(segment.memory()).me;
     CHECK(detail::thread_of(mine) == 1);
@@ -108,7 +108,7 @@ TEST_CASE("many threads at once") {
     CHECK(segment.heap().used() == 0);
 }
 
-TEST_CASE("a thread that ends in a section has not been in it") {
+TEST_CASE("the section in which a thread ends has never happened") {
     const scratch::segment segment(65536, 1 << 20);
     word_in(segment) = 1;
     bool released = false;
@@ -131,7 +131,7 @@ TEST_CASE("a thread that ends in a section has not been in it") {
     CHECK(journals_of(segment, 0) == 1);
 }
 
-TEST_CASE("detaching ends the sections of threads that live on") {
+TEST_CASE("detaching ends the sections of threads that continue") {
     std::atomic<int> step{0};
     std::optional<scratch::segment> segment(std::in_place, 65536, 1 << 20);
     detail::segment_memory reader = segment->again(cohold::access_mode::reading);

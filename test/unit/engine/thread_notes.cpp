@@ -40,7 +40,7 @@ struct place {
 
 } // namespace
 
-TEST_CASE("a thread is known where it has been, and nowhere else") {
+TEST_CASE("a thread is known in the segments that it has used, and nowhere else") {
     const place here;
     const detail::thread_record& record = scratch::self(here.segment.memory());
     CHECK(detail::known_record(&here.segment.header()) == &record);

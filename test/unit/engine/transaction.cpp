@@ -27,7 +27,7 @@ struct fake_lock {
 
 } // namespace
 
-TEST_CASE("a thread's record says who it is") {
+TEST_CASE("a thread's record identifies it") {
     const scratch::segment segment(65536, 1 << 20);
     thread_record& record = scratch::self(segment.memory());
     std::error_code ec;
@@ -75,7 +75,7 @@ TEST_CASE("saving throws where there is no room") {
     CHECK(record.here().top == begin.top);
 }
 
-TEST_CASE("locks are kept in any number, and released the last first") {
+TEST_CASE("any number of locks are kept, and released in reverse order") {
     const scratch::segment segment(65536, 1 << 20);
     thread_record& record = scratch::self(segment.memory());
     std::vector<int> released;

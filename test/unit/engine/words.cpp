@@ -9,7 +9,7 @@
 
 using namespace cohold::detail;
 
-TEST_CASE("slot words hold turn and state, and leave room for the owner") {
+TEST_CASE("slot words hold turn and state, with room for the owner") {
     for (const slot_state state : {slot_state::empty, slot_state::writing, slot_state::full,
                                    slot_state::reading, slot_state::aborted, slot_state::closed}) {
         const slot_word word = word_of(0xfedcba98, state);
@@ -18,7 +18,7 @@ TEST_CASE("slot words hold turn and state, and leave room for the owner") {
     }
 }
 
-TEST_CASE("a claim tells whose it is") {
+TEST_CASE("a claim identifies its claimant") {
     const claim_mark mark = mark_of(0xabc, 0x12345678);
     CHECK(marked_participant(mark) == 0xabc);
     CHECK(marked_generation(mark) == 0x5678);

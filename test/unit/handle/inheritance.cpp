@@ -31,7 +31,7 @@ TEST_CASE("a number becomes a handle") {
     CHECK_THROWS_AS((void)inherit<object>(std::to_string(number)), failure);
 }
 
-TEST_CASE("of this process itself") {
+TEST_CASE("a descriptor of this process itself") {
     const auto mine = object::create();
     std::error_code ec;
     const auto again = fetch<object>(::getpid(), mine.native_handle().value, ec);

@@ -69,7 +69,7 @@ TEST_CASE("a region is unmapped once, by its last owner") {
     CHECK_FALSE(is_mapped(second));
 }
 
-TEST_CASE("advice, populating, locking and syncing") {
+TEST_CASE("advising, populating, locking and syncing") {
     const mapped_region region(map(), size);
     unsigned char resident[4] = {};
     region.populate();

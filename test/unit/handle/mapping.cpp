@@ -48,7 +48,7 @@ mapping_report read(std::uint64_t from, std::uint64_t to) {
 
 } // namespace
 
-TEST_CASE("smaps, as the kernel prints it") {
+TEST_CASE("smaps in the kernel's format") {
     const mapping_report first = read(0x7f0000001000, 0x7f0000002000);
     CHECK(first.addresses == 4 << 20);
     CHECK(first.page == 4096);
@@ -73,7 +73,7 @@ TEST_CASE("smaps, as the kernel prints it") {
     CHECK(read(0x7f0000801000, 0x7f0000802000).addresses == 0);
 }
 
-TEST_CASE("of a mapping of this process") {
+TEST_CASE("the report of a mapping of this process") {
     const auto object = memory_object<mechanism::memfd>::create(1 << 20);
     const mapped_region region = object.map({.populate = true, .dump = false, .fork = false});
     const mapping_report found = report(region.mapping());

@@ -60,7 +60,7 @@ struct pages {
 
 } // namespace
 
-TEST_CASE("addresses that are multiples of huge pages, and nothing around them stays") {
+TEST_CASE("addresses are multiples of huge pages, and no other reservation around them stays") {
     for (const std::uint64_t unit :
          {std::uint64_t{page_size()}, huge_page_bytes, std::uint64_t{16} << 20}) {
         const std::size_t front = 2 * page_size();
@@ -90,7 +90,7 @@ TEST_CASE("hugetlb pages are refused before anything is made") {
     CHECK(mapping_unit(huge_pages::collapse) == 2u << 20);
 }
 
-TEST_CASE("populated by several threads, all of it") {
+TEST_CASE("several threads populate everything") {
     for (const unsigned threads : {0u, 1u, 3u, 1000u}) {
         const pages memory(40 << 20);
         CHECK(memory.resident() == 0);
@@ -137,7 +137,7 @@ TEST_CASE("a limit of locked memory is explained") {
     });
 }
 
-TEST_CASE("NUMA nodes: those that there are, or a clear error") {
+TEST_CASE("NUMA nodes: existing ones work, others are a clear error") {
     const pages memory(1 << 20);
     for (const numa_mode how : {numa_mode::bind, numa_mode::interleave, numa_mode::preferred}) {
         std::error_code ec;

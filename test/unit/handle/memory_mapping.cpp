@@ -17,7 +17,7 @@ using namespace cohold;
 
 static_assert(std::is_trivially_copyable_v<memory_mapping>);
 
-TEST_CASE("of nothing") {
+TEST_CASE("an empty mapping") {
     const memory_mapping none;
     CHECK(none.address() == nullptr);
     CHECK(none.size() == 0);
@@ -31,7 +31,7 @@ TEST_CASE("of nothing") {
     CHECK(segment_view<>().mapping().size() == 0);
 }
 
-TEST_CASE("of a region and of a segment") {
+TEST_CASE("the mapping of a region and of a segment") {
     const auto object = memory_object<mechanism::memfd>::create(40000);
     const mapped_region region = object.map();
     CHECK(region.mapping().address() == region.data());
@@ -53,7 +53,7 @@ TEST_CASE("of a region and of a segment") {
         .apply({.populate = true});
 }
 
-TEST_CASE("what is settled when a mapping is made") {
+TEST_CASE("options that are fixed when a mapping is made") {
     const auto one = segment<mechanism::anonymous>::create();
     std::error_code ec;
     one.mapping().apply({.fork = false}, ec);

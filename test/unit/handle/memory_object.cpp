@@ -101,7 +101,7 @@ TEST_CASE("native handles change hands") {
     CHECK_THROWS_AS((void)memory_object<mechanism::memfd>::adopt({}), failure);
 }
 
-TEST_CASE("objects that cannot grow say so") {
+TEST_CASE("objects that cannot grow report that") {
     std::error_code ec;
     auto fixed = memory_object<mechanism::anonymous>::create(8192);
     fixed.grow(8192, ec);

@@ -136,7 +136,7 @@ TEST_CASE("the limits of names and values") {
     CHECK(named_semaphore<>::remove(name));
 }
 
-TEST_CASE("the mode is that of the policy, and prefixes are, too") {
+TEST_CASE("mode and prefix are those of the policies") {
     using shared_semaphore = named_semaphore<naming::prefixed<"cohold.test.">, permission::group>;
     const std::string name = std::to_string(::getpid()) + ".mode";
     const mode_t before = ::umask(0777);

@@ -25,7 +25,7 @@ std::uint64_t now() {
 
 } // namespace
 
-TEST_CASE("a participant is listed with what tells it from others") {
+TEST_CASE("a participant is listed with what distinguishes it from others") {
     const std::uint64_t before = now();
     const scratch::segment segment(65536, 1 << 20);
     const std::uint64_t after = now();
@@ -40,7 +40,7 @@ TEST_CASE("a participant is listed with what tells it from others") {
     CHECK(list[0].self);
 }
 
-TEST_CASE("each mapping is a participant, readers are none") {
+TEST_CASE("each mapping is a participant, and readers are not") {
     const scratch::segment segment(65536, 1 << 20);
     {
         const detail::segment_memory other = segment.again(access_mode::writing);

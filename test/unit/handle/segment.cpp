@@ -108,7 +108,7 @@ auto opened_while(const Open& open, const Make& make) {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("opening can wait until there is the name", Mechanism, mechanism::posix,
+TEST_CASE_TEMPLATE("opening can wait until the name exists", Mechanism, mechanism::posix,
                    mechanism::system_v) {
     using namespace std::chrono_literals;
     using segment_type = segment<Mechanism>;
@@ -143,7 +143,7 @@ TEST_CASE_TEMPLATE("opening can wait until there is the name", Mechanism, mechan
     bytes_type::remove(name);
 }
 
-TEST_CASE("replace swaps a new segment in under the name") {
+TEST_CASE("replace puts a new segment under the name") {
     const std::string name = support::own_name("replace");
     const auto first = segment<>::replace(name, small); // there was none
     first.construct<int>("x", 1);
@@ -195,7 +195,7 @@ TEST_CASE_TEMPLATE("a session ends with its last process", Mechanism, mechanism:
     CHECK(static_cast<bool>(named::open(name)));
 }
 
-TEST_CASE("names that come into being while others make them") {
+TEST_CASE("names that others create at the same time") {
     const std::string name = support::own_name("made");
     auto made = segment<>::open_or_create(name, small);
     auto& ready = made.construct<std::atomic<std::uint32_t>>("sum", 0u);

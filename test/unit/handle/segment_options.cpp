@@ -41,7 +41,7 @@ TEST_CASE("sizes are rounded up to pages, and to what a segment needs for itself
     }
 }
 
-TEST_CASE("populating touches all pages") {
+TEST_CASE("populate touches all pages") {
     const memory made = memory::create({.size = 1 << 20, .reserve = 2 << 20, .populate = true});
     auto& bytes = made.construct<char[900000]>("bytes");
     const auto from = reinterpret_cast<std::uintptr_t>(&bytes) / 4096 * 4096;

@@ -52,7 +52,7 @@ TEST_CASE("an empty view finds nothing") {
     CHECK(empty.objects().empty());
 }
 
-TEST_CASE("readers cost writers nothing, and need no slot") {
+TEST_CASE("readers cost writers nothing and need no slot") {
     const std::string name = support::own_name("readers");
     const auto made = segment<>::create(name);
     for (int i = 0; i < 3; ++i) {
@@ -62,7 +62,7 @@ TEST_CASE("readers cost writers nothing, and need no slot") {
     segment<>::remove(name);
 }
 
-TEST_CASE("a size that is not there leads no reader beyond the object") {
+TEST_CASE("a wrong size in the header leads no reader beyond the object") {
     auto segment = cohold::segment<cohold::mechanism::memfd>::create({.size = 65536});
     segment.construct<int>("x", 7);
     const int fd = segment.native_handle().value;

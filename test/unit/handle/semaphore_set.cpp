@@ -61,7 +61,7 @@ TEST_CASE("an empty set") {
     CHECK_THROWS_AS(empty.acquire(), failure);
 }
 
-TEST_CASE("permits are taken and given") {
+TEST_CASE("permits are acquired and released") {
     const auto set = unnamed_set::create({.count = 3, .initial = 2});
     CHECK(set.count() == 3);
     for (unsigned i = 0; i < 3; ++i) {
@@ -147,7 +147,7 @@ TEST_CASE("limits") {
     CHECK_THROWS_AS((void)set.value(1), failure);
 }
 
-TEST_CASE("threads wait for each other, and are woken when the set goes") {
+TEST_CASE("threads wait for each other, and are woken when the set is removed") {
     auto set = unnamed_set::create({.count = 2});
     std::atomic<int> turns{0}; // ThreadSanitizer does not know semop(2)
     std::thread other([&] {

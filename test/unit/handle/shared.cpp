@@ -34,14 +34,14 @@ constexpr segment_options small{.size = 65536, .reserve = 4 << 20};
 
 } // namespace
 
-TEST_CASE("an empty one points to nothing") {
+TEST_CASE("an empty shared points to nothing") {
     const shared<int> empty;
     CHECK_FALSE(static_cast<bool>(empty));
     CHECK(empty.get() == nullptr);
     CHECK(empty.size() == 0);
 }
 
-TEST_CASE("a T that is shared as if it were pointed to") {
+TEST_CASE("a shared T is used like the target of a pointer") {
     const std::string name = support::own_name("shared");
     auto made = shared<settings>::create(name, small, settings{1, 2});
     CHECK(made->volume == 1);

@@ -73,7 +73,7 @@ TEST_CASE("created, opened, removed") {
     CHECK(system_v_semaphores<>::remove(name));
 }
 
-TEST_CASE("sets without a name go with the handle that made them") {
+TEST_CASE("sets without a name are removed by the handle that made them") {
     using unnamed_set = system_v_semaphores<naming::unnamed>;
     int id = -1;
     {
@@ -111,7 +111,7 @@ TEST_CASE("names become keys as for segments") {
     CHECK(ec == errc::invalid_name);
 }
 
-TEST_CASE("what cannot be created leaves nothing") {
+TEST_CASE("a failed creation leaves nothing") {
     const std::string name = support::own_name("bad");
     std::error_code ec;
     (void)system_v_semaphores<>::create(name, {.count = 0}, ec);

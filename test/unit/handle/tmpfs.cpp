@@ -81,7 +81,7 @@ TEST_CASE("options that make no sense") {
     CHECK(ec == errc::invalid_options);
 }
 
-TEST_CASE("what is not a mount of a tmpfs is not adopted") {
+TEST_CASE("only mount points of a tmpfs are adopted") {
     std::error_code ec;
     CHECK_FALSE(static_cast<bool>(tmpfs_mount::adopt("/proc", ec)));
     CHECK(ec == errc::not_on_tmpfs);

@@ -13,7 +13,7 @@
 
 using namespace cohold;
 
-TEST_CASE("what is on a tmpfs, and what is not") {
+TEST_CASE("files on a tmpfs, and others") {
     CHECK(is_tmpfs("/dev/shm"));
     CHECK(is_tmpfs("/dev/shm/"));
     CHECK_FALSE(is_tmpfs("/proc"));

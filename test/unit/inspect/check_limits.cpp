@@ -36,7 +36,7 @@ void none(const limit_request& request, const limit_report& report) {
 
 } // namespace
 
-TEST_CASE("where nothing binds, nothing is found") {
+TEST_CASE("where no limit applies, nothing is found") {
     for (const object_kind kind : {object_kind::posix, object_kind::file, object_kind::memfd,
                                    object_kind::system_v, object_kind::anonymous}) {
         none({.kind = kind, .size = mebibyte, .reserve = 1000 * mebibyte, .lock = true}, wide());
@@ -139,7 +139,7 @@ TEST_CASE("memory") {
     only(huge, report, "vm.nr_hugepages");
 }
 
-TEST_CASE("this machine does not have so much memory") {
+TEST_CASE("this machine does not have that much memory") {
     bool stopped = false;
     for (const limit_finding& each : check_limits({.size = std::uint64_t{1} << 60})) {
         stopped = stopped || each.stops;

@@ -25,7 +25,7 @@ const file_entry* find(const survey<file_entry>& all, std::string_view name) {
 
 } // namespace
 
-TEST_CASE("regular files are listed with what the kernel knows of them, and nothing else is") {
+TEST_CASE("regular files are listed with what the kernel knows about them, and nothing else is") {
     char path[] = "/tmp/cohold-test-XXXXXX";
     REQUIRE(::mkdtemp(path) != nullptr);
     const std::string at = std::string(path) + "/";

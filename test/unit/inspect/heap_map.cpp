@@ -140,7 +140,7 @@ TEST_CASE("a heap that is damaged") {
     CHECK(heap.look().empty());
 }
 
-TEST_CASE("what is half changed is read as it was") {
+TEST_CASE("an unfinished change is disregarded") {
     const damaged_heap heap;
     const std::uint64_t used = heap.block(1) - 16;
     const std::uint64_t before = heap.word(used);

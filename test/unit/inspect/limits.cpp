@@ -10,7 +10,7 @@
 
 using namespace cohold;
 
-TEST_CASE("what is left of a limit") {
+TEST_CASE("how much of a limit is left") {
     CHECK(limit{10, 3}.left() == 7u);
     CHECK(limit{10, {}}.left() == 10u);
     CHECK(limit{3, 10}.left() == 0u);

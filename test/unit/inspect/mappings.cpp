@@ -12,7 +12,7 @@
 
 using namespace cohold;
 
-TEST_CASE("parts of an object are one entry, private memory is none") {
+TEST_CASE("parts of an object are one entry, and private memory is not listed") {
     std::vector<shared_mapping> all;
     detail::add_mappings("1000-3000 rw-s 00000000 00:19 5    /dev/shm/a\\012b\n"
                          "3000-4000 r--s 00009000 00:19 5    /dev/shm/a\\012b\n"

@@ -52,7 +52,7 @@ TEST_CASE("segments are listed with their users") {
     CHECK(segment<mechanism::system_v>::remove("0x00c0fee1"));
 }
 
-TEST_CASE("what is not asked for is not there") {
+TEST_CASE("objects that are not requested are not listed") {
     const survey<object_entry> none = list_objects(
         {.posix = false, .system_v = false, .memfds = false, .processes = false, .directory = {}});
     CHECK(none.empty());

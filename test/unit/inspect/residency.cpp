@@ -37,7 +37,7 @@ TEST_CASE("the lines of smaps that lie in a range") {
     CHECK_FALSE(detail::parse_mappings("", 0, 1).rss);
 }
 
-TEST_CASE("an object: what is reserved, what is written") {
+TEST_CASE("an object: reserved space and written space") {
     const std::size_t page = detail::page_size();
     const std::string name = support::own_name("pages");
     auto object = memory_object<>::create(name, 64 * page);
@@ -87,7 +87,7 @@ TEST_CASE("a segment: its reserve costs nothing") {
     CHECK(*found.resident < 1 << 19);
 }
 
-TEST_CASE("huge pages are those that the kernel gave") {
+TEST_CASE("huge pages are those that the kernel provided") {
     const detail::unique_fd file = detail::memory_file(0);
     constexpr std::size_t size = 8 << 20;
     REQUIRE(::ftruncate(file.get(), size) == 0);

@@ -12,7 +12,7 @@
 
 using namespace cohold;
 
-TEST_CASE_TEMPLATE("what a segment holds", Mechanism, mechanism::posix, mechanism::system_v) {
+TEST_CASE_TEMPLATE("the contents of a segment", Mechanism, mechanism::posix, mechanism::system_v) {
     using own_segment = segment<Mechanism>;
     const std::string name = support::own_name("contents");
     {
@@ -60,7 +60,7 @@ TEST_CASE_TEMPLATE("what a segment holds", Mechanism, mechanism::posix, mechanis
     CHECK_THROWS_AS(static_cast<void>(inspect_contents<Mechanism>(name)), failure);
 }
 
-TEST_CASE("what is at work is not taken for damage") {
+TEST_CASE("changes under way are not taken for damage") {
     const auto made = segment<mechanism::memfd>::create(1 << 20);
     std::atomic<bool> done{false};
     std::thread worker([&] {
@@ -84,7 +84,7 @@ TEST_CASE("what is at work is not taken for damage") {
     CHECK(inspect_contents(made.native_handle()).is_good());
 }
 
-TEST_CASE("what cannot be read says why") {
+TEST_CASE("contents that cannot be read say why") {
     const detail::unique_fd file = detail::memory_file(0);
     const segment_contents found = inspect_contents(file_descriptor{file.get()});
     CHECK_FALSE(found.readable);

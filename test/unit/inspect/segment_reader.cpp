@@ -24,7 +24,7 @@ std::string counted(std::size_t bytes) {
 
 } // namespace
 
-TEST_CASE("reads what is in the segment, across pages, and nothing else") {
+TEST_CASE("reads what is in the segment, across pages, and nothing outside") {
     const support::bytes_source source(counted(600000));
     detail::segment_reader reader(source, 600000);
     for (std::uint64_t at = 0; at < 600000; at += 8) {
@@ -44,7 +44,7 @@ TEST_CASE("reads what is in the segment, across pages, and nothing else") {
     CHECK_FALSE(reader.lost());
 }
 
-TEST_CASE("what cannot be read is zeros, and known to be lost") {
+TEST_CASE("what cannot be read is zero, and counts as lost") {
     support::bytes_source source(counted(8192));
     detail::segment_reader longer(source, 16384);
     CHECK(longer.word(8000) == 8000);
@@ -57,7 +57,7 @@ TEST_CASE("what cannot be read is zeros, and known to be lost") {
     CHECK(refused.lost());
 }
 
-TEST_CASE("words can be read as something else") {
+TEST_CASE("words can be replaced") {
     const support::bytes_source source(counted(400000));
     detail::segment_reader reader(source, 400000);
     CHECK(reader.word(4096) == 4096);
@@ -72,7 +72,7 @@ TEST_CASE("words can be read as something else") {
     }
 }
 
-TEST_CASE("locks of who cannot be") {
+TEST_CASE("locks whose holder cannot exist") {
     std::string bytes(16384, '\0');
     const auto put = [&bytes](std::size_t at, std::uint64_t word) {
         std::memcpy(bytes.data() + at, &word, 8);

@@ -32,7 +32,7 @@ void die_using(const Use& use) {
 
 } // namespace
 
-TEST_CASE_TEMPLATE("a segment tells about itself and its users", Mechanism, mechanism::posix,
+TEST_CASE_TEMPLATE("a segment describes itself and its users", Mechanism, mechanism::posix,
                    mechanism::system_v) {
     using own_segment = segment<Mechanism>;
     const std::string name = support::own_name("state");
@@ -102,7 +102,7 @@ TEST_CASE("memfds") {
     CHECK(inspect_segment(made.native_handle()).name.empty());
 }
 
-TEST_CASE("what is no segment, or a damaged one") {
+TEST_CASE("objects that are not segments, and damaged segments") {
     const detail::unique_fd file = detail::memory_file(0);
     const file_descriptor object{file.get()};
     CHECK(inspect_segment(object).standing == standing::not_a_segment);
@@ -155,7 +155,7 @@ TEST_CASE("a segment for another number of participants is read all the same") {
     CHECK(state.size == made.size());
 }
 
-TEST_CASE("a System V segment of somebody else is not touched") {
+TEST_CASE("a System V segment of another program is not touched") {
     const int id = ::shmget(IPC_PRIVATE, 1 << 20, IPC_CREAT | 0600);
     REQUIRE(id >= 0);
     CHECK(inspect_segment(system_v_id{id}).standing == standing::not_a_segment);
@@ -173,7 +173,7 @@ TEST_CASE("a System V segment of somebody else is not touched") {
     ::shmctl(id, IPC_RMID, nullptr);
 }
 
-TEST_CASE("asking keeps the last failure") {
+TEST_CASE("inspecting keeps the last failure") {
     std::error_code ec;
     static_cast<void>(segment<>::open("no such segment", ec));
     const std::string before = last_failure().what();

@@ -11,7 +11,7 @@
 
 using namespace cohold;
 
-TEST_CASE("temporary names of the library, and none that look nearly so") {
+TEST_CASE("temporary names of the library, and none that merely look similar") {
     const detail::file_place place("/tmp/x");
     const std::string path = place.temporary().text;
     CHECK(detail::is_temporary_name(path.substr(5)));
@@ -25,7 +25,7 @@ TEST_CASE("temporary names of the library, and none that look nearly so") {
     }
 }
 
-TEST_CASE("of a directory, the dead session goes, and the rest stays") {
+TEST_CASE("a dead session in a directory is removed, and the rest stays") {
     char path[] = "/dev/shm/cohold-test-XXXXXX";
     REQUIRE(::mkdtemp(path) != nullptr);
     const std::string at = std::string(path) + "/";

@@ -10,7 +10,7 @@
 
 using namespace cohold;
 
-TEST_CASE("meminfo in bytes; what a kernel does not give is missing") {
+TEST_CASE("meminfo in bytes; what a kernel does not provide is missing") {
     const memory_report found = detail::parse_meminfo("MemTotal:       24684084 kB\n"
                                                       "Cached:           856248 kB\n"
                                                       "SwapCached:            7 kB\n"

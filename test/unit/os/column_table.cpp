@@ -22,7 +22,7 @@ TEST_CASE("columns are found by their titles") {
     CHECK_FALSE(row.next());
 }
 
-TEST_CASE("tables that are none") {
+TEST_CASE("texts that are not tables") {
     CHECK_FALSE(column_table("").next());
     CHECK_FALSE(column_table("\n\n").next());
     CHECK_FALSE(column_table("a b\n").next());

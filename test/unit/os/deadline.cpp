@@ -23,7 +23,7 @@ TEST_CASE("durations become nanoseconds") {
     static_assert(to_nanoseconds(std::chrono::seconds(2)) == 2000000000);
 }
 
-TEST_CASE("durations that are no whole nanoseconds are rounded up") {
+TEST_CASE("durations that are not whole nanoseconds are rounded up") {
     using picoseconds = std::chrono::duration<std::int64_t, std::pico>;
     using thirds = std::chrono::duration<std::int64_t, std::ratio<1, 3>>;
     CHECK(to_nanoseconds(picoseconds(1)) == 1);
@@ -35,7 +35,7 @@ TEST_CASE("durations that are no whole nanoseconds are rounded up") {
     CHECK(to_nanoseconds(std::chrono::duration<float, std::milli>(1.5F)) == 1500000);
 }
 
-TEST_CASE("durations in the past are none, and endless ones saturate") {
+TEST_CASE("durations in the past are zero, and endless ones saturate") {
     CHECK(to_nanoseconds(std::chrono::nanoseconds(0)) == 0);
     CHECK(to_nanoseconds(std::chrono::seconds(-1)) == 0);
     CHECK(to_nanoseconds(std::chrono::hours::min()) == 0);
@@ -68,7 +68,7 @@ TEST_CASE("deadlines pass, are compared and can be never") {
     CHECK(deadline::never().or_earlier(deadline{2}).nanoseconds == 2);
 }
 
-TEST_CASE("concepts know durations and time points by their shape") {
+TEST_CASE("concepts recognize durations and time points by their shape") {
     using cohold::detail::duration_like;
     using cohold::detail::time_point_like;
     CHECK(duration_like<std::chrono::days>);

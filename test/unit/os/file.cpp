@@ -55,7 +55,7 @@ TEST_CASE("a descriptor is closed once, with its owner") {
     ::close(number);
 }
 
-TEST_CASE("files are opened to be closed on exec, and reopened as others") {
+TEST_CASE("files are opened with close-on-exec, and can be reopened separately") {
     const unique_fd missing = open_file("/no/such/file", O_RDONLY);
     CHECK_FALSE(static_cast<bool>(missing));
     CHECK(errno == ENOENT);
@@ -71,7 +71,7 @@ TEST_CASE("files are opened to be closed on exec, and reopened as others") {
     CHECK(static_cast<bool>(reopen_file(far.get(), O_RDWR)));
 }
 
-TEST_CASE("space is reserved, or errno tells why not") {
+TEST_CASE("space is reserved, or errno says why not") {
     const unique_fd file = memory_file();
     CHECK(reserve_space(file.get(), 0, 100000) == 0);
     CHECK(size_of(file.get()) == 100000);
@@ -85,7 +85,7 @@ TEST_CASE("space is reserved, or errno tells why not") {
     CHECK_FALSE(is_on_tmpfs(proc.get()));
 }
 
-TEST_CASE("a timer that interrupts all the time does not keep space from being reserved") {
+TEST_CASE("constant interrupts by a timer do not prevent space from being reserved") {
     support::check_child([] {
         support::interrupt_every(std::chrono::microseconds(200));
         const unique_fd file = memory_file();
@@ -96,7 +96,7 @@ TEST_CASE("a timer that interrupts all the time does not keep space from being r
     });
 }
 
-TEST_CASE("locks belong to the open file, and go with the process that had it") {
+TEST_CASE("locks belong to the open file, and end with its process") {
     const unique_fd file = memory_file();
     const unique_fd other = reopen_file(file.get(), O_RDWR);
     const auto held = [&](lock_byte byte) { return lock_held(file.get(), byte); };

@@ -11,7 +11,7 @@
 
 using namespace cohold::detail;
 
-TEST_CASE("a directory has all its names, whatever they are, and none twice") {
+TEST_CASE("a directory lists all its names, whatever they are, and none twice") {
     char path[] = "/tmp/cohold-test-XXXXXX";
     REQUIRE(::mkdtemp(path) != nullptr);
     std::set<std::string> wanted{"a b", "line\nline", ".hidden",
@@ -57,7 +57,7 @@ TEST_CASE("a directory has all its names, whatever they are, and none twice") {
     CHECK(errno == ENOTDIR);
 }
 
-TEST_CASE("this process is among all") {
+TEST_CASE("this process is among all processes") {
     int found = 0;
     CHECK(for_each_process([&](const folder& its, pid_t process) {
         CHECK(process > 0);

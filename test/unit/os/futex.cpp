@@ -27,13 +27,13 @@ constexpr std::int64_t minute = 60000 * millisecond;
 
 } // namespace
 
-TEST_CASE("a futex wait returns at once if the word is another") {
+TEST_CASE("a futex wait returns at once if the word has another value") {
     std::atomic<std::uint32_t> word{3};
     CHECK(futex_wait(word, 4) == futex_outcome::changed);
     CHECK(futex_wait(word, 4, deadline::in(minute)) == futex_outcome::changed);
 }
 
-TEST_CASE("a futex wait ends at its deadline, and not before") {
+TEST_CASE("a futex wait ends at its deadline, not before") {
     std::atomic<std::uint32_t> word{3};
     const deadline until = deadline::in(20 * millisecond);
     CHECK(futex_wait(word, 3, until) == futex_outcome::timed_out);

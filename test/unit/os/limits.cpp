@@ -33,7 +33,7 @@ void make(const std::string& path) {
 
 } // namespace
 
-TEST_CASE("limits of this process, and none where there is none") {
+TEST_CASE("limits of this process, and nothing where there is no limit") {
     support::check_child([] {
         const ::rlimit some{1 << 20, 1 << 20};
         CHILD_CHECK(::setrlimit(RLIMIT_MEMLOCK, &some) == 0);
@@ -47,7 +47,7 @@ TEST_CASE("limits of this process, and none where there is none") {
     });
 }
 
-TEST_CASE("who may lock as much as he likes") {
+TEST_CASE("processes that may lock any amount") {
     const std::string all = "Name:\tx\nCapEff:\t000001ffffffffff\n";
     const std::string none = "Name:\tCapEff\nCapEff:\t0000000000000000\n";
     CHECK(may_lock_everything(all, "         0          0 4294967295\n"));
@@ -78,7 +78,7 @@ TEST_CASE("the control group that has the memory") {
     CHECK_FALSE(memory_group_mount(unified_mounts, false, point, root));
 }
 
-TEST_CASE("of nested control groups the tightest counts") {
+TEST_CASE("among nested control groups the tightest counts") {
     char path[] = "/tmp/cohold-test-XXXXXX";
     REQUIRE(::mkdtemp(path) != nullptr);
     const std::string at = std::string(path) + "/sys/fs/cgroup x";

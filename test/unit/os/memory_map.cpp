@@ -38,7 +38,7 @@ TEST_CASE("reserved addresses hold nothing, until memory is put there") {
     unmap(nullptr, 0);
 }
 
-TEST_CASE("addresses that nobody has") {
+TEST_CASE("addresses that are not mapped") {
     errno = 0;
     CHECK(reserve_addresses(UINT64_MAX) == nullptr);
     CHECK(errno == ENOMEM);

@@ -29,7 +29,7 @@ TEST_CASE("a line of mountinfo") {
     CHECK(entry.super == "rw");
 }
 
-TEST_CASE("what is none is refused") {
+TEST_CASE("invalid lines are refused") {
     detail::mount_entry entry;
     for (const char* line : {"", " ", "x", "36", "36 35 98:0 / /mnt rw", "36 35 98:0 / /mnt rw - ",
                              "x 35 98:0 / /mnt rw - tmpfs none rw"}) {
@@ -68,7 +68,7 @@ TEST_CASE("the mounts of this process") {
     CHECK_FALSE(static_cast<bool>(detail::mount_of(-1)));
 }
 
-TEST_CASE("the number of a mount, as fdinfo tells it") {
+TEST_CASE("the number of a mount in fdinfo") {
     const detail::unique_fd place = detail::open_file("/dev/shm", O_PATH);
     const std::string path = "/proc/self/fdinfo/" + std::to_string(place.get());
     std::string info;

@@ -34,7 +34,7 @@ TEST_CASE("a mapping") {
     CHECK(line.path.empty());
 }
 
-TEST_CASE("what is no mapping") {
+TEST_CASE("lines that are not mappings") {
     map_line line;
     for (const char* text :
          {"", "Rss:   12 kB", "VmFlags: rd ex mr", "1000-2000", "1000-2000 rw-s 0 0:0",
@@ -46,7 +46,7 @@ TEST_CASE("what is no mapping") {
     }
 }
 
-TEST_CASE("devices are numbered as stat has them") {
+TEST_CASE("devices are numbered as in stat") {
     CHECK(device_number(0, 1) == makedev(0, 1));
     CHECK(device_number(0x12345, 0xabcde) == makedev(0x12345, 0xabcde));
 }

@@ -9,7 +9,7 @@
 
 using namespace cohold::detail;
 
-TEST_CASE("texts come whole, however small the pieces are") {
+TEST_CASE("texts are read completely, however small the pieces are") {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     const std::string piece(1000, 'x');
@@ -83,7 +83,7 @@ TEST_CASE("amounts are bytes") {
     CHECK_FALSE(amount_in("18446744073709551615 kB"));
 }
 
-TEST_CASE("fields are added up, and what is not there stays missing") {
+TEST_CASE("fields are added up, and missing ones stay missing") {
     struct facts {
         std::optional<std::uint64_t> a;
         std::optional<std::uint64_t> b;
@@ -98,7 +98,7 @@ TEST_CASE("fields are added up, and what is not there stays missing") {
     CHECK_FALSE(found.c);
 }
 
-TEST_CASE("what the kernel has escaped") {
+TEST_CASE("characters that the kernel has escaped") {
     CHECK(unescaped("a\\040b\\012c\\134") == "a b\nc\\");
     CHECK(unescaped("\\04") == "\\04");
     CHECK(unescaped("\\999\\777") == "\\999\\777");

@@ -9,7 +9,7 @@
 
 #include "support/child.hpp"
 
-TEST_CASE("a process knows when it began, and a forked child that it began later") {
+TEST_CASE("a process knows when it started, and that a forked child started later") {
     const std::uint64_t mine = cohold::detail::process_start_time();
     CHECK(mine > 0);
     CHECK(cohold::detail::process_start_time() == mine);
@@ -17,7 +17,7 @@ TEST_CASE("a process knows when it began, and a forked child that it began later
     support::check_child([mine] { CHILD_CHECK(cohold::detail::process_start_time() > mine); });
 }
 
-TEST_CASE("a process has a stamp that neither its children nor their children have") {
+TEST_CASE("a process has a stamp that differs from those of its descendants") {
     const std::uint64_t mine = cohold::detail::process_stamp();
     CHECK(mine != 0);
     CHECK(cohold::detail::process_stamp() == mine);
@@ -35,7 +35,7 @@ TEST_CASE("a process has a stamp that neither its children nor their children ha
     CHECK(cohold::detail::process_stamp() == mine);
 }
 
-TEST_CASE("threads of a process see one stamp") {
+TEST_CASE("all threads of a process see the same stamp") {
     std::uint64_t stamps[8]{};
     std::vector<std::thread> threads;
     for (std::uint64_t& each : stamps) {

@@ -8,7 +8,7 @@
 
 using namespace cohold::detail;
 
-TEST_CASE("pages of a file are counted without touching one") {
+TEST_CASE("pages of a file are counted without touching any") {
     const unique_fd file = memory_file(0);
     const std::uint64_t page = page_size();
     const std::uint64_t size =
@@ -29,7 +29,7 @@ TEST_CASE("pages of a file are counted without touching one") {
     CHECK_FALSE(resident_bytes_of_file(-1, 1));
 }
 
-TEST_CASE("pages of a mapping, of which the range may be a part") {
+TEST_CASE("pages of a mapping, even if the range is only a part") {
     const std::size_t page = page_size();
     void* const at =
         ::mmap(nullptr, 10 * page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -44,7 +44,7 @@ TEST_CASE("pages of a mapping, of which the range may be a part") {
     ::munmap(at, 10 * page);
 }
 
-TEST_CASE("who neither owns a file nor may write to it is told nothing") {
+TEST_CASE("a user that neither owns a file nor may write to it learns nothing") {
     const unique_fd own = memory_file(0);
     file_status status{};
     REQUIRE(raw_fstat(own.get(), status) == 0);

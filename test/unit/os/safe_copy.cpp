@@ -11,7 +11,7 @@
 
 using namespace cohold::detail;
 
-TEST_CASE("copying from where a touch would be a signal copies nothing") {
+TEST_CASE("copying from memory that would raise a signal copies nothing") {
     const unique_fd file = memory_file(0);
     REQUIRE(file);
     const std::size_t page = page_size();
@@ -30,7 +30,7 @@ TEST_CASE("copying from where a touch would be a signal copies nothing") {
     ::munmap(at, 2 * page);
 }
 
-TEST_CASE("a file is read as far as it goes") {
+TEST_CASE("a file is read up to its end") {
     const unique_fd file = memory_file(0);
     REQUIRE(::write(file.get(), "abc", 3) == 3);
     char text[8] = {};
@@ -42,7 +42,7 @@ TEST_CASE("a file is read as far as it goes") {
     CHECK(read_file(-1, text, 8, 0) == 0);
 }
 
-TEST_CASE("asking for pages allocates none") {
+TEST_CASE("asking about pages allocates none") {
     const unique_fd file = memory_file(0);
     const std::size_t page = page_size();
     REQUIRE(::ftruncate(file.get(), static_cast<off_t>(200 * page)) == 0);

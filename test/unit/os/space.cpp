@@ -20,7 +20,7 @@ TEST_CASE("the machine has some memory left, and not too much") {
     CHECK(exceeds_memory(UINT64_MAX));
 }
 
-TEST_CASE("populating makes pages real without changing them") {
+TEST_CASE("populating allocates pages without changing them") {
     const std::size_t page = page_size();
     void* const at = ::mmap(nullptr, 8 * page, PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

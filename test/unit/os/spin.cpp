@@ -4,7 +4,7 @@
 
 #include <doctest/doctest.h>
 
-TEST_CASE("a backoff spins as often as told") {
+TEST_CASE("a backoff spins as often as requested") {
     cohold::detail::backoff three(3);
     CHECK(three.spin());
     CHECK(three.spin());

@@ -48,7 +48,7 @@ void* leave(void* /*unused*/) {
 } // namespace
 
 #if defined(__GLIBC__) && !defined(_LIBCPP_VERSION)
-TEST_CASE("what is in the chain is called before a thread that is unwound runs destructors") {
+TEST_CASE("entries of the chain are called before an unwound thread runs destructors") {
     ::pthread_t thread{};
     REQUIRE(::pthread_create(&thread, nullptr, &leave, nullptr) == 0);
     REQUIRE(::pthread_join(thread, nullptr) == 0);
@@ -58,7 +58,7 @@ TEST_CASE("what is in the chain is called before a thread that is unwound runs d
 #endif
 
 #if defined(__GLIBC__)
-TEST_CASE("each thread has a chain of its own, in which an entry is found by its tag") {
+TEST_CASE("each thread has its own chain, in which entries are found by their tags") {
     static cleanup_entry entry;
     int argument = 0;
     std::thread([&] {

@@ -17,7 +17,7 @@ void ending(void* value) {
 
 } // namespace
 
-TEST_CASE("a thread that has asked is told of when it ends, and no other") {
+TEST_CASE("the end of a registered thread is reported, and of no other") {
     told = 0;
     const cohold::detail::thread_end end(&ending);
     int value = 7;
@@ -27,7 +27,8 @@ TEST_CASE("a thread that has asked is told of when it ends, and no other") {
     CHECK(told == 7);
 }
 
-TEST_CASE("when the one who tells goes, the thread that runs is told of, and later ends are not") {
+TEST_CASE(
+    "when the reporter is destroyed, the running thread is reported, and later ends are not") {
     told = 0;
     int here = 1;
     int there = 10;

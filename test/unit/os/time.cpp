@@ -46,7 +46,7 @@ TEST_CASE("durations") {
     CHECK(detail::deadline_in(std::chrono::hours::max()).is_never());
 }
 
-TEST_CASE("the clock of the moment has the last word") {
+TEST_CASE("the clock of the time point decides") {
     set_clock::since = 0ms;
     int waits = 0;
     const set_clock::time_point moment(100ms);
@@ -128,7 +128,7 @@ void waits_for_the_lock(Lock& lock, const Wait& wait) {
 
 } // namespace
 
-TEST_CASE("moments too far for nanoseconds have not come, others have") {
+TEST_CASE("moments too far away for nanoseconds have not come, others have") {
     each_far_moment([](const auto& moment) {
         CHECK_FALSE(detail::has_come(moment));
         CHECK(detail::deadline_at(moment).nanoseconds > detail::deadline_in(24h).nanoseconds);
@@ -146,7 +146,7 @@ TEST_CASE("moments too far for nanoseconds have not come, others have") {
     CHECK(detail::has_come(steady_clock::now() - 1h));
 }
 
-TEST_CASE("whatever can wait until a moment waits until a far one") {
+TEST_CASE("everything that can wait until a moment waits until a distant one") {
     const auto memory = segment<mechanism::memfd>::create({.size = 1 << 20, .reserve = 1 << 22});
     auto& queue = memory.construct<shm_queue<int>>("queue", 1);
     auto& event = memory.construct<shm_event>("event", event_reset::automatic);

@@ -34,7 +34,7 @@ void cancelled_before(Work work) {
 
 } // namespace
 
-TEST_CASE("within one another, what was there before comes back at the end") {
+TEST_CASE("nested scopes restore the previous state at the end") {
     CHECK(state() == PTHREAD_CANCEL_ENABLE);
     {
         const cohold::detail::uncancelled outer;
@@ -47,7 +47,7 @@ TEST_CASE("within one another, what was there before comes back at the end") {
     CHECK(state() == PTHREAD_CANCEL_ENABLE);
 }
 
-TEST_CASE("a thread that is being cancelled makes, grows, opens and removes segments") {
+TEST_CASE("a thread under cancellation creates, grows, opens and removes segments") {
     const std::string name = support::own_name("uncancelled");
     cancelled_before([&] {
         auto segment = cohold::segment<>::create(name, {.size = 65536, .populate = true});

@@ -30,7 +30,7 @@ TEST_CASE("anonymous memory is shared with forked children") {
     anonymous::close(object);
 }
 
-TEST_CASE("what is no anonymous memory") {
+TEST_CASE("handles that are not anonymous memory") {
     std::error_code ec;
     (void)anonymous::create(
         {.capacity = UINT64_MAX, .mode = 0600, .group = std::nullopt, .formatted = false}, ec);
@@ -45,7 +45,7 @@ TEST_CASE("what is no anonymous memory") {
     }
 }
 
-TEST_CASE("the memfd beside anonymous memory goes with the handle, and may be missing") {
+TEST_CASE("the memfd beside anonymous memory is closed with the handle, and may be missing") {
     using cohold::verdict;
     std::error_code ec;
     auto object = anonymous::create(mechanism_checks::wanted, ec);
@@ -85,7 +85,7 @@ TEST_CASE("the memfd beside anonymous memory goes with the handle, and may be mi
     CHECK(::fcntl(number, F_GETFD) == -1);
 }
 
-TEST_CASE("no descriptor, no anonymous memory") {
+TEST_CASE("without a descriptor there is no anonymous memory") {
     support::check_child([] {
         const ::rlimit none{0, 0};
         CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &none) == 0);

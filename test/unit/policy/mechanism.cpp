@@ -70,7 +70,7 @@ static_assert(!cohold::mechanism_policy<without_label>);
 static_assert(!cohold::mechanism_policy<movable_handle>);
 static_assert(!cohold::mechanism_policy<int>);
 
-TEST_CASE("native handles know whether they are one") {
+TEST_CASE("native handles know whether they are valid") {
     CHECK_FALSE(static_cast<bool>(cohold::file_descriptor()));
     CHECK(static_cast<bool>(cohold::file_descriptor{0}));
     CHECK_FALSE(static_cast<bool>(cohold::system_v_id()));
@@ -80,7 +80,7 @@ TEST_CASE("native handles know whether they are one") {
     static_assert(!std::is_convertible_v<cohold::read_only_t, cohold::read_write_t>);
 }
 
-TEST_CASE("policies of users report failures as the library does") {
+TEST_CASE("users' policies report failures as the library does") {
     std::error_code ec;
     const cohold::detail::error_context context("open", "thing", "name");
     cohold::report_failure(ec, cohold::errc::corrupt, "expected %d, found %s", 1, "two");

@@ -38,7 +38,7 @@ static_assert(!std::is_convertible_v<std::string*, name_argument>);
 static_assert(!std::is_default_constructible_v<name_argument>);
 static_assert(std::is_trivially_copyable_v<name_argument>);
 
-TEST_CASE("a name is taken from whatever holds a text") {
+TEST_CASE("a name can be any type that holds text") {
     char array[8] = "array";
     CHECK(std::string_view(name_argument("literal")) == "literal");
     CHECK(std::string_view(name_argument(array)) == "array");

@@ -68,7 +68,7 @@ std::string object_name(std::string_view name) {
 
 } // namespace
 
-TEST_CASE("names as they are given") {
+TEST_CASE("names used verbatim") {
     CHECK(apply<naming::verbatim>("a name: \xff\n") == "a name: \xff\n");
     CHECK(apply<naming::verbatim>("/posix") == "posix");
     CHECK(apply<naming::verbatim>("...") == "...");
@@ -107,7 +107,7 @@ TEST_CASE("names of any length and any characters, hashed") {
     CHECK(apply<naming::hashed>("a\0"s) == "error");
 }
 
-TEST_CASE("keys from paths, as ftok(3)") {
+TEST_CASE("keys from paths, like ftok(3)") {
     const std::string key = apply<naming::from_path<'x'>>("/tmp");
     char expected[16];
     std::snprintf(expected, sizeof expected, "0x%08x", static_cast<unsigned>(::ftok("/tmp", 'x')));
@@ -123,7 +123,7 @@ TEST_CASE("keys from paths, as ftok(3)") {
     CHECK(apply<naming::from_path<'x'>>("a\0"s) == "error");
 }
 
-TEST_CASE("of a path, the naming policy makes the last component") {
+TEST_CASE("the naming policy forms the last component of a path") {
     using prefixed = naming::prefixed<"p.">;
     CHECK(object_name<mechanism::posix, prefixed>("x") == "p.x");
     CHECK(object_name<mechanism::file, prefixed>("x") == "p.x");

@@ -44,7 +44,7 @@ std::error_code check(const object_status& status) {
 
 } // namespace
 
-TEST_CASE("my objects and those of root are trusted, others by group or for all") {
+TEST_CASE("objects of this user and of root are trusted, others by group or for everyone") {
     const object_status mine = object(::geteuid(), nobodys, 0600);
     const object_status roots = object(0, nobodys, 0600);
     const object_status theirs = object(somebody, nobodys, 0600);
@@ -66,7 +66,7 @@ TEST_CASE("my objects and those of root are trusted, others by group or for all"
     CHECK_FALSE(check<permission::group_read>(of_my_group));
 }
 
-TEST_CASE("one certain user") {
+TEST_CASE("one particular user") {
     using policy = permission::owned_by<somebody>;
     CHECK_FALSE(check<policy>(object(somebody, nobodys, 0600)));
     CHECK_FALSE(check<policy>(object(0, nobodys, 0600)));
@@ -76,7 +76,7 @@ TEST_CASE("one certain user") {
     }
 }
 
-TEST_CASE("no more users may write than the policy says; who may read does not matter") {
+TEST_CASE("no more users may write than the policy says; readers do not matter") {
     const auto mine = [](mode_t mode) { return object(::geteuid(), ::getegid(), mode); };
     CHECK_FALSE(check<permission::owner_only>(mine(0600)));
     CHECK_FALSE(check<permission::owner_only>(mine(0400)));

@@ -15,7 +15,7 @@ TEST_CASE("POSIX objects") {
     mechanism_checks::check_named<posix>(support::own_name("posix"));
 }
 
-TEST_CASE("shm_open finds what posix made, and the other way round") {
+TEST_CASE("shm_open finds what mechanism::posix made, and vice versa") {
     const std::string name = support::own_name("shm_open");
     std::error_code ec;
     auto made = posix::create(name, mechanism_checks::wanted, ec);

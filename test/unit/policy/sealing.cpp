@@ -35,7 +35,7 @@ bool has(seal all, seal one) {
 
 } // namespace
 
-TEST_CASE("what is sealed stays so, and can be relied upon") {
+TEST_CASE("seals are permanent, and can be relied upon") {
     const memory object;
     CHECK_FALSE(has(seals_of(object.file), seal::grow));
     std::error_code ec;
@@ -63,7 +63,7 @@ TEST_CASE("what is sealed stays so, and can be relied upon") {
     CHECK_THROWS_AS(add_seals(object.file, seal::grow), failure);
 }
 
-TEST_CASE("what cannot be sealed") {
+TEST_CASE("objects that cannot be sealed") {
     std::error_code ec;
     const memory object;
     add_seals(object.file, static_cast<seal>(0x40000000), ec);

@@ -39,7 +39,7 @@ TEST_CASE("System V segments without a name") {
     check_removed(id);
 }
 
-TEST_CASE("System V segments without a name go with their last user") {
+TEST_CASE("System V segments without a name disappear with their last user") {
     std::error_code ec;
     cohold::system_v_id object = system_v::create(mechanism_checks::wanted, ec);
     REQUIRE_FALSE(mechanism_checks::failed(ec));
@@ -73,7 +73,7 @@ TEST_CASE("System V segments without a name go with their last user") {
     check_removed(id);
 }
 
-TEST_CASE("a killed process leaves no System V segment without a name") {
+TEST_CASE("a killed process leaves no nameless System V segment") {
     int ends[2];
     REQUIRE(::pipe(ends) == 0);
     const support::ending how = support::run_child([&] {
@@ -91,7 +91,7 @@ TEST_CASE("a killed process leaves no System V segment without a name") {
     ::close(ends[1]);
 }
 
-TEST_CASE("finished zeros are nobody's ruin, even if somebody dies creating them again") {
+TEST_CASE("a finished segment of zeros is not removed, even if a creator of it dies") {
     const std::string name = support::own_name("zeros");
     const cohold::creation formatted{
         .capacity = 65536, .mode = 0600, .group = std::nullopt, .formatted = true};
@@ -147,7 +147,7 @@ TEST_CASE("names become keys") {
     CHECK(system_v_key("a") == system_v_key("a"));
 }
 
-TEST_CASE("an object in the making is nobody's, and a dead creator's is reclaimed") {
+TEST_CASE("an unfinished object counts as absent, and a dead creator's is reclaimed") {
     const std::string name = support::own_name("ruin");
     const cohold::creation formatted{
         .capacity = 65536, .mode = 0600, .group = std::nullopt, .formatted = true};

@@ -17,7 +17,7 @@ struct no_parks {
 
 } // namespace
 
-TEST_CASE("waiting policies are known by their two constants") {
+TEST_CASE("waiting policies are recognized by their two constants") {
     CHECK(cohold::waiting_policy<cohold::waiting::adaptive>);
     CHECK(cohold::waiting_policy<cohold::waiting::spin>);
     CHECK(cohold::waiting_policy<cohold::waiting::block>);

@@ -38,7 +38,7 @@ static_assert(std::is_nothrow_destructible_v<numbers::guard>);
 
 } // namespace
 
-TEST_CASE("more locks in a section than a thread has room for at hand") {
+TEST_CASE("more locks in a section than a thread has room for") {
     in_segment<std::array<shm_guarded<std::int64_t>, 40>> here;
     CHECK_THROWS_AS(
         [&] {
@@ -61,7 +61,7 @@ TEST_CASE("more locks in a section than a thread has room for at hand") {
     }).join();
 }
 
-TEST_CASE("what is saved is put back") {
+TEST_CASE("saved bytes are restored") {
     in_segment<shm_guarded<wide>> here;
     CHECK_THROWS_AS(
         [&] {
@@ -84,7 +84,7 @@ TEST_CASE("what is saved is put back") {
     });
 }
 
-TEST_CASE("a section locks again what it has, and each part can be undone by itself") {
+TEST_CASE("a section can lock again what it has locked, and each part can be undone by itself") {
     in_segment<std::array<shm_guarded<std::int64_t>, 2>> here;
     auto& first = (*here)[0];
     auto& second = (*here)[1];
@@ -165,7 +165,7 @@ TEST_CASE("a guard can be unlocked and locked again") {
     std::thread([&] { CHECK(*here->lock() == 3); }).join();
 }
 
-TEST_CASE("a guard is moved, and what was moved from is of nothing") {
+TEST_CASE("a guard can be moved, and is empty afterwards") {
     in_segment<std::array<numbers, 2>> here;
     auto& [first, second] = *here;
     const auto make = [&](std::int64_t value) {
@@ -223,7 +223,7 @@ TEST_CASE("a guard that a forked child inherits does nothing there") {
     CHECK(*here->lock() == 3);
 }
 
-TEST_CASE("saving what has no room is an error, and changes nothing") {
+TEST_CASE("saving without room is an error, and changes nothing") {
     in_segment<shm_guarded<std::array<std::array<char, 4096>, 200>>> here;
     const std::size_t used = here.segment().used();
     std::error_code ec;
@@ -239,7 +239,7 @@ TEST_CASE("saving what has no room is an error, and changes nothing") {
     CHECK(locked(here->try_lock()));
 }
 
-TEST_CASE("a forked child saves nothing in a section that is its parent's") {
+TEST_CASE("a forked child saves nothing in a section of its parent") {
     in_segment<numbers> here;
     {
         auto guard = here->lock();
@@ -305,7 +305,7 @@ struct at_the_end {
 
 } // namespace
 
-TEST_CASE("sections in which a thread leaves by pthread_exit or pthread_cancel are undone") {
+TEST_CASE("sections that a thread leaves by pthread_exit or pthread_cancel are undone") {
     in_segment<std::array<numbers, 2>> here;
     for (const bool cancelled : {false, true}) {
         for (const bool with : {false, true}) {
@@ -324,7 +324,7 @@ TEST_CASE("sections in which a thread leaves by pthread_exit or pthread_cancel a
     }
 }
 
-TEST_CASE("a section of a destructor stays that runs while its thread is being unwound") {
+TEST_CASE("the section of a destructor that runs while its thread is unwound is committed") {
     in_segment<numbers> here;
     ::pthread_t thread{};
     const auto leave = [](void* guarded) -> void* {

@@ -16,7 +16,7 @@ using support::a_moment;
 using support::in_segment;
 using support::stopped_child;
 
-TEST_CASE("a guard for reading is moved") {
+TEST_CASE("a guard for reading can be moved") {
     using guarded = cohold::shm_guarded<std::int64_t, shm_shared_mutex>;
     in_segment<guarded> here(5);
     using guard = decltype(here->lock_shared());
@@ -39,7 +39,7 @@ TEST_CASE("a guard for reading is moved") {
     CHECK(is_free());
 }
 
-TEST_CASE("a guarded value that many read") {
+TEST_CASE("a guarded value with many readers") {
     in_segment<cohold::shm_guarded<std::int64_t, shm_shared_mutex>> here(5);
     {
         const auto reading = here->lock_shared();

@@ -16,7 +16,7 @@ using support::in_segment;
 
 static_assert(cohold::shareable<shm_barrier>);
 
-TEST_CASE("threads and processes meet at a barrier, again and again") {
+TEST_CASE("threads and processes meet at a barrier repeatedly") {
     struct meeting {
         shm_barrier barrier{3};
         std::atomic<std::int64_t> steps{0};
@@ -44,7 +44,7 @@ TEST_CASE("threads and processes meet at a barrier, again and again") {
     CHECK(other.wait().code == 0);
 }
 
-TEST_CASE("arriving and waiting are two things") {
+TEST_CASE("arriving and waiting are separate") {
     in_segment<shm_barrier> here(2);
     const auto first = here->arrive();
     CHECK_FALSE(here->wait_for(first, a_moment));
@@ -58,7 +58,7 @@ TEST_CASE("arriving and waiting are two things") {
     here->wait(both);
 }
 
-TEST_CASE("who drops out is not expected any more") {
+TEST_CASE("a thread that drops out is no longer expected") {
     in_segment<shm_barrier> here(2);
     const auto token = here->arrive();
     here->arrive_and_drop(); // for one who has been killed, perhaps
@@ -72,7 +72,7 @@ TEST_CASE("who drops out is not expected any more") {
     CHECK(ec == cohold::errc::invalid_size);
 }
 
-TEST_CASE("phases go round") {
+TEST_CASE("phases wrap around") {
     in_segment<shm_barrier> here(1);
     for (int i = 0; i < (1 << 24) + 2; ++i) {
         const auto token = here->arrive();

@@ -90,7 +90,7 @@ TEST_CASE("waits for a condition end in time") {
     CHECK(lock.owns_lock());
 }
 
-TEST_CASE("everybody is woken") {
+TEST_CASE("all waiters are woken") {
     in_segment<table> here;
     std::atomic<int> woken{0};
     const auto wait = [&] {
@@ -111,7 +111,7 @@ TEST_CASE("everybody is woken") {
     CHECK(woken == 2);
 }
 
-TEST_CASE("a killed waiter is just gone") {
+TEST_CASE("a killed waiter just disappears") {
     in_segment<table> here;
     {
         support::child victim([&] {
@@ -141,7 +141,7 @@ TEST_CASE("a killed waiter is just gone") {
     here->changed.notify_all();
 }
 
-TEST_CASE("a waiter goes on when the notifier is killed before it notifies") {
+TEST_CASE("a waiter continues when the notifier is killed before it notifies") {
     in_segment<table> here;
     stopped_child notifier([&](const auto& stop) {
         const auto mine = here.again();
@@ -158,7 +158,7 @@ TEST_CASE("a waiter goes on when the notifier is killed before it notifies") {
     notifier.wait();
 }
 
-TEST_CASE("a wait with a guard commits, and begins another section") {
+TEST_CASE("a wait with a guard commits its section, and begins another") {
     in_segment<guarded_table> here;
     {
         auto guard = here->turn.lock();
@@ -182,7 +182,7 @@ TEST_CASE("a wait with a guard commits, and begins another section") {
     CHECK(guard);
 }
 
-TEST_CASE("a time without a predicate comes to its end, however long") {
+TEST_CASE("a timed wait without a predicate ends, however long") {
     in_segment<table> here;
     std::unique_lock lock(here->mutex);
     int for_no_reason = 0;

@@ -34,7 +34,7 @@ TEST_CASE("an event stays set until it is reset") {
     CHECK(in_segment<shm_event>(event_reset::manual, true)->try_wait());
 }
 
-TEST_CASE("an event lets everybody go on") {
+TEST_CASE("an event lets all waiters continue") {
     in_segment<shm_event> here;
     support::child other([&] { here.again()->wait(); });
     std::thread first([&] { here->wait(); });
@@ -46,7 +46,7 @@ TEST_CASE("an event lets everybody go on") {
     CHECK(other.wait().code == 0);
 }
 
-TEST_CASE("an automatic event lets one go on each time") {
+TEST_CASE("an automatic event lets one waiter continue each time") {
     in_segment<shm_event> here(event_reset::automatic);
     std::atomic<int> gone{0};
     const auto wait = [&] {

@@ -101,7 +101,7 @@ static_assert(!std::is_copy_constructible_v<guarded_account>);
 
 } // namespace
 
-TEST_CASE("a guard is a pointer to what it locks") {
+TEST_CASE("a guard is a pointer to the value that it locks") {
     in_segment<guarded_account> here;
     {
         const auto guard = here->lock();
@@ -166,7 +166,7 @@ TEST_CASE("an exception undoes the section that it leaves") {
     CHECK(here->with([](const account& found) { return found.reads.load(); }) > 1);
 }
 
-TEST_CASE("a section that begins and ends while an exception is under way stays") {
+TEST_CASE("a section that begins and ends during an exception is committed") {
     in_segment<guarded_account> here;
 
     struct at_the_end {
@@ -185,7 +185,7 @@ TEST_CASE("a section that begins and ends while an exception is under way stays"
     check_is(*here, 1, 1);
 }
 
-TEST_CASE("a guard that is locked again while an exception is under way stays") {
+TEST_CASE("a guard that is locked again during an exception is committed") {
     in_segment<guarded_account> here;
 
     struct at_the_end {
@@ -207,7 +207,7 @@ TEST_CASE("a guard that is locked again while an exception is under way stays") 
     check_is(*here, 1, 1);
 }
 
-TEST_CASE("what moved out of an undone section is there again, and nowhere else") {
+TEST_CASE("elements moved out of an undone section are back, and nowhere else") {
     using numbers = shm_vector<std::int64_t>;
     in_segment<guarded_account> here;
     here->lock()->entries.assign(3, 7);
@@ -246,7 +246,7 @@ TEST_CASE("what moved out of an undone section is there again, and nowhere else"
             });
             CHECK(others.front().empty());
         }
-        SUBCASE("and on") {
+        SUBCASE("and further on") {
             undone([&](numbers& from) {
                 numbers first(std::move(from));
                 outside.emplace(std::move(first));
@@ -255,7 +255,7 @@ TEST_CASE("what moved out of an undone section is there again, and nowhere else"
             });
             CHECK(outside->empty());
         }
-        SUBCASE("and to an end") {
+        SUBCASE("and then destroyed") {
             undone([](numbers& from) { const numbers last(std::move(from)); });
         }
         SUBCASE("out of a queue, as a copy") {
@@ -269,7 +269,7 @@ TEST_CASE("what moved out of an undone section is there again, and nowhere else"
     CHECK(here.segment().used() == used);
 }
 
-TEST_CASE("an optional vector that is filled later is one of the segment, and undone") {
+TEST_CASE("an optional vector that is filled later belongs to the segment, and is undone") {
     struct task {
         std::int64_t id = 0;
         std::optional<shm_vector<std::int32_t>> extra;
@@ -296,7 +296,7 @@ TEST_CASE("an optional vector that is filled later is one of the segment, and un
     made->~shm_vector();
 }
 
-TEST_CASE("what locking saves may be scattered over many places") {
+TEST_CASE("the bytes that locking saves may be scattered over many places") {
     struct entry {
         std::int64_t key = 0;
         shm_vector<std::int32_t> values;
@@ -363,7 +363,7 @@ TEST_CASE("sections within sections are one") {
     }).join();
 }
 
-TEST_CASE("a section whose process is killed has never been") {
+TEST_CASE("a section whose process is killed has never happened") {
     in_segment<guarded_account> here;
     here->with([](account& found) { enter(found, 1); });
     const std::size_t used = here.segment().used();
@@ -391,7 +391,8 @@ TEST_CASE("a section whose process is killed has never been") {
     CHECK(here.segment().used() == used);
 }
 
-TEST_CASE("a section whose thread ends in it, or whose segment is closed in it, has never been") {
+TEST_CASE(
+    "a section whose thread ends in it, or whose segment is closed in it, has never happened") {
     in_segment<guarded_account> here;
     SUBCASE("thread") {
         std::thread([&] {
@@ -428,7 +429,7 @@ struct twins {
 
 } // namespace
 
-TEST_CASE("a view reads a value as it was at some moment, while others change it") {
+TEST_CASE("a view reads a value as it was at one moment, while others change it") {
     in_segment<shm_guarded<twins>> here;
     const auto view = cohold::segment_view<>::open(here.name());
     const auto* const seen = view.find<shm_guarded<twins>>("object");
@@ -476,7 +477,7 @@ TEST_CASE("a view reads a value as it was at some moment, while others change it
     CHECK(seen->snapshot().first == found->first);
 }
 
-TEST_CASE("a view reads what readers have freed from a dead writer") {
+TEST_CASE("a view reads a value that readers have freed from a dead writer") {
     in_segment<shm_guarded<std::int64_t, shm_shared_mutex>> here(5);
     stopped_child writer([&](const auto& stop) {
         const auto mine = here.again();

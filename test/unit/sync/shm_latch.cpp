@@ -16,7 +16,7 @@ using support::in_segment;
 
 static_assert(cohold::shareable<shm_latch>);
 
-TEST_CASE("a latch opens when all is done") {
+TEST_CASE("a latch opens when everything is done") {
     in_segment<shm_latch> here(4);
     CHECK_FALSE(here->try_wait());
     CHECK_FALSE(here->wait_for(a_moment));
@@ -34,7 +34,7 @@ TEST_CASE("a latch opens when all is done") {
     CHECK(here->wait_until(std::chrono::steady_clock::now() + a_while));
 }
 
-TEST_CASE("who counts for a killed process opens the latch") {
+TEST_CASE("counting down in place of a killed process opens the latch") {
     in_segment<shm_latch> here(2);
     support::child victim([&] {
         const auto mine = here.again();

@@ -112,7 +112,7 @@ TEST_CASE("a mutex works with the standard library's locks") {
     crossing.join();
 }
 
-TEST_CASE("a thread that waits for a mutex is woken, or gives up in time") {
+TEST_CASE("a waiter for a mutex is woken, or gives up in time") {
     in_segment<shm_mutex> here;
     here->lock();
     std::atomic<bool> gave_up{false};
@@ -153,7 +153,7 @@ TEST_CASE("errors of a mutex") {
             cohold::failure);
         std::thread([&] { CHECK_FALSE(here->try_lock()); }).join();
     }
-    SUBCASE("in no segment") {
+    SUBCASE("outside a segment") {
         shm_mutex outside;
         outside.lock(ec);
         CHECK(ec == cohold::errc::no_segment);
@@ -167,7 +167,7 @@ TEST_CASE("errors of a mutex") {
     here->unlock();
 }
 
-TEST_CASE("unlocking what one does not hold ends the process") {
+TEST_CASE("unlocking a mutex without holding it ends the process") {
     in_segment<shm_mutex> here;
     const auto ends = [&](const auto& unlock) {
         const support::ending how = support::run_child(unlock);
@@ -209,7 +209,7 @@ TEST_CASE("a mutex is taken over from a process that was killed, and only from i
     here->unlock();
 }
 
-TEST_CASE("trying is enough to take a mutex over") {
+TEST_CASE("try_lock is enough to take over a mutex") {
     in_segment<shm_mutex> here;
     support::check_child([&] {
         const auto mine = here.again();
@@ -244,7 +244,7 @@ TEST_CASE("a mutex outlives a thread and a mapping that held it") {
     here->unlock();
 }
 
-TEST_CASE("a lock that a forked child inherits stays its parent's") {
+TEST_CASE("a lock that a forked child inherits stays with its parent") {
     in_segment<shm_mutex> here;
     here->lock();
     support::check_child([&] {
@@ -263,7 +263,7 @@ TEST_CASE("a lock that a forked child inherits stays its parent's") {
     here->unlock();
 }
 
-TEST_CASE("when numbers of threads begin anew, nobody gets that of a lock left behind") {
+TEST_CASE("when thread numbers start again, no thread gets the number in an abandoned lock") {
     in_segment<locks> here;
     auto& header = *here.segment().template allocator<int>().header();
     cohold::detail::local_identity& identity = *cohold::detail::local_of(header).identity;
@@ -341,7 +341,7 @@ struct made_later {
 
 } // namespace
 
-TEST_CASE("locks made later in an object of a segment name their holder there, in any thread") {
+TEST_CASE("locks that are made later in an object of a segment bind to it, in any thread") {
     in_segment<made_later> here;
     std::thread([&] { // has used no segment
         here->plain.emplace();

@@ -45,7 +45,7 @@ TEST_CASE("a recursive mutex is free when it has been unlocked as often as locke
     CHECK(free());
 }
 
-TEST_CASE("threads and processes count under a recursive mutex") {
+TEST_CASE("threads and processes exclude each other by a recursive mutex") {
     struct counter {
         shm_recursive_mutex mutex;
         std::int64_t value = 0;
@@ -70,7 +70,7 @@ TEST_CASE("threads and processes count under a recursive mutex") {
     CHECK(here->value == 60000);
 }
 
-TEST_CASE("who takes a recursive mutex over holds it once") {
+TEST_CASE("a recursive mutex that is taken over is held once") {
     in_segment<shm_recursive_mutex> here;
     stopped_child holder([&](const auto& stop) {
         const auto mine = here.again();

@@ -35,7 +35,7 @@ TEST_CASE("a semaphore counts its permits") {
     CHECK(here->available() == 0);
 }
 
-TEST_CASE("permits go to and fro between processes") {
+TEST_CASE("permits go back and forth between processes") {
     struct both {
         shm_semaphore there{0};
         shm_semaphore back{0};
@@ -56,7 +56,7 @@ TEST_CASE("permits go to and fro between processes") {
     CHECK(other.wait().code == 0);
 }
 
-TEST_CASE("every permit wakes somebody") {
+TEST_CASE("every permit wakes a waiter") {
     in_segment<shm_semaphore> here(0);
     std::atomic<int> had{0};
     std::vector<std::thread> threads;

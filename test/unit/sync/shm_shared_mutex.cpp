@@ -120,7 +120,7 @@ TEST_CASE("readers and writers in threads and processes") {
     CHECK(seen(here->mutex) == "free");
 }
 
-TEST_CASE("a writer who waits is woken by the last reader, and keeps new ones out") {
+TEST_CASE("a waiting writer is woken by the last reader, and keeps new ones out") {
     in_segment<shm_shared_mutex> here;
     here->lock_shared();
     std::atomic<bool> entered{false};
@@ -145,7 +145,7 @@ TEST_CASE("a writer who waits is woken by the last reader, and keeps new ones ou
     CHECK(seen(*here) == "free");
 }
 
-TEST_CASE("more readers than there is room for wait") {
+TEST_CASE("readers beyond the limit wait") {
     in_segment<shm_shared_mutex> here;
     for (std::size_t i = 0; i < shm_shared_mutex::most_readers; ++i) {
         here->lock_shared();
@@ -168,7 +168,7 @@ TEST_CASE("more readers than there is room for wait") {
     CHECK(seen(*here) == "free");
 }
 
-TEST_CASE("a reader who was killed or has ended blocks nobody") {
+TEST_CASE("a reader that was killed or has ended blocks nobody") {
     in_segment<shm_shared_mutex> here;
     stopped_child reader([&](const auto& stop) {
         const auto mine = here.again();
@@ -197,7 +197,7 @@ TEST_CASE("a reader who was killed or has ended blocks nobody") {
     CHECK(seen(*here) == "free");
 }
 
-TEST_CASE("a writer who was killed blocks neither readers nor writers") {
+TEST_CASE("a killed writer blocks neither readers nor writers") {
     in_segment<shm_shared_mutex> here;
     stopped_child writer([&](const auto& stop) {
         const auto mine = here.again();

@@ -29,7 +29,7 @@ long voluntary_switches() {
 
 } // namespace
 
-TEST_CASE("a wait word knows whether somebody is about to sleep") {
+TEST_CASE("a wait word knows whether a thread is about to sleep") {
     wait_word word;
     CHECK_FALSE(word.awaited());
     (void)word.announce();
@@ -58,7 +58,7 @@ TEST_CASE("a wake-up between announce and park is not lost") {
     }
 }
 
-TEST_CASE("nobody sleeps longer than the interval") {
+TEST_CASE("no thread sleeps longer than the interval") {
     wait_word word;
     const deadline earliest = deadline::in(wait_word::recheck_interval);
     word.park(word.announce(), deadline::never());
@@ -67,7 +67,7 @@ TEST_CASE("nobody sleeps longer than the interval") {
     CHECK(wait_word::recheck_interval >= 100 * millisecond);
 }
 
-TEST_CASE("nobody trusts the first announcement without a barrier for long") {
+TEST_CASE("no thread trusts its first announcement for long without a barrier") {
     wait_word word;
     const detail::wait_ticket ticket{1, false}; // as if there were no barrier
     reinterpret_cast<std::atomic<std::uint32_t>&>(word) = 1;
@@ -88,7 +88,7 @@ TEST_CASE("an announcement is settled once, until a wake-up takes it away") {
     CHECK_FALSE(word.awaited());
 }
 
-TEST_CASE("who is held up by somebody looks again soon") {
+TEST_CASE("a thread that is held up by another looks again soon") {
     wait_word word;
     int looks = 0;
     auto attempt = [&] { return ++looks < 10 ? outcome::held : outcome::done; };
@@ -120,8 +120,8 @@ TEST_CASE_TEMPLATE("awaiting a condition ends in the three ways", Waiting, waiti
     CHECK(left == 0);
 }
 
-TEST_CASE_TEMPLATE("two threads hand over a turn without losing a wake-up", Waiting,
-                   waiting::adaptive, waiting::spin, waiting::block) {
+TEST_CASE_TEMPLATE("two threads take turns without losing a wake-up", Waiting, waiting::adaptive,
+                   waiting::spin, waiting::block) {
     wait_word words[2];
     std::atomic<std::uint32_t> turn{0};
     constexpr std::uint32_t rounds = 2000;

@@ -100,7 +100,7 @@ TEST_CASE("an assignment that throws leaves no member behind") {
     made->~partly();
 }
 
-TEST_CASE("arrays of an argument that goes are moved from") {
+TEST_CASE("arrays of an rvalue argument are moved from") {
     struct holder {
         std::string texts[2];
         int number;
@@ -170,7 +170,7 @@ TEST_CASE("so do structs that own memory of the segment") {
     CHECK(queue.pop()->values.size() == 3);
 }
 
-TEST_CASE("and the object of a shared") {
+TEST_CASE("so does the object of a shared") {
     const std::string name = support::own_name("members");
     const auto made = cohold::shared<plain>::create(name, 1, "bob");
     CHECK(name_of(*made) == "bob");

@@ -76,7 +76,7 @@ std::string without(std::string_view text, std::string_view prefix) {
 
 } // namespace
 
-TEST_CASE("structs of one name and size that differ two levels deep") {
+TEST_CASE("structs of the same name and size that differ two levels down") {
     using cohold::detail::type_descriptor_of;
     constexpr auto& a = type_descriptor_of<old_program::app::world>;
     constexpr auto& b = type_descriptor_of<new_program::app::world>;
@@ -89,7 +89,7 @@ TEST_CASE("structs of one name and size that differ two levels deep") {
     CHECK(explain(found, expected) == "member first.pos.y: expected i32 at 4, found f32 at 4");
 }
 
-TEST_CASE("what can differ") {
+TEST_CASE("everything that can differ") {
     const char* vec = "v{x@0 f32;y@4 f32}8";
     CHECK(explain(vec, vec) == "the types have the same description");
     CHECK(explain("i32", "i64") == "expected i32, found i64");
@@ -134,7 +134,7 @@ TEST_CASE("what can differ") {
     CHECK(explain(vec, "") == "expected v, found nothing");
 }
 
-TEST_CASE("any bytes are safe, in any room") {
+TEST_CASE("any bytes are safe, in a buffer of any size") {
     const std::string_view expected =
         cohold::detail::type_descriptor_of<old_program::app::world>.description;
     std::uint32_t state = 1;
@@ -185,7 +185,7 @@ TEST_CASE("a short buffer cuts the text") {
     CHECK(text[0] == '\0');
 }
 
-TEST_CASE("a namespace that clang may have left out makes no other type") {
+TEST_CASE("a namespace that clang may omit makes no different type") {
     const auto same = [](std::string_view a, std::string_view b, std::uint32_t spelling = 1) {
         using cohold::detail::same_but_for_inline_namespaces;
         const bool result = same_but_for_inline_namespaces(a, spelling, b, 0);

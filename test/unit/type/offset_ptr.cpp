@@ -198,7 +198,7 @@ struct arena_allocator {
 
 } // namespace
 
-TEST_CASE("null, self and others are three things") {
+TEST_CASE("null, self and other targets are distinguished") {
     offset_ptr<int> p;
     CHECK(!p);
     CHECK(static_null == nullptr);
@@ -258,7 +258,7 @@ TEST_CASE("the bytes are as documented") {
     CHECK(t.p == nullptr);
 }
 
-TEST_CASE("copies point to the same target from another place") {
+TEST_CASE("copies in other places point to the same target") {
     int target[3] = {1, 2, 3};
     offset_ptr<int> a = target;
     offset_ptr<int> places[4] = {a, a, a, offset_ptr<int>(std::move(a))};

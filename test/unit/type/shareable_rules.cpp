@@ -34,7 +34,7 @@ struct holder {
 template <>
 inline constexpr bool cohold::enable_shareable<vouched_for> = true;
 
-TEST_CASE("nothing is vouched for but what a specialisation names, and offset_ptr") {
+TEST_CASE("only types that a specialisation names, and offset_ptr, are vouched for") {
     static_assert(cohold::enable_shareable<vouched_for>);
     static_assert(cohold::enable_shareable<cohold::offset_ptr<int>>);
     static_assert(!cohold::enable_shareable<unknown>);

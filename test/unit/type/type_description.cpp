@@ -292,13 +292,13 @@ TEST_CASE("structs by their members") {
     CHECK(description<app::values<static_cast<char>(-56)>>() == "app::values<200>{a@0 char}1");
 }
 
-TEST_CASE("what 32-bit programs lay out differently is told apart, what they do not is not") {
+TEST_CASE("types that 32-bit programs lay out differently are told apart, others are not") {
     CHECK(description<app::mixed>() == (alignof(double) == 8 ? "app::mixed{a@0 i32;d@8 f64}16"
                                                              : "app::mixed{a@0 i32;d@4 f64}12"));
     CHECK(description<app::two_doubles>() == "app::two_doubles{a@0 f64;b@8 f64}16");
 }
 
-TEST_CASE("types of std by their parts") {
+TEST_CASE("standard types by their parts") {
     using namespace std::chrono;
     CHECK(description<std::pair<char, app::vec>>() ==
           "std::pair{first@0 char;second@4 app::vec{x@0 f32;y@4 f32}8}12");
@@ -326,7 +326,7 @@ TEST_CASE("names for people") {
     CHECK(name<offset_ptr<void>>() == "offset_ptr<void>");
 }
 
-TEST_CASE("the members of a pair and an optional lie where the description says") {
+TEST_CASE("the members of a pair and an optional are where the description says") {
     std::pair<char, double> p;
     const auto distance = reinterpret_cast<char*>(&p.second) - reinterpret_cast<char*>(&p);
     CHECK(description<decltype(p)>().find("second@" + std::to_string(distance) + " ") !=

@@ -24,7 +24,7 @@ using claimant = queue_claimant<shm_allocator<int>>;
 
 } // namespace
 
-TEST_CASE("outside of segments nobody is known, and nobody is dead") {
+TEST_CASE("outside of segments no claimant is identified, and none is dead") {
     using nameless = queue_claimant<std::allocator<int>>;
     const std::allocator<int> allocator;
     CHECK(nameless(allocator).mark() == 0);
@@ -33,7 +33,7 @@ TEST_CASE("outside of segments nobody is known, and nobody is dead") {
     CHECK_FALSE(nameless::is_dead_worker(allocator, 5));
 }
 
-TEST_CASE("a claim is written down before it is made, and then forgotten") {
+TEST_CASE("a claim is recorded before it is made, and forgotten afterwards") {
     const auto segment = cohold::segment<mechanism::memfd>::create(1 << 20);
     auto& word = segment.construct<std::uint64_t>("word");
     const auto allocator = segment.allocator<int>();
@@ -52,7 +52,7 @@ TEST_CASE("a claim is written down before it is made, and then forgotten") {
     CHECK(claimant::worker(allocator) == record->process_word());
 }
 
-TEST_CASE("the living are not dead; the dead are, and those whose generation is over") {
+TEST_CASE("the living are not dead; the dead are, and so are owners of an earlier generation") {
     const auto segment = cohold::segment<mechanism::memfd>::create(1 << 20);
     const auto allocator = segment.allocator<int>();
     const claim_mark mine = claimant(allocator).mark();
@@ -70,7 +70,7 @@ TEST_CASE("the living are not dead; the dead are, and those whose generation is 
     CHECK(claimant::recover_if_dead(allocator, static_cast<claim_mark>(mark)));
 }
 
-TEST_CASE("a claim is suspected when it has lasted") {
+TEST_CASE("a claim becomes suspect after a while") {
     const atomic_word word{{word_of(1, slot_state::writing, 5)}};
     const slot_word claimed = word.value;
     CHECK_FALSE(suspicion::is_due(word, claimed));

@@ -24,7 +24,7 @@ TEST_CASE("positions count turns and indices, for any capacity") {
     CHECK(next_position(position_at(0, 0), 2) == position_at(0, 1));
 }
 
-TEST_CASE("several steps are as many single ones") {
+TEST_CASE("several steps equal as many single steps") {
     for (const std::uint32_t capacity : {1U, 2U, 5U}) {
         for (std::uint32_t index = 0; index < capacity; ++index) {
             queue_position single = position_at(0xffffffff, index);

@@ -12,7 +12,7 @@ namespace detail = cohold::detail;
 using memfd_segment = cohold::segment<cohold::mechanism::memfd>;
 using block = detail::raw_block<cohold::shm_allocator<int>>;
 
-TEST_CASE("a block is given back unless it is released") {
+TEST_CASE("a block is freed unless it is released") {
     const auto segment = memfd_segment::create();
     auto allocator = segment.allocator<int>();
     {
@@ -41,7 +41,7 @@ TEST_CASE("without memory a block holds nothing") {
     CHECK(none.capacity() == 0);
 }
 
-TEST_CASE("while a block is on its way, a section is open") {
+TEST_CASE("a section is open until a block is released or freed") {
     const auto segment = memfd_segment::create();
     auto allocator = segment.allocator<int>();
     CHECK(detail::open_record(allocator.header()) == nullptr);

@@ -289,7 +289,7 @@ void change_long(randomness& random, numbers& in, plain_numbers& expected) {
 
 } // namespace
 
-TEST_CASE("many elements behind the place are moved back, however sections lie in one another") {
+TEST_CASE("many elements behind the place are moved back, however sections are nested") {
     for (std::uint64_t seed = 1; seed <= 10; ++seed) {
         CAPTURE(seed);
         randomness random(seed);
@@ -328,19 +328,19 @@ TEST_CASE("many elements behind the place are moved back, however sections lie i
     }
 }
 
-TEST_CASE("sections of any changes of vectors of numbers are undone whole, or stay") {
+TEST_CASE("sections with any changes to vectors of numbers are undone completely, or stay") {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
         check_sections<numbers>(seed);
     }
 }
 
-TEST_CASE("sections of any changes of vectors of vectors are undone whole, or stay") {
+TEST_CASE("sections with any changes to vectors of vectors are undone completely, or stay") {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
         check_sections<table>(seed);
     }
 }
 
-TEST_CASE("a vector on the stack that ends in a section is left alone when that is undone") {
+TEST_CASE("a vector on the stack that is destroyed in a section is left alone by the undo") {
     const memory segment = memory::create({.size = 65536, .reserve = 1 << 20});
     auto& inside = segment.construct<numbers>("inside");
     inside.assign({1, 2, 3});

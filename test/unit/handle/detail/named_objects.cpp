@@ -50,7 +50,7 @@ inline constexpr bool cohold::enable_shareable<failing> = true;
 template <>
 inline constexpr bool cohold::enable_shareable<counted> = true;
 
-TEST_CASE("objects are constructed and destroyed once") {
+TEST_CASE("objects are constructed once and destroyed once") {
     const memory here = make();
     CHECK(here.construct<counted>("one", 1).value == 1);
     CHECK(here.find_or_construct<counted>("one", 2).value == 1);
@@ -65,7 +65,7 @@ TEST_CASE("objects are constructed and destroyed once") {
     CHECK(counted::alive == 0);
 }
 
-TEST_CASE("what a constructor throws passes through, and nothing stays") {
+TEST_CASE("exceptions of a constructor pass through, and nothing stays") {
     const memory here = make();
     here.construct<int>("first", 1);
     const std::size_t used = here.used();
@@ -78,7 +78,7 @@ TEST_CASE("what a constructor throws passes through, and nothing stays") {
     CHECK(here.used() == used);
 }
 
-TEST_CASE("out of memory: an error, and nothing stays") {
+TEST_CASE("running out of memory is an error, and nothing stays") {
     const memory here = memory::create({.size = 65536, .reserve = 65536});
     here.construct<int>("first", 1);
     const std::size_t used = here.used();

@@ -65,7 +65,8 @@ TEST_CASE("segment, view and shared list the participants") {
     shared<int>::remove(name);
 }
 
-TEST_CASE("every way to come by a segment makes one participant, and every way to lose it none") {
+TEST_CASE(
+    "every way to get a segment makes one participant, and every way to release it leaves none") {
     const std::string name = support::own_name("ways");
     auto first = segment<>::create(name);
     const auto count = [&first] { return first.participants().size(); };

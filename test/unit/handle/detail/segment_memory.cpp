@@ -55,7 +55,7 @@ TEST_CASE("until ready() says so, the first word is zero") {
     CHECK_FALSE(file);
 }
 
-TEST_CASE("mappings move, and are undone whole") {
+TEST_CASE("mappings move, and are unmapped completely") {
     const scratch::segment segment(65536, 1 << 20);
     auto first = segment.again(cohold::access_mode::writing);
     auto second = segment.again(cohold::access_mode::writing);
@@ -81,7 +81,7 @@ TEST_CASE("a mapping for reading cannot be written") {
     CHECK((how.signal == SIGSEGV || how.code > 1)); // sanitizers exit
 }
 
-TEST_CASE("growth fails cleanly when the native handle was closed by somebody else") {
+TEST_CASE("growth fails cleanly when other code has closed the native handle") {
     support::check_child([] {
         const scratch::segment segment(65536, 1 << 20);
         std::error_code ec;
@@ -101,7 +101,7 @@ TEST_CASE("growth fails cleanly when the native handle was closed by somebody el
     });
 }
 
-TEST_CASE("a reserve that no address space has") {
+TEST_CASE("a reserve larger than any address space") {
     std::error_code ec;
     const scratch::segment segment(65536, 1 << 20);
     CHECK_FALSE(segment_memory::map<scratch::memfd>(segment.file(), std::uint64_t{1} << 47,

@@ -80,7 +80,7 @@ void let_go(void* page) {
 
 } // namespace
 
-TEST_CASE("every mechanism has a liveness; those of users may have their own, or a default") {
+TEST_CASE("every mechanism has a liveness; users' mechanisms have their own or a default") {
     using detail::claim_gate;
     using detail::liveness_of;
     using std::is_same_v;
@@ -100,7 +100,7 @@ TEST_CASE("every mechanism has a liveness; those of users may have their own, or
     static_assert(is_same_v<claim_gate<with_something>, detail::open_gate>);
 }
 
-TEST_CASE("a slot belongs to who claims it until the page is unmapped") {
+TEST_CASE("a slot belongs to its claimant until the page is unmapped") {
     const memory_file file;
     CHECK(file.probe(0) == verdict::dead);
     void* const page = file.claim(0);
@@ -122,7 +122,7 @@ TEST_CASE("a slot belongs to who claims it until the page is unmapped") {
     CHECK(detail::lock_held(file.native.value, detail::lock_byte::gate) == 0);
 }
 
-TEST_CASE("a lock for reading keeps others away, but makes nobody alive") {
+TEST_CASE("a read lock keeps others away, but makes nobody alive") {
     const memory_file file;
     const detail::unique_fd reader = detail::reopen_file(file.native.value, O_RDONLY);
     REQUIRE(detail::lock_file(reader.get(), detail::participant_byte(3), detail::lock_kind::shared,
@@ -150,7 +150,7 @@ TEST_CASE("the lock needs no descriptor, and the page cannot be touched") {
     let_go(page);
 }
 
-TEST_CASE("no more descriptors than there were, however many claims") {
+TEST_CASE("the number of descriptors does not grow with the number of claims") {
     support::check_child([] {
         const ::rlimit few{1024, 1024};
         CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &few) == 0);
@@ -166,7 +166,7 @@ TEST_CASE("no more descriptors than there were, however many claims") {
     });
 }
 
-TEST_CASE("what a claim cannot do it says") {
+TEST_CASE("a claim that fails says why") {
     support::check_child([] {
         const memory_file file;
         std::error_code ec;
@@ -179,7 +179,8 @@ TEST_CASE("what a claim cannot do it says") {
     CHECK(file_liveness::probe({-1}, 0, {}) == verdict::unknown);
 }
 
-TEST_CASE("who has given up the right to open the file cannot claim; anonymous memory needs none") {
+TEST_CASE(
+    "a process without the right to open the file cannot claim; anonymous memory needs none") {
     if (::geteuid() != 0) {
         return;
     }
@@ -204,7 +205,8 @@ TEST_CASE("who has given up the right to open the file cannot claim; anonymous m
     mechanism::anonymous::close(memory);
 }
 
-TEST_CASE("where locks are refused, the claim says so, and nobody is taken for dead") {
+TEST_CASE(
+    "where locks are refused, the claim fails with that reason, and nobody is taken for dead") {
     support::check_child([] {
         const memory_file file;
         void* const page = file.claim(0);
@@ -218,7 +220,7 @@ TEST_CASE("where locks are refused, the claim says so, and nobody is taken for d
     });
 }
 
-TEST_CASE("what a forked child has inherited of a lock keeps it: so a twin tells of forks") {
+TEST_CASE("a forked child keeps an inherited lock: so a twin reveals forks") {
     const memory_file file;
     for (const bool inherited : {false, true}) {
         for (const bool by_descriptor : {false, true}) {
@@ -253,7 +255,7 @@ TEST_CASE("what a forked child has inherited of a lock keeps it: so a twin tells
     }
 }
 
-TEST_CASE("without a way to ask the kernel, everybody is alive") {
+TEST_CASE("without a way to ask the kernel, every participant is alive") {
     liveness_token token;
     std::error_code ec;
     void* const page = detail::no_liveness::claim(0, 0, token, ec);

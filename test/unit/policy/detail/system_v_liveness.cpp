@@ -74,7 +74,7 @@ void leave_one(const shared_segment& segment) {
 
 } // namespace
 
-TEST_CASE("a participant has a segment that only he has attached, and that has no key") {
+TEST_CASE("a participant has a segment that only it has attached, and that has no key") {
     const shared_segment segment;
     liveness_token token;
     liveness_token other;
@@ -102,7 +102,7 @@ TEST_CASE("a participant has a segment that only he has attached, and that has n
     CHECK(segment.probe(other) == verdict::dead);
 }
 
-TEST_CASE("a removed segment takes participants as long as somebody has it") {
+TEST_CASE("a removed segment accepts participants as long as a process has it attached") {
     const shared_segment segment;
     void* const at = ::shmat(segment.native.value, nullptr, 0);
     CHECK(::shmctl(segment.native.value, IPC_RMID, nullptr) == 0);
@@ -120,7 +120,7 @@ TEST_CASE("a removed segment takes participants as long as somebody has it") {
     CHECK(ec == errc::removed);
 }
 
-TEST_CASE("what a process killed in the midst of a claim leaves is cleared away by the next") {
+TEST_CASE("the remains of a process killed during a claim are removed by the next one") {
     const shared_segment segment;
     leave_one(segment);
     liveness_token token;
@@ -131,7 +131,7 @@ TEST_CASE("what a process killed in the midst of a claim leaves is cleared away 
     ::munmap(page, detail::page_size());
 }
 
-TEST_CASE("what a process killed in the midst of a claim leaves goes with the segment") {
+TEST_CASE("the remains of a process killed during a claim are removed with the segment") {
     int key = -1;
     {
         const shared_segment segment;
@@ -141,7 +141,7 @@ TEST_CASE("what a process killed in the midst of a claim leaves goes with the se
     CHECK(::shmget(key, 0, 0) == -1);
 }
 
-TEST_CASE("the removal of a segment leaves alone what is being made") {
+TEST_CASE("the removal of a segment leaves unfinished ones alone") {
     const shared_segment segment;
     struct ::shmid_ds status{};
     REQUIRE(detail::system_v_status(segment.native.value, status));
@@ -155,7 +155,7 @@ TEST_CASE("the removal of a segment leaves alone what is being made") {
     CHECK(::shmctl(made, IPC_RMID, nullptr) == 0);
 }
 
-TEST_CASE("somebody else's segment at the key stays, and is no obstacle") {
+TEST_CASE("another program's segment at the key stays, and is no obstacle") {
     const shared_segment segment;
     const shared_segment stranger(liveness_object::key_of(segment.native.value));
     liveness_token token;
@@ -169,7 +169,7 @@ TEST_CASE("somebody else's segment at the key stays, and is no obstacle") {
     CHECK(segment.beside() == stranger.native.value);
 }
 
-TEST_CASE("the gate lets one in at a time, and is not held by the dead") {
+TEST_CASE("the gate admits one process at a time, and is not held by the dead") {
     const shared_segment segment;
     auto* const inside = static_cast<std::atomic<int>*>(
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
@@ -208,7 +208,7 @@ TEST_CASE("the gate lets one in at a time, and is not held by the dead") {
     ::munmap(inside, 4096);
 }
 
-TEST_CASE("the creator may claim while it holds the lock of the creation") {
+TEST_CASE("the creator may claim while it holds the creation lock") {
     const key_t key = detail::system_v_key(support::own_name("claim"));
     detail::creation_lock lock(key);
     REQUIRE(lock.acquire(true, true, 0600) == 0);
@@ -223,7 +223,7 @@ TEST_CASE("the creator may claim while it holds the lock of the creation") {
     detail::creation_lock::end(key);
 }
 
-TEST_CASE("who has left the IPC namespace takes nobody for dead") {
+TEST_CASE("a process that has left the IPC namespace takes nobody for dead") {
     const shared_segment segment;
     liveness_token token;
     void* const page = segment.claim(token);
