@@ -857,6 +857,13 @@ class explorer {
         }
     }
 
+    // A process takes its private lock along when it is killed; the threads that go on here for
+    // others would wait for it.
+    static bool is_list_locked() noexcept {
+        return reinterpret_cast<const std::atomic<std::uint64_t>&>(cohold::detail::mappings)
+                   .load() != 0;
+    }
+
     // Does something in a thread of its own, which after so many instructions is left in the
     // middle for ever, with all that it knows.
     class doomed {
@@ -874,7 +881,10 @@ class explorer {
                 const deed act = what(who);
                 set(*state, ready);
                 state->wait(ready);
-                step(here, who, nullptr, act, at, [&](std::uint64_t) {
+                step(here, who, nullptr, act, 0, [&](std::uint64_t now) {
+                    if (now < at || is_list_locked()) {
+                        return true;
+                    }
                     int alive = running;
                     if (!state->compare_exchange_strong(alive, dying)) {
                         return false; // spared

@@ -38,7 +38,7 @@ BUGS = [
      "",
      "queue", "vectors, going round, another pops"),
     ("the_dead_are_not_recovered_before_names_are_destroyed",
-     "                static_cast<void>(recover_all(header, me));\n",
+     "    recover_all(memory.header(), section_.record().process_word(), whom::unfinished);\n",
      "",
      "vector", "insert, vectors"),
     ("a_missing_save",

@@ -157,6 +157,44 @@ struct locked {
 
 } // namespace
 
+namespace {
+
+// Counts how often the kernel is asked whether somebody lives.
+struct counted : mechanism::posix {
+    struct liveness : detail::file_liveness {
+        static inline int probes = 0;
+
+        static verdict probe(const file_descriptor& file, std::uint32_t slot,
+                             const liveness_token& token) noexcept {
+            ++probes;
+            return detail::file_liveness::probe(file, slot, token);
+        }
+    };
+};
+
+} // namespace
+
+TEST_CASE("names are found, made and destroyed without asking after those who have begun nothing") {
+    using handle = segment<counted>;
+    const std::string name = support::own_name("asks nobody");
+    handle::remove(name);
+    const handle mine = handle::create(name, 1 << 20);
+    const handle other = handle::open(name);
+    auto& guarded = other.construct<shm_guarded<int>>("guarded", 1);
+    *guarded.lock() = 2; // so that it has a journal
+    mine.construct<int>("warm", 1);
+    const int before = counted::liveness::probes;
+    CHECK(mine.find<int>("warm") != nullptr);
+    CHECK(mine.find_or_construct<int>("warm", 2) == 1);
+    CHECK(mine.construct<int>("new", 3) == 3);
+    CHECK(mine.destroy<int>("new"));
+    CHECK(counted::liveness::probes == before);
+    const auto guard = guarded.lock(); // may have begun what concerns the object
+    CHECK(mine.destroy<int>("warm"));
+    CHECK(counted::liveness::probes > before);
+    handle::remove(name);
+}
+
 TEST_CASE("a process that has mapped a segment twice dies as one") {
     const named_segment s("twice");
     auto& object = s.handle.construct<locked>("object");

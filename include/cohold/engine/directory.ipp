@@ -63,9 +63,6 @@ COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
                         static_cast<robust_lock*>(kept)->unlock();
                     }});
     }
-    // The journals of the dead must say nothing more of an object that is going to be
-    // destroyed.
-    static_cast<void>(recover_all(header, me));
 }
 
 COHOLD_INLINE directory::found_object directory::find(std::string_view name) const noexcept {

@@ -136,9 +136,17 @@ template <class Act>
 [[gnu::cold]] bool recover_thread_if_dead(segment_header& header, owner_word me,
                                           owner_word holder) noexcept;
 
+// Do the journals of a slot say anything that would have to be undone or finished after a death?
+// Nobody is asked whether there was one. What they say of queues' claims does not count.
+[[gnu::cold]] bool has_begun(segment_header& header, const participant_slot& slot) noexcept;
+
+// Everybody, or those alone whose journals may still say something of an object.
+enum class whom { all, unfinished };
+
 /// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:
-/// a system call for each one attached.
-[[gnu::cold]] std::uint32_t recover_all(segment_header& header, owner_word me) noexcept;
+/// a system call for each one attached that is asked about.
+[[gnu::cold]] std::uint32_t recover_all(segment_header& header, owner_word me,
+                                        whom which = whom::all) noexcept;
 
 // Held for a moment by a thread that changes the identity of a mapping in this process.
 class identity_lock {

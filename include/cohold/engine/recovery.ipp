@@ -243,11 +243,25 @@ COHOLD_INLINE bool recover_thread_if_dead(segment_header& header, owner_word me,
                                     : recover_if_dead(header, me, holder);
 }
 
-[[gnu::noinline]] COHOLD_INLINE std::uint32_t recover_all(segment_header& header,
-                                                          owner_word me) noexcept {
+COHOLD_INLINE bool has_begun(segment_header& header, const participant_slot& slot) noexcept {
+    std::size_t most = most_journals;
+    const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
+    while (log != nullptr && most-- != 0 &&
+           log->top.load(std::memory_order_acquire) == journal_reader::begin_of(header, *log)) {
+        log = journal_at(header, __atomic_load_n(&log->next, __ATOMIC_RELAXED));
+    }
+    return log != nullptr;
+}
+
+[[gnu::noinline]] COHOLD_INLINE std::uint32_t recover_all(segment_header& header, owner_word me,
+                                                          whom which) noexcept {
     std::uint32_t count = 0;
     const std::uint32_t last = participant_table::spare(header);
     for (std::uint32_t index = 0; index <= last; ++index) {
+        if (which == whom::unfinished &&
+            !has_begun(header, participant_table::of(header).slots[index])) {
+            continue;
+        }
         const owner_word owner = participant_at(header, index);
         if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
             count += recover(header, me, owner);

@@ -75,6 +75,9 @@ pending_destruction::pending_destruction(const segment_memory& memory, std::stri
     if (ec) {
         return;
     }
+    // The journals of the dead must say nothing more of an object that is going to be destroyed.
+    // (Names are whole: who changes some keeps the directory's lock until they are.)
+    recover_all(memory.header(), section_.record().process_word(), whom::unfinished);
     directory& objects = memory.directory_here();
     const directory::found_object found = objects.find(name);
     void* const object = found.entry == nullptr
