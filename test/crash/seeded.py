@@ -58,7 +58,7 @@ BUGS = [
      "        static_cast<void>(section), static_cast<void>(first), static_cast<void>(last);\n",
      "guarded", "pop, pop, push"),
     ("the_heap_is_not_rolled_back",
-     "            roll_back(); // who had the lock before is dead\n",
+     "            roll_back(); // the previous holder is dead\n",
      "            commit();\n",
      "objects", "construct, 1 other names"),
     ("the_lock_goes_before_the_rollback",

@@ -1,4 +1,4 @@
-// The locks that a section keeps until it ends.
+// The locks that a section keeps until the outermost section of the thread ends.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_DEFERRED_UNLOCK_HPP
@@ -14,23 +14,23 @@ namespace detail {
 
 struct thread_record;
 
-// How far the journal had been written at some moment.
+// The state of the journal at some moment, to which it can be rolled back.
 struct savepoint {
     std::uint64_t top;
     std::uint64_t limit;
     std::uint32_t promises;
 };
 
-// A lock that is held until the outermost section ends, whatever its type.
+// A lock of any type that is held until the outermost section ends.
 struct deferred_unlock {
-    void* lock; // nullptr: none, the section within another had it already
+    void* lock; // nullptr: none, because an enclosing section already held it
     void (*release)(void* lock, thread_record& holder) noexcept;
-    savepoint from{}; // where the section that has locked it began
+    savepoint from{}; // where the section that locked it began
 };
 
-// In the order in which they were locked; the first few without asking for memory.
+// The deferred unlocks in locking order. The first few need no allocation.
 struct deferred_unlocks {
-    // That of the outermost section. The thread's record says whether there is one.
+    // The unlock of the outermost section. The thread's record says whether there is one.
     deferred_unlock first{};
 
     deferred_unlocks() = default;
@@ -53,10 +53,10 @@ struct deferred_unlocks {
         }
     }
 
-    // Those after the first.
+    // The number of unlocks after the first.
     [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
 
-    // For one more. False if there is no memory.
+    // Makes room for one more. False if there is not enough memory.
     [[nodiscard, gnu::cold]] bool make_room() noexcept {
         if (count_ < capacity_) {
             return true;
@@ -87,19 +87,20 @@ struct deferred_unlocks {
         return false;
     }
 
-    // Of the one that was the `number`th, from 1.
+    // The savepoint of the `number`th unlock, counted from 1.
     [[nodiscard]] const savepoint& from(std::uint32_t number) const noexcept {
         return all_[number - 1].from;
     }
 
-    // The section that has kept it ends: forgets it, unless a lock stays with the outermost one.
+    // Called at the end of the section that kept the unlock: forgets it, unless its lock stays
+    // locked until the outermost section ends.
     void end(std::uint32_t number) noexcept {
         if (number == count_ && all_[number - 1].lock == nullptr) {
             --count_;
         }
     }
 
-    // Forgets a lock, if it was kept last; else false.
+    // Forgets a lock if it was kept last. Otherwise returns false.
     [[nodiscard]] bool forget_last(const void* lock) noexcept {
         const bool last = count_ != 0 && all_[count_ - 1].lock == lock;
         count_ -= last ? 1 : 0;

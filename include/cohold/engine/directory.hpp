@@ -1,4 +1,4 @@
-// The directory of a segment: which named objects it holds, of which types, and where.
+// The directory of a segment: its named objects, their types and their places.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_DIRECTORY_HPP
@@ -27,7 +27,7 @@ struct directory_entry {
     std::uint32_t name_length;
     std::uint32_t type_name_length;
     std::uint32_t description_length;
-    std::uint32_t spelling; // own_spelling of the program that made it
+    std::uint32_t spelling; // own_spelling of the program that made the entry
 
     [[nodiscard]] char* text() noexcept { return reinterpret_cast<char*>(this + 1); }
 
@@ -52,34 +52,35 @@ struct directory_entry {
 
 static_assert(sizeof(directory_entry) == 48);
 
-// A hash table with open addressing. A slot is 0 (never used), 1 (used once), or the offset of an
-// entry with 16 bits of the name's hash above it.
+// A hash table with open addressing. A slot is 0 (never used), 1 (erased), or the offset of an
+// entry with 16 bits of the name's hash in the highest bits.
 struct directory_table {
-    alignas(8) std::uint64_t slots; // how many; a power of two
-    alignas(8) std::uint64_t used;  // those that are not 0
+    alignas(8) std::uint64_t slots; // their number, a power of two
+    alignas(8) std::uint64_t used;  // the number of slots that are not 0
 
     [[nodiscard]] std::atomic<std::uint64_t>& slot(std::uint64_t index) noexcept {
         return reinterpret_cast<std::atomic<std::uint64_t>*>(this + 1)[index];
     }
 };
 
-// Changed under its lock, one store at a time, so that readers who cannot lock, because they have
-// mapped the segment read-only, can follow at any moment: an insertion is one store to a slot, an
-// erasure one store and a new version. Changes are parts of a section: if the process is killed,
-// they are undone.
+// The directory is changed with its lock held, by one store at a time. So readers that have mapped
+// the segment read-only and cannot lock find it consistent at any moment: an insertion is one store
+// to a slot, an erasure one store and a new version. Changes are part of a section: if the process
+// is killed, they are undone.
 class directory {
   public:
     static constexpr std::uint64_t offset = (heap::offset + sizeof(heap) + 63) / 64 * 64;
     static constexpr std::size_t max_name = 1023; // bytes
-    // Of a type; longer ones are cut, their hash is whole.
+    // The maximum length of a type's name and description. Longer ones are cut, but their hash is
+    // that of the full text.
     static constexpr std::size_t max_description = 8191;
 
-    // Held by who changes the directory, and by construct while the object's constructor runs; that
-    // may construct further named objects, in the same thread. A section that is open keeps it up
-    // to its end, once it has changed something: what others made of the table meanwhile would be
-    // overwritten when it is undone. If the holder is killed, what it has begun is undone by the
-    // next one. *Errors*: those of attach; errc::out_of_space; errc::section_open, if the thread
-    // has changed names in a section that is open in another mapping of the segment.
+    // Held while the directory is changed, and by construct while the object's constructor runs,
+    // which may construct further named objects in the same thread. If a section is open and has
+    // changed the directory, it keeps the lock until its end. Otherwise rolling it back would
+    // overwrite changes that other processes have made meanwhile. If the holder is killed, the next
+    // holder undoes its changes. *Errors*: those of attach; errc::out_of_space; errc::section_open,
+    // if the thread has changed names in a section that is open in another mapping of the segment.
     class lock {
       public:
         lock(directory& held, std::error_code& ec) noexcept;
@@ -89,7 +90,7 @@ class directory {
 
         ~lock();
 
-        // What follows is changed.
+        // Must be called before each change.
         void changes() noexcept {
             for (lock* each = this; each != nullptr; each = each->outer_) {
                 each->changed_ = each->changed_ || each->is_of(held_.header());
@@ -107,7 +108,7 @@ class directory {
 
         directory& held_;
         lock* outer_;
-        thread_record* keeper_ = nullptr; // whose section was open before
+        thread_record* keeper_ = nullptr; // the record whose section was already open
         bool nested_ = false;
         bool locked_ = false;
         bool changed_ = false;
@@ -117,8 +118,8 @@ class directory {
         return *reinterpret_cast<directory*>(reinterpret_cast<char*>(&header) + offset);
     }
 
-    // May a process that is dead have left something unfinished? The lock is to be had then: who
-    // takes it has undone that.
+    // Might a dead process have left a change unfinished? Then locking succeeds and undoes that
+    // change.
     [[nodiscard]] bool is_deserted() const noexcept {
         const owner_word holder = lock_.holder();
         return !same_owner(holder, nobody) &&
@@ -127,27 +128,28 @@ class directory {
 
     [[nodiscard]] static std::uint64_t hash(std::string_view name) noexcept { return hash64(name); }
 
-    // What find copies out of an entry, while it is sure that the entry is one.
+    // What find copies from an entry while it is certain that the entry is valid.
     struct found_object {
-        const directory_entry* entry = nullptr; // nullptr: there is no such name
+        const directory_entry* entry = nullptr; // nullptr if there is no such name
         std::uint64_t object = 0;
         std::uint64_t bytes = 0;
         std::uint64_t type_hash = 0;
         std::string_view type_name{};
-        std::string_view type{}; // its description
+        std::string_view type{}; // the description of the type
         std::uint32_t spelling = 0;
     };
 
-    // Never leaves the segment, whatever its bytes are. In a section the result lasts as long as
-    // that; without one, as for read-only mappings, the object may be destroyed at any time, as
-    // ever.
+    // Never reads outside the segment, whatever its bytes are. In a section, the result is valid
+    // until the section ends. Without one, as in read-only mappings, the object may be destroyed at
+    // any time.
     [[nodiscard]] found_object find(std::string_view name) const noexcept;
 
-    // The address of an object found; nullptr if none can be there.
+    // The address of an object that was found; nullptr if it cannot be an object of this segment.
     [[nodiscard]] const void* address(const found_object& found,
                                       std::size_t alignment) const noexcept;
 
-    // Calls visit(entry) for each object; in a section, or on a segment that is at rest.
+    // Calls visit(entry) for each object. To be called in a section, or on a segment that does not
+    // change.
     template <class Visitor>
     void each(const Visitor& visit) const {
         const table_view table = view();
@@ -158,23 +160,24 @@ class directory {
         }
     }
 
-    // What an entry says, copied out of the segment.
+    // The contents of an entry, copied from the segment.
     struct entry_copy {
         std::string name{};
         std::string type_name{};
         std::uint64_t bytes = 0;
     };
 
-    // Calls visit(entry_copy&&) for each object, and restart() before, and again when everything
-    // visited so far shall be forgotten, because the table was replaced meanwhile. Needs no
-    // section: what is there all the time is visited once, what comes and goes perhaps.
+    // Calls restart(), and then visit(entry_copy&&) for each object. If the table is replaced
+    // meanwhile, calls restart() again: everything visited so far must then be forgotten. Needs no
+    // section. Objects that exist the whole time are visited once; objects that are made or
+    // destroyed meanwhile may be visited or not.
     template <class Restart, class Visitor>
     void each_copy(const Restart& restart, const Visitor& visit) const {
         table_view table;
         std::uint32_t replaced = 0;
         std::uint64_t index = 0;
         bool begun = false;
-        // As in find, the limit is for hostile bytes.
+        // As in find, the limit protects against hostile bytes.
         for (std::uint64_t repeated = 0; repeated < 1000000;) {
             const std::uint64_t version = current_version();
             const table_view now = view();
@@ -209,19 +212,20 @@ class directory {
         }
     }
 
-    // Room for one more name. In a section.
+    // Makes room for one more name. To be called in a section.
     [[gnu::cold]] void reserve_slot(section& making, std::error_code& ec) noexcept;
 
-    // A new entry, not yet in the table. In a section.
+    // Makes an entry that is not in the table yet. To be called in a section.
     [[gnu::cold]] directory_entry* make_entry(std::string_view name, const type_descriptor& type,
                                               std::uint64_t object, std::error_code& ec) noexcept;
 
-    // Shows the entry to everybody; reserve_slot came before. With that, all that has happened in
-    // the section stays, unless it is a part of another one.
+    // Inserts the entry, which makes it visible to all processes. reserve_slot must have been
+    // called before. This commits everything that the section has done, unless it is nested in
+    // another section.
     [[gnu::cold]] void insert(directory_entry* entry, section& making,
                               std::error_code& ec) noexcept;
 
-    // Takes the name away and frees the entry; the object stays. In a section.
+    // Removes the name and frees the entry, but not the object. To be called in a section.
     [[gnu::cold]] void erase(const directory_entry* entry, section& breaking,
                              std::error_code& ec) noexcept;
 
@@ -233,7 +237,7 @@ class directory {
     static constexpr std::uint64_t never_used = 0;
     static constexpr std::uint64_t erased = 1;
 
-    // The table as a reader may use it: its bounds are checked, its slots are not.
+    // The table for a reader: its bounds have been checked, its slots have not.
     struct table_view {
         const std::uint64_t* first = nullptr;
         std::uint64_t slots = 0;
@@ -249,7 +253,7 @@ class directory {
         return reinterpret_cast<const char*>(this) - offset;
     }
 
-    // Changes whenever something was taken out of use, or a change was undone.
+    // Changes whenever something has been retired or a change has been undone.
     [[nodiscard]] std::uint64_t current_version() const noexcept {
         return version_.load(std::memory_order_acquire) +
                reinterpret_cast<const segment_header*>(base())->rollbacks.load(
@@ -264,15 +268,15 @@ class directory {
         return bounded_size(*reinterpret_cast<const segment_header*>(base()));
     }
 
-    // For who changes it. nullptr without an error: there is none yet.
+    // The table, to change it. nullptr without an error if there is none yet.
     [[nodiscard]] directory_table* own_table(std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void fail_damaged(std::uint64_t index, std::error_code& ec) noexcept;
 
     [[nodiscard]] table_view view() const noexcept;
 
-    // An entry with its texts, whose lengths were read once: the entry may become other bytes at
-    // any time.
+    // An entry with its texts, whose lengths are read only once, because the bytes of the entry may
+    // change at any time.
     struct seen_entry {
         const directory_entry* entry = nullptr;
         std::string_view name{};
@@ -280,17 +284,19 @@ class directory {
         std::string_view description{};
     };
 
-    // The entry that a slot means, if all of it lies in the segment.
+    // The entry that a slot refers to, if all of it lies in the segment.
     [[nodiscard]] seen_entry entry_of(std::uint64_t slot) const noexcept;
 
     [[nodiscard]] seen_entry probe(std::string_view name, std::uint64_t wanted) const noexcept;
 
-    // Where a name of this hash can go; nullptr if the table is full, which it is never. Counts the
-    // slot as used first: one too many makes the table grow early, one too few would make it full.
+    // A slot for a name with this hash; nullptr if the table is full, which never happens. Counts
+    // the slot as used before it is: one too many makes the table grow early, one too few would let
+    // it become full.
     static std::atomic<std::uint64_t>* free_slot(directory_table& table,
                                                  std::uint64_t hash) noexcept;
 
-    // What was taken out of reach may be overwritten after this: readers notice the new version.
+    // After this, what can no longer be reached may be overwritten, because readers notice the new
+    // version.
     void retire() noexcept {
         version_.fetch_add(1, std::memory_order_release);
         std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
@@ -298,8 +304,8 @@ class directory {
 
     robust_lock lock_;
     alignas(8) std::atomic<std::uint64_t> version_;
-    alignas(8) std::atomic<std::uint64_t> table_;    // offset; 0: no name yet
-    alignas(8) std::atomic<std::uint32_t> replaced_; // how often the table was
+    alignas(8) std::atomic<std::uint64_t> table_;    // its offset; 0: no name yet
+    alignas(8) std::atomic<std::uint32_t> replaced_; // how often the table was replaced
 };
 
 static_assert(sizeof(directory) == 32);

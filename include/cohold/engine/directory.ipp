@@ -50,7 +50,8 @@ COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
         return;
     }
     if (open != nullptr && !open->locks.make_room()) {
-        fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+        fail(ec, errc::out_of_space,
+             "not enough memory for the list of locks that the thread holds");
         return;
     }
     held_.lock_.lock(me, deadline::never(), [&header, me](owner_word holder) noexcept {
@@ -67,7 +68,8 @@ COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
 
 COHOLD_INLINE directory::found_object directory::find(std::string_view name) const noexcept {
     const std::uint64_t wanted = hash(name);
-    // Only other processes' progress repeats this; the limit is for hostile bytes.
+    // This repeats only when other processes make progress. The limit protects against hostile
+    // bytes.
     for (int attempt = 0; attempt < 1000000; ++attempt) {
         const std::uint64_t version = current_version();
         found_object found;
@@ -128,7 +130,7 @@ COHOLD_INLINE void directory::reserve_slot(section& making, std::error_code& ec)
                 ->store(slot, std::memory_order_relaxed);
         }
     }
-    replaced_.fetch_add(1, std::memory_order_release); // before: who sees the table sees this
+    replaced_.fetch_add(1, std::memory_order_release); // before the table: its readers see this
     table_.store(static_cast<std::uint64_t>(reinterpret_cast<char*>(grown) - base()),
                  std::memory_order_release);
     retire();
@@ -159,7 +161,7 @@ COHOLD_INLINE directory_entry* directory::make_entry(std::string_view name,
     char* out = entry->text();
     for (const std::string_view part : parts) {
         if (part.empty()) {
-            continue; // memcpy wants no null, not even for nothing
+            continue; // memcpy must not get a null pointer, not even for zero bytes
         }
         std::memcpy(out, part.data(), part.size());
         out += part.size();
@@ -175,7 +177,7 @@ COHOLD_INLINE void directory::insert(directory_entry* entry, section& making,
     std::atomic<std::uint64_t>* const slot =
         table == nullptr ? nullptr : free_slot(*table, entry->name_hash);
     if (slot == nullptr) {
-        fail_damaged(0, ec); // it was counted wrong
+        fail_damaged(0, ec); // the count was wrong
         return;
     }
     if (making.is_outermost()) {

@@ -1,4 +1,5 @@
-// What a segment begins with. docs/layout.md describes it for other languages.
+// The header at the beginning of a segment: the sizes of what has a fixed place, the fields, and
+// their validation. docs/layout.md describes them for programs in other languages.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_HEADER_HPP
@@ -18,25 +19,29 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Who removes the name of a segment?
+/// What removes the name of a segment.
 enum class lifetime : std::uint32_t {
-    persistent = 0, ///< nobody does on his own, as with a file
-    session = 1, ///< the last process to detach; and one whose users are all dead counts as absent
+    persistent = 0, ///< only an explicit removal, as with a file
+    session =
+        1, ///< the last process that detaches; if all users are dead, the segment counts as absent
 };
 
 namespace detail {
 
-// "cohold" and two bytes that no text has; compared as bytes, so that the other word order is
-// recognized.
+// ---- what has a fixed size or place
+
+// "cohold" and two bytes that do not occur in text. Compared as bytes, so that a segment with the
+// other byte order is recognized.
 inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
 inline constexpr std::uint32_t word_order = 0x01020304;
-inline constexpr std::uint64_t control_bytes = 4096;   // of the header, whatever the page size is
+inline constexpr std::uint64_t control_bytes = 4096;   // of the header, regardless of the page size
 inline constexpr std::uint64_t participant_bytes = 64; // of a slot of the process table
-// The table has a slot more than there can be participants: see attach. The first ones follow the
-// header in every segment, so that what lies behind them has one place; the others, if the segment
-// is for so many participants, lie between the kept journals and the first block of the heap.
+// The process table has one slot more than there can be participants: see attach. In every segment
+// the first slots follow the header, so that everything after them has a fixed place. Further
+// slots, if the segment has room for more participants, lie between the kept journals and the first
+// block of the heap.
 inline constexpr std::uint32_t least_participants = 2;
-inline constexpr std::uint32_t most_participants = 4094; // so that 12 bits tell all slots apart
+inline constexpr std::uint32_t most_participants = 4094; // so that 12 bits hold every slot index
 inline constexpr std::uint64_t near_slots = 65;
 inline constexpr std::uint64_t table_bytes = near_slots * participant_bytes;
 inline constexpr std::uint64_t far_slots_offset = 20160;
@@ -46,7 +51,7 @@ inline constexpr std::uint64_t far_slots_offset = 20160;
                                          : (max_participants + 1 - near_slots) * participant_bytes;
 }
 
-// With its process table, heap and directory.
+// The size of a segment that has room for its process table, heap and directory.
 [[nodiscard]] constexpr std::uint64_t smallest_segment_for(std::uint64_t participants) noexcept {
     return (5 * control_bytes + table_bytes + far_bytes(participants) + control_bytes - 1) /
            control_bytes * control_bytes;
@@ -55,24 +60,26 @@ inline constexpr std::uint64_t far_slots_offset = 20160;
 inline constexpr std::uint64_t smallest_segment = smallest_segment_for(0);
 inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
 
+// ---- the header
+
 struct segment_header {
-    // Written last where publication is not one step: zero means "not ready".
+    // Written last, where publication is not one step; zero means "not ready".
     alignas(8) std::atomic<std::uint64_t> magic;
     std::uint32_t order;
     std::uint32_t layout_version;
     std::uint32_t header_bytes;
     std::uint32_t max_participants;
     alignas(8) std::uint64_t reserve;
-    alignas(8) std::uint64_t id[2];   // random: tells a segment from another one of the same name
+    alignas(8) std::uint64_t id[2];   // random: distinguishes segments of the same name
     alignas(8) std::uint64_t created; // nanoseconds since 1970
     std::uint32_t life;
     std::uint32_t name_length;
     alignas(8) std::uint64_t name_hash[2];
-    char name[512];                    // the full name, or its beginning
+    char name[512];                    // the full name, or the beginning of a longer one
     alignas(8) std::uint64_t checksum; // of everything from `order` to here
-    // From here on it changes.
+    // The fields from here on change.
     alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
-    // Grows before and after something is undone: who reads without a lock looks again.
+    // Incremented before and after something is undone, so that readers without a lock read again.
     std::atomic<std::uint64_t> rollbacks;
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
@@ -94,7 +101,7 @@ struct segment_header {
     }
 };
 
-// Are they mappings of one segment?
+// Are both mappings of the same segment?
 [[nodiscard]] inline bool is_same_segment(const segment_header& a,
                                           const segment_header& b) noexcept {
     return a.id[0] == b.id[0] && a.id[1] == b.id[1];
@@ -123,9 +130,9 @@ inline std::uint64_t magic_word() noexcept {
     return word;
 }
 
-// Checks every field of a header that may hold any bytes. Reads the header alone; `object_bytes` is
-// what the kernel says the object has. Sets ec to which field is wrong, with what was expected and
-// found.
+// Checks every field of a header, which may contain any bytes. Reads only the header;
+// `object_bytes` is the size of the object according to the kernel. Sets ec, and reports the wrong
+// field with the expected and the found value.
 [[gnu::cold]] void validate_header(const segment_header& header, std::uint64_t object_bytes,
                                    std::error_code& ec) noexcept;
 

@@ -1,5 +1,5 @@
-// The heap of a segment: two-level segregated fit under one lock, its whole state inside the
-// segment, and undone by the next one if its holder dies in the middle of a change.
+// The heap of a segment: two-level segregated fit under one lock. Its state is entirely inside the
+// segment. If the holder of the lock dies during a change, the next holder undoes that change.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_HEAP_HPP
@@ -17,14 +17,15 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Offsets count from the segment's first byte; sizes are payload bytes, multiples of 16.
+// A block. Offsets are relative to the beginning of the segment; sizes are those of the payload in
+// bytes, and multiples of 16.
 struct alignas(16) heap_block {
-    // Bit 0: free. Bits 4 to 47: size. Bits 48 to 63: the mark of allocated blocks, made from the
-    // offset.
+    // Bit 0: free. Bits 4 to 47: size. Bits 48 to 63: the mark of an allocated block, computed from
+    // its offset.
     alignas(8) std::uint64_t word;
     alignas(8) std::uint64_t previous; // the block before this one in memory; 0: none
-    alignas(8)
-        std::uint64_t next_free; // here the payload begins; the two links are of free blocks only
+    alignas(
+        8) std::uint64_t next_free; // the payload begins here; only free blocks have the two links
     alignas(8) std::uint64_t previous_free;
 
     [[nodiscard]] std::uint64_t size() const noexcept { return word & 0x0000fffffffffff0u; }
@@ -32,32 +33,34 @@ struct alignas(16) heap_block {
     [[nodiscard]] bool is_free() const noexcept { return (word & 1) != 0; }
 };
 
-// Constant time for both operations; neighbours are merged at once, so no order of frees leaves the
-// heap in pieces that could be one. Everything happens in a transaction, which holds the lock.
-// If the process is killed in it, the next one to take the lock undoes it.
+// Both operations take constant time. Free neighbours are merged at once, so adjacent free blocks
+// are always one block, whatever the order in which blocks are freed. Everything happens in a
+// transaction, which holds the lock. If the process is killed during a transaction, the next holder
+// of the lock undoes it.
 //
-// Whatever the bytes are, nothing outside the segment is read or written, and everything ends: what
-// an operation follows is looked at before it changes anything. One that would have to use
-// something that is damaged fails with errc::corrupt; a block that cannot be freed for that stays
-// allocated, and a list that does not begin with a free block is given up. Source: Masmano, Ripoll,
-// Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems (2004).
+// Whatever the bytes of the segment are, nothing outside the segment is read or written, and every
+// operation ends, because it checks what it follows before it changes anything. An operation that
+// depends on damaged data fails with errc::corrupt. A block that cannot be freed for this reason
+// stays allocated, and a list that does not begin with a free block is abandoned.
+// Source: Masmano, Ripoll, Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems
+// (2004).
 class heap {
   public:
     static constexpr std::uint64_t max_alignment = 4096;
-    // Of the heap's state in the segment.
+    // The offset of the heap's state in the segment.
     static constexpr std::uint64_t offset = (control_bytes + table_bytes + 63) / 64 * 64;
 
     [[nodiscard]] static heap& of(segment_header& header) noexcept {
         return *reinterpret_cast<heap*>(reinterpret_cast<char*>(&header) + offset);
     }
 
-    // Makes the zeroed memory from `first` to the segment's size the heap.
+    // Makes the heap from the zeroed memory between `first` and the end of the segment.
     [[gnu::cold]] void format(std::uint64_t first) noexcept;
 
-    // Changes of the heap, and of other words, that all happen or none. Destroying it commits.
-    // One at a time in a thread. Thread and process safety: others wait. False if the thread's
-    // patience was over before it had the lock: then nothing may be changed, and allocate() fails
-    // with ETIMEDOUT.
+    // Changes of the heap, and of other words, of which either all happen or none. The destructor
+    // commits them. A thread can have only one at a time. Thread and process safety: other threads
+    // and processes wait. False if the thread's patience ended before it had the lock: then nothing
+    // may be changed, and allocate() fails with ETIMEDOUT.
     class transaction {
       public:
         transaction(heap& changed, owner_word me) noexcept
@@ -73,22 +76,21 @@ class heap {
         // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space, corrupt.
         void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
-        // Null is allowed. In debug builds a pointer that is no block of this heap aborts with a
-        // message.
+        // Null is allowed. In debug builds, a pointer that is not a block of this heap aborts the
+        // program with a message.
         void deallocate(void* pointer) noexcept { heap_.deallocate(pointer); }
 
-        // Is it the payload of a block in use? Any address in the segment can be asked about.
+        // Is it the payload of a block in use? `payload` may be any address in the segment.
         [[nodiscard]] bool owns(const void* payload) const noexcept {
             return heap_.is_in_use(heap_.place_of(payload));
         }
 
-        // Is it also among the bytes that used() counts, as far as can be told?
+        // Is it such a block, and is it also counted by used(), as far as can be told?
         [[nodiscard]] bool owns_counted(const void* payload) const noexcept {
             return owns(payload) && heap_.at(heap_.place_of(payload)).size() <= heap_.used_;
         }
 
-        // A block that used() does not count, for what the library itself needs, or one that it
-        // does from now on.
+        // Excludes a block from used(), because the library itself needs it, or includes it again.
         void uncount(void* block) noexcept { count(block, true); }
 
         void recount(void* block) noexcept { count(block, false); }
@@ -96,8 +98,8 @@ class heap {
         // Makes the segment at least `bytes` long.
         void grow(std::uint64_t bytes, std::error_code& ec) noexcept { heap_.grow_to(bytes, ec); }
 
-        // Changes any aligned word of the segment, as a part of the transaction. Who reads it
-        // without the lock finds what was written before.
+        // Changes any aligned word of the segment, as a part of the transaction. A reader that sees
+        // the new value without the lock also sees everything that was written before.
         template <class Word>
         void set(Word& word, std::uint64_t value) noexcept {
             static_assert(sizeof(Word) == 8);
@@ -114,27 +116,28 @@ class heap {
         bool locked_;
     };
 
-    // Payload bytes of all allocated blocks, but for those that are not counted.
+    // The payload bytes of all allocated blocks, except those that are not counted.
     [[nodiscard]] std::uint64_t used() const noexcept {
         return __atomic_load_n(&used_, __ATOMIC_RELAXED);
     }
 
   private:
-    static constexpr std::uint64_t overhead = 16; // of a block, in front of its payload
+    static constexpr std::uint64_t overhead = 16; // of a block, before its payload
     static constexpr std::uint64_t smallest = overhead + 16;
     static constexpr unsigned rows =
-        41; // sizes below 256, then one row for each doubling up to 2^48
+        41; // one for sizes below 256, then one for each doubling up to 2^48
     static constexpr unsigned columns = 16; // equal steps in a row
     static constexpr std::uint64_t all_columns = (std::uint64_t{1} << columns) - 1;
-    static constexpr std::uint64_t log_capacity = 128; // a block allocated or freed takes up to 50
+    static constexpr std::uint64_t log_capacity =
+        128; // one allocation or deallocation needs at most 50
 
-    // What a word was before the transaction.
+    // The value that a word had before the transaction.
     struct undo {
         std::uint64_t where; // offset
         std::uint64_t old;
     };
 
-    // The class of a size: every block in it has at least the size that is its lower bound.
+    // The class of a size. Every block in a class has at least the size of its lower bound.
     struct size_class {
         unsigned row;
         unsigned column;
@@ -152,19 +155,19 @@ class heap {
         return *reinterpret_cast<heap_block*>(base() + place);
     }
 
-    // Of the block with this payload.
+    // The offset of the block with this payload.
     [[nodiscard]] std::uint64_t place_of(const void* payload) noexcept {
         return static_cast<std::uint64_t>(static_cast<const char*>(payload) - base()) - overhead;
     }
 
-    // Where blocks may begin, as 16 bytes that are there.
+    // The places where a block may begin, because the 16 bytes there are in the segment.
     class bounds {
       public:
         explicit bounds(std::uint64_t bytes) noexcept
             : count_(bytes > lowest ? (bytes - lowest) / 16 : 0) {}
 
         [[nodiscard]] bool contain(std::uint64_t place) const noexcept {
-            return std::rotr(place - lowest, 4) < count_; // what is no multiple of 16 becomes large
+            return std::rotr(place - lowest, 4) < count_; // becomes large unless a multiple of 16
         }
 
         [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
@@ -177,7 +180,7 @@ class heap {
 
     [[nodiscard]] bounds own_bounds() noexcept { return bounds(bounded_size(header())); }
 
-    // Does a block end before the next one, which leads back to it?
+    // Is the block followed by one that points back to it?
     [[nodiscard, gnu::always_inline]] bool is_closed(const bounds& all, std::uint64_t place,
                                                      std::uint64_t size) noexcept {
         const std::uint64_t next = place + overhead + size;
@@ -194,7 +197,8 @@ class heap {
         return is_in_use(own_bounds(), place);
     }
 
-    // Has a free block neighbours in its list that know of it? Then it can be taken out of that.
+    // Do the neighbours of a free block in its list point back to it? Then it can be removed from
+    // the list.
     [[nodiscard]] bool is_listed(const bounds& all, std::uint64_t place) noexcept;
 
     [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
@@ -203,8 +207,9 @@ class heap {
 
     [[nodiscard]] bool lock(owner_word me) noexcept;
 
-    // Nobody alive reads the log, and who reads it after a death sees all that had been executed:
-    // only the compiler must be kept from reordering.
+    // Changes a word and logs its old value. No other live thread reads the log. A thread that
+    // reads it after the writer's death sees all stores that the writer executed, so only the
+    // compiler must be kept from reordering.
     template <int Order = __ATOMIC_RELAXED>
     void set(std::uint64_t& word, std::uint64_t value) noexcept {
         const std::uint64_t count = log_size_;
@@ -224,43 +229,45 @@ class heap {
         std::atomic_signal_fence(std::memory_order_seq_cst);
     }
 
-    // If the process is killed here, the next one does it again from the beginning.
+    // If the process is killed here, the next holder of the lock starts again from the beginning.
     [[gnu::cold]] void roll_back() noexcept;
 
     void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
     void deallocate(void* pointer) noexcept;
 
-    // A block of so many bytes, whose word is written here.
+    // Puts a block of `size` bytes into its list, and writes its word.
     void put_free(const bounds& all, std::uint64_t place, std::uint64_t size) noexcept;
 
-    // Of a block that is listed. Its word is the caller's to write, or is no word any more.
+    // Removes a listed block from its list. The caller must write its word, unless the block ceases
+    // to exist.
     void remove_free(std::uint64_t place) noexcept;
 
-    // A block of at least `size` bytes, as its list says; 0 if there is none.
+    // A block of at least `size` bytes according to its list; 0 if there is none.
     std::uint64_t find_free(const bounds& all, std::uint64_t size) noexcept;
 
-    // Cuts a block off the front of `place`, so that the payload of the rest is aligned. Returns
-    // the rest.
+    // Splits a block off the front of the block at `place`, so that the payload of the rest is
+    // aligned. Returns the rest.
     [[gnu::cold]] std::uint64_t cut_front(const bounds& all, std::uint64_t place,
                                           std::uint64_t alignment) noexcept;
 
-    // Gives back what `place` has beyond `need` bytes; returns how many it has then.
+    // Splits off and frees what the block at `place` has beyond `need` bytes. Returns the size of
+    // the block after that.
     std::uint64_t cut_back(const bounds& all, std::uint64_t place, std::uint64_t need) noexcept;
 
-    // The words are the caller's to write.
+    // The caller must write the words.
     void split(std::uint64_t place, std::uint64_t rest, std::uint64_t size) noexcept {
         set(at(rest).previous, place);
         set(at(place + overhead + size).previous, rest);
     }
 
-    // Grows by doubling, in steps of at most 64 MiB; by what is needed alone if there is no space
+    // Grows by doubling, in steps of at most 64 MiB, or only by what is needed if there is no space
     // for more.
     [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept;
 
     [[gnu::cold]] void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept;
 
-    // Makes what lies behind the last block a part of the heap.
+    // Makes the bytes after the last block a part of the heap.
     [[gnu::cold]] void take_in(std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void fail_damaged(std::uint64_t place, std::error_code& ec) noexcept;

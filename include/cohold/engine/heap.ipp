@@ -13,7 +13,7 @@ namespace detail {
 COHOLD_INLINE void heap::format(std::uint64_t first) noexcept {
     first_ = first;
     end_ = header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
-    at(end_).word = 0; // a last block of no bytes, never free
+    at(end_).word = 0; // a last block of zero bytes, which is never free
     at(end_).previous = first;
     at(first).previous = 0;
     put_free(own_bounds(), first, end_ - first - overhead);
@@ -30,7 +30,7 @@ COHOLD_INLINE heap::transaction::~transaction() {
 COHOLD_INLINE void* heap::transaction::allocate(std::uint64_t bytes, std::uint64_t alignment,
                                                 std::error_code& ec) noexcept {
     if (!locked_) [[unlikely]] {
-        fail_errno(ec, ETIMEDOUT, "the heap's lock is held by a process that does not run");
+        fail_errno(ec, ETIMEDOUT, "the heap's lock is held by a process that makes no progress");
         return nullptr;
     }
     return heap_.allocate(bytes, alignment, ec);
@@ -63,7 +63,7 @@ COHOLD_INLINE bool heap::lock(owner_word me) noexcept {
         return false;
     }
     if (log_size_ != 0) [[unlikely]] {
-        roll_back(); // who had the lock before is dead
+        roll_back(); // the previous holder is dead
     }
     return true;
 }
@@ -93,7 +93,8 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
         return nullptr;
     }
     const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
-    // An aligned payload may begin further on; what is before it must be a block of its own.
+    // An aligned payload may begin further on. The bytes before it must then form a block of their
+    // own.
     const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
     bounds all = own_bounds();
     std::uint64_t found = find_free(all, search);
@@ -116,7 +117,7 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
     heap_block& block = at(found);
     const std::uint64_t size = cut_back(all, found, need);
     set(block.word, size | mark_of(found));
-    // Undoing this needs its links again, which the caller may overwrite in the transaction.
+    // Rolling this back needs the links, which the caller may overwrite during the transaction.
     set(block.next_free, 0);
     set(block.previous_free, 0);
     set(used_, used_ + size);
@@ -143,7 +144,7 @@ COHOLD_INLINE void heap::deallocate(void* pointer) noexcept {
     if ((joins_next && !is_listed(all, next)) ||
         (joins_previous && (!is_listed(all, previous) ||
                             previous + overhead + at(previous).size() != here))) [[unlikely]] {
-        return; // leaks, and the inspector says so
+        return; // the block leaks, and the inspector reports it
     }
     set(used_, used_ - size);
     if (joins_next) {
@@ -152,7 +153,7 @@ COHOLD_INLINE void heap::deallocate(void* pointer) noexcept {
     }
     if (joins_previous) {
         remove_free(previous);
-        // Without the mark: a second free is noticed even now.
+        // Clears the mark, so that a second free is detected even now.
         set(at(here).word, 0);
         size += at(previous).size() + overhead;
         here = previous;
@@ -178,7 +179,7 @@ COHOLD_INLINE void heap::put_free(const bounds& all, std::uint64_t place,
     }
     set(block.next_free, next);
     set(head, place);
-    if (next == 0) { // else they are so
+    if (next == 0) { // otherwise the bits are already set
         set(row_map_, row_map_ | std::uint64_t{1} << which.row);
         set(column_maps_[which.row], column_maps_[which.row] | std::uint64_t{1} << which.column);
     }
@@ -223,12 +224,12 @@ COHOLD_INLINE std::uint64_t heap::find_free(const bounds& all, std::uint64_t siz
     if (columns_left != 0) {
         return heads_[row][std::countr_zero(columns_left)];
     }
-    // ... and before the segment has to grow, those of its own class are worth a look.
+    // ... and before the segment has to grow, blocks of its own class are tried.
     const size_class own(size);
     std::uint64_t place = heads_[own.row][own.column];
-    std::uint64_t most = all.count(); // whatever the links are, it ends
+    std::uint64_t most = all.count(); // so that the loop ends, whatever the links are
     while (place != 0 && all.contain(place + overhead) && at(place).size() < size) {
-        place = most-- != 0 ? at(place).next_free : 1; // which is no place
+        place = most-- != 0 ? at(place).next_free : 1; // 1 is not a valid place
     }
     return place;
 }
@@ -248,7 +249,7 @@ COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t pla
     const std::uint64_t size = at(place).size();
     split(place, rest, size);
     set(at(rest).word, size - (rest - place));
-    // Its neighbour in front is not free, or they would be one.
+    // The block before it is not free, or the two would have been merged.
     put_free(all, place, rest - place - overhead);
     return rest;
 }
@@ -267,7 +268,7 @@ COHOLD_INLINE std::uint64_t heap::cut_back(const bounds& all, std::uint64_t plac
 
 COHOLD_INLINE void heap::grow_for(std::uint64_t size, std::error_code& ec) noexcept {
     constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
-    // What a process has added to the segment, and then was killed before it was the heap's.
+    // Takes in the bytes that a process added to the segment before it was killed.
     take_in(ec);
     if (ec || find_free(own_bounds(), size) != 0) {
         return;
@@ -288,7 +289,7 @@ COHOLD_INLINE void heap::grow_for(std::uint64_t size, std::error_code& ec) noexc
 }
 
 COHOLD_INLINE void heap::grow_to(std::uint64_t bytes, std::error_code& ec) noexcept {
-    // What is beyond the reserve must not wrap around by being rounded.
+    // A size beyond the reserve must not wrap around when it is rounded.
     const std::uint64_t wanted =
         bytes > local_of(header()).reserve ? bytes : round_up(bytes, page_size());
     grow_segment(header(), wanted, ec);
@@ -308,14 +309,15 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
     if (end < last + smallest) {
         return;
     }
-    // The last block becomes one of the new bytes, and joins the one before if that is free.
+    // The last block becomes a block with the new bytes, and is merged with the block before if
+    // that is free.
     std::uint64_t place = last;
     if (const std::uint64_t previous = at(last).previous;
         is_listed(all, previous) && previous + overhead + at(previous).size() == last) {
         place = previous;
         remove_free(place);
-        // Undoing this needs the last block again, which lies in the new one now: the caller
-        // may overwrite it in the transaction.
+        // Rolling this back needs the last block, which is now inside the new one, where the caller
+        // may overwrite it during the transaction.
         set(at(last).word, at(last).word);
         set(at(last).previous, at(last).previous);
     }
@@ -334,9 +336,10 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
 [[gnu::noinline]] COHOLD_INLINE void heap::refuse(const void* pointer,
                                                   std::uint64_t place) noexcept {
     char text[128];
-    std::snprintf(text, sizeof text,
-                  "heap: %p (offset %#llx) is freed a second time, or is no block of this segment",
-                  pointer, static_cast<unsigned long long>(place + overhead));
+    std::snprintf(
+        text, sizeof text,
+        "heap: %p (offset %#llx) is freed a second time, or is not a block of this segment",
+        pointer, static_cast<unsigned long long>(place + overhead));
     die(text);
 }
 

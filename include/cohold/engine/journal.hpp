@@ -1,5 +1,6 @@
-// The journal of a thread: what it has to undo, if the process dies in the middle of a change, and
-// what it has promised to do once the change is done.
+// The journal of a thread (its undo log in the segment): its records, byte shifts that can be
+// undone at any moment, and the reader that rolls records back or, after the commit, does what they
+// have promised.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_JOURNAL_HPP
@@ -18,24 +19,26 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What a record of the journal says.
+// ---- records
+
+// The kinds of records.
 enum class journal_kind : std::uint64_t {
     bytes = 1, // the bytes before the record were at `where`
-    snapshot,  // the block, whose offset is before the record, has the bytes that were at `where`
-    made,      // the block at `where` was allocated: undone by freeing it
-    dropped,   // the block at `where` shall be freed: done on commit
-    temporary, // the block at `where` belongs to the journal: freed either way
-    jump,      // before this come the records that end at `where`; before it is their limit
-    shift, // bytes from `where` on are being moved, or have been: before it is how; see byte_shift
-    // The first one of a section that began while the thread had `where` others open, in other
-    // mappings of the segment: it is undone before those.
+    snapshot,  // the block whose offset is before the record has the bytes that were at `where`
+    made,      // the block at `where` was allocated: freed on undo
+    dropped,   // the block at `where` is to be freed: freed on commit
+    temporary, // the block at `where` belongs to the journal: freed in either case
+    jump,      // preceded by the records that end at `where`; their limit is before the record
+    shift,     // the bytes from `where` on are being moved, or have been: see byte_shift
+    // The first record of a section that began while the thread had `where` other sections open in
+    // other mappings of the segment. It is undone before those.
     within,
 };
 
-// Follows its bytes, so that the records are read from the last one back.
+// A record follows its bytes, because records are read backwards from the last one.
 struct journal_record {
-    // `bytes`, `snapshot` and `shift`: the distance from the header, as two's complement: objects
-    // on a stack are outside the segment. Otherwise an offset.
+    // For `bytes`, `snapshot` and `shift`, the distance from the header in two's complement,
+    // because objects on a stack are outside the segment. For other kinds, an offset.
     std::uint64_t where;
     std::uint64_t word; // bytes:56 | kind:8
 
@@ -50,38 +53,44 @@ struct journal_record {
         return bytes << 8 | static_cast<std::uint64_t>(kind);
     }
 
-    // Of the bytes in front of the record.
+    // The size of the bytes before the record.
     [[nodiscard]] std::uint64_t room() const noexcept;
 };
 
-// What a journal has is read after a death alone, so the processor needs no fences: a kill is taken
-// between two instructions. The signal fences keep the compiler from reordering.
+// Stores a word that another process reads only after the death of this one. A kill takes effect
+// between two instructions, so the processor needs no fences. The signal fences keep the compiler
+// from reordering.
 inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     word.store(value, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 
-// Two words with one instruction, where there is one.
+// Stores two words with one instruction, if the processor has one.
 inline void store_pair(void* into, std::uint64_t first, std::uint64_t second) noexcept {
     using pair [[gnu::vector_size(16)]] = std::uint64_t;
     const pair words{first, second};
     std::memcpy(into, &words, sizeof words);
 }
 
-// The bytes are moved step by step, those first that stand where the others go. A step whose source
-// and target overlap is kept in the journal meanwhile: a kill in the middle of it leaves neither
-// whole. What has been done is one word, `progress`, and undoing goes the same way back: it keeps
-// the same word, so that it can be killed, too, and gone on with by anybody.
+// ---- byte shifts
+
+// Moves bytes so that the move can be undone at any moment. The bytes are moved step by step, in an
+// order in which no step overwrites bytes that have not been moved yet. If the source and the
+// target of a step overlap, the step is kept in the journal meanwhile, because a kill during it
+// leaves neither intact. One word, `progress`, records what has been moved. Undoing goes the same
+// way back and updates the same word. So if the process is killed while it undoes, any other
+// process can continue.
 //
-// In front of the record are the bytes of a step, if they have to be kept, and then these words.
+// Before the record are the bytes of a step, if they have to be kept, followed by these words.
 struct shift_words {
-    std::uint64_t bytes;                 // how many are moved in all
-    std::uint64_t distance;              // by how much, as two's complement: up or down
+    std::uint64_t bytes;                 // the total number of bytes to move
+    std::uint64_t distance;              // up or down, in two's complement
     std::atomic<std::uint64_t> progress; // offset:63 | held:1
 
-    // Up: from the offset on, all have been moved; down: all before it. If `held`, the step at the
-    // offset is in the journal, those that are moved before it have been, and the others have not.
+    // Upwards, all bytes from the offset on have been moved; downwards, all bytes before it. If
+    // `held`, the step at the offset is in the journal. The steps in front of it in the order of
+    // moving have been moved, and the others have not.
 
     [[nodiscard]] static shift_words& of(const journal_record& record) noexcept {
         return *reinterpret_cast<shift_words*>(
@@ -94,47 +103,48 @@ static_assert(sizeof(shift_words) == 24);
 class byte_shift {
   public:
     // With steps as long as the distance, source and target do not overlap, and nothing has to be
-    // kept; but short ones are slow.
+    // kept. But short steps are slow.
     static constexpr std::uint64_t least_unkept = 1024;
 
-    // Steps that are kept are a multiple of this, and should begin at one.
+    // The length of kept steps is a multiple of this, and their place should be aligned to it.
     static constexpr std::uint64_t least_kept = 64;
 
-    // There is no record: for bytes that need none, or are saved already.
+    // Without a record: for bytes that need none, or have already been saved.
     byte_shift(char* place, std::uint64_t bytes, std::ptrdiff_t distance) noexcept
         : place_(place), bytes_(bytes), distance_(distance) {}
 
-    // `room`: of the words and what is in front of them. The words may be a dead one's, who may
-    // change them still: they are read once.
+    // `room`: the size of the words and the bytes before them. The words may be those of a
+    // participant that is dying and still changes them, so they are read only once.
     byte_shift(char* place, shift_words& words, std::uint64_t room) noexcept
         : byte_shift(place, words, room, words.bytes,
                      static_cast<std::ptrdiff_t>(static_cast<std::int64_t>(words.distance))) {}
 
-    // The same, where it is known what they say.
+    // The same if the values of the words are known.
     byte_shift(char* place, shift_words& words, std::uint64_t room, std::uint64_t bytes,
                std::ptrdiff_t distance) noexcept;
 
-    // Does it keep what a step of that distance needs?
+    // Does a shift by that distance keep its steps?
     [[nodiscard]] static constexpr bool keeps(std::uint64_t bytes,
                                               std::ptrdiff_t distance) noexcept {
         return length_of(distance) < bytes && length_of(distance) < least_unkept;
     }
 
-    // Of how many bytes, to where: of a dead one's it must be seen whether they are in the segment.
+    // The number of bytes and the distance. For the shift of a dead participant, it must be checked
+    // whether they are in the segment.
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
 
     [[nodiscard]] std::ptrdiff_t distance() const noexcept { return distance_; }
 
-    // Can a dead one have begun that?
+    // Can a dead participant have begun this shift?
     [[nodiscard]] bool is_possible() const noexcept;
 
-    // For a shift that has not begun: what `progress` is then.
+    // The value of `progress` for a shift that has not begun.
     [[nodiscard]] static constexpr std::uint64_t begin_of(std::uint64_t bytes,
                                                           std::ptrdiff_t distance) noexcept {
         return distance > 0 ? bytes * 2 : 0;
     }
 
-    // For one that is done.
+    // The value of `progress` for a shift that is done.
     [[nodiscard]] static constexpr std::uint64_t end_of(std::uint64_t bytes,
                                                         std::ptrdiff_t distance) noexcept {
         return distance > 0 ? 0 : bytes * 2;
@@ -142,10 +152,10 @@ class byte_shift {
 
     void run() noexcept;
 
-    // Moves all back that has been moved.
+    // Moves back everything that has been moved.
     [[gnu::cold]] void undo() noexcept;
 
-    // One that is done, without its record: that may be gone.
+    // Undoes a shift that is done, without its record, which may no longer exist.
     [[gnu::cold]] void undo_at_once() noexcept { move(place_, place_ + distance_, bytes_); }
 
   private:
@@ -154,7 +164,7 @@ class byte_shift {
                             : std::uint64_t{0} - static_cast<std::uint64_t>(distance);
     }
 
-    // A step begins at a multiple of its length, and the last one may be shorter.
+    // A step begins at a multiple of its length. The last step may be shorter.
     [[nodiscard]] std::uint64_t step_before(std::uint64_t at) const noexcept {
         return (at - 1) / step_ * step_;
     }
@@ -163,10 +173,10 @@ class byte_shift {
         return bytes_ - at < step_ ? bytes_ - at : step_;
     }
 
-    // Moves the step; `then`: where the progress is after it.
+    // Moves a step. `then` is the progress after it.
     void take(std::uint64_t at, std::uint64_t then) noexcept;
 
-    // The step that is kept goes to where it was. Where the progress is then.
+    // Moves the kept step back to its place. Returns the progress after that.
     std::uint64_t give_back(std::uint64_t at) noexcept {
         move(place_ + at, kept_, size_at(at));
         return without(at);
@@ -182,7 +192,7 @@ class byte_shift {
         store_in_order(*progress_, at * 2 + (held ? 1 : 0));
     }
 
-    // A dead one's words may say that anything overlaps.
+    // memmove, because with the words of a dead participant anything may overlap.
     static void move(char* to, const char* from, std::uint64_t bytes) noexcept {
         std::memmove(to, from, static_cast<std::size_t>(bytes));
     }
@@ -195,10 +205,12 @@ class byte_shift {
     std::uint64_t step_ = 0;
 };
 
-// A block of the segment's heap; its words are written by its thread alone and, once the process is
-// dead, by who recovers it. Nobody alive reads another one's journal, so the processor needs no
-// fences; signal fences keep the compiler from reordering. Every change of what counts is one store
-// to `top` or `floor`.
+// ---- the journal
+
+// A block of the segment's heap. Its words are written only by its thread and, once the process is
+// dead, by the process that recovers it. The journal of a live thread is not read by other threads,
+// so the processor needs no fences; signal fences keep the compiler from reordering. Every step
+// that matters is one store to `top` or `floor`.
 struct journal {
     static constexpr std::uint64_t size = 1024;
     static constexpr std::uint64_t chunk_size = 8192;
@@ -206,13 +218,14 @@ struct journal {
     std::uint64_t next;                // offset of the next journal of the participant, or 0
     std::atomic<std::uint64_t> thread; // the owner word of the thread that uses it; 0: none
     std::atomic<std::uint64_t> top;    // offset of the end of the records
-    // 0, or offset of the end of the records that do not count as done: those behind it do.
+    // 0, or the offset of the end of the records that are not committed yet: the records after it
+    // are.
     std::atomic<std::uint64_t> floor;
-    // The word that says whether all is done: its offset, plus 1 if it is a slot word of a queue;
-    // 0: none. And its value when all is done.
+    // The offset of the word that shows whether the section is committed, plus 1 if it is the slot
+    // word of a queue; 0 if there is none. And the value of that word once it is committed.
     std::atomic<std::uint64_t> witness;
     std::atomic<std::uint64_t> witness_value;
-    std::atomic<std::uint64_t> witness_floor; // what is `floor` then
+    std::atomic<std::uint64_t> witness_floor; // the value of `floor` in that case
     std::atomic<std::uint64_t> queue_claim;   // offset of the slot word that was claimed last, or 0
     std::uint64_t chunk; // offset of a block for more records, kept for the next time, or 0
     char records[size - 72];
@@ -220,14 +233,17 @@ struct journal {
 
 static_assert(sizeof(journal) == journal::size);
 
-// Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
-// which has the segment at another address. Every step can be repeated from the beginning, if this
-// process dies in its turn. Whatever the journal's bytes are, nothing is written outside the
-// segment, and only what is a block of the heap is freed: others may have damaged them, in the
-// living process, too.
+// ---- reading a journal
+
+// Rolls a journal back or finishes it: in the thread that owns it or, after a death, in another
+// process, which has the segment at another address. Every step can be repeated from the beginning
+// if this process dies too. Whatever the journal's bytes are, nothing is written outside the
+// segment, and only blocks of the heap are freed, because another process may have damaged the
+// journal, even that of a live thread.
 class journal_reader {
   public:
-    // `me`: the process that does it, for the lock of the heap. `foreign`: it is a dead one's.
+    // `me`: the process that does the work, for the heap's lock. `foreign`: the journal belongs to
+    // a dead participant.
     journal_reader(segment_header& header, journal& log, owner_word me, bool foreign) noexcept
         : header_(header), log_(log), me_(me), foreign_(foreign) {}
 
@@ -236,31 +252,31 @@ class journal_reader {
         return static_cast<std::uint64_t>(log.records - reinterpret_cast<const char*>(&header));
     }
 
-    // Undoes the records behind `floor`. False if the thread's patience is over before.
+    // Undoes the records after `floor`. False if the thread's patience ended before.
     [[gnu::cold]] bool roll_back(std::uint64_t floor) noexcept;
 
-    // Does what the records behind `floor` have promised for the time when all is done. False if
-    // the thread's patience is over before.
+    // Does what the records after `floor` have promised to do after the commit. False if the
+    // thread's patience ended before.
     [[gnu::cold]] bool finish(std::uint64_t floor) noexcept;
 
-    // Of a participant that is dead: done or undone, by what its journal says. False if the
-    // thread's patience is over before: then it is to be done again.
+    // For a dead participant: finishes or undoes its section, depending on its journal. False if
+    // the thread's patience ended before; then it must be called again.
     [[gnu::cold]] bool recover(owner_word dead) noexcept;
 
-    // How many sections of other mappings were open around the one whose records these are?
+    // How many sections of other mappings were open around the section of these records?
     [[nodiscard, gnu::cold]] std::uint64_t sections_around() noexcept;
 
-    // Do the last records, of those behind `floor`, have these bytes? A limited number of them is
-    // looked at.
+    // Do the last records after `floor` contain these bytes? Only a limited number of them is
+    // examined.
     [[nodiscard, gnu::cold]] bool has_saved(std::uint64_t where, std::uint64_t bytes,
                                             std::uint64_t floor) noexcept;
 
   private:
-    // The last record that ends at `top`; nullptr where none can be, and when the records have had
-    // more bytes than a segment has, so that they must go round: whatever they say, reading ends.
+    // The record that ends at `top`. nullptr if there can be none, or if the records read so far
+    // have more bytes than the segment, so that they must form a cycle. So reading always ends.
     [[nodiscard]] const journal_record* record_before(std::uint64_t top) noexcept;
 
-    // Where the records before this one end.
+    // The end of the records before this one.
     [[nodiscard]] static std::uint64_t below_of(const journal_record& last,
                                                 std::uint64_t top) noexcept {
         return last.kind() == journal_kind::jump ? last.where
@@ -275,7 +291,7 @@ class journal_reader {
 
     [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(&header_); }
 
-    // nullptr outside of what a journal may change.
+    // nullptr outside the part of the segment that a journal may change.
     [[nodiscard]] char* at(std::uint64_t offset) const noexcept {
         return offset >= control_bytes && offset < bounded_size(header_) ? base() + offset
                                                                          : nullptr;
@@ -292,11 +308,11 @@ class journal_reader {
 
     void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept;
 
-    // Its bytes do not count as read: a section may move the same ones again and again. Undone
-    // twice, there is nothing to do the second time.
+    // Its bytes are not counted as read, because a section may move the same bytes many times.
+    // Undoing a shift a second time does nothing.
     void undo_shift(const journal_record& record) noexcept;
 
-    // Frees a block and takes its record away, in one step.
+    // Frees a block and removes its record in one step.
     [[nodiscard]] bool free_block(std::uint64_t where, std::uint64_t below) noexcept;
 
     segment_header& header_;

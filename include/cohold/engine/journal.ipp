@@ -65,7 +65,7 @@ COHOLD_INLINE void byte_shift::undo() noexcept {
     const std::uint64_t begun = progress_->load(std::memory_order_relaxed);
     std::uint64_t at = begun / 2;
     if (at > bytes_) {
-        return; // nobody has written that
+        return; // the value is damaged
     }
     if (kept_ != nullptr && begun % 2 != 0) {
         at = give_back(at);
@@ -104,7 +104,7 @@ COHOLD_INLINE void byte_shift::take(std::uint64_t at, std::uint64_t then) noexce
 }
 
 [[gnu::noinline]] COHOLD_INLINE bool journal_reader::finish(std::uint64_t floor) noexcept {
-    store_in_order(log_.floor, floor); // from here on it is done
+    store_in_order(log_.floor, floor); // this commits
     store_in_order(log_.witness, 0);
     read_ = 0;
     for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
@@ -172,7 +172,7 @@ COHOLD_INLINE bool journal_reader::has_saved(std::uint64_t where, std::uint64_t 
     const std::uint64_t begin = begin_of(header_, log_);
     for (unsigned count = 0; top != floor && top != begin && count != 1000; ++count) {
         const journal_record* const last = record_before(top);
-        // Undoing a shift reads what is there now: that must have been put back.
+        // Undoing a shift reads the current bytes, so they must be restored first.
         if (last == nullptr || last->kind() == journal_kind::shift) {
             return false;
         }
@@ -196,9 +196,9 @@ COHOLD_INLINE const journal_record* journal_reader::record_before(std::uint64_t 
         read_ += last->bytes();
     }
     if (last->kind() == journal_kind::jump) {
-        read_ += journal::chunk_size; // that one is over
+        read_ += journal::chunk_size; // the chunk has been read
     }
-    return read_ / 2 <= bounded_size(header_) && // in records and in chunks
+    return read_ / 2 <= bounded_size(header_) && // half, as records and chunks both count
                    last->room() <= top - control_bytes - sizeof(journal_record)
                ? last
                : nullptr;
@@ -257,7 +257,7 @@ COHOLD_INLINE bool journal_reader::is_witnessed() const noexcept {
 COHOLD_INLINE void journal_reader::put_back(std::uint64_t where, const char* from,
                                             std::uint64_t bytes) const noexcept {
     if (bytes != 0 && is_inside(where, bytes)) {
-        // A damaged journal may say that the bytes overlap.
+        // memmove, because in a damaged journal the bytes may overlap.
         std::memmove(base() + static_cast<std::ptrdiff_t>(where), from,
                      static_cast<std::size_t>(bytes));
     }
@@ -282,8 +282,8 @@ COHOLD_INLINE bool journal_reader::free_block(std::uint64_t where, std::uint64_t
     if (!change) {
         return false;
     }
-    // In the process's own journal it is an error of the user's to free a block twice: with
-    // heap_checks, deallocate says so.
+    // In this process's own journal, a block that is freed twice is an error of the user, which
+    // deallocate reports with heap_checks.
     const bool checked = config::heap_checks && !foreign_;
     if (char* const block = at(where);
         block != nullptr && (checked || change.owns_counted(block))) {

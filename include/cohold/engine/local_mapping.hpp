@@ -1,5 +1,6 @@
-// The private pages that each process keeps in front of a segment's mapping: what it has to know of
-// a segment of which it has nothing but an address.
+// The private pages that each process keeps before a segment's mapping. They hold what the process
+// must know about a segment of which it has only an address. Also the list of this process's
+// mappings, and the size and growth of a mapped segment.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_LOCAL_MAPPING_HPP
@@ -14,9 +15,11 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// While it lives, allocators that are constructed at an address of the segment, by this thread,
-// bind to the segment. Uses-allocator construction alone would not reach the members of plain
-// structs and arrays.
+// ---- objects under construction
+
+// While it lives, allocators that this thread constructs at an address of the segment are bound to
+// the segment. Uses-allocator construction alone would not reach the members of plain structs and
+// arrays.
 class construction_scope {
   public:
     explicit construction_scope(segment_header* header) noexcept
@@ -29,8 +32,9 @@ class construction_scope {
 
     ~construction_scope() { innermost_ = outer_; }
 
-    // The segment under construction that the address belongs to, or nullptr.
-    // A number, because g++ takes the address of an object under construction for its use.
+    // The segment under construction to which the address belongs, or nullptr. The address is a
+    // number, because g++ considers passing the address of an object under construction a use of
+    // that object.
     [[nodiscard]] static segment_header* around(std::uintptr_t address) noexcept {
         for (const construction_scope* scope = innermost_; scope != nullptr;
              scope = scope->outer_) {
@@ -49,56 +53,57 @@ class construction_scope {
     const construction_scope* outer_;
 };
 
+// ---- the private pages
+
 struct thread_record;
 struct local_mapping;
 
-// What the mechanism does for a segment, from wherever in this process it is noticed that it must
-// be done.
+// The functions of the mechanism for a segment, callable from everywhere in this process.
 struct local_calls {
-    // Real memory for the bytes [from, to).
+    // Gives real memory to the bytes [from, to).
     void (*back)(const local_mapping& local, void* base, std::uint64_t from, std::uint64_t to,
                  std::error_code& ec) noexcept;
-    // See liveness in the table of mechanism_policy. `claim` calls publish(context, token) while
-    // nobody else can claim the slot, whose token is `present` when it is called; it returns the
-    // page that keeps the claim.
+    // See liveness in the table of mechanism_policy. `present` is the token in the slot at the time
+    // of the call. `claim` calls publish(context, token) while no other process can claim the slot,
+    // and returns the page that keeps the claim.
     void* (*claim)(const local_mapping& local, std::uint32_t slot, const liveness_token& present,
                    bool (*publish)(void* context, const liveness_token& token) noexcept,
                    void* context, std::error_code& ec) noexcept;
     verdict (*probe)(const local_mapping& local, std::uint32_t slot,
                      const liveness_token& token) noexcept;
-    // How many bytes the object has now; 0 if it cannot be asked.
+    // The size of the object in bytes; 0 if the kernel cannot be asked.
     std::uint64_t (*length)(const local_mapping& local) noexcept;
-    // Of a session: the page by which this process counts among its users. Null without ec: the
-    // mechanism needs none.
+    // For a session: the page through which this process counts as one of its users. Null without
+    // an error: the mechanism needs no page.
     void* (*attend)(const local_mapping& local, std::error_code& ec) noexcept;
 };
 
-// Which participant this mapping is. Lies on a page that the kernel clears in a forked child, which
-// so finds out that it is none yet.
+// The participant that this mapping is. It lies on a page that the kernel clears in a forked child,
+// so that the child finds that it is not a participant yet.
 struct local_identity {
-    std::atomic<std::uint64_t> epoch; // 0: none yet. No two attachments in a process have the same
+    std::atomic<std::uint64_t> epoch; // 0: not attached; unique among a process's attachments
     owner_word me;                    // thread 0
-    void* page;                       // that holds the kernel's lock
-    void* attendance;                 // of a session: what attend returned
-    std::atomic<std::uint32_t> busy;  // a lock among this process's threads
-    std::uint32_t threads;            // the last number given to one
-    thread_record* records;           // of the threads that have worked on this mapping
-    std::atomic<std::uint32_t> pins;  // threads at work here by way of mapping_list
+    void* page;                       // keeps the kernel's lock
+    void* attendance;                 // for a session: the result of attend
+    std::atomic<std::uint32_t> busy;  // a lock between the threads of this process
+    std::uint32_t threads;            // the last number given to a thread
+    thread_record* records;           // of the threads that have used this mapping
+    std::atomic<std::uint32_t> pins;  // threads that are using the mapping through mapping_list
 };
 
-// Ends where the segment begins; so it is found without any registry, by plug-ins with private
-// symbols too.
+// Ends where the segment begins, so that it is found without a registry, even by plug-ins with
+// private symbols.
 struct alignas(16) local_mapping {
     alignas(16) unsigned char native[32]; // the mechanism's native handle
     std::uint64_t device;                 // of the object, as object_status has it
     std::uint64_t inode;
     const local_calls* calls;
     local_identity* identity;
-    std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
-    mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
-    local_mapping* next_mapping;               // of those that mapping_list has
-    std::uint64_t only_in; // the process that has the mapping, if forked children do not; else 0
-    // For how many the segment is, as it said when it was asked first; 0: not yet.
+    std::uint64_t reserve;                     // bytes that are mapped, whatever the segment says
+    mutable std::atomic<std::uint64_t> length; // bytes of the object, when last checked
+    local_mapping* next_mapping;               // in mapping_list
+    std::uint64_t only_in; // the only process with the mapping; 0 if forked children have it
+    // How many participants the segment has room for, as first read from it; 0 if not read yet.
     mutable std::atomic<std::uint32_t> participants;
 };
 
@@ -107,17 +112,20 @@ inline const local_mapping& local_of(const segment_header& header) noexcept {
                                                    sizeof(local_mapping));
 }
 
-// The segments that this process has mapped to write, so that a death seen in one of them is dealt
-// with in all. Links change by one store each: a child forked at any moment inherits a list that is
-// whole.
+// ---- the mappings of this process
+
+// The segments that this process has mapped for writing, so that a death that is noticed in one of
+// them is handled in all. Each link changes by one store, so a child that is forked at any moment
+// inherits an intact list.
 class mapping_list {
   public:
     [[gnu::cold]] void add(local_mapping& mapping) noexcept;
 
-    // Waits until no other thread is at work on the mapping by way of this list.
+    // Waits until no other thread is using the mapping through this list.
     [[gnu::cold]] void remove(local_mapping& mapping) noexcept;
 
-    // Calls visit(header) for each mapping, perhaps more than once. It is not unmapped meanwhile.
+    // Calls visit(header) for each mapping, possibly more than once. The mapping is not unmapped
+    // meanwhile.
     template <class Visitor>
     [[gnu::cold]] void each(const Visitor& visit) noexcept {
         local_mapping* mapping = nullptr;
@@ -128,9 +136,9 @@ class mapping_list {
         }
     }
 
-    // The segment that the address lies in; nullptr if it lies in none. It must not be unmapped
-    // meanwhile, as there is an object. What is on the heap or a stack of the process is mostly
-    // told by two comparisons.
+    // The segment in which the address lies; nullptr if it lies in none. The caller has an object
+    // there, so the segment must not be unmapped meanwhile. For most addresses on the process's own
+    // heap or stacks, two comparisons are enough.
     [[nodiscard, gnu::cold]] segment_header* around(std::uintptr_t address) noexcept;
 
   private:
@@ -138,7 +146,7 @@ class mapping_list {
         return mapping.only_in == 0 || mapping.only_in == process_stamp();
     }
 
-    // A child that was forked while another thread held it takes it.
+    // If a child is forked while another thread holds the lock, the child takes it over.
     class lock {
       public:
         explicit lock(mapping_list& list) noexcept : list_(list) {
@@ -162,22 +170,25 @@ class mapping_list {
         mapping_list& list_;
     };
 
-    // The one after `last`, which is let go of, or the first; nullptr at the end.
+    // Unpins `last`, and pins and returns the mapping after it, or the first one. nullptr at the
+    // end.
     [[gnu::cold]] local_mapping* next_pinned(local_mapping* last) noexcept;
 
-    std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process whose thread has it
+    std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process that holds the lock
     std::atomic<local_mapping*> first_{nullptr};
-    std::atomic<std::uintptr_t> lowest_{UINTPTR_MAX}; // address where a mapping was, ever
+    std::atomic<std::uintptr_t> lowest_{UINTPTR_MAX}; // address of any mapping so far
     std::atomic<std::uintptr_t> highest_{0};
 };
 
 inline constinit mapping_list mappings{};
 
+// ---- size and growth
+
 [[gnu::cold]] std::uint64_t bounded_by_object(const local_mapping& local,
                                               std::uint64_t size) noexcept;
 
-// Bytes of the segment, but none that are not there, whatever its own bytes say. System call:
-// fstat(2) or the like, once each time it has grown.
+// The size of the segment in bytes, but never more than the object has, whatever the segment says.
+// System call: fstat(2) or the like, once each time the segment has grown.
 [[nodiscard]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
     const local_mapping& local = local_of(header);
@@ -193,8 +204,8 @@ inline constinit mapping_list mappings{};
     return known != 0 ? known : count_participants(header);
 }
 
-// Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
-// growths.
+// Makes the segment at least `to` bytes long. The caller must hold the heap's lock, which
+// serializes growth.
 [[gnu::cold]] void grow_segment(segment_header& header, std::uint64_t to,
                                 std::error_code& ec) noexcept;
 

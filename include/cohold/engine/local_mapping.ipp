@@ -36,7 +36,7 @@ COHOLD_INLINE void mapping_list::remove(local_mapping& mapping) noexcept {
                 each->next_mapping = mapping.next_mapping;
             }
         }
-        mapping.next_mapping = &mapping; // a thread that is here has to begin anew
+        mapping.next_mapping = &mapping; // a thread that is at this mapping has to start again
     }
     for (yielding turn; mapping.identity->pins.load(std::memory_order_acquire) != 0;) {
         turn.yield();
@@ -109,7 +109,7 @@ COHOLD_INLINE void grow_segment(segment_header& header, std::uint64_t to,
     }
     local.calls->back(local, &header, from, to, ec);
     if (!ec) {
-        header.size.store(to, std::memory_order_release); // after the space is there: no SIGBUS
+        header.size.store(to, std::memory_order_release); // after the space exists: no SIGBUS
     }
 }
 

@@ -1,4 +1,5 @@
-// The process table of a segment: who is attached, and whether the kernel says that he lives.
+// The process table of a segment: which participants are attached, and whether they are alive
+// according to the kernel.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_PARTICIPANT_TABLE_HPP
@@ -14,8 +15,10 @@ namespace detail {
 
 struct journal;
 
-// Tells processes apart, in whatever namespaces they are: the same for all participants that a
-// process is, of one segment or of several.
+// ---- slots
+
+// Identifies a process, in whatever namespaces it is. The key is the same for all participants that
+// one process is, in one segment or in several.
 struct process_key {
     std::uint32_t pid;     // as the process saw itself
     std::uint32_t stamp;   // made from its process_stamp
@@ -24,21 +27,23 @@ struct process_key {
     friend bool operator==(const process_key&, const process_key&) = default;
 };
 
-// One participant: a process, by one of its mappings.
+// One participant: a process with one of its mappings.
 struct alignas(64) participant_slot {
-    // generation:32 | former:31 | 1 while attached. The generation grows also during an attachment,
-    // when its numbers of threads are used up: `former` says how many it has had before. Only the
-    // holder of the kernel's lock on the slot writes it, and who has recovered a dead one.
+    // generation:32 | former:31 | attached:1. The generation also grows during an attachment, when
+    // its thread numbers are used up; `former` is the number of earlier generations of the
+    // attachment. Written only by the holder of the kernel's lock on the slot, and by a process
+    // that has recovered a dead participant.
     std::atomic<std::uint64_t> state;
     std::atomic<std::uint32_t> pid;
     std::atomic<std::uint32_t> stamp;
     std::atomic<std::uint64_t> start_time; // of the process, in clock ticks since boot
     std::atomic<std::uint64_t> token[2];   // a liveness_token
-    std::atomic<std::uint64_t> recovery;   // an robust_lock: held by who recovers this slot
-    std::atomic<std::uint64_t> journals;   // offset of its first journal, or 0
-    std::atomic<std::uint64_t> attached;   // nanoseconds since 1970
+    std::atomic<std::uint64_t>
+        recovery; // a robust_lock: held by the process that recovers this slot
+    std::atomic<std::uint64_t> journals; // offset of its first journal, or 0
+    std::atomic<std::uint64_t> attached; // nanoseconds since 1970
 
-    // This and the token may be read while a later participant of the slot is writing them.
+    // The key and the token may be read while a later participant of the slot is writing them.
     [[nodiscard]] process_key process() const noexcept {
         return {pid.load(std::memory_order_relaxed), stamp.load(std::memory_order_relaxed),
                 start_time.load(std::memory_order_relaxed)};
@@ -63,7 +68,7 @@ inline constexpr std::uint64_t attached_bit = 1;
     return std::uint64_t{generation} << 32;
 }
 
-// Does the generation belong to the attachment that a slot's state tells of?
+// Does the generation belong to the attachment in a slot's state?
 [[nodiscard]] constexpr bool is_attachment_of(std::uint64_t state,
                                               std::uint32_t generation) noexcept {
     const std::uint32_t former = static_cast<std::uint32_t>(state) >> 1;
@@ -71,7 +76,8 @@ inline constexpr std::uint64_t attached_bit = 1;
            static_cast<std::uint32_t>(state >> 32) - generation <= former;
 }
 
-// The state after that, with the next generation of the same attachment. Never 0, as ever.
+// The state after this one, with the next generation of the same attachment. The generation is
+// never 0.
 [[nodiscard]] constexpr std::uint64_t with_next_generation(std::uint64_t state) noexcept {
     const auto last = static_cast<std::uint32_t>(state >> 32);
     const std::uint32_t step = last == UINT32_MAX ? 2 : 1;
@@ -81,7 +87,7 @@ inline constexpr std::uint64_t attached_bit = 1;
 struct participant_table {
     static constexpr std::uint64_t offset = control_bytes;
 
-    // By its index, as if they all lay one behind the other.
+    // Accesses slots by index, as if all of them were contiguous.
     struct slot_array {
         participant_slot near[near_slots];
 
@@ -100,8 +106,8 @@ struct participant_table {
                                   : far_slots_offset + (index - near_slots) * participant_bytes;
     }
 
-    // The index of the last slot, for who has found all others taken and looks for dead ones among
-    // them.
+    // The index of the last slot, for a process that has found all other slots taken and looks for
+    // dead participants among them.
     [[nodiscard]] static std::uint32_t spare(const segment_header& header) noexcept {
         return participants_of(header);
     }
@@ -118,19 +124,21 @@ struct participant_table {
 
 static_assert(sizeof(participant_table) == table_bytes);
 
-// Is the process that a word names the one that this mapping is of?
+// ---- verdicts
+
+// Does the owner word name the process of this mapping?
 [[nodiscard]] bool is_this_process(const segment_header& header, owner_word owner) noexcept;
 
-// The verdict on one participant that has the slot, whatever else its process is.
+// The verdict on this participant alone, even if its process is another participant too.
 [[gnu::cold]] verdict probe_slot(const segment_header& header, owner_word owner) noexcept;
 
-// Has the participant neither detached nor been recovered?
+// Is the participant still attached: it has neither detached nor been recovered?
 [[nodiscard]] bool is_attached(const segment_header& header, owner_word owner) noexcept;
 
-// The participant that has the slot now; nobody if there is none.
+// The participant that has the slot now; `nobody` if there is none.
 [[nodiscard]] owner_word participant_at(const segment_header& header, std::uint32_t index) noexcept;
 
-// Calls visit(owner) for each participant that the process is.
+// Calls visit(owner) for each participant of the process.
 template <class Visitor>
 void each_of_process(const segment_header& header, const process_key& process,
                      const Visitor& visit) noexcept {
@@ -143,13 +151,14 @@ void each_of_process(const segment_header& header, const process_key& process,
     }
 }
 
-/// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
-/// everything that it had written is visible. The unit of death is the process: a participant whose
-/// process is another participant as well is dead when both are, for the kernel lets go of them one
-/// after the other. *Complexity*: a system call, if it is another process.
+/// The kernel's verdict on the process that an owner word names: dead only if the process is dead
+/// or has detached. In that case everything that it has written is visible. The unit of death is
+/// the process: if it is several participants, each of them is dead only when all are, because the
+/// kernel releases their locks one after the other. *Complexity*: a system call, if it is another
+/// process.
 [[gnu::cold]] verdict verdict_on(const segment_header& header, owner_word owner) noexcept;
 
-// False only of who is dead for certain.
+// False only if the participant is certainly dead.
 [[gnu::cold]] bool is_alive(const segment_header& header, owner_word owner) noexcept;
 
 } // namespace detail

@@ -28,8 +28,9 @@ COHOLD_INLINE verdict probe_slot(const segment_header& header, owner_word owner)
         found = is_this_process(header, owner)
                     ? verdict::alive
                     : local.calls->probe(local, index, slot.read_token());
-        // A process that attaches anew to a dead one's slot has the kernel's lock before it changes
-        // the state, hence the second look: the lock that was found may belong to it.
+        // A process that attaches to the slot of a dead participant gets the kernel's lock before
+        // it changes the state. The lock that was found may belong to that process, so the state is
+        // checked again.
         if (!is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
             found = verdict::dead;
         }
@@ -55,7 +56,7 @@ COHOLD_INLINE owner_word participant_at(const segment_header& header,
 
 COHOLD_INLINE verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
     if (slot_of(owner) > participant_table::spare(header)) {
-        return verdict::dead; // nobody has ever been there
+        return verdict::dead; // there is no such slot
     }
     const process_key process = participant_table::of(header).slots[slot_of(owner)].process();
     verdict found = probe_slot(header, owner);

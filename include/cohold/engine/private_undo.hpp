@@ -1,5 +1,5 @@
-// What a section has to put back, or to free, of which its journal knows nothing: for the living
-// process alone.
+// The part of a section's undo log that is in private memory: bytes to restore and blocks to free
+// that are not in the journal. It serves the live process only.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_PRIVATE_UNDO_HPP
@@ -16,17 +16,17 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Old bytes, and blocks to be freed once all is done, in private memory. If the process dies,
-// nobody has them.
+// Saved bytes, and blocks to be freed after the commit, in private memory. If the process dies,
+// they are lost.
 //
-// Of objects outside of the segment, on stacks and the like, nobody misses them: and everybody who
-// may write to the segment can write to the journal, so an address that stood there would let it
-// write anywhere in this process. Of the segment itself they are here when it is full, so that the
-// journal has no room: a kill then leaks the blocks. Its old bytes are here only where those that
-// are there now do no harm after a kill.
+// For objects outside the segment, for example on a stack, that does not matter. They must not be
+// in the journal, because every process that may write to the segment can write to the journal, and
+// an address in it would let such a process write anywhere in this one. Entries for the segment
+// itself are here when it is full, so that the journal has no room. A kill then leaks the blocks.
+// Bytes of the segment are saved here only where the new bytes do no harm after a kill.
 class private_undo {
   public:
-    // How far the section had come. Records of the journal from `top` on are undone first.
+    // A point in the section. The records of the journal from `top` on are undone first.
     struct moment {
         std::uint32_t stamp; // grows with each entry
         std::uint64_t top;
@@ -40,7 +40,7 @@ class private_undo {
         finish(0, [](void*) {});
     }
 
-    // False if there is no memory.
+    // False if there is not enough memory.
     [[nodiscard, gnu::cold]] bool save(const void* at, std::size_t bytes, moment now) noexcept {
         entry* const made = add(at, bytes, now);
         if (made != nullptr && bytes != 0) {
@@ -49,7 +49,7 @@ class private_undo {
         return made != nullptr;
     }
 
-    // A block that shall be freed.
+    // Registers a block to be freed. False if there is not enough memory.
     [[nodiscard, gnu::cold]] bool drop(const void* block, moment now) noexcept {
         entry* const made = add(block, 0, now);
         if (made != nullptr) {
@@ -58,14 +58,15 @@ class private_undo {
         return made != nullptr;
     }
 
-    // Since the stamp, is there something left? And where did the journal end when it was added?
+    // Is there an entry since the stamp?
     [[nodiscard]] bool has(std::uint32_t stamp) const noexcept {
         return last_ != nullptr && last_->now.stamp >= stamp;
     }
 
+    // The end of the journal when the last entry was added.
     [[nodiscard]] std::uint64_t last_top() const noexcept { return last_->now.top; }
 
-    // Puts back what was saved last.
+    // Restores what was saved last.
     [[gnu::cold]] void undo_last() noexcept {
         if (last_->bytes != 0) {
             std::memcpy(last_->at, last_ + 1, last_->bytes);
@@ -73,7 +74,8 @@ class private_undo {
         pop();
     }
 
-    // Forgets what was saved since the stamp, and hands over the blocks to be freed: all is done.
+    // After the commit: forgets what was saved since the stamp, and passes the blocks to be freed
+    // to `free`.
     template <class Free>
     [[gnu::cold]] void finish(std::uint32_t stamp, const Free& free) noexcept {
         for (; has(stamp); pop()) {
@@ -83,7 +85,7 @@ class private_undo {
         }
     }
 
-    // An object ends: nothing of it is to be put back.
+    // Called when an object ends: nothing of it is restored any more.
     [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
         const auto first = reinterpret_cast<std::uintptr_t>(object);
         for (entry* each = last_; each != nullptr; each = each->below) {

@@ -1,5 +1,5 @@
-// What is done for a participant that is dead: everything that it had begun is undone or finished,
-// and its place is free again.
+// Recovery and attachment: everything that a dead participant had begun is undone or finished, and
+// its slot becomes free; and how this process becomes a participant and ceases to be one.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_RECOVERY_HPP
@@ -17,13 +17,15 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Without a journal nothing can be locked, popped or destroyed: a segment that is full could not be
-// helped by anybody new. Those who have one of these are in the same list as all others. Which are
-// in use stands in a word; it changes in a transaction of the heap, together with the list, so that
-// neither can be without the other if the process is killed.
+// ---- journals
+
+// Journals that every segment keeps in reserve. Without a journal nothing can be locked, popped or
+// destroyed, so a new process could not help a segment that is full. These journals are in the same
+// lists as all others. A word records which of them are in use. It changes in a transaction of the
+// heap together with the list, so that a kill cannot separate the two changes.
 struct reserve_journals {
     static constexpr std::uint64_t count = 4;
-    static constexpr std::uint64_t directory_bytes = 64; // what lies in front of this
+    static constexpr std::uint64_t directory_bytes = 64; // of the directory, which lies before this
     static constexpr std::uint64_t offset =
         (heap::offset + sizeof(heap) + 63) / 64 * 64 + directory_bytes;
 
@@ -34,12 +36,12 @@ struct reserve_journals {
         return *reinterpret_cast<reserve_journals*>(reinterpret_cast<char*>(&header) + offset);
     }
 
-    // Which of them is it? `count` if it is none.
+    // The index of the journal; `count` if it is not one of these.
     [[nodiscard, gnu::cold]] std::uint64_t index_of(const journal* log) const noexcept;
 
     [[nodiscard, gnu::cold]] bool has_taken(const journal* log) const noexcept;
 
-    // One that is free, and is taken by the transaction; nullptr if there is none.
+    // Takes a free one, as a part of the transaction; nullptr if there is none.
     [[nodiscard, gnu::cold]] void* take(heap::transaction& change) noexcept;
 
     [[gnu::cold]] void give_back(std::uint64_t index, heap::transaction& change) noexcept;
@@ -47,40 +49,41 @@ struct reserve_journals {
 
 static_assert(sizeof(reserve_journals) == 64 + reserve_journals::count * journal::size);
 
-// Of a participant; more than that are no list, but go round.
+// The largest number of journals of one participant. A longer list must be a cycle.
 inline constexpr std::size_t most_journals = config::max_threads;
 
 [[nodiscard]] journal* journal_at(segment_header& header, std::uint64_t offset) noexcept;
 
-// Is it one, whatever led to it?
+// Is it a journal, wherever the pointer came from?
 [[nodiscard, gnu::cold]] bool is_journal(segment_header& header, heap::transaction& change,
                                          const journal* log) noexcept;
 
-// Gives one back to whom it is from, when nothing leads to it any more.
+// Frees a journal that is no longer in a list: to the reserve or to the heap.
 [[gnu::cold]] void free_journal(segment_header& header, heap::transaction& change,
                                 journal* log) noexcept;
 
-// Gives the journals of a slot back to the heap, one by one. False if the thread's patience is over
-// before.
+// Frees the journals of a slot, one by one. False if the thread's patience ended before.
 [[gnu::cold]] bool free_journals(segment_header& header, participant_slot& slot,
                                  owner_word me) noexcept;
 
-// Undoes or finishes what the threads of a dead participant had begun, in sections with at least
-// `around` others of the process around them. `deepest`: the most that any other one has. False if
-// the thread's patience is over before.
+// Undoes or finishes what the threads of a dead participant had begun, in sections that are nested
+// in at least `around` other sections of the process. `deepest` becomes the largest number for the
+// sections that are not. False if the thread's patience ended before.
 [[gnu::cold]] bool read_journals(segment_header& header, participant_slot& slot, owner_word me,
                                  owner_word dead, std::uint64_t around,
                                  std::uint64_t& deepest) noexcept;
 
-// Calls act(slot) while nobody else recovers the participant, if it is still to be recovered. If
-// this process is killed in it, the next one begins anew; each step can be repeated. False if the
-// thread's patience is over before, or act() says so.
+// ---- recovering participants
+
+// Calls act(slot) while no other process recovers the participant, if it still has to be recovered.
+// If this process is killed meanwhile, the next one starts again; each step can be repeated. False
+// if the thread's patience ended before, or if act() returns false.
 template <class Act>
 [[nodiscard, gnu::cold]] bool recover_alone(segment_header& header, owner_word me, owner_word dead,
                                             const Act& act) noexcept {
     participant_slot& slot = participant_table::of(header).slots[slot_of(dead)];
     auto& lock = reinterpret_cast<robust_lock&>(slot.recovery);
-    // A process that died while it recovered has left nothing that must be put in order first.
+    // A process that died during a recovery has left nothing that must be repaired first.
     if (!lock.lock_patiently(
             me, [&header](owner_word holder) noexcept { return !is_alive(header, holder); })) {
         return false;
@@ -90,70 +93,74 @@ template <class Act>
     return done;
 }
 
-// After everything that the threads of a participant had begun is undone or finished, its place is
-// free again. False if somebody else has done it, or the thread's patience is over before.
+// Frees the slot of a participant, after everything that its threads had begun has been undone or
+// finished. False if another process has done so, or if the thread's patience ended before.
 [[gnu::cold]] bool free_participant(segment_header& header, owner_word me,
                                     owner_word dead) noexcept;
 
-// All participants that a dead process was: no lock of one of them changes hands, and no place is
-// given away, before what all of them had begun is undone. Returns how many this call has freed;
-// none if the thread's patience is over before.
+// Recovers all participants that a dead process was. No lock of any of them passes on, and no slot
+// becomes free, before everything that all of them had begun has been undone or finished. Returns
+// how many slots this call has freed; 0 if the thread's patience ended before.
 [[gnu::cold]] std::uint32_t recover_process(segment_header& header, owner_word me,
                                             const process_key& process) noexcept;
 
 [[nodiscard]] owner_word participant_of(segment_header& header, std::error_code& ec) noexcept;
 
-// In the other segments that this process has mapped to write, whether it has used them or not: a
-// section of one may have changed things in another, which its lock protects as well. The kernel
-// may still be about to let go of the dead process there, so this waits a while; not for ever, for
-// an executed program keeps what its process was on System V, and nothing else.
+// Recovers the dead process in the other segments that this process has mapped for writing, whether
+// it has used them or not, because a section in one segment may have changed data in another that
+// its lock also protects. The kernel may not have released the dead process's locks there yet, so
+// this waits for a while. It does not wait forever, because a process that has executed a program
+// may still hold some of them.
 [[gnu::cold]] void recover_elsewhere(const segment_header& header,
                                      const process_key& process) noexcept;
 
-/// Recovers the participant that a word names, if its process is dead, with all that this process
-/// was in the segments that the caller has mapped. Any number of processes may do so at once; all
-/// but one wait. Everything is done before any lock of the dead process changes hands: whoever
-/// finds one goes through here first. `me`: a living participant, the caller's. Returns how many
-/// participants of this segment this call has recovered.
+/// Recovers the participant that an owner word names, if its process is dead, together with all
+/// other participants of that process in the segments that the caller has mapped. Any number of
+/// processes may call this at once; all but one wait. Recovery is complete before any lock of the
+/// dead process passes on, because every process that finds such a lock calls this first. `me`: the
+/// participant of the caller. Returns how many participants of this segment this call has
+/// recovered.
 [[gnu::cold]] std::uint32_t recover(segment_header& header, owner_word me,
                                     owner_word dead) noexcept;
 
-// For robust_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
-// it is recovered first. False also if the thread's patience is over before.
+// For robust_lock::lock, for locks that protect data that is saved in journals: true if the holder
+// is dead, after recovering it. False also if the thread's patience ended before.
 [[gnu::cold]] bool recover_if_dead(segment_header& header, owner_word me,
                                    owner_word holder) noexcept;
 
-// Has a thread of a living process a journal? What the list says while it changes is worth nothing
-// if nothing is found.
+// Does a thread of a live process have a journal? While the list changes, only a positive answer is
+// reliable.
 [[gnu::cold]] bool has_journal(segment_header& header, owner_word owner) noexcept;
 
-// Has the thread that a word names ended, although its process lives? Its journal has another user
-// then, or none. Lists of journals change under the heap's lock, so the verdict is found under it;
-// where that is not to be had soon, nobody has ended yet, and will be asked about again.
+// Has the thread that an owner word names ended, although its process is alive? Its journal then
+// has another user, or none. Lists of journals change with the heap's lock held, so this is decided
+// with that lock. If it cannot be had soon, the answer is no, and the caller will ask again.
 [[gnu::cold]] bool has_ended(segment_header& header, owner_word me, owner_word owner) noexcept;
 
-// The same as recover_if_dead, of locks that threads hold: a thread that has ended holds none.
+// The same as recover_if_dead, for locks that threads hold: a thread that has ended holds none.
 [[gnu::cold]] bool recover_thread_if_dead(segment_header& header, owner_word me,
                                           owner_word holder) noexcept;
 
-// Do the journals of a slot say anything that would have to be undone or finished after a death?
-// Nobody is asked whether there was one. What they say of queues' claims does not count.
+// Is there anything in the journals of a slot that would have to be undone or finished after a
+// death? Does not check whether the participant is dead. Claims in queues do not count.
 [[gnu::cold]] bool has_begun(segment_header& header, const participant_slot& slot) noexcept;
 
-// Everybody, or those alone whose journals may still say something of an object.
+// All participants, or only those whose journals may still refer to an object.
 enum class whom { all, unfinished };
 
-/// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:
-/// a system call for each one attached that is asked about.
+/// Recovers the dead participants. Returns how many this call has recovered. *Complexity*: a system
+/// call for each attached participant that is asked about.
 [[gnu::cold]] std::uint32_t recover_all(segment_header& header, owner_word me,
                                         whom which = whom::all) noexcept;
 
-// Held for a moment by a thread that changes the identity of a mapping in this process.
+// ---- attaching
+
+// Held briefly by a thread that changes the identity of a mapping in this process.
 class identity_lock {
   public:
     explicit identity_lock(local_identity& identity) noexcept;
 
-    // The same for a member that reports: ETIMEDOUT if the thread's patience is over before.
+    // The same for functions that report errors: ETIMEDOUT if the thread's patience ended before.
     identity_lock(local_identity& identity, std::error_code& ec) noexcept;
 
     identity_lock(const identity_lock&) = delete;
@@ -170,26 +177,28 @@ class identity_lock {
     bool locked_ = false;
 };
 
-// Takes one slot, if nobody has it: the kernel's lock first, then the word that says so.
+// Takes a slot if it is free: first the kernel's lock, then the slot's state.
 [[gnu::cold]] bool take_slot(segment_header& header, std::uint32_t index,
                              std::error_code& ec) noexcept;
 
-// `tidy`: it has nothing there any more. If not, it is left as a process leaves it that dies.
+// Leaves the slot. `tidy`: this process has freed everything in it. If it has not, the slot is left
+// as if the process had died.
 [[gnu::cold]] void leave_slot(segment_header& header, bool tidy = true) noexcept;
 
 [[gnu::cold]] bool take_any_slot(segment_header& header, std::error_code& ec) noexcept;
 
-// Makes this mapping a participant. The caller has the identity's lock. *Errors*:
-// errc::locks_unsupported, too_many_participants. If the process is killed in it, it was no
-// participant, or one that is dead.
+// Makes this mapping a participant. The caller must hold the identity's lock. *Errors*:
+// errc::locks_unsupported, too_many_participants. If the process is killed meanwhile, it leaves no
+// participant, or a dead one.
 [[gnu::cold]] void attach(segment_header& header, std::error_code& ec) noexcept;
 
-// Not so in a forked child, until it uses what it has inherited.
+// Is this mapping a participant? In a forked child it is not, until the child uses the inherited
+// mapping.
 [[nodiscard]] inline bool is_participant(const segment_header& header) noexcept {
     return local_of(header).identity->epoch.load(std::memory_order_acquire) != 0;
 }
 
-// This mapping as a participant; it becomes one if it is none, as in a forked child. `nobody` after
+// This mapping as a participant. It becomes one if it is not, as in a forked child. `nobody` after
 // an error.
 [[nodiscard]] owner_word participant_of(segment_header& header, std::error_code& ec) noexcept;
 

@@ -77,7 +77,7 @@ COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
         }
         journal* const log = journal_at(header, first);
         if (log == nullptr || !is_journal(header, change, log)) {
-            change.set(slot.journals, 0); // no journal: the bytes may be anything
+            change.set(slot.journals, 0); // not a journal: the bytes may be anything
             continue;
         }
         change.set(slot.journals, log->next);
@@ -89,11 +89,12 @@ COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
 COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot, owner_word me,
                                  owner_word dead, std::uint64_t around,
                                  std::uint64_t& deepest) noexcept {
-    // The heap first: a change of it may be half done, and with it the end of a journal.
+    // The heap first, because a change of it, which includes the end of a journal, may be
+    // unfinished.
     if (!heap::transaction(heap::of(header), me)) {
         return false;
     }
-    std::size_t most = most_journals; // whatever the bytes are, it ends
+    std::size_t most = most_journals; // so that the loop ends, whatever the bytes are
     for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
          log != nullptr && most != 0; --most) {
         {
@@ -125,7 +126,7 @@ COHOLD_INLINE bool free_participant(segment_header& header, owner_word me,
                              if (!free_journals(header, slot, me)) {
                                  return false;
                              }
-                             // Not if it is the spare one and has a new owner, which need not wait
+                             // Not if it is the spare slot and has a new owner, which need not wait
                              // for this.
                              std::uint64_t state = slot.state.load(std::memory_order_relaxed);
                              freed = is_attachment_of(state, generation_of(dead)) &&
@@ -141,7 +142,8 @@ COHOLD_INLINE std::uint32_t recover_process(segment_header& header, owner_word m
                                             const process_key& process) noexcept {
     std::uint32_t count = 0;
     each_of_process(header, process, [&](owner_word /*each*/) noexcept { ++count; });
-    // Sections within sections of other mappings first: what was saved last is put back first.
+    // Sections nested in sections of other mappings come first: what was saved last must be
+    // restored first.
     for (std::uint64_t around = count - 1, deepest = 0;; around = std::exchange(deepest, 0)) {
         bool undone = count != 0;
         each_of_process(header, process, [&](owner_word each) noexcept {
@@ -197,7 +199,7 @@ COHOLD_INLINE void recover_elsewhere(const segment_header& header,
     }
     const process_key process = participant_table::of(header).slots[slot_of(dead)].process();
     if (!is_attached(header, dead) || is_alive(header, dead)) {
-        return 0; // somebody has done it
+        return 0; // another process has recovered it
     }
     recover_elsewhere(header, process);
     return recover_process(header, me, process);
@@ -227,7 +229,7 @@ COHOLD_INLINE bool has_journal(segment_header& header, owner_word owner) noexcep
 
 COHOLD_INLINE bool has_ended(segment_header& header, owner_word me, owner_word owner) noexcept {
     if (thread_of(owner) == 0 || slot_of(owner) > participant_table::spare(header)) {
-        return true; // no thread, or nobody's
+        return true; // not a thread of a participant
     }
     if (has_journal(header, owner)) {
         return false;
@@ -286,8 +288,8 @@ COHOLD_INLINE identity_lock::identity_lock(local_identity& identity, std::error_
     : identity_lock(identity) {
     if (!locked_) {
         fail_errno(ec, ETIMEDOUT,
-                   "another thread waits for the heap's lock, whose holder "
-                   "does not run");
+                   "another thread is waiting for the heap's lock, whose holder "
+                   "makes no progress");
     }
 }
 
@@ -304,11 +306,12 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
     const auto publish = [](void* with, const liveness_token& token) noexcept {
         const auto& [slot, identity, number, spare] = *static_cast<publishing*>(with);
         std::uint64_t before = slot.state.load(std::memory_order_acquire);
-        // A dead one's slot is free only when he has been recovered. The spare one has no journals.
+        // The slot of a dead participant is free only after its recovery. The spare slot has no
+        // journals.
         if ((before & attached_bit) != 0 && number != spare) {
             return false;
         }
-        // Never 0, so that no owner's word is that of nobody.
+        // Never 0, so that no owner word equals `nobody`.
         const auto last = static_cast<std::uint32_t>(before >> 32);
         const std::uint32_t generation = last == UINT32_MAX ? 1 : last + 1;
         slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
@@ -319,8 +322,8 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
         slot.token[0].store(token.words[0], std::memory_order_relaxed);
         slot.token[1].store(token.words[1], std::memory_order_relaxed);
         identity.me = make_owner(number, generation, 0);
-        // Who recovers the last one of the spare slot may just free it, and claims of mechanisms
-        // without liveness do not exclude each other.
+        // A process that recovers the previous participant of the spare slot may be freeing it
+        // right now, and claims of mechanisms without liveness do not exclude each other.
         return slot.state.compare_exchange_strong(before, attached_state(generation),
                                                   std::memory_order_acq_rel);
     };
@@ -340,7 +343,7 @@ COHOLD_INLINE void leave_slot(segment_header& header, bool tidy) noexcept {
     if (tidy) {
         slot.state.store(detached_state(generation_of(identity.me)), std::memory_order_release);
     }
-    unmap(identity.page, page_size()); // and with it goes the kernel's lock
+    unmap(identity.page, page_size()); // this releases the kernel's lock
     identity.page = nullptr;
     identity.me = nobody;
 }
@@ -361,12 +364,13 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
     if (identity.epoch.load(std::memory_order_relaxed) != 0) {
         return;
     }
-    // Nobody is kept out by the dead, if a process that is stopped has the lock of the heap: they
-    // are recovered later, by whoever finds something of theirs in the way.
+    // If a stopped process holds the heap's lock, dead participants do not keep this process from
+    // attaching. They are recovered later, by a process that finds a lock or a claim of theirs.
     const patience limit(deadline::in(10 * patience::brief));
     register_membarrier();
     bool taken = take_any_slot(header, ec);
-    // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
+    // All slots are taken, some perhaps by dead participants. The spare slot allows this process to
+    // recover them.
     for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
         if (take_slot(header, participant_table::spare(header), ec)) {
             static_cast<void>(recover_all(header, identity.me));
@@ -374,15 +378,16 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
             attempt = 99;
         } else if (!ec) {
             const std::atomic<std::uint32_t> never{0};
-            futex_wait(never, 0, deadline::in(1000000)); // somebody else is just doing that
+            futex_wait(never, 0, deadline::in(1000000)); // another process is doing the same
         }
         taken = !ec && take_any_slot(header, ec);
     }
     if (!taken && !ec) {
-        fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
+        fail(ec, errc::too_many_participants, "all %u slots are taken by live processes",
              participant_table::spare(header));
     }
-    // Who has opened the segment is a user of its session already, a forked child is not yet.
+    // A process that has opened the segment is already a user of its session. A forked child is not
+    // yet.
     if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
         identity.attendance == nullptr) {
         identity.attendance = local_of(header).calls->attend(local_of(header), ec);
@@ -405,7 +410,7 @@ COHOLD_INLINE owner_word participant_of(segment_header& header, std::error_code&
         if (!ec) {
             attach(header, ec);
         } else if (identity.epoch.load(std::memory_order_acquire) != 0) {
-            ec.clear(); // the other thread has attached, and waits for more than that
+            ec.clear(); // the other thread has attached, and is waiting for something else
         }
         if (ec) {
             return nobody;

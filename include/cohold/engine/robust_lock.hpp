@@ -1,4 +1,5 @@
-// A lock that names its holder, so that the death of the holder can be told from a long wait.
+// A lock whose word names its holder, so that a dead holder can be distinguished from a slow one,
+// and the limit for waits for the locks of a segment itself.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_ROBUST_LOCK_HPP
@@ -19,17 +20,17 @@ enum class lock_result {
     timed_out
 };
 
-// Until when the calling thread waits for the locks of a segment itself: those of its heap, of its
-// directory, of recovering somebody. For ever, but in the members of locks and queues that have to
-// return in time: they fail, or say that there was nothing to be had, when one of these locks
-// belongs to a process that is stopped. What must not fail, the end of a section for instance, is
-// never done within the scope of such a limit.
+// The time until which the calling thread waits for the locks of a segment itself: those of its
+// heap, its directory and its recoveries. It is unlimited except in members of locks and queues
+// that have to return in time. If a stopped process holds one of these locks, such members fail or
+// return without a result. Operations that must not fail, such as the end of a section, never
+// happen within the scope of such a limit.
 class patience {
   public:
-    // In ns: what a holder that runs may be given in any case.
+    // The time in ns that a running holder is given in any case.
     static constexpr std::int64_t brief = 10000000;
 
-    // `until` for this scope, but not before a brief time is over.
+    // Sets the limit for this scope to `until`, but not to less than a brief time from now.
     [[gnu::cold]] explicit patience(deadline until, std::int64_t least = brief) noexcept
         : around_(until_) {
         if (!until.is_never()) {
@@ -51,39 +52,40 @@ class patience {
     deadline around_;
 };
 
-// For members to which a time that is over is no error, wherever it has passed.
+// For members for which a timeout is not an error, wherever it happened.
 [[gnu::cold]] inline void forget_timeout(std::error_code& ec) noexcept {
     if (ec == std::errc::timed_out) {
         clear(ec);
     }
 }
 
-// Zeroed memory is a free lock. What must happen when the holder is dead, and when a holder counts
-// as dead, is the caller's knowledge: see lock().
+// Zeroed memory is a free lock. The caller decides when a holder counts as dead, and what must
+// happen then: see lock().
 //
-// If the process is killed: in lock(), it has the lock or not, and the word says so. While holding
-// it: the next one who wants it takes it over. In unlock(), before the sleepers are woken: they
-// wake on their own after recheck_interval.
+// If the process is killed in lock(), it holds the lock or not, and the word tells which. If it is
+// killed while it holds the lock, the next thread that wants it takes it over. If it is killed in
+// unlock() before the sleepers have been woken, they wake up by themselves after recheck_interval.
 class robust_lock {
   public:
-    // How long a sleeper trusts the holder to be alive, in ns.
+    // How long a sleeper assumes that the holder is alive, in ns.
     static constexpr std::int64_t recheck_interval = 4000000;
 
-    // Who sees the word sees also what its owner has entered elsewhere before: hence the release.
+    // Release order, because a thread that sees the word must also see what its owner has written
+    // elsewhere before.
     [[nodiscard]] bool try_lock(owner_word me) noexcept {
         owner_word found = nobody;
         return word_.compare_exchange_strong(found, me, std::memory_order_acq_rel,
                                              std::memory_order_relaxed);
     }
 
-    // Waits; with deadline{0} it only looks whether the holder is alive. `recover_if_dead(owner)`
-    // is asked about a holder that stands in the way: false if it lives; if it is dead, puts in
-    // order what must be before the lock can change hands, and returns true.
+    // Waits for the lock; with deadline{0} it only checks whether the holder is alive. Calls
+    // `recover_if_dead(owner)` for a holder: it must return false if the holder is alive. If the
+    // holder is dead, it must do what is necessary before the lock can pass on, and return true.
     template <class Recover>
     [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
                                                          const Recover& recover_if_dead) noexcept {
-        // Looks ever less often: every look takes the cache line from the holder, whose unlocking
-        // then waits for it.
+        // Checks less and less often, because every check takes the cache line from the holder,
+        // whose unlock then has to wait for it.
         for (std::uint32_t pauses = 4; pauses <= 256 && until.nanoseconds != 0; pauses *= 2) {
             for (backoff spins(pauses); spins.spin();) {
             }
@@ -91,12 +93,12 @@ class robust_lock {
                 return lock_result::locked;
             }
         }
-        owner_word asked = nobody; // found alive ...
-        deadline trusted{0};       // ... and believed to be so until then, whatever wakes this
+        owner_word asked = nobody; // the holder that was found alive ...
+        deadline trusted{0};       // ... and is assumed to be alive until then
         for (;;) {
             owner_word found = word_.load(std::memory_order_acquire);
             if (same_owner(found, nobody)) {
-                // Others may be asleep: who unlocks next has to wake one.
+                // Other threads may be asleep, so the next unlock has to wake one.
                 if (word_.compare_exchange_strong(found, me | awaited, std::memory_order_acq_rel,
                                                   std::memory_order_relaxed)) {
                     return lock_result::locked;
@@ -125,7 +127,7 @@ class robust_lock {
         }
     }
 
-    // One of the segment's own: false if the thread's patience is over.
+    // For the locks of a segment itself: false if the thread's patience has ended.
     template <class Recover>
     [[nodiscard]] bool lock_patiently(owner_word me, const Recover& recover_if_dead) noexcept {
         return try_lock(me) ||
@@ -143,8 +145,7 @@ class robust_lock {
         }
     }
 
-    // Unlocks if the caller holds the lock and nobody waits; else nothing happens, or what unlock()
-    // does.
+    // Unlocks, as unlock() does, if the caller holds the lock. Otherwise returns false.
     [[nodiscard]] bool unlock_if_held(owner_word me) noexcept {
         if (word_.load(std::memory_order_relaxed) != me) {
             return false;
@@ -153,13 +154,13 @@ class robust_lock {
         return true;
     }
 
-    // For a dead holder's lock, after recover_if_dead(): see lock_slowly.
+    // Takes over the lock of a dead holder, after recover_if_dead(): see lock_slowly.
     [[nodiscard, gnu::cold]] bool take_over(owner_word dead, owner_word me) noexcept {
         return word_.compare_exchange_strong(dead, me | awaited, std::memory_order_acq_rel,
                                              std::memory_order_relaxed);
     }
 
-    // In one order with everything else that is sequentially consistent.
+    // Sequentially consistent.
     [[nodiscard]] bool is_free() const noexcept {
         return word_.load(std::memory_order_seq_cst) == nobody;
     }

@@ -1,5 +1,5 @@
-// Sections: stretches of a thread's work on a segment that happen as a whole or, if the process is
-// killed in them, not at all; and the segment's memory as it is allocated and freed in them.
+// Sections: the changes that a thread makes to a segment in a section happen completely or, if the
+// process is killed, not at all. Also allocating and freeing the segment's memory in sections.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_SECTION_HPP
@@ -11,15 +11,19 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What a section does at its ends: for `section`, and for guards, which keep the parts where they
-// need not be in memory.
+// ---- beginning and ending a section
 
-// Of a section that has saved bytes in the journal's own room, and done nothing else.
+// The functions that begin and end a section, for `section` and for guards, which keep the parts of
+// it where they need not be in memory.
+
+// The state of an outermost section that has saved bytes only in the journal itself, and has done
+// nothing else.
 [[nodiscard]] constexpr section_state first_state(bool undoable, bool locked) noexcept {
     return {.depth = 1, .undoable = undoable, .locked = locked};
 }
 
-// Opened by the process that forked this one: it is that one's, and here nothing happens.
+// Was the section opened by the process that forked this one? It then belongs to that process, and
+// nothing happens here.
 [[nodiscard]] inline bool is_inherited(const thread_record& record) noexcept {
     return record.is_inherited();
 }
@@ -30,7 +34,7 @@ namespace detail {
     }
     ++record.state.depth;
     if (undoable) {
-        record.forget_watermarks(); // what was saved before is not undone by this one
+        record.forget_watermarks(); // this section does not undo what was saved before
         if (!record.state.undoable && record.state.depth != 1) {
             record.undoable_from = record.state.depth;
         }
@@ -61,17 +65,17 @@ namespace detail {
     record.state = {};
 }
 
-// The same for the section that is most often to be had, the only one of its thread. What it costs
-// is stores, so it has few, and no counters: nothing waits for what was there before.
+// The same for the most frequent case, the only section of its thread. Its cost is stores, so it
+// has few of them and no counters, and depends on no earlier value.
 
-// If can_open_first.
+// Requires can_open_first.
 [[gnu::always_inline]] inline void open_first_section(thread_record& record,
                                                       section_state state) noexcept {
     record.state = state;
 }
 
-// Makes what has happened stay, if it was no more than `state` says. If it was, false, and nothing
-// has happened.
+// Commits the section if it has done no more than `state` says. Otherwise returns false and does
+// nothing.
 [[nodiscard, gnu::always_inline]] inline bool commit_first_section(thread_record& record,
                                                                    section_state state) noexcept {
     if (record.state.word() != state.word() || is_inherited(record)) [[unlikely]] {
@@ -81,7 +85,7 @@ namespace detail {
     return true;
 }
 
-// After that.
+// Ends the section after that.
 [[gnu::always_inline]] inline void end_first_section(thread_record& record) noexcept {
     record.forget_watermarks();
     record.state = {};
@@ -94,22 +98,22 @@ namespace detail {
     }
 }
 
-// One within another is a part of that: only the end of the outermost one makes the changes stay,
-// frees what was freed, and unlocks what was locked for the section. What the thread changes must
-// have been saved before: see thread_record::save.
+// A section of the calling thread. A nested section is a part of the section around it: only the
+// end of the outermost one commits the changes, frees the dropped blocks, and releases the locks of
+// the section. What the thread changes must have been saved before: see thread_record::save.
 //
-// Without a journal (an error of self, errc::out_of_space for instance) there is no section, and
-// the changes happen one by one.
+// Without a journal (after an error of self, for instance errc::out_of_space), there is no section,
+// and the changes happen one by one.
 class section {
   public:
     explicit section(segment_header& header, std::error_code& ec) noexcept
         : section(self(header, ec)) {}
 
-    // `undoable`: roll_back may be called.
+    // `undoable`: whether roll_back may be called.
     [[gnu::always_inline]] explicit section(thread_record* record, bool undoable = true) noexcept
         : record_(record), undoable_(undoable) {
         if (record_ != nullptr) {
-            if (can_open_first(*record_)) [[likely]] { // begins where all do
+            if (can_open_first(*record_)) [[likely]] { // from_ is not needed
                 open_first_section(*record_, first_state(undoable_, false));
             } else {
                 from_ = record_->here();
@@ -140,19 +144,19 @@ class section {
         return record_ != nullptr && record_->state.depth == 1;
     }
 
-    // Undoes what has happened in this section.
+    // Undoes the changes of this section.
     void roll_back() noexcept { roll_back_section(*record_, from_); }
 
-    // What has happened in this section stays, even if one around it is undone.
+    // Commits the changes of this section, even if an enclosing section is undone later.
     void commit() noexcept {
         record_->commit(from());
         record_->undo_floor = from().top;
     }
 
-    // The same, if and only if the word gets the value, which it does here.
+    // The same, by storing the value in the word: the store is the commit.
     void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
         record_->commit_by(from(), word, value, queue);
-        record_->forget_watermarks(); // what was saved in this section is not any more
+        record_->forget_watermarks(); // what this section has saved is no longer saved
     }
 
   private:
@@ -165,8 +169,10 @@ class section {
     savepoint from_{};
 };
 
-// Memory of the segment, which the section that is open, if any, undoes. nullptr on failure:
-// errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
+// ---- allocating and freeing
+
+// Allocates memory of the segment. If a section is open, it frees the memory when it is undone.
+// nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
 inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
                       std::error_code& ec) noexcept {
     if (thread_record* const record = open_record(&header); record != nullptr) {
@@ -180,9 +186,10 @@ inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t
     return change.allocate(bytes, alignment, ec);
 }
 
-// At the end of the section that is open, if any. Where this process cannot become a participant,
-// the memory stays allocated; and in a forked child that has not used the segment: what it frees
-// is its copy of an object of its parent's.
+// Frees memory of the segment, at the end of the open section if there is one. The memory stays
+// allocated if this process cannot become a participant. It also stays allocated in a forked child
+// that has not used the segment, because the child frees its copy of an object that belongs to its
+// parent.
 inline void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr || !is_participant(header)) {
         return;

@@ -35,7 +35,7 @@ COHOLD_INLINE void abandon_section(thread_record& record) noexcept {
         record.roll_back(record.first());
         unlist_open(record);
         record.release_locks();
-        record.state = {.more = record.state.more}; // its thread looks at others that are open
+        record.state = {.more = record.state.more}; // so that its thread checks other open sections
     }
 }
 
@@ -98,10 +98,10 @@ COHOLD_INLINE void notes_of_copy::remove_all() noexcept {
 
 COHOLD_INLINE void end_record(thread_record& record, thread_core& core) noexcept {
     std::uint32_t found = thread_record::live;
-    // What a forked child has inherited is its parent's.
+    // What a forked child has inherited belongs to its parent.
     const bool inherited = record.process != process_stamp(core.process);
     if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
-        // Who unmaps the segment waits for this.
+        // A thread that unmaps the segment waits for this.
         abandon_section(record);
         local_identity& identity = *local_of(*record.header).identity;
         const identity_lock lock(identity);
@@ -114,7 +114,7 @@ COHOLD_INLINE void end_record(thread_record& record, thread_core& core) noexcept
             }
         }
     }
-    // A thread that is just unmapping the segment needs the record for a moment yet.
+    // A thread that is unmapping the segment still needs the record for a moment.
     yielding loop;
     while (!inherited && found == thread_record::ending &&
            record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
@@ -137,7 +137,7 @@ COHOLD_INLINE void end_notes(thread_notes& mine, bool thread_ends) noexcept {
     const bool alone = !core->has_copies_beside(mine);
     while ((thread_ends || alone) && core->records != nullptr) {
         thread_record** link = &core->records;
-        // Sections that are open end in the opposite order: they may have saved the same bytes.
+        // Open sections are ended in reverse order, because they may have saved the same bytes.
         for (thread_record** each = link; last_opened() != nullptr && *each != nullptr;
              each = &(*each)->next_in_thread) {
             if (*each == last_opened()) {
@@ -277,7 +277,7 @@ COHOLD_INLINE thread_record* make_record(segment_header& header, std::uint64_t e
     local_identity& identity = *local_of(header).identity;
     auto* const record = new (std::nothrow) thread_record;
     if (record == nullptr) {
-        fail(ec, errc::out_of_space, "no memory for what a thread notes of a segment");
+        fail(ec, errc::out_of_space, "not enough memory for a thread's record of the segment");
         return nullptr;
     }
     record->header = &header;
@@ -294,7 +294,7 @@ COHOLD_INLINE thread_record* make_record(segment_header& header, std::uint64_t e
     record->next_in_mapping = identity.records;
     identity.records = record;
     if (thread_core* const core = notes.core; core == nullptr) {
-        record->late_thread = &notes; // nobody but who unmaps the segment will end it
+        record->late_thread = &notes; // it ends only when the segment is unmapped
     } else {
         record->process = process_stamp(core->process);
         record->uncaught = core->condemned != 0 ? &core->condemned : record->uncaught;
@@ -310,7 +310,7 @@ COHOLD_INLINE thread_record* find_record_of(thread_core& core, const segment_hea
         thread_record* const each = *link;
         if (each->ended.load(std::memory_order_acquire) == thread_record::orphaned) {
             *link = each->next_in_thread;
-            unlist_open(*each); // its section was undone by another thread
+            unlist_open(*each); // another thread has undone its section
             delete each;
         } else if (each->header == &header && each->epoch == epoch) {
             if (config::exceptions && core.condemned == 0) {
@@ -393,7 +393,7 @@ COHOLD_INLINE void detach(segment_header& header) noexcept {
                 thread_record* const next = record->next_in_mapping;
                 std::uint32_t found = thread_record::live;
                 if (!record->ended.compare_exchange_strong(found, thread_record::ending)) {
-                    break; // its thread is just ending, and needs the lock
+                    break; // its thread is ending at this moment, and needs the lock
                 }
                 abandon_section(*record);
                 identity.records = next;

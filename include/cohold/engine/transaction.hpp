@@ -1,5 +1,5 @@
-// What a thread knows of a segment that it works on: who it is there, and its open section, as it
-// writes that to its journal.
+// The record of a thread in a segment: its owner word, and its open section with the journal in
+// which it saves what it changes.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_TRANSACTION_HPP
@@ -17,13 +17,13 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the end of a section has to look at, set and compared as one word.
+// What the end of a section has to check, set and compared as one word.
 struct alignas(8) section_state {
-    std::uint32_t depth = 0; // sections that are open, one within the other
-    bool undoable = false;   // can one of them be undone in a living process?
+    std::uint32_t depth = 0; // the number of nested open sections
+    bool undoable = false;   // can one of them be undone in a live process?
     bool locked = false;     // is there a first lock?
-    // Anything that is not done with one store to the journal: promises, room outside of it,
-    // further locks, sections of other segments that are open, too.
+    // Is there anything that one store to the journal does not end: promises, room outside the
+    // journal, further locks, or open sections of other segments?
     bool more = false;
     bool unused = false;
 
@@ -32,49 +32,51 @@ struct alignas(8) section_state {
     }
 };
 
-// The part of a record that is to be found without the rest of it.
+// The part of a record that the fast paths can find without the rest.
 struct sections {
     section_state state;
     segment_header* header = nullptr;
 };
 
-// Of no record.
+// The placeholder for no record.
 inline constexpr sections no_sections{};
 
-// Of a thread of which this code does not know yet what other code has opened in it: looks as if
-// there were a section, so that somebody asks.
+// The placeholder for a thread for which this copy of the code does not yet know the sections that
+// other copies have opened. It looks like an open section, so that the slow path finds out.
 inline constexpr sections unknown_sections{{.unused = true}, nullptr};
 
-// Lives in the memory of its process; one for each thread and mapping. What every section looks at
-// is in the first cache line.
+// One for each thread and mapping, in the private memory of the process. The first cache line has
+// what every section uses.
 struct alignas(64) thread_record : sections {
     owner_word me = nobody;
     journal* log = nullptr;
     std::uint64_t limit = 0; // offset of the end of the room for records
-    // The attachment's, and where the mapping's is: a forked child must not use what it inherits.
+    // The epoch of the attachment, and the address of the mapping's current epoch: they differ in a
+    // forked child, which must not use an inherited record.
     const std::atomic<std::uint64_t>* epoch_here = nullptr;
     std::uint64_t epoch = 0;
 
-    // Exceptions under way in the thread.
+    // The number of uncaught exceptions of the thread.
     const unsigned* uncaught = uncaught_counter();
     std::uint64_t mapped = 0; // bytes of the segment's mapping
-    private_undo own;         // each entry counts as a promise, so that commit sees to it
+    private_undo own;         // each entry counts as a promise, so that commit handles it
 
     // Locks to release at the end of the section.
     deferred_unlocks locks;
 
-    std::uint32_t promises = 0; // records that have to be executed on commit
-    // Depth of the first section that can be undone, if one that cannot is around it; else 0.
+    std::uint32_t promises = 0; // the number of records to be executed on commit
+    // The depth of the first section that can be undone, if it is nested in one that cannot;
+    // otherwise 0.
     std::uint32_t undoable_from = 0;
-    bool marked = false; // is any of the watermarks in use, or of the two below?
-    bool full = false;   // in the section, there was no room for more of the journal
-    bool unkept = false; // bytes of the segment are saved in private memory alone
-    // Where the journal ended when the last section began that can be undone within another.
+    bool marked = false; // are any watermarks in use, or is one of the next two members set?
+    bool full = false;   // there was no room for more of the journal in this section
+    bool unkept = false; // bytes of the segment are saved only in private memory
+    // The end of the journal when the last undoable section began.
     std::uint64_t undo_floor = 0;
-    thread_record* next_open = nullptr; // whose section was open when this one's was opened
+    thread_record* next_open = nullptr; // the record whose section was opened before this one's
 
-    // The vectors, by their addresses, that the section has changed last, and the least size that
-    // each has had since: elements from there on need not be saved again.
+    // The addresses of the vectors that the section has changed last, and the smallest size that
+    // each has had since. Elements from there on need not be saved.
     struct watermark {
         const void* of = nullptr;
         std::uint64_t size = 0;
@@ -83,7 +85,7 @@ struct alignas(64) thread_record : sections {
     static constexpr std::size_t watermark_count = 4;
     watermark watermarks[watermark_count];
 
-    // Bytes that are saved already.
+    // Bytes that have already been saved.
     struct range {
         std::uintptr_t first = 0;
         std::size_t bytes = 0;
@@ -92,9 +94,9 @@ struct alignas(64) thread_record : sections {
     range covered;
 
     std::uint64_t process = 0;         // its process_stamp
-    const void* late_thread = nullptr; // of a thread that has ended: nobody else deletes it
+    const void* late_thread = nullptr; // set after the end of the thread, which cannot delete it
 
-    // Who puts an end to it: its thread, or who unmaps the segment.
+    // Whether its thread or the thread that unmaps the segment ends the record.
     enum life : std::uint32_t { live, ending, orphaned };
 
     std::atomic<std::uint32_t> ended{live};
@@ -108,7 +110,7 @@ struct alignas(64) thread_record : sections {
 
     [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(header); }
 
-    // For the heap's lock, which no thread holds longer than it runs.
+    // For the heap's lock, which is held for the process and not for a thread.
     [[nodiscard]] owner_word process_word() const noexcept {
         return make_owner(slot_of(me), generation_of(me), 0);
     }
@@ -121,20 +123,20 @@ struct alignas(64) thread_record : sections {
         return {log->top.load(std::memory_order_relaxed), limit, promises};
     }
 
-    // Where the journal ends while no section is open.
+    // The end of the journal while no section is open.
     [[nodiscard]] std::uint64_t first_top() const noexcept { return distance_to(log->records); }
 
-    // Was it the process that forked this one?
+    // Was the record inherited from the process that forked this one?
     [[nodiscard]] bool is_inherited() const noexcept {
         return epoch_here->load(std::memory_order_relaxed) != epoch;
     }
 
-    // Of the room that the journal has in itself.
+    // The limit of the room in the journal itself.
     [[nodiscard]] std::uint64_t first_limit() const noexcept {
         return distance_to(log) + journal::size - held_back;
     }
 
-    // Where an outermost section begins.
+    // The savepoint at the beginning of an outermost section.
     [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0}; }
 
     // ---- records. All are written before what they are about.
@@ -144,7 +146,7 @@ struct alignas(64) thread_record : sections {
                mapped;
     }
 
-    // What save() does if it need not ask for memory; else false, and nothing has happened.
+    // Saves if that needs no further memory. Otherwise returns false and does nothing.
     [[nodiscard, gnu::always_inline]] bool save_at_hand(const void* at,
                                                         std::size_t bytes) noexcept {
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
@@ -157,9 +159,9 @@ struct alignas(64) thread_record : sections {
         return true;
     }
 
-    // Keeps the bytes, to be put back; those of an object outside of the segment, on a stack, if
-    // the section is undone in this process. Nothing is changed after an error: errc::out_of_space,
-    // reserve_exceeded, corrupt.
+    // Saves the bytes, so that they are restored when the section is undone. The bytes of an object
+    // outside the segment, for example on a stack, are restored only if this process undoes the
+    // section. An error changes nothing: errc::out_of_space, reserve_exceeded, corrupt.
     void save(const void* at, std::size_t bytes, std::error_code& ec) noexcept {
         if (!save_at_hand(at, bytes)) [[unlikely]] {
             save_slowly(at, bytes, ec);
@@ -172,28 +174,28 @@ struct alignas(64) thread_record : sections {
         }
     }
 
-    // The same for a change that must not fail. In a full segment, where the journal has no room
-    // either, the bytes are in private memory: after a kill they are not put back. `words`: they
-    // are a vector's, for which some room is held back.
+    // The same for a change that must not fail. In a full segment, in which the journal has no room
+    // either, the bytes are saved in private memory, and are not restored after a kill. `words`:
+    // they are the words of a vector, for which some room is held back.
     void save_anyhow(const void* at, std::size_t bytes, bool words) noexcept {
         if (!save_at_hand(at, bytes)) [[unlikely]] {
             save_for_the_living(at, bytes, words);
         }
     }
 
-    // Can shift() do without the heap?
+    // Can shift() work without the heap?
     [[nodiscard]] bool has_room_for_shift() const noexcept {
         return room_for_shift(log->top.load(std::memory_order_relaxed)) >= byte_shift::least_kept;
     }
 
-    // The same, with the heap's help.
+    // The same, if necessary with a chunk from the heap.
     [[nodiscard]] bool make_room_to_shift() noexcept {
         return has_room_for_shift() || has_room_now(shift_room(0, byte_shift::least_kept));
     }
 
-    // Moves bytes of the segment, so that they go back if this is undone; what was where they go is
-    // not put back. Nothing has happened after an error, as from save(), which is had only if the
-    // journal is full as well.
+    // Moves bytes of the segment, so that they are moved back when the section is undone. The bytes
+    // that they overwrite are not restored. An error changes nothing. Errors are those of save(),
+    // and happen only if the journal is full too.
     byte_shift shift(char* place, std::size_t bytes, std::ptrdiff_t distance,
                      std::error_code& ec) noexcept {
         const bool keeps = byte_shift::keeps(bytes, distance);
@@ -220,13 +222,14 @@ struct alignas(64) thread_record : sections {
         moved.run();
         if (state.depth > 1 &&
             step > most_kept_when_done + sizeof(shift_words) + sizeof(journal_record)) {
-            // Undoing can do with less, and other records of the section follow.
+            // Undoing needs less room than moving did, and the rest is for further records of the
+            // section.
             moved = append_shift(into, before + most_kept_when_done, place, bytes, distance, true);
         }
         return moved;
     }
 
-    // Stretches of an object that are known to the compiler: have they room in the journal itself?
+    // Is there room in the journal itself for ranges of an object that are known at compile time?
     template <const auto& Ranges>
     [[nodiscard]] static constexpr bool fits_first() noexcept {
         std::uint64_t room = 0;
@@ -236,8 +239,8 @@ struct alignas(64) thread_record : sections {
         return room <= sizeof(journal::records) - held_back;
     }
 
-    // Writes what is known before the first save of a section, which goes to `first`, its journal:
-    // so what has to be written while others may wait is no more than ...
+    // Writes the parts of a section's first records that are known in advance to `first`, its
+    // journal. While other threads may be waiting, only the rest has to be written ...
     template <const auto& Ranges, std::size_t... Index>
     [[gnu::always_inline]] void prepare_first(journal& first, const void* object,
                                               std::index_sequence<Index...> /*all*/) noexcept {
@@ -249,7 +252,7 @@ struct alignas(64) thread_record : sections {
          ...);
     }
 
-    // ... this: the bytes, and one step of the journal's end.
+    // ... by this: the bytes, and one store to the end of the journal.
     template <const auto& Ranges, std::size_t... Index>
     [[gnu::always_inline]] void save_first(journal& first, const void* object,
                                            std::index_sequence<Index...> /*all*/) noexcept {
@@ -261,25 +264,25 @@ struct alignas(64) thread_record : sections {
         store_in_order(first.top, distance_to(into));
     }
 
-    // One word of 8 bytes: what most operations save.
+    // Saves one word of 8 bytes, as most operations do.
     void save_word(const void* at, std::error_code& ec) noexcept { save(at, 8, ec); }
 
-    // A block for this section: if the section is undone, it is freed. nullptr and an error as from
-    // the heap.
+    // Allocates a block, which is freed if the section is undone. nullptr and an error as from the
+    // heap.
     [[gnu::cold]] void* allocate(std::uint64_t bytes, std::uint64_t alignment,
                                  std::error_code& ec) noexcept;
 
-    // The first one of a section that begins while sections of other mappings of the segment are
-    // open.
+    // Appends the first record of a section that begins while sections of other mappings of the
+    // segment are open.
     [[gnu::cold]] void append_within(std::uint64_t around) noexcept;
 
-    // Frees a block at the end of the section. In a full segment, where the journal has no room for
-    // that, it is promised in private memory: a kill leaks the block.
+    // Frees a block at the end of the section. In a full segment, in which the journal has no room
+    // for the record, the promise is in private memory, and a kill leaks the block.
     [[gnu::cold]] void drop(const void* block) noexcept;
 
     // ---- ends
 
-    // What happened since `from` stays.
+    // Commits the changes since `from`.
     void commit(const savepoint& from) noexcept {
         if (promises == from.promises) {
             store_in_order(log->top, from.top);
@@ -287,13 +290,14 @@ struct alignas(64) thread_record : sections {
             reader().finish(from.top);
             finish_own(from);
         }
-        if (limit != from.limit) [[unlikely]] { // most often there is nothing to store
+        if (limit != from.limit) [[unlikely]] { // usually there is nothing to store
             limit = from.limit;
         }
     }
 
-    // What happened since `from` stays if, and only if, the word gets the value: done by this.
-    // `queue`: it is a slot word of a queue, which others may change as soon as it has the value.
+    // Commits the changes since `from` by storing the value in the word: they are committed if and
+    // only if the word gets the value. `queue`: it is the slot word of a queue, which other threads
+    // may change as soon as it has the value.
     void commit_by(const savepoint& from, std::atomic<std::uint64_t>& word, std::uint64_t value,
                    bool queue) noexcept {
         log->witness_floor.store(from.top, std::memory_order_relaxed);
@@ -306,10 +310,10 @@ struct alignas(64) thread_record : sections {
         limit = from.limit;
     }
 
-    // What happened since `from` never was.
+    // Undoes the changes since `from`.
     [[gnu::cold]] void roll_back(const savepoint& from) noexcept;
 
-    // An object outside the segment ends: nothing of it is to be put back.
+    // Called when an object outside the segment ends: nothing of it is restored any more.
     [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept;
 
     // ---- watermarks
@@ -326,10 +330,10 @@ struct alignas(64) thread_record : sections {
 
     // ---- locks
 
-    // Keeps a lock until the end of the section, after make_room.
+    // Keeps a lock until the end of the section. make_room must have been called before.
     [[gnu::cold]] void keep(const deferred_unlock& lock) noexcept;
 
-    // That of an outermost section that begins with a lock.
+    // Keeps the lock with which an outermost section begins.
     void keep_first(const deferred_unlock& lock) noexcept {
         state.locked = true;
         locks.set_first(lock.lock, lock.release);
@@ -339,7 +343,7 @@ struct alignas(64) thread_record : sections {
         return (state.locked && locks.first.lock == lock) || locks.keeps(lock);
     }
 
-    // The last one first.
+    // Releases the locks, the last one first.
     [[gnu::cold]] void release_locks() noexcept;
 
   private:
@@ -363,13 +367,14 @@ struct alignas(64) thread_record : sections {
     }
 
     static constexpr std::size_t largest_inline = 4096;
-    // Of a shift: while it happens, longer steps are not faster; afterwards.
+    // How many bytes of a shift are kept: during the move, for which longer steps are not faster,
+    // and afterwards.
     static constexpr std::uint64_t most_kept = 2048;
     static constexpr std::uint64_t most_kept_when_done = 128;
-    // What is left behind the limit, for the records that lead to another chunk.
+    // The room after the limit, for the records that lead to another chunk.
     static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;
-    // And before that, for the words of a few vectors, if the journal cannot have another chunk:
-    // the second half of it is for operations that must not fail.
+    // Further room for the words of a few vectors, if the journal cannot get another chunk. The
+    // second half of it is for operations that must not fail.
     static constexpr std::uint64_t last_bytes = 192;
     static constexpr std::size_t vector_bytes = 24;
     static constexpr std::uint64_t held_back = spare_bytes + last_bytes;
@@ -383,15 +388,16 @@ struct alignas(64) thread_record : sections {
             reinterpret_cast<std::intptr_t>(address) - reinterpret_cast<std::intptr_t>(header)));
     }
 
-    // Is there room in the chunk? Not if somebody has damaged `top`, so that it is elsewhere.
+    // Is there room in the chunk? Also false if another process has damaged `top`, so that it is
+    // elsewhere.
     [[nodiscard]] bool fits(std::uint64_t top, std::uint64_t room) const noexcept {
-        // What is below the chunk by that much is in the segment.
+        // Addresses that far below the chunk are still in the segment.
         static_assert(heap::offset + sizeof(heap) + journal::size - held_back >
                       journal::chunk_size + largest_inline + sizeof(journal_record));
         return limit - top - (room + sizeof(journal_record)) <= journal::chunk_size;
     }
 
-    // The bytes and their record.
+    // Writes the bytes and their record.
     void write(char* into, const void* at, std::size_t bytes) const noexcept {
         std::memcpy(into, at, bytes);
         write_record(into + rounded(bytes), distance_to(at), bytes);
@@ -401,21 +407,22 @@ struct alignas(64) thread_record : sections {
         store_pair(into, where, journal_record::word_of(journal_kind::bytes, bytes));
     }
 
-    // The same place of the segment, if this is one of it in another mapping.
+    // The corresponding address in this mapping, if the address lies in another mapping of the
+    // segment.
     [[nodiscard, gnu::cold]] const void* in_this_mapping(const void* at) const noexcept;
 
     [[gnu::cold]] void save_slowly(const void* at, std::size_t bytes, std::error_code& ec) noexcept;
 
     [[gnu::cold]] void save_for_the_living(const void* at, std::size_t bytes, bool words) noexcept;
 
-    // In what is held back of the journal, of which so many bytes are to be left.
+    // Saves in the room that is held back, if at least `left` bytes of it remain.
     [[nodiscard, gnu::cold]] bool save_at_last(const void* at, std::size_t bytes,
                                                std::uint64_t left) noexcept;
 
-    // Is it in the journal already, since the last section began that may be undone?
+    // Has it already been saved in the journal since the last undoable section began?
     [[gnu::cold]] bool has_saved(const void* at, std::size_t bytes) noexcept;
 
-    // Is there room, or room to be had, for a record?
+    // Is there room for a record, if necessary in a further chunk?
     [[nodiscard]] bool has_room_now(std::uint64_t room) noexcept {
         if (fits(log->top.load(std::memory_order_relaxed), room)) [[likely]] {
             return true;
@@ -434,7 +441,8 @@ struct alignas(64) thread_record : sections {
 
     [[gnu::cold]] void save_or_throw(const void* at, std::size_t bytes);
 
-    // Room for a record with so many bytes before it: where these go. nullptr after an error.
+    // Makes room for a record with `room` bytes before it, and returns the address for these bytes.
+    // nullptr after an error.
     [[nodiscard]] char* reserve(std::uint64_t room, std::error_code& ec) noexcept {
         if (!fits(log->top.load(std::memory_order_relaxed), room)) [[unlikely]] {
             add_chunk(room, ec);
@@ -445,23 +453,23 @@ struct alignas(64) thread_record : sections {
         return base() + log->top.load(std::memory_order_relaxed);
     }
 
-    // How many bytes of a shift should be kept at a time.
+    // How many bytes of a shift should be kept at once.
     [[nodiscard]] static std::uint64_t wanted_step(std::uint64_t bytes) noexcept {
         constexpr std::uint64_t unit = byte_shift::least_kept;
         return bytes < most_kept ? (bytes + unit - 1) / unit * unit : most_kept;
     }
 
-    // Cache lines are copied faster as a whole.
+    // The padding before a kept step, because whole cache lines are copied faster.
     [[nodiscard]] static std::uint64_t before_step(std::uint64_t top) noexcept {
         return (std::uint64_t{0} - top) % byte_shift::least_kept;
     }
 
-    // Of what is before the record.
+    // The size of what precedes the record.
     [[nodiscard]] static std::uint64_t shift_room(std::uint64_t top, std::uint64_t step) noexcept {
         return (step != 0 ? before_step(top) + step : 0) + sizeof(shift_words);
     }
 
-    // How many bytes can be kept at a time.
+    // How many bytes can be kept at once.
     [[nodiscard]] std::uint64_t room_for_shift(std::uint64_t top) const noexcept {
         constexpr std::uint64_t unit = byte_shift::least_kept;
         const std::uint64_t room =
@@ -469,8 +477,8 @@ struct alignas(64) thread_record : sections {
         return room <= journal::chunk_size ? room / unit * unit : 0;
     }
 
-    // Another chunk. If memory runs out, shorter steps have to do, which fit the journal's own
-    // room.
+    // Adds a chunk. If there is no memory for it, shorter steps that fit into the present room are
+    // used.
     [[gnu::noinline]] void make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
         if (has_chunk_at_hand() || !keeps || !has_room_for_shift()) {
             add_chunk(shift_room(0, byte_shift::least_kept), ec);
@@ -481,7 +489,7 @@ struct alignas(64) thread_record : sections {
         }
     }
 
-    // Writes the record of a shift, begun or done, and lets it count.
+    // Writes and appends the record of a shift that begins or is done.
     byte_shift append_shift(char* into, std::uint64_t kept, const char* place, std::uint64_t bytes,
                             std::ptrdiff_t distance, bool done) noexcept {
         auto* const words = ::new (static_cast<void*>(into + kept)) shift_words{
@@ -493,21 +501,21 @@ struct alignas(64) thread_record : sections {
         return {const_cast<char*>(place), *words, kept + sizeof *words, bytes, distance};
     }
 
-    // Writes a record and lets it count.
+    // Writes a record and moves the end of the journal past it.
     void append(char* at, const journal_record& record) noexcept {
         std::memcpy(at, &record, sizeof record);
         store_in_order(log->top, static_cast<std::uint64_t>(at - base()) + sizeof record);
     }
 
-    // The first chunk stays with the journal, further ones, and short ones, go with the section.
-    // There is room for a record with so many bytes before it.
+    // Adds a chunk with room for a record with `room` bytes before it. The first chunk stays with
+    // the journal. Further chunks, and short ones, are freed at the end of the section.
     [[gnu::cold]] void add_chunk(std::uint64_t room, std::error_code& ec) noexcept;
 
     [[nodiscard]] bool has_chunk_at_hand() const noexcept {
         return limit == first_limit() && log->chunk != 0;
     }
 
-    // Its first record leads back to those before.
+    // The first record of a chunk leads back to the records before.
     void begin_chunk(char* chunk, std::uint64_t size, std::uint64_t below) noexcept {
         std::memcpy(chunk, &limit, sizeof limit);
         const journal_record jump{below, journal_record::word_of(journal_kind::jump, 0)};
@@ -516,11 +524,11 @@ struct alignas(64) thread_record : sections {
         limit = distance_to(chunk) + size - held_back;
     }
 
-    // A block, and the record of it, in one step.
+    // Allocates a block and appends its record in one step.
     [[gnu::cold]] void* allocate_as(journal_kind kind, std::uint64_t bytes, std::uint64_t alignment,
                                     std::error_code& ec) noexcept;
 
-    // Many bytes go to a block of their own.
+    // Saves a large number of bytes in a block of their own.
     [[gnu::cold]] void save_apart(const void* at, std::size_t bytes, std::error_code& ec) noexcept;
 };
 

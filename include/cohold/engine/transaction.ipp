@@ -94,7 +94,7 @@ COHOLD_INLINE const void* thread_record::in_this_mapping(const void* at) const n
         if (own.save(at, bytes, now())) {
             promise();
         } else {
-            fail(ec, errc::out_of_space, "no memory to keep %zu bytes", bytes);
+            fail(ec, errc::out_of_space, "not enough memory to save %zu bytes", bytes);
         }
     } else if (bytes > largest_inline) {
         save_apart(at, bytes, ec);
@@ -114,7 +114,7 @@ thread_record::save_for_the_living(const void* at, std::size_t bytes, bool words
     std::error_code ec;
     if (!is_inside(at)) {
         save_slowly(at, bytes, ec);
-        raise_if(ec); // ends the program: else two would own what one has lost
+        raise_if(ec); // ends the program: otherwise two objects would own the same thing
         return;
     }
     if (!full) {
@@ -180,7 +180,7 @@ COHOLD_INLINE bool thread_record::has_saved(const void* at, std::size_t bytes) n
     std::uint64_t size = journal::chunk_size;
     auto* chunk = static_cast<char*>(change.allocate(size, 8, ec));
     const std::uint64_t least = 2 * (room + 2 * sizeof(journal_record) + 8 + held_back);
-    for (; ec && size > least; size /= 2) { // where memory is scattered, or short
+    for (; ec && size > least; size /= 2) { // if the heap is fragmented or nearly full
         std::error_code again;
         const report_keeper keeper;
         chunk = static_cast<char*>(change.allocate(size / 2, 8, again));

@@ -1,5 +1,6 @@
-// The word of a queue's slot: in which turn it is, what is done with it, and by whom. Recovery
-// knows it, because a dead participant may have claimed one.
+// The owner word of a lock, which names a participant and its thread, and the word of a queue's
+// slot: its turn, its state and its claimant. Recovery uses both, because a dead participant may
+// hold a lock or have claimed a slot.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_WORDS_HPP
@@ -14,10 +15,12 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- owner words
+
 // generation:32 | slot:12 | thread:19 | awaited:1. A generation is one attachment of one process,
-// so a word names a process that is dead as long as 2^32 others have not used the slot since.
-// Thread 0 is the process itself. The lower half changes with the owner and is what sleepers hand
-// to the kernel.
+// so a word keeps naming a dead process until 2^32 others have used the slot. Thread 0 is the
+// process itself. The lower half changes with the owner, and is the word on which sleepers wait in
+// the kernel.
 using owner_word = std::uint64_t;
 
 inline constexpr owner_word nobody = 0;
@@ -45,20 +48,22 @@ inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
     return (a | awaited) == (b | awaited);
 }
 
-// What a slot is doing in its turn.
+// ---- slot words of queues
+
+// The state of a slot in its turn.
 enum class slot_state : std::uint32_t {
     empty = 0,
     writing = 1, // claimed by a producer
     full = 2,
     reading = 3, // claimed by a consumer
-    aborted = 4, // the producer gave up: holds nothing, its place in the order is lost
+    aborted = 4, // the producer gave up: the slot is empty, and its place in the order is lost
     closed = 5   // the queue ends here
 };
 
-// {turn:32 | state:4 | owner:12 | generation:16}. Every change of hands is one compare-and-swap of
-// this word. A claim, writing or reading, is marked with the participant's slot in the segment's
-// process table and the low 16 bits of its generation; in the other states, and outside segments,
-// these are 0.
+// {turn:32 | state:4 | owner:12 | generation:16}. Every claim and every release is one
+// compare-and-swap of this word. A claim, for writing or reading, is marked with the participant's
+// slot in the segment's process table and the low 16 bits of its generation. In the other states,
+// and outside segments, the mark is 0.
 using slot_word = std::uint64_t;
 
 // The low half of a claim without its state.
@@ -94,8 +99,8 @@ using claim_mark = std::uint32_t;
     return state_of(word) == slot_state::writing || state_of(word) == slot_state::reading;
 }
 
-// What becomes of a slot that a participant had claimed when it died: what it was writing never
-// was, and what it was reading is there still. Other words stay as they are.
+// The word after the claimant has died: a slot that it was writing becomes aborted, and a slot that
+// it was reading is full again. Other words stay as they are.
 [[nodiscard]] constexpr slot_word resolved(slot_word claimed) noexcept {
     const auto turn = static_cast<std::uint32_t>(claimed >> 32);
     return state_of(claimed) == slot_state::writing   ? word_of(turn, slot_state::aborted)
@@ -103,9 +108,9 @@ using claim_mark = std::uint32_t;
                                                       : claimed;
 }
 
-/// Takes a claim from a participant that is dead, if the word is still claimed by it. Before that,
-/// what the dead one did to the slot's element must have been rolled back: from now on the slot is
-/// anybody's. Idempotent, and any number may do it at once.
+/// Removes the claim of a dead participant, if the word still has it. Before that, the
+/// participant's changes to the slot's element must have been rolled back, because from now on any
+/// thread can claim the slot. Idempotent; any number of threads may call it at once.
 inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t participant,
                                std::uint32_t generation) noexcept {
     slot_word now = word.load(std::memory_order_acquire);
@@ -115,9 +120,9 @@ inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t p
     }
 }
 
-/// Has a slot's word reached the value that commits an operation on it? That is {turn, full} for a
-/// push and {turn + 1, empty} for a pop; others may have gone on from there. Asked while the claim
-/// still stands or after the store that ended it, never of a slot that was given up.
+/// Has a slot's word reached the value that commits an operation on it? That value is {turn, full}
+/// for a push and {turn + 1, empty} for a pop; other threads may have changed the word since. Valid
+/// while the claim exists or after the store that ended it, but not for an aborted slot.
 [[nodiscard]] constexpr bool queue_word_reached(slot_word now, slot_word value) noexcept {
     const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(now >> 32) -
                                                  static_cast<std::uint32_t>(value >> 32));

@@ -346,7 +346,7 @@ TEST_CASE("invalid frees abort with a message where checks are on") {
         INFO(how.text);
         CHECK(how.signal == SIGABRT);
         CHECK(how.says("cohold: heap: "));
-        CHECK(how.says("is freed a second time, or is no block of this segment"));
+        CHECK(how.says("is freed a second time, or is not a block of this segment"));
     };
     dies([](parts& mine) {
         mine.free(mine.first);
