@@ -299,7 +299,7 @@ class directory {
     // version.
     void retire() noexcept {
         version_.fetch_add(1, std::memory_order_release);
-        std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
+        std::atomic_thread_fence(std::memory_order_release); // later writes stay after it
     }
 
     robust_lock lock_;

@@ -97,7 +97,7 @@ COHOLD_INLINE void byte_shift::take(std::uint64_t at, std::uint64_t then) noexce
         return true;
     }
     header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
-    std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
+    std::atomic_thread_fence(std::memory_order_release); // later writes stay after it
     const bool done = undo_records(floor);
     header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
     return done;

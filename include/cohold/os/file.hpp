@@ -164,7 +164,7 @@ class unique_fd {
     int fd_ = -1;
 };
 
-// -1 and errno on failure, as open(2).
+// open(2). -1 and errno on failure.
 unique_fd open_file(const char* path, int flags, ::mode_t mode = 0) noexcept;
 
 // Opens the same object again, as a new open file description whose locks are independent. -1 and
@@ -194,6 +194,7 @@ inline bool keep_open_on_exec(int fd) noexcept {
     return ::fcntl(fd, F_SETFD, 0) == 0;
 }
 
+// read(2). -1 and errno on failure.
 inline ssize_t read_some(int fd, void* to, std::size_t bytes) noexcept {
     const uncancelled here;
     return ::read(fd, to, bytes);

@@ -1,6 +1,5 @@
 // Waiting for other threads and processes: spinning, the kernel's futex (sleep while a 32-bit word
 // has a value, wake the sleepers), process-wide memory barriers, and yielding loops.
-//
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_FUTEX_HPP

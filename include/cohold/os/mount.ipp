@@ -14,7 +14,7 @@ COHOLD_INLINE bool parse_mount(std::string_view line, mount_entry& out) {
     out.id = number_in(next_word(line)).value_or(0);
     out.parent = number_in(next_word(line)).value_or(0);
     next_word(line); // the device
-    next_word(line); // what part of the file system
+    next_word(line); // the mounted part of the file system
     out.point = unescaped(next_word(line));
     out.options = std::string(next_word(line));
     while (!line.empty() && next_word(line) != "-") {

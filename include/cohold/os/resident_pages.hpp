@@ -1,4 +1,5 @@
-// Which pages of a file or mapping are in memory, asked without touching them.
+// How much of a file or mapping is in memory, found out without touching it: data and holes of
+// files, and resident pages.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_RESIDENT_PAGES_HPP

@@ -151,7 +151,7 @@ inline void detach_system_v(const void* at) noexcept {
 // itself for a moment does not count, nor does the inherited mapping of a forked child. Both
 // segments have the same creator.
 struct attendance_object {
-    static constexpr std::size_t bytes = 1237; // to be told from what others may keep at the key
+    static constexpr std::size_t bytes = 1237; // distinguishes it from segments of other programs
 
     // Maps different keys to different keys, and none of them to IPC_PRIVATE.
     static key_t key_of(const struct ::shmid_ds& segment) noexcept {
@@ -171,7 +171,7 @@ struct attendance_object {
 // soon as it is attached. Until then it has one, so that the next process that makes such a
 // segment, under the lock of that key, finds the one that a killed process has left.
 struct liveness_object {
-    static constexpr std::size_t bytes = 1238; // to be told from what others may keep at the key
+    static constexpr std::size_t bytes = 1238; // distinguishes it from segments of other programs
 
     // Derives distinct keys from distinct segments, none of them IPC_PRIVATE. It uses the
     // identifier, because a removed segment has no key.

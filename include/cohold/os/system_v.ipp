@@ -44,7 +44,7 @@ COHOLD_INLINE bool system_v_gone(int id) noexcept {
 COHOLD_INLINE bool system_v_ready(int id, bool unknown) noexcept {
     void* at = ::shmat(id, nullptr, SHM_RDONLY);
     if (at == reinterpret_cast<void*>(-1)) {
-        return unknown; // not ours to judge
+        return unknown; // this process cannot read it
     }
     const bool ready =
         __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;

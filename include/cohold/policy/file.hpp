@@ -46,10 +46,6 @@ struct posix : detail::descriptor_object {
     [[gnu::cold]] static void check(std::string_view name, std::error_code& ec) noexcept;
 };
 
-} // namespace mechanism
-
-namespace mechanism {
-
 /// A shared mapping of a file, named by its path. The contents last as long as the file; the
 /// kernel, or segment::durable(), writes them back to disk. Grows.
 struct file : detail::descriptor_object {

@@ -170,61 +170,38 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `M::native_handle_type` | type | default-constructible, copyable, `explicit operator bool`:
-/// does it refer to an object? |
+/// | `M::native_handle_type` | type | default-constructible, copyable, `explicit operator bool`: does it refer to an object? |
 /// | `M::default_naming` | type | the default naming policy |
 /// | `M::label` | `std::string_view` | the mechanism's name in error messages |
-/// | `M::names` | `name_form` | the form of names; for `none`, the functions with a name are not
-/// needed |
+/// | `M::names` | `name_form` | the form of names; for `none`, the functions with a name are not needed |
 /// | `M::grows` | `bool` | `back` can make an object longer than it was created |
-/// | `M::keys_collide` | `bool` | two names can refer to one object, so the full name is checked on
-/// opening |
+/// | `M::keys_collide` | `bool` | two names can refer to one object, so the full name is checked on opening |
 /// | `M::replaces` | `bool` | if named: `publish` can take over the name of another object |
-/// | `M::create(name, creation, ec)` | native | if named: a new object that cannot be opened by its
-/// name yet |
+/// | `M::create(name, creation, ec)` | native | if named: a new object that cannot be opened by its name yet |
 /// | `M::publish(native, name, publication, ec)` | – | if named: gives it its name in one step |
-/// | `M::abandon(native, name)` | – | if named: destroys and closes an object that was not
-/// published |
-/// | `M::open(name, access, ec)` | native | if named: an existing object; refuses anything else
-/// (links, directories …) |
+/// | `M::abandon(native, name)` | – | if named: destroys and closes an object that was not published |
+/// | `M::open(name, access, ec)` | native | if named: an existing object; refuses anything else (links, directories …) |
 /// | `M::remove(name, ec)` | `bool` | if named: removes the name; false if there was none |
-/// | `M::reclaim(name)` | – | optional, if named: removes what a killed creator has left of an
-/// unpublished object |
+/// | `M::reclaim(name)` | – | optional, if named: removes what a killed creator has left of an unpublished object |
 /// | `M::create(creation, ec)` | native | a new object, if it has objects without a name |
 /// | `M::status(native, ec)` | `object_status` | what the kernel knows about it |
-/// | `M::back(native, mapping, from, to, ec)` | – | real memory for the bytes [from, to), so that
-/// touching them cannot fail; `mapping`: the address at which all of it is mapped for writing, or
-/// null |
-/// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; if `at` is not null, at that
-/// address, replacing what is mapped there |
-/// | `M::adopt(native, ec)` | – | checks and prepares an object that the user obtained by other
-/// means |
+/// | `M::back(native, mapping, from, to, ec)` | – | real memory for the bytes [from, to), so that touching them cannot fail; `mapping`: the address at which all of it is mapped for writing, or null |
+/// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; if `at` is not null, at that address, replacing what is mapped there |
+/// | `M::adopt(native, ec)` | – | checks and prepares an object that the user obtained by other means |
 /// | `M::close(native)` | – | closes the native handle; mappings stay |
-/// | `M::huge_pages` | `bool` | optional: `create` can make objects of hugetlb pages, according to
-/// `creation::huge_page` |
-/// | `M::seal(native, seals, ec)` | – | optional: permanently forbids what `seals`, an enum seal,
-/// says |
-/// | `M::settle(native, name, ec)` | – | optional: waits until the contents of the object and, if
-/// `name` is not empty, its name would survive a power failure |
-/// | `M::attendance` | type | optional, for lifetime::session: tells which processes are attached.
-/// `mechanism::file::attendance` works for every mechanism whose native handle is a file_descriptor
-/// |
-/// | `M::liveness` | type | optional: tells which participants are alive; see the table below.
-/// Without it, a mechanism with a file_descriptor works like those of the library, and with any
-/// other native handle no participant is ever considered dead |
+/// | `M::huge_pages` | `bool` | optional: `create` can make objects of hugetlb pages, according to `creation::huge_page` |
+/// | `M::seal(native, seals, ec)` | – | optional: permanently forbids what `seals`, an enum seal, says |
+/// | `M::settle(native, name, ec)` | – | optional: waits until the contents of the object and, if `name` is not empty, its name would survive a power failure |
+/// | `M::attendance` | type | optional, for lifetime::session: tells which processes are attached. `mechanism::file::attendance` works for every mechanism whose native handle is a file_descriptor |
+/// | `M::liveness` | type | optional: tells which participants are alive; see the table below. Without it, a mechanism with a file_descriptor works like those of the library, and with any other native handle no participant is ever considered dead |
 ///
 /// Liveness `L = M::liveness`, for participants with the numbers 0, 1, …:
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `L::claim(native, slot, token, ec)` | `void*` | claims the slot for this process until the
-/// returned page is unmapped or the process dies, in whatever way; a forked child does not inherit
-/// the claim. Null without an error: a live process has the slot. `token`: that of the slot's
-/// previous participant, or zeros if there was none; becomes that of this process |
-/// | `L::probe(native, slot, token)` | `verdict` | is the process that claimed the slot with this
-/// token alive? |
-/// | `L::gate` | type | optional: `L::gate(native, ec)` is held from before the token is read until
-/// the new one is published; needed where claims alone do not exclude each other |
+/// | `L::claim(native, slot, token, ec)` | `void*` | claims the slot for this process until the returned page is unmapped or the process dies, in whatever way; a forked child does not inherit the claim. Null without an error: a live process has the slot. `token`: that of the slot's previous participant, or zeros if there was none; becomes that of this process |
+/// | `L::probe(native, slot, token)` | `verdict` | is the process that claimed the slot with this token alive? |
+/// | `L::gate` | type | optional: `L::gate(native, ec)` is held from before the token is read until the new one is published; needed where claims alone do not exclude each other |
 // clang-format on
 template <class M>
 concept mechanism_policy = std::is_class_v<M> && detail::object_mechanism<M> &&

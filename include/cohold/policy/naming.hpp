@@ -44,11 +44,9 @@ enum class name_kind {
 /// | expression | returns | meaning |
 /// |---|---|---|
 /// | `N::kind` | `name_kind` | the kind of name that it makes |
-/// | `N::collides` | `bool` | two names can be mapped to the same one, so the full name is stored
-/// and checked |
+/// | `N::collides` | `bool` | two names can be mapped to the same one, so the full name is stored and checked |
 /// | `N::apply(name, ec)` | `std::string` | the object's name; not for `name_kind::none` |
-/// | `N::full_name(name)` | `std::string` | the text that distinguishes colliding names; not for
-/// `name_kind::none` |
+/// | `N::full_name(name)` | `std::string` | the text that distinguishes colliding names; not for `name_kind::none` |
 // clang-format on
 template <class N>
 concept naming_policy = requires {

@@ -18,8 +18,7 @@ COHOLD_NAMESPACE_BEGIN
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `P::bits` | `mode_t` | the exact permission bits of a new object; an existing one must not let
-/// more users write |
+/// | `P::bits` | `mode_t` | the exact permission bits of a new object; an existing one must not let more users write |
 /// | `P::accepts(object_status)` | `bool` | is the owner of an existing object trusted? |
 // clang-format on
 template <class P>
