@@ -34,7 +34,7 @@ pid_t child(Work&& work) {
     return made;
 }
 
-/// Waits until a child has ended; it is still to be reaped then.
+/// Waits until a child has ended; it must still be reaped then.
 inline bool ended_within(pid_t process, int milliseconds) {
     const int handle = static_cast<int>(syscall(SYS_pidfd_open, process, 0));
     check(handle >= 0, "pidfd_open");

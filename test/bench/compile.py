@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-# How long programs with cohold take to compile, against the same with Boost: processor time of g++
-# -O2, interleaved, medians of the ratios of the rounds.
+# How long programs with cohold take to compile, compared with the same programs with Boost:
+# processor time of g++ -O2, interleaved, medians of the ratios of the rounds.
 #   compile.py INCLUDE_DIRECTORY [--quick]
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
@@ -44,7 +44,8 @@ int main() {
 """
 BOOST_INCLUDES = "".join(line + "\n" for line in BOOST_PROGRAM.splitlines() if "#include" in line)
 
-# What is compiled, and what it is compared with: title, cohold's, name of the peer, the peer's, goal.
+# What is compiled, and with what: title, cohold's program, name of the peer, the peer's program,
+# goal.
 COMPARISONS = [
     ("a segment with a vector and a queue", COHOLD_PROGRAM,
      "boost managed_shared_memory, vector, message_queue", BOOST_PROGRAM, 0.45),

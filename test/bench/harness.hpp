@@ -1,9 +1,10 @@
-// A small benchmark harness: contenders take turns, what is compared are ratios inside one round,
-// and the result is a Markdown table with goals.
+// A small benchmark harness: contenders take turns, ratios are formed within one round, and the
+// result is a Markdown table with goals.
 //
-// The machines that this runs on are shared and change speed under it: an absolute figure is worth
-// little, two figures from different minutes nothing. So every contender runs once in each of many
-// short rounds, in an order that rotates, and a ratio is the median of the ratios of the rounds.
+// The machines that this runs on are shared and change speed during the run: an absolute figure is
+// worth little, and two figures from different minutes are worth nothing. So every contender runs
+// once in each of many short rounds, in an order that rotates, and a ratio is the median of the
+// ratios of the rounds.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_BENCH_HARNESS_HPP
@@ -91,18 +92,19 @@ inline spread spread_of(std::vector<double> values) {
     return {values[last / 4], values[last / 2], values[last - last / 4], values.size()};
 }
 
-/// What one run of a contender came to.
+/// The result of one run of a contender.
 struct sample {
-    double value;       // ns or s an operation
-    int core_class = 0; // of the pair of cpus it ran on; -1: they changed meanwhile, do not use it
+    double value; // ns or s an operation
+    int core_class =
+        0; // of the pair of CPUs that it ran on; -1: they changed meanwhile, do not use it
 
     sample(double measured, int cores = 0) : value(measured), core_class(cores) {}
 };
 
 enum class bound { at_most, at_least, at_most_more };
 
-/// While it lives, nobody else takes the cpu away, where real-time priority is allowed. For samples
-/// of milliseconds.
+/// While it lives, no other process takes the CPU away, where real-time priority is allowed. For
+/// samples of milliseconds.
 class undisturbed {
   public:
     undisturbed() { become(SCHED_FIFO, 1); }
@@ -119,7 +121,7 @@ class undisturbed {
     }
 };
 
-/// What cohold should reach, relative to one peer or the best of several.
+/// What cohold should reach, compared with one peer or the best of several.
 struct goal {
     bound kind;
     double limit;
@@ -151,7 +153,8 @@ class contest {
         return *this;
     }
 
-    /// One round of the fastest samples. For work of one thread, which others can only slow down.
+    /// Keeps one round of the fastest samples. For work of one thread, which others can only slow
+    /// down.
     contest& keep_best() {
         for (auto& column : samples_) {
             column = {*std::min_element(
@@ -162,7 +165,7 @@ class contest {
     }
 
     /// Takes over the samples of another contest with the same contenders, whose runs may hold
-    /// memory that is better freed.
+    /// memory that should be freed.
     contest& join(const contest& other) {
         names_ = other.names_;
         samples_.resize(names_.size());
@@ -185,7 +188,7 @@ class contest {
         return static_cast<std::size_t>(found - names_.begin());
     }
 
-    /// Of the samples on the kind of core pair that most rounds had.
+    /// The samples on the kind of core pair that most rounds had.
     [[nodiscard]] spread value(std::size_t who) const {
         std::vector<double> values;
         for (const sample& s : samples_[who]) {
@@ -235,7 +238,7 @@ class contest {
 enum class shown { time, rate };
 
 /// Prints contests with the same contenders as one Markdown table. As a rate (million/s), ratios
-/// are of the rates: above 1 cohold is faster. As a time (ns, us), below 1 cohold is faster.
+/// are those of the rates: above 1 cohold is faster. As a time (ns, us), below 1 cohold is faster.
 class table {
   public:
     table(const char* title, const char* unit, double units_per_ns, shown how)
@@ -296,7 +299,7 @@ class table {
     }
 
     [[nodiscard]] std::string verdict(const contest& row, const goal& wanted) const {
-        // Of several peers, the best one is the one that cohold does worst against.
+        // Of several peers, the best one is the one against which cohold does worst.
         std::size_t peer = row.index_of(wanted.peers.front());
         for (const std::string& other : wanted.peers) {
             const double least = ratio_to(row, peer).middle;
@@ -361,7 +364,7 @@ struct settings {
     [[nodiscard]] int rounds(int thorough) const { return quick ? (thorough + 4) / 5 : thorough; }
 };
 
-/// A name for this process's objects, which nobody else has.
+/// A name for this process's objects, which no other process has.
 inline std::string own_name(const char* what) {
     return "cohold-bench-" + std::string(what) + "-" + std::to_string(getpid());
 }

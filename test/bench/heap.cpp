@@ -63,7 +63,7 @@ sample pairs(Heap& heap) {
     });
 }
 
-// Of many live blocks of 16 to 1024 bytes, frees one at random and allocates another.
+// Frees a random one of many live blocks of 16 to 1024 bytes and allocates another.
 template <class Heap>
 class mix {
   public:

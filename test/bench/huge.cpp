@@ -41,7 +41,7 @@ void touch(std::byte* at) {
     }
 }
 
-// The mapping may have been denied what it asked for: then there is nothing to compare.
+// The mapping may not have got what it asked for: then there is nothing to compare.
 void check_report(const cohold::mapped_region& region, bool huge) {
     const cohold::mapping_report found = report(region.mapping());
     if (huge ? found.huge_bytes < bytes / 10 * 9 : found.huge_bytes != 0) {
@@ -59,7 +59,7 @@ sample made_and_touched(const mapping_options& options) {
     });
 }
 
-// Pages that are there already, in a mapping that is new.
+// Existing pages in a new mapping.
 template <class Mechanism>
 sample touched(const mapping_options& options) {
     const auto object = make<Mechanism>();
@@ -69,7 +69,7 @@ sample touched(const mapping_options& options) {
     return time;
 }
 
-// Each address depends on what was read before.
+// Each address depends on the value read before.
 sample read_at_random(const cohold::mapped_region& region) {
     const auto* const words = reinterpret_cast<const std::uint64_t*>(region.data());
     std::uint64_t next = 1;
@@ -82,7 +82,7 @@ sample read_at_random(const cohold::mapped_region& region) {
     return time;
 }
 
-static_assert(bytes / 8 == std::size_t{1} << 25); // as the shift has it
+static_assert(bytes / 8 == std::size_t{1} << 25); // the shift relies on it
 
 template <class Mechanism>
 contest reading(const char* name, int rounds) {
@@ -96,7 +96,7 @@ contest reading(const char* name, int rounds) {
     row.add("huge pages", [&] { return read_at_random(huge); });
     row.add("4 KiB pages", [&] { return read_at_random(plain); });
     row.measure(rounds);
-    contest result(name); // without what refers to the memory
+    contest result(name); // without the parts that refer to the memory
     return result.join(row);
 }
 

@@ -1,5 +1,5 @@
-// A table of what a SIGKILL inside an operation does to those who go on: Boost.Interprocess,
-// pthread and lock-free queues beside cohold.
+// A table of what a SIGKILL inside an operation does to the survivors: Boost.Interprocess, pthread
+// and lock-free queues beside cohold.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include "kills.hpp"
@@ -48,7 +48,7 @@ tally measure(const kills::row& row, int rounds, bench::random_numbers& random) 
         const double delay = static_cast<double>(random.below(1000)) / 1000 * longest_delay;
         bench::child([&] { row.referee(delay, dead[1]); });
         ++running;
-        // One victim at a time: two would share the cpus, and be killed while they do not run.
+        // One victim at a time: two would share the CPUs, and be killed while they do not run.
         pollfd victim{.fd = dead[0], .events = POLLIN, .revents = 0};
         char byte = 0;
         bench::check(poll(&victim, 1, 20000) == 1 && read(dead[0], &byte, 1) == 1,
@@ -70,8 +70,8 @@ void write_file(const char* path, const std::string& text) {
     close(file);
 }
 
-// A /dev/shm of this process's own, so that nothing stays there whatever happens. Where that is not
-// allowed: every name is taken away as soon as the object is made.
+// Gives this process a /dev/shm of its own, so that nothing can stay behind. Where that is not
+// allowed, every name is removed as soon as its object is made.
 void enter_own_shm() {
     const uid_t user = geteuid();
     const gid_t group = getegid();
@@ -90,7 +90,7 @@ void enter_own_shm() {
     }
 }
 
-// Returns in how many rows the promise was kept.
+// Returns the number of rows in which the promise was kept.
 std::size_t print(const char* title, const std::vector<kills::row>& rows, int rounds,
                   bench::random_numbers& random) {
     std::size_t kept = 0;

@@ -1,9 +1,9 @@
-// What a kill does to a structure in shared memory: a process uses it and does nothing else, is
-// killed at a random moment, and a new process then uses what it has left.
+// What a kill does to a structure in shared memory: a process does nothing but use it, is killed at
+// a random moment, and a new process then uses what is left.
 //
 // Each round has a referee, a process of its own, which makes the structure, starts the victim,
-// kills it, starts the survivor, and ends it if it is stuck. A referee whose survivor does not get
-// on only waits, so that the next rounds need not wait for it.
+// kills it, starts the survivor, and ends it if it is stuck. A referee with a stuck survivor just
+// waits, so that the next rounds need not wait for it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_BENCH_KILLS_HPP
@@ -24,7 +24,7 @@
 
 namespace kills {
 
-/// Which calls of the victim have begun and returned, seen from outside. They are numbered from 1.
+/// The victim's calls that have begun and returned, seen from outside. They are numbered from 1.
 struct ledger {
     std::atomic<std::uint64_t> begun{0};
     std::atomic<std::uint64_t> returned{0};
@@ -32,7 +32,7 @@ struct ledger {
 
 enum class outcome : int { unharmed, damaged, hung, crashed };
 
-/// A structure. Made by the referee, used through the same mapping by its children.
+/// A structure. The referee makes it; its children use it through the same mapping.
 template <class Subject>
 concept subject = requires(Subject& s, std::uint64_t call) {
     s.prepare();                                     // in the victim, before its first call
@@ -49,13 +49,13 @@ struct row {
 };
 
 constexpr int patience_ms = 1000;
-constexpr int first_status = 16; // below are those of failures of the benchmark itself
+constexpr int first_status = 16; // lower ones are failures of the benchmark itself
 
-/// One round. Exits with its outcome and whether the kill fell into a call, without destroying what
-/// the victim has left: pthread_cond_destroy(3), too, waits for the dead.
+/// One round. Exits with its outcome and whether the kill hit a call, without destroying what the
+/// victim has left: pthread_cond_destroy(3), too, waits for the dead.
 template <subject Subject>
 [[noreturn]] void referee(double delay, int killed) {
-    alarm(30); // whatever goes wrong ends
+    alarm(30); // an end in any case
     const bench::in_shared_memory<ledger> calls;
     Subject structure;
 
@@ -101,8 +101,8 @@ template <subject Subject>
     std::_Exit(first_status + static_cast<int>(found) + (begun != returned ? 4 : 0));
 }
 
-/// The data that a lock protects: whole if all words are equal. Atomic only so that the compiler
-/// writes it word by word, as it would do with more complicated data.
+/// The data that a lock protects: intact if all words are equal. Atomic only so that the compiler
+/// writes it word by word, as it would with more complicated data.
 struct record {
     std::atomic<std::uint64_t> words[64]{};
 
@@ -124,7 +124,8 @@ struct record {
 
 constexpr std::uint64_t lock_uses = 100; // of a survivor
 
-/// A lock with data, whose holder is killed. Place<T> is where a T lives, as in_shared_memory.
+/// A lock with data, whose holder is killed. Place<T> is where a T is stored, like
+/// in_shared_memory.
 template <class Lock, template <class> class Place = bench::in_shared_memory>
 class locked_record {
   public:
@@ -158,7 +159,7 @@ class locked_record {
     Place<state> state_;
 };
 
-/// A lock, of which somebody who shares it is killed.
+/// A lock, one of whose shared holders is killed.
 template <class Lock, template <class> class Place = bench::in_shared_memory>
 class read_record {
   public:
@@ -267,7 +268,8 @@ inline item numbered(std::uint64_t number) {
     return made;
 }
 
-/// A queue of which the victim pushes and pops in turn. Holder has `try_push` and `try_pop`.
+/// A queue to which the victim pushes and from which it pops in turn. Holder has `try_push` and
+/// `try_pop`.
 template <class Holder>
 class half_full_queue {
   public:
@@ -291,8 +293,8 @@ class half_full_queue {
         }
     }
 
-    /// What had returned has happened once, and what had begun has happened or not; and all places
-    /// can still be used.
+    /// Operations that had returned have happened once, the one that had begun has happened or not;
+    /// and all places can still be used.
     bool survive(std::uint64_t begun, std::uint64_t returned) {
         const std::uint64_t pushed = before + (returned + 1) / 2;
         const std::uint64_t popped = returned / 2;
@@ -346,7 +348,7 @@ class half_full_queue {
 };
 
 /// A queue at which a process waits for an element when it is killed. Two survivors then send each
-/// other elements by it and another one. Holder has `push` and `pop`, which wait.
+/// other elements by this queue and another one. Holder has `push` and `pop`, which wait.
 template <class Holder>
 class waited_queue {
   public:
@@ -383,7 +385,7 @@ class waited_queue {
 };
 
 /// A signal for which a process waits when it is killed. Two survivors then take turns by it and
-/// another one. Signal has `wait` and `give`, which lets one of those go on who wait.
+/// another one. Signal has `wait`, and `give`, which lets one waiter continue.
 template <class Signal, template <class> class Place = bench::in_shared_memory>
 class waited_signal {
   public:

@@ -1,5 +1,5 @@
-// Rows of the table of kills: Boost.Interprocess and Boost.Lockfree. Objects with names lose them
-// as soon as they are made; the children of who made them inherit the mapping.
+// Rows of the table of kills: Boost.Interprocess and Boost.Lockfree. Named objects lose their names
+// as soon as they are made; the children of the process that made them inherit the mapping.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <functional>

@@ -1,5 +1,5 @@
 // Rows of the table of kills: cohold. The segment loses its name as soon as it is made; the
-// children of who made it inherit the mapping, and become participants of their own.
+// children of the process that made it inherit the mapping, and become participants of their own.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <algorithm>
@@ -32,7 +32,7 @@ class home {
     cohold::segment<> segment_;
 };
 
-// Where a T lives.
+// Where a T is stored.
 template <class T>
 class in_segment {
   public:
@@ -111,7 +111,7 @@ class names {
     home segment_;
 };
 
-// What a vector goes through in 64 calls, of which the last one empties it.
+// What happens to a vector in 64 calls, the last of which empties it.
 template <class Vector>
 void apply(Vector& vector, std::uint64_t call) {
     const std::uint64_t step = call % 64;
@@ -158,7 +158,7 @@ class vector {
     shm_vector<std::uint64_t>* vector_ = &segment_->construct<shm_vector<std::uint64_t>>("vector");
 };
 
-// What a shm_guarded protects: whole if all words are equal.
+// The value of a shm_guarded: intact if all words are equal.
 struct plain_record {
     std::uint64_t words[64] = {};
 

@@ -1,5 +1,5 @@
 // Rows of the table of kills: what the C library has for several processes, and the lock-free queue
-// that most many-to-many queues are made after.
+// that most many-to-many queues are modelled on.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include "kills.hpp"

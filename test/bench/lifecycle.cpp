@@ -1,4 +1,4 @@
-// Creating, opening and removing segments against Boost and against the bare system calls.
+// Creating, opening and removing segments, compared with Boost and with bare system calls.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <string>
@@ -35,7 +35,7 @@ sample repeated(Work&& work) {
 
 enum class space { reserved, promised };
 
-// What creating an object takes at least, with its pages there or not.
+// The least work of creating an object, with or without its pages.
 void create_raw(const char* name, std::size_t bytes, space pages) {
     const int file = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     bench::check(file >= 0, "shm_open");

@@ -1,5 +1,5 @@
-// Locks, the journal, and what it takes to notice a death: against a bare futex, the standard
-// library, pthread and Boost.
+// Locks, the journal, and the cost of noticing a death: against a bare futex, the standard library,
+// pthread and Boost.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <atomic>
@@ -19,7 +19,7 @@
 #include "mutexes.hpp"
 #include "processes.hpp"
 
-// Looks where it lives, as an allocator does.
+// Finds out where it is, like an allocator.
 struct seeker {
     seeker()
         : header(
@@ -62,7 +62,7 @@ class home {
     cohold::segment<> segment_;
 };
 
-// What is locked, on a line of its own.
+// The locked data, on a line of its own.
 template <class Lock>
 struct guarded_counter {
     alignas(64) Lock lock;
@@ -92,9 +92,9 @@ struct boost_sharable_mutex : bip::interprocess_sharable_mutex {
     void unlock_shared() { unlock_sharable(); }
 };
 
-// As time_of, with the stack elsewhere each time. Which lines of memory have some bits of their
-// addresses in common is luck, and the processor takes one for the other then. What `work` calls is
-// not inlined, so that its loop keeps its registers.
+// Like time_of, with the stack somewhere else each time. Which lines of memory have some bits of
+// their addresses in common is luck, and the processor then mistakes one for the other. What `work`
+// calls is not inlined, so that its loop keeps its registers.
 template <class Work>
 sample timed(std::uint64_t operations, Work&& work) {
     static std::size_t depth = 0;
@@ -103,7 +103,7 @@ sample timed(std::uint64_t operations, Work&& work) {
     return bench::time_of(operations, work);
 }
 
-// While it lives, what is mapped comes to other addresses than before, for the same reason.
+// While it lives, new mappings get other addresses than before, for the same reason.
 class elsewhere {
   public:
     elsewhere() {
@@ -123,7 +123,7 @@ class elsewhere {
     void* memory_;
 };
 
-// The same work with each lock: by one process, or by two that contend for it.
+// The same work with each lock: by one process, or by two that compete for it.
 template <class Lock>
 void add_uncontended(contest& row, const char* name, guarded_counter<Lock>& counter) {
     row.add(name, [&counter] {
@@ -175,7 +175,7 @@ struct counters {
     counted<boost_sharable_mutex> boost_sharable;
 };
 
-// Locks, saves a word, changes it, unlocks: what it takes more than a mutex is the journal.
+// Locks, saves a word, changes it, unlocks: the extra cost over a mutex is the journal.
 [[gnu::noinline]] void change(cohold::shm_guarded<std::uint64_t>& guarded, std::uint64_t times) {
     for (std::uint64_t i = 0; i < times; ++i) {
         ++*guarded.lock();
@@ -277,7 +277,7 @@ template <class Vector>
     }
 }
 
-// cohold's way to push all numbers, against that of std::vector.
+// Pushing all numbers in cohold's way, compared with that of std::vector.
 template <class Push>
 contest pushing(shm_numbers& ours, std::vector<std::uint64_t>& standard, Push&& push_ours) {
     contest row("");
@@ -322,9 +322,9 @@ std::vector<contest> journal(int rounds) {
     return {open, inside, single, outside};
 }
 
-// ---- what takes its time
+// ---- waits
 
-// A row with figures of its own, and a goal for the longest or the middle one.
+// A row with figures of its own, and a goal for the longest or the median one.
 void print_fact(const char* name, const std::vector<double>& values, const char* goal, double limit,
                 bool all) {
     const bench::spread found = bench::spread_of(values);
@@ -345,7 +345,7 @@ void print_facts(const char* title, const char* unit) {
                 title, unit);
 }
 
-// Milliseconds from the kill of a lock's holder until who waits for the lock has it.
+// Milliseconds from the kill of a lock's holder until a waiter has the lock.
 template <class Lock>
 std::vector<double> inherit(Lock& lock, int rounds) {
     struct state {
@@ -376,7 +376,8 @@ std::vector<double> inherit(Lock& lock, int rounds) {
         while (shared->waits == 0) {
             usleep(100);
         }
-        usleep(5000 + 700 * static_cast<unsigned>(round % 10)); // asleep, at any phase of its looks
+        usleep(5000 +
+               700 * static_cast<unsigned>(round % 10)); // asleep, at any phase between its checks
         const double killed = bench::now_ns();
         bench::kill_and_reap(holder);
         bench::check(bench::ended_within(heir, 5000), "the heir got the lock");
@@ -386,12 +387,12 @@ std::vector<double> inherit(Lock& lock, int rounds) {
     return gaps;
 }
 
-// How often a process that waits for nothing is woken, a second.
+// How many times a second a process that waits in vain is woken.
 template <class Wait>
 double wakes(Wait&& wait_two_seconds) {
     const bench::in_shared_memory<std::atomic<long>> slept;
     bench::finish(bench::child([&] {
-        wait_two_seconds(std::chrono::milliseconds(1)); // whatever happens only once
+        wait_two_seconds(std::chrono::milliseconds(1)); // everything that happens only once
         const auto sleeps = [] {
             rusage usage{};
             getrusage(RUSAGE_SELF, &usage);

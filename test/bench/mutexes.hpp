@@ -1,4 +1,4 @@
-// The locks that cohold's are measured against, with the names of the standard library's members.
+// The locks that cohold's are compared with, with the names of the standard library's members.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_BENCH_MUTEXES_HPP
@@ -15,9 +15,9 @@
 
 namespace bench {
 
-/// The least that a mutex between processes takes: a word that is 0 (free), 1 (locked) or 2
-/// (locked, and somebody may sleep). Whoever dies with it keeps it. Source: Ulrich Drepper, Futexes
-/// Are Tricky, mutex 2.
+/// The least work of a mutex between processes: a word that is 0 (free), 1 (locked) or 2 (locked,
+/// and a thread may be asleep). A process that dies with it keeps it. Source: Ulrich Drepper,
+/// Futexes Are Tricky, mutex 2.
 class futex_mutex {
   public:
     void lock() {
@@ -51,7 +51,7 @@ inline void succeed(int error, const char* call) {
     check(error == 0, call);
 }
 
-/// Between processes; robust if asked.
+/// Between processes; robust if requested.
 class pthread_mutex {
   public:
     explicit pthread_mutex(int robustness = PTHREAD_MUTEX_STALLED) {
@@ -68,7 +68,7 @@ class pthread_mutex {
     void unlock() { succeed(pthread_mutex_unlock(&mutex_), "pthread_mutex_unlock"); }
 
   protected:
-    /// A robust one says that the data may be torn, and leaves that to the caller.
+    /// A robust mutex reports that the data may be torn, and leaves the rest to the caller.
     void locked(int error) {
         if (error == EOWNERDEAD) {
             succeed(pthread_mutex_consistent(&mutex_), "pthread_mutex_consistent");

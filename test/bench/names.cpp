@@ -1,4 +1,4 @@
-// Named objects in a segment against those of Boost's managed_shared_memory.
+// Named objects in a segment, compared with those of Boost's managed_shared_memory.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <memory>
@@ -51,7 +51,7 @@ struct boost_names {
     }
 };
 
-// Names as programs have them, in an order that has nothing to do with that of their making.
+// Names like those of real programs, in an order unrelated to that of their creation.
 std::vector<std::string> names(const char* prefix) {
     std::vector<std::string> made(count);
     for (std::size_t i = 0; i < count; ++i) {

@@ -1,10 +1,10 @@
-// Benchmarks of several processes: they are pinned to cpus, start together, and say on what kind of
-// pair of cores they ran.
+// Benchmarks of several processes: the processes are pinned to CPUs, start together, and report on
+// what kind of core pair they ran.
 //
-// A host moves the virtual cpus of a machine between hardware threads of one core, cores that share
-// a cache, and cores that do not, every few seconds; what passes between two cpus then takes up to
-// ten times as long. So two processes play ping-pong with two cache lines before and after each
-// sample, and samples are compared only with those of the same class.
+// Every few seconds a host moves the virtual CPUs of a machine between hardware threads of one
+// core, cores that share a cache, and cores that do not; communication between two CPUs then takes
+// up to ten times as long. So two processes play ping-pong with two cache lines before and after
+// each sample, and samples are compared only with those of the same class.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_BENCH_PROCESSES_HPP
@@ -31,7 +31,7 @@
 
 namespace bench {
 
-/// An object in memory that is shared with children.
+/// An object in memory that child processes share.
 template <class T>
 class in_shared_memory {
   public:
@@ -72,7 +72,7 @@ inline void pause() {
 #endif
 }
 
-/// How all contenders wait in a loop around a try-operation, so that it makes no difference.
+/// How all contenders wait in a loop around a try-operation, so that waiting makes no difference.
 class patience {
   public:
     void wait() {
@@ -94,7 +94,7 @@ inline void pin_to(int cpu) {
     check(sched_setaffinity(0, sizeof set, &set) == 0, "sched_setaffinity");
 }
 
-/// The first two cpus that this process may use; empty if there is only one.
+/// The first two CPUs that this process may use; empty if there is only one.
 inline std::vector<int> two_cpus() {
     cpu_set_t set;
     check(sched_getaffinity(0, sizeof set, &set) == 0, "sched_getaffinity");
@@ -107,9 +107,9 @@ inline std::vector<int> two_cpus() {
     return found.size() == 2 ? found : std::vector<int>();
 }
 
-/// One process of a benchmark: where it runs and what it does. What it returns is added up over
-/// all of them. What a process does once, before the clock starts: its first touch of the memory,
-/// and becoming one of those who may use it.
+/// One process of a benchmark: where it runs and what it does. The results of all of them are added
+/// up. Before the clock starts, a process does what it does only once: its first touch of the
+/// memory, and becoming a participant.
 struct worker {
     int cpu;
     std::function<std::uint64_t()> work;
@@ -131,8 +131,9 @@ class team {
 
     ~team() { pthread_barrier_destroy(&state_->barrier); }
 
-    /// From the moment when all are there until the last one is done. Tried again if something else
-    /// ran on their cpus meanwhile, as far as that can be told: if each has a cpu for itself.
+    /// The time from the moment when all are ready until the last one is done. Repeated if
+    /// something else ran on their CPUs meanwhile, as far as that can be told: if each has a CPU
+    /// for itself.
     sample run(std::uint64_t operations, std::uint64_t expected) {
         for (int attempt = 1; attempt < attempts; ++attempt) {
             const sample measured = run_once(operations, expected);
@@ -194,7 +195,7 @@ class team {
 
     [[noreturn]] void work(std::size_t index) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        alarm(20); // whatever goes wrong ends
+        alarm(20); // an end in any case
         pin_to(workers_[index].cpu);
         workers_[index].prepare();
         probe(index, 0);
@@ -217,14 +218,14 @@ class team {
 
     void meet() { pthread_barrier_wait(&state_->barrier); }
 
-    // The first two play, if they are on different cpus; the others sleep.
+    // The first two play, if they are on different CPUs; the others sleep.
     void probe(std::size_t index, std::size_t which) {
         meet();
         if (index < 2 && workers_[0].cpu != workers_[1].cpu) {
             std::atomic<std::uint32_t>& mine = state_->lines[index].value;
             std::atomic<std::uint32_t>& other = state_->lines[1 - index].value;
             const std::uint32_t base = mine.load(std::memory_order_relaxed);
-            double fastest = 1e9; // of five: who is interrupted in between is slow
+            double fastest = 1e9; // of five: an interrupted exchange is slow
             for (std::uint32_t i = 0; i < 5; ++i) {
                 const double time = time_of(exchanges, [&] {
                     for (std::uint32_t turn = 1; turn <= exchanges; ++turn) {

@@ -1,5 +1,5 @@
-// shm_queue between processes against Boost's queues, a pipe, and the fastest hand-written rings
-// that do without any of its promises.
+// shm_queue between processes, compared with Boost's queues, a pipe, and the fastest hand-written
+// rings, which give none of its promises.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <array>
@@ -43,7 +43,7 @@ struct element<8> {
     std::uint64_t value;
 };
 
-// Each queue: push and pop one element, waiting; some also `batch` elements.
+// Each queue: push and pop one element, with waiting; some also `batch` elements.
 
 template <class T, concurrency Concurrency>
 struct cohold_queue {
@@ -72,7 +72,7 @@ struct cohold_queue {
     std::size_t try_pop_n(T* values, std::size_t n) { return q.try_pop_n(std::span<T>(values, n)); }
 };
 
-// The members that wait by themselves, sleeping if it takes long.
+// The members that wait by themselves, and sleep during long waits.
 template <class T, concurrency Concurrency, class Waiting>
 struct waiting_queue {
     static constexpr const char* name = "cohold";
@@ -195,7 +195,7 @@ struct pipe_queue {
     bool try_pop(T& value) { return read(ends[0], &value, sizeof value) == sizeof value; }
 };
 
-// What producers and consumers do: the values 1 to count, one by one or in batches.
+// The work of producers and consumers: the values 1 to count, one by one or in batches.
 template <class T, class Queue>
 std::uint64_t produce(Queue& queue, std::uint64_t count) {
     T value{};
@@ -266,7 +266,7 @@ constexpr std::uint64_t sum_to(std::uint64_t count) {
     return count % 2 == 0 ? count / 2 * (count + 1) : (count + 1) / 2 * count;
 }
 
-// How many elements pass before the clock starts: all slots have been used then, if the queue is
+// How many elements pass before the clock starts: by then all slots have been used, if the queue is
 // fast.
 constexpr std::uint64_t warm_up(std::uint64_t count) {
     return std::min<std::uint64_t>(count / 10, 2 * capacity);
@@ -398,7 +398,7 @@ std::vector<contest> many_rows(const std::vector<int>& cpus, int rounds) {
     return rows;
 }
 
-// ---- round trips: one process sends a number there, the other sends it back
+// ---- round trips: one process sends a number, the other sends it back
 
 template <class There, class Back>
 std::uint64_t serve(There& there, Back& back, std::uint64_t trips) {
@@ -450,7 +450,7 @@ class trip_row {
             [=](std::uint64_t n) { return serve(*there, *back, n); });
     }
 
-    // A word each way, with nothing around it.
+    // A word in each direction, with nothing around it.
     trip_row& lines() {
         auto words = std::make_shared<in_shared_memory<std::array<bench::own_line, 2>>>();
         const auto run = [words](std::size_t me, std::uint64_t trips) -> std::uint64_t {

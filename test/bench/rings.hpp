@@ -1,5 +1,5 @@
-// The limits that shm_queue is measured against: the fastest hand-written rings for the job. Nobody
-// can wait in them, close them, or die in them.
+// The limits that shm_queue is compared with: the fastest hand-written rings for the job. They
+// cannot be waited in or closed, and do not survive a death.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_BENCH_RINGS_HPP
@@ -11,7 +11,7 @@
 
 namespace bench {
 
-/// One producer, one consumer: each slot says by a number whose turn it is.
+/// One producer, one consumer: a number in each slot says whose turn it is.
 template <class T, std::uint64_t Capacity>
 class slot_ring {
   public:
@@ -53,8 +53,8 @@ class slot_ring {
     alignas(64) slot slots_[Capacity];
 };
 
-/// One producer, one consumer: two shared indexes, of which each side keeps its own copy of the
-/// other's, and one store for a whole batch.
+/// One producer, one consumer: two shared indexes, of which each side keeps a copy of the other's,
+/// and one store for a whole batch.
 template <class T, std::uint64_t Capacity>
 class index_ring {
   public:
@@ -139,7 +139,7 @@ class vyukov_queue {
         T value;
     };
 
-    // The slot whose turn is its position + `ahead`, for the caller alone.
+    // Gives the slot whose turn is its position + `ahead` to the caller alone.
     slot* claim(std::atomic<std::uint64_t>& next, std::uint64_t ahead, std::uint64_t& position) {
         position = next.load(std::memory_order_relaxed);
         for (;;) {

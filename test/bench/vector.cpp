@@ -1,7 +1,7 @@
-// shm_vector and offset_ptr against std::vector, raw pointers and Boost.Interprocess.
+// shm_vector and offset_ptr, compared with std::vector, raw pointers and Boost.Interprocess.
 //
-// std::vector runs twice: in ordinary memory, and by an allocator in shared memory of its own,
-// which shows what the kind of memory costs anybody.
+// std::vector runs twice: in ordinary memory, and with an allocator in shared memory of its own,
+// which shows the cost of that kind of memory for any library.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <algorithm>
@@ -30,7 +30,7 @@ constexpr std::size_t elements = 10'000'000;
 constexpr std::size_t few_elements = 1'000'000;
 constexpr std::size_t arena_bytes = std::size_t{1} << 28;
 
-// Shared memory that gives its bytes out once.
+// Shared memory that hands out each byte once.
 class arena {
   public:
     arena()
@@ -74,8 +74,8 @@ struct arena_allocator {
     arena* memory;
 };
 
-// Where a vector of each library lives; a new one for each series of rounds, because which pages
-// of real memory a vector gets is a matter of luck, too.
+// Where a vector of each library is stored; a new place for each series of rounds, because it is a
+// matter of luck, too, which pages of real memory a vector gets.
 template <class T>
 struct cohold_home {
     static constexpr const char* name = "cohold";
@@ -123,7 +123,7 @@ std::vector<std::uint32_t> random_indexes(std::size_t count, std::size_t below) 
     return indexes;
 }
 
-// The loops are functions of their own, which the compiler knows nothing of at the call.
+// The loops are functions of their own, so that the compiler knows nothing about them at the call.
 template <class Vector>
 [[gnu::noipa]] std::uint64_t sum_of(const Vector& v) {
     std::uint64_t sum = 0;
@@ -177,7 +177,8 @@ template <class Vector>
     }
 }
 
-// What comes in at the position goes out at the end, and the other way round: the size stays.
+// An element comes in at the position and goes out at the end, or vice versa: the size stays the
+// same.
 template <class Vector>
 [[gnu::noipa]] void insert_all(Vector& v, std::size_t at, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -200,7 +201,7 @@ void fill(Vector& v, std::size_t count) {
     write_index(v);
 }
 
-// A vector of each library with `make(home)` to run. Measures in several series, each with new
+// A vector of each library on which to run `make(home)`. Measures in several series, each with new
 // vectors.
 template <class T, template <class> class First, template <class> class... Homes, class Make>
 contest vectors(const char* name, const goals& wanted, int series, int rounds, Make make) {
@@ -407,7 +408,7 @@ template <class Pointer>
     return sum;
 }
 
-constexpr std::size_t nodes = 10'000; // fits the second-level cache: the pointers count, not it
+constexpr std::size_t nodes = 10'000; // fits the second-level cache: the pointers matter, not it
 constexpr int repeats = 20;
 
 template <class Loop>
@@ -439,7 +440,7 @@ void add_pointers(const char* name, contest& list, contest& range, contest& targ
     }
     bench::random_numbers random;
     for (std::size_t i = nodes - 1; i > 1; --i) {
-        std::swap(order[i], order[1 + random.below(i)]); // the first stays the first
+        std::swap(order[i], order[1 + random.below(i)]); // the first stays first
     }
     for (std::size_t i = 0; i < nodes; ++i) {
         w->chain[order[i]].value = i;

@@ -1,4 +1,4 @@
-// Walks all blocks of a segment's heap and all its free lists, and says what does not fit.
+// Walks all blocks of a segment's heap and all its free lists, and reports inconsistencies.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_CRASH_AUDIT_HPP
@@ -14,7 +14,7 @@
 
 namespace crash {
 
-// The heap shows its state to nobody. An explicit instantiation may name private members.
+// The heap does not show its state. An explicit instantiation may name private members.
 namespace opened {
 
 using cohold::detail::heap;
@@ -70,7 +70,7 @@ inline journal_blocks journals_of(cohold::detail::segment_header& header) {
     };
     for (std::uint32_t i = 0; i <= inner::participant_table::spare(header); ++i) {
         const inner::participant_slot& slot = inner::participant_table::of(header).slots[i];
-        int most = 1000; // whatever the bytes are
+        int most = 1000; // an end, whatever the bytes are
         for (std::uint64_t next = slot.journals.load(); next != 0 && most > 0; --most) {
             const inner::journal* const log = inner::journal_at(header, next);
             if (log == nullptr) {
@@ -91,8 +91,8 @@ inline journal_blocks journals_of(cohold::detail::segment_header& header) {
     return found;
 }
 
-// Empty if all is well. Nobody may be working on the segment. Says how many blocks are
-// allocated beside the journals.
+// Empty if all is well. No thread may be working on the segment. Tells how many blocks are
+// allocated besides the journals.
 inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* blocks = nullptr) {
     using cohold::detail::heap;
     using cohold::detail::heap_block;
@@ -201,10 +201,10 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
     return {};
 }
 
-// The same of a segment that has had names, whose objects are all destroyed: but for journals,
-// nothing is allocated then but the directory's table. Bytes in use do not tell: the table is
-// replaced now and then, and a block has 16 bytes more than it needs where those could not be one
-// of their own.
+// The same for a segment that has had names, whose objects are all destroyed: then only the
+// journals and the directory's table may be allocated. The number of bytes in use is no evidence:
+// the table is replaced now and then, and a block is 16 bytes larger than needed where those could
+// not be a block of their own.
 template <class Segment>
 std::string audit_empty(const Segment& where, bool may_leak = false) {
     std::uint64_t blocks = 0;

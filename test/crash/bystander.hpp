@@ -19,7 +19,7 @@ class bystander {
     bystander() {
         ::sigset_t all;
         ::sigset_t before;
-        sigfillset(&all); // signals are for the thread that is stepped
+        sigfillset(&all); // signals go to the thread that is stepped
         ::pthread_sigmask(SIG_SETMASK, &all, &before);
         thread_ = std::thread([this] { serve(); });
         ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -33,14 +33,14 @@ class bystander {
         thread_.join();
     }
 
-    // The task must stay where it is until it is done. Null ends the thread.
+    // The task must stay in place until it is done. Null ends the thread.
     void start(const std::function<void()>* task) noexcept {
         task_ = task;
         state_.store(asked, std::memory_order_release);
         state_.notify_one();
     }
 
-    // Is it done, at last after that time?
+    // Is it done, at the latest after that time?
     [[nodiscard]] bool wait(std::chrono::milliseconds patience) const noexcept {
         const auto end = std::chrono::steady_clock::now() + patience;
         while (state_.load(std::memory_order_acquire) != idle) {
@@ -52,7 +52,7 @@ class bystander {
         return true;
     }
 
-    // Does it and waits for the end.
+    // Runs it and waits for its end.
     void do_now(const std::function<void()>& task) noexcept {
         start(&task);
         while (!wait(std::chrono::milliseconds(100))) {

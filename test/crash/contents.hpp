@@ -1,4 +1,4 @@
-// What is in a segment, as text: two segments with the same text hold the same.
+// The contents of a segment, as text: two segments with the same text have the same contents.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_CRASH_CONTENTS_HPP
@@ -17,7 +17,7 @@
 
 namespace crash {
 
-// Types of the tests say by a member what is in them.
+// The tests' own types describe themselves by a member.
 template <class T>
 concept tells = requires(T& it) {
     { it.tell() } -> std::same_as<std::string>;
@@ -55,7 +55,7 @@ std::string tell(cohold::shm_vector<T, Allocator>& it) {
     return text + "]/" + std::to_string(it.capacity());
 }
 
-// Takes all out.
+// Takes out all elements.
 template <class T, cohold::concurrency Concurrency, class Waiting>
 std::string tell(cohold::shm_queue<T, Concurrency, Waiting>& it) {
     std::string text = it.is_closed() ? "closed(" : "(";
@@ -66,7 +66,7 @@ std::string tell(cohold::shm_queue<T, Concurrency, Waiting>& it) {
     return text + ")";
 }
 
-// The names in the segment, and what is in the object that an operation is about.
+// The names in the segment, and the contents of the operation's object.
 template <class T>
 std::string contents_of(const segment& where) {
     std::vector<std::string> names;

@@ -1,5 +1,5 @@
-// The same operations again, in segments that are full or have nothing but small holes, and undone
-// by the living: whatever has no room to save what it changes is seen here.
+// The same operations again, in segments that are full or have only small holes, and undone by the
+// living: this shows operations that have no room to save what they change.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_CRASH_CROWDED_HPP
@@ -16,12 +16,12 @@
 
 namespace crash {
 
-// Bytes that a segment needs for all setups; what is less is compared in less time.
+// Bytes that a segment needs for all setups; a smaller segment is compared in less time.
 inline constexpr std::size_t crowded_bytes = 49152;
 
 enum class room { all, holes, none };
 
-// Fills the heap to the brim, but for holes of a few sizes. What it has allocated stays.
+// Fills the heap completely, except for holes of a few sizes. What it has allocated stays.
 inline void crowd(const segment& where, room left) {
     auto memory = where.allocator<char>();
     std::vector<std::pair<cohold::offset_ptr<char>, std::size_t>> holes;
@@ -29,7 +29,7 @@ inline void crowd(const segment& where, room left) {
         for (const std::size_t size : {16u, 48u, 80u, 200u, 400u}) {
             for (int i = 0; i < 2; ++i) {
                 holes.emplace_back(memory.allocate(size), size);
-                static_cast<void>(memory.allocate(16)); // or the neighbours would be joined
+                static_cast<void>(memory.allocate(16)); // or the neighbours would be merged
             }
         }
     }
@@ -44,7 +44,7 @@ inline void crowd(const segment& where, room left) {
 
 struct on_purpose : std::exception {};
 
-// The guarded value whose section is around what is undone.
+// The guarded value whose section is around the operation that is undone.
 inline constexpr std::string_view around = "around";
 
 inline deed undoing(const segment& where, deed inner) {
@@ -108,12 +108,12 @@ inline operation crowded(const operation& what, room left, bool undone) {
     return made;
 }
 
-// Queues and locks change at once and for good, and so are not undone.
+// Queues and locks change immediately and permanently, and so are not undone.
 inline bool can_be_undone(const operation& what) {
     return what.name.starts_with("shm_vector::") || what.name.starts_with("shm_guarded::");
 }
 
-// One in so many of them.
+// Adds one out of `every` operations.
 inline void add_crowded(registry& all, std::size_t every) {
     std::vector<operation> more;
     for (const operation& each : all.all()) {

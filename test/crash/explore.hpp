@@ -56,8 +56,8 @@ inline void set_alarm(int seconds) {
     ::setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
-// A trap takes 10 to 30 us, and longer on a busy machine: what is stepped is stuck when it has
-// executed too many instructions, not when it has taken too long.
+// A trap takes 10 to 30 us, and longer on a busy machine: a stepped thread counts as stuck when it
+// has executed too many instructions, not when it has taken too long.
 inline bool goes_on() {
     const std::uint64_t before = std::exchange(steps_at_alarm, now_stepping.steps);
     return now_stepping.what != nullptr && now_stepping.steps != before &&
@@ -96,7 +96,7 @@ inline void handle_trouble() {
 
 using detail::patience;
 
-// Does it, and comes back whatever happens. What objects it leaves behind then is lost.
+// Runs the deed, and comes back in any case. Objects that it leaves behind then are lost.
 template <class Deed>
 result survive(Deed&& what, std::string& complaint) {
     detail::handle_traps(); // with the stack for signals
@@ -125,12 +125,12 @@ result survive(Deed&& what, std::string& complaint) {
 
 // ---- outcomes
 
-// What a segment holds when everything is over.
+// The contents of a segment at the end.
 struct outcome {
     std::string contents;
     std::uint64_t blocks = 0; // allocated
     int bystander = -1;       // what its deed returned, if there was one
-    std::string said{};       // by a survivor, of what it was given
+    std::string said{};       // by a survivor, about the elements that it was given
 
     bool operator==(const outcome&) const = default;
 };
@@ -176,7 +176,7 @@ inline judgement compare(const outcome& found, const outcomes& legal) {
 
 using owner = cohold::detail::owner_word;
 
-// Makes a participant of this thread and mapping that has its journal and has used it.
+// Makes this thread and mapping a participant that has its journal and has used it.
 inline owner warm_up(const segment& handle) {
     std::error_code ec;
     cohold::detail::thread_record* const record = cohold::detail::self(header_of(handle), ec);
@@ -189,7 +189,7 @@ inline owner warm_up(const segment& handle) {
     return record->me;
 }
 
-// Attaches it, if it is not. Newcomers recover all who are dead.
+// Attaches the handle, if it is not attached. A newcomer recovers all dead participants.
 inline owner attached(const segment& handle) {
     std::error_code ec;
     return cohold::detail::participant_of(header_of(handle), ec);
@@ -199,17 +199,17 @@ inline void recover(const segment& handle) {
     cohold::detail::recover_all(header_of(handle), attached(handle));
 }
 
-// For operations that attach: to what. The handle they are given is an empty one.
+// For operations that attach: the world to attach to. The handle that they are given is empty.
 inline world* world_to_attach_to = nullptr;
 
-// Free blocks of all sizes, several in each list: a list of one hides much.
+// Free blocks of all sizes, several in each list: a list of one hides many bugs.
 inline void scatter(const segment& where) {
     auto memory = where.allocator<char>();
     for (const std::size_t size : {16u, 32u, 48u, 96u, 200u, 1040u}) {
         std::vector<cohold::offset_ptr<char>> freed;
         for (int i = 0; i < 3; ++i) {
             freed.push_back(memory.allocate(size));
-            static_cast<void>(memory.allocate(16)); // stays, or the neighbours would be joined
+            static_cast<void>(memory.allocate(16)); // stays, or the neighbours would be merged
         }
         for (const cohold::offset_ptr<char>& each : freed) {
             memory.deallocate(each, size);
@@ -217,10 +217,10 @@ inline void scatter(const segment& where) {
     }
 }
 
-// Who is dead beside the victim.
+// Which participant is dead besides the victim.
 enum class casualty { none, survivor, bystander };
 
-// A segment with all who take part in it.
+// A segment with all its participants.
 struct scene {
     std::unique_ptr<world> place;
     std::unique_ptr<segment> victim = std::make_unique<segment>();
@@ -261,7 +261,7 @@ struct scene {
 
     ~scene() { second_mappings.erase(victim.get()); }
 
-    // Where the victim attaches in the operation, everybody is dead who was not there before.
+    // If the victim attaches in the operation, every participant that was not there before is dead.
     void kill(world& here, casualty other = casualty::none) const {
         if (victims.empty()) {
             for (std::uint32_t i = 0; i < slots; ++i) {
@@ -278,7 +278,7 @@ struct scene {
         }
     }
 
-    // Leaves everything as it is, for ever: somebody was left in the middle of something.
+    // Leaves everything as it is, for ever: a thread was left in the middle of something.
     void leave() {
         second_mappings.erase(victim.get());
         static_cast<void>(victim.release());
@@ -289,11 +289,11 @@ struct scene {
     }
 };
 
-// What the table has of an operation.
+// The entries of an operation in the table.
 struct findings {
     std::uint64_t instructions = 0;
-    std::size_t states = 0;    // distinct ones of the segment
-    std::size_t deep = 0;      // distinct ones while a survivor recovers
+    std::size_t states = 0;    // distinct states of the segment
+    std::size_t deep = 0;      // distinct states while a survivor recovers
     std::size_t schedules = 0; // with a bystander at one of the instructions
     std::size_t waited = 0;    // of these, the bystander had to wait
     std::size_t before = 0;
@@ -315,12 +315,12 @@ struct findings {
 struct thoroughness {
     std::size_t deep_states = 10;    // how many states get a killed survivor
     std::size_t schedules = 40;      // how many instructions get a bystander
-    std::size_t races = 4;           // how many states get two survivors at once
+    std::size_t races = 4;           // at how many instructions
     std::size_t race_schedules = 12; // at how many instructions
     std::size_t waiting_kills = 3;   // how many kills while a bystander waits
     std::size_t freezes = 4;         // at how many instructions the victim is frozen, while ...
-    std::size_t deaths = 4;          // ... a bystander is killed at so many
-    std::size_t hasty = 40;          // how many states are found by who asks after nobody
+    std::size_t deaths = 4;          // ... a bystander is killed at this many
+    std::size_t hasty = 40; // how many states a survivor finds that does not ask about the dead
 
     static thoroughness quick() { return {2, 8, 1, 5, 1, 2, 2, 12}; }
 
@@ -345,7 +345,7 @@ inline std::uint64_t hash_of(const snapshot& state) {
 
 class explorer {
   public:
-    // `give_up` is called where no survivor can be waited for any more; it must not return.
+    // `give_up` is called where a survivor cannot be waited for any more; it must not return.
     explorer(const thoroughness& how, std::function<void(const findings&)> give_up)
         : how_(how), give_up_(std::move(give_up)) {}
 
@@ -366,7 +366,7 @@ class explorer {
     // ---- judging
 
     // A newcomer finds the state in a segment of its own, at another address. `given`: what a
-    // survivor has said, who may have destroyed what the operation is about.
+    // survivor has said, which may have destroyed the operation's object.
     judgement arrive(const scene& from, const snapshot& state, casualty other,
                      const outcomes& legal, int bystander_result = -1,
                      const std::string* given = nullptr) {
@@ -399,7 +399,7 @@ class explorer {
         return verdict;
     }
 
-    // Is the segment sound, and is what it holds legal?
+    // Is the segment sound, and are its contents legal?
     static judgement look(const segment& here, const census& fates, outcome& found,
                           const outcomes& legal) {
         cohold::detail::segment_header& header = header_of(here);
@@ -422,7 +422,8 @@ class explorer {
         return compare(found, legal);
     }
 
-    // What survived must be usable: the same operation once more, by who has recovered it.
+    // The survivors must be able to work: the same operation once more, by the thread that has
+    // recovered.
     static void again(const segment& here, judgement& verdict) {
         current().act(here)();
         std::string complaint = audit(header_of(here));
@@ -448,7 +449,7 @@ class explorer {
 
     // ---- what is legal
 
-    // The victim's variants: nothing, the operation, and what else is declared legal.
+    // The victim's variants: nothing, the operation, and everything else that is declared legal.
     std::vector<binding> variants() const {
         std::vector<binding> all{nothing()};
         if (!what_->undone) {
@@ -473,13 +474,13 @@ class explorer {
     }
 
     struct run_of {
-        binding victim;    // null: not at all
+        binding victim;    // null: it does nothing
         binding survivor;  // after it
         binding bystander; // after or before it
         bool bystander_first = false;
     };
 
-    // The outcome of a run in which nobody is killed before he is done.
+    // The outcome of a run in which no thread is killed before it is done.
     outcome outcome_of(const run_of& run, casualty other) {
         scene here(*what_, other_);
         outcome result_here;
@@ -569,7 +570,8 @@ class explorer {
                 finished_with_bystander_.push_back(
                     outcome_of({what_->act, {}, what_->meanwhile, first}, casualty::none));
             }
-            // Refused because of the victim, though it would not have been by itself.
+            // Operations that were refused because of the victim, and would not have been
+            // otherwise.
             for (std::size_t i = 0; i < alone_.size(); ++i) {
                 outcome refused = alone_[i];
                 refused.bystander = 0;
@@ -581,8 +583,8 @@ class explorer {
         }
     }
 
-    // What a full segment makes of it must be what it is where there is room, or nothing: what it
-    // comes to there is not to be believed.
+    // In a full segment the outcome must be the same as with room, or nothing: a different one is a
+    // mistake of the rig.
     void expect_as_with_room() {
         operation roomy = *what_;
         roomy.fill = {};
@@ -689,8 +691,8 @@ class explorer {
         return all <= wanted ? 1 : (all + wanted - 1) / wanted;
     }
 
-    // Instructions at which to interfere: those after which the segment is another one are worth
-    // more than those between.
+    // Instructions at which to interfere: those after which the segment is in a new state are worth
+    // more than those in between.
     static std::vector<std::uint64_t> moments(const snapshot_store& states, std::uint64_t length,
                                               std::size_t wanted) {
         std::vector<std::uint64_t> chosen;
@@ -717,7 +719,7 @@ class explorer {
         }
     }
 
-    // What a survivor does that was attached all the time.
+    // The deed of a survivor that was attached all the time.
     [[nodiscard]] deed recovery(const segment& who) const {
         if (what_->heals) {
             return (what_->survive ? what_->survive : what_->act)(who);
@@ -728,9 +730,9 @@ class explorer {
         };
     }
 
-    // A survivor that was attached all the time does something to what the victim was changing,
-    // and asks after nobody before; recovery comes later.
-    // False if one has gone wrong, and may hold anything.
+    // A survivor that was attached all the time does something to the object that the victim was
+    // changing, without asking about the dead first; recovery comes later. Returns false if one has
+    // failed, and may hold anything.
     bool be_hasty(scene& here, const std::vector<snapshot>& states) {
         const std::size_t every = stride(states.size(), how_.hasty);
         for (std::size_t k = 0; k < what_->hasty.size(); ++k) {
@@ -755,8 +757,8 @@ class explorer {
         return true;
     }
 
-    // The survivor in its turn is killed at every instruction.
-    // False if one has gone wrong, and may hold anything.
+    // The survivor itself is killed at every instruction. Returns false if one has failed, and may
+    // hold anything.
     bool two_deep(scene& here, const std::vector<snapshot>& states) {
         restore(here, states.front(), false);
         const deed act = recovery(*here.survivor);
@@ -793,8 +795,8 @@ class explorer {
         int returned = -1;
     };
 
-    // Steps the actor; after `at` instructions the other one begins. If it waits for the actor,
-    // that goes on.
+    // Steps the actor; after `at` instructions the other one begins. If it waits for the actor, the
+    // actor continues.
     schedule_result schedule(scene& here, const segment& who, const deed& actor, const deed& other,
                              std::uint64_t at, bool snapshot_then) {
         schedule_result how;
@@ -857,14 +859,14 @@ class explorer {
         }
     }
 
-    // A process takes its private lock along when it is killed; the threads that go on here for
-    // others would wait for it.
+    // A killed process takes its private lock with it; here the threads that continue in place of
+    // other processes would wait for it.
     static bool is_list_locked() noexcept {
         return reinterpret_cast<const std::atomic<std::uint64_t>&>(cohold::detail::mappings)
                    .load() != 0;
     }
 
-    // Does something in a thread of its own, which after so many instructions is left in the
+    // Runs a deed in a thread of its own, which after a number of instructions is left in the
     // middle for ever, with all that it knows.
     class doomed {
       public:
@@ -905,7 +907,7 @@ class explorer {
         // Nothing is allocated here: the caller may be in the middle of malloc.
         void go() const noexcept { set(*state_, running); }
 
-        // Has it died, or come to its end, in that time?
+        // Has it died, or ended, within that time?
         [[nodiscard]] bool wait(std::chrono::milliseconds most) const noexcept {
             const auto end = std::chrono::steady_clock::now() + most;
             while (state_->load() < dead && std::chrono::steady_clock::now() < end) {
@@ -959,8 +961,7 @@ class explorer {
             victim.go();
             static_cast<void>(victim.wait(std::chrono::seconds(2 * patience)));
             if (!victim.is_dead()) {
-                continue; // not every run has as many instructions: reading the clock may be
-                          // quicker
+                continue; // not every run has that many instructions
             }
             ++found_.schedules;
             const snapshot where{at, nullptr, 0, nullptr};
@@ -974,8 +975,8 @@ class explorer {
         }
     }
 
-    // The victim is frozen, and the bystander dies in the middle of what it does; a survivor sees
-    // to that. Then the victim goes on: nobody may have taken anything from it.
+    // The victim is frozen, and the bystander dies in the middle of its deed; a survivor recovers
+    // it. Then the victim continues: nothing may have been taken from it.
     void kill_beside_frozen() {
         std::vector<std::uint64_t> deaths;
         {
@@ -994,7 +995,7 @@ class explorer {
         }
     }
 
-    // False if the rest need not be tried.
+    // Returns false if the rest need not be tried.
     bool kill_beside_frozen(std::uint64_t at, std::uint64_t then) {
         scene here(*what_, other_);
         const deed act = what_->act(*here.victim);
@@ -1012,13 +1013,13 @@ class explorer {
                     frozen = true;
                     other.go();
                     if (!other.wait(std::chrono::milliseconds(500))) {
-                        other.spare(); // or it would die later, and nobody know of it
+                        other.spare(); // or it would die later, unnoticed
                     }
                     if (other.is_dead()) {
                         died = true;
                         here.place->kill(here.third_slot, 2);
                         other_.start(&tidy_up);
-                        // It may have to wait, for the heap for instance.
+                        // The survivor may have to wait, for the heap for instance.
                         static_cast<void>(other_.wait(std::chrono::milliseconds(3)));
                     }
                     return false;
@@ -1040,7 +1041,7 @@ class explorer {
             here.leave();
             return false;
         }
-        if (died) { // else it has waited for the victim, or was done
+        if (died) { // otherwise it has waited for the victim, or was done
             ++found_.schedules;
             note(arrive(here, take(here), casualty::bystander,
                         done ? finished_beside_dead_ : beside_dead_),
@@ -1050,7 +1051,7 @@ class explorer {
         return true;
     }
 
-    // Two survivors find the same dead one.
+    // Two survivors find the same dead participant.
     void race(scene& here, const std::vector<snapshot>& states) {
         restore(here, states.front(), false);
         const deed actor = [&here] {
@@ -1092,7 +1093,7 @@ class explorer {
         ++found_.failures[static_cast<int>(how)];
         if (how == result::stuck && found_.failures[static_cast<int>(how)] == 3) {
             found_.complaints.emplace_back("stuck too often: the rest is not explored");
-            give_up_(found_); // each takes seconds
+            give_up_(found_); // each one takes seconds
         }
         if (found_.complaints.size() < 8) {
             char place[64];
@@ -1119,9 +1120,9 @@ class explorer {
     outcomes pairs_;                   // and the survivor may have done it too, and is dead
     outcomes with_bystander_;          // the victim killed, the bystander done or refused
     outcomes finished_with_bystander_; // the victim done
-    outcomes beside_dead_;             // the bystander killed, and whatever the victim did
+    outcomes beside_dead_;             // the bystander killed, whatever the victim did
     outcomes finished_beside_dead_;    // the victim done
-    std::vector<outcomes> hasty_;      // for each hasty deed: of the victim, and then of that one
+    std::vector<outcomes> hasty_;      // for each hasty deed: first the victim's, then that deed's
 };
 
 } // namespace crash

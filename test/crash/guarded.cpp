@@ -127,7 +127,7 @@ void declare_readers(registry& all) {
 
 // ---- guarded values
 
-// What has to change as a whole: plain words, and containers.
+// Must change as a whole: plain words, and containers.
 struct account {
     int left = 100;
     int right = 0;
@@ -140,7 +140,7 @@ struct account {
     }
 };
 
-// More than is saved at each locking.
+// More than locking saves.
 using table = std::array<int, 1500>;
 
 struct guarded {
@@ -228,8 +228,8 @@ constexpr change changes[] = {
     {"an exchange of elements", [](account& it) { std::swap(it.rows[0], it.rows[1]); }},
 };
 
-// Too many elements before a change to be saved: they are moved step by step, what stays of each
-// move in the journal is shortened, and the next one follows it.
+// Too many elements before a change to be saved: they are moved step by step, the journal keeps a
+// shortened record of each move, and the next one follows it.
 void move_many(account& it) {
     it.moves.insert(it.moves.begin(), 5);
     it.moves.pop_back(); // one that was there, in another place
@@ -266,7 +266,7 @@ struct by_two {
     }
 };
 
-// The next one who has the lock that was held by the one mapping finds what was done by the other.
+// The next thread that gets the lock, which one mapping held, finds what the other mapping did.
 void declare_two_mappings(registry& all) {
     using T = by_two;
     const auto on = [&](const char* function, const char* setup, auto act) {
@@ -314,7 +314,7 @@ void declare_two_mappings(registry& all) {
                    it.mutex.unlock();
                })
         .heals();
-    // What is done by the other mapping is a section of its own.
+    // What the other mapping does is a section of its own.
     on("shm_guarded::with", "a section within one of the first",
        [](T& app, T& library) {
            app.first.with([&](ints& mine) {
@@ -346,7 +346,7 @@ void declare_two_mappings(registry& all) {
         .heals();
 }
 
-// Those who read beside others.
+// Readers that share the lock.
 void on_shared(registry& all) {
     using T = cohold::shm_guarded<account, cohold::shm_shared_mutex>;
 

@@ -1,5 +1,5 @@
-// Real processes, really killed or stopped between two instructions of an operation, beside others
-// that are waiting, working and arriving.
+// Real processes, killed or stopped for real between two instructions of an operation, beside
+// others that are waiting, working and arriving.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <array>
@@ -38,8 +38,8 @@ void expect(bool good, const char* what, const char* structure, std::uint64_t st
     }
 }
 
-// ---- structures. Each operation adds one; how many there are can be counted, and must be as many
-// as have been done, or one more if one was killed.
+// ---- structures. Each operation adds one; the number can be counted, and must be that of
+// completed operations, or one more if one was killed.
 
 struct account {
     int left = 1000;
@@ -124,7 +124,7 @@ struct heap {
     int count(segment<>&) { return calls; }
 };
 
-// A vector of another segment, changed under a lock of this one: whoever has the lock next finds
+// A vector of another segment, changed under a lock of this one: the next holder of the lock finds
 // the vector in order.
 struct across {
     static constexpr const char* name = "vector of another segment";
@@ -196,7 +196,7 @@ template <class Body>
 pid_t child(const Body& body) {
     const pid_t id = ::fork();
     if (id == 0) {
-        ::alarm(30); // whoever is stuck
+        ::alarm(30); // ends a stuck process
         body();
         std::_Exit(0);
     }
@@ -209,8 +209,8 @@ int end_of(pid_t id) {
     return status;
 }
 
-// A process that does it once as a warm-up, so that it is a participant, and once more; there it
-// gets the signal after so many instructions.
+// A process that runs the operation once as a warm-up, so that it is a participant, and once more;
+// then it gets the signal after a number of instructions.
 template <class Structure>
 pid_t victim(place<Structure>& here, std::uint64_t at, int signal) {
     return child([&] {
@@ -256,7 +256,7 @@ pid_t worker(place<Structure>& here, int first) {
     });
 }
 
-// Killed while others work, wait, and come later.
+// Killed while others work, wait, and arrive later.
 template <class Structure>
 void kill_at(std::uint64_t step) {
     place<Structure> here;
@@ -282,7 +282,7 @@ void kill_at(std::uint64_t step) {
     expect(living == 0, "the dead one's place is free", Structure::name, step);
 }
 
-// Stopped, not dead: nobody takes anything from it, and it goes on as if nothing had happened.
+// Stopped, not dead: nothing is taken from it, and it continues as if nothing had happened.
 template <class Structure>
 void stop_at(std::uint64_t step) {
     place<Structure> here;
@@ -294,7 +294,7 @@ void stop_at(std::uint64_t step) {
         return;
     }
     const pid_t other = worker(here, 0);
-    std::this_thread::sleep_for(15ms); // longer than whoever waits trusts the holder
+    std::this_thread::sleep_for(15ms); // longer than a waiter trusts the holder
     here.where().recover();
     std::size_t living = 0;
     for (const auto& each : here.where().participants()) {

@@ -1,5 +1,5 @@
-// Segments in which the test decides who is dead: a kill is simulated by copying what was there at
-// the moment, and by the verdict on the victim.
+// Segments in which the test decides which participants are dead: a kill is simulated by a copy of
+// the bytes at that moment, and by the verdict on the victim.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_CRASH_LAB_HPP
@@ -35,7 +35,7 @@ enum class fate : std::uint32_t { nobody, alive, dead };
 
 inline constexpr std::size_t slots = cohold::config::max_participants + 1;
 
-// What the kernel would know of a segment's participants.
+// What the kernel would know about a segment's participants.
 struct census {
     std::array<std::atomic<fate>, slots> fates{};
     std::array<std::atomic<void*>, slots> pages{};
@@ -55,9 +55,9 @@ struct census {
 
 inline constexpr std::size_t most_descriptors = 1024;
 inline std::array<census*, most_descriptors> census_of_descriptor{};
-inline census* census_of_new = nullptr; // of a segment that is just being made
+inline census* census_of_new = nullptr; // of a segment under construction
 
-// Pages that stand for locks. Low enough that the kernel puts nothing else there: who unmaps one
+// Pages that stand for locks. Low enough that the kernel puts nothing else there: unmapping one
 // releases its lock.
 inline void* new_page() noexcept {
     static constexpr std::uintptr_t region = 0x100000000000;
@@ -79,15 +79,16 @@ struct lab : cohold::mechanism::memfd {
                                           std::error_code& ec) noexcept {
         const cohold::file_descriptor made = memfd::create(wanted, ec);
         if (!ec) {
-            // At once as long as it can become: so copies of all lengths can be written to it.
+            // As long as it can ever become, at once: so copies of all lengths can be written to
+            // it.
             demand(::ftruncate(made.value, static_cast<off_t>(wanted.capacity)) == 0, "ftruncate");
             census_of_descriptor[static_cast<std::size_t>(made.value)] = census_of_new;
         }
         return made;
     }
 
-    // All memory is there. (The library would block signals meanwhile, and a trap with them is the
-    // end.)
+    // All memory is allocated. (The library would block signals meanwhile, and a trap with blocked
+    // signals ends the process.)
     static void back(const cohold::file_descriptor& /*object*/, void* /*mapping*/,
                      std::uint64_t /*from*/, std::uint64_t /*to*/,
                      std::error_code& /*ec*/) noexcept {}
@@ -121,8 +122,8 @@ struct lab : cohold::mechanism::memfd {
 
 using segment = cohold::segment<lab>;
 
-// The header of what a handle has mapped. Handles show it to nobody; an explicit instantiation may
-// name protected members.
+// The header of a handle's mapping. Handles do not show it; an explicit instantiation may name
+// protected members.
 struct base_of_handle {
     friend constexpr auto member(base_of_handle);
 };
@@ -140,7 +141,7 @@ inline cohold::detail::segment_header& header_of(const segment& handle) {
     return (handle.*member(base_of_handle{})).memory().header();
 }
 
-// The bytes of one segment, with who lives in it.
+// The bytes of one segment, and which participants are alive.
 class world {
   public:
     static constexpr std::size_t reserve = 128 * 1024;
@@ -154,7 +155,7 @@ class world {
         bytes_ = static_cast<char*>(
             ::mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0));
         demand(bytes_ != MAP_FAILED, "the test's own mapping");
-        ::memset(bytes_ + size(), 0, reserve - size()); // not to meet a page fault later
+        ::memset(bytes_ + size(), 0, reserve - size()); // avoids page faults later
         fd_ = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
     }
 
@@ -167,7 +168,7 @@ class world {
         ::close(fd_);
     }
 
-    // Who has made it; for setups.
+    // The handle that created the segment; for setups.
     [[nodiscard]] segment& maker() noexcept { return maker_; }
 
     // A further participant.
@@ -190,14 +191,14 @@ class world {
 
     [[nodiscard]] census& fates() noexcept { return census_; }
 
-    // A participant is dead from now on. All that are played by this process count as one process,
-    // but for the dead: `process` says which of them were one.
+    // A participant is dead from now on. All that this process plays count as one process, except
+    // the dead: `process` says which of them belonged together.
     void kill(std::uint32_t slot, std::uint32_t process) noexcept {
         census_.fates[slot] = fate::dead;
         cohold::detail::participant_table::of(header()).slots[slot].stamp = process;
     }
 
-    // Makes it what another one was.
+    // Restores a state.
     void load(const snapshot& state) noexcept {
         const std::size_t before = size();
         std::memcpy(bytes_, state.bytes, state.size);

@@ -1,4 +1,4 @@
-// Kills every declared operation at every instruction, and says what came of it.
+// Kills every declared operation at every instruction, and reports the results.
 //
 //   crash [--only=PART] [--quick | --complete] [--table] [--list] [--without=KIND]…
 //
@@ -6,7 +6,7 @@
 // mappings; `crowded`, the same again in full segments, and undone. Of the latter a quick run
 // takes one in sixteen, whichever part is asked for.
 //
-// Each operation is explored in a process of its own: one that goes wrong hurts no other.
+// Each operation is explored in a process of its own: a failure hurts no other.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <algorithm>
@@ -97,7 +97,7 @@ struct row {
     }
 };
 
-// In a child. Returns whether all was legal.
+// In a child. Returns whether everything was legal.
 bool explore(const crash::operation& what, const options& chosen, row& sum) {
     std::fflush(stdout);
     const int id = ::fork();
@@ -107,7 +107,7 @@ bool explore(const crash::operation& what, const options& chosen, row& sum) {
                 print(what, found);
             }
             sum.add(found);
-            std::_Exit(found.good() ? 0 : 1); // some are left in the middle of something
+            std::_Exit(found.good() ? 0 : 1); // some threads are left in the middle of something
         };
         const auto how = chosen.complete ? crash::thoroughness::complete()
                          : chosen.quick  ? crash::thoroughness::quick()

@@ -14,7 +14,7 @@ using crash::registry;
 using crash::segment;
 using ints = cohold::shm_vector<int>;
 
-// Its constructor allocates, so a kill may find it half made.
+// Its constructor allocates, so a kill may find it half constructed.
 struct record {
     ints left{1, 2, 3};
     ints right{4, 5};
@@ -28,7 +28,7 @@ struct holder {
     std::string tell() { return "a block"; } // whose freeing it does not notice
 };
 
-// Names come and go in a section.
+// Names are made and destroyed in a section.
 struct sections {
     cohold::shm_guarded<int> number{1};
 
@@ -44,7 +44,7 @@ auto with_sections(int others) {
     };
 }
 
-// So many objects of other names.
+// That many objects with other names.
 auto with_names(int count) {
     return [count](const segment& where) {
         for (int i = 0; i < count; ++i) {
@@ -73,7 +73,7 @@ void crash::declare(registry& all) {
         return where.construct<int>("from aside", ec, 5) != nullptr;
     };
     const auto make_others = [](const segment& where) {
-        std::error_code ec; // it may not be there
+        std::error_code ec; // it may not exist
         where.destroy<int>("other0", ec);
         where.construct<record>("another");
         where.destroy<record>("another");
@@ -106,7 +106,7 @@ void crash::declare(registry& all) {
     all.add<record>("segment::destroy", "of many", with_record(12),
                     [](const segment& where) { return where.destroy<record>(crash::subject); })
         .heals();
-    // Others wait with theirs until the section has ended.
+    // The others' changes wait until the section has ended.
     for (const int others : {1, 10, 11}) {
         const auto change = [](sections& it, const segment& where) {
             it.number.with([&](int& number) {
@@ -136,7 +136,7 @@ void crash::declare(registry& all) {
             .heals()
             .meanwhile(construct_other);
     }
-    // The victim has no journal before, and the heap no room for one.
+    // The victim does not have a journal yet, and the heap has no room for one.
     all.add<record>(
            "segment::destroy", "full, by who has just come",
            [](const segment& where) {
@@ -173,7 +173,7 @@ void crash::declare(registry& all) {
                       })
             .meanwhile(allocate(200));
         all.add<void>("shm_allocator::try_allocate", size, with_names(1), allocate(bytes));
-        // Neighbours of all kinds: allocated, and free ones that it joins.
+        // Neighbours of all kinds: allocated ones, and free ones with which it merges.
         for (const bool between : {false, true}) {
             all.add<holder>(
                    "shm_allocator::deallocate", size + (between ? ", between free ones" : ""),

@@ -1,5 +1,5 @@
-// What the rig knows of an operation: one declaration says how it is set up, what it does and, by
-// itself, which outcomes of a kill are legal.
+// What the rig knows about an operation: one declaration says how it is set up, what it does and,
+// by itself, which outcomes of a kill are legal.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_CRASH_OPERATION_HPP
@@ -22,13 +22,13 @@
 
 namespace crash {
 
-// A thing to do, bound to one participant's mapping. False: it was refused, and nothing happened.
+// An action that is bound to one participant's mapping. False: it was refused, and had no effect.
 using deed = std::function<bool()>;
 using binding = std::function<deed(const segment&)>;
 
-inline constexpr std::string_view subject = "it"; // the name of what an operation is about
+inline constexpr std::string_view subject = "it"; // the name of the operation's object
 
-// What survivors have been given by what they did: a part of the outcome.
+// What survivors report about their deeds: a part of the outcome.
 inline std::string said;
 
 struct hasty_deed {
@@ -36,7 +36,7 @@ struct hasty_deed {
     binding act;
 };
 
-// The other mapping of a participant, where it has two; else the same.
+// The other mapping of a participant, if it has two; otherwise the same.
 inline std::map<const segment*, const segment*> second_mappings;
 
 inline const segment& second_of(const segment& first) {
@@ -44,14 +44,14 @@ inline const segment& second_of(const segment& first) {
     return found == second_mappings.end() ? first : *found->second;
 }
 
-// What others make of memory that they are given.
+// What others do with memory that they are given.
 using usurper = cohold::shm_vector<cohold::shm_vector<int>>;
 inline constexpr std::string_view usurper_name = "usurper";
 
 inline constexpr std::size_t usurped[] = {4, 4, 8, 8, 12, 16, 24, 60, 300};
 inline constexpr int usurping = 7777;
 
-// Takes free memory of all sizes and writes to it: whoever puts back old bytes there is seen.
+// Takes free memory of all sizes and writes to it: this shows bytes that are restored there.
 inline void usurp(const segment& where) {
     usurper& made = where.construct<usurper>(usurper_name);
     made.reserve(std::size(usurped));
@@ -83,43 +83,43 @@ struct operation {
     std::string setup; // in words
     std::function<void(const segment&)> make{};
     binding act{};
-    // What a survivor does, if it cannot be quite the same.
+    // A survivor's deed, if it cannot be exactly the same.
     binding survive{};
     std::function<std::string(const segment&)> contents{};
-    // Legal outcomes beside "before" and "after": what these lead to.
+    // Legal outcomes besides "before" and "after": those that these deeds lead to.
     std::vector<binding> also{};
-    // And where there is no room to keep what changes: it goes step by step then.
+    // Further ones where there is no room to save what changes: then it goes step by step.
     std::vector<binding> stepwise{};
-    // And where another one did it, or did `meanwhile`, when the victim was in the middle.
+    // Further ones where another one did it, or did `meanwhile`, when the victim was in the middle.
     std::vector<binding> together{};
-    // What a bystander does at any instruction of it, on the same object or another one.
+    // A bystander's deed at any instruction of it, on the same object or another one.
     binding meanwhile{};
-    // Survivors find it as it must be without recover(): by the lock that the dead one held, or by
-    // the words that it had claimed.
+    // Survivors find everything in order without recover(): by the lock that the dead one held, or
+    // by the words that it had claimed.
     bool heals = false;
-    // The victim has done nothing yet in the segment: its first use is a part of the operation.
+    // The victim has not used the segment before: its first use is a part of the operation.
     bool fresh = false;
-    // Who dies is not attached before: it attaches in it.
+    // The victim is not attached before: it attaches in the operation.
     bool attaches = false;
     // The victim has two mappings of the segment, and so is two participants of it.
     bool twice = false;
-    // What survivors do before anybody has recovered the victim.
+    // What survivors do before any of them has recovered the victim.
     std::vector<hasty_deed> hasty{};
-    // What fills the segment, when all are attached, and up to how many bytes it grows.
+    // Fills the segment when all are attached; and the number of bytes to which it grows.
     std::function<void(const segment&)> fill{};
     std::size_t most = world::reserve;
-    // The living undo it: it never was.
+    // The living undo the operation: it has never happened.
     bool undone = false;
-    // Killed in a full segment, it may leave memory allocated that nobody has.
+    // Killed in a full segment, it may leak memory.
     bool may_leak = false;
     // Only the kills of the victim itself are explored.
     bool alone = false;
-    // How many times the same can be done again afterwards, by others.
+    // How many more times others can do the same afterwards.
     bool repeats = true;
 };
 
-// Makes deeds of anything callable with a T&, a T& and the segment or the T& of another mapping, or
-// the segment alone.
+// Makes deeds from anything callable with a T&, a T& and the segment or the T& of another mapping,
+// or the segment alone.
 template <class T, class F>
 binding bind(F f) {
     return [f](const segment& where) -> deed {
@@ -203,7 +203,7 @@ class declaration {
         return *this;
     }
 
-    // No survivor has room for what it does in haste.
+    // A survivor has no room for a hasty deed.
     declaration& unhasty() {
         what_.hasty.clear();
         return *this;
@@ -214,7 +214,7 @@ class declaration {
         return *this;
     }
 
-    // What a survivor does that asks after nobody before.
+    // A survivor's deed that does not ask about the dead first.
     template <class F>
     declaration& hasty(std::string name, F f) {
         what_.hasty.push_back({std::move(name), crash::bind<T>(std::move(f))});
@@ -243,7 +243,7 @@ class registry {
         what.contents = [](const segment& where) { return contents_of<T>(where); };
         if constexpr (!std::is_void_v<T>) {
             what.hasty.push_back({"destroys it", crash::bind<T>([](const segment& where) {
-                                      std::error_code ec; // it may not be there
+                                      std::error_code ec; // it may not exist
                                       where.destroy<T>(subject, ec);
                                       usurp(where);
                                   })});
@@ -251,7 +251,7 @@ class registry {
         return declaration<T>(what);
     }
 
-    // Leaves out kinds of what can happen.
+    // Excludes kinds of events.
     void restrict(bool hasty, bool twice) {
         all_.remove_if([&](const operation& each) { return each.twice && !twice; });
         for (operation& each : all_) {
@@ -263,7 +263,7 @@ class registry {
 
     void add(operation what) { all_.push_back(std::move(what)); }
 
-    // Says that a mutator is covered by an operation that is called otherwise.
+    // Declares that a mutator is covered by an operation with another name.
     void covered(std::string_view mutator, std::string_view by) {
         covered_.emplace_back(mutator, by);
     }

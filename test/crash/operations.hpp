@@ -1,4 +1,4 @@
-// What the rig kills: the operations, by the files that declare them.
+// The operations that the rig kills, by the files that declare them.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_CRASH_OPERATIONS_HPP

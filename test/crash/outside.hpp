@@ -1,5 +1,5 @@
-// How a state looks from outside, to inspect_contents(): what a kill has left must be seen as what
-// recovery puts in order, and what was recovered as good.
+// How inspect_contents() sees a state from outside: the remains of a kill must look like something
+// that recovery repairs, and the recovered state must look good.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_CRASH_OUTSIDE_HPP
@@ -40,7 +40,7 @@ class outside final : public cohold::detail::segment_source {
 
     [[nodiscard]] int anybody() const noexcept override { return 0; }
 
-    // Empty if all is well: good, or else what recovery mends.
+    // Empty if all is well: good, or repairable by recovery.
     [[nodiscard]] std::string complaint(bool recovered) const {
         const cohold::segment_contents found = cohold::detail::examine_contents(*this);
         if (recovered ? found.is_good() : found.is_mendable()) {

@@ -30,7 +30,7 @@ using crash::segment;
 template <class T, concurrency Concurrency>
 using queue = cohold::shm_queue<T, Concurrency, cohold::waiting::block>; // spinning is long to step
 
-// Elements: one word; several, which no store writes at once; and one that owns memory.
+// Elements: one word; several words, which no single store writes; and one that owns memory.
 using several = std::array<int, 4>;
 using owning = cohold::shm_vector<int>;
 
@@ -58,7 +58,7 @@ constexpr const char* sides = Concurrency == concurrency::spsc   ? "spsc"
                                                                  : "mpmc";
 
 // A queue, and elements for it and from it: they are in the segment, so that what they own can be
-// given back.
+// freed.
 template <class T, concurrency Concurrency>
 struct one {
     queue<T, Concurrency> it{8};
@@ -85,7 +85,7 @@ struct one {
 
 struct state {
     const char* name;
-    int count;  // of elements
+    int count;  // number of elements
     int passed; // elements that have gone through before
 };
 
@@ -105,7 +105,7 @@ std::vector<std::string> drain(queue<T, Concurrency>& from) {
     return given;
 }
 
-// The number that an element was made from.
+// The number from which an element was made.
 int number_in(const std::string& element) {
     return std::atoi(element.c_str() + (element[0] == '[' ? 1 : 0));
 }
@@ -117,9 +117,9 @@ void must(bool so, const char* complaint) {
 }
 
 // Takes all elements, fills the queue again, and takes all once more when the victim is recovered.
-// As long as the victim's claim stands, the element that it was taking is not given, and the slots
-// from there on are not free; nor is the slot to which it was pushing. Says which elements were
-// given that the survivor had not pushed itself, in their order.
+// As long as the victim's claim stands, the element that it was taking is not available, and the
+// slots from there on are not free; nor is the slot to which it was pushing. Reports the elements
+// that the survivor had not pushed itself, in order.
 template <class Q>
 void drain_and_refill(Q& q, const segment& where, bool pushing) {
     std::vector<std::string> old = drain(q.it);
@@ -128,7 +128,8 @@ void drain_and_refill(Q& q, const segment& where, bool pushing) {
     std::vector<std::remove_extent_t<decltype(q.refill)>*> left;
     for (auto& each : q.refill) {
         const std::string element = crash::tell(each);
-        const bool done = q.it.try_emplace(std::move(each)); // moved: to allocate may be to recover
+        const bool done =
+            q.it.try_emplace(std::move(each)); // moved: allocating may trigger recovery
         must(done || crash::tell(each) == element, "what was refused is another than before");
         (done ? pushed : refused).push_back(element);
         if (!done) {
@@ -167,7 +168,7 @@ void drain_and_refill(Q& q, const segment& where, bool pushing) {
     }
 }
 
-// What survivors do with a queue before anybody has recovered who was at it.
+// What survivors do with a queue before any of them has recovered the dead one.
 template <class Q>
 void ask_nobody(crash::declaration<Q>& what, std::string_view name) {
     const bool pushing = name.find("push") != std::string_view::npos ||
@@ -211,8 +212,8 @@ auto on(registry& all, const char* name, const state& in, const Act& act, const 
     return what;
 }
 
-// Another consumer has taken the second element, while the victim was taking the first one; when
-// the victim is dead, that is there again.
+// Another consumer has taken the second element while the victim was taking the first one; when the
+// victim is dead, the first one is available again.
 template <class Q>
 void without_second(Q& q) {
     const std::size_t count = q.it.try_pop_n(q.aside);
@@ -232,7 +233,7 @@ void declare_for(registry& all) {
     const state& round = states[2];
     const state& full = states[3];
     for (const state& each : states) {
-        // So many that the victim, a survivor and a newcomer can do it without waiting.
+        // Few enough that the victim, a survivor and a newcomer can do it without waiting.
         if (each.count <= 4) {
             on<T, Concurrency>(all, "push", each, [](Q& q) {
                 return q.it.push(q.spare[0]);
@@ -246,7 +247,7 @@ void declare_for(registry& all) {
                     without_second(q);
                     std::swap(q.received[0], q.received[1]);
                 })
-                .once(); // the look at what is left has taken it all
+                .once(); // the check of the contents has taken everything
         }
         on<T, Concurrency>(all, "try_push", each, [](Q& q) {
             return q.it.try_push(q.spare[0]);
@@ -283,7 +284,7 @@ void declare_for(registry& all) {
         return [count](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, count)) == count; };
     };
     on<T, Concurrency>(all, "try_pop_n", full, pop_n(3), ", three").also(pop_n(1)).also(pop_n(2));
-    // Of a batch that is killed in its middle, the first ones are there, or gone.
+    // If a batch is killed in the middle, its first elements are there, or gone.
     on<T, Concurrency>(all, "try_push_n", round, push_n(3), ", round the end")
         .meanwhile([](Q& q) { return q.it.try_pop_n(std::span<T>(q.received, 1)) != 0; })
         .also(push_n(1))
@@ -294,7 +295,7 @@ void declare_for(registry& all) {
         .also(pop_n(2));
     on<T, Concurrency>(all, "close", round, [](Q& q) { q.it.close(); });
     if constexpr (std::is_trivially_copyable_v<T>) {
-        // What they return is on the victim's stack, and dies with it.
+        // The result is on the victim's stack, and dies with it.
         on<T, Concurrency>(all, "pop", round, [](Q& q) { return q.it.pop().has_value(); })
             .heals()
             .together(&without_second<Q>)
@@ -309,7 +310,7 @@ void declare_for(registry& all) {
     }
 }
 
-// Two of the same side at once, and one of them in the middle.
+// Two on the same side at once, and one of them in the middle.
 template <class T>
 void declare_many(registry& all) {
     using Q = one<T, concurrency::mpmc>;
@@ -363,7 +364,7 @@ void declare_within(registry& all) {
         ask_nobody(what, name);
         return what;
     };
-    // The queue may have it, and the section not be done.
+    // The element may be in the queue although the section was not committed.
     on("push", "what was there before", [](Q& q) {
         q.mine.with([&](owning& mine) {
             q.it.push(std::move(mine));
@@ -409,7 +410,7 @@ struct two_queues {
     std::string tell() { return crash::tell(outer) + " and " + crash::tell(inner); }
 };
 
-// Survivors push and pop beyond the outer claim, whether or not recovery knows of it.
+// Survivors push and pop beyond the outer claim, whether or not recovery knows about it.
 void declare_nested(registry& all) {
     all.add<two_queues>(
            "shm_queue::emplace", "mpmc, in the constructor of an element",
@@ -422,8 +423,8 @@ void declare_nested(registry& all) {
         .heals();
 }
 
-// An object that is destroyed by hand: where it lies and, outside of the segment for all that a
-// kill leaves, whether it is there.
+// An object that is destroyed by hand: its address and, outside of the segment so that it survives
+// a kill, whether it exists.
 template <class T>
 struct by_hand {
     alignas(T) std::byte room[sizeof(T)];
@@ -433,7 +434,7 @@ struct by_hand {
     by_hand(const by_hand&) = delete;
     by_hand& operator=(const by_hand&) = delete;
 
-    // Once more, perhaps: the second time there is nothing to do.
+    // Perhaps a second time: then there is nothing to do.
     ~by_hand() { it().~T(); }
 
     [[nodiscard]] T& it() noexcept { return *std::launder(reinterpret_cast<T*>(room)); }

@@ -1,5 +1,5 @@
-// What processes signal each other with, for the rig: conditions, semaphores, events, barriers,
-// latches.
+// The means by which processes signal each other, for the rig: conditions, semaphores, events,
+// barriers, latches.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <chrono>
@@ -19,7 +19,7 @@ std::chrono::steady_clock::time_point now() {
     return std::chrono::steady_clock::now();
 }
 
-// Short enough that a victim does not wait long for what nobody does, and long enough to sleep.
+// Short enough that a victim does not wait long in vain, and long enough to sleep.
 constexpr auto shortly = 50us;
 
 template <class T, class Act>
@@ -70,12 +70,12 @@ struct with_semaphore {
 
     std::string tell() {
         const std::string count = std::to_string(semaphore.available());
-        semaphore.release(); // wakes whoever seems to wait
+        semaphore.release(); // wakes a waiter that seems to be there
         return count + (semaphore.try_acquire_for(1s) ? "" : ", and no more");
     }
 };
 
-// Two have none left.
+// Two semaphores without permits.
 struct empty_semaphore {
     cohold::shm_semaphore semaphore{0};
 

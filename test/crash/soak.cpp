@@ -1,9 +1,9 @@
 // Processes that do random things to one segment, and one that kills them at random.
 //
-//   soak [SECONDS]     3 seconds, if not told otherwise
-//   soak repeat [N]    the same crash N times, 100,000 if not told otherwise
+//   soak [SECONDS]     3 seconds by default
+//   soak repeat [N]    the same crash N times, 100,000 by default
 //
-// What has been done is noted in a ledger outside of the segment, before and after each operation.
+// Operations are recorded in a ledger outside of the segment, before and after each one.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <atomic>
@@ -52,7 +52,8 @@ struct playground {
     cohold::shm_guarded<cohold::shm_vector<cohold::shm_vector<std::uint64_t>>> rows;
 };
 
-// What a worker has begun and finished. Of the one that was begun last, nobody knows.
+// The operations that a worker has begun and finished. The outcome of the last one begun is
+// unknown.
 struct ledger {
     struct line {
         std::atomic<std::uint64_t> begun{0};
@@ -62,7 +63,7 @@ struct ledger {
     line increments[workers];
     line pushes[workers];
     line pops[workers];
-    std::atomic<std::uint64_t> unknown_pushes{0}; // killed in them
+    std::atomic<std::uint64_t> unknown_pushes{0}; // killed in the middle
     std::atomic<std::uint64_t> unknown_pops{0};
     std::atomic<std::uint64_t> unknown_increments{0};
     std::atomic<std::uint64_t> kills{0};
@@ -96,7 +97,7 @@ void complain(ledger& book, const char* what) {
     ++book.wrong;
 }
 
-// Whoever finds it otherwise, at any time, has found a bug.
+// If a process finds anything else, at any time, it has found a bug.
 void check(playground& all, ledger& book) {
     all.shared.with([&](account& it) {
         if (it.left != it.right || it.moves.size() != it.left % 50) {
@@ -186,7 +187,7 @@ pid_t start(const segment<>& where, playground& all, ledger& book, int number) {
     return id;
 }
 
-// What a killed worker had begun and not finished.
+// Resolves what a killed worker had begun and not finished.
 void settle(ledger::line& of, std::atomic<std::uint64_t>& unknown) {
     unknown += of.begun - of.done;
     of.begun = of.done.load();
@@ -278,7 +279,7 @@ int soak(std::chrono::seconds duration) {
     return book.wrong == 0 ? 0 : 1;
 }
 
-// Made in the slot of a queue; that it does not live to see.
+// Constructed in the slot of a queue; the process does not survive that.
 struct fatal {
     operator message() const { // NOLINT: converts, as an argument of emplace
         std::raise(SIGKILL);
@@ -286,8 +287,8 @@ struct fatal {
     }
 };
 
-// The same crashes again and again: in a section, with memory that it has allocated; with an
-// element claimed; and just attached.
+// The same crashes repeatedly: in a section, with memory that it has allocated; with a claimed
+// element; and just attached.
 int repeat(std::uint64_t times) {
     const segment<> where = unnamed_segment();
     ledger& book = *shared_ledger();
@@ -296,7 +297,7 @@ int repeat(std::uint64_t times) {
     std::size_t size = 0;
     const auto begin = clock_type::now();
     // The slot of all those that crash. Its generations wrap now and then, and with them the 16
-    // bits that claims in queues have of one.
+    // bits that claims in queues have of a generation.
     auto& slot = cohold::detail::participant_table::of(*where.allocator<int>().header()).slots[1];
     std::uint64_t wraps = 0;
     for (std::uint64_t i = 0; i < times && book.wrong == 0; ++i) {
@@ -317,7 +318,7 @@ int repeat(std::uint64_t times) {
         }
         ::waitpid(id, nullptr, 0);
         if (i % 3 == 0) {
-            where.recover(); // else by who takes the lock
+            where.recover(); // otherwise the next thread to take the lock does it
         }
         {
             const auto locked = all.shared.lock();

@@ -1,12 +1,12 @@
-// Everything at once, at random, and kills every few milliseconds: several segments, one of them
-// full most of the time and one that is made anew again and again; processes with two mappings of a
-// segment, several threads that end, signals, and children that they fork; and a supervisor that
-// destroys and makes again what others use.
+// Everything at once, at random, with kills every few milliseconds: several segments, one of which
+// is full most of the time and another is recreated again and again; processes with two mappings of
+// a segment, several threads that end, signals, and forked children; and a supervisor that destroys
+// and recreates what others use.
 //
-//   soak_all [SECONDS [SEED]]     10 seconds, if not told otherwise
+//   soak_all [SECONDS [SEED]]     10 seconds by default
 //
-// Every element that is pushed has a number of its own. What has been done is noted in a ledger
-// outside of the segments, before and after each operation.
+// Every pushed element has a number of its own. Operations are recorded in a ledger outside of the
+// segments, before and after each one.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <algorithm>
@@ -53,9 +53,9 @@ using rows = cohold::shm_vector<numbers>;
 constexpr int workers = 4;
 constexpr int actors = 3; // in each: two threads and a forked child
 
-// ---- what is in the segments
+// ---- the contents of the segments
 
-// Three words that must agree, and rows in which each number is how many there are.
+// Three words that must agree, and rows in which each number is the row's length.
 struct account {
     number left = 0;
     rows book;
@@ -83,16 +83,16 @@ struct yard {
     cohold::shm_mutex producer;
     cohold::shm_mutex consumer;
     single_queue single{8};
-    // Every operation on a vector happens as a whole, locked or not.
+    // Every operation on a vector happens completely or not at all, locked or not.
     cohold::shm_mutex order;
     rows unguarded;
-    // Who uses what the supervisor destroys now and then holds this.
+    // Held by users of what the supervisor destroys now and then.
     cohold::shm_shared_mutex reborn;
-    // What each has popped: on a stack it would die with the process.
+    // The elements that each has popped: on a stack they would die with the process.
     numbers hands[workers][actors];
 };
 
-// Takes all memory of its segment, and gives it back.
+// Allocates all memory of its segment, and frees it.
 struct hog {
     cohold::shm_guarded<rows> all;
     cohold::shm_guarded<account> crowded;
@@ -174,7 +174,7 @@ void complain(const char* what, number detail = 0) {
     }
 }
 
-// Whoever finds it otherwise, at any time, has found a bug.
+// If a process finds anything else, at any time, it has found a bug.
 void check(const account& it) {
     if (it.left != it.right || it.left != it.middle || it.left != it.last.value_or(0) ||
         it.moves.size() != it.left % 50) {
@@ -301,7 +301,7 @@ class actor {
         it.with([this](account& inner) { change(inner); });
     }
 
-    // Now and then it is undone.
+    // It is undone now and then.
     void add_to(cohold::shm_guarded<account>& it) {
         const bool undone = random_() % 8 == 0;
         const int which = &it == &yards_[0]->accounts[0] || &it == &yards_[1]->accounts[0] ? 0 : 1;
@@ -332,7 +332,7 @@ class actor {
         mine_.doing = idle;
     }
 
-    // Of the next element; 0 if there are no more.
+    // The number of the next element; 0 if there are no more.
     number announce(deed what) {
         const number id = book->next.fetch_add(1);
         if (id >= most_ids) {
@@ -381,7 +381,7 @@ class actor {
         mine_.doing = idle;
     }
 
-    // What was in a vector outside is in the queue then, or in neither.
+    // The contents of a vector outside are then in the queue, or in neither.
     void do_push_owning(owning_queue& to) {
         const number id = announce(push_owning);
         if (id == 0) {
@@ -462,7 +462,7 @@ class actor {
         });
     }
 
-    // The lock is had by one mapping, the vector changed by another.
+    // The lock belongs to one mapping, the vector is changed through another.
     void append_under_lock() {
         begin(append);
         yard& app = any();
@@ -503,7 +503,7 @@ class actor {
         }
     }
 
-    // Nobody but this worker uses it, and when it is dead the supervisor destroys it at once.
+    // Only this worker uses it, and when the worker is dead the supervisor destroys it at once.
     void use_own() {
         begin(own);
         const segment<>& where = *places_[random_() % 2];
@@ -525,7 +525,7 @@ class actor {
         if (!ec) {
             auto* const found = other.find_or_construct<cohold::shm_guarded<account>>("shared", ec);
             if (found != nullptr) {
-                // A section here within one there.
+                // A section in one segment within one in another.
                 any().accounts[0].with([&](account& outer) {
                     check(outer);
                     change(*found);
@@ -582,11 +582,11 @@ struct setting {
     const auto second = random() % 2 == 0 ? segment<>::open(where.big) : segment<>();
     const segment<>& again = second ? second : first;
     const auto small = segment<>::open(where.small);
-    if (random() % 3 == 0) { // a sampling profiler, for instance
+    if (random() % 3 == 0) { // like a sampling profiler
         support::interrupt_every(1ms);
     }
     while (!book->over) {
-        // Threads end, and others begin.
+        // Threads end, and others start.
         std::thread one(
             [&] { actor(first, again, small, where.other, which, 0).work(random() % 900); });
         std::thread two([&] { actor(first, again, small, where.other, which, 1).work(200); });
@@ -684,7 +684,7 @@ class supervisor {
         ids_[which] = id;
     }
 
-    // The worker, and the child that it may have forked. True if they are gone.
+    // The worker, and the child that it may have forked. True if both are gone.
     bool reap(int which, bool kill) {
         const pid_t group = ids_[which];
         if (group == 0) {
@@ -703,7 +703,7 @@ class supervisor {
                 if (errno == EINTR) {
                     continue;
                 }
-                break; // ECHILD: nobody is left of it
+                break; // ECHILD: none of them is left
             }
             if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) {
                 complain("workers end well, not by signal", static_cast<number>(WTERMSIG(status)));
@@ -726,7 +726,7 @@ class supervisor {
         return true;
     }
 
-    // What a killed worker had begun and not finished.
+    // Resolves what a killed worker had begun and not finished.
     static void settle(int which) {
         for (line& each : book->lines[which]) {
             switch (each.doing.exchange(idle)) {
@@ -748,8 +748,8 @@ class supervisor {
         }
     }
 
-    // Destroys what only the dead one has used, before anybody has recovered it, and lets others
-    // have the memory.
+    // Destroys what only the dead worker has used, before any process has recovered it, and lets
+    // others have the memory.
     void be_hasty(int which) {
         const std::string name = "own " + std::to_string(which);
         std::error_code ec;
@@ -777,7 +777,7 @@ class supervisor {
         big_.construct<owning_queue>("reborn", ec, std::size_t{1} + random_() % 8);
     }
 
-    // The segment of this name is another one then.
+    // Afterwards the name belongs to another segment.
     void remake() {
         std::error_code ec;
         if (random_() % 2 == 0) {
@@ -788,7 +788,7 @@ class supervisor {
         }
     }
 
-    // ---- in the end
+    // ---- the end
 
     void settle_all() {
         big_.recover();
@@ -868,7 +868,7 @@ class supervisor {
     }
 
     std::minstd_rand random_;
-    const bool kills_; // else workers come and go by themselves
+    const bool kills_; // otherwise workers come and go by themselves
     const setting where_;
     segment<> big_;
     segment<> small_;
@@ -894,7 +894,7 @@ int main(int count, char** arguments) {
             return 2;
         }
         book = static_cast<ledger*>(at); // zeroed
-        // In a process of its own: if it goes wrong, its names are removed all the same.
+        // In a process of its own: its names are removed even if it fails.
         const pid_t child = ::fork();
         if (child == 0) {
             ::prctl(PR_SET_CHILD_SUBREAPER, 1); // what workers have forked is reaped here

@@ -1,5 +1,5 @@
-// Runs a function of this program instruction by instruction, and keeps every state that watched
-// bytes pass through: what a kill at any of them would leave behind.
+// Runs a function of this program instruction by instruction, and keeps every state of the watched
+// bytes: what a kill at any instruction would leave behind.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_CRASH_STEPPER_HPP
@@ -33,15 +33,15 @@
 
 namespace crash {
 
-// One state of the watched bytes, and after how many instructions they first were so.
+// One state of the watched bytes, and the number of instructions after which it first appeared.
 struct snapshot {
     std::uint64_t step = 0;
     const char* bytes = nullptr;
     std::size_t size = 0;
-    const void* code = nullptr; // the instruction after it
+    const void* code = nullptr; // the instruction that follows
 };
 
-// Memory for states. Not from the heap: it is filled while the victim may be inside of malloc.
+// Memory for states. Not from the heap: it is filled while the victim may be inside malloc.
 class snapshot_store {
   public:
     snapshot_store(std::size_t most_states, std::size_t most_bytes)
@@ -92,9 +92,9 @@ class snapshot_store {
     snapshot* list_;
 };
 
-// What shall happen while a victim is stepped.
+// What to do while a victim is stepped.
 struct stepping {
-    // The bytes to watch. `size` is asked for again after each instruction: a segment grows.
+    // The bytes to watch. `size` is asked again after each instruction, because a segment grows.
     const char* bytes = nullptr;
     std::function<std::size_t()> size{};
     // Where the victim has them mapped.
@@ -130,8 +130,8 @@ inline void look(const void* code) {
     }
 }
 
-// A repeated string instruction traps after each repetition. One that writes elsewhere, as copies
-// of error messages do, may be done at once: that saves most of the time.
+// A repeated string instruction traps after each repetition. One that writes elsewhere, like a copy
+// of an error message, may be done at once: that saves most of the time.
 inline void finish_string(const stepping& what, greg_t (&registers)[NGREG]) {
     const auto* code = reinterpret_cast<const unsigned char*>(registers[REG_RIP]);
     const unsigned char* const begin = code;
@@ -203,7 +203,7 @@ inline void handle_traps() {
     static_cast<void>(once);
 }
 
-// The red zone below the stack pointer is not to be written to.
+// The red zone below the stack pointer must not be written to.
 [[gnu::always_inline]] inline void trap_flag_on() {
     asm volatile("lea -128(%%rsp), %%rsp; pushfq; orq $0x100, (%%rsp); popfq; lea 128(%%rsp), %%rsp"
                  :
@@ -251,7 +251,7 @@ class trapping {
 
 } // namespace detail
 
-// Runs the victim; returns the number of its instructions. What it throws passes through. The first
+// Runs the victim; returns the number of its instructions. Its exceptions pass through. The first
 // state is the one before it.
 template <class Victim>
 [[gnu::noinline]] std::uint64_t step_through(const stepping& what, Victim&& victim) {
@@ -267,7 +267,7 @@ template <class Victim>
     return detail::now_stepping.steps;
 }
 
-// A victim that was left in the middle, by siglongjmp from `between`, is stepped no more.
+// A victim that was left in the middle, by siglongjmp from `between`, is no longer stepped.
 inline void abandon_victim() noexcept {
     detail::now_stepping.what = nullptr;
 }

@@ -1,8 +1,8 @@
-// Threads that end, instruction by instruction, beside others that judge who is alive, recover and
-// take what the ended ones have left; and killed in the middle of it. And the other way round: a
-// judge, instruction by instruction, while threads end and others take their journals.
+// Threads that end, instruction by instruction, beside others that judge which threads are alive,
+// recover and take what the ended ones have left; and that are killed in the middle of it. And vice
+// versa: a judge, instruction by instruction, while threads end and others take their journals.
 //
-//   threads [SAMPLES]    at how many instructions; 60, if not told otherwise
+//   threads [SAMPLES]    at how many instructions; 60 by default
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -39,9 +39,9 @@ void expect(bool good, const std::string& what, const std::string& setup, std::u
 }
 
 struct things {
-    cohold::shm_mutex held;  // by a thread that lives
-    cohold::shm_mutex other; // for anybody's first use
-    cohold::shm_mutex left;  // by the thread that ends, maybe
+    cohold::shm_mutex held;  // by a living thread
+    cohold::shm_mutex other; // for another thread's first use
+    cohold::shm_mutex left;  // perhaps by the thread that ends
     cohold::shm_guarded<cohold::shm_vector<int>> value;
 };
 
@@ -49,7 +49,7 @@ enum class leaving { nothing, a_lock, a_section };
 
 struct setup {
     const char* name;
-    bool crowded; // so journals are those that the segment keeps beside its heap
+    bool crowded; // then journals are those that the segment keeps beside its heap
     leaving what;
 };
 
@@ -61,8 +61,8 @@ constexpr setup setups[] = {
     {"a thread ends in a section, in a full segment", true, leaving::a_section},
 };
 
-// The end of threads is stepped through from the last statement of their function until the keys of
-// POSIX threads were seen to, of which this is the last one.
+// The end of a thread is stepped from the last statement of its function until the destructors of
+// the POSIX thread keys have run, of which this is the last one.
 void end_stepping(void* /*value*/) {
     crash::detail::trap_flag_off();
     crash::abandon_victim();
@@ -77,8 +77,8 @@ void end_stepping(void* /*value*/) {
     return key;
 }
 
-// One process (as the lab sees it) with a thread that lives and one that ends, one that judges, and
-// one whose threads come newly.
+// One process (as the lab sees it) with a living thread and one that ends, one that judges, and one
+// whose threads are new.
 class stage {
   public:
     explicit stage(const setup& how) : how_(how) {
@@ -108,7 +108,7 @@ class stage {
 
     const segment& judge() { return judge_; }
 
-    // A thread that has used the segment, and then waits until it shall end; with that stepping.
+    // A thread that has used the segment, and then waits for permission to end; its end is stepped.
     class ending {
       public:
         ending(stage& here, const crash::stepping* what) {
@@ -157,7 +157,7 @@ class stage {
         }).join();
     }
 
-    // What must be so whenever it is asked. Empty if it is.
+    // What must always be true. Empty if it is.
     [[nodiscard]] std::string look() {
         things& all = on(judge_);
         if (all.held.try_lock()) {
@@ -174,7 +174,7 @@ class stage {
         return it.size() == 3 && it[0] == 1 && it[2] == 3;
     }
 
-    // The thread has ended.
+    // The same after the thread has ended.
     [[nodiscard]] std::string look_afterwards() {
         std::string wrong = look();
         things& all = on(judge_);
@@ -191,7 +191,7 @@ class stage {
         return wrong.empty() ? crash::audit(crash::header_of(judge_)) : wrong;
     }
 
-    // The process is killed when the bytes are so.
+    // The process is killed when the bytes have this state.
     [[nodiscard]] std::string kill(const crash::snapshot& state, crash::world& copy) {
         copy.load(state);
         copy.fates() = fates_;
@@ -203,7 +203,7 @@ class stage {
                 crash::attached(newcomer);
                 wrong = crash::audit(crash::header_of(newcomer));
                 if (wrong.empty() && how_.what != leaving::nothing) {
-                    // The judge held nothing then; the dead one may have had all of these.
+                    // The judge held nothing then; the dead process may have held all of these.
                     things& all = on(newcomer);
                     if (!all.held.try_lock() || !all.left.try_lock()) {
                         wrong = "the locks of the dead can be had";
@@ -315,7 +315,7 @@ void step_the_judge(const setup& how, std::uint64_t samples) {
         ++schedules;
         expect(!got, "a thread that lives keeps its lock, whoever ends", how.name, at);
         if (got) {
-            std::_Exit(1); // two have it
+            std::_Exit(1); // two threads have it
         }
     }
     const std::string wrong = here.look_afterwards();
@@ -333,7 +333,8 @@ int main(int count, char** arguments) {
     const std::uint64_t samples = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 60;
     crash::detail::handle_traps();
     {
-        const auto first = std::make_unique<crash::world>(); // cohold's key comes before the last
+        const auto first =
+            std::make_unique<crash::world>(); // cohold's key is created before the last one
         crash::warm_up(first->maker());
     }
     static_cast<void>(last_key());

@@ -17,7 +17,7 @@ using crash::registry;
 using ints = cohold::shm_vector<int>;
 using rows = cohold::shm_vector<ints>;
 
-// Two of them, for what takes two.
+// Two of them, for operations that take two.
 template <class V>
 struct two {
     V first;
@@ -26,7 +26,7 @@ struct two {
     std::string tell() { return crash::tell(first) + " and " + crash::tell(second); }
 };
 
-// A vector, and an element for it: one that is not in the segment could not be given back.
+// A vector, and an element for it: one that is not in the segment could not be freed.
 template <class V>
 struct one {
     V it;
@@ -64,7 +64,7 @@ std::string kind() {
     return std::is_same_v<V, ints> ? "ints, " : "vectors, ";
 }
 
-// An operation on vectors in all states that have at least so many elements.
+// An operation on vectors in all states that have at least that many elements.
 template <class V, class Act>
 std::vector<crash::declaration<one<V>>> on_each(registry& all, const char* name, int least,
                                                 const Act& act, const char* how = "") {
@@ -113,7 +113,7 @@ void declare_for(registry& all) {
         all, "insert", 2, [](V& v, const T& x) { v.insert(v.begin() + 1, 2, x); }, ", two of it");
     on_each<V>(all, "emplace", 2, [](V& v, const T& x) { v.emplace(v.begin() + 1, x); });
     for (auto& each : on_each<V>(all, "erase", 2, [](V& v, const T&) { v.erase(v.begin()); })) {
-        // What goes changes places with what stays, one after the other.
+        // Erased and remaining elements change places, one after the other.
         for (std::size_t steps = 1; steps < 3 && !std::is_same_v<V, ints>; ++steps) {
             each.stepwise([steps](one<V>& with) {
                 for (std::size_t i = 0; i < steps && i + 1 < with.it.size(); ++i) {
@@ -140,8 +140,9 @@ void declare_for(registry& all) {
               [](two<V>& both) { both.first.assign_range(both.second); });
 }
 
-// Many numbers behind the place: they are moved by steps as long as what is inserted, or kept in
-// the journal step by step, in its own room or in a block more; down where nothing is kept, too.
+// Many numbers behind the place: they are moved in steps as long as the inserted range, or saved in
+// the journal step by step, in its own room or in one more block; downwards also where nothing is
+// saved.
 void declare_long(registry& all) {
     const auto on = [&](const char* name, int count, const char* how, auto act) {
         return all.add<ints>(
@@ -153,7 +154,7 @@ void declare_long(registry& all) {
     };
     const auto insert = [](std::ptrdiff_t at, std::size_t number) {
         return [=](ints& v) {
-            if (v.size() + number <= v.capacity()) { // growing is another matter
+            if (v.size() + number <= v.capacity()) { // growing is a different case
                 v.insert(v.begin() + at, number, 7);
             }
         };

@@ -1,7 +1,7 @@
-// Real processes that wait: for somebody who is killed, while signals keep them from ever sleeping
-// undisturbed; and for wake-ups, where one side or both have no membarrier(2).
+// Real processes that wait: for a process that is killed, while signals keep them from ever
+// sleeping undisturbed; and for wake-ups, where one side or both have no membarrier(2).
 //
-//   waits [signals | barriers]    both, if not told otherwise
+//   waits [signals | barriers]    both by default
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -42,14 +42,14 @@ namespace {
 using system_call = long (*)(long, ...);
 const auto real_syscall = reinterpret_cast<system_call>(::dlsym(RTLD_NEXT, "syscall"));
 
-// Every wait for a futex ends after this time, as by a signal: timers alone are late now and then,
-// on a machine that has much to do, and one wait that nothing disturbs is enough to find the dead.
+// Every futex wait ends after this time, as by a signal: timers alone are late now and then on a
+// busy machine, and one undisturbed wait is enough to find the dead.
 constexpr std::int64_t disturbance = 1000000; // ns
 bool disturbed = false;
 
 } // namespace
 
-// Instead of the C library's.
+// Replaces the C library's function.
 extern "C" long syscall(long number, ...) noexcept { // NOLINT(cert-dcl50-cpp)
     std::va_list list;
     va_start(list, number);
@@ -112,7 +112,7 @@ pid_t child(const Body& body) {
     return id;
 }
 
-// Does it end well by itself? Else it is killed.
+// Does it end successfully by itself? Otherwise it is killed.
 bool ends(pid_t id, std::chrono::seconds patience) {
     const auto last = clock_type::now() + patience;
     int status = 0;
@@ -129,7 +129,7 @@ bool ends(pid_t id, std::chrono::seconds patience) {
 
 // ---- signals
 
-// What is constructed of it in a queue never is.
+// Its construction in a queue never completes.
 struct fatal {
     operator int() const { // NOLINT: converts, as an argument of emplace
         std::raise(SIGKILL);
@@ -223,7 +223,7 @@ segment<> unnamed_segment() {
     return made;
 }
 
-// By real signals, or as if there were some.
+// By real signals, or by simulated ones.
 void disturb(bool really) {
     if (!really) {
         disturbed = true;
@@ -253,7 +253,8 @@ void wait_with_signals() {
             const pid_t early = child([&] { // begins to wait while the holder lives
                 ::close(ready[1]);
                 char byte = 0;
-                static_cast<void>(::read(ready[0], &byte, 1)); // until it holds, or is dead
+                static_cast<void>(
+                    ::read(ready[0], &byte, 1)); // until the holder has the lock, or is dead
                 disturb(really);
                 each.wait(all);
             });
@@ -292,7 +293,7 @@ bool can_forbid_membarrier() {
     return status == 0;
 }
 
-// Two that answer each other.
+// Two processes that answer each other.
 struct table {
     queue<concurrency::mpmc> many[2]{queue<concurrency::mpmc>(2), queue<concurrency::mpmc>(2)};
     queue<concurrency::spsc> single[2]{queue<concurrency::spsc>(2), queue<concurrency::spsc>(2)};
@@ -337,8 +338,8 @@ const answering all_answering[] = {
 
 constexpr int rounds = 60;
 
-// Each waits so long that the other one sleeps. Most wake-ups must come at once, and not when the
-// sleeper looks again by itself.
+// Each waits long enough for the other one to fall asleep. Most wake-ups must come at once, and not
+// when the sleeper looks again by itself.
 void answer(table& all, const answering& by, int me) {
     std::vector<clock_type::duration> took;
     for (int i = 0; i < rounds; ++i) {
@@ -370,7 +371,7 @@ void wait_without_barriers() {
             for (int me = 0; me < 2; ++me) {
                 ids[me] = child([&] {
                     if ((without & (1 << me)) != 0) {
-                        // The registration is inherited; and what the process knows of it.
+                        // The registration is inherited, and so is what the process knows about it.
                         cohold::detail::membarrier_of_process =
                             cohold::detail::membarrier_state::unknown;
                         forbid_membarrier();

@@ -1,5 +1,5 @@
 // Where 64 MiB of shared memory are counted: for each mechanism, what Shmem, df of /dev/shm, the
-// System V table and a process's own numbers say, as docs/inspection.md has it.
+// System V table and a process's own numbers say, as described in docs/inspection.md.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -22,16 +22,16 @@ using namespace cohold;
 namespace {
 
 constexpr std::uint64_t much = std::uint64_t{64} << 20;
-// A sanitizer has memory of its own for each byte.
+// A sanitizer needs memory of its own for each byte.
 constexpr bool shadowed = COHOLD_TEST_SANITIZED != 0;
-constexpr std::uint64_t little = std::uint64_t{4} << 20; // what a process needs besides
+constexpr std::uint64_t little = std::uint64_t{4} << 20; // what a process needs in addition
 
-// What is looked at, in bytes.
+// The numbers that are compared, in bytes.
 struct numbers {
     std::int64_t shared = 0;    // of the machine: other programs change it, too
     std::int64_t cached = 0;    // of the machine
-    std::int64_t dev_shm = 0;   // of the mount: nobody else is there
-    std::int64_t system_v = 0;  // of the namespace: nobody else is there
+    std::int64_t dev_shm = 0;   // of the mount: no other process uses it
+    std::int64_t system_v = 0;  // of the namespace: no other process uses it
     std::int64_t rss = 0;       // of this process
     std::int64_t pss_shmem = 0; // of this process
     std::int64_t pss_file = 0;  // of this process
@@ -59,7 +59,7 @@ numbers now() {
             number(process.shared_clean) + number(process.shared_dirty)};
 }
 
-// Exactly, where nobody else can change it.
+// Exactly, where no other process can change it.
 bool is_much(std::int64_t before, std::int64_t after) {
     return after - before == static_cast<std::int64_t>(much);
 }
@@ -74,14 +74,14 @@ bool is_about_nothing(std::int64_t before, std::int64_t after) {
            after - before < static_cast<std::int64_t>(little);
 }
 
-// What is expected of one mechanism.
+// The expectation for one mechanism.
 struct expectation {
     bool shared;
     bool dev_shm;
     bool system_v;
 };
 
-// `make` returns an owner of memory that is not touched yet, with where it is in *where.
+// `make` returns an owner of untouched memory, with its address in *where.
 template <class Make>
 void account(const expectation& wanted, const Make& make) {
     for (int attempt = 0;; ++attempt) {
@@ -111,7 +111,7 @@ void account(const expectation& wanted, const Make& make) {
             const mapping_residency pages = residency(where, much);
             CHILD_CHECK(pages.mapped == much && pages.resident == much && pages.rss == much);
 
-            // A second process that touches it: half of it is each one's, and it counts as shared.
+            // A second process touches it: half of it belongs to each, and it counts as shared.
             support::common<std::atomic<int>> step;
             support::child other([&] {
                 unsigned sum = 0;
@@ -131,11 +131,11 @@ void account(const expectation& wanted, const Make& make) {
                 wanted.shared ? both.pss_shmem - before.pss_shmem : both.pss_file - before.pss_file;
             CHILD_CHECK(part > half - static_cast<std::int64_t>(little) &&
                         part < half + static_cast<std::int64_t>(little));
-            CHILD_CHECK(both.dev_shm == touched.dev_shm); // it is there once
+            CHILD_CHECK(both.dev_shm == touched.dev_shm); // it exists once
             *step = 2;
             CHILD_CHECK(support::status_of(other) == 0);
 
-            // Shmem is the machine's, which has other programs: sometimes they keep still.
+            // Shmem is the whole machine's, and other programs change it: sometimes they are quiet.
             const bool as_wanted =
                 wanted.shared
                     ? is_about_much(before.shared, touched.shared)
@@ -219,7 +219,7 @@ TEST_CASE("memfds: Shmem alone") {
 TEST_CASE("anonymous memory: Shmem alone") {
     support::in_own_world([] {
         // By mmap alone: a handle of anonymous memory is a mapping, and map() makes a second one,
-        // which doubles what the process's own numbers say.
+        // which doubles the process's own numbers.
         account({true, false, false}, [](std::byte*& where) {
             void* const at =
                 ::mmap(nullptr, much, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -234,12 +234,12 @@ TEST_CASE("anonymous memory: Shmem alone") {
         const numbers twice = now();
         CHILD_CHECK(shadowed ||
                     twice.rss - before.rss > static_cast<std::int64_t>(2 * much - little));
-        CHILD_CHECK(is_about_much(before.pss_shmem, twice.pss_shmem)); // each page is there once
+        CHILD_CHECK(is_about_much(before.pss_shmem, twice.pss_shmem)); // each page exists once
     });
 }
 
 TEST_CASE("files of a disk: the page cache, and not Shmem") {
-    // On whatever /var/tmp is; a tmpfs would be another case.
+    // On whatever file system /var/tmp is; a tmpfs would be a different case.
     if (space_usage_of("/var/tmp").is_tmpfs) {
         return;
     }

@@ -1,5 +1,5 @@
-// Bad input: each gives its own error, whose text names the operation, the object and what was
-// found, and leaves everything as it was. In namespaces of its own, with a /dev/shm of 64 MiB.
+// Bad input: each has an error of its own, whose text names the operation, the object and what was
+// found, and changes nothing. In namespaces of its own, with a /dev/shm of 64 MiB.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -124,7 +124,7 @@ void list_system_v(std::string& out) {
     }
 }
 
-// What this process holds of objects: its descriptors and its mappings.
+// The objects that this process holds: its descriptors and its mappings.
 void list_held(std::string& out) {
     for (int fd = 0; fd < 256; ++fd) {
         out += ::fcntl(fd, F_GETFD) >= 0 ? "fd " + std::to_string(fd) + "\n" : "";
@@ -159,7 +159,7 @@ std::string all_of(std::initializer_list<std::string_view> parts) {
     return out;
 }
 
-// CHECK in a function, because one in each of the hundred places below takes long to compile.
+// CHECK in a function, because one in each of the hundred places below would take long to compile.
 void must(bool good) {
     CHECK(good);
 }
@@ -183,8 +183,8 @@ void check_unchanged(const std::string& before) {
     CHECK(world() == before);
 }
 
-// Runs an operation that takes an error code; it must fail so, say all of the parts, and change
-// nothing.
+// Runs an operation that takes an error code; it must fail with this code, mention all of the
+// parts, and change nothing.
 template <class Operation>
 void refuses(errc code, std::errc condition, parts says, const Operation& operation) {
     const std::string before = world();
@@ -194,7 +194,7 @@ void refuses(errc code, std::errc condition, parts says, const Operation& operat
     check_unchanged(before);
 }
 
-// Every way to open an object of the name: all must fail alike.
+// Every way to open an object by name: all must fail in the same way.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>>
 void refuses_to_open(errc code, std::errc condition, std::string_view name, parts says) {
     using segment_type = segment<Mechanism, Naming>;
@@ -315,7 +315,7 @@ void refuses_name(std::string_view name, std::string_view says) {
 
 TEST_CASE("impossible names") {
     for (const bad_name& bad : bad_components) {
-        // The text of a name ends where its zero byte is.
+        // The text of a name ends at its zero byte.
         const bool whole = bad.name.find('\0') == std::string::npos;
         if (whole) {
             refuses_name<mechanism::posix>(bad.name, bad.says);
@@ -384,7 +384,7 @@ TEST_CASE("impossible sizes") {
         bad(invalid, argument, std::to_string(SIZE_MAX), {.size = 1, .reserve = SIZE_MAX});
         bad(invalid, argument, "reserve",
             {.size = 1, .reserve = static_cast<std::size_t>(PTRDIFF_MAX) + 1});
-        if constexpr (sizeof(void*) == 8) { // two of four gibibytes can be had
+        if constexpr (sizeof(void*) == 8) { // two of four gibibytes may be available
             for (const std::size_t reserve : {static_cast<std::size_t>(std::uint64_t{1} << 47),
                                               static_cast<std::size_t>(PTRDIFF_MAX) - 65536}) {
                 bad(errc::reserve_too_large, std::errc::not_enough_memory, "bytes",
@@ -447,7 +447,7 @@ TEST_CASE("sizes beyond the filesystem and beyond the memory") {
     full([](std::error_code& ec) { (void)segment<>::open_or_create("large", large, ec); });
     full([](std::error_code& ec) { (void)segment<>::replace("large", {.size = large}, ec); });
     if constexpr (sizeof(void*) == 8) {
-        // No filesystem binds these, but the machine does not have that much, and must not try.
+        // No file system limits these, but the machine does not have that much, and must not try.
         constexpr std::size_t huge = std::size_t{1} << (sizeof(void*) == 8 ? 44 : 0);
         const auto short_of_memory = [](auto&& create) {
             refuses(errc::out_of_space, std::errc::no_space_on_device,
@@ -524,7 +524,7 @@ TEST_CASE("missing objects and directories, and existing ones") {
             [&](std::error_code& ec) {
                 must(!segment<mechanism::file>::open("/dev/shm/plain/none", ec));
             });
-    if (::geteuid() == 0) { // others do not come so far
+    if (::geteuid() == 0) { // other users do not get that far
         not_made(errc::unsupported, std::errc::not_supported, "/proc/cohold-test");
     }
     {
@@ -630,7 +630,7 @@ TEST_CASE("paths that are not on a tmpfs") {
     refused("create ", [&](std::error_code& ec) {
         must(!memory_object<mechanism::tmpfs>::create(name, 65536, ec));
     });
-    // A file system without fallocate: space is had by writing.
+    // A file system without fallocate: space is reserved by writing.
     {
         const auto made =
             segment<mechanism::file>::create(name, {.size = 65536, .reserve = 1 << 20});
@@ -727,7 +727,7 @@ TEST_CASE("every wrong bit of the header is noticed, and its field named") {
             const std::size_t at = each.offset + bit / 8;
             if (at >= offsetof(header, name) + 8 && at < offsetof(header, checksum) &&
                 bit % 61 != 0) {
-                continue; // one bit in some of the long name is like another
+                continue; // a flipped bit in a long name is not distinguished everywhere
             }
             CAPTURE(bit);
             bytes[at] = static_cast<char>(bytes[at] ^ (1 << (bit % 8)));
@@ -744,7 +744,7 @@ TEST_CASE("every wrong bit of the header is noticed, and its field named") {
             if (bit == 0) {
                 refuses_to_open(each.code, each.condition, "flipped", {text});
             }
-            // A header whose checksum agrees is not trusted for that.
+            // A header is not trusted just because its checksum matches.
             if (!sum) {
                 std::string sealed = bytes;
                 put_word(sealed, offsetof(header, checksum), checksum_of(sealed), 8);
@@ -761,7 +761,7 @@ TEST_CASE("every wrong bit of the header is noticed, and its field named") {
             }
         }
     }
-    // The size changes all the time, so it is not in the checksum: its bounds are checked.
+    // The size changes constantly, so it is not in the checksum: its bounds are checked.
     for (const std::uint64_t size :
          {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{4095}, std::uint64_t{4096},
           std::uint64_t{8192}, std::uint64_t{1048577}, std::uint64_t{1} << 62, UINT64_MAX}) {
@@ -778,7 +778,7 @@ TEST_CASE("every wrong bit of the header is noticed, and its field named") {
         refuses_to_open(errc::truncated, message, "flipped",
                         {std::to_string(size) + " bytes expected", "found 65536"});
     }
-    // A reserve that agrees with the checksum, and cannot be.
+    // A reserve that matches the checksum, and is impossible.
     bytes = whole;
     for (const std::uint64_t reserve :
          {std::uint64_t{0}, std::uint64_t{65535}, std::uint64_t{1} << 63, UINT64_MAX,
@@ -933,7 +933,7 @@ TEST_CASE("wrong types, wrong names and wrong alignments in a segment") {
                 ec = last_failure().code();
             });
     {
-        // It has attached in order to look, which its slot in the process table remembers.
+        // It has attached in order to look, and is recorded in its slot of the process table.
         std::error_code ec;
         must(!shared<int>::open("objects", ec));
         check_refused(errc::not_found, std::errc::no_such_file_or_directory,
@@ -965,7 +965,7 @@ TEST_CASE("names that share a hash or a key are told apart") {
     std::error_code ec;
     const std::string one = directory + naming::hashed::apply("one", ec);
     const std::string two = directory + naming::hashed::apply("two", ec);
-    REQUIRE(::rename(one.c_str(), two.c_str()) == 0); // as if both had that hash
+    REQUIRE(::rename(one.c_str(), two.c_str()) == 0); // as if both had the same hash
     const parts says{"expected 'two', found 'one'"};
     refuses_to_open<mechanism::posix, naming::hashed>(errc::name_mismatch, std::errc::file_exists,
                                                       "two", says);
@@ -974,7 +974,7 @@ TEST_CASE("names that share a hash or a key are told apart") {
     REQUIRE(::rename(two.c_str(), one.c_str()) == 0);
     CHECK(hashed::remove("one"));
 
-    // System V: "0x…" is a key, so it can be that of another name.
+    // System V: "0x…" is a key, so it can be the key of another name.
     using system_v = segment<mechanism::system_v>;
     const auto named = system_v::create("some name", {.size = 65536, .reserve = 65536});
     const std::string as_key =
@@ -1008,14 +1008,14 @@ TEST_CASE("System V objects of other programs") {
     }
     ::shmctl(id, IPC_RMID, nullptr);
 
-    // Programs that take one key for memory and for semaphores are many: theirs stay.
+    // Many programs use one key for memory and for semaphores: theirs stay.
     for (const int semaphores : {1, 2, 5}) {
         CAPTURE(semaphores);
         const int set = ::semget(key, semaphores, IPC_CREAT | IPC_EXCL | 0600);
         REQUIRE(set >= 0);
         REQUIRE(::semctl(set, 0, SETVAL, 1) == 0);
         const std::string before = world();
-        ::alarm(20); // and nobody waits for them
+        ::alarm(20); // and the library does not wait for them
         {
             std::error_code ec;
             const auto made = system_v::create("foreign", {.size = 65536, .reserve = 65536}, ec);
@@ -1074,7 +1074,7 @@ TEST_CASE("native handles that are not segments") {
 int main(int argc, char** argv) {
     support::enter_namespaces(CLONE_NEWNS | CLONE_NEWIPC);
     support::mount_or_exit("tmpfs", "/dev/shm", "size=64m,mode=1777");
-    // Should the library try to have terabytes all the same, it shall not have them.
+    // If the library tries to get terabytes all the same, it must fail.
     const ::rlimit file_size{1 << 30, 1 << 30};
     ::setrlimit(RLIMIT_FSIZE, &file_size);
     doctest::Context context(argc, argv);

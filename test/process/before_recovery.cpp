@@ -1,5 +1,5 @@
-// A process is killed, and those that survive do not ask after it: they destroy, pop, lock and
-// reuse what its journals still speak of.
+// A process is killed, and the survivors do not ask about it: they destroy, pop, lock and reuse
+// what its journals still refer to.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -32,12 +32,12 @@ using namespace cohold;
 
 namespace {
 
-// In a child: how many moves are to come before it is killed.
+// In a child: the number of moves that remain before it is killed.
 int moves_left = -1;
 
 } // namespace
 
-// Its bytes alone do not say what it is: the moves are seen.
+// Not identified by its bytes alone: the moves are visible.
 struct item {
     std::int64_t value = 0;
 
@@ -73,7 +73,7 @@ struct cohold::type_description<item> {
     static constexpr void write(type_writer& out) { out.text("item"); }
 };
 
-// Owns a block of the segment; the first one that a child destroys kills it.
+// Owns a block of the segment; a child is killed by the first one that it destroys.
 struct owner {
     static inline bool kills = false;
 
@@ -129,7 +129,7 @@ struct named_segment {
     segment<> handle;
 };
 
-// Fills eight items; a child that inserts one is killed in the midst of moving them.
+// Fills eight items; a child that inserts one is killed while it moves them.
 void fill(items& v) {
     v.reserve(16);
     for (int i = 0; i < 8; ++i) {
@@ -159,7 +159,7 @@ struct locked {
 
 namespace {
 
-// Counts how often the kernel is asked whether somebody lives.
+// Counts how often the kernel is asked whether a participant is alive.
 struct counted : mechanism::posix {
     struct liveness : detail::file_liveness {
         static inline int probes = 0;
@@ -174,7 +174,8 @@ struct counted : mechanism::posix {
 
 } // namespace
 
-TEST_CASE("names are found, made and destroyed without asking after those who have begun nothing") {
+TEST_CASE(
+    "names are found, made and destroyed without asking about processes without changes begun") {
     using handle = segment<counted>;
     const std::string name = support::own_name("asks nobody");
     handle::remove(name);
@@ -189,7 +190,7 @@ TEST_CASE("names are found, made and destroyed without asking after those who ha
     CHECK(mine.construct<int>("new", 3) == 3);
     CHECK(mine.destroy<int>("new"));
     CHECK(counted::liveness::probes == before);
-    const auto guard = guarded.lock(); // may have begun what concerns the object
+    const auto guard = guarded.lock(); // may have begun a change of the object
     CHECK(mine.destroy<int>("warm"));
     CHECK(counted::liveness::probes > before);
     handle::remove(name);
@@ -320,7 +321,7 @@ TEST_CASE("a queue with a slot that decides for a dead process can be destroyed"
     CHECK(popped->size() == 8);
     CHECK(s.handle.destroy<queue>("q"));
     auto a = s.handle.allocator<std::int64_t>();
-    for (int i = 0; i < 64; ++i) { // where the queue was
+    for (int i = 0; i < 64; ++i) { // in the queue's former memory
         std::fill_n(a.allocate(12).get(), 12, 0);
     }
     const std::size_t used = s.handle.used();
@@ -404,7 +405,7 @@ TEST_CASE("names that others make during a section with names stay when it is un
         while (begun == 0) {
             std::this_thread::yield();
         }
-        for (int i = 0; i < 40; ++i) { // so many that the table grows
+        for (int i = 0; i < 40; ++i) { // enough to make the table grow
             s.handle.construct<int>("mine " + std::to_string(i), i);
         }
         victim.wait();
@@ -572,7 +573,7 @@ TEST_CASE(
     using queue = shm_queue<item>;
     auto& reached = s.handle.construct<std::atomic<int>>("reached", 0);
 
-    // Becomes a number in the midst of a push, and never does.
+    // Converts to a number in the middle of a push, and never completes.
     struct endless {
         std::atomic<int>& reached;
 

@@ -30,7 +30,7 @@ TEST_CASE("objects of other users are opened only by naming the user") {
         CHECK(ec == errc::unexpected_owner);
     } else {
         CHECK(of_root::open(name));
-        CHECK(of_other::open(name)); // root's objects are everybody's friends
+        CHECK(of_other::open(name)); // root's objects are trusted by all
         REQUIRE(::fchown(made.native_handle().value, 54321, static_cast<gid_t>(-1)) == 0);
         CHECK(of_other::open(name));
         (void)of_root::open(name, ec);

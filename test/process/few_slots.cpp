@@ -1,4 +1,4 @@
-// As many processes and threads as a segment has room for, where that is few.
+// As many processes and threads as a segment has room for, where the limit is low.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define COHOLD_MAX_PARTICIPANTS 3
@@ -59,7 +59,7 @@ TEST_CASE("one process too many gets an error, and leaves no trace") {
               std::string::npos);
         CHECK(s.handle.participants().size() == 3);
     }
-    CHECK(static_cast<bool>(segment<>::open(s.name, read_only))); // who only reads has room
+    CHECK(static_cast<bool>(segment<>::open(s.name, read_only))); // a reader needs no slot
     third = {};
     CHECK(static_cast<bool>(segment<>::open(s.name)));
 }
@@ -208,7 +208,7 @@ TEST_CASE("one thread too many gets an error; ended ones make room") {
             CHECK(ec == errc::too_many_threads);
             CHECK(std::string(last_failure().what()).find("COHOLD_MAX_THREADS") !=
                   std::string::npos);
-            CHECK(s.handle.find<int>("main's") != nullptr); // finding takes no journal
+            CHECK(s.handle.find<int>("main's") != nullptr); // finding needs no journal
         }).join();
         go = true;
         for (std::thread& each : threads) {

@@ -1,5 +1,5 @@
-// What becomes of segments and their handles in forked children, after exec, and when somebody
-// closes all descriptors.
+// What happens to segments and their handles in forked children, after exec, and when all
+// descriptors are closed.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -42,7 +42,7 @@ constexpr segment_options small{.size = 16384, .reserve = std::size_t{64} << 20}
 constexpr segment_options for_session{
     .size = 16384, .reserve = std::size_t{64} << 20, .lifetime = lifetime::session};
 
-// A segment of any mechanism, of which nothing is left afterwards.
+// A segment of any mechanism, of which nothing is left at the end.
 template <class Mechanism>
 class scratch {
   public:
@@ -55,7 +55,7 @@ class scratch {
     explicit scratch(const segment_options& options = small)
         : name_((is_file ? "/tmp/" : "") + ("cohold-test-fork-" + std::to_string(getpid()))) {
         if constexpr (named) {
-            segment::remove(name_); // of a killed process that had this number
+            segment::remove(name_); // left by a killed process with the same number
             handle = segment::create(name_, options);
         } else {
             handle = segment::create(options);
@@ -105,7 +105,7 @@ void fill(numbers& vector, std::size_t count) {
     }
 }
 
-// The mapping that an address belongs to, as /proc/self/maps has it.
+// The mapping that an address belongs to, according to /proc/self/maps.
 struct mapping {
     char* begin = nullptr;
     unsigned long long inode = 0;
@@ -126,9 +126,9 @@ mapping mapping_of(const void* address) {
     return {};
 }
 
-// Is the page mapped and as it was written?
+// Is the page mapped, and does it contain what was written?
 bool intact(const char* page, char value) {
-    // write(2) reads it for us, and says EFAULT instead of dying.
+    // write(2) reads the page for us, and returns EFAULT instead of dying.
     int ends[2];
     if (pipe(ends) != 0) {
         return false;
@@ -145,7 +145,7 @@ std::string contents(int fd) {
     return {text, bytes < 0 ? 0 : static_cast<std::size_t>(bytes)};
 }
 
-// What exec'd programs are asked: how many descriptors and mappings of an inode do they have?
+// The question for programs after exec: how many descriptors and mappings of an inode do they have?
 int count_of(unsigned long long inode) {
     int count = 0;
     for (int fd = 0; fd < 1000; ++fd) {
@@ -176,12 +176,12 @@ int inherited_by_exec(const void* object) {
     return counted ? WEXITSTATUS(status) : -1;
 }
 
-// Without the privilege of opening files by their mappings.
+// Drops the privilege of opening files by their mappings.
 bool become_nobody() {
     return geteuid() != 0 || setresuid(65534, 65534, 65534) == 0;
 }
 
-// The same, and the file is that user's.
+// The same, and the file belongs to that user.
 bool become_its_owner(const std::string& name) {
     const std::string path = name.front() == '/' ? name : "/dev/shm/" + name;
     return chown(path.c_str(), 65534, 65534) == 0 && become_nobody();
@@ -210,7 +210,7 @@ TEST_CASE_TEMPLATE("a child works with the handle that it inherited", Mechanism,
         s.handle.template construct<numbers>("kept", std::size_t{3}, std::uint64_t{9});
         *turn = 1;
         support::await(*turn, 2);
-        EXPECT(holds(*found, 300000)); // in memory that the parent has added since
+        EXPECT(holds(*found, 300000)); // in memory that the parent has added meanwhile
         found->clear();
         found->shrink_to_fit();
         return true;
@@ -290,7 +290,7 @@ TEST_CASE_TEMPLATE("a child has inherited a handle, not an attachment", Mechanis
     support::common<std::atomic<int>> turn;
     child other(content([&] {
         support::await(*turn, 1);
-        // The session may be over, but the memory is there, and grows.
+        // The session may be over, but the memory exists, and grows.
         fill(mine, 200000);
         EXPECT(holds(mine, 200000));
         const auto taken = std::move(s.handle);
@@ -369,8 +369,8 @@ TEST_CASE("a child's destructor unmaps nothing but the segment") {
     CHECK(in_child([&] {
               char* const base = mapping_of(&mine).begin;
               EXPECT(base != nullptr);
-              // What the child maps by itself may come to lie wherever the parent's private pages
-              // are not inherited.
+              // The child's own mappings may be placed wherever the parent's private pages are not
+              // inherited.
               std::vector<char*> pages;
               for (std::size_t i = 1; i <= 4; ++i) {
                   void* const at = mmap(base - i * page, page, PROT_READ | PROT_WRITE,
@@ -427,7 +427,7 @@ TEST_CASE_TEMPLATE("a session is over when its only user becomes another program
 
 TEST_CASE_TEMPLATE("fork while other threads allocate and construct", Mechanism, mechanism::posix,
                    mechanism::anonymous) {
-    // The locks are in the segment, and who holds them goes on: the child merely waits its turn.
+    // The locks are in the segment, and their holders continue: the child merely waits its turn.
     scratch<Mechanism> s;
     std::atomic<bool> stop{false};
     const auto work = [&](const char* name) {
@@ -532,14 +532,14 @@ TEST_CASE_TEMPLATE("all descriptors closed, no name: growth fails, existing data
                   EXPECT(thrown);
                   EXPECT(holds(mine, mine.size()));
                   mine.resize(100);
-                  // What fits works on.
+                  // What fits still works.
                   EXPECT(s.handle.template construct<std::array<int, 5>>("five")[4] == 0);
                   EXPECT(s.handle.template destroy<std::array<int, 5>>("five"));
                   EXPECT(contents(victim) == "untouched");
                   {
                       const auto taken = std::move(s.handle);
                   }
-                  EXPECT(fcntl(victim, F_GETFD) >= 0); // it was not ours to close
+                  EXPECT(fcntl(victim, F_GETFD) >= 0); // the library must not close it
                   EXPECT(contents(victim) == "untouched");
                   return true;
               }) == 0);
@@ -575,7 +575,7 @@ TEST_CASE("closing all descriptors does not end a session before its last user")
         EXPECT(dup2(victim, own.native_handle().value) >= 0);
         *turn = 1;
         support::await(*turn, 2);
-        EXPECT(s.exists()); // by the lock of this process, which closing did not release
+        EXPECT(s.exists()); // because of this process's lock, which closing did not release
         own = {};
         EXPECT(::access(file.c_str(), F_OK) != 0);
         EXPECT(fcntl(victim, F_GETFD) >= 0);
@@ -643,7 +643,7 @@ TEST_CASE("a child frees nothing that its parent's own objects have in a segment
     fill((*outside)[1], 100);
     const std::size_t used = here.handle.used();
     CHECK(in_child([&] {
-              outside.reset(); // as exit(3) does to those that are static
+              outside.reset(); // like exit(3) with static ones
               return true;
           }) == 0);
     CHECK(here.handle.used() == used);

@@ -1,4 +1,5 @@
-// A segment without any room left: processes and threads that come then can still take things out.
+// A segment without any room left: processes and threads that arrive then can still take things
+// out.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -65,7 +66,7 @@ struct scene {
     cohold::shm_queue<numbers>& owning = here.construct<cohold::shm_queue<numbers>>("owning", 8);
 };
 
-// In a process that was not there before the segment was full.
+// In a process that is new to the full segment.
 template <class Act>
 support::ending newcomer(const scene& s, const Act& act) {
     return support::child([&] {
@@ -79,7 +80,7 @@ support::ending newcomer(const scene& s, const Act& act) {
 
 TEST_CASE("a process that attaches to a full segment can take things out of it") {
     scene s;
-    // More often than there are journals kept: they come back.
+    // More often than the number of reserved journals: they are given back.
     for (int i = 0; i < 7; ++i) {
         CAPTURE(i);
         const auto used = s.here.used();
@@ -113,7 +114,7 @@ TEST_CASE("an object that there is no room to save is destroyed in a full segmen
     scene s;
     const auto used = s.here.used();
     const support::ending done = newcomer(s, [](const segment& mine) {
-        // In a section, which may be undone, that is refused, and nothing happens.
+        // In a section, which may be undone, that is refused without effect.
         mine.find<cohold::shm_guarded<rows>>("lock")->with([&](rows&) {
             std::error_code ec;
             CHILD_CHECK(!mine.destroy<large>("large", ec));
@@ -162,7 +163,7 @@ TEST_CASE("threads that first use a full segment, one after the other") {
     CHECK(s.plain.empty());
 }
 
-// ---- every change, with so many bytes left in the segment
+// ---- every change, with a certain number of bytes left in the segment
 
 namespace {
 
@@ -173,7 +174,7 @@ struct tables {
     numbers d;
 };
 
-// The same in private memory: what has to be there.
+// The same in private memory: the expected contents.
 struct model {
     std::vector<std::vector<int>> a;
     std::vector<std::vector<int>> b;
@@ -200,7 +201,7 @@ bool is(const tables& found, const model& expected) {
            copy_of(found.c) == expected.c && copy_of(found.d) == expected.d;
 }
 
-// The child changes; this process looks, and counts.
+// The child makes changes; this process checks and counts.
 class ledger {
   public:
     explicit ledger(std::size_t left) {
@@ -241,7 +242,7 @@ class ledger {
             .wait();
     }
 
-    // What is used when all has been destroyed: less than nothing is never lost.
+    // The memory that is used when everything has been destroyed: never less than nothing.
     std::size_t lost() {
         CHECK(here_.recover() <= 1);
         CHECK(here_.destroy<cohold::shm_guarded<tables>>("guarded"));
@@ -303,7 +304,7 @@ void check_change(const std::string& what, const Change& change) {
                 model after = s.before;
                 change(after);
                 if (!run(*guarded.lock())) {
-                    after = s.before; // a catch within the section: nothing has happened
+                    after = s.before; // a catch within the section: no effect
                 }
                 CHILD_CHECK(is(*guarded.lock(), after));
                 const model now = after;

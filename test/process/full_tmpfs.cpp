@@ -1,5 +1,6 @@
-// A full /dev/shm, too few inodes, too little address space: errors that say what was wanted and
-// what there is, nothing left behind, what exists stays usable, and never a SIGBUS.
+// A full /dev/shm, too few inodes, too little address space: the errors say what was wanted and
+// what is available, nothing is left behind, existing data stay usable, and there is never a
+// SIGBUS.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -35,7 +36,7 @@ namespace {
 
 constexpr std::size_t mebibyte = 1 << 20;
 
-// What is in the two file systems, with the sizes.
+// The contents of the two file systems, with sizes.
 std::string world() {
     std::string out;
     for (const std::string directory : {"/dev/shm/", "/mnt/"}) {
@@ -60,7 +61,7 @@ std::uint64_t free_bytes(const char* path) {
     return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
-// In a child: both file systems hold a mebibyte.
+// In a child: both file systems have one mebibyte.
 void enter_small_world(const std::string& more = "") {
     support::enter_namespaces(CLONE_NEWNS | CLONE_NEWIPC);
     const std::string options = "size=1m,mode=1777" + more;
@@ -75,7 +76,7 @@ void resize(const char* mount, const char* options) {
     }
 }
 
-// In a child: out of space, with both numbers, and nothing has changed.
+// In a child: out of space, with both numbers, without effect.
 template <class Operation>
 void out_of_space(std::string_view verb, std::uint64_t wanted, std::uint64_t available,
                   const Operation& run) {
@@ -148,7 +149,7 @@ TEST_CASE_TEMPLATE("a creation that does not fit leaves nothing", Mechanism, mec
         } catch (const failure& thrown) {
             CHILD_CHECK(thrown.code() == errc::out_of_space);
         }
-        // What just fits, does; the next one byte does not.
+        // An exact fit succeeds; one more byte does not.
         const auto fits = memory_object<Mechanism>::create(name, mebibyte);
         CHILD_CHECK(fits.map().bytes()[mebibyte - 1] == std::byte{0});
         out_of_space("create", 1, 0, [&](std::error_code& ec) {
@@ -165,7 +166,7 @@ TEST_CASE_TEMPLATE("a root object that does not fit leaves nothing", Mechanism, 
         const char* const name = place<Mechanism>::name;
         const std::string before = world();
         std::error_code ec;
-        try { // the vector's constructor throws what it likes
+        try { // the vector's constructor throws its own exception
             (void)shared<shm_vector<int>, Mechanism>::create(name, ec, std::size_t{1000000}, 1);
             CHILD_CHECK(false);
         } catch (const failure& thrown) {
@@ -196,7 +197,7 @@ TEST_CASE_TEMPLATE("a segment that cannot grow stays usable, and grows when ther
                 break;
             }
             for (std::uint64_t& word : got->words) {
-                word = chunks.size(); // SIGBUS, were the space not there
+                word = chunks.size(); // SIGBUS if the space were not there
             }
             chunks.push_back(got.get());
         }
@@ -206,7 +207,7 @@ TEST_CASE_TEMPLATE("a segment that cannot grow stays usable, and grows when ther
         CHILD_CHECK(what.find("available ") != std::string::npos);
         CHILD_CHECK(chunks.size() * sizeof(chunk) > mebibyte / 2);
         CHILD_CHECK(made.size() <= mebibyte);
-        CHILD_CHECK(free_bytes(mount) < 65536); // to the last pages
+        CHILD_CHECK(free_bytes(mount) < 65536); // up to the last pages
         const auto fails = [&](auto&& run) {
             const std::size_t used = made.used();
             const std::size_t size = made.size();
@@ -228,7 +229,7 @@ TEST_CASE_TEMPLATE("a segment that cannot grow stays usable, and grows when ther
         }
         fails([&] { numbers.resize(mebibyte); });
         CHILD_CHECK(numbers.empty());
-        // What is freed can be used again.
+        // Freed memory can be used again.
         for (std::size_t i = 0; i < chunks.size(); i += 2) {
             allocator.deallocate(chunks[i], 1);
         }
@@ -336,7 +337,7 @@ TEST_CASE("too little address space for the reserve") {
         enter_small_world();
         constexpr segment_options small{.size = 65536, .reserve = mebibyte};
         constexpr segment_options wide{.size = 65536, .reserve = 512 * mebibyte};
-        { // made by somebody who has the room
+        { // made by a process that has the room
             (void)segment<>::create("wide", wide);
             (void)segment<mechanism::system_v>::create("wide", wide);
         }
@@ -381,7 +382,7 @@ TEST_CASE("too little address space for the reserve") {
 
 TEST_CASE("a process that locks all its mappings learns which limit its reserve exceeds") {
     if constexpr (COHOLD_TEST_SANITIZED) {
-        return; // sanitizers map what they like
+        return; // sanitizers make mappings of their own
     }
     support::check_child([] {
         // Root may lock everything.
@@ -447,7 +448,7 @@ TEST_CASE_TEMPLATE("a file size limit is an error, not a signal", Mechanism, mec
         refused(ec);
         CHILD_CHECK(made.size() == mebibyte / 2);
         made.grow(mebibyte);
-        // Who blocks the signal has its own still, and no other.
+        // A thread that blocks the signal still has its own pending, and no other.
         sigset_t exceeded;
         sigemptyset(&exceeded);
         sigaddset(&exceeded, SIGXFSZ);
@@ -468,7 +469,7 @@ TEST_CASE_TEMPLATE("a file size limit is an error, not a signal", Mechanism, mec
 
 namespace {
 
-// As a copy that is sparse leaves it: no page that is all zero has space.
+// Like a sparse copy: pages of zeros have no space.
 void make_holes(const char* path) {
     const detail::unique_fd from = detail::open_file(path, O_RDONLY);
     struct ::stat status{};
@@ -493,7 +494,7 @@ void fill_up(const char* path) {
     }
 }
 
-// In a child: holes of the file at `path`, whose file system is at /mnt or /dev/shm.
+// In a child: makes holes in the file at `path`, whose file system is at /mnt or /dev/shm.
 template <class Mechanism>
 void fill_holes_or_refuse(const char* name, const char* path, const char* rest) {
     using segment_type = segment<Mechanism>;
@@ -522,14 +523,14 @@ void fill_holes_or_refuse(const char* name, const char* path, const char* rest) 
     fill_up(rest);
     auto& again = *opened.template find<numbers>("numbers");
     CHILD_CHECK(again.size() == 100 && again.back() == 7);
-    while (again.try_push_back(8)) { // SIGBUS, were there a hole
+    while (again.try_push_back(8)) { // SIGBUS if there were a hole
     }
     CHILD_CHECK(again.size() > 1000);
     ::unlink(rest);
     CHILD_CHECK(segment_type::remove(name));
 }
 
-// In a child that is root: an ext4 of so many MiB at /mnt. Not everybody can have that.
+// In a child that is root: an ext4 of that many MiB at /mnt. Not every system allows that.
 bool mount_ext4(int size) {
     char image[] = "/tmp/ext4.XXXXXX";
     const detail::unique_fd file(::mkstemp(image));
@@ -563,7 +564,7 @@ TEST_CASE("a full disk") {
             std::fprintf(stderr, "skipped: no mkfs.ext4, or no loop device\n");
             return;
         }
-        // Growth that fails gives back what it took.
+        // Failed growth gives back what it took.
         const auto kept = [](std::size_t wanted, const auto& object) {
             const std::uint64_t before = free_bytes("/mnt");
             const auto size = object.size();
@@ -606,7 +607,7 @@ TEST_CASE("an overlayfs is refused by name, because its mappings keep no locks")
             std::fprintf(stderr, "%s\n", what.c_str());
             CHILD_CHECK(false);
         }
-        // Bare bytes need no locks.
+        // Raw bytes need no locks.
         const auto object = memory_object<mechanism::file>::create("/mnt/merged/x", mebibyte);
         object.grow(2 * mebibyte);
         CHILD_CHECK(object.map().size() == 2 * mebibyte);

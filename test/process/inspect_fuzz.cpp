@@ -1,5 +1,5 @@
-// Whatever the bytes of a segment are, and while somebody is changing them: looking at it from
-// outside ends, reads nothing else, and says that it is damaged or shows what is there.
+// Whatever the bytes of a segment are, even while another process changes them: looking at it from
+// outside ends, reads nothing else, and reports damage or shows the contents.
 //
 //   inspect_fuzz            10,000 segments at rest, as many while a writer works
 //   FUZZ_SEED=N FUZZ_COUNT=N inspect_fuzz
@@ -31,7 +31,7 @@ using namespace support;
 
 namespace {
 
-// One in which a good deal has happened, and in which this thread is in the middle of something.
+// A segment with a long history, in which this thread is in the middle of something.
 specimen some_segment() {
     const auto made = segment<mechanism::memfd>::create({.size = 65536, .reserve = 1 << 20});
     for (int i = 0; i < 40; ++i) {
@@ -47,7 +47,7 @@ specimen some_segment() {
     auto& header =
         *static_cast<detail::segment_header*>(const_cast<void*>(made.mapping().address()));
     detail::section open(detail::self(header, ec), true);
-    for (std::int64_t& each : many) { // so many records that they take a second block
+    for (std::int64_t& each : many) { // enough records for a second block
         open.record().save(&each, sizeof each, ec);
     }
     open.record().save(many, sizeof many, ec); // and a block with a copy
@@ -60,7 +60,7 @@ specimen some_segment() {
     return out;
 }
 
-// All that anybody may do with what was found in so many bytes at most.
+// Everything that a program may do with the result for a segment of at most that many bytes.
 void use(const segment_contents& found, std::size_t largest) {
     static_cast<void>(found.is_good());
     static_cast<void>(found.is_mendable());
@@ -97,7 +97,7 @@ TEST_CASE("damaged segments") {
         if (i % 8 == 0) {
             use(detail::examine_contents(source, contents_extent::counts), source.bytes.size());
         }
-        // Each page is read once, as long as all fit; and each word that leads on leads once.
+        // Each page is read once, as long as all fit; and each word is followed once.
         REQUIRE(source.reads < 20000);
         noticed += found.is_good() ? 0u : 1u;
     }
@@ -153,7 +153,7 @@ TEST_CASE("damaged segments while another process writes to them") {
             sound.bytes.size());
     }
     writer.join();
-    // It was the writer: what is whole is seen so.
+    // The writer caused it: an intact segment is recognized.
     REQUIRE(write(sound.bytes.data(), sound.bytes.size(), 0));
     CHECK(inspect_contents(file_descriptor{file.get()}).is_mendable());
 }

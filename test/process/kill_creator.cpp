@@ -1,5 +1,5 @@
 // A process is killed at every system call of a creation, and at random moments: afterwards there
-// is nothing or a whole object, the next process can work, and remove() leaves nothing at all.
+// is nothing or a complete object, the next process can work, and remove() leaves nothing at all.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -31,7 +31,7 @@ constexpr cohold::segment_options small{.size = 16384, .reserve = reserve};
 constexpr cohold::segment_options small_session{
     .size = 16384, .reserve = reserve, .lifetime = cohold::lifetime::session};
 
-// Whole if both say the same.
+// Complete if both are equal.
 struct pair_of {
     explicit pair_of(std::int32_t value) : first(value), last(value) {}
 
@@ -43,7 +43,7 @@ template <class Mechanism, class Naming = cohold::naming::verbatim>
 struct target : support::combination<Mechanism, Naming, cohold::permission::owner_only> {
     using shared = cohold::shared<pair_of, Mechanism, Naming>;
 
-    // In namespaces of its own a test can have any name.
+    // In its own namespaces a test can use any name.
     static std::string name() {
         return std::is_same_v<Mechanism, cohold::mechanism::tmpfs> ? "/dev/shm/victim"
                : std::is_same_v<Mechanism, cohold::mechanism::file>
@@ -90,7 +90,7 @@ void count_lines(const char* path, std::vector<std::string>& into) {
     }
 }
 
-// Everything there is, in the namespaces of the test.
+// All objects in the namespaces of the test.
 std::vector<std::string> leftovers() {
     std::vector<std::string> found = support::files_in("/dev/shm");
     for (const std::string& each : support::files_in(support::disk_directory())) {
@@ -112,7 +112,7 @@ bool nothing_left() {
 // Runs a test in a child whose System V objects and /dev/shm are its own.
 template <class Run>
 int in_own_world(Run run) {
-    static_cast<void>(support::disk_directory()); // it is this process that removes it
+    static_cast<void>(support::disk_directory()); // this process will remove it
     return support::in_child([run] {
         support::enter_namespaces(CLONE_NEWIPC | CLONE_NEWNS);
         support::mount_or_exit("tmpfs", "/dev/shm", "size=64m");
@@ -122,8 +122,8 @@ int in_own_world(Run run) {
 
 enum class fate { died, lived, failed };
 
-// Runs the victim, and kills it at the stop of this number: 2 * n + 1 is before its system call n,
-// 2 * n + 2 is after it. Lived: it has fewer.
+// Runs the victim, and kills it at the stop with this number: 2 * n + 1 is before its system call
+// n, 2 * n + 2 after it. Lived: it has fewer.
 template <class Victim>
 fate kill_at(int stop, const Victim& victim) {
     const pid_t id = ::fork();
@@ -170,7 +170,7 @@ fate kill_at(int stop, const Victim& victim) {
 }
 
 // Kills the victim at each of its stops. Before: prepare(). After: each of the aftermaths, which
-// have to end with nothing left.
+// must end with nothing left.
 template <class Prepare, class Victim>
 bool kill_everywhere(const char* what, const Prepare& prepare, const Victim& victim,
                      const std::vector<std::function<bool()>>& aftermaths) {
@@ -211,7 +211,7 @@ bool works(const Segment& segment) {
     return true;
 }
 
-// Nothing, or a whole one.
+// Nothing, or a complete one.
 template <class C>
 bool openable_or_absent(bool may_be_there = true) {
     std::error_code ec;
@@ -233,8 +233,8 @@ bool removes() {
     return true;
 }
 
-// Again and again a process creates and removes, until it is killed; the next one finds a clean
-// place, or a whole object.
+// A process creates and removes repeatedly, until it is killed; the next one finds nothing, or a
+// complete object.
 template <class C>
 bool kill_at_random(int times) {
     using shared = typename C::shared;
@@ -254,7 +254,7 @@ bool kill_at_random(int times) {
         const std::timespec moment{0, static_cast<long>(random() % 400000)};
         ::nanosleep(&moment, nullptr);
         const int ended = support::kill_child(creator);
-        EXPECT(ended == -SIGKILL); // it was content until then
+        EXPECT(ended == -SIGKILL); // no failure until then
         const shared next = shared::open_or_create(C::name(), small, 7);
         EXPECT(next->first == 7 && next->last == 7);
         EXPECT(!next.is_removed());
@@ -269,7 +269,7 @@ bool nothing_to_prepare() {
     return true;
 }
 
-// What the next process may want, whatever has happened.
+// What the next process may do, whatever has happened.
 template <class C>
 std::vector<std::function<bool()>> aftermaths_of_creation(bool may_be_there = true) {
     using segment = typename C::segment;
@@ -324,7 +324,7 @@ TEST_CASE_TEMPLATE_DEFINE("killed at every system call", C, at_every_call) {
                       aftermaths_of_creation<C>());
               }) == 0);
     }
-    SUBCASE("of a whole session") { // who dies has ended it
+    SUBCASE("of a whole session") { // its death has ended it
         CHECK(in_own_world([] {
                   return kill_everywhere(
                       "session", nothing_to_prepare,

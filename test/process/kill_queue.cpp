@@ -1,5 +1,5 @@
 // Producers and consumers of a queue are killed at random moments, hundreds of times. A ledger
-// outside the segment finds what was lost or doubled, and whether somebody is stuck.
+// outside the segment shows what was lost or duplicated, and whether a process is stuck.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -28,7 +28,8 @@ using namespace cohold;
 constexpr std::uint32_t most_workers = 2; // on each side
 constexpr std::uint32_t most_elements = 1 << 24;
 
-// What happened, in memory that no death can hurt. A worker is a place; processes take turns in it.
+// Recorded in memory that no death can damage. A worker is a place, which successive processes
+// take.
 struct ledger {
     struct worker {
         std::atomic<std::uint32_t> begun{0}; // operations
@@ -37,7 +38,7 @@ struct ledger {
 
     worker producers[most_workers];
     worker consumers[most_workers];
-    std::atomic<std::uint32_t> wrong{0}; // elements that nobody can have pushed
+    std::atomic<std::uint32_t> wrong{0}; // elements that cannot have been pushed
     std::atomic<std::uint8_t> acknowledged[most_workers][most_elements];
     std::atomic<std::uint8_t> taken[most_workers][most_elements];
 };
@@ -74,7 +75,7 @@ bool push(Queue& queue, std::uint64_t element) {
     if constexpr (std::is_same_v<typename Queue::value_type, numbers>) {
         return queue.push(element);
     } else {
-        // In place: what a process has on its stack when it dies is nobody's.
+        // In place: what a process has on its stack is lost when it dies.
         return queue.emplace(static_cast<std::size_t>(element % 40 + 1), element);
     }
 }
@@ -162,7 +163,7 @@ struct game {
         workers[place] = child;
     }
 
-    // Do all workers go on? A second is for ever.
+    // Do all workers make progress? A second counts as for ever.
     bool all_go_on() {
         std::vector<std::pair<std::atomic<std::uint32_t>*, std::uint32_t>> waiting;
         for (std::uint32_t i = 0; i < producers; ++i) {
@@ -215,7 +216,7 @@ struct game {
                 consumer ? most_workers + static_cast<std::uint32_t>(random() % consumers)
                          : static_cast<std::uint32_t>(random() % producers);
             REQUIRE(kill(workers[place], SIGKILL) == 0);
-            if (round % 2 == 0) { // one in the middle of it, another one at the same time
+            if (round % 2 == 0) { // one in the middle of an operation, another one at the same time
                 sleep_us(static_cast<std::uint32_t>(random() % 20));
             }
             REQUIRE(waitpid(workers[place], nullptr, 0) == workers[place]);
@@ -239,7 +240,7 @@ struct game {
             }
         }
         CHECK(doubled == 0);
-        // What was in the hands of a consumer that had it from pop() is gone with him.
+        // An element that a consumer had received from pop() is lost with the consumer.
         CHECK(lost <= killed_consumers);
         CHECK(handle.template destroy<queue_type>("queue"));
         recover_all();

@@ -1,5 +1,5 @@
-// Everything that there is, listed: with its users, its owners, and which of the segments are still
-// needed. As root, as a user without any privilege, and by who may not look.
+// All objects are listed: with their users, their owners, and which of the segments are still
+// needed. As root, as an unprivileged user, and as a user without permission.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -53,7 +53,7 @@ void list_a_world() {
     CHILD_CHECK(list_objects().empty());
     CHILD_CHECK(list_objects().complete());
 
-    // What others have left.
+    // Left behind by other processes.
     support::die_in([] {
         static auto over = segment<>::create("over", of_session);
         static auto abandoned = segment<>::create("abandoned", small);
@@ -61,7 +61,7 @@ void list_a_world() {
         CHILD_CHECK(over && abandoned && system_v);
     });
     CHILD_CHECK(segment<>::create("unused", small).size() > 0);
-    // What others have.
+    // In use by other processes.
     support::common<std::atomic<int>> step;
     support::child other([&] {
         ::prctl(PR_SET_NAME, "a b\nc) R 1");
@@ -73,7 +73,7 @@ void list_a_world() {
         support::await(*step, 2);
     });
     support::await(*step, 1);
-    // What is not cohold's.
+    // Not cohold's.
     const detail::unique_fd odd =
         detail::open_file("/dev/shm/a b\nc (deleted)", O_RDWR | O_CREAT, 0640);
     CHILD_CHECK(::ftruncate(odd.get(), 1 << 20) == 0);
@@ -107,17 +107,17 @@ void list_a_world() {
     CHILD_CHECK(users(all, object_kind::memfd, "cohold") == 1);
     const object_entry* const used = find(all, object_kind::posix, "used");
     CHILD_CHECK(used->processes[0] == other.id());
-    CHILD_CHECK(used->segment.participants.size() == 1); // readers take no part
+    CHILD_CHECK(used->segment.participants.size() == 1); // readers are not participants
     CHILD_CHECK(used->segment.participants[0].pid == other.id());
     CHILD_CHECK(!used->segment.participants[0].self);
     CHILD_CHECK(find(all, object_kind::posix, "abandoned")->segment.count(verdict::dead) == 1);
-    // Of the small System V segments beside segments none is taken for one.
+    // The small System V segments beside segments are not mistaken for segments.
     std::size_t beside = 0;
     for (const object_entry& each : all) {
         beside += each.beside ? 1u : 0u;
         CHILD_CHECK(!each.beside || !each.is_segment());
     }
-    CHILD_CHECK(beside == 2); // who attends 0x00c00001, and that somebody lives in 0x00c00002
+    CHILD_CHECK(beside == 2); // the users of 0x00c00001, and a living participant of 0x00c00002
 
     *step = 2;
     CHILD_CHECK(support::status_of(other) == 0);
@@ -141,7 +141,7 @@ TEST_CASE("an unprivileged user lists a namespace of their own") {
 
 TEST_CASE("a user without permission is told so") {
     if (::geteuid() != 0) {
-        return; // the world of nobody is one with a single user
+        return; // the namespace of nobody has a single user
     }
     support::in_own_world([] {
         using public_segment =
@@ -167,7 +167,8 @@ TEST_CASE("a user without permission is told so") {
             CHILD_CHECK(find(all, object_kind::memfd, "cohold") == nullptr);
             CHILD_CHECK(find(all, object_kind::posix, "hidden")->owner == 1001);
             CHILD_CHECK(find(all, object_kind::posix, "shown")->segment.count(verdict::alive) == 1);
-            CHILD_CHECK(users(all, object_kind::posix, "shown") == 0); // that is what refused says
+            CHILD_CHECK(users(all, object_kind::posix, "shown") ==
+                        0); // this is what `refused` counts
         };
         support::as_user(1002, look);
         CHILD_CHECK(!list_mappings().hidden);
@@ -178,7 +179,7 @@ TEST_CASE("a user without permission is told so") {
             CHILD_CHECK(!all.complete());
             CHILD_CHECK(list_memfds().hidden);
         });
-        CHILD_CHECK(list_mappings().complete()); // root sees all the same
+        CHILD_CHECK(list_mappings().complete()); // root sees everything all the same
         CHILD_CHECK(stands(list_objects(), object_kind::posix, "hidden", standing::in_use));
         *step = 2;
         CHILD_CHECK(support::status_of(owner) == 0);
@@ -230,7 +231,7 @@ TEST_CASE("processes and objects that come and go are no problem") {
             std::string bytes(65536, '\0');
             CHILD_CHECK(detail::read_file(source.native_handle().value, bytes.data(), bytes.size(),
                                           0) == bytes.size());
-            while (*stop == 0) { // a segment, cut short at any moment
+            while (*stop == 0) { // a segment, truncated at any moment
                 CHILD_CHECK(detail::raw_pwrite(file.get(), bytes.data(), bytes.size(), 0) ==
                             static_cast<ssize_t>(bytes.size()));
                 CHILD_CHECK(::ftruncate(file.get(), 5000) == 0);

@@ -1,5 +1,5 @@
-// Participants that are killed, stopped, forked, replaced by another program: who is alive, for
-// every mechanism.
+// Participants that are killed, stopped, forked or replaced by another program: which are alive,
+// for every mechanism.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -33,7 +33,7 @@ namespace {
 
 constexpr std::uint32_t slots = 4000;
 
-// What processes tell each other.
+// How the processes communicate.
 struct board {
     std::atomic<int> turn{0};
     std::atomic<int> pid{0};
@@ -42,7 +42,7 @@ struct board {
     std::array<std::atomic<int>, slots> holders{};
 };
 
-// A published object of a mechanism, removed at the end by who made it.
+// A published object of a mechanism, removed at the end by its creator.
 template <class M>
 class object {
   public:
@@ -79,7 +79,7 @@ class object {
         return ec ? nullptr : liveness::claim(native, slot, shared->tokens[slot], ec);
     }
 
-    // For a child, that has nobody to share a slot with.
+    // For a child that shares its slot with no other process.
     [[nodiscard]] bool claims(std::uint32_t slot) const {
         std::error_code ec;
         const bool claimed = claim(slot, ec) != nullptr;
@@ -125,7 +125,7 @@ void be_participant(const object<M>& on, std::uint32_t slot, int turn) {
     }
 }
 
-// It is dead, but nobody has taken note.
+// It is dead, but not reaped yet.
 void await_zombie(pid_t process) {
     ::siginfo_t info{};
     REQUIRE(::waitid(P_PID, static_cast<id_t>(process), &info, WEXITED | WNOWAIT) == 0);
@@ -177,7 +177,7 @@ TEST_CASE_TEMPLATE("a participant is dead when it has exited, in whatever way", 
 TEST_CASE_TEMPLATE("a participant is alive as long as one of its threads", M, EVERY_MECHANISM) {
     const object<M> on;
     support::child participant([&] {
-        // Its first thread goes last; the one that claims at once.
+        // Its first thread ends last; the claiming one at once.
         std::thread([&] { be_participant(on, 1, 1); }).join();
         std::thread([&] {
             await(on.shared->turn, 2);
@@ -222,7 +222,7 @@ TEST_CASE_TEMPLATE("a participant that becomes another program is dead", M, EVER
     ::close(ends[1]);
     await(on.shared->turn, 1);
     char nothing = 0;
-    CHECK(::read(ends[0], &nothing, 1) == 0); // it is another program now, or almost
+    CHECK(::read(ends[0], &nothing, 1) == 0); // it is another program by now, or almost
     ::close(ends[0]);
     while (on.probe(0) == verdict::alive) {
         ::usleep(100);
@@ -236,7 +236,7 @@ TEST_CASE_TEMPLATE("a participant that becomes another program is dead", M, EVER
 TEST_CASE_TEMPLATE("parent and child are separate participants", M, EVERY_MECHANISM) {
     const object<M> on;
     int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0); // who reads it ends with this process
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0); // the reader ends with this process
     support::child parent([&] {
         ::close(ends[1]);
         be_participant(on, 0, 0);
@@ -274,7 +274,7 @@ TEST_CASE_TEMPLATE("parent and child are separate participants", M, EVERY_MECHAN
     CHECK(on.probe(1) == verdict::alive);
     CHECK(::kill(on.shared->pid, SIGKILL) == 0);
     CHECK(parent.wait().signal == SIGKILL);
-    while (on.probe(1) == verdict::alive) { // it is not ours to wait for
+    while (on.probe(1) == verdict::alive) { // it is not this process's child
         ::usleep(100);
     }
     CHECK(on.probe(1) == verdict::dead);

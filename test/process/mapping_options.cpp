@@ -1,5 +1,5 @@
-// What processes want of their mappings: on every mechanism, by everything that makes a mapping,
-// as root and as a user without privileges, with and without what the kernel needs for it.
+// What processes want from their mappings: with every mechanism, through everything that makes a
+// mapping, as root and as an unprivileged user, with and without what the kernel needs for it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -25,8 +25,7 @@ namespace {
 
 constexpr uid_t nobody = 65534;
 
-// The two worlds: whoever runs the test (root, if it is root), and a user without any privilege
-// there.
+// The two worlds: the user that runs the test (perhaps root), and an unprivileged user there.
 struct as_runner {
     template <class Body>
     static void run(const Body& body) {
@@ -100,7 +99,7 @@ void remove() {
 
 constexpr std::size_t huge = 2 << 20;
 
-// Everything that any kernel can do, and that needs no privilege: little enough to be locked.
+// Everything that any kernel can do without privilege: little enough to be locked.
 constexpr mapping_options much{.populate = true,
                                .threads = 2,
                                .huge = huge_pages::none,
@@ -191,14 +190,14 @@ TEST_CASE_TEMPLATE("a child without the mapping destroys its handle, and nothing
         auto made = segment<>::create("f", {.mapping = {.fork = false}});
         segment<>::remove("f");
         auto& numbers = made.construct<shm_vector<int>>("v");
-        numbers.push_back(1); // this thread has been at work
+        numbers.push_back(1); // this thread has used it
         auto object = memory_object<mechanism::memfd>::create(8192);
         mapped_region region = object.map({.fork = false});
         mapped_region advised = object.map();
         advised.advise(advice::no_fork);
         const char* const base = reinterpret_cast<const char*>(&numbers);
         nested([&] {
-            // What the child maps where its parent has something must stay.
+            // A mapping of the child at an address where its parent has something must stay.
             const auto occupy = [](const void* at) {
                 auto* const page =
                     reinterpret_cast<char*>(reinterpret_cast<std::uintptr_t>(at) / 4096 * 4096);
@@ -215,9 +214,9 @@ TEST_CASE_TEMPLATE("a child without the mapping destroys its handle, and nothing
             const mapped_region moved = std::move(advised);
             advised = mapped_region();
             for (const char* const place : places) {
-                CHILD_CHECK(*place == 7); // SIGSEGV, were it unmapped
+                CHILD_CHECK(*place == 7); // SIGSEGV if it were unmapped
             }
-            std::exit(support::child_failures); // and with all that happens then
+            std::exit(support::child_failures); // and everything that happens then
         });
         CHILD_CHECK(made.find<shm_vector<int>>("v")->size() == 1);
         CHILD_CHECK(made.participants().size() == 1);
@@ -237,7 +236,8 @@ TEST_CASE_TEMPLATE("collapsed, whatever the kernel's settings are", World, WORLD
             CHILD_CHECK(made.size() == 2 * huge);
             const mapping_report found = report(made.mapping());
             CHILD_CHECK(found.huge_bytes <= found.resident);
-            if (found.huge_bytes != 2 * huge) { // no memory in one piece is possible, and honest
+            if (found.huge_bytes !=
+                2 * huge) { // there may be no contiguous memory, and then it says so
                 std::fprintf(stderr, "%s: %llu of %zu bytes by huge pages\n",
                              Mechanism::label.data(),
                              static_cast<unsigned long long>(found.huge_bytes), 2 * huge);
@@ -261,7 +261,7 @@ TEST_CASE_TEMPLATE("collapsed, whatever the kernel's settings are", World, WORLD
         const auto object = memory_object<mechanism::memfd>::create(2 * huge + 4096);
         const mapped_region region = object.map({.huge = huge_pages::collapse});
         CHILD_CHECK(reinterpret_cast<std::uintptr_t>(region.data()) % huge == 0);
-        // Advice is taken or not, as the kernel is set up.
+        // Advice has an effect or not, depending on the kernel's settings.
         const auto advised = object.map({.huge = huge_pages::advise});
         CHILD_CHECK(report(advised.mapping()).huge_advised);
         std::error_code ec;
@@ -363,7 +363,7 @@ TEST_CASE_TEMPLATE("durability", World, WORLDS) {
         segment<mechanism::file>().durable(ec);
         CHILD_CHECK(fails(ec, errc::empty_handle));
         CHILD_CHECK(::rename("/mnt/durable", "/mnt/other") == 0);
-        disk.durable(); // the directory is there still
+        disk.durable(); // the directory still exists
         ::close(disk.native_handle().value);
         disk.durable(ec);
         CHILD_CHECK(fails(ec, errc::empty_handle, "closed by somebody else"));
@@ -387,7 +387,7 @@ long pool_size() {
     return pages;
 }
 
-// So many more huge pages in the machine's pool, or fewer. False if this is not for us to say.
+// Adds huge pages to the machine's pool, or removes some. Returns false if this process may not.
 bool add_to_pool(long pages) {
     const long before = pool_size();
     std::FILE* const file = std::fopen(pool, "we");

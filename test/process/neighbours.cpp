@@ -1,5 +1,6 @@
 // What others do to the places that a program uses: planted files, dead sessions that only they may
-// remove, objects that are not what they say. Nobody is blocked by it, and nothing crashes.
+// remove, objects that are not what they claim to be. No process is blocked by that, and nothing
+// crashes.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -28,7 +29,7 @@ namespace {
 constexpr gid_t team = 2000;
 constexpr segment_options small{.size = 65536, .reserve = 1 << 20};
 
-// A child that is another user of the team. Needs root.
+// A child that runs as another user of the team. Needs root.
 template <class Body>
 void as(uid_t user, const Body& body) {
     const support::ending how = support::run_child([&] {
@@ -60,11 +61,11 @@ using team_segment = segment<Mechanism, naming::verbatim, permission::group>;
 
 TEST_CASE("a file that another user planted under the temporary name does not block replacing") {
     in_own_world([] {
-        // Where the name lies is the library's own affair: the test asks it.
+        // The library decides where the name is: the test asks it.
         const uid_t victim = 1002;
         as(victim, [] {
             CHILD_CHECK(segment<>::create("x", small).size() > 0);
-            // Where the name lies depends on the user; an attacker can compute it, the test asks.
+            // Where the name is depends on the user; an attacker can compute it, the test asks.
             const std::string text = detail::file_place("/dev/shm/", "x").temporary().text;
             const int fd = ::open("/dev/shm/note", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
             CHILD_CHECK(::write(fd, text.data(), text.size()) > 0);
@@ -81,7 +82,7 @@ TEST_CASE("a file that another user planted under the temporary name does not bl
             const auto made = segment<>::replace("x", small, ec);
             CHILD_CHECK(!made);
             CHILD_CHECK(ec == errc::permission_denied);
-            CHILD_CHECK(segment<>::open("x").size() > 0); // the old one is still there
+            CHILD_CHECK(segment<>::open("x").size() > 0); // the old one still exists
         });
     });
 }
@@ -106,7 +107,7 @@ TEST_CASE_TEMPLATE("a dead session of another user is an error, not an endless l
             CHILD_CHECK(!opened);
             CHILD_CHECK(ec == errc::permission_denied);
         });
-        as(1001, [] { // its owner may clear it away
+        as(1001, [] { // its owner may remove it
             CHILD_CHECK(shared_segment::open_or_create("x", small).size() > 0);
         });
     });

@@ -1,4 +1,4 @@
-// A mechanism, a naming and a permission of a user's own pass the whole contract suite.
+// A user-defined mechanism, naming and permission pass the whole contract suite.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -11,7 +11,7 @@ namespace {
 
 using permissions = std::tuple<cohold::permission::owner_only, app::mine_alone>;
 
-// Each of the three with the library's own of the other two, and all together.
+// Each of the three with the library's own versions of the other two, and all together.
 using own = decltype(std::tuple_cat(
     support::legal<app::shelf, permissions>(),
     std::tuple<

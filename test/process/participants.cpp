@@ -1,5 +1,5 @@
-// The processes that use a segment: who is listed, who is alive, and what becomes of the segment
-// when some are killed.
+// The processes that use a segment: which are listed, which are alive, and what happens to the
+// segment when some are killed.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -47,7 +47,7 @@ using numbers = shm_vector<std::uint64_t>;
 
 constexpr segment_options small{.size = 65536, .reserve = std::size_t{16} << 20};
 
-// May this process open files by its mappings of them? That takes a privilege.
+// May this process open files by its mappings? That takes a privilege.
 bool sees_mapped_files() {
     const int fd = static_cast<int>(::syscall(SYS_memfd_create, "cohold", MFD_CLOEXEC));
     const auto bytes = static_cast<std::size_t>(::getpagesize());
@@ -59,7 +59,7 @@ bool sees_mapped_files() {
     return static_cast<bool>(again);
 }
 
-// A segment of any mechanism, of which nothing is left afterwards.
+// A segment of any mechanism, of which nothing is left at the end.
 template <class Mechanism>
 class scratch {
   public:
@@ -85,7 +85,7 @@ class scratch {
         }
     }
 
-    // As another process would come by it.
+    // As another process would get it.
     [[nodiscard]] segment again() const {
         if constexpr (policies::named) {
             return segment::open(name);
@@ -121,7 +121,7 @@ void wait_for(const Segment& handle, std::size_t participants) {
     }
 }
 
-// Until the child is a zombie, which stays.
+// Until the child is a zombie, and stays one.
 void wait_until_dead(pid_t id) {
     ::siginfo_t info{};
     CHECK(::waitid(P_PID, static_cast<id_t>(id), &info, WEXITED | WNOWAIT) == 0);
@@ -284,7 +284,7 @@ TEST_CASE_TEMPLATE("after closing all descriptors a participant is alive, contin
         mine.template find<numbers>("numbers")->push_back(1);
         EXPECT(mine.template destroy<numbers>("numbers"));
         EXPECT(mine.template construct<int>("number", 7) == 7);
-        // Where it cannot ask after others, it holds nobody for dead.
+        // Where it cannot ask about others, it takes nobody for dead.
         const bool asks = scratch<Mechanism>::policies::named || sees_mapped_files();
         for (const participant& each : mine.participants()) {
             EXPECT(each.state == (each.self || asks ? verdict::alive : verdict::unknown));
@@ -329,7 +329,7 @@ TEST_CASE_TEMPLATE("after closing all descriptors a participant finds the dead b
         auto mine = s.again();
         auto& its = *mine.template find<shm_mutex>("lock");
         ::close_range(3, ~0u, 0);
-        EXPECT(!its.try_lock_for(20ms)); // he lives
+        EXPECT(!its.try_lock_for(20ms)); // the holder is alive
         *step = 2;
         support::await(*step, 3);
         const bool asks = scratch<Mechanism>::policies::named || sees_mapped_files();
@@ -344,7 +344,7 @@ TEST_CASE_TEMPLATE("after closing all descriptors a participant finds the dead b
     kill_child(victim);
     *step = 3;
     CHECK(status_of(survivor) == 0);
-    lock.lock(); // who has all descriptors gets it anyway
+    lock.lock(); // a process that has all descriptors gets it anyway
     lock.unlock();
 }
 
@@ -353,7 +353,7 @@ TEST_CASE("without privileges the dead are found by the name of the segment, whi
     CHECK(in_child([] {
               if (::geteuid() == 0) {
                   EXPECT(::setresuid(65534, 65534, 65534) == 0);
-                  EXPECT(::prctl(PR_SET_DUMPABLE, 1) == 0); // as programs are
+                  EXPECT(::prctl(PR_SET_DUMPABLE, 1) == 0); // like ordinary programs
               }
               const std::string name = support::own_name("closed");
               const auto mine = segment<>::create(name, small);
@@ -370,7 +370,7 @@ TEST_CASE("without privileges the dead are found by the name of the segment, whi
               EXPECT(locks[0]->try_lock_for(60000ms));
               EXPECT(locks[0]->recovered());
               EXPECT(segment<>::remove(name));
-              const auto other = segment<>::create(name, small); // has nothing to do with it
+              const auto other = segment<>::create(name, small); // an unrelated segment
               EXPECT(!locks[1]->try_lock_for(50ms));
               EXPECT(segment<>::remove(name));
               return true;
@@ -379,9 +379,9 @@ TEST_CASE("without privileges the dead are found by the name of the segment, whi
 
 TEST_CASE("namespaces of process numbers make no difference") {
     const scratch<mechanism::posix> s;
-    // Each of them is number 1 where it lives, and has forked the next one.
+    // Each of them is number 1 in its namespace, and has forked the next one.
     const common<std::atomic<int>> step;
-    const common<std::atomic<pid_t>> inner; // the first, as it is called out here
+    const common<std::atomic<pid_t>> inner; // the first, by its number out here
     child outer(content([&] {
         support::enter_namespaces(CLONE_NEWPID);
         const pid_t first = ::fork();
@@ -443,7 +443,7 @@ TEST_CASE("where the kernel refuses the locks, no process attaches, and the erro
               EXPECT(!segment<mechanism::anonymous>::create(small, ec));
               EXPECT(ec == errc::locks_unsupported);
               EXPECT(!segment<mechanism::memfd>::create(small, ec));
-              // The inherited handle can be looked at, but not used.
+              // The inherited handle can be read, but not used.
               EXPECT(s.handle.construct<int>("another", ec) == nullptr);
               EXPECT(ec == errc::locks_unsupported);
               EXPECT(*segment<>::open(s.name, read_only).find<int>("number") == 7);
@@ -463,7 +463,7 @@ TEST_CASE("a thousand segments with 1024 descriptors, also after closing them al
                       segment_options{.size = 32768, .reserve = 65536}));
                   all.back().construct<numbers>("numbers").push_back(1);
               }
-              // So has a child.
+              // The same goes for a child.
               EXPECT(in_child([&] {
                          for (const auto& each : all) {
                              each.find<numbers>("numbers")->push_back(2);
@@ -472,7 +472,7 @@ TEST_CASE("a thousand segments with 1024 descriptors, also after closing them al
                          return true;
                      }) == 0);
               for (const auto& each : all) {
-                  // The child was in all of them: the first recovery finds it everywhere.
+                  // The child was in all of them: the first recovery finds it in all of them.
                   EXPECT(each.recover() == (&each == &all.front() ? 1u : 0u));
                   EXPECT(each.participants().size() == 1);
               }
@@ -532,7 +532,7 @@ TEST_CASE_TEMPLATE("two hundred threads of one process, killed while they work",
 
 namespace {
 
-// Static objects that end in any order, and use segments when they do.
+// Static objects that end in any order, and use segments in their destructors.
 struct static_user {
     segment<>* handle = nullptr;
 
@@ -585,7 +585,7 @@ TEST_CASE("segments are detached by static objects, in any order, and used until
         CHECK(::waitid(P_PID, static_cast<id_t>(exiting.id()), &info, WEXITED | WNOWAIT) == 0);
         CHECK(info.si_code == CLD_EXITED);
         CHECK(info.si_status == 0);
-        CHECK(s.handle.participants().size() == 1); // all have detached: nobody is dead
+        CHECK(s.handle.participants().size() == 1); // all have detached: none is dead
         CHECK((s.handle.find<int>("at the end") != nullptr) == (order != 0));
         for (const object_info& each : s.handle.objects()) {
             if (each.name != "numbers") {
@@ -598,7 +598,7 @@ TEST_CASE("segments are detached by static objects, in any order, and used until
 
 namespace {
 
-// Dies while it is constructed: with the directory's lock, in a section.
+// Dies during its construction: with the directory's lock, in a section.
 struct suicide {
     explicit suicide(shm_allocator<int> allocator) : vector(allocator) {
         vector.resize(1000);
@@ -626,7 +626,7 @@ TEST_CASE_TEMPLATE("killed in a constructor: nothing was made, and no process wa
                   mine.template construct<suicide>("victim", mine.template allocator<int>());
                   return false;
               }) == -SIGKILL);
-        // By the lock that is in the way, without being asked to.
+        // Recovered through the lock that is in the way, without an explicit call.
         CHECK(s.handle.template find<int>("number") != nullptr);
         CHECK(s.handle.participants().size() == 1);
         CHECK(s.handle.objects().size() == 1);
@@ -636,8 +636,8 @@ TEST_CASE_TEMPLATE("killed in a constructor: nothing was made, and no process wa
 
 namespace {
 
-// What a victim does, until it is killed. "first" grows by one element after the other, "second" is
-// there whole or not at all.
+// The victim's work, until it is killed. "first" grows by one element at a time, "second" exists
+// completely or not at all.
 template <class Segment>
 [[noreturn]] void work(const Segment& mine) {
     for (std::uint64_t round = 0;; ++round) {
@@ -684,7 +684,7 @@ void check_after_death(const Segment& handle, std::size_t used) {
 template <class Scratch>
 void kill_at_random(const Scratch& s, int rounds) {
     std::minstd_rand random(1);
-    // Both names have been there, so that the directory has its table.
+    // Both names have existed, so that the directory has its table.
     s.handle.template construct<numbers>("first");
     s.handle.template construct<numbers>("second");
     CHECK(s.handle.template destroy<numbers>("first"));

@@ -1,5 +1,5 @@
-// Segments handed from process to process and from user to user: over sockets, by inheritance, by
-// pidfd; for reading alone, and attacked; with messages that are none. In namespaces of its own.
+// Segments passed from process to process and from user to user: over sockets, by inheritance, by
+// pidfd; for reading only, and attacked; with invalid messages. In namespaces of its own.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -57,13 +57,13 @@ struct socket_pair {
     return made;
 }
 
-// Two users meet: the first listens, the second connects. What they do is run in children.
+// Two users meet: the first listens, the second connects. Their code runs in children.
 template <class First, class Second>
 void meet(uid_t first, const First& listen, uid_t second, const Second& connect) {
     const ::sockaddr_un at = address();
     const int listener = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     ::unlink(at.sun_path);
-    // SO_PEERCRED says who called listen, so that is for the first user to do.
+    // SO_PEERCRED names the process that called listen, so the first user must call it.
     REQUIRE(::bind(listener, reinterpret_cast<const ::sockaddr*>(&at), sizeof at) == 0);
     REQUIRE(::chmod(at.sun_path, 0666) == 0);
     const support::common<std::atomic<int>> ready;
@@ -114,7 +114,7 @@ std::error_code errno_code(int value) {
     return {value, std::generic_category()};
 }
 
-// Sends whatever it is told to, as cohold would not.
+// Sends anything, including what cohold would not send.
 void send_raw(int socket, const void* bytes, std::size_t size, const std::vector<int>& fds) {
     std::vector<char> control(CMSG_SPACE(fds.size() * sizeof(int)));
     ::iovec part{const_cast<void*>(bytes), size};
@@ -167,7 +167,7 @@ TEST_CASE("every handle that has a descriptor") {
     send(in, value, read_only);
     const auto constant = receive<shared<const int, mechanism::memfd>>(out);
     CHECK(*constant == 5);
-    send(in, constant); // for reading, as it is
+    send(in, constant); // for reading, like the object itself
     std::error_code ec;
     CHECK_FALSE((receive<shared<int, mechanism::memfd>>(out, {}, ec)));
     CHECK(fails(ec, errc::read_only, "sent for reading"));
@@ -177,7 +177,7 @@ TEST_CASE("every handle that has a descriptor") {
     CHECK(receive<memory_object<mechanism::memfd>>(out).map().bytes()[4999] == std::byte{7});
     send(in, bytes, read_only);
     CHECK(receive<const_memory_object<mechanism::memfd>>(out).size() == 5000);
-    // A view of a descriptor that could write hands out one that cannot.
+    // A view of a writable descriptor passes on a read-only one.
     send(in, memfd_view::adopt({::dup(value.native_handle().value)}));
     CHECK_FALSE(static_cast<bool>(receive<memfd_segment>(out, {}, ec)));
     CHECK(fails(ec, errc::read_only));
@@ -193,7 +193,7 @@ TEST_CASE("users are identified by the socket") {
         const auto mine = memfd_segment::create();
         mine.construct<int>("x", 42);
         std::error_code ec;
-        send(socket, mine, {}, ec); // not to another user, unless told so
+        send(socket, mine, {}, ec); // not to another user, unless told to
         CHILD_CHECK(fails(ec, errc::unexpected_peer, "user: expected 1001 or 0, found 1002"));
         send(socket, mine, {.accepts = [](const peer&) noexcept { return false; }}, ec);
         CHILD_CHECK(fails(ec, errc::unexpected_peer, "was refused"));
@@ -201,7 +201,7 @@ TEST_CASE("users are identified by the socket") {
         send(socket, mine, read_only, {.user = bob, .tamper_proof = true});
         send(socket, mine, {.accepts = [](const peer& who) noexcept { return who.user == bob; }});
         char done = 0;
-        CHILD_CHECK(::read(socket, &done, 1) == 0); // until bob has gone
+        CHILD_CHECK(::read(socket, &done, 1) == 0); // until bob has ended
     };
     const auto use = [](int socket) {
         std::error_code ec;
@@ -211,7 +211,7 @@ TEST_CASE("users are identified by the socket") {
         CHILD_CHECK(fails(ec, errc::unexpected_peer, "expected 0, found 1001"));
         const auto view = receive<memfd_view>(socket, {.user = ann});
         CHILD_CHECK(*view.find<int>("x") == 42);
-        // The descriptor is good for writing, but ann's mode 0600 does not let bob take part.
+        // The descriptor is writable, but ann's mode 0600 does not allow bob to take part.
         CHILD_CHECK(!receive<memfd_segment>(socket, {.user = ann}, ec));
         CHILD_CHECK(fails(ec, errc::permission_denied, "/proc/self/fd"));
     };
@@ -238,7 +238,7 @@ TEST_CASE("passed to another user for writing, with a mode that allows it") {
 
 namespace {
 
-// What a receiver tries who was to read only. True if nothing of it works.
+// The attempts of a receiver that was meant to read only. True if all of them fail.
 bool attack(const memfd_view& view) {
     const int fd = view.native_handle().value;
     const std::string self = "/proc/self/fd/" + std::to_string(fd);
@@ -251,7 +251,7 @@ bool attack(const memfd_view& view) {
            0);
     EXPECT(::ftruncate(fd, 0) != 0);
     EXPECT(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) != 0);
-    static_cast<void>(::fchmod(fd, 0666)); // the owner may, and it must not help him
+    static_cast<void>(::fchmod(fd, 0666)); // the owner may do this, but it must not help
     for (const int flags : {O_RDWR, O_WRONLY, O_RDWR | O_TRUNC}) {
         const int again = ::open(self.c_str(), flags | O_CLOEXEC);
         EXPECT(again < 0 || !writable(again));
@@ -313,7 +313,7 @@ TEST_CASE("without the seal the owner and root could write, and tamper_proof say
                 const int again =
                     ::open(("/proc/self/fd/" + std::to_string(view.native_handle().value)).c_str(),
                            O_RDWR | O_CLOEXEC);
-                CHILD_CHECK(again >= 0); // this is the attack that the seal is for
+                CHILD_CHECK(again >= 0); // this is the attack that the seal prevents
                 CHILD_CHECK(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, again, 0) !=
                             MAP_FAILED);
             });
@@ -338,7 +338,7 @@ TEST_CASE("invalid messages, and no descriptor stays") {
     const int zero = ::open("/dev/zero", O_RDWR | O_CLOEXEC);
     const int directory = ::open("/dev/shm", O_RDONLY | O_CLOEXEC);
     const int posix_file = ::open("/dev/shm/f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    const int unsealed = ::memfd_create("u", MFD_CLOEXEC); // and it cannot be sealed
+    const int unsealed = ::memfd_create("u", MFD_CLOEXEC); // it cannot be sealed, either
     const int empty = ::memfd_create("e", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     REQUIRE(::ftruncate(unsealed, 65536) == 0);
 
@@ -461,7 +461,7 @@ TEST_CASE("no process waits for ever, and a sent object outlives its sender") {
         CHECK(*receive<memfd_segment>(sockets.ends[1]).find<int>("x") == 42);
         (void)receive<memfd_segment>(sockets.ends[1], {}, ec);
         CHECK(fails(ec, errno_code(ECONNRESET), "closed"));
-        send(sockets.ends[1], memfd_segment::create(), {}, ec); // and no SIGPIPE
+        send(sockets.ends[1], memfd_segment::create(), {}, ec); // and there is no SIGPIPE
         CHECK(fails(ec, errno_code(EPIPE), "closed"));
     }
     const int alone = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -491,7 +491,7 @@ TEST_CASE("by inheritance, through exec") {
         CHILD_CHECK(false);
     });
     CHECK(x == 2);
-    CHECK((::fcntl(mine.native_handle().value, F_GETFD) & FD_CLOEXEC) != 0); // here nothing changed
+    CHECK((::fcntl(mine.native_handle().value, F_GETFD) & FD_CLOEXEC) != 0); // unchanged here
     CHECK(keep_across_exec(memfd_segment()) == -1);
     std::error_code ec;
     for (const char* const wrong : {"", "x", "-1", "99999999999999999999", "1 "}) {
@@ -503,7 +503,7 @@ TEST_CASE("by inheritance, through exec") {
     const int other = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     (void)inherit<memfd_segment>(std::to_string(other), ec);
     CHECK(fails(ec, errc::special_file_refused));
-    CHECK(::close(other) == 0); // what was none is left alone
+    CHECK(::close(other) == 0); // a number that was no descriptor is left alone
     CHECK_THROWS_AS((void)inherit<memfd_segment>("?"), failure);
 }
 

@@ -42,7 +42,7 @@ struct tally {
     std::atomic<std::int32_t> visitors;
 };
 
-// Slow to construct: who could see it half made would.
+// Slow to construct, so that others could see it half constructed.
 struct slow {
     explicit slow(std::int32_t id) : first(id) {
         for (int i = 0; i < 20; ++i) {
@@ -65,8 +65,8 @@ inline constexpr bool cohold::enable_shareable<slow> = true;
 
 namespace {
 
-// Runs bool round(racer, n) in as many processes, all at the same moment; and bool after(n) in
-// one, when all have done it. The processes stay; each round begins at a barrier.
+// Runs bool round(racer, n) in that many processes at the same moment; and bool after(n) in one of
+// them when all are done. The processes stay; each round begins at a barrier.
 template <class Round, class After>
 void race(int rounds, const Round& round, const After& after) {
     support::common<support::barrier> start;
@@ -93,7 +93,7 @@ void race(int rounds, const Round& round, const After& after) {
                     *broken = 1;
                 }
                 next->meet(racers);
-                if (*broken != 0) { // nobody may wait for who has left
+                if (*broken != 0) { // no process may wait for one that has left
                     return good;
                 }
             }
@@ -121,7 +121,7 @@ TEST_CASE_TEMPLATE("open_or_create ends with one segment, and all processes in i
             std::error_code ec;
             (*inodes)[racer] = C::mechanism::status(mine.native_handle(), ec).inode;
             EXPECT(!ec);
-            // Everybody counts in the same word, in the segment.
+            // All processes count in the same word of the segment.
             ++mine.template find_or_construct<tally>("tally", static_cast<std::int32_t>(racer))
                   .visitors;
             ++*attached;
@@ -167,7 +167,7 @@ TEST_CASE_TEMPLATE("shared<T>::open_or_create ends with one complete T", C, NAME
         [&](unsigned racer, int) {
             const shared mine =
                 shared::open_or_create(name, small, static_cast<std::int32_t>(racer));
-            EXPECT(mine->first == mine->last); // not half made
+            EXPECT(mine->first == mine->last); // completely constructed
             ++mine->visitors;
             return true;
         },
@@ -194,7 +194,7 @@ TEST_CASE_TEMPLATE("find_or_construct constructs once", C, NAMED_MECHANISMS) {
                 ++*makers;
             }
             ++object.visitors;
-            // Nobody sees it before it is whole.
+            // It is not visible before it is complete.
             const auto reader = segment::open(name, cohold::read_only);
             const slow* const seen = reader.template find<slow>("slow");
             EXPECT(seen != nullptr && seen->first == seen->last);
@@ -224,7 +224,7 @@ TEST_CASE_TEMPLATE("create has one winner", C, NAMED_MECHANISMS) {
                 EXPECT(!ec);
                 mine.template construct<std::int32_t>("winner", static_cast<std::int32_t>(racer));
                 ++*winners;
-                // Until the others have lost: a session would be over otherwise.
+                // Until the others have lost: otherwise a session would be over.
                 while (*losers < racers - 1) {
                     ::sched_yield();
                 }
@@ -319,7 +319,7 @@ TEST_CASE_TEMPLATE("sessions end with the last process, and none enters one that
                 EXPECT(mine || (racer % 4 == 0 && ec == errc::not_found));
                 if (mine) {
                     ++*entered;
-                    // While I have it attached, nobody takes the name away.
+                    // While this process has it attached, the name stays.
                     EXPECT(!mine.is_removed());
                     auto& visits =
                         mine.template find_or_construct<tally>("tally", std::int32_t{0}).visitors;
@@ -338,7 +338,7 @@ TEST_CASE_TEMPLATE("sessions end with the last process, and none enters one that
             std::error_code ec;
             const segment left = segment::open(name, ec);
             EXPECT(!left && ec == errc::not_found);
-            // Not even a deserted one.
+            // Not even an abandoned one.
             const auto object = C::memory_object::open(name, ec);
             EXPECT(!object && ec == errc::not_found);
             return true;

@@ -1,5 +1,5 @@
-// Seals of memfds: set when a segment is made, relied upon by who gets it, attacked by who may do
-// most. As root and as a user without privileges, in namespaces of its own.
+// Seals of memfds: set when a segment is made, relied upon by receivers, attacked by processes with
+// the most rights. As root and as an unprivileged user, in namespaces of its own.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -66,7 +66,7 @@ int fd_of(const memfd_segment& object) {
     return object.native_handle().value;
 }
 
-// The whole segment, through another descriptor that is open for all.
+// The whole segment, through another descriptor, open for everything.
 int reopened(const memfd_segment& object) {
     return ::open(("/proc/self/fd/" + std::to_string(fd_of(object))).c_str(), O_RDWR | O_CLOEXEC);
 }
@@ -106,7 +106,7 @@ TEST_CASE_TEMPLATE("sealed against growing", World, WORLDS) {
         std::error_code ec;
         (void)memfd_segment::create({.size = 4096, .reserve = 1 << 20, .seals = seal::grow}, ec);
         CHILD_CHECK(fails(ec, errc::invalid_options, "seal::grow"));
-        // Sealed later by somebody else: the segment says why it does not grow.
+        // Sealed later by another process: the segment says why it cannot grow.
         const auto open = memfd_segment::create();
         add_seals({reopened(open)}, seal::grow);
         open.grow(1 << 20, ec);
@@ -118,7 +118,7 @@ TEST_CASE_TEMPLATE("sealed against writing by others", World, WORLDS) {
     World::run([] {
         const auto made = memfd_segment::create({.seals = seal::future_write | seal::seals});
         auto& numbers = made.construct<shm_vector<int>>("v");
-        numbers.resize(100000, 1); // grows, by a mapping that was there
+        numbers.resize(100000, 1); // grows, through an existing mapping
         const int again = reopened(made);
         CHILD_CHECK(again >= 0); // as root and as the owner, but it does not help
         for (const int fd : {fd_of(made), again}) {
@@ -128,13 +128,13 @@ TEST_CASE_TEMPLATE("sealed against writing by others", World, WORLDS) {
             void* const reading = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0);
             CHILD_CHECK(reading != MAP_FAILED);
             CHILD_CHECK(::mprotect(reading, 4096, PROT_READ | PROT_WRITE) != 0);
-            void* const copy = // private: its own pages, nobody else's
+            void* const copy = // private: its own pages
                 ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
             CHILD_CHECK(copy != MAP_FAILED);
             static_cast<char*>(copy)[0] = 'x';
         }
         std::error_code ec;
-        (void)memfd_segment::adopt({::dup(fd_of(made))}, ec); // the creator himself
+        (void)memfd_segment::adopt({::dup(fd_of(made))}, ec); // even the creator
         CHILD_CHECK(fails(ec, errc::permission_denied, "mmap for writing"));
         const auto view = segment_view<mechanism::memfd>::adopt({::dup(fd_of(made))});
         CHILD_CHECK(view.find<shm_vector<int>>("v")->back() == 1);
@@ -163,7 +163,7 @@ TEST_CASE_TEMPLATE("sealed against further seals, and against execution", World,
             CHILD_CHECK(fails(ec, errc::permission_denied));
         }
         closed.construct<shm_vector<int>>("v").resize(100000);
-        // Without it, who gets the descriptor can spoil the growing of the others.
+        // Without the seal, a receiver can prevent the others' segments from growing.
         const auto open = memfd_segment::create();
         add_seals({reopened(open)}, seal::grow);
     });
@@ -172,7 +172,7 @@ TEST_CASE_TEMPLATE("sealed against further seals, and against execution", World,
 TEST_CASE_TEMPLATE("a receiver checks the seals first", World, WORLDS) {
     World::run([] {
         std::error_code ec;
-        // As somebody would make it who wants to shrink it under us.
+        // Made by a process that wants to shrink it later.
         const auto good = memfd_segment::create();
         const file_descriptor bait{::memfd_create("bait", MFD_CLOEXEC)};
         std::string bytes(good.size(), '\0');
@@ -184,13 +184,13 @@ TEST_CASE_TEMPLATE("a receiver checks the seals first", World, WORLDS) {
         CHILD_CHECK(fails(ec, errc::unsealed, "seals: 0x2 expected, found 0x"));
         (void)memfd_segment::adopt({::dup(bait.value)}, ec);
         CHILD_CHECK(fails(ec, errc::unsupported, "can be shrunk by other processes"));
-        // If it can be sealed, it is, and then its size is one to rely upon.
+        // If it can be sealed, it is, and then its size is reliable.
         const file_descriptor can{::memfd_create("can", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
         CHILD_CHECK(::write(can.value, bytes.data(), bytes.size()) > 0);
         const auto adopted = memfd_segment::adopt({::dup(can.value)}, ec);
         CHILD_CHECK(!ec && has(adopted, seal::shrink));
         CHILD_CHECK(::ftruncate(can.value, 0) != 0);
-        // For reading alone, it cannot be sealed any more.
+        // A read-only one can no longer be sealed.
         const file_descriptor late{::memfd_create("late", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
         CHILD_CHECK(::write(late.value, bytes.data(), bytes.size()) > 0);
         const int reading =

@@ -1,6 +1,6 @@
 // named_semaphore and system_v_semaphores between processes: races to create, killed creators and
-// holders, what others have planted, what other programs make; nothing is left behind. In
-// namespaces of its own.
+// holders, planted objects, objects of other programs; nothing is left behind. In namespaces of its
+// own.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -41,7 +41,7 @@ key_t key() {
     return detail::system_v_key(name);
 }
 
-// What there is in this IPC namespace and in this /dev/shm.
+// The objects in this IPC namespace and in this /dev/shm.
 std::string leftovers() {
     std::string text;
     for (const std::string& file : support::files_in("/dev/shm")) {
@@ -49,7 +49,7 @@ std::string leftovers() {
     }
     struct ::seminfo info{};
     detail::semaphore_argument argument{};
-    argument.status = reinterpret_cast<struct ::semid_ds*>(&info); // NOLINT: as semctl(2) has it
+    argument.status = reinterpret_cast<struct ::semid_ds*>(&info); // NOLINT: like semctl(2)
     ::semctl(0, 0, SEM_INFO, argument);
     if (info.semusz != 0) {
         text += std::to_string(info.semusz) + " sets\n";
@@ -95,7 +95,7 @@ struct race_state {
     std::atomic<int> acquired{0};
 };
 
-// Runs bool round(process) in each of the processes at the same time, again and again; between two
+// Runs bool round(process) in each of the processes at the same time, repeatedly; between two
 // rounds the first of them runs bool check().
 template <class Round, class Check>
 void race(race_state& state, const Round& round, const Check& check) {
@@ -226,7 +226,7 @@ TEST_CASE_TEMPLATE("a creator killed at any moment leaves a complete one or none
         if (found) {
             REQUIRE(found.value() == 7);
         }
-        const semaphore mine = Kind::open_or_create(7, ec); // nobody waits for the dead
+        const semaphore mine = Kind::open_or_create(7, ec); // no process waits for the dead
         REQUIRE(!ec);
         REQUIRE(mine.value() == 7);
         REQUIRE(semaphore::remove(name));
@@ -292,7 +292,7 @@ TEST_CASE("a set left unready by its creator counts as absent, and is removed") 
                 ::semget(key(), 3, IPC_CREAT | IPC_EXCL | static_cast<int>(detail::unready_mode)) >=
                 0);
             if (!with_lock) {
-                lock.release(); // as one does who may not remove the ruin
+                lock.release(); // like a process that may not remove the remains
             }
             ::raise(SIGKILL);
         });
@@ -346,7 +346,7 @@ TEST_CASE("an unfinished set is absent, and stopping its creator hides nothing")
         CHECK(std::string(last_failure().what()).find("about to create it") != std::string::npos);
     }
     *step = 2;
-    CHECK(set::open_or_create(name, {.initial = 9}, ec).value() == 4); // waits for him
+    CHECK(set::open_or_create(name, {.initial = 9}, ec).value() == 4); // waits for the creator
     CHECK(support::status_of(creator) == 0);
     CHECK(set::remove(name));
     CHECK(leftovers().empty());
@@ -372,7 +372,7 @@ TEST_CASE("permits of a killed process are lost, or given back by the kernel") {
     CHECK(returned.value(0) == 0);
     CHECK(returned.value(1) == 3);
     CHECK_FALSE(returned.try_acquire());
-    support::child waiter([&] { // is woken by the holder's death
+    support::child waiter([&] { // the holder's death wakes it
         CHILD_CHECK(returned.try_acquire_for(60s));
         returned.release();
     });
@@ -387,7 +387,7 @@ TEST_CASE("permits of a killed process are lost, or given back by the kernel") {
     CHECK(returned.value(0) == 1);
     CHECK(returned.value(1) == 1);
 
-    // A waiter that is killed costs nothing.
+    // A killed waiter costs nothing.
     support::child killed([&] { posix.acquire(); });
     support::child killed_too([&] { lost.acquire(); });
     while (lost.waiting() == 0) {
@@ -428,7 +428,8 @@ TEST_CASE("signals do not end a wait") {
             ::sched_yield();
         }
         for (int i = 0; i < 50; ++i) {
-            ::kill(first.id(), i < 25 ? 0 : SIGUSR1); // the first has surely got so far as well
+            ::kill(first.id(),
+                   i < 25 ? 0 : SIGUSR1); // by then, the first has certainly got that far as well
             ::kill(second.id(), SIGUSR1);
             ::usleep(200);
         }
@@ -455,7 +456,7 @@ TEST_CASE("sem_open(3) finds what is made here, and vice versa") {
     while (made.value() != 0) {
         ::sched_yield();
     }
-    CHECK(::sem_post(theirs) == 0); // wakes who sleeps in the other mapping
+    CHECK(::sem_post(theirs) == 0); // wakes a sleeper in the other mapping
     CHECK(support::status_of(waiter) == 0);
     CHECK(::sem_close(theirs) == 0);
     CHECK(::sem_unlink("/x") == 0);
@@ -473,7 +474,7 @@ TEST_CASE("sem_open(3) finds what is made here, and vice versa") {
     CHECK(value == 6);
     CHECK(::sem_close(other) == 0);
     CHECK(named::remove(name));
-    // The name of a semaphore is none for an object of mechanism::posix.
+    // The name of a semaphore is not a name for an object of mechanism::posix.
     std::error_code ec;
     (void)memory_object<>::open("sem.x", ec);
     CHECK(ec == errc::invalid_name);
@@ -523,7 +524,7 @@ TEST_CASE("objects planted under the name of a semaphore are refused") {
     const auto other = named::create("other", 3);
     CHECK(::symlink("sem.other", path) == 0);
     refused(errc::symlink_refused);
-    CHECK(named::remove(name)); // the link, not what it leads to
+    CHECK(named::remove(name)); // the link, not its target
     CHECK(named::open("other").value() == 3);
     CHECK(named::remove("other"));
 
@@ -636,7 +637,7 @@ TEST_CASE("a set without a name: for children, and for processes that have its i
         CHECK_FALSE(mine.is_removed());
     }
     CHECK(leftovers().empty());
-    // A killed one leaves it.
+    // A killed process leaves it behind.
     support::common<std::atomic<int>> known;
     const support::ending how = support::run_child([&] {
         const auto mine = unnamed_set::create({});

@@ -1,5 +1,5 @@
-// remove_stale takes what is provably nobody's, and never what somebody has attached: also while
-// others create, open, leave and die, ten thousand times.
+// remove_stale removes what provably belongs to no process, and never what a process has attached:
+// even while others create, open, leave and die, ten thousand times.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -50,7 +50,7 @@ void leave_everything() {
         const detail::file_place place("/dev/shm/", "unfinished");
         CHILD_CHECK(detail::create_temporary(place.temporary().text).release() >= 0);
     });
-    CHILD_CHECK(::shmget(0x00c00004, 1 << 20, IPC_CREAT | 0600) >= 0); // somebody's zeros
+    CHILD_CHECK(::shmget(0x00c00004, 1 << 20, IPC_CREAT | 0600) >= 0); // another program's zeros
     const detail::unique_fd file = detail::open_file("/dev/shm/other", O_RDWR | O_CREAT, 0600);
     CHILD_CHECK(::ftruncate(file.get(), 1 << 20) == 0);
 }
@@ -90,7 +90,7 @@ void remove_from_a_world() {
     CHILD_CHECK(::access("/dev/shm/other", F_OK) == 0);
     CHILD_CHECK(detail::same_file(making.get(), place.temporary().text));
     CHILD_CHECK(::shmget(0x00c00001, 0, 0) < 0 && ::shmget(0x00c00003, 0, 0) < 0);
-    // What lay beside the System V session has gone, too.
+    // The objects beside the System V session are gone, too.
     CHILD_CHECK(system_v_segment::remove("0x00c00002"));
     CHILD_CHECK(::shmctl(::shmget(0x00c00004, 0, 0), IPC_RMID, nullptr) == 0);
     living = {};
@@ -99,7 +99,7 @@ void remove_from_a_world() {
     CHILD_CHECK(list_system_v_semaphores().empty());
 }
 
-// One attachment. False if it was not as it should be.
+// One attachment. Returns false if something was wrong.
 template <class Segment>
 bool attach_once(bool& made) {
     std::error_code ec;
@@ -107,7 +107,7 @@ bool attach_once(bool& made) {
     EXPECT(!ec);
     const auto whole = [&] { return !attached.is_removed(); };
     EXPECT(whole());
-    // What is raced for is one object: the number that is in it counts up.
+    // They race for one object: the number that it contains counts up.
     auto* const count = attached.template find<std::atomic<int>>("count", ec);
     made = count == nullptr;
     if (made) {
@@ -116,7 +116,7 @@ bool attach_once(bool& made) {
     } else {
         count->fetch_add(1);
     }
-    // Others find the same while it is attached.
+    // Others find the same object while it is attached.
     const auto again = Segment::open("raced", read_only, ec);
     EXPECT(!ec);
     EXPECT(again.template find<std::atomic<int>>("count") != nullptr);
@@ -128,7 +128,7 @@ bool attach_once(bool& made) {
     return true;
 }
 
-// Every fourth is killed with the segment attached.
+// Every fourth process is killed with the segment attached.
 template <class Segment>
 bool attach_often(unsigned times) {
     for (unsigned i = 0; i < times; ++i) {
@@ -152,7 +152,7 @@ bool attach_often(unsigned times) {
 
 template <class Mechanism>
 void race(unsigned all) {
-    const unsigned times = COHOLD_TEST_SANITIZED != 0 ? all / 5 : all; // those are slow
+    const unsigned times = COHOLD_TEST_SANITIZED != 0 ? all / 5 : all; // sanitized ones are slow
     using raced = segment<Mechanism>;
     support::in_own_world([times] {
         support::common<std::atomic<int>> stop;
@@ -200,7 +200,7 @@ TEST_CASE("an unprivileged user removes their own objects") {
 
 TEST_CASE("another user's objects stay, and are reported") {
     if (::geteuid() != 0) {
-        return; // nobody has one user
+        return; // the namespace of nobody has a single user
     }
     support::in_own_world([] {
         using readable = segment<mechanism::posix, naming::verbatim, permission::everyone_reads>;
@@ -216,7 +216,7 @@ TEST_CASE("another user's objects stay, and are reported") {
         });
         support::as_user(1002, [] {
             const survey<stale_object> found = remove_stale();
-            CHILD_CHECK(found.refused == 3); // hidden, shown (no lock to be had), System V
+            CHILD_CHECK(found.refused == 3); // hidden, shown (its lock is not available), System V
             CHILD_CHECK(found.size() == 1);
             CHILD_CHECK(found[0].name == "open");
             CHILD_CHECK(!found[0].removed);
@@ -248,7 +248,7 @@ TEST_CASE("it never waits") {
             const detail::system_v_attendance::gate two(object, detail::lock_kind::shared);
             CHILD_CHECK(one && two);
             *step = 1;
-            support::await(*step, 2); // as if it were stopped in the midst of attaching
+            support::await(*step, 2); // as if it were stopped while attaching
         });
         support::await(*step, 1);
         ::kill(holder.id(), SIGSTOP);

@@ -1,5 +1,5 @@
 // Users of locks and signals are killed at random moments, while survivors work with the same
-// objects: these never stop, and find whole what the dead had in their hands.
+// objects: the survivors never stop, and find intact what the dead were changing.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -27,17 +27,17 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int rounds = COHOLD_TEST_SANITIZED ? 30 : 120;
-constexpr auto patience = 60s; // nothing of this takes so long
+constexpr auto patience = 60s; // nothing takes that long
 
-// What the processes of a scene tell each other.
+// How the processes of a scene communicate.
 struct state {
     std::atomic<std::uint32_t> ready{0}; // the victim has begun
     std::atomic<std::uint32_t> stop{0};
-    std::atomic<std::uint32_t> torn{0};                // somebody has seen what should not be
+    std::atomic<std::uint32_t> torn{0};                // a process has seen an illegal state
     std::array<std::atomic<std::uint64_t>, 4> steps{}; // of the survivors
 };
 
-// A segment with one object, which victims and survivors use, each in a process of its own.
+// A segment with one object that victims and survivors use, each in a process of its own.
 template <class T>
 class scene {
   public:
@@ -61,7 +61,7 @@ class scene {
 
     T* operator->() const { return object_; }
 
-    // A process that repeats work(object), which says whether it has got on.
+    // A process that repeats work(object), which returns whether it made progress.
     template <class Work>
     void survivor(const Work& work) {
         const std::size_t index = survivors_.size();
@@ -73,7 +73,7 @@ class scene {
         });
     }
 
-    // Do all of them go on?
+    // Do all of them make progress?
     [[nodiscard]] bool go_on() const {
         const auto until = std::chrono::steady_clock::now() + patience;
         for (std::size_t i = 0; i < survivors_.size(); ++i) {
@@ -88,7 +88,7 @@ class scene {
         return true;
     }
 
-    // For survivors: says so if something is not as it should be.
+    // For survivors: reports illegal states.
     [[nodiscard]] auto judge() const {
         return [this](bool good) {
             if (!good) {
@@ -97,8 +97,8 @@ class scene {
         };
     }
 
-    // A process that repeats use(object, turn) is killed at any moment; then check() is called. It
-    // is a zombie until that is over.
+    // A process that repeats use(object, turn) is killed at any moment; then check() is called.
+    // Until that returns, the process is a zombie.
     template <class Use, class Check>
     void kill_often(const Use& use, const Check& check) {
         std::mt19937 random(static_cast<unsigned>(::getpid()));
@@ -328,7 +328,7 @@ TEST_CASE("a process killed while it waits for an event just disappears") {
     here.survivor([](thing& object) { return object.rung.wait_for(1s); });
     here.survivor([](thing& object) {
         object.open.wait();
-        object.rung.set(); // the dead one may have heard the last
+        object.rung.set(); // the dead one may have received the last
         ::usleep(50);
         return true;
     });
@@ -357,7 +357,7 @@ TEST_CASE("a process that has not arrived at a barrier or a latch can be replace
             object.barrier.arrive_and_wait();
         },
         [&] {
-            // The phase that the dead one is in ends if somebody comes once more, or twice.
+            // The phase of the dead one ends after one more arrival, or two.
             auto token = here->barrier.arrive();
             if (!here->barrier.wait_for(token, 1ms)) {
                 token = here->barrier.arrive();
@@ -375,15 +375,15 @@ namespace {
 
 struct things {
     cohold::shm_mutex free;
-    cohold::shm_mutex abandoned; // by a process that is dead
+    cohold::shm_mutex abandoned; // by a dead process
     cohold::shm_shared_mutex shared;
     cohold::shm_guarded<std::int64_t> guarded;
     cohold::shm_queue<int> many{4};
     cohold::shm_queue<int, cohold::concurrency::spsc> single{4};
 };
 
-// What a newcomer can do while another process has the heap's lock and does not run. Members with a
-// timeout, and those that only try, return.
+// What a newcomer can do while a stopped process holds the heap's lock. Members with a timeout, and
+// those that only try, return.
 bool does_not_hang(const char* name) {
     ::alarm(60);
     const auto mine = cohold::segment<>::open(name);
@@ -405,7 +405,7 @@ bool does_not_hang(const char* name) {
     return true;
 }
 
-// The same of a process that had its journal before.
+// The same for a process that already had its journal.
 bool goes_on(const char* name, std::atomic<int>& step) {
     ::alarm(60);
     const auto mine = cohold::segment<>::open(name);
@@ -454,7 +454,7 @@ TEST_CASE("a stopped process holds a lock of the segment itself") {
                     const_cast<void*>(made.mapping().address()));
                 std::error_code ec;
                 const auto me = cohold::detail::participant_of(header, ec);
-                // As a thread that has a journal locks it.
+                // Locked like by a thread that has a journal.
                 reinterpret_cast<cohold::detail::robust_lock&>(all.abandoned)
                     .lock(me | 2, cohold::detail::deadline::never(), [](auto) { return false; });
                 ::raise(SIGKILL);
@@ -502,8 +502,8 @@ TEST_CASE("a stopped process holds a lock of the segment itself") {
 
 namespace {
 
-// What a child does to an object is stepped through. As soon as it has let go, the memory becomes
-// something else, as if another process had freed it: the child must not find out.
+// A child's operation on an object is stepped through. As soon as it has released the object, the
+// memory is overwritten, as if another process had freed it: the child must not notice.
 template <class T>
 struct stepped {
     template <class... Arguments>
@@ -511,7 +511,7 @@ struct stepped {
         : segment(cohold::segment<cohold::mechanism::anonymous>::create(65536)),
           object(segment.construct<T>("object", arguments...)) {}
 
-    // `first` comes before, `announce` leaves the mark of one that sleeps, or not.
+    // `first` runs before; `announce` leaves the mark of a sleeper, or not.
     template <class First, class Announce, class LetGo, class HasLetGo>
     void check(const First& first, const Announce& announce, const LetGo& let_go,
                const HasLetGo& has_let_go) {
@@ -550,7 +550,7 @@ struct stepped {
 
 constexpr auto nothing = [](auto& /*object*/) {};
 
-// Of locks: the holder's word is the first one.
+// For locks: the first word is the holder's.
 template <class Mutex>
 bool is_free(const Mutex& mutex) {
     return reinterpret_cast<const std::atomic<std::uint64_t>&>(mutex) == 0;

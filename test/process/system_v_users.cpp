@@ -1,4 +1,4 @@
-// System V segments among several users of a group, who may use each other's locks but not remove
+// System V segments among several users of a group, which may use each other's locks but not remove
 // them; and sessions whose users are all dead. In namespaces of its own; users other than root
 // enter a user namespace with newuidmap's help.
 // SPDX-FileCopyrightText: The cohold authors
@@ -47,7 +47,7 @@ void become(uid_t user) {
         std::perror("becoming another user");
         ::_exit(95);
     }
-    ::alarm(30); // waiting for oneself is what some of the tests are about
+    ::alarm(30); // some of the tests are about a process waiting for itself
 }
 
 template <class Body>
@@ -58,7 +58,7 @@ void as(uid_t user, const Body& body) {
     });
 }
 
-// What processes tell each other.
+// How the processes communicate.
 std::atomic<int>& turn() {
     static auto* const at = static_cast<std::atomic<int>*>(
         ::mmap(nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE,
@@ -80,7 +80,7 @@ int lock_set() {
     return ::semget(static_cast<key_t>(static_cast<std::uint32_t>(key()) * 0x9e3779b1u), 2, 0);
 }
 
-// A set that nobody removes: its user was killed holding it.
+// A set that is not removed: its user was killed while holding it.
 void leave_set(uid_t user) {
     const support::ending how = support::run_child([user] {
         become(user);
@@ -111,10 +111,10 @@ TEST_CASE("a lock set that another user made is released, though it cannot be re
     as(bob, [] {
         {
             const auto made = team_segment::create(name, small);
-            CHILD_CHECK(::semctl(lock_set(), 0, GETVAL) == 0); // bob lives, and holds it no more
+            CHILD_CHECK(::semctl(lock_set(), 0, GETVAL) == 0); // bob lives, and no longer holds it
             CHILD_CHECK(::semctl(lock_set(), 1, GETVAL) == 0);
             std::error_code ec;
-            CHILD_CHECK(!team_segment::create(name, small, ec)); // waits for nobody
+            CHILD_CHECK(!team_segment::create(name, small, ec)); // does not wait
             CHILD_CHECK(ec == errc::already_exists);
             CHILD_CHECK(team_segment::open(name));
         }
@@ -122,14 +122,14 @@ TEST_CASE("a lock set that another user made is released, though it cannot be re
         CHILD_CHECK(team_segment::create(name, small));
         CHILD_CHECK(team_segment::remove(name));
         std::error_code ec;
-        // More than there is, and in a 32-bit program more than fits.
+        // More than there is and, in a 32-bit program, more than fits.
         constexpr std::size_t too_much = SIZE_MAX / (sizeof(void*) == 8 ? 1u << 19 : 2);
         CHILD_CHECK(!team_segment::create(name, {.size = too_much}, ec));
         CHILD_CHECK(ec);
         CHILD_CHECK(::semctl(lock_set(), 0, GETVAL) == 0);
         CHILD_CHECK(::semctl(lock_set(), 1, GETVAL) == 0);
     });
-    as(ann, [] { // whose set it is
+    as(ann, [] { // the set's owner
         CHILD_CHECK(team_segment::create(name, small));
         CHILD_CHECK(lock_set() == -1);
         CHILD_CHECK(team_segment::remove(name));
@@ -143,7 +143,7 @@ TEST_CASE("a session's gate is released, though another user made it") {
         {
             const auto made = team_segment::create(name, session);
             CHILD_CHECK(team_segment::open(name));
-            CHILD_CHECK(team_segment::open(name)); // by the same gate again
+            CHILD_CHECK(team_segment::open(name)); // through the same gate again
             CHILD_CHECK(::semctl(lock_set(), 0, GETVAL) == 0);
         }
         std::error_code ec;
@@ -192,7 +192,7 @@ TEST_CASE("to a reader, as to all others, an unfinished segment is absent") {
         system_v_id made = system_v::create(
             name, {.capacity = 65536, .mode = 0644, .group = {}, .formatted = true}, ec);
         CHILD_CHECK(!ec);
-        // A set for its owner alone, as from a program that set it so.
+        // A set for its owner only, as another program might have made it.
         struct ::semid_ds status{};
         detail::semaphore_argument argument{};
         argument.status = &status;
@@ -235,7 +235,7 @@ TEST_CASE("readers take part in sessions") {
         turn() = 1;
         await(2);
         made = {};
-        CHILD_CHECK(public_segment::open(name)); // eve is here still
+        CHILD_CHECK(public_segment::open(name)); // eve is still here
         turn() = 3;
         await(4);
     });
@@ -247,7 +247,7 @@ TEST_CASE("readers take part in sessions") {
         await(3);
         CHILD_CHECK(!view.is_removed());
     });
-    as(eve, [] { // all are gone, and the segment is not hers to remove
+    as(eve, [] { // all are gone, and eve may not remove the segment
         std::error_code ec;
         CHILD_CHECK(!public_segment::open(name, read_only, ec));
         CHILD_CHECK(ec == errc::not_found);
@@ -285,7 +285,7 @@ TEST_CASE("a process that only looks into a dead session does not bring it back"
         ::raise(SIGKILL);
     });
     CHECK(dead.wait().signal == SIGKILL);
-    // One that looks for long, as the first step of opening does for a moment.
+    // Looks for a long time, like the first step of opening does for a moment.
     const int id = ::shmget(key(), 0, 0);
     REQUIRE(id >= 0);
     void* const look = ::shmat(id, nullptr, SHM_RDONLY);
@@ -443,7 +443,7 @@ TEST_CASE("users that share a segment can tell whether the others are alive; str
 
 int main(int argc, char** argv) {
     if (::geteuid() != 0) {
-        // The kernel lets others have one user only; newuidmap gives them those of /etc/subuid.
+        // The kernel gives other users only one user; newuidmap gives them those of /etc/subuid.
         std::vector<char*> arguments;
         static char program[] = "unshare", user[] = "--user", map_root[] = "--map-root-user",
                     map_others[] = "--map-auto";

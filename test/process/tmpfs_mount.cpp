@@ -1,5 +1,5 @@
-// tmpfs_mount in mount namespaces of its own, as root and as a user without privileges in a user
-// namespace: filled, resized, unmounted under users, nested, left behind by the killed.
+// tmpfs_mount in mount namespaces of its own, as root and as an unprivileged user in a user
+// namespace: filled, resized, unmounted while in use, nested, left behind by killed processes.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
@@ -31,7 +31,7 @@ using tmpfs_segment = segment<mechanism::tmpfs>;
 
 constexpr uid_t ann = 1001;
 
-// In a child of root: another user, whose /proc/self is his own.
+// In a child of root: another user, with access to its own /proc/self.
 void become(uid_t user, gid_t group) {
     if (::setgroups(1, &group) != 0 || ::setgid(user) != 0 || ::setuid(user) != 0 ||
         ::prctl(PR_SET_DUMPABLE, 1) != 0) {
@@ -40,14 +40,14 @@ void become(uid_t user, gid_t group) {
     }
 }
 
-// In a child: a mount namespace in which /mnt is empty, and this process may mount.
+// In a child: a mount namespace in which /mnt is empty, and in which this process may mount.
 void enter_empty_world() {
     support::enter_namespaces(CLONE_NEWNS);
     support::mount_or_exit("tmpfs", "/mnt", "size=1m,mode=1777");
 }
 
-// The two worlds: whoever runs the test (root, if it is root), and a user without any privilege
-// outside of his namespace. If the runner is no root, both are that user.
+// The two worlds: the user that runs the test (perhaps root), and a user without privilege outside
+// of its namespace. If the runner is not root, both are that user.
 struct as_runner {
     static void enter() { enter_empty_world(); }
 };
@@ -87,7 +87,7 @@ bool exists(const std::string& path) {
     return ::lstat(path.c_str(), &status) == 0;
 }
 
-// Allocates until there is no more, and returns what was allocated.
+// Allocates until there is no more memory, and returns how much it has allocated.
 std::uint64_t fill(const tmpfs_segment& to) {
     struct alignas(8) chunk {
         std::uint64_t words[512];
@@ -97,14 +97,14 @@ std::uint64_t fill(const tmpfs_segment& to) {
     std::uint64_t bytes = 0;
     while (const auto got = allocator.try_allocate(1)) {
         for (std::uint64_t& word : got->words) {
-            word = bytes; // SIGBUS, were the space not there
+            word = bytes; // SIGBUS if the space were not there
         }
         bytes += sizeof(chunk);
     }
     return bytes;
 }
 
-// A process that does something with the mount until it is told to end.
+// A process that uses the mount until it is told to end.
 class user_of_it {
   public:
     template <class Begin>
@@ -173,7 +173,7 @@ TEST_CASE_TEMPLATE("mounted, looked at, unmounted", World, as_runner, as_user) {
         CHILD_CHECK(later.mount_point == place);
         CHILD_CHECK(memory_object<mechanism::tmpfs>::remove(place + "/object"));
         {
-            const auto last = std::move(object); // or it would be in use
+            const auto last = std::move(object); // otherwise it would be in use
         }
         mount.unmount();
         CHILD_CHECK(!mount && !mount.is_mounted() && mount.path().empty());
@@ -210,7 +210,7 @@ TEST_CASE_TEMPLATE("every option arrives", World, as_runner, as_user) {
             CHILD_CHECK(report_says("mounted without a limit"));
             mount.resize_inodes(100, ec);
             CHILD_CHECK(ec == errc::invalid_size);
-            mount.resize(tmpfs_options::unlimited); // as it is
+            mount.resize(tmpfs_options::unlimited); // no change
         }
         const gid_t group = ::getegid();
         const auto mount = tmpfs_mount::create(place, {.uid = ::geteuid(), .gid = group});
@@ -240,7 +240,7 @@ TEST_CASE_TEMPLATE("a full tmpfs grows by a remount, and the same segment contin
         CHILD_CHECK(full.free < 65536);
         CHILD_CHECK(full.used == full.size - full.free);
 
-        // Not below what is used, and not to nothing; and nothing has changed.
+        // Not below the used size, and not to 0; and without effect.
         std::error_code ec;
         mount.resize(mebibyte / 2, ec);
         CHILD_CHECK(ec == errc::invalid_size);
@@ -264,7 +264,7 @@ TEST_CASE_TEMPLATE("a full tmpfs grows by a remount, and the same segment contin
         CHILD_CHECK(other.find<shm_vector<std::uint64_t>>("numbers")->back() == 7);
         CHILD_CHECK(other.size() > 8 * mebibyte);
 
-        mount.resize(12 * mebibyte); // smaller, as long as everything has room
+        mount.resize(12 * mebibyte); // smaller, as long as everything fits
         CHILD_CHECK(mount.statistics().size == 12 * mebibyte);
         CHILD_CHECK(numbers.back() == 7);
         CHILD_CHECK(tmpfs_segment::remove(name));
@@ -380,7 +380,7 @@ TEST_CASE_TEMPLATE("after a lazy unmount users keep what they have", World, as_r
             theirs.find<shm_vector<int>>("numbers")->push_back(1);
             *detached = 1;
             support::await(*detached, 2);
-            theirs.find<shm_vector<int>>("numbers")->resize(100000, 2); // grows it still
+            theirs.find<shm_vector<int>>("numbers")->resize(100000, 2); // still grows it
         });
         support::await(*detached, 1);
         mount.unmount(lazy);
@@ -390,7 +390,7 @@ TEST_CASE_TEMPLATE("after a lazy unmount users keep what they have", World, as_r
         *detached = 2;
         CHILD_CHECK(support::status_of(user) == 0);
         CHILD_CHECK(numbers.size() == 100000 && numbers[0] == 1 && numbers.back() == 2);
-        // The place is free for another one.
+        // Another one can be mounted in its place.
         auto next = tmpfs_mount::create(place, {.size = mebibyte});
         CHILD_CHECK(!exists(place + "/x"));
         next.unmount();
@@ -409,19 +409,19 @@ TEST_CASE_TEMPLATE("the destructor leaves nothing mounted", World, as_runner, as
             const auto mount = tmpfs_mount::create(place, {.size = mebibyte});
             kept = tmpfs_segment::create(place + "/x", 65536); // so it is busy
             CHILD_CHECK(exists(place + "/x"));
-            // A forked child's copy is none of its business.
+            // A forked child's copy does nothing to it.
             support::child_check_child([&] { const_cast<tmpfs_mount&>(mount).~tmpfs_mount(); },
                                        __FILE__, __LINE__);
             CHILD_CHECK(exists(place + "/x"));
         }
         CHILD_CHECK(!exists(place + "/x"));
         CHILD_CHECK(tmpfs_usage(place).mount_point == "/mnt");
-        CHILD_CHECK(last_failure().what() == report); // and keeps quiet
+        CHILD_CHECK(last_failure().what() == report); // and reports nothing
         *kept->construct<shm_vector<int>>("x", std::size_t{1000}, 7).data() = 8;
         {
             auto first = tmpfs_mount::create(place, {.size = mebibyte});
             auto second = tmpfs_mount::create(make_directory("/mnt/y"));
-            first = std::move(second); // what it had goes
+            first = std::move(second); // its former mount is unmounted
             CHILD_CHECK(first.path() == "/mnt/y");
             CHILD_CHECK(tmpfs_usage(place).mount_point == "/mnt");
         }
@@ -443,7 +443,7 @@ TEST_CASE_TEMPLATE("one mount over another", World, as_runner, as_user) {
         const auto covered = [&] { return ec == errc::busy && report_says("mounted over it"); };
         lower.unmount(ec);
         CHILD_CHECK(covered());
-        lower.unmount(lazy, ec); // would take the upper one away
+        lower.unmount(lazy, ec); // would remove the upper one
         CHILD_CHECK(covered());
         lower.resize(4 * mebibyte, ec);
         CHILD_CHECK(covered());
@@ -454,7 +454,7 @@ TEST_CASE_TEMPLATE("one mount over another", World, as_runner, as_user) {
         CHILD_CHECK(exists(place + "/lower"));
         CHILD_CHECK(lower.statistics().size == mebibyte);
 
-        // Within each other: the outer one goes lazily, and takes the inner one along.
+        // Nested: the outer one is unmounted lazily, and takes the inner one along.
         const auto inner = tmpfs_mount::create(place + "/lower", {.size = mebibyte});
         lower.unmount(lazy);
         CHILD_CHECK(!inner.is_mounted());
@@ -483,7 +483,7 @@ TEST_CASE_TEMPLATE("a tmpfs unmounted by others is not mistaken for another", Wo
         {
             const tmpfs_mount ended = std::move(mount);
         }
-        CHILD_CHECK(tmpfs_usage(place).mount_point == place); // still there
+        CHILD_CHECK(tmpfs_usage(place).mount_point == place); // it is still there
         CHILD_CHECK(::umount2(place.c_str(), 0) == 0);
     });
 }
@@ -499,7 +499,7 @@ TEST_CASE("in another mount namespace it is a different mount") {
                 mount.resize(2 * mebibyte, ec);
                 CHILD_CHECK(ec == errc::removed);
                 CHILD_CHECK(report_says("another mount namespace"));
-                auto copy = tmpfs_mount::adopt(mount.path()); // which can be had
+                auto copy = tmpfs_mount::adopt(mount.path()); // this is possible
                 copy.unmount();
             },
             __FILE__, __LINE__);
@@ -545,7 +545,8 @@ TEST_CASE_TEMPLATE("paths are resolved at the moment of the call", World, as_run
         CHILD_CHECK(::chdir("/") == 0);
         CHILD_CHECK(mount.is_mounted());
         mount.unmount();
-        mount = tmpfs_mount::create("/mnt/link/y", {.size = mebibyte}); // but not the last one
+        mount =
+            tmpfs_mount::create("/mnt/link/y", {.size = mebibyte}); // but not in the last component
         CHILD_CHECK(mount.path() == "/mnt/x/y");
         mount.unmount();
         std::error_code ec;
@@ -567,7 +568,7 @@ TEST_CASE("with few descriptors left it is mounted or not, and unmounted all the
         enter_empty_world();
         const std::string place = make_directory("/mnt/x");
         const detail::unique_fd next(::open("/", O_PATH | O_CLOEXEC));
-        // UBSan itself needs descriptors where there are none, as soon as something fails.
+        // UBSan itself needs descriptors as soon as something fails.
         for (int left = COHOLD_TEST_SANITIZED ? 1 : 0; left < 3; ++left) {
             const ::rlimit few{static_cast<rlim_t>(next.get() + 1 + left), 4096};
             CHILD_CHECK(::setrlimit(RLIMIT_NOFILE, &few) == 0);
@@ -641,7 +642,7 @@ TEST_CASE("without privilege, the error says how to get it") {
         CHILD_CHECK(ec == std::errc::permission_denied);
         CHILD_CHECK(report_says("CAP_SYS_ADMIN"));
         CHILD_CHECK(report_says("unshare --user --map-root-user --mount"));
-        // Not even what is there already, though it can be looked at.
+        // Not even an existing one, though it can be looked at.
         auto mount = tmpfs_mount::adopt("/dev/shm");
         CHILD_CHECK(mount.statistics().mount_point == "/dev/shm");
         mount.resize(1ull << 40, ec);

@@ -28,7 +28,7 @@ using queue = shm_queue<std::uint64_t>;
 
 constexpr segment_options small{.size = 16384, .reserve = std::size_t{64} << 20};
 
-// Constructs another named object, through another mapping, while it is constructed itself.
+// Constructs another named object, through another mapping, during its own construction.
 struct planted {
     explicit planted(const segment<>& other) : inner(3, 7) {
         other.construct<row>("leaf", std::size_t{2}, std::uint64_t{5});
@@ -56,7 +56,7 @@ struct twice {
         : name((std::same_as<Mechanism, mechanism::file> ? "/tmp/" : "") +
                ("cohold-test-twice-" + std::to_string(getpid()))) {
         if constexpr (named) {
-            segment::remove(name); // of a killed process that had this number
+            segment::remove(name); // left by a killed process with the same number
             first = segment::create(name, small);
             second = segment::open(name);
         } else {
@@ -109,7 +109,7 @@ bool holds(const table& cells, std::size_t rows, std::size_t columns) {
     return good;
 }
 
-// Bytes from one mapping to the other.
+// Copies bytes from one mapping to the other.
 template <class T>
 std::intptr_t distance(const T* from, const T* to) {
     return static_cast<std::intptr_t>(reinterpret_cast<std::uintptr_t>(to) -
@@ -161,7 +161,7 @@ TEST_CASE("allocators of two mappings are unequal, and elements are copied betwe
     CHECK(holds(theirs, 5, 5));
     CHECK(holds(mine, 5, 5));
 
-    // Moving cannot steal what is not at an address of one's own mapping.
+    // A move cannot take over memory at an address of another mapping.
     const std::uint64_t* const before = mine[0].data();
     table& moved = s.second.construct<table>("moved");
     moved = std::move(mine);
@@ -169,7 +169,7 @@ TEST_CASE("allocators of two mappings are unequal, and elements are copied betwe
     CHECK(distance(s.first.find<table>("moved")->data()->data(), before) != 0);
     CHECK(moved[0].get_allocator() == s.second.allocator<std::uint64_t>());
 
-    // In one mapping it does.
+    // Within one mapping it can.
     const std::uint64_t* const cells = moved[0].data();
     table& stolen = s.second.construct<table>("stolen");
     stolen = std::move(moved);
@@ -210,7 +210,7 @@ TEST_CASE_TEMPLATE("pushed in one mapping, popped in the other, by threads", Mec
     std::thread taker([&] {
         std::uint64_t next = 0;
         while (std::optional<row> got = rows_out.pop()) {
-            // Grown and freed through the other mapping than it was made by.
+            // Grown and freed through another mapping than that of its creation.
             got->push_back(next);
             wrong += got->size() != next % 40 + 1 || got->front() != next ? 1 : 0;
             ++next;
@@ -248,7 +248,7 @@ TEST_CASE_TEMPLATE("names are made and destroyed through both at the same time",
             }
             destroyed += other.template destroy<row>(contested, ec) ? 1 : 0;
             wrong += ec ? 1 : 0;
-            // Nobody else touches these.
+            // Used by no other thread.
             const std::string own = "own" + std::to_string(tag) + std::to_string(round);
             row& numbers = mine.template find_or_construct<row>(own);
             numbers.assign(std::size_t{50}, tag);

@@ -25,7 +25,7 @@ namespace {
 
 struct user {
     uid_t id;
-    std::vector<gid_t> groups; // besides its own, which has the same number
+    std::vector<gid_t> groups; // in addition to its own, which has the same number
 };
 
 constexpr gid_t team = 2000;
@@ -34,7 +34,7 @@ const user bob{1002, {team, 2001}};
 const user eve{1003, {2001}};
 const user root{0, {}};
 
-// A child that is the user.
+// A child that runs as the user.
 template <class Body>
 void as(const user& who, const Body& body) {
     support::check_child([&] {
@@ -50,7 +50,7 @@ void as(const user& who, const Body& body) {
 template <class Mechanism>
 std::string name_of(std::string_view name) {
     if constexpr (Mechanism::names == name_form::path) {
-        // The file system of mechanism::file is none that tmpfs would do for.
+        // The file system of mechanism::file must not be one that is also fit for tmpfs.
         return std::string(Mechanism::label == "file" ? "/dev/shm/files/" : "/dev/shm/")
             .append(name);
     } else {
@@ -69,7 +69,7 @@ constexpr segment_options for_group(gid_t group) {
     return options;
 }
 
-// In a child: the operation must fail so, and say that.
+// In a child: the operation must fail with this code, and mention that.
 template <class Operation>
 void refused(errc code, std::string_view says, const Operation& run) {
     std::error_code ec;
@@ -115,7 +115,7 @@ TEST_CASE_TEMPLATE("two users share through a group, a third is refused", Mechan
         CHILD_CHECK(shared_segment::open(name, read_only));
         refused(errc::already_exists, name,
                 [&](std::error_code& ec) { (void)shared_segment::create(name, small, ec); });
-        // The name belongs to ann: the directory is sticky, as /dev/shm and /tmp are.
+        // The name belongs to ann: the directory is sticky, like /dev/shm and /tmp.
         refused(errc::permission_denied, "1002",
                 [&](std::error_code& ec) { shared_segment::remove(name, ec); });
     });
@@ -169,7 +169,7 @@ TEST_CASE_TEMPLATE("a group reads what its owner writes", Mechanism, mechanisms:
             }
         });
     }
-    as(eve, [&] { // somebody else's, whatever its bits are
+    as(eve, [&] { // another user's, whatever its mode
         refused(errc::unexpected_owner, "owner: user 1001", [&](std::error_code& ec) {
             (void)segment_for<Mechanism, permission::owner_only>::open(name, read_only, ec);
         });
@@ -225,7 +225,7 @@ TEST_CASE_TEMPLATE("objects of unexpected owners are refused", Mechanism, mechan
     });
     remove_as<Mechanism, permission::everyone>(eve, name);
 
-    // Root is trusted, as it could do anything anyway.
+    // Root is trusted, because it could do anything anyway.
     as(root, [&] {
         segment_for<Mechanism, permission::everyone_reads>::create(name, small)
             .template construct<int>("x", 5);
@@ -404,7 +404,7 @@ TEST_CASE_TEMPLATE("two users share a semaphore through a group, a third is refu
     using semaphore = typename Kind::type;
     using own_semaphore = typename Kind::template with<permission::owner_only>::type;
     const std::string name = "team";
-    for (const mode_t mask : {mode_t{0}, mode_t{0777}}) { // which plays no part
+    for (const mode_t mask : {mode_t{0}, mode_t{0777}}) { // it must not matter
         as(ann, [&] {
             ::umask(mask);
             const auto made = semaphore::create(name, Kind::options(team));
@@ -439,7 +439,8 @@ TEST_CASE_TEMPLATE("two users share a semaphore through a group, a third is refu
             CHILD_CHECK(semaphore::remove(name));
         });
     }
-    // What eve has planted, open to all, is used by nobody who does not trust everybody.
+    // A semaphore that eve has planted, open to all, is used only by processes that trust
+    // everybody.
     as(eve, [&] {
         ::umask(0777);
         (void)Kind::template with<permission::everyone>::type::create(name, Kind::options({}));
@@ -452,7 +453,7 @@ TEST_CASE_TEMPLATE("two users share a semaphore through a group, a third is refu
         });
     }
     as(eve, [&] { CHILD_CHECK(Kind::template with<permission::everyone>::type::remove(name)); });
-    // One for its owner alone cannot be opened, whatever the policy of the other.
+    // A semaphore for its owner only cannot be opened, whatever the other's policy.
     as(ann, [&] { (void)own_semaphore::create(name, Kind::options({})); });
     as(bob, [&] {
         refused(errc::permission_denied, "1002",
@@ -476,7 +477,7 @@ TEST_CASE("an unready set of a killed creator, and other users") {
         });
     };
     leave(ann);
-    as(bob, [&] { // cannot remove it, and is told who he is; nobody waits
+    as(bob, [&] { // cannot remove it, is told which user it is, and does not wait
         refused(errc::permission_denied, "1002",
                 [&](std::error_code& ec) { (void)team_set::open("ruin", ec); });
         std::error_code ec;
@@ -510,7 +511,7 @@ TEST_CASE("a mount that two users share, and a third cannot see into") {
             CHILD_CHECK(++*team_segment::open("/dev/shm/mount/x").find<int>("x") == 42);
             refused(errc::permission_denied, "CAP_SYS_ADMIN",
                     [&](std::error_code& ec) { mount.resize(2 << 20, ec); });
-            // He can fill it, and only it.
+            // The user can fill it, and nothing else.
             std::error_code ec;
             (void)memory_object<mechanisms::tmpfs>::create("/dev/shm/mount/b", 2 << 20, ec);
             CHILD_CHECK(ec == errc::out_of_space);
@@ -523,7 +524,7 @@ TEST_CASE("a mount that two users share, and a third cannot see into") {
                     [](std::error_code& ec) { (void)team_segment::open("/dev/shm/mount/x", ec); });
             refused(errc::permission_denied, "1003",
                     [](std::error_code& ec) { (void)is_tmpfs("/dev/shm/mount/x", ec); });
-            CHILD_CHECK(tmpfs_usage("/dev/shm/mount").size == 1 << 20); // as df(1) may say
+            CHILD_CHECK(tmpfs_usage("/dev/shm/mount").size == 1 << 20); // as df(1) may report
         });
     }
     CHECK(tmpfs_usage("/dev/shm/mount").mount_point == "/dev/shm");
@@ -532,7 +533,7 @@ TEST_CASE("a mount that two users share, and a third cannot see into") {
 
 int main(int argc, char** argv) {
     if (::geteuid() != 0) {
-        // The kernel lets others have one user only; newuidmap gives them those of /etc/subuid.
+        // The kernel gives other users only one user; newuidmap gives them those of /etc/subuid.
         std::vector<char*> arguments;
         static char program[] = "unshare", user[] = "--user", map_root[] = "--map-root-user",
                     map_others[] = "--map-auto", self[] = "/proc/self/exe";

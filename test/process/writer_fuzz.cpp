@@ -1,13 +1,13 @@
-// Whatever the bytes of a segment are, those of the program's own objects excepted: a writer that
-// attaches to it, puts in order what dead processes have left, and works with it gets errors, ends,
-// and never leaves the segment.
+// Whatever the bytes of a segment are, except those of the program's own objects: a writer that
+// attaches to it, recovers what dead processes have left, and works with it gets errors, ends, and
+// never leaves the segment.
 //
 //   writer_fuzz             1,000 segments
 //   FUZZ_SEED=N FUZZ_COUNT=N writer_fuzz
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-// They end a program whose pointer is no block of the heap, which damage makes of any.
+// These checks end a program whose pointer is not a block of the heap, which damage can do to any.
 #define COHOLD_HEAP_CHECKS 0
 #include <doctest/doctest.h>
 
@@ -39,8 +39,8 @@ struct locks {
     shm_guarded<numbers> guarded;
 };
 
-// Killed in the middle of a section that has done a bit of everything; with `heap`, also of a
-// change of the heap.
+// Killed in the middle of a section that has done a bit of everything; with `heap`, also in the
+// middle of a change of the heap.
 void die_at_work(const fd_segment& here, bool heap) {
     auto& header =
         *static_cast<detail::segment_header*>(const_cast<void*>(here.mapping().address()));
@@ -70,7 +70,7 @@ void die_at_work(const fd_segment& here, bool heap) {
     ::raise(SIGKILL);
 }
 
-// A segment in which a good deal has happened, that two dead processes have left.
+// A segment with a long history, left behind by two dead processes.
 specimen busy_segment() {
     const auto made = fd_segment::create({.size = 65536, .reserve = 1 << 20});
     made.construct<locks>("locks");
@@ -96,7 +96,7 @@ specimen busy_segment() {
     return {std::move(bytes), found};
 }
 
-// Words by which locks are held, beside those that a specimen knows.
+// Words that locks consist of, besides those that a specimen knows.
 change some_lock_change(const specimen& of, engine& random) {
     const std::uint64_t words[] = {detail::heap::offset, detail::directory::offset, 4096 + 40,
                                    4096 + 64 + 40, 4096 + 128 + 40};
@@ -109,7 +109,7 @@ change some_lock_change(const specimen& of, engine& random) {
     return {words[below(std::size(words), random)], values[below(std::size(values), random)]};
 }
 
-// What does not end with an exception is tried, and then all the rest.
+// Tries the operation, and goes on with the rest if it throws.
 template <class Act>
 void attempt(const Act& act) {
     try {
@@ -119,7 +119,7 @@ void attempt(const Act& act) {
     }
 }
 
-// All that a program does.
+// Everything that a program does.
 void work(const fd_segment& here) {
     attempt([&] { here.recover(); });
     attempt([&] { static_cast<void>(here.objects().size()); });
@@ -162,10 +162,10 @@ void work(const fd_segment& here) {
     attempt([&] { here.grow(here.size() + 5000); });
     attempt([&] { here.construct<std::int64_t[9000]>("large"); });
     const detail::file_source source(here.native_handle());
-    static_cast<void>(detail::examine_contents(source).is_good()); // once, however it looks
+    static_cast<void>(detail::examine_contents(source).is_good()); // once, whatever it finds
 }
 
-// Where a child is, and what it is to do.
+// The state of a child, and its task.
 struct place {
     std::atomic<std::uint64_t> at;
     std::atomic<std::uint64_t> refused;

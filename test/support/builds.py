@@ -1,4 +1,4 @@
-# Programs built by each compiler there is, and a line for each check, for test scripts.
+# Builds programs with each available compiler, and prints a line for each check, for test scripts.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import collections

@@ -1,4 +1,4 @@
-// A segment that is bytes of this process, for those who look at it from outside.
+// A segment that consists of bytes of this process, for code that looks at it from outside.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_BYTES_SOURCE_HPP

@@ -1,4 +1,4 @@
-// Children that report by their exit status, namespaces of their own, names that no other test
+// Children that report by their exit status, namespaces for tests, and names that no other test
 // has.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -40,7 +40,8 @@ inline std::string own_name(std::string_view suffix) {
     return "cohold.test." + std::to_string(::getpid()) + "." + std::string(suffix);
 }
 
-// In a child, doctest's assertions would be lost: these go to standard error and the exit status.
+// In a child, doctest's assertions would be lost: these write to standard error and set the exit
+// status.
 inline int child_failures = 0;
 
 inline void child_check(bool good, const char* what, const char* file, int line,
@@ -83,7 +84,8 @@ class child {
             }
             const ::rlimit no_core{0, 0};
             ::setrlimit(RLIMIT_CORE, &no_core);
-            ::alarm(250); // it hangs: some take a minute where many programs share the machine
+            ::alarm(
+                250); // it hangs: some tests take a minute where many programs share the machine
             try {
                 body();
             } catch (const std::exception& thrown) {
@@ -133,7 +135,7 @@ ending run_child(const Body& body) {
     return child(body).wait();
 }
 
-// A child that must do everything right.
+// A child that must do everything correctly.
 template <class Body>
 void check_child(const Body& body) {
     const ending how = run_child(body);
@@ -142,7 +144,7 @@ void check_child(const Body& body) {
     CHECK(how.code == 0);
 }
 
-// The same inside of a child, for a child of its own.
+// The same inside a child, for a child of its own.
 template <class Body>
 void child_check_child(const Body& body, const char* file, int line) {
     const ending how = run_child(body);
@@ -159,7 +161,7 @@ inline void write_file(const char* path, const std::string& text) {
 }
 
 // In a child: namespaces of its own (CLONE_NEW…), in which it may do what root may. Users other
-// than root get a user namespace for it.
+// than root get a user namespace for this.
 inline void enter_namespaces(int flags) {
     const uid_t user = ::geteuid();
     const gid_t group = ::getegid();

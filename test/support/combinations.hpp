@@ -1,4 +1,4 @@
-// The legal combinations of the library's own policies, as names_fit has them.
+// The legal combinations of the library's own policies, according to names_fit.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_COMBINATIONS_HPP
@@ -34,12 +34,12 @@ auto with_namings(std::tuple<Namings...>*) {
         with_permissions<Mechanism, Namings>(static_cast<Permissions*>(nullptr))...);
 }
 
-// For every naming that fits and every permission a combination<Mechanism, …>, in a tuple.
+// A combination<Mechanism, …> for every naming that fits and every permission, in a tuple.
 template <class Mechanism, class Permissions = all_permissions>
 using legal = decltype(with_namings<Mechanism, Permissions>(static_cast<all_namings*>(nullptr)));
 
-// Every naming, and every permission, but not all with each other: for what goes on inside of
-// objects that are open already.
+// Every naming and every permission, but not every pair of them: for tests of objects that are
+// already open.
 template <class Mechanism>
 using legal_singly = decltype(std::tuple_cat(
     legal<Mechanism, std::tuple<cohold::permission::owner_only>>(),

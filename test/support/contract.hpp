@@ -1,4 +1,4 @@
-// What every legal combination of mechanism, naming and permission promises, as tests over the
+// The promises of every legal combination of mechanism, naming and permission, as tests over the
 // combination. A program names its combinations with CONTRACT_FOR(list of combination<…>).
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -46,7 +46,7 @@ struct counter {
     std::atomic<std::int32_t> value;
 };
 
-// Constructs further objects in the segment that it is being constructed in.
+// Constructs further objects in the segment in which it is being constructed.
 struct founder {
     template <class Segment>
     explicit founder(const Segment& segment)
@@ -55,7 +55,7 @@ struct founder {
     std::int32_t value;
 };
 
-// Has taken memory when it throws.
+// Has allocated memory when it throws.
 struct half_made {
     explicit half_made(bool whole) : numbers(1000, 1), value(1) {
         if (!whole) {
@@ -111,7 +111,7 @@ inline void fill(record& object) {
     return true;
 }
 
-// Is the code what both forms report, the one by an exception, the other by its argument and
+// Do both forms report this code, one by an exception, the other by its argument and
 // last_failure()?
 template <class Throwing, class Quiet>
 [[nodiscard]] bool fails(errc code, const Throwing& throwing, const Quiet& quiet) {
@@ -179,7 +179,7 @@ class temporary {
     Handle handle_;
 };
 
-// For named combinations: is there an object of the name?
+// For named combinations: is there an object with this name?
 template <class C>
 [[nodiscard]] bool exists(const std::string& name) {
     std::error_code ec;
@@ -188,7 +188,7 @@ template <class C>
     return !ec;
 }
 
-// Leaves nothing, however the test ends.
+// Leaves nothing behind, however the test ends.
 template <class C>
 class cleanup {
   public:
@@ -270,7 +270,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: memory_object", C, contract_memory_object) 
     if constexpr (mechanism::grows) {
         made.grow(100000);
         CHECK(made.size() == 100000);
-        made.grow(10); // already longer
+        made.grow(10); // it is longer already
         CHECK(made.size() == 100000);
         const cohold::mapped_region grown = made.map();
         CHECK(grown.size() == 100000);
@@ -286,7 +286,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: memory_object", C, contract_memory_object) 
 
     object moved = std::move(made);
     CHECK(moved);
-    CHECK_FALSE(made); // NOLINT: what is left is promised
+    CHECK_FALSE(made); // NOLINT: the state after the move is promised
     CHECK(made.name().empty());
     made = std::move(moved);
     CHECK(made);
@@ -421,7 +421,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: names of segments", C, contract_segment_nam
             [&](std::error_code& ec) { (void)segment::create(name, 0, ec); }));
         CHECK(fails_to_open(errc::not_found));
 
-        // An object that is no segment. It stays as it is.
+        // An object that is not a segment. It stays as it is.
         (void)C::memory_object::create(name, 100);
         CHECK(fails_to_open(errc::truncated));
         CHECK(C::memory_object::remove(name));
@@ -468,7 +468,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: names of segments", C, contract_segment_nam
         CHECK(segment::remove(name));
         CHECK(made.is_removed());
         CHECK_FALSE(segment::remove(name));
-        CHECK(made.template find<std::int32_t>("number") != nullptr); // who has it keeps it
+        CHECK(made.template find<std::int32_t>("number") != nullptr); // those that have it keep it
         CHECK(fails_to_open(errc::not_found));
         const segment second = segment::open_or_create(name, small);
         CHECK(second.template find<std::int32_t>("number") == nullptr);
@@ -514,7 +514,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: handles move, and may be empty", C, contrac
     CHECK(made->size() == 0);
     CHECK(moved.template find<std::int32_t>("a") == &number); // the mapping has not moved
     *made = std::move(moved);
-    CHECK_FALSE(moved); // NOLINT: what is left is promised
+    CHECK_FALSE(moved); // NOLINT: the state after the move is promised
     CHECK(made->template find<std::int32_t>("a") == &number);
     segment& self = *made;
     *made = std::move(self);
@@ -569,7 +569,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: named objects", C, contract_named_objects) 
     CHECK(described->bytes == 400);
     CHECK(described->type_name.find("array") != std::string::npos);
 
-    // Exceptions leave nothing.
+    // Exceptions leave nothing behind.
     const std::size_t used = here.used();
     CHECK_THROWS_AS(here.template construct<half_made>("half", false), std::runtime_error);
     CHECK_THROWS_AS(here.template find_or_construct<half_made>("half", false), std::runtime_error);
@@ -660,7 +660,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: two mappings in one process", C, contract_t
         errc::reserve_exceeded, [&] { there.grow(std::size_t{9} << 20); },
         [&](std::error_code& ec) { there.grow(std::size_t{9} << 20, ec); }));
 
-    // The first mapping goes, the second stays good.
+    // The first mapping is closed, the second stays valid.
     if constexpr (!C::named) {
         if constexpr (!std::is_same_v<typename C::mechanism, cohold::mechanism::system_v>) {
             here = {};
@@ -679,7 +679,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: other processes", C, contract_processes) {
     const typename C::segment& here = *made;
     auto& rows = here.template construct<table>("table");
     auto& hits = here.template construct<counter>("hits", 0);
-    // By its own mapping, or by the one that is inherited.
+    // Through its own mapping, or through the inherited one.
     for (const bool inherited : {false, true}) {
         CHECK(in_child([&] {
                   const typename C::segment own = inherited ? std::move(*made) : made.again();
@@ -727,11 +727,11 @@ TEST_CASE_TEMPLATE_DEFINE("contract: other processes", C, contract_processes) {
 TEST_CASE_TEMPLATE_DEFINE("contract: no address space", C, contract_no_addresses) {
     using namespace support;
     if (COHOLD_TEST_SANITIZED) {
-        return; // sanitizers need all the address space there is
+        return; // sanitizers need the whole address space
     }
     temporary<C> made(small);
     CHECK(in_child([&] {
-              const auto copy = [&] { // adopting closes what it refuses
+              const auto copy = [&] { // adopt closes what it refuses
                   if constexpr (C::named) {
                       return 0;
                   } else {
@@ -783,7 +783,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: read-only opening", C, contract_read_only) 
     CHECK(reader.size() == made->size());
     CHECK(reader.capacity() == made->capacity());
     CHECK(reader.used() == made->used());
-    // It sees what comes later, growth too.
+    // It sees later changes, including growth.
     made->template construct<shm_vector<char>>("much").resize(std::size_t{2} << 20, 'm');
     CHECK(reader.size() == made->size());
     CHECK(reader.template find<shm_vector<char>>("much")->back() == 'm');
@@ -899,7 +899,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: sessions", C, contract_sessions) {
     using segment = typename C::segment;
     if constexpr (C::has_sessions) {
         const std::string name = C::name();
-        { // the last to detach removes
+        { // the last to detach removes it
             segment first = segment::create(name, small_session);
             CHECK(first.lifetime() == cohold::lifetime::session);
             segment second = segment::open(name);
@@ -911,7 +911,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: sessions", C, contract_sessions) {
             third = {};
             CHECK_FALSE(exists<C>(name));
         }
-        { // processes too
+        { // a process can be the last, too
             common<std::atomic<int>> step;
             segment first = segment::create(name, small_session);
             child other(content([&] {
@@ -941,7 +941,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: sessions", C, contract_sessions) {
             CHECK(*segment::open(name).template find<std::int32_t>("number") == 5);
         }
         CHECK_FALSE(exists<C>(name));
-        // All dead: it counts as absent.
+        // All processes are dead: the segment counts as absent.
         const auto leave_dead = [&] {
             common<std::atomic<int>> step;
             child dead(content([&] {
@@ -973,14 +973,14 @@ TEST_CASE_TEMPLATE_DEFINE("contract: sessions", C, contract_sessions) {
         }
         leave_dead();
         CHECK(segment::remove(name));
-        { // removed by name while attached: a new one of the name is another's
+        { // removed by name while attached: a new one with the name is a different segment
             const segment first = segment::create(name, small_session);
             CHECK(segment::remove(name));
             CHECK(first.is_removed());
             const segment second = segment::create(name, small);
             CHECK_FALSE(second.is_removed());
         }
-        CHECK(exists<C>(name)); // the second is persistent, and no business of the first
+        CHECK(exists<C>(name)); // the second is persistent, and independent of the first
         CHECK(segment::remove(name));
         using number = typename C::template shared<std::int32_t>;
         {
@@ -995,7 +995,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: sessions", C, contract_sessions) {
     }
 }
 
-// What the permission and the naming matter for.
+// Tests for which the permission and the naming matter.
 #define CONTRACT_OF_NAMES_FOR(...)                                                                 \
     TEST_CASE_TEMPLATE_APPLY(contract_names, __VA_ARGS__);                                         \
     TEST_CASE_TEMPLATE_APPLY(contract_modes, __VA_ARGS__);                                         \
@@ -1004,7 +1004,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: sessions", C, contract_sessions) {
     TEST_CASE_TEMPLATE_APPLY(contract_shared, __VA_ARGS__);                                        \
     TEST_CASE_TEMPLATE_APPLY(contract_sessions, __VA_ARGS__)
 
-// What goes on inside of an object that is open already.
+// Tests of objects that are already open.
 #define CONTRACT_OF_CONTENTS_FOR(...)                                                              \
     TEST_CASE_TEMPLATE_APPLY(contract_memory_object, __VA_ARGS__);                                 \
     TEST_CASE_TEMPLATE_APPLY(contract_moves, __VA_ARGS__);                                         \

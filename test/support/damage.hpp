@@ -1,5 +1,5 @@
-// Segments with damaged bytes: of a good specimen, words that mean something become what breaks a
-// program that believes them.
+// Segments with damaged bytes: words with a meaning in a good specimen become values that break a
+// program that trusts them.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_DAMAGE_HPP
@@ -29,10 +29,10 @@ inline std::uint64_t word_at(const std::string& bytes, std::uint64_t at) {
     return out;
 }
 
-// The bytes of a segment, and where its structures are.
+// The bytes of a segment, and the positions of its structures.
 struct specimen {
     std::string bytes;
-    std::vector<std::uint64_t> words;   // offsets that mean something
+    std::vector<std::uint64_t> words;   // offsets of words with a meaning
     std::vector<std::uint64_t> targets; // what such words may point to
 
     specimen(std::string all, const cohold::segment_contents& found) : bytes(std::move(all)) {
@@ -93,8 +93,8 @@ inline std::size_t below(std::size_t end, engine& random) {
     return static_cast<std::size_t>(random() % end);
 }
 
-// Of the kinds that break a program that believes: nothing, everything, itself, somebody else,
-// just beyond the end, hardly different.
+// Kinds of values that break a trusting program: zero, all ones, the word's own offset, another
+// structure's, just beyond the end, slightly different.
 inline change some_change(const specimen& of, engine& random) {
     const std::uint64_t at = random() % 8 == 0 ? random() % (of.bytes.size() / 8) * 8
                                                : of.words[below(of.words.size(), random)];
@@ -128,7 +128,7 @@ inline change some_change(const specimen& of, engine& random) {
         return {at, word_at(of.bytes, of.words[below(of.words.size(), random)])};
     case 13:
         return {at, random() % 200};
-    case 14: // a list of free blocks, or of journals, that goes round
+    case 14: // a cyclic list of free blocks, or of journals
         return {at, (target() + 16 * (random() % 2))};
     default:
         return {at, random()};
@@ -155,8 +155,7 @@ inline std::string mutated(const specimen& of, engine& random) {
         seal_header(bytes);
     }
     if (random() % 16 == 0) {
-        put(bytes,
-            {cohold::detail::heap::offset + 5616, random() % 130}); // something is half changed
+        put(bytes, {cohold::detail::heap::offset + 5616, random() % 130}); // a change is under way
     }
     if (random() % 32 == 0) {
         bytes.resize(below(bytes.size() + 1, random));

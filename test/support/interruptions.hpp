@@ -1,4 +1,4 @@
-// A timer that interrupts a process all the time, as a sampling profiler does.
+// A timer that interrupts a process constantly, like a sampling profiler.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_INTERRUPTIONS_HPP
@@ -11,8 +11,8 @@
 
 namespace support {
 
-// No system call of this process waits for longer than that, less than a second: it is interrupted,
-// and not restarted.
+// No system call of this process waits for longer than the period, which is less than a second: it
+// is interrupted, and not restarted.
 inline void interrupt_every(std::chrono::microseconds period) {
     struct sigaction action{};
     action.sa_handler = [](int) {};

@@ -1,5 +1,5 @@
-// Names and directories that are this process's own, for every mechanism, and what to do with
-// native handles.
+// Names and directories of this process alone, for every mechanism, and operations on native
+// handles.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_PLACE_HPP
@@ -37,7 +37,7 @@ inline std::vector<std::string> files_in(const std::string& folder, const std::s
     return found;
 }
 
-// A directory of this process's own; it must be empty when it is removed.
+// A directory of this process alone; it must be empty when it is removed.
 class own_directory {
   public:
     explicit own_directory(const std::string& parent)
@@ -54,7 +54,7 @@ class own_directory {
     ~own_directory() {
         if (process_ == ::getpid() && ::rmdir(path_.c_str()) != 0) {
             std::perror(path_.c_str());
-            std::_Exit(99); // a test has left something behind: no test may pass then
+            std::_Exit(99); // a test has left something behind: then no test may pass
         }
     }
 
@@ -104,7 +104,7 @@ class own_file {
     pid_t process_;
 };
 
-// What names are made of; children use those of their parent.
+// Names contain this; children use their parent's.
 inline const pid_t main_process = ::getpid();
 
 // Three policies, as one argument of a test.
@@ -129,7 +129,7 @@ struct combination {
     }();
     static constexpr bool has_sessions = named && requires { typename Mechanism::attendance; };
 
-    // A name of this process's own, in the form that the policies want.
+    // A name of this process alone, in the form that the policies require.
     static std::string name(const char* suffix = "a") {
         const std::string component = "cohold-test." + std::to_string(main_process) + "." + suffix;
         if constexpr (Naming::kind == cohold::name_kind::key) {
@@ -163,7 +163,8 @@ inline cohold::anonymous_memory duplicate(const cohold::anonymous_memory& memory
                                           memory.liveness_identity};
 }
 
-// How the page at this address is mapped, as /proc/self/maps has it: "rw-s". Empty if it is not.
+// How the page at this address is mapped, in the notation of /proc/self/maps: "rw-s". Empty if it
+// is not mapped.
 inline std::string mapping_of(const void* address) {
     std::FILE* const maps = std::fopen("/proc/self/maps", "re");
     if (maps == nullptr) {

@@ -1,5 +1,4 @@
-// What processes of a test share and where they meet, beside cohold.
-// SPDX-FileCopyrightText: The cohold authors
+// What the processes of a test share, and how they meet, without cohold.
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_PROCESS_HPP
 #define COHOLD_TEST_SUPPORT_PROCESS_HPP
@@ -16,8 +15,8 @@
 
 #include "support/child.hpp"
 
-// For children, where assertions are lost: says what was not so, and makes the function return
-// false.
+// For children, where assertions are lost: prints the condition that failed, and makes the function
+// return false.
 #define EXPECT(...)                                                                                \
     do {                                                                                           \
         if (!(__VA_ARGS__)) {                                                                      \
@@ -31,7 +30,7 @@ namespace support {
 // Ends this process if it hangs.
 inline const unsigned armed = ::alarm(550);
 
-// A child runs bool run(); which was not content makes it fail.
+// A child runs bool run(); it fails if that returns false.
 template <class Run>
 auto content(Run run) {
     return [run] {
@@ -41,7 +40,7 @@ auto content(Run run) {
     };
 }
 
-// 0 if it was content, otherwise its status or -signal; what it has written is passed on.
+// 0 if run() returned true, otherwise the child's status or -signal; its output is passed on.
 inline int status_of(child& worker) {
     const ending how = worker.wait();
     if (how.code != 0 && how.signal != SIGKILL) {
@@ -88,7 +87,8 @@ class common {
     T* object_;
 };
 
-// All of `size` processes leave meet() together, again and again. Spins: what follows shall race.
+// All of `size` processes leave meet() together, any number of times. It spins, because the code
+// that follows should race.
 class barrier {
   public:
     void meet(unsigned size) noexcept {
@@ -107,7 +107,7 @@ class barrier {
     std::atomic<unsigned> round_{0};
 };
 
-// Waits until the other process has made the word so.
+// Waits until the other process has set the word to this value.
 inline void await(const std::atomic<int>& word, int value) noexcept {
     while (word.load() < value) {
         ::sched_yield();

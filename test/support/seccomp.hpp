@@ -1,5 +1,5 @@
 // System calls that fail from now on, as in a sandbox or under an older kernel: in this process,
-// and for good.
+// permanently.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_SECCOMP_HPP
@@ -31,7 +31,7 @@ void install_filter(const ::sock_filter (&steps)[N]) {
     }
 }
 
-// Those of its calls whose argument (its lower 32 bits) is one of these.
+// Only those calls whose argument (its lower 32 bits) is one of these.
 struct argument_range {
     unsigned index = 0;
     std::uint32_t first = 0;

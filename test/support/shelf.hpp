@@ -1,5 +1,5 @@
-// Policies as a user of the library writes them: a mechanism, a naming and a permission of their
-// own, made of public names alone.
+// Policies as a user of the library writes them: a mechanism, a naming and a permission that use
+// only public names.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_SHELF_HPP
@@ -20,7 +20,7 @@
 
 namespace app {
 
-// Objects are files in one directory of the application, which no name can leave.
+// The objects are files in one directory of the application, which no name can leave.
 struct shelf {
     using native_handle_type = cohold::file_descriptor;
     using default_naming = cohold::naming::verbatim;
@@ -31,13 +31,13 @@ struct shelf {
     static constexpr bool replaces = true;
     static constexpr bool keys_collide = false;
 
-    // Where the files are; to be set once, with a slash at its end.
+    // Where the files are; must be set once, with a slash at its end.
     static std::string& folder() {
         static std::string path;
         return path;
     }
 
-    // A file without a name: if this process dies now, the kernel takes it back.
+    // A file without a name: if this process dies now, the kernel frees it.
     static cohold::file_descriptor create(std::string_view name, const cohold::creation& wanted,
                                           std::error_code& ec) noexcept {
         const int fd = ::open(folder().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -197,7 +197,7 @@ struct versioned {
 
 static_assert(cohold::naming_policy<versioned<3>>);
 
-// Everybody may read; nobody else's objects are trusted, not even root's.
+// Everybody may read; only this user's objects are trusted, not even root's.
 struct mine_alone {
     static constexpr mode_t bits = 0644;
 

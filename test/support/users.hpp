@@ -13,8 +13,8 @@
 
 namespace support {
 
-// For main: makes this process root, at least of a user namespace in which there are others. The
-// kernel lets unprivileged users have one user only; newuidmap(1) gives them those of /etc/subuid.
+// For main: makes this process root, at least of a user namespace that contains other users. The
+// kernel gives unprivileged users only one; newuidmap(1) gives them those of /etc/subuid.
 inline void become_root_of_users(int argc, char** argv) {
     if (::geteuid() == 0) {
         return;
@@ -34,7 +34,7 @@ inline void become_root_of_users(int argc, char** argv) {
     ::_exit(1);
 }
 
-// In a child of root: another user, whose /proc/self is his own.
+// In a child of root: another user, with access to its own /proc/self.
 inline void become(uid_t user) {
     if (user != ::geteuid() && (::setgroups(0, nullptr) != 0 || ::setgid(user) != 0 ||
                                 ::setuid(user) != 0 || ::prctl(PR_SET_DUMPABLE, 1) != 0)) {
@@ -43,7 +43,7 @@ inline void become(uid_t user) {
     }
 }
 
-// A child that is the user, and must do everything right.
+// A child that runs as the user, and must do everything correctly.
 template <class Body>
 void as(uid_t user, const Body& body) {
     check_child([&] {
@@ -52,7 +52,7 @@ void as(uid_t user, const Body& body) {
     });
 }
 
-// How many descriptors this process has open.
+// The number of open descriptors of this process.
 inline int open_descriptors() {
     int count = 0;
     for (int fd = 0; fd < 4096; ++fd) {

@@ -1,4 +1,4 @@
-// A world of its own for a test that looks at everything there is: /dev/shm, System V, processes.
+// Separate namespaces for a test that looks at everything: /dev/shm, System V, processes.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SUPPORT_WORLD_HPP
@@ -27,7 +27,7 @@ void in_own_world(const Body& body, const char* options = "size=256m,mode=1777")
     });
 }
 
-// The same, entered by a user without any privilege.
+// The same, entered by an unprivileged user.
 template <class Body>
 void in_world_of_nobody(const Body& body, const char* options = "size=256m,mode=1777") {
     check_child([&] {
@@ -61,7 +61,7 @@ void as_user(uid_t user, const Body& body) {
     child_check(how.signal == 0 && how.code == 0, "as another user", __FILE__, __LINE__, how.text);
 }
 
-// In a child: leaves behind what the body makes, as if it were killed.
+// In a child: leaves what the body makes, as if the child were killed.
 template <class Body>
 void die_in(const Body& body) {
     const ending how = run_child([&] {
