@@ -223,7 +223,7 @@ def strangers(peer, stranger, name):
     peer("close")
     expect(peer(f"remove posix {name}") == "removed", "the segment has gone")
     run("create", "done with 1 numbers")
-    run("create", "exists already")
+    run("create", "already exists")
     peer.send(f"open posix {name}")
     answer = peer.process.stdout.readline()
     expect("table at 0" in answer, answer)  # opened: what it looks for is not there

@@ -278,7 +278,7 @@ TEST_CASE_TEMPLATE("impossible options are refused, and leave nothing", World, W
         for (const huge_pages pages : {huge_pages::hugetlb_2m, huge_pages::hugetlb_1g}) {
             const mapping_options wanted{.huge = pages};
             (void)segment<>::create("x", {.mapping = wanted}, ec);
-            CHILD_CHECK(fails(ec, errc::unsupported, "not of this mechanism"));
+            CHILD_CHECK(fails(ec, errc::unsupported, "not for this mechanism"));
             (void)segment<mechanism::anonymous>::create({.mapping = wanted}, ec);
             CHILD_CHECK(fails(ec, errc::unsupported));
             (void)memory_object<mechanism::system_v>::create("x", {.mapping = wanted}, ec);

@@ -470,7 +470,9 @@ TEST_CASE_TEMPLATE("a tmpfs unmounted by others is not mistaken for another", Wo
         auto mount = tmpfs_mount::create(place, {.size = mebibyte});
         CHILD_CHECK(::umount2(place.c_str(), 0) == 0);
         std::error_code ec;
-        const auto gone = [&] { return ec == errc::removed && report_says("not mounted there"); };
+        const auto gone = [&] {
+            return ec == errc::removed && report_says("no longer mounted there");
+        };
         mount.unmount(ec);
         CHILD_CHECK(gone());
         mount.resize(2 * mebibyte, ec);
