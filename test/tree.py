@@ -90,7 +90,7 @@ def umbrella(path):
     purpose = re.match(r"(?://.*\n)+", path.read_text())[0]
     guard = "COHOLD_" + path.stem.upper() + "_HPP"
     lines = [f"{purpose}#ifndef {guard}", f"#define {guard}", "",
-             "// Others may have these as macros; here they are names.",
+             "// Other headers may define these as macros. In cohold they are names.",
              *(f'#pragma push_macro("{each}")' for each in MACROS),
              *(f"#undef {each}" for each in MACROS)]
     last = None

@@ -1,10 +1,10 @@
-// The whole of cohold: includes, nothing else.
+// Includes all of cohold except <cohold/inspect.hpp>.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_COHOLD_HPP
 #define COHOLD_COHOLD_HPP
 
-// Others may have these as macros; here they are names.
+// Other headers may define these as macros. In cohold they are names.
 #pragma push_macro("check")
 #pragma push_macro("emit")
 #pragma push_macro("fail")

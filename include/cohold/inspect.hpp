@@ -1,11 +1,11 @@
-// Looking at shared memory from outside: the umbrella of cohold/inspect, which <cohold/cohold.hpp>
-// does not bring along, because few units need it.
+// Looking at shared memory from outside: includes all of cohold/inspect. <cohold/cohold.hpp> does
+// not include it, because few units need it.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_INSPECT_HPP
 #define COHOLD_INSPECT_HPP
 
-// Others may have these as macros; here they are names.
+// Other headers may define these as macros. In cohold they are names.
 #pragma push_macro("check")
 #pragma push_macro("emit")
 #pragma push_macro("fail")

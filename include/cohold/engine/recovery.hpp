@@ -109,8 +109,8 @@ template <class Act>
 // Recovers the dead process in the other segments that this process has mapped for writing, whether
 // it has used them or not, because a section in one segment may have changed data in another that
 // its lock also protects. The kernel may not have released the dead process's locks there yet, so
-// this waits for a while. It does not wait forever, because a process that has executed a program
-// may still hold some of them.
+// this waits for a while. It does not wait forever, because a program that the dead process has
+// executed stays a participant on System V, and only there.
 [[gnu::cold]] void recover_elsewhere(const segment_header& header,
                                      const process_key& process) noexcept;
 

@@ -96,8 +96,8 @@ struct thread_core {
 
     [[gnu::cold]] void add(thread_notes& copy) noexcept;
 
-    // Makes sure that the function called when the thread is unwound is not in code that has been
-    // unloaded.
+    // Removes a copy, so that the function called when the thread is unwound is not in code that
+    // has been unloaded.
     [[gnu::cold]] void remove(thread_notes& copy) noexcept;
 
     [[nodiscard]] bool has_copies_beside(const thread_notes& copy) const noexcept {
