@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-# How long programs with cohold take to compile, compared with the same programs with Boost:
-# processor time of g++ -O2, interleaved, medians of the ratios of the rounds.
+# How long programs with cohold take to compile, and how large their code is, compared with the same
+# programs with Boost: processor time of g++ -O2, interleaved, medians of the ratios of the rounds.
+# cohold is used both ways: with the definitions in the headers, and with the library compiled once.
 #   compile.py INCLUDE_DIRECTORY [--quick]
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
@@ -10,8 +11,12 @@ import subprocess
 import sys
 import tempfile
 
-COHOLD_PROGRAM = """
-#include <cohold/cohold.hpp>
+COHOLD_INCLUDES = """
+#include <cohold/container/shm_queue.hpp>
+#include <cohold/container/shm_vector.hpp>
+#include <cohold/handle/segment.hpp>
+"""
+COHOLD_PROGRAM = COHOLD_INCLUDES + """
 int main() {
     auto segment = cohold::segment<>::create("name", 1 << 20);
     auto& vector = segment.construct<cohold::shm_vector<int>>("vector");
@@ -21,11 +26,13 @@ int main() {
     return queue.pop().value();
 }
 """
-BOOST_PROGRAM = """
+BOOST_INCLUDES = """
 #include <boost/interprocess/allocators/allocator.hpp>
 #include <boost/interprocess/containers/vector.hpp>
 #include <boost/interprocess/ipc/message_queue.hpp>
 #include <boost/interprocess/managed_shared_memory.hpp>
+"""
+BOOST_PROGRAM = BOOST_INCLUDES + """
 namespace bip = boost::interprocess;
 int main() {
     bip::managed_shared_memory segment(bip::create_only, "name", 1 << 20);
@@ -42,58 +49,102 @@ int main() {
     return value;
 }
 """
-BOOST_INCLUDES = "".join(line + "\n" for line in BOOST_PROGRAM.splitlines() if "#include" in line)
+MUTEX = """
+#include <cohold/sync/shm_mutex.hpp>
+void change(cohold::shm_mutex& mutex, int& value) {
+    mutex.lock();
+    ++value;
+    mutex.unlock();
+}
+"""
 
-# What is compiled, and with what: title, cohold's program, name of the peer, the peer's program,
+HEADERS = ""
+COMPILED = "#define COHOLD_SEPARATE_COMPILATION\n"
+UMBRELLA = "#include <cohold/cohold.hpp>\n"
+QUEUE_HEADER = "#include <cohold/container/shm_queue.hpp>\n"
+LIBRARY = COMPILED + "#include <cohold/src.hpp>\n"
+
+BOOST = "boost managed_shared_memory, vector, message_queue"
+LOCKFREE = "boost/lockfree/queue.hpp"
+LOCKFREE_HEADER = "#include <boost/lockfree/queue.hpp>\n"
+SMALL = "`<vector>` and `<atomic>`"
+SMALL_HEADERS = "#include <vector>\n#include <atomic>\n"
+
+# What is compiled, and what it is compared with: title, way, cohold's, name of the peer, the peer's,
 # goal.
 COMPARISONS = [
-    ("a segment with a vector and a queue", COHOLD_PROGRAM,
-     "boost managed_shared_memory, vector, message_queue", BOOST_PROGRAM, 0.45),
-    ("the same, includes alone", "#include <cohold/cohold.hpp>\n",
-     "boost managed_shared_memory, vector, message_queue", BOOST_INCLUDES, None),
-    ("`<cohold/container/shm_queue.hpp>` alone", "#include <cohold/container/shm_queue.hpp>\n",
-     "boost/lockfree/queue.hpp", "#include <boost/lockfree/queue.hpp>\n", 0.6),
-    ("the umbrella alone", "#include <cohold/cohold.hpp>\n", "`<vector>` and `<atomic>`",
-     "#include <vector>\n#include <atomic>\n", None),
+    ("a segment with a vector and a queue", "headers", HEADERS + COHOLD_PROGRAM, BOOST,
+     BOOST_PROGRAM, 0.7),
+    ("a segment with a vector and a queue", "compiled", COMPILED + COHOLD_PROGRAM, BOOST,
+     BOOST_PROGRAM, 0.35),
+    ("its includes alone", "headers", HEADERS + COHOLD_INCLUDES, BOOST, BOOST_INCLUDES, None),
+    ("its includes alone", "compiled", COMPILED + COHOLD_INCLUDES, BOOST, BOOST_INCLUDES, None),
+    ("a lock and an unlock of a mutex", "compiled", COMPILED + MUTEX, "the same, by headers",
+     HEADERS + MUTEX, 0.6),
+    ("`<cohold/container/shm_queue.hpp>` alone", "headers", HEADERS + QUEUE_HEADER, LOCKFREE,
+     LOCKFREE_HEADER, 0.5),
+    ("`<cohold/container/shm_queue.hpp>` alone", "compiled", COMPILED + QUEUE_HEADER, LOCKFREE,
+     LOCKFREE_HEADER, None),
+    ("the umbrella alone", "headers", HEADERS + UMBRELLA, SMALL, SMALL_HEADERS, None),
+    ("the umbrella alone", "compiled", COMPILED + UMBRELLA, SMALL, SMALL_HEADERS, None),
+    ("the library, once a program: `<cohold/src.hpp>`", "compiled", LIBRARY, "", None, None),
 ]
 
 
-def seconds_of(source, include, directory):
-    """Processor time, which other jobs of the machine disturb less than the time of the clock."""
+def compile_unit(source, include, directory):
+    """Processor time in user mode, which other jobs of the machine disturb less than the time of
+    the clock, and the bytes of code and constants."""
     path = os.path.join(directory, "unit.cpp")
+    unit = os.path.join(directory, "unit.o")
     with open(path, "w", encoding="utf-8") as file:
         file.write(source)
     compiler = subprocess.Popen([os.environ.get("CXX", "g++"), "-std=c++20", "-O2", "-I", include,
-                                 "-c", path, "-o", os.path.join(directory, "unit.o")])
+                                 "-c", path, "-o", unit])
     _, status, usage = os.wait4(compiler.pid, 0)
     compiler.returncode = os.waitstatus_to_exitcode(status)
     if compiler.returncode != 0:
         sys.exit("benchmark is wrong: a unit does not compile:\n" + source)
-    return usage.ru_utime + usage.ru_stime
+    sizes = subprocess.run(["size", unit], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return usage.ru_utime, int(sizes.splitlines()[1].split()[0])
+
+
+def kilobytes(text):
+    return f"{text / 1000:.1f}" if text else ""
 
 
 def main():
     include = sys.argv[1]
-    rounds = 3 if "--quick" in sys.argv[2:] else 11
-    sources = list(dict.fromkeys(s for _, ours, _, theirs, _ in COMPARISONS for s in (ours, theirs)))
-    samples = {source: [] for source in sources}
+    rounds = 3 if "--quick" in sys.argv[2:] else 9
+    sources = list(dict.fromkeys(
+        source for row in COMPARISONS for source in (row[2], row[4]) if source is not None))
+    seconds = {source: [] for source in sources}
+    text = {}
     with tempfile.TemporaryDirectory(prefix="cohold-bench-") as directory:
         for number in range(rounds):
             first = number % len(sources)
             for source in sources[first:] + sources[:first]:
-                samples[source].append(seconds_of(source, include, directory))
-    print("\n### Compile time, one unit, -O2\n")
-    print("| s of processor time | cohold | peer | ratio | goal |\n|---|---:|---|---:|---|")
-    for title, ours, peer, theirs, goal in COMPARISONS:
-        ratios = [a / b for a, b in zip(samples[ours], samples[theirs])]
+                if source == LIBRARY and number % 3 != 0:
+                    continue  # compared with nothing
+                time, text[source] = compile_unit(source, include, directory)
+                seconds[source].append(time)
+    print("\n### Compile time and code, one unit, -O2\n")
+    print("| s of processor time | way | cohold | kB of code | peer | ratio | goal |\n"
+          "|---|---|---:|---:|---|---:|---|")
+    for title, way, ours, peer, theirs, goal in COMPARISONS:
+        mine = (f"| {title} | {way} | {statistics.median(seconds[ours]):.2f} "
+                f"| {kilobytes(text[ours])} |")
+        if theirs is None:
+            print(mine + " | | |")
+            continue
+        ratios = [a / b for a, b in zip(seconds[ours], seconds[theirs])]
         ratio = statistics.median(ratios)
-        low, high = min(ratios), max(ratios)
+        size = f", {kilobytes(text[theirs])} kB" if text[theirs] else ""
         verdict = ""
         if goal is not None:
             verdict = (f"≤ {goal:.2f} ×: {'met' if ratio <= goal else '**missed**'}, "
-                       f"{ratio:.2f} ({low:.2f} to {high:.2f})")
-        print(f"| {title} | {statistics.median(samples[ours]):.2f} | {peer}: "
-              f"{statistics.median(samples[theirs]):.2f} | {ratio:.2f} | {verdict} |")
+                       f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        print(f"{mine} {peer}: {statistics.median(seconds[theirs]):.2f} s{size} | {ratio:.2f} "
+              f"| {verdict} |")
 
 
 main()
