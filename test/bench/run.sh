@@ -2,7 +2,7 @@
 # Installs what is missing (Debian, apt-get), builds with -O2, and prints tables of ratios in
 # Markdown: cohold against the standard library, Boost and hand-written limits, side by side.
 #
-#   sh test/bench/run.sh [vector|heap|names|queue|lifecycle|locks|kills|huge|compile]… [--quick]
+#   sh test/bench/run.sh [vector|heap|names|queue|lifecycle|locks|kills|huge|compile|paths]… [--quick]
 #
 # Queue and locks use two cpus, with real-time priority where that is allowed. Exits with 1 if
 # something could not be built or computed something wrong; no figure decides anything.
@@ -15,7 +15,7 @@ mkdir -p "$build" || exit 1
 build=$(cd "$build" && pwd)
 . test/packages.sh
 
-all="vector heap names queue lifecycle locks kills huge compile"
+all="vector heap names queue lifecycle locks kills huge compile paths"
 wanted=
 quick=
 for argument in "$@"; do
@@ -43,7 +43,7 @@ reconfigure=
 [ -f "$directory/build.ninja" ] && reconfigure=--reconfigure
 targets=
 for name in $wanted; do
-    [ "$name" = compile ] || targets="$targets test/bench/bench-$name"
+    [ -f "test/bench/$name.py" ] || targets="$targets test/bench/bench-$name"
 done
 if [ -n "$targets" ]; then
     # shellcheck disable=SC2086 # one word an argument
@@ -62,9 +62,9 @@ echo "$compiler; Boost $(echo "$boost" | tr _ .); Linux $(uname -r) $(uname -m);
 
 status=0
 for name in $wanted; do
-    if [ "$name" = compile ]; then
+    if [ -f "test/bench/$name.py" ]; then
         # shellcheck disable=SC2086 # one word or none
-        timeout 600 python3 test/bench/compile.py include $quick || status=1
+        timeout 600 python3 "test/bench/$name.py" include $quick || status=1
     else
         # shellcheck disable=SC2086 # one word or none
         timeout 600 "$directory/test/bench/bench-$name" $quick || status=1
