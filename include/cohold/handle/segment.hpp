@@ -584,6 +584,23 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 };
 
+#if defined(COHOLD_SEPARATE_COMPILATION)
+namespace detail {
+
+// What the default segment is made of is in the compiled library.
+using default_policies =
+    policies<mechanism::posix, default_naming<mechanism::posix>, permission::owner_only>;
+#if COHOLD_DEFINED_HERE
+template class object_handle<default_policies>;
+template class segment_base<default_policies>;
+#else
+extern template class object_handle<default_policies>;
+extern template class segment_base<default_policies>;
+#endif
+
+} // namespace detail
+#endif
+
 COHOLD_NAMESPACE_END
 
 #endif
