@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-# Sums up a run of `meson test`: count.py meson-logs/testlog.json prints the log of what failed, and
-# how many cases passed: those of doctest and of scripts as they report them (in a summary or by a
-# line each), else one a test.
+# Sums up a run of `meson test`: count.py meson-logs/testlog.json prints the logs of failed tests,
+# and how many cases passed: doctest and scripts report theirs (in a summary or with a line for
+# each); other tests count as one.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import json
@@ -13,7 +13,7 @@ for line in open(sys.argv[1], encoding="utf-8"):
     test = json.loads(line)
     output = test.get("stdout", "")
     cases = re.findall(r"test cases: *\d+ \| *(\d+) passed \| *(\d+) failed \| *(\d+) skipped", output)
-    # doctest's filtered cases are no skipped checks: nothing of them was asked for
+    # doctest's filtered cases are not skipped checks: they were not asked for
     counts = [(int(p), int(f), 0) for p, f, _ in cases[-1:]]
     if not counts:
         lines = re.findall(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", output, re.MULTILINE)

@@ -1,5 +1,5 @@
 // A program of two processes, built without exceptions and RTTI: the forms with std::error_code do
-// everything, and the others end the process with the message they would have thrown.
+// everything, and the others end the process with the message that they would have thrown.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/cohold.hpp>
@@ -89,7 +89,7 @@ void share(const char* name) {
           "a name that is taken is an error code");
 }
 
-// What a child prints before it aborts; empty if it does not abort.
+// The message that a child prints before it aborts; empty if it does not abort.
 template <class Work>
 std::string last_words(const Work& work) {
     int ends[2];
@@ -138,7 +138,7 @@ void aborts(const std::string& name) {
     check(!range.empty(), "and an index out of range");
 }
 
-// The codes of everything that makes, opens and removes.
+// The error codes of all functions that create, open and remove.
 void factories(const std::string& name) {
     using cohold::errc;
     std::error_code ec;
@@ -193,7 +193,7 @@ void factories(const std::string& name) {
     check(object::remove(other, ec) && !ec, "remove it");
 }
 
-// A segment that can grow no further.
+// A segment that can no longer grow.
 void full(const std::string& name) {
     using cohold::errc;
     std::error_code ec;
@@ -229,7 +229,7 @@ void full(const std::string& name) {
     allocator.deallocate(block, 3);
     check(contains(last_words([&] { kept->push_back(1); }), "reserve"), "push_back aborts");
     const std::string constructor = last_words([&] {
-        // In a segment of its own: whoever dies in construct leaves the names locked.
+        // In a segment of its own: a process that dies in construct leaves the names locked.
         const segment own = segment::create(name, {.size = 16384, .reserve = 1 << 17});
         segment::remove(name);
         static_cast<void>(own.construct<queue>("q", ec, 50000));
@@ -247,7 +247,7 @@ void full(const std::string& name) {
     check(ours.find_or_construct<numbers>("kept", ec) == kept && !ec, "find_or_construct finds");
 }
 
-// Semaphores by name and by key, and what is a tmpfs.
+// Semaphores by name and by key, and tmpfs.
 void others(const std::string& name) {
     using cohold::errc;
     using set = cohold::system_v_semaphores<>;
@@ -281,7 +281,7 @@ void others(const std::string& name) {
     check(ec == errc::empty_handle, "unmounting nothing");
 }
 
-// What is done to mappings, seals, and handing segments on.
+// Operations on mappings, seals, and passing segments on.
 void mappings_and_passing() {
     using cohold::errc;
     using memfd = cohold::segment<cohold::mechanism::memfd>;
@@ -313,7 +313,7 @@ void mappings_and_passing() {
     check(!cohold::fetch<memfd>(getpid(), 4095, ec) && ec, "fetch");
 }
 
-// What would hold and be held for ever, were it not for the codes.
+// Locks that would wait, or be held, for ever without the error codes.
 void locks(const std::string& name) {
     using cohold::errc;
     std::error_code ec;

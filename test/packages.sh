@@ -1,18 +1,18 @@
-# What a script needs, found out by trying it, and installed where it is missing (Debian, apt-get). To be
-# sourced; the caller has set $build, for what is tried and for apt-get's log.
+# Finds out by trying what a script needs, and installs what is missing (Debian, apt-get). To be
+# sourced; the caller has set $build, for the probes and for apt-get's log.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 missing=
 
-# need PACKAGE COMMAND…: has the package installed by install_missing, unless the command succeeds.
-# Other packages may do as well: another version of Boost, a compiler built by hand.
+# need PACKAGE COMMAND…: has install_missing install the package, unless the command succeeds. Other
+# packages may do as well: another version of Boost, a compiler built from source.
 need() {
     package=$1
     shift
     "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
 
-# compiles TEXT COMPILER ARGUMENT…: to a program, or with -c?
+# compiles TEXT COMPILER ARGUMENT…: does TEXT compile, to a program or with -c?
 compiles() {
     text=$1
     shift

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing (Debian, apt-get), builds, and passes the tests:
+# Installs what is missing (Debian, apt-get), builds, and runs the tests:
 #
 #   sh test/run.sh            with the machine's g++
 #   CI=true sh test/run.sh    the whole matrix of compilers, sanitizers, libraries and packagings
@@ -15,10 +15,10 @@ root=$PWD
 build=${BUILD_DIR:-$root/build}
 wanted=" $* "
 ci=${CI:-}
-# Other compilers than those of CI warn of other things, which need not stop anybody who builds.
+# Compilers other than those of CI have other warnings, which need not stop a build.
 [ -n "$ci" ] && werror=true || werror=false
-# The unit tests are compiled together, in few files; but by one configuration of CI each by itself, so
-# that an include that one of them forgot is found.
+# The unit tests are compiled together, in few files; but one configuration of CI compiles each
+# separately, so that a missing include is found.
 [ -n "$ci" ] && together=false || together=true
 passed=0
 failed=0
@@ -95,7 +95,7 @@ format() {
         xargs -0 clang-format-19 --dry-run --Werror
 }
 
-# What the tests may have forgotten: objects in /dev/shm and System V, files in /tmp.
+# What the tests may have left behind: objects in /dev/shm and System V, files in /tmp.
 leftovers() {
     ls -A /dev/shm
     awk 'NR > 1 { print "shmid", $2 }' /proc/sysvipc/shm
@@ -109,14 +109,15 @@ nothing_left() {
 
 # The tests that use threads, as Meson takes a list.
 threaded() {
-    # two_mappings: the sanitizer knows locks by their addresses, and there each has two.
-    # Those in worlds of their own cannot have one: the sanitizer's thread is in the way of unshare(2).
+    # two_mappings: the sanitizer identifies locks by their addresses, and there each has two. Tests
+    # with namespaces of their own cannot have it: unshare(2) fails because of the sanitizer's
+    # thread.
     (cd test && grep -lrE 'std::j?thread' unit process |
         grep -vE 'two_mappings|participants|few_slots|inspect_fuzz') | tr '\n' ',' | sed 's/,$//'
 }
 
-# All unit tests and these process tests, as Meson takes a list: what another compiler, word size or
-# sanitizer may see in another way. The first build runs everything.
+# All unit tests and these process tests, as Meson takes a list: those that another compiler, word
+# size or sanitizer may see differently. The first build runs everything.
 selected() {
     (
         cd test && find unit -name '*.cpp'
@@ -126,7 +127,7 @@ selected() {
     ) | tr '\n' ',' | sed 's/,$//'
 }
 
-# Some kernels run 64-bit programs alone.
+# Some kernels run only 64-bit programs.
 runs_32_bit() {
     echo 'int main() {}' | g++ -m32 -x c++ - -o "$build/probe32" && "$build/probe32" 2>/dev/null
 }
@@ -139,7 +140,7 @@ only_compiled_32_bit() {
     echo "1 passed, 0 failed, 1 skipped"
 }
 
-# Against the headers of another C library; Debian has no C++ library that could be linked with it.
+# With the headers of another C library; Debian has no C++ library that could be linked with it.
 compiled_with_musl() {
     mkdir -p "$build/musl" &&
         ln -sfn /usr/include/linux "$build/musl/linux" &&
@@ -187,7 +188,7 @@ if [ -n "$ci" ]; then
     install_missing
     interop
     step format format
-    case $wanted in *" crash_clang "*) # asked for by name alone: it takes minutes
+    case $wanted in *" crash_clang "*) # only if asked for by name: it takes minutes
         step crash_clang configuration crash_clang "crash" clang++-19 -Dbuildtype=plain -Dcrash=true ;;
     esac
     # Optimised, without the run-time checks, and from the one file.

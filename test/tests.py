@@ -5,10 +5,10 @@
 #     tests.py together FILE…          these in groups, one a line, that become one file each by
 #     tests.py one_file OUTPUT FILE…
 #
-# Of tests that are compiled together each becomes a namespace, below the headers of all, which the
-# compiler so reads a few times and not a hundred times. Those that cannot be put into a namespace, or
-# define macros for the headers, stay by themselves. An include that a test forgot does not show in such
-# a build; it does in one of every file by itself.
+# Tests that are compiled together each become a namespace, below the headers of all, so that the
+# compiler reads these a few times instead of a hundred times. Those that cannot be put into a
+# namespace, or define macros for the headers, stay separate. A missing include in a test does not
+# show in such a build; it does when every file is compiled separately.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import pathlib
@@ -16,7 +16,7 @@ import re
 import sys
 
 TESTS = pathlib.Path(__file__).resolve().parent
-LINES = 1500  # a file: enough to share the headers, few enough to leave work for each processor
+LINES = 1500  # of a file: enough to share the headers, few enough to keep each processor busy
 INCLUDE = re.compile(r'^#include (<.*>|".*")$', re.MULTILINE)
 ALONE = re.compile(r"^(namespace (cohold|std)\b|COHOLD_NAMESPACE|template <>)"
                    r"|^#(define|undef|if)(?s:.)*^#include", re.MULTILINE)

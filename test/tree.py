@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-# Checks what no compiler does: that the lists and copies in the tree agree with the tree.
-# `tree.py --write` brings the umbrellas, the code in pages and single_include up to date instead.
+# Checks what no compiler checks: that the lists and copies in the tree agree with the tree.
+# `tree.py --write` updates the umbrellas, the code in pages and single_include instead.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import pathlib
@@ -11,8 +11,8 @@ import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
-# What each umbrella includes: the rooms, or all but those of the others. Looking from outside is for
-# few units, and would cost the others compile time.
+# What each umbrella includes: the rooms, or all but those of the others. Inspection is for few
+# units, and would cost the others compile time.
 SOURCE = INCLUDE / "cohold/src.hpp"  # what the compiled library is made of
 UMBRELLAS = {INCLUDE / "cohold/cohold.hpp": None, INCLUDE / "cohold/inspect.hpp": ["inspect"]}
 # Macros that others leave behind (Qt, windows.h, frameworks for tests), and cohold's names among them.
@@ -20,9 +20,9 @@ MACROS = ["check", "emit", "fail", "far", "foreach", "forever", "heap", "interfa
           "near", "record", "section", "signals", "slots", "small"]
 # The rooms, ground floor first: a header includes its own room's and those below.
 ROOMS = ["os", "type", "policy", "engine", "sync", "container", "handle", "inspect"]
-INTERNAL = ["os", "engine"]  # and what is in detail/ of the others, which nobody else includes
-# System calls are made in the rooms of the kernel's things: the system itself, the mechanisms, and
-# the handles of the kernel's own semaphores. Questions that a process asks about itself are none.
+INTERNAL = ["os", "engine"]  # and detail/ of the others, which no other room includes
+# System calls are made in the rooms for the kernel's objects: the system itself, the mechanisms,
+# and the handles of the kernel's own semaphores. A process's questions about itself do not count.
 CALLERS = ["os/", "policy/", "handle/named_semaphore", "handle/semaphore_set",
            "handle/system_v_semaphores"]
 CALLS = """accept bind brk clock_gettime clock_nanosleep close connect dup2? dup3 fallocate fcntl flock
@@ -68,7 +68,7 @@ def is_internal(header):
 def declares_details_alone(header):
     """Nothing outside of namespace detail."""
     text = (INCLUDE / header).read_text()
-    place = None  # what a line at the left margin stands in
+    place = None  # the construct at the left margin to which a line belongs
     for line in text.splitlines():
         opened = re.match(r"namespace (\w+)", line)
         if line == "COHOLD_NAMESPACE_BEGIN" or line.startswith("} // namespace"):

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Checks that each file here is refused by the compiler with the message that its first line
-# expects, and accepted once its offending line is switched off. A line `// alone` in the file: there
-# is no other error. A line `// clang: FLAGS`: only clang refuses it, with these flags.
+# Checks that the compiler refuses each file here with the message that its first line expects, and
+# accepts it without its offending line. A line `// alone` in the file: there must be no other
+# error. A line `// clang: FLAGS`: only clang refuses it, with these flags.
 #
 #     run.sh COMPILER [FLAGS...]
 #
-# Prints "ok NAME" or "FAIL NAME: why" a file; the exit status says whether all were ok.
+# Prints "ok NAME" or "FAIL NAME: why" for each file; the exit status says whether all were ok.
 #
-# The headers of all are compiled once, to a file in front of each (what is included is no matter
-# here; test/headers looks after that).
+# The headers of all files are compiled once, as a file that precedes each of them (missing includes
+# do not matter here; test/headers checks those).
 #
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
@@ -34,7 +34,7 @@ one() {
     if [ -n "$flags" ] && ! "$1" --version | grep -q clang; then
         return
     fi
-    # Messages stand in the line of the error itself, with both compilers.
+    # Both compilers print the message in the line of the error itself.
     if "$@" -fsyntax-only $flags "$file" >"$output" 2>&1; then
         why="it compiles"
     elif ! grep -E 'error:|fatal' "$output" | grep -Eq "$expect"; then

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-# Takes the public member functions that change what is in shared memory from the compiler's syntax
-# tree, and fails if the rig has no operation of the name.
+# Gets the public member functions that change shared memory from the compiler's syntax tree, and
+# fails if the rig has no operation with that name.
 #
-#   mutators.py CLANG INCLUDE RIG…   the rig's programs are asked with --list
+#   mutators.py CLANG INCLUDE RIG…   asks the rig's programs with --list
 #   mutators.py CLANG INCLUDE        prints the functions
 #
-# A function counts if it is not const, and has no const overload as accessors have; and if it is
+# A function counts if it is not const, and has no const overload like an accessor; or if it is
 # const but its result may be ignored: segment::construct changes the segment, not the handle.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
@@ -14,8 +14,8 @@ import re
 import subprocess
 import sys
 
-# Classes directly in the namespace cohold count, so a new one fails here until it is killed or
-# declared harmless: it lives in one process alone, or the kernel keeps what it changes.
+# Classes directly in the namespace cohold count, so a new one fails here until it is covered or
+# declared harmless: it belongs to one process alone, or the kernel keeps what it changes.
 HARMLESS = {
     "const_mapped_region", "const_memory_object", "failure_report", "listing", "mapped_region",
     "memory_mapping", "memory_object", "named_semaphore", "offset_ptr", "system_v_semaphores",

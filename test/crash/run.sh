@@ -1,5 +1,5 @@
 #!/bin/sh
-# The rig at length (sh test/run.sh crash runs it in a minute or two):
+# The rig in full (sh test/run.sh crash runs it in a minute or two):
 #
 #   sh test/crash/run.sh table      the table of docs/reliability.md, in Markdown
 #   sh test/crash/run.sh complete   every state, every instruction: hours

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# Shows that the rig bites: puts bugs into a copy of the library, one at a time, builds the rig with
+# Shows that the rig works: puts bugs into a copy of the library, one at a time, builds the rig with
 # it, and fails if the rig finds nothing.
 #
 #   seeded.py BUILD_DIR COMPILER…        the first few
@@ -18,10 +18,10 @@ TEST = pathlib.Path(__file__).resolve().parent.parent
 HEADER = TEST.parent / "single_include/cohold/cohold.hpp"
 FEW = 3
 
-# Of the parts, those that are programs of their own, with arguments for operations.
+# Of the parts, those that are separate programs, with arguments instead of operations.
 PROGRAMS = {"kill", "soak_all", "threads", "waits"}
 
-# (name, what is replaced, by what, which part of the rig, which of its operations)
+# (name, the text that is replaced, its replacement, the part of the rig, one of its operations)
 BUGS = [
     ("commit_before_write",
      "        write(base() + top, at, bytes);\n"
@@ -160,7 +160,7 @@ def bite(bug, build, compiler):
     alone = part in PROGRAMS
     sources = [TEST / f"crash/{part}.cpp"] + ([] if alone else [TEST / "crash/main.cpp"])
     compiled = subprocess.run(
-        # The one file first: its guards keep out what it has of include/.
+        # The single file first: its guards exclude the same parts of include/.
         [*compiler, "-std=c++20", "-O1", "-DCOHOLD_MAX_PARTICIPANTS=6", "-include",
          here / "cohold/cohold.hpp", "-I", here, "-I", TEST.parent / "include", "-I", TEST,
          *sources, "-pthread", "-o", rig],
@@ -192,7 +192,7 @@ def main(arguments):
         wrong = [w for w in pool.map(lambda bug: bite(bug, build, arguments[1:]), wanted) if w]
     for each in wrong:
         print(each)
-    print(f"{len(wanted) - len(wrong)} passed, {len(wrong)} failed") # bugs, by being found
+    print(f"{len(wanted) - len(wrong)} passed, {len(wrong)} failed") # bugs pass when they are found
     return 1 if wrong or not wanted else 0
 
 

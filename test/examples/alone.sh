@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs examples one after the other while no others run on this machine, because the names of their
-# segments are in their code; checks that they succeed and leave nothing: sh alone.sh PROGRAM…
+# Runs examples one after the other while no others run on this machine, because their code contains
+# the names of their segments; checks that they succeed and leave nothing behind: sh alone.sh
+# PROGRAM…
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 set -u

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A broker, two clients that meet in a segment, and nothing is left: sh broker.sh PROGRAM
+# A broker and two clients that meet in a segment, and leave nothing behind: sh broker.sh PROGRAM
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 set -u

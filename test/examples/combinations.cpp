@@ -1,4 +1,4 @@
-// Prints which naming can name objects of which mechanism, as the table of docs/policies.md has it.
+// Prints which naming can name objects of which mechanism, like the table in docs/policies.md.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cstdio>

@@ -64,7 +64,7 @@ def check_commands(segment):
     assert len(found["heap"]["map"]) == 64 and found["flaws"] == [], found
     assert segment.json("repair")["outcome"] == "good, nothing to do"
 
-    # Somebody uses it, and is killed.
+    # A process uses it, and is killed.
     user = segment.start("wait")
     found = segment.json("show")
     assert found["standing"] == "in use", found

@@ -21,7 +21,8 @@ namespace {
 
 constexpr cohold::segment_options small{.size = 65536, .reserve = 1 << 22};
 
-// Objects come, grow and go, in sections of several steps, until somebody kills it.
+// Objects are made, grow and are destroyed, in sections of several steps, until the process is
+// killed.
 template <class Segment>
 [[noreturn]] void work(const Segment& in) {
     using vector = cohold::shm_vector<std::uint64_t>;

@@ -43,7 +43,8 @@ def walk_heap(data):
         assert size >= 16 and word(at + 8) == before, at
         used += 0 if word(at) & 1 else size
         before, at = at, at + 16 + size
-    # Nobody has the segment: no journal is left, no change of the heap half done.
+    # No process has the segment attached: no journal is left, and no change of the heap is under
+    # way.
     assert used == word(heap + 344) and word(at) == 0
     assert word(heap) == 0 and word(heap + 5616) == 0
     for slot in range(4096, heap, 64):
@@ -62,7 +63,7 @@ def main(program, reader):
         assert found["header"]["name"] == "segment", found["header"]
         assert found["header"]["size"] == len(data), found["header"]
         assert found["header"]["lifetime"] == "persistent", found["header"]
-        # Pointers come as offsets: this one is of the seventh number.
+        # Pointers are read as offsets: this one is that of the seventh number.
         people = found["objects"]["people"]["value"]
         place = people[0].pop("favourite")
         assert int.from_bytes(data[place:place + 4], sys.byteorder) == 49, place
@@ -70,7 +71,7 @@ def main(program, reader):
         objects = {name: (each["type"], each["value"]) for name, each in found["objects"].items()}
         assert objects == EXPECTED, objects
 
-        # It refuses what is damaged, and anything that is no segment.
+        # It refuses damaged segments, and everything that is not a segment.
         for at, what in {0: "not a segment", 12: "layout version", 100: "checksum"}.items():
             path.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1:])
             refused = read(reader, path)

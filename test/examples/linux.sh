@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs an example in a world of its own, and compares what it prints with what the page quotes:
+# Runs an example in namespaces of its own, and compares its output with the quotation on the page:
 # sh linux.sh EXPECTED COMMAND…
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 MECHANISMS = ["posix", "system_v", "file", "tmpfs", "anonymous", "memfd"]
-PIECE = 254  # bytes, of which a longer line takes several
+PIECE = 254  # bytes; a longer line takes several pieces
 
 
 def files(folder):
@@ -98,7 +98,7 @@ def check_interrupted(job, mechanism, endless, how):
         wait_until(lambda: job.segments(process), "there is a segment")
     ours = members(process.pid)
     if how == signal.SIGINT:
-        os.killpg(process.pid, how)  # as Ctrl-C does
+        os.killpg(process.pid, how)  # like Ctrl-C
     else:
         process.send_signal(how)
     output, _ = process.communicate(timeout=60)

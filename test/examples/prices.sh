@@ -1,5 +1,5 @@
 #!/bin/sh
-# The example of README.md does what it says, whichever side starts: sh prices.sh PROGRAM
+# The example of README.md does what the page says, whichever side starts: sh prices.sh PROGRAM
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 set -u
@@ -19,7 +19,7 @@ if [ -e "$object" ]; then
     exit 1
 fi
 
-# The consumer never ends by itself: waits, up to 30 s, until it has printed so many lines.
+# The consumer never ends by itself: waits, up to 30 s, until it has printed that many lines.
 consumed() {
     turns=0
     until [ "$(wc -l <"$output")" -ge "$1" ]; do

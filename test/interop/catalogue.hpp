@@ -1,4 +1,4 @@
-// The types that differently built programs share here, and what values they hold.
+// The types that differently built programs share here, and their values.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_INTEROP_CATALOGUE_HPP
@@ -76,7 +76,7 @@ struct offer {
 
 } // namespace edition_2
 
-// Two types, whatever a compiler thinks of namespaces.
+// Two types, whatever a compiler does with namespaces.
 namespace v1 {
 struct amount {
     std::int32_t value;
@@ -110,7 +110,7 @@ struct skewed_word {
 using skewed_pair = std::pair<std::int32_t, std::int64_t>;
 using skewed_optional = std::optional<std::uint64_t>;
 
-// Elements of the race: who made it, and its number there.
+// Elements of the race: the peer that made each, and its number there.
 struct ticket {
     std::uint32_t maker;
     std::uint32_t number;

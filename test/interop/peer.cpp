@@ -1,5 +1,6 @@
-// One of two programs that share a segment and were built differently: does what run.py writes to
-// it, one command a line, and answers each with a line that begins with "ok" or "bad".
+// One of two programs that share a segment and were built differently: executes the commands that
+// run.py writes to it, one on each line, and answers each with a line that begins with "ok" or
+// "bad".
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <algorithm>
@@ -25,7 +26,7 @@ using spsc = shm_queue<T, concurrency::spsc>;
 template <class T>
 using mpmc = shm_queue<T, concurrency::mpmc>;
 
-// Everything that is shared, in whatever kind of segment. Found by name, or constructed.
+// All shared objects, in any kind of segment. Found by name, or constructed.
 struct shared_things {
     ::numbers* numbers;
     ::table* table;
@@ -173,7 +174,7 @@ class attached_to final : public attached {
         require(reader.objects().size() == segment_.objects().size(), "objects of a view");
     }
 
-    // Constructs what the other destroys, and the other way round.
+    // Constructs what the other destroys, and vice versa.
     void race_for_names(std::uint32_t maker) override {
         for (int i = 0; i < 400; ++i) {
             std::error_code ec;
@@ -191,7 +192,7 @@ class attached_to final : public attached {
         }
     }
 
-    // The directory keeps the memory for as many names as there ever were: have it in time.
+    // The directory keeps the memory for the largest number of names so far: reserve it early.
     void warm_up() override {
         for (int i = 0; i < 6; ++i) {
             segment_.template construct<int>("warm" + std::to_string(i));
@@ -201,7 +202,7 @@ class attached_to final : public attached {
         }
     }
 
-    // Both are through: takes away what is left.
+    // Both are done: removes what is left.
     std::uint64_t end_race_for_names() override {
         for (int i = 0; i < 5; ++i) {
             segment_.template destroy<row>("contested" + std::to_string(i));
@@ -263,7 +264,7 @@ bool remove(const std::string& mechanism, const std::string& name) {
 
 // Commands.
 
-// Makes the vectors `count` long and the table's rows `depth` long, from whatever they are.
+// Makes the vectors `count` long and the table's rows `depth` long, whatever they were before.
 void grow(shared_things& things, std::size_t count, std::size_t depth) {
     while (things.numbers->size() < count) {
         things.numbers->push_back(number_at(things.numbers->size()));
@@ -289,7 +290,7 @@ void shrink(shared_things& things, std::size_t count) {
     things.table->erase(things.table->begin() + static_cast<std::ptrdiff_t>(count),
                         things.table->end());
     things.table->shrink_to_fit();
-    // The first goes and comes again, so that all others move.
+    // The first is erased and inserted again, so that all others move.
     record first = things.records->front();
     things.records->erase(things.records->begin());
     things.records->insert(things.records->begin(), std::move(first));
@@ -389,7 +390,7 @@ void pop_tables(Queue& queue, std::size_t first, std::size_t count) {
             for (std::size_t j = 0; j < cells.size(); ++j) {
                 require(cells[j] == cell_at(i, j), "cell popped", j);
             }
-            cells.push_back(0); // it is ours now, and grows
+            cells.push_back(0); // it belongs to this vector now, and grows
         }
     }
 }
@@ -408,7 +409,7 @@ void pop(shared_things& things, std::size_t first, std::size_t count) {
     pop_tables(*things.mpmc_tables, first, count);
 }
 
-// Both peers at the same time: each produces and consumes `count` tickets, the same of rows that
+// Both peers at the same time: each produces and consumes `count` tickets, and as many rows that
 // the other frees, and allocates rows of its own.
 void race(shared_things& things, attached& where, std::uint32_t maker, std::uint32_t count) {
     std::string wrong[5];
@@ -465,7 +466,7 @@ void race(shared_things& things, attached& where, std::uint32_t maker, std::uint
                     got->empty() ? 0 : static_cast<std::size_t>((*got)[0] >> 33) - 1;
                 require(sum == cell_sum(of, got->size()) && got->size() == of % 50,
                         "cells of a row", i);
-                // Some are kept a while, so that the heap is in pieces.
+                // Some are kept for a while, so that the heap is fragmented.
                 own.push_back(std::move(*got));
                 if (own.size() > 40) {
                     own.erase(own.begin() + static_cast<std::ptrdiff_t>(i % 40));
@@ -495,7 +496,7 @@ void root(const std::string& how, const std::string& name) {
     shared::remove(name);
 }
 
-// A segment that is small, but may become larger than some processes' address space.
+// A small segment that may become larger than some processes' address space.
 void reserve(const std::string& name, std::uint64_t bytes) {
     const auto fits = static_cast<std::size_t>(bytes);
     require(fits == bytes, "a reserve for this program's words");
@@ -503,7 +504,7 @@ void reserve(const std::string& name, std::uint64_t bytes) {
     made.construct<int>("int", 7);
 }
 
-// Opens it, and returns the remedy if it cannot.
+// Opens it, and returns the remedy if that fails.
 std::string too_large(const std::string& name) {
     std::error_code ec;
     const auto opened = cohold::segment<>::open(name, ec);

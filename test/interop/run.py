@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# Builds peer.cpp by each compiler there is, and has each build share segments with each other:
+# Builds peer.cpp with each available compiler, and has all builds share segments with each other:
 #
 #     run.py DIRECTORY [COMPILER...]    programs go to DIRECTORY and are reused by the next run
 #
@@ -95,7 +95,7 @@ def share(first, second, mechanism, name, same_width):
     second(f"open {mechanism} {name}")
     expect(first("list") == second("list"), "objects() differ")
 
-    # Either grows the vectors, and with them the segment, while the other stands still.
+    # One grows the vectors, and with them the segment, while the other does nothing.
     with Still(second):
         first("grow 400 20")
         first("set 5")
@@ -118,7 +118,7 @@ def share(first, second, mechanism, name, same_width):
         first("grow 900 61")
     second("check 900 61")
 
-    # Queues: pushed by one, popped by the other, in both directions, across the rings' ends.
+    # Queues: one pushes, the other pops, in both directions, across the ends of the rings.
     with Still(second):
         first("push 0 90")
     with Still(first):
@@ -130,18 +130,18 @@ def share(first, second, mechanism, name, same_width):
     with Still(second):
         first("pop 150 30")
 
-    # Who sleeps in pop is woken by the other; even if stopped meanwhile.
+    # A process that sleeps in pop is woken by the other, even if it was stopped meanwhile.
     for sleeper, waker, value in (first, second, 4), (second, first, 5):
         sleeper("await")
         with Still(sleeper):
             waker(f"wake {value}")
         expect(sleeper.answer() == str(value), "the sleeper got something else")
 
-    # The layouts that really differ are refused, by both, with the member's name.
+    # The layouts that really differ are refused by both, with the member's name.
     check_skewed(first("skewed"), True)
     check_skewed(second("skewed"), same_width)
 
-    # What one made, the other destroys.
+    # Objects made by one are destroyed by the other.
     with Still(first):
         second("destroy")
     expect(first("list") == second("list"), "objects() differ in the end")
@@ -155,7 +155,7 @@ def share(first, second, mechanism, name, same_width):
         expect(second(f"remove {mechanism} {name}") == "absent", "the session outlived its users")
 
 
-SKEWED = {  # what the message must name
+SKEWED = {  # what the message must mention
     "skewed": r"\bvalue\b.*\bf64\b",
     "skewed_deep": r"\binner\b",
     "skewed_word": r"\bword\b.*\bu(32|64)\b.*\bu(32|64)\b",
@@ -226,7 +226,7 @@ def strangers(peer, stranger, name):
     run("create", "already exists")
     peer.send(f"open posix {name}")
     answer = peer.process.stdout.readline()
-    expect("table at 0" in answer, answer)  # opened: what it looks for is not there
+    expect("table at 0" in answer, answer)  # opened: but the object that it wants is not there
     run("open", "done with 2 numbers")
     expect(peer(f"remove posix {name}") == "removed", "the stranger's segment has gone")
 

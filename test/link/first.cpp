@@ -1,5 +1,5 @@
-// Two units with the whole library in both link into one program, and share what must be one: the
-// error category, the report of the last failure.
+// Two units that contain the whole library link into one program, and share what must exist once:
+// the error category, the report of the last failure.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include "link.hpp"

@@ -1,4 +1,4 @@
-// What the two units tell each other.
+// How the two units communicate.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_LINK_HPP
@@ -6,7 +6,7 @@
 
 #include <cohold/cohold.hpp>
 
-// Defined in second.cpp; what it returns must be what first.cpp sees itself.
+// Defined in second.cpp; the result must be what first.cpp sees itself.
 const std::error_category& category_of_second();
 const cohold::failure_report& fail_in_second(std::error_code& ec);
 

@@ -1,8 +1,8 @@
-// The second unit with the whole library in it, after the macros and names of others.
+// The second unit that contains the whole library, after the macros and names of others.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
-// What other libraries leave behind: Qt, Windows' headers, frameworks for tests.
+// Macros and names from other libraries: Qt, Windows' headers, frameworks for tests.
 #define slots
 #define signals public
 #define emit
@@ -20,7 +20,7 @@
 #define near
 #define far
 
-// As of Boost.Interprocess, which has an enum of this name.
+// Like Boost.Interprocess, which has an enum with this name.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

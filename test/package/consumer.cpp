@@ -1,4 +1,4 @@
-// The program that uses cohold in each way it can be got: it must compile, link and work.
+// Uses cohold in each way of getting it: it must compile, link and work.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/cohold.hpp>

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Each way to get cohold into a program, tried with one program: consumer.cpp. Conan and vcpkg are
+# Tries each way to get cohold into a program, with one program: consumer.cpp. Conan and vcpkg are
 # tried where they are installed. Works in a temporary directory, which it removes.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
@@ -38,7 +38,7 @@ skip() {
     skipped=$((skipped + 1))
 }
 
-# The program says which version it was built with.
+# The program prints the version that it was built with.
 says_version() {
     said=$("$1") && echo "$said" && [ "$said" = "cohold $version" ]
 }
@@ -47,7 +47,7 @@ install_tree() {
     meson setup installing "$root" --prefix="$temporary/first" -Dtests=disabled \
         -Dexamples=disabled &&
         meson install -C installing &&
-        # Moved, because a package must not know where it was installed.
+        # Moved, because a package must not depend on where it was installed.
         mv first prefix
 }
 
@@ -84,7 +84,7 @@ compiled_by_pkg_config() {
         says_version ./compiled-by-pkg-config
 }
 
-# A unit of each way in one program: they have names of their own, and both work.
+# One unit of each way in the same program: each has names of its own, and both work.
 both_ways() {
     separate='-DCOHOLD_SEPARATE_COMPILATION -DCOHOLD_HEAP_CHECKS=1'
     printf 'int first();\nint second();\nint main() { return first() + second(); }\n' >both.cpp

@@ -67,7 +67,7 @@ bool is_loaded(const char* path) {
     return library != nullptr;
 }
 
-// Which of the two, and that its facts came with it.
+// Which of the two it is, and that it came with its facts.
 template <class Work>
 std::string caught(const Work& work, cohold::errc code) {
     try {
@@ -113,7 +113,7 @@ void named(const loaded& other, cohold::segment<>& segment) {
     check(segment.destroy<note>("second"), "the host destroys the plug-in's object");
     segment.grow(segment.size() * 2);
     check(other->size() == segment.size(), "both handles see the same size");
-    // "first" stays when the plug-in has gone.
+    // "first" stays when the plug-in is unloaded.
 }
 
 void errors(const loaded& other, cohold::segment<>& segment) {
@@ -154,7 +154,7 @@ void errors(const loaded& other, cohold::segment<>& segment) {
     segment.destroy<int>("int");
 }
 
-// One thread has one section, whoever opens it.
+// A thread has one section, whichever module opens it.
 void sections(const loaded& other, cohold::segment<>& segment) {
     auto& numbers = segment.construct<ledger>("ledger");
     const auto undone = [&](const auto& work) {
@@ -169,7 +169,7 @@ void sections(const loaded& other, cohold::segment<>& segment) {
     const std::size_t used = segment.used();
     undone([&] {
         const auto locked = numbers.lock();
-        for (int i = 0; i < 50; ++i) { // in place, and with new blocks
+        for (int i = 0; i < 50; ++i) { // in place, and in new blocks
             locked->push_back(i);
             other->append(*locked, i);
         }
@@ -183,7 +183,7 @@ void sections(const loaded& other, cohold::segment<>& segment) {
             numbers,
             [](void* with) {
                 auto& [mine, theirs] = *static_cast<decltype(both)*>(with);
-                const auto again = mine.lock(); // which the thread has already
+                const auto again = mine.lock(); // which the thread already has
                 for (int i = 0; i < 50; ++i) {
                     again->push_back(i);
                     theirs->append(*again, i);
@@ -200,7 +200,7 @@ void sections(const loaded& other, cohold::segment<>& segment) {
     segment.destroy<ledger>("ledger");
 }
 
-// It has used the plug-in, and goes on when that is unloaded.
+// It has used the plug-in, and continues when that is unloaded.
 class survivor {
   public:
     survivor(const loaded& other, cohold::segment<>& segment)
@@ -295,7 +295,7 @@ void run(const char* path, bool unloads, const std::string& name) {
     outlives->finish(segment);
     check(cohold::segment<>::open(name).objects().size() == 5, "the session goes on");
     auto* const theirs = segment.find<table>("theirs");
-    grow(*theirs, 250, 150); // what the plug-in made and its mapping has forgotten
+    grow(*theirs, 250, 150); // made by the plug-in, whose mapping is closed
     check(holds(*theirs, 250, 150), "the plug-in's table, after the plug-in");
     check(segment.destroy<note>("first") && segment.destroy<queue>("queue") &&
               segment.destroy<std::atomic<std::uint64_t>>("sum") &&

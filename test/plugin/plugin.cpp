@@ -1,4 +1,4 @@
-// The plug-in: shows the host one function, and nothing of cohold.
+// The plug-in: gives the host one function, and nothing of cohold.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include "plugin.hpp"
@@ -58,7 +58,7 @@ void start(const char* queue_name, const char* sum_name) {
     auto* const sum = own.find<std::atomic<std::uint64_t>>(sum_name);
     consumer.thread = std::thread([in, sum] {
         while (const auto number = in->pop()) {
-            // Something of its own meanwhile, from the same heap.
+            // Meanwhile it has a vector of its own, from the same heap.
             cohold::shm_vector<int> numbers(*number % 50, 1, own.allocator<int>());
             sum->fetch_add(*number);
         }

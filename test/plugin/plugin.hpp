@@ -1,4 +1,5 @@
-// What a host and its plug-in, built separately, ask of each other about the segment they share.
+// The functions that a host and its plug-in, built separately, call on each other for their
+// segment.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_PLUGIN_HPP
@@ -28,7 +29,7 @@ inline int cell(std::size_t i, std::size_t j) {
     return static_cast<int>(i * 1000 + j % 1000);
 }
 
-// Makes the table `rows` by `columns`, by what the calling module was compiled to.
+// Makes the table `rows` by `columns`, with the code compiled into the calling module.
 inline void grow(table& cells, std::size_t rows, std::size_t columns) {
     while (cells.size() < rows) {
         cells.emplace_back();
@@ -51,12 +52,12 @@ inline bool holds(const table& cells, std::size_t rows, std::size_t columns) {
     return good;
 }
 
-// All that is visible of a plug-in.
+// Everything that is visible of a plug-in.
 struct interface {
-    // On an object of the host, through the host's mapping.
+    // For an object of the host, through the host's mapping.
     void (*grow)(table& cells, std::size_t rows, std::size_t columns);
     bool (*holds)(const table& cells, std::size_t rows, std::size_t columns);
-    // By a handle of its own, which it keeps until it is unloaded.
+    // Through a handle of its own, which it keeps until it is unloaded.
     void (*open)(const char* name);
     void (*close)(); // what unloading does too, if the plug-in is really unloaded
     std::size_t (*size)();
@@ -64,14 +65,15 @@ struct interface {
     void (*erase_note)(const char* name);
     // A thread of its own that sums up a queue until that is closed.
     void (*start)(const char* queue_name, const char* sum_name);
-    // Within whatever the calling thread has open.
+    // Within the section that the calling thread has open.
     void (*append)(cohold::shm_vector<int>& numbers, int number);
     // In a section of its own, in which it calls back.
     void (*within)(ledger& numbers, void (*back)(void*), void* with);
     // Errors: finds a table where there is an int.
     void (*mistake)(const char* name);
     std::error_code (*mistake_without_throwing)(const char* name);
-    // Calls back, and says which exception it caught: "failure", "system_error", "other", "none".
+    // Calls back, and returns which exception it caught: "failure", "system_error", "other",
+    // "none".
     const char* (*call)(void (*back)());
 };
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# Has hosts load plug-ins (RTLD_LOCAL) that the same or the other compiler built:
+# Has hosts load plug-ins (RTLD_LOCAL) that the same compiler or the other one built:
 #
 #     run.py DIRECTORY    programs go to DIRECTORY and are reused by the next run
 #
@@ -17,7 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from support.builds import ROOT, Tally, available, build_all
 
 HIDDEN = ["-fvisibility=hidden"]
-# The host's symbols can take the place of the plug-in's.
+# The host's symbols can replace the plug-in's.
 OPEN = ["-fvisibility=default"]
 
 
@@ -38,7 +38,7 @@ def main(folder):
     programs = build_all(wanted, tally)
     for host in (name for name in programs if name.endswith("host")):
         for plugin in (name for name in programs if name.endswith("plug-in")):
-            # g++ makes some symbols that are not hidden unique, and such a plug-in stays for good.
+            # g++ makes some visible symbols unique, and such a plug-in is never unloaded.
             unloads = ["unloads"] if "hidden" in plugin else []
             try:
                 run = subprocess.run([programs[host], programs[plugin], *unloads], timeout=120,

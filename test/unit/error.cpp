@@ -15,7 +15,7 @@ using cohold::errc;
 
 namespace {
 
-// A report ends with what the code means, which for cohold's own is also the remedy.
+// A report ends with the meaning of the code, which for cohold's own codes includes the remedy.
 std::string with_meaning(const std::string& facts, std::error_code code) {
     return facts + ": " + code.message();
 }

@@ -1,5 +1,5 @@
-// What the tests of the queue share: memory that survives fork, child processes, and the ledger
-// that finds lost, doubled and overtaken elements.
+// What the tests of the queue share: memory that child processes share, child processes, and the
+// ledger that finds lost, duplicated and overtaken elements.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -110,12 +110,12 @@ constexpr std::uint32_t consumers_of(concurrency c) {
     return c == concurrency::spmc || c == concurrency::mpmc ? 3 : 1;
 }
 
-// Elements say who sent them and in which order.
+// Elements identify their sender and their order.
 constexpr std::uint64_t element_of(std::uint32_t producer, std::uint32_t number) {
     return (std::uint64_t{producer} << 32) | number;
 }
 
-// How often each element came, over all consumers, in shared pages.
+// How often each element was received, over all consumers, in shared pages.
 class ledger {
   public:
     ledger(std::uint32_t producers, std::uint32_t each)
@@ -127,7 +127,7 @@ class ledger {
 
     ~ledger() { shared_pages<std::atomic<unsigned char>>().deallocate(seen_, producers_ * each_); }
 
-    // What one consumer sees of each producer must come in order.
+    // The elements of each producer must arrive at a consumer in order.
     class reader {
       public:
         explicit reader(ledger& book) : book_(book), next_(book.producers_, 0) {}

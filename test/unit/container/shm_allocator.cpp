@@ -1,4 +1,4 @@
-// The allocator in containers of the standard and of Boost that can do with its pointers.
+// The allocator in those containers of the standard library and of Boost that can use its pointers.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/container/shm_allocator.hpp>
@@ -119,7 +119,7 @@ TEST_CASE("an allocator binds to the segment that it is constructed in") {
     const allocator of_one(one.header());
     const allocator of_two(two.header());
     CHECK(of_one != of_two);
-    CHECK(of_one != allocator(again.header())); // another mapping of it
+    CHECK(of_one != allocator(again.header())); // another mapping of the segment
     CHECK_FALSE(static_cast<bool>(allocator()));
     CHECK(allocator() == allocator());
     const allocator copy(of_one);
@@ -138,7 +138,7 @@ TEST_CASE("an allocator binds to the segment that it is constructed in") {
     assigned = of_two;
     CHECK(assigned == of_two);
 
-    // What an allocator constructs learns of its segment, however deep.
+    // Objects that an allocator constructs know their segment, however deeply nested.
     struct holder {
         allocator inner[2];
         std::uint64_t more = 0;

@@ -294,13 +294,13 @@ struct counted {
     int* count_;
 };
 
-// Throws when told, from whichever constructor.
+// Throws on request, from any constructor.
 struct fragile {
     explicit fragile(int v) : value(v) { check(); }
 
     fragile(const fragile& other) : value(other.value) { check(); }
 
-    fragile(fragile&& other) : value(other.value) { // NOLINT: not noexcept is the point
+    fragile(fragile&& other) : value(other.value) { // NOLINT: noexcept is deliberately missing
         check();
         other.value = -1;
     }
@@ -377,7 +377,8 @@ TEST_CASE_TEMPLATE("a constructor that throws leaves nothing behind and no threa
                     fragile::countdown = 1;
                     CHECK_THROWS_AS(queue.try_push(source), std::runtime_error);
                     CHECK(fragile::alive == static_cast<int>(before) + 1);
-                    // All of the failed ones' places can be used again, once those before are gone.
+                    // All places of the failed ones can be used again once those before them are
+                    // free.
                     for (std::size_t i = 0; i < before; ++i) {
                         const std::optional<fragile> element = queue.try_pop();
                         REQUIRE(element);
@@ -439,7 +440,7 @@ TEST_CASE_TEMPLATE("an element is moved once on its way out", Mode, EVERY_MODE) 
     using namespace std::chrono_literals;
     fragile::alive = 0;
     {
-        // A second move that throws would lose what is in the queue no longer.
+        // If a second move threw, an element that is no longer in the queue would be lost.
         test_queue<fragile, Mode::value> queue(4);
         for (int i = 1; i <= 4; ++i) {
             CHECK(queue.emplace(i));

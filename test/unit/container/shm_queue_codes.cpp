@@ -1,4 +1,4 @@
-// The forms of shm_queue with an error_code: a caller that polls learns what to do next.
+// The functions of shm_queue with an error_code: a polling caller learns what to do next.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -34,7 +34,7 @@ namespace {
 
 using numbers = shm_vector<int>;
 
-// Waits in the middle of being constructed from a positive number, or of moving a negative one.
+// Waits while it is constructed from a positive number, or while a negative one is moved.
 struct slow {
     static inline std::atomic<int> step{0};
 
@@ -129,7 +129,7 @@ TEST_CASE_TEMPLATE("full, empty and closed have a code of their own", Mode, EVER
     CHECK_FALSE(ec);
     const std::array<int, 3> three{3, 4, 5};
     CHECK(q.try_push_n(three, ec) == 1);
-    CHECK(ec == errc::full); // why not all
+    CHECK(ec == errc::full); // why not all of them
     CHECK(q.pop(ec) == 2);
     CHECK(q.pop_for(1h, ec) == 3);
     CHECK_FALSE(ec);
@@ -301,7 +301,7 @@ TEST_CASE_TEMPLATE("move-only elements are reported in a section", Mode, EVERY_M
         CHECK(last_failure().code() == ec);
         CHECK_FALSE(q.try_pop(ec));
         CHECK(ec == errc::section_open);
-        CHECK(q.try_emplace(ec)); // takes from nothing
+        CHECK(q.try_emplace(ec)); // needs no move
         CHECK_FALSE(ec);
     });
     CHECK(q.size() == 2);

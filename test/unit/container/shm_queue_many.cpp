@@ -1,5 +1,5 @@
-// shm_queue between many threads and many processes: nothing lost, doubled or overtaken, nobody
-// left asleep, and no system call while nobody waits.
+// shm_queue between many threads and many processes: nothing is lost, duplicated or overtaken, no
+// thread is left asleep, and there is no system call while nobody waits.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -123,7 +123,7 @@ TEST_CASE_TEMPLATE("threads lose, duplicate and overtake no element", Mode, EVER
         for (const style how : styles) {
             const std::uint32_t producers = producers_of(Mode::value);
             const std::uint32_t count = capacity < 7 ? each / 20 : each;
-            // The turns wrap on the way.
+            // The turns wrap during the test.
             test_queue<std::uint64_t, Mode::value> queue(detail::first_turn{0xffffffd0}, capacity);
             ledger book(producers, count);
             std::atomic<bool> good{true};
@@ -189,7 +189,7 @@ TEST_CASE_TEMPLATE("processes lose, duplicate and overtake no element", Mode, EV
     }
 }
 
-// What push() said yes to must come out, at whatever moment somebody closes.
+// Elements for which push() returned true must come out, at whatever moment the queue is closed.
 TEST_CASE_TEMPLATE("closing in the middle of the traffic strands nothing", Mode, EVERY_MODE) {
     const std::uint32_t producers = producers_of(Mode::value);
     for (int round = 0; round < 200; ++round) {
@@ -266,7 +266,7 @@ TEST_CASE_TEMPLATE("close wakes the waiters for room and for elements", Waiting,
         children.push_back(start_child([&] { return !full->push(2); }));
         children.push_back(start_child([&] { return !full->push_for(2, 1h); }));
     }
-    usleep(20000); // most sleep by now; it must work whether they do or not
+    usleep(20000); // most sleep by now; it must work in either case
     empty->close();
     full->close();
     for (const pid_t child : children) {
@@ -277,7 +277,7 @@ TEST_CASE_TEMPLATE("close wakes the waiters for room and for elements", Waiting,
 }
 
 TEST_CASE("a consumer that sleeps wakes the next one") {
-    // All elements come in one batch, for consumers that take one each.
+    // All elements arrive in one batch, for consumers that take one each.
     for (int round = 0; round < 50; ++round) {
         test_queue<int, concurrency::mpmc, waiting::block> queue(8);
         std::atomic<int> sum{0};
@@ -347,7 +347,7 @@ TEST_CASE("throwing producers between others strand nothing") {
 
 namespace {
 
-// From now on this process may make no system call but exit_group: SIGKILL.
+// From now on this process may make no system call except exit_group: SIGKILL.
 bool forbid_system_calls() {
     support::install_filter({
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), // the number of the call
@@ -378,14 +378,14 @@ TEST_CASE_TEMPLATE("no system call while nobody waits", Mode, EVERY_MODE) {
     in_pages<test_queue<int, Mode::value>> queue(3);
     CHECK(use_everything(*queue));
     CHECK(succeeded(start_child([&] { return forbid_system_calls() && use_everything(*queue); })));
-    // The rig bites: waiting does make a call.
+    // The check works: waiting does make a call.
     const pid_t waiting = start_child([&] { return forbid_system_calls() && queue->pop(); });
     int status = 0;
     REQUIRE(waitpid(waiting, &status, 0) == waiting);
     CHECK(WIFSIGNALED(status));
     CHECK(WTERMSIG(status) == SIGSYS);
-    // The one that died asleep left its mark; the next push sees that nobody is there and takes
-    // the mark away.
+    // The waiter that died asleep left its mark; the next push finds no sleeper and clears the
+    // mark.
     CHECK(queue->push(0));
     CHECK(queue->pop() == 0);
     CHECK(succeeded(start_child([&] { return forbid_system_calls() && use_everything(*queue); })));

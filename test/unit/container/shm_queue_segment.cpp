@@ -1,5 +1,4 @@
-// shm_queue where it belongs: in a segment, at several addresses, with elements that own memory
-// there.
+// shm_queue in a segment, at several addresses, with elements that own memory there.
 //
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -35,7 +34,7 @@ using namespace queue_testing;
 
 namespace {
 
-// A segment under a name of its own, which is gone afterwards.
+// A segment with a name of its own, which is removed at the end.
 class scratch {
   public:
     scratch() : name("cohold-test-queue." + std::to_string(getpid())), handle(make(name)) {}
@@ -50,9 +49,9 @@ class scratch {
 
   private:
     static segment<> make(const std::string& name) {
-        segment<>::remove(name); // of a process that had this number and was killed
+        segment<>::remove(name); // left by a killed process with the same number
         segment<> made = segment<>::create(name);
-        // The directory keeps the memory of its table: have it before anybody counts.
+        // The directory keeps the memory of its table: allocate it before anything is counted.
         made.construct<int>("first");
         made.destroy<int>("first");
         return made;
@@ -66,7 +65,7 @@ struct message {
 
 using numbers = shm_vector<int>;
 
-// Elements that cannot be copied.
+// Move-only elements.
 struct only_moved {
     only_moved() = default;
     only_moved(only_moved&&) = default;
@@ -75,7 +74,7 @@ struct only_moved {
     numbers values;
 };
 
-// Becomes a number in the middle of a push: by then the place is claimed.
+// Converts to a number in the middle of a push: by then the place is claimed.
 template <class Act>
 struct in_the_middle {
     Act act;
@@ -86,7 +85,7 @@ struct in_the_middle {
 template <class Act>
 in_the_middle(Act) -> in_the_middle<Act>;
 
-// Until another process has made the word that.
+// Waits until another process has set the word to this value.
 void await(const std::atomic<int>& word, int value) {
     while (word != value) {
         usleep(100);
@@ -216,7 +215,7 @@ TEST_CASE("remaining elements are destroyed with the queue") {
     using queue = shm_queue<shm_vector<int>, concurrency::spsc>;
     const std::uint64_t used_before = s.handle.used();
     queue& q = s.handle.construct<queue>("q", 3U);
-    CHECK(q.emplace(100U, 7)); // allocates in the segment, told by nobody
+    CHECK(q.emplace(100U, 7)); // allocates in the segment, without an explicit allocator
     const shm_vector<int> original({1, 2, 3}, s.handle.allocator<int>());
     CHECK(q.push(original));
     CHECK(q.emplace(50U, 1));
@@ -313,8 +312,8 @@ TEST_CASE("a single producer that is killed is replaced, and nothing acknowledge
     CHECK(queue.empty());
 }
 
-// What a queue has got stays, whatever becomes of the section around; and what is undone is as
-// before, with memory of its own.
+// What a queue has received stays, whatever becomes of the section around; and undone objects are
+// as before, with memory of their own.
 TEST_CASE_TEMPLATE("an undone section takes nothing from a queue", Mode, spsc, mpsc, spmc, mpmc) {
     scratch s;
     auto& lock = s.handle.construct<shm_guarded<numbers>>("lock");
@@ -325,7 +324,7 @@ TEST_CASE_TEMPLATE("an undone section takes nothing from a queue", Mode, spsc, m
         numbers local(s.handle.template allocator<int>());
         local.assign({10, 11, 12}); // allocated in the section
         CHECK(q.push(std::move(local)));
-        CHECK(q.push(std::move(mine))); // from before it
+        CHECK(q.push(std::move(mine))); // has existed before it
         mine.assign(100, 7);            // grows in it
         CHECK(q.try_emplace(std::move(mine)));
         mine.clear();
@@ -376,13 +375,13 @@ TEST_CASE_TEMPLATE("an undone section leaks no element that came from a queue", 
     }
     const auto take = [&](shm_vector<numbers>& rows) {
         rows.push_back(std::move(*q.pop()));
-        CHECK(q.try_pop_n(std::span(rows.data(), 1)) == 1); // over what was there
+        CHECK(q.try_pop_n(std::span(rows.data(), 1)) == 1); // replaces the old row
         CHECK(rows[0] == numbers(50, 1, s.handle.template allocator<int>()));
         CHECK(rows[1] == numbers(50, 0, s.handle.template allocator<int>()));
         CHECK(q.try_pop().has_value());
     };
     const auto check = [&] {
-        CHECK(q.empty()); // at once, and for good
+        CHECK(q.empty()); // immediately and permanently
         lock.with([&](shm_vector<numbers>& rows) {
             CHECK(rows.size() == 1);
             CHECK(rows[0] == numbers({1, 2, 3}, s.handle.template allocator<int>()));
@@ -436,7 +435,7 @@ TEST_CASE("move-only elements are refused in a section") {
     CHECK(code_of([&] { (void)q.emplace(only_moved()); }) == errc::section_open);
     CHECK(code_of([&] { static_cast<void>(q.try_pop()); }) == errc::section_open);
     CHECK(q.size() == 1);
-    CHECK_FALSE(code_of([&] { CHECK(q.emplace()); })); // takes from nobody
+    CHECK_FALSE(code_of([&] { CHECK(q.emplace()); })); // needs no move
     CHECK(q.try_pop().has_value());
     CHECK(q.try_pop().has_value());
     CHECK(q.emplace(only_moved()));
@@ -456,7 +455,7 @@ TEST_CASE("generations of participants wrap, and no participant is taken for ano
         std::uint64_t generation = first;
         for (int i = 0; i < 5; ++i) {
             CAPTURE(i);
-            // One is killed while it has a lock and a place in the queue.
+            // One participant is killed while it holds a lock and a claimed place of the queue.
             generation = generation == 0xffffffff ? 1 : generation + 1;
             const support::ending killed = support::child([&] {
                                                lock.lock();
@@ -468,12 +467,13 @@ TEST_CASE("generations of participants wrap, and no participant is taken for ano
             CHECK(killed.signal == SIGKILL);
             CHECK(slot.state == detail::attached_state(static_cast<std::uint32_t>(generation)));
             CHECK(q.push(i));
-            CHECK(q.pop() == i); // behind the place of the dead one, who is recovered for that
+            CHECK(q.pop() ==
+                  i); // behind the place of the dead participant, which is recovered for that
             CHECK(slot.state == generation << 32);
             lock.lock();
             CHECK(lock.recovered());
             lock.unlock();
-            // The next one has the same slot, and lives.
+            // The next one has the same slot, and is alive.
             generation = generation == 0xffffffff ? 1 : generation + 1;
             step = 0;
             support::child living([&] {

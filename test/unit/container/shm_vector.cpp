@@ -1,4 +1,4 @@
-// Every member of shm_vector, for many kinds of elements and allocators.
+// Every member of shm_vector, for many types of elements and allocators.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/container/shm_vector.hpp>
@@ -102,7 +102,7 @@ TEST_CASE_TEMPLATE("constructors", V, COPYABLE_VECTORS) {
 
 TEST_CASE_TEMPLATE("assignment", V, COPYABLE_VECTORS) {
     using T = typename V::value_type;
-    // From fewer, equally many, and more elements; with and without room.
+    // From fewer, as many, and more elements; with and without room.
     for (int size : {0, 1, 3, 9}) {
         for (std::size_t room : {std::size_t{0}, std::size_t{16}}) {
             CAPTURE(size);
@@ -242,7 +242,8 @@ TEST_CASE_TEMPLATE("capacity", V, MOVABLE_VECTORS) {
     CHECK(v.capacity() == 0);
 
     CHECK(v.max_size() <= static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T));
-    volatile std::size_t hidden = SIZE_MAX; // from g++, which warns of what it foresees
+    volatile std::size_t hidden =
+        SIZE_MAX; // hidden from g++, which warns about what it can predict
     const std::size_t too_many = hidden;
     CHECK_THROWS_AS(v.reserve(v.max_size() + 1), std::length_error);
     CHECK_THROWS_AS(v.resize(too_many), std::length_error);
@@ -258,7 +259,7 @@ TEST_CASE_TEMPLATE("resize with a value", V, COPYABLE_VECTORS) {
     v.resize(3, el<T>(5));
     CHECK(holds(v, {1, 5, 5}));
     v.shrink_to_fit();
-    v.resize(5, v[1]); // an own element, and growth
+    v.resize(5, v[1]); // an element of its own, and growth
     CHECK(holds(v, {1, 5, 5, 5, 5}));
     v.resize(1, el<T>(9));
     CHECK(holds(v, {1}));
@@ -336,7 +337,7 @@ TEST_CASE_TEMPLATE("insert", V, COPYABLE_VECTORS) {
         SUBCASE("copies of an element of the vector") {
             v.insert(v.begin() + 1, 2, v[2]); // behind the position: it moves
             CHECK(holds(v, {1, 3, 3, 2, 3, 4}));
-            v.insert(v.begin() + 1, 7, v[0]); // before it; more than there are behind
+            v.insert(v.begin() + 1, 7, v[0]); // before it; more than follow it
             CHECK(holds(v, {1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 2, 3, 4}));
             v.insert(v.end() - 1, 3, v.back());
             CHECK(holds(v, {1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 2, 3, 4, 4, 4, 4}));
@@ -725,14 +726,14 @@ static_assert(sizeof(shm_vector<int>) == 32 && alignof(shm_vector<int>) == 8);
 static_assert(sizeof(vec<int>) == 24);
 static_assert(std::is_standard_layout_v<shm_vector<int>>);
 
-// What cannot be constructed says so instead of failing inside.
+// Impossible constructors report that, instead of failing inside.
 static_assert(!std::is_constructible_v<vec<std::string>, int*, int*, int*>);
 static_assert(!std::is_convertible_v<std::size_t, vec<int>>);
 static_assert(!std::is_convertible_v<std::allocator<int>, vec<int>>);
 
 namespace {
 
-// Counts what happens to it.
+// Counts its operations.
 struct counted {
     static inline int copies = 0;
     static inline int moves = 0;
@@ -819,11 +820,11 @@ TEST_CASE("an element can be moved to another place in its vector") {
     for (int i = 0; i < 5; ++i) {
         v.push_back(letters + std::to_string(i));
     }
-    v.insert(v.begin() + 1, std::move(v[3])); // of those that move
+    v.insert(v.begin() + 1, std::move(v[3])); // one that moves
     CHECK(v[1] == letters + "3");
     CHECK(v[4].empty());
     CHECK(v[5] == letters + "4");
-    v.insert(v.begin() + 3, std::move(v[0])); // of those that stay
+    v.insert(v.begin() + 3, std::move(v[0])); // one that stays
     CHECK(v[3] == letters + "0");
     CHECK(v[0].empty());
     CHECK(v.size() == 7);

@@ -13,8 +13,8 @@ using namespace vector_test;
 
 namespace {
 
-// All of the test's vectors of two ledgers, and at the end the proof that each block went back to
-// the ledger it came from.
+// All of the test's vectors from two ledgers, and at the end the proof that each block was returned
+// to its ledger.
 template <class V>
 struct two_books {
     ledger first;
@@ -70,7 +70,7 @@ void propagation() {
             const T* in_source = source.data();
 
             V copied(target, books.a);
-            copied.reserve(20); // a block that must go back to where it came from
+            copied.reserve(20); // a block that must be returned to its origin
             copied = source;
             CHECK(copied == expected);
             CHECK(copied.get_allocator() == (pocca ? books.b : books.a));
@@ -80,7 +80,7 @@ void propagation() {
             copied_within = source;
             CHECK(copied_within == expected);
 
-            // Swap there and back.
+            // Swap back and forth.
             target.swap(source);
             CHECK(target == expected);
             CHECK(source == old);
@@ -282,7 +282,7 @@ TEST_CASE("a move keeps the nested vectors where they are") {
     CHECK(book.outstanding == 0);
 }
 
-// Lets nobody but itself make and end elements.
+// Only this allocator may construct and destroy elements.
 template <class T>
 struct sole_maker {
     using value_type = T;
@@ -358,7 +358,7 @@ TEST_CASE("whichever way elements take, the allocator constructs and destroys th
     CHECK(made_by_its_allocator::how_many() == 0);
 }
 
-// Trivially copyable, and yet its rvalues go elsewhere.
+// Trivially copyable, but rvalues use another constructor.
 struct counts_rvalues {
     int value = 0;
 
@@ -386,7 +386,7 @@ struct counts_rvalues {
 
 static_assert(std::is_trivially_copyable_v<counts_rvalues>);
 
-// As bytes no better: has no way to be moved.
+// Not movable as bytes, either: it cannot be moved at all.
 struct copied_only {
     int value;
 

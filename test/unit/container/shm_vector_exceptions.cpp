@@ -1,4 +1,4 @@
-// What shm_vector guarantees when an element or the allocator throws, at every operation in turn.
+// The guarantees of shm_vector when an element or the allocator throws, at every operation in turn.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/container/shm_vector.hpp>
@@ -26,8 +26,8 @@ std::vector<int> values(const T& vector) {
 enum class guarantee { strong, basic };
 
 // Runs the operation on {0, 1, 2, 3, 4}, with room and without, failing at its 1st, 2nd, … throwing
-// step until it gets through. After each failure nothing may have leaked; under the strong
-// guarantee nothing may have changed. Returns how many failures there were.
+// step until it succeeds. After each failure nothing may have leaked; under the strong guarantee
+// nothing may have changed. Returns the number of failures.
 template <class V, class Operation>
 int fail_everywhere(guarantee kind, Operation operation) {
     int failures = 0;
@@ -112,7 +112,7 @@ TEST_CASE("strong: reserve and shrink_to_fit copy what could throw when moved") 
     CHECK(fail_everywhere<V>(guarantee::strong, [](V& v) { v.reserve(30); }) == 10);
     CHECK(fail_everywhere<V>(guarantee::strong, [](V& v) { (void)v.try_reserve(30); }) == 10);
     CHECK(fail_everywhere<V>(guarantee::strong, [](V& v) { v.shrink_to_fit(); }) == 5);
-    // What cannot throw is moved: no copy is made that could fail.
+    // Elements with a nothrow move are moved: no copy is made that could fail.
     using W = watched<moving::never_throws>;
     CHECK(fail_everywhere<W>(guarantee::strong, [](W& v) { v.reserve(30); }) == 0);
     CHECK(fail_everywhere<W>(guarantee::strong, [](W& v) { v.shrink_to_fit(); }) == 0);
@@ -204,7 +204,7 @@ TEST_CASE("a source that throws leaves many elements behind the place as they we
     for (int i = 0; i < 2000; ++i) {
         v.push_back(i);
     }
-    for (const int count : {1, 20, 400}) { // kept step by step, and not
+    for (const int count : {1, 20, 400}) { // saved step by step, and not saved
         auto failing = std::views::iota(0, count) | std::views::transform([&](int number) {
                            if (number == count - 1) {
                                throw boom{};
@@ -279,7 +279,7 @@ TEST_CASE_TEMPLATE("running out of memory changes nothing", V, ledger_vec<int>,
         CHECK_FALSE(v.try_push_back(el<T>(4)));
         CHECK(v.try_emplace_back(value) == nullptr);
         v.pop_back();
-        v.shrink_to_fit(); // a request that cannot be granted
+        v.shrink_to_fit(); // a request that cannot be fulfilled
         CHECK(v.capacity() == 2);
         CHECK(v.try_push_back(el<T>(2)));
         CHECK(holds(v, {1, 2}));

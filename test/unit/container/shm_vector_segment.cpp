@@ -1,4 +1,4 @@
-// shm_vector in real segments: at two addresses at once, nested, between segments, until the memory
+// shm_vector in real segments: at two addresses at once, nested, between segments, until memory
 // runs out.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -32,7 +32,7 @@ using cohold::shm_vector;
 
 namespace {
 
-// A segment of a name of its own, removed at the end.
+// A segment with a name of its own, removed at the end.
 class temporary_segment {
   public:
     explicit temporary_segment(const char* suffix, std::size_t reserve = 64 << 20)
@@ -117,7 +117,7 @@ TEST_CASE("nested vectors reach the segment to any depth") {
     mine.emplace(mine.begin() + 1);
     mine.emplace_back(std::size_t{4})[3].push_back(1);
     for (int i = 0; i < 100; ++i) {
-        mine.push_back(mine[0]); // an own element, through several growths
+        mine.push_back(mine[0]); // an element of its own, through several growths
         mine.insert(mine.begin() + 1, 1, mine.back());
     }
     const auto* other = there.find<table>("table");
@@ -159,7 +159,7 @@ TEST_CASE("nested vectors reach the segment to any depth") {
 
 TEST_CASE("everything is freed") {
     const temporary_segment here("back");
-    here->construct<int>("first", 1); // the directory has made room for itself
+    here->construct<int>("first", 1); // the directory has allocated its table
     const std::size_t before = here->used();
     auto& v = here->construct<shm_vector<shm_vector<int>>>("v");
     for (int i = 0; i < 1000; ++i) {
@@ -306,7 +306,7 @@ TEST_CASE("a source that uses up the journal of a full segment and throws change
         while (bytes.try_allocate(size)) {
         }
     }
-    // Of every second one, so that they are no room for more records.
+    // Every second one, so that the free blocks have no room for more records.
     auto freeing = std::views::iota(0, 20) | std::views::transform([&](int number) {
                        if (number == 19) {
                            for (std::size_t i = 0; i < small.size(); i += 2) {
@@ -318,7 +318,7 @@ TEST_CASE("a source that uses up the journal of a full segment and throws change
                    });
     const std::uint64_t used = here->used();
     CHECK_THROWS_AS(v.insert_range(v.begin() + 10, freeing), int);
-    CHECK(here->used() + 16 * small.size() / 2 <= used); // they were not kept for undoing
+    CHECK(here->used() + 16 * small.size() / 2 <= used); // they were not saved for undoing
     CHECK(std::ranges::equal(v, std::views::iota(std::int64_t{0}, std::int64_t{5000})));
 }
 
@@ -343,7 +343,7 @@ TEST_CASE("which types an element may have") {
     static_assert(cohold::shareable<node>);
     static_assert(cohold::shareable<record>);
     static_assert(!cohold::shareable<shm_vector<int, std::allocator<int>>>);
-    // Naming a vector of something else is no error; constructing it would be one.
+    // Naming a vector of another type is no error; constructing it would be one.
     static_assert(sizeof(shm_vector<std::string>) == 32);
 
     const temporary_segment here("types");
@@ -367,7 +367,7 @@ TEST_CASE("another element type is refused, and named") {
 }
 
 TEST_CASE("a full segment gets back everything that is freed in it") {
-    // More blocks at a time than a journal has room to note where there is none for more of it.
+    // More blocks at a time than a journal can record if it cannot grow.
     constexpr std::size_t count = 1000;
     const temporary_segment here("freed", 1 << 18);
     using rows_type = shm_vector<shm_vector<std::int32_t>>;
@@ -423,7 +423,7 @@ TEST_CASE("a full segment gets back everything that is freed in it") {
 
 namespace greedy {
 
-// As a library of expression templates has it: nobody else's & and comma reach its types.
+// Like a library of expression templates: its & and comma would accept any types.
 struct node {
     int value;
 };
@@ -539,7 +539,7 @@ TEST_CASE("vectors can hold queues and locks, which stay in place") {
 
 namespace {
 
-struct only_copied { // as libc++'s std::vector does not take it, but libstdc++'s does
+struct only_copied { // libc++'s std::vector does not accept it, but libstdc++'s does
 
     explicit only_copied(int n) : number(n) {}
 

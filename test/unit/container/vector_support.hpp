@@ -25,7 +25,7 @@ using vec = cohold::shm_vector<T, std::allocator<T>>;
 
 struct boom {};
 
-// Counts the instances alive and throws boom at the chosen operation.
+// Counts the living instances, and throws boom at the chosen operation.
 struct fuse {
     static inline long live = 0;
     static inline long countdown = -1; // operations until boom; negative: never
@@ -41,8 +41,8 @@ struct fuse {
 
 enum class moving { never_throws, may_throw, is_all_there_is, is_all_there_is_and_throws };
 
-// An element that knows its address, so that a copy of its bytes, a second destruction or a use
-// after destruction is noticed.
+// An element that knows its address: this reveals byte copies, double destruction, and use after
+// destruction.
 template <moving Moving>
 class probe {
   public:
@@ -112,7 +112,7 @@ class probe {
 
     const probe& checked() const {
         if (self_ != this) {
-            std::abort(); // not an object that was constructed here, or no longer one
+            std::abort(); // never constructed here, or destroyed already
         }
         return *this;
     }
@@ -312,7 +312,7 @@ bool holds(const Vector& vector, std::initializer_list<int> numbers) {
     return true;
 }
 
-// An iterator that can be read once, and throws at the chosen step.
+// A single-pass iterator that throws at the chosen step.
 template <class T>
 class single_pass {
   public:

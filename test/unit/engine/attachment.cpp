@@ -83,7 +83,8 @@ TEST_CASE("a process killed while it held the spare slot hurts nobody") {
     for (std::size_t i = 1; i < cohold::config::max_participants; ++i) {
         others.push_back(segment.again(cohold::access_mode::writing));
     }
-    // As a killed one has left it: attached, with the recovery lock of the one whom it recovered.
+    // As a killed process leaves it: attached, with the recovery lock of the process that it
+    // recovered.
     detail::participant_slot& spare = slot_in(segment, participant_table::spare(segment.header()));
     for (std::uint32_t generation = 5; generation < 8; ++generation) {
         spare.state = detail::attached_state(generation);

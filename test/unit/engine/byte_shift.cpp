@@ -14,7 +14,7 @@ using detail::shift_words;
 
 namespace {
 
-// A shift by itself: what is moved, with room on both sides, and the words, with a step in front.
+// A shift by itself: the moved bytes, with room on both sides, and the words, with a step in front.
 struct scene {
     scene(std::uint64_t bytes, std::ptrdiff_t distance, std::uint64_t step)
         : length(bytes), by(distance), room(step + sizeof(shift_words)),
@@ -57,7 +57,7 @@ struct shape {
     std::uint64_t step; // 0: as long as the distance
 };
 
-// Longer and shorter than a step, by one and by more than one, up and down, kept and not kept.
+// Longer and shorter than a step, by one and by more than one, up and down, saved and not saved.
 constexpr shape shapes[] = {
     {1, 1, 0},         {1, -1, 0},       {64, 8, 64},     {64, -8, 64},     {65, 8, 64},
     {65, -8, 64},      {63, 1, 64},      {1000, 8, 128},  {1000, -8, 128},  {1000, 300, 128},
@@ -113,7 +113,7 @@ TEST_CASE("wherever a move was left, and whatever the place contains, everything
                 scene s(each.bytes, each.distance, each.step);
                 const std::string whole = s.before;
                 const std::uint64_t size = std::min(step, each.bytes - at);
-                // What is moved, what is not, and rubbish everywhere else.
+                // The moved bytes, the others, and garbage everywhere else.
                 const std::uint64_t first = each.distance > 0 ? (held ? at + size : at) : 0;
                 const std::uint64_t last = each.distance > 0 ? each.bytes : at;
                 const std::uint64_t rest = each.distance > 0 ? 0 : (held ? at + size : at);
@@ -146,7 +146,7 @@ TEST_CASE("what nobody can have written is not possible, or does nothing") {
     s.words().distance = 8;
     s.words().bytes = 0;
     CHECK_FALSE(s.shift().is_possible());
-    scene short_steps(1000, 8, 0); // would be as many as there are elements
+    scene short_steps(1000, 8, 0); // otherwise as many as there are elements
     CHECK_FALSE(short_steps.shift().is_possible());
     scene too_little(1000, 8, 56);
     CHECK_FALSE(too_little.shift().is_possible());

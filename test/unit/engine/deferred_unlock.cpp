@@ -63,7 +63,7 @@ TEST_CASE("what a section had already is forgotten with the section that had it 
         kept.end(2);
     }
     CHECK(kept.count() == 1);
-    // Not the last first: one is forgotten at the end.
+    // Not in reverse order: one is forgotten at the end.
     kept.keep({nullptr, release});
     kept.keep({nullptr, release});
     kept.end(2);

@@ -29,7 +29,7 @@ std::string numbered(std::uint64_t number) {
     return "name." + std::to_string(number);
 }
 
-// A change of the directory, with its lock.
+// A change of the directory, under its lock.
 struct change {
     std::error_code ec;
     directory& objects;
@@ -214,7 +214,7 @@ TEST_CASE("the lock excludes other processes, and can be taken again by its own 
                 const directory::lock outer(mine.directory_here(), ec);
                 const directory::lock inner(mine.directory_here(), ec);
                 CHILD_CHECK(!ec);
-                // Not atomic: what is lost shows that two were in here.
+                // Not atomic: a lost update shows that two were in the critical section.
                 *reinterpret_cast<volatile std::uint64_t*>(mine.base() + 60000) =
                     *reinterpret_cast<volatile std::uint64_t*>(mine.base() + 60000) + 1;
             }
@@ -241,7 +241,7 @@ TEST_CASE("a directory of arbitrary bytes never leads out of the segment") {
         std::uint64_t found = 0;
         for (int round = 0; round < 300; ++round) {
             for (std::size_t i = 0; i < count; ++i) {
-                // Offsets that may well be right, small numbers, and noise.
+                // Offsets that may be valid, small numbers, and noise.
                 const std::uint64_t kind = random() % 4;
                 words[i] = kind == 0   ? random() % 65536 / 8 * 8
                            : kind == 1 ? random() % 16

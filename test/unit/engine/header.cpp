@@ -80,7 +80,7 @@ TEST_CASE("a good header is good, and each wrong field has its code") {
     CHECK(with([](auto& h) { h.size = detail::smallest_segment - 1; }) == errc::corrupt);
     CHECK(with([](auto& h) { h.size = (1 << 20) + 1; }) == errc::corrupt);
     CHECK(with([](auto& h) { h.size = 1 << 20; }) == errc::truncated);
-    // The first fault is the one that is reported.
+    // The first fault is reported.
     CHECK(with([](auto& h) {
               h.magic = 1;
               h.order = 2;
@@ -103,7 +103,7 @@ TEST_CASE("names are stored completely or by their beginning, and recognized by 
     CHECK(header.is_named(longer));
     CHECK_FALSE(header.is_named(longer.substr(0, 512)));
     CHECK_FALSE(header.is_named(longer + "x"));
-    header.name_length = UINT32_MAX; // whatever is there, it stays inside
+    header.name_length = UINT32_MAX; // it stays inside, whatever is there
     CHECK(header.name_view().size() == 512);
 }
 

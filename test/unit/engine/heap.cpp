@@ -1,4 +1,5 @@
-// The heap against a model of it: nothing overlaps, nothing is lost, everything is one block again.
+// The heap, compared with a model of it: nothing overlaps, nothing is lost, everything is one block
+// again.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/engine/heap.hpp>
@@ -37,7 +38,7 @@ struct block {
     }
 };
 
-// A size as programs ask for: mostly small, sometimes large.
+// A typical size: mostly small, sometimes large.
 std::size_t random_size(std::mt19937_64& random) {
     const std::uint64_t bits = random() % 15;
     return static_cast<std::size_t>(random() % ((std::uint64_t{1} << bits) + 1));
@@ -137,7 +138,7 @@ TEST_CASE("every size at every alignment") {
         }
     }
     CHECK(segment.heap().used() >= payload);
-    CHECK(segment.heap().used() <= payload + taken.size() * 48); // rounding alone, no alignment
+    CHECK(segment.heap().used() <= payload + taken.size() * 48); // only rounding, no alignment
     for (const auto& [at, bytes] : taken) {
         segment.heap().deallocate(at);
     }
@@ -157,7 +158,7 @@ TEST_CASE("a block is 16 bytes larger than needed where those could not be a blo
     segment.heap().deallocate(first);
     CHECK(segment.heap().used() == 16);
     CHECK(allocate(144) == first);
-    CHECK(segment.heap().used() == 16 + 160); // so bytes in use do not tell what is allocated
+    CHECK(segment.heap().used() == 16 + 160); // so bytes in use do not tell how much is allocated
     segment.heap().deallocate(first);
     CHECK(allocate(128) == first);
     CHECK(segment.heap().used() == 16 + 128);
@@ -215,7 +216,7 @@ TEST_CASE("the segment grows, in every mapping, until its reserve is used up") {
     CHECK(segment.size() > (1 << 20) - 8192);
     CHECK(blocks.size() > 190);
     CHECK(other.header().size.load() == segment.size());
-    // Smaller ones still fit, and what is freed is there again.
+    // Smaller ones still fit, and freed memory is available again.
     ec.clear();
     segment.heap().deallocate(blocks[50]);
     void* again = segment.heap().allocate(4096, 16, ec);
@@ -338,7 +339,8 @@ TEST_CASE("invalid frees abort with a message where checks are on") {
     };
 
     const auto dies = [](auto&& frees) {
-        // Each has a segment of its own: who aborts in the heap leaves it to be recovered.
+        // Each has a segment of its own: a process that aborts in the heap leaves it to be
+        // recovered.
         const support::ending how = support::run_child([&frees] {
             parts mine;
             frees(mine);
@@ -359,7 +361,7 @@ TEST_CASE("invalid frees abort with a message where checks are on") {
     });
     dies([](parts& mine) {
         parts other;
-        other.first = other.allocate(); // at an offset that mine has no block at
+        other.first = other.allocate(); // at an offset where mine has no block
         mine.free(other.first);
     });
     dies([](parts& mine) { mine.free(mine.first + 16); });

@@ -21,7 +21,7 @@ namespace {
 
 using words = std::array<std::uint64_t, 64>;
 
-// A segment, a user's block in it, and a participant that is going to be killed.
+// A segment, a user's block in it, and a participant that will be killed.
 struct scene {
     scene() {
         std::error_code ec;
@@ -59,7 +59,7 @@ struct scene {
         CHECK(scratch::recover(segment) == 1);
     }
 
-    // Nothing is there that was not there before.
+    // No memory is left that was not there before.
     void check_nothing_left() const {
         CHECK(segment.blocks() == blocks);
         CHECK(segment.heap().used() == used);
@@ -199,7 +199,7 @@ TEST_CASE("many bytes at once are saved in a block of their own") {
 
 namespace {
 
-// A block of the user's with bytes in the middle that are going to be moved.
+// A block of the user's, with bytes in the middle that will be moved.
 struct moved_bytes {
     moved_bytes(scene& in, std::size_t bytes, std::ptrdiff_t distance)
         : s(in), length(bytes), by(distance), size(bytes + 2 * margin) {
@@ -219,7 +219,7 @@ struct moved_bytes {
         return s.record().shift(s.there(block) + margin, length, by, ec);
     }
 
-    // Moves them, and puts something where they were, as whoever inserts.
+    // Moves them, and writes something in their place, like an insertion.
     void shift() const {
         std::error_code ec;
         static_cast<void>(move(ec));
@@ -286,7 +286,7 @@ TEST_CASE("bytes are moved back and forth, and saved in between, in one section"
         scene s;
         const moved_bytes bytes(s, 5000, 8);
         detail::thread_record& record = s.record();
-        record.state.depth = nested ? 2 : 1; // of a user's section less is kept afterwards
+        record.state.depth = nested ? 2 : 1; // a user's section keeps less afterwards
         std::error_code ec;
         const std::uint64_t used = s.segment.heap().used();
         for (std::size_t i = 0; i < 60; ++i) {
@@ -366,11 +366,12 @@ TEST_CASE("a block that is made and dropped again is freed once, in any case") {
 }
 
 TEST_CASE("killed while it completes a commit: the next process continues") {
-    // As finish() leaves it after so many steps: `floor` says that the rest is to be done.
+    // In the state that finish() leaves after so many steps: `floor` says that the rest is still to
+    // be done.
     scene s;
     std::error_code ec;
     detail::thread_record& record = s.record();
-    s.save(0, 1); // of the section around, which is not done
+    s.save(0, 1); // of the section around, which is not committed
     s.change(0, 100);
     const std::uint64_t floor = record.log->top;
     s.save(1, 1);
@@ -380,7 +381,7 @@ TEST_CASE("killed while it completes a commit: the next process continues") {
     record.log->floor = floor;
     s.kill_and_recover();
     CHECK(s.segment.blocks() == s.blocks); // one more, one less
-    // The memory is free, but nobody has used it since.
+    // The memory is free, but has not been reused.
     CHECK((*s.data)[0] == s.before[0]);
     CHECK((*s.data)[1] == 101);
 }
@@ -445,7 +446,7 @@ TEST_CASE("objects outside of the segment are restored only by their own process
     s.record().save(&outside, sizeof outside, ec);
     outside = 3;
     s.kill_and_recover();
-    CHECK(outside == 3); // no business of anybody else
+    CHECK(outside == 3); // only its own process restores it
     s.check_nothing_left();
 }
 
@@ -482,7 +483,7 @@ TEST_CASE("a full segment: changes that cannot be recorded are refused before th
         s.record().save(s.there(static_cast<char*>(hoard.front()) + saved * 8), 8, ec);
         saved += ec ? 0 : 1;
     }
-    CHECK(saved > 30); // what the journal has in itself
+    CHECK(saved > 30); // the journal's own room
     CHECK(saved < 1000);
     CHECK(ec);
     ec.clear();
@@ -563,8 +564,8 @@ TEST_CASE("a journal of arbitrary bytes leads nowhere, and reading it ends") {
         const std::uint64_t size = s.segment.size();
         const auto data =
             static_cast<std::uint64_t>(reinterpret_cast<char*>(s.data) - s.segment.memory().base());
-        // An offset: of the user's block, anywhere, or none. To be put back are bytes of the user's
-        // block alone: a heap of any bytes is another matter.
+        // An offset: of the user's block, anywhere, or none. Only bytes of the user's block may be
+        // restored: a heap of arbitrary bytes is another test.
         const auto anywhere = [&]() -> std::uint64_t {
             switch (random() % 6) {
             case 0:
@@ -639,7 +640,7 @@ TEST_CASE("a journal of arbitrary bytes leads nowhere, and reading it ends") {
         scratch::kill(s.victim);
         CHECK(scratch::recover(s.segment) >= 1); // and slots that it has made of other bytes
         CHECK(s.segment.heap().used() <= size);
-        static_cast<void>(s.segment.heap().allocate(1000, 16, ec)); // works on
+        static_cast<void>(s.segment.heap().allocate(1000, 16, ec)); // still works
         CHECK_FALSE(ec);
     }
 }
@@ -682,8 +683,8 @@ TEST_CASE(
                 record.roll_back(begin);
             }
             CHECK(target == std::array<std::uint64_t, 8>{});
-            CHECK(own == (finish ? 2u : 1u)); // what this process knows itself is put back
-            // The thread works on.
+            CHECK(own == (finish ? 2u : 1u)); // this process's own records are restored
+            // The thread continues.
             s.save(1, 1);
             s.change(1, 101);
             record.roll_back(begin);
@@ -716,7 +717,7 @@ TEST_CASE("damaged ends of a journal: nothing is written in front of the segment
         record.drop(s.there(s.data));
         CHECK(std::memcmp(kept, static_cast<const void*>(&local), sizeof kept) == 0);
         record.roll_back(begin);
-        s.save(2, 1); // in order again
+        s.save(2, 1); // repaired
         s.change(2, 102);
         record.roll_back(begin);
         CHECK((*s.data)[2] == s.before[2]);

@@ -32,7 +32,7 @@ TEST_CASE("owners differ by slot, generation and thread") {
     CHECK_FALSE(detail::same_owner(word, detail::make_owner(2, 4, 5)));
     CHECK_FALSE(detail::same_owner(word, detail::make_owner(3, 5, 5)));
     CHECK_FALSE(detail::same_owner(word, detail::make_owner(3, 4, 4)));
-    // Who sleeps on the lower half notices another thread, or slot.
+    // A sleeper on the lower half notices another thread, or slot.
     CHECK(static_cast<std::uint32_t>(word) !=
           static_cast<std::uint32_t>(detail::make_owner(3, 4, 6)));
     CHECK(static_cast<std::uint32_t>(word) !=

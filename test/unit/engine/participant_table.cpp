@@ -77,7 +77,7 @@ TEST_CASE("a mapping is alive until it detaches, whichever process asks") {
     other = {};
     CHECK_FALSE(detail::is_alive(segment.header(), theirs));
     CHECK_FALSE(detail::is_alive(reader.header(), theirs));
-    // The next one in its place is another one.
+    // The next one in its slot is a different participant.
     other = segment.again(cohold::access_mode::writing);
     CHECK(detail::slot_of(me_in(other)) == detail::slot_of(theirs));
     CHECK(detail::generation_of(me_in(other)) == detail::generation_of(theirs) + 1);

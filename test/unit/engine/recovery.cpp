@@ -29,7 +29,7 @@ detail::owner_word me_in(const scratch::segment& segment) {
     return detail::participant_of(segment.header(), ec);
 }
 
-// A participant with something to undo: 20 numbers that must be 7 again.
+// A participant with something to undo: 20 numbers that must become 7 again.
 struct half_done {
     static constexpr std::size_t count = 20;
 
@@ -83,7 +83,7 @@ TEST_CASE("living and former participants are left alone") {
     CHECK(detail::is_alive(segment.header(), theirs));
     other = {};
     CHECK_FALSE(detail::recover(segment.header(), me, theirs));
-    CHECK(detail::recover_if_dead(segment.header(), me, theirs)); // a lock of his may be taken
+    CHECK(detail::recover_if_dead(segment.header(), me, theirs)); // its lock may be taken
     CHECK_FALSE(detail::recover(segment.header(), me, UINT64_MAX));
     CHECK(detail::recover_all(segment.header(), me) == 0);
 }
@@ -145,7 +145,7 @@ TEST_CASE("a process killed while recovering is recovered, and the rest is compl
         detail::segment_memory victim = s.segment.again(cohold::access_mode::writing);
         s.begin(victim);
         scratch::kill(victim);
-        // Attaching recovers; this one is killed at some moment, probably in the midst of it.
+        // Attaching recovers; this one is killed at some moment, probably during recovery.
         support::child recoverer([&s] {
             std::error_code ec;
             static_cast<void>(detail::participant_of(s.segment.header(), ec));
@@ -218,7 +218,7 @@ TEST_CASE("a holder whose thread has ended holds nothing, even if its process li
     const detail::thread_record& record = scratch::self(other);
     const detail::owner_word me = me_in(segment);
     CHECK_FALSE(detail::has_ended(segment.header(), me, record.me));
-    CHECK(detail::has_ended(segment.header(), me, record.process_word())); // names no thread
+    CHECK(detail::has_ended(segment.header(), me, record.process_word())); // does not name a thread
     CHECK(detail::has_ended(segment.header(), me, record.me + 2));
     CHECK_FALSE(detail::recover_thread_if_dead(segment.header(), me_in(segment), record.me));
     CHECK(detail::recover_thread_if_dead(segment.header(), me_in(segment), record.me + 2));

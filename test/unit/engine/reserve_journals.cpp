@@ -53,7 +53,7 @@ TEST_CASE("each participant of a full segment has one, and gives it back") {
         std::error_code ec;
         CHECK(detail::self(fifth.header(), ec) == nullptr);
         CHECK(ec == cohold::errc::reserve_exceeded);
-        // One is killed in the middle of something, the others detach.
+        // One is killed in the middle of an operation, the others detach.
         auto* const number =
             reinterpret_cast<std::uint64_t*>(others[2].base() + detail::far_slots_offset + 16);
         const std::uint64_t before = *number;

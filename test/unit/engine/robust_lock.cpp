@@ -88,7 +88,7 @@ TEST_CASE("a waiter sleeps, and is woken, or gives up in time") {
     while (!gave_up) {
         ::usleep(5000);
     }
-    ::usleep(20000); // long enough for it to give up spinning, usually
+    ::usleep(20000); // long enough that it usually stops spinning
     CHECK_FALSE(entered);
     counter_in(segment.memory()).lock.unlock();
     waiting.join();
@@ -116,9 +116,9 @@ TEST_CASE("a lock is taken over from a killed holder, and from no other") {
 TEST_CASE("a lock whose word names nobody is free") {
     const scratch::segment segment(65536, 1 << 20);
     const detail::owner_word words[] = {
-        detail::awaited,                               // a mark alone
+        detail::awaited,                               // only a mark
         detail::make_owner(0, 0, 0) | detail::awaited, // no generation
-        detail::make_owner(0, 77, 3),                  // one that never was
+        detail::make_owner(0, 77, 3),                  // a participant that never existed
         detail::make_owner(detail::participant_table::spare(segment.header()) + 1, 1, 0) // no slot
     };
     for (const detail::owner_word word : words) {

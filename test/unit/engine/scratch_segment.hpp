@@ -1,4 +1,4 @@
-// A formatted segment in a memfd, for tests of what lies inside a segment.
+// A formatted segment in a memfd, for tests of a segment's internals.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_MEMORY_SCRATCH_SEGMENT_HPP
@@ -92,12 +92,12 @@ class segment {
         return header().size.load(std::memory_order_acquire);
     }
 
-    // What one block can have at most, when nothing is allocated.
+    // The largest possible block when nothing is allocated.
     [[nodiscard]] std::uint64_t largest_block() const {
         return size() - detail::far_slots_offset - 32; // its overhead, and the last one
     }
 
-    // How many blocks are allocated, the library's own included; the heap must be sound.
+    // The number of allocated blocks, including the library's own; the heap must be sound.
     [[nodiscard]] std::size_t blocks() const {
         std::size_t count = 0;
         std::uint64_t before = 0;
@@ -123,8 +123,8 @@ class segment {
     detail::segment_memory memory_;
 };
 
-// Ends a mapping as if its process had been killed at this moment: the kernel's lock is gone, and
-// nothing is put in order.
+// Ends a mapping as if its process had been killed at this moment: the kernel's lock is released,
+// and nothing is cleaned up.
 inline void kill(detail::segment_memory& victim) {
     detail::local_identity& identity = *detail::local_of(victim.header()).identity;
     while (identity.records != nullptr) {
@@ -132,7 +132,7 @@ inline void kill(detail::segment_memory& victim) {
         identity.records = record->next_in_mapping;
         record->ended.store(detail::thread_record::orphaned);
     }
-    // The process of its own that it was.
+    // The separate process that it stood for.
     detail::participant_table::of(victim.header()).slots[detail::slot_of(identity.me)].stamp ^= 1;
     detail::unmap(identity.page, detail::page_size());
     identity.page = nullptr;
@@ -140,7 +140,7 @@ inline void kill(detail::segment_memory& victim) {
     victim = {};
 }
 
-// This thread, in that mapping.
+// This thread's record in that mapping.
 inline detail::thread_record& self(const detail::segment_memory& memory) {
     std::error_code ec;
     detail::thread_record* const record = detail::self(memory.header(), ec);
@@ -148,7 +148,7 @@ inline detail::thread_record& self(const detail::segment_memory& memory) {
     return *record;
 }
 
-// Recovers everybody who is dead: how many.
+// Recovers all dead participants, and returns how many.
 inline std::uint32_t recover(const segment& survivor) {
     std::error_code ec;
     return detail::recover_all(survivor.header(), detail::participant_of(survivor.header(), ec));

@@ -166,7 +166,7 @@ TEST_CASE("memory is allocated and freed with the section") {
         CHECK(s.segment.heap().used() == more);
     }
     CHECK(s.segment.heap().used() == s.used);
-    // And at once, where there is no section.
+    // And at once if there is no section.
     block = detail::allocate(s.segment.header(), 100, 16, ec);
     CHECK(s.segment.heap().used() > s.used);
     detail::deallocate(s.segment.header(), block);
@@ -222,7 +222,7 @@ TEST_CASE("a child that inherits an open section leaves it to its parent") {
         s.set(open, 2);
         support::check_child([&] {
             {
-                // What becomes of the parent's section when the child unwinds.
+                // What happens to the parent's section when the child unwinds.
                 section& inherited = open;
                 CHILD_CHECK(detail::is_inherited(inherited.record()));
                 inherited.roll_back();
@@ -231,7 +231,7 @@ TEST_CASE("a child that inherits an open section leaves it to its parent") {
             }
             CHILD_CHECK(!detail::has_open_sections());
             CHILD_CHECK(detail::open_record(&s.segment.header()) == nullptr);
-            // Its own are its own.
+            // The child's own sections are its own.
             std::error_code failed;
             section mine(s.segment.header(), failed);
             CHILD_CHECK(mine.is_outermost());
@@ -271,7 +271,7 @@ TEST_CASE("a thread that cannot have a journal has no section") {
     while (!ec) {
         static_cast<void>(s.segment.heap().allocate(512, 16, ec));
     }
-    // Those that are kept for the first who come.
+    // The reserved ones go to the first participants.
     std::atomic<int> ready{0};
     std::atomic<bool> over{false};
     std::array<std::thread, detail::reserve_journals::count> first;
@@ -298,7 +298,7 @@ TEST_CASE("a thread that cannot have a journal has no section") {
         CHECK_FALSE(static_cast<bool>(none));
         CHECK(failed == cohold::errc::reserve_exceeded);
         CHECK_FALSE(none.is_outermost());
-        // Memory can be freed all the same.
+        // Memory can still be freed.
         const std::uint64_t used = s.segment.heap().used();
         detail::deallocate(s.segment.header(), s.number);
         CHECK(s.segment.heap().used() == used - 64);

@@ -148,7 +148,7 @@ TEST_CASE("detaching ends the sections of threads that continue") {
         while (step == 1) {
             std::this_thread::yield();
         }
-        // The thread goes on, with other segments and with this one.
+        // The thread continues, with other segments and with this one.
         const detail::segment_memory again = segment->again(cohold::access_mode::writing);
         CHECK(detail::open_record(&again.header()) == nullptr);
         CHECK(scratch::self(again).state.depth == 0);
@@ -176,7 +176,7 @@ TEST_CASE("threads end while the segment is unmapped") {
         std::vector<std::thread> threads;
         for (int i = 0; i < 4; ++i) {
             threads.emplace_back([&] {
-                // In a section, which one of the two has to end; it takes its time.
+                // In a section, which one of the two must end; it takes its time.
                 detail::thread_record& record = scratch::self(*mapping);
                 detail::open_section(record, true);
                 record.keep({&released, [](void* lock, detail::thread_record&) noexcept {
@@ -204,8 +204,8 @@ TEST_CASE("threads end while the segment is unmapped") {
 
 namespace {
 
-// Uses a segment when its thread has ended already, as far as cohold knows: it was there first, so
-// it goes last.
+// Uses a segment when its thread has already ended, as far as cohold knows: it was constructed
+// first, so it is destroyed last.
 struct last_words {
     const scratch::segment* segment = nullptr;
 

@@ -81,7 +81,7 @@ TEST_CASE("sections of several segments are open at once, and end in any order")
             value = undone ? before : value;
         }
     }
-    // What has been among others can be alone again.
+    // A segment that was used together with others can be alone again.
     std::error_code ec;
     const section alone(places[0].segment.header(), ec);
     CHECK_FALSE(alone.record().state.more);

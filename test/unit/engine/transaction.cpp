@@ -14,7 +14,7 @@ using detail::thread_record;
 
 namespace {
 
-// Notes which locks were released, in which order.
+// Records which locks were released, in order.
 struct fake_lock {
     std::vector<int>* released;
     int number;
@@ -111,7 +111,7 @@ TEST_CASE("a savepoint within a chunk is found again") {
         record.save(&value, 8, ec);
     }
     CHECK_FALSE(ec);
-    // From the end, one by one: each brings back the value of its moment.
+    // From the end, one by one: each restores the value of its moment.
     for (std::size_t i = points.size(); i > 0; --i) {
         record.roll_back(points[i - 1]);
         CHECK(value == i - 1);

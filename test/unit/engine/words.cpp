@@ -39,7 +39,7 @@ TEST_CASE("the claims of a dead participant are resolved, and no others") {
     word = word_of(0xffffffff, slot_state::reading, mark_of(0, 1));
     resolve_queue_mark(word, 0, 1);
     CHECK(word == word_of(0xffffffff, slot_state::full));
-    // A participant whose mark is 0 does not own the slots that nobody has claimed.
+    // A participant whose mark is 0 does not own unclaimed slots.
     for (const slot_state state :
          {slot_state::empty, slot_state::full, slot_state::aborted, slot_state::closed}) {
         word = word_of(2, state);

@@ -12,7 +12,7 @@
 using namespace cohold;
 using object = segment<mechanism::memfd>;
 
-// More, through exec and with other users, in test/process/passing.cpp.
+// test/process/passing.cpp has more, through exec and with other users.
 TEST_CASE("a number becomes a handle") {
     const auto mine = object::create();
     mine.construct<int>("x", 42);

@@ -105,7 +105,7 @@ TEST_CASE("several threads populate everything") {
     finish_mapping(memory.at, memory.bytes, false, {.populate = true, .threads = 2}, ec);
     CHECK_FALSE(ec);
     finish_mapping(reinterpret_cast<void*>(page_size()), page_size(), false, {.populate = true},
-                   ec); // where nothing is
+                   ec); // where nothing is mapped
     CHECK(ec == std::errc::not_enough_memory);
 }
 
@@ -154,7 +154,7 @@ TEST_CASE("NUMA nodes: existing ones work, others are a clear error") {
                                                        : numa_preferred));
         CHECK(nodes[0] == 1);
         begin_mapping(memory.at, memory.bytes, {.numa = {how, std::uint64_t{1} << 63}}, ec);
-        CHECK(ec == errc::invalid_options); // no such machine is tested on
+        CHECK(ec == errc::invalid_options); // the tests do not run on such a machine
         begin_mapping(memory.at, memory.bytes, {.numa = {how, 0}}, ec);
         CHECK(ec == errc::invalid_options);
     }

@@ -76,7 +76,7 @@ TEST_CASE("created, opened, shared, grown, removed") {
     CHECK_FALSE(memory_object<>::remove(name));
     CHECK(made.is_removed());
     CHECK(reader.is_removed());
-    CHECK(there.bytes()[4999] == std::byte{42}); // who has it keeps it
+    CHECK(there.bytes()[4999] == std::byte{42}); // those that have it keep it
     CHECK_THROWS_AS((void)memory_object<>::open(name), failure);
     auto again = memory_object<>::open_or_create(name, 100);
     CHECK(again.size() == 100);

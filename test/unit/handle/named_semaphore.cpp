@@ -52,7 +52,7 @@ TEST_CASE("created, opened, counted, removed") {
     const auto made = named_semaphore<>::create(name, 2);
     CHECK(made.name() == name);
     CHECK(made.value() == 2);
-    const auto opened = named_semaphore<>::open("/" + name); // as POSIX has it
+    const auto opened = named_semaphore<>::open("/" + name); // the way POSIX writes it
     made.acquire();
     CHECK(opened.value() == 1);
     CHECK(opened.try_acquire());
@@ -78,7 +78,7 @@ TEST_CASE("created, opened, counted, removed") {
     CHECK_FALSE(named_semaphore<>::remove(name));
     CHECK(made.is_removed());
     made.release();
-    CHECK(opened.value() == 1); // who has it keeps it
+    CHECK(opened.value() == 1); // those that have it keep it
     CHECK_FALSE(static_cast<bool>(named_semaphore<>::open(name, ec)));
     CHECK(ec == errc::not_found);
     CHECK_THROWS_AS((void)named_semaphore<>::open(name), failure);
@@ -86,7 +86,7 @@ TEST_CASE("created, opened, counted, removed") {
 
     named_semaphore<> another = named_semaphore<>::open_or_create(name, {.initial = 7});
     CHECK(another.value() == 7);
-    CHECK(made.is_removed()); // the name means another one
+    CHECK(made.is_removed()); // the name belongs to another one
     named_semaphore<> moved = std::move(another);
     CHECK_FALSE(static_cast<bool>(another)); // NOLINT: moved from
     another = std::move(moved);

@@ -33,7 +33,7 @@ static_assert(passing_timeout().nanoseconds == 5000000000);
 static_assert(passing_timeout(2s).nanoseconds == 2000000000);
 static_assert(passing_timeout(-1ms).nanoseconds == 0);
 
-// More, with other processes and users, in test/process/passing.cpp.
+// test/process/passing.cpp has more, with other processes and users.
 TEST_CASE("from one end of a socket to the other") {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);

@@ -94,7 +94,7 @@ TEST_CASE("two mappings of one segment are one memory") {
 
 namespace {
 
-// Opens a name that somebody else makes meanwhile.
+// Opens a name that another thread creates meanwhile.
 template <class Open, class Make>
 auto opened_while(const Open& open, const Make& make) {
     std::thread other([&] {
@@ -133,7 +133,7 @@ TEST_CASE_TEMPLATE("opening can wait until the name exists", Mechanism, mechanis
     CHECK(*opened_while([&] { return shared_type::open(name, 24h); }, make_shared) == 7);
     CHECK(*shared_type::open(name, 1s, read_only) == 7);
     CHECK(*shared<const int, Mechanism>::open(name, 1s) == 7);
-    // Other errors do not wait.
+    // After other errors it does not wait.
     CHECK_FALSE(shared<float, Mechanism>::open(name, 24h, ec));
     CHECK(ec == errc::type_mismatch);
     shared_type::remove(name);
@@ -175,7 +175,7 @@ TEST_CASE_TEMPLATE("a session ends with its last process", Mechanism, mechanism:
         CHECK_FALSE(static_cast<bool>(named::open(name, ec)));
         CHECK(ec == errc::not_found);
     }
-    // One whose users are all dead counts as absent.
+    // A segment whose users are all dead counts as absent.
     const support::ending how = support::run_child([&] {
         auto lost = named::create(name, session);
         ::kill(::getpid(), SIGKILL);
@@ -185,7 +185,7 @@ TEST_CASE_TEMPLATE("a session ends with its last process", Mechanism, mechanism:
         const auto next = named::create(name, session);
         CHECK(next.used() == 0);
     }
-    // A forked child has no part in it.
+    // A forked child is not a user of it.
     const auto parents = named::create(name, session);
     support::check_child([&] {
         auto inherited = std::move(const_cast<named&>(parents));

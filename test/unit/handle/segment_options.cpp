@@ -35,7 +35,7 @@ TEST_CASE("sizes are rounded up to pages, and to what a segment needs for itself
     CHECK(tight.capacity() < 100001 + page);
     CHECK(memory::create({.size = 1, .reserve = 1}).capacity() == detail::smallest_segment);
     if constexpr (sizeof(void*) == 8) {
-        // Sixteen times the size, where that is more than the default.
+        // Sixteen times the size, if that is more than the default.
         CHECK(memory::create({.size = std::size_t{80} << 20}).capacity() == std::size_t{1280}
                                                                                 << 20);
     }

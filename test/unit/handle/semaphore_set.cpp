@@ -103,7 +103,7 @@ TEST_CASE("several steps happen at once or not at all") {
     CHECK(set.value(0) == 1); // not taken
     set.release(1);
     CHECK(set.try_operate_for(both, 1h));
-    // A lock by hand: wait for none, and take it, as books have it.
+    // A lock made by hand: wait for zero, then take it, as in textbooks.
     const semaphore_step lock[] = {{0, 0}, {0, 1, back}};
     CHECK(set.try_operate(lock));
     CHECK_FALSE(set.try_operate(lock));

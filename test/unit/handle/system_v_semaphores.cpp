@@ -82,7 +82,8 @@ TEST_CASE("sets without a name are removed by the handle that made them") {
         const auto adopted = unnamed_set::adopt(id);
         support::check_child([&] {
             CHECK_FALSE(first.is_removed());
-            const unnamed_set inherited = std::move(first); // goes here, but is not the child's
+            const unnamed_set inherited =
+                std::move(first); // destroyed here, but it is not the child's
         });
         CHECK_FALSE(first.is_removed());
         unnamed_set second;

@@ -1,4 +1,4 @@
-// What needs no mount; the rest is in test/process/tmpfs_mount.cpp.
+// Tests that need no mount; the rest is in test/process/tmpfs_mount.cpp.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/tmpfs.hpp>

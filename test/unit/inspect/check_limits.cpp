@@ -12,14 +12,14 @@ namespace {
 
 constexpr std::uint64_t mebibyte = 1 << 20;
 
-// Nothing binds here.
+// No limit applies here.
 limit_report wide() {
     limit_report out;
     out.space = space_usage{true, true, 1000 * mebibyte, 0, 1000 * mebibyte, 100, 50};
     return out;
 }
 
-// The one thing that is in the way, and whether it stops.
+// The only limit that is exceeded, and whether it stops the request.
 void only(const limit_request& request, const limit_report& report, std::string_view name,
           bool stops = true) {
     const std::vector<limit_finding> found = check_limits(request, report);

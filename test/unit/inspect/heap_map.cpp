@@ -36,7 +36,7 @@ class damaged_heap {
         return *reinterpret_cast<std::uint64_t*>(static_cast<char*>(base()) + at);
     }
 
-    // What is found, with the word as it is given.
+    // The flaws found if the word has this value.
     [[nodiscard]] std::vector<segment_flaw> with(std::uint64_t at, std::uint64_t value) const {
         const std::uint64_t before = word(at);
         word(at) = value;
@@ -124,7 +124,7 @@ TEST_CASE("a heap that is damaged") {
                "a block has an impossible size"));
     CHECK(says(heap.with(state + 5616, all), "its log is too long"));
     CHECK(says(heap.with(heap.word(state + 360), 5), "the last block is wrong"));
-    // A free block that its list has lost: the list ends where it was.
+    // A free block that is missing in its list: the list ends where it was.
     heap_map map;
     static_cast<void>(heap.look(&map));
     bool lost = false;

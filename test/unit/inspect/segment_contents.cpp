@@ -33,7 +33,7 @@ TEST_CASE_TEMPLATE("the contents of a segment", Mechanism, mechanism::posix, mec
         CHECK(inspect_contents(made.native_handle()).objects.size() == 1);
     }
     CHECK(inspect_contents<Mechanism>(name).is_good());
-    // One who died has left something, and recovery takes it away.
+    // A dead process has left something, and recovery removes it.
     const support::ending how = support::run_child([&] {
         static auto kept = own_segment::open(name);
         std::error_code ec;

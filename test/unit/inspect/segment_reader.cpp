@@ -68,7 +68,7 @@ TEST_CASE("words can be replaced") {
         CHECK(reader.word(4096) == 1);
         CHECK(reader.word(4104) == 4104);
         CHECK(reader.word(399992) == 3);
-        CHECK(reader.word(4096 + 64 * 4096) == 4096 + 64 * 4096); // takes the place of the page
+        CHECK(reader.word(4096 + 64 * 4096) == 4096 + 64 * 4096); // it replaces the page in memory
     }
 }
 
@@ -92,7 +92,7 @@ TEST_CASE("locks whose holder cannot exist") {
     CHECK(flaws_of(detail::make_owner(3, 7, 1)) == 1); // processes hold them, not their threads
     CHECK(flaws_of(detail::awaited) == 1);
     CHECK(flaws_of(detail::make_owner(3, 0, 0)) == 1);
-    CHECK(flaws_of(detail::make_owner(3, 6, 0) | detail::awaited) == 0); // has been there
+    CHECK(flaws_of(detail::make_owner(3, 6, 0) | detail::awaited) == 0); // it existed once
     CHECK(flaws_of(detail::make_owner(3, 8, 0)) == 1);
     CHECK(flaws_of(detail::make_owner(65, 1, 0)) == 1);
     CHECK(name_of(segment_part::journals) == "journals");

@@ -123,7 +123,7 @@ TEST_CASE("objects that are not segments, and damaged segments") {
         REQUIRE(::pwrite(file.get(), changed.data(), changed.size(), 0) == 65536);
         return inspect_segment(object);
     };
-    CHECK(with(0, 'c').standing == standing::abandoned); // a copy, which nobody has attached
+    CHECK(with(0, 'c').standing == standing::abandoned); // a copy, which no process has attached
     CHECK(with(0, 'x').standing == standing::not_a_segment);
     CHECK(with(8, 99).standing == standing::foreign);
     state = with(12, 99);

@@ -68,7 +68,7 @@ TEST_CASE("journals that are damaged") {
     const std::uint64_t log = found.journals[0].offset;
     const std::uint64_t slot = 4096 + found.journals[0].participant * 64;
     const std::uint64_t all = ~std::uint64_t{0};
-    CHECK(says(made, log, log, "a block has two owners")); // a ring
+    CHECK(says(made, log, log, "a block has two owners")); // a cycle
     CHECK(says(made, log, all, "a journal is not in the segment"));
     CHECK(says(made, log + 8, all, "a journal belongs to a thread that cannot exist"));
     CHECK(says(made, log + 16, all, "a record is invalid"));
@@ -80,7 +80,7 @@ TEST_CASE("journals that are damaged") {
     CHECK(says(made, slot + 64 + 48, log, "a free slot has journals"));
     CHECK(says(made, slot + 64, 6, "a slot is in an impossible state"));
     CHECK(says(made, slot + 40, all, "a lock's holder cannot exist"));
-    // Records that go round.
+    // Records in a cycle.
     const std::uint64_t begin = log + 72;
     word(made, begin + 8) = begin + 24;
     word(made, begin + 16) = detail::journal_record::word_of(detail::journal_kind::jump, 0);

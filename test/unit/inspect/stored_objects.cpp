@@ -16,7 +16,7 @@ std::uint64_t& word(const segment<mechanism::memfd>& in, std::uint64_t at) {
         static_cast<char*>(const_cast<void*>(in.mapping().address())) + at);
 }
 
-// Is that found, with the word as it is given?
+// Is this flaw found if the word has this value?
 bool says(const segment<mechanism::memfd>& in, std::uint64_t at, std::uint64_t value,
           std::string_view what) {
     const std::uint64_t before = word(in, at);

@@ -14,8 +14,8 @@ TEST_CASE("columns are found by their titles") {
     CHECK(static_cast<int>(row.number("key")) == -5);
     CHECK(row.number("size") == 7);
     CHECK(row.number("perms", 8) == 0600);
-    CHECK(row.number("rss") == 0); // a kernel that has no such column
-    REQUIRE(row.next());           // the row that is too short is passed over
+    CHECK(row.number("rss") == 0); // this kernel has no such column
+    REQUIRE(row.next());           // a row that is too short is skipped
     CHECK(row.number("key") == 8);
     CHECK(row.number("perms") == 0);
     CHECK_FALSE(row.next());

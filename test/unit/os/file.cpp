@@ -127,5 +127,5 @@ TEST_CASE("locks belong to the open file, and end with its process") {
     CHECK(holder.wait().signal == SIGKILL);
     ::close(ends[0]);
     ::close(ends[1]);
-    CHECK(size_of(file.get()) == 0); // bytes far behind the end
+    CHECK(size_of(file.get()) == 0); // the bytes are far behind the end
 }

@@ -49,7 +49,7 @@ TEST_CASE("a directory lists all its names, whatever they are, and none twice") 
     }
     CHECK(place.remove("a b") == ENOENT);
     CHECK(::rmdir(path) == 0);
-    CHECK(place.next() == nullptr); // it has gone
+    CHECK(place.next() == nullptr); // it has disappeared
 
     CHECK_FALSE(static_cast<bool>(folder("/no such directory")));
     CHECK(errno == ENOENT);

@@ -91,7 +91,7 @@ TEST_CASE("among nested control groups the tightest counts") {
     CHECK(found.path == "/sys/fs/cgroup x/a");
     CHECK(found.most == 1000u);
     CHECK(found.used == 900u);
-    // Cached files make way; swap comes on top, as far as the group may have it.
+    // Cached files are reclaimed; swap is added, as far as the group may use it.
     const auto left = [&](std::uint64_t swap) {
         return group_memory_left("0::/a/b\n", unified_mounts, swap, path);
     };

@@ -18,7 +18,7 @@ TEST_CASE("registering again changes nothing, and a forked child is registered")
     CHECK(detail::heavy_barrier() == works);
     const pid_t child = fork();
     if (child == 0) {
-        // The kernel's list of what this process is registered for, since Linux 6.3.
+        // The kernel's list of this process's registrations, since Linux 6.3.
         const long registered = ::syscall(SYS_membarrier, 512, 0, 0);
         const bool known = registered >= 0;
         _exit(!works || !known || (registered & MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) != 0 ? 0
@@ -30,7 +30,8 @@ TEST_CASE("registering again changes nothing, and a forked child is registered")
 }
 
 TEST_CASE("a heavy barrier on one side is enough") {
-    // Store buffering: each stores to its own word, then reads the other's. Not both may read 0.
+    // Store buffering: each thread stores to its own word, then reads the other's. They must not
+    // both read 0.
     if (!detail::heavy_barrier()) {
         return;
     }

@@ -16,7 +16,7 @@
 
 namespace {
 
-// As gVisor does it.
+// Like gVisor.
 void refuse_wiping() {
     support::refuse_call(SYS_madvise, EINVAL,
                          {.index = 2, .first = MADV_WIPEONFORK, .last = MADV_WIPEONFORK});
@@ -34,7 +34,7 @@ void check_page() {
     CHILD_CHECK((first[0] == 'x' && first[bytes - 1] == 'x'));
     cohold::detail::forget_wiped(page);
     ::munmap(page, bytes);
-    support::check_child([] {}); // nothing is written where it was
+    support::check_child([] {}); // nothing is written in its former place
 }
 
 } // namespace

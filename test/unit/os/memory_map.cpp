@@ -42,7 +42,7 @@ TEST_CASE("addresses that are not mapped") {
     errno = 0;
     CHECK(reserve_addresses(UINT64_MAX) == nullptr);
     CHECK(errno == ENOMEM);
-    if constexpr (sizeof(void*) == 8) { // two of four gibibytes can be had
+    if constexpr (sizeof(void*) == 8) { // two of four gibibytes may be available
         errno = 0;
         CHECK(reserve_addresses(PTRDIFF_MAX) == nullptr);
         CHECK(errno == ENOMEM);

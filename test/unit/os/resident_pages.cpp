@@ -12,7 +12,7 @@ TEST_CASE("pages of a file are counted without touching any") {
     const unique_fd file = memory_file(0);
     const std::uint64_t page = page_size();
     const std::uint64_t size =
-        (std::uint64_t{300} << 20) + 5; // more than a window, and no whole page
+        (std::uint64_t{300} << 20) + 5; // more than a window, and not a multiple of a page
     REQUIRE(::ftruncate(file.get(), static_cast<off_t>(size)) == 0);
     CHECK(data_bytes(file.get(), size) == 0u);
     CHECK(resident_bytes_of_file(file.get(), size) == 0u);
@@ -23,7 +23,7 @@ TEST_CASE("pages of a file are counted without touching any") {
     const auto data = data_bytes(file.get(), size);
     REQUIRE(data);
     CHECK(*data == 2 * page + size % page);
-    CHECK(::lseek(file.get(), 0, SEEK_CUR) == 0); // its user's position
+    CHECK(::lseek(file.get(), 0, SEEK_CUR) == 0); // its user's file position
     CHECK(data_bytes(file.get(), 0) == 0u);
     CHECK_FALSE(data_bytes(-1, 1));
     CHECK_FALSE(resident_bytes_of_file(-1, 1));

@@ -42,7 +42,7 @@ TEST_CASE("populating allocates pages without changing them") {
     CHECK(real(3));
     CHECK_FALSE(real(4));
     CHECK(bytes[page] == 'x');
-    populate(at, 0, std::uint64_t{1} << 46, ec); // asked first, not tried
+    populate(at, 0, std::uint64_t{1} << 46, ec); // checked in advance, not tried
     CHECK(ec == errc::out_of_space);
     CHECK(std::string(cohold::last_failure().what()).find("wanted 70368744177664 bytes more") !=
           std::string::npos);

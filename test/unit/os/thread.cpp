@@ -11,7 +11,7 @@ using cohold::detail::cleanup_entry;
 
 namespace {
 
-#if defined(__GLIBC__) && !defined(_LIBCPP_VERSION) // whose unwinder glibc does not get on with
+#if defined(__GLIBC__) && !defined(_LIBCPP_VERSION) // glibc does not work with its unwinder
 int called = 0;
 int seen_by_destructor = 0;
 

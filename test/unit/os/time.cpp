@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// A clock that is set by hand.
+// A clock that the test sets.
 struct set_clock {
     using duration = std::chrono::milliseconds;
     using rep = duration::rep;
@@ -56,7 +56,7 @@ TEST_CASE("the clock of the time point decides") {
         return false;
     }));
     CHECK(waits == 2);
-    // A moment that has come: one look, without waiting.
+    // A moment that has already come: one attempt, without waiting.
     CHECK_FALSE(detail::until_moment(moment, [&](detail::deadline until) {
         CHECK(until.has_passed());
         ++waits;
@@ -75,7 +75,7 @@ using real_seconds = std::chrono::duration<double>;
 template <class Clock, class Duration>
 using moment_of = std::chrono::time_point<Clock, Duration>;
 
-// Moments that 64 bits of nanoseconds cannot tell, and that never come.
+// Moments that do not fit into 64 bits of nanoseconds, and never come.
 template <class Check>
 void each_far_moment(const Check& check) {
     using days = std::chrono::duration<std::int32_t, std::ratio<86400>>;
@@ -88,7 +88,7 @@ void each_far_moment(const Check& check) {
     check(moment_of<system_clock, real_seconds>(real_seconds(HUGE_VAL)));
 }
 
-// The longest times, as to_nanoseconds tells them.
+// The longest durations, as converted by to_nanoseconds.
 template <class Check>
 void each_long_time(const Check& check) {
     check(std::chrono::nanoseconds::max());
@@ -100,7 +100,7 @@ void each_long_time(const Check& check) {
     check(real_seconds(HUGE_VAL));
 }
 
-// While one thread waits, the other gives what it waits for.
+// While one thread waits, another provides what it waits for.
 template <class Give, class Wait>
 void waits(const Give& give, const Wait& wait) {
     std::thread other([&] {
@@ -111,7 +111,7 @@ void waits(const Give& give, const Wait& wait) {
     other.join();
 }
 
-// The same for what another thread has.
+// The same for a lock that another thread holds.
 template <class Lock, class Wait>
 void waits_for_the_lock(Lock& lock, const Wait& wait) {
     std::atomic<bool> held{false};

@@ -17,7 +17,7 @@ int state() {
     return found;
 }
 
-// In a thread that is to be cancelled, at the next point where that can be.
+// In a thread that will be cancelled at the next point where that is possible.
 template <class Work>
 void cancelled_before(Work work) {
     ::pthread_t thread{};
@@ -29,7 +29,7 @@ void cancelled_before(Work work) {
     REQUIRE(::pthread_create(&thread, nullptr, run, &work) == 0);
     void* result = nullptr;
     REQUIRE(::pthread_join(thread, &result) == 0);
-    CHECK(result == &work); // it came to its end
+    CHECK(result == &work); // it ran to its end
 }
 
 } // namespace

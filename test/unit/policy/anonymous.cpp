@@ -67,7 +67,7 @@ TEST_CASE("the memfd beside anonymous memory is closed with the handle, and may 
     CHECK(ec == errc::unsupported);
     ec.clear();
 
-    support::check_child([&] { // another file has the descriptor by now
+    support::check_child([&] { // by now the descriptor belongs to another file
         CHILD_CHECK(::dup2(2, object.liveness) >= 0);
         CHILD_CHECK(anonymous::liveness::probe(object, 0, token) == verdict::unknown);
         CHILD_CHECK(anonymous::liveness::claim(object, 1, token, ec) == nullptr);
@@ -77,7 +77,7 @@ TEST_CASE("the memfd beside anonymous memory is closed with the handle, and may 
         anonymous::adopt(again, ec);
         CHILD_CHECK(!ec && again.liveness == -1);
         anonymous::close(object);
-        CHILD_CHECK(::fcntl(number, F_GETFD) >= 0); // it is not ours
+        CHILD_CHECK(::fcntl(number, F_GETFD) >= 0); // the library must not close it
     });
     ::munmap(page, cohold::detail::page_size());
     anonymous::close(object);

@@ -11,7 +11,7 @@
 
 namespace {
 
-// The least that a mechanism is.
+// A minimal mechanism.
 struct least {
     using native_handle_type = cohold::file_descriptor;
     using default_naming = cohold::naming::unnamed;

@@ -1,4 +1,4 @@
-// What every mechanism does, called as the handles call it.
+// Checks of every mechanism, called in the way of the handles.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_POLICY_MECHANISM_CHECKS_HPP
@@ -33,7 +33,7 @@ inline bool failed(const std::error_code& ec) {
     return static_cast<bool>(ec);
 }
 
-// A new object: its status, memory behind it, two mappings that are one memory, growth.
+// A new object: its status, its memory, two mappings of the same memory, growth.
 template <class M>
 void check_object(typename M::native_handle_type& object) {
     std::error_code ec;
@@ -53,7 +53,7 @@ void check_object(typename M::native_handle_type& object) {
     CHECK(two[65535] == 'x');
     const support::ending how = support::run_child([two] { two[0] = 1; });
     CHECK((how.signal == SIGSEGV || how.code > 1)); // sanitizers exit
-    // In place of what is mapped there.
+    // In place of an existing mapping.
     CHECK(M::map(object, 65536, access_mode::reading, two, ec) == two);
     CHECK(two[65535] == 'x');
     CHECK_FALSE(failed(ec));
@@ -91,7 +91,7 @@ void check_named(const std::string& name) {
         CHECK_FALSE(static_cast<bool>(M::open(name, access_mode::reading, ec)));
         CHECK(ec == errc::not_found);
         ec.clear();
-        M::abandon(object, name); // of nothing
+        M::abandon(object, name); // an empty handle
     }
     auto object = M::create(name, wanted, ec);
     REQUIRE_FALSE(failed(ec));

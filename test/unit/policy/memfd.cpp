@@ -16,7 +16,7 @@ TEST_CASE("memfds") {
     mechanism_checks::check_object<memfd>(object);
     CHECK(memfd::status(object, ec).mode == 0640);
     CHECK((::fcntl(object.value, F_GETFD) & FD_CLOEXEC) != 0);
-    CHECK(::ftruncate(object.value, 4096) != 0); // nobody can pull memory away
+    CHECK(::ftruncate(object.value, 4096) != 0); // nobody can take the memory away
     memfd::close(object);
     CHECK_FALSE(static_cast<bool>(object));
 }

@@ -21,9 +21,9 @@ using cohold::name_argument;
 
 namespace {
 
-struct own_text { // a class of the user's, not const-correct
+struct own_text { // a user's class, not const-correct
 
-    operator std::string_view() { return "own"; } // NOLINT: conversion is what is tested
+    operator std::string_view() { return "own"; } // NOLINT: the conversion is tested
 };
 
 } // namespace

@@ -57,7 +57,7 @@ TEST_CASE("seals are permanent, and can be relied upon") {
 
     add_seals(object.file, seal::seals, ec);
     CHECK_FALSE(ec);
-    add_seals(object.file, seal::exec, ec); // there are no more; on newer kernels it is there
+    add_seals(object.file, seal::exec, ec); // this kernel has no more; newer ones have it
     CHECK((ec == errc::permission_denied));
     CHECK(std::string(last_failure().what()).find("0x20") != std::string::npos);
     CHECK_THROWS_AS(add_seals(object.file, seal::grow), failure);

@@ -13,7 +13,7 @@ static_assert(cohold::mechanism_policy<system_v>);
 
 namespace {
 
-// Mappings of System V are undone by shmdt(2); munmap(2) is as good.
+// System V mappings are ended by shmdt(2); munmap(2) works as well.
 void check_removed(cohold::system_v_id id) {
     std::error_code ec;
     system_v::status(id, ec);
@@ -55,7 +55,7 @@ TEST_CASE("System V segments without a name disappear with their last user") {
     void* const at = system_v::map(adopted, 65536, cohold::access_mode::writing, nullptr, ec);
     REQUIRE_FALSE(mechanism_checks::failed(ec));
     system_v::close(object);
-    // Another process, by the number alone; and it outlives who made it.
+    // Another process, by the number alone; and it outlives the creator.
     support::check_child([&] {
         ::munmap(at, 65536);
         std::error_code code;
@@ -112,7 +112,7 @@ TEST_CASE("a finished segment of zeros is not removed, even if a creator of it d
             CHILD_CHECK(code == errc::already_exists);
             code.clear();
         }
-        // In the midst of one more; that the object exists, it would find out next.
+        // While another one is created; the creator would find out next that the object exists.
         cohold::detail::creation_lock lock(cohold::detail::system_v_key(name));
         CHILD_CHECK(lock.acquire(true, true, 0600) == 0);
         CHILD_CHECK(::write(ends[1], "x", 1) == 1);

@@ -1,5 +1,5 @@
-// What the tests of locks share: a segment with one object, in as many mappings and processes as
-// are wanted.
+// What the tests of locks share: a segment with one object, in any number of mappings and
+// processes.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TEST_SYNC_LOCK_SUPPORT_HPP
@@ -21,12 +21,12 @@ namespace support {
 
 using namespace std::chrono_literals;
 
-constexpr auto a_moment = 5ms;    // too short to get what somebody else has
+constexpr auto a_moment = 5ms;    // too short to get a lock that another holds
 constexpr auto a_while = 30000ms; // longer than any test takes
 
 inline int lock_count = 0;
 
-// The object T of a segment that goes away with the test.
+// The object T of a segment that is removed at the end of the test.
 template <class T>
 class in_segment {
   public:
@@ -48,7 +48,7 @@ class in_segment {
 
     [[nodiscard]] const std::string& name() const { return name_; }
 
-    // In another mapping, of this process or of a child: a participant of its own.
+    // In another mapping, of this process or of a child: a separate participant.
     class other {
       public:
         explicit other(const std::string& name)

@@ -178,7 +178,7 @@ TEST_CASE("a guard can be moved, and is empty afterwards") {
     {
         auto guard = make(1);
         kept = std::move(guard);
-        CHECK_FALSE(guard); // NOLINT: that is what is asked
+        CHECK_FALSE(guard); // NOLINT: this is tested
         std::error_code ec;
         guard.lock(ec);
         CHECK(ec == cohold::errc::empty_handle);
@@ -254,7 +254,7 @@ TEST_CASE("a forked child saves nothing in a section of its parent") {
     CHECK(*guard == 5);
 }
 
-#if defined(__GLIBC__) && !defined(_LIBCPP_VERSION) // whose unwinder glibc does not get on with
+#if defined(__GLIBC__) && !defined(_LIBCPP_VERSION) // glibc does not work with its unwinder
 namespace {
 
 struct leaver {
@@ -289,7 +289,7 @@ struct leaver {
     }
 };
 
-// A thread's last words: a section that is whole.
+// A thread's last action: a complete section.
 struct at_the_end {
     numbers& guarded;
 

@@ -31,7 +31,7 @@ TEST_CASE("a guard for reading can be moved") {
     {
         auto reading = here->lock_shared();
         kept = std::move(reading);
-        CHECK_FALSE(static_cast<bool>(reading)); // NOLINT: that is what is asked
+        CHECK_FALSE(static_cast<bool>(reading)); // NOLINT: this is tested
     }
     CHECK(*kept == 5);
     CHECK_FALSE(is_free());
@@ -57,7 +57,7 @@ TEST_CASE("a guarded value with many readers") {
     }
     CHECK_THROWS_AS(here->with([&](std::int64_t& value) {
         value = 6;
-        CHECK(*here->lock_shared() == 6); // it is mine
+        CHECK(*here->lock_shared() == 6); // this thread holds the lock
         std::thread([&] {
             CHECK_FALSE(static_cast<bool>(here->try_lock_shared()));
             CHECK_FALSE(static_cast<bool>(here->try_lock_shared_for(a_moment)));

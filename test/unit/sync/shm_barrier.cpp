@@ -21,7 +21,7 @@ TEST_CASE("threads and processes meet at a barrier repeatedly") {
         shm_barrier barrier{3};
         std::atomic<std::int64_t> steps{0};
 
-        // Nobody is a phase ahead of the others.
+        // No thread is a phase ahead of the others.
         [[nodiscard]] bool walk(int times) {
             bool good = true;
             for (std::int64_t i = 0; i < times; ++i) {
@@ -61,7 +61,7 @@ TEST_CASE("arriving and waiting are separate") {
 TEST_CASE("a thread that drops out is no longer expected") {
     in_segment<shm_barrier> here(2);
     const auto token = here->arrive();
-    here->arrive_and_drop(); // for one who has been killed, perhaps
+    here->arrive_and_drop(); // in place of a killed process, perhaps
     here->wait(token);
     for (int i = 0; i < 3; ++i) {
         here->arrive_and_wait();

@@ -26,7 +26,7 @@ namespace {
 
 static_assert(cohold::shareable<shm_condition>);
 
-// Whose turn it is.
+// The thread whose turn it is.
 struct table {
     shm_mutex mutex;
     shm_condition changed;

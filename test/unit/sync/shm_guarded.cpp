@@ -289,7 +289,7 @@ TEST_CASE("an optional vector that is filled later belongs to the segment, and i
     REQUIRE(here->lock()->at(1).extra.has_value());
     CHECK(here->lock()->at(1).extra->size() == 3);
     CHECK(here.segment().used() == used);
-    // By construct_at, too.
+    // Also through construct_at.
     auto& bytes = here.segment().construct<std::array<std::byte, 32>>("bytes");
     auto* const made = ::new (static_cast<void*>(&bytes)) shm_vector<std::int32_t>();
     made->push_back(1);
@@ -339,7 +339,7 @@ TEST_CASE("sections within sections are one") {
                             int);
             CHECK(outer.balance == 1);
             CHECK(outer.entries.size() == 1);
-            // What it has locked stays so until the outermost one ends.
+            // The locks are kept until the outermost section ends.
             std::thread([&] { CHECK_FALSE(locked(here->b.try_lock())); }).join();
         });
         check_is(here->a, 1, 1);
@@ -461,12 +461,12 @@ TEST_CASE("a view reads a value as it was at one moment, while others change it"
     }
     writer.kill();
     writer.wait();
-    static_cast<void>(here->lock()); // who locks recovers it
+    static_cast<void>(here->lock()); // locking recovers it
     const auto found = seen->snapshot_for(std::chrono::seconds(0));
     REQUIRE(found.has_value());
     CHECK(found->first == found->second);
     CHECK(found->first >= last);
-    // Undone or nested, it is whole again afterwards.
+    // Undone or nested, it is consistent again afterwards.
     CHECK_THROWS_AS(here->with([&](twins& value) {
         value.first = -1;
         static_cast<void>(here->lock());
@@ -498,7 +498,7 @@ TEST_CASE("a value is read without its lock while a writer waits for readers") {
     {
         const auto reading = here->lock_shared();
         writer = std::thread([&] { *here->lock() = 6; });
-        while (here->try_lock_shared()) { // until the writer is there, which keeps readers out
+        while (here->try_lock_shared()) { // until the writer, which keeps readers out, is there
             std::this_thread::yield();
         }
         CHECK(here->snapshot_for(std::chrono::seconds(0)) == 5);

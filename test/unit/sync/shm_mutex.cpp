@@ -248,11 +248,11 @@ TEST_CASE("a lock that a forked child inherits stays with its parent") {
     in_segment<shm_mutex> here;
     here->lock();
     support::check_child([&] {
-        here->unlock(); // does nothing, as the guards that the child has inherited
+        here->unlock(); // no effect, like the guards that the child has inherited
         CHILD_CHECK(!here->try_lock());
     });
     support::check_child([&] {
-        CHILD_CHECK(!here->try_lock()); // now it is a participant of its own
+        CHILD_CHECK(!here->try_lock()); // now it is a separate participant
         here->unlock();
         CHILD_CHECK(!here->try_lock());
     });
@@ -281,12 +281,12 @@ TEST_CASE("when thread numbers start again, no thread gets the number in an aban
                 here->free.unlock();
             });
         }
-        // This one has the number of the one that has left it behind.
+        // This thread has the number of the one that abandoned the lock.
         bool got = false;
         in_thread([&] {
             here->free.lock();
             here->free.unlock();
-            got = here->left_behind.try_lock(); // and leaves it behind again
+            got = here->left_behind.try_lock(); // and abandons it again
         });
         CHECK(got);
         CHECK(identity.threads == last);
@@ -294,7 +294,7 @@ TEST_CASE("when thread numbers start again, no thread gets the number in an aban
         CHECK(here->left_behind.recovered());
         here->left_behind.unlock();
         in_thread([&] { here->left_behind.lock(); });
-        // Those that are older than that are alive as ever: for threads, and for processes.
+        // Older ones are still alive: for threads, and for processes.
         in_thread([&] { CHECK_FALSE(try_held()); });
         support::child other([&] { CHILD_CHECK(!try_held()); });
         CHECK(other.wait().code == 0);

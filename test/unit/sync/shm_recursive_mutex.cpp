@@ -87,7 +87,7 @@ TEST_CASE("a recursive mutex that is taken over is held once") {
     std::thread([&] {
         CHECK(here->try_lock());
         CHECK_FALSE(here->recovered());
-    }).join(); // ends with it
+    }).join(); // the thread ends with it
     CHECK(here->try_lock_for(a_while));
     CHECK(here->recovered());
     here->unlock();

@@ -23,7 +23,7 @@ namespace {
 
 static_assert(cohold::shareable<shm_shared_mutex>);
 
-// A writer changes both; a reader must never see one changed alone.
+// A writer changes both; a reader must never see only one changed.
 struct pair_of_words {
     shm_shared_mutex mutex;
     std::int64_t first = 0;
@@ -48,7 +48,7 @@ struct pair_of_words {
     }
 };
 
-// The mutex as another thread finds it.
+// The state of the mutex for another thread.
 std::string seen(shm_shared_mutex& mutex) {
     std::string found;
     std::thread([&] {
@@ -79,7 +79,7 @@ TEST_CASE("a shared mutex has many readers or one writer") {
             CHECK(std::shared_lock(*here, std::chrono::system_clock::now() + a_while));
             CHECK_FALSE(std::unique_lock(*here, a_moment));
             CHECK_FALSE(std::unique_lock(*here, std::chrono::system_clock::now() + a_moment));
-            CHECK(std::shared_lock(*here, std::try_to_lock)); // who has given up lets others in
+            CHECK(std::shared_lock(*here, std::try_to_lock)); // after giving up it lets others in
         }).join();
         CHECK(seen(*here) == "read");
     }
@@ -187,7 +187,7 @@ TEST_CASE("a reader that was killed or has ended blocks nobody") {
     writer.join();
     reader.wait();
     for (std::size_t i = 0; i < shm_shared_mutex::most_readers; ++i) {
-        std::thread([&] { here->lock_shared(); }).join(); // in vain; all slots
+        std::thread([&] { here->lock_shared(); }).join(); // in vain; it takes all slots
     }
     here.again()->lock_shared();
     CHECK(here->try_lock_shared());
@@ -215,7 +215,7 @@ TEST_CASE("a killed writer blocks neither readers nor writers") {
     reader.join();
     writer.wait();
     here->lock();
-    CHECK(here->recovered()); // as it was left, as far as anybody knows
+    CHECK(here->recovered()); // it may have been left in any state
     here->unlock();
     here->lock_shared();
     CHECK_FALSE(here->recovered());

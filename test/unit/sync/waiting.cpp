@@ -39,7 +39,7 @@ TEST_CASE("a wait word knows whether a thread is about to sleep") {
     word.wake_all();
     CHECK_FALSE(word.awaited());
     (void)word.announce();
-    word.wake(1); // finds nobody asleep, so the bit goes
+    word.wake(1); // finds no sleeper, so the bit is cleared
     CHECK_FALSE(word.awaited());
 }
 
@@ -63,7 +63,7 @@ TEST_CASE("no thread sleeps longer than the interval") {
     const deadline earliest = deadline::in(wait_word::recheck_interval);
     word.park(word.announce(), deadline::never());
     CHECK(earliest.has_passed());
-    // Being idle costs at most ten wake-ups a second.
+    // An idle wait costs at most ten wake-ups a second.
     CHECK(wait_word::recheck_interval >= 100 * millisecond);
 }
 
@@ -74,7 +74,7 @@ TEST_CASE("no thread trusts its first announcement for long without a barrier") 
     const deadline late = deadline::in(wait_word::recheck_interval);
     word.park(ticket, deadline::never());
     CHECK_FALSE(late.has_passed());
-    // From now on it holds, for whoever announces it again.
+    // From now on it holds, for every later announcement.
     CHECK(word.announce().word != ticket.word);
     CHECK(word.announce().settled);
 }
@@ -114,7 +114,7 @@ TEST_CASE_TEMPLATE("awaiting a condition ends in the three ways", Waiting, waiti
     CHECK(looks >= 1);
     int left = 5000;
     auto after_some = [&] { return --left == 0 ? outcome::closed : outcome::blocked; };
-    // Parking waits look eight times a second; spinning ones much oftener.
+    // Parking waits look eight times a second; spinning ones much more often.
     left = Waiting::parks ? static_cast<int>(Waiting::spins) + 3 : 5000;
     CHECK(detail::await<Waiting>(word, after_some, deadline::never()).what == outcome::closed);
     CHECK(left == 0);
@@ -140,7 +140,7 @@ TEST_CASE_TEMPLATE("two threads take turns without losing a wake-up", Waiting, w
             }
         }
     };
-    // Lost wake-ups would cost an interval each, two minutes in all.
+    // Each lost wake-up would cost an interval, two minutes in all.
     const deadline limit = deadline::in(minute);
     std::thread other(play, 1);
     play(0);

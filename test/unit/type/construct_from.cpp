@@ -37,7 +37,7 @@ struct owning {
     shm_vector<int> more[2];
 };
 
-struct refusing { // an assignment of -1
+struct refusing { // throws when -1 is assigned
     static inline int alive = 0;
 
     refusing() { ++alive; }
@@ -130,7 +130,7 @@ TEST_CASE("vectors and queues make structs with arrays from their members' value
     CHECK(at->sides[0][1] == 2);
     CHECK(at->sides[1][1] == 0);
     CHECK(rows[4].id == 3);
-    at = rows.emplace(rows.begin(), rows[3].id, rows[3].name); // of an element that moves
+    at = rows.emplace(rows.begin(), rows[3].id, rows[3].name); // from an element that moves
     CHECK(at->id == 33);
     CHECK(name_of(*at) == "eve");
     CHECK(rows.try_emplace_back(7, "ann") != nullptr);

@@ -12,7 +12,7 @@
 
 #include <doctest/doctest.h>
 
-// The same name, size and members but for one, two levels deep: two programs that were built at
+// The same name, size and members except one, two levels down: two programs that were built at
 // different times.
 namespace old_program {
 
@@ -65,7 +65,7 @@ std::string explain(std::string_view expected, std::string_view found) {
     return text;
 }
 
-// As the types would be described had they been in programs of their own.
+// The description that the types would have in separate programs.
 std::string without(std::string_view text, std::string_view prefix) {
     std::string result(text);
     for (std::size_t i = result.find(prefix); i != std::string::npos; i = result.find(prefix)) {
@@ -144,7 +144,7 @@ TEST_CASE("any bytes are safe, in a buffer of any size") {
     };
     const std::string_view alphabet("{}{};@@ ^0123abc<>\0\n\xff", 22);
     for (int round = 0; round < 20000; ++round) {
-        // An own allocation, so that a sanitizer sees every overrun.
+        // An allocation of its own, so that a sanitizer sees every overrun.
         const std::size_t kept = random() % (expected.size() + 1);
         std::vector<char> found(expected.begin(),
                                 expected.begin() + static_cast<std::ptrdiff_t>(kept));
@@ -200,7 +200,7 @@ TEST_CASE("a namespace that clang may omit makes no different type") {
     CHECK(same("(anonymous)::order", "(anonymous)::abi::order"));
     CHECK(same("values<app::colour::red>", "values<app::v1::colour::red>"));
 
-    CHECK_FALSE(same("app::order", "app::abi_2::order", 0)); // g++ leaves none out
+    CHECK_FALSE(same("app::order", "app::abi_2::order", 0)); // g++ omits none
     CHECK_FALSE(same("shop::v1::order", "shop::v2::order"));
     CHECK_FALSE(same("shop::order", "shop::v2::orders"));
     CHECK_FALSE(same("a::v1::order", "v2::a::order"));

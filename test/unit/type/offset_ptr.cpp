@@ -102,7 +102,7 @@ static_assert(std::is_same_v<traits::element_type, int>);
 static_assert(std::is_same_v<traits::rebind<const char>, offset_ptr<const char>>);
 static_assert(std::is_same_v<traits::difference_type, std::ptrdiff_t>);
 
-// Conversions: those of raw pointers, and no more.
+// Conversions: exactly those of raw pointers.
 template <class From, class To>
 constexpr bool converts_as_raw =
     std::is_convertible_v<offset_ptr<From>, offset_ptr<To>> == std::is_convertible_v<From*, To*> &&
@@ -339,7 +339,7 @@ TEST_CASE("arithmetic and comparison") {
     CHECK(null == nullptr);
     CHECK(null - offset_ptr<int>() == 0);
 
-    // Stepping over itself is no special case.
+    // Stepping over itself is not a special case.
     offset_ptr<offset_ptr<void>> cells[3];
     auto* first = reinterpret_cast<offset_ptr<void>*>(cells);
     cells[1] = first;

@@ -70,7 +70,7 @@ struct too_wide { // the same and one more
     int c1;
 };
 
-class money { // a class of the user that says so itself
+class money { // a user's class that says so itself
   public:
     explicit money(std::int64_t cents) : cents_(cents) {}
 

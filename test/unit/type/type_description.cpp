@@ -12,8 +12,8 @@
 
 #include <doctest/doctest.h>
 
-// The expected texts and hashes are written out, so every compiler that builds this test has to
-// arrive at them: g++ and clang, libstdc++ and libc++, 32 and 64 bit.
+// The expected texts and hashes are written out, so every compiler that builds this test must
+// produce them: g++ and clang, libstdc++ and libc++, 32 and 64 bit.
 
 using cohold::offset_ptr;
 using cohold::type_name_of;
@@ -207,7 +207,7 @@ struct pair_of_ints {
     int b;
 };
 
-// No two compilers write these alike.
+// Different compilers write these differently.
 static_assert(!cohold::shareable<fraction<1.0>>);
 static_assert(!cohold::shareable<fraction<-0.0>>);
 static_assert(!cohold::shareable<pointing<int, nullptr>>);
@@ -223,7 +223,7 @@ static_assert(cohold::shareable<app::values<0, 'c', app::colour::red>>);
 
 } // namespace
 
-// But as its own description says.
+// But according to its own description.
 template <>
 struct cohold::type_description<fraction<3.5>> {
     static constexpr void write(cohold::type_writer& out) { out.text("fraction of 7/2"); }

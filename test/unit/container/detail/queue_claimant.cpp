@@ -79,5 +79,5 @@ TEST_CASE("a claim becomes suspect after a while") {
     CHECK(suspicion::is_due(word, claimed));
     CHECK_FALSE(suspicion::is_due(word, claimed));
     usleep(2000);
-    CHECK_FALSE(suspicion::is_due(word, claimed + 1)); // another one
+    CHECK_FALSE(suspicion::is_due(word, claimed + 1)); // another claim
 }

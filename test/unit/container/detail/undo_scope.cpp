@@ -178,7 +178,7 @@ void change(randomness& random, table& in, table& other) {
     }
 }
 
-// Sections of random changes, undone or not, leave the content that they should, and no memory.
+// Sections of random changes, undone or not, leave the right contents, and no memory.
 template <class Vector>
 void check_sections(std::uint64_t seed) {
     CAPTURE(seed);
@@ -213,7 +213,7 @@ void check_sections(std::uint64_t seed) {
                     default:
                         change(random, outside, first);
                     }
-                    if (random() % 8 == 0) { // one within, undone on its own
+                    if (random() % 8 == 0) { // an inner one, undone on its own
                         const auto before = content(first);
                         const auto before_outside = content(outside);
                         {
@@ -243,7 +243,7 @@ void check_sections(std::uint64_t seed) {
     CHECK(segment.used() <= empty + 160); // the directory's table
 }
 
-// Where there is too much behind the place to be saved: beside a vector that is not shared.
+// With too much behind the place to be saved: compared with a private vector.
 void change_long(randomness& random, numbers& in, plain_numbers& expected) {
     const std::ptrdiff_t at = place(random, in);
     const auto few = static_cast<std::ptrdiff_t>(random() % 500);
@@ -282,7 +282,7 @@ void change_long(randomness& random, numbers& in, plain_numbers& expected) {
         }
         break;
     default:
-        in.insert(in.begin() + at, in[in.size() / 2]); // one that may have to move
+        in.insert(in.begin() + at, in[in.size() / 2]); // an element that may have to move
         expected.insert(expected.begin() + at, plain_numbers(expected)[expected.size() / 2]);
     }
 }

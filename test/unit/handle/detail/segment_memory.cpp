@@ -85,7 +85,7 @@ TEST_CASE("growth fails cleanly when other code has closed the native handle") {
     support::check_child([] {
         const scratch::segment segment(65536, 1 << 20);
         std::error_code ec;
-        // Who is privileged opens the file again by its mapping.
+        // A privileged process opens the file again by its mapping.
         CHILD_CHECK(::geteuid() != 0 || ::setresuid(65534, 65534, 65534) == 0);
         ::close(segment.file().value);
         segment.heap().grow(131072, ec);

@@ -24,7 +24,7 @@ using detail::file_liveness;
 
 namespace {
 
-// Mechanisms of users, as far as it matters here.
+// Users' mechanisms, as far as it matters here.
 struct with_descriptor {
     using native_handle_type = file_descriptor;
 };

@@ -22,7 +22,7 @@ using detail::system_v_liveness;
 
 namespace {
 
-// A segment of System V, with a key or without.
+// A System V segment, with a key or without.
 class shared_segment {
   public:
     explicit shared_segment(key_t key = IPC_PRIVATE)
@@ -49,7 +49,7 @@ class shared_segment {
         return system_v_liveness::probe(native, 0, token);
     }
 
-    // What is found at the key of what tells that a participant lives.
+    // The segment at the key of the token that shows that a participant lives.
     [[nodiscard]] int beside() const {
         return ::shmget(liveness_object::key_of(native.value), 0, 0);
     }
@@ -57,7 +57,7 @@ class shared_segment {
     const system_v_id native;
 };
 
-// A segment that a process killed in the midst of claim has left.
+// A segment that a process killed during claim has left.
 void leave_one(const shared_segment& segment) {
     const support::ending how = support::run_child([&] {
         std::error_code ec;
@@ -86,7 +86,7 @@ TEST_CASE("a participant has a segment that only it has attached, and that has n
     REQUIRE(second != nullptr);
     CHECK(token.words[0] != other.words[0]);
     liveness_token taken = token;
-    CHECK(segment.claim(taken) == nullptr); // whose token it is lives
+    CHECK(segment.claim(taken) == nullptr); // its token's owner is alive
     CHECK(segment.probe(taken) == verdict::alive);
     ::munmap(page, detail::page_size());
     CHECK(segment.probe(token) == verdict::dead);
@@ -95,7 +95,7 @@ TEST_CASE("a participant has a segment that only it has attached, and that has n
     CHECK(segment.probe(taken) == verdict::alive);
     ::munmap(after, detail::page_size());
     CHECK(segment.probe(other) == verdict::alive);
-    liveness_token later = other; // a later one with the identifier of a dead one
+    liveness_token later = other; // a later one with a dead one's identifier
     later.words[1] += 1;
     CHECK(segment.probe(later) == verdict::dead);
     ::munmap(second, detail::page_size());
@@ -200,7 +200,7 @@ TEST_CASE("the gate admits one process at a time, and is not held by the dead") 
         const system_v_liveness::gate gate(segment.native, ec);
         CHECK_FALSE(ec);
     }
-    // The lock has gone with its last user.
+    // The lock was removed with its last user.
     CHECK(::semget(static_cast<key_t>(
                        static_cast<std::uint32_t>(liveness_object::key_of(segment.native.value)) *
                        0x9e3779b1u),
