@@ -228,6 +228,62 @@ TEST_CASE("remaining elements are destroyed with the queue") {
     CHECK(s.handle.used() == used_before);
 }
 
+namespace {
+
+// A killed process has destroyed the queue, and could not tell the others any more.
+template <class Queue>
+void check_destroyed(Queue& q, const typename Queue::value_type& element) {
+    using value = typename Queue::value_type;
+    std::error_code ec;
+    CHECK(q.capacity() == 0);
+    CHECK(q.size() == 0);
+    CHECK(q.is_closed());
+    CHECK_FALSE(q.try_push(element, ec));
+    CHECK(ec == errc::closed);
+    CHECK_FALSE(q.push(element));
+    CHECK_FALSE(q.try_pop(ec).has_value());
+    CHECK(ec == errc::closed);
+    CHECK_FALSE(q.pop().has_value());
+    std::array<value, 2> several{element, element};
+    CHECK(q.push_n(several) == 0);
+    CHECK(q.pop_n(several) == 0);
+    q.close();
+    std::destroy_at(&q);
+    CHECK(q.capacity() == 0);
+}
+
+} // namespace
+
+TEST_CASE_TEMPLATE("a queue that was destroyed by hand is closed and drained", Mode, spsc, mpsc,
+                   spmc, mpmc) {
+    scratch s;
+    auto& plain = s.handle.construct<shm_queue<int, Mode::value>>("plain", 5);
+    auto& owning = s.handle.construct<shm_queue<shm_vector<int>, Mode::value>>("owning", 5);
+    const shm_vector<int> element({1, 2, 3}, s.handle.allocator<int>());
+    for (int i = 0; i < 7; ++i) { // so that head and tail are in the middle
+        plain.push(i);
+        owning.push(element);
+        if (i < 4) {
+            plain.pop();
+            owning.pop();
+        }
+    }
+    auto& lock = s.handle.construct<shm_guarded<int>>("lock");
+    try {
+        const auto section = lock.lock();
+        std::destroy_at(&plain);
+        std::destroy_at(&owning);
+        throw 1;
+    } catch (int) {
+    }
+    CHECK(plain.pop().value() == 4);
+    CHECK(owning.pop().value() == element);
+    std::destroy_at(&plain);
+    std::destroy_at(&owning);
+    check_destroyed(plain, 1);
+    check_destroyed(owning, element);
+}
+
 TEST_CASE("a capacity beyond the segment is an error and leaves nothing") {
     scratch s;
     const std::uint64_t used_before = s.handle.used();

@@ -183,7 +183,8 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
     // must not leave half of them.
     [[nodiscard]] bool end_at_once(bool all_or_nothing) noexcept {
         undo_scope<Allocator> section(allocator_, without_journal::happens);
-        section.words(this, this->words(), alone::words_bytes);
+        this->each_word(
+            [&](const void* first, std::size_t bytes) { section.words(this, first, bytes); });
         if constexpr (!std::is_trivially_destructible_v<T>) {
             if (!all_or_nothing) {
                 section.elements(std::addressof(at(0)), capacity_ * sizeof(slot));

@@ -146,18 +146,32 @@ class ring_storage {
 
     ~ring_storage() = default;
 
-    // What free_slots() changes.
-    static constexpr std::size_t words_bytes = 24;
+    static constexpr std::size_t words_before_waits = 24;
 
-    [[nodiscard]] const void* words() const noexcept { return std::addressof(slots_); }
+    // Calls save(address, bytes) for what free_slots() changes.
+    template <class Save>
+    void each_word(const Save& save) const {
+        save(std::addressof(slots_), words_before_waits);
+        save(std::addressof(tail_), sizeof tail_);
+        save(std::addressof(waited_for_space_), sizeof waited_for_space_);
+        save(std::addressof(head_), sizeof head_);
+    }
 
+    // Afterwards the queue is closed and drained for whoever finds it after a kill: its only slot
+    // is a word of its own that says so.
     [[gnu::cold]] void free_slots() noexcept {
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             at(i).~slot();
         }
         slot_allocator slots(allocator_);
-        std::allocator_traits<slot_allocator>::deallocate(slots, std::exchange(slots_, nullptr),
+        std::allocator_traits<slot_allocator>::deallocate(slots, slots_,
                                                           std::exchange(capacity_, 0));
+        closed_.store(1, std::memory_order_relaxed);
+        tail_.store(0, std::memory_order_relaxed);
+        head_.store(0, std::memory_order_relaxed);
+        waited_for_space_.store(word_of(0, slot_state::closed), std::memory_order_relaxed);
+        slots_ = std::pointer_traits<slot_pointer>::pointer_to(
+            *reinterpret_cast<slot*>(std::addressof(waited_for_space_)));
     }
 
     // The same on every platform, and documented in docs/layout.md.
@@ -167,7 +181,7 @@ class ring_storage {
             static_assert(offsetof(ring_storage, allocator_) == 8);
             static_assert(offsetof(ring_storage, capacity_) == 16);
             static_assert(offsetof(ring_storage, closed_) == 20);
-            static_assert(offsetof(ring_storage, items_) == 24);
+            static_assert(offsetof(ring_storage, items_) == words_before_waits);
             static_assert(offsetof(ring_storage, spaces_) == 28);
             static_assert(offsetof(ring_storage, tail_) == 64);
             static_assert(offsetof(ring_storage, writer_) == 72);
