@@ -83,8 +83,10 @@ T* construct_from(void* block, Arguments&&... arguments) {
                     std::forward<Arguments>(arguments)...);
         return std::exchange(made.object, nullptr);
     } else {
-        static_assert(std::is_constructible_v<T, Arguments...>,
-                      "cohold: nothing constructs the object from these arguments");
+        static_assert(
+            std::is_constructible_v<T, Arguments...>,
+            "cohold: the object cannot be constructed from these arguments: they are those of "
+            "its constructor, such as the capacity of a shm_queue");
 #pragma GCC diagnostic push
 // Arguments are converted as by the standard library's emplace, which warns of nothing.
 #pragma GCC diagnostic ignored "-Wconversion"

@@ -416,6 +416,9 @@ struct assert_parts_shareable<T> {
     static constexpr bool value = assert_shareable<typename std_parts<T>::second>();
 };
 
+template <class T>
+concept has_fancy_pointers = std::is_class_v<typename T::allocator_type::void_pointer>;
+
 // The classes without aggregate initialisation that people try most, each with its remedy.
 template <class T>
 constexpr bool assert_class_shareable() {
@@ -441,8 +444,14 @@ constexpr bool assert_class_shareable() {
     static_assert(!view, "cohold: a view or reference (std::string_view, span, reference_wrapper) "
                          "cannot live in a segment: it holds an address of this process. Store the "
                          "elements themselves, or a cohold::offset_ptr and a length");
-    static_assert(!container, "cohold: containers of std cannot live in a segment: their memory "
-                              "belongs to one process. Use those of cohold, such as shm_vector");
+    static_assert(!container || has_fancy_pointers<T>,
+                  "cohold: containers of std cannot live in a segment: their memory "
+                  "belongs to one process. Use those of cohold, such as shm_vector");
+    static_assert(
+        !container || !has_fancy_pointers<T>,
+        "cohold: a container of std with shm_allocator can live in a segment if it stores "
+        "the allocator's pointers, as std::vector does, and cohold cannot see whether it "
+        "does. If so, specialise cohold::enable_shareable<T> to be true");
     static_assert(!tuple, "cohold: std::tuple and std::variant cannot live in a segment: each "
                           "standard library lays them out differently. Use a struct of your own");
     static_assert(!owner, "cohold: smart pointers of std cannot live in a segment: they hold an "
