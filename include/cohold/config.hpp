@@ -13,6 +13,7 @@
 #endif
 #if __cplusplus < 202002L
 #error "cohold needs C++20: compile with -std=c++20 or newer"
+#include <-std=c++20> // is missing: ends the compilation here, not after thousands of errors
 #endif
 
 #if defined(__clang__) && __clang_major__ < 16

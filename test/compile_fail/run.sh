@@ -69,6 +69,15 @@ if ! "$@" -x c++-header "$temporary/all.hpp" -o "$temporary/all.hpp.gch"; then
 fi
 result=$(cd "$here" && ls ./*.cpp | sed 's,^\./,,; s,\.cpp$,,' |
     xargs -P "$(nproc)" -I{} sh "$here/run.sh" --one "$temporary" {} "$@" -include "$temporary/all.hpp")
+# Of an older standard, the compiler says no more than that.
+older=$("$@" -std=c++17 -fsyntax-only -x c++ "$here/../../include/cohold/cohold.hpp" 2>&1)
+if [ "$(printf '%s\n' "$older" | grep -c 'error:')" = 2 ]; then
+    result="$result
+ok older_standard"
+else
+    result="$result
+FAIL older_standard: more than two errors, or fewer"
+fi
 printf '%s\n' "$result"
 case $result in
 '') echo "FAIL: no files in $here" && exit 1 ;;
