@@ -18,7 +18,7 @@ def header(name):
 
 
 def rows(page, first_cell, cells):
-    """The first cells of the rows of tables in a page whose first cell is as the pattern says."""
+    """The first cells of those table rows in a page whose first cell matches the pattern."""
     found = []
     for line in (ROOT / "docs" / page).read_text().splitlines():
         row = [cell.strip() for cell in line.strip("|").split(" | ")]

@@ -171,7 +171,7 @@ void factories(const std::string& name) {
     check(ec == errc::empty_handle, "grow an empty handle");
 
     using shared = cohold::shared<numbers>;
-    check(!shared::open(other, ec) && ec == errc::not_found, "open a shared that is not there");
+    check(!shared::open(other, ec) && ec == errc::not_found, "open a missing shared");
     const shared first = shared::create(other, options, ec, std::size_t{3}, std::int64_t{7});
     check(first && !ec && first->size() == 3 && (*first)[2] == 7, "create a shared");
     check(shared::open_or_create(other, ec)->size() == 3 && !ec, "open_or_create a shared");
@@ -189,7 +189,7 @@ void factories(const std::string& name) {
     check(!ec && region.size() == 8192, "grow and map it");
     region.sync(ec);
     check(!ec, "sync it");
-    check(!segment::open(other, ec) && ec == errc::not_a_segment, "which is no segment");
+    check(!segment::open(other, ec) && ec == errc::not_a_segment, "which is not a segment");
     check(object::remove(other, ec) && !ec, "remove it");
 }
 
@@ -217,9 +217,9 @@ void full(const std::string& name) {
     check(kept->try_emplace_back(1) == nullptr, "try_emplace_back into a full one");
     check(ours.construct<std::array<std::int64_t, 20000>>("large", ec) == nullptr &&
               ec == errc::reserve_exceeded,
-          "construct what does not fit");
+          "construct an object that does not fit");
     check(ours.find<std::array<std::int64_t, 20000>>("large", ec) == nullptr && !ec,
-          "of which nothing is left");
+          "and nothing of it is left");
     ours.grow(1 << 20, ec);
     check(ec == errc::reserve_exceeded, "grow beyond the reserve");
     cohold::shm_allocator<std::int64_t> allocator = ours.allocator<std::int64_t>();
@@ -293,13 +293,13 @@ void mappings_and_passing() {
     const cohold::mapping_report found = cohold::report(ours.mapping(), ec);
     check(!ec && found.resident >= ours.size() && !found.dumped, "report");
     ours.mapping().apply({.fork = false}, ec);
-    check(ec == errc::invalid_options, "apply what cannot be");
+    check(ec == errc::invalid_options, "apply impossible options");
     ours.durable(ec);
     check(!ec, "durable");
     cohold::require_seals(ours.native_handle(), cohold::seal::grow, ec);
     check(ec == errc::unsealed, "require_seals");
     check(!memfd::adopt({dup(ours.native_handle().value)}, ec) && ec == errc::permission_denied,
-          "adopt for writing what is sealed");
+          "adopt a sealed object for writing");
     int ends[2];
     check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
     cohold::send(ends[0], ours, cohold::read_only, {.tamper_proof = true}, ec);
@@ -307,7 +307,7 @@ void mappings_and_passing() {
     const auto view = cohold::receive<memfd::view_type>(ends[1], {}, ec);
     check(view && !ec, "receive");
     close(ends[0]);
-    check(!cohold::receive<memfd::view_type>(ends[1], {}, ec) && ec, "receive from nobody");
+    check(!cohold::receive<memfd::view_type>(ends[1], {}, ec) && ec, "receive without a sender");
     close(ends[1]);
     check(!cohold::inherit<memfd>("none", ec) && ec == errc::invalid_options, "inherit");
     check(!cohold::fetch<memfd>(getpid(), 4095, ec) && ec, "fetch");

@@ -23,7 +23,7 @@ ALONE = re.compile(r"^(namespace (cohold|std)\b|COHOLD_NAMESPACE|template <>)"
 
 
 def one_file(tests):
-    """The text of the file that holds them all."""
+    """The text of the file that contains all of the tests."""
     includes = []
     for test in tests:
         for name in INCLUDE.findall((TESTS / test).read_text()):
@@ -40,7 +40,7 @@ def one_file(tests):
 
 
 def together(tests):
-    """Groups of them."""
+    """The tests in groups."""
     groups = [[]]
     lines = 0
     for test in tests:

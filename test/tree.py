@@ -60,7 +60,7 @@ def floor(header):
 
 
 def is_internal(header):
-    """Users include none of these; the public headers that need them do."""
+    """Users include none of these; the public headers include what they need."""
     return (room(header) in INTERNAL or header.parent.name == "detail"
             or declares_details_alone(header))
 
@@ -84,7 +84,7 @@ def declares_details_alone(header):
 
 
 def umbrella(path):
-    """What it should be: its own first lines, and the includes."""
+    """The text that it should have: its own first lines, and the includes."""
     mine = UMBRELLAS[path]
     others = [each for rooms in UMBRELLAS.values() if rooms for each in rooms]
     purpose = re.match(r"(?://.*\n)+", path.read_text())[0]
@@ -123,7 +123,7 @@ def check_mirror():
 
 
 def definitions():
-    """The files beside headers that define what they declare."""
+    """The files beside headers that contain the definitions."""
     return sorted(p.relative_to(INCLUDE) for p in INCLUDE.rglob("*.ipp"))
 
 
@@ -176,7 +176,7 @@ def check_first_lines():
 
 
 def check_includes():
-    """The umbrella that most units include does without what takes long to compile."""
+    """The umbrella that most units include avoids headers that take long to compile."""
     for header in re.findall(r"#include <(.+)>", umbrella(INCLUDE / "cohold/cohold.hpp")):
         text = (INCLUDE / header).read_text()
         for costly in re.findall(rf"#include <({'|'.join(COSTLY)})>", text):
@@ -208,7 +208,7 @@ QUOTE = re.compile(r"^<!-- ([\w./-]+\.\w+)(?:#(\w+))? -->\n(```\w*\n)(.*?)^```$"
 
 
 def quoted(path, region):
-    """A file, or what stands between `#region NAME` and `#endregion NAME` in it, without indent."""
+    """A file, or the lines between `#region NAME` and `#endregion NAME` in it, without indent."""
     text = (ROOT / path).read_text()
     if not region:
         return text
@@ -238,7 +238,7 @@ def check_snippets():
 
 
 def check_links():
-    """Links from a page to a file of the tree lead somewhere."""
+    """Links from a page to a file of the tree are valid."""
     for page in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
             if "://" not in target and not (page.parent / target).exists():

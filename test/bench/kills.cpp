@@ -94,10 +94,11 @@ void enter_own_shm() {
 std::size_t print(const char* title, const std::vector<kills::row>& rows, int rounds,
                   bench::random_numbers& random) {
     std::size_t kept = 0;
-    std::printf("\n### %s\n\n"
-                "| structure | survivors that could go on | of them found damage | hung | crashed "
-                "| kills inside a call |\n|---|---:|---:|---:|---:|---:|\n",
-                title);
+    std::printf(
+        "\n### %s\n\n"
+        "| structure | survivors that could continue | of them found damage | hung | crashed "
+        "| kills inside a call |\n|---|---:|---:|---:|---:|---:|\n",
+        title);
     for (const kills::row& row : rows) {
         const tally counts = measure(row, rounds, random);
         const int damaged = counts.of(kills::outcome::damaged);
@@ -124,10 +125,10 @@ int main(int argc, char** argv) {
     bench::random_numbers random;
     const std::vector<kills::row> ours = kills::rows_of_cohold();
     const std::size_t kept = print("What a kill does: cohold", ours, rounds, random);
-    std::printf(
-        "\nGoal: every survivor goes on, and finds no damage but where a lock alone promises "
-        "nothing about it: %s, %zu of %zu rows.\n",
-        kept == ours.size() ? "met" : "**missed**", kept, ours.size());
+    std::printf("\nGoal: every survivor can continue, and finds no damage except where a lock "
+                "alone promises "
+                "nothing about it: %s, %zu of %zu rows.\n",
+                kept == ours.size() ? "met" : "**missed**", kept, ours.size());
     print("What a kill does: Boost", kills::rows_of_boost(), rounds, random);
     print("What a kill does: pthread and hand-written", kills::rows_of_pthread(), rounds, random);
 }

@@ -169,7 +169,7 @@ class read_record {
 
     void operate(std::uint64_t) {
         state_->lock.lock_shared();
-        bench::check(state_->data.whole(), "a record that nobody writes");
+        bench::check(state_->data.whole(), "a record without writers");
         state_->lock.unlock_shared();
     }
 

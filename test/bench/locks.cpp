@@ -427,7 +427,7 @@ void facts(home& segment, int rounds) {
     const bench::in_shared_memory<bench::pthread_robust_mutex> robust;
     print_fact("pthread robust mutex", inherit(*robust, rounds), nullptr, 0, false);
 
-    print_facts("A process waits for what does not come", "wake-ups a second");
+    print_facts("A process waits in vain", "wake-ups a second");
     auto& queue = segment.make<cohold::shm_queue<int>>("queue waited for", 16);
     auto& event = segment.make<cohold::shm_event>("event");
     auto& semaphore = segment.make<cohold::shm_semaphore>("semaphore", 0);
@@ -447,7 +447,7 @@ void facts(home& segment, int rounds) {
     print("shm_condition::wait_for", wakes([&](auto patience) {
               const std::scoped_lock lock(mutex);
               bench::check(!condition.wait_for(mutex, patience, [] { return false; }),
-                           "what does not come");
+                           "a wait in vain");
           }));
 }
 
@@ -455,11 +455,11 @@ void facts(home& segment, int rounds) {
 
 int main(int argc, char** argv) {
     const bench::settings settings(argc, argv);
-    bench::table("Lock that nobody else wants", "ns", 1, bench::shown::time)
+    bench::table("Lock without contention", "ns", 1, bench::shown::time)
         .print(uncontended(settings.rounds(40)));
     bench::table("Journal", "ns", 1, bench::shown::time).print(journal(settings.rounds(40)));
     home segment;
     facts(segment, settings.rounds(100));
-    bench::table("Lock that two processes want all the time", "million/s", 1, bench::shown::rate)
+    bench::table("Lock under contention by two processes", "million/s", 1, bench::shown::rate)
         .print(contended(settings.rounds(40)));
 }

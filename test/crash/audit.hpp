@@ -148,7 +148,7 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
     }
     const journal_blocks journals = journals_of(header);
     if (journals.kept != cohold::detail::reserve_journals::of(header).in_use) {
-        return wrong("the journals beside it that are in use: not those",
+        return wrong("the journals beside it that are in use do not match",
                      cohold::detail::reserve_journals::offset);
     }
     if (used != all.used() + journals.bytes) {

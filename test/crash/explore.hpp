@@ -408,7 +408,7 @@ class explorer {
             const auto& slot = cohold::detail::participant_table::of(header).slots[each];
             if (fates.fates[each] == fate::dead &&
                 (slot.state.load() & cohold::detail::attached_bit) != 0) {
-                return {result::leaked, 0, "a dead one's slot is still attached"};
+                return {result::leaked, 0, "a dead participant's slot is still attached"};
             }
         }
         std::string complaint = audit(header, &found.blocks);

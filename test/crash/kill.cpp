@@ -270,16 +270,17 @@ void kill_at(std::uint64_t step) {
     expect(killed || how == 0, "the victim was killed, or had ended", Structure::name, step);
     const pid_t late = worker(here, 0);
     for (const pid_t each : others) {
-        expect(end_of(each) == 0, "who was there goes on", Structure::name, step);
+        expect(end_of(each) == 0, "existing processes continue", Structure::name, step);
     }
-    expect(end_of(late) == 0, "who comes later works", Structure::name, step);
+    expect(end_of(late) == 0, "later processes work", Structure::name, step);
     const int done = here.count() - (workers + 1) * rounds - warm_up<Structure>;
-    expect(done == 0 || done == 1, "all of it happened, or nothing", Structure::name, step);
+    expect(done == 0 || done == 1, "the operation happened completely or not at all",
+           Structure::name, step);
     std::size_t living = 0;
     for (const auto& each : here.where().participants()) {
         living += static_cast<std::size_t>(each.pid == static_cast<pid_t>(dead));
     }
-    expect(living == 0, "the dead one's place is free", Structure::name, step);
+    expect(living == 0, "the dead process's slot is free", Structure::name, step);
 }
 
 // Stopped, not dead: nothing is taken from it, and it continues as if nothing had happened.
@@ -300,11 +301,11 @@ void stop_at(std::uint64_t step) {
     for (const auto& each : here.where().participants()) {
         living += static_cast<std::size_t>(each.pid == static_cast<pid_t>(frozen));
     }
-    expect(living == 1, "who is stopped is alive", Structure::name, step);
+    expect(living == 1, "a stopped process is alive", Structure::name, step);
     ::kill(frozen, SIGCONT);
-    expect(end_of(frozen) == 0, "it goes on", Structure::name, step);
-    expect(end_of(other) == 0, "who waited for it goes on", Structure::name, step);
-    expect(here.count() == rounds + 1 + warm_up<Structure>, "both have happened as a whole",
+    expect(end_of(frozen) == 0, "the stopped process continues", Structure::name, step);
+    expect(end_of(other) == 0, "the waiter continues", Structure::name, step);
+    expect(here.count() == rounds + 1 + warm_up<Structure>, "both operations happened completely",
            Structure::name, step);
 }
 
@@ -327,7 +328,7 @@ void explore(std::uint64_t samples) {
 
 int main(int count, char** arguments) {
     if (!COHOLD_TEST_STEPS) {
-        std::puts("skipped: instructions can be stepped through on x86-64 without sanitizers only");
+        std::puts("skipped: instructions can be stepped only on x86-64 without sanitizers");
         return 77;
     }
     const std::uint64_t samples = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 25;

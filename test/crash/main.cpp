@@ -168,7 +168,7 @@ int main(int count, char** arguments) {
         return 0;
     }
     if (!COHOLD_TEST_STEPS) {
-        std::puts("skipped: instructions can be stepped through on x86-64 without sanitizers only");
+        std::puts("skipped: instructions can be stepped only on x86-64 without sanitizers");
         return 77;
     }
     int bad = 0;

@@ -138,7 +138,7 @@ void crash::declare(registry& all) {
     }
     // The victim does not have a journal yet, and the heap has no room for one.
     all.add<record>(
-           "segment::destroy", "full, by who has just come",
+           "segment::destroy", "full, by a newcomer",
            [](const segment& where) {
                with_record(1)(where);
                auto bytes = where.allocator<char>();

@@ -130,7 +130,7 @@ void drain_and_refill(Q& q, const segment& where, bool pushing) {
         const std::string element = crash::tell(each);
         const bool done =
             q.it.try_emplace(std::move(each)); // moved: allocating may trigger recovery
-        must(done || crash::tell(each) == element, "what was refused is another than before");
+        must(done || crash::tell(each) == element, "the refused element has changed");
         (done ? pushed : refused).push_back(element);
         if (!done) {
             left.push_back(&each);
@@ -139,11 +139,12 @@ void drain_and_refill(Q& q, const segment& where, bool pushing) {
     crash::recover(where);
     std::vector<std::string> rest = drain(q.it);
     must(rest.size() >= pushed.size() && std::equal(pushed.rbegin(), pushed.rend(), rest.rbegin()),
-         "what a survivor pushed is not what it is given, in this order");
+         "a survivor's elements do not come back in order");
     rest.resize(rest.size() - pushed.size());
-    must(rest.size() <= 1, "more than what the victim was taking comes late");
+    must(rest.size() <= 1, "more elements come late than the victim was taking");
     const bool late = !rest.empty();
-    must(!late || has_many_consumers(q.it), "an element comes late, though nobody can claim it");
+    must(!late || has_many_consumers(q.it),
+         "an element comes late, though elements cannot be claimed");
     old.insert(old.end(), rest.begin(), rest.end());
 
     const auto have_come = [&](std::size_t room) {
@@ -154,11 +155,12 @@ void drain_and_refill(Q& q, const segment& where, bool pushing) {
     must(closed ? pushed.empty()
          : late ? have_come(capacity - old.size())
                 : have_come(capacity) || (pushing && have_come(capacity - 1)),
-         "a push was refused that had room, or was not and had none");
+         "a push was refused with room, or accepted without room");
     for (auto* const each : left) {
         q.it.try_emplace(std::move(*each));
     }
-    must(closed || drain(q.it) == refused, "the queue does not take what it refused before");
+    must(closed || drain(q.it) == refused,
+         "the queue does not accept an element that it refused before");
 
     if (has_many_consumers(q.it) && old.size() > 1 && number_in(old.back()) < number_in(old[0])) {
         std::rotate(old.begin(), old.end() - 1, old.end()); // the claim was given up meanwhile

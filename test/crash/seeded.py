@@ -139,14 +139,14 @@ BUGS = [
 
 
 def wherever_indented(text):
-    """A pattern of these lines, whose first may begin in the middle of one."""
+    """A pattern that matches these lines; the first one may begin in the middle of a line."""
     lines = text.splitlines(keepends=True)
     return re.compile(r"^[ \t]*" * lines[0].startswith(" ") + r"[ \t]*".join(
         re.escape(line.lstrip()) for line in lines), re.MULTILINE)
 
 
 def bite(bug, build, compiler):
-    """What is wrong, or nothing."""
+    """What is wrong, or None."""
     name, text, replacement, part, only = bug
     header = HEADER.read_text()
     found = list(wherever_indented(text).finditer(header))

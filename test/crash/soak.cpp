@@ -101,14 +101,14 @@ void complain(ledger& book, const char* what) {
 void check(playground& all, ledger& book) {
     all.shared.with([&](account& it) {
         if (it.left != it.right || it.moves.size() != it.left % 50) {
-            complain(book, "a guarded value is whole");
+            complain(book, "a guarded value is consistent");
         }
     });
     all.rows.with([&](cohold::shm_vector<cohold::shm_vector<std::uint64_t>>& it) {
         for (const auto& row : it) {
             for (const std::uint64_t each : row) {
                 if (each != row.size()) {
-                    complain(book, "a row is whole");
+                    complain(book, "a row is consistent");
                 }
             }
         }
@@ -145,7 +145,7 @@ void work(const segment<>& where, playground& all, ledger& book, int number) {
             note(book.pops[number], [&] {
                 const auto found = all.queue.try_pop();
                 if (found && found->check != ~found->number) {
-                    complain(book, "an element is whole");
+                    complain(book, "an element is intact");
                 }
                 return found.has_value();
             });
@@ -235,13 +235,13 @@ int soak(std::chrono::seconds duration) {
         int status = 0;
         while (::waitpid(each, &status, WNOHANG) == 0) {
             if (clock_type::now() > last) {
-                complain(book, "nobody is stuck");
+                complain(book, "no process is stuck");
                 ::kill(each, SIGKILL);
             }
             ::usleep(1000);
         }
         if (status != 0) {
-            complain(book, "the workers end well");
+            complain(book, "the workers succeed");
         }
     }
     where.recover();
@@ -254,19 +254,19 @@ int soak(std::chrono::seconds duration) {
     const std::uint64_t popped = sum(book.pops);
     if (popped + left > pushed + book.unknown_pushes ||
         popped + left + book.unknown_pops < pushed) {
-        complain(book, "no element is lost or doubled");
+        complain(book, "no element is lost or duplicated");
     }
     const std::uint64_t value = all.shared.lock()->left;
     const std::uint64_t added = sum(book.increments);
     if (value < added || value > added + book.unknown_increments) {
-        complain(book, "no increment is lost or doubled");
+        complain(book, "no increment is lost or duplicated");
     }
     for (std::uint64_t i = 0; i < keys; ++i) {
         where.destroy<cohold::shm_vector<std::uint64_t>>(std::to_string(i));
     }
     for (const auto& each : where.participants()) {
         if (each.pid != ::getpid()) {
-            complain(book, "nobody dead is left");
+            complain(book, "no dead participant is left");
         }
     }
     where.destroy<playground>("all");
@@ -324,13 +324,13 @@ int repeat(std::uint64_t times) {
             const auto locked = all.shared.lock();
             if (locked->left != 0 || locked->moves.size() != 0 ||
                 (i % 3 != 0 && !locked.recovered())) {
-                complain(book, "it never was");
+                complain(book, "the section never happened");
             }
         }
         where.recover();
         const std::uint64_t generation = slot.state >> 32;
         if (generation != (before == 0xffffffff ? 1 : before + 1)) {
-            complain(book, "each one is of the next generation");
+            complain(book, "each process has the next generation");
         }
         wraps += (generation & 0xffff) < (before & 0xffff) ? 1 : 0;
         if (i == 100) {
@@ -342,7 +342,7 @@ int repeat(std::uint64_t times) {
         }
         if (where.participants().size() != 1 || where.find<int>("never") != nullptr ||
             all.queue.size() != 0 || all.queue.try_pop()) {
-            complain(book, "nothing is left of it");
+            complain(book, "nothing of it is left");
         }
     }
     std::printf("%" PRIu64 " crashes, %.0f s; %zu bytes used, of %zu, as at the beginning; "

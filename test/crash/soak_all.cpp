@@ -138,7 +138,7 @@ constexpr const char* names[deeds] = {"nothing",
                                       "take all memory",
                                       "increment in a full segment",
                                       "append to a vector",
-                                      "use what is reborn",
+                                      "use a recreated object",
                                       "use its own",
                                       "use another segment",
                                       "look"};
@@ -178,12 +178,12 @@ void complain(const char* what, number detail = 0) {
 void check(const account& it) {
     if (it.left != it.right || it.left != it.middle || it.left != it.last.value_or(0) ||
         it.moves.size() != it.left % 50) {
-        complain("a guarded value is whole", it.left);
+        complain("a guarded value is consistent", it.left);
     }
     for (const numbers& row : it.book) {
         for (const number each : row) {
             if (each != row.size()) {
-                complain("a row is whole", each);
+                complain("a row is consistent", each);
                 return;
             }
         }
@@ -374,7 +374,7 @@ class actor {
             random_() % 4 == 0 ? from.pop_for(300us) : from.try_pop();
         if (found) {
             if (found->check != ~found->id || found->padding[2] != found->id) {
-                complain("an element is whole", found->id);
+                complain("an element is intact", found->id);
             }
             received(found->id);
         }
@@ -402,7 +402,7 @@ class actor {
             const number id = hand.empty() ? 0 : hand.front();
             for (const number each : hand) {
                 if (each != id || hand.size() != id % 30 + 2) {
-                    complain("an element that owns memory is whole", id);
+                    complain("an element that owns memory is intact", id);
                     break;
                 }
             }
@@ -447,7 +447,7 @@ class actor {
         hog_->all.with([this](rows& it) {
             for (const numbers& each : it) {
                 if (!each.empty() && (each.front() != each.size() || each.back() != each.size())) {
-                    complain("what fills a segment is whole", each.size());
+                    complain("memory that fills a segment is intact", each.size());
                 }
             }
             if (it.size() > 40 || random_() % 16 == 0) {
@@ -472,7 +472,7 @@ class actor {
         for (const numbers& row : it) {
             for (const number each : row) {
                 if (each != row.size()) {
-                    complain("a row of a vector under a lock is whole", each);
+                    complain("a row of a vector under a lock is consistent", each);
                     return;
                 }
             }
@@ -497,7 +497,7 @@ class actor {
                 numbers& hand = any().hands[worker_][which_];
                 if (found->try_pop_n(std::span<numbers>(&hand, 1)) != 0 &&
                     (hand.size() != 5 || hand[4] != 5)) {
-                    complain("an element of a queue that is reborn is whole");
+                    complain("an element of a recreated queue is intact");
                 }
             }
         }
@@ -658,7 +658,7 @@ class supervisor {
                     for (const line& each : book->lines[i]) {
                         complain(names[each.doing], 0);
                     }
-                    complain("nobody is stuck", static_cast<number>(ids_[i]));
+                    complain("no process is stuck", static_cast<number>(ids_[i]));
                     reap(i, true);
                     break;
                 }
@@ -706,13 +706,14 @@ class supervisor {
                 break; // ECHILD: none of them is left
             }
             if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) {
-                complain("workers end well, not by signal", static_cast<number>(WTERMSIG(status)));
+                complain("workers are not ended by a signal",
+                         static_cast<number>(WTERMSIG(status)));
                 for (const line& each : book->lines[which]) {
                     complain(names[each.doing], 0);
                 }
             }
             if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
-                complain("workers end well", static_cast<number>(WEXITSTATUS(status)));
+                complain("workers succeed", static_cast<number>(WEXITSTATUS(status)));
             }
         }
         ids_[which] = 0;
@@ -761,7 +762,7 @@ class supervisor {
         if (other != nullptr) {
             for (const number each : *other) {
                 if (each != 77) {
-                    complain("recovery writes to nobody else's memory", each);
+                    complain("recovery does not write to memory of others", each);
                 }
             }
             big_.destroy<numbers>("memory of another");
@@ -801,7 +802,7 @@ class supervisor {
             lost += book->pushed[id] == 2 && book->popped[id] == 0 ? 1u : 0u;
         }
         if (lost > book->unknown_pops) {
-            complain("no element is lost but in the hands of the dead", lost);
+            complain("no element is lost except those that dead consumers held", lost);
         }
         for (int i = 0; i < 2; ++i) {
             number done = 0;
@@ -813,7 +814,7 @@ class supervisor {
             const auto locked = all.accounts[i].lock();
             check(*locked);
             if (locked->left < done || locked->left > done + book->unknown[i]) {
-                complain("no increment is lost or doubled", locked->left - done);
+                complain("no increment is lost or duplicated", locked->left - done);
             }
         }
         small_.find<hog>("hog")->crowded.with([](account& it) { check(it); });
@@ -824,7 +825,7 @@ class supervisor {
     static void drain(yard& all) {
         const auto count = [](number id) {
             if (id == 0 || id >= most_ids || book->popped[id].fetch_add(1) != 0) {
-                complain("an element is there once", id);
+                complain("an element exists once", id);
             }
         };
         while (const auto each = all.plain.try_pop()) {
@@ -862,7 +863,7 @@ class supervisor {
         }
         for (const auto& each : where.participants()) {
             if (each.pid != ::getpid()) {
-                complain("nobody dead is left", static_cast<number>(each.pid));
+                complain("no dead participant is left", static_cast<number>(each.pid));
             }
         }
     }
@@ -904,7 +905,7 @@ int main(int count, char** arguments) {
         int status = 0;
         ::waitpid(child, &status, 0);
         if (status != 0) {
-            complain("the supervisor ends well", static_cast<number>(status));
+            complain("the supervisor succeeds", static_cast<number>(status));
         }
         for (const char* const each : {"big", "small", "other"}) {
             std::error_code ec;

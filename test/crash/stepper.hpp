@@ -68,7 +68,7 @@ class snapshot_store {
     void add(std::uint64_t step, const char* bytes, std::size_t size,
              const void* code = nullptr) noexcept {
         if (count_ == most_ || size > stride_) {
-            std::fputs("the snapshots are more, or longer, than there is room for\n", stderr);
+            std::fputs("there is no room for so many or so long snapshots\n", stderr);
             std::abort();
         }
         char* const copy = bytes_ + count_ * stride_;

@@ -161,10 +161,10 @@ class stage {
     [[nodiscard]] std::string look() {
         things& all = on(judge_);
         if (all.held.try_lock()) {
-            return "a thread that lives keeps its lock";
+            return "a living thread keeps its lock";
         }
         if (auto locked = all.value.try_lock(); locked && !is_before(*locked)) {
-            return "a section that was not ended never was";
+            return "an unfinished section has never happened";
         }
         static_cast<void>(crash::recover(judge_));
         return {};
@@ -182,11 +182,11 @@ class stage {
             if (all.left.try_lock_for(2s)) {
                 all.left.unlock();
             } else {
-                wrong = "a lock that an ended thread had can be had";
+                wrong = "a lock that an ended thread held can be locked";
             }
         }
         if (wrong.empty() && !is_before(*all.value.lock())) {
-            wrong = "a section that a thread has ended in never was";
+            wrong = "a section in which a thread has ended has never happened";
         }
         return wrong.empty() ? crash::audit(crash::header_of(judge_)) : wrong;
     }
@@ -206,9 +206,9 @@ class stage {
                     // The judge held nothing then; the dead process may have held all of these.
                     things& all = on(newcomer);
                     if (!all.held.try_lock() || !all.left.try_lock()) {
-                        wrong = "the locks of the dead can be had";
+                        wrong = "the locks of the dead can be locked";
                     } else if (!is_before(*all.value.lock())) {
-                        wrong = "a section that was killed never was";
+                        wrong = "a killed section has never happened";
                     }
                 }
             },
@@ -277,7 +277,7 @@ void step_the_end(const setup& how, std::uint64_t samples) {
                                        return false;
                                    }};
         stage::ending(here, &what).end();
-        expect(other.wait(5s), "the others go on", how.name, at);
+        expect(other.wait(5s), "the others continue", how.name, at);
         ++schedules;
         wrong = wrong.empty() ? here.look_afterwards() : wrong;
         expect(wrong.empty(), wrong, how.name, at);
@@ -311,9 +311,9 @@ void step_the_judge(const setup& how, std::uint64_t samples) {
         if (!started) {
             other.start(&task);
         }
-        expect(other.wait(5s), "the others go on", how.name, at);
+        expect(other.wait(5s), "the others continue", how.name, at);
         ++schedules;
-        expect(!got, "a thread that lives keeps its lock, whoever ends", how.name, at);
+        expect(!got, "a living thread keeps its lock, whichever thread ends", how.name, at);
         if (got) {
             std::_Exit(1); // two threads have it
         }
@@ -327,7 +327,7 @@ void step_the_judge(const setup& how, std::uint64_t samples) {
 
 int main(int count, char** arguments) {
     if (!COHOLD_TEST_STEPS) {
-        std::puts("skipped: instructions can be stepped through on x86-64 without sanitizers only");
+        std::puts("skipped: instructions can be stepped only on x86-64 without sanitizers");
         return 77;
     }
     const std::uint64_t samples = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 60;

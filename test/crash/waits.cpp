@@ -358,7 +358,7 @@ void answer(table& all, const answering& by, int me) {
 
 void wait_without_barriers() {
     if (!can_forbid_membarrier()) {
-        std::puts("skipped: no filter of system calls can be set here");
+        std::puts("skipped: system calls cannot be filtered here");
         return;
     }
     constexpr const char* which[] = {"with both", "without the first", "without the second",

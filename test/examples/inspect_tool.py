@@ -101,7 +101,7 @@ def check_watch(segment):
 
 
 def check_kills(segment, rounds):
-    """Writers are killed in the middle of what they do: repair mends what they have left."""
+    """Writers are killed in the middle of their work: the command `repair` mends what they have left."""
     undone = 0
     for number in range(rounds):
         workers = [segment.start("work") for _ in range(3)]
@@ -121,7 +121,7 @@ def check_kills(segment, rounds):
 
 
 def check_list(tool, worker, folder):
-    """What there is; and what dead sessions have left goes away."""
+    """Existing objects are listed; the remains of dead sessions are removed."""
     stays = Segment(tool, worker, "file", folder / "stays")
     left = Segment(tool, worker, "file", folder / "left", "session")
     (folder / "other").write_bytes(bytes(100000))
@@ -151,7 +151,7 @@ def check_list(tool, worker, folder):
 
 
 def check_damage(tool, worker, folder):
-    """Nothing in a segment brings the tool to harm, and damage is left as it is."""
+    """Nothing in a segment harms the tool, and damage is left as it is."""
     segment = Segment(tool, worker, "file", folder / "damaged")
     path = folder / "damaged"
     sound = path.read_bytes()
@@ -179,7 +179,7 @@ def check_damage(tool, worker, folder):
 
 
 def check_colours(segment):
-    """Colours on a terminal, unless they are not wanted."""
+    """Colours on a terminal, unless they are turned off."""
     def on_terminal(**environment):
         ours, theirs = pty.openpty()
         subprocess.run([segment.tool, "check", *OPTIONS[segment.mechanism], segment.name],

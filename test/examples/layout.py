@@ -31,7 +31,7 @@ def read(reader, path):
 
 
 def walk_heap(data):
-    """The blocks of the heap lie as docs/layout.md says."""
+    """The blocks of the heap are where docs/layout.md says."""
     def word(at):
         return int.from_bytes(data[at:at + 8], sys.byteorder)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The main job counts what wc(1) counts, on every mechanism and whatever the file holds, and leaves
-nothing behind, also when it fails or is interrupted: main_job.py RUN.SH PROGRAMS"""
+"""The main job counts what wc(1) counts, on every mechanism and whatever the file contains, and leaves
+nothing behind, even when it fails or is interrupted: main_job.py RUN.SH PROGRAMS"""
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import os
@@ -53,7 +53,7 @@ class Job:
                                 start_new_session=True)
 
     def segments(self, process):
-        """What the script with this process has in the places for segments."""
+        """The script's objects in the places for segments."""
         found = [str(p) for p in pathlib.Path("/dev/shm").glob(f"cohold-example*-{process.pid}")]
         found += [str(p) for p in self.scratch.rglob("*")]
         with open("/proc/sysvipc/shm") as table:
@@ -91,7 +91,7 @@ def wait_until(condition, what):
 
 
 def check_interrupted(job, mechanism, endless, how):
-    """Interrupted in the middle: it says so by its status, and all is gone."""
+    """Interrupted in the middle: its status says so, and everything is gone."""
     process = job.start("--mechanism", mechanism, str(endless))
     wait_until(lambda: len(members(process.pid)) >= 3, "the programs run")
     if mechanism not in ("anonymous", "memfd"):

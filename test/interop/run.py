@@ -26,7 +26,7 @@ PATIENCE = 60  # seconds until a peer that does not answer is killed
 
 
 class Peer:
-    """A running program that does what it is told."""
+    """A running program that executes commands."""
 
     def __init__(self, program):
         self.name = program.name
@@ -73,7 +73,7 @@ class Peer:
 
 
 class Still:
-    """While one works, the other is stopped."""
+    """While this exists, the program is stopped."""
 
     def __init__(self, peer):
         self.peer = peer
@@ -90,7 +90,7 @@ def cell(i, j):
 
 
 def share(first, second, mechanism, name, same_width):
-    """One segment: `first` makes it, `second` opens it, both change it by turns."""
+    """One segment: `first` makes it, `second` opens it, both change it in turn."""
     first(f"create {mechanism} {name} {MECHANISMS[mechanism]}")
     second(f"open {mechanism} {name}")
     expect(first("list") == second("list"), "objects() differ")
@@ -197,7 +197,7 @@ def race(first, second, name):
 
 
 def reserve(first, second, name, bits):
-    """What does not fit the address space of a 32-bit process is refused there, with the cure."""
+    """A reserve that does not fit the address space of a 32-bit process is refused, with the remedy."""
     for size in 1 << 30, 5 << 30, (4 << 30) + (1 << 20):
         first(f"reserve {name} {size}")
         answer = second(f"too_large {name}")
@@ -210,7 +210,7 @@ def reserve(first, second, name, bits):
 
 
 def strangers(peer, stranger, name):
-    """A program of another configuration opens our segment and we its, whoever made it."""
+    """Programs of different configurations open each other's segments."""
     def run(what, expected):
         done = subprocess.run([stranger, what, name], stdout=subprocess.PIPE, text=True,
                               timeout=PATIENCE)
@@ -242,7 +242,7 @@ def root(first, second, name):
 
 
 def pair(programs, one, other, scratch):
-    """All that two builds do together: a list of what is tested, and what went wrong or None."""
+    """All tests of two builds together: a list of the test's name and its failure or None."""
     name = f"cohold-interop-{os.getpid()}-{one}-{other}"
     same_width = COMPILERS[one].bits == COMPILERS[other].bits
     tasks = {"types": lambda a, b: types(a, b),
@@ -263,7 +263,7 @@ def pair(programs, one, other, scratch):
 
 
 def fault_of(run, *programs):
-    """What goes wrong when the function runs with a peer of each program, or None."""
+    """The failure of the function with a peer of each program, or None."""
     peers = []
     try:
         for program in programs:
@@ -280,7 +280,7 @@ def fault_of(run, *programs):
 
 
 def clean(program, name, scratch):
-    """Takes away what a failed test left."""
+    """Removes what a failed test has left."""
     for target in ([f"posix {name}{end}" for end in ("", ".root", ".race", ".reserve")]
                    + [f"system_v {name}", f"file {scratch}/{name}"]):
         peer = Peer(program)

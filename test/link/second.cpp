@@ -36,7 +36,7 @@ using namespace elsewhere;
 #include "link.hpp"
 
 #if !defined(slots) || !defined(record) || !defined(small) || max(1, 2) != 2 || heap != 1
-#error "cohold keeps what it found"
+#error "cohold must restore the macros that it found"
 #endif
 
 const std::error_category& category_of_second() {

@@ -144,7 +144,7 @@ void errors(const loaded& other, cohold::segment<>& segment) {
     for (std::size_t j = 0; intact && j < cells[0].size(); ++j) {
         intact = cells[0][j] == cell(0, j);
     }
-    check(intact, "and what it had pushed before is whole");
+    check(intact, "and what it had pushed before is intact");
     segment.destroy<table>("full");
 
     check(std::string_view(other->call([] {
@@ -163,7 +163,7 @@ void sections(const loaded& other, cohold::segment<>& segment) {
         } catch (int) {
             return;
         }
-        check(false, "an exception passes the plug-in");
+        check(false, "an exception passes through the plug-in");
     };
     numbers.lock()->reserve(2);
     const std::size_t used = segment.used();
@@ -293,7 +293,7 @@ void run(const char* path, bool unloads, const std::string& name) {
         check(!is_loaded(path), "the plug-in is unloaded");
     }
     outlives->finish(segment);
-    check(cohold::segment<>::open(name).objects().size() == 5, "the session goes on");
+    check(cohold::segment<>::open(name).objects().size() == 5, "the session continues");
     auto* const theirs = segment.find<table>("theirs");
     grow(*theirs, 250, 150); // made by the plug-in, whose mapping is closed
     check(holds(*theirs, 250, 150), "the plug-in's table, after the plug-in");

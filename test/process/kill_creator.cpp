@@ -434,7 +434,7 @@ TEST_CASE_TEMPLATE_DEFINE("killed at random moments while others open", C, at_ra
               try {
                   good = kill_at_random<C>(times);
               } catch (const std::exception& thrown) {
-                  std::fprintf(stderr, "who comes next: %s\n", thrown.what());
+                  std::fprintf(stderr, "the next process: %s\n", thrown.what());
               }
               *stop = 1;
               for (support::child& each : openers) {

@@ -25,7 +25,7 @@ COMPILERS = {
 
 
 class Wrong(Exception):
-    """What a check found; its text is for people."""
+    """The result of a check, with a text for the reader."""
 
 
 def expect(good, what):
@@ -56,7 +56,7 @@ class Tally:
 
 
 def works(compiler):
-    """Can it build a program with the standard library, and can that be run? None: not run here,
+    """Can it build a program with the standard library, and can that program run? None: not run here,
     by a kernel without 32-bit programs."""
     if shutil.which(compiler.command[0]) is None:
         return False
@@ -76,8 +76,8 @@ def works(compiler):
 
 
 def available(names, tally):
-    """Those of the compilers that work. The others are skipped, in CI (CI=true) they fail; but not
-    for what the kernel cannot run."""
+    """The compilers that work. The others are skipped; in CI (CI=true) they fail, except
+    where the kernel cannot run their programs."""
     found = []
     for name in names:
         can = works(COMPILERS[name])
@@ -93,7 +93,7 @@ def available(names, tally):
 
 
 def build(program, compiler, source, flags=()):
-    """Builds a program from one source, unless it is newer than what it is made of."""
+    """Builds a program from one source, unless it is newer than its sources."""
     command = [*COMPILERS[compiler].command, "-std=c++20", *WARNINGS, "-pthread",
                f"-I{ROOT / 'include'}", *flags, str(source), "-o", str(program)]
     stamp = program.with_name(program.name + ".command")
