@@ -152,7 +152,7 @@ COHOLD_INLINE void place_on_nodes(void* at, std::size_t bytes, int policy, std::
         fail(ec, errc::invalid_options, "no NUMA node is given");
     } else if (bytes != 0 && ::syscall(SYS_mbind, at, bytes, policy, mask, 65ul, move) != 0) {
         if (errno == ENOSYS) {
-            fail(ec, errc::unsupported, "mbind: the kernel has no support for NUMA");
+            fail(ec, errc::unsupported, "mbind: the kernel has no NUMA support");
         } else if (errno == EPERM) {
             fail(ec, errc::permission_denied,
                  "mbind: EPERM: the seccomp filter of a container may forbid it without "
