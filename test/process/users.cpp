@@ -118,6 +118,10 @@ TEST_CASE_TEMPLATE("two users share through a group, a third is refused", Mechan
         // The name belongs to ann: the directory is sticky, like /dev/shm and /tmp.
         refused(errc::permission_denied, "1002",
                 [&](std::error_code& ec) { shared_segment::remove(name, ec); });
+        if constexpr (std::is_same_v<Mechanism, mechanism::posix>) {
+            refused(errc::permission_denied, "only the owner of an object (user 1001)",
+                    [&](std::error_code& ec) { shared_segment::remove(name, ec); });
+        }
     });
     as(eve, [&] {
         const auto denied = [&](auto&& run) { refused(errc::permission_denied, "1003", run); };

@@ -295,6 +295,13 @@ COHOLD_INLINE bool remove_file(const file_place& place, std::error_code& ec) noe
     if ((error == EISDIR || error == EPERM) && raw_lstat(place.path(), status) == 0 &&
         S_ISDIR(status.st_mode)) {
         fail_path(ec, EISDIR, place);
+    } else if (error == EPERM && status.st_uid != ::geteuid()) {
+        fail(ec, errc::permission_denied,
+             "%s: errno %d (EPERM), user %u: in a sticky directory, such as /dev/shm, only the "
+             "owner "
+             "of an object (user %u) and root can remove its name",
+             place.path(), error, static_cast<unsigned>(::geteuid()),
+             static_cast<unsigned>(status.st_uid));
     } else if (error != ENOENT) {
         fail_path(ec, error, place);
     }
