@@ -14,6 +14,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- the options
+
 /// Pages larger than the machine's ordinary ones. A mapping_report tells what was really given.
 enum class huge_pages : std::uint8_t {
     none,
@@ -123,6 +125,8 @@ template <class Mechanism>
 
 } // namespace detail
 
+// ---- an existing mapping
+
 /// Where an object is mapped in this process, and operations on that mapping. Owns nothing: valid
 /// as long as the region or segment that returned it. For a segment, it covers the bytes that
 /// existed at the call. From `region.mapping()` and `segment.mapping()`.
@@ -180,6 +184,8 @@ class memory_mapping {
     std::size_t size_ = 0;
     bool writable_ = false;
 };
+
+// ---- the report
 
 /// What /proc/self/smaps says about a mapping, whatever was asked for. Amounts are in bytes. For a
 /// segment, it covers all addresses that have been set up alike: often all of its reserve.

@@ -22,6 +22,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- regions
+
 /// What a region will be used for: madvise(2).
 enum class advice : int {
     normal = MADV_NORMAL,

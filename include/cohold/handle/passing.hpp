@@ -13,6 +13,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- the other process
+
 /// The process at the other end of a socket, as it was when the two were connected (SO_PEERCRED).
 struct peer {
     pid_t process = 0; ///< 0 if it is in a PID namespace that this one cannot see
@@ -97,6 +99,8 @@ inline constexpr bool writes =
 
 } // namespace detail
 
+// ---- through a socket
+
 /// Passes the object on: the process at the other end gets a descriptor of its own, by receive<…>
 /// with a handle of the same mechanism. For segment, shared and memory_object, and their read-only
 /// counterparts, of mechanisms with file descriptors. The socket is a connected Unix socket of any
@@ -158,6 +162,8 @@ template <detail::passable Handle>
     return detail::thrown(
         [&](std::error_code& ec) { return receive<Handle>(socket, options, ec); });
 }
+
+// ---- by exec, or out of a running process
 
 /// Lets the next program keep the handle's descriptor, which exec would otherwise close. Returns
 /// the number to pass as an argument or in the environment, for inherit<…>; -1 and errno if the

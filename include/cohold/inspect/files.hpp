@@ -16,6 +16,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- mappings
+
 /// A process, and an object that it has mapped MAP_SHARED, in one or several parts.
 struct shared_mapping {
     pid_t process = 0;
@@ -61,6 +63,8 @@ namespace detail {
                                                                  object_kind kind,
                                                                  std::uint64_t device,
                                                                  std::uint64_t inode);
+
+// ---- files and POSIX objects
 
 /// A regular file that can be shared memory. Times are in nanoseconds since 1970.
 struct file_entry {
@@ -115,6 +119,8 @@ namespace detail {
                                                        std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<file_entry> list_files(std::string_view directory);
+
+// ---- memfds
 
 /// An open descriptor of a memfd.
 struct memfd_holder {

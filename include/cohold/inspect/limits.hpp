@@ -10,6 +10,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- the limits
+
 /// A limit. `most` is missing if there is no limit, or it is unknown.
 struct limit {
     amount most;
@@ -69,6 +71,8 @@ namespace detail {
 /// The limits that apply to this process now. What cannot be read is missing. `place`: a path on
 /// the file system in question; the space is missing if there is no such path.
 [[nodiscard, gnu::cold]] limit_report limits(std::string_view place = "/dev/shm");
+
+// ---- a request checked against them
 
 /// The object to be made. In bytes.
 struct limit_request {

@@ -16,6 +16,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- objects
+
 /// A named object. Its description tells the parts of its type: docs/layout.md.
 struct stored_object {
     std::string name{}; ///< any bytes; empty: that of a shared<T>
@@ -55,6 +57,8 @@ class directory_reader {
 };
 
 } // namespace detail
+
+// ---- journals
 
 /// A journal: what would have to be rolled back or completed if its thread died now.
 struct stored_journal {
@@ -119,6 +123,8 @@ class journals_reader {
 };
 
 } // namespace detail
+
+// ---- all contents of a segment
 
 /// How much inspect_contents() reads.
 enum class contents_extent {

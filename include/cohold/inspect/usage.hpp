@@ -16,6 +16,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- System V
+
 /// A System V segment of this IPC namespace. In bytes; times in nanoseconds since 1970, 0: never.
 struct system_v_segment_entry {
     key_t key = 0; ///< 0: it has none (IPC_PRIVATE), or has lost it
@@ -80,6 +82,8 @@ namespace detail {
 list_system_v_semaphores(std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<system_v_semaphore_entry> list_system_v_semaphores();
+
+// ---- the machine, and a file system
 
 /// The space of a path's file system. In bytes.
 struct space_usage {
@@ -188,6 +192,8 @@ inline constexpr text_field<memory_report> memory_fields[] = {
 [[nodiscard, gnu::cold]] memory_report memory_usage(std::error_code& ec);
 
 [[nodiscard, gnu::cold]] memory_report memory_usage();
+
+// ---- a process
 
 /// What a process's mappings have in memory. In bytes; a number that the kernel does not provide is
 /// missing. Reading it walks the page tables of the process: milliseconds for a large one.

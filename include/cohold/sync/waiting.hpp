@@ -14,6 +14,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- the policies
+
 /// How to wait. A policy changes what its own process does and nothing in the memory, so processes
 /// with different policies can share one object.
 namespace waiting {
@@ -48,6 +50,8 @@ concept waiting_policy = requires {
     { Policy::spins } -> std::convertible_to<std::uint32_t>;
     { Policy::parks } -> std::convertible_to<bool>;
 };
+
+// ---- the word
 
 namespace detail {
 

@@ -27,6 +27,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- errors
+
 // Throws std::length_error; without exceptions, prints the same and aborts.
 [[noreturn, gnu::cold, gnu::noinline]] inline void
 raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
@@ -53,6 +55,8 @@ raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
     raise(errc::invalid_size, "%s: index %zu, but there are %zu elements", container, index, size);
 #endif
 }
+
+// ---- comparison
 
 template <class T>
 concept less_comparable = requires(const T& a, const T& b) {
@@ -113,6 +117,8 @@ template <class T>
 class shm_allocator;
 
 namespace detail {
+
+// ---- traits of allocators and elements
 
 template <class Allocator>
 inline constexpr bool is_shm_allocator = false;
@@ -188,7 +194,9 @@ inline constexpr bool fits_registers =
     std::is_trivially_copyable_v<T> && std::is_trivially_copy_constructible_v<T> &&
     std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16;
 
-// Sources of elements for element_builder::fill and for assignment: *source, then ++source, once
+// ---- sources of elements
+
+// For element_builder::fill and for assignment: *source, then ++source, once
 // for each element. Any input iterator is one.
 
 // Not readable: stands for value-initialized elements.
@@ -255,6 +263,8 @@ void skip_elements(Source& source, std::size_t count) noexcept {
         source += static_cast<std::iter_difference_t<Source>>(count);
     }
 }
+
+// ---- moving, constructing and destroying
 
 // The bytes may overlap. Null with zero elements is allowed, unlike in memmove.
 template <class T>

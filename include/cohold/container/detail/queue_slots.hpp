@@ -23,6 +23,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- positions
+
 // A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
 // the index allows any capacity without a division, and 2^32 turns pass before one comes again.
 using queue_position = std::uint64_t;
@@ -84,6 +86,8 @@ inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_b
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
 }
 
+// ---- slots
+
 // i386 aligns 64-bit members to 4 bytes unless told otherwise.
 struct alignas(8) atomic_word {
     std::atomic<std::uint64_t> value;
@@ -114,6 +118,8 @@ struct element_bytes {
 
 // For tests: the turn that a new queue begins with, so that the turns wrap around soon.
 enum class first_turn : std::uint32_t {};
+
+// ---- the queue's words
 
 /// The words of a queue and its slots, which are its whole state: see queue_ring for how they
 /// change. Only this class has data members, so that the layout is known.

@@ -22,7 +22,9 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// The interface. Lock has two members for it, private if it befriends this class: `bool
+// ---- the interfaces of the standard's mutexes
+
+// Lock has two members for this, private if it befriends this class: `bool
 // lock_at_once()` makes one attempt, inlined; `bool lock_slowly(deadline, std::error_code&)` does
 // everything else, out of line, and returns false once the time is over or after an error.
 
@@ -161,6 +163,8 @@ class shared_lockable {
     }
 };
 
+// ---- access to a mutex for sections and guards
+
 struct lock_access {
     template <class Mutex>
     [[nodiscard]] static thread_record* record(const Mutex& mutex, deadline until,
@@ -262,6 +266,8 @@ concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
 };
 
 struct lock_access;
+
+// ---- the lock itself
 
 // For robust_lock::lock, of locks that are held by threads.
 struct recover_owner_if_dead {
