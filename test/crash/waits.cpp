@@ -264,7 +264,7 @@ void wait_with_signals() {
             ::kill(holder, SIGKILL);
             ::waitpid(holder, nullptr, 0);
             expect(ends(early, 5s), std::string(each.name) + ", disturbed " +
-                                        (really ? "by signals" : "in every wait") + ", goes on");
+                                        (really ? "by signals" : "in every wait") + ", continues");
         }
     }
 }

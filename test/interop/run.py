@@ -187,7 +187,7 @@ def race(first, second, name):
     second.send(f"race 1 {count}")
     first.answer()
     second.answer()
-    expect(int(first("word")) == count * (count + 1), "tickets were lost or doubled")
+    expect(int(first("word")) == count * (count + 1), "tickets were lost or duplicated")
     expect(second("end_race") == "800", "two objects of one name")
     expect(second("sizes").split()[2] == before, "blocks were lost")
     second("grow 100 10")

@@ -109,7 +109,7 @@ change some_lock_change(const specimen& of, engine& random) {
     return {words[below(std::size(words), random)], values[below(std::size(values), random)]};
 }
 
-// Tries the operation, and goes on with the rest if it throws.
+// Tries the operation, and continues with the rest if it throws.
 template <class Act>
 void attempt(const Act& act) {
     try {

@@ -196,8 +196,8 @@ inline constexpr bool fits_registers =
 
 // ---- sources of elements
 
-// For element_builder::fill and for assignment: *source, then ++source, once
-// for each element. Any input iterator is one.
+// For element_builder::fill and for assignment: *source, then ++source, once for each element. Any
+// input iterator is a source.
 
 // Not readable: stands for value-initialized elements.
 struct value_initialized {};

@@ -24,9 +24,9 @@ namespace detail {
 
 // ---- the interfaces of the standard's mutexes
 
-// Lock has two members for this, private if it befriends this class: `bool
-// lock_at_once()` makes one attempt, inlined; `bool lock_slowly(deadline, std::error_code&)` does
-// everything else, out of line, and returns false once the time is over or after an error.
+// Lock has two members for this, private if it befriends the class: `bool lock_at_once()` makes one
+// attempt, inlined; `bool lock_slowly(deadline, std::error_code&)` does everything else, out of
+// line, and returns false once the time is over or after an error.
 
 /// The interface of std::timed_mutex. Waiting times are measured by the monotonic clock. The forms
 /// with an error_code report errors in it, the others throw cohold::failure: see the lock's errors.
