@@ -160,16 +160,9 @@ class errc_category_type final : public std::error_category {
   public:
     [[nodiscard]] const char* name() const noexcept override { return "cohold"; }
 
-    [[nodiscard]] std::string message(int value) const override {
-        const errc_row* row = find(value);
-        return row != nullptr ? row->text : "unknown error";
-    }
+    [[nodiscard]] std::string message(int value) const override;
 
-    [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
-        const errc_row* row = find(value);
-        return row != nullptr ? std::make_error_condition(row->condition)
-                              : std::error_condition(value, *this);
-    }
+    [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override;
 
   private:
     static const errc_row* find(int value) noexcept;

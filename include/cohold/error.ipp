@@ -19,6 +19,18 @@ COHOLD_INLINE const errc_row* errc_category_type::find(int value) noexcept {
     return nullptr;
 }
 
+COHOLD_INLINE std::string errc_category_type::message(int value) const {
+    const errc_row* row = find(value);
+    return row != nullptr ? row->text : "unknown error";
+}
+
+COHOLD_INLINE std::error_condition
+errc_category_type::default_error_condition(int value) const noexcept {
+    const errc_row* row = find(value);
+    return row != nullptr ? std::make_error_condition(row->condition)
+                          : std::error_condition(value, *this);
+}
+
 } // namespace detail
 
 COHOLD_INLINE void failure_report::append(const char* format, ...) noexcept {

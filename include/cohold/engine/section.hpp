@@ -28,42 +28,9 @@ namespace detail {
     return record.is_inherited();
 }
 
-[[gnu::noinline]] inline void open_section(thread_record& record, bool undoable) noexcept {
-    if (record.state.depth == 0) {
-        list_open(record);
-    }
-    ++record.state.depth;
-    if (undoable) {
-        record.forget_watermarks(); // this section does not undo what was saved before
-        if (!record.state.undoable && record.state.depth != 1) {
-            record.undoable_from = record.state.depth;
-        }
-        record.undo_floor = record.log->top.load(std::memory_order_relaxed);
-        record.state.undoable = true;
-    }
-}
+void open_section(thread_record& record, bool undoable) noexcept;
 
-[[gnu::noinline]] inline void close_section(thread_record& record) noexcept {
-    if (record.state.depth != 1) {
-        if (record.undoable_from == record.state.depth) {
-            record.state.undoable = false;
-            record.undoable_from = 0;
-        }
-        --record.state.depth;
-        return;
-    }
-    const bool acts = !is_inherited(record);
-    if (acts) [[likely]] {
-        record.commit(record.first());
-    }
-    unlist_open(record);
-    record.undoable_from = 0;
-    record.forget_watermarks();
-    if (acts) [[likely]] {
-        record.release_locks();
-    }
-    record.state = {};
-}
+void close_section(thread_record& record) noexcept;
 
 // The same for the most frequent case, the only section of its thread. Its cost is stores, so it
 // has few of them and no counters, and depends on no earlier value.
@@ -91,12 +58,7 @@ namespace detail {
     record.state = {};
 }
 
-[[gnu::cold, gnu::noinline]] inline void roll_back_section(thread_record& record,
-                                                           savepoint from) noexcept {
-    if (!is_inherited(record)) {
-        record.roll_back(record.state.depth == 1 ? record.first() : from);
-    }
-}
+[[gnu::cold]] void roll_back_section(thread_record& record, savepoint from) noexcept;
 
 // A section of the calling thread. A nested section is a part of the section around it: only the
 // end of the outermost one commits the changes, frees the dropped blocks, and releases the locks of
@@ -173,41 +135,21 @@ class section {
 
 // Allocates memory of the segment. If a section is open, it frees the memory when it is undone.
 // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
-inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
-                      std::error_code& ec) noexcept {
-    if (thread_record* const record = open_record(&header); record != nullptr) {
-        return record->allocate(bytes, alignment, ec);
-    }
-    const owner_word me = participant_of(header, ec);
-    if (ec) {
-        return nullptr;
-    }
-    heap::transaction change(heap::of(header), me);
-    return change.allocate(bytes, alignment, ec);
-}
+void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
+               std::error_code& ec) noexcept;
 
 // Frees memory of the segment, at the end of the open section if there is one. The memory stays
 // allocated if this process cannot become a participant. It also stays allocated in a forked child
 // that has not used the segment, because the child frees its copy of an object that belongs to its
 // parent.
-inline void deallocate(segment_header& header, void* pointer) noexcept {
-    if (pointer == nullptr || !is_participant(header)) {
-        return;
-    }
-    if (thread_record* const record = open_record(&header); record != nullptr) {
-        record->drop(pointer);
-        return;
-    }
-    std::error_code ec;
-    const owner_word me = participant_of(header, ec);
-    if (!ec) {
-        heap::transaction change(heap::of(header), me);
-        change.deallocate(pointer);
-    }
-}
+void deallocate(segment_header& header, void* pointer) noexcept;
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/engine/section.ipp>
+#endif
 
 #endif

@@ -157,13 +157,7 @@ inline void set_last_opened(const thread_record* record) noexcept {
 
 // Makes the record the one whose section was opened last, if no section is open. Not at the end of
 // a thread, because `notes` would not be updated when the record is deleted.
-[[nodiscard, gnu::noinline]] inline bool come_last(thread_record& record) noexcept {
-    if (has_open_sections() || notes.core == nullptr) {
-        return false;
-    }
-    set_last_opened(&record);
-    return true;
-}
+[[nodiscard]] bool come_last(thread_record& record) noexcept;
 
 // Can the thread open its only section with one store to the state?
 [[nodiscard, gnu::always_inline]] inline bool can_open_first(thread_record& record) noexcept {
@@ -192,19 +186,7 @@ inline void list_open(thread_record& record) noexcept {
 }
 
 // Called when that section or its record ends. Does nothing if it belongs to another thread.
-[[gnu::noinline]] inline void unlist_open(thread_record& record) noexcept {
-    thread_record* each = last_opened();
-    if (notes.last == &record) {
-        set_last_opened(record.next_open);
-    }
-    while (each != nullptr && each->next_open != &record) {
-        each = each->next_open;
-    }
-    if (each != nullptr) {
-        each->next_open = record.next_open;
-    }
-    record.next_open = nullptr;
-}
+void unlist_open(thread_record& record) noexcept;
 
 // ---- the end of threads and of unloaded code
 

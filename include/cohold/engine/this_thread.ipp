@@ -417,6 +417,28 @@ COHOLD_INLINE void detach(segment_header& header) noexcept {
     leave_slot(header, tidy);
 }
 
+[[gnu::noinline]] COHOLD_INLINE bool come_last(thread_record& record) noexcept {
+    if (has_open_sections() || notes.core == nullptr) {
+        return false;
+    }
+    set_last_opened(&record);
+    return true;
+}
+
+[[gnu::noinline]] COHOLD_INLINE void unlist_open(thread_record& record) noexcept {
+    thread_record* each = last_opened();
+    if (notes.last == &record) {
+        set_last_opened(record.next_open);
+    }
+    while (each != nullptr && each->next_open != &record) {
+        each = each->next_open;
+    }
+    if (each != nullptr) {
+        each->next_open = record.next_open;
+    }
+    record.next_open = nullptr;
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

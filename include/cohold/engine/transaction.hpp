@@ -347,13 +347,7 @@ struct alignas(64) thread_record : sections {
     [[gnu::cold]] void release_locks() noexcept;
 
   private:
-    [[gnu::noinline]] void clear_watermarks() noexcept {
-        for (watermark& each : watermarks) {
-            each.of = nullptr;
-        }
-        full = false;
-        marked = unkept = unkept && own.has(0);
-    }
+    void clear_watermarks() noexcept;
 
     [[nodiscard]] private_undo::moment now() const noexcept {
         return {promises, log->top.load(std::memory_order_relaxed)};
@@ -479,15 +473,7 @@ struct alignas(64) thread_record : sections {
 
     // Adds a chunk. If there is no memory for it, shorter steps that fit into the present room are
     // used.
-    [[gnu::noinline]] void make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
-        if (has_chunk_at_hand() || !keeps || !has_room_for_shift()) {
-            add_chunk(shift_room(0, byte_shift::least_kept), ec);
-        } else {
-            const report_keeper keeper;
-            std::error_code none;
-            add_chunk(shift_room(0, byte_shift::least_kept), none);
-        }
-    }
+    void make_room_for_shift(bool keeps, std::error_code& ec) noexcept;
 
     // Writes and appends the record of a shift that begins or is done.
     byte_shift append_shift(char* into, std::uint64_t kept, const char* place, std::uint64_t bytes,

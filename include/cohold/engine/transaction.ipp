@@ -241,6 +241,25 @@ COHOLD_INLINE bool thread_record::has_saved(const void* at, std::size_t bytes) n
     }
 }
 
+[[gnu::noinline]] COHOLD_INLINE void thread_record::clear_watermarks() noexcept {
+    for (watermark& each : watermarks) {
+        each.of = nullptr;
+    }
+    full = false;
+    marked = unkept = unkept && own.has(0);
+}
+
+[[gnu::noinline]] COHOLD_INLINE void
+thread_record::make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
+    if (has_chunk_at_hand() || !keeps || !has_room_for_shift()) {
+        add_chunk(shift_room(0, byte_shift::least_kept), ec);
+    } else {
+        const report_keeper keeper;
+        std::error_code none;
+        add_chunk(shift_room(0, byte_shift::least_kept), none);
+    }
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

@@ -98,6 +98,22 @@ struct claimant_cache {
 
 inline thread_local constinit claimant_cache last_claimant{};
 
+// Fills last_claimant for the calling thread. Returns false if the heap's lock, which a thread's
+// first use of a segment needs, is held by a process that is not running, or after an error.
+[[nodiscard, gnu::cold]] bool find_claimant(segment_header& header, std::error_code& ec) noexcept;
+
+[[nodiscard, gnu::cold]] bool find_claimant(segment_header& header);
+
+[[nodiscard, gnu::cold]] owner_word new_worker(segment_header& header);
+
+[[nodiscard, gnu::cold]] bool recover_worker_if_dead(segment_header& header,
+                                                     owner_word worker) noexcept;
+
+[[nodiscard, gnu::cold]] bool recover_claimant_if_dead(segment_header& header,
+                                                       claim_mark mark) noexcept;
+
+[[gnu::cold]] void recover_all_dead(segment_header& header) noexcept;
+
 /// *Errors* of the constructor and of worker(), the first time a thread or a process uses the
 /// segment: errc::too_many_participants, locks_unsupported, out_of_space.
 template <class T>
@@ -109,14 +125,14 @@ class queue_claimant<shm_allocator<T>> {
 
     [[nodiscard, gnu::always_inline]] static bool is_ready(const allocator& a) {
         segment_header& header = a.bound_header();
-        return is_known(header) || look_up(header);
+        return is_known(header) || find_claimant(header);
     }
 
     static void prepare(const allocator& a, bool with_record, std::error_code& ec) noexcept {
         segment_header& header = a.bound_header();
         if (with_record) {
             if (!is_known(header)) {
-                static_cast<void>(look_up(header, ec));
+                static_cast<void>(find_claimant(header, ec));
             }
         } else if (local_of(header).identity->epoch.load(std::memory_order_acquire) == 0) {
             const patience limit(deadline{0});
@@ -155,48 +171,17 @@ class queue_claimant<shm_allocator<T>> {
                                                                    : new_worker(header);
     }
 
-    [[nodiscard, gnu::cold]] static bool recover_if_dead(const allocator& a,
-                                                         claim_mark mark) noexcept {
-        const std::uint32_t index = marked_participant(mark);
-        if (index > participant_table::spare(*a.header())) {
-            return true; // there never was a worker
-        }
-        const std::uint64_t state =
-            participant_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
-        const auto generation = static_cast<std::uint32_t>(state >> 32);
-        const std::uint32_t marked =
-            generation - ((generation - marked_generation(mark)) & 0xffffU);
-        // If the attachment is over, recovery has resolved its claims; the word may have been read
-        // before that.
-        return !is_attachment_of(state, marked) ||
-               is_dead_worker(a, make_owner(index, generation, 0));
+    [[nodiscard]] static bool recover_if_dead(const allocator& a, claim_mark mark) noexcept {
+        return recover_claimant_if_dead(*a.header(), mark);
     }
 
-    [[nodiscard, gnu::cold]] static bool is_dead_worker(const allocator& a,
-                                                        owner_word worker) noexcept {
-        segment_header& header = *a.header();
-        if (is_alive(header, worker)) {
-            return false;
-        }
-        std::error_code ec;
-        const report_keeper keeper;
-        const patience limit(deadline{0});
-        const owner_word me = participant_of(header, ec);
-        if (ec) {
-            return false;
-        }
-        static_cast<void>(recover(header, me, worker));
-        return !is_attached(header, worker);
+    [[nodiscard]] static bool is_dead_worker(const allocator& a, owner_word worker) noexcept {
+        return recover_worker_if_dead(*a.header(), worker);
     }
 
-    [[gnu::cold]] static void recover_dead(const allocator& a) noexcept {
+    static void recover_dead(const allocator& a) noexcept {
         if (segment_header* const header = a.header(); header != nullptr) {
-            std::error_code ec;
-            const report_keeper keeper;
-            const owner_word me = participant_of(*header, ec);
-            if (!ec) {
-                recover_all(*header, me);
-            }
+            recover_all_dead(*header);
         }
     }
 
@@ -221,14 +206,6 @@ class queue_claimant<shm_allocator<T>> {
     };
 
   private:
-    [[nodiscard, gnu::cold, gnu::noinline]] static owner_word new_worker(segment_header& header) {
-        const patience limit(deadline{0});
-        std::error_code ec;
-        const owner_word me = participant_of(header, ec);
-        raise_if(ec);
-        return me;
-    }
-
     [[nodiscard, gnu::cold]] static thread_record& record_of(segment_header& header) {
         std::error_code ec;
         thread_record* const record = self(header, ec);
@@ -240,38 +217,6 @@ class queue_claimant<shm_allocator<T>> {
         const claimant_cache& cache = last_claimant;
         return cache.header == &header &&
                cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
-    }
-
-    [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header) {
-        std::error_code ec;
-        const bool found = look_up(header, ec);
-        raise_if(ec);
-        return found;
-    }
-
-    // Returns false after an error, or if the heap's lock, which a thread's first use of a segment
-    // needs, is held by a process that is not running.
-    [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header,
-                                                                std::error_code& ec) noexcept {
-        static thread_local bool in_vain = false; // then a spinning thread does not wait here
-        thread_record* found = nullptr;
-        {
-            const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
-            found = self(header, ec);
-        }
-        forget_timeout(ec);
-        if (ec) {
-            return false;
-        }
-        in_vain = found == nullptr;
-        if (in_vain) {
-            return false;
-        }
-        const thread_record& record = *found;
-        last_claimant = {&header, &local_of(header).identity->epoch, record.epoch,
-                         &record.log->queue_claim,
-                         mark_of(slot_of(record.me), generation_of(record.me))};
-        return true;
     }
 
     segment_header& header_;
@@ -286,26 +231,7 @@ class queue_claimant<shm_allocator<T>> {
 class suspicion {
   public:
     [[nodiscard, gnu::cold]] static bool is_due(const atomic_word& word,
-                                                slot_word claimed) noexcept {
-        static thread_local suspicion memories[count];
-        suspicion& memory =
-            memories[(reinterpret_cast<std::uintptr_t>(&word) * 0x9e3779b9u >> 16) % count];
-        const bool known = memory.word_ == &word && memory.claimed_ == claimed;
-        if (known && ++memory.looks_ % few_looks != 0 && memory.looks_ > few_looks) {
-            return false; // in a spin loop: reading the clock costs more than reading the word
-        }
-        const std::int64_t now = deadline::now().nanoseconds;
-        const bool over = now - memory.since_ >= interval;
-        if (over) {
-            const bool due = known || now - memory.since_ < 2 * interval;
-            memory.word_ = &word;
-            memory.claimed_ = claimed;
-            memory.looks_ = 0;
-            memory.since_ = now;
-            return due;
-        }
-        return false;
-    }
+                                                slot_word claimed) noexcept;
 
   private:
     static constexpr std::size_t count = 32;
@@ -321,5 +247,9 @@ class suspicion {
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/container/detail/queue_claimant.ipp>
+#endif
 
 #endif
