@@ -135,16 +135,8 @@ class shm_allocator {
             "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
             "and deque do), which mean nothing in another process. Use those of cohold or "
             "of Boost.Container");
-        const detail::error_context context("allocate", "", "");
-        if (segment_ == nullptr) {
-            detail::fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, sizeof(T));
-            return nullptr;
-        }
-        if (count > PTRDIFF_MAX / sizeof(T)) {
-            detail::fail(ec, errc::invalid_size, "%zu objects of %zu bytes", count, sizeof(T));
-            return nullptr;
-        }
-        return static_cast<T*>(detail::allocate(*segment_, count * sizeof(T), alignof(T), ec));
+        return static_cast<T*>(
+            detail::allocate_objects(segment_.get(), count, sizeof(T), alignof(T), ec));
     }
 
     offset_ptr<detail::segment_header> segment_;

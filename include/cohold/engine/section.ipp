@@ -83,6 +83,20 @@ COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     }
 }
 
+COHOLD_INLINE void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
+                                     std::size_t alignment, std::error_code& ec) noexcept {
+    const error_context context("allocate", "", "");
+    if (header == nullptr) {
+        fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, size);
+        return nullptr;
+    }
+    if (count > PTRDIFF_MAX / size) {
+        fail(ec, errc::invalid_size, "%zu objects of %zu bytes", count, size);
+        return nullptr;
+    }
+    return allocate(*header, count * size, alignment, ec);
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

@@ -177,11 +177,7 @@ struct alignas(64) thread_record : sections {
     // The same for a change that must not fail. In a full segment, in which the journal has no room
     // either, the bytes are saved in private memory, and are not restored after a kill. `words`:
     // they are the words of a vector, for which some room is held back.
-    void save_anyhow(const void* at, std::size_t bytes, bool words) noexcept {
-        if (!save_at_hand(at, bytes)) [[unlikely]] {
-            save_for_the_living(at, bytes, words);
-        }
-    }
+    [[gnu::cold]] void save_anyhow(const void* at, std::size_t bytes, bool words) noexcept;
 
     // Can shift() work without the heap?
     [[nodiscard]] bool has_room_for_shift() const noexcept {

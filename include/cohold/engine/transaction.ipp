@@ -260,6 +260,13 @@ thread_record::make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
     }
 }
 
+COHOLD_INLINE void thread_record::save_anyhow(const void* at, std::size_t bytes,
+                                              bool words) noexcept {
+    if (!save_at_hand(at, bytes)) [[unlikely]] {
+        save_for_the_living(at, bytes, words);
+    }
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

@@ -9,11 +9,9 @@
 #include <compare>
 #include <concepts>
 #include <cstddef>
-#include <cstdio>
 #include <cstring>
 #include <iterator>
 #include <new>
-#include <stdexcept>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
 #include <type_traits>
 #include <utility>
@@ -30,31 +28,12 @@ namespace detail {
 // ---- errors
 
 // Throws std::length_error; without exceptions, prints the same and aborts.
-[[noreturn, gnu::cold, gnu::noinline]] inline void
-raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
-#if defined(__cpp_exceptions)
-    char text[160];
-    std::snprintf(text, sizeof(text), "cohold::%s: %zu elements wanted, at most %zu possible",
-                  container, wanted, limit);
-    throw std::length_error(text);
-#else
-    raise(errc::invalid_size, "%s: %zu elements wanted, at most %zu possible", container, wanted,
-          limit);
-#endif
-}
+[[noreturn, gnu::cold]] void raise_length_error(const char* container, std::size_t wanted,
+                                                std::size_t limit);
 
 // Throws std::out_of_range; without exceptions, prints the same and aborts.
-[[noreturn, gnu::cold, gnu::noinline]] inline void
-raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
-#if defined(__cpp_exceptions)
-    char text[160];
-    std::snprintf(text, sizeof(text), "cohold::%s: index %zu, but there are %zu elements",
-                  container, index, size);
-    throw std::out_of_range(text);
-#else
-    raise(errc::invalid_size, "%s: index %zu, but there are %zu elements", container, index, size);
-#endif
-}
+[[noreturn, gnu::cold]] void raise_out_of_range(const char* container, std::size_t index,
+                                                std::size_t size);
 
 // ---- comparison
 
@@ -498,5 +477,9 @@ class element_gap {
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/container/detail/elements.ipp>
+#endif
 
 #endif

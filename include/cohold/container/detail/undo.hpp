@@ -30,6 +30,17 @@ enum class without_journal {
 // So few bytes are saved rather than moved step by step.
 inline constexpr std::size_t most_bytes_saved = 256;
 
+[[gnu::cold]] void save_slowly(thread_record& record, const void* at, std::size_t bytes, bool words,
+                               without_journal otherwise);
+
+// Removed elements are kept in private memory only: after a kill, only what has taken their
+// place would be left.
+[[gnu::cold]] void save_size_unkept(thread_record& record, const void* word,
+                                    without_journal otherwise);
+
+[[nodiscard, gnu::cold]] thread_record* find_slowly(segment_header& header,
+                                                    without_journal otherwise);
+
 inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
     char* const place = static_cast<char*>(first);
     std::memmove(place + distance, place, bytes);
@@ -109,7 +120,7 @@ class undo_record<shm_allocator<T>> {
         thread_record::watermark& mark = record_->watermark_of(container);
         if (mark.of != container && is_worth_saving(container)) {
             if (record_->unkept && record_->is_inside(container)) [[unlikely]] {
-                size_where_nothing_is_kept(word);
+                save_size_unkept(*record_, word, otherwise_);
                 return;
             }
             save(word, 8);
@@ -266,27 +277,8 @@ class undo_record<shm_allocator<T>> {
 
     void save(const void* at, std::size_t bytes, bool words = true) {
         if (!record_->save_at_hand(at, bytes)) [[unlikely]] {
-            save_slowly(at, bytes, words);
+            save_slowly(*record_, at, bytes, words, otherwise_);
         }
-    }
-
-    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes, bool words) {
-        if (otherwise_ == without_journal::fails) {
-            record_->save(at, bytes);
-        } else {
-            record_->save_anyhow(at, bytes, words);
-        }
-    }
-
-    // Removed elements are kept in private memory only: after a kill, only what has taken their
-    // place would be left.
-    [[gnu::cold, gnu::noinline]] void size_where_nothing_is_kept(const void* word) {
-        if (otherwise_ == without_journal::fails) {
-            raise(errc::out_of_space,
-                  "elements were removed in the section that is open, and the segment has no room "
-                  "to keep them: end the section first");
-        }
-        record_->save_anyhow(word, 8, true);
     }
 
     byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
@@ -329,20 +321,6 @@ class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
             return known;
         }
         return find_slowly(*header, otherwise);
-    }
-
-    [[gnu::cold, gnu::noinline]] static thread_record* find_slowly(segment_header& header,
-                                                                   without_journal otherwise) {
-        std::error_code ec;
-        if (otherwise != without_journal::happens) {
-            thread_record* const record = self(header, ec);
-            if (otherwise == without_journal::fails) {
-                raise_if(ec);
-            }
-            return record;
-        }
-        const report_keeper keeper;
-        return self(header, ec);
     }
 
     section section_;
@@ -445,5 +423,9 @@ class raw_block {
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/container/detail/undo.ipp>
+#endif
 
 #endif

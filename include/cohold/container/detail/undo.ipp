@@ -1,0 +1,51 @@
+// Definitions for undo.hpp.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_DETAIL_UNDO_IPP
+#define COHOLD_CONTAINER_DETAIL_UNDO_IPP
+
+#include <cohold/container/detail/undo.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[gnu::noinline]] COHOLD_INLINE void save_slowly(thread_record& record, const void* at,
+                                                 std::size_t bytes, bool words,
+                                                 without_journal otherwise) {
+    if (otherwise == without_journal::fails) {
+        record.save(at, bytes);
+    } else {
+        record.save_anyhow(at, bytes, words);
+    }
+}
+
+[[gnu::noinline]] COHOLD_INLINE void save_size_unkept(thread_record& record, const void* word,
+                                                      without_journal otherwise) {
+    if (otherwise == without_journal::fails) {
+        raise(errc::out_of_space,
+              "elements were removed in the section that is open, and the segment has no room "
+              "to keep them: end the section first");
+    }
+    record.save_anyhow(word, 8, true);
+}
+
+[[gnu::noinline]] COHOLD_INLINE thread_record* find_slowly(segment_header& header,
+                                                           without_journal otherwise) {
+    std::error_code ec;
+    if (otherwise != without_journal::happens) {
+        thread_record* const record = self(header, ec);
+        if (otherwise == without_journal::fails) {
+            raise_if(ec);
+        }
+        return record;
+    }
+    const report_keeper keeper;
+    return self(header, ec);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
