@@ -57,6 +57,8 @@ TEST_CASE("objects of this user and of root are trusted, others by group or for 
     CHECK(check<permission::owner_only>(theirs) == errc::unexpected_owner);
     CHECK(std::string(cohold::last_failure().what()).find("user 123456, group 654321") !=
           std::string::npos);
+    CHECK(std::string(cohold::last_failure().what()).find("use the policy of the program") !=
+          std::string::npos);
     CHECK(check<permission::group>(theirs) == errc::unexpected_owner);
     CHECK(check<permission::group_read>(theirs) == errc::unexpected_owner);
     CHECK_FALSE(check<permission::everyone_reads>(theirs));
