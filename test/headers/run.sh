@@ -1,5 +1,6 @@
 #!/bin/sh
-# Each header compiles alone, and again after itself: sh test/headers/run.sh COMPILER [FLAGS…]
+# Each header compiles alone, and again after itself, and tests no macro that is not defined:
+# sh test/headers/run.sh COMPILER [FLAGS…]
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 set -u
@@ -10,7 +11,7 @@ if [ "${1:-}" = --one ]; then
     header=$2
     shift 2
     if printf '#include <%s>\n#include <%s>\n' "$header" "$header" |
-        "$@" -std=c++20 -fsyntax-only -I"$include" -x c++ -; then
+        "$@" -std=c++20 -fsyntax-only -Werror=undef -I"$include" -x c++ -; then
         echo "ok   $header"
     else
         echo "FAIL $header"

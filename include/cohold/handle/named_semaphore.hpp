@@ -22,19 +22,6 @@
 #include <cohold/policy/name_argument.hpp>
 #include <cohold/policy/permission.hpp>
 
-// glibc 2.30 has it; but ThreadSanitizer would not see that it synchronizes.
-#if defined(__GLIBC_PREREQ) && !defined(__SANITIZE_THREAD__)
-#define COHOLD_HAS_SEM_CLOCKWAIT __GLIBC_PREREQ(2, 30)
-#else
-#define COHOLD_HAS_SEM_CLOCKWAIT 0
-#endif
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#undef COHOLD_HAS_SEM_CLOCKWAIT
-#define COHOLD_HAS_SEM_CLOCKWAIT 0
-#endif
-#endif
-
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
@@ -105,12 +92,6 @@ inline unsigned semaphore_value(::sem_t* semaphore) noexcept {
 }
 
 } // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#undef COHOLD_HAS_SEM_CLOCKWAIT
-
-COHOLD_NAMESPACE_BEGIN
 
 /// For `named_semaphore<>::create(name, {.initial = 3})`.
 struct semaphore_options {

@@ -6,6 +6,19 @@
 
 #include <cohold/handle/named_semaphore.hpp>
 
+// glibc 2.30 has it; but ThreadSanitizer would not see that it synchronizes.
+#if defined(__GLIBC_PREREQ) && !defined(__SANITIZE_THREAD__)
+#define COHOLD_HAS_SEM_CLOCKWAIT __GLIBC_PREREQ(2, 30)
+#else
+#define COHOLD_HAS_SEM_CLOCKWAIT 0
+#endif
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#undef COHOLD_HAS_SEM_CLOCKWAIT
+#define COHOLD_HAS_SEM_CLOCKWAIT 0
+#endif
+#endif
+
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
@@ -154,5 +167,7 @@ COHOLD_INLINE bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#undef COHOLD_HAS_SEM_CLOCKWAIT
 
 #endif

@@ -78,7 +78,7 @@ T* construct_from(void* block, Arguments&&... arguments) {
     if constexpr (is_made_by_members<T, Arguments...>()) {
         static_assert(sizeof...(Arguments) <= members_counted<T>.count,
                       "cohold: there are more arguments than the struct has members");
-        destroyed_unless_made<T> made{::new (block) T{}};
+        destroyed_unless_made<T> made{::new (block) T()}; // braces refuse explicit constructors
         set_members(*made.object, std::index_sequence_for<Arguments...>(),
                     std::forward<Arguments>(arguments)...);
         return std::exchange(made.object, nullptr);

@@ -176,3 +176,23 @@ TEST_CASE("so does the object of a shared") {
     CHECK(name_of(*made) == "bob");
     CHECK(cohold::shared<plain>::remove(name));
 }
+
+namespace {
+
+struct with_lock { // whose constructor is explicit
+    int id;
+    char name[16];
+    cohold::shm_guarded<int> value;
+    std::optional<shm_vector<int>> extra;
+};
+
+} // namespace
+
+TEST_CASE("members behind the arguments may have explicit constructors") {
+    const auto segment = cohold::segment<cohold::mechanism::anonymous>::create(1 << 16);
+    auto& made = segment.construct<with_lock>("made", 1, "bob");
+    CHECK(made.id == 1);
+    CHECK(std::string(made.name) == "bob");
+    CHECK(*made.value.lock() == 0);
+    CHECK_FALSE(made.extra.has_value());
+}
