@@ -18,10 +18,10 @@ COHOLD_NAMESPACE_BEGIN
 template <class Mechanism, class Naming, class Permission>
 class segment;
 
-/// A segment opened for reading: mapped so that nothing can be written, and finding const objects
-/// alone. From segment<…>::open(name, read_only). Needs no permission to write, and takes no lock.
+/// A segment opened for reading: mapped so that nothing can be written, and finding only const
+/// objects. From segment<…>::open(name, read_only). Needs no write permission, and takes no lock.
 ///
-/// *Thread safety*: const members may be called from several threads.
+/// *Thread safety*: several threads may call const members.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class segment_view
@@ -62,7 +62,7 @@ class segment_view
         return segment_view(base::open(name, access_mode::reading, options, ec));
     }
 
-    /// Waits until there is such a name, as segment::open does.
+    /// Waits until the name exists, like segment::open.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
@@ -70,8 +70,8 @@ class segment_view
         return detail::open_within<segment_view>(name, patience, std::forward<Rest>(rest)...);
     }
 
-    /// From a native handle that came by other ways; it may be one for reading alone. On failure it
-    /// is closed.
+    /// From a native handle that was obtained in another way; it may be read-only. On failure it is
+    /// closed.
     [[nodiscard, gnu::cold]] static segment_view
     adopt(typename policies::mechanism::native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
@@ -95,7 +95,7 @@ class segment_view
         return segment_view(base::adopt(native, access_mode::reading, options, ec));
     }
 
-    /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
+    /// nullptr if there is no object with this name. *Errors*: errc::type_mismatch.
     template <class T>
     [[nodiscard]] const T* find(std::string_view name) const COHOLD_LIFETIMEBOUND {
         return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
@@ -112,7 +112,8 @@ class segment_view
                                         : nullptr;
     }
 
-    /// The named objects, in no order. While others construct and destroy, a moment's picture.
+    /// The named objects, in no particular order. A snapshot, if others construct and destroy
+    /// meanwhile.
     [[nodiscard]] object_list objects() const {
         return *this ? detail::list_objects(this->base_.memory().directory_here()) : object_list();
     }
@@ -124,17 +125,17 @@ class segment_view
         : detail::segment_observers<policies>(std::move(opened)) {}
 };
 
-/// Shared memory formatted by cohold: named objects of checked types and the heap that they and
-/// their elements live on. It grows on its own, in every process at the same time and without
-/// moving, up to its reserve.
+/// Shared memory formatted by cohold: named objects of checked types, and the heap for them and
+/// their elements. It grows by itself, in every process at the same time and without moving, up to
+/// its reserve.
 ///
-/// The factories and operations come in two forms: one throws cohold::failure; one takes
-/// std::error_code& right after the name and options and returns an empty handle or nullptr;
-/// last_failure() has the facts then.
+/// Each factory and operation has two forms: one throws cohold::failure; one takes std::error_code&
+/// right after the name and options and returns an empty handle or nullptr, with the details in
+/// last_failure().
 ///
-/// *Thread and process safety*: const members may be called from several threads; all processes may
-/// call everything at the same time. *If the process is killed* in a factory, there is the whole
-/// segment or none.
+/// *Thread and process safety*: several threads may call const members; all processes may call
+/// everything at the same time. *If the process is killed* in a factory, there is the whole segment
+/// or none.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class segment : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>> {
@@ -166,7 +167,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return make(name, options, publication::exclusive, ec);
     }
 
-    /// `size` in bytes, to begin with.
+    /// `size` is the initial size in bytes.
     [[nodiscard, gnu::cold]] static segment create(name_argument name,
                                                    std::size_t size = config::default_size)
         requires detail::has_names<policies>
@@ -208,7 +209,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return create(segment_options{.size = size}, ec);
     }
 
-    /// An existing segment, whole and checked. *Errors*: errc::not_found; symlink_refused,
+    /// An existing segment, complete and checked. *Errors*: errc::not_found; symlink_refused,
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
     /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch, corrupt,
     /// name_mismatch; reserve_too_large; too_many_participants, locks_unsupported.
@@ -224,7 +225,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return open(name, mapping_options{}, ec);
     }
 
-    /// The same, mapped as the options say. *Errors*: also errc::lock_limit, unsupported,
+    /// The same, mapped according to the options. *Errors*: also errc::lock_limit, unsupported,
     /// invalid_options.
     [[nodiscard, gnu::cold]] static segment open(name_argument name, const mapping_options& options)
         requires detail::has_names<policies>
@@ -283,9 +284,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return view_type::open(name, options, ec);
     }
 
-    /// The same, but waits until there is such a name, no longer than `patience`, a
-    /// std::chrono::duration; then errc::not_found or no_such_directory. What comes after it is as
-    /// in the other forms: `open("prices", 5s, read_only, ec)`.
+    /// The same, but waits until the name exists, no longer than `patience`, a
+    /// std::chrono::duration; then errc::not_found or no_such_directory. The further arguments are
+    /// those of the other forms: `open("prices", 5s, read_only, ec)`.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
@@ -293,8 +294,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return detail::open_within<segment>(name, patience, std::forward<Rest>(rest)...);
     }
 
-    /// The existing segment, or a new one. Any number of processes may race: there will be one, and
-    /// everybody gets it.
+    /// The existing segment, or a new one. Any number of processes may race: there will be one
+    /// segment, and all get it.
     [[nodiscard, gnu::cold]] static segment open_or_create(name_argument name,
                                                            const segment_options& options)
         requires detail::has_names<policies>
@@ -335,9 +336,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     static segment open_or_create(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
 
-    /// A new segment under the name, in one step, whether or not there was one: who opens the name
-    /// gets the old one or the new one. Who has the old one keeps it; its is_removed() is true
-    /// then. Not for System V.
+    /// A new segment under the name, in one step, whether or not there was one before: a process
+    /// that opens the name gets the old one or the new one. Processes that have the old one keep
+    /// it; its is_removed() is true then. Not for System V.
     [[nodiscard, gnu::cold]] static segment replace(name_argument name,
                                                     const segment_options& options)
         requires detail::has_names<policies> && policies::mechanism::replaces
@@ -370,7 +371,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     static segment replace(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
 
-    /// Takes the name away; who has the segment attached keeps it. False if there was none.
+    /// Removes the name; processes that have the segment attached keep it. Returns false if there
+    /// was no such name.
     static bool remove(name_argument name)
         requires detail::has_names<policies>
     {
@@ -385,8 +387,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return base::remove(name, ec);
     }
 
-    /// From a native handle that came by other ways, e.g. over a socket; checked as open
-    /// does, but for the owner and the mode: who passes a handle vouches for it. On
+    /// From a native handle that was obtained in another way, e.g. over a socket; checked like
+    /// open, except for the owner and the mode: the process that passes a handle vouches for it. On
     /// failure it is closed.
     [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
@@ -409,10 +411,10 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return segment(base::adopt(native, access_mode::writing, options, ec));
     }
 
-    /// Constructs an object under a name. Others that construct or destroy wait meanwhile. Its own
-    /// allocators, to any depth, bind to this segment. *Errors*: errc::already_exists if the name
-    /// is taken, invalid_name, out_of_space, reserve_exceeded; what T's constructor throws passes
-    /// through, and nothing is left.
+    /// Constructs an object under a name. Other threads that construct or destroy wait meanwhile.
+    /// Its own allocators, at any depth, bind to this segment. *Errors*: errc::already_exists if
+    /// the name is taken, invalid_name, out_of_space, reserve_exceeded; exceptions from T's
+    /// constructor pass through, and nothing is left behind.
     template <class T, class... Arguments>
     T& construct(std::string_view name, Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
@@ -428,9 +430,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                               std::forward<Arguments>(arguments)...);
     }
 
-    /// The object of the name, constructed first if there is none: by one of all who ask at the
-    /// same time. *Errors*: those of construct, and errc::type_mismatch if it is there with another
-    /// type.
+    /// The object with this name, which is constructed first if there is none: by one of all
+    /// threads that ask at the same time. *Errors*: those of construct, and errc::type_mismatch if
+    /// it exists with another type.
     template <class T, class... Arguments>
     T& find_or_construct(std::string_view name,
                          Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
@@ -447,9 +449,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                               std::forward<Arguments>(arguments)...);
     }
 
-    /// nullptr if there is no object of the name, or if it is still being constructed; waits for
-    /// nobody that lives. *Errors*: errc::type_mismatch, naming both types
-    /// and the member that differs.
+    /// nullptr if there is no object with this name, or if it is still being constructed; does not
+    /// wait for living processes. *Errors*: errc::type_mismatch, naming both types and the member
+    /// that differs.
     template <class T>
     [[nodiscard]] T* find(std::string_view name) const COHOLD_LIFETIMEBOUND {
         return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
@@ -465,8 +467,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                    : nullptr;
     }
 
-    /// Takes the name away and destroys the object. False if there is none. Nobody may be using it.
-    /// *Errors*: errc::type_mismatch, and then the object stays.
+    /// Removes the name and destroys the object. Returns false if there is none. No thread may be
+    /// using it. *Errors*: errc::type_mismatch, and then the object stays.
     template <class T>
     bool destroy(std::string_view name) const {
         return detail::thrown([&](std::error_code& ec) { return destroy<T>(name, ec); });
@@ -488,7 +490,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return true;
     }
 
-    /// The named objects, in no order.
+    /// The named objects, in no particular order.
     [[nodiscard]] object_list objects() const {
         if (!*this) {
             return {};
@@ -500,17 +502,16 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return detail::list_objects(objects);
     }
 
-    /// An allocator of this segment, for containers that are not constructed inside it. Bound to
-    /// none if the handle is empty. Good as long as this segment, or one moved from it, is
-    /// attached.
+    /// An allocator of this segment, for containers that are not constructed inside it. Not bound
+    /// if the handle is empty. Valid as long as this segment, or one moved from it, is attached.
     template <class T>
     [[nodiscard]] shm_allocator<T> allocator() const noexcept {
         return *this ? shm_allocator<T>(this->base_.memory().header()) : shm_allocator<T>();
     }
 
-    /// Makes the segment at least `size` bytes long, in all processes. It grows on its own too;
-    /// this is for doing it in time. *Errors*: errc::reserve_exceeded, out_of_space (with the bytes
-    /// wanted and available).
+    /// Makes the segment at least `size` bytes long, in all processes. It also grows by itself;
+    /// this is for growing in advance. *Errors*: errc::reserve_exceeded, out_of_space (with the
+    /// bytes wanted and available).
     void grow(std::size_t size) const {
         std::error_code ec;
         grow(size, ec);
@@ -528,11 +529,11 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         }
     }
 
-    /// Puts in order now what dead processes have left: what they had begun is undone, what they
-    /// had finished is finished, their places are free. Returns how many this call has found.
-    /// Attaching does the same, and who waits for a lock does it for the holder. *Errors*: those of
-    /// attaching, in a process that was forked off. *Complexity*: a system call for each
-    /// participant.
+    /// Recovers now what dead processes have left: unfinished changes are rolled back, committed
+    /// ones completed, and their slots freed. Returns how many dead participants this call has
+    /// found. Attaching does the same, and a thread that waits for a lock does it for the lock's
+    /// holder. *Errors*: those of attaching, in a forked child. *Complexity*: a system call for
+    /// each participant.
     std::size_t recover() const {
         return detail::thrown([&](std::error_code& ec) { return recover(ec); });
     }
@@ -542,10 +543,10 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return this->recover_dead(ec);
     }
 
-    /// Waits until all that has been written to the segment, by whatever process, and its name
-    /// outlive a loss of power: msync(2), fsync(2) of a file and of its directory. It is no
-    /// snapshot: what others write meanwhile may be on the disk or not, and after the next write
-    /// any part of that. Of memory there is nothing to wait for. *Errors*: EIO if the disk has
+    /// Waits until everything that any process has written to the segment, and the segment's name,
+    /// will survive a loss of power: msync(2), fsync(2) of a file and of its directory. This is no
+    /// snapshot: what others write meanwhile may be on the disk or not, and so may any part of what
+    /// is written next. For memory there is nothing to wait for. *Errors*: EIO if the disk has
     /// failed; msync(2), fsync(2).
     void durable() const {
         std::error_code ec;
@@ -587,7 +588,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 #if defined(COHOLD_SEPARATE_COMPILATION)
 namespace detail {
 
-// What the default segment is made of is in the compiled library.
+// The members of the default segment are in the compiled library.
 using default_policies =
     policies<mechanism::posix, default_naming<mechanism::posix>, permission::owner_only>;
 #if COHOLD_DEFINED_HERE

@@ -1,4 +1,5 @@
-// Named typed objects of a segment: found, constructed and destroyed, with their types checked.
+// Named typed objects of a segment: finding, constructing and destroying them, with a check of
+// their types.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_DETAIL_NAMED_OBJECTS_HPP
@@ -18,22 +19,23 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A named object, as segment::objects() lists them. The root object of a shared<T> has an empty
-/// name.
+/// A named object, in the form in which segment::objects() lists it. The root object of a shared<T>
+/// has an empty name.
 struct object_info {
     std::string name;
     std::string type_name; ///< the name of its type, the same from every compiler
     std::size_t bytes = 0;
 };
 
-/// What segment::objects() returns.
+/// The result of segment::objects().
 using object_list = listing<object_info>;
 
 namespace detail {
 
 inline constexpr std::string_view root_name{}; // of the object of shared<T>
 
-// So that an array can be constructed by placement new, which makes arrays only element by element.
+// Allows constructing an array by placement new, which otherwise makes arrays only element by
+// element.
 template <class T>
 struct array_holder {
     T value;
@@ -44,13 +46,13 @@ void check_object_name(std::string_view name, std::error_code& ec) noexcept;
 [[gnu::cold]] bool is_of_type(const directory::found_object& found,
                               const type_descriptor& wanted) noexcept;
 
-// The address of what was found, if it is of the wanted type; nullptr and an error otherwise.
+// The address of a found object, if it has the requested type; nullptr and an error otherwise.
 [[gnu::cold]] const void* checked_address(const directory& objects,
                                           const directory::found_object& found,
                                           const type_descriptor& wanted,
                                           std::error_code& ec) noexcept;
 
-// nullptr without an error: there is none. Takes no lock: see directory::find.
+// nullptr without an error: there is no such object. Takes no lock: see directory::find.
 inline const void* find_address(const directory& objects, std::string_view name,
                                 const type_descriptor& type, std::error_code& ec) noexcept {
     const error_context context("find", "object", name);
@@ -58,22 +60,22 @@ inline const void* find_address(const directory& objects, std::string_view name,
     return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
 }
 
-// Before who can write looks at the names: what a process that is dead has begun with them is
-// undone.
+// Called before a process that may write looks at the names: undoes what a dead process has begun
+// with them.
 inline void tidy_up(directory& objects, std::error_code& ec) noexcept {
     if (objects.is_deserted()) {
         const directory::lock undone(objects, ec);
     }
 }
 
-// The same for who can put in order what a dead process has left, and does so first: what it was
-// just making is not there, what it was just destroying is. A living process that makes or destroys
-// something is not waited for: it may be stopped.
+// The same for a process that can recover dead ones, and does so first: an object that the dead
+// process was constructing is absent, one that it was destroying is there. It does not wait for a
+// living process that makes or destroys an object, because that may be stopped.
 void* find_address(const segment_memory& memory, std::string_view name, const type_descriptor& type,
                    std::error_code& ec) noexcept;
 
-// Takes an object out of the directory: its destructor, and then its memory, are the caller's
-// business, in the same section. If the process is killed meanwhile, the object is there again.
+// Takes an object out of the directory: the caller then destroys it and frees its memory, in the
+// same section. If the process is killed meanwhile, the object is there again.
 class pending_destruction {
   public:
     [[gnu::cold]] pending_destruction(const segment_memory& memory, std::string_view name,
@@ -85,7 +87,7 @@ class pending_destruction {
 
     [[gnu::cold]] ~pending_destruction() { deallocate(memory_.header(), block_); }
 
-    // nullptr: there is none of the name and type.
+    // nullptr: there is no object with this name and type.
     [[nodiscard]] void* block() const noexcept { return block_; }
 
   private:
@@ -98,8 +100,8 @@ class pending_destruction {
 
 enum class making { construct, find_or_construct, root };
 
-// An object on its way into the directory, in a section. If its constructor throws, there is no
-// memory, or the process is killed, nothing stays.
+// An object that is being added to the directory, in a section. If its constructor throws, there is
+// no memory, or the process is killed, nothing stays.
 class pending_construction {
   public:
     [[gnu::cold]] pending_construction(const segment_memory& memory, std::string_view name,
@@ -111,12 +113,12 @@ class pending_construction {
 
     [[gnu::cold]] ~pending_construction();
 
-    // Memory for the object; nullptr if it is there already, or after an error.
+    // Memory for the object; nullptr if it exists already, or after an error.
     [[nodiscard]] void* block() const noexcept { return entry_ != nullptr ? block_ : nullptr; }
 
     [[nodiscard]] void* existing() const noexcept { return existing_; }
 
-    // The object is constructed: shows it. Its constructor may have made further names.
+    // The object is constructed: makes it visible. Its constructor may have made further names.
     [[gnu::cold]] void finish(std::error_code& ec) noexcept;
 
   private:

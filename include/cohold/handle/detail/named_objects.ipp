@@ -14,8 +14,9 @@ COHOLD_INLINE void check_object_name(std::string_view name, std::error_code& ec)
     if (name.empty()) {
         fail(ec, errc::invalid_name, "the object's name is empty");
     } else if (name.size() > directory::max_name) {
-        fail(ec, errc::invalid_name, "the object's name has %zu bytes, at most %zu are possible",
-             name.size(), directory::max_name);
+        fail(ec, errc::invalid_name,
+             "the object's name has %zu bytes, but at most %zu are possible", name.size(),
+             directory::max_name);
     } else if (name.find('\0') != std::string_view::npos) {
         fail(ec, errc::invalid_name, "the object's name contains a zero byte");
     }
@@ -27,7 +28,7 @@ COHOLD_INLINE bool is_of_type(const directory::found_object& found,
         return found.bytes == wanted.size;
     }
     return wanted.description.size() <
-               directory::max_description && // of longer ones a part is lost
+               directory::max_description && // a part of a longer one is lost
            same_but_for_inline_namespaces(wanted.description, own_spelling, found.type,
                                           found.spelling);
 }
@@ -75,8 +76,8 @@ pending_destruction::pending_destruction(const segment_memory& memory, std::stri
     if (ec) {
         return;
     }
-    // The journals of the dead must say nothing more of an object that is going to be destroyed.
-    // (Names are whole: who changes some keeps the directory's lock until they are.)
+    // The journals of the dead must not refer to an object that is about to be destroyed. (Names
+    // are always complete: a process that changes some keeps the directory's lock until they are.)
     recover_all(memory.header(), section_.record().process_word(), whom::unfinished);
     directory& objects = memory.directory_here();
     const directory::found_object found = objects.find(name);
@@ -86,9 +87,9 @@ pending_destruction::pending_destruction(const segment_memory& memory, std::stri
     if (object == nullptr) {
         return;
     }
-    // A segment that is full has no room to keep a large object while it is destroyed. Then the
-    // name goes for good first: if the process is killed in the destructor, memory is lost.
-    // (In a section around this, which may be undone, that cannot be: an error.)
+    // A full segment has no room to save a large object while it is destroyed. Then the removal of
+    // the name is made permanent first: if the process is killed in the destructor, memory is
+    // leaked. (In a surrounding section, which may be undone, that is impossible: an error.)
     bool kept = true;
     if (has_destructor) {
         section_.record().save(object, type.size, ec);

@@ -1,4 +1,5 @@
-// What segment, segment_view and shared let everybody see.
+// What segment, segment_view and shared have in common: segment_base, which creates, opens, checks
+// and removes a segment, and the observers that all of them have.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_DETAIL_SEGMENT_CORE_HPP
@@ -42,8 +43,8 @@ class segment_base {
 
     ~segment_base() { detach(); }
 
-    // A formatted segment that nobody else can open yet. Destroyed without publish(), it leaves
-    // nothing.
+    // A formatted segment that no other process can open yet. Destroyed without publish(), it
+    // leaves nothing behind.
     [[gnu::cold]] static segment_base prepare(std::string_view name, const segment_options& options,
                                               publication how, std::error_code& ec) noexcept {
         std::uint64_t size = 0;
@@ -95,7 +96,7 @@ class segment_base {
         return ec ? segment_base() : std::move(made);
     }
 
-    // What the process that makes or opens a segment wants of its mapping.
+    // What the process that makes or opens a segment wants from its mapping.
     [[nodiscard]] static mapping_options options_of(const segment_options& options) noexcept {
         mapping_options wanted = options.mapping;
         wanted.populate = wanted.populate || options.populate;
@@ -136,7 +137,7 @@ class segment_base {
         const handle object = handle::open(name, access_mode::writing, unknown);
         const facts found = unknown ? facts() : peek(object, unknown);
         if constexpr (checks_names) {
-            // Another name's object must stay.
+            // An object that belongs to another name must stay.
             handle::removed_is_absent(unknown);
             if (unknown == errc::not_found) {
                 handle::reclaim(name);
@@ -148,11 +149,11 @@ class segment_base {
             }
         }
         if (!object) {
-            return handle::remove(name, ec); // says what is wrong, if anything is
+            return handle::remove(name, ec); // reports what is wrong, if anything is
         }
         if constexpr (has_attendance<mechanism>) {
             if (!unknown && found.life == lifetime::session) {
-                // Nobody shall attach to what is just being removed.
+                // No process may attach to a segment that is being removed.
                 const typename mechanism::attendance::gate gate(object.native(),
                                                                 lock_kind::exclusive);
                 return handle::remove(name, ec);
@@ -167,7 +168,7 @@ class segment_base {
 
     [[nodiscard]] const segment_memory& memory() const noexcept { return memory_; }
 
-    // Where it is mapped: the bytes that are there.
+    // The mapping of the bytes that exist.
     [[nodiscard, gnu::cold]] memory_mapping mapping() const noexcept {
         return memory_ ? memory_mapping(memory_.base(),
                                         static_cast<std::size_t>(
@@ -176,7 +177,7 @@ class segment_base {
                        : memory_mapping();
     }
 
-    // Waits until the file and its name outlive a loss of power.
+    // Waits until the file and its name will survive a loss of power.
     [[gnu::cold]] void durable(std::error_code& ec) const noexcept {
         if (!memory_) {
             fail(ec, errc::empty_handle);
@@ -203,7 +204,7 @@ class segment_base {
   private:
     enum class state { detached, unpublished, attached };
 
-    // What must be known of a segment before it is mapped.
+    // The facts that must be known about a segment before it is mapped.
     struct facts {
         std::uint64_t reserve = 0;
         enum lifetime life = lifetime::persistent;
@@ -231,8 +232,8 @@ class segment_base {
         }
         if (options.participants < least_participants || options.participants > most_participants) {
             fail(ec, errc::invalid_options,
-                 "segment_options::participants: %zu, %u to %u are possible", options.participants,
-                 least_participants, most_participants);
+                 "segment_options::participants: %zu, but only %u to %u are possible",
+                 options.participants, least_participants, most_participants);
             return;
         }
         check_hugetlb<mechanism>(options.mapping.huge, ec);
@@ -242,7 +243,7 @@ class segment_base {
         const bool sized = (options.seals & seal::grow) != seal::none;
         if (!ec && sized && options.reserve > options.size) {
             fail(ec, errc::invalid_options,
-                 "sealed by seal::grow at %zu bytes, and with a reserve of %zu: it could not grow",
+                 "sealed by seal::grow at %zu bytes, but with a reserve of %zu: it could not grow",
                  options.size, options.reserve);
         }
         if (ec) {
@@ -267,7 +268,7 @@ class segment_base {
         if constexpr (!has_attendance<mechanism> && Policies::named) {
             if (options.lifetime == lifetime::session) {
                 fail(ec, errc::unsupported,
-                     "lifetime::session: the mechanism cannot tell who is attached");
+                     "lifetime::session: the mechanism cannot tell which processes are attached");
             }
         }
     }
@@ -286,12 +287,13 @@ class segment_base {
         if (ec) {
             return {};
         }
-        // A file may have a hole here and the file system no space for it: reading would be SIGBUS.
+        // A file may have a hole here and the file system no space for it: reading would raise
+        // SIGBUS.
         if (is_missing(at, control_bytes)) {
             const object_status now = object.status(ec);
             if (!ec && now.size < control_bytes) {
                 fail(ec, errc::truncated,
-                     "object size: %llu bytes, and then %llu: somebody cuts it",
+                     "object size: %llu bytes, and then %llu: another process truncates it",
                      static_cast<unsigned long long>(status.size),
                      static_cast<unsigned long long>(now.size));
             } else if (!ec) {
@@ -302,8 +304,8 @@ class segment_base {
         }
         const auto& header = *static_cast<const segment_header*>(at);
         validate_header(header, status.size, ec);
-        // Others may have made the object longer, and its header say so, since we asked for its
-        // size.
+        // Another process may have made the object longer, and its header may say so, since its
+        // size was read.
         for (std::uint64_t asked = status.size; ec == errc::truncated;) {
             std::error_code unknown;
             const object_status longer = object.status(unknown);
@@ -315,7 +317,7 @@ class segment_base {
             validate_header(header, asked, ec);
         }
         const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
-        // Such an object is mapped whole, so its size must be what is reserved for it.
+        // Such an object is mapped completely, so its size must equal its reserve.
         if (!ec && !mechanism::grows &&
             round_up(status.size, page_size()) != round_up(found.reserve, page_size())) {
             fail(ec, status.size < found.reserve ? errc::truncated : errc::corrupt,
@@ -337,7 +339,7 @@ class segment_base {
         return found;
     }
 
-    // What can be done only once the memory is there.
+    // The options that can be applied only once the memory exists.
     [[gnu::cold]] void finish(const mapping_options& options, std::error_code& ec) const noexcept {
         finish_mapping(memory_.base(), mapping().size(), how_ == access_mode::writing, options, ec);
     }
@@ -375,7 +377,7 @@ class segment_base {
         return ec ? segment_base() : std::move(made);
     }
 
-    // What exists, without holes.
+    // Maps what exists, without holes.
     [[gnu::cold]] void map(const facts& found, access_mode how, const mapping_options& options,
                            std::error_code& ec) noexcept {
         memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, options, ec);
@@ -395,12 +397,12 @@ class segment_base {
                                          std::error_code& ec) noexcept {
         using attendance = typename mechanism::attendance;
         {
-            // While this is held, nobody can remove the segment for lack of users.
+            // While this is held, the segment cannot be removed for lack of users.
             const typename attendance::gate gate(object_.native(), lock_kind::shared);
             if (!gate) {
                 fail_errno(ec, errno, "locking the object, which session lifetime needs");
             } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
-                fail(ec, errc::not_found, "its session is over: nobody has it attached");
+                fail(ec, errc::not_found, "its session is over: no process has it attached");
             } else {
                 map(found, how, options, ec);
                 if (!ec) {
@@ -427,8 +429,8 @@ class segment_base {
         }
     }
 
-    // Removes a segment of session lifetime that nobody has attached. True if it is gone now; false
-    // without an error if somebody has it attached.
+    // Removes a segment of session lifetime that no process has attached. Returns true if it is
+    // gone now; false without an error if a process has it attached.
     [[gnu::cold]] static bool remove_if_deserted(const handle& object,
                                                  std::error_code& ec) noexcept {
         if constexpr (has_attendance<mechanism> && Policies::named) {
@@ -445,8 +447,8 @@ class segment_base {
         }
     }
 
-    // Replaces a segment of session lifetime while nobody can remove it for lack of users, and the
-    // new one in its place. False if there is none.
+    // Replaces a segment of session lifetime while neither it nor the new one in its place can be
+    // removed for lack of users. Returns false if there is none.
     [[gnu::cold]] bool replace_session(std::error_code& ec) noexcept {
         if constexpr (has_attendance<mechanism> && Policies::named) {
             for (;;) {
@@ -468,7 +470,8 @@ class segment_base {
         }
     }
 
-    // Before a new segment is made: is the name free? A deserted session's segment makes way.
+    // Called before a new segment is made: is the name free? A segment whose session is over is
+    // removed.
     [[gnu::cold]] static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
         if constexpr (Policies::named) {
             std::error_code unknown;
@@ -482,9 +485,10 @@ class segment_base {
                 }
             }
             if (!object) {
-                // Not there, or not ours to judge: publishing will find out.
+                // Absent, or not this process's to judge: publishing will find out.
                 if (unknown == errc::invalid_name) {
-                    static_cast<void>(handle::open(name, access_mode::writing, ec)); // says why
+                    static_cast<void>(
+                        handle::open(name, access_mode::writing, ec)); // reports the reason
                 }
             } else if (unknown || found.life != lifetime::session ||
                        (!remove_if_deserted(object, ec) && !ec)) {
@@ -493,14 +497,14 @@ class segment_base {
         }
     }
 
-    // Has somebody closed the native handle behind our back?
+    // Has other code closed the native handle?
     [[gnu::cold]] [[nodiscard]] bool is_lost(const handle& object) const noexcept {
         std::error_code ec;
         const object_status found = object.status(ec);
         return ec == std::errc::bad_file_descriptor || (!ec && !memory_.is_of(found));
     }
 
-    // After that, the object by its name, if it is still the one.
+    // Then finds the object by its name, if that still leads to it.
     [[gnu::cold]] void find_again() noexcept {
         if constexpr (Policies::named) {
             std::error_code ec;
@@ -519,10 +523,10 @@ class segment_base {
             break;
         case state::attached: {
             const report_keeper keeper;
-            // A forked child that has not used the segment has inherited a handle, and no more.
+            // A forked child that has not used the segment has only inherited a handle.
             const bool session = memory_.attends_session();
             if (is_lost(object_)) {
-                static_cast<void>(object_.release()); // it is not ours to close
+                static_cast<void>(object_.release()); // this process must not close it
                 if (session) {
                     find_again();
                 }
@@ -575,32 +579,32 @@ class segment_observers {
         return *this ? static_cast<std::size_t>(base_.memory().header().reserve) : 0;
     }
 
-    /// Bytes allocated on the heap, for objects, their names and their elements. A block
-    /// takes 16 bytes more than it needs where these would be too small for a block of their own,
-    /// so the same objects need not always have the same number.
+    /// Bytes allocated on the heap, for objects, their names and their elements. A block is 16
+    /// bytes larger than needed where these would be too small for a block of their own, so the
+    /// same objects need not always take the same number of bytes.
     [[nodiscard]] std::size_t used() const noexcept {
         return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
     }
 
-    /// Who removes the name.
+    /// Does the name stay until it is removed, or go with the last process?
     [[nodiscard]] enum lifetime lifetime() const noexcept {
         return *this ? static_cast<enum cohold::lifetime>(base_.memory().header().life)
                      : cohold::lifetime::persistent;
     }
 
-    /// Has the name been removed, or taken over by another segment (replace)? The memory stays good
-    /// for who has it.
+    /// Has the name been removed, or been given to another segment (replace)? The memory stays
+    /// valid for processes that have it.
     [[nodiscard]] bool is_removed() const noexcept { return base_.object().is_removed(); }
 
-    /// Which processes use the segment, and whether they are alive. One that was forked off is
-    /// there as soon as it has used the segment itself. Readers are not. *Complexity*: a system
-    /// call for each.
+    /// The processes that use the segment, and whether they are alive. A forked child is listed as
+    /// soon as it has used the segment itself. Readers are not listed. *Complexity*: a system call
+    /// for each.
     [[nodiscard]] participant_list participants() const {
         return *this ? list_participants(base_.memory().header()) : participant_list();
     }
 
-    /// Where it is mapped in this process, with the bytes that there are now: to have huge pages,
-    /// to be locked, looked at … Empty for an empty handle.
+    /// Where the segment is mapped in this process, with the bytes that exist now: to get huge
+    /// pages, to lock it, to examine it … Empty for an empty handle.
     [[nodiscard]] memory_mapping mapping() const noexcept { return base_.mapping(); }
 
   protected:
@@ -608,7 +612,7 @@ class segment_observers {
 
     explicit segment_observers(segment_base<Policies>&& base) noexcept : base_(std::move(base)) {}
 
-    // For the operations that need a segment. False for an empty handle.
+    // For operations that need a segment. Returns false for an empty handle.
     [[nodiscard]] bool check_attached(std::error_code& ec) const noexcept {
         if (!*this) {
             fail(ec, errc::empty_handle);
@@ -616,7 +620,7 @@ class segment_observers {
         return !ec;
     }
 
-    // For segment and shared: see there.
+    // For segment and shared: see their recover().
     [[gnu::cold]] std::size_t recover_dead(std::error_code& ec) const noexcept {
         ec.clear();
         return check_attached(ec) ? recover_participants(base_.memory().header(), ec) : 0;

@@ -1,5 +1,5 @@
-// A segment as it is mapped into this process: its parts, how they are made and how they are
-// checked.
+// A segment as it is mapped into this process: its parts, how they are made and checked, and this
+// process's part in it as a participant and as a user of a session.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_DETAIL_SEGMENT_MEMORY_HPP
@@ -43,7 +43,7 @@ class segment_memory {
 
     ~segment_memory() {
         if (base_ != nullptr) {
-            mappings.remove(local_of_this()); // nothing happens for one that is read-only
+            mappings.remove(local_of_this()); // no effect for a read-only mapping
             detach(header());
             unmap(local_of(header()).identity->attendance, page_size());
             // In a forked child that does not have the mapping, something else may be in its place.
@@ -60,7 +60,7 @@ class segment_memory {
         return map<Mechanism>(native, reserve, how, {}, ec);
     }
 
-    // Maps the object, all of its reserve; nothing of it is looked at.
+    // Maps the object and all of its reserve, without looking at it.
     template <class Mechanism>
     [[gnu::cold]] static segment_memory
     map(const typename Mechanism::native_handle_type& native, std::uint64_t wanted, access_mode how,
@@ -74,7 +74,7 @@ class segment_memory {
         find_unit(native, options.huge, unit, reserve);
         char* const base = reserve_aligned(front(), reserve, unit);
         if (base == nullptr) {
-            const int error = errno; // EAGAIN: all that is mapped is locked, mlockall(MCL_FUTURE)
+            const int error = errno; // EAGAIN: all mappings are locked, mlockall(MCL_FUTURE)
             fail(ec, error == EAGAIN ? errc::lock_limit : errc::reserve_too_large,
                  "reserve: %llu bytes, mmap: errno %d", static_cast<unsigned long long>(reserve),
                  error);
@@ -115,7 +115,7 @@ class segment_memory {
         return ec ? segment_memory() : std::move(memory);
     }
 
-    // Fills a mapped object that is all zero, but for the magic word: ready() adds that.
+    // Fills a mapped object that is all zero, except for the magic word: ready() adds that.
     template <class Mechanism>
     [[gnu::cold]] void format(const typename Mechanism::native_handle_type& native,
                               std::uint64_t size, std::uint32_t participants, lifetime life,
@@ -149,28 +149,27 @@ class segment_memory {
 
     [[nodiscard]] char* base() const noexcept { return base_; }
 
-    // Becomes a participant. *Errors*: errc::locks_unsupported, too_many_participants, and what the
-    // mechanism's claim reports.
+    // Becomes a participant. *Errors*: errc::locks_unsupported, too_many_participants, and those of
+    // the mechanism's claim.
     void participate(std::error_code& ec) const noexcept {
         static_cast<void>(participant_of(header(), ec));
     }
 
-    // Counts as a user of a session from now on, also without being a participant. Within the
-    // mechanism's gate, or before the segment is published.
+    // From now on counts as a user of a session, even without being a participant. Called within
+    // the mechanism's gate, or before the segment is published.
     template <class Mechanism>
     [[gnu::cold]] void attend_session(std::error_code& ec) const noexcept {
         const local_mapping& local = local_of(header());
         local.identity->attendance = enter<Mechanism>(native_of<Mechanism>(local), ec);
     }
 
-    // Is this process a user of the session? One that was forked off is none, until it becomes a
-    // participant.
+    // Is this process a user of the session? A forked child is not, until it becomes a participant.
     [[nodiscard]] bool attends_session() const noexcept {
         return local_of(header()).identity->attendance != nullptr;
     }
 
-    // Is this the status of the object that is mapped? A program that closes all descriptors closes
-    // ours, and the number may mean another file by now.
+    // Is this the status of the mapped object? A program that closes all descriptors closes the
+    // segment's, and its number may refer to another file by now.
     [[nodiscard]] static bool is_of(const local_mapping& local,
                                     const object_status& found) noexcept {
         return found.device == local.device && found.inode == local.inode;
@@ -199,7 +198,7 @@ class segment_memory {
         return *reinterpret_cast<local_mapping*>(base_ - sizeof(local_mapping));
     }
 
-    // What the address has to be a multiple of; and the reserve, if it consists of hugetlb pages.
+    // The unit of the mapping's address; and the reserve, if it consists of hugetlb pages.
     template <class Native>
     [[gnu::cold]] static void find_unit(const Native& native, huge_pages how, std::uint64_t& unit,
                                         std::uint64_t& reserve) noexcept {
@@ -234,9 +233,9 @@ class segment_memory {
         return reinterpret_cast<const segment_header*>(&local + 1)->name_view();
     }
 
-    // The segment's native handle. A program that closes all descriptors closes ours as well, and
-    // others may have its number then: instead of it, one of the file that is mapped, until this
-    // object ends.
+    // The segment's native handle. A program that closes all descriptors closes it as well, and its
+    // number may then refer to another file: in that case this is a new descriptor of the mapped
+    // file, which is closed when this object ends.
     template <class Mechanism>
     class lent_native {
       public:
@@ -280,7 +279,7 @@ class segment_memory {
         if (ec) {
             return nullptr;
         }
-        const claim_gate<Mechanism> gate(*native, ec); // one at a time, where need be
+        const claim_gate<Mechanism> gate(*native, ec); // one at a time, where necessary
         liveness_token token = present;
         void* const page = ec ? nullptr : liveness_of<Mechanism>::claim(*native, slot, token, ec);
         if (page != nullptr && !publish(context, token)) {
@@ -303,8 +302,8 @@ class segment_memory {
         return told == verdict::unknown ? probe_mapped<Mechanism>(local, slot, token) : told;
     }
 
-    // The same after somebody has closed our descriptor: the page that keeps our own lock is of the
-    // file that has all of them.
+    // The same after other code has closed the descriptor: the page that holds this process's lock
+    // belongs to the file that holds all of them.
     template <class Mechanism>
     [[gnu::cold]] static verdict probe_mapped(const local_mapping& local, std::uint32_t slot,
                                               const liveness_token& token) noexcept {
@@ -336,7 +335,7 @@ class segment_memory {
         return ec || !is_of(local, found) ? 0 : found.size;
     }
 
-    // A page for a user of a session, at an address that nothing else has.
+    // A page for a user of a session, at an address where there is nothing else.
     template <class Mechanism>
     [[gnu::cold]] static void* enter(const typename Mechanism::native_handle_type& native,
                                      std::error_code& ec) noexcept {
@@ -356,7 +355,7 @@ class segment_memory {
     template <class Mechanism>
     [[gnu::cold]] static void* attend(const local_mapping& local, std::error_code& ec) noexcept {
         if constexpr (requires { typename Mechanism::attendance; }) {
-            // While this is held, nobody removes the segment because he saw no user.
+            // While this is held, no process can find the segment without users and remove it.
             const lent_native<Mechanism> native(local, "so it is no user of the session", ec);
             if (ec) {
                 return nullptr;
@@ -374,7 +373,8 @@ class segment_memory {
 
     char* base_ = nullptr;
     std::uint64_t reserve_ = 0;
-    std::uint64_t only_in_ = 0; // the process that has the mapping, if forked children do not
+    std::uint64_t only_in_ =
+        0; // the process that has the mapping, if forked children do not have it
 };
 
 } // namespace detail
