@@ -50,7 +50,6 @@
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/mechanism.hpp>
 #include <cohold/policy/memfd.hpp>
-#include <cohold/policy/name_argument.hpp>
 #include <cohold/policy/naming.hpp>
 #include <cohold/policy/permission.hpp>
 #include <cohold/policy/system_v.hpp>
@@ -66,7 +65,6 @@
 #include <cohold/sync/shm_shared_mutex.hpp>
 #include <cohold/sync/waiting.hpp>
 
-#include <cohold/container/from_range.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
@@ -78,7 +76,6 @@
 #include <cohold/handle/passing.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/handle/segment_options.hpp>
-#include <cohold/handle/semaphore_set.hpp>
 #include <cohold/handle/shared.hpp>
 #include <cohold/handle/system_v_semaphores.hpp>
 #include <cohold/handle/tmpfs.hpp>

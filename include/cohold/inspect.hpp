@@ -44,11 +44,9 @@
 #include <cohold/inspect/limits.hpp>
 #include <cohold/inspect/objects.hpp>
 #include <cohold/inspect/residency.hpp>
-#include <cohold/inspect/segment_reader.hpp>
 #include <cohold/inspect/segment_state.hpp>
 #include <cohold/inspect/stale.hpp>
 #include <cohold/inspect/stored_objects.hpp>
-#include <cohold/inspect/survey.hpp>
 #include <cohold/inspect/usage.hpp>
 
 #pragma pop_macro("check")

@@ -24,11 +24,11 @@
 //
 // SPDX-License-Identifier: MIT
 
-// The whole of cohold: includes, nothing else.
+// Includes all of cohold except <cohold/inspect.hpp>.
 #ifndef COHOLD_COHOLD_HPP
 #define COHOLD_COHOLD_HPP
 
-// Others may have these as macros; here they are names.
+// Other headers may define these as macros. In cohold they are names.
 #pragma push_macro("check")
 #pragma push_macro("emit")
 #pragma push_macro("fail")
@@ -68,8 +68,8 @@
 
 #include <cstddef>
 
-// The version of the library, that of the layout in memory, how the library is compiled, and the
-// inline namespace made of these.
+// The version of the library and of the layout in memory, the way in which the library is compiled,
+// and the inline namespace that encodes these.
 #ifndef COHOLD_VERSION_HPP
 #define COHOLD_VERSION_HPP
 
@@ -77,15 +77,17 @@
 #define COHOLD_VERSION_MINOR 1
 #define COHOLD_VERSION_PATCH 0
 
-/// Version of the bytes in a segment. Segments of another version are refused, never misread.
+/// The version of the bytes in a segment. A segment of another version is refused, never misread.
 #define COHOLD_LAYOUT_VERSION 1
 
-/// How many processes can be attached at a time to a segment that is made without saying so.
+/// How many processes can be attached to a segment at the same time, unless its creator chooses
+/// another number.
 #ifndef COHOLD_MAX_PARTICIPANTS
 #define COHOLD_MAX_PARTICIPANTS 64
 #endif
 
-/// Find double and foreign frees at run time (abort with a message). Default: in debug builds.
+/// Detect double and foreign frees at run time, and abort with a message. Default: only in debug
+/// builds.
 #ifndef COHOLD_HEAP_CHECKS
 #ifdef NDEBUG
 #define COHOLD_HEAP_CHECKS 0
@@ -94,8 +96,8 @@
 #endif
 #endif
 
-// Where the functions that are no templates are defined (in the .ipp files): in every unit, or,
-// with COHOLD_SEPARATE_COMPILATION, in the one that includes <cohold/src.hpp>.
+// Non-template functions are defined in the .ipp files. These are compiled in every unit or, with
+// COHOLD_SEPARATE_COMPILATION, only in the one that includes <cohold/src.hpp>.
 #if defined(COHOLD_SEPARATE_COMPILATION)
 #define COHOLD_INLINE
 #if defined(COHOLD_SOURCE)
@@ -111,8 +113,9 @@
 #define COHOLD_CONCAT_EXPANDED(a, b) a##b
 #define COHOLD_CONCAT(a, b) COHOLD_CONCAT_EXPANDED(a, b)
 
-// The layout takes part in the inline namespace, so that two units built with different ones cannot
-// be linked by mistake; and so does what has to be alike in a unit and in the compiled library.
+// The name of the inline namespace contains the layout version, so that units with different
+// layouts cannot be linked by mistake. It also contains the settings in which a unit and the
+// compiled library must agree.
 #if !defined(COHOLD_SEPARATE_COMPILATION)
 #define COHOLD_ABI_PREFIX v
 #elif defined(__cpp_exceptions) && COHOLD_HEAP_CHECKS
@@ -140,26 +143,27 @@
 #endif
 
 #if !defined(__linux__)
-#error "cohold is for Linux: it is made of Linux's shared memory, futexes and file locks"
+#error "cohold needs Linux: it is built on Linux's shared memory, futexes and file locks"
 #endif
 #if __cplusplus < 202002L
 #error "cohold needs C++20: compile with -std=c++20 or newer"
+#include <-std=c++20> // is missing: ends the compilation here, not after thousands of errors
 #endif
 
 #if defined(__clang__) && __clang_major__ < 16
-#error "cohold needs clang 16 or newer (tested: 19): older ones lack parts of C++20"
+#error "cohold needs clang 16 or newer (tested: 19): older versions lack parts of C++20"
 #elif !defined(__clang__) && __GNUC__ < 12
 #error "cohold needs g++ 12 or newer"
 #endif
 
-/// Bytes of a new segment when the user names no size. Segments grow, so a small one costs nothing
-/// later.
+/// The size in bytes of a new segment for which the user gives none. Segments grow, so starting
+/// small costs nothing.
 #ifndef COHOLD_DEFAULT_SIZE
 #define COHOLD_DEFAULT_SIZE 65536
 #endif
 
-/// Address range kept free behind a segment when the user names no reserve. 1 GiB still fits a
-/// 32-bit process.
+/// The address range in bytes that is kept free for a segment for which the user gives no reserve:
+/// 1 GiB, or 64 MiB in a 32-bit process.
 #ifndef COHOLD_DEFAULT_RESERVE
 #if __SIZEOF_POINTER__ >= 8
 #define COHOLD_DEFAULT_RESERVE 1073741824
@@ -168,19 +172,19 @@
 #endif
 #endif
 
-/// How many threads of one process can change a segment at the same time. Each takes a KiB of its
-/// heap for its journal, which the next one gets when it ends.
+/// How many threads of one process can change a segment at the same time. Each uses one KiB of the
+/// segment's heap for its journal, which is reused by another thread once it ends.
 #ifndef COHOLD_MAX_THREADS
 #define COHOLD_MAX_THREADS 1024
 #endif
 
-/// Publish new files by O_TMPFILE + linkat where the filesystem can. 0 forces the way for
-/// filesystems that cannot.
+/// Publish new files with O_TMPFILE and linkat(2) where the file system supports that. 0 forces the
+/// method for file systems that do not.
 #ifndef COHOLD_USE_O_TMPFILE
 #define COHOLD_USE_O_TMPFILE 1
 #endif
 
-// Behind a member function: what it returns must not outlive the object. Clang warns.
+// Follows a member function whose result must not outlive the object. Clang warns if it does.
 #if defined(__clang__)
 #define COHOLD_LIFETIMEBOUND [[clang::lifetimebound]]
 #else
@@ -207,18 +211,18 @@ inline constexpr bool exceptions = false;
 #endif
 
 static_assert(max_participants >= 2 && max_participants <= 4094,
-              "COHOLD_MAX_PARTICIPANTS is 2 to 4094");
-static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS is 1 to 500000");
+              "COHOLD_MAX_PARTICIPANTS must be 2 to 4094");
+static_assert(max_threads >= 1 && max_threads <= 500000, "COHOLD_MAX_THREADS must be 1 to 500000");
 static_assert(default_size <= default_reserve,
-              "COHOLD_DEFAULT_SIZE is larger than COHOLD_DEFAULT_RESERVE");
+              "COHOLD_DEFAULT_SIZE must not exceed COHOLD_DEFAULT_RESERVE");
 
 } // namespace config
 
 COHOLD_NAMESPACE_END
 
 #endif
-// What can go wrong: the error codes, the report of the last failure with its facts, and the
-// exception made of it.
+// Error reporting: the error codes, the detailed report of the last failure in each thread, and the
+// exception made from it.
 #ifndef COHOLD_ERROR_HPP
 #define COHOLD_ERROR_HPP
 
@@ -233,8 +237,8 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Errors that cohold itself finds. A failed system call without a more telling code keeps its
-/// errno in std::generic_category(). Every code maps to a std::errc condition, so `ec ==
+/// Errors that cohold itself detects. A failed system call for which there is no more specific code
+/// keeps its errno in std::generic_category(). Every code maps to a std::errc condition, so `ec ==
 /// std::errc::file_exists` works.
 enum class errc : int {
     invalid_name = 1,
@@ -287,7 +291,7 @@ namespace detail {
 struct errc_row {
     errc code;
     std::errc condition;
-    const char* text; // what happened; and what to do about it
+    const char* text; // what happened, and what to do about it
 };
 
 inline constexpr errc_row errc_table[] = {
@@ -295,92 +299,90 @@ inline constexpr errc_row errc_table[] = {
     {errc::invalid_size, std::errc::invalid_argument, "invalid size"},
     {errc::invalid_alignment, std::errc::invalid_argument,
      "invalid alignment: it must be a power of two up to 4096"},
-    {errc::invalid_options, std::errc::invalid_argument, "options that do not go together"},
+    {errc::invalid_options, std::errc::invalid_argument, "the options contradict each other"},
     {errc::not_found, std::errc::no_such_file_or_directory, "no such object: create it first"},
     {errc::no_such_directory, std::errc::no_such_file_or_directory,
-     "the directory does not exist: make it first"},
+     "the directory does not exist: create it first"},
     {errc::already_exists, std::errc::file_exists,
-     "it exists already: open it, remove it, or use open_or_create"},
+     "it already exists: open it, remove it, or use open_or_create"},
     {errc::permission_denied, std::errc::permission_denied, "permission denied"},
     {errc::unexpected_owner, std::errc::permission_denied,
-     "the owner of the object is not one that the permission policy trusts"},
+     "the permission policy does not trust the owner of the object: use the policy of the "
+     "program that made it, or permission::owned_by"},
     {errc::wider_permission, std::errc::permission_denied,
-     "more users may write to the object than the permission policy allows"},
+     "more users may write to the object than the permission policy allows: use the policy of the "
+     "program that made it, or chmod the object"},
     {errc::symlink_refused, std::errc::too_many_symbolic_link_levels,
-     "the name is a symbolic link, and those are not followed"},
-    {errc::directory_refused, std::errc::is_a_directory, "the name is a directory"},
+     "the name is a symbolic link, which is not followed: use the path that it leads to"},
+    {errc::directory_refused, std::errc::is_a_directory,
+     "the name is a directory: use another name"},
     {errc::not_a_directory, std::errc::not_a_directory, "the path does not lead to a directory"},
     {errc::special_file_refused, std::errc::invalid_argument,
-     "the name is a pipe, socket or device, not a regular file"},
+     "the name is a pipe, socket or device, not a regular file: use another name"},
     {errc::not_on_tmpfs, std::errc::invalid_argument,
      "the path is not on a tmpfs: use mechanism::file there"},
-    {errc::out_of_space, std::errc::no_space_on_device, "not enough space for the memory"},
+    {errc::out_of_space, std::errc::no_space_on_device, "there is not enough memory or disk space"},
     {errc::reserve_exceeded, std::errc::not_enough_memory,
      "the segment would outgrow its reserve: create it with a larger segment_options::reserve"},
     {errc::reserve_too_large, std::errc::not_enough_memory,
-     "the address space cannot take the reserve: create the segment with a smaller "
+     "the reserve does not fit into the address space: create the segment with a smaller "
      "segment_options::reserve, or raise ulimit -v"},
-    {errc::truncated, std::errc::bad_message, "the object is shorter than what it should hold"},
-    {errc::not_a_segment, std::errc::bad_message, "the object is not a segment of cohold"},
+    {errc::truncated, std::errc::bad_message, "the object is shorter than it should be"},
+    {errc::not_a_segment, std::errc::bad_message,
+     "the object is not a cohold segment: use another name, or memory_object for bare bytes"},
     {errc::byte_order_mismatch, std::errc::not_supported,
-     "the segment was written by a machine of another byte order"},
+     "the segment was written by a machine with a different byte order"},
     {errc::layout_mismatch, std::errc::not_supported,
-     "the segment has another layout version: build both sides with the same cohold"},
+     "the segment has a different layout version: build both sides with the same cohold"},
     {errc::name_mismatch, std::errc::file_exists,
      "another name has the same key: choose another name"},
     {errc::corrupt, std::errc::bad_message, "the contents are damaged"},
-    {errc::type_mismatch, std::errc::invalid_argument, "the object is of another type"},
+    {errc::type_mismatch, std::errc::invalid_argument,
+     "the object has a different type: build all programs with the same definition"},
     {errc::no_segment, std::errc::not_enough_memory,
      "the object is not in a segment: construct it with segment::construct, or give it a "
      "segment's allocator"},
-    {errc::read_only, std::errc::permission_denied, "the memory is opened read-only"},
+    {errc::read_only, std::errc::permission_denied, "the memory is open read-only"},
     {errc::unsupported, std::errc::not_supported, "not supported here"},
     {errc::empty_handle, std::errc::bad_file_descriptor, "the handle is empty"},
     {errc::removed, std::errc::no_such_file_or_directory, "the object has been removed"},
     {errc::busy, std::errc::device_or_resource_busy,
      "it is in use: try again, or end what uses it first"},
     {errc::too_many_participants, std::errc::resource_unavailable_try_again,
-     "as many processes use the segment as it has room for: make it with a larger "
+     "the segment has no room for another process: create it with a larger "
      "segment_options::participants"},
     {errc::too_many_threads, std::errc::resource_unavailable_try_again,
-     "as many threads of one process use the segment as may: let some of them end, or build with a "
+     "too many threads of one process use the segment: let some of them end, or build with a "
      "larger COHOLD_MAX_THREADS"},
     {errc::locks_unsupported, std::errc::no_lock_available,
-     "the kernel's locks, which tell who is alive, do not work here: use another file system or "
-     "mechanism"},
+     "the kernel's locks, which show which processes are alive, do not work here: use another file "
+     "system or mechanism"},
     {errc::not_owner, std::errc::operation_not_permitted,
-     "only who holds the lock can let go of it"},
-    {errc::section_open, std::errc::operation_not_permitted,
-     "a section around this one has to end first"},
+     "only the holder of a lock can release it"},
+    {errc::section_open, std::errc::operation_not_permitted, "an enclosing section must end first"},
     {errc::lock_limit, std::errc::not_enough_memory,
-     "more memory would be locked than this process may: raise ulimit -l (RLIMIT_MEMLOCK)"},
+     "this process may not lock that much memory: raise ulimit -l (RLIMIT_MEMLOCK)"},
     {errc::unsealed, std::errc::permission_denied,
-     "others could still do with the memory what its seals should forbid"},
+     "other processes could still change the memory in ways that its seals should prevent"},
     {errc::unexpected_peer, std::errc::permission_denied,
-     "the process at the other end of the socket is not one that is trusted"},
+     "the process at the other end of the socket is not trusted"},
     {errc::bad_message, std::errc::bad_message,
-     "what came over the socket is no descriptor of the expected kind"},
+     "the message from the socket does not carry the expected descriptor"},
     {errc::empty, std::errc::resource_unavailable_try_again,
-     "the queue has no element now: try again, or wait for one"},
+     "the queue is empty at the moment: try again, or wait for an element"},
     {errc::full, std::errc::resource_unavailable_try_again,
-     "the queue has no room now: try again, or wait for room"},
-    {errc::closed, std::errc::broken_pipe, "the queue is closed: there is no more to come"},
+     "the queue is full at the moment: try again, or wait for room"},
+    {errc::closed, std::errc::broken_pipe,
+     "the queue is closed: nothing more can be sent through it"},
 };
 
 class errc_category_type final : public std::error_category {
   public:
     [[nodiscard]] const char* name() const noexcept override { return "cohold"; }
 
-    [[nodiscard]] std::string message(int value) const override {
-        const errc_row* row = find(value);
-        return row != nullptr ? row->text : "unknown error";
-    }
+    [[nodiscard]] std::string message(int value) const override;
 
-    [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
-        const errc_row* row = find(value);
-        return row != nullptr ? std::make_error_condition(row->condition)
-                              : std::error_condition(value, *this);
-    }
+    [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override;
 
   private:
     static const errc_row* find(int value) noexcept;
@@ -398,17 +400,16 @@ class errc_category_type final : public std::error_category {
     return {static_cast<int>(code), category()};
 }
 
-/// Is it this error? Also when it comes from a plug-in with private symbols, which has a category
-/// object of its own: so by the category's name.
+/// Whether the code is this error. Categories are compared by name too, because a plug-in with
+/// private symbols has a category object of its own.
 [[nodiscard]] inline bool operator==(const std::error_code& code, errc expected) noexcept {
     return code.value() == static_cast<int>(expected) &&
            (code.category() == category() ||
             std::string_view(code.category().name()) == category().name());
 }
 
-/// What the last failure in this thread was: the code and a sentence that names the operation,
-/// the object, what was wanted, what was found and what to do. Kept until the next failure in the
-/// same thread.
+/// The last failure in this thread: its code, and a sentence that names the operation, the object,
+/// what was wanted, what was found and the remedy. Kept until the next failure in the same thread.
 class failure_report {
   public:
     [[nodiscard]] std::error_code code() const noexcept {
@@ -425,7 +426,7 @@ class failure_report {
         text_[0] = '\0';
     }
 
-    // Appends; a text that is too long is cut.
+    // Appends to the text, which is cut where it becomes too long.
     void append(const char* format, std::va_list arguments) noexcept {
         std::size_t length = std::char_traits<char>::length(text_);
         std::vsnprintf(text_ + length, sizeof(text_) - length, format, arguments);
@@ -443,7 +444,7 @@ namespace detail {
 
 inline thread_local constinit failure_report last_report{};
 
-// Keeps the report that the user may not have read yet, while something is tried that may fail.
+// Preserves the report, which the user may not have read yet, across an attempt that may fail.
 class report_keeper {
   public:
     report_keeper() noexcept : kept_(last_report) {}
@@ -457,7 +458,8 @@ class report_keeper {
     const failure_report kept_;
 };
 
-// What this thread is doing, for the reports: set on the way in, restored on the way out.
+// What this thread is doing, for its failure reports: set by the constructor, restored by the
+// destructor.
 class error_context {
   public:
     error_context(const char* verb, std::string_view kind, std::string_view object) noexcept
@@ -470,8 +472,8 @@ class error_context {
 
     ~error_context() { current = outer_; }
 
-    // Sets ec and reports it: what this thread is doing, wanted and found (if there is a format),
-    // and the code's message.
+    // Sets ec and makes the report: what this thread is doing, what was wanted and found (if there
+    // is a format), and the code's message.
     [[gnu::cold]] static void fail(std::error_code& ec, std::error_code code, const char* format,
                                    std::va_list* arguments) noexcept;
 
@@ -487,19 +489,19 @@ class error_context {
 [[gnu::format(printf, 3, 4)]] void fail(std::error_code& ec, errc code, const char* format,
                                         ...) noexcept;
 
-// The operation and the code say it all.
+// For failures that the operation and the code describe completely.
 inline void fail(std::error_code& ec, errc code) noexcept {
     error_context::fail(ec, make_error_code(code), nullptr, nullptr);
 }
 
-// On the way into what takes no longer than the call that clears an error_code.
+// For operations so short that a call to error_code::clear() would be noticeable.
 inline void clear(std::error_code& ec) noexcept {
     if (ec) [[unlikely]] { // the caller has used it before
         ec.clear();
     }
 }
 
-// As fail, for a failed system call: errno as it is.
+// As fail, for a failed system call, with errno as the code.
 [[gnu::format(printf, 3, 4)]] void fail_errno(std::error_code& ec, int error, const char* format,
                                               ...) noexcept;
 
@@ -511,8 +513,8 @@ inline void clear(std::error_code& ec) noexcept {
     return detail::last_report;
 }
 
-/// The exception of the throwing forms. what() names the operation, the object, what was found,
-/// and the remedy.
+/// The exception that the throwing forms throw. what() names the operation, the object, what was
+/// found, and the remedy.
 class failure : public std::system_error {
   public:
     [[gnu::cold]] explicit failure(const failure_report& report)
@@ -536,7 +538,7 @@ namespace detail {
 
 void raise_if(const std::error_code& ec);
 
-// Calls the form of an operation that takes an error_code, and throws what it reports.
+// Calls the error_code form of an operation, and throws the failure that it reports.
 template <class Operation>
 [[gnu::cold]] auto thrown(const Operation& run) {
     std::error_code ec;
@@ -573,6 +575,18 @@ COHOLD_INLINE const errc_row* errc_category_type::find(int value) noexcept {
     return nullptr;
 }
 
+COHOLD_INLINE std::string errc_category_type::message(int value) const {
+    const errc_row* row = find(value);
+    return row != nullptr ? row->text : "unknown error";
+}
+
+COHOLD_INLINE std::error_condition
+errc_category_type::default_error_condition(int value) const noexcept {
+    const errc_row* row = find(value);
+    return row != nullptr ? std::make_error_condition(row->condition)
+                          : std::error_condition(value, *this);
+}
+
 } // namespace detail
 
 COHOLD_INLINE void failure_report::append(const char* format, ...) noexcept {
@@ -592,7 +606,7 @@ COHOLD_INLINE void error_context::fail(std::error_code& ec, std::error_code code
     if (current != nullptr) {
         const char* const space = current->kind_.empty() ? "" : " ";
         const char* const quote = current->object_.empty() ? "" : "'";
-        // A name that is too long leaves room for saying so.
+        // A very long name is cut, so that there is room for the rest of the report.
         constexpr std::size_t shown = 300;
         const bool cut = current->object_.size() > shown;
         last_report.append("%s%s%.*s%s%s%.*s%s%s", current->verb_, space,
@@ -634,7 +648,7 @@ COHOLD_INLINE void raise_last() {
 
 COHOLD_INLINE void raise_if(const std::error_code& ec) {
     if (ec) {
-        // A policy of the user may have set the code alone.
+        // A user's policy may have set only the code.
         if (last_report.code() != ec) {
             last_report.assign(ec);
             last_report.append("%s", ec.message().c_str());
@@ -2500,6 +2514,9 @@ struct assert_parts_shareable<T> {
     static constexpr bool value = assert_shareable<typename std_parts<T>::second>();
 };
 
+template <class T>
+concept has_fancy_pointers = std::is_class_v<typename T::allocator_type::void_pointer>;
+
 // The classes without aggregate initialisation that people try most, each with its remedy.
 template <class T>
 constexpr bool assert_class_shareable() {
@@ -2525,8 +2542,14 @@ constexpr bool assert_class_shareable() {
     static_assert(!view, "cohold: a view or reference (std::string_view, span, reference_wrapper) "
                          "cannot live in a segment: it holds an address of this process. Store the "
                          "elements themselves, or a cohold::offset_ptr and a length");
-    static_assert(!container, "cohold: containers of std cannot live in a segment: their memory "
-                              "belongs to one process. Use those of cohold, such as shm_vector");
+    static_assert(!container || has_fancy_pointers<T>,
+                  "cohold: containers of std cannot live in a segment: their memory "
+                  "belongs to one process. Use those of cohold, such as shm_vector");
+    static_assert(
+        !container || !has_fancy_pointers<T>,
+        "cohold: a container of std with shm_allocator can live in a segment if it stores "
+        "the allocator's pointers, as std::vector does, and cohold cannot see whether it "
+        "does. If so, specialise cohold::enable_shareable<T> to be true");
     static_assert(!tuple, "cohold: std::tuple and std::variant cannot live in a segment: each "
                           "standard library lays them out differently. Use a struct of your own");
     static_assert(!owner, "cohold: smart pointers of std cannot live in a segment: they hold an "
@@ -2631,7 +2654,8 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// Hashes for names and checksums: not against attackers, but the same on every build.
+// Hashes for names and checksums, and numbers as hexadecimal text. The hashes are the same in every
+// build, but do not resist attackers.
 #ifndef COHOLD_OS_HASH_HPP
 #define COHOLD_OS_HASH_HPP
 
@@ -2644,7 +2668,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// FNV-1a, 64 bits, with the finalizer of MurmurHash3 so that every bit of the result is good.
+// FNV-1a with 64 bits, followed by the finalizer of MurmurHash3, so that all bits of the result are
+// well mixed.
 // Source: Fowler, Noll, Vo; Appleby.
 constexpr std::uint64_t hash64(std::string_view bytes,
                                std::uint64_t seed = 0xcbf29ce484222325u) noexcept {
@@ -2679,7 +2704,7 @@ inline std::string to_hex(hash_pair hash) {
     return to_hex(hash.first, 16) + to_hex(hash.second, 16);
 }
 
-// A System V key as ipcs(1) prints it: 0x and eight digits.
+// A System V key as ipcs(1) prints it: 0x and eight hexadecimal digits.
 inline std::string key_text(std::uint32_t key) {
     return "0x" + to_hex(key, 8);
 }
@@ -3043,17 +3068,20 @@ COHOLD_NAMESPACE_END
 
 #endif
 
-// mechanism::anonymous: a shared anonymous mapping, for a process and the children it forks.
+// mechanism::anonymous: a shared anonymous mapping, for a process and its forked children.
 #ifndef COHOLD_POLICY_ANONYMOUS_HPP
 #define COHOLD_POLICY_ANONYMOUS_HPP
 
-// The system calls that steer a mapping: huge pages, locks, NUMA nodes, populating by several
-// threads, writing back.
+// The system calls that control and observe a mapping: available memory, populating (also by
+// several threads), huge pages, locked pages, NUMA nodes, writing back to disk, which pages are in
+// memory, and copying from memory that may vanish.
 #ifndef COHOLD_OS_MAPPING_HPP
 #define COHOLD_OS_MAPPING_HPP
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
+#include <optional>
 #include <string>
 
 #include <pthread.h>
@@ -3061,9 +3089,11 @@ COHOLD_NAMESPACE_END
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
-// The system calls on files, wrapped once: close on exec, interrupted calls repeated, 64-bit
-// offsets everywhere.
+// The system calls on files and directories: opening, locking, reserving space, and reading
+// directories. Descriptors are closed on exec, interrupted calls are repeated, and offsets have 64
+// bits on every platform.
 #ifndef COHOLD_OS_FILE_HPP
 #define COHOLD_OS_FILE_HPP
 
@@ -3086,9 +3116,10 @@ COHOLD_NAMESPACE_END
 #include <sys/vfs.h>
 #include <unistd.h>
 
-// The list that glibc keeps for each thread, of what is to be called when pthread_exit or
-// pthread_cancel unwinds it: also a place where all code of a process finds something of the
-// thread without sharing a symbol.
+// Threads: disabling cancellation, the number of uncaught exceptions, and functions that are called
+// when a thread ends. The last use a key of POSIX threads or the list of cleanup handlers that
+// glibc keeps for each thread. Through that list, all code of a process can also find an object of
+// the thread without sharing a symbol.
 #ifndef COHOLD_OS_THREAD_HPP
 #define COHOLD_OS_THREAD_HPP
 
@@ -3101,7 +3132,9 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// While it lives, the thread is not cancelled; a request stays pending.
+// ---- cancellation
+
+// While it lives, the thread is not cancelled. A request for cancellation stays pending.
 class uncancelled {
   public:
     uncancelled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
@@ -3115,13 +3148,16 @@ class uncancelled {
     int before_ = PTHREAD_CANCEL_ENABLE;
 };
 
+// ---- uncaught exceptions
+
 #if defined(__cpp_exceptions)
 
-// Of the C++ ABI. The name is one of ours, so that this is no second declaration beside that of
-// libstdc++'s <cxxabi.h>; libc++abi has no public one.
+// A function of the C++ ABI. It has a name of our own here, because libstdc++'s <cxxabi.h> already
+// declares it, while libc++abi has no public declaration.
 extern char* eh_globals() noexcept __asm__("__cxa_get_globals");
 
-/// Where that number is for the calling thread, as long as it lives.
+/// The address of the number of uncaught exceptions of the calling thread, valid as long as the
+/// thread lives.
 /// Source: Itanium C++ ABI, Exception Handling, 2.2.2: a pointer, caughtExceptions, and then an
 /// unsigned int, uncaughtExceptions.
 [[nodiscard]] inline const unsigned* uncaught_counter() noexcept {
@@ -3137,10 +3173,13 @@ extern char* eh_globals() noexcept __asm__("__cxa_get_globals");
 
 #endif
 
-// A key of POSIX threads: its destructor runs in every thread that has asked, after the destructors
-// of thread_local objects. The main thread ends with the program, and the library that this is in
-// may be unloaded before other threads end: then this object's own destructor tells the thread that
-// runs it, and the others are told no more. Where there is no key left, nobody is told.
+// ---- functions called when a thread ends
+
+// Calls a function when a thread ends, by means of a key of POSIX threads. The key's destructor
+// runs in every thread that has called tell(), after the destructors of thread_local objects. The
+// main thread ends with the program, and the library that contains this code may be unloaded before
+// other threads end. In both cases the destructor of this object calls the function for the thread
+// that runs it, and no longer for the others. If no key is left, the function is never called.
 class thread_end {
   public:
     [[gnu::cold]] explicit thread_end(void (*ending)(void*)) noexcept
@@ -3151,8 +3190,8 @@ class thread_end {
 
     [[gnu::cold]] ~thread_end();
 
-    // When this thread ends, `ending` gets the value, which is not null. False if nobody will be
-    // told.
+    // When this thread ends, `ending` is called with the value, which must not be null. False if it
+    // will not be called.
     [[nodiscard, gnu::cold]] bool tell(void* value) const noexcept;
 
   private:
@@ -3163,8 +3202,9 @@ class thread_end {
 
 #if defined(__GLIBC__)
 
-// The interface of pthread_cleanup_push that programs had before exceptions unwound threads; glibc
-// keeps it. The names are ours, as <pthread.h> does not declare the functions for everybody.
+// The interface behind pthread_cleanup_push from the time before threads were unwound by
+// exceptions, which glibc still provides. The names are our own, because <pthread.h> does not
+// always declare the functions.
 using cleanup_entry = ::_pthread_cleanup_buffer;
 
 [[gnu::weak]] extern void push_cleanup(cleanup_entry* entry, void (*routine)(void*),
@@ -3172,9 +3212,9 @@ using cleanup_entry = ::_pthread_cleanup_buffer;
 [[gnu::weak]] extern void pop_cleanup(cleanup_entry* entry, int run) noexcept
     __asm__("_pthread_cleanup_pop");
 
-// The entries that this thread has, while the object lives. An entry in memory that is not on the
-// stack is called before the first destructor of an unwound thread runs. They are appended at the
-// end, as those before it belong to functions that are running and will be taken away.
+// Gives access to the entries of this thread while the object lives. An entry that is not on the
+// stack is called before the first destructor runs when the thread is unwound. Entries are appended
+// at the end, because the entries before belong to running functions, which will remove them.
 class cleanup_chain {
   public:
     [[gnu::cold]] cleanup_chain() noexcept;
@@ -3184,8 +3224,8 @@ class cleanup_chain {
 
     [[gnu::cold]] ~cleanup_chain();
 
-    // The argument, not null, of the entry that has been appended with the tag; nullptr if there is
-    // none.
+    // The argument of the entry that was appended with the tag, if it is not null; nullptr if there
+    // is none.
     [[nodiscard, gnu::cold]] void* find(int tag) const noexcept;
 
     [[gnu::cold]] void append(cleanup_entry& entry, int tag, void (*routine)(void*),
@@ -3193,7 +3233,8 @@ class cleanup_chain {
 
     [[gnu::cold]] void remove(const cleanup_entry& entry) noexcept;
 
-    // Of any thread. nullptr: it is to be found no more, and nothing happens.
+    // Changes an entry of any thread. With nullptr, the entry can no longer be found, and calling
+    // it does nothing.
     [[gnu::cold]] static void change(cleanup_entry& entry, void (*routine)(void*)) noexcept;
 
   private:
@@ -3204,7 +3245,7 @@ class cleanup_chain {
 
 #else
 
-// Other C libraries end a thread without running destructors, and have no such list.
+// Other C libraries end a thread without running destructors and have no such list.
 struct cleanup_entry {};
 
 class cleanup_chain {
@@ -3298,7 +3339,7 @@ COHOLD_INLINE void cleanup_chain::remove(const cleanup_entry& entry) noexcept {
 COHOLD_INLINE void cleanup_chain::change(cleanup_entry& entry, void (*routine)(void*)) noexcept {
     if (routine == nullptr) {
         __atomic_store_n(&entry.__arg, nullptr, __ATOMIC_RELEASE);
-        routine = &std::free; // code that is never unloaded
+        routine = &std::free; // its code is never unloaded; it ignores a null argument
     }
     __atomic_store_n(&entry.__routine, routine, __ATOMIC_RELEASE);
 }
@@ -3330,8 +3371,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A 32-bit glibc has 32-bit offsets unless asked otherwise, and a header cannot ask for the whole
-// program.
+// ---- calls with 64-bit offsets
+
+// On 32-bit platforms glibc has 32-bit offsets by default, and a header cannot change that for the
+// whole program. So the 64-bit functions are called by name.
 #if defined(__GLIBC__) && !defined(__LP64__)
 using file_status = struct ::stat64;
 using file_lock = struct ::flock64;
@@ -3428,7 +3471,9 @@ inline int raw_fstatfs(int fd, system_status& out) noexcept {
 }
 #endif
 
-// An open file of this process, closed with the object.
+// ---- descriptors
+
+// A file descriptor that is closed with the object.
 class unique_fd {
   public:
     unique_fd() = default;
@@ -3454,36 +3499,37 @@ class unique_fd {
     int fd_ = -1;
 };
 
-// -1 and errno on failure, as open(2).
+// open(2). -1 and errno on failure.
 unique_fd open_file(const char* path, int flags, ::mode_t mode = 0) noexcept;
 
-// Another open file of the same object: locks of the two are independent. -1 and errno on failure.
+// Opens the same object again, as a new open file description whose locks are independent. -1 and
+// errno on failure.
 unique_fd reopen_file(int fd, int flags) noexcept;
 
-// The file that a mapping is of, opened again: for a process that has no descriptor of it any more.
-// The kernel shows the way itself to who is privileged (CAP_CHECKPOINT_RESTORE), else a name has to
-// lead there still: that which the file was opened by, or, if it had none then, `name` beside it.
-// Look whether it does. -1 and errno on failure.
+// Reopens the file behind a mapping, for a process that no longer has a descriptor for it. A
+// process with CAP_CHECKPOINT_RESTORE gets the file from the kernel. For others a name must still
+// lead there: the name by which the file was opened or, if it had none then, `name` in the same
+// directory. The caller must check that the result is the right file. -1 and errno on failure.
 [[gnu::cold]] unique_fd reopen_mapped(const void* first, std::size_t bytes, std::string_view name,
                                       int flags) noexcept;
 
-// -1 and errno on failure, as read(2).
-// How it was opened (O_RDONLY, O_PATH …); -1 and errno on failure.
+// The flags with which the file was opened (O_RDONLY, O_PATH …). -1 and errno on failure.
 inline int open_flags(int fd) noexcept {
     return ::fcntl(fd, F_GETFL);
 }
 
-// -1 and errno if it is no object that can be sealed.
+// -1 and errno if the object cannot be sealed.
 inline int seals_of(int fd) noexcept {
     return ::fcntl(fd, F_GET_SEALS);
 }
 
-// Else cohold's descriptors are closed when another program is executed. False, and errno, on
-// failure. Async-signal-safe.
+// Keeps a descriptor open across execve(2), which otherwise closes cohold's descriptors. False and
+// errno on failure. Async-signal-safe.
 inline bool keep_open_on_exec(int fd) noexcept {
     return ::fcntl(fd, F_SETFD, 0) == 0;
 }
 
+// read(2). -1 and errno on failure.
 inline ssize_t read_some(int fd, void* to, std::size_t bytes) noexcept {
     const uncancelled here;
     return ::read(fd, to, bytes);
@@ -3492,10 +3538,13 @@ inline ssize_t read_some(int fd, void* to, std::size_t bytes) noexcept {
 // A new memfd. -1 and errno on failure.
 unique_fd memory_file(unsigned flags) noexcept;
 
-// Bytes that an unprivileged user can still allocate on the filesystem of fd. 0 if unknown.
+// ---- the kind of file system
+
+// The number of bytes that an unprivileged user can still allocate on the file system of fd. 0 if
+// unknown.
 std::uint64_t space_left(int fd) noexcept;
 
-// Is it memory? Files of /dev/shm, of another tmpfs, memfds.
+// Whether a file is in memory: in /dev/shm or another tmpfs, or a memfd.
 inline constexpr unsigned long tmpfs_magic = 0x01021994;
 
 inline bool is_on_tmpfs(int fd) noexcept {
@@ -3503,45 +3552,50 @@ inline bool is_on_tmpfs(int fd) noexcept {
     return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
 }
 
-// There a mapping is of the file below, and does not keep the open file with its locks.
+// Whether the file is on an overlayfs. There a mapping refers to the underlying file, and so does
+// not keep the open file description and its locks.
 [[gnu::cold]] bool is_on_overlay(int fd) noexcept;
 
-// The size of the huge pages that a file consists of; 0 if it is of ordinary ones. Its length, and
-// every mapping of it, is a multiple.
+// The size of the huge pages of a file on hugetlbfs, of which its length and every mapping are
+// multiples. 0 for a file of ordinary pages.
 std::uint64_t hugetlb_page(int fd) noexcept;
 
-// Bytes far beyond every file's end that carry locks: what each of them means.
+// ---- locks
+
+// The bytes that carry locks, all far beyond the end of any file.
 enum class lock_byte : std::int64_t {
-    growth = (std::int64_t{1} << 40) - 4,   // shared by those who make the file longer
-    creation = (std::int64_t{1} << 40) - 3, // held by who fills a file under a temporary name
-    gate =
-        (std::int64_t{1} << 40) - 2, // held while somebody attaches, or removes for lack of others
-    attached = (std::int64_t{1} << 40) - 1, // shared by everybody attached
+    growth = (std::int64_t{1} << 40) - 4,   // shared by the processes that make the file longer
+    creation = (std::int64_t{1} << 40) - 3, // held while a file is filled under a temporary name
+    gate = (std::int64_t{1} << 40) - 2, // held while attaching, and by the last one while removing
+    attached = (std::int64_t{1} << 40) - 1, // shared by all that are attached
 };
 
-// Held by the process that has this slot of a segment's table.
+// Held by the participant in this slot of a segment's process table.
 constexpr lock_byte participant_byte(std::uint32_t slot) noexcept {
     return lock_byte((std::int64_t{1} << 40) + slot);
 }
 
-// Held for a moment by who claims a slot, to find out whether it is forked meanwhile.
+// Held briefly by a process that claims a slot, to detect a concurrent fork of it.
 constexpr lock_byte twin_byte(std::uint32_t nonce) noexcept {
     return lock_byte((std::int64_t{1} << 41) + nonce);
 }
 
 enum class lock_kind { shared, exclusive, none };
 
-// Open-file-description locks: the kernel drops them when the last reference to the open file goes,
-// however the process dies. wait: until the holder lets go or dies. 0, or errno (EAGAIN: somebody
-// else holds it).
+// Takes or releases an open file description lock. The kernel releases it when the last reference
+// to the open file description disappears, however the process dies. With `wait`, waits until the
+// holder releases it or dies. 0, or errno (EAGAIN: there is another holder).
 int lock_file(int fd, lock_byte byte, lock_kind kind, bool wait) noexcept;
 
-// Does another open file hold a lock on the byte that keeps this one away? (So `exclusive` asks for
-// any lock.) -1 on failure (errno).
+// 1 if another open file description holds a lock on the byte that conflicts with this one (so
+// `exclusive` asks for any lock), 0 if not. -1 and errno on failure.
 int lock_held(int fd, lock_byte byte, lock_kind kind = lock_kind::exclusive) noexcept;
 
-// While it lives, the thread gets no signals. What makes a file longer than RLIMIT_FSIZE allows
-// gets EFBIG and SIGXFSZ, which ends the process: that one is taken away, the error says it all.
+// ---- space
+
+// Blocks all signals of the thread while it lives. A call that makes a file longer than
+// RLIMIT_FSIZE allows gets EFBIG and also SIGXFSZ, which would end the process. That signal is
+// discarded, because the error is enough.
 class signals_held {
   public:
     signals_held() noexcept;
@@ -3554,7 +3608,7 @@ class signals_held {
   private:
     sigset_t old_;
     bool held_;
-    bool pending_; // since before: somebody else's
+    bool pending_; // was SIGXFSZ pending before? then it is not ours to discard
 };
 
 // fallocate(2) of [from, to). 0 or errno.
@@ -3564,20 +3618,23 @@ inline bool is_without_fallocate(int error) noexcept {
     return error == EOPNOTSUPP || error == ENODEV || error == ENOSYS;
 }
 
-// fallocate on a disk takes what there is before it fails, and keeps it. So the space is taken
-// behind the file's end at first, where cutting the file at its end gives it back. Not while
-// somebody else does the same, who may have moved the end: nobody cuts off what another has got.
+// On a disk, fallocate(2) takes all the space that is left before it fails, and does not give it
+// back. So the space is first reserved beyond the end of the file, where truncating the file to its
+// size releases it. This is not done while another process extends the file and may have moved the
+// end, so that no process cuts off space that another has reserved.
 [[gnu::cold]] int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to) noexcept;
 
-// Reserves real space for [from, to): nobody who touches it later gets SIGBUS. 0, or errno; a
-// failure changes nothing (but may leave the file longer where fallocate does not work). A signal
-// interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could starve it: none
-// comes.
+// Reserves real space for [from, to), so that touching it later cannot raise SIGBUS. 0, or errno. A
+// failure changes nothing, except that it may leave the file longer where fallocate does not work.
+// A signal interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could make it
+// repeat forever. Therefore signals are blocked.
 int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept;
 
-// Gives the first bytes of a file real space where it has holes, as a file has that was restored
-// from a backup, and leaves all else as it is. 0 or errno.
+// Fills the holes in the first `bytes` of a file with real space. A file that was restored from a
+// backup can have holes. Nothing else changes. 0 or errno.
 [[gnu::cold]] int fill_holes(int fd, std::uint64_t bytes) noexcept;
+
+// ---- directories
 
 #if defined(__GLIBC__) && !defined(__LP64__)
 inline int raw_fstatat(int folder, const char* name, file_status& out, int flags) noexcept {
@@ -3589,11 +3646,12 @@ inline int raw_fstatat(int folder, const char* name, file_status& out, int flags
 }
 #endif
 
-// An open directory. What comes and goes while it is read may be missed, as with readdir(3), whose
-// 32-bit form cannot take large inodes.
+// An open directory. Names that appear or disappear while it is read may be missed, as with
+// readdir(3). That function is not used, because its 32-bit form cannot represent large inode
+// numbers.
 class folder {
   public:
-    // Not open, and errno, on failure.
+    // On failure the object is not open, and errno is set.
     [[gnu::cold]] explicit folder(const char* path) noexcept
         : fd_(open_file(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK)) {}
 
@@ -3607,11 +3665,11 @@ class folder {
 
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
-    // The next name but "." and ".."; nullptr at the end, or if the directory has gone. Valid until
-    // the next call.
+    // The next name other than "." and "..", valid until the next call. nullptr at the end, or if
+    // the directory has been removed.
     [[nodiscard, gnu::cold]] const char* next() noexcept;
 
-    // Of the name itself, or of what a link leads to. 0, or -1 and errno.
+    // The status of the name itself or, with `follow`, of the target of a link. 0, or -1 and errno.
     int status(const char* name, file_status& out, bool follow = false) const noexcept {
         return raw_fstatat(fd_.get(), name, out, follow ? 0 : AT_SYMLINK_NOFOLLOW);
     }
@@ -3619,10 +3677,10 @@ class folder {
     // -1 and errno on failure.
     [[nodiscard]] unique_fd open(const char* name, int flags) const noexcept;
 
-    // Where a link leads; empty, and errno, on failure.
+    // The target of a link. Empty and errno on failure.
     [[nodiscard, gnu::cold]] std::string link(const char* name) const;
 
-    // Takes the name of a file away. 0, or errno.
+    // Removes the name of a file. 0, or errno.
     [[nodiscard]] int remove(const char* name) const noexcept {
         return ::unlinkat(fd_.get(), name, 0) == 0 ? 0 : errno;
     }
@@ -3635,7 +3693,7 @@ class folder {
 };
 
 // Calls visit(folder, pid) for the directory in /proc of each process that this one can see. False
-// and errno if there is no /proc.
+// and errno if /proc cannot be opened.
 template <class Visit>
 [[gnu::cold]] bool for_each_process(const Visit& visit) {
     folder all("/proc");
@@ -3650,7 +3708,7 @@ template <class Visit>
         }
         if (process > 0) {
             const folder its(all, name);
-            if (its) { // else it has gone meanwhile
+            if (its) { // else it has ended meanwhile
                 visit(its, static_cast<pid_t>(process));
             }
         }
@@ -3675,7 +3733,7 @@ namespace detail {
 COHOLD_INLINE unique_fd::~unique_fd() {
     if (fd_ >= 0) {
         const uncancelled here;
-        ::close(fd_); // EINTR: Linux has closed it all the same
+        ::close(fd_); // even after EINTR, Linux has closed it
     }
 }
 
@@ -3829,7 +3887,7 @@ COHOLD_INLINE int allocate(int fd, int mode, std::uint64_t from, std::uint64_t t
 }
 
 COHOLD_INLINE int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to) noexcept {
-    const unique_fd own = reopen_file(fd, O_RDWR); // with locks of its own, also among threads
+    const unique_fd own = reopen_file(fd, O_RDWR); // has locks of its own, even among threads
     const auto lock = [&](lock_kind kind) noexcept {
         return own && lock_file(own.get(), lock_byte::growth, kind, kind == lock_kind::shared) == 0;
     };
@@ -3844,7 +3902,7 @@ COHOLD_INLINE int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to)
         static_cast<void>(raw_ftruncate(fd, status.st_size));
     }
     if (locked) {
-        lock(lock_kind::none); // a child that is forked meanwhile has the descriptor, too
+        lock(lock_kind::none); // a child forked meanwhile has the descriptor too
     }
     return error;
 }
@@ -3855,13 +3913,13 @@ COHOLD_INLINE int reserve_space(int fd, std::uint64_t from, std::uint64_t to) no
     int error =
         huge != 0 || is_on_tmpfs(fd) ? allocate(fd, 0, from, to) : allocate_on_disk(fd, from, to);
     if (error == ENOSPC && huge != 0) {
-        // What it has got until then it keeps.
+        // Until then, hugetlbfs keeps the pages that it has allocated.
         const std::uint64_t begin = (from + huge - 1) / huge * huge;
         static_cast<void>(allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, to));
         return ENOSPC;
     }
     if (is_without_fallocate(error)) {
-        // Writing zeros is the way to have the space.
+        // Without fallocate, writing zeros reserves the space.
         static constexpr char zeros[4096] = {};
         error = 0;
         for (std::uint64_t at = from; at < to && error == 0;) {
@@ -3929,14 +3987,15 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// What the kernel allows this process, and how much of it is used: rlimits, capabilities, control
-// group.
+// The limits that the kernel sets for this process, and how much of them is used: resource limits,
+// capabilities, and the memory of its control group.
 #ifndef COHOLD_OS_LIMITS_HPP
 #define COHOLD_OS_LIMITS_HPP
 
 #include <sys/resource.h>
 
-// Pages that a forked child finds cleared.
+// Address space and pages: reserving, populating and unmapping memory, and pages that the kernel
+// clears in a forked child.
 #ifndef COHOLD_OS_MEMORY_HPP
 #define COHOLD_OS_MEMORY_HPP
 
@@ -3965,12 +4024,14 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- sizes
+
 inline std::size_t page_size() noexcept {
     static const std::size_t bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     return bytes;
 }
 
-// 0 when the result would not fit.
+// Rounds up to a multiple of `unit`. 0 if the result would not fit.
 inline std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) noexcept {
     const std::uint64_t rest = value % unit;
     return rest == 0 ? value : value > UINT64_MAX - (unit - rest) ? 0 : value + (unit - rest);
@@ -3980,25 +4041,28 @@ constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
     return a < b ? b : a;
 }
 
-// Address space that holds nothing yet and costs nothing. nullptr and errno on failure.
+// ---- mappings
+
+// Reserves address space, which is not accessible and costs no memory. nullptr and errno on
+// failure.
 void* reserve_addresses(std::uint64_t bytes) noexcept;
 
-// Of addresses that are reserved. False, and errno, on failure.
+// Makes reserved addresses accessible. False and errno on failure.
 [[nodiscard]] inline bool make_writable(void* at, std::size_t bytes) noexcept {
     return ::mprotect(at, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
-// Would reading the pages raise SIGBUS, because the object ends before them, or has a hole there
-// and its file system no space to fill it?
+// Would reading the pages raise SIGBUS, because the object ends before them, or because it has a
+// hole there and its file system has no space to fill it?
 [[nodiscard]] inline bool is_missing(void* at, std::size_t bytes) noexcept {
     return ::madvise(at, bytes, MADV_POPULATE_READ) != 0 && errno == EFAULT;
 }
 
-// Gives [at, at + bytes) real memory, without changing what is there. 0, or errno (ENOMEM and
-// EFAULT: there is none).
+// Gives [at, at + bytes) real memory, without changing the contents. 0, or errno (ENOMEM or EFAULT
+// if there is not enough).
 int populate_for_writing(void* at, std::size_t bytes) noexcept;
 
-// A mapping of hugetlb pages goes by whole ones, whatever was asked for when it was made.
+// Unmaps hugetlb pages, which can only be unmapped as whole pages, whatever length was mapped.
 [[gnu::cold]] void unmap_huge(void* at, std::size_t bytes) noexcept;
 
 inline void unmap(void* at, std::size_t bytes) noexcept {
@@ -4007,11 +4071,14 @@ inline void unmap(void* at, std::size_t bytes) noexcept {
     }
 }
 
-// For kernels that do not clear pages (gVisor refuses MADV_WIPEONFORK): a handler of fork(3) does
-// it. A child that was made by a raw clone(2) is not told from its parent then.
+// ---- pages that a forked child finds cleared
+
+// The pages that a handler of pthread_atfork(3) clears, for kernels that do not do it (gVisor
+// refuses MADV_WIPEONFORK). There a child that was made by a raw clone(2) cannot be distinguished
+// from its parent.
 class pages_to_wipe {
   public:
-    // False if there is no memory.
+    // False if there is not enough memory.
     [[nodiscard, gnu::cold]] static bool add(void* page) noexcept;
 
     [[gnu::cold]] static void remove(const void* page) noexcept;
@@ -4036,10 +4103,10 @@ class pages_to_wipe {
     static inline constinit entry* first_ = nullptr;
 };
 
-// False, and errno, on failure.
+// Makes the kernel clear a page in forked children. False and errno on failure.
 [[nodiscard, gnu::cold]] bool wipe_on_fork(void* page) noexcept;
 
-// Before it is unmapped.
+// Undoes wipe_on_fork. To be called before the page is unmapped.
 [[gnu::cold]] void forget_wiped(const void* page) noexcept;
 
 } // namespace detail
@@ -4069,7 +4136,7 @@ COHOLD_INLINE void* reserve_addresses(std::uint64_t bytes) noexcept {
 COHOLD_INLINE int populate_for_writing(void* at, std::size_t bytes) noexcept {
     while (::madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
         if (errno == EINVAL) {
-            // Linux before 5.14: a write that changes nothing does the same, page by page.
+            // Linux before 5.14: write to each page without changing it.
             for (std::size_t offset = 0; offset < bytes; offset += page_size()) {
                 __atomic_fetch_or(static_cast<unsigned char*>(at) + offset, 0, __ATOMIC_RELAXED);
             }
@@ -4141,7 +4208,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// The lines of /proc/PID/maps and smaps.
+// Parsing the text files of /proc: reading them, lines and words, numbers, tables, and the lines of
+// /proc/PID/maps.
 #ifndef COHOLD_OS_PROC_HPP
 #define COHOLD_OS_PROC_HPP
 
@@ -4157,38 +4225,45 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// All of an open file, however small the pieces are in which it comes. 0, or errno: ESRCH of a
-// process that has gone meanwhile. Nothing in /proc is as long as `most`.
+// ---- reading
+
+// Reads all of an open file, however small the pieces in which the kernel delivers it. 0, or errno:
+// ESRCH if the process has ended meanwhile. No file in /proc is as long as `most`.
 [[gnu::cold]] int read_text(int fd, std::string& out, std::size_t most = 64u << 20);
 
-// The same of a path.
+// The same for a path.
 [[gnu::cold]] int read_text(const char* path, std::string& out);
 
-// Takes the first line away from the rest, without its end.
+// ---- lines, words and numbers
+
+// Removes the first line from `rest` and returns it without its line end.
 [[gnu::cold]] std::string_view next_line(std::string_view& rest) noexcept;
 
-// Takes the first word away, and the blanks around it. Empty at the end.
+// Removes the first word and the blanks around it from `rest`, and returns it. Empty at the end.
 [[gnu::cold]] std::string_view next_word(std::string_view& rest) noexcept;
 
-// A whole word as a number; a negative one as its two's complement. Nothing if it is none, or does
-// not fit.
+// The number that is the whole word; a negative one as its two's complement. Empty if the word is
+// not a number, or does not fit.
 [[gnu::cold]] std::optional<std::uint64_t> number_in(std::string_view word,
                                                      unsigned base = 10) noexcept;
 
-// The number that a file consists of; "max" is none.
+// The number that a file contains. Empty if it is not a number, such as "max".
 [[gnu::cold]] std::optional<std::uint64_t> number_of_file(const char* path);
 
-// "Key:   123 kB" or "Key:  123": what the number says, in bytes or as it is.
+// ---- lists of keys, and tables
+
+// The value in "Key:   123 kB" or "Key:  123": in bytes if it has a unit, otherwise the number
+// itself.
 [[gnu::cold]] std::optional<std::uint64_t> amount_in(std::string_view words) noexcept;
 
-// A key of such a text, and where its amount goes.
+// A key of such a text, and the member that takes its amount.
 template <class T>
 struct text_field {
     std::string_view key;
     std::optional<std::uint64_t> T::* member;
 };
 
-// Adds one line to what there is. True if it was one of the fields.
+// Adds the amount in one line to its member. True if the line's key is one of the fields.
 template <class T, std::size_t N>
 [[gnu::cold]] bool add_field(std::string_view line, const text_field<T> (&fields)[N], T& out) {
     const std::size_t colon = line.find(':');
@@ -4208,7 +4283,7 @@ template <class T, std::size_t N>
     return false;
 }
 
-// A text of such lines.
+// Does so for each line of a text.
 template <class T, std::size_t N>
 [[gnu::cold]] void add_fields(std::string_view text, const text_field<T> (&fields)[N], T& out) {
     while (!text.empty()) {
@@ -4216,19 +4291,19 @@ template <class T, std::size_t N>
     }
 }
 
-// What the kernel has put for bytes that would be mistaken for its own separators: "\040" is a
+// Decodes the kernel's escapes for bytes that would look like its own separators: "\040" is a
 // blank.
 [[gnu::cold]] std::string unescaped(std::string_view text);
 
-// By titles, because kernels have added columns.
+// A table whose columns are found by their titles, because newer kernels have added columns.
 class column_table {
   public:
     [[gnu::cold]] explicit column_table(std::string_view text) noexcept;
 
-    // False at the end. Rows that have too few columns are passed over.
+    // Goes to the next row. False at the end. Rows with too few columns are skipped.
     [[nodiscard, gnu::cold]] bool next() noexcept;
 
-    // Of this row; 0 where there is no such column, or no number in it.
+    // The number in a column of the current row; 0 if there is no such column, or no number in it.
     [[nodiscard, gnu::cold]] std::uint64_t number(std::string_view title,
                                                   unsigned base = 10) const noexcept;
 
@@ -4241,6 +4316,8 @@ class column_table {
     unsigned columns_ = 0;
 };
 
+// ---- /proc/PID/maps
+
 // A mapping, as the kernel prints it.
 struct map_line {
     std::uint64_t from = 0;
@@ -4251,20 +4328,20 @@ struct map_line {
     std::uint64_t offset = 0;
     std::uint64_t device = 0; // as st_dev
     std::uint64_t inode = 0;
-    std::string_view path; // with "\012" for the ends of lines in it, and " (deleted)" behind it
+    std::string_view path; // with "\012" for newlines, and followed by " (deleted)" if it is
 };
 
-// The two numbers of a device as one, as stat(2) gives it.
+// Combines the two numbers of a device into one, as in the st_dev of stat(2).
 [[nodiscard]] constexpr std::uint64_t device_number(std::uint64_t major,
                                                     std::uint64_t minor) noexcept {
     return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~std::uint64_t{0xff}) << 12 |
            (major & ~std::uint64_t{0xfff}) << 32;
 }
 
-// False if the line is something else.
+// False if the line does not describe a mapping.
 [[gnu::cold]] bool parse_map_line(std::string_view line, map_line& out) noexcept;
 
-// Calls visit(mapping) for each line of a text of /proc/PID/maps.
+// Calls visit(mapping) for each line of the text of /proc/PID/maps.
 template <class Visit>
 [[gnu::cold]] void for_each_mapping(std::string_view text, const Visit& visit) {
     map_line found;
@@ -4476,19 +4553,19 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What a resource may be (the soft limit); UINT64_MAX: anything. By the system call that is 64 bits
-// wide everywhere.
+// The soft limit of a resource; UINT64_MAX if it is unlimited. Uses prlimit64, which has 64-bit
+// values on every platform.
 [[gnu::cold]] std::uint64_t soft_limit(int which) noexcept;
 
 [[gnu::cold]] std::uint64_t file_size_limit() noexcept;
 
-// The soft limit; nothing if there is none.
+// The soft limit; empty if there is none.
 [[gnu::cold]] std::optional<std::uint64_t> resource_limit(int which) noexcept;
 
-// The word behind a key of /proc/self/status, without its tabs.
+// The first word of a key's value in the text of /proc/self/status.
 [[gnu::cold]] std::string_view status_word(std::string_view text, std::string_view key) noexcept;
 
-// CAP_IPC_LOCK counts in the first user namespace alone.
+// Whether the process has CAP_IPC_LOCK, which counts only in the initial user namespace.
 [[gnu::cold]] bool may_lock_everything(std::string_view status, std::string_view uid_map) noexcept;
 
 [[gnu::cold]] std::uint64_t count_lines(std::string_view text) noexcept;
@@ -4498,29 +4575,32 @@ namespace detail {
 // ---- control groups
 
 struct group_memory {
-    std::string path; // the directory whose limit binds first; empty: there is none
+    std::string path; // the directory with the tightest limit; empty if there is none
     std::optional<std::uint64_t> most;
     std::optional<std::uint64_t> used;
 };
 
-// Where this process is, of the hierarchy that has the memory controller: version 1's if there is
-// one. Of the text of /proc/self/cgroup.
+// The group of this process in the hierarchy that has the memory controller: that of version 1 if
+// there is one. Parses the text of /proc/self/cgroup.
 [[gnu::cold]] std::string_view memory_group(std::string_view text, bool& unified) noexcept;
 
-// Where that hierarchy is mounted, and which part of it; of the text of /proc/self/mountinfo.
+// Where that hierarchy is mounted, and which part of it is. Parses the text of
+// /proc/self/mountinfo.
 [[gnu::cold]] bool memory_group_mount(std::string_view mounts, bool unified, std::string& point,
                                       std::string& root);
 
-// The tightest limit from this process's group up. `prefix` is for tests: where "/" is.
+// The tightest limit of the group of this process and the groups above it. `prefix` is for tests:
+// the path that takes the place of "/".
 [[gnu::cold]] group_memory read_group_memory(std::string_view groups, std::string_view mounts,
                                              const std::string& prefix = "");
 
-// The number in the line that begins with the label; 0 if there is none.
+// The number in the line that begins with the label; 0 if there is no such line.
 [[gnu::cold]] std::uint64_t labelled_number(std::string_view text, std::string_view label) noexcept;
 
-// Bytes that the control group of this process can still get before the kernel kills somebody in
-// it; UINT64_MAX if nothing limits it. Cached files make way, but not those of a tmpfs, and what is
-// swapped out, of `swap` bytes that are free, does not count.
+// The number of bytes that the control group of this process can still get before the kernel kills
+// a process in it; UINT64_MAX if it has no limit. Cached files count as free, because the kernel
+// drops them, except files of a tmpfs. Memory that can be swapped out does not count, up to the
+// `swap` bytes of free swap space.
 [[gnu::cold]] std::uint64_t group_memory_left(std::string_view groups, std::string_view mounts,
                                               std::uint64_t swap, const std::string& prefix = "");
 
@@ -4594,7 +4674,7 @@ COHOLD_INLINE std::uint64_t open_descriptors() noexcept {
     while (all && all.next() != nullptr) {
         ++count;
     }
-    return count == 0 ? 0 : count - 1; // without the one that looks
+    return count == 0 ? 0 : count - 1; // without the descriptor of the directory itself
 }
 
 COHOLD_INLINE std::string_view memory_group(std::string_view text, bool& unified) noexcept {
@@ -4651,7 +4731,7 @@ COHOLD_INLINE bool memory_group_mount(std::string_view mounts, bool unified, std
 
 COHOLD_INLINE group_memory read_group_memory(std::string_view groups, std::string_view mounts,
                                              const std::string& prefix) {
-    constexpr std::uint64_t no_limit = std::uint64_t{1} << 62; // version 1 has a large number
+    constexpr std::uint64_t no_limit = std::uint64_t{1} << 62; // version 1 shows a large number
     group_memory out;
     bool unified = true;
     std::string group(memory_group(groups, unified));
@@ -4664,7 +4744,7 @@ COHOLD_INLINE group_memory read_group_memory(std::string_view groups, std::strin
         group.erase(0, root.size());
     }
     if (group == "/" || group.find("/..") != std::string::npos) {
-        group.clear(); // outside of what is mounted
+        group.clear(); // outside the mounted part
     }
     for (;;) {
         const std::string folder_path = prefix + point + group;
@@ -4748,17 +4828,20 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the kernel could hand out without killing anybody, and what says so.
+// ---- available memory
+
+// How much memory the kernel could hand out without killing a process, and the limit behind that.
 struct memory_found {
     std::uint64_t bytes;  // UINT64_MAX: unknown
-    const char* bound_by; // for messages: "" or what follows the number
+    const char* bound_by; // for messages: text that follows the number, or ""
 };
 
-// MemAvailable and SwapFree of /proc/meminfo, or what this process's control group has left.
+// The sum of MemAvailable and SwapFree in /proc/meminfo, or what the control group of this process
+// has left if that is less.
 [[gnu::cold]] memory_found memory_left() noexcept;
 
-// Would so much more memory wake the OOM killer, instead of failing? Asked before larger steps,
-// where no other limit binds.
+// Would taking that much more memory invoke the OOM killer instead of failing? Checked before
+// larger steps, where no other limit applies.
 inline bool exceeds_memory(std::uint64_t bytes) noexcept {
     constexpr std::uint64_t careful = std::uint64_t{4} << 20;
     return bytes > careful && bytes > memory_left().bytes;
@@ -4766,51 +4849,61 @@ inline bool exceeds_memory(std::uint64_t bytes) noexcept {
 
 [[gnu::cold]] void fail_for_memory(std::error_code& ec, std::uint64_t wanted) noexcept;
 
-// Real memory for the bytes [from, to) of the mapping at `mapping`.
+// Gives real memory to the bytes [from, to) of the mapping at `mapping`.
 [[gnu::cold]] void populate(void* mapping, std::uint64_t from, std::uint64_t to,
                             std::error_code& ec) noexcept;
 
-// The pages that MADV_HUGEPAGE and MADV_COLLAPSE make on most machines. (On arm64 with base pages
-// of 64 KiB they are larger, and collapsing reports errc::unsupported.)
+// ---- advice and huge pages
+
+// The size of the pages that MADV_HUGEPAGE and MADV_COLLAPSE make on most machines. (On arm64 with
+// base pages of 64 KiB they are larger, and collapsing reports errc::unsupported.)
 inline constexpr std::uint64_t huge_page_bytes = std::uint64_t{1} << 21;
 
-// madvise(2), as it is.
+// Plain madvise(2).
 [[gnu::cold]] void advise_pages(void* at, std::size_t bytes, int advice,
                                 std::error_code& ec) noexcept;
 
 [[gnu::cold]] void advise_mapping(void* at, std::size_t bytes, int advice, const char* name,
                                   std::error_code& ec) noexcept;
 
-// Makes huge pages of those that there are. What the kernel has no memory or time for stays as it
-// is: one can see that in smaps.
+// Collapses the existing pages into huge pages. Where the kernel has no memory or time for that,
+// the pages stay as they are, which smaps shows.
 [[gnu::cold]] void collapse_pages(void* at, std::size_t bytes, std::error_code& ec) noexcept;
 
-// What this process has locked, in bytes: VmLck of /proc/self/status. 0 if unknown.
+// ---- locked pages
+
+// How much memory this process has locked, in bytes: VmLck in /proc/self/status. 0 if unknown.
 [[gnu::cold]] std::uint64_t locked_bytes() noexcept;
 
-// Keeps pages out of swap; on_fault: those that are not there yet, from when they are.
+// Locks pages in memory. With `on_fault`, pages that are not present yet are locked when they are
+// first touched.
 [[gnu::cold]] void lock_pages(void* at, std::size_t bytes, bool on_fault,
                               std::error_code& ec) noexcept;
 
 [[gnu::cold]] void unlock_pages(void* at, std::size_t bytes) noexcept;
+
+// ---- NUMA nodes
 
 // Policies of set_mempolicy(2).
 inline constexpr int numa_preferred = 1;
 inline constexpr int numa_bind = 2;
 inline constexpr int numa_interleave = 3;
 
-// On which NUMA nodes the memory shall be: bit n of `nodes` is node n. Pages that are there already
-// and that nobody else has mapped move.
+// Sets the NUMA nodes of the memory: bit n of `nodes` is node n. Pages that are already present are
+// moved if no other process has them mapped.
 [[gnu::cold]] void place_on_nodes(void* at, std::size_t bytes, int policy, std::uint64_t nodes,
                                   std::error_code& ec) noexcept;
 
-// Pages being touched by several threads, who take piece after piece.
+// ---- populating and writing back
+
+// Populates pages with several threads, each of which takes one piece after the other.
 class populating {
   public:
     populating(void* at, std::size_t bytes, bool writing) noexcept
         : at_(static_cast<char*>(at)), bytes_(bytes), writing_(writing) {}
 
-    // 0, or errno. threads: how many, this one included; 0: as many as it has cpus.
+    // 0, or errno. `threads` is the number of threads, this one included; 0 means as many as it has
+    // CPUs.
     [[gnu::cold]] int run(unsigned threads) noexcept;
 
   private:
@@ -4837,9 +4930,83 @@ class populating {
 [[gnu::cold]] void populate_mapping(void* at, std::size_t bytes, unsigned threads, bool writing,
                                     std::error_code& ec) noexcept;
 
-// Waits until the changed pages of a file's mapping are on its disk. Whole pages around [from, to).
+// Waits until the changed pages of a file's mapping are on disk, for the whole pages around [from,
+// to).
 [[gnu::cold]] void write_back(void* at, std::size_t from, std::size_t to,
                               std::error_code& ec) noexcept;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#ifndef SEEK_DATA
+#define SEEK_DATA 3
+#define SEEK_HOLE 4
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+#if defined(__GLIBC__) && !defined(__LP64__)
+inline std::int64_t raw_lseek(int fd, std::int64_t offset, int whence) noexcept {
+    return ::lseek64(fd, offset, whence);
+}
+
+inline void* raw_map(std::size_t bytes, int fd, std::int64_t offset) noexcept {
+    return ::mmap64(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, offset);
+}
+#else
+inline std::int64_t raw_lseek(int fd, std::int64_t offset, int whence) noexcept {
+    return ::lseek(fd, offset, whence);
+}
+
+inline void* raw_map(std::size_t bytes, int fd, std::int64_t offset) noexcept {
+    return ::mmap(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, offset);
+}
+#endif
+
+// The number of bytes of a file that are not in holes. Opens the file again, because the file
+// position of `fd` belongs to the user.
+[[gnu::cold]] std::optional<std::uint64_t> data_bytes(int fd, std::uint64_t size) noexcept;
+
+// Does mincore(2) tell this process the truth about the file? Since Linux 5.2, processes that
+// neither own it nor may write to it are told that all pages are resident.
+[[gnu::cold]] bool tells_residency(int fd, const file_status& status) noexcept;
+
+// How many bytes of [at, at + bytes) are in memory, counted in whole pages. Empty if part of it is
+// not mapped.
+[[gnu::cold]] std::optional<std::uint64_t> resident_bytes(const void* at,
+                                                          std::uint64_t bytes) noexcept;
+
+// The same for a file, through inaccessible mappings of it.
+[[gnu::cold]] std::optional<std::uint64_t> resident_bytes_of_file(int fd,
+                                                                  std::uint64_t size) noexcept;
+
+#if defined(__GLIBC__) && !defined(__LP64__)
+inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    const uncancelled here;
+    return ::pread64(fd, to, bytes, from);
+}
+#else
+inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    const uncancelled here;
+    return ::pread(fd, to, bytes, from);
+}
+#endif
+
+// Reads at most `bytes` bytes. Returns how many were read, which is also fewer after an error.
+[[gnu::cold]] std::size_t read_file(int fd, void* to, std::size_t bytes,
+                                    std::uint64_t from) noexcept;
+
+// Copies from a mapping of this process. Returns how many bytes were copied: none where touching
+// them would raise SIGBUS.
+[[gnu::cold]] std::size_t copy_from_mapping(void* to, const void* from, std::size_t bytes) noexcept;
+
+// Is any page of [at, at + bytes) of a mapping in memory, whether this process has touched it or
+// not? `at` is the beginning of a page. The kernel always says yes to a process that neither owns
+// the object nor may write to it.
+[[gnu::cold]] bool any_page_resident(void* at, std::uint64_t bytes) noexcept;
 
 } // namespace detail
 
@@ -4906,7 +5073,8 @@ COHOLD_INLINE void advise_mapping(void* at, std::size_t bytes, int advice, const
         return;
     }
     if (errno == EINVAL) {
-        fail(ec, errc::unsupported, "madvise(%s): the kernel does not do that here", name);
+        fail(ec, errc::unsupported, "madvise(%s): the kernel does not support it for this mapping",
+             name);
     } else {
         fail_errno(ec, errno, "madvise(%s)", name);
     }
@@ -4952,7 +5120,7 @@ COHOLD_INLINE std::uint64_t locked_bytes() noexcept {
 COHOLD_INLINE void lock_pages(void* at, std::size_t bytes, bool on_fault,
                               std::error_code& ec) noexcept {
     constexpr int when_touched = 1; // MLOCK_ONFAULT
-    // Not mlock(3): under sanitizers that does nothing.
+    // Not mlock(3), which does nothing under sanitizers.
     if (bytes == 0 || ::syscall(SYS_mlock2, at, bytes, on_fault ? when_touched : 0) == 0) {
         return;
     }
@@ -4963,13 +5131,14 @@ COHOLD_INLINE void lock_pages(void* at, std::size_t bytes, bool on_fault,
     const std::uint64_t locked = locked_bytes();
     if (error == EPERM ||
         (error == ENOMEM && limited && locked + bytes > std::uint64_t{limit.rlim_cur})) {
-        fail(ec, errc::lock_limit, "wanted %zu bytes, locked already %llu, ulimit -l %llu", bytes,
+        fail(ec, errc::lock_limit, "wanted %zu bytes, already locked %llu, ulimit -l %llu", bytes,
              static_cast<unsigned long long>(locked),
              static_cast<unsigned long long>(limit.rlim_cur));
     } else if (error == ENOSYS) {
-        fail(ec, errc::unsupported, "mlock2: the kernel, or a seccomp filter, does not have it");
+        fail(ec, errc::unsupported, "mlock2: the kernel lacks it, or a seccomp filter forbids it");
     } else if (error == ENOMEM) {
-        fail(ec, errc::out_of_space, "locking %zu bytes: not all of them are there", bytes);
+        fail(ec, errc::out_of_space,
+             "locking %zu bytes: not all of them could be brought into memory", bytes);
     } else {
         fail_errno(ec, error, "mlock2 of %zu bytes", bytes);
     }
@@ -4982,7 +5151,8 @@ COHOLD_INLINE void unlock_pages(void* at, std::size_t bytes) noexcept {
 COHOLD_INLINE void place_on_nodes(void* at, std::size_t bytes, int policy, std::uint64_t nodes,
                                   std::error_code& ec) noexcept {
     constexpr unsigned move = 2; // MPOL_MF_MOVE
-    // The kernel reads words of a long, and one bit less than it is told.
+    // The kernel reads the mask in words of a long, and uses one bit less than the number it is
+    // told.
     unsigned long mask[sizeof(std::uint64_t) / sizeof(unsigned long) + 1] = {};
     constexpr unsigned word = 8 * sizeof(unsigned long);
     for (unsigned node = 0; node < 64; ++node) {
@@ -4991,13 +5161,14 @@ COHOLD_INLINE void place_on_nodes(void* at, std::size_t bytes, int policy, std::
         }
     }
     if (nodes == 0) {
-        fail(ec, errc::invalid_options, "no NUMA node is named");
+        fail(ec, errc::invalid_options, "no NUMA node is given");
     } else if (bytes != 0 && ::syscall(SYS_mbind, at, bytes, policy, mask, 65ul, move) != 0) {
         if (errno == ENOSYS) {
-            fail(ec, errc::unsupported, "mbind: the kernel has no NUMA");
+            fail(ec, errc::unsupported, "mbind: the kernel has no NUMA support");
         } else if (errno == EPERM) {
             fail(ec, errc::permission_denied,
-                 "mbind: EPERM, as a seccomp filter of a container has it without CAP_SYS_NICE");
+                 "mbind: EPERM: the seccomp filter of a container may forbid it without "
+                 "CAP_SYS_NICE");
         } else if (errno == EINVAL) {
             fail(ec, errc::invalid_options,
                  "mbind: nodes %#llx: not all of them are there and may be used (see "
@@ -5019,20 +5190,20 @@ COHOLD_INLINE int populating::run(unsigned threads) noexcept {
     threads = threads < pieces ? threads : static_cast<unsigned>(pieces);
     pthread_t helpers[most];
     unsigned started = 0;
-    // Handlers of signals are the program's business, not these threads'.
+    // The program's signal handlers must not run in these threads.
     sigset_t all;
     sigset_t old;
     sigfillset(&all);
     const int masked = threads > 1 ? ::pthread_sigmask(SIG_SETMASK, &all, &old) : -1;
     while (started + 1 < threads &&
            ::pthread_create(&helpers[started], nullptr, &help, this) == 0) {
-        ++started; // as many as there can be: this thread does the rest
+        ++started; // if one cannot be started, the others do its work
     }
     if (masked == 0) {
         ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
     }
     work();
-    const uncancelled here; // what the helpers work on is this thread's
+    const uncancelled here; // the helpers use this object, which is on this thread's stack
     while (started > 0) {
         ::pthread_join(helpers[--started], nullptr);
     }
@@ -5063,7 +5234,7 @@ COHOLD_INLINE void populating::work() noexcept {
 COHOLD_INLINE int populating::populate_for_reading(void* at, std::size_t bytes) noexcept {
     while (::madvise(at, bytes, MADV_POPULATE_READ) != 0) {
         if (errno != EINTR) {
-            return errno == EINVAL ? 0 : errno; // Linux before 5.14 has no such thing
+            return errno == EINVAL ? 0 : errno; // Linux before 5.14 does not have it
         }
     }
     return 0;
@@ -5086,6 +5257,125 @@ COHOLD_INLINE void write_back(void* at, std::size_t from, std::size_t to,
     }
 }
 
+COHOLD_INLINE std::optional<std::uint64_t> data_bytes(int fd, std::uint64_t size) noexcept {
+    const unique_fd own = fd < 0 ? unique_fd() : reopen_file(fd, O_RDONLY);
+    std::uint64_t bytes = 0;
+    std::int64_t at = 0;
+    if (!own) {
+        return {};
+    }
+    while (static_cast<std::uint64_t>(at) < size) {
+        const std::int64_t data = raw_lseek(own.get(), at, SEEK_DATA);
+        if (data < 0) {
+            return errno == ENXIO ? std::optional(bytes) : std::optional<std::uint64_t>();
+        }
+        const std::int64_t hole = raw_lseek(own.get(), data, SEEK_HOLE);
+        if (hole <= data) {
+            break; // it has become shorter
+        }
+        bytes += static_cast<std::uint64_t>(hole - data);
+        at = hole;
+    }
+    return bytes;
+}
+
+COHOLD_INLINE bool tells_residency(int fd, const file_status& status) noexcept {
+    return status.st_uid == ::geteuid() || reopen_file(fd, O_WRONLY | O_NONBLOCK);
+}
+
+COHOLD_INLINE std::optional<std::uint64_t> resident_bytes(const void* at,
+                                                          std::uint64_t bytes) noexcept {
+    unsigned char pages[4096];
+    const std::size_t page = page_size();
+    const auto address = reinterpret_cast<std::uintptr_t>(at);
+    const std::uintptr_t begin = address / page * page;
+    std::uint64_t found = 0;
+    for (std::uint64_t done = 0; done < bytes + (address - begin);) {
+        const std::uint64_t left = bytes + (address - begin) - done;
+        const std::uint64_t most = std::uint64_t{sizeof pages} * page;
+        const auto some = static_cast<std::size_t>(left < most ? left : most);
+        if (::mincore(reinterpret_cast<void*>(begin + static_cast<std::uintptr_t>(done)), some,
+                      pages) != 0) {
+            return {};
+        }
+        for (std::size_t i = 0; i < (some + page - 1) / page; ++i) {
+            found += (pages[i] & 1) != 0 ? page : 0;
+        }
+        done += some;
+    }
+    return found;
+}
+
+COHOLD_INLINE std::optional<std::uint64_t> resident_bytes_of_file(int fd,
+                                                                  std::uint64_t size) noexcept {
+    constexpr std::uint64_t window = std::uint64_t{256} << 20; // fits every address space
+    std::uint64_t found = 0;
+    for (std::uint64_t from = 0; from < size; from += window) {
+        const auto bytes = static_cast<std::size_t>(size - from < window ? size - from : window);
+        void* const at = raw_map(bytes, fd, static_cast<std::int64_t>(from));
+        if (at == MAP_FAILED) {
+            return {};
+        }
+        const auto some = resident_bytes(at, bytes);
+        unmap(at, bytes);
+        if (!some) {
+            return {};
+        }
+        found += *some;
+    }
+    return found;
+}
+
+COHOLD_INLINE std::size_t read_file(int fd, void* to, std::size_t bytes,
+                                    std::uint64_t from) noexcept {
+    std::size_t done = 0;
+    while (done < bytes) {
+        const ssize_t got = raw_pread(fd, static_cast<char*>(to) + done, bytes - done,
+                                      static_cast<std::int64_t>(from + done));
+        if (got > 0) {
+            done += static_cast<std::size_t>(got);
+        } else if (got == 0 || errno != EINTR) {
+            break;
+        }
+    }
+    return done;
+}
+
+COHOLD_INLINE std::size_t copy_from_mapping(void* to, const void* from,
+                                            std::size_t bytes) noexcept {
+    const struct ::iovec into{to, bytes};
+    const struct ::iovec out{const_cast<void*>(from), bytes};
+    const long got = ::syscall(SYS_process_vm_readv, ::getpid(), &into, 1L, &out, 1L, 0L);
+    if (got >= 0) {
+        return static_cast<std::size_t>(got);
+    }
+    // A sandbox may forbid that call. Reading this file does the same.
+    if (errno == EPERM || errno == ENOSYS) {
+        const unique_fd self = open_file("/proc/self/mem", O_RDONLY);
+        return self ? read_file(self.get(), to, bytes, reinterpret_cast<std::uintptr_t>(from)) : 0;
+    }
+    return 0;
+}
+
+COHOLD_INLINE bool any_page_resident(void* at, std::uint64_t bytes) noexcept {
+    unsigned char pages[64];
+    const std::size_t page = page_size();
+    for (std::uint64_t done = 0; done < bytes; done += sizeof pages * page) {
+        const std::uint64_t left = bytes - done;
+        const auto some = static_cast<std::size_t>(
+            left < sizeof pages * page ? left : std::uint64_t{sizeof pages} * page);
+        if (::mincore(static_cast<char*>(at) + done, some, pages) != 0) {
+            return true;
+        }
+        for (std::size_t i = 0; i < (some + page - 1) / page; ++i) {
+            if ((pages[i] & 1) != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
@@ -5094,8 +5384,9 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// Which processes are alive, as the kernel knows it: a lock for each participant of a segment that
-// goes when the process does, and at no other time.
+// Which participants of a segment are alive, and whether any process is attached, according to the
+// kernel: each participant holds a lock, or an attachment, that the kernel releases when the
+// process ends, and at no other time.
 #ifndef COHOLD_POLICY_DETAIL_LIVENESS_HPP
 #define COHOLD_POLICY_DETAIL_LIVENESS_HPP
 
@@ -5104,8 +5395,8 @@ COHOLD_NAMESPACE_END
 
 #include <sys/syscall.h>
 
-// What lies beside System V segments: the small segments that say who is attached and who is alive;
-// and how all of it goes.
+// The building blocks of System V shared memory: keys, the creation lock, the small segments beside
+// a segment that show which processes are attached and alive, and the removal of all of these.
 #ifndef COHOLD_OS_SYSTEM_V_HPP
 #define COHOLD_OS_SYSTEM_V_HPP
 
@@ -5131,11 +5422,13 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A name as System V's key: "0x" and eight hexadecimal digits are the key itself, anything else is
-// hashed.
+// ---- segments
+
+// The System V key for a name: "0x" and eight hexadecimal digits are the key itself, anything else
+// is hashed.
 [[gnu::cold]] key_t system_v_key(std::string_view name) noexcept;
 
-union semaphore_argument { // semctl(2): the caller has to define it
+union semaphore_argument { // semctl(2) leaves the definition to its caller
     int value;
     struct ::semid_ds* status;
     unsigned short* values;
@@ -5145,20 +5438,25 @@ union semaphore_argument { // semctl(2): the caller has to define it
 
 [[gnu::cold]] bool system_v_removed(const struct ::shmid_ds& status) noexcept;
 
-// Can nobody find it any more, even if somebody has it attached still?
+// Whether the segment has been removed, so that it cannot be found any more, even if a process
+// still has it attached.
 [[gnu::cold]] bool system_v_gone(int id) noexcept;
 
-// The first 8 bytes: zero as long as a formatted object is not ready. `unknown` is for an object
-// that this process may not read.
+// Whether an object is ready: its first 8 bytes are zero until it has been formatted. Returns
+// `unknown` for an object that this process may not read.
 [[gnu::cold]] bool system_v_ready(int id, bool unknown = true) noexcept;
 
-// The creation lock of a key: a semaphore set, held with SEM_UNDO, so that the kernel releases it
-// when its holder dies, and removed when the creation is over. It has another key, because many
-// programs take one ftok(3) key for a segment and for a set of their own. Semaphore 0 is
-// the lock, semaphore 1 remembers (by GETPID) who creates. Whoever holds the lock and finds an
-// object that is not ready knows that its creator is dead.
-// Only the user who made a set may remove it; others undo what they did to it, and leave it to him.
-// One thread can hold it several times, e.g. to remove what it has found deserted.
+// ---- the creation lock
+
+// The creation lock of a key: a semaphore set that is held with SEM_UNDO, so that the kernel
+// releases it when its holder dies, and that is removed when the creation is over. It has a key of
+// its own, because many programs use one ftok(3) key both for a segment and for a semaphore set.
+// Semaphore 0 is the lock. Semaphore 1 records (for GETPID) the process that creates the object. If
+// the holder of the lock finds an object that is not ready, it knows that the creator is dead.
+//
+// Only the user who made a set may remove it. Processes of other users undo their changes to the
+// set and leave it in place. A thread can hold the lock several times, for example to remove a
+// deserted object that it has found.
 class creation_lock {
   public:
     explicit creation_lock(key_t key) noexcept : key_(key) {}
@@ -5166,31 +5464,33 @@ class creation_lock {
     creation_lock(const creation_lock&) = delete;
     creation_lock& operator=(const creation_lock&) = delete;
 
-    // What a set must let users do so that all of those who may read an object of this mode can
-    // hold its lock. Who is of which group cannot be said before the set can be seen, so objects
-    // that others share have one for everybody. A stranger could get into the way all the same: by
-    // making a set with that key first.
+    // The mode that a set needs so that all users who may read an object of this mode can hold its
+    // lock. The group of the object cannot be given to the set before the set is visible, so the
+    // set of an object that is shared with other users is open to all users. This gives an attacker
+    // nothing new: any user could already interfere by creating a set with that key first.
     static ::mode_t mode_for(::mode_t object) noexcept { return (object & 077) != 0 ? 0666 : 0600; }
 
-    // 0, or errno. EAGAIN: somebody alive holds it and wait is false. ENOENT: there is no set and
-    // make is false. EACCES: there is one of somebody else's, for himself.
+    // 0, or errno. EAGAIN: a live process holds the lock and `wait` is false. ENOENT: there is no
+    // set and `make` is false. EACCES: the set belongs to another user and is not shared.
     int acquire(bool make, bool wait, ::mode_t mode) noexcept;
 
-    // From now on an object of this key that is not ready is ours.
+    // Records that an object of this key that is not ready belongs to this process.
     void claim() noexcept {
         ::sembuf step{1, 1, 0};
         claimed_ = ::semop(set_, &step, 1) == 0;
     }
 
-    // Did the process that created the object (shm_cpid) hold this lock then?
+    // Did the process that created the object (shm_cpid) hold this lock when it created it?
     [[nodiscard]] bool claimed_by(pid_t creator) const noexcept {
         return ::semctl(set_, 1, GETVAL) > 0 && ::semctl(set_, 1, GETPID) == creator;
     }
 
-    // Ends the creation; who waits for the lock starts afresh. The last acquired is released first.
+    // Ends the creation. Processes that wait for the lock start anew. Locks are released in the
+    // reverse order of their acquisition.
     void release() noexcept;
 
-    // Lets go of this object but not of the lock: end() does that, later in the same creation.
+    // Keeps the lock held when this object is destroyed. end() releases it later in the same
+    // creation.
     void leave_held() noexcept {
         if (!nested_) {
             innermost_ = outer_;
@@ -5200,17 +5500,17 @@ class creation_lock {
     [[gnu::cold]] static void end(key_t key) noexcept { end_set(::semget(set_key(key), 2, 0)); }
 
   private:
-    // One to one, and not IPC_PRIVATE.
+    // Maps different keys to different keys, and none of them to IPC_PRIVATE.
     static key_t set_key(key_t key) noexcept {
         return static_cast<key_t>(static_cast<std::uint32_t>(key) * 0x9e3779b1u);
     }
 
     [[gnu::cold]] static void end_set(int set) noexcept;
 
-    // Takes the claims back and lets the next one in, in one step.
+    // Withdraws the claims and releases the lock in one step.
     [[gnu::cold]] static void unlock(int set, int claims) noexcept;
 
-    // Is there a dead creator's object that the holder of this lock could not remove?
+    // Is there an object of a dead creator that the holder of this lock could not remove?
     [[gnu::cold]] [[nodiscard]] bool left_unready() const noexcept;
 
     static inline thread_local constinit const creation_lock* innermost_ = nullptr;
@@ -5222,7 +5522,7 @@ class creation_lock {
     const creation_lock* outer_ = nullptr;
 };
 
-// Of the segment that has the key now: its identifier, or -1 and errno.
+// The identifier of the segment that has the key now. -1 and errno on failure.
 inline int system_v_at(key_t key) noexcept {
     return ::shmget(key, 0, 0);
 }
@@ -5234,65 +5534,74 @@ inline void detach_system_v(const void* at) noexcept {
     ::shmdt(at);
 }
 
-// Is anything of any System V segment in swap? Yes, if nobody tells.
+// Is any page of any System V segment in swap? True if the kernel does not tell.
 [[nodiscard, gnu::cold]] bool system_v_swapped() noexcept;
 
-// Beside a segment of session lifetime lies a small one that its participants, and nobody else,
-// have attached, each at its attendance page: the kernel counts them. Short looks into the segment
-// itself do not count, nor does what a forked child has inherited. The two have one creator.
-struct attendance_object {
-    static constexpr std::size_t bytes = 1237; // to be told from what others may keep at the key
+// ---- the small segments beside a segment
 
-    // One to one, and not IPC_PRIVATE.
+// A segment of session lifetime has a second, small segment beside it. Only its participants have
+// this one attached, each at its attendance page, so the kernel counts them. Attaching the segment
+// itself for a moment does not count, nor does the inherited mapping of a forked child. Both
+// segments have the same creator.
+struct attendance_object {
+    static constexpr std::size_t bytes = 1237; // distinguishes it from segments of other programs
+
+    // Maps different keys to different keys, and none of them to IPC_PRIVATE.
     static key_t key_of(const struct ::shmid_ds& segment) noexcept {
         return static_cast<key_t>(static_cast<std::uint32_t>(segment.shm_perm.__key) * 0x85ebca6bu);
     }
 
-    // The identifier, or -1.
+    // The identifier, or -1 if there is none.
     [[gnu::cold]] static int find(const struct ::shmid_ds& segment) noexcept;
 
-    // By the creator of the segment, which nobody else has found yet: -1 and errno on failure.
+    // Called by the creator of the segment, before any other process has found it. -1 and errno on
+    // failure.
     [[gnu::cold]] static int make(const struct ::shmid_ds& segment) noexcept;
 };
 
-// Each participant in a segment has a small segment of its own attached, and nobody else has: it
-// says that he is alive. It is without a name as soon as that is so. Until then it has a key, so
-// that the next who makes one finds what a killed one has left; under the lock of that key.
+// Each participant in a segment has a small segment of its own, which no other process has
+// attached. That attachment shows that the participant is alive. The small segment loses its key as
+// soon as it is attached. Until then it has one, so that the next process that makes such a
+// segment, under the lock of that key, finds the one that a killed process has left.
 struct liveness_object {
-    static constexpr std::size_t bytes = 1238; // to be told from what others may keep at the key
+    static constexpr std::size_t bytes = 1238; // distinguishes it from segments of other programs
 
-    // One to one, and not IPC_PRIVATE. By the identifier, because a removed segment has no key.
+    // Derives distinct keys from distinct segments, none of them IPC_PRIVATE. It uses the
+    // identifier, because a removed segment has no key.
     static key_t key_of(int segment) noexcept {
         return static_cast<key_t>((static_cast<std::uint32_t>(segment) + 1) * 0xc2b2ae35u);
     }
 
-    // What the lock must let users do.
+    // The mode that the lock needs.
     static ::mode_t lock_mode(const struct ::shmid_ds& segment) noexcept {
-        return segment.shm_perm.uid == ::geteuid() ? creation_lock::mode_for(segment.shm_perm.mode)
-                                                   : ::mode_t{0666}; // its owner must get by
+        return segment.shm_perm.uid == ::geteuid()
+                   ? creation_lock::mode_for(segment.shm_perm.mode)
+                   : ::mode_t{0666}; // its owner must be able to use it too
     }
 
-    // What is being made, or was left: its identifier, or -1.
+    // The segment that is being made, or that a killed process has left: its identifier, or -1.
     [[gnu::cold]] static int find(int segment) noexcept;
 
-    // With the lock held: nobody is making one.
+    // Removes one that was left. The lock must be held, so that no process is making one.
     [[gnu::cold]] static void clear(int segment) noexcept;
 
-    // With the lock held: one that those can ask for who can read the segment, and no strangers,
-    // who might attach it as well. -1 and errno on failure.
+    // Makes one, with the lock held. It can be queried by the users who can read the segment, and
+    // by no others, who might attach it. -1 and errno on failure.
     [[gnu::cold]] static int make(int segment, const struct ::shmid_ds& status) noexcept;
 };
 
-// Removes a segment and what lies beside it. That goes first: a segment without it is a deserted
-// one. False and errno on failure.
+// ---- removal
+
+// Removes a segment and the small segments beside it. Those go first, because a segment without
+// them counts as deserted. False and errno on failure.
 [[gnu::cold]] bool remove_system_v(int id) noexcept;
 
-// With the lock held: removes an object of the key that a dead creator left unready. True if it
-// did.
+// Removes an object of the key that a dead creator left unready. The lock must be held. True if it
+// removed one.
 [[gnu::cold]] bool reclaim_unready(key_t key, const creation_lock& lock) noexcept;
 
-// Is the object of the key still being made, or the ruin of a dead creator (which is removed)? Then
-// it counts as absent.
+// Whether the object of the key counts as absent: because it is still being made, or because a dead
+// creator left it unfinished, in which case it is removed.
 [[gnu::cold]] bool absent_or_reclaimed(key_t key, int id) noexcept;
 
 } // namespace detail
@@ -5343,7 +5652,7 @@ COHOLD_INLINE bool system_v_gone(int id) noexcept {
 COHOLD_INLINE bool system_v_ready(int id, bool unknown) noexcept {
     void* at = ::shmat(id, nullptr, SHM_RDONLY);
     if (at == reinterpret_cast<void*>(-1)) {
-        return unknown; // not ours to judge
+        return unknown; // this process cannot read it
     }
     const bool ready =
         __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
@@ -5371,7 +5680,7 @@ COHOLD_INLINE int creation_lock::acquire(bool make, bool wait, ::mode_t mode) no
             innermost_ = this;
             return 0;
         }
-        // EIDRM, EINVAL: the former holder has finished and removed the set.
+        // EIDRM, EINVAL: the previous holder has finished and removed the set.
         if (errno != EINTR && errno != EIDRM && errno != EINVAL) {
             return errno;
         }
@@ -5382,7 +5691,7 @@ COHOLD_INLINE void creation_lock::release() noexcept {
     if (!nested_) {
         innermost_ = outer_;
         if (!claimed_ && left_unready()) {
-            unlock(set_, 0); // by its claim, who may remove it knows what it is
+            unlock(set_, 0); // the claim stays, for a process that may remove the object
         } else {
             end_set(set_);
         }
@@ -5437,7 +5746,7 @@ COHOLD_INLINE int attendance_object::make(const struct ::shmid_ds& segment) noex
     struct ::shmid_ds status{};
     const int old = ::shmget(key_of(segment), 0, 0);
     if (old >= 0 && system_v_status(old, status) && status.shm_segsz == bytes) {
-        ::shmctl(old, IPC_RMID, nullptr); // of a segment that was removed by other means
+        ::shmctl(old, IPC_RMID, nullptr); // left from a segment that another program removed
     }
     const int id =
         ::shmget(key_of(segment), bytes, IPC_CREAT | IPC_EXCL | (segment.shm_perm.mode & 0777));
@@ -5471,8 +5780,8 @@ COHOLD_INLINE int liveness_object::make(int segment, const struct ::shmid_ds& st
     const int flags = IPC_CREAT | SHM_NORESERVE | (status.shm_perm.mode & 0444);
     int id = ::shmget(key_of(segment), bytes, flags | IPC_EXCL);
     if (id < 0 && errno == EEXIST) {
-        // A stranger's, or left by another user. So without a key: should this process be
-        // killed right now, an empty segment will stay.
+        // The object belongs to another program, or another user has left it. So make one without a
+        // key. If this process is killed right now, an empty segment is left behind.
         id = ::shmget(IPC_PRIVATE, bytes, flags);
     }
     struct ::shmid_ds made{};
@@ -5498,8 +5807,8 @@ COHOLD_INLINE bool remove_system_v(int id) noexcept {
         if (const int beside = attendance_object::find(status); beside >= 0) {
             ::shmctl(beside, IPC_RMID, nullptr);
         }
-        // What one who was killed while he attached has left: an object, or the lock alone. If
-        // somebody has that, he is alive and about to clear up himself.
+        // A process that was killed while it attached may have left an object, or only the lock. If
+        // the lock is held, its holder is alive and will clean up itself.
         const bool left = liveness_object::find(id) >= 0;
         creation_lock lock(liveness_object::key_of(id));
         if (lock.acquire(left, false, liveness_object::lock_mode(status)) == 0) {
@@ -5528,12 +5837,13 @@ COHOLD_INLINE bool absent_or_reclaimed(key_t key, int id) noexcept {
     creation_lock lock(key);
     const int error = lock.acquire(false, false, 0);
     if (error == EAGAIN || error == EACCES) {
-        // Its creator is at work, or (EACCES) dead but not ours to clear away. If he did not claim
-        // it, then it is ready by now, or somebody's zeros.
+        // Its creator is still at work, or (EACCES) it is dead but this user may not remove the
+        // object. If the creator did not claim the object, it is ready by now, or belongs to
+        // another program and begins with zeros.
         return (lock.claimed_by(status.shm_cpid) && !system_v_ready(id)) || system_v_gone(id);
     }
-    // Nobody is creating it: it has become ready meanwhile, or a ruin that others have removed, or
-    // it has always been somebody else's zeros.
+    // No process is creating it. Either it has become ready meanwhile, or it was unfinished and
+    // another process has removed it, or it belongs to another program and begins with zeros.
     if (error != 0) {
         return system_v_gone(id);
     }
@@ -5550,8 +5860,7 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// What a mechanism policy is: the concept, and the few types in which mechanisms and handles speak
-// with each other.
+// Mechanism policies: the concept, and the types that mechanisms and handles exchange.
 #ifndef COHOLD_POLICY_MECHANISM_HPP
 #define COHOLD_POLICY_MECHANISM_HPP
 
@@ -5568,8 +5877,10 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Selects read-only opening: `open(name, read_only)`. The access is part of the type of what comes
-/// back.
+// ---- access
+
+/// Selects read-only opening: `open(name, read_only)`. The access is part of the type of the
+/// result.
 inline constexpr struct read_only_t {
 } read_only{};
 
@@ -5577,10 +5888,12 @@ inline constexpr struct read_only_t {
 inline constexpr struct read_write_t {
 } read_write{};
 
-/// The two ways to open an object, as mechanisms are told.
+/// The two ways in which a mechanism can be asked to open an object.
 enum class access_mode { reading, writing };
 
-/// A file descriptor of an object: POSIX, file, tmpfs and memfd objects.
+// ---- native handles
+
+/// The file descriptor of a POSIX, file, tmpfs or memfd object.
 struct file_descriptor {
     int value = -1;
 
@@ -5590,7 +5903,7 @@ struct file_descriptor {
 /// The identifier of a System V segment, as shmget(2) returns it.
 struct system_v_id {
     int value = -1;
-    void* held = nullptr; ///< of a handle's own: the page that keeps a segment without a name
+    void* held = nullptr; ///< set by a handle: the page that keeps a segment without a name alive
 
     explicit operator bool() const noexcept { return value >= 0; }
 };
@@ -5599,62 +5912,66 @@ struct system_v_id {
 struct anonymous_memory {
     void* address = nullptr;
     std::size_t bytes = 0;
-    int liveness = -1; ///< the descriptor of a memfd beside it: its locks say who is alive
-    std::uint64_t liveness_identity = 0; ///< that the descriptor is that memfd still
+    int liveness = -1; ///< the descriptor of a memfd whose locks show which processes are alive
+    std::uint64_t liveness_identity = 0; ///< to check that the descriptor is still that memfd
 
     explicit operator bool() const noexcept { return address != nullptr; }
 };
 
-/// What a new object shall be.
+// ---- objects and participants
+
+/// The properties of a new object.
 struct creation {
-    std::uint64_t capacity; ///< bytes that a mechanism which cannot grow must make room for at once
-    ::mode_t mode;          ///< exact permission bits; the umask plays no part
-    std::optional<gid_t> group; ///< the group of the object; none: the kernel's choice
-    bool formatted; ///< the first 8 bytes become non-zero, last of all, before it is published
-    /// Bytes of the hugetlb pages that it shall consist of; 0: ordinary pages. Asked for only of
-    /// mechanisms with `huge_pages`.
+    std::uint64_t capacity; ///< bytes for which a mechanism that cannot grow must make room at once
+    ::mode_t mode;          ///< exact permission bits, regardless of the umask
+    std::optional<gid_t> group; ///< the group of the object; if empty, the kernel chooses
+    bool formatted; ///< as the last step before publication, the first 8 bytes become non-zero
+    /// The size of its hugetlb pages in bytes; 0 for ordinary pages. Only mechanisms with
+    /// `huge_pages` are asked for other values.
     std::uint64_t huge_page = 0;
 };
 
-/// What the kernel knows of an object.
+/// What the kernel knows about an object.
 struct object_status {
     std::uint64_t size;   ///< bytes
     uid_t owner;          ///< user
     gid_t group;          ///< group
     ::mode_t mode;        ///< permission bits
-    std::uint64_t device; ///< with inode: which object it is
+    std::uint64_t device; ///< identifies the object, together with inode
     std::uint64_t inode;
-    bool removed; ///< no name leads to it any more
+    bool removed; ///< no name refers to it any more
 };
 
-/// How a finished object meets an object that has its name already.
+/// How to publish a finished object if another object already has its name.
 enum class publication {
     exclusive, ///< errc::already_exists
-    replace,   ///< the new one takes the name over; who holds the old one keeps it
+    replace,   ///< the new one takes over the name; existing users keep the old one
 };
 
-/// What the kernel says of a participant, a process that uses a segment.
+/// The state of a participant, a process that uses a segment, according to the kernel.
 enum class verdict {
-    alive,   ///< also if it is stopped, or slow
-    dead,    ///< its memory is gone, and with it every thread
+    alive,   ///< even if it is stopped or slow
+    dead,    ///< its memory and all of its threads are gone
     unknown, ///< the kernel could not be asked, e.g. because a descriptor was closed
 };
 
-/// What a mechanism wants to remember of a participant, in the participant's slot of the segment.
+/// What a mechanism records about a participant, in the participant's slot in the segment.
 struct liveness_token {
     std::uint64_t words[2] = {0, 0};
 };
 
-/// What a mechanism needs as a name.
+/// The form of name that a mechanism needs.
 enum class name_form {
     none,      ///< no name at all
     component, ///< a name without slashes
-    path,      ///< a path of the file system, its last component made by the naming policy
+    path,      ///< a path in the file system, whose last component the naming policy makes
 };
 
-/// For policies: sets `ec` and tells last_failure(), and so failure::what(), of it: what this
-/// thread is doing, the text that printf(3) makes of the format (wanted and found), and the code's
-/// message.
+// ---- the concept
+
+/// For policies: sets `ec`, and makes the report that last_failure() and failure::what() return.
+/// The report contains what this thread is doing, the formatted text (what was wanted and found)
+/// and the code's message.
 [[gnu::cold, gnu::format(printf, 3, 4)]] inline void
 report_failure(std::error_code& ec, std::error_code code, const char* format, ...) noexcept {
     std::va_list arguments;
@@ -5665,7 +5982,7 @@ report_failure(std::error_code& ec, std::error_code code, const char* format, ..
 
 namespace detail {
 
-// The part of a mechanism that works on an object, whatever its name.
+// The part of a mechanism that does not depend on names.
 template <class M>
 concept object_mechanism =
     requires(typename M::native_handle_type& object, const typename M::native_handle_type& there,
@@ -5706,43 +6023,44 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 } // namespace detail
 
 // clang-format off
-/// A way to come by shared bytes. Stateless; every function is static and noexcept, and reports by
-/// std::error_code& (errc, or errno in std::generic_category()), best through report_failure.
+/// A way to get shared memory from the kernel. Stateless. Every function is static and noexcept,
+/// and reports errors through std::error_code& (errc, or errno in std::generic_category()),
+/// preferably with report_failure.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `M::native_handle_type` | type | default-constructible, copyable, `explicit operator bool`: is it an object? |
-/// | `M::default_naming` | type | the naming policy for who names none |
-/// | `M::label` | `std::string_view` | the mechanism's word in error messages |
-/// | `M::names` | `name_form` | what names look like; for `none` the functions with a name are not needed |
+/// | `M::native_handle_type` | type | default-constructible, copyable, `explicit operator bool`: does it refer to an object? |
+/// | `M::default_naming` | type | the default naming policy |
+/// | `M::label` | `std::string_view` | the mechanism's name in error messages |
+/// | `M::names` | `name_form` | the form of names; for `none`, the functions with a name are not needed |
 /// | `M::grows` | `bool` | `back` can make an object longer than it was created |
-/// | `M::keys_collide` | `bool` | two names can mean one object, so the full name is checked on opening |
-/// | `M::replaces` | `bool` | if named: `publish` can take a name over from another object |
-/// | `M::create(name, creation, ec)` | native | if named: a new object that nobody can open under the name yet |
-/// | `M::publish(native, name, publication, ec)` | – | if named: shows it under the name in one step |
-/// | `M::abandon(native, name)` | – | if named: destroys an object that was not published, and closes it |
-/// | `M::open(name, access, ec)` | native | if named: an existing object; refuses what is none (links, directories …) |
-/// | `M::remove(name, ec)` | `bool` | if named: takes the name away; false if there was none |
-/// | `M::reclaim(name)` | – | optional, if named: clears away what a killed creator has left of an object that was not published |
-/// | `M::create(creation, ec)` | native | if it has objects without a name |
-/// | `M::status(native, ec)` | `object_status` | what the kernel knows of it |
-/// | `M::back(native, mapping, from, to, ec)` | – | real memory for the bytes [from, to), so that touching them cannot fail; `mapping`: where all of it is mapped for writing, or null |
-/// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; at `at` if that is not null, in place of what is mapped there |
-/// | `M::adopt(native, ec)` | – | checks and prepares an object that came by other ways |
-/// | `M::close(native)` | – | gives the native handle back; mappings stay |
-/// | `M::huge_pages` | `bool` | optional: `create` can make objects of hugetlb pages, as `creation::huge_page` says |
-/// | `M::seal(native, seals, ec)` | – | optional: forbids for ever what `seals`, an enum seal, says |
-/// | `M::settle(native, name, ec)` | – | optional: waits until what was written to the object and, if `name` is not empty, its name outlive a loss of power |
-/// | `M::attendance` | type | optional, for lifetime::session: who is attached. `mechanism::file::attendance` is one for every mechanism whose native handle is a file_descriptor |
-/// | `M::liveness` | type | optional: who of the participants is alive; the table below. Without it, a file_descriptor is asked as those of the library are, and with any other native handle nobody is ever taken for dead |
+/// | `M::keys_collide` | `bool` | two names can refer to one object, so the full name is checked on opening |
+/// | `M::replaces` | `bool` | if named: `publish` can take over the name of another object |
+/// | `M::create(name, creation, ec)` | native | if named: a new object that cannot be opened by its name yet |
+/// | `M::publish(native, name, publication, ec)` | – | if named: gives it its name in one step |
+/// | `M::abandon(native, name)` | – | if named: destroys and closes an object that was not published |
+/// | `M::open(name, access, ec)` | native | if named: an existing object; refuses anything else (links, directories …) |
+/// | `M::remove(name, ec)` | `bool` | if named: removes the name; false if there was none |
+/// | `M::reclaim(name)` | – | optional, if named: removes what a killed creator has left of an unpublished object |
+/// | `M::create(creation, ec)` | native | a new object, if it has objects without a name |
+/// | `M::status(native, ec)` | `object_status` | what the kernel knows about it |
+/// | `M::back(native, mapping, from, to, ec)` | – | real memory for the bytes [from, to), so that touching them cannot fail; `mapping`: the address at which all of it is mapped for writing, or null |
+/// | `M::map(native, bytes, access, at, ec)` | `void*` | maps it; if `at` is not null, at that address, replacing what is mapped there |
+/// | `M::adopt(native, ec)` | – | checks and prepares an object that the user obtained by other means |
+/// | `M::close(native)` | – | closes the native handle; mappings stay |
+/// | `M::huge_pages` | `bool` | optional: `create` can make objects of hugetlb pages, according to `creation::huge_page` |
+/// | `M::seal(native, seals, ec)` | – | optional: permanently forbids what `seals`, an enum seal, says |
+/// | `M::settle(native, name, ec)` | – | optional: waits until the contents of the object and, if `name` is not empty, its name would survive a power failure |
+/// | `M::attendance` | type | optional, for lifetime::session: tells which processes are attached. `mechanism::file::attendance` works for every mechanism whose native handle is a file_descriptor |
+/// | `M::liveness` | type | optional: tells which participants are alive; see the table below. Without it, a mechanism with a file_descriptor works like those of the library, and with any other native handle no participant is ever considered dead |
 ///
 /// Liveness `L = M::liveness`, for participants with the numbers 0, 1, …:
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `L::claim(native, slot, token, ec)` | `void*` | makes the slot this process's own until the page that is returned is unmapped, or the process dies, however; a forked child does not have it. Null without an error: somebody alive has it. `token`: that of the slot's last holder, all zero if there was none; becomes this one's |
-/// | `L::probe(native, slot, token)` | `verdict` | is the process that claimed the slot, with this token, alive? |
-/// | `L::gate` | type | optional: `L::gate(native, ec)` is held from before the token is read until the new one is published, where claims alone do not exclude each other |
+/// | `L::claim(native, slot, token, ec)` | `void*` | claims the slot for this process until the returned page is unmapped or the process dies, in whatever way; a forked child does not inherit the claim. Null without an error: a live process has the slot. `token`: that of the slot's previous participant, or zeros if there was none; becomes that of this process |
+/// | `L::probe(native, slot, token)` | `verdict` | is the process that claimed the slot with this token alive? |
+/// | `L::gate` | type | optional: `L::gate(native, ec)` is held from before the token is read until the new one is published; needed where claims alone do not exclude each other |
 // clang-format on
 template <class M>
 concept mechanism_policy = std::is_class_v<M> && detail::object_mechanism<M> &&
@@ -5757,15 +6075,17 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// For mechanisms whose claims exclude each other.
+// ---- which participants are alive
+
+// The gate for mechanisms whose claims exclude each other.
 struct open_gate {
     template <class Native>
     open_gate(const Native& /*object*/, std::error_code& /*ec*/) noexcept {}
 };
 
-// An open file of its own, mapped by a page that nobody can touch, with a lock on one byte. The
-// mapping keeps the open file, and so the lock, when the descriptor is closed: it costs no
-// descriptor, closefrom(3) cannot close it, exec and exit end it.
+// An open file description of its own with a lock on one byte, mapped by one inaccessible page. The
+// mapping keeps the open file description, and so the lock, after the descriptor has been closed.
+// So the lock costs no descriptor, closefrom(3) cannot close it, and exec and exit release it.
 class lock_page {
   public:
     lock_page() = default;
@@ -5774,11 +6094,11 @@ class lock_page {
 
     ~lock_page() { unmap(page_, page_size()); }
 
-    // False without ec: another one has the lock.
+    // False without an error: another process has the lock.
     [[gnu::cold]] bool lock(const file_descriptor& file, lock_byte byte, bool inherited,
                             std::error_code& ec) noexcept;
 
-    // From now on the page alone keeps the lock.
+    // From now on only the page keeps the lock.
     void close_descriptor() noexcept { unique_fd closed(std::move(fd_)); }
 
     [[nodiscard]] void* release() noexcept { return std::exchange(page_, nullptr); }
@@ -5793,38 +6113,39 @@ class lock_page {
     void* page_ = nullptr;
 };
 
-// Files: a participant has a lock on the byte of its slot, far behind the end of the file.
+// Files: a participant holds a lock on the byte of its slot, far beyond the end of the file.
 //
-// A fork in the midst of claim, by another thread or a signal handler, would copy the descriptor,
-// or the page while it may still be copied; the child would keep the lock, and hide the death of
-// its parent. Nothing prevents that: a handler of pthread_atfork(3) does not see raw clones and
-// could deadlock with a fork in a signal handler, and no flag of mmap(2) makes a page that is never
-// inherited. But it can be found out: a twin, opened and mapped before the lock and let go of
-// after it, is inherited by every child that could have inherited the lock. If the twin's own lock
-// outlives it, there is such a child. Then the slot counts as taken, which it is, until that child
-// ends or executes a program: the caller takes another.
+// If another thread or a signal handler forks during claim(), the child inherits the descriptor, or
+// the page before it is excluded from inheritance. The child would then keep the lock, and hide the
+// death of its parent. This cannot be prevented: a handler of pthread_atfork(3) does not see raw
+// clones and could deadlock with a fork in a signal handler, and no flag of mmap(2) makes a page
+// that is never inherited. But it can be detected. A twin is opened and mapped before the lock and
+// released after it, so every child that could have inherited the lock also inherits the twin. If
+// the twin's own lock outlives the twin, there is such a child. The slot then counts as taken, as
+// it really is, until that child ends or executes a program, and the caller takes another slot.
 struct file_liveness {
     using gate = open_gate;
 
-    // Makes the slot this process's own until the page that is returned (page_size() bytes) is
-    // unmapped, or the process dies or executes a program; forked children do not have it. nullptr
-    // without ec: somebody else has it. Errors: locks_unsupported; empty_handle: the descriptor was
-    // closed; permission_denied: the file may no longer be opened; EMFILE and so on.
+    // Claims the slot for this process until the returned page (page_size() bytes) is unmapped, or
+    // the process dies or executes a program. Forked children do not inherit the claim. nullptr
+    // without an error: another process has the slot. Errors: locks_unsupported; empty_handle: the
+    // descriptor was closed; permission_denied: the file may no longer be opened; EMFILE and so on.
     [[gnu::cold]] static void* claim(const file_descriptor& file, std::uint32_t slot,
                                      liveness_token& token, std::error_code& ec) noexcept;
 
-    // One system call. `file` must be the object still (a closed descriptor is `unknown`, but one
-    // that is another file by now is asked all the same).
+    // One system call. `file` must still be the object. (For a closed descriptor the result is
+    // `unknown`, but a descriptor that now refers to another file is not noticed.)
     static verdict probe(const file_descriptor& file, std::uint32_t slot,
                          const liveness_token& /*token*/) noexcept;
 
   private:
-    // Not that of anybody else who claims at this moment.
+    // A number that differs from that of every other claim at the same time.
     [[gnu::cold]] static std::uint32_t nonce() noexcept;
 };
 
-// Anonymous memory: the locks are on a memfd that was made beside it. Nobody else looks whether the
-// descriptor is that of this memfd still, after closefrom(3) and other opens.
+// Anonymous memory: the locks are on a memfd that was made together with it. Every use first checks
+// that the descriptor still refers to this memfd, because closefrom(3) may have closed it and
+// another file may have taken its number.
 struct anonymous_liveness {
     using gate = open_gate;
 
@@ -5837,7 +6158,7 @@ struct anonymous_liveness {
                                : verdict::unknown;
     }
 
-    // Of the file behind a descriptor, among those of this kernel; 0 if there is none.
+    // A number that identifies the file behind a descriptor; 0 if there is none.
     static std::uint64_t identity(int fd) noexcept;
 
     static bool is_open(const anonymous_memory& memory) noexcept {
@@ -5845,8 +6166,8 @@ struct anonymous_liveness {
     }
 };
 
-// Where the kernel cannot be asked: nobody is ever taken for dead, and claims do not exclude each
-// other.
+// For mechanisms where the kernel cannot be asked: no participant is ever considered dead, and
+// claims do not exclude each other.
 struct no_liveness {
     using gate = open_gate;
 
@@ -5884,7 +6205,7 @@ struct liveness_choice<M> {
     using type = typename M::liveness;
 };
 
-// How the participants in segments of a mechanism are told alive from dead.
+// How live and dead participants are distinguished for a mechanism.
 template <class M>
 using liveness_of = typename liveness_choice<M>::type;
 
@@ -5899,16 +6220,19 @@ struct gate_choice<Liveness> {
     using type = typename Liveness::gate;
 };
 
-// Held from before the token of a slot is read until the one that claim made of it is published.
+// Held from before the token of a slot is read until the token that claim made from it is
+// published.
 template <class M>
 using claim_gate = typename gate_choice<liveness_of<M>>::type;
 
-// The kernel counts attachments, and detaches when the memory of a process goes: when it exits, is
-// killed, or executes a program. (A semaphore raised with SEM_UNDO would outlive exec.) Which slot
-// it is for the segment does not know, the token does.
+// System V: the kernel counts attachments, and detaches when the memory of a process disappears,
+// because the process exits, is killed, or executes a program. (A semaphore raised with SEM_UNDO
+// would outlive exec.) The small segment does not record its slot. Instead, the token in the slot
+// identifies the small segment.
 struct system_v_liveness {
-    // Alone among those who claim in this segment. Waits for who is in it, but not for the dead.
-    // The lock is another than that of creation and sessions: it can be had within those.
+    // Excludes all other claims in this segment. Waits for a live holder, but not for a dead one.
+    // The lock is separate from that of creation and sessions, so it can be acquired while that is
+    // held.
     class gate {
       public:
         [[gnu::cold]] gate(const system_v_id& object, std::error_code& ec) noexcept;
@@ -5927,23 +6251,25 @@ struct system_v_liveness {
         bool held_ = false;
     };
 
-    // Within the gate. This process is alive until the page that is returned (page_size() bytes) is
-    // unmapped, or it dies or executes a program. nullptr without ec: whose token it is lives.
+    // To be called within the gate. This process counts as alive until the returned page
+    // (page_size() bytes) is unmapped, or it dies or executes a program. nullptr without an error:
+    // the process that the token belongs to is alive.
     [[gnu::cold]] static void* claim(const system_v_id& object, std::uint32_t slot,
                                      liveness_token& token, std::error_code& ec) noexcept;
 
-    // One system call as long as he lives.
+    // One system call as long as the participant is alive.
     static verdict probe(const system_v_id& /*object*/, std::uint32_t /*slot*/,
                          const liveness_token& token) noexcept;
 
   private:
-    // Tells a segment from a later one with the same identifier: that one comes after at least
-    // 65,536 others, so not within the second. As much of it as 32-bit programs see, too.
+    // Distinguishes a segment from a later one with the same identifier. At least 65,536 others
+    // come between the two, so they are not made in the same second. Only the 32 bits that 32-bit
+    // programs see are used.
     static std::uint64_t age(const struct ::shmid_ds& status) noexcept {
         return static_cast<std::uint32_t>(status.shm_ctime);
     }
 
-    // The IPC namespace, 0 if that is unknown.
+    // The IPC namespace; 0 if it is unknown.
     [[gnu::cold]] static std::uint64_t name_space() noexcept;
 
     [[gnu::cold]] static bool status_of(const system_v_id& object, struct ::shmid_ds& out,
@@ -5952,13 +6278,16 @@ struct system_v_liveness {
     [[gnu::cold]] static void fail_make(int error, std::error_code& ec) noexcept;
 };
 
-// Files: everybody attached shares a lock on one byte far behind the end. The lock belongs to an
-// open file that is kept open by a mapping alone: it costs no descriptor, closefrom(3) cannot close
-// it, a forked child does not inherit it, and the kernel drops it when the process is gone, however
-// it went.
+// ---- which processes are attached, for lifetime::session
+
+// Files: all attached processes share a lock on one byte far beyond the end. The lock belongs to an
+// open file description that is kept open only by a mapping. So it costs no descriptor,
+// closefrom(3) cannot close it, a forked child does not inherit it, and the kernel releases it when
+// the process ends, in whatever way.
 struct file_attendance {
-    // Held shared by who attaches, alone by who removes for lack of others. Not held (false, and
-    // errno) where locks do not work; without `wait`, EAGAIN while others hold it.
+    // Held shared by a process that attaches, and exclusively by the last one, which removes the
+    // segment. Not held (false and errno) where locks do not work; without `wait`, EAGAIN while
+    // another process holds it.
     class gate {
       public:
         gate(const file_descriptor& file, lock_kind kind, bool wait = true) noexcept
@@ -5971,8 +6300,8 @@ struct file_attendance {
         gate(const gate&) = delete;
         gate& operator=(const gate&) = delete;
 
-        // A child that another thread forks meanwhile has the open file too, and would keep the
-        // lock.
+        // Unlocks explicitly, because a child that another thread forks meanwhile inherits the open
+        // file, and would keep the lock.
         ~gate() {
             if (held_) {
                 lock_file(fd_.get(), lock_byte::gate, lock_kind::none, false);
@@ -5994,8 +6323,9 @@ struct file_attendance {
     }
 };
 
-// System V: the kernel counts attachments, and everybody attached has the attendance_object at his
-// attendance page. Segments without a name have none: for them any attachment counts.
+// System V: the kernel counts attachments, and each attached process has the attendance_object at
+// its attendance page. Segments without a name do not have that object; for them every attachment
+// counts.
 struct system_v_attendance {
     class gate {
       public:
@@ -6010,8 +6340,8 @@ struct system_v_attendance {
         explicit operator bool() const noexcept { return key_ == IPC_PRIVATE || locked_; }
 
       private:
-        // An object without a key, or one that has lost it, is found by nobody: no need to lock,
-        // and there is nothing to lock by.
+        // An object that has no key, or no longer has one, cannot be found by other processes. So
+        // no lock is needed, and there is no key to lock.
         gate(const struct ::shmid_ds& status, bool wait) noexcept;
 
         static struct ::shmid_ds status_of(const system_v_id& object) noexcept;
@@ -6052,7 +6382,7 @@ COHOLD_INLINE bool lock_page::lock(const file_descriptor& file, lock_byte byte, 
     void* const at =
         ::mmap(nullptr, page_size(), PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
     if (at == MAP_FAILED) {
-        fail_errno(ec, errno, "mmap of the page that keeps the lock of a participant");
+        fail_errno(ec, errno, "mmap of the page that keeps a participant's lock");
         return false;
     }
     page_ = at;
@@ -6071,7 +6401,7 @@ COHOLD_INLINE bool lock_page::keep_from_children() const noexcept {
     if (::madvise(page_, page_size(), MADV_DONTFORK) == 0) {
         return true;
     }
-    // A page of a hugetlb file is larger.
+    // The pages of a hugetlb file are larger.
     const auto huge = static_cast<std::size_t>(errno == EINVAL ? hugetlb_page(fd_.get()) : 0);
     return huge != 0 && ::madvise(page_, huge, MADV_DONTFORK) == 0;
 }
@@ -6085,10 +6415,10 @@ COHOLD_INLINE void lock_page::fail_open(int error, const file_descriptor& file,
              file.value, error);
     } else if (error == EACCES || error == EPERM) {
         fail(ec, errc::permission_denied,
-             "opening the file again through /proc/self/fd/%d: errno %d, user %u", file.value,
-             error, static_cast<unsigned>(::geteuid()));
+             "reopening the file through /proc/self/fd/%d: errno %d, user %u", file.value, error,
+             static_cast<unsigned>(::geteuid()));
     } else {
-        fail_errno(ec, error, "opening the file again through /proc/self/fd/%d", file.value);
+        fail_errno(ec, error, "reopening the file through /proc/self/fd/%d", file.value);
     }
 }
 
@@ -6110,9 +6440,9 @@ COHOLD_INLINE void* file_liveness::claim(const file_descriptor& file, std::uint3
     if (inherited < 0 || found != verdict::alive) {
         fail(ec, errc::locks_unsupported,
              is_on_overlay(file.value)
-                 ? "an overlayfs, as the root of a container is, does not keep the lock of a "
+                 ? "an overlayfs, such as the root of a container, does not keep the lock of a "
                    "mapped file: use a volume, a tmpfs or mechanism::posix"
-                 : "a lock is not seen by others");
+                 : "a lock is not visible to other open files");
         return nullptr;
     }
     return inherited != 0 ? nullptr : mine.release();
@@ -6144,8 +6474,8 @@ COHOLD_INLINE void* anonymous_liveness::claim(const anonymous_memory& memory, st
                                               liveness_token& token, std::error_code& ec) noexcept {
     if (memory.liveness < 0) {
         fail(ec, errc::unsupported,
-             "the anonymous memory was adopted without its liveness descriptor, so nobody "
-             "could tell who is alive: adopt what native_handle() gives");
+             "the anonymous memory was adopted without its liveness descriptor, so it is "
+             "impossible to tell which processes are alive: adopt the result of native_handle()");
     } else if (!is_open(memory)) {
         fail(ec, errc::empty_handle, "file descriptor %d, made with the memory, is closed",
              memory.liveness);
@@ -6200,7 +6530,7 @@ COHOLD_INLINE void* system_v_liveness::claim(const system_v_id& object, std::uin
                           ::madvise(at, page_size(), MADV_DONTFORK) == 0 &&
                           system_v_status(id, made);
         const int error = errno;
-        ::shmctl(id, IPC_RMID, nullptr); // as soon as nobody has it attached
+        ::shmctl(id, IPC_RMID, nullptr); // takes effect with the last detachment
         if (kept && made.shm_nattch == 1) {
             token = {{static_cast<std::uint32_t>(id) | name_space() << 32, age(made)}};
             return at;
@@ -6209,10 +6539,11 @@ COHOLD_INLINE void* system_v_liveness::claim(const system_v_id& object, std::uin
             ::munmap(at, page_size());
         }
         if (!kept) {
-            fail_errno(ec, error, "attaching the segment that tells that this process lives");
+            fail_errno(ec, error, "attaching the segment that shows that this process is alive");
             return nullptr;
         }
-        // A child that was forked just now has it as well, and would hide this one's death.
+        // A child that was just forked has it attached too, and would hide the death of this
+        // process.
     }
 }
 
@@ -6227,7 +6558,8 @@ COHOLD_INLINE verdict system_v_liveness::probe(const system_v_id& /*object*/,
     } else if (errno != EINVAL && errno != EIDRM) {
         return verdict::unknown;
     }
-    // Who has entered another IPC namespace meanwhile knows nothing of the segments here.
+    // From another IPC namespace, which this process may have entered meanwhile, the segment cannot
+    // be seen.
     const std::uint64_t here = name_space();
     const std::uint64_t there = token.words[0] >> 32;
     return here == there || here == 0 || there == 0 ? verdict::dead : verdict::unknown;
@@ -6276,8 +6608,7 @@ COHOLD_INLINE void file_attendance::enter(const file_descriptor& file, void* pag
 
 COHOLD_INLINE system_v_attendance::gate::~gate() {
     if (locked_) {
-        // The lock may have been one that a dead creator held, of the next object of the
-        // key.
+        // The lock may have been left by a dead creator of the next object with this key.
         reclaim_unready(key_, lock_);
         lock_.release();
     }
@@ -6287,7 +6618,7 @@ COHOLD_INLINE system_v_attendance::gate::gate(const struct ::shmid_ds& status, b
     : key_(status.shm_perm.__key), lock_(key_) {
     const ::mode_t mode = status.shm_perm.uid == ::geteuid()
                               ? creation_lock::mode_for(status.shm_perm.mode)
-                              : ::mode_t{0666}; // its owner must get by
+                              : ::mode_t{0666}; // its owner must be able to use it too
     const int error = key_ == IPC_PRIVATE ? 0 : lock_.acquire(true, wait, mode);
     locked_ = key_ != IPC_PRIVATE && error == 0;
     errno = error;
@@ -6350,13 +6681,16 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// Naming policies: how the name that a user gives becomes the name of an object.
+// Naming policies: how a program's name for an object becomes the name of the kernel's object; and
+// what may be given as a name.
 #ifndef COHOLD_POLICY_NAMING_HPP
 #define COHOLD_POLICY_NAMING_HPP
 
+#include <concepts>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <sys/ipc.h>
 #include <unistd.h>
@@ -6378,7 +6712,7 @@ struct fixed_string {
     [[nodiscard]] constexpr std::string_view view() const noexcept { return {text, Size - 1}; }
 };
 
-/// What a naming policy makes of a name.
+/// The kind of name that a naming policy makes.
 enum class name_kind {
     none,      ///< there is no name (unnamed)
     component, ///< the last component of a path, or a name without slashes
@@ -6386,14 +6720,14 @@ enum class name_kind {
 };
 
 // clang-format off
-/// Turns names of the user into names of objects. Stateless.
+/// Maps a program's names to names of objects. Stateless.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `N::kind` | `name_kind` | what it makes |
-/// | `N::collides` | `bool` | two names can become the same: the full name is then stored and checked |
+/// | `N::kind` | `name_kind` | the kind of name that it makes |
+/// | `N::collides` | `bool` | two names can be mapped to the same one, so the full name is stored and checked |
 /// | `N::apply(name, ec)` | `std::string` | the object's name; not for `name_kind::none` |
-/// | `N::full_name(name)` | `std::string` | what tells colliding names apart; not for `name_kind::none` |
+/// | `N::full_name(name)` | `std::string` | the text that distinguishes colliding names; not for `name_kind::none` |
 // clang-format on
 template <class N>
 concept naming_policy = requires {
@@ -6408,7 +6742,8 @@ namespace detail {
 
 inline constexpr std::size_t max_component = 255; // NAME_MAX of Linux's file systems
 
-// A name without inner slashes; one leading slash, as POSIX wants it, is dropped. Empty on failure.
+// Checks that the name contains no slash, and drops one leading slash, which POSIX recommends.
+// Empty on failure.
 std::string_view plain_component(std::string_view name, std::error_code& ec) noexcept;
 
 std::string component_or_error(std::string made, std::error_code& ec) noexcept;
@@ -6417,8 +6752,8 @@ std::string component_or_error(std::string made, std::error_code& ec) noexcept;
 
 namespace naming {
 
-/// The name as it is given. *Errors*: errc::invalid_name if empty, longer than 255 bytes, with a
-/// zero byte or a slash (one leading slash is dropped).
+/// The name unchanged. *Errors*: errc::invalid_name if it is empty, is longer than 255 bytes, or
+/// contains a zero byte or a slash (one leading slash is dropped).
 struct verbatim {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
@@ -6428,12 +6763,12 @@ struct verbatim {
     [[gnu::cold]] static std::string full_name(std::string_view name);
 };
 
-/// Prefix + name: keeps applications apart.
+/// Prefix + name: separates applications.
 template <fixed_string Prefix>
 struct prefixed {
     static_assert(Prefix.view().find('/') == std::string_view::npos &&
                       Prefix.view().find('\0') == std::string_view::npos,
-                  "cohold: a prefix is the beginning of a name: no slash, no zero byte");
+                  "cohold: a prefix must not contain a slash or a zero byte");
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
 
@@ -6451,7 +6786,7 @@ struct prefixed {
     }
 };
 
-/// name + "." + the effective user id: keeps users apart.
+/// name + "." + the effective user ID: separates users.
 struct per_user {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = false;
@@ -6461,8 +6796,8 @@ struct per_user {
     [[gnu::cold]] static std::string full_name(std::string_view name);
 };
 
-/// A name of any length and any characters becomes one of fixed length (a 128-bit hash in
-/// hexadecimal). The full name is kept in the segment and checked.
+/// Maps a name of any length with any characters to a name of fixed length (a 128-bit hash in
+/// hexadecimal). The full name is stored in the segment and checked.
 struct hashed {
     static constexpr name_kind kind = name_kind::component;
     static constexpr bool collides = true;
@@ -6472,12 +6807,12 @@ struct hashed {
     [[gnu::cold]] static std::string full_name(std::string_view name) { return std::string(name); }
 };
 
-/// ftok(3): the System V key of an existing file and a project character. Two files can have one
-/// key: the file's real path is kept in the segment and checked. *Errors*: errc::not_found if there
-/// is no such file.
+/// ftok(3): the System V key of an existing file and a project character. Two files can have the
+/// same key, so the file's real path is stored in the segment and checked. *Errors*:
+/// errc::not_found if there is no such file.
 template <char Project>
 struct from_path {
-    static_assert(Project != 0, "ftok(3) needs a project other than 0");
+    static_assert(Project != 0, "ftok(3) needs a project character other than 0");
     static constexpr name_kind kind = name_kind::key;
     static constexpr bool collides = true;
 
@@ -6507,7 +6842,7 @@ struct from_path {
     }
 };
 
-/// No name: anonymous memory, memfds, IPC_PRIVATE. Who shall share it gets it by fork or by its
+/// No name: anonymous memory, memfds, IPC_PRIVATE. Other processes get the object by fork or by its
 /// native handle.
 struct unnamed {
     static constexpr name_kind kind = name_kind::none;
@@ -6518,7 +6853,7 @@ struct unnamed {
 
 namespace detail {
 
-// The object's name, or path. Naming policies make the last component of paths.
+// The name or path of the object. Of a path, the naming policy makes the last component.
 template <class Mechanism, class Naming>
 std::string object_name(std::string_view name, std::error_code& ec) {
     if constexpr (Mechanism::names == name_form::path) {
@@ -6534,7 +6869,7 @@ std::string object_name(std::string_view name, std::error_code& ec) {
     }
 }
 
-// What identifies the object where names can collide: the directory does not matter.
+// The text that identifies the object where names can collide, without the directory.
 template <class Mechanism, class Naming>
 std::string full_name(std::string_view name) {
     if constexpr (Mechanism::names == name_form::path) {
@@ -6546,13 +6881,46 @@ std::string full_name(std::string_view name) {
 
 } // namespace detail
 
-/// May this naming policy name objects of this mechanism? (docs/policies.md has the table.)
+/// Can this naming policy name objects of this mechanism? (docs/policies.md has a table.)
 template <class Naming, class Mechanism>
 inline constexpr bool names_fit =
     Naming::kind == name_kind::none
         ? detail::unnamed_mechanism<Mechanism>
         : Mechanism::names != name_form::none &&
               (Naming::kind != name_kind::key || Mechanism::keys_collide);
+
+namespace detail {
+
+template <class Text>
+concept text_like = std::convertible_to<Text, std::string_view>;
+
+// Recognises std::filesystem::path, and Boost's, by its members. Including <filesystem> would cost
+// every unit 0.3 s.
+template <class Path>
+concept path_like = !text_like<const Path&> && requires(const Path& path) {
+    { path.native() } noexcept -> std::convertible_to<const std::string_view&>;
+};
+
+} // namespace detail
+
+/// The type that factories take as a name. It is constructible from everything that converts to
+/// std::string_view, and from std::filesystem::path. It refers to the text of its argument.
+class name_argument {
+  public:
+    template <class Text>
+        requires(detail::text_like<Text> && !std::same_as<std::remove_cvref_t<Text>, name_argument>)
+    constexpr name_argument(Text&& text) // NOLINT: conversion is the purpose
+        noexcept(std::is_nothrow_convertible_v<Text, std::string_view>)
+        : text_(static_cast<Text&&>(text)) {}
+
+    template <detail::path_like Path>
+    constexpr name_argument(const Path& path) noexcept : text_(path.native()) {} // NOLINT: likewise
+
+    constexpr operator std::string_view() const noexcept { return text_; } // NOLINT: likewise
+
+  private:
+    std::string_view text_;
+};
 
 COHOLD_NAMESPACE_END
 
@@ -6580,7 +6948,7 @@ COHOLD_INLINE std::string_view plain_component(std::string_view name,
         fail(ec, errc::invalid_name, "the name contains a slash at position %zu",
              given.find('/', given.size() - name.size()));
     } else if (name == "." || name == "..") {
-        fail(ec, errc::invalid_name, "the name means a directory");
+        fail(ec, errc::invalid_name, "the name refers to a directory");
     } else {
         return name;
     }
@@ -6590,7 +6958,8 @@ COHOLD_INLINE std::string_view plain_component(std::string_view name,
 COHOLD_INLINE std::string component_or_error(std::string made, std::error_code& ec) noexcept {
     if (made.size() > max_component) {
         fail(ec, errc::invalid_name,
-             "the object's name has %zu bytes, at most %zu are possible (naming::hashed takes any)",
+             "the object's name has %zu bytes, at most %zu are possible (naming::hashed takes any "
+             "length)",
              made.size(), max_component);
         return {};
     }
@@ -6646,10 +7015,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace mechanism {
 
-/// mmap(2) with MAP_SHARED | MAP_ANONYMOUS. Created at its reserve, which costs nothing; pages
-/// become real as the segment grows into them. Lives as long as a process of the fork tree has it
-/// mapped. An empty memfd beside it, inherited with it, carries the locks that tell which of them
-/// are alive.
+/// mmap(2) with MAP_SHARED | MAP_ANONYMOUS. It is created with the size of its reserve, which costs
+/// nothing; memory is allocated as the segment grows. It lives as long as a process of the fork
+/// tree has it mapped. An empty memfd, which is inherited together with it, carries the locks that
+/// show which of these processes are alive.
 struct anonymous {
     using native_handle_type = anonymous_memory;
     using default_naming = naming::unnamed;
@@ -6669,12 +7038,13 @@ struct anonymous {
                                    std::uint64_t from, std::uint64_t to,
                                    std::error_code& ec) noexcept;
 
-    /// A further mapping of the same pages: mremap(2) of zero bytes.
+    /// Maps the same pages once more, with mremap(2) of zero bytes.
     [[gnu::cold]] static void* map(const anonymous_memory& memory, std::uint64_t bytes,
                                    access_mode how, void* at, std::error_code& ec) noexcept;
 
-    /// Takes over the descriptor in it, too. Without one, or if it has been closed meanwhile, the
-    /// memory can be used, but not by participants: nobody could tell who of them is alive.
+    /// Takes over the descriptor too. Without one, or if it has been closed meanwhile, the memory
+    /// can be used, but not by participants: it would be impossible to tell which of them are
+    /// alive.
     [[gnu::cold]] static void adopt(anonymous_memory& memory, std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void close(anonymous_memory& memory) noexcept;
@@ -6711,7 +7081,8 @@ COHOLD_INLINE anonymous_memory anonymous::create(const creation& wanted,
     anonymous_memory memory{at, static_cast<std::size_t>(bytes)};
     detail::unique_fd beside = detail::memory_file(0);
     if (!beside) {
-        detail::fail_errno(ec, errno, "memfd_create, for the locks that tell who is alive");
+        detail::fail_errno(ec, errno,
+                           "memfd_create, for the locks that show which processes are alive");
         close(memory);
         return {};
     }
@@ -6743,7 +7114,7 @@ COHOLD_INLINE void* anonymous::map(const anonymous_memory& memory, std::uint64_t
                             MREMAP_MAYMOVE | (at != nullptr ? MREMAP_FIXED : 0), at);
     if (mapped == MAP_FAILED && errno == EINVAL) {
         detail::fail(ec, errc::unsupported,
-                     "mremap makes no second mapping of the same pages: is this valgrind? Take "
+                     "mremap makes no second mapping of the same pages: is this valgrind? Use "
                      "mechanism::memfd there");
         return nullptr;
     }
@@ -6785,11 +7156,13 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// mechanism::file and mechanism::tmpfs: mapped files, anywhere or on a tmpfs alone.
+// The mechanisms whose objects are files: mechanism::posix (POSIX shared memory), mechanism::file
+// (mapped files on any file system) and mechanism::tmpfs (files on a tmpfs only).
 #ifndef COHOLD_POLICY_FILE_HPP
 #define COHOLD_POLICY_FILE_HPP
 
-// Objects that are files: created whole and published in one step, opened with suspicion.
+// Objects that are files: created completely and published in one step, opened with care, backed
+// with real space, and what all mechanisms with a file descriptor have in common.
 #ifndef COHOLD_POLICY_DETAIL_FILE_OBJECT_HPP
 #define COHOLD_POLICY_DETAIL_FILE_OBJECT_HPP
 
@@ -6802,12 +7175,14 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- names and paths
+
 struct path_text {
     char text[PATH_MAX];
 };
 
-// Where a file is: the directory, with its last slash or empty for the current one, and the name in
-// it.
+// The place of a file: its directory, with the final slash or empty for the current directory, and
+// its name in that directory.
 class file_place {
   public:
     [[gnu::cold]] file_place(std::string_view folder, std::string_view name) noexcept;
@@ -6815,16 +7190,16 @@ class file_place {
     [[gnu::cold]] explicit file_place(std::string_view path) noexcept
         : file_place(path.substr(0, path.rfind('/') + 1), path.substr(path.rfind('/') + 1)) {}
 
-    // Sets ec if no path can be so long. Everything else is for those that fit.
+    // Sets ec if the path is too long. The other functions are only for paths that are not.
     [[gnu::cold]] void check(std::error_code& ec) const noexcept;
 
     [[nodiscard]] const char* path() const noexcept { return path_; }
 
     [[nodiscard, gnu::cold]] path_text folder() const noexcept;
 
-    // The name under which a file is filled where O_TMPFILE is missing, and from which it replaces
-    // another. It depends on the final name and the user alone: what a killed creator leaves is
-    // found, and reclaimed, by the next.
+    // The name under which a file is filled where O_TMPFILE is missing, and from which it is
+    // renamed to replace another file. It depends only on the final name and the user, so that the
+    // next creator finds and reclaims what a killed one has left.
     [[nodiscard, gnu::cold]] path_text temporary() const noexcept;
 
   private:
@@ -6833,35 +7208,39 @@ class file_place {
     bool fits_;
 };
 
-// What errno says about a path that could not be opened, or where no file could be created.
+// Reports an errno for a path that could not be opened, or at which no file could be created.
 [[gnu::cold]] void fail_path(std::error_code& ec, int error, const file_place& place,
                              bool creating = false) noexcept;
 
 [[gnu::cold]] bool same_file(int fd, const char* path) noexcept;
 
-// Removes what a dead creator left under the temporary name. Waits for a live one, if told to.
-// False (errno) if that failed: EPERM if another user has planted a file there.
+// ---- creating and publishing
+
+// Removes what a dead creator has left under the temporary name. With `wait`, waits for a live one
+// to finish. False and errno on failure: EPERM if another user has put a file there.
 [[gnu::cold]] bool reclaim_temporary(const char* temporary, bool wait) noexcept;
 
-// A new file under the temporary name, locked by this process. -1 and errno on failure.
+// Creates a file under the temporary name, locked by this process. -1 and errno on failure.
 [[gnu::cold]] unique_fd create_temporary(const char* temporary) noexcept;
 
 [[gnu::cold]] void set_owner_and_mode(int fd, const creation& wanted, std::error_code& ec) noexcept;
 
-// An empty file that does not have its name yet.
+// Creates an empty file that does not have its final name yet.
 [[gnu::cold]] file_descriptor create_file(const file_place& place, const creation& wanted,
                                           std::error_code& ec) noexcept;
 
-// Gives an O_TMPFILE file a name. 0 or errno.
+// Gives a name to a file made with O_TMPFILE. 0 or errno.
 [[gnu::cold]] int link_file(int fd, const char* path) noexcept;
 
-// Gives a file under its temporary name its final one, if that is free. 0 or errno.
+// Renames a file from its temporary name to its final one, if that is free. 0 or errno.
 [[gnu::cold]] int rename_exclusively(const char* temporary, const char* path) noexcept;
 
 [[gnu::cold]] void publish_file(int fd, const file_place& place, publication how,
                                 std::error_code& ec) noexcept;
 
 [[gnu::cold]] void abandon_file(file_descriptor& file, const file_place& place) noexcept;
+
+// ---- opening and removing
 
 [[gnu::cold]] void check_regular(int fd, const file_place& place, std::error_code& ec) noexcept;
 
@@ -6870,15 +7249,17 @@ class file_place {
 
 [[gnu::cold]] bool remove_file(const file_place& place, std::error_code& ec) noexcept;
 
-// Waits until the disk has the file: its bytes, those that were written through mappings too, and
-// its length.
+// ---- space and contents
+
+// Waits until the file is on disk: its length, and its contents including those written through
+// mappings.
 [[gnu::cold]] void sync_file(int fd, std::error_code& ec) noexcept;
 
-// What errno says about [from, to) of a file that got no space.
+// Reports an errno for [from, to) of a file that did not get space.
 [[gnu::cold]] void fail_to_back(int fd, int error, std::uint64_t from, std::uint64_t to,
                                 std::error_code& ec) noexcept;
 
-// What every mechanism whose native handle is a file descriptor has in common.
+// What all mechanisms whose native handle is a file descriptor have in common.
 struct descriptor_object {
     using native_handle_type = file_descriptor;
     static constexpr bool grows = true;
@@ -6890,9 +7271,9 @@ struct descriptor_object {
                                    std::uint64_t from, std::uint64_t to,
                                    std::error_code& ec) noexcept;
 
-    // Real memory for the holes of the first `bytes`, which whoever touches them would have to get,
-    // or have SIGBUS. Reading takes memory on a tmpfs alone, so only that is populated for who may
-    // not write.
+    // Gives real space to the holes in the first `bytes`. Otherwise touching a hole would allocate
+    // space or, if there is none, raise SIGBUS. Reading allocates memory only on a tmpfs, so for a
+    // process that may not write, only a tmpfs is populated.
     [[gnu::cold]] static void fill(const file_descriptor& file, access_mode how, void* mapping,
                                    std::uint64_t bytes, std::error_code& ec) noexcept;
 
@@ -6920,7 +7301,7 @@ namespace detail {
 
 COHOLD_INLINE file_place::file_place(std::string_view folder, std::string_view name) noexcept
     : folder_length_(folder.size()) {
-    // The name comes from a naming policy, or is as long as that allows: 255 bytes.
+    // The name comes from a naming policy, or is at most as long as one that does: 255 bytes.
     fits_ = folder.size() + name.size() + 40 < PATH_MAX;
     std::snprintf(path_, sizeof path_, "%.*s%.*s", fits_ ? static_cast<int>(folder.size()) : 0,
                   folder.data(), fits_ ? static_cast<int>(name.size()) : 0, name.data());
@@ -6960,7 +7341,7 @@ COHOLD_INLINE void fail_path(std::error_code& ec, int error, const file_place& p
         if (raw_lstat(place.folder().text, status) != 0) {
             fail(ec, errc::no_such_directory, "%s", place.folder().text);
         } else if (creating) {
-            fail(ec, errc::unsupported, "the file system of %s takes no new files",
+            fail(ec, errc::unsupported, "the file system of %s does not accept new files",
                  place.folder().text);
         } else {
             fail(ec, errc::not_found, "%s", place.path());
@@ -7023,7 +7404,7 @@ COHOLD_INLINE bool reclaim_temporary(const char* temporary, bool wait) noexcept 
     if (error == 0 && same_file(old.get(), temporary) && ::unlink(temporary) != 0) {
         error = errno;
     }
-    // A child that another thread forks meanwhile has the open file too, and would keep the lock.
+    // A child that another thread forks meanwhile inherits the open file, and would keep the lock.
     lock_file(old.get(), lock_byte::creation, lock_kind::none, false);
     errno = error;
     return error == 0;
@@ -7042,7 +7423,7 @@ COHOLD_INLINE unique_fd create_temporary(const char* temporary) noexcept {
                 errno = error;
                 return unique_fd();
             }
-            // Somebody took us for dead in the instant before we had the lock.
+            // Another process reclaimed the file as deserted just before this one had the lock.
         } else if (errno != EEXIST || !reclaim_temporary(temporary, true)) {
             return unique_fd();
         }
@@ -7054,7 +7435,7 @@ COHOLD_INLINE void set_owner_and_mode(int fd, const creation& wanted,
     if (wanted.group && ::fchown(fd, static_cast<uid_t>(-1), *wanted.group) != 0) {
         fail(ec, errc::permission_denied, "cannot give the object to group %u: errno %d",
              static_cast<unsigned>(*wanted.group), errno);
-    } else if (::fchmod(fd, wanted.mode) != 0) { // after the umask had its say
+    } else if (::fchmod(fd, wanted.mode) != 0) { // because the umask affected the mode
         fail_errno(ec, errno, "fchmod");
     }
 }
@@ -7103,7 +7484,7 @@ COHOLD_INLINE int link_file(int fd, const char* path) noexcept {
 }
 
 COHOLD_INLINE int rename_exclusively(const char* temporary, const char* path) noexcept {
-    constexpr unsigned no_replace = 1; // RENAME_NOREPLACE; musl has neither this nor the function
+    constexpr unsigned no_replace = 1; // RENAME_NOREPLACE; musl lacks it and the function
     if (::syscall(SYS_renameat2, AT_FDCWD, temporary, AT_FDCWD, path, no_replace) == 0) {
         return 0;
     }
@@ -7133,7 +7514,8 @@ COHOLD_INLINE void publish_file(int fd, const file_place& place, publication how
         error = nameless ? link_file(fd, path) : rename_exclusively(temporary, path);
     } else {
         if (nameless) {
-            // A link cannot replace, a rename can: by way of the temporary name, locked as ours.
+            // A link cannot replace a file, but a rename can. So link the file to the temporary
+            // name first, with the creation lock held.
             error = lock_file(fd, lock_byte::creation, lock_kind::exclusive, false);
             while (error == 0 && (error = link_file(fd, temporary)) == EEXIST) {
                 error = reclaim_temporary(temporary, true) ? 0 : errno;
@@ -7177,7 +7559,7 @@ COHOLD_INLINE file_descriptor open_existing(const file_place& place, access_mode
     if (ec) {
         return {};
     }
-    // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
+    // O_NONBLOCK: if the name is a pipe, opening it must not wait for its other end.
     unique_fd fd = open_file(place.path(), (how == access_mode::reading ? O_RDONLY : O_RDWR) |
                                                O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (!fd) {
@@ -7202,6 +7584,13 @@ COHOLD_INLINE bool remove_file(const file_place& place, std::error_code& ec) noe
     if ((error == EISDIR || error == EPERM) && raw_lstat(place.path(), status) == 0 &&
         S_ISDIR(status.st_mode)) {
         fail_path(ec, EISDIR, place);
+    } else if (error == EPERM && status.st_uid != ::geteuid()) {
+        fail(ec, errc::permission_denied,
+             "%s: errno %d (EPERM), user %u: in a sticky directory, such as /dev/shm, only the "
+             "owner "
+             "of an object (user %u) and root can remove its name",
+             place.path(), error, static_cast<unsigned>(::geteuid()),
+             static_cast<unsigned>(status.st_uid));
     } else if (error != ENOENT) {
         fail_path(ec, error, place);
     }
@@ -7212,7 +7601,7 @@ COHOLD_INLINE void sync_file(int fd, std::error_code& ec) noexcept {
     const uncancelled here;
     while (::fsync(fd) != 0) {
         if (errno == EINVAL || errno == EROFS) {
-            return; // a file system that keeps nothing
+            return; // a file system without storage
         }
         if (errno != EINTR) {
             fail_errno(ec, errno, "fsync");
@@ -7229,21 +7618,21 @@ COHOLD_INLINE void fail_to_back(int fd, int error, std::uint64_t from, std::uint
     case EFBIG:
         if (const std::uint64_t limit = file_size_limit(); limit < to) {
             fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more, %llu altogether, and RLIMIT_FSIZE (ulimit -f) allows "
+                 "wanted %llu bytes more, %llu in total, but RLIMIT_FSIZE (ulimit -f) allows "
                  "this process files of %llu",
                  wanted, static_cast<unsigned long long>(to),
                  static_cast<unsigned long long>(limit));
         } else {
             fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more, %llu altogether, and files of this file system cannot be "
-                 "so long",
+                 "wanted %llu bytes more, %llu in total, but files of this file system cannot be "
+                 "that long",
                  wanted, static_cast<unsigned long long>(to));
         }
         break;
     case ENOSPC:
         if (const auto huge = static_cast<unsigned long long>(hugetlb_page(fd)); huge != 0) {
             fail(ec, errc::out_of_space,
-                 "wanted %llu bytes more of huge pages of %llu KiB, and there are not so many: see "
+                 "wanted %llu bytes more of huge pages of %llu KiB, but there are not enough: see "
                  "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages",
                  wanted, huge / 1024, huge / 1024);
             break;
@@ -7255,7 +7644,7 @@ COHOLD_INLINE void fail_to_back(int fd, int error, std::uint64_t from, std::uint
         fail_for_memory(ec, to - from);
         break;
     case EDQUOT:
-        fail(ec, errc::out_of_space, "wanted %llu bytes more, and the user's quota is used up",
+        fail(ec, errc::out_of_space, "wanted %llu bytes more, but the user's quota is used up",
              wanted);
         break;
     case EBADF:
@@ -7267,8 +7656,8 @@ COHOLD_INLINE void fail_to_back(int fd, int error, std::uint64_t from, std::uint
                  static_cast<unsigned>(seals));
         } else {
             fail(ec, errc::permission_denied,
-                 "fallocate: errno %d (EPERM), as for a file that is immutable or may be appended "
-                 "to alone (chattr)",
+                 "fallocate: errno %d (EPERM), as for a file that is immutable or append-only "
+                 "(chattr)",
                  error);
         }
         break;
@@ -7303,7 +7692,7 @@ COHOLD_INLINE void descriptor_object::back(const file_descriptor& file, void* /*
         fail(ec, errc::invalid_size, "%llu bytes", static_cast<unsigned long long>(to));
         return;
     }
-    // A tmpfs may have no limit (memfd), or one beyond the machine's memory.
+    // A tmpfs may have no limit (memfd), or a limit beyond the machine's memory.
     const bool no_memory = is_on_tmpfs(file.value) && exceeds_memory(to - from);
     const std::uint64_t huge = hugetlb_page(file.value);
     const int error =
@@ -7340,7 +7729,7 @@ COHOLD_INLINE void descriptor_object::fill(const file_descriptor& file, access_m
     }
     if (error == ENOSPC || error == EDQUOT || error == ENOMEM) {
         fail(ec, errc::out_of_space,
-             "the file has holes, of %llu bytes altogether, as after a copy that is sparse; "
+             "the file has holes of %llu bytes in total, as after a sparse copy; "
              "available %llu",
              static_cast<unsigned long long>(holes),
              static_cast<unsigned long long>(error == ENOMEM ? memory_left().bytes
@@ -7405,9 +7794,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace mechanism {
 
-/// POSIX shared memory (shm_overview(7)): visible under /dev/shm, lives until its name is removed
-/// and the last user lets go. Grows. Works on the directory itself, because shm_open(3) cannot
-/// publish a finished object in one step; the objects are the same, shm_open finds them.
+/// POSIX shared memory (shm_overview(7)): visible under /dev/shm, lives until its name has been
+/// removed and its last user has released it. Grows. It works on the directory itself, because
+/// shm_open(3) cannot publish a finished object in one step. The objects are the same, and shm_open
+/// finds them.
 struct posix : detail::descriptor_object {
     using default_naming = naming::verbatim;
     using attendance = detail::file_attendance;
@@ -7438,12 +7828,8 @@ struct posix : detail::descriptor_object {
     [[gnu::cold]] static void check(std::string_view name, std::error_code& ec) noexcept;
 };
 
-} // namespace mechanism
-
-namespace mechanism {
-
-/// A shared mapping of a file, named by its path. The contents last as long as the file; writing
-/// back to a disk is the kernel's business, or that of segment::durable(). Grows.
+/// A shared mapping of a file, named by its path. The contents last as long as the file; the
+/// kernel, or segment::durable(), writes them back to disk. Grows.
 struct file : detail::descriptor_object {
     using default_naming = naming::verbatim;
     using attendance = detail::file_attendance;
@@ -7469,18 +7855,18 @@ struct file : detail::descriptor_object {
 
     [[gnu::cold]] static void reclaim(std::string_view path) noexcept;
 
-    /// fsync(2) of the file, and of the directory that has its name.
+    /// fsync(2) of the file and of the directory that contains its name.
     [[gnu::cold]] static void settle(const file_descriptor& object, std::string_view path,
                                      std::error_code& ec) noexcept;
 
   private:
-    // Only a file system says of what its files consist.
+    // The file system determines the page size of its files, so this only checks it.
     [[gnu::cold]] static void check_huge_page(const file_descriptor& object, std::uint64_t wanted,
                                               std::error_code& ec) noexcept;
 };
 
-/// A file on a tmpfs: memory with a path, whose size the mount limits. errc::not_on_tmpfs
-/// elsewhere.
+/// A file on a tmpfs: memory with a path, limited by the size of the mount. On another file system,
+/// errc::not_on_tmpfs.
 struct tmpfs : file {
     static constexpr std::string_view label = "tmpfs file";
     static constexpr bool huge_pages = false;
@@ -7554,7 +7940,7 @@ COHOLD_INLINE detail::file_place posix::place(std::string_view name) {
 COHOLD_INLINE void posix::check(std::string_view name, std::error_code& ec) noexcept {
     if (name.substr(0, 4) == "sem.") {
         detail::fail(ec, errc::invalid_name,
-                     "names that begin with 'sem.' belong to POSIX semaphores");
+                     "names that begin with 'sem.' are reserved for POSIX semaphores");
     }
 }
 
@@ -7635,8 +8021,8 @@ COHOLD_INLINE file_descriptor tmpfs::open(std::string_view path, access_mode how
 }
 
 COHOLD_INLINE bool tmpfs::remove(std::string_view path, std::error_code& ec) noexcept {
-    // Whatever it is, if it is not on a tmpfs it is not ours to remove. What is not there, or
-    // no file, is file::remove's business.
+    // An object that is not on a tmpfs must not be removed, whatever it is. file::remove handles
+    // names that do not exist or are not files.
     file_descriptor found{
         detail::open_file(detail::file_place(path).path(), O_PATH | O_NOFOLLOW).release()};
     if (found) {
@@ -7685,27 +8071,28 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// mechanism::memfd: memory behind a file descriptor that has no name.
+// mechanism::memfd: memory without a name behind a file descriptor, and its seals.
 #ifndef COHOLD_POLICY_MEMFD_HPP
 #define COHOLD_POLICY_MEMFD_HPP
 
 
 COHOLD_NAMESPACE_BEGIN
 
-/// What nobody can do to a memfd any more, whoever he is: fcntl(2), F_ADD_SEALS. To be combined by
-/// `|`. What cohold makes is sealed by `shrink` always, and by `exec` since Linux 6.3.
+/// Restrictions on a memfd that apply to every user and cannot be lifted: fcntl(2), F_ADD_SEALS.
+/// Combined with `|`. A memfd that cohold makes always has the seal `shrink`, and since Linux 6.3
+/// also `exec`.
 enum class seal : unsigned {
     none = 0,
-    /// Nobody sets or removes seals any more: who gets the descriptor cannot add some of his own.
+    /// No further seals can be added, not even by a process that receives the descriptor.
     seals = 0x1,
-    /// Nobody makes it shorter, so that no mapping of it can raise SIGBUS.
+    /// It cannot be made shorter, so that no mapping of it can raise SIGBUS.
     shrink = 0x2,
-    /// Nobody makes it longer. A segment then has all of its size from the start.
+    /// It cannot be made longer. A segment then has its full size from the start.
     grow = 0x4,
-    /// Nobody maps it for writing any more, or writes to it, whatever the mode and whoever he is.
-    /// Mappings that are there stay, and are inherited by fork. Linux 5.1.
+    /// It can no longer be mapped for writing or written to, whatever its mode and by whichever
+    /// user. Existing mappings stay, and are inherited by forked children. Linux 5.1.
     future_write = 0x10,
-    /// Nobody makes it executable. Linux 6.3.
+    /// It cannot be made executable. Linux 6.3.
     exec = 0x20,
 };
 
@@ -7717,20 +8104,20 @@ enum class seal : unsigned {
     return static_cast<seal>(static_cast<unsigned>(a) & static_cast<unsigned>(b));
 }
 
-/// Which seals does the object have? *Errors*: errc::unsupported if it is none that can have any.
+/// The seals of the object. *Errors*: errc::unsupported if the object cannot have seals.
 [[nodiscard, gnu::cold]] seal seals_of(const file_descriptor& object, std::error_code& ec) noexcept;
 
 [[nodiscard, gnu::cold]] seal seals_of(const file_descriptor& object);
 
-/// Adds seals. *Errors*: errc::permission_denied if it is sealed against that, open for reading
-/// alone, or no memfd; unsupported if the kernel does not know one of them.
+/// Adds seals. *Errors*: errc::permission_denied if the object has seal::seals, is open only for
+/// reading, or is not a memfd; unsupported if the kernel does not know one of the seals.
 [[gnu::cold]] void add_seals(const file_descriptor& object, seal wanted,
                              std::error_code& ec) noexcept;
 
 [[gnu::cold]] void add_seals(const file_descriptor& object, seal wanted);
 
-/// Refuses an object that lacks one of these seals: errc::unsealed. To be called before anything
-/// else is asked of an object that came from somebody else, for instance its size.
+/// Refuses an object that lacks one of these seals: errc::unsealed. Call it for an object from
+/// another process before anything else, for example before asking for its size.
 [[gnu::cold]] void require_seals(const file_descriptor& object, seal wanted,
                                  std::error_code& ec) noexcept;
 
@@ -7738,9 +8125,10 @@ enum class seal : unsigned {
 
 namespace mechanism {
 
-/// memfd_create(2): lives as long as somebody has its descriptor or a mapping. Shared by fork, or
-/// by passing the descriptor. Sealed against shrinking, so that nobody who has it can make the
-/// others crash; segment_options::seals forbids more. Grows. Can consist of hugetlb pages.
+/// memfd_create(2): lives as long as a process has a descriptor or a mapping of it. It is shared by
+/// fork or by passing the descriptor. It is sealed against shrinking, so that no process that has
+/// it can make the others crash; segment_options::seals adds further seals. Grows. Can consist of
+/// hugetlb pages.
 struct memfd : detail::descriptor_object {
     using default_naming = naming::unnamed;
     using liveness = detail::file_liveness;
@@ -7752,19 +8140,19 @@ struct memfd : detail::descriptor_object {
     [[gnu::cold]] static file_descriptor create(const creation& wanted,
                                                 std::error_code& ec) noexcept;
 
-    /// It never had a name that could be removed.
+    /// `removed` is always false, because a memfd has no name that could be removed.
     [[gnu::cold]] static object_status status(const file_descriptor& object,
                                               std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void seal(const file_descriptor& object, enum seal seals,
                                    std::error_code& ec) noexcept;
 
-    /// errc::unsupported if somebody could shrink it and that cannot be forbidden any more. Asked
-    /// first of all: only then a size that is found later is one to rely upon.
+    /// errc::unsupported if it could be shrunk and can no longer be sealed against that. This is
+    /// checked first, because only then a size that is found later can be relied upon.
     [[gnu::cold]] static void adopt(file_descriptor& object, std::error_code& ec) noexcept;
 
   private:
-    // memfd_create(2): the logarithm of the size, in the six highest bits.
+    // memfd_create(2) takes the base-2 logarithm of the page size in the six highest bits.
     static unsigned hugetlb_flags(std::uint64_t page) noexcept {
         return MFD_HUGETLB | static_cast<unsigned>(__builtin_ctzll(page)) << 26;
     }
@@ -7810,10 +8198,11 @@ COHOLD_INLINE void add_seals(const file_descriptor& object, seal wanted,
     const int error = errno;
     const int found = ::fcntl(object.value, F_GET_SEALS);
     if (error == EPERM) {
-        detail::fail(ec, errc::permission_denied,
-                     "seals %#x: it has %#x, and takes no others (seal::seals, a memfd without "
-                     "MFD_ALLOW_SEALING, a descriptor for reading)",
-                     seals, static_cast<unsigned>(found));
+        detail::fail(
+            ec, errc::permission_denied,
+            "seals %#x: it has %#x, and no others can be added (seal::seals, a memfd without "
+            "MFD_ALLOW_SEALING, or a read-only descriptor)",
+            seals, static_cast<unsigned>(found));
     } else if (error == EINVAL) {
         detail::fail(ec, errc::unsupported, "seals %#x: %s", seals,
                      found < 0 ? "the object can have none" : "the kernel does not know them all");
@@ -7890,10 +8279,11 @@ COHOLD_INLINE void memfd::adopt(file_descriptor& object, std::error_code& ec) no
         }
     } else if ((seals & F_SEAL_SHRINK) == 0 &&
                ::fcntl(object.value, F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
-        detail::fail(ec, errc::unsupported,
-                     "the memfd can be shrunk by others and does not take F_SEAL_SHRINK (seals "
-                     "%#x, errno %d): create it with MFD_ALLOW_SEALING",
-                     static_cast<unsigned>(seals), errno);
+        detail::fail(
+            ec, errc::unsupported,
+            "the memfd can be shrunk by other processes and cannot get F_SEAL_SHRINK (seals "
+            "%#x, errno %d): create it with MFD_ALLOW_SEALING",
+            static_cast<unsigned>(seals), errno);
     } else {
         descriptor_object::adopt(object, ec);
     }
@@ -7907,54 +8297,7 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// The name of an object, or the path of a file, as callers write it.
-#ifndef COHOLD_POLICY_NAME_ARGUMENT_HPP
-#define COHOLD_POLICY_NAME_ARGUMENT_HPP
-
-#include <concepts>
-#include <string_view>
-#include <type_traits>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-template <class Text>
-concept text_like = std::convertible_to<Text, std::string_view>;
-
-// std::filesystem::path by its shape, Boost's as well: <filesystem> would cost every unit 0.3 s.
-template <class Path>
-concept path_like = !text_like<const Path&> && requires(const Path& path) {
-    { path.native() } noexcept -> std::convertible_to<const std::string_view&>;
-};
-
-} // namespace detail
-
-/// What the factories take as a name: whatever converts to a std::string_view, and a
-/// std::filesystem::path. Refers to the text of its argument.
-class name_argument {
-  public:
-    template <class Text>
-        requires(detail::text_like<Text> && !std::same_as<std::remove_cvref_t<Text>, name_argument>)
-    constexpr name_argument(Text&& text) // NOLINT: conversion is the purpose
-        noexcept(std::is_nothrow_convertible_v<Text, std::string_view>)
-        : text_(static_cast<Text&&>(text)) {}
-
-    template <detail::path_like Path>
-    constexpr name_argument(const Path& path) noexcept : text_(path.native()) {} // NOLINT: likewise
-
-    constexpr operator std::string_view() const noexcept { return text_; } // NOLINT: likewise
-
-  private:
-    std::string_view text_;
-};
-
-COHOLD_NAMESPACE_END
-
-#endif
-// Permission policies: the mode of a new object, and which existing objects are trusted enough to
-// be opened.
+// Permission policies: the mode of a new object, and which existing objects are trusted.
 #ifndef COHOLD_POLICY_PERMISSION_HPP
 #define COHOLD_POLICY_PERMISSION_HPP
 
@@ -7966,11 +8309,11 @@ COHOLD_NAMESPACE_END
 COHOLD_NAMESPACE_BEGIN
 
 // clang-format off
-/// Decides the mode of new objects and which existing ones are trusted. Stateless.
+/// Determines the mode of new objects and which existing objects are trusted. Stateless.
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `P::bits` | `mode_t` | exact permission bits of a new object; an existing one may not let more users write |
+/// | `P::bits` | `mode_t` | the exact permission bits of a new object; an existing one must not let more users write |
 /// | `P::accepts(object_status)` | `bool` | is the owner of an existing object trusted? |
 // clang-format on
 template <class P>
@@ -7981,8 +8324,8 @@ concept permission_policy = requires(const object_status& status) {
 
 namespace detail {
 
-// Is this process of the group? Grows no buffer: the kernel allows 65,536 groups, nearly nobody has
-// more than 256.
+// Is this process a member of the group? The buffer is fixed: the kernel allows 65,536 groups, but
+// hardly any process has more than 256.
 inline bool in_group(gid_t group) noexcept {
     if (group == ::getegid()) {
         return true;
@@ -8001,13 +8344,13 @@ inline bool in_group(gid_t group) noexcept {
 
 namespace permission {
 
-/// Permission bits as chmod(1) knows them. Trusts objects of this user and of root; with group
-/// bits, also those that belong to a group of this process; with bits for others, those of
-/// everybody.
+/// Permission bits as in chmod(1). Trusts objects of this user and of root; with group bits, also
+/// those that belong to a group of this process; with bits for others, those of all users.
 template <::mode_t Bits>
 struct mode {
-    static_assert((Bits & ~::mode_t{0666}) == 0, "memory can be read and written, nothing else");
-    static_assert((Bits & 0600) == 0600, "the owner must be able to read and write");
+    static_assert((Bits & ~::mode_t{0666}) == 0,
+                  "cohold: only read and write permission is possible for memory");
+    static_assert((Bits & 0600) == 0600, "cohold: the owner must be able to read and write");
     static constexpr ::mode_t bits = Bits;
 
     static bool accepts(const object_status& status) noexcept {
@@ -8016,13 +8359,13 @@ struct mode {
     }
 };
 
-using owner_only = mode<0600>;     ///< this user alone
+using owner_only = mode<0600>;     ///< only this user
 using group_read = mode<0640>;     ///< this user writes, the group reads
 using group = mode<0660>;          ///< the group writes
-using everyone_reads = mode<0644>; ///< this user writes, everybody reads
-using everyone = mode<0666>;       ///< everybody writes: only where all users are trusted
+using everyone_reads = mode<0644>; ///< this user writes, all users read
+using everyone = mode<0666>;       ///< all users write: only where all of them are trusted
 
-/// Objects of one certain user (and of root), with the bits of another policy.
+/// Trusts objects of one particular user and of root, with the bits of another policy.
 template <uid_t User, permission_policy Bits = everyone_reads>
 struct owned_by {
     static constexpr ::mode_t bits = Bits::bits;
@@ -8054,7 +8397,7 @@ void check_permission(const object_status& status, std::error_code& ec) noexcept
 COHOLD_NAMESPACE_END
 
 #endif
-// mechanism::system_v: the shared memory of System V, named by 32-bit keys.
+// mechanism::system_v: System V shared memory, named by 32-bit keys.
 #ifndef COHOLD_POLICY_SYSTEM_V_HPP
 #define COHOLD_POLICY_SYSTEM_V_HPP
 
@@ -8063,14 +8406,17 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace mechanism {
 
-/// shmget(2) and shmat(2): lives until it is removed and everybody has detached. Its size is fixed,
-/// so segments are created at their reserve, which costs nothing; pages become real as the segment
-/// grows into them. A name is hashed to the key (and kept in the segment, to tell colliding names
-/// apart); a name "0x" + eight hexadecimal digits is the key that ipcs(1) shows. Without a name:
-/// IPC_PRIVATE: such a segment goes with its last user, however that ended. Users are the handle
-/// that made it, what is mapped, what forked children have of both, and who adopts it by its
-/// identifier, which another process can do as long as there is a user. A segment of session
-/// lifetime has a second, small one beside it, which its participants have attached.
+/// shmget(2) and shmat(2): lives until it has been removed and all processes have detached. Its
+/// size is fixed, so segments are created with the size of their reserve, which costs nothing;
+/// memory is allocated as the segment grows. A name is hashed to the key, and stored in the segment
+/// to distinguish colliding names. A name of "0x" and eight hexadecimal digits is the key itself,
+/// as ipcs(1) shows it.
+///
+/// Without a name, the segment is made with IPC_PRIVATE. It disappears with its last user, however
+/// that ends. Its users are the handle that made it, its mappings, copies of both in forked
+/// children, and handles that have adopted it by its identifier, which is possible as long as there
+/// is a user. A segment of session lifetime has a second, small segment beside it, which its
+/// participants have attached.
 struct system_v {
     using native_handle_type = system_v_id;
     using default_naming = naming::verbatim;
@@ -8079,12 +8425,12 @@ struct system_v {
     static constexpr std::string_view label = "System V segment";
     static constexpr name_form names = name_form::component;
     static constexpr bool grows = false;
-    static constexpr bool replaces = false; // a key cannot move from one object to another
+    static constexpr bool replaces = false; // a key cannot be moved from one object to another
     static constexpr bool keys_collide = true;
 
-    /// A segment cannot be published in one step. Until publish, a lock that dies with this process
-    /// says that the object is in the making; one that is not ready and whose creator is dead
-    /// counts as absent, and is reclaimed.
+    /// A segment cannot be published in one step. Until publish, a lock that is released when this
+    /// process dies shows that the object is still being made. An object that is not ready and
+    /// whose creator is dead counts as absent, and is reclaimed.
     [[gnu::cold]] static system_v_id create(std::string_view name, const creation& wanted,
                                             std::error_code& ec) noexcept;
 
@@ -8111,14 +8457,14 @@ struct system_v {
     [[gnu::cold]] static void* map(const system_v_id& object, std::uint64_t bytes, access_mode how,
                                    void* at, std::error_code& ec) noexcept;
 
-    // Who adopts a segment without a name is one of its users. (One that lost its name before
-    // cannot be told from it.)
+    // A handle that adopts a segment without a name becomes one of its users. (A segment whose name
+    // has been removed cannot be distinguished from one without a name.)
     [[gnu::cold]] static void adopt(system_v_id& object, std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void close(system_v_id& object) noexcept;
 
   private:
-    // Keeps a segment without a name for this handle: its first page stays attached.
+    // Keeps a segment without a name alive for this handle: its first page stays attached.
     [[gnu::cold]] static void hold(system_v_id& object, std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void end_creation(std::string_view name) noexcept;
@@ -8157,7 +8503,8 @@ COHOLD_INLINE system_v_id system_v::create(std::string_view name, const creation
         return {};
     }
     detail::reclaim_unready(key, lock);
-    // What is there already is not ours to claim: zeros can be a finished object.
+    // An object that already exists must not be claimed: even one that begins with zeros can be
+    // finished.
     if (::shmget(key, 0, 0) < 0) {
         lock.claim();
     }
@@ -8174,7 +8521,7 @@ COHOLD_INLINE system_v_id system_v::create(const creation& wanted, std::error_co
     system_v_id object = make(IPC_PRIVATE, IPC_CREAT, wanted, ec);
     if (!ec) {
         hold(object, ec);
-        ::shmctl(object.value, IPC_RMID, nullptr); // as soon as nobody has it attached
+        ::shmctl(object.value, IPC_RMID, nullptr); // takes effect with the last detachment
     }
     return ec ? system_v_id{} : object;
 }
@@ -8209,8 +8556,8 @@ COHOLD_INLINE system_v_id system_v::open(std::string_view name, access_mode /*ho
 
 COHOLD_INLINE bool system_v::remove(std::string_view name, std::error_code& ec) noexcept {
     const key_t key = detail::system_v_key(name);
-    // Not while somebody creates: his lock would go with the object, and the next creator take
-    // his for a ruin.
+    // Not while another process creates the object: its lock would be removed with the object, and
+    // the next creator would consider its object unfinished.
     detail::creation_lock lock(key);
     const bool locked = lock.acquire(false, true, 0) == 0;
     const int id = ::shmget(key, 0, 0);
@@ -8235,7 +8582,7 @@ COHOLD_INLINE void system_v::reclaim(std::string_view name) noexcept {
     detail::creation_lock lock(key);
     if (lock.acquire(false, false, 0) == 0) {
         detail::reclaim_unready(key, lock);
-        lock.release(); // and with it goes the lock itself
+        lock.release(); // this also removes the lock itself
     }
 }
 
@@ -8255,7 +8602,7 @@ COHOLD_INLINE object_status system_v::status(const system_v_id& object,
     }
     return {found.shm_segsz, found.shm_perm.uid, found.shm_perm.gid,
             found.shm_perm.mode & ::mode_t{0777}, 0, static_cast<std::uint64_t>(object.value),
-            // One that never had a name is marked for destruction from the start.
+            // An object that never had a name is marked for destruction from the start.
             object.held == nullptr && detail::system_v_removed(found)};
 }
 
@@ -8281,7 +8628,7 @@ COHOLD_INLINE void* system_v::map(const system_v_id& object, std::uint64_t bytes
 }
 
 COHOLD_INLINE void system_v::adopt(system_v_id& object, std::error_code& ec) noexcept {
-    object.held = nullptr; // another handle's
+    object.held = nullptr; // the page belongs to another handle
     status(object, ec);
     struct ::shmid_ds found{};
     if (!ec && detail::system_v_status(object.value, found) &&
@@ -8413,20 +8760,21 @@ COHOLD_NAMESPACE_END
 #include <new>
 #include <utility>
 
-// Sections: stretches of a thread's work on a segment that happen as a whole or, if the process is
-// killed in them, not at all; and the segment's memory as it is allocated and freed in them.
+// Sections: the changes that a thread makes to a segment in a section happen completely or, if the
+// process is killed, not at all. Also allocating and freeing the segment's memory in sections.
 #ifndef COHOLD_ENGINE_SECTION_HPP
 #define COHOLD_ENGINE_SECTION_HPP
 
-// How a thread finds out who it is in a segment, and how a process ceases to be a participant, with
-// all of its threads.
+// The calling thread in a segment: finding or making its record and journal, its open sections, the
+// end of threads and of unloaded code, and how a process with all its threads ceases to be a
+// participant.
 #ifndef COHOLD_ENGINE_THIS_THREAD_HPP
 #define COHOLD_ENGINE_THIS_THREAD_HPP
 
 #include <new>
 
-// What is done for a participant that is dead: everything that it had begun is undone or finished,
-// and its place is free again.
+// Recovery and attachment: everything that a dead participant had begun is undone or finished, and
+// its slot becomes free; and how this process becomes a participant and ceases to be one.
 #ifndef COHOLD_ENGINE_RECOVERY_HPP
 #define COHOLD_ENGINE_RECOVERY_HPP
 
@@ -8434,8 +8782,9 @@ COHOLD_NAMESPACE_END
 #include <cerrno>
 #include <ctime>
 
-// The journal of a thread: what it has to undo, if the process dies in the middle of a change, and
-// what it has promised to do once the change is done.
+// The journal of a thread (its undo log in the segment): its records, byte shifts that can be
+// undone at any moment, and the reader that rolls records back or, after the commit, does what they
+// have promised.
 #ifndef COHOLD_ENGINE_JOURNAL_HPP
 #define COHOLD_ENGINE_JOURNAL_HPP
 
@@ -8444,8 +8793,8 @@ COHOLD_NAMESPACE_END
 #include <cstdint>
 #include <cstring>
 
-// The heap of a segment: two-level segregated fit under one lock, its whole state inside the
-// segment, and undone by the next one if its holder dies in the middle of a change.
+// The heap of a segment: two-level segregated fit under one lock. Its state is entirely inside the
+// segment. If the holder of the lock dies during a change, the next holder undoes that change.
 #ifndef COHOLD_ENGINE_HEAP_HPP
 #define COHOLD_ENGINE_HEAP_HPP
 
@@ -8455,24 +8804,28 @@ COHOLD_NAMESPACE_END
 #include <cstdint>
 #include <cstdio>
 
-// A lock that names its holder, so that the death of the holder can be told from a long wait.
+// A lock whose word names its holder, so that a dead holder can be distinguished from a slow one,
+// and the limit for waits for the locks of a segment itself.
 #ifndef COHOLD_ENGINE_ROBUST_LOCK_HPP
 #define COHOLD_ENGINE_ROBUST_LOCK_HPP
 
 #include <bit>
 
-// The process table of a segment: who is attached, and whether the kernel says that he lives.
+// The process table of a segment: which participants are attached, and whether they are alive
+// according to the kernel.
 #ifndef COHOLD_ENGINE_PARTICIPANT_TABLE_HPP
 #define COHOLD_ENGINE_PARTICIPANT_TABLE_HPP
 
 #include <utility>
 
-// The private pages that each process keeps in front of a segment's mapping: what it has to know of
-// a segment of which it has nothing but an address.
+// The private pages that each process keeps before a segment's mapping. They hold what the process
+// must know about a segment of which it has only an address. Also the list of this process's
+// mappings, and the size and growth of a mapped segment.
 #ifndef COHOLD_ENGINE_LOCAL_MAPPING_HPP
 #define COHOLD_ENGINE_LOCAL_MAPPING_HPP
 
-// What a segment begins with. docs/layout.md describes it for other languages.
+// The header at the beginning of a segment: the sizes of what has a fixed place, the fields, and
+// their validation. docs/layout.md describes them for programs in other languages.
 #ifndef COHOLD_ENGINE_HEADER_HPP
 #define COHOLD_ENGINE_HEADER_HPP
 
@@ -8485,25 +8838,29 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Who removes the name of a segment?
+/// What removes the name of a segment.
 enum class lifetime : std::uint32_t {
-    persistent = 0, ///< nobody does on his own, as with a file
-    session = 1, ///< the last process to detach; and one whose users are all dead counts as absent
+    persistent = 0, ///< only an explicit removal, as with a file
+    session =
+        1, ///< the last process that detaches; if all users are dead, the segment counts as absent
 };
 
 namespace detail {
 
-// "cohold" and two bytes that no text has; compared as bytes, so that the other word order is
-// recognized.
+// ---- what has a fixed size or place
+
+// "cohold" and two bytes that do not occur in text. Compared as bytes, so that a segment with the
+// other byte order is recognized.
 inline constexpr char segment_magic[8] = {'c', 'o', 'h', 'o', 'l', 'd', '\x1a', '\0'};
 inline constexpr std::uint32_t word_order = 0x01020304;
-inline constexpr std::uint64_t control_bytes = 4096;   // of the header, whatever the page size is
+inline constexpr std::uint64_t control_bytes = 4096;   // of the header, regardless of the page size
 inline constexpr std::uint64_t participant_bytes = 64; // of a slot of the process table
-// The table has a slot more than there can be participants: see attach. The first ones follow the
-// header in every segment, so that what lies behind them has one place; the others, if the segment
-// is for so many participants, lie between the kept journals and the first block of the heap.
+// The process table has one slot more than there can be participants: see attach. In every segment
+// the first slots follow the header, so that everything after them has a fixed place. Further
+// slots, if the segment has room for more participants, lie between the kept journals and the first
+// block of the heap.
 inline constexpr std::uint32_t least_participants = 2;
-inline constexpr std::uint32_t most_participants = 4094; // so that 12 bits tell all slots apart
+inline constexpr std::uint32_t most_participants = 4094; // so that 12 bits hold every slot index
 inline constexpr std::uint64_t near_slots = 65;
 inline constexpr std::uint64_t table_bytes = near_slots * participant_bytes;
 inline constexpr std::uint64_t far_slots_offset = 20160;
@@ -8513,7 +8870,7 @@ inline constexpr std::uint64_t far_slots_offset = 20160;
                                          : (max_participants + 1 - near_slots) * participant_bytes;
 }
 
-// With its process table, heap and directory.
+// The size of a segment that has room for its process table, heap and directory.
 [[nodiscard]] constexpr std::uint64_t smallest_segment_for(std::uint64_t participants) noexcept {
     return (5 * control_bytes + table_bytes + far_bytes(participants) + control_bytes - 1) /
            control_bytes * control_bytes;
@@ -8522,24 +8879,26 @@ inline constexpr std::uint64_t far_slots_offset = 20160;
 inline constexpr std::uint64_t smallest_segment = smallest_segment_for(0);
 inline constexpr std::uint64_t largest_reserve = std::uint64_t{1} << 47; // what a heap can address
 
+// ---- the header
+
 struct segment_header {
-    // Written last where publication is not one step: zero means "not ready".
+    // Written last, where publication is not one step; zero means "not ready".
     alignas(8) std::atomic<std::uint64_t> magic;
     std::uint32_t order;
     std::uint32_t layout_version;
     std::uint32_t header_bytes;
     std::uint32_t max_participants;
     alignas(8) std::uint64_t reserve;
-    alignas(8) std::uint64_t id[2];   // random: tells a segment from another one of the same name
+    alignas(8) std::uint64_t id[2];   // random: distinguishes segments of the same name
     alignas(8) std::uint64_t created; // nanoseconds since 1970
     std::uint32_t life;
     std::uint32_t name_length;
     alignas(8) std::uint64_t name_hash[2];
-    char name[512];                    // the full name, or its beginning
+    char name[512];                    // the full name, or the beginning of a longer one
     alignas(8) std::uint64_t checksum; // of everything from `order` to here
-    // From here on it changes.
+    // The fields from here on change.
     alignas(64) std::atomic<std::uint64_t> size; // bytes that are backed and published
-    // Grows before and after something is undone: who reads without a lock looks again.
+    // Incremented before and after something is undone, so that readers without a lock read again.
     std::atomic<std::uint64_t> rollbacks;
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
@@ -8561,7 +8920,7 @@ struct segment_header {
     }
 };
 
-// Are they mappings of one segment?
+// Are both mappings of the same segment?
 [[nodiscard]] inline bool is_same_segment(const segment_header& a,
                                           const segment_header& b) noexcept {
     return a.id[0] == b.id[0] && a.id[1] == b.id[1];
@@ -8590,9 +8949,9 @@ inline std::uint64_t magic_word() noexcept {
     return word;
 }
 
-// Checks every field of a header that may hold any bytes. Reads the header alone; `object_bytes` is
-// what the kernel says the object has. Sets ec to which field is wrong, with what was expected and
-// found.
+// Checks every field of a header, which may contain any bytes. Reads only the header;
+// `object_bytes` is the size of the object according to the kernel. Sets ec, and reports the wrong
+// field with the expected and the found value.
 [[gnu::cold]] void validate_header(const segment_header& header, std::uint64_t object_bytes,
                                    std::error_code& ec) noexcept;
 
@@ -8676,8 +9035,9 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// The word of a queue's slot: in which turn it is, what is done with it, and by whom. Recovery
-// knows it, because a dead participant may have claimed one.
+// The owner word of a lock, which names a participant and its thread, and the word of a queue's
+// slot: its turn, its state and its claimant. Recovery uses both, because a dead participant may
+// hold a lock or have claimed a slot.
 #ifndef COHOLD_ENGINE_WORDS_HPP
 #define COHOLD_ENGINE_WORDS_HPP
 
@@ -8689,10 +9049,12 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- owner words
+
 // generation:32 | slot:12 | thread:19 | awaited:1. A generation is one attachment of one process,
-// so a word names a process that is dead as long as 2^32 others have not used the slot since.
-// Thread 0 is the process itself. The lower half changes with the owner and is what sleepers hand
-// to the kernel.
+// so a word keeps naming a dead process until 2^32 others have used the slot. Thread 0 is the
+// process itself. The lower half changes with the owner, and is the word on which sleepers wait in
+// the kernel.
 using owner_word = std::uint64_t;
 
 inline constexpr owner_word nobody = 0;
@@ -8720,20 +9082,22 @@ inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
     return (a | awaited) == (b | awaited);
 }
 
-// What a slot is doing in its turn.
+// ---- slot words of queues
+
+// The state of a slot in its turn.
 enum class slot_state : std::uint32_t {
     empty = 0,
     writing = 1, // claimed by a producer
     full = 2,
     reading = 3, // claimed by a consumer
-    aborted = 4, // the producer gave up: holds nothing, its place in the order is lost
+    aborted = 4, // the producer gave up: the slot is empty, and its place in the order is lost
     closed = 5   // the queue ends here
 };
 
-// {turn:32 | state:4 | owner:12 | generation:16}. Every change of hands is one compare-and-swap of
-// this word. A claim, writing or reading, is marked with the participant's slot in the segment's
-// process table and the low 16 bits of its generation; in the other states, and outside segments,
-// these are 0.
+// {turn:32 | state:4 | owner:12 | generation:16}. Every claim and every release is one
+// compare-and-swap of this word. A claim, for writing or reading, is marked with the participant's
+// slot in the segment's process table and the low 16 bits of its generation. In the other states,
+// and outside segments, the mark is 0.
 using slot_word = std::uint64_t;
 
 // The low half of a claim without its state.
@@ -8769,8 +9133,8 @@ using claim_mark = std::uint32_t;
     return state_of(word) == slot_state::writing || state_of(word) == slot_state::reading;
 }
 
-// What becomes of a slot that a participant had claimed when it died: what it was writing never
-// was, and what it was reading is there still. Other words stay as they are.
+// The word after the claimant has died: a slot that it was writing becomes aborted, and a slot that
+// it was reading is full again. Other words stay as they are.
 [[nodiscard]] constexpr slot_word resolved(slot_word claimed) noexcept {
     const auto turn = static_cast<std::uint32_t>(claimed >> 32);
     return state_of(claimed) == slot_state::writing   ? word_of(turn, slot_state::aborted)
@@ -8778,9 +9142,9 @@ using claim_mark = std::uint32_t;
                                                       : claimed;
 }
 
-/// Takes a claim from a participant that is dead, if the word is still claimed by it. Before that,
-/// what the dead one did to the slot's element must have been rolled back: from now on the slot is
-/// anybody's. Idempotent, and any number may do it at once.
+/// Removes the claim of a dead participant, if the word still has it. Before that, the
+/// participant's changes to the slot's element must have been rolled back, because from now on any
+/// thread can claim the slot. Idempotent; any number of threads may call it at once.
 inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t participant,
                                std::uint32_t generation) noexcept {
     slot_word now = word.load(std::memory_order_acquire);
@@ -8790,9 +9154,9 @@ inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t p
     }
 }
 
-/// Has a slot's word reached the value that commits an operation on it? That is {turn, full} for a
-/// push and {turn + 1, empty} for a pop; others may have gone on from there. Asked while the claim
-/// still stands or after the store that ended it, never of a slot that was given up.
+/// Has a slot's word reached the value that commits an operation on it? That value is {turn, full}
+/// for a push and {turn + 1, empty} for a pop; other threads may have changed the word since. Valid
+/// while the claim exists or after the store that ended it, but not for an aborted slot.
 [[nodiscard]] constexpr bool queue_word_reached(slot_word now, slot_word value) noexcept {
     const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(now >> 32) -
                                                  static_cast<std::uint32_t>(value >> 32));
@@ -8806,8 +9170,8 @@ inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t p
 COHOLD_NAMESPACE_END
 
 #endif
-// The kernel's futex between processes: sleep while a 32-bit word has a value, and wake the
-// sleepers.
+// Waiting for other threads and processes: spinning, the kernel's futex (sleep while a 32-bit word
+// has a value, wake the sleepers), process-wide memory barriers, and yielding loops.
 #ifndef COHOLD_OS_FUTEX_HPP
 #define COHOLD_OS_FUTEX_HPP
 
@@ -8822,7 +9186,9 @@ COHOLD_NAMESPACE_END
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// Waiting until a moment of any clock, by waits until a moment of the monotonic one.
+// Durations and deadlines: conversions from std::chrono types without including <chrono>, the
+// monotonic and the wall clock, and waiting until a moment on any clock by means of the monotonic
+// one.
 #ifndef COHOLD_OS_TIME_HPP
 #define COHOLD_OS_TIME_HPP
 
@@ -8837,8 +9203,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// std::chrono::duration by its shape: <chrono> costs every unit 0.4 s, and whoever has a duration
-// has included it.
+// ---- durations
+
+// Recognises std::chrono::duration by its members. Including <chrono> would cost every unit 0.4 s,
+// and code that has a duration has included it already.
 template <class Duration>
 concept duration_like = requires(const Duration& d) {
     typename Duration::rep;
@@ -8848,7 +9216,7 @@ concept duration_like = requires(const Duration& d) {
     Duration::period::den;
 };
 
-// std::chrono::time_point by its shape, of any clock that can tell the time.
+// Recognises std::chrono::time_point by its members, for any clock that can tell the time.
 template <class TimePoint>
 concept time_point_like = requires(const TimePoint& t) {
     typename TimePoint::clock;
@@ -8859,8 +9227,8 @@ concept time_point_like = requires(const TimePoint& t) {
 
 inline constexpr std::int64_t nanoseconds_limit = std::numeric_limits<std::int64_t>::max();
 
-/// The duration in nanoseconds, rounded up so that nobody waits too short; saturating, and 0 for
-/// negative ones and NaN.
+/// The duration in nanoseconds, rounded up so that no wait is too short. Saturates at the limit; 0
+/// for negative durations and NaN.
 template <duration_like Duration>
 [[nodiscard]] constexpr std::int64_t to_nanoseconds(const Duration& d) noexcept {
     using rep = typename Duration::rep;
@@ -8888,6 +9256,8 @@ template <duration_like Duration>
     }
 }
 
+// ---- the monotonic clock, and the wall clock
+
 /// A moment on CLOCK_MONOTONIC, which all processes of the machine share.
 struct deadline {
     std::int64_t nanoseconds;
@@ -8900,7 +9270,7 @@ struct deadline {
         return {static_cast<std::int64_t>(time.tv_sec) * 1000000000 + time.tv_nsec};
     }
 
-    /// So many nanoseconds from now; saturates at never.
+    /// That many nanoseconds from now; saturates at never().
     [[nodiscard]] static deadline in(std::int64_t nanoseconds) noexcept {
         const std::int64_t start = now().nanoseconds;
         return nanoseconds >= nanoseconds_limit - start ? never() : deadline{start + nanoseconds};
@@ -8919,7 +9289,7 @@ struct deadline {
     }
 };
 
-// Nanoseconds since 1970, as the administrator has set the clock: for people to read.
+// Nanoseconds since 1970 on the system's real-time clock, for people to read.
 [[nodiscard]] inline std::uint64_t wall_clock() noexcept {
     ::timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
@@ -8927,7 +9297,7 @@ struct deadline {
            static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-// The moment as the C library wants it, in so far as it can say it.
+// Converts to the C library's type, limited to its range.
 inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
     constexpr std::int64_t most = std::numeric_limits<::time_t>::max();
     const std::int64_t seconds = nanoseconds / 1000000000;
@@ -8937,35 +9307,38 @@ inline ::timespec to_timespec(std::int64_t nanoseconds) noexcept {
     return time;
 }
 
-// Ends early when a signal comes.
+// Ends early when a signal arrives.
 inline void sleep_for(std::int64_t nanoseconds) noexcept {
     const ::timespec time = to_timespec(nanoseconds);
     ::nanosleep(&time, nullptr);
 }
 
-// Does not wait at all.
+// ---- deadlines on any clock
+
+// The deadline that does not wait at all.
 inline constexpr deadline at_once{0};
 
-// So long from now; at once if it is nothing.
+// The duration from now; at_once if it is zero.
 template <duration_like Duration>
 [[nodiscard]] deadline deadline_in(const Duration& patience) noexcept {
     const std::int64_t nanoseconds = to_nanoseconds(patience);
     return nanoseconds == 0 ? at_once : deadline::in(nanoseconds);
 }
 
-// Roughly; no value is too far for that.
+// The duration in seconds, as an approximation that has room for every value.
 template <duration_like Duration>
 [[nodiscard]] constexpr double in_seconds(const Duration& d) noexcept {
     return static_cast<double>(d.count()) * static_cast<double>(Duration::period::num) /
            static_cast<double>(Duration::period::den);
 }
 
-// When to look at the moment's clock again; at_once if the moment has come, and for none (NaN). A
-// moment of coarse units, like a day or "never", can be farther than the type that it would be
-// compared in with the present can tell (292 years of nanoseconds): it is waited for in steps.
+// When to look at the moment's clock again; at_once if the moment has come, or is NaN. A moment in
+// coarse units, such as days, or the clock's "never", can be too far away for the type in which it
+// would be compared with the present (292 years of nanoseconds). So a wait for a distant moment is
+// made in steps.
 template <time_point_like TimePoint>
 [[nodiscard]] deadline deadline_at(const TimePoint& moment) {
-    constexpr double step = 1e9; // seconds; what is nearer is compared exactly
+    constexpr double step = 1e9; // seconds; nearer moments are compared exactly
     const auto now = TimePoint::clock::now();
     const double left = in_seconds(moment.time_since_epoch()) - in_seconds(now.time_since_epoch());
     if (left > step) {
@@ -8979,8 +9352,8 @@ template <time_point_like TimePoint>
     return deadline_at(moment).nanoseconds == at_once.nanoseconds;
 }
 
-// Repeats wait(deadline) until it is true or the moment has come. Other clocks may be set
-// meanwhile, so theirs has the last word.
+// Repeats wait(deadline) until it returns true or the moment has come. The moment's clock may be
+// set meanwhile, so only that clock decides whether it has come.
 template <time_point_like TimePoint, class Wait>
 bool until_moment(const TimePoint& moment, const Wait& wait) {
     for (;;) {
@@ -9004,6 +9377,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- spinning
+
 /// Tells the processor that this is a spin loop.
 inline void cpu_pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -9015,23 +9390,24 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
-/// Asks for the cache line as one that will be written. Any address will do; nothing happens where
-/// the processor cannot.
+/// Prefetches a cache line for writing. Any address is allowed. Does nothing on processors that
+/// cannot do it.
 inline void prefetch_to_write(const void* address) noexcept {
 #if defined(__x86_64__)
-    // What the compiler makes of __builtin_prefetch for x86-64 in general only asks for reading.
+    // For generic x86-64, compilers turn __builtin_prefetch into a prefetch for reading.
     asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
 #else
     __builtin_prefetch(address, 1);
 #endif
 }
 
-/// Counts the spins of one wait: pauses while some are left, then says that they are used up.
+/// Counts the spins of one wait: pauses as long as some are left, then reports that they are used
+/// up.
 class backoff {
   public:
     explicit backoff(std::uint32_t spins) noexcept : left_(spins) {}
 
-    /// Pauses and returns true, or returns false when it is time for something better.
+    /// Pauses and returns true, or returns false when the spins are used up.
     [[nodiscard]] bool spin() noexcept {
         if (left_ == 0) {
             return false;
@@ -9045,14 +9421,17 @@ class backoff {
     std::uint32_t left_;
 };
 
+// ---- barriers in all processes
+
 enum class membarrier_state : std::uint32_t { unknown, registered, missing };
 
-// Of this process. A forked child has its parent's memory and its registration; exec loses both.
+// The state of this process. A forked child inherits its parent's memory and registration; exec
+// loses both.
 inline std::atomic<membarrier_state> membarrier_of_process{membarrier_state::unknown};
 
-/// Makes heavy_barrier() of other processes reach this one; once is enough, and again costs a load.
-/// False if the kernel has no such barrier (before 4.16, or forbidden by a filter of system calls).
-/// System call: membarrier(2), the first time.
+/// Registers this process, so that heavy_barrier() in other processes reaches it. One call is
+/// enough; each further call costs a load. False if the kernel has no such barrier (before Linux
+/// 4.16, or if a seccomp filter forbids it). System call: membarrier(2), the first time.
 inline bool register_membarrier() noexcept {
     membarrier_state state = membarrier_of_process.load(std::memory_order_relaxed);
     if (state == membarrier_state::unknown) [[unlikely]] {
@@ -9067,7 +9446,7 @@ inline bool register_membarrier() noexcept {
 }
 
 /// A full memory barrier in the caller and, before it returns, in every thread of every registered
-/// process. False if there was none. *Complexity*: half a microsecond to ten.
+/// process. False if the kernel has none. *Complexity*: half a microsecond to ten microseconds.
 /// System call: membarrier(2).
 [[nodiscard, gnu::cold]] inline bool heavy_barrier() noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -9080,12 +9459,14 @@ inline bool register_membarrier() noexcept {
     return done;
 }
 
-/// The other side's half of it: keeps the compiler from moving what follows before what precedes.
-/// Between a store and a load it means what a full barrier means, but only towards somebody who
-/// executes heavy_barrier() between his own store and load.
+/// The counterpart of heavy_barrier() on the fast side: keeps the compiler from reordering what
+/// precedes it and what follows it. Between a store and a load it acts as a full barrier, but only
+/// towards a thread that executes heavy_barrier() between its own store and load.
 inline void light_barrier() noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
 }
+
+// ---- futexes
 
 // The kernel sees the word itself, so the atomic must be nothing but its 32 bits.
 static_assert(sizeof(std::atomic<std::uint32_t>) == 4 && alignof(std::atomic<std::uint32_t>) == 4);
@@ -9094,8 +9475,8 @@ static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
 inline constexpr std::uint32_t futex_wake_all = 0x7fffffff;
 
 enum class futex_outcome {
-    woken,      // by futex_wake, or for no reason: check the condition
-    changed,    // the word had another value already
+    woken,      // by futex_wake, or spuriously: check the condition
+    changed,    // the word already had another value
     timed_out,  // the deadline has passed
     interrupted // a signal handler ran
 };
@@ -9106,12 +9487,13 @@ struct futex_time {
     std::int64_t nanoseconds;
 };
 
-// Waits with FUTEX_WAIT_BITSET, whose deadline is absolute on CLOCK_MONOTONIC: a wait that is
-// interrupted and repeated does not grow. Never FUTEX_PRIVATE_FLAG: the others are other processes.
+// Waits with FUTEX_WAIT_BITSET, whose deadline is absolute on CLOCK_MONOTONIC, so that a wait which
+// is interrupted and repeated does not become longer. Never uses FUTEX_PRIVATE_FLAG, because the
+// wakers are in other processes.
 inline long futex_wait_call(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                             const futex_time* until) noexcept {
 #if defined(SYS_futex_time64)
-    // A 32-bit process: SYS_futex takes 32-bit time, and kernels before 5.1 know only that.
+    // In a 32-bit process, SYS_futex takes 32-bit times, and kernels before 5.1 have nothing else.
     const long result = ::syscall(SYS_futex_time64, &word, FUTEX_WAIT_BITSET, expected, until,
                                   nullptr, FUTEX_BITSET_MATCH_ANY);
     if (result == 0 || errno != ENOSYS) {
@@ -9135,7 +9517,7 @@ inline long futex_wait_call(const std::atomic<std::uint32_t>& word, std::uint32_
 #endif
 }
 
-// Only a sandbox without futex gets here, and that cannot be waited out.
+// Reached only in a sandbox that forbids futex(2), where waiting is impossible.
 [[noreturn, gnu::cold]] inline void futex_failed(const char* call, int error) noexcept {
     char text[96];
     std::snprintf(text, sizeof(text), "%s failed with errno %d: waiting is impossible", call,
@@ -9152,7 +9534,7 @@ inline futex_outcome futex_wait(const std::atomic<std::uint32_t>& word, std::uin
     }
     switch (errno) {
     case EAGAIN:
-    case EFAULT: // whoever was to wake this one has freed the memory meanwhile
+    case EFAULT: // the thread that would have woken this one has freed the memory meanwhile
         return futex_outcome::changed;
     case ETIMEDOUT:
         return futex_outcome::timed_out;
@@ -9173,17 +9555,19 @@ inline std::uint32_t futex_wake(const std::atomic<std::uint32_t>& word,
     const long woken = ::syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
     if (woken < 0) {
         if (errno == EFAULT) {
-            return 0; // it was let go of before this, and the memory has been freed since
+            return 0; // the word was released before this call, and its memory has been freed since
         }
         futex_failed("futex(FUTEX_WAKE)", errno);
     }
     return static_cast<std::uint32_t>(woken);
 }
 
-/// A loop that waits for another thread without being woken by it. It yields the processor, which
-/// under a real-time policy means nothing to threads of a lower priority, and then the one that is
-/// waited for might never run: so such a thread sleeps a twentieth of a millisecond now and then.
-/// System calls: sched_yield(2), sched_getscheduler(2), futex(2).
+// ---- yielding
+
+/// For loops that wait for another thread which will not wake them. They yield the processor. Under
+/// a real-time policy that does not help threads of lower priority, and the thread that is waited
+/// for might never run, so such a thread sleeps 50 microseconds now and then. System calls:
+/// sched_yield(2), sched_getscheduler(2), futex(2).
 class yielding {
   public:
     void yield() noexcept {
@@ -9207,7 +9591,8 @@ class yielding {
 COHOLD_NAMESPACE_END
 
 #endif
-// What tells this process from others: a number of its own, and when it began.
+// What distinguishes this process from others, also from its parent and its forked children: a
+// stamp of its own, and its start time. And random bytes.
 #ifndef COHOLD_OS_PROCESS_HPP
 #define COHOLD_OS_PROCESS_HPP
 
@@ -9225,23 +9610,25 @@ namespace detail {
 using stamp_word = std::atomic<std::uint64_t>;
 
 // Where a process keeps its stamp: on a page that the kernel clears in a forked child. nullptr if
-// there cannot be one.
+// there can be no such page.
 [[gnu::cold]] stamp_word* stamp_page() noexcept;
 
-// A number that neither the process which forked this one has, nor one that this one forks. Their
-// process identifiers may be the same, in namespaces of their own.
+// A number that differs from the stamps of this process's parent and of its forked children. Their
+// process identifiers may be the same, if they are in namespaces of their own.
 [[gnu::cold]] std::uint64_t process_stamp(stamp_word* page) noexcept;
 
 [[gnu::cold]] std::uint64_t process_stamp() noexcept;
 
-// False, and errno, on failure. At most 256 bytes, which come as a whole.
+// Fills at most 256 bytes with random data; getrandom(2) never returns fewer. False and errno on
+// failure.
 [[nodiscard, gnu::cold]] bool fill_randomly(void* to, std::size_t bytes) noexcept;
 
-// In clock ticks since the machine was booted, as field 22 of proc_pid_stat(5) has it; 0 if that
-// cannot be read. Numbers of processes are used again, the pair is not.
+// The start time of this process in clock ticks since the machine was booted, from field 22 of
+// proc_pid_stat(5). 0 if that cannot be read. Process identifiers are reused, but not together with
+// the start time.
 [[gnu::cold]] std::uint64_t read_start_time() noexcept;
 
-// The same, read once in a process.
+// The same, read only once in a process.
 [[gnu::cold]] std::uint64_t process_start_time() noexcept;
 
 } // namespace detail
@@ -9327,7 +9714,7 @@ COHOLD_INLINE std::uint64_t read_start_time() noexcept {
 
 COHOLD_INLINE std::uint64_t process_start_time() noexcept {
     static std::atomic<std::uint64_t> known{0};
-    static std::atomic<std::uint64_t> of{0}; // a forked child has another
+    static std::atomic<std::uint64_t> of{0}; // a forked child has another stamp
     if (of.load(std::memory_order_acquire) != process_stamp()) {
         known.store(read_start_time(), std::memory_order_relaxed);
         of.store(process_stamp(), std::memory_order_release);
@@ -9348,9 +9735,11 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// While it lives, allocators that are constructed at an address of the segment, by this thread,
-// bind to the segment. Uses-allocator construction alone would not reach the members of plain
-// structs and arrays.
+// ---- objects under construction
+
+// While it lives, allocators that this thread constructs at an address of the segment are bound to
+// the segment. Uses-allocator construction alone would not reach the members of plain structs and
+// arrays.
 class construction_scope {
   public:
     explicit construction_scope(segment_header* header) noexcept
@@ -9363,8 +9752,9 @@ class construction_scope {
 
     ~construction_scope() { innermost_ = outer_; }
 
-    // The segment under construction that the address belongs to, or nullptr.
-    // A number, because g++ takes the address of an object under construction for its use.
+    // The segment under construction to which the address belongs, or nullptr. The address is a
+    // number, because g++ considers passing the address of an object under construction a use of
+    // that object.
     [[nodiscard]] static segment_header* around(std::uintptr_t address) noexcept {
         for (const construction_scope* scope = innermost_; scope != nullptr;
              scope = scope->outer_) {
@@ -9383,56 +9773,57 @@ class construction_scope {
     const construction_scope* outer_;
 };
 
+// ---- the private pages
+
 struct thread_record;
 struct local_mapping;
 
-// What the mechanism does for a segment, from wherever in this process it is noticed that it must
-// be done.
+// The functions of the mechanism for a segment, callable from everywhere in this process.
 struct local_calls {
-    // Real memory for the bytes [from, to).
+    // Gives real memory to the bytes [from, to).
     void (*back)(const local_mapping& local, void* base, std::uint64_t from, std::uint64_t to,
                  std::error_code& ec) noexcept;
-    // See liveness in the table of mechanism_policy. `claim` calls publish(context, token) while
-    // nobody else can claim the slot, whose token is `present` when it is called; it returns the
-    // page that keeps the claim.
+    // See liveness in the table of mechanism_policy. `present` is the token in the slot at the time
+    // of the call. `claim` calls publish(context, token) while no other process can claim the slot,
+    // and returns the page that keeps the claim.
     void* (*claim)(const local_mapping& local, std::uint32_t slot, const liveness_token& present,
                    bool (*publish)(void* context, const liveness_token& token) noexcept,
                    void* context, std::error_code& ec) noexcept;
     verdict (*probe)(const local_mapping& local, std::uint32_t slot,
                      const liveness_token& token) noexcept;
-    // How many bytes the object has now; 0 if it cannot be asked.
+    // The size of the object in bytes; 0 if the kernel cannot be asked.
     std::uint64_t (*length)(const local_mapping& local) noexcept;
-    // Of a session: the page by which this process counts among its users. Null without ec: the
-    // mechanism needs none.
+    // For a session: the page through which this process counts as one of its users. Null without
+    // an error: the mechanism needs no page.
     void* (*attend)(const local_mapping& local, std::error_code& ec) noexcept;
 };
 
-// Which participant this mapping is. Lies on a page that the kernel clears in a forked child, which
-// so finds out that it is none yet.
+// The participant that this mapping is. It lies on a page that the kernel clears in a forked child,
+// so that the child finds that it is not a participant yet.
 struct local_identity {
-    std::atomic<std::uint64_t> epoch; // 0: none yet. No two attachments in a process have the same
+    std::atomic<std::uint64_t> epoch; // 0: not attached; unique among a process's attachments
     owner_word me;                    // thread 0
-    void* page;                       // that holds the kernel's lock
-    void* attendance;                 // of a session: what attend returned
-    std::atomic<std::uint32_t> busy;  // a lock among this process's threads
-    std::uint32_t threads;            // the last number given to one
-    thread_record* records;           // of the threads that have worked on this mapping
-    std::atomic<std::uint32_t> pins;  // threads at work here by way of mapping_list
+    void* page;                       // keeps the kernel's lock
+    void* attendance;                 // for a session: the result of attend
+    std::atomic<std::uint32_t> busy;  // a lock between the threads of this process
+    std::uint32_t threads;            // the last number given to a thread
+    thread_record* records;           // of the threads that have used this mapping
+    std::atomic<std::uint32_t> pins;  // threads that are using the mapping through mapping_list
 };
 
-// Ends where the segment begins; so it is found without any registry, by plug-ins with private
-// symbols too.
+// Ends where the segment begins, so that it is found without a registry, even by plug-ins with
+// private symbols.
 struct alignas(16) local_mapping {
     alignas(16) unsigned char native[32]; // the mechanism's native handle
     std::uint64_t device;                 // of the object, as object_status has it
     std::uint64_t inode;
     const local_calls* calls;
     local_identity* identity;
-    std::uint64_t reserve; // bytes that are mapped, whatever the segment says of itself
-    mutable std::atomic<std::uint64_t> length; // bytes of the object, when last asked
-    local_mapping* next_mapping;               // of those that mapping_list has
-    std::uint64_t only_in; // the process that has the mapping, if forked children do not; else 0
-    // For how many the segment is, as it said when it was asked first; 0: not yet.
+    std::uint64_t reserve;                     // bytes that are mapped, whatever the segment says
+    mutable std::atomic<std::uint64_t> length; // bytes of the object, when last checked
+    local_mapping* next_mapping;               // in mapping_list
+    std::uint64_t only_in; // the only process with the mapping; 0 if forked children have it
+    // How many participants the segment has room for, as first read from it; 0 if not read yet.
     mutable std::atomic<std::uint32_t> participants;
 };
 
@@ -9441,17 +9832,20 @@ inline const local_mapping& local_of(const segment_header& header) noexcept {
                                                    sizeof(local_mapping));
 }
 
-// The segments that this process has mapped to write, so that a death seen in one of them is dealt
-// with in all. Links change by one store each: a child forked at any moment inherits a list that is
-// whole.
+// ---- the mappings of this process
+
+// The segments that this process has mapped for writing, so that a death that is noticed in one of
+// them is handled in all. Each link changes by one store, so a child that is forked at any moment
+// inherits an intact list.
 class mapping_list {
   public:
     [[gnu::cold]] void add(local_mapping& mapping) noexcept;
 
-    // Waits until no other thread is at work on the mapping by way of this list.
+    // Waits until no other thread is using the mapping through this list.
     [[gnu::cold]] void remove(local_mapping& mapping) noexcept;
 
-    // Calls visit(header) for each mapping, perhaps more than once. It is not unmapped meanwhile.
+    // Calls visit(header) for each mapping, possibly more than once. The mapping is not unmapped
+    // meanwhile.
     template <class Visitor>
     [[gnu::cold]] void each(const Visitor& visit) noexcept {
         local_mapping* mapping = nullptr;
@@ -9462,9 +9856,9 @@ class mapping_list {
         }
     }
 
-    // The segment that the address lies in; nullptr if it lies in none. It must not be unmapped
-    // meanwhile, as there is an object. What is on the heap or a stack of the process is mostly
-    // told by two comparisons.
+    // The segment in which the address lies; nullptr if it lies in none. The caller has an object
+    // there, so the segment must not be unmapped meanwhile. For most addresses on the process's own
+    // heap or stacks, two comparisons are enough.
     [[nodiscard, gnu::cold]] segment_header* around(std::uintptr_t address) noexcept;
 
   private:
@@ -9472,7 +9866,7 @@ class mapping_list {
         return mapping.only_in == 0 || mapping.only_in == process_stamp();
     }
 
-    // A child that was forked while another thread held it takes it.
+    // If a child is forked while another thread holds the lock, the child takes it over.
     class lock {
       public:
         explicit lock(mapping_list& list) noexcept : list_(list) {
@@ -9496,22 +9890,25 @@ class mapping_list {
         mapping_list& list_;
     };
 
-    // The one after `last`, which is let go of, or the first; nullptr at the end.
+    // Unpins `last`, and pins and returns the mapping after it, or the first one. nullptr at the
+    // end.
     [[gnu::cold]] local_mapping* next_pinned(local_mapping* last) noexcept;
 
-    std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process whose thread has it
+    std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process that holds the lock
     std::atomic<local_mapping*> first_{nullptr};
-    std::atomic<std::uintptr_t> lowest_{UINTPTR_MAX}; // address where a mapping was, ever
+    std::atomic<std::uintptr_t> lowest_{UINTPTR_MAX}; // address of any mapping so far
     std::atomic<std::uintptr_t> highest_{0};
 };
 
 inline constinit mapping_list mappings{};
 
+// ---- size and growth
+
 [[gnu::cold]] std::uint64_t bounded_by_object(const local_mapping& local,
                                               std::uint64_t size) noexcept;
 
-// Bytes of the segment, but none that are not there, whatever its own bytes say. System call:
-// fstat(2) or the like, once each time it has grown.
+// The size of the segment in bytes, but never more than the object has, whatever the segment says.
+// System call: fstat(2) or the like, once each time the segment has grown.
 [[nodiscard]] inline std::uint64_t bounded_size(const segment_header& header) noexcept {
     const std::uint64_t size = header.size.load(std::memory_order_acquire);
     const local_mapping& local = local_of(header);
@@ -9527,8 +9924,8 @@ inline constinit mapping_list mappings{};
     return known != 0 ? known : count_participants(header);
 }
 
-// Makes the segment at least `to` bytes long; the caller holds the heap's lock, which orders
-// growths.
+// Makes the segment at least `to` bytes long. The caller must hold the heap's lock, which
+// serializes growth.
 [[gnu::cold]] void grow_segment(segment_header& header, std::uint64_t to,
                                 std::error_code& ec) noexcept;
 
@@ -9572,7 +9969,7 @@ COHOLD_INLINE void mapping_list::remove(local_mapping& mapping) noexcept {
                 each->next_mapping = mapping.next_mapping;
             }
         }
-        mapping.next_mapping = &mapping; // a thread that is here has to begin anew
+        mapping.next_mapping = &mapping; // a thread that is at this mapping has to start again
     }
     for (yielding turn; mapping.identity->pins.load(std::memory_order_acquire) != 0;) {
         turn.yield();
@@ -9645,7 +10042,7 @@ COHOLD_INLINE void grow_segment(segment_header& header, std::uint64_t to,
     }
     local.calls->back(local, &header, from, to, ec);
     if (!ec) {
-        header.size.store(to, std::memory_order_release); // after the space is there: no SIGBUS
+        header.size.store(to, std::memory_order_release); // after the space exists: no SIGBUS
     }
 }
 
@@ -9664,8 +10061,10 @@ namespace detail {
 
 struct journal;
 
-// Tells processes apart, in whatever namespaces they are: the same for all participants that a
-// process is, of one segment or of several.
+// ---- slots
+
+// Identifies a process, in whatever namespaces it is. The key is the same for all participants that
+// one process is, in one segment or in several.
 struct process_key {
     std::uint32_t pid;     // as the process saw itself
     std::uint32_t stamp;   // made from its process_stamp
@@ -9674,21 +10073,23 @@ struct process_key {
     friend bool operator==(const process_key&, const process_key&) = default;
 };
 
-// One participant: a process, by one of its mappings.
+// One participant: a process with one of its mappings.
 struct alignas(64) participant_slot {
-    // generation:32 | former:31 | 1 while attached. The generation grows also during an attachment,
-    // when its numbers of threads are used up: `former` says how many it has had before. Only the
-    // holder of the kernel's lock on the slot writes it, and who has recovered a dead one.
+    // generation:32 | former:31 | attached:1. The generation also grows during an attachment, when
+    // its thread numbers are used up; `former` is the number of earlier generations of the
+    // attachment. Written only by the holder of the kernel's lock on the slot, and by a process
+    // that has recovered a dead participant.
     std::atomic<std::uint64_t> state;
     std::atomic<std::uint32_t> pid;
     std::atomic<std::uint32_t> stamp;
     std::atomic<std::uint64_t> start_time; // of the process, in clock ticks since boot
     std::atomic<std::uint64_t> token[2];   // a liveness_token
-    std::atomic<std::uint64_t> recovery;   // an robust_lock: held by who recovers this slot
-    std::atomic<std::uint64_t> journals;   // offset of its first journal, or 0
-    std::atomic<std::uint64_t> attached;   // nanoseconds since 1970
+    std::atomic<std::uint64_t>
+        recovery; // a robust_lock: held by the process that recovers this slot
+    std::atomic<std::uint64_t> journals; // offset of its first journal, or 0
+    std::atomic<std::uint64_t> attached; // nanoseconds since 1970
 
-    // This and the token may be read while a later participant of the slot is writing them.
+    // The key and the token may be read while a later participant of the slot is writing them.
     [[nodiscard]] process_key process() const noexcept {
         return {pid.load(std::memory_order_relaxed), stamp.load(std::memory_order_relaxed),
                 start_time.load(std::memory_order_relaxed)};
@@ -9713,7 +10114,7 @@ inline constexpr std::uint64_t attached_bit = 1;
     return std::uint64_t{generation} << 32;
 }
 
-// Does the generation belong to the attachment that a slot's state tells of?
+// Does the generation belong to the attachment in a slot's state?
 [[nodiscard]] constexpr bool is_attachment_of(std::uint64_t state,
                                               std::uint32_t generation) noexcept {
     const std::uint32_t former = static_cast<std::uint32_t>(state) >> 1;
@@ -9721,7 +10122,8 @@ inline constexpr std::uint64_t attached_bit = 1;
            static_cast<std::uint32_t>(state >> 32) - generation <= former;
 }
 
-// The state after that, with the next generation of the same attachment. Never 0, as ever.
+// The state after this one, with the next generation of the same attachment. The generation is
+// never 0.
 [[nodiscard]] constexpr std::uint64_t with_next_generation(std::uint64_t state) noexcept {
     const auto last = static_cast<std::uint32_t>(state >> 32);
     const std::uint32_t step = last == UINT32_MAX ? 2 : 1;
@@ -9731,7 +10133,7 @@ inline constexpr std::uint64_t attached_bit = 1;
 struct participant_table {
     static constexpr std::uint64_t offset = control_bytes;
 
-    // By its index, as if they all lay one behind the other.
+    // Accesses slots by index, as if all of them were contiguous.
     struct slot_array {
         participant_slot near[near_slots];
 
@@ -9750,8 +10152,8 @@ struct participant_table {
                                   : far_slots_offset + (index - near_slots) * participant_bytes;
     }
 
-    // The index of the last slot, for who has found all others taken and looks for dead ones among
-    // them.
+    // The index of the last slot, for a process that has found all other slots taken and looks for
+    // dead participants among them.
     [[nodiscard]] static std::uint32_t spare(const segment_header& header) noexcept {
         return participants_of(header);
     }
@@ -9768,19 +10170,21 @@ struct participant_table {
 
 static_assert(sizeof(participant_table) == table_bytes);
 
-// Is the process that a word names the one that this mapping is of?
+// ---- verdicts
+
+// Does the owner word name the process of this mapping?
 [[nodiscard]] bool is_this_process(const segment_header& header, owner_word owner) noexcept;
 
-// The verdict on one participant that has the slot, whatever else its process is.
+// The verdict on this participant alone, even if its process is another participant too.
 [[gnu::cold]] verdict probe_slot(const segment_header& header, owner_word owner) noexcept;
 
-// Has the participant neither detached nor been recovered?
+// Is the participant still attached: it has neither detached nor been recovered?
 [[nodiscard]] bool is_attached(const segment_header& header, owner_word owner) noexcept;
 
-// The participant that has the slot now; nobody if there is none.
+// The participant that has the slot now; `nobody` if there is none.
 [[nodiscard]] owner_word participant_at(const segment_header& header, std::uint32_t index) noexcept;
 
-// Calls visit(owner) for each participant that the process is.
+// Calls visit(owner) for each participant of the process.
 template <class Visitor>
 void each_of_process(const segment_header& header, const process_key& process,
                      const Visitor& visit) noexcept {
@@ -9793,13 +10197,14 @@ void each_of_process(const segment_header& header, const process_key& process,
     }
 }
 
-/// The kernel's verdict on the process that a word names: dead only if it is, or has detached; then
-/// everything that it had written is visible. The unit of death is the process: a participant whose
-/// process is another participant as well is dead when both are, for the kernel lets go of them one
-/// after the other. *Complexity*: a system call, if it is another process.
+/// The kernel's verdict on the process that an owner word names: dead only if the process is dead
+/// or has detached. In that case everything that it has written is visible. The unit of death is
+/// the process: if it is several participants, each of them is dead only when all are, because the
+/// kernel releases their locks one after the other. *Complexity*: a system call, if it is another
+/// process.
 [[gnu::cold]] verdict verdict_on(const segment_header& header, owner_word owner) noexcept;
 
-// False only of who is dead for certain.
+// False only if the participant is certainly dead.
 [[gnu::cold]] bool is_alive(const segment_header& header, owner_word owner) noexcept;
 
 } // namespace detail
@@ -9834,8 +10239,9 @@ COHOLD_INLINE verdict probe_slot(const segment_header& header, owner_word owner)
         found = is_this_process(header, owner)
                     ? verdict::alive
                     : local.calls->probe(local, index, slot.read_token());
-        // A process that attaches anew to a dead one's slot has the kernel's lock before it changes
-        // the state, hence the second look: the lock that was found may belong to it.
+        // A process that attaches to the slot of a dead participant gets the kernel's lock before
+        // it changes the state. The lock that was found may belong to that process, so the state is
+        // checked again.
         if (!is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
             found = verdict::dead;
         }
@@ -9861,7 +10267,7 @@ COHOLD_INLINE owner_word participant_at(const segment_header& header,
 
 COHOLD_INLINE verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
     if (slot_of(owner) > participant_table::spare(header)) {
-        return verdict::dead; // nobody has ever been there
+        return verdict::dead; // there is no such slot
     }
     const process_key process = participant_table::of(header).slots[slot_of(owner)].process();
     verdict found = probe_slot(header, owner);
@@ -9899,17 +10305,17 @@ enum class lock_result {
     timed_out
 };
 
-// Until when the calling thread waits for the locks of a segment itself: those of its heap, of its
-// directory, of recovering somebody. For ever, but in the members of locks and queues that have to
-// return in time: they fail, or say that there was nothing to be had, when one of these locks
-// belongs to a process that is stopped. What must not fail, the end of a section for instance, is
-// never done within the scope of such a limit.
+// The time until which the calling thread waits for the locks of a segment itself: those of its
+// heap, its directory and its recoveries. It is unlimited except in members of locks and queues
+// that have to return in time. If a stopped process holds one of these locks, such members fail or
+// return without a result. Operations that must not fail, such as the end of a section, never
+// happen within the scope of such a limit.
 class patience {
   public:
-    // In ns: what a holder that runs may be given in any case.
+    // The time in ns that a running holder is given in any case.
     static constexpr std::int64_t brief = 10000000;
 
-    // `until` for this scope, but not before a brief time is over.
+    // Sets the limit for this scope to `until`, but not to less than a brief time from now.
     [[gnu::cold]] explicit patience(deadline until, std::int64_t least = brief) noexcept
         : around_(until_) {
         if (!until.is_never()) {
@@ -9931,39 +10337,40 @@ class patience {
     deadline around_;
 };
 
-// For members to which a time that is over is no error, wherever it has passed.
+// For members for which a timeout is not an error, wherever it happened.
 [[gnu::cold]] inline void forget_timeout(std::error_code& ec) noexcept {
     if (ec == std::errc::timed_out) {
         clear(ec);
     }
 }
 
-// Zeroed memory is a free lock. What must happen when the holder is dead, and when a holder counts
-// as dead, is the caller's knowledge: see lock().
+// Zeroed memory is a free lock. The caller decides when a holder counts as dead, and what must
+// happen then: see lock().
 //
-// If the process is killed: in lock(), it has the lock or not, and the word says so. While holding
-// it: the next one who wants it takes it over. In unlock(), before the sleepers are woken: they
-// wake on their own after recheck_interval.
+// If the process is killed in lock(), it holds the lock or not, and the word tells which. If it is
+// killed while it holds the lock, the next thread that wants it takes it over. If it is killed in
+// unlock() before the sleepers have been woken, they wake up by themselves after recheck_interval.
 class robust_lock {
   public:
-    // How long a sleeper trusts the holder to be alive, in ns.
+    // How long a sleeper assumes that the holder is alive, in ns.
     static constexpr std::int64_t recheck_interval = 4000000;
 
-    // Who sees the word sees also what its owner has entered elsewhere before: hence the release.
+    // Release order, because a thread that sees the word must also see what its owner has written
+    // elsewhere before.
     [[nodiscard]] bool try_lock(owner_word me) noexcept {
         owner_word found = nobody;
         return word_.compare_exchange_strong(found, me, std::memory_order_acq_rel,
                                              std::memory_order_relaxed);
     }
 
-    // Waits; with deadline{0} it only looks whether the holder is alive. `recover_if_dead(owner)`
-    // is asked about a holder that stands in the way: false if it lives; if it is dead, puts in
-    // order what must be before the lock can change hands, and returns true.
+    // Waits for the lock; with deadline{0} it only checks whether the holder is alive. Calls
+    // `recover_if_dead(owner)` for a holder: it must return false if the holder is alive. If the
+    // holder is dead, it must do what is necessary before the lock can pass on, and return true.
     template <class Recover>
     [[gnu::cold, gnu::noinline]] lock_result lock_slowly(owner_word me, deadline until,
                                                          const Recover& recover_if_dead) noexcept {
-        // Looks ever less often: every look takes the cache line from the holder, whose unlocking
-        // then waits for it.
+        // Checks less and less often, because every check takes the cache line from the holder,
+        // whose unlock then has to wait for it.
         for (std::uint32_t pauses = 4; pauses <= 256 && until.nanoseconds != 0; pauses *= 2) {
             for (backoff spins(pauses); spins.spin();) {
             }
@@ -9971,12 +10378,12 @@ class robust_lock {
                 return lock_result::locked;
             }
         }
-        owner_word asked = nobody; // found alive ...
-        deadline trusted{0};       // ... and believed to be so until then, whatever wakes this
+        owner_word asked = nobody; // the holder that was found alive ...
+        deadline trusted{0};       // ... and is assumed to be alive until then
         for (;;) {
             owner_word found = word_.load(std::memory_order_acquire);
             if (same_owner(found, nobody)) {
-                // Others may be asleep: who unlocks next has to wake one.
+                // Other threads may be asleep, so the next unlock has to wake one.
                 if (word_.compare_exchange_strong(found, me | awaited, std::memory_order_acq_rel,
                                                   std::memory_order_relaxed)) {
                     return lock_result::locked;
@@ -10005,7 +10412,7 @@ class robust_lock {
         }
     }
 
-    // One of the segment's own: false if the thread's patience is over.
+    // For the locks of a segment itself: false if the thread's patience has ended.
     template <class Recover>
     [[nodiscard]] bool lock_patiently(owner_word me, const Recover& recover_if_dead) noexcept {
         return try_lock(me) ||
@@ -10023,8 +10430,7 @@ class robust_lock {
         }
     }
 
-    // Unlocks if the caller holds the lock and nobody waits; else nothing happens, or what unlock()
-    // does.
+    // Unlocks, as unlock() does, if the caller holds the lock. Otherwise returns false.
     [[nodiscard]] bool unlock_if_held(owner_word me) noexcept {
         if (word_.load(std::memory_order_relaxed) != me) {
             return false;
@@ -10033,13 +10439,13 @@ class robust_lock {
         return true;
     }
 
-    // For a dead holder's lock, after recover_if_dead(): see lock_slowly.
+    // Takes over the lock of a dead holder, after recover_if_dead(): see lock_slowly.
     [[nodiscard, gnu::cold]] bool take_over(owner_word dead, owner_word me) noexcept {
         return word_.compare_exchange_strong(dead, me | awaited, std::memory_order_acq_rel,
                                              std::memory_order_relaxed);
     }
 
-    // In one order with everything else that is sequentially consistent.
+    // Sequentially consistent.
     [[nodiscard]] bool is_free() const noexcept {
         return word_.load(std::memory_order_seq_cst) == nobody;
     }
@@ -10071,14 +10477,15 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Offsets count from the segment's first byte; sizes are payload bytes, multiples of 16.
+// A block. Offsets are relative to the beginning of the segment; sizes are those of the payload in
+// bytes, and multiples of 16.
 struct alignas(16) heap_block {
-    // Bit 0: free. Bits 4 to 47: size. Bits 48 to 63: the mark of allocated blocks, made from the
-    // offset.
+    // Bit 0: free. Bits 4 to 47: size. Bits 48 to 63: the mark of an allocated block, computed from
+    // its offset.
     alignas(8) std::uint64_t word;
     alignas(8) std::uint64_t previous; // the block before this one in memory; 0: none
-    alignas(8)
-        std::uint64_t next_free; // here the payload begins; the two links are of free blocks only
+    alignas(
+        8) std::uint64_t next_free; // the payload begins here; only free blocks have the two links
     alignas(8) std::uint64_t previous_free;
 
     [[nodiscard]] std::uint64_t size() const noexcept { return word & 0x0000fffffffffff0u; }
@@ -10086,32 +10493,34 @@ struct alignas(16) heap_block {
     [[nodiscard]] bool is_free() const noexcept { return (word & 1) != 0; }
 };
 
-// Constant time for both operations; neighbours are merged at once, so no order of frees leaves the
-// heap in pieces that could be one. Everything happens in a transaction, which holds the lock.
-// If the process is killed in it, the next one to take the lock undoes it.
+// Both operations take constant time. Free neighbours are merged at once, so adjacent free blocks
+// are always one block, whatever the order in which blocks are freed. Everything happens in a
+// transaction, which holds the lock. If the process is killed during a transaction, the next holder
+// of the lock undoes it.
 //
-// Whatever the bytes are, nothing outside the segment is read or written, and everything ends: what
-// an operation follows is looked at before it changes anything. One that would have to use
-// something that is damaged fails with errc::corrupt; a block that cannot be freed for that stays
-// allocated, and a list that does not begin with a free block is given up. Source: Masmano, Ripoll,
-// Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems (2004).
+// Whatever the bytes of the segment are, nothing outside the segment is read or written, and every
+// operation ends, because it checks what it follows before it changes anything. An operation that
+// depends on damaged data fails with errc::corrupt. A block that cannot be freed for this reason
+// stays allocated, and a list that does not begin with a free block is abandoned.
+// Source: Masmano, Ripoll, Crespo, Real, TLSF: a new dynamic memory allocator for real-time systems
+// (2004).
 class heap {
   public:
     static constexpr std::uint64_t max_alignment = 4096;
-    // Of the heap's state in the segment.
+    // The offset of the heap's state in the segment.
     static constexpr std::uint64_t offset = (control_bytes + table_bytes + 63) / 64 * 64;
 
     [[nodiscard]] static heap& of(segment_header& header) noexcept {
         return *reinterpret_cast<heap*>(reinterpret_cast<char*>(&header) + offset);
     }
 
-    // Makes the zeroed memory from `first` to the segment's size the heap.
+    // Makes the heap from the zeroed memory between `first` and the end of the segment.
     [[gnu::cold]] void format(std::uint64_t first) noexcept;
 
-    // Changes of the heap, and of other words, that all happen or none. Destroying it commits.
-    // One at a time in a thread. Thread and process safety: others wait. False if the thread's
-    // patience was over before it had the lock: then nothing may be changed, and allocate() fails
-    // with ETIMEDOUT.
+    // Changes of the heap, and of other words, of which either all happen or none. The destructor
+    // commits them. A thread can have only one at a time. Thread and process safety: other threads
+    // and processes wait. False if the thread's patience ended before it had the lock: then nothing
+    // may be changed, and allocate() fails with ETIMEDOUT.
     class transaction {
       public:
         transaction(heap& changed, owner_word me) noexcept
@@ -10127,22 +10536,21 @@ class heap {
         // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space, corrupt.
         void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
-        // Null is allowed. In debug builds a pointer that is no block of this heap aborts with a
-        // message.
+        // Null is allowed. In debug builds, a pointer that is not a block of this heap aborts the
+        // program with a message.
         void deallocate(void* pointer) noexcept { heap_.deallocate(pointer); }
 
-        // Is it the payload of a block in use? Any address in the segment can be asked about.
+        // Is it the payload of a block in use? `payload` may be any address in the segment.
         [[nodiscard]] bool owns(const void* payload) const noexcept {
             return heap_.is_in_use(heap_.place_of(payload));
         }
 
-        // Is it also among the bytes that used() counts, as far as can be told?
+        // Is it such a block, and is it also counted by used(), as far as can be told?
         [[nodiscard]] bool owns_counted(const void* payload) const noexcept {
             return owns(payload) && heap_.at(heap_.place_of(payload)).size() <= heap_.used_;
         }
 
-        // A block that used() does not count, for what the library itself needs, or one that it
-        // does from now on.
+        // Excludes a block from used(), because the library itself needs it, or includes it again.
         void uncount(void* block) noexcept { count(block, true); }
 
         void recount(void* block) noexcept { count(block, false); }
@@ -10150,8 +10558,8 @@ class heap {
         // Makes the segment at least `bytes` long.
         void grow(std::uint64_t bytes, std::error_code& ec) noexcept { heap_.grow_to(bytes, ec); }
 
-        // Changes any aligned word of the segment, as a part of the transaction. Who reads it
-        // without the lock finds what was written before.
+        // Changes any aligned word of the segment, as a part of the transaction. A reader that sees
+        // the new value without the lock also sees everything that was written before.
         template <class Word>
         void set(Word& word, std::uint64_t value) noexcept {
             static_assert(sizeof(Word) == 8);
@@ -10168,27 +10576,28 @@ class heap {
         bool locked_;
     };
 
-    // Payload bytes of all allocated blocks, but for those that are not counted.
+    // The payload bytes of all allocated blocks, except those that are not counted.
     [[nodiscard]] std::uint64_t used() const noexcept {
         return __atomic_load_n(&used_, __ATOMIC_RELAXED);
     }
 
   private:
-    static constexpr std::uint64_t overhead = 16; // of a block, in front of its payload
+    static constexpr std::uint64_t overhead = 16; // of a block, before its payload
     static constexpr std::uint64_t smallest = overhead + 16;
     static constexpr unsigned rows =
-        41; // sizes below 256, then one row for each doubling up to 2^48
+        41; // one for sizes below 256, then one for each doubling up to 2^48
     static constexpr unsigned columns = 16; // equal steps in a row
     static constexpr std::uint64_t all_columns = (std::uint64_t{1} << columns) - 1;
-    static constexpr std::uint64_t log_capacity = 128; // a block allocated or freed takes up to 50
+    static constexpr std::uint64_t log_capacity =
+        128; // one allocation or deallocation needs at most 50
 
-    // What a word was before the transaction.
+    // The value that a word had before the transaction.
     struct undo {
         std::uint64_t where; // offset
         std::uint64_t old;
     };
 
-    // The class of a size: every block in it has at least the size that is its lower bound.
+    // The class of a size. Every block in a class has at least the size of its lower bound.
     struct size_class {
         unsigned row;
         unsigned column;
@@ -10206,19 +10615,19 @@ class heap {
         return *reinterpret_cast<heap_block*>(base() + place);
     }
 
-    // Of the block with this payload.
+    // The offset of the block with this payload.
     [[nodiscard]] std::uint64_t place_of(const void* payload) noexcept {
         return static_cast<std::uint64_t>(static_cast<const char*>(payload) - base()) - overhead;
     }
 
-    // Where blocks may begin, as 16 bytes that are there.
+    // The places where a block may begin, because the 16 bytes there are in the segment.
     class bounds {
       public:
         explicit bounds(std::uint64_t bytes) noexcept
             : count_(bytes > lowest ? (bytes - lowest) / 16 : 0) {}
 
         [[nodiscard]] bool contain(std::uint64_t place) const noexcept {
-            return std::rotr(place - lowest, 4) < count_; // what is no multiple of 16 becomes large
+            return std::rotr(place - lowest, 4) < count_; // becomes large unless a multiple of 16
         }
 
         [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
@@ -10231,7 +10640,7 @@ class heap {
 
     [[nodiscard]] bounds own_bounds() noexcept { return bounds(bounded_size(header())); }
 
-    // Does a block end before the next one, which leads back to it?
+    // Is the block followed by one that points back to it?
     [[nodiscard, gnu::always_inline]] bool is_closed(const bounds& all, std::uint64_t place,
                                                      std::uint64_t size) noexcept {
         const std::uint64_t next = place + overhead + size;
@@ -10248,7 +10657,8 @@ class heap {
         return is_in_use(own_bounds(), place);
     }
 
-    // Has a free block neighbours in its list that know of it? Then it can be taken out of that.
+    // Do the neighbours of a free block in its list point back to it? Then it can be removed from
+    // the list.
     [[nodiscard]] bool is_listed(const bounds& all, std::uint64_t place) noexcept;
 
     [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
@@ -10257,8 +10667,9 @@ class heap {
 
     [[nodiscard]] bool lock(owner_word me) noexcept;
 
-    // Nobody alive reads the log, and who reads it after a death sees all that had been executed:
-    // only the compiler must be kept from reordering.
+    // Changes a word and logs its old value. No other live thread reads the log. A thread that
+    // reads it after the writer's death sees all stores that the writer executed, so only the
+    // compiler must be kept from reordering.
     template <int Order = __ATOMIC_RELAXED>
     void set(std::uint64_t& word, std::uint64_t value) noexcept {
         const std::uint64_t count = log_size_;
@@ -10278,43 +10689,45 @@ class heap {
         std::atomic_signal_fence(std::memory_order_seq_cst);
     }
 
-    // If the process is killed here, the next one does it again from the beginning.
+    // If the process is killed here, the next holder of the lock starts again from the beginning.
     [[gnu::cold]] void roll_back() noexcept;
 
     void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
     void deallocate(void* pointer) noexcept;
 
-    // A block of so many bytes, whose word is written here.
+    // Puts a block of `size` bytes into its list, and writes its word.
     void put_free(const bounds& all, std::uint64_t place, std::uint64_t size) noexcept;
 
-    // Of a block that is listed. Its word is the caller's to write, or is no word any more.
+    // Removes a listed block from its list. The caller must write its word, unless the block ceases
+    // to exist.
     void remove_free(std::uint64_t place) noexcept;
 
-    // A block of at least `size` bytes, as its list says; 0 if there is none.
+    // A block of at least `size` bytes according to its list; 0 if there is none.
     std::uint64_t find_free(const bounds& all, std::uint64_t size) noexcept;
 
-    // Cuts a block off the front of `place`, so that the payload of the rest is aligned. Returns
-    // the rest.
+    // Splits a block off the front of the block at `place`, so that the payload of the rest is
+    // aligned. Returns the rest.
     [[gnu::cold]] std::uint64_t cut_front(const bounds& all, std::uint64_t place,
                                           std::uint64_t alignment) noexcept;
 
-    // Gives back what `place` has beyond `need` bytes; returns how many it has then.
+    // Splits off and frees what the block at `place` has beyond `need` bytes. Returns the size of
+    // the block after that.
     std::uint64_t cut_back(const bounds& all, std::uint64_t place, std::uint64_t need) noexcept;
 
-    // The words are the caller's to write.
+    // The caller must write the words.
     void split(std::uint64_t place, std::uint64_t rest, std::uint64_t size) noexcept {
         set(at(rest).previous, place);
         set(at(place + overhead + size).previous, rest);
     }
 
-    // Grows by doubling, in steps of at most 64 MiB; by what is needed alone if there is no space
+    // Grows by doubling, in steps of at most 64 MiB, or only by what is needed if there is no space
     // for more.
     [[gnu::cold]] void grow_for(std::uint64_t size, std::error_code& ec) noexcept;
 
     [[gnu::cold]] void grow_to(std::uint64_t bytes, std::error_code& ec) noexcept;
 
-    // Makes what lies behind the last block a part of the heap.
+    // Makes the bytes after the last block a part of the heap.
     [[gnu::cold]] void take_in(std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void fail_damaged(std::uint64_t place, std::error_code& ec) noexcept;
@@ -10351,7 +10764,7 @@ namespace detail {
 COHOLD_INLINE void heap::format(std::uint64_t first) noexcept {
     first_ = first;
     end_ = header().size.load(std::memory_order_relaxed) / 16 * 16 - overhead;
-    at(end_).word = 0; // a last block of no bytes, never free
+    at(end_).word = 0; // a last block of zero bytes, which is never free
     at(end_).previous = first;
     at(first).previous = 0;
     put_free(own_bounds(), first, end_ - first - overhead);
@@ -10368,7 +10781,7 @@ COHOLD_INLINE heap::transaction::~transaction() {
 COHOLD_INLINE void* heap::transaction::allocate(std::uint64_t bytes, std::uint64_t alignment,
                                                 std::error_code& ec) noexcept {
     if (!locked_) [[unlikely]] {
-        fail_errno(ec, ETIMEDOUT, "the heap's lock is held by a process that does not run");
+        fail_errno(ec, ETIMEDOUT, "the heap's lock is held by a process that makes no progress");
         return nullptr;
     }
     return heap_.allocate(bytes, alignment, ec);
@@ -10401,7 +10814,7 @@ COHOLD_INLINE bool heap::lock(owner_word me) noexcept {
         return false;
     }
     if (log_size_ != 0) [[unlikely]] {
-        roll_back(); // who had the lock before is dead
+        roll_back(); // the previous holder is dead
     }
     return true;
 }
@@ -10431,7 +10844,8 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
         return nullptr;
     }
     const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
-    // An aligned payload may begin further on; what is before it must be a block of its own.
+    // An aligned payload may begin further on. The bytes before it must then form a block of their
+    // own.
     const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
     bounds all = own_bounds();
     std::uint64_t found = find_free(all, search);
@@ -10454,7 +10868,7 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
     heap_block& block = at(found);
     const std::uint64_t size = cut_back(all, found, need);
     set(block.word, size | mark_of(found));
-    // Undoing this needs its links again, which the caller may overwrite in the transaction.
+    // Rolling this back needs the links, which the caller may overwrite during the transaction.
     set(block.next_free, 0);
     set(block.previous_free, 0);
     set(used_, used_ + size);
@@ -10481,7 +10895,7 @@ COHOLD_INLINE void heap::deallocate(void* pointer) noexcept {
     if ((joins_next && !is_listed(all, next)) ||
         (joins_previous && (!is_listed(all, previous) ||
                             previous + overhead + at(previous).size() != here))) [[unlikely]] {
-        return; // leaks, and the inspector says so
+        return; // the block leaks, and the inspector reports it
     }
     set(used_, used_ - size);
     if (joins_next) {
@@ -10490,7 +10904,7 @@ COHOLD_INLINE void heap::deallocate(void* pointer) noexcept {
     }
     if (joins_previous) {
         remove_free(previous);
-        // Without the mark: a second free is noticed even now.
+        // Clears the mark, so that a second free is detected even now.
         set(at(here).word, 0);
         size += at(previous).size() + overhead;
         here = previous;
@@ -10516,7 +10930,7 @@ COHOLD_INLINE void heap::put_free(const bounds& all, std::uint64_t place,
     }
     set(block.next_free, next);
     set(head, place);
-    if (next == 0) { // else they are so
+    if (next == 0) { // otherwise the bits are already set
         set(row_map_, row_map_ | std::uint64_t{1} << which.row);
         set(column_maps_[which.row], column_maps_[which.row] | std::uint64_t{1} << which.column);
     }
@@ -10561,12 +10975,12 @@ COHOLD_INLINE std::uint64_t heap::find_free(const bounds& all, std::uint64_t siz
     if (columns_left != 0) {
         return heads_[row][std::countr_zero(columns_left)];
     }
-    // ... and before the segment has to grow, those of its own class are worth a look.
+    // ... and before the segment has to grow, blocks of its own class are tried.
     const size_class own(size);
     std::uint64_t place = heads_[own.row][own.column];
-    std::uint64_t most = all.count(); // whatever the links are, it ends
+    std::uint64_t most = all.count(); // so that the loop ends, whatever the links are
     while (place != 0 && all.contain(place + overhead) && at(place).size() < size) {
-        place = most-- != 0 ? at(place).next_free : 1; // which is no place
+        place = most-- != 0 ? at(place).next_free : 1; // 1 is not a valid place
     }
     return place;
 }
@@ -10586,7 +11000,7 @@ COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t pla
     const std::uint64_t size = at(place).size();
     split(place, rest, size);
     set(at(rest).word, size - (rest - place));
-    // Its neighbour in front is not free, or they would be one.
+    // The block before it is not free, or the two would have been merged.
     put_free(all, place, rest - place - overhead);
     return rest;
 }
@@ -10605,7 +11019,7 @@ COHOLD_INLINE std::uint64_t heap::cut_back(const bounds& all, std::uint64_t plac
 
 COHOLD_INLINE void heap::grow_for(std::uint64_t size, std::error_code& ec) noexcept {
     constexpr std::uint64_t largest_step = std::uint64_t{64} << 20;
-    // What a process has added to the segment, and then was killed before it was the heap's.
+    // Takes in the bytes that a process added to the segment before it was killed.
     take_in(ec);
     if (ec || find_free(own_bounds(), size) != 0) {
         return;
@@ -10626,7 +11040,7 @@ COHOLD_INLINE void heap::grow_for(std::uint64_t size, std::error_code& ec) noexc
 }
 
 COHOLD_INLINE void heap::grow_to(std::uint64_t bytes, std::error_code& ec) noexcept {
-    // What is beyond the reserve must not wrap around by being rounded.
+    // A size beyond the reserve must not wrap around when it is rounded.
     const std::uint64_t wanted =
         bytes > local_of(header()).reserve ? bytes : round_up(bytes, page_size());
     grow_segment(header(), wanted, ec);
@@ -10646,14 +11060,15 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
     if (end < last + smallest) {
         return;
     }
-    // The last block becomes one of the new bytes, and joins the one before if that is free.
+    // The last block becomes a block with the new bytes, and is merged with the block before if
+    // that is free.
     std::uint64_t place = last;
     if (const std::uint64_t previous = at(last).previous;
         is_listed(all, previous) && previous + overhead + at(previous).size() == last) {
         place = previous;
         remove_free(place);
-        // Undoing this needs the last block again, which lies in the new one now: the caller
-        // may overwrite it in the transaction.
+        // Rolling this back needs the last block, which is now inside the new one, where the caller
+        // may overwrite it during the transaction.
         set(at(last).word, at(last).word);
         set(at(last).previous, at(last).previous);
     }
@@ -10672,9 +11087,10 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
 [[gnu::noinline]] COHOLD_INLINE void heap::refuse(const void* pointer,
                                                   std::uint64_t place) noexcept {
     char text[128];
-    std::snprintf(text, sizeof text,
-                  "heap: %p (offset %#llx) is freed a second time, or is no block of this segment",
-                  pointer, static_cast<unsigned long long>(place + overhead));
+    std::snprintf(
+        text, sizeof text,
+        "heap: %p (offset %#llx) is freed a second time, or is not a block of this segment",
+        pointer, static_cast<unsigned long long>(place + overhead));
     die(text);
 }
 
@@ -10691,24 +11107,26 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What a record of the journal says.
+// ---- records
+
+// The kinds of records.
 enum class journal_kind : std::uint64_t {
     bytes = 1, // the bytes before the record were at `where`
-    snapshot,  // the block, whose offset is before the record, has the bytes that were at `where`
-    made,      // the block at `where` was allocated: undone by freeing it
-    dropped,   // the block at `where` shall be freed: done on commit
-    temporary, // the block at `where` belongs to the journal: freed either way
-    jump,      // before this come the records that end at `where`; before it is their limit
-    shift, // bytes from `where` on are being moved, or have been: before it is how; see byte_shift
-    // The first one of a section that began while the thread had `where` others open, in other
-    // mappings of the segment: it is undone before those.
+    snapshot,  // the block whose offset is before the record has the bytes that were at `where`
+    made,      // the block at `where` was allocated: freed on undo
+    dropped,   // the block at `where` is to be freed: freed on commit
+    temporary, // the block at `where` belongs to the journal: freed in either case
+    jump,      // preceded by the records that end at `where`; their limit is before the record
+    shift,     // the bytes from `where` on are being moved, or have been: see byte_shift
+    // The first record of a section that began while the thread had `where` other sections open in
+    // other mappings of the segment. It is undone before those.
     within,
 };
 
-// Follows its bytes, so that the records are read from the last one back.
+// A record follows its bytes, because records are read backwards from the last one.
 struct journal_record {
-    // `bytes`, `snapshot` and `shift`: the distance from the header, as two's complement: objects
-    // on a stack are outside the segment. Otherwise an offset.
+    // For `bytes`, `snapshot` and `shift`, the distance from the header in two's complement,
+    // because objects on a stack are outside the segment. For other kinds, an offset.
     std::uint64_t where;
     std::uint64_t word; // bytes:56 | kind:8
 
@@ -10723,38 +11141,44 @@ struct journal_record {
         return bytes << 8 | static_cast<std::uint64_t>(kind);
     }
 
-    // Of the bytes in front of the record.
+    // The size of the bytes before the record.
     [[nodiscard]] std::uint64_t room() const noexcept;
 };
 
-// What a journal has is read after a death alone, so the processor needs no fences: a kill is taken
-// between two instructions. The signal fences keep the compiler from reordering.
+// Stores a word that another process reads only after the death of this one. A kill takes effect
+// between two instructions, so the processor needs no fences. The signal fences keep the compiler
+// from reordering.
 inline void store_in_order(std::atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     word.store(value, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 
-// Two words with one instruction, where there is one.
+// Stores two words with one instruction, if the processor has one.
 inline void store_pair(void* into, std::uint64_t first, std::uint64_t second) noexcept {
     using pair [[gnu::vector_size(16)]] = std::uint64_t;
     const pair words{first, second};
     std::memcpy(into, &words, sizeof words);
 }
 
-// The bytes are moved step by step, those first that stand where the others go. A step whose source
-// and target overlap is kept in the journal meanwhile: a kill in the middle of it leaves neither
-// whole. What has been done is one word, `progress`, and undoing goes the same way back: it keeps
-// the same word, so that it can be killed, too, and gone on with by anybody.
+// ---- byte shifts
+
+// Moves bytes so that the move can be undone at any moment. The bytes are moved step by step, in an
+// order in which no step overwrites bytes that have not been moved yet. If the source and the
+// target of a step overlap, the step is kept in the journal meanwhile, because a kill during it
+// leaves neither intact. One word, `progress`, records what has been moved. Undoing goes the same
+// way back and updates the same word. So if the process is killed while it undoes, any other
+// process can continue.
 //
-// In front of the record are the bytes of a step, if they have to be kept, and then these words.
+// Before the record are the bytes of a step, if they have to be kept, followed by these words.
 struct shift_words {
-    std::uint64_t bytes;                 // how many are moved in all
-    std::uint64_t distance;              // by how much, as two's complement: up or down
+    std::uint64_t bytes;                 // the total number of bytes to move
+    std::uint64_t distance;              // up or down, in two's complement
     std::atomic<std::uint64_t> progress; // offset:63 | held:1
 
-    // Up: from the offset on, all have been moved; down: all before it. If `held`, the step at the
-    // offset is in the journal, those that are moved before it have been, and the others have not.
+    // Upwards, all bytes from the offset on have been moved; downwards, all bytes before it. If
+    // `held`, the step at the offset is in the journal. The steps in front of it in the order of
+    // moving have been moved, and the others have not.
 
     [[nodiscard]] static shift_words& of(const journal_record& record) noexcept {
         return *reinterpret_cast<shift_words*>(
@@ -10767,47 +11191,48 @@ static_assert(sizeof(shift_words) == 24);
 class byte_shift {
   public:
     // With steps as long as the distance, source and target do not overlap, and nothing has to be
-    // kept; but short ones are slow.
+    // kept. But short steps are slow.
     static constexpr std::uint64_t least_unkept = 1024;
 
-    // Steps that are kept are a multiple of this, and should begin at one.
+    // The length of kept steps is a multiple of this, and their place should be aligned to it.
     static constexpr std::uint64_t least_kept = 64;
 
-    // There is no record: for bytes that need none, or are saved already.
+    // Without a record: for bytes that need none, or have already been saved.
     byte_shift(char* place, std::uint64_t bytes, std::ptrdiff_t distance) noexcept
         : place_(place), bytes_(bytes), distance_(distance) {}
 
-    // `room`: of the words and what is in front of them. The words may be a dead one's, who may
-    // change them still: they are read once.
+    // `room`: the size of the words and the bytes before them. The words may be those of a
+    // participant that is dying and still changes them, so they are read only once.
     byte_shift(char* place, shift_words& words, std::uint64_t room) noexcept
         : byte_shift(place, words, room, words.bytes,
                      static_cast<std::ptrdiff_t>(static_cast<std::int64_t>(words.distance))) {}
 
-    // The same, where it is known what they say.
+    // The same if the values of the words are known.
     byte_shift(char* place, shift_words& words, std::uint64_t room, std::uint64_t bytes,
                std::ptrdiff_t distance) noexcept;
 
-    // Does it keep what a step of that distance needs?
+    // Does a shift by that distance keep its steps?
     [[nodiscard]] static constexpr bool keeps(std::uint64_t bytes,
                                               std::ptrdiff_t distance) noexcept {
         return length_of(distance) < bytes && length_of(distance) < least_unkept;
     }
 
-    // Of how many bytes, to where: of a dead one's it must be seen whether they are in the segment.
+    // The number of bytes and the distance. For the shift of a dead participant, it must be checked
+    // whether they are in the segment.
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
 
     [[nodiscard]] std::ptrdiff_t distance() const noexcept { return distance_; }
 
-    // Can a dead one have begun that?
+    // Can a dead participant have begun this shift?
     [[nodiscard]] bool is_possible() const noexcept;
 
-    // For a shift that has not begun: what `progress` is then.
+    // The value of `progress` for a shift that has not begun.
     [[nodiscard]] static constexpr std::uint64_t begin_of(std::uint64_t bytes,
                                                           std::ptrdiff_t distance) noexcept {
         return distance > 0 ? bytes * 2 : 0;
     }
 
-    // For one that is done.
+    // The value of `progress` for a shift that is done.
     [[nodiscard]] static constexpr std::uint64_t end_of(std::uint64_t bytes,
                                                         std::ptrdiff_t distance) noexcept {
         return distance > 0 ? 0 : bytes * 2;
@@ -10815,10 +11240,10 @@ class byte_shift {
 
     void run() noexcept;
 
-    // Moves all back that has been moved.
+    // Moves back everything that has been moved.
     [[gnu::cold]] void undo() noexcept;
 
-    // One that is done, without its record: that may be gone.
+    // Undoes a shift that is done, without its record, which may no longer exist.
     [[gnu::cold]] void undo_at_once() noexcept { move(place_, place_ + distance_, bytes_); }
 
   private:
@@ -10827,7 +11252,7 @@ class byte_shift {
                             : std::uint64_t{0} - static_cast<std::uint64_t>(distance);
     }
 
-    // A step begins at a multiple of its length, and the last one may be shorter.
+    // A step begins at a multiple of its length. The last step may be shorter.
     [[nodiscard]] std::uint64_t step_before(std::uint64_t at) const noexcept {
         return (at - 1) / step_ * step_;
     }
@@ -10836,10 +11261,10 @@ class byte_shift {
         return bytes_ - at < step_ ? bytes_ - at : step_;
     }
 
-    // Moves the step; `then`: where the progress is after it.
+    // Moves a step. `then` is the progress after it.
     void take(std::uint64_t at, std::uint64_t then) noexcept;
 
-    // The step that is kept goes to where it was. Where the progress is then.
+    // Moves the kept step back to its place. Returns the progress after that.
     std::uint64_t give_back(std::uint64_t at) noexcept {
         move(place_ + at, kept_, size_at(at));
         return without(at);
@@ -10855,7 +11280,7 @@ class byte_shift {
         store_in_order(*progress_, at * 2 + (held ? 1 : 0));
     }
 
-    // A dead one's words may say that anything overlaps.
+    // memmove, because with the words of a dead participant anything may overlap.
     static void move(char* to, const char* from, std::uint64_t bytes) noexcept {
         std::memmove(to, from, static_cast<std::size_t>(bytes));
     }
@@ -10868,10 +11293,12 @@ class byte_shift {
     std::uint64_t step_ = 0;
 };
 
-// A block of the segment's heap; its words are written by its thread alone and, once the process is
-// dead, by who recovers it. Nobody alive reads another one's journal, so the processor needs no
-// fences; signal fences keep the compiler from reordering. Every change of what counts is one store
-// to `top` or `floor`.
+// ---- the journal
+
+// A block of the segment's heap. Its words are written only by its thread and, once the process is
+// dead, by the process that recovers it. The journal of a live thread is not read by other threads,
+// so the processor needs no fences; signal fences keep the compiler from reordering. Every step
+// that matters is one store to `top` or `floor`.
 struct journal {
     static constexpr std::uint64_t size = 1024;
     static constexpr std::uint64_t chunk_size = 8192;
@@ -10879,13 +11306,14 @@ struct journal {
     std::uint64_t next;                // offset of the next journal of the participant, or 0
     std::atomic<std::uint64_t> thread; // the owner word of the thread that uses it; 0: none
     std::atomic<std::uint64_t> top;    // offset of the end of the records
-    // 0, or offset of the end of the records that do not count as done: those behind it do.
+    // 0, or the offset of the end of the records that are not committed yet: the records after it
+    // are.
     std::atomic<std::uint64_t> floor;
-    // The word that says whether all is done: its offset, plus 1 if it is a slot word of a queue;
-    // 0: none. And its value when all is done.
+    // The offset of the word that shows whether the section is committed, plus 1 if it is the slot
+    // word of a queue; 0 if there is none. And the value of that word once it is committed.
     std::atomic<std::uint64_t> witness;
     std::atomic<std::uint64_t> witness_value;
-    std::atomic<std::uint64_t> witness_floor; // what is `floor` then
+    std::atomic<std::uint64_t> witness_floor; // the value of `floor` in that case
     std::atomic<std::uint64_t> queue_claim;   // offset of the slot word that was claimed last, or 0
     std::uint64_t chunk; // offset of a block for more records, kept for the next time, or 0
     char records[size - 72];
@@ -10893,14 +11321,17 @@ struct journal {
 
 static_assert(sizeof(journal) == journal::size);
 
-// Undoing and finishing, in the thread whose journal it is or, after a death, in another process,
-// which has the segment at another address. Every step can be repeated from the beginning, if this
-// process dies in its turn. Whatever the journal's bytes are, nothing is written outside the
-// segment, and only what is a block of the heap is freed: others may have damaged them, in the
-// living process, too.
+// ---- reading a journal
+
+// Rolls a journal back or finishes it: in the thread that owns it or, after a death, in another
+// process, which has the segment at another address. Every step can be repeated from the beginning
+// if this process dies too. Whatever the journal's bytes are, nothing is written outside the
+// segment, and only blocks of the heap are freed, because another process may have damaged the
+// journal, even that of a live thread.
 class journal_reader {
   public:
-    // `me`: the process that does it, for the lock of the heap. `foreign`: it is a dead one's.
+    // `me`: the process that does the work, for the heap's lock. `foreign`: the journal belongs to
+    // a dead participant.
     journal_reader(segment_header& header, journal& log, owner_word me, bool foreign) noexcept
         : header_(header), log_(log), me_(me), foreign_(foreign) {}
 
@@ -10909,31 +11340,31 @@ class journal_reader {
         return static_cast<std::uint64_t>(log.records - reinterpret_cast<const char*>(&header));
     }
 
-    // Undoes the records behind `floor`. False if the thread's patience is over before.
+    // Undoes the records after `floor`. False if the thread's patience ended before.
     [[gnu::cold]] bool roll_back(std::uint64_t floor) noexcept;
 
-    // Does what the records behind `floor` have promised for the time when all is done. False if
-    // the thread's patience is over before.
+    // Does what the records after `floor` have promised to do after the commit. False if the
+    // thread's patience ended before.
     [[gnu::cold]] bool finish(std::uint64_t floor) noexcept;
 
-    // Of a participant that is dead: done or undone, by what its journal says. False if the
-    // thread's patience is over before: then it is to be done again.
+    // For a dead participant: finishes or undoes its section, depending on its journal. False if
+    // the thread's patience ended before; then it must be called again.
     [[gnu::cold]] bool recover(owner_word dead) noexcept;
 
-    // How many sections of other mappings were open around the one whose records these are?
+    // How many sections of other mappings were open around the section of these records?
     [[nodiscard, gnu::cold]] std::uint64_t sections_around() noexcept;
 
-    // Do the last records, of those behind `floor`, have these bytes? A limited number of them is
-    // looked at.
+    // Do the last records after `floor` contain these bytes? Only a limited number of them is
+    // examined.
     [[nodiscard, gnu::cold]] bool has_saved(std::uint64_t where, std::uint64_t bytes,
                                             std::uint64_t floor) noexcept;
 
   private:
-    // The last record that ends at `top`; nullptr where none can be, and when the records have had
-    // more bytes than a segment has, so that they must go round: whatever they say, reading ends.
+    // The record that ends at `top`. nullptr if there can be none, or if the records read so far
+    // have more bytes than the segment, so that they must form a cycle. So reading always ends.
     [[nodiscard]] const journal_record* record_before(std::uint64_t top) noexcept;
 
-    // Where the records before this one end.
+    // The end of the records before this one.
     [[nodiscard]] static std::uint64_t below_of(const journal_record& last,
                                                 std::uint64_t top) noexcept {
         return last.kind() == journal_kind::jump ? last.where
@@ -10948,7 +11379,7 @@ class journal_reader {
 
     [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(&header_); }
 
-    // nullptr outside of what a journal may change.
+    // nullptr outside the part of the segment that a journal may change.
     [[nodiscard]] char* at(std::uint64_t offset) const noexcept {
         return offset >= control_bytes && offset < bounded_size(header_) ? base() + offset
                                                                          : nullptr;
@@ -10965,11 +11396,11 @@ class journal_reader {
 
     void put_back(std::uint64_t where, const char* from, std::uint64_t bytes) const noexcept;
 
-    // Its bytes do not count as read: a section may move the same ones again and again. Undone
-    // twice, there is nothing to do the second time.
+    // Its bytes are not counted as read, because a section may move the same bytes many times.
+    // Undoing a shift a second time does nothing.
     void undo_shift(const journal_record& record) noexcept;
 
-    // Frees a block and takes its record away, in one step.
+    // Frees a block and removes its record in one step.
     [[nodiscard]] bool free_block(std::uint64_t where, std::uint64_t below) noexcept;
 
     segment_header& header_;
@@ -11048,7 +11479,7 @@ COHOLD_INLINE void byte_shift::undo() noexcept {
     const std::uint64_t begun = progress_->load(std::memory_order_relaxed);
     std::uint64_t at = begun / 2;
     if (at > bytes_) {
-        return; // nobody has written that
+        return; // the value is damaged
     }
     if (kept_ != nullptr && begun % 2 != 0) {
         at = give_back(at);
@@ -11080,14 +11511,14 @@ COHOLD_INLINE void byte_shift::take(std::uint64_t at, std::uint64_t then) noexce
         return true;
     }
     header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
-    std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
+    std::atomic_thread_fence(std::memory_order_release); // later writes stay after it
     const bool done = undo_records(floor);
     header_.rollbacks.fetch_add(1, std::memory_order_seq_cst);
     return done;
 }
 
 [[gnu::noinline]] COHOLD_INLINE bool journal_reader::finish(std::uint64_t floor) noexcept {
-    store_in_order(log_.floor, floor); // from here on it is done
+    store_in_order(log_.floor, floor); // this commits
     store_in_order(log_.witness, 0);
     read_ = 0;
     for (std::uint64_t top; (top = log_.top.load(std::memory_order_relaxed)) != floor;) {
@@ -11155,7 +11586,7 @@ COHOLD_INLINE bool journal_reader::has_saved(std::uint64_t where, std::uint64_t 
     const std::uint64_t begin = begin_of(header_, log_);
     for (unsigned count = 0; top != floor && top != begin && count != 1000; ++count) {
         const journal_record* const last = record_before(top);
-        // Undoing a shift reads what is there now: that must have been put back.
+        // Undoing a shift reads the current bytes, so they must be restored first.
         if (last == nullptr || last->kind() == journal_kind::shift) {
             return false;
         }
@@ -11179,9 +11610,9 @@ COHOLD_INLINE const journal_record* journal_reader::record_before(std::uint64_t 
         read_ += last->bytes();
     }
     if (last->kind() == journal_kind::jump) {
-        read_ += journal::chunk_size; // that one is over
+        read_ += journal::chunk_size; // the chunk has been read
     }
-    return read_ / 2 <= bounded_size(header_) && // in records and in chunks
+    return read_ / 2 <= bounded_size(header_) && // half, as records and chunks both count
                    last->room() <= top - control_bytes - sizeof(journal_record)
                ? last
                : nullptr;
@@ -11240,7 +11671,7 @@ COHOLD_INLINE bool journal_reader::is_witnessed() const noexcept {
 COHOLD_INLINE void journal_reader::put_back(std::uint64_t where, const char* from,
                                             std::uint64_t bytes) const noexcept {
     if (bytes != 0 && is_inside(where, bytes)) {
-        // A damaged journal may say that the bytes overlap.
+        // memmove, because in a damaged journal the bytes may overlap.
         std::memmove(base() + static_cast<std::ptrdiff_t>(where), from,
                      static_cast<std::size_t>(bytes));
     }
@@ -11265,8 +11696,8 @@ COHOLD_INLINE bool journal_reader::free_block(std::uint64_t where, std::uint64_t
     if (!change) {
         return false;
     }
-    // In the process's own journal it is an error of the user's to free a block twice: with
-    // heap_checks, deallocate says so.
+    // In this process's own journal, a block that is freed twice is an error of the user, which
+    // deallocate reports with heap_checks.
     const bool checked = config::heap_checks && !foreign_;
     if (char* const block = at(where);
         block != nullptr && (checked || change.owns_counted(block))) {
@@ -11289,13 +11720,15 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Without a journal nothing can be locked, popped or destroyed: a segment that is full could not be
-// helped by anybody new. Those who have one of these are in the same list as all others. Which are
-// in use stands in a word; it changes in a transaction of the heap, together with the list, so that
-// neither can be without the other if the process is killed.
+// ---- journals
+
+// Journals that every segment keeps in reserve. Without a journal nothing can be locked, popped or
+// destroyed, so a new process could not help a segment that is full. These journals are in the same
+// lists as all others. A word records which of them are in use. It changes in a transaction of the
+// heap together with the list, so that a kill cannot separate the two changes.
 struct reserve_journals {
     static constexpr std::uint64_t count = 4;
-    static constexpr std::uint64_t directory_bytes = 64; // what lies in front of this
+    static constexpr std::uint64_t directory_bytes = 64; // of the directory, which lies before this
     static constexpr std::uint64_t offset =
         (heap::offset + sizeof(heap) + 63) / 64 * 64 + directory_bytes;
 
@@ -11306,12 +11739,12 @@ struct reserve_journals {
         return *reinterpret_cast<reserve_journals*>(reinterpret_cast<char*>(&header) + offset);
     }
 
-    // Which of them is it? `count` if it is none.
+    // The index of the journal; `count` if it is not one of these.
     [[nodiscard, gnu::cold]] std::uint64_t index_of(const journal* log) const noexcept;
 
     [[nodiscard, gnu::cold]] bool has_taken(const journal* log) const noexcept;
 
-    // One that is free, and is taken by the transaction; nullptr if there is none.
+    // Takes a free one, as a part of the transaction; nullptr if there is none.
     [[nodiscard, gnu::cold]] void* take(heap::transaction& change) noexcept;
 
     [[gnu::cold]] void give_back(std::uint64_t index, heap::transaction& change) noexcept;
@@ -11319,40 +11752,41 @@ struct reserve_journals {
 
 static_assert(sizeof(reserve_journals) == 64 + reserve_journals::count * journal::size);
 
-// Of a participant; more than that are no list, but go round.
+// The largest number of journals of one participant. A longer list must be a cycle.
 inline constexpr std::size_t most_journals = config::max_threads;
 
 [[nodiscard]] journal* journal_at(segment_header& header, std::uint64_t offset) noexcept;
 
-// Is it one, whatever led to it?
+// Is it a journal, wherever the pointer came from?
 [[nodiscard, gnu::cold]] bool is_journal(segment_header& header, heap::transaction& change,
                                          const journal* log) noexcept;
 
-// Gives one back to whom it is from, when nothing leads to it any more.
+// Frees a journal that is no longer in a list: to the reserve or to the heap.
 [[gnu::cold]] void free_journal(segment_header& header, heap::transaction& change,
                                 journal* log) noexcept;
 
-// Gives the journals of a slot back to the heap, one by one. False if the thread's patience is over
-// before.
+// Frees the journals of a slot, one by one. False if the thread's patience ended before.
 [[gnu::cold]] bool free_journals(segment_header& header, participant_slot& slot,
                                  owner_word me) noexcept;
 
-// Undoes or finishes what the threads of a dead participant had begun, in sections with at least
-// `around` others of the process around them. `deepest`: the most that any other one has. False if
-// the thread's patience is over before.
+// Undoes or finishes what the threads of a dead participant had begun, in sections that are nested
+// in at least `around` other sections of the process. `deepest` becomes the largest number for the
+// sections that are not. False if the thread's patience ended before.
 [[gnu::cold]] bool read_journals(segment_header& header, participant_slot& slot, owner_word me,
                                  owner_word dead, std::uint64_t around,
                                  std::uint64_t& deepest) noexcept;
 
-// Calls act(slot) while nobody else recovers the participant, if it is still to be recovered. If
-// this process is killed in it, the next one begins anew; each step can be repeated. False if the
-// thread's patience is over before, or act() says so.
+// ---- recovering participants
+
+// Calls act(slot) while no other process recovers the participant, if it still has to be recovered.
+// If this process is killed meanwhile, the next one starts again; each step can be repeated. False
+// if the thread's patience ended before, or if act() returns false.
 template <class Act>
 [[nodiscard, gnu::cold]] bool recover_alone(segment_header& header, owner_word me, owner_word dead,
                                             const Act& act) noexcept {
     participant_slot& slot = participant_table::of(header).slots[slot_of(dead)];
     auto& lock = reinterpret_cast<robust_lock&>(slot.recovery);
-    // A process that died while it recovered has left nothing that must be put in order first.
+    // A process that died during a recovery has left nothing that must be repaired first.
     if (!lock.lock_patiently(
             me, [&header](owner_word holder) noexcept { return !is_alive(header, holder); })) {
         return false;
@@ -11362,62 +11796,74 @@ template <class Act>
     return done;
 }
 
-// After everything that the threads of a participant had begun is undone or finished, its place is
-// free again. False if somebody else has done it, or the thread's patience is over before.
+// Frees the slot of a participant, after everything that its threads had begun has been undone or
+// finished. False if another process has done so, or if the thread's patience ended before.
 [[gnu::cold]] bool free_participant(segment_header& header, owner_word me,
                                     owner_word dead) noexcept;
 
-// All participants that a dead process was: no lock of one of them changes hands, and no place is
-// given away, before what all of them had begun is undone. Returns how many this call has freed;
-// none if the thread's patience is over before.
+// Recovers all participants that a dead process was. No lock of any of them passes on, and no slot
+// becomes free, before everything that all of them had begun has been undone or finished. Returns
+// how many slots this call has freed; 0 if the thread's patience ended before.
 [[gnu::cold]] std::uint32_t recover_process(segment_header& header, owner_word me,
                                             const process_key& process) noexcept;
 
 [[nodiscard]] owner_word participant_of(segment_header& header, std::error_code& ec) noexcept;
 
-// In the other segments that this process has mapped to write, whether it has used them or not: a
-// section of one may have changed things in another, which its lock protects as well. The kernel
-// may still be about to let go of the dead process there, so this waits a while; not for ever, for
-// an executed program keeps what its process was on System V, and nothing else.
+// Recovers the dead process in the other segments that this process has mapped for writing, whether
+// it has used them or not, because a section in one segment may have changed data in another that
+// its lock also protects. The kernel may not have released the dead process's locks there yet, so
+// this waits for a while. It does not wait forever, because a program that the dead process has
+// executed stays a participant on System V, and only there.
 [[gnu::cold]] void recover_elsewhere(const segment_header& header,
                                      const process_key& process) noexcept;
 
-/// Recovers the participant that a word names, if its process is dead, with all that this process
-/// was in the segments that the caller has mapped. Any number of processes may do so at once; all
-/// but one wait. Everything is done before any lock of the dead process changes hands: whoever
-/// finds one goes through here first. `me`: a living participant, the caller's. Returns how many
-/// participants of this segment this call has recovered.
+/// Recovers the participant that an owner word names, if its process is dead, together with all
+/// other participants of that process in the segments that the caller has mapped. Any number of
+/// processes may call this at once; all but one wait. Recovery is complete before any lock of the
+/// dead process passes on, because every process that finds such a lock calls this first. `me`: the
+/// participant of the caller. Returns how many participants of this segment this call has
+/// recovered.
 [[gnu::cold]] std::uint32_t recover(segment_header& header, owner_word me,
                                     owner_word dead) noexcept;
 
-// For robust_lock::lock, of locks that protect what is saved in journals: is the holder dead? Then
-// it is recovered first. False also if the thread's patience is over before.
+// For robust_lock::lock, for locks that protect data that is saved in journals: true if the holder
+// is dead, after recovering it. False also if the thread's patience ended before.
 [[gnu::cold]] bool recover_if_dead(segment_header& header, owner_word me,
                                    owner_word holder) noexcept;
 
-// Has a thread of a living process a journal? What the list says while it changes is worth nothing
-// if nothing is found.
+// Does a thread of a live process have a journal? While the list changes, only a positive answer is
+// reliable.
 [[gnu::cold]] bool has_journal(segment_header& header, owner_word owner) noexcept;
 
-// Has the thread that a word names ended, although its process lives? Its journal has another user
-// then, or none. Lists of journals change under the heap's lock, so the verdict is found under it;
-// where that is not to be had soon, nobody has ended yet, and will be asked about again.
+// Has the thread that an owner word names ended, although its process is alive? Its journal then
+// has another user, or none. Lists of journals change with the heap's lock held, so this is decided
+// with that lock. If it cannot be had soon, the answer is no, and the caller will ask again.
 [[gnu::cold]] bool has_ended(segment_header& header, owner_word me, owner_word owner) noexcept;
 
-// The same as recover_if_dead, of locks that threads hold: a thread that has ended holds none.
+// The same as recover_if_dead, for locks that threads hold: a thread that has ended holds none.
 [[gnu::cold]] bool recover_thread_if_dead(segment_header& header, owner_word me,
                                           owner_word holder) noexcept;
 
-/// Recovers every participant that is dead; returns how many this call has recovered. *Complexity*:
-/// a system call for each one attached.
-[[gnu::cold]] std::uint32_t recover_all(segment_header& header, owner_word me) noexcept;
+// Is there anything in the journals of a slot that would have to be undone or finished after a
+// death? Does not check whether the participant is dead. Claims in queues do not count.
+[[gnu::cold]] bool has_begun(segment_header& header, const participant_slot& slot) noexcept;
 
-// Held for a moment by a thread that changes the identity of a mapping in this process.
+// All participants, or only those whose journals may still refer to an object.
+enum class whom { all, unfinished };
+
+/// Recovers the dead participants. Returns how many this call has recovered. *Complexity*: a system
+/// call for each attached participant that is asked about.
+[[gnu::cold]] std::uint32_t recover_all(segment_header& header, owner_word me,
+                                        whom which = whom::all) noexcept;
+
+// ---- attaching
+
+// Held briefly by a thread that changes the identity of a mapping in this process.
 class identity_lock {
   public:
     explicit identity_lock(local_identity& identity) noexcept;
 
-    // The same for a member that reports: ETIMEDOUT if the thread's patience is over before.
+    // The same for functions that report errors: ETIMEDOUT if the thread's patience ended before.
     identity_lock(local_identity& identity, std::error_code& ec) noexcept;
 
     identity_lock(const identity_lock&) = delete;
@@ -11434,26 +11880,28 @@ class identity_lock {
     bool locked_ = false;
 };
 
-// Takes one slot, if nobody has it: the kernel's lock first, then the word that says so.
+// Takes a slot if it is free: first the kernel's lock, then the slot's state.
 [[gnu::cold]] bool take_slot(segment_header& header, std::uint32_t index,
                              std::error_code& ec) noexcept;
 
-// `tidy`: it has nothing there any more. If not, it is left as a process leaves it that dies.
+// Leaves the slot. `tidy`: this process has freed everything in it. If it has not, the slot is left
+// as if the process had died.
 [[gnu::cold]] void leave_slot(segment_header& header, bool tidy = true) noexcept;
 
 [[gnu::cold]] bool take_any_slot(segment_header& header, std::error_code& ec) noexcept;
 
-// Makes this mapping a participant. The caller has the identity's lock. *Errors*:
-// errc::locks_unsupported, too_many_participants. If the process is killed in it, it was no
-// participant, or one that is dead.
+// Makes this mapping a participant. The caller must hold the identity's lock. *Errors*:
+// errc::locks_unsupported, too_many_participants. If the process is killed meanwhile, it leaves no
+// participant, or a dead one.
 [[gnu::cold]] void attach(segment_header& header, std::error_code& ec) noexcept;
 
-// Not so in a forked child, until it uses what it has inherited.
+// Is this mapping a participant? In a forked child it is not, until the child uses the inherited
+// mapping.
 [[nodiscard]] inline bool is_participant(const segment_header& header) noexcept {
     return local_of(header).identity->epoch.load(std::memory_order_acquire) != 0;
 }
 
-// This mapping as a participant; it becomes one if it is none, as in a forked child. `nobody` after
+// This mapping as a participant. It becomes one if it is not, as in a forked child. `nobody` after
 // an error.
 [[nodiscard]] owner_word participant_of(segment_header& header, std::error_code& ec) noexcept;
 
@@ -11538,7 +11986,7 @@ COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
         }
         journal* const log = journal_at(header, first);
         if (log == nullptr || !is_journal(header, change, log)) {
-            change.set(slot.journals, 0); // no journal: the bytes may be anything
+            change.set(slot.journals, 0); // not a journal: the bytes may be anything
             continue;
         }
         change.set(slot.journals, log->next);
@@ -11550,11 +11998,12 @@ COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
 COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot, owner_word me,
                                  owner_word dead, std::uint64_t around,
                                  std::uint64_t& deepest) noexcept {
-    // The heap first: a change of it may be half done, and with it the end of a journal.
+    // The heap first, because a change of it, which includes the end of a journal, may be
+    // unfinished.
     if (!heap::transaction(heap::of(header), me)) {
         return false;
     }
-    std::size_t most = most_journals; // whatever the bytes are, it ends
+    std::size_t most = most_journals; // so that the loop ends, whatever the bytes are
     for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
          log != nullptr && most != 0; --most) {
         {
@@ -11586,7 +12035,7 @@ COHOLD_INLINE bool free_participant(segment_header& header, owner_word me,
                              if (!free_journals(header, slot, me)) {
                                  return false;
                              }
-                             // Not if it is the spare one and has a new owner, which need not wait
+                             // Not if it is the spare slot and has a new owner, which need not wait
                              // for this.
                              std::uint64_t state = slot.state.load(std::memory_order_relaxed);
                              freed = is_attachment_of(state, generation_of(dead)) &&
@@ -11602,7 +12051,8 @@ COHOLD_INLINE std::uint32_t recover_process(segment_header& header, owner_word m
                                             const process_key& process) noexcept {
     std::uint32_t count = 0;
     each_of_process(header, process, [&](owner_word /*each*/) noexcept { ++count; });
-    // Sections within sections of other mappings first: what was saved last is put back first.
+    // Sections nested in sections of other mappings come first: what was saved last must be
+    // restored first.
     for (std::uint64_t around = count - 1, deepest = 0;; around = std::exchange(deepest, 0)) {
         bool undone = count != 0;
         each_of_process(header, process, [&](owner_word each) noexcept {
@@ -11658,7 +12108,7 @@ COHOLD_INLINE void recover_elsewhere(const segment_header& header,
     }
     const process_key process = participant_table::of(header).slots[slot_of(dead)].process();
     if (!is_attached(header, dead) || is_alive(header, dead)) {
-        return 0; // somebody has done it
+        return 0; // another process has recovered it
     }
     recover_elsewhere(header, process);
     return recover_process(header, me, process);
@@ -11688,7 +12138,7 @@ COHOLD_INLINE bool has_journal(segment_header& header, owner_word owner) noexcep
 
 COHOLD_INLINE bool has_ended(segment_header& header, owner_word me, owner_word owner) noexcept {
     if (thread_of(owner) == 0 || slot_of(owner) > participant_table::spare(header)) {
-        return true; // no thread, or nobody's
+        return true; // not a thread of a participant
     }
     if (has_journal(header, owner)) {
         return false;
@@ -11704,11 +12154,25 @@ COHOLD_INLINE bool recover_thread_if_dead(segment_header& header, owner_word me,
                                     : recover_if_dead(header, me, holder);
 }
 
-[[gnu::noinline]] COHOLD_INLINE std::uint32_t recover_all(segment_header& header,
-                                                          owner_word me) noexcept {
+COHOLD_INLINE bool has_begun(segment_header& header, const participant_slot& slot) noexcept {
+    std::size_t most = most_journals;
+    const journal* log = journal_at(header, slot.journals.load(std::memory_order_acquire));
+    while (log != nullptr && most-- != 0 &&
+           log->top.load(std::memory_order_acquire) == journal_reader::begin_of(header, *log)) {
+        log = journal_at(header, __atomic_load_n(&log->next, __ATOMIC_RELAXED));
+    }
+    return log != nullptr;
+}
+
+[[gnu::noinline]] COHOLD_INLINE std::uint32_t recover_all(segment_header& header, owner_word me,
+                                                          whom which) noexcept {
     std::uint32_t count = 0;
     const std::uint32_t last = participant_table::spare(header);
     for (std::uint32_t index = 0; index <= last; ++index) {
+        if (which == whom::unfinished &&
+            !has_begun(header, participant_table::of(header).slots[index])) {
+            continue;
+        }
         const owner_word owner = participant_at(header, index);
         if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
             count += recover(header, me, owner);
@@ -11733,8 +12197,8 @@ COHOLD_INLINE identity_lock::identity_lock(local_identity& identity, std::error_
     : identity_lock(identity) {
     if (!locked_) {
         fail_errno(ec, ETIMEDOUT,
-                   "another thread waits for the heap's lock, whose holder "
-                   "does not run");
+                   "another thread is waiting for the heap's lock, whose holder "
+                   "makes no progress");
     }
 }
 
@@ -11751,11 +12215,12 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
     const auto publish = [](void* with, const liveness_token& token) noexcept {
         const auto& [slot, identity, number, spare] = *static_cast<publishing*>(with);
         std::uint64_t before = slot.state.load(std::memory_order_acquire);
-        // A dead one's slot is free only when he has been recovered. The spare one has no journals.
+        // The slot of a dead participant is free only after its recovery. The spare slot has no
+        // journals.
         if ((before & attached_bit) != 0 && number != spare) {
             return false;
         }
-        // Never 0, so that no owner's word is that of nobody.
+        // Never 0, so that no owner word equals `nobody`.
         const auto last = static_cast<std::uint32_t>(before >> 32);
         const std::uint32_t generation = last == UINT32_MAX ? 1 : last + 1;
         slot.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
@@ -11766,8 +12231,8 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
         slot.token[0].store(token.words[0], std::memory_order_relaxed);
         slot.token[1].store(token.words[1], std::memory_order_relaxed);
         identity.me = make_owner(number, generation, 0);
-        // Who recovers the last one of the spare slot may just free it, and claims of mechanisms
-        // without liveness do not exclude each other.
+        // A process that recovers the previous participant of the spare slot may be freeing it
+        // right now, and claims of mechanisms without liveness do not exclude each other.
         return slot.state.compare_exchange_strong(before, attached_state(generation),
                                                   std::memory_order_acq_rel);
     };
@@ -11787,7 +12252,7 @@ COHOLD_INLINE void leave_slot(segment_header& header, bool tidy) noexcept {
     if (tidy) {
         slot.state.store(detached_state(generation_of(identity.me)), std::memory_order_release);
     }
-    unmap(identity.page, page_size()); // and with it goes the kernel's lock
+    unmap(identity.page, page_size()); // this releases the kernel's lock
     identity.page = nullptr;
     identity.me = nobody;
 }
@@ -11808,12 +12273,13 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
     if (identity.epoch.load(std::memory_order_relaxed) != 0) {
         return;
     }
-    // Nobody is kept out by the dead, if a process that is stopped has the lock of the heap: they
-    // are recovered later, by whoever finds something of theirs in the way.
+    // If a stopped process holds the heap's lock, dead participants do not keep this process from
+    // attaching. They are recovered later, by a process that finds a lock or a claim of theirs.
     const patience limit(deadline::in(10 * patience::brief));
     register_membarrier();
     bool taken = take_any_slot(header, ec);
-    // All are taken, some perhaps by dead ones: the spare slot is for looking after that.
+    // All slots are taken, some perhaps by dead participants. The spare slot allows this process to
+    // recover them.
     for (int attempt = 0; !taken && !ec && attempt < 100; ++attempt) {
         if (take_slot(header, participant_table::spare(header), ec)) {
             static_cast<void>(recover_all(header, identity.me));
@@ -11821,15 +12287,16 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
             attempt = 99;
         } else if (!ec) {
             const std::atomic<std::uint32_t> never{0};
-            futex_wait(never, 0, deadline::in(1000000)); // somebody else is just doing that
+            futex_wait(never, 0, deadline::in(1000000)); // another process is doing the same
         }
         taken = !ec && take_any_slot(header, ec);
     }
     if (!taken && !ec) {
-        fail(ec, errc::too_many_participants, "all %u slots are taken by living processes",
+        fail(ec, errc::too_many_participants, "all %u slots are taken by live processes",
              participant_table::spare(header));
     }
-    // Who has opened the segment is a user of its session already, a forked child is not yet.
+    // A process that has opened the segment is already a user of its session. A forked child is not
+    // yet.
     if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
         identity.attendance == nullptr) {
         identity.attendance = local_of(header).calls->attend(local_of(header), ec);
@@ -11852,7 +12319,7 @@ COHOLD_INLINE owner_word participant_of(segment_header& header, std::error_code&
         if (!ec) {
             attach(header, ec);
         } else if (identity.epoch.load(std::memory_order_acquire) != 0) {
-            ec.clear(); // the other thread has attached, and waits for more than that
+            ec.clear(); // the other thread has attached, and is waiting for something else
         }
         if (ec) {
             return nobody;
@@ -11869,8 +12336,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// What a thread knows of a segment that it works on: who it is there, and its open section, as it
-// writes that to its journal.
+// The record of a thread in a segment: its owner word, and its open section with the journal in
+// which it saves what it changes.
 #ifndef COHOLD_ENGINE_TRANSACTION_HPP
 #define COHOLD_ENGINE_TRANSACTION_HPP
 
@@ -11878,7 +12345,7 @@ COHOLD_NAMESPACE_END
 
 #include <sys/types.h>
 
-// The locks that a section keeps until it ends.
+// The locks that a section keeps until the outermost section of the thread ends.
 #ifndef COHOLD_ENGINE_DEFERRED_UNLOCK_HPP
 #define COHOLD_ENGINE_DEFERRED_UNLOCK_HPP
 
@@ -11891,23 +12358,23 @@ namespace detail {
 
 struct thread_record;
 
-// How far the journal had been written at some moment.
+// The state of the journal at some moment, to which it can be rolled back.
 struct savepoint {
     std::uint64_t top;
     std::uint64_t limit;
     std::uint32_t promises;
 };
 
-// A lock that is held until the outermost section ends, whatever its type.
+// A lock of any type that is held until the outermost section ends.
 struct deferred_unlock {
-    void* lock; // nullptr: none, the section within another had it already
+    void* lock; // nullptr: none, because an enclosing section already held it
     void (*release)(void* lock, thread_record& holder) noexcept;
-    savepoint from{}; // where the section that has locked it began
+    savepoint from{}; // where the section that locked it began
 };
 
-// In the order in which they were locked; the first few without asking for memory.
+// The deferred unlocks in locking order. The first few need no allocation.
 struct deferred_unlocks {
-    // That of the outermost section. The thread's record says whether there is one.
+    // The unlock of the outermost section. The thread's record says whether there is one.
     deferred_unlock first{};
 
     deferred_unlocks() = default;
@@ -11930,10 +12397,10 @@ struct deferred_unlocks {
         }
     }
 
-    // Those after the first.
+    // The number of unlocks after the first.
     [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
 
-    // For one more. False if there is no memory.
+    // Makes room for one more. False if there is not enough memory.
     [[nodiscard, gnu::cold]] bool make_room() noexcept {
         if (count_ < capacity_) {
             return true;
@@ -11964,19 +12431,20 @@ struct deferred_unlocks {
         return false;
     }
 
-    // Of the one that was the `number`th, from 1.
+    // The savepoint of the `number`th unlock, counted from 1.
     [[nodiscard]] const savepoint& from(std::uint32_t number) const noexcept {
         return all_[number - 1].from;
     }
 
-    // The section that has kept it ends: forgets it, unless a lock stays with the outermost one.
+    // Called at the end of the section that kept the unlock: forgets it, unless its lock stays
+    // locked until the outermost section ends.
     void end(std::uint32_t number) noexcept {
         if (number == count_ && all_[number - 1].lock == nullptr) {
             --count_;
         }
     }
 
-    // Forgets a lock, if it was kept last; else false.
+    // Forgets a lock if it was kept last. Otherwise returns false.
     [[nodiscard]] bool forget_last(const void* lock) noexcept {
         const bool last = count_ != 0 && all_[count_ - 1].lock == lock;
         count_ -= last ? 1 : 0;
@@ -12006,8 +12474,8 @@ struct deferred_unlocks {
 COHOLD_NAMESPACE_END
 
 #endif
-// What a section has to put back, or to free, of which its journal knows nothing: for the living
-// process alone.
+// The part of a section's undo log that is in private memory: bytes to restore and blocks to free
+// that are not in the journal. It serves the live process only.
 #ifndef COHOLD_ENGINE_PRIVATE_UNDO_HPP
 #define COHOLD_ENGINE_PRIVATE_UNDO_HPP
 
@@ -12021,17 +12489,17 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Old bytes, and blocks to be freed once all is done, in private memory. If the process dies,
-// nobody has them.
+// Saved bytes, and blocks to be freed after the commit, in private memory. If the process dies,
+// they are lost.
 //
-// Of objects outside of the segment, on stacks and the like, nobody misses them: and everybody who
-// may write to the segment can write to the journal, so an address that stood there would let it
-// write anywhere in this process. Of the segment itself they are here when it is full, so that the
-// journal has no room: a kill then leaks the blocks. Its old bytes are here only where those that
-// are there now do no harm after a kill.
+// For objects outside the segment, for example on a stack, that does not matter. They must not be
+// in the journal, because every process that may write to the segment can write to the journal, and
+// an address in it would let such a process write anywhere in this one. Entries for the segment
+// itself are here when it is full, so that the journal has no room. A kill then leaks the blocks.
+// Bytes of the segment are saved here only where the new bytes do no harm after a kill.
 class private_undo {
   public:
-    // How far the section had come. Records of the journal from `top` on are undone first.
+    // A point in the section. The records of the journal from `top` on are undone first.
     struct moment {
         std::uint32_t stamp; // grows with each entry
         std::uint64_t top;
@@ -12045,7 +12513,7 @@ class private_undo {
         finish(0, [](void*) {});
     }
 
-    // False if there is no memory.
+    // False if there is not enough memory.
     [[nodiscard, gnu::cold]] bool save(const void* at, std::size_t bytes, moment now) noexcept {
         entry* const made = add(at, bytes, now);
         if (made != nullptr && bytes != 0) {
@@ -12054,7 +12522,7 @@ class private_undo {
         return made != nullptr;
     }
 
-    // A block that shall be freed.
+    // Registers a block to be freed. False if there is not enough memory.
     [[nodiscard, gnu::cold]] bool drop(const void* block, moment now) noexcept {
         entry* const made = add(block, 0, now);
         if (made != nullptr) {
@@ -12063,14 +12531,15 @@ class private_undo {
         return made != nullptr;
     }
 
-    // Since the stamp, is there something left? And where did the journal end when it was added?
+    // Is there an entry since the stamp?
     [[nodiscard]] bool has(std::uint32_t stamp) const noexcept {
         return last_ != nullptr && last_->now.stamp >= stamp;
     }
 
+    // The end of the journal when the last entry was added.
     [[nodiscard]] std::uint64_t last_top() const noexcept { return last_->now.top; }
 
-    // Puts back what was saved last.
+    // Restores what was saved last.
     [[gnu::cold]] void undo_last() noexcept {
         if (last_->bytes != 0) {
             std::memcpy(last_->at, last_ + 1, last_->bytes);
@@ -12078,7 +12547,8 @@ class private_undo {
         pop();
     }
 
-    // Forgets what was saved since the stamp, and hands over the blocks to be freed: all is done.
+    // After the commit: forgets what was saved since the stamp, and passes the blocks to be freed
+    // to `free`.
     template <class Free>
     [[gnu::cold]] void finish(std::uint32_t stamp, const Free& free) noexcept {
         for (; has(stamp); pop()) {
@@ -12088,7 +12558,7 @@ class private_undo {
         }
     }
 
-    // An object ends: nothing of it is to be put back.
+    // Called when an object ends: nothing of it is restored any more.
     [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept {
         const auto first = reinterpret_cast<std::uintptr_t>(object);
         for (entry* each = last_; each != nullptr; each = each->below) {
@@ -12132,13 +12602,13 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the end of a section has to look at, set and compared as one word.
+// What the end of a section has to check, set and compared as one word.
 struct alignas(8) section_state {
-    std::uint32_t depth = 0; // sections that are open, one within the other
-    bool undoable = false;   // can one of them be undone in a living process?
+    std::uint32_t depth = 0; // the number of nested open sections
+    bool undoable = false;   // can one of them be undone in a live process?
     bool locked = false;     // is there a first lock?
-    // Anything that is not done with one store to the journal: promises, room outside of it,
-    // further locks, sections of other segments that are open, too.
+    // Is there anything that one store to the journal does not end: promises, room outside the
+    // journal, further locks, or open sections of other segments?
     bool more = false;
     bool unused = false;
 
@@ -12147,49 +12617,51 @@ struct alignas(8) section_state {
     }
 };
 
-// The part of a record that is to be found without the rest of it.
+// The part of a record that the fast paths can find without the rest.
 struct sections {
     section_state state;
     segment_header* header = nullptr;
 };
 
-// Of no record.
+// The placeholder for no record.
 inline constexpr sections no_sections{};
 
-// Of a thread of which this code does not know yet what other code has opened in it: looks as if
-// there were a section, so that somebody asks.
+// The placeholder for a thread for which this copy of the code does not yet know the sections that
+// other copies have opened. It looks like an open section, so that the slow path finds out.
 inline constexpr sections unknown_sections{{.unused = true}, nullptr};
 
-// Lives in the memory of its process; one for each thread and mapping. What every section looks at
-// is in the first cache line.
+// One for each thread and mapping, in the private memory of the process. The first cache line has
+// what every section uses.
 struct alignas(64) thread_record : sections {
     owner_word me = nobody;
     journal* log = nullptr;
     std::uint64_t limit = 0; // offset of the end of the room for records
-    // The attachment's, and where the mapping's is: a forked child must not use what it inherits.
+    // The epoch of the attachment, and the address of the mapping's current epoch: they differ in a
+    // forked child, which must not use an inherited record.
     const std::atomic<std::uint64_t>* epoch_here = nullptr;
     std::uint64_t epoch = 0;
 
-    // Exceptions under way in the thread.
+    // The number of uncaught exceptions of the thread.
     const unsigned* uncaught = uncaught_counter();
     std::uint64_t mapped = 0; // bytes of the segment's mapping
-    private_undo own;         // each entry counts as a promise, so that commit sees to it
+    private_undo own;         // each entry counts as a promise, so that commit handles it
 
     // Locks to release at the end of the section.
     deferred_unlocks locks;
 
-    std::uint32_t promises = 0; // records that have to be executed on commit
-    // Depth of the first section that can be undone, if one that cannot is around it; else 0.
+    std::uint32_t promises = 0; // the number of records to be executed on commit
+    // The depth of the first section that can be undone, if it is nested in one that cannot;
+    // otherwise 0.
     std::uint32_t undoable_from = 0;
-    bool marked = false; // is any of the watermarks in use, or of the two below?
-    bool full = false;   // in the section, there was no room for more of the journal
-    bool unkept = false; // bytes of the segment are saved in private memory alone
-    // Where the journal ended when the last section began that can be undone within another.
+    bool marked = false; // are any watermarks in use, or is one of the next two members set?
+    bool full = false;   // there was no room for more of the journal in this section
+    bool unkept = false; // bytes of the segment are saved only in private memory
+    // The end of the journal when the last undoable section began.
     std::uint64_t undo_floor = 0;
-    thread_record* next_open = nullptr; // whose section was open when this one's was opened
+    thread_record* next_open = nullptr; // the record whose section was opened before this one's
 
-    // The vectors, by their addresses, that the section has changed last, and the least size that
-    // each has had since: elements from there on need not be saved again.
+    // The addresses of the vectors that the section has changed last, and the smallest size that
+    // each has had since. Elements from there on need not be saved.
     struct watermark {
         const void* of = nullptr;
         std::uint64_t size = 0;
@@ -12198,7 +12670,7 @@ struct alignas(64) thread_record : sections {
     static constexpr std::size_t watermark_count = 4;
     watermark watermarks[watermark_count];
 
-    // Bytes that are saved already.
+    // Bytes that have already been saved.
     struct range {
         std::uintptr_t first = 0;
         std::size_t bytes = 0;
@@ -12207,9 +12679,9 @@ struct alignas(64) thread_record : sections {
     range covered;
 
     std::uint64_t process = 0;         // its process_stamp
-    const void* late_thread = nullptr; // of a thread that has ended: nobody else deletes it
+    const void* late_thread = nullptr; // set after the end of the thread, which cannot delete it
 
-    // Who puts an end to it: its thread, or who unmaps the segment.
+    // Whether its thread or the thread that unmaps the segment ends the record.
     enum life : std::uint32_t { live, ending, orphaned };
 
     std::atomic<std::uint32_t> ended{live};
@@ -12223,7 +12695,7 @@ struct alignas(64) thread_record : sections {
 
     [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(header); }
 
-    // For the heap's lock, which no thread holds longer than it runs.
+    // For the heap's lock, which is held for the process and not for a thread.
     [[nodiscard]] owner_word process_word() const noexcept {
         return make_owner(slot_of(me), generation_of(me), 0);
     }
@@ -12236,20 +12708,20 @@ struct alignas(64) thread_record : sections {
         return {log->top.load(std::memory_order_relaxed), limit, promises};
     }
 
-    // Where the journal ends while no section is open.
+    // The end of the journal while no section is open.
     [[nodiscard]] std::uint64_t first_top() const noexcept { return distance_to(log->records); }
 
-    // Was it the process that forked this one?
+    // Was the record inherited from the process that forked this one?
     [[nodiscard]] bool is_inherited() const noexcept {
         return epoch_here->load(std::memory_order_relaxed) != epoch;
     }
 
-    // Of the room that the journal has in itself.
+    // The limit of the room in the journal itself.
     [[nodiscard]] std::uint64_t first_limit() const noexcept {
         return distance_to(log) + journal::size - held_back;
     }
 
-    // Where an outermost section begins.
+    // The savepoint at the beginning of an outermost section.
     [[nodiscard]] savepoint first() const noexcept { return {first_top(), first_limit(), 0}; }
 
     // ---- records. All are written before what they are about.
@@ -12259,7 +12731,7 @@ struct alignas(64) thread_record : sections {
                mapped;
     }
 
-    // What save() does if it need not ask for memory; else false, and nothing has happened.
+    // Saves if that needs no further memory. Otherwise returns false and does nothing.
     [[nodiscard, gnu::always_inline]] bool save_at_hand(const void* at,
                                                         std::size_t bytes) noexcept {
         const std::uint64_t top = log->top.load(std::memory_order_relaxed);
@@ -12272,9 +12744,9 @@ struct alignas(64) thread_record : sections {
         return true;
     }
 
-    // Keeps the bytes, to be put back; those of an object outside of the segment, on a stack, if
-    // the section is undone in this process. Nothing is changed after an error: errc::out_of_space,
-    // reserve_exceeded, corrupt.
+    // Saves the bytes, so that they are restored when the section is undone. The bytes of an object
+    // outside the segment, for example on a stack, are restored only if this process undoes the
+    // section. An error changes nothing: errc::out_of_space, reserve_exceeded, corrupt.
     void save(const void* at, std::size_t bytes, std::error_code& ec) noexcept {
         if (!save_at_hand(at, bytes)) [[unlikely]] {
             save_slowly(at, bytes, ec);
@@ -12287,28 +12759,24 @@ struct alignas(64) thread_record : sections {
         }
     }
 
-    // The same for a change that must not fail. In a full segment, where the journal has no room
-    // either, the bytes are in private memory: after a kill they are not put back. `words`: they
-    // are a vector's, for which some room is held back.
-    void save_anyhow(const void* at, std::size_t bytes, bool words) noexcept {
-        if (!save_at_hand(at, bytes)) [[unlikely]] {
-            save_for_the_living(at, bytes, words);
-        }
-    }
+    // The same for a change that must not fail. In a full segment, in which the journal has no room
+    // either, the bytes are saved in private memory, and are not restored after a kill. `words`:
+    // they are the words of a vector, for which some room is held back.
+    [[gnu::cold]] void save_anyhow(const void* at, std::size_t bytes, bool words) noexcept;
 
-    // Can shift() do without the heap?
+    // Can shift() work without the heap?
     [[nodiscard]] bool has_room_for_shift() const noexcept {
         return room_for_shift(log->top.load(std::memory_order_relaxed)) >= byte_shift::least_kept;
     }
 
-    // The same, with the heap's help.
+    // The same, if necessary with a chunk from the heap.
     [[nodiscard]] bool make_room_to_shift() noexcept {
         return has_room_for_shift() || has_room_now(shift_room(0, byte_shift::least_kept));
     }
 
-    // Moves bytes of the segment, so that they go back if this is undone; what was where they go is
-    // not put back. Nothing has happened after an error, as from save(), which is had only if the
-    // journal is full as well.
+    // Moves bytes of the segment, so that they are moved back when the section is undone. The bytes
+    // that they overwrite are not restored. An error changes nothing. Errors are those of save(),
+    // and happen only if the journal is full too.
     byte_shift shift(char* place, std::size_t bytes, std::ptrdiff_t distance,
                      std::error_code& ec) noexcept {
         const bool keeps = byte_shift::keeps(bytes, distance);
@@ -12335,13 +12803,14 @@ struct alignas(64) thread_record : sections {
         moved.run();
         if (state.depth > 1 &&
             step > most_kept_when_done + sizeof(shift_words) + sizeof(journal_record)) {
-            // Undoing can do with less, and other records of the section follow.
+            // Undoing needs less room than moving did, and the rest is for further records of the
+            // section.
             moved = append_shift(into, before + most_kept_when_done, place, bytes, distance, true);
         }
         return moved;
     }
 
-    // Stretches of an object that are known to the compiler: have they room in the journal itself?
+    // Is there room in the journal itself for ranges of an object that are known at compile time?
     template <const auto& Ranges>
     [[nodiscard]] static constexpr bool fits_first() noexcept {
         std::uint64_t room = 0;
@@ -12351,8 +12820,8 @@ struct alignas(64) thread_record : sections {
         return room <= sizeof(journal::records) - held_back;
     }
 
-    // Writes what is known before the first save of a section, which goes to `first`, its journal:
-    // so what has to be written while others may wait is no more than ...
+    // Writes the parts of a section's first records that are known in advance to `first`, its
+    // journal. While other threads may be waiting, only the rest has to be written ...
     template <const auto& Ranges, std::size_t... Index>
     [[gnu::always_inline]] void prepare_first(journal& first, const void* object,
                                               std::index_sequence<Index...> /*all*/) noexcept {
@@ -12364,7 +12833,7 @@ struct alignas(64) thread_record : sections {
          ...);
     }
 
-    // ... this: the bytes, and one step of the journal's end.
+    // ... by this: the bytes, and one store to the end of the journal.
     template <const auto& Ranges, std::size_t... Index>
     [[gnu::always_inline]] void save_first(journal& first, const void* object,
                                            std::index_sequence<Index...> /*all*/) noexcept {
@@ -12376,25 +12845,25 @@ struct alignas(64) thread_record : sections {
         store_in_order(first.top, distance_to(into));
     }
 
-    // One word of 8 bytes: what most operations save.
+    // Saves one word of 8 bytes, as most operations do.
     void save_word(const void* at, std::error_code& ec) noexcept { save(at, 8, ec); }
 
-    // A block for this section: if the section is undone, it is freed. nullptr and an error as from
-    // the heap.
+    // Allocates a block, which is freed if the section is undone. nullptr and an error as from the
+    // heap.
     [[gnu::cold]] void* allocate(std::uint64_t bytes, std::uint64_t alignment,
                                  std::error_code& ec) noexcept;
 
-    // The first one of a section that begins while sections of other mappings of the segment are
-    // open.
+    // Appends the first record of a section that begins while sections of other mappings of the
+    // segment are open.
     [[gnu::cold]] void append_within(std::uint64_t around) noexcept;
 
-    // Frees a block at the end of the section. In a full segment, where the journal has no room for
-    // that, it is promised in private memory: a kill leaks the block.
+    // Frees a block at the end of the section. In a full segment, in which the journal has no room
+    // for the record, the promise is in private memory, and a kill leaks the block.
     [[gnu::cold]] void drop(const void* block) noexcept;
 
     // ---- ends
 
-    // What happened since `from` stays.
+    // Commits the changes since `from`.
     void commit(const savepoint& from) noexcept {
         if (promises == from.promises) {
             store_in_order(log->top, from.top);
@@ -12402,13 +12871,14 @@ struct alignas(64) thread_record : sections {
             reader().finish(from.top);
             finish_own(from);
         }
-        if (limit != from.limit) [[unlikely]] { // most often there is nothing to store
+        if (limit != from.limit) [[unlikely]] { // usually there is nothing to store
             limit = from.limit;
         }
     }
 
-    // What happened since `from` stays if, and only if, the word gets the value: done by this.
-    // `queue`: it is a slot word of a queue, which others may change as soon as it has the value.
+    // Commits the changes since `from` by storing the value in the word: they are committed if and
+    // only if the word gets the value. `queue`: it is the slot word of a queue, which other threads
+    // may change as soon as it has the value.
     void commit_by(const savepoint& from, std::atomic<std::uint64_t>& word, std::uint64_t value,
                    bool queue) noexcept {
         log->witness_floor.store(from.top, std::memory_order_relaxed);
@@ -12421,10 +12891,10 @@ struct alignas(64) thread_record : sections {
         limit = from.limit;
     }
 
-    // What happened since `from` never was.
+    // Undoes the changes since `from`.
     [[gnu::cold]] void roll_back(const savepoint& from) noexcept;
 
-    // An object outside the segment ends: nothing of it is to be put back.
+    // Called when an object outside the segment ends: nothing of it is restored any more.
     [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept;
 
     // ---- watermarks
@@ -12441,10 +12911,10 @@ struct alignas(64) thread_record : sections {
 
     // ---- locks
 
-    // Keeps a lock until the end of the section, after make_room.
+    // Keeps a lock until the end of the section. make_room must have been called before.
     [[gnu::cold]] void keep(const deferred_unlock& lock) noexcept;
 
-    // That of an outermost section that begins with a lock.
+    // Keeps the lock with which an outermost section begins.
     void keep_first(const deferred_unlock& lock) noexcept {
         state.locked = true;
         locks.set_first(lock.lock, lock.release);
@@ -12454,17 +12924,11 @@ struct alignas(64) thread_record : sections {
         return (state.locked && locks.first.lock == lock) || locks.keeps(lock);
     }
 
-    // The last one first.
+    // Releases the locks, the last one first.
     [[gnu::cold]] void release_locks() noexcept;
 
   private:
-    [[gnu::noinline]] void clear_watermarks() noexcept {
-        for (watermark& each : watermarks) {
-            each.of = nullptr;
-        }
-        full = false;
-        marked = unkept = unkept && own.has(0);
-    }
+    void clear_watermarks() noexcept;
 
     [[nodiscard]] private_undo::moment now() const noexcept {
         return {promises, log->top.load(std::memory_order_relaxed)};
@@ -12478,13 +12942,14 @@ struct alignas(64) thread_record : sections {
     }
 
     static constexpr std::size_t largest_inline = 4096;
-    // Of a shift: while it happens, longer steps are not faster; afterwards.
+    // How many bytes of a shift are kept: during the move, for which longer steps are not faster,
+    // and afterwards.
     static constexpr std::uint64_t most_kept = 2048;
     static constexpr std::uint64_t most_kept_when_done = 128;
-    // What is left behind the limit, for the records that lead to another chunk.
+    // The room after the limit, for the records that lead to another chunk.
     static constexpr std::uint64_t spare_bytes = 2 * sizeof(journal_record) + 8;
-    // And before that, for the words of a few vectors, if the journal cannot have another chunk:
-    // the second half of it is for operations that must not fail.
+    // Further room for the words of a few vectors, if the journal cannot get another chunk. The
+    // second half of it is for operations that must not fail.
     static constexpr std::uint64_t last_bytes = 192;
     static constexpr std::size_t vector_bytes = 24;
     static constexpr std::uint64_t held_back = spare_bytes + last_bytes;
@@ -12498,15 +12963,16 @@ struct alignas(64) thread_record : sections {
             reinterpret_cast<std::intptr_t>(address) - reinterpret_cast<std::intptr_t>(header)));
     }
 
-    // Is there room in the chunk? Not if somebody has damaged `top`, so that it is elsewhere.
+    // Is there room in the chunk? Also false if another process has damaged `top`, so that it is
+    // elsewhere.
     [[nodiscard]] bool fits(std::uint64_t top, std::uint64_t room) const noexcept {
-        // What is below the chunk by that much is in the segment.
+        // Addresses that far below the chunk are still in the segment.
         static_assert(heap::offset + sizeof(heap) + journal::size - held_back >
                       journal::chunk_size + largest_inline + sizeof(journal_record));
         return limit - top - (room + sizeof(journal_record)) <= journal::chunk_size;
     }
 
-    // The bytes and their record.
+    // Writes the bytes and their record.
     void write(char* into, const void* at, std::size_t bytes) const noexcept {
         std::memcpy(into, at, bytes);
         write_record(into + rounded(bytes), distance_to(at), bytes);
@@ -12516,21 +12982,22 @@ struct alignas(64) thread_record : sections {
         store_pair(into, where, journal_record::word_of(journal_kind::bytes, bytes));
     }
 
-    // The same place of the segment, if this is one of it in another mapping.
+    // The corresponding address in this mapping, if the address lies in another mapping of the
+    // segment.
     [[nodiscard, gnu::cold]] const void* in_this_mapping(const void* at) const noexcept;
 
     [[gnu::cold]] void save_slowly(const void* at, std::size_t bytes, std::error_code& ec) noexcept;
 
     [[gnu::cold]] void save_for_the_living(const void* at, std::size_t bytes, bool words) noexcept;
 
-    // In what is held back of the journal, of which so many bytes are to be left.
+    // Saves in the room that is held back, if at least `left` bytes of it remain.
     [[nodiscard, gnu::cold]] bool save_at_last(const void* at, std::size_t bytes,
                                                std::uint64_t left) noexcept;
 
-    // Is it in the journal already, since the last section began that may be undone?
+    // Has it already been saved in the journal since the last undoable section began?
     [[gnu::cold]] bool has_saved(const void* at, std::size_t bytes) noexcept;
 
-    // Is there room, or room to be had, for a record?
+    // Is there room for a record, if necessary in a further chunk?
     [[nodiscard]] bool has_room_now(std::uint64_t room) noexcept {
         if (fits(log->top.load(std::memory_order_relaxed), room)) [[likely]] {
             return true;
@@ -12549,7 +13016,8 @@ struct alignas(64) thread_record : sections {
 
     [[gnu::cold]] void save_or_throw(const void* at, std::size_t bytes);
 
-    // Room for a record with so many bytes before it: where these go. nullptr after an error.
+    // Makes room for a record with `room` bytes before it, and returns the address for these bytes.
+    // nullptr after an error.
     [[nodiscard]] char* reserve(std::uint64_t room, std::error_code& ec) noexcept {
         if (!fits(log->top.load(std::memory_order_relaxed), room)) [[unlikely]] {
             add_chunk(room, ec);
@@ -12560,23 +13028,23 @@ struct alignas(64) thread_record : sections {
         return base() + log->top.load(std::memory_order_relaxed);
     }
 
-    // How many bytes of a shift should be kept at a time.
+    // How many bytes of a shift should be kept at once.
     [[nodiscard]] static std::uint64_t wanted_step(std::uint64_t bytes) noexcept {
         constexpr std::uint64_t unit = byte_shift::least_kept;
         return bytes < most_kept ? (bytes + unit - 1) / unit * unit : most_kept;
     }
 
-    // Cache lines are copied faster as a whole.
+    // The padding before a kept step, because whole cache lines are copied faster.
     [[nodiscard]] static std::uint64_t before_step(std::uint64_t top) noexcept {
         return (std::uint64_t{0} - top) % byte_shift::least_kept;
     }
 
-    // Of what is before the record.
+    // The size of what precedes the record.
     [[nodiscard]] static std::uint64_t shift_room(std::uint64_t top, std::uint64_t step) noexcept {
         return (step != 0 ? before_step(top) + step : 0) + sizeof(shift_words);
     }
 
-    // How many bytes can be kept at a time.
+    // How many bytes can be kept at once.
     [[nodiscard]] std::uint64_t room_for_shift(std::uint64_t top) const noexcept {
         constexpr std::uint64_t unit = byte_shift::least_kept;
         const std::uint64_t room =
@@ -12584,19 +13052,11 @@ struct alignas(64) thread_record : sections {
         return room <= journal::chunk_size ? room / unit * unit : 0;
     }
 
-    // Another chunk. If memory runs out, shorter steps have to do, which fit the journal's own
-    // room.
-    [[gnu::noinline]] void make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
-        if (has_chunk_at_hand() || !keeps || !has_room_for_shift()) {
-            add_chunk(shift_room(0, byte_shift::least_kept), ec);
-        } else {
-            const report_keeper keeper;
-            std::error_code none;
-            add_chunk(shift_room(0, byte_shift::least_kept), none);
-        }
-    }
+    // Adds a chunk. If there is no memory for it, shorter steps that fit into the present room are
+    // used.
+    void make_room_for_shift(bool keeps, std::error_code& ec) noexcept;
 
-    // Writes the record of a shift, begun or done, and lets it count.
+    // Writes and appends the record of a shift that begins or is done.
     byte_shift append_shift(char* into, std::uint64_t kept, const char* place, std::uint64_t bytes,
                             std::ptrdiff_t distance, bool done) noexcept {
         auto* const words = ::new (static_cast<void*>(into + kept)) shift_words{
@@ -12608,21 +13068,21 @@ struct alignas(64) thread_record : sections {
         return {const_cast<char*>(place), *words, kept + sizeof *words, bytes, distance};
     }
 
-    // Writes a record and lets it count.
+    // Writes a record and moves the end of the journal past it.
     void append(char* at, const journal_record& record) noexcept {
         std::memcpy(at, &record, sizeof record);
         store_in_order(log->top, static_cast<std::uint64_t>(at - base()) + sizeof record);
     }
 
-    // The first chunk stays with the journal, further ones, and short ones, go with the section.
-    // There is room for a record with so many bytes before it.
+    // Adds a chunk with room for a record with `room` bytes before it. The first chunk stays with
+    // the journal. Further chunks, and short ones, are freed at the end of the section.
     [[gnu::cold]] void add_chunk(std::uint64_t room, std::error_code& ec) noexcept;
 
     [[nodiscard]] bool has_chunk_at_hand() const noexcept {
         return limit == first_limit() && log->chunk != 0;
     }
 
-    // Its first record leads back to those before.
+    // The first record of a chunk leads back to the records before.
     void begin_chunk(char* chunk, std::uint64_t size, std::uint64_t below) noexcept {
         std::memcpy(chunk, &limit, sizeof limit);
         const journal_record jump{below, journal_record::word_of(journal_kind::jump, 0)};
@@ -12631,11 +13091,11 @@ struct alignas(64) thread_record : sections {
         limit = distance_to(chunk) + size - held_back;
     }
 
-    // A block, and the record of it, in one step.
+    // Allocates a block and appends its record in one step.
     [[gnu::cold]] void* allocate_as(journal_kind kind, std::uint64_t bytes, std::uint64_t alignment,
                                     std::error_code& ec) noexcept;
 
-    // Many bytes go to a block of their own.
+    // Saves a large number of bytes in a block of their own.
     [[gnu::cold]] void save_apart(const void* at, std::size_t bytes, std::error_code& ec) noexcept;
 };
 
@@ -12737,7 +13197,7 @@ COHOLD_INLINE const void* thread_record::in_this_mapping(const void* at) const n
         if (own.save(at, bytes, now())) {
             promise();
         } else {
-            fail(ec, errc::out_of_space, "no memory to keep %zu bytes", bytes);
+            fail(ec, errc::out_of_space, "not enough memory to save %zu bytes", bytes);
         }
     } else if (bytes > largest_inline) {
         save_apart(at, bytes, ec);
@@ -12757,7 +13217,7 @@ thread_record::save_for_the_living(const void* at, std::size_t bytes, bool words
     std::error_code ec;
     if (!is_inside(at)) {
         save_slowly(at, bytes, ec);
-        raise_if(ec); // ends the program: else two would own what one has lost
+        raise_if(ec); // ends the program: otherwise two objects would own the same thing
         return;
     }
     if (!full) {
@@ -12823,7 +13283,7 @@ COHOLD_INLINE bool thread_record::has_saved(const void* at, std::size_t bytes) n
     std::uint64_t size = journal::chunk_size;
     auto* chunk = static_cast<char*>(change.allocate(size, 8, ec));
     const std::uint64_t least = 2 * (room + 2 * sizeof(journal_record) + 8 + held_back);
-    for (; ec && size > least; size /= 2) { // where memory is scattered, or short
+    for (; ec && size > least; size /= 2) { // if the heap is fragmented or nearly full
         std::error_code again;
         const report_keeper keeper;
         chunk = static_cast<char*>(change.allocate(size / 2, 8, again));
@@ -12884,6 +13344,32 @@ COHOLD_INLINE bool thread_record::has_saved(const void* at, std::size_t bytes) n
     }
 }
 
+[[gnu::noinline]] COHOLD_INLINE void thread_record::clear_watermarks() noexcept {
+    for (watermark& each : watermarks) {
+        each.of = nullptr;
+    }
+    full = false;
+    marked = unkept = unkept && own.has(0);
+}
+
+[[gnu::noinline]] COHOLD_INLINE void
+thread_record::make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
+    if (has_chunk_at_hand() || !keeps || !has_room_for_shift()) {
+        add_chunk(shift_room(0, byte_shift::least_kept), ec);
+    } else {
+        const report_keeper keeper;
+        std::error_code none;
+        add_chunk(shift_room(0, byte_shift::least_kept), none);
+    }
+}
+
+COHOLD_INLINE void thread_record::save_anyhow(const void* at, std::size_t bytes,
+                                              bool words) noexcept {
+    if (!save_at_hand(at, bytes)) [[unlikely]] {
+        save_for_the_living(at, bytes, words);
+    }
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
@@ -12897,12 +13383,14 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- what this process knows about its threads
+
 struct thread_core;
 
-// One object for each thread in each copy of this code: a program has one, and a plug-in with
-// private symbols its own.
+// What one copy of this code knows about one thread. A program has one copy, and each plug-in with
+// private symbols has its own.
 struct thread_notes {
-    // What it has found out last, by a hash of the segment's address.
+    // The record that was found last, by a hash of the segment's address.
     struct place {
         segment_header* header = nullptr;
         const std::atomic<std::uint64_t>* epoch_here = nullptr;
@@ -12910,19 +13398,19 @@ struct thread_notes {
         thread_record* record = nullptr;
     };
 
-    // Of the record whose section was opened last: what the fast paths look at. If that section has
-    // ended, no other one is open, in any segment. The others that are open follow by next_open.
+    // The record whose section was opened last, for the fast paths. If that section has ended, no
+    // other section is open in any segment. The other open ones follow by next_open.
     const sections* last = &unknown_sections;
 
     static constexpr std::size_t place_count = 8;
     place places[place_count];
 
-    // nullptr: not known yet; or, at the end of a thread or a program, not any more: static objects
-    // may still use a segment then.
+    // nullptr: not known yet, or, at the end of a thread or a program, no longer known. Static
+    // objects may still use a segment then.
     thread_core* core = nullptr;
     std::atomic<thread_notes*> next_in_thread{nullptr};
     thread_notes* next_in_copy = nullptr;
-    void (*condemn)(void* core) = nullptr; // this copy's
+    void (*condemn)(void* core) = nullptr; // condemn_sections of this copy
 
     [[nodiscard]] place& place_of(const segment_header* header) noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(header);
@@ -12930,11 +13418,11 @@ struct thread_notes {
     }
 };
 
-// One object: its address is found by a call in code for shared libraries.
+// A single object, because in code for shared libraries finding its address takes a call.
 inline thread_local constinit thread_notes notes{};
 
-// A lock for moments among the threads of a process. One that a forked child inherits from another
-// thread is free.
+// A lock between the threads of a process, held only briefly. If a forked child inherits it from
+// another thread, it is free in the child.
 class process_lock {
   public:
     process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
@@ -12958,22 +13446,23 @@ class process_lock {
     std::atomic<std::uint64_t>& word_;
 };
 
-// What all copies know of a thread: they find it in the C library's list of its cleanups. Where
-// there is no such list, each copy has its own.
+// What all copies of this code know about a thread. They find it in the C library's list of the
+// thread's cleanup handlers. Without such a list, each copy has its own.
 struct thread_core {
     cleanup_entry entry{};
-    std::atomic<std::uint64_t> busy{0}; // held by who changes the list of copies
+    std::atomic<std::uint64_t> busy{0}; // held while the list of copies is changed or read
     std::atomic<thread_notes*> copies{nullptr};
     thread_record* records = nullptr;
-    stamp_word* process = nullptr; // where the process has its stamp
+    stamp_word* process = nullptr; // where the process keeps its stamp
     sections none{};
-    // What the thread's records look at instead of its exceptions, once it is being unwound without
-    // one: more than any guard has found.
+    // What the thread's records use instead of the number of its uncaught exceptions, once the
+    // thread is unwound without an exception: larger than any number that a guard has recorded.
     unsigned condemned = 0;
 
     [[gnu::cold]] void add(thread_notes& copy) noexcept;
 
-    // What is to be called when the thread is unwound must not be code that is gone.
+    // Removes a copy, so that the function called when the thread is unwound is not in code that
+    // has been unloaded.
     [[gnu::cold]] void remove(thread_notes& copy) noexcept;
 
     [[nodiscard]] bool has_copies_beside(const thread_notes& copy) const noexcept {
@@ -12983,7 +13472,7 @@ struct thread_core {
 
     template <class Function>
     void for_each_copy(const Function& function) noexcept {
-        const process_lock lock(busy, process); // one may just be unloaded
+        const process_lock lock(busy, process); // a copy may be unloaded at this moment
         for (thread_notes* each = copies.load(std::memory_order_relaxed); each != nullptr;
              each = each->next_in_thread.load(std::memory_order_relaxed)) {
             function(*each);
@@ -12991,26 +13480,28 @@ struct thread_core {
     }
 };
 
-// This thread in that segment, if it has been there lately; else nullptr. Compares the address, and
-// reads nothing there: any will do.
+// ---- open sections
+
+// The record of this thread in a segment that it has used recently; otherwise nullptr. Only
+// compares the address and reads nothing there, so any address is allowed.
 [[nodiscard]] inline thread_record* known_record(const segment_header* header) noexcept {
     const thread_notes::place& place = notes.place_of(header);
     if (place.header == header &&
         place.epoch_here->load(std::memory_order_relaxed) == place.epoch) {
         if (place.record == nullptr) {
-            __builtin_unreachable(); // so the caller need not ask
+            __builtin_unreachable(); // so that the caller need not check
         }
         return place.record;
     }
     return nullptr;
 }
 
-// Has the thread a section open, in whatever segment?
+// Does the thread have a section open, in any segment?
 [[nodiscard]] inline bool has_open_sections() noexcept {
     return notes.last->state.word() != 0;
 }
 
-// The one that was opened last of those that are; nullptr if none is.
+// The record whose open section was opened last; nullptr if no section is open.
 [[nodiscard]] inline thread_record* last_opened() noexcept {
     return has_open_sections() ? static_cast<thread_record*>(const_cast<sections*>(notes.last))
                                : nullptr;
@@ -13029,22 +13520,17 @@ inline void set_last_opened(const thread_record* record) noexcept {
     }
 }
 
-// Makes it the one whose section was opened last, as long as no section is open. Not at the end of
-// a thread: nobody would tell it when the record is deleted.
-[[nodiscard, gnu::noinline]] inline bool come_last(thread_record& record) noexcept {
-    if (has_open_sections() || notes.core == nullptr) {
-        return false;
-    }
-    set_last_opened(&record);
-    return true;
-}
+// Makes the record the one whose section was opened last, if no section is open. Not at the end of
+// a thread, because `notes` would not be updated when the record is deleted.
+[[nodiscard]] bool come_last(thread_record& record) noexcept;
 
-// Can the thread open its only section with one store, to the state?
+// Can the thread open its only section with one store to the state?
 [[nodiscard, gnu::always_inline]] inline bool can_open_first(thread_record& record) noexcept {
     return (notes.last == &record && record.state.word() == 0) || come_last(record);
 }
 
-// Its first section in the segment begins, maybe among others.
+// Called when the thread's first section in the segment begins. Sections of other segments may be
+// open.
 inline void list_open(thread_record& record) noexcept {
     if (has_open_sections()) {
         record.next_open = last_opened();
@@ -13059,44 +13545,34 @@ inline void list_open(thread_record& record) noexcept {
             record.append_within(around);
         }
         record.state.more = true;
-        record.next_open->state.more = true; // whichever ends first
+        record.next_open->state.more = true; // because either may end first
     }
     set_last_opened(&record);
 }
 
-// It ends, or its record does. Nothing happens if it is another thread's.
-[[gnu::noinline]] inline void unlist_open(thread_record& record) noexcept {
-    thread_record* each = last_opened();
-    if (notes.last == &record) {
-        set_last_opened(record.next_open);
-    }
-    while (each != nullptr && each->next_open != &record) {
-        each = each->next_open;
-    }
-    if (each != nullptr) {
-        each->next_open = record.next_open;
-    }
-    record.next_open = nullptr;
-}
+// Called when that section or its record ends. Does nothing if it belongs to another thread.
+void unlist_open(thread_record& record) noexcept;
 
-// Undoes an open section, and gives back its locks.
+// ---- the end of threads and of unloaded code
+
+// Undoes an open section and releases its locks.
 [[gnu::cold]] void abandon_section(thread_record& record) noexcept;
 
-// A thread has no more use for its journal: its process keeps it for the next one, but those that
-// the segment has kept are for whoever comes. Within the identity's lock.
+// Called when a thread no longer needs its journal. The process keeps it for its next thread, but a
+// reserve journal of the segment is returned for any process. The identity's lock must be held.
 [[gnu::cold]] void leave_journal(segment_header& header, const thread_record& record) noexcept;
 
 // The notes that this copy of the code has in all threads.
 struct notes_of_copy {
     std::atomic<std::uint64_t> busy{0};
-    std::uint64_t process = 0; // its stamp: a forked child has one thread
+    std::uint64_t process = 0; // its stamp, because a forked child has only one thread
     thread_notes* first = nullptr;
 
     [[gnu::cold]] void add(thread_notes& mine) noexcept;
 
     [[gnu::cold]] void remove(const thread_notes& mine) noexcept;
 
-    // They go, as this code is unloaded, or the program ends.
+    // Removes all notes when this code is unloaded or the program ends.
     [[gnu::cold]] void remove_all() noexcept;
 };
 
@@ -13104,11 +13580,12 @@ inline constinit notes_of_copy all_notes{};
 
 [[gnu::cold]] void end_record(thread_record& record, thread_core& core) noexcept;
 
-// Its thread ends, or this code does; then the records stay, if other code knows of the thread.
+// Called when the thread ends, or when this code is unloaded. In the latter case the records stay
+// if another copy knows the thread.
 [[gnu::cold]] void end_notes(thread_notes& mine, bool thread_ends) noexcept;
 
-// Is told of the end of threads: a destructor of something thread_local would keep a plug-in loaded
-// as long as a thread lives that has used it.
+// Gets the end of threads through a key, because the destructor of a thread_local object would keep
+// a plug-in loaded as long as a thread that has used it is alive.
 class copy_end {
   public:
     copy_end() noexcept = default;
@@ -13127,27 +13604,29 @@ class copy_end {
         [](void* mine) noexcept { end_notes(*static_cast<thread_notes*>(mine), true); }};
 };
 
-// The thread is being unwound by what nobody counts as an exception: the guards of all that is open
-// undo it.
+// Called when the thread is unwound without a counted exception: makes the guards of all open
+// sections undo them.
 [[gnu::cold]] void condemn_sections(void* of) noexcept;
 
-// Copies know each other's records if they agree on what these are.
+// Copies share records only if they agree on the layout of these.
 inline constexpr auto core_tag = static_cast<int>(
     0x636f686fu + 31u * COHOLD_LAYOUT_VERSION + sizeof(thread_record) +
     4099u * sizeof(thread_core) + 65599u * sizeof(thread_notes) + config::max_participants);
 
-// Finds out what other copies know of the thread. At its end, and without memory, it is known to
-// this one alone.
+// Finds what other copies know about the thread. At the end of the thread, or without enough
+// memory, only this copy knows it.
 [[gnu::cold]] void join_thread() noexcept;
 
 [[gnu::cold]] thread_record* search_open_record(const segment_header* header) noexcept;
+
+// ---- finding the record of this thread
 
 // The section that this thread has open in the segment; nullptr if there is none.
 [[nodiscard]] inline thread_record* open_record(const segment_header* header) noexcept {
     if (!has_open_sections()) [[likely]] {
         return nullptr;
     }
-    // What is bound to no segment has no header, as what stands for an unknown thread.
+    // An object that is not in a segment has no header, like the placeholder for an unknown thread.
     if (header != nullptr && notes.last->header == header) {
         if (thread_record* const last = last_opened(); !last->is_inherited()) {
             return last;
@@ -13157,29 +13636,30 @@ inline constexpr auto core_tag = static_cast<int>(
 }
 
 // A journal for a thread: one that another thread has left, or a new one. *Errors*:
-// errc::too_many_threads, the heap's, and ETIMEDOUT if the thread's patience is over before.
+// errc::too_many_threads, those of the heap, and ETIMEDOUT if the thread's patience ended before.
 [[gnu::cold]] journal* find_journal(segment_header& header, owner_word me,
                                     std::error_code& ec) noexcept;
 
-// A word that no thread has had before. When the numbers of threads are used up, they begin anew
-// with the next generation of the attachment: a lock that a thread has left behind may still name
-// it, and nobody else ever. The former generations count as this process as long as it is attached.
+// An owner word that no thread has had before, because a lock that a thread has left locked still
+// names that thread, and must never name another one. When the thread numbers are used up, they
+// start again with the next generation of the attachment. Earlier generations count as this process
+// as long as it is attached.
 [[gnu::cold]] owner_word new_thread(segment_header& header) noexcept;
 
 [[gnu::cold]] thread_record* make_record(segment_header& header, std::uint64_t epoch,
                                          std::error_code& ec) noexcept;
 
-// Of this segment and attachment.
+// The record for this segment and attachment.
 [[gnu::cold]] thread_record* find_record_of(thread_core& core, const segment_header& header,
                                             std::uint64_t epoch) noexcept;
 
-// What this thread has made of itself since it has ended.
+// The record that this thread has made after the end of its notes.
 [[gnu::cold]] thread_record* find_late_record(const local_identity& identity) noexcept;
 
 [[gnu::cold]] thread_record* find_record(segment_header& header, std::error_code& ec) noexcept;
 
-// This thread in that segment; nullptr after an error: errc::out_of_space, reserve_exceeded, and
-// those of attach.
+// The record of this thread in a segment. nullptr after an error: errc::out_of_space,
+// reserve_exceeded, and those of attach.
 [[nodiscard]] inline thread_record* self(segment_header& header, std::error_code& ec) noexcept {
     if (thread_record* const record = known_record(&header); record != nullptr) [[likely]] {
         return record;
@@ -13187,19 +13667,20 @@ inline constexpr auto core_tag = static_cast<int>(
     return find_record(header, ec);
 }
 
-// The segment that the address belongs to; nullptr if it belongs to none. A number, because g++
-// takes the address of an object under construction for its use. The list of mappings knows those
-// of this copy of the library; those that the thread has worked on all copies know.
+// The segment to which the address belongs; nullptr if it belongs to none. The address is a number,
+// because g++ considers passing the address of an object under construction a use of that object.
+// The list of mappings has those of this copy of the library. The records have those that the
+// thread has used in any copy.
 [[nodiscard, gnu::cold]] segment_header* segment_around(std::uintptr_t address) noexcept;
 
-// Has this thread worked on the segment before it was forked off? Then locks that it held may have
-// been inherited; whether a certain one was, nobody knows once the parent has let go of it.
+// Did this thread use the segment before this process was forked? Then locks that it held may have
+// been inherited. Whether a particular lock was cannot be told once the parent has released it.
 [[gnu::cold]] bool has_inherited(const segment_header& header) noexcept;
 
 // ---- detaching
 
-// Ends being a participant, before the segment is unmapped. Does nothing if it is none: a forked
-// child that has not used what it has inherited.
+// Ends the participation of this mapping, before it is unmapped. Does nothing if it is not a
+// participant, as in a forked child that has not used the inherited mapping.
 [[gnu::cold]] void detach(segment_header& header) noexcept;
 
 } // namespace detail
@@ -13241,7 +13722,7 @@ COHOLD_INLINE void abandon_section(thread_record& record) noexcept {
         record.roll_back(record.first());
         unlist_open(record);
         record.release_locks();
-        record.state = {.more = record.state.more}; // its thread looks at others that are open
+        record.state = {.more = record.state.more}; // so that its thread checks other open sections
     }
 }
 
@@ -13304,10 +13785,10 @@ COHOLD_INLINE void notes_of_copy::remove_all() noexcept {
 
 COHOLD_INLINE void end_record(thread_record& record, thread_core& core) noexcept {
     std::uint32_t found = thread_record::live;
-    // What a forked child has inherited is its parent's.
+    // What a forked child has inherited belongs to its parent.
     const bool inherited = record.process != process_stamp(core.process);
     if (!inherited && record.ended.compare_exchange_strong(found, thread_record::ending)) {
-        // Who unmaps the segment waits for this.
+        // A thread that unmaps the segment waits for this.
         abandon_section(record);
         local_identity& identity = *local_of(*record.header).identity;
         const identity_lock lock(identity);
@@ -13320,7 +13801,7 @@ COHOLD_INLINE void end_record(thread_record& record, thread_core& core) noexcept
             }
         }
     }
-    // A thread that is just unmapping the segment needs the record for a moment yet.
+    // A thread that is unmapping the segment still needs the record for a moment.
     yielding loop;
     while (!inherited && found == thread_record::ending &&
            record.ended.load(std::memory_order_acquire) != thread_record::orphaned) {
@@ -13343,7 +13824,7 @@ COHOLD_INLINE void end_notes(thread_notes& mine, bool thread_ends) noexcept {
     const bool alone = !core->has_copies_beside(mine);
     while ((thread_ends || alone) && core->records != nullptr) {
         thread_record** link = &core->records;
-        // Sections that are open end in the opposite order: they may have saved the same bytes.
+        // Open sections are ended in reverse order, because they may have saved the same bytes.
         for (thread_record** each = link; last_opened() != nullptr && *each != nullptr;
              each = &(*each)->next_in_thread) {
             if (*each == last_opened()) {
@@ -13483,7 +13964,7 @@ COHOLD_INLINE thread_record* make_record(segment_header& header, std::uint64_t e
     local_identity& identity = *local_of(header).identity;
     auto* const record = new (std::nothrow) thread_record;
     if (record == nullptr) {
-        fail(ec, errc::out_of_space, "no memory for what a thread notes of a segment");
+        fail(ec, errc::out_of_space, "not enough memory for a thread's record of the segment");
         return nullptr;
     }
     record->header = &header;
@@ -13500,7 +13981,7 @@ COHOLD_INLINE thread_record* make_record(segment_header& header, std::uint64_t e
     record->next_in_mapping = identity.records;
     identity.records = record;
     if (thread_core* const core = notes.core; core == nullptr) {
-        record->late_thread = &notes; // nobody but who unmaps the segment will end it
+        record->late_thread = &notes; // it ends only when the segment is unmapped
     } else {
         record->process = process_stamp(core->process);
         record->uncaught = core->condemned != 0 ? &core->condemned : record->uncaught;
@@ -13516,7 +13997,7 @@ COHOLD_INLINE thread_record* find_record_of(thread_core& core, const segment_hea
         thread_record* const each = *link;
         if (each->ended.load(std::memory_order_acquire) == thread_record::orphaned) {
             *link = each->next_in_thread;
-            unlist_open(*each); // its section was undone by another thread
+            unlist_open(*each); // another thread has undone its section
             delete each;
         } else if (each->header == &header && each->epoch == epoch) {
             if (config::exceptions && core.condemned == 0) {
@@ -13599,7 +14080,7 @@ COHOLD_INLINE void detach(segment_header& header) noexcept {
                 thread_record* const next = record->next_in_mapping;
                 std::uint32_t found = thread_record::live;
                 if (!record->ended.compare_exchange_strong(found, thread_record::ending)) {
-                    break; // its thread is just ending, and needs the lock
+                    break; // its thread is ending at this moment, and needs the lock
                 }
                 abandon_section(*record);
                 identity.records = next;
@@ -13623,6 +14104,28 @@ COHOLD_INLINE void detach(segment_header& header) noexcept {
     leave_slot(header, tidy);
 }
 
+[[gnu::noinline]] COHOLD_INLINE bool come_last(thread_record& record) noexcept {
+    if (has_open_sections() || notes.core == nullptr) {
+        return false;
+    }
+    set_last_opened(&record);
+    return true;
+}
+
+[[gnu::noinline]] COHOLD_INLINE void unlist_open(thread_record& record) noexcept {
+    thread_record* each = last_opened();
+    if (notes.last == &record) {
+        set_last_opened(record.next_open);
+    }
+    while (each != nullptr && each->next_open != &record) {
+        each = each->next_open;
+    }
+    if (each != nullptr) {
+        each->next_open = record.next_open;
+    }
+    record.next_open = nullptr;
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
@@ -13636,67 +14139,38 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What a section does at its ends: for `section`, and for guards, which keep the parts where they
-// need not be in memory.
+// ---- beginning and ending a section
 
-// Of a section that has saved bytes in the journal's own room, and done nothing else.
+// The functions that begin and end a section, for `section` and for guards, which keep the parts of
+// it where they need not be in memory.
+
+// The state of an outermost section that has saved bytes only in the journal itself, and has done
+// nothing else.
 [[nodiscard]] constexpr section_state first_state(bool undoable, bool locked) noexcept {
     return {.depth = 1, .undoable = undoable, .locked = locked};
 }
 
-// Opened by the process that forked this one: it is that one's, and here nothing happens.
+// Was the section opened by the process that forked this one? It then belongs to that process, and
+// nothing happens here.
 [[nodiscard]] inline bool is_inherited(const thread_record& record) noexcept {
     return record.is_inherited();
 }
 
-[[gnu::noinline]] inline void open_section(thread_record& record, bool undoable) noexcept {
-    if (record.state.depth == 0) {
-        list_open(record);
-    }
-    ++record.state.depth;
-    if (undoable) {
-        record.forget_watermarks(); // what was saved before is not undone by this one
-        if (!record.state.undoable && record.state.depth != 1) {
-            record.undoable_from = record.state.depth;
-        }
-        record.undo_floor = record.log->top.load(std::memory_order_relaxed);
-        record.state.undoable = true;
-    }
-}
+void open_section(thread_record& record, bool undoable) noexcept;
 
-[[gnu::noinline]] inline void close_section(thread_record& record) noexcept {
-    if (record.state.depth != 1) {
-        if (record.undoable_from == record.state.depth) {
-            record.state.undoable = false;
-            record.undoable_from = 0;
-        }
-        --record.state.depth;
-        return;
-    }
-    const bool acts = !is_inherited(record);
-    if (acts) [[likely]] {
-        record.commit(record.first());
-    }
-    unlist_open(record);
-    record.undoable_from = 0;
-    record.forget_watermarks();
-    if (acts) [[likely]] {
-        record.release_locks();
-    }
-    record.state = {};
-}
+void close_section(thread_record& record) noexcept;
 
-// The same for the section that is most often to be had, the only one of its thread. What it costs
-// is stores, so it has few, and no counters: nothing waits for what was there before.
+// The same for the most frequent case, the only section of its thread. Its cost is stores, so it
+// has few of them and no counters, and depends on no earlier value.
 
-// If can_open_first.
+// Requires can_open_first.
 [[gnu::always_inline]] inline void open_first_section(thread_record& record,
                                                       section_state state) noexcept {
     record.state = state;
 }
 
-// Makes what has happened stay, if it was no more than `state` says. If it was, false, and nothing
-// has happened.
+// Commits the section if it has done no more than `state` says. Otherwise returns false and does
+// nothing.
 [[nodiscard, gnu::always_inline]] inline bool commit_first_section(thread_record& record,
                                                                    section_state state) noexcept {
     if (record.state.word() != state.word() || is_inherited(record)) [[unlikely]] {
@@ -13706,35 +14180,30 @@ namespace detail {
     return true;
 }
 
-// After that.
+// Ends the section after that.
 [[gnu::always_inline]] inline void end_first_section(thread_record& record) noexcept {
     record.forget_watermarks();
     record.state = {};
 }
 
-[[gnu::cold, gnu::noinline]] inline void roll_back_section(thread_record& record,
-                                                           savepoint from) noexcept {
-    if (!is_inherited(record)) {
-        record.roll_back(record.state.depth == 1 ? record.first() : from);
-    }
-}
+[[gnu::cold]] void roll_back_section(thread_record& record, savepoint from) noexcept;
 
-// One within another is a part of that: only the end of the outermost one makes the changes stay,
-// frees what was freed, and unlocks what was locked for the section. What the thread changes must
-// have been saved before: see thread_record::save.
+// A section of the calling thread. A nested section is a part of the section around it: only the
+// end of the outermost one commits the changes, frees the dropped blocks, and releases the locks of
+// the section. What the thread changes must have been saved before: see thread_record::save.
 //
-// Without a journal (an error of self, errc::out_of_space for instance) there is no section, and
-// the changes happen one by one.
+// Without a journal (after an error of self, for instance errc::out_of_space), there is no section,
+// and the changes happen one by one.
 class section {
   public:
     explicit section(segment_header& header, std::error_code& ec) noexcept
         : section(self(header, ec)) {}
 
-    // `undoable`: roll_back may be called.
+    // `undoable`: whether roll_back may be called.
     [[gnu::always_inline]] explicit section(thread_record* record, bool undoable = true) noexcept
         : record_(record), undoable_(undoable) {
         if (record_ != nullptr) {
-            if (can_open_first(*record_)) [[likely]] { // begins where all do
+            if (can_open_first(*record_)) [[likely]] { // from_ is not needed
                 open_first_section(*record_, first_state(undoable_, false));
             } else {
                 from_ = record_->here();
@@ -13765,19 +14234,19 @@ class section {
         return record_ != nullptr && record_->state.depth == 1;
     }
 
-    // Undoes what has happened in this section.
+    // Undoes the changes of this section.
     void roll_back() noexcept { roll_back_section(*record_, from_); }
 
-    // What has happened in this section stays, even if one around it is undone.
+    // Commits the changes of this section, even if an enclosing section is undone later.
     void commit() noexcept {
         record_->commit(from());
         record_->undo_floor = from().top;
     }
 
-    // The same, if and only if the word gets the value, which it does here.
+    // The same, by storing the value in the word: the store is the commit.
     void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
         record_->commit_by(from(), word, value, queue);
-        record_->forget_watermarks(); // what was saved in this section is not any more
+        record_->forget_watermarks(); // what this section has saved is no longer saved
     }
 
   private:
@@ -13790,10 +14259,84 @@ class section {
     savepoint from_{};
 };
 
-// Memory of the segment, which the section that is open, if any, undoes. nullptr on failure:
-// errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
-inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
-                      std::error_code& ec) noexcept {
+// ---- allocating and freeing
+
+// Allocates memory of the segment. If a section is open, it frees the memory when it is undone.
+// nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
+void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
+               std::error_code& ec) noexcept;
+
+// Allocates memory for `count` objects; the header is that of the allocator's segment, or nullptr.
+// Further errors: errc::no_segment and invalid_size.
+void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
+                       std::size_t alignment, std::error_code& ec) noexcept;
+
+// Frees memory of the segment, at the end of the open section if there is one. The memory stays
+// allocated if this process cannot become a participant. It also stays allocated in a forked child
+// that has not used the segment, because the child frees its copy of an object that belongs to its
+// parent.
+void deallocate(segment_header& header, void* pointer) noexcept;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for section.hpp.
+#ifndef COHOLD_ENGINE_SECTION_IPP
+#define COHOLD_ENGINE_SECTION_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[gnu::noinline]] COHOLD_INLINE void open_section(thread_record& record, bool undoable) noexcept {
+    if (record.state.depth == 0) {
+        list_open(record);
+    }
+    ++record.state.depth;
+    if (undoable) {
+        record.forget_watermarks(); // this section does not undo what was saved before
+        if (!record.state.undoable && record.state.depth != 1) {
+            record.undoable_from = record.state.depth;
+        }
+        record.undo_floor = record.log->top.load(std::memory_order_relaxed);
+        record.state.undoable = true;
+    }
+}
+
+[[gnu::noinline]] COHOLD_INLINE void close_section(thread_record& record) noexcept {
+    if (record.state.depth != 1) {
+        if (record.undoable_from == record.state.depth) {
+            record.state.undoable = false;
+            record.undoable_from = 0;
+        }
+        --record.state.depth;
+        return;
+    }
+    const bool acts = !is_inherited(record);
+    if (acts) [[likely]] {
+        record.commit(record.first());
+    }
+    unlist_open(record);
+    record.undoable_from = 0;
+    record.forget_watermarks();
+    if (acts) [[likely]] {
+        record.release_locks();
+    }
+    record.state = {};
+}
+
+[[gnu::noinline]] COHOLD_INLINE void roll_back_section(thread_record& record,
+                                                       savepoint from) noexcept {
+    if (!is_inherited(record)) {
+        record.roll_back(record.state.depth == 1 ? record.first() : from);
+    }
+}
+
+COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
+                             std::error_code& ec) noexcept {
     if (thread_record* const record = open_record(&header); record != nullptr) {
         return record->allocate(bytes, alignment, ec);
     }
@@ -13805,10 +14348,7 @@ inline void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t
     return change.allocate(bytes, alignment, ec);
 }
 
-// At the end of the section that is open, if any. Where this process cannot become a participant,
-// the memory stays allocated; and in a forked child that has not used the segment: what it frees
-// is its copy of an object of its parent's.
-inline void deallocate(segment_header& header, void* pointer) noexcept {
+COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr || !is_participant(header)) {
         return;
     }
@@ -13824,35 +14364,56 @@ inline void deallocate(segment_header& header, void* pointer) noexcept {
     }
 }
 
+COHOLD_INLINE void* allocate_objects(segment_header* header, std::size_t count, std::size_t size,
+                                     std::size_t alignment, std::error_code& ec) noexcept {
+    const error_context context("allocate", "", "");
+    if (header == nullptr) {
+        fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, size);
+        return nullptr;
+    }
+    if (count > PTRDIFF_MAX / size) {
+        fail(ec, errc::invalid_size, "%zu objects of %zu bytes", count, size);
+        return nullptr;
+    }
+    return allocate(*header, count * size, alignment, ec);
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
 
 #endif
-// What all locks in a segment are made of: the word that names the holder, the way to the segment,
-// and the memory of a take-over.
+#endif
+
+#endif
+// What all locks in a segment are made of: the interfaces of the standard's mutexes, the access of
+// a guard to its mutex, and segment_lock itself, which is the word that names the holder, a pointer
+// to the segment, and a note of take-overs.
 #ifndef COHOLD_SYNC_DETAIL_SEGMENT_LOCK_HPP
 #define COHOLD_SYNC_DETAIL_SEGMENT_LOCK_HPP
 
 #include <cerrno>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Lock has two members for it, private if it befriends this: `bool lock_at_once()` tries, inlined;
-// `bool lock_slowly(deadline, std::error_code&)` tries everything, out of line, and is false once
-// the time is over and after an error.
+// ---- the interfaces of the standard's mutexes
+
+// Lock has two members for this, private if it befriends the class: `bool lock_at_once()` makes one
+// attempt, inlined; `bool lock_slowly(deadline, std::error_code&)` does everything else, out of
+// line, and returns false once the time is over or after an error.
 
 /// The interface of std::timed_mutex. Waiting times are measured by the monotonic clock. The forms
-/// with an error_code report by it, the others throw cohold::failure: see the lock's errors.
+/// with an error_code report errors in it, the others throw cohold::failure: see the lock's errors.
 template <class Lock>
 class lockable {
   public:
-    /// Waits until the lock is the caller's.
+    /// Waits until the caller holds the lock.
     void lock() {
         if (!self().lock_at_once()) [[unlikely]] {
             static_cast<void>(lock_or_throw(deadline::never()));
@@ -13863,13 +14424,14 @@ class lockable {
         static_cast<void>(lock_until(deadline::never(), ec));
     }
 
-    /// Does not wait. False if somebody has the lock who is alive; to know that takes a system
-    /// call.
+    /// Does not wait. Returns false if a living thread holds the lock; finding that out takes a
+    /// system call.
     [[nodiscard]] bool try_lock() { return self().lock_at_once() || lock_or_throw(at_once); }
 
     [[nodiscard]] bool try_lock(std::error_code& ec) noexcept { return lock_until(at_once, ec); }
 
-    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    /// Waits no longer than `patience`, a std::chrono::duration; returns false if that was too
+    /// short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_for(const Duration& patience) {
         return self().lock_at_once() || lock_or_throw(deadline_in(patience));
@@ -13912,12 +14474,12 @@ class lockable {
     }
 };
 
-/// The interface of std::shared_timed_mutex for those who only read: as lockable, by
-/// share_at_once() and share_slowly().
+/// The readers' part of std::shared_timed_mutex's interface: like lockable, with share_at_once()
+/// and share_slowly().
 template <class Lock>
 class shared_lockable {
   public:
-    /// Waits until nobody has the lock who changes something.
+    /// Waits until no writer holds the lock.
     void lock_shared() {
         if (!self().share_at_once()) [[unlikely]] {
             static_cast<void>(share_or_throw(deadline::never()));
@@ -13937,7 +14499,8 @@ class shared_lockable {
         return share_until(at_once, ec);
     }
 
-    /// Waits no longer than `patience`, a std::chrono::duration; false if that was too short.
+    /// Waits no longer than `patience`, a std::chrono::duration; returns false if that was too
+    /// short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
         return self().share_at_once() || share_or_throw(deadline_in(patience));
@@ -13979,6 +14542,8 @@ class shared_lockable {
         return locked;
     }
 };
+
+// ---- access to a mutex for sections and guards
 
 struct lock_access {
     template <class Mutex>
@@ -14023,8 +14588,8 @@ struct lock_access {
         mutex.lock_.recover_dead_holder();
     }
 
-    // If is_changing() is false and the version the same, both before and after, nobody has changed
-    // what the mutex protects in between. Before: the version first; after: last.
+    // If is_changing() is false and the version is the same both before and after, nothing that the
+    // mutex protects has changed in between. Before: the version first; after: the version last.
     template <class Mutex>
     [[nodiscard]] static std::uint32_t version(const Mutex& mutex) noexcept {
         return mutex.lock_.version();
@@ -14046,7 +14611,7 @@ struct lock_access {
         return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
     }
 
-    // deferred_unlock::release.
+    // For deferred_unlock::release.
     template <class Mutex>
     static void release(void* mutex, thread_record& holder) noexcept {
         unlock(*static_cast<Mutex*>(mutex), holder);
@@ -14056,14 +14621,14 @@ struct lock_access {
     template <class Mutex>
     static constexpr bool is_shared = requires(Mutex& mutex) { mutex.lock_shared(); };
 
-    // That somebody has the lock says that the value may be changing; but who waits for readers has
-    // it already, and says so only after that.
+    // A held lock means that the value may be changing. The exception is a writer that waits for
+    // readers: it holds the lock already and announces its changes only after the wait.
     template <class Mutex>
     static void begin_changes(Mutex& mutex) noexcept {
         if constexpr (is_shared<Mutex>) {
             mutex.lock_.begin_changes();
         } else {
-            std::atomic_thread_fence(std::memory_order_release); // the lock is seen first
+            std::atomic_thread_fence(std::memory_order_release); // the lock is visible first
         }
     }
 };
@@ -14082,7 +14647,9 @@ concept shared_section_mutex = section_mutex<Mutex> && requires(Mutex& mutex) {
 
 struct lock_access;
 
-// For robust_lock::lock, of locks that threads hold.
+// ---- the lock itself
+
+// For robust_lock::lock, of locks that are held by threads.
 struct recover_owner_if_dead {
     segment_header& header;
     owner_word me; // a process
@@ -14096,13 +14663,12 @@ struct recover_owner_if_dead {
     return {*record.header, record.process_word()};
 }
 
-// If the process is killed: who takes the lock over recovers the dead one first, and then says so
-// here until he unlocks; if he is killed before that, the next one does.
+// If the process is killed: the thread that takes the lock over first recovers the dead holder, and
+// then records that here until it unlocks; if it is killed before that, the next one does.
 class segment_lock {
   public:
-    // Bound to the segment under construction at this address; elsewhere to none.
-    segment_lock() noexcept
-        : segment_(construction_scope::around(reinterpret_cast<std::uintptr_t>(this))) {
+    // Bound to the segment that it lies in; elsewhere to none.
+    segment_lock() noexcept : segment_(home(reinterpret_cast<std::uintptr_t>(this))) {
         static_assert(offsetof(segment_lock, lock_) == 0 && offsetof(segment_lock, segment_) == 8 &&
                       offsetof(segment_lock, recovered_) == 16 &&
                       offsetof(segment_lock, version_or_times_) == 20);
@@ -14111,23 +14677,23 @@ class segment_lock {
     segment_lock(const segment_lock&) = delete;
     segment_lock& operator=(const segment_lock&) = delete;
 
-    // What a dead process that holds it had begun may concern what is destroyed next.
+    // Rolls back what a dead holder left unfinished: it may concern what is destroyed next.
     ~segment_lock() { recover_dead_holder(); }
 
-    // Before what the lock protects is destroyed. The lock stays the dead one's.
+    // Called before what the lock protects is destroyed. The dead holder keeps the lock.
     void recover_dead_holder() const noexcept {
         if (lock_.holder() != nobody) [[unlikely]] {
             recover_holder();
         }
     }
 
-    // The calling thread, if it is known without further ado; else nullptr.
+    // The calling thread, if it is known at once; else nullptr.
     [[nodiscard]] thread_record* known() const noexcept {
         return known_record(segment_.unchecked());
     }
 
-    // The calling thread. nullptr after an error: errc::no_segment, and those of self; and without
-    // one, if the time is over before the thread could get its journal.
+    // The calling thread. Returns nullptr after an error (errc::no_segment, and those of self), and
+    // without an error if the time was over before the thread could get its journal.
     [[nodiscard, gnu::cold]] thread_record* record(deadline until,
                                                    std::error_code& ec) const noexcept;
 
@@ -14139,41 +14705,44 @@ class segment_lock {
 
     [[nodiscard]] bool is_free() const noexcept { return lock_.is_free(); }
 
-    // Waits. False once the time is over, and after an error: EDEADLK if the thread holds it.
+    // Waits. Returns false once the time is over, and after an error: EDEADLK if the thread holds
+    // it.
     [[nodiscard, gnu::cold]] bool lock(const thread_record& record, deadline until,
                                        std::error_code& ec) noexcept;
 
-    // False, and nothing has happened, if the caller does not hold the lock, and where unlock()
-    // must be called.
+    // Returns false, without effect, if the caller does not hold the lock, or where unlock() must
+    // be called instead.
     [[nodiscard]] bool unlock_quickly(owner_word me) noexcept { return lock_.unlock_if_held(me); }
 
-    // The caller holds the lock. One that was taken over has the mark that sleepers leave, so that
-    // its unlocking comes here.
+    // The caller holds the lock. A lock that was taken over carries the mark that sleepers leave,
+    // so that its unlocking comes here.
     [[gnu::cold]] void unlock() noexcept;
 
-    // The holder gives up before he has begun: who comes next shall know what he has found.
+    // The holder gives up before it has begun: the next one must learn the same about a dead
+    // holder.
     [[gnu::cold]] void hand_on() noexcept { lock_.unlock(); }
 
-    // Frees the lock, if its holder is dead, for who does not want it himself. False if there was
-    // nothing to do.
+    // Frees the lock if its holder is dead, for a caller that does not want it itself. Returns
+    // false if there was nothing to do.
     [[nodiscard, gnu::cold]] bool free_from_dead(const thread_record& record) noexcept;
 
-    // The calling thread; nullptr if its process is no participant, or after an error.
+    // The calling thread; nullptr if its process is not a participant, or after an error.
     [[nodiscard, gnu::cold]] thread_record* attached_record() const noexcept;
 
-    // May this thread have inherited the lock by fork? Then its parent has it, or has let go of it.
+    // May this thread have inherited the lock by fork? Then its parent holds it, or has released
+    // it.
     [[nodiscard, gnu::cold]] bool may_be_inherited() const noexcept;
 
-    // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: nothing
-    // is to be done. Anybody else ends the process: to let it go on would be to let two into what
-    // the lock protects.
+    // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: there is
+    // nothing to do. In any other case the process ends: to continue would be to let two threads
+    // into the critical section.
     [[nodiscard, gnu::cold]] thread_record* holding_record(const char* message) const noexcept;
 
     [[nodiscard]] bool recovered() const noexcept {
         return recovered_.load(std::memory_order_relaxed) != 0;
     }
 
-    // For the holder of a recursive lock: how often it has locked it again.
+    // For the holder of a recursive lock: how many more times it has locked it.
     [[nodiscard]] std::uint32_t times() const noexcept {
         return version_or_times_.load(std::memory_order_relaxed);
     }
@@ -14182,16 +14751,17 @@ class segment_lock {
         version_or_times_.store(times, std::memory_order_relaxed);
     }
 
-    // For the holder of a value's lock that others may share: what it protects changes from here
-    // on, ...
+    // For the holder of a value's lock that others may share: what the lock protects changes from
+    // here ...
     void begin_changes() noexcept {
         const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
         version_or_times_.store(version | 1, std::memory_order_relaxed); // is it odd after a death
         std::atomic_thread_fence(std::memory_order_release);
     }
 
-    // ... to here. Between the two it is an odd number, and afterwards another even one. Of a lock
-    // that nobody shares: what it protects has changed, and the version grows.
+    // ... to here. In between the version is odd, and afterwards it is the next even number. With a
+    // lock that nobody shares, this means that what the lock protects has changed: the version
+    // grows.
     void end_changes() noexcept {
         const std::uint32_t version = version_or_times_.load(std::memory_order_relaxed);
         version_or_times_.store(version + 1, std::memory_order_release);
@@ -14202,6 +14772,11 @@ class segment_lock {
     }
 
   private:
+    static segment_header* home(std::uintptr_t address) noexcept {
+        segment_header* const constructing = construction_scope::around(address);
+        return constructing != nullptr ? constructing : segment_around(address);
+    }
+
     [[gnu::cold]] void recover_holder() const noexcept;
 
     robust_lock lock_;
@@ -14229,7 +14804,7 @@ namespace detail {
 COHOLD_INLINE thread_record* segment_lock::record(deadline until,
                                                   std::error_code& ec) const noexcept {
     if (segment_ == nullptr) {
-        fail(ec, errc::no_segment, "a lock names its holder by the segment that it lies in");
+        fail(ec, errc::no_segment, "a lock must be in a segment, which identifies its holder");
         return nullptr;
     }
     const patience limit(until);
@@ -14265,7 +14840,7 @@ COHOLD_INLINE bool segment_lock::free_from_dead(const thread_record& record) noe
     if (lock_.take_over(holder, record.me)) {
         recovered_.store(1, std::memory_order_relaxed);
         if ((version_or_times_.load(std::memory_order_relaxed) & 1) != 0) {
-            end_changes(); // they are undone
+            end_changes(); // the changes are undone
         }
         hand_on();
     }
@@ -14510,13 +15085,13 @@ COHOLD_NAMESPACE_BEGIN
 template <class T, class Mutex>
 class shm_guarded;
 
-/// Who has locked a shm_guarded<T>: a pointer to the T. Ends the section when it is destroyed:
-/// undone, if an exception destroys it. Movable as std::unique_lock is, within its thread. See
-/// shm_guarded.
+/// The holder's access to a shm_guarded<T>: a pointer to the T. Its destructor ends the section,
+/// and undoes it if an exception is the cause. Movable like std::unique_lock, within its thread.
+/// See shm_guarded.
 template <class T, class Mutex>
 class section_guard {
   public:
-    /// Of nothing, as a guard that was moved from: its lock() is errc::empty_handle.
+    /// Empty, like a guard that was moved from: its lock() fails with errc::empty_handle.
     section_guard() noexcept = default;
 
     section_guard(section_guard&& other) noexcept
@@ -14524,7 +15099,7 @@ class section_guard {
           record_(std::exchange(other.record_, nullptr)), number_(other.number_),
           exceptions_(other.exceptions_) {}
 
-    /// Ends the section that it had.
+    /// Ends its own section first.
     section_guard& operator=(section_guard&& other) noexcept {
         if (this != &other) {
             this->~section_guard();
@@ -14539,17 +15114,17 @@ class section_guard {
         }
     }
 
-    /// False if it was not to be had.
+    /// False if the lock could not be obtained.
     [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
 
     [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *value_; }
 
     [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return value_; }
 
-    /// Keeps the bytes of an object, before it is changed, to be put back if the section is undone.
-    /// As often as you like. Killed, a process leaves what it has changed in another segment: that
-    /// takes a section there. *Errors*: errc::out_of_space, reserve_exceeded; then nothing may be
-    /// changed.
+    /// Saves the bytes of an object before it is changed, to be restored if the section is undone.
+    /// May be called any number of times. Changes in another segment are not undone when the
+    /// process is killed: they need a section there. *Errors*: errc::out_of_space,
+    /// reserve_exceeded; then the object must not be changed.
     template <class U>
     void save(const U& object) const {
         save(__builtin_addressof(object), 1);
@@ -14560,7 +15135,7 @@ class section_guard {
         save(__builtin_addressof(object), 1, ec);
     }
 
-    /// The same of an array.
+    /// The same for an array.
     template <class U>
     void save(const U* first, std::size_t count) const {
         std::error_code ec;
@@ -14572,22 +15147,21 @@ class section_guard {
     void save(const U* first, std::size_t count, std::error_code& ec) const noexcept {
         static_assert(
             detail::is_plain<U>(),
-            "cohold: only plain bytes can be saved and put back. cohold's containers save "
-            "themselves what they change, and an optional of one can be saved; atomics, queues "
+            "cohold: only plain bytes can be saved and restored. cohold's containers save "
+            "what they change themselves, and an optional of one can be saved; atomics, queues "
             "and locks are not undone");
         detail::clear(ec);
         const detail::error_context context("save", "", "");
         if (detail::is_inherited(*record_)) {
-            detail::fail(ec, errc::not_owner,
-                         "the section is that of the process that forked this");
+            detail::fail(ec, errc::not_owner, "the section belongs to the parent process");
         } else {
             record_->save(first, count * sizeof(U), ec);
         }
     }
 
-    /// Ends the section and unlocks, so that others can change the value; lock() begins another.
-    /// So a condition can wait with a guard. *Errors*: errc::section_open, if another section is
-    /// around this one: its end alone lets go of the mutex.
+    /// Ends the section and unlocks, so that others can change the value; lock() begins another
+    /// one. This is how a condition waits with a guard. *Errors*: errc::section_open, if this
+    /// section is inside another one: only the end of the outermost section unlocks the mutex.
     void unlock() {
         std::error_code ec;
         unlock(ec);
@@ -14617,7 +15191,7 @@ class section_guard {
         detail::clear(ec);
         if (record_ == nullptr) {
             if (mutex_ == nullptr) {
-                detail::fail(ec, errc::empty_handle, "the guard is of nothing: moved from?");
+                detail::fail(ec, errc::empty_handle, "the guard is empty: moved from?");
                 return;
             }
             const opened again = open(*mutex_, *value_, detail::deadline::never(), ec);
@@ -14629,8 +15203,8 @@ class section_guard {
         }
     }
 
-    /// Has the mutex been taken over from one who died, ended or detached while holding it? What he
-    /// had changed is undone then.
+    /// Was the mutex taken over from a holder that died, ended or detached while holding it? Then
+    /// that holder's changes have been undone.
     [[nodiscard]] bool recovered() const noexcept {
         return record_ != nullptr && mutex_->recovered();
     }
@@ -14639,7 +15213,7 @@ class section_guard {
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
-    // An open section; record == nullptr: none.
+    // An open section; record == nullptr means none.
     struct opened {
         detail::thread_record* record = nullptr;
         std::uint32_t number = 0;
@@ -14648,11 +15222,11 @@ class section_guard {
     static constexpr const auto& ranges = detail::plain_ranges_of<T>;
     using indexes = std::make_index_sequence<detail::saves_ranges<T> ? ranges.size() : 0>;
 
-    // How an outermost section looks whose lock is the only one.
+    // The state of an outermost section whose lock is the only one.
     static constexpr detail::section_state alone = detail::first_state(true, true);
 
-    // The attempt that needs nothing but the processor comes first. Members are set one by one: g++
-    // then keeps them in registers.
+    // First the attempt that needs no system call. Members are set one by one: g++ then keeps them
+    // in registers.
     template <class Otherwise>
     [[gnu::always_inline]] section_guard(Mutex& mutex, T& value, const Otherwise& otherwise)
         : mutex_(__builtin_addressof(mutex)), value_(__builtin_addressof(value)),
@@ -14667,8 +15241,8 @@ class section_guard {
         }
     }
 
-    // If it takes no wait, and no more than the thread has at hand. The section first: what is
-    // locked is locked in it.
+    // Succeeds if it takes no wait, and no more memory than the thread has at hand. The section
+    // begins first: what is locked is locked in it.
     [[nodiscard, gnu::always_inline]] static detail::thread_record*
     open_at_once(Mutex& mutex, T& value) noexcept {
         if constexpr (detail::saves_ranges<T> && !detail::thread_record::fits_first<ranges>()) {
@@ -14701,7 +15275,7 @@ class section_guard {
             return {};
         }
         if (!record->locks.make_room()) {
-            detail::fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+            detail::fail(ec, errc::out_of_space, "no memory to record what the thread has locked");
             return {};
         }
         const detail::savepoint from = record->here();
@@ -14731,7 +15305,7 @@ class section_guard {
         return result;
     }
 
-    // After make_room.
+    // Called after make_room.
     [[nodiscard]] static bool take(Mutex& mutex, detail::thread_record& record,
                                    const detail::savepoint& from, detail::deadline until,
                                    std::error_code& ec) noexcept {
@@ -14782,30 +15356,30 @@ class section_guard {
 
     Mutex* mutex_ = nullptr;
     T* value_ = nullptr;
-    detail::thread_record* record_ = nullptr; // not open
-    std::uint32_t number_ = 0; // of the lock that it has kept, if it is within another
-    unsigned exceptions_ = 0;  // under way when its section began
+    detail::thread_record* record_ = nullptr; // nullptr: not open
+    std::uint32_t number_ = 0; // of the lock that it has kept, if this section is inside another
+    unsigned exceptions_ = 0;  // in flight when its section began
 };
 
 COHOLD_NAMESPACE_END
 
 #endif
-// A barrier in shared memory: a number of threads meet, again and again.
+// A barrier in shared memory: a number of threads meet repeatedly.
 #ifndef COHOLD_SYNC_SHM_BARRIER_HPP
 #define COHOLD_SYNC_SHM_BARRIER_HPP
 
 #include <concepts>
 #include <cstddef>
 
-// What the signals (semaphore, event, latch, barrier, condition) share: a word that has the value
-// and says whether somebody waits for it, and checking a count.
+// The basis of the signals (semaphore, event, latch, barrier, condition): a word that holds a value
+// and says whether anybody waits for it; and the check of a count that is passed to a constructor.
 #ifndef COHOLD_SYNC_DETAIL_AWAITABLE_HPP
 #define COHOLD_SYNC_DETAIL_AWAITABLE_HPP
 
 #include <bit>
 
-// A word in shared memory on which processes sleep until another process says that something
-// changed.
+// How processes wait: the waiting policies, and a word in shared memory on which processes sleep
+// until another one says that something changed.
 #ifndef COHOLD_SYNC_WAITING_HPP
 #define COHOLD_SYNC_WAITING_HPP
 
@@ -14816,11 +15390,13 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- the policies
+
 /// How to wait. A policy changes what its own process does and nothing in the memory, so processes
 /// with different policies can share one object.
 namespace waiting {
 
-/// Spins ten or twenty microseconds, which is about what waking somebody on another processor
+/// Spins for ten or twenty microseconds, about the time that waking a thread on another processor
 /// takes, then sleeps in the kernel. The default: as fast as spinning while traffic flows, and idle
 /// otherwise.
 struct adaptive {
@@ -14828,8 +15404,8 @@ struct adaptive {
     static constexpr bool parks = true;
 };
 
-/// Never sleeps: lowest latency for a process with a processor of its own. It gives the processor
-/// away now and then, so that it cannot starve the one that it waits for.
+/// Never sleeps: lowest latency for a process with a processor of its own. It yields the processor
+/// now and then, so that it cannot starve the process that it waits for.
 struct spin {
     static constexpr std::uint32_t spins = 1024;
     static constexpr bool parks = false;
@@ -14844,64 +15420,65 @@ struct block {
 } // namespace waiting
 
 /// A waiting policy: `spins`, how often to look again before giving the processor away, and
-/// `parks`, whether that is by sleeping until woken (else by yielding).
+/// `parks`, whether that is done by sleeping until woken (otherwise by yielding).
 template <class Policy>
 concept waiting_policy = requires {
     { Policy::spins } -> std::convertible_to<std::uint32_t>;
     { Policy::parks } -> std::convertible_to<bool>;
 };
 
+// ---- the word
+
 namespace detail {
 
-/// What one attempt, or a whole wait, came to.
+/// The result of one attempt, or of a whole wait.
 enum class outcome {
     done,
     blocked, // not now; after a wait: the deadline has passed
-    held,    // not now, because of somebody who may be dead: look again soon
+    held,    // not now, because of a process that may be dead: look again soon
     closed   // never again
 };
 
-// What a sleeper knows of the word. `settled`: everybody who changes something from now on sees
-// that somebody is about to sleep.
+// What a sleeper knows of the word. `settled`: every change from now on is made by a thread that
+// sees that there may be a sleeper.
 struct wait_ticket {
     std::uint32_t word = 0;
     bool settled = false;
 };
 
-/// Bit 0: somebody may be asleep. Bit 1: since that was said, there was a barrier (see below). The
-/// other bits count the wake-ups, so that a waiter who has made up its mind to sleep notices one
-/// that comes first.
+/// Bit 0: a thread may be asleep. Bit 1: there was a barrier since bit 0 was set (see below). The
+/// other bits count the wake-ups, so that a waiter that is about to sleep notices a wake-up that
+/// comes first.
 ///
-/// *Whoever changes the condition* stores that change, in any memory order that its readers need,
-/// then asks awaited(), and if so calls wake() or wake_all(). Nothing else: between the store and
-/// the load of the word there is no fence, and no system call while nobody waits.
+/// *A thread that changes the condition* stores the change, in any memory order that its readers
+/// need, then calls awaited(), and if that is true calls wake() or wake_all(). Nothing else: there
+/// is no fence between the store and the load of the word, and no system call while nobody waits.
 /// *A waiter* calls announce(), then looks at the condition once more, then calls park() with the
 /// ticket. The heavy barrier in announce() stands for the fence that the changers leave out: either
-/// the waiter sees the change, or the changer sees the bit. That works towards every process that
-/// has called register_membarrier(), which attaching to a segment does. Bit 0 stays while sleepers
-/// may be left, and with it bit 1: so processes that sleep in turn execute one barrier, and not one
-/// for each sleep.
-/// Where the kernel has no such barrier, a changer's load may have come before its store was seen,
-/// for as long as a store buffer takes to drain: so the first sleep after an announcement is
-/// short (unsettled_interval), and the waiter looks again.
+/// the waiter sees the change, or the changer sees the bit. This works with every process that has
+/// called register_membarrier(), which attaching to a segment does. Bit 0 stays while sleepers may
+/// be left, and with it bit 1: so processes that sleep in turn execute one barrier, and not one for
+/// each sleep. Where the kernel has no such barrier, a changer may load the word before its store
+/// is visible, for as long as a store buffer takes to drain: so the first sleep after an
+/// announcement is short (unsettled_interval), and the waiter looks again.
 ///
 /// If a process is killed between its change and its wake, sleepers look again after
 /// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
 class wait_word {
   public:
-    /// Nobody sleeps longer than this (in ns) without looking again: eight times a second.
+    /// No thread sleeps longer than this (in ns) without looking again: eight times a second.
     static constexpr std::int64_t recheck_interval = 125000000;
-    /// Nor longer than this, if it waits for somebody who may be dead.
+    /// Nor longer than this, if it waits for a process that may be dead.
     static constexpr std::int64_t held_interval = 4000000;
-    /// Nor than this, the first time, if wake-ups begin before the change: see begin_wake.
+    /// Nor longer than this, the first time, if wake-ups begin before the change: see begin_wake.
     static constexpr std::int64_t first_interval = 100000;
-    /// Nor than this, the first time without a barrier.
+    /// Nor longer than this, the first time without a barrier.
     static constexpr std::int64_t unsettled_interval = 1000000;
 
     /// Says that the caller is about to sleep.
     [[nodiscard, gnu::cold]] wait_ticket announce() noexcept;
 
-    /// Sleeps unless there was a wake-up since announce(); for no reason, too.
+    /// Sleeps unless there was a wake-up since announce(); may return spuriously.
     [[gnu::cold]] void park(wait_ticket ticket, deadline until,
                             std::int64_t longest = recheck_interval) noexcept;
 
@@ -14910,8 +15487,8 @@ class wait_word {
         return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
     }
 
-    /// Wakes everybody. The bits go first: who sleeps under the old ones is woken, who comes later
-    /// sets them anew.
+    /// Wakes all. The bits go first: a thread that sleeps under the old ones is woken, and a later
+    /// one sets them anew.
     [[gnu::cold]] void wake_all() noexcept;
 
     /// The same around a change after which the memory may be gone: if awaited(), begin_wake();
@@ -14921,18 +15498,18 @@ class wait_word {
 
     [[gnu::cold]] void finish_wake() const noexcept;
 
-    /// Wakes at most `count`. The bit stays while sleepers may be left. Whoever slept, and then got
-    /// what it slept for, must pass the wake-up on (see await): the changes may have come in
-    /// another order than the wake-ups.
+    /// Wakes at most `count`. The bit stays while sleepers may be left. A thread that slept, and
+    /// then got what it slept for, must pass the wake-up on (see await): the changes may have come
+    /// in a different order from the wake-ups.
     [[gnu::cold]] void wake(std::uint32_t count) noexcept;
 
   private:
     static constexpr std::uint32_t sleeping = 1;
     static constexpr std::uint32_t settled = 2;
     static constexpr std::uint32_t flags = sleeping | settled;
-    static constexpr std::uint32_t one = 4; // wake-up
+    static constexpr std::uint32_t one = 4; // one wake-up
 
-    // All see by now what was announced. Not if there was a wake-up, which may have taken it away.
+    // By now everybody sees the announcement, unless a wake-up has taken it away.
     wait_ticket settle(std::uint32_t word) noexcept {
         std::uint32_t now = word;
         if (word_.compare_exchange_strong(now, word | settled, std::memory_order_relaxed)) {
@@ -15035,7 +15612,7 @@ namespace detail {
 [[gnu::noinline]] COHOLD_INLINE void wait_word::wake(std::uint32_t count) noexcept {
     word_.fetch_add(one, std::memory_order_seq_cst);
     if (futex_wake(word_, count) < count) {
-        wake_all(); // nobody was left: take the bit away, and wake who came meanwhile
+        wake_all(); // nobody was left: clear the bit, and wake those that came meanwhile
     }
 }
 
@@ -15052,10 +15629,11 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// 64 bits that change in one step: what is waited for, and in the upper half a bit that says
-/// whether somebody may be asleep. Whoever changes the value learns from that same step whether to
-/// wake somebody, and touches the memory no more: a waiter may have freed it by then. The upper
-/// half is what sleepers hand to the kernel; it changes with every wake-up.
+/// 64 bits that change in one step: the value that is waited for and, in the upper half, a bit that
+/// says whether any thread may be asleep. A thread that changes the value learns from that same
+/// step whether it must wake a sleeper, and does not touch the memory again: a waiter may have
+/// freed it by then. The upper half is what sleepers hand to the kernel; it changes with every
+/// wake-up.
 ///
 /// If a process is killed between its change and its wake, sleepers look again after
 /// recheck_interval. A killed sleeper leaves the bit set, which costs the next changer one call.
@@ -15070,14 +15648,14 @@ class signal_word {
         return word_.load(order);
     }
 
-    /// Changes `found` to `next`; as compare_exchange_weak.
+    /// Changes `found` to `next`, like compare_exchange_weak.
     [[nodiscard]] bool change(std::uint64_t& found, std::uint64_t next,
                               std::memory_order order) noexcept {
         return word_.compare_exchange_weak(found, next, order, std::memory_order_relaxed);
     }
 
-    /// Sleeps while the upper half is that of `state`; for no reason, too. Was there a wake-up? The
-    /// memory may be gone then.
+    /// Sleeps while the upper half is that of `state`; may return spuriously. Returns whether there
+    /// was a wake-up. If there was, the memory may be gone.
     [[gnu::cold, gnu::noinline]] bool sleep(std::uint64_t state, deadline until) const noexcept {
         const futex_outcome how = futex_wait(upper_half(), static_cast<std::uint32_t>(state >> 32),
                                              until.or_earlier(deadline::in(recheck_interval)));
@@ -15089,9 +15667,9 @@ class signal_word {
         futex_wake(upper_half(), count);
     }
 
-    /// Waits until attempt(slept) is true; false once the time is over. `blocks(state)`: is there
-    /// something to wait for? `slept`: others may be asleep of whom nothing says so any more.
-    /// `sleeping`: the bit.
+    /// Waits until attempt(slept) is true; returns false once the time is over. `blocks(state)`: is
+    /// there something to wait for? `slept`: others may be asleep although the bit no longer says
+    /// so. `sleeping`: the bit.
     template <class Blocks, class Attempt>
     [[gnu::cold, gnu::noinline]] bool await(std::uint64_t sleeping, deadline until,
                                             const Blocks& blocks,
@@ -15102,7 +15680,7 @@ class signal_word {
                 continue;
             }
             if (until.has_passed()) {
-                if (slept) { // the wake-up may have been this one's, and others sleep
+                if (slept) { // the wake-up may have been the only one while others sleep
                     word_.fetch_or(sleeping, std::memory_order_relaxed);
                 }
                 return false;
@@ -15126,12 +15704,13 @@ class signal_word {
             &word_)[std::endian::native == std::endian::big ? 0 : 1];
     }
 
-    alignas(8) mutable std::atomic<std::uint64_t> word_; // waiting changes nothing that counts
+    alignas(
+        8) mutable std::atomic<std::uint64_t> word_; // mutable: waiting does not change the value
 };
 
 static_assert(sizeof(signal_word) == 8 && alignof(signal_word) == 8);
 
-/// Those whose value has 32 bits: {wake-ups:31 | sleeping:1 | value:32}.
+/// A signal whose value has 32 bits: {wake-ups:31 | sleeping:1 | value:32}.
 class signal_value {
   public:
     explicit constexpr signal_value(std::uint32_t value) noexcept : word_(value) {}
@@ -15141,8 +15720,8 @@ class signal_value {
         return static_cast<std::uint32_t>(word_.load(order));
     }
 
-    /// Changes the value by next(value), in one step, and wakes up to `count` sleepers if
-    /// wakes(value before) says so. As long as `may` is true of the value; returns that.
+    /// Changes the value to next(value), in one step, provided that may(value) is true, and wakes
+    /// up to `count` sleepers if wakes(old value) is true. Returns what `may` returned.
     template <class May, class Next, class Wakes>
     bool change(const May& may, const Next& next, const Wakes& wakes,
                 std::uint32_t count) noexcept {
@@ -15163,15 +15742,15 @@ class signal_value {
         }
     }
 
-    /// Takes one of the value, if it is not 0.
+    /// Decrements the value if it is not 0.
     [[nodiscard]] bool take() noexcept { return take(false); }
 
-    /// Waits for that.
+    /// Waits until it can.
     [[gnu::cold]] bool take_by(deadline until) noexcept {
         return word_.await(sleeping, until, is_zero, [this](bool slept) { return take(slept); });
     }
 
-    /// Waits until wanted(value).
+    /// Waits until wanted(value) is true.
     template <class Wanted>
     [[gnu::cold]] bool await(const Wanted& wanted, deadline until) const noexcept {
         return word_.await(
@@ -15183,12 +15762,12 @@ class signal_value {
   private:
     static constexpr std::uint64_t lower = 0xffffffffu;
     static constexpr std::uint64_t sleeping = std::uint64_t{1} << 32;
-    static constexpr std::uint64_t one = std::uint64_t{2} << 32; // wake-up
+    static constexpr std::uint64_t one = std::uint64_t{2} << 32; // one wake-up
 
     static constexpr bool is_zero(std::uint64_t state) noexcept { return (state & lower) == 0; }
 
-    // A sleeper was woken alone, and took the bit away with the wake-up: it says again that
-    // others may be asleep or, if there is more to take, wakes the next one.
+    // A sleeper that was woken alone found the bit cleared by its wake-up: it sets the bit again,
+    // because others may be asleep, or, if there is more to take, wakes the next one.
     [[nodiscard]] bool take(bool slept) noexcept {
         std::uint64_t state = word_.load(std::memory_order_relaxed);
         while (!is_zero(state)) {
@@ -15208,11 +15787,11 @@ class signal_value {
     signal_word word_;
 };
 
-// A count as a constructor's argument, negative ones as large ones.
+// A count passed to a constructor; negative ones look like large ones.
 inline std::uint32_t counted(const char* kind, std::uint64_t count, std::uint32_t most) {
     if (count > most) [[unlikely]] {
         const error_context context("construct", kind, "");
-        raise(errc::invalid_size, "%lld, but 0 to %u are possible", static_cast<long long>(count),
+        raise(errc::invalid_size, "%lld is not between 0 and %u", static_cast<long long>(count),
               most);
     }
     return static_cast<std::uint32_t>(count);
@@ -15226,17 +15805,16 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The interface of std::barrier without a completion function, and waits that end.
+/// The interface of std::barrier without a completion function, with timed waits.
 ///
-/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
-/// *Thread and process safety*: every member but the constructor and the destructor may be called
-/// by any number of threads of any number of processes.
-/// *If the process is killed*: it has arrived or not. A barrier does not know who is to come: who
-/// may wait for a process that is dead waits with wait_for, and calls arrive_and_drop() in its
-/// stead.
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake sleepers. *Thread
+/// and process safety*: every member but the constructor and the destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: it has arrived or not.
+/// A barrier does not know which threads it expects: a program that may have to wait for a dead
+/// process waits with wait_for and calls arrive_and_drop() in its stead.
 class shm_barrier {
   public:
-    /// Which phase somebody has arrived in.
+    /// The phase in which a thread has arrived.
     class arrival_token {
         friend shm_barrier;
 
@@ -15256,13 +15834,13 @@ class shm_barrier {
     shm_barrier(const shm_barrier&) = delete;
     shm_barrier& operator=(const shm_barrier&) = delete;
 
-    /// Nobody may wait. A thread whose wait is over may destroy the barrier.
+    /// No thread may be waiting. A thread whose wait is over may destroy the barrier.
     ~shm_barrier() = default;
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
-    /// Arrives, and does not wait. *Errors*: errc::invalid_size, and nothing happens, if so many
-    /// are not expected any more in this phase.
+    /// Arrives without waiting. *Errors*: errc::invalid_size, without effect, if fewer than `count`
+    /// are still expected in this phase.
     [[nodiscard]] arrival_token arrive(std::uint32_t count = 1) {
         std::error_code ec;
         const arrival_token token = come(count, 0, ec);
@@ -15309,9 +15887,9 @@ class shm_barrier {
   private:
     static constexpr std::uint32_t most = (1u << 20) - 1;
 
-    // phase:23 | sleeping:1 | those that are to come:20 | those that are expected in each phase:20.
-    // One word, so that the last one to arrive begins the next phase by arriving, and learns from
-    // that whether somebody sleeps.
+    // phase:23 | sleeping:1 | still expected:20 | expected in each phase:20. It is one word, so
+    // that the last one to arrive begins the next phase by arriving, and learns from that same step
+    // whether anybody sleeps.
     static constexpr std::uint64_t together(std::uint64_t phase, std::uint64_t left,
                                             std::uint64_t expected) noexcept {
         return phase << 41 | left << 20 | expected;
@@ -15338,7 +15916,8 @@ class shm_barrier {
             const std::uint32_t expected = expected_of(state) - drops;
             if (count > left) [[unlikely]] {
                 const detail::error_context context("arrive", "shm_barrier", "");
-                detail::fail(ec, errc::invalid_size, "%u, but %u are to come", count, left);
+                detail::fail(ec, errc::invalid_size, "%u arrive, but only %u are expected", count,
+                             left);
                 break;
             }
             next = count == left
@@ -15380,7 +15959,7 @@ struct type_description<shm_barrier> {
 COHOLD_NAMESPACE_END
 
 #endif
-// A condition variable in shared memory, for any lock, that killed waiters do not harm.
+// A condition variable in shared memory, for any lock, that survives the death of waiters.
 #ifndef COHOLD_SYNC_SHM_CONDITION_HPP
 #define COHOLD_SYNC_SHM_CONDITION_HPP
 
@@ -15391,15 +15970,15 @@ COHOLD_NAMESPACE_BEGIN
 enum class cv_status { no_timeout, timeout };
 
 /// The interface of std::condition_variable_any, without the forms with a stop_token. The lock is a
-/// std::unique_lock of one of cohold's mutexes, a mutex itself, or the guard of a shm_guarded,
-/// whose section ends when the wait begins; after the wait there is a new one. What is waited for
-/// changes under that lock, as always.
+/// std::unique_lock of one of cohold's mutexes, a mutex itself, or the guard of a shm_guarded: its
+/// section ends when the wait begins, and a new one begins after the wait. As always, the data that
+/// the predicate reads must change only under that lock.
 ///
-/// *Errors*: what unlocking and locking throw. errc::section_open if a guard waits in another
-/// section; then nothing has happened.
-/// *Thread and process safety*: any number may wait and notify.
-/// *If the process is killed*: a waiter is just gone. If the notification went to it, or the
-/// notifier dies before notifying, the others look after an eighth of a second.
+/// *Errors*: those of unlocking and locking. errc::section_open, without effect, if the guard's
+/// section is inside another one. *Thread and process safety*: any number of threads may wait and
+/// notify. *If the process is killed*: a killed waiter just disappears. If the notification went to
+/// it, or the notifier dies before notifying, the other waiters look again after an eighth of a
+/// second.
 class shm_condition {
   public:
     shm_condition() noexcept = default;
@@ -15407,11 +15986,11 @@ class shm_condition {
     shm_condition(const shm_condition&) = delete;
     shm_condition& operator=(const shm_condition&) = delete;
 
-    /// Everybody that waits must have been notified.
+    /// Every waiter must have been notified.
     ~shm_condition() = default;
 
-    /// Unlocks, sleeps until there is a notification, and locks again. Wakes up for no reason, too:
-    /// at least eight times a second.
+    /// Unlocks, sleeps until there is a notification, and locks again. May wake up spuriously, at
+    /// least eight times a second.
     template <class Lock>
     void wait(Lock& lock) {
         wait(lock, detail::deadline::never());
@@ -15425,15 +16004,15 @@ class shm_condition {
         }
     }
 
-    /// Waits no longer than `patience`, a std::chrono::duration. Alone among the waits it does not
-    /// wake up for no reason, so that a loop around it ends: a notification that was lost with its
-    /// process is not noticed before the time is over. Better with a predicate.
+    /// Waits no longer than `patience`, a std::chrono::duration. This is the only wait that does
+    /// not wake up spuriously, so that a loop around it ends: a notification that was lost with its
+    /// process goes unnoticed until the time is over. The form with a predicate is better.
     template <class Lock, detail::duration_like Duration>
     cv_status wait_for(Lock& lock, const Duration& patience) {
         return wait(lock, detail::deadline_in(patience), false);
     }
 
-    /// Waits until the predicate is true, but no longer; returns the predicate.
+    /// Waits until the predicate is true, but no longer than `patience`; returns the predicate.
     template <class Lock, detail::duration_like Duration, class Predicate>
     bool wait_for(Lock& lock, const Duration& patience, Predicate predicate) {
         const detail::deadline until = detail::deadline_in(patience);
@@ -15462,7 +16041,7 @@ class shm_condition {
         return true;
     }
 
-    /// Wakes at least one of those that wait. No system call if nobody does.
+    /// Wakes at least one waiter. No system call if there is none.
     void notify_one() noexcept {
         std::uint64_t state = state_.load(std::memory_order_relaxed);
         while (waiting(state) != 0) {
@@ -15485,17 +16064,18 @@ class shm_condition {
     }
 
   private:
-    // notifications:32 | waiting:32. How many have begun to wait and are not notified: never less
-    // than there are. Those that went for another reason are counted still, until notifications
-    // have gone to them, for nothing: a waiter that has been woken must not touch the condition, it
-    // may be destroyed.
+    // notifications:32 | waiting:32. The second is how many have begun to wait and are not
+    // notified: never fewer than there are. Waiters that left for another reason still count until
+    // a notification has been spent on them in vain: a waiter that has been woken must not touch
+    // the condition, because it may be destroyed.
     static constexpr std::uint64_t notification = std::uint64_t{1} << 32;
 
     static constexpr std::uint32_t waiting(std::uint64_t state) noexcept {
         return static_cast<std::uint32_t>(state);
     }
 
-    // Under the lock: that is order enough between who waits and who changes what is waited for.
+    // Under the lock, which is all the ordering needed between waiters and changes of what they
+    // wait for.
     [[nodiscard]] std::uint64_t enlist() noexcept {
         std::uint64_t state = state_.load(std::memory_order_relaxed);
         while (!state_.change(state, state + 1, std::memory_order_relaxed)) {
@@ -15530,7 +16110,7 @@ struct type_description<shm_condition> {
 COHOLD_NAMESPACE_END
 
 #endif
-// An event in shared memory: something has happened, and whoever waited for it goes on.
+// An event in shared memory: something has happened, and those waiting for it continue.
 #ifndef COHOLD_SYNC_SHM_EVENT_HPP
 #define COHOLD_SYNC_SHM_EVENT_HPP
 
@@ -15541,16 +16121,15 @@ COHOLD_NAMESPACE_BEGIN
 
 /// How an event ceases to be set.
 enum class event_reset : std::uint32_t {
-    manual,   ///< by reset() alone: everybody who waits goes on
-    automatic ///< by one who waited for it, and goes on alone
+    manual,   ///< by reset() alone: all waiters continue
+    automatic ///< by the one waiter that continues
 };
 
-/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
-/// *Thread and process safety*: every member but the constructor and the destructor may be called
-/// by any number of threads of any number of processes.
-/// *If the process is killed*: an event that it has reset automatically, as its wait came to its
-/// end, is lost. A killed waiter is just gone; if the wake-up went to it, the others look after an
-/// eighth of a second.
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake sleepers. *Thread
+/// and process safety*: every member but the constructor and the destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: an event that it has
+/// reset automatically, at the end of its wait, is lost. A killed waiter just disappears; if the
+/// wake-up went to it, the other waiters look again after an eighth of a second.
 class shm_event {
   public:
     explicit shm_event(event_reset how = event_reset::manual, bool set = false) noexcept
@@ -15561,10 +16140,10 @@ class shm_event {
     shm_event(const shm_event&) = delete;
     shm_event& operator=(const shm_event&) = delete;
 
-    /// Nobody may wait. A thread whose wait is over may destroy the event.
+    /// No thread may be waiting. A thread whose wait is over may destroy the event.
     ~shm_event() = default;
 
-    /// Setting what is set has no effect.
+    /// Setting an event that is set has no effect.
     void set() noexcept {
         const std::uint32_t count = how_ == event_reset::automatic ? 1 : detail::futex_wake_all;
         set_.change(always, [](std::uint32_t /*now*/) { return 1u; }, always, count);
@@ -15576,14 +16155,14 @@ class shm_event {
 
     [[nodiscard]] bool is_set() const noexcept { return set_.load() != 0; }
 
-    /// Waits until it is set; resets it, if that is automatic.
+    /// Waits until the event is set; resets it if the reset is automatic.
     void wait() noexcept {
         if (!try_wait()) [[unlikely]] {
             wait_by(detail::deadline::never());
         }
     }
 
-    /// Is it set? Resets it then, if that is automatic.
+    /// Is the event set? Then resets it if the reset is automatic.
     [[nodiscard]] bool try_wait() noexcept {
         return how_ == event_reset::automatic ? set_.take() : is_set();
     }
@@ -15630,7 +16209,7 @@ struct type_description<shm_event> {
 COHOLD_NAMESPACE_END
 
 #endif
-// A value in shared memory with the mutex that protects it, whose changes happen as a whole or, if
+// A value in shared memory with the mutex that protects it. Its changes happen completely or, if
 // the process dies in the middle of them, not at all.
 #ifndef COHOLD_SYNC_SHM_GUARDED_HPP
 #define COHOLD_SYNC_SHM_GUARDED_HPP
@@ -15642,7 +16221,8 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// A mutex in shared memory that its holder's death does not lock for ever.
+// Mutexes in shared memory, plain and recursive, that pass on to the next waiter when the holder
+// dies.
 #ifndef COHOLD_SYNC_SHM_MUTEX_HPP
 #define COHOLD_SYNC_SHM_MUTEX_HPP
 
@@ -15656,31 +16236,31 @@ struct lock_access;
 /// Excludes threads of any number of processes. The interface of std::timed_mutex, so it works with
 /// std::lock_guard, unique_lock and scoped_lock.
 ///
-/// *Errors* of the functions that lock, as cohold::failure or in the error_code:
-/// errc::no_segment, if the mutex is not in a segment; std::errc::resource_deadlock_would_occur, if
-/// the thread holds it already; errc::too_many_participants, locks_unsupported, out_of_space and
-/// reserve_exceeded, where a process or thread uses the segment for the first time.
-/// *Complexity*: locking and unlocking are one atomic operation each while nobody waits; a system
-/// call to sleep, to wake a sleeper, and to ask whether the holder in the way lives.
-/// *If the process is killed* while it holds the mutex: the next one gets it, some milliseconds
-/// later if he waits already, and before that what the dead one had begun in the segment is undone.
-/// Then recovered() is true. Data that are not changed in a section are as the dead one left them:
-/// see shm_guarded. The same goes for a thread that ends, and for a process that closes the
-/// segment, while holding it. A process that is stopped or slow keeps it.
+/// *Errors* of the functions that lock, as cohold::failure or in the error_code: errc::no_segment,
+/// if the mutex is not in a segment; std::errc::resource_deadlock_would_occur, if the thread holds
+/// it already; errc::too_many_participants, locks_unsupported, out_of_space and reserve_exceeded,
+/// when a process or thread uses the segment for the first time. *Complexity*: locking and
+/// unlocking are one atomic operation each while nobody waits; a system call to sleep, to wake a
+/// sleeper, and to ask whether the holder in the way is alive. *If the process is killed* while it
+/// holds the mutex: the next waiter gets it, some milliseconds later if it waits already, and first
+/// everything that the dead process had begun in the segment is undone. Then recovered() is true.
+/// Data changed outside a section are as the dead process left them: see shm_guarded. The same goes
+/// for a thread that ends, and for a process that closes the segment, while holding it. A process
+/// that is stopped or slow keeps the mutex.
 class shm_mutex : public detail::lockable<shm_mutex> {
   public:
-    /// In the segment in which it is constructed.
+    /// Belongs to the segment in which it is constructed.
     shm_mutex() noexcept = default;
 
     shm_mutex(const shm_mutex&) = delete;
     shm_mutex& operator=(const shm_mutex&) = delete;
 
-    /// Nobody may hold it.
+    /// No thread may hold it.
     ~shm_mutex() = default;
 
-    /// The caller must hold the mutex: the process ends with a message if he does not, for to go on
-    /// would be to let two in. In a forked child that has inherited a lock of its parent's, does
-    /// nothing.
+    /// The caller must hold the mutex. If it does not, the process ends with a message, because to
+    /// continue would be to let two threads in. In a forked child that has inherited a lock from
+    /// its parent, this does nothing.
     void unlock() noexcept {
         const detail::thread_record* const record = lock_.known();
         if (record == nullptr || !lock_.unlock_quickly(record->me)) [[unlikely]] {
@@ -15688,7 +16268,7 @@ class shm_mutex : public detail::lockable<shm_mutex> {
         }
     }
 
-    /// For the holder: has he got the mutex from one who died, ended or detached while holding it?
+    /// For the holder: was the mutex taken over from a holder that died, ended or detached?
     [[nodiscard]] bool recovered() const noexcept { return lock_.recovered(); }
 
   private:
@@ -15709,7 +16289,7 @@ class shm_mutex : public detail::lockable<shm_mutex> {
 
     [[gnu::cold]] bool lock_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
-    // The holder's section ends.
+    // Called at the end of the holder's section.
     void unlock(const detail::thread_record& holder) noexcept {
         if (!lock_.unlock_quickly(holder.me)) [[unlikely]] {
             lock_.unlock();
@@ -15731,21 +16311,21 @@ struct type_description<shm_mutex> {
     static constexpr void write(type_writer& out) { out.text("shm_mutex"); }
 };
 
-/// As shm_mutex, but a thread that holds it may lock it again, and lets go of it when it has
-/// unlocked it as often. The interface of std::recursive_timed_mutex.
+/// Like shm_mutex, but a thread that holds it may lock it again, and releases it when it has
+/// unlocked it as many times. The interface of std::recursive_timed_mutex.
 ///
-/// *Errors*: as shm_mutex, but for the deadlock;
-/// std::errc::resource_unavailable_try_again beyond 2^32 times.
-/// *If the process is killed*: as shm_mutex. Who takes it over holds it once.
+/// *Errors*: as for shm_mutex, except the deadlock; std::errc::resource_unavailable_try_again
+/// beyond 2^32 times. *If the process is killed*: as for shm_mutex. A thread that takes it over
+/// holds it once.
 class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
   public:
-    /// In the segment in which it is constructed.
+    /// Belongs to the segment in which it is constructed.
     shm_recursive_mutex() noexcept = default;
 
     shm_recursive_mutex(const shm_recursive_mutex&) = delete;
     shm_recursive_mutex& operator=(const shm_recursive_mutex&) = delete;
 
-    /// Nobody may hold it.
+    /// No thread may hold it.
     ~shm_recursive_mutex() = default;
 
     /// As shm_mutex::unlock.
@@ -15838,8 +16418,7 @@ COHOLD_NAMESPACE_BEGIN
 }
 
 [[gnu::noinline]] COHOLD_INLINE void shm_mutex::unlock_slowly() noexcept {
-    if (lock_.holding_record("unlock shm_mutex: only who holds the lock can let go of it") !=
-        nullptr) {
+    if (lock_.holding_record("unlock shm_mutex: only its holder can unlock it") != nullptr) {
         lock_.unlock();
     }
 }
@@ -15848,7 +16427,7 @@ COHOLD_NAMESPACE_BEGIN
 shm_recursive_mutex::lock_slowly(const detail::thread_record& record, detail::deadline until,
                                  std::error_code& ec) noexcept {
     const detail::error_context context("lock", "shm_recursive_mutex", "");
-    if (lock_at_once(record)) { // known only now
+    if (lock_at_once(record)) { // the thread is known only now
         return true;
     }
     if (lock_.is_held_by(record.me)) {
@@ -15858,7 +16437,7 @@ shm_recursive_mutex::lock_slowly(const detail::thread_record& record, detail::de
     if (!lock_.lock(record, until, ec)) {
         return false;
     }
-    lock_.set_times(0); // one who has died may have left another number
+    lock_.set_times(0); // a dead holder may have left another number
     return true;
 }
 
@@ -15870,8 +16449,8 @@ shm_recursive_mutex::lock_slowly(detail::deadline until, std::error_code& ec) no
 }
 
 [[gnu::noinline]] COHOLD_INLINE void shm_recursive_mutex::unlock_slowly() noexcept {
-    const detail::thread_record* const record = lock_.holding_record(
-        "unlock shm_recursive_mutex: only who holds the lock can let go of it");
+    const detail::thread_record* const record =
+        lock_.holding_record("unlock shm_recursive_mutex: only its holder can unlock it");
     if (record != nullptr) {
         unlock(*record);
     }
@@ -15889,18 +16468,19 @@ COHOLD_NAMESPACE_BEGIN
 template <class T, class Mutex>
 class shm_guarded;
 
-/// A reader of a shm_guarded<T, shm_shared_mutex>, beside others. Movable, within its thread.
+/// The guard of a reader of a shm_guarded<T, shm_shared_mutex>, beside other readers. Movable,
+/// within its thread.
 template <class T, class Mutex>
 class shared_guard {
   public:
-    /// Of nothing, as a guard that was moved from.
+    /// Empty, like a guard that was moved from.
     shared_guard() noexcept = default;
 
     shared_guard(shared_guard&& other) noexcept
         : mutex_(other.mutex_), value_(other.value_), opened_(std::exchange(other.opened_, false)),
           shares_(std::exchange(other.shares_, false)) {}
 
-    /// Lets go of what it had.
+    /// Releases its own lock first.
     shared_guard& operator=(shared_guard&& other) noexcept {
         if (this != &other) {
             this->~shared_guard();
@@ -15915,7 +16495,7 @@ class shared_guard {
         }
     }
 
-    /// False if it was not to be had.
+    /// False if the lock could not be obtained.
     [[nodiscard]] explicit operator bool() const noexcept { return opened_; }
 
     [[nodiscard]] const T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *value_; }
@@ -15956,7 +16536,7 @@ class shared_guard {
         if (record == nullptr) {
             return;
         }
-        // Who has the value locked for himself in a section may read it, too.
+        // A thread that holds the exclusive lock in a section may read, too.
         const bool mine = record->keeps(mutex_);
         shares_ = !mine && access::share(*mutex_, *record, until, ec);
         opened_ = mine || shares_;
@@ -15968,20 +16548,20 @@ class shared_guard {
     bool shares_ = false;
 };
 
-/// A T and the mutex that protects it. Only who has locked it can reach the T, and everything that
-/// he changes until he unlocks is one *section*.
+/// A T and the mutex that protects it. Only the thread that has locked it can reach the T, and all
+/// its changes until it unlocks are one *section*.
 ///
-/// *If the process is killed* in a section, or its thread ends in it, the next one who locks finds
-/// everything as it was before: what the section had saved is put back, what it had allocated in
-/// the segment is freed, and what it had freed still there. Saved are
+/// *If the process is killed* in a section, or its thread ends in it, the next thread to lock finds
+/// everything as it was before: what the section had saved is restored, what it had allocated in
+/// the segment is freed, and what it had freed is still there. The following is saved:
 /// - on locking, the *plain* parts of T, `saved_bytes` of them: those members and elements (or T
-///   itself) that are trivially copyable and copyable, hence no std::atomic, and offset_ptr,
-///   std::pair, array and optional of such; of a std::optional of a vector, whether there is one.
-///   None, if they are more than 4096 bytes together. Of
-///   a class with private members that is not plain as a whole, none can be seen.
-/// - by cohold's containers, whatever they change of themselves and their elements.
+/// itself) that are trivially copyable and copyable, hence no std::atomic, and offset_ptr,
+/// std::pair, array and optional of such; of a std::optional of a vector, whether there is one.
+/// Nothing, if they are more than 4096 bytes together. The members of a class that has private ones
+/// and is not plain as a whole cannot be seen.
+/// - by cohold's containers, all changes of themselves and their elements.
 /// - by `guard.save(…)`, anything else, before it is changed: a large array, what an offset_ptr in
-///   T leads to, an element of a container that is changed by reference.
+/// T points to, an element of a container that is changed by reference.
 ///
 /// Atomics, queues, locks, and what is outside the segment, change at once and for good.
 ///
@@ -15990,21 +16570,21 @@ class shared_guard {
 ///
 /// *Sections within sections* are one: a guard that is taken while the thread has another (of any
 /// shm_guarded in the segment) undoes its own part if an exception leaves it, but only the end of
-/// the outermost one makes the changes stay, and unlocks what was locked. So a section may lock
-/// again what it has locked already. Two threads that lock two of them in different orders wait
+/// the outermost one makes the changes permanent, and unlocks what was locked. So a section may
+/// lock again what it has locked already. Two threads that lock two values in different orders wait
 /// for each other for ever.
 ///
-/// A guard belongs to its thread. One that a forked child has inherited does nothing there.
+/// A guard belongs to its thread. A guard that a forked child has inherited does nothing there.
 ///
 /// *Errors* of the functions that lock, as cohold::failure or in the error_code: those of the
-/// mutex, see shm_mutex; errc::out_of_space and reserve_exceeded if the segment has no room for
-/// what is saved. Then nothing is locked.
-/// *Complexity*: the mutex's; a nanosecond or two more for a word or two; a block of the heap for
-/// more than 512 bytes.
+/// mutex, see shm_mutex; errc::out_of_space and reserve_exceeded if the segment has no room for the
+/// saved bytes. Then nothing is locked. *Complexity*: that of the mutex; a nanosecond or two more
+/// for a word or two; a block of the heap for more than 512 bytes.
 template <class T, class Mutex = shm_mutex>
 class shm_guarded {
-    static_assert(detail::section_mutex<Mutex>,
-                  "cohold: the second argument of shm_guarded is shm_mutex or shm_shared_mutex");
+    static_assert(
+        detail::section_mutex<Mutex>,
+        "cohold: the second argument of shm_guarded must be shm_mutex or shm_shared_mutex");
 
   public:
     using value_type = T;
@@ -16022,14 +16602,14 @@ class shm_guarded {
         std::is_nothrow_constructible_v<T, Arguments...>)
         : value_(std::forward<Arguments>(arguments)...) {
         static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
-                      "cohold: what a shm_guarded holds is not const or volatile");
+                      "cohold: the value of a shm_guarded must not be const or volatile");
         static_assert(detail::assert_shareable<T>());
     }
 
     shm_guarded(const shm_guarded&) = delete;
     shm_guarded& operator=(const shm_guarded&) = delete;
 
-    /// Nobody who is alive may have it locked. If a dead process has, its section is undone first.
+    /// No living thread may hold the lock. If a dead one does, its section is undone first.
     ~shm_guarded() { detail::lock_access::recover_dead_holder(mutex_); }
 
     /// Waits, and begins a section, which ends with the guard.
@@ -16040,7 +16620,7 @@ class shm_guarded {
         return open(detail::deadline::never(), ec);
     }
 
-    /// Does not wait. The guard is false if somebody who is alive has it.
+    /// Does not wait. The guard is false if a living thread holds the lock.
     [[nodiscard]] guard try_lock() { return open(detail::at_once); }
 
     [[nodiscard]] guard try_lock(std::error_code& ec) noexcept { return open(detail::at_once, ec); }
@@ -16082,7 +16662,7 @@ class shm_guarded {
         return std::forward<Function>(function)(*locked);
     }
 
-    /// To read beside others, while nobody changes the value. That is no section.
+    /// Reads beside other readers, while nobody changes the value. This is not a section.
     [[nodiscard]] shared_guard<T, Mutex> lock_shared()
         requires detail::shared_section_mutex<Mutex>
     {
@@ -16108,11 +16688,11 @@ class shm_guarded {
         return {mutex_, value_, detail::deadline_in(patience)};
     }
 
-    /// A copy of the value, as it was at some moment when nobody was changing it, without a lock:
-    /// also for who maps the segment for reading alone, as segment_view does. T is trivially
-    /// copyable. Waits while somebody has it locked, and without end if that one is killed and
-    /// nobody locks it afterwards: then see snapshot_for. *Complexity*: of a copy, as often as the
-    /// value is changed meanwhile.
+    /// A copy of the value, as it was at some moment when nobody was changing it, without a lock.
+    /// It works with read-only mappings, too, such as a segment_view. T is trivially copyable.
+    /// Waits while a thread holds the lock, and without end if that thread is killed and nobody
+    /// locks afterwards: use snapshot_for in that case. *Complexity*: that of a copy, repeated for
+    /// each change of the value meanwhile.
     [[nodiscard]] T snapshot() const noexcept
         requires std::is_trivially_copyable_v<T>
     {
@@ -16123,7 +16703,7 @@ class shm_guarded {
         }
     }
 
-    /// The same, but waits no longer than `patience`, a std::chrono::duration; 0: one attempt.
+    /// The same, but waits no longer than `patience`, a std::chrono::duration; 0 means one attempt.
     template <detail::duration_like Duration>
     [[nodiscard]] std::optional<T> snapshot_for(const Duration& patience) const noexcept
         requires std::is_trivially_copyable_v<T>
@@ -16154,12 +16734,12 @@ class shm_guarded {
             if (until.has_passed()) {
                 return std::nullopt;
             }
-            const std::atomic<std::uint32_t> never{0}; // nobody wakes who only reads
+            const std::atomic<std::uint32_t> never{0}; // nobody wakes a process that only reads
             detail::futex_wait(never, 0, until.or_earlier(detail::deadline::in(100000)));
         }
     }
 
-    // While somebody may be writing.
+    // Another thread may be writing meanwhile.
     [[nodiscard]] copied copy_unlocked() const noexcept {
         using unit = std::conditional_t<
             alignof(T) % 8 == 0, std::uint64_t,
@@ -16218,7 +16798,7 @@ struct type_description<shm_guarded<T, Mutex>> {
 COHOLD_NAMESPACE_END
 
 #endif
-// A latch in shared memory: a number of things have to be done before anybody goes on.
+// A latch in shared memory: a number of steps must be done before any waiter continues.
 #ifndef COHOLD_SYNC_SHM_LATCH_HPP
 #define COHOLD_SYNC_SHM_LATCH_HPP
 
@@ -16228,13 +16808,13 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The interface of std::latch, and waits that end.
+/// The interface of std::latch, with timed waits.
 ///
-/// *Complexity*: one atomic operation; a system call only to sleep, and to wake who sleeps.
-/// *Thread and process safety*: every member but the constructor and the destructor may be called
-/// by any number of threads of any number of processes.
-/// *If the process is killed*: it has counted down or not. A latch does not know who was to do it:
-/// who may wait for a process that is dead waits with wait_for, and counts in its stead.
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake sleepers. *Thread
+/// and process safety*: every member but the constructor and the destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: it has counted down or
+/// not. A latch does not know which process was to do it: a program that may have to wait for a
+/// dead process waits with wait_for and counts down in its stead.
 class shm_latch {
   public:
     /// *Errors*: errc::invalid_size if negative or more than max().
@@ -16246,12 +16826,12 @@ class shm_latch {
     shm_latch(const shm_latch&) = delete;
     shm_latch& operator=(const shm_latch&) = delete;
 
-    /// Nobody may wait. A thread whose wait is over may destroy the latch.
+    /// No thread may be waiting. A thread whose wait is over may destroy the latch.
     ~shm_latch() = default;
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
-    /// *Errors*: errc::invalid_size, and nothing happens, if so many are not left.
+    /// *Errors*: errc::invalid_size, without effect, if fewer than `done` are left.
     void count_down(std::uint32_t done = 1) {
         std::error_code ec;
         count_down(done, ec);
@@ -16270,11 +16850,11 @@ class shm_latch {
             [&](std::uint32_t count) { return count == done; }, detail::futex_wake_all);
         if (!counted) [[unlikely]] {
             const detail::error_context context("count_down", "shm_latch", "");
-            detail::fail(ec, errc::invalid_size, "by %u, but %u are left", done, found);
+            detail::fail(ec, errc::invalid_size, "down by %u, but only %u are left", done, found);
         }
     }
 
-    /// Are all done?
+    /// Is the count 0?
     [[nodiscard]] bool try_wait() const noexcept { return is_zero(count_.load()); }
 
     void wait() const noexcept {
@@ -16341,15 +16921,15 @@ COHOLD_NAMESPACE_BEGIN
 
 /// The interface of std::counting_semaphore.
 ///
-/// *Complexity*: one atomic operation; a system call only to sleep, and to wake one that sleeps.
-/// *Thread and process safety*: every member but the constructor and the destructor may be called
-/// by any number of threads of any number of processes.
-/// *If the process is killed*: a permit that it had acquired is lost, for nobody knows whose it
-/// was. Where a permit means the right to use something, use one shm_mutex for each thing instead.
-/// A killed waiter has acquired nothing, or has just done so.
+/// *Complexity*: one atomic operation; a system call only to sleep, and to wake a sleeper. *Thread
+/// and process safety*: every member but the constructor and the destructor may be called by any
+/// number of threads of any number of processes. *If the process is killed*: a permit that it had
+/// acquired is lost, because the semaphore does not record its owner. Where a permit means the
+/// right to use something, use one shm_mutex for each thing instead. A killed waiter has acquired
+/// nothing, or has just acquired a permit.
 class shm_semaphore {
   public:
-    /// With so many permits. *Errors*: errc::invalid_size if negative or more than max().
+    /// Starts with that many permits. *Errors*: errc::invalid_size if negative or more than max().
     explicit shm_semaphore(std::integral auto permits)
         : count_(detail::counted("shm_semaphore", static_cast<std::uint64_t>(permits), most)) {
         static_assert(offsetof(shm_semaphore, count_) == 0);
@@ -16358,12 +16938,13 @@ class shm_semaphore {
     shm_semaphore(const shm_semaphore&) = delete;
     shm_semaphore& operator=(const shm_semaphore&) = delete;
 
-    /// Nobody may wait. A thread that has been given the last permit may destroy the semaphore.
+    /// No thread may be waiting. A thread that has received the last permit may destroy the
+    /// semaphore.
     ~shm_semaphore() = default;
 
     [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return most; }
 
-    /// Takes a permit; waits for one.
+    /// Takes a permit; waits until there is one.
     void acquire() noexcept {
         if (!try_acquire()) [[unlikely]] {
             count_.take_by(detail::deadline::never());
@@ -16387,8 +16968,8 @@ class shm_semaphore {
                });
     }
 
-    /// Gives permits. *Errors*: errc::invalid_size, and nothing happens, if there were more than
-    /// max() then.
+    /// Adds permits. *Errors*: errc::invalid_size, without effect, if there would be more than
+    /// max().
     void release(std::uint32_t permits = 1) {
         std::error_code ec;
         release(permits, ec);
@@ -16407,11 +16988,12 @@ class shm_semaphore {
             [&](std::uint32_t /*count*/) { return permits != 0; }, permits);
         if (!given) [[unlikely]] {
             const detail::error_context context("release", "shm_semaphore", "");
-            detail::fail(ec, errc::invalid_size, "%u more permits than %u", permits, found);
+            detail::fail(ec, errc::invalid_size, "%u permits cannot be added to %u", permits,
+                         found);
         }
     }
 
-    /// How many permits there are; while others work, a guess.
+    /// The number of permits; an estimate while other threads use the semaphore.
     [[nodiscard]] std::uint32_t available() const noexcept {
         return count_.load(std::memory_order_relaxed);
     }
@@ -16435,29 +17017,27 @@ struct type_description<shm_semaphore> {
 COHOLD_NAMESPACE_END
 
 #endif
-// A mutex in shared memory that many may have for reading, or one for writing.
+// A mutex in shared memory that many threads can hold for reading, or one for writing.
 #ifndef COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
 #define COHOLD_SYNC_SHM_SHARED_MUTEX_HPP
 
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The interface of std::shared_timed_mutex: lock() is for who writes, lock_shared() for who reads;
-/// works with std::shared_lock, too. A writer who waits keeps new readers out. At most 64 can read
-/// at a time; further ones wait.
+/// The interface of std::shared_timed_mutex: lock() is for writers, lock_shared() for readers;
+/// works with std::shared_lock, too. A waiting writer keeps new readers out. At most 64 threads can
+/// read at a time; further ones wait.
 ///
-/// *Errors*: as shm_mutex; the deadlock also where a thread that reads wants to write, or the other
-/// way round. A thread that reads may lock_shared() again, but waits for ever if a writer has come
-/// in between.
-/// *Complexity*: readers do not write to the same cache lines, as long as they are few; a writer
-/// looks at eight.
-/// *If the process is killed*: as shm_mutex. A reader who is dead does not block anybody.
+/// *Errors*: as for shm_mutex; the deadlock also where a reader wants to write, or a writer to
+/// read. A reader may lock_shared() again, but waits for ever if a writer has come in between.
+/// *Complexity*: a few readers do not write to the same cache lines; a writer looks at eight. *If
+/// the process is killed*: as for shm_mutex. A dead reader does not block anybody.
 class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
                          public detail::shared_lockable<shm_shared_mutex> {
   public:
     static constexpr std::size_t most_readers = 64;
 
-    /// In the segment in which it is constructed.
+    /// Belongs to the segment in which it is constructed.
     shm_shared_mutex() noexcept {
         static_assert(
             offsetof(shm_shared_mutex, lock_) == 0 && offsetof(shm_shared_mutex, drained_) == 24 &&
@@ -16467,15 +17047,14 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     shm_shared_mutex(const shm_shared_mutex&) = delete;
     shm_shared_mutex& operator=(const shm_shared_mutex&) = delete;
 
-    /// Nobody may hold it.
+    /// No thread may hold it.
     ~shm_shared_mutex() = default;
 
     /// As shm_mutex::unlock.
     void unlock() noexcept {
         const detail::thread_record* const record = lock_.known();
         if (record == nullptr || !lock_.is_held_by(record->me)) [[unlikely]] {
-            if (lock_.holding_record(
-                    "unlock shm_shared_mutex: only who holds the lock can let go of it") ==
+            if (lock_.holding_record("unlock shm_shared_mutex: only its holder can unlock it") ==
                 nullptr) {
                 return;
             }
@@ -16485,7 +17064,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
     }
 
-    /// As unlock, by a reader.
+    /// Like unlock, for a reader.
     void unlock_shared() noexcept {
         const detail::thread_record* const record = lock_.known();
         slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
@@ -16496,7 +17075,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
     }
 
-    /// For who holds it: has a writer died, ended or detached while holding it, and no other one
+    /// For a holder: has a writer died, ended or detached while holding it, and no other writer
     /// unlocked it since?
     [[nodiscard]] bool recovered() const noexcept { return lock_.recovered(); }
 
@@ -16507,7 +17086,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     using slot = std::atomic<detail::owner_word>;
 
-    // ---- writers: the lock first, then nobody may be left in the slots
+    // ---- writers: the lock first, then the slots must be empty
 
     [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
         if (!lock_.try_lock(record.me)) {
@@ -16544,12 +17123,12 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept;
 
-    // Of those who are dead or have ended. False if there was none.
+    // Empties the slots of readers that are dead or have ended. Returns false if there was none.
     [[gnu::cold]] bool recover_dead_readers(const detail::thread_record& record) noexcept;
 
     [[gnu::cold]] void give_up() noexcept;
 
-    // Those that wait for the writer to go. Nothing is touched once it has gone.
+    // Prepares to wake those that wait for the writer. Nothing is touched once it has unlocked.
     [[nodiscard]] bool begin_to_let_in() noexcept {
         const bool wakes = gate_.awaited();
         if (wakes) [[unlikely]] {
@@ -16564,7 +17143,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
     }
 
-    // The holder's section ends.
+    // Called at the end of the holder's section.
     void unlock(const detail::thread_record& holder) noexcept {
         const bool wakes = begin_to_let_in();
         if (lock_.recovered() || !lock_.unlock_quickly(holder.me)) [[unlikely]] {
@@ -16575,9 +17154,9 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     [[gnu::cold]] void let_go() noexcept;
 
-    // ---- readers: a slot first, then nobody may have the lock
+    // ---- readers: a slot first, then the lock must be free
 
-    // A slot with that word, from the one where this thread begins to look; or nullptr.
+    // A slot that contains `word`, searched from this thread's first one; or nullptr.
     [[nodiscard]] slot* find(detail::owner_word me, detail::owner_word word) noexcept {
         const std::size_t first = first_slot(me);
         for (std::size_t i = 0; i < most_readers; ++i) {
@@ -16589,7 +17168,7 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return nullptr;
     }
 
-    // Far from each other for threads that came one after the other.
+    // Threads that came one after the other begin far apart.
     [[nodiscard]] static std::size_t first_slot(detail::owner_word me) noexcept {
         return static_cast<std::size_t>((me >> 1) * 0x9e3779b97f4a7c15u >> 58);
     }
@@ -16624,8 +17203,8 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     [[gnu::cold]] bool share_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
-    // Nothing is touched once the slot is empty. With a writer there, readers have to wait for that
-    // anyway.
+    // Nothing is touched once the slot is empty. If a writer is there, readers need not be woken:
+    // they have to wait for it anyway.
     void leave(slot& mine) noexcept {
         const bool drains = drained_.awaited();
         const bool lets_in = gate_.awaited() && lock_.is_free();
@@ -16643,8 +17222,8 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     static constexpr std::uint32_t spins_ = 100;
 
     alignas(64) detail::segment_lock lock_; // the writer's
-    detail::wait_word drained_;             // he sleeps here while readers are left
-    detail::wait_word gate_; // readers sleep here while a writer is there, or no slot
+    detail::wait_word drained_;             // the writer sleeps here while readers are left
+    detail::wait_word gate_; // readers sleep here while there is a writer, or no free slot
     alignas(64) slot readers_[most_readers]{}; // by owner words
 };
 
@@ -16673,7 +17252,7 @@ shm_shared_mutex::lock_slowly(const detail::thread_record& record, detail::deadl
                               std::error_code& ec) noexcept {
     const detail::error_context context("lock", "shm_shared_mutex", "");
     if (find(record.me, record.me) != nullptr) {
-        detail::fail_errno(ec, EDEADLK, "this thread reads");
+        detail::fail_errno(ec, EDEADLK, "this thread holds the lock for reading");
         return false;
     }
     if (!lock_.lock(record, until, ec)) {
@@ -16801,7 +17380,7 @@ shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::dead
     if (mine != nullptr) {
         leave(*mine);
     } else if (!lock_.may_be_inherited()) {
-        detail::die("unlock_shared shm_shared_mutex: only who holds the lock can let go of it");
+        detail::die("unlock_shared shm_shared_mutex: only its holder can unlock it");
     }
 }
 
@@ -16812,74 +17391,8 @@ COHOLD_NAMESPACE_END
 
 #endif
 
-// Which ranges a container can be made of, and the tag of the constructors that take one.
-#ifndef COHOLD_CONTAINER_FROM_RANGE_HPP
-#define COHOLD_CONTAINER_FROM_RANGE_HPP
-
-#include <concepts>
-#include <cstddef>
-#include <iterator>
-#include <span> // the concepts of ranges, at a quarter of the compile time of <ranges>
-#include <version>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-/// The first argument of constructors that take a range: C++23's tag, so that std::ranges::to
-/// finds them, or its stand-in in C++20.
-#if defined(__cpp_lib_containers_ranges)
-using from_range_t = std::from_range_t;
-#else
-struct from_range_t {
-    explicit from_range_t() = default;
-};
-#endif
-inline constexpr from_range_t from_range{};
-
-namespace detail {
-
-template <class Range, class T>
-concept container_compatible_range = std::ranges::input_range<Range> &&
-                                     std::convertible_to<std::ranges::range_reference_t<Range>, T>;
-
-// Can be read twice by the rules of C++17 or those of C++20. (A C++20 std::move_iterator obeys only
-// the older ones.)
-template <class Iterator>
-concept multipass_iterator =
-    std::forward_iterator<Iterator> ||
-    std::derived_from<typename std::iterator_traits<Iterator>::iterator_category,
-                      std::forward_iterator_tag>;
-
-// How many elements there are to come, as a std::size_t, or that this cannot be told.
-struct uncounted {};
-
-template <class Iterator>
-[[nodiscard]] auto count_of(const Iterator& first, const Iterator& last) {
-    if constexpr (multipass_iterator<Iterator>) {
-        return static_cast<std::size_t>(std::ranges::distance(first, last));
-    } else {
-        return uncounted{};
-    }
-}
-
-// To be called before begin(), after which a range that is read once need not know its size.
-template <class Range>
-[[nodiscard]] auto count_of(Range& range) {
-    if constexpr (std::ranges::sized_range<Range> ||
-                  multipass_iterator<std::ranges::iterator_t<Range>>) {
-        return static_cast<std::size_t>(std::ranges::distance(range));
-    } else {
-        return uncounted{};
-    }
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-// shm_allocator: the heap of a segment as an allocator for cohold's, the standard's and Boost's
-// containers.
+// shm_allocator: the heap of a segment as an allocator for the containers of cohold, the standard
+// library and Boost.
 #ifndef COHOLD_CONTAINER_SHM_ALLOCATOR_HPP
 #define COHOLD_CONTAINER_SHM_ALLOCATOR_HPP
 
@@ -16966,13 +17479,15 @@ T* construct_from(void* block, Arguments&&... arguments) {
     if constexpr (is_made_by_members<T, Arguments...>()) {
         static_assert(sizeof...(Arguments) <= members_counted<T>.count,
                       "cohold: there are more arguments than the struct has members");
-        destroyed_unless_made<T> made{::new (block) T{}};
+        destroyed_unless_made<T> made{::new (block) T()}; // braces refuse explicit constructors
         set_members(*made.object, std::index_sequence_for<Arguments...>(),
                     std::forward<Arguments>(arguments)...);
         return std::exchange(made.object, nullptr);
     } else {
-        static_assert(std::is_constructible_v<T, Arguments...>,
-                      "cohold: nothing constructs the object from these arguments");
+        static_assert(
+            std::is_constructible_v<T, Arguments...>,
+            "cohold: the object cannot be constructed from these arguments: they are those of "
+            "its constructor, such as the capacity of a shm_queue");
 #pragma GCC diagnostic push
 // Arguments are converted as by the standard library's emplace, which warns of nothing.
 #pragma GCC diagnostic ignored "-Wconversion"
@@ -16993,16 +17508,15 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Allocates from the segment that it is bound to. An allocator constructed inside a segment (by
-/// segment::construct, or as a part of an element of a container there) binds to that segment; a
-/// copy made elsewhere has the binding of its original; `segment::allocator<T>()` makes one from a
-/// handle. One that is constructed later in an object of a segment, by std::optional::emplace for
-/// instance, binds to the segment that it lies in. Two are equal if they are bound to the same
-/// mapping of the same
-/// segment. It never propagates: an object stays in its segment, and between segments elements are
-/// copied.
+/// Allocates from the segment that it is bound to. An allocator that is constructed inside a
+/// segment (by segment::construct, or as a part of an element of a container there) binds to that
+/// segment; a copy elsewhere has the binding of its original; `segment::allocator<T>()` makes one
+/// from a handle. One that is constructed later in an object of a segment, by
+/// std::optional::emplace for instance, binds to the segment that it lies in. Two allocators are
+/// equal if they are bound to the same mapping of the same segment. It never propagates: an object
+/// stays in its segment, and between segments elements are copied.
 ///
-/// *Thread and process safety*: any number may allocate at the same time.
+/// *Thread and process safety*: any number of threads may allocate at the same time.
 template <class T>
 class shm_allocator {
   public:
@@ -17030,9 +17544,9 @@ class shm_allocator {
     shm_allocator& operator=(const shm_allocator&) = default;
     ~shm_allocator() = default;
 
-    /// Memory for `count` objects. *Errors*, as cohold::failure: errc::no_segment if bound to none,
-    /// out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*: constant, but
-    /// for growth of the segment.
+    /// Memory for `count` objects. *Errors*, as cohold::failure: errc::no_segment if it is not
+    /// bound, out_of_space, reserve_exceeded, invalid_alignment (over 4096). *Complexity*:
+    /// constant, except when the segment grows.
     [[nodiscard]] pointer allocate(size_type count) {
         std::error_code ec;
         T* const memory = allocate(count, ec);
@@ -17040,13 +17554,14 @@ class shm_allocator {
         return memory;
     }
 
-    /// As allocate; nullptr on failure, for which last_failure() has the facts.
+    /// Like allocate; nullptr on failure, with the details in last_failure().
     [[nodiscard]] pointer try_allocate(size_type count) noexcept {
         std::error_code ec;
         return allocate(count, ec);
     }
 
-    /// Null is allowed. A double or foreign free aborts in debug builds (COHOLD_HEAP_CHECKS).
+    /// Null is allowed. A double free or a foreign pointer aborts in debug builds
+    /// (COHOLD_HEAP_CHECKS).
     void deallocate(pointer memory, size_type /*count*/) noexcept {
         if (memory != nullptr && segment_ != nullptr) {
             detail::deallocate(*segment_, const_cast<std::remove_cv_t<T>*>(memory.get()));
@@ -17077,15 +17592,15 @@ class shm_allocator {
 
     [[nodiscard]] size_type max_size() const noexcept { return PTRDIFF_MAX / sizeof(T); }
 
-    // Of the segment that it is bound to, or nullptr: for the containers.
+    // For the containers: of the segment that it is bound to, or nullptr.
     [[nodiscard]] detail::segment_header* header() const noexcept { return segment_.get(); }
 
-    // The same, of one that is known to be bound and to lie in its segment.
+    // The same for an allocator that is known to be bound and to lie in its segment.
     [[nodiscard]] detail::segment_header& bound_header() const noexcept {
         return *segment_.unchecked();
     }
 
-    // Made from a segment's header, by the handles.
+    // For the handles, from a segment's header.
     explicit shm_allocator(detail::segment_header& header) noexcept : segment_(&header) {}
 
   private:
@@ -17110,16 +17625,8 @@ class shm_allocator {
             "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
             "and deque do), which mean nothing in another process. Use those of cohold or "
             "of Boost.Container");
-        const detail::error_context context("allocate", "", "");
-        if (segment_ == nullptr) {
-            detail::fail(ec, errc::no_segment, "%zu objects of %zu bytes", count, sizeof(T));
-            return nullptr;
-        }
-        if (count > PTRDIFF_MAX / sizeof(T)) {
-            detail::fail(ec, errc::invalid_size, "%zu objects of %zu bytes", count, sizeof(T));
-            return nullptr;
-        }
-        return static_cast<T*>(detail::allocate(*segment_, count * sizeof(T), alignof(T), ec));
+        return static_cast<T*>(
+            detail::allocate_objects(segment_.get(), count, sizeof(T), alignof(T), ec));
     }
 
     offset_ptr<detail::segment_header> segment_;
@@ -17156,7 +17663,8 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// The parts of a bounded queue in shared memory: positions, and the slot that holds one element.
+// The parts of a bounded queue in shared memory: positions, the slot that holds one element, and
+// the queue's words.
 #ifndef COHOLD_CONTAINER_DETAIL_QUEUE_SLOTS_HPP
 #define COHOLD_CONTAINER_DETAIL_QUEUE_SLOTS_HPP
 
@@ -17173,8 +17681,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- positions
+
 // A place in the endless sequence of elements: {turn:32 | index:32}. Counting the turns apart from
-// the index lets any capacity do without a division, and 2^32 turns pass before one comes again.
+// the index allows any capacity without a division, and 2^32 turns pass before one comes again.
 using queue_position = std::uint64_t;
 
 [[nodiscard]] constexpr std::uint32_t turn_of(queue_position position) noexcept {
@@ -17201,7 +17711,7 @@ using queue_position = std::uint64_t;
                                    : position_at(turn_of(position) - 1, capacity - 1);
 }
 
-// `count` elements later; at most a turn.
+// `count` elements later; at most one turn.
 [[nodiscard]] constexpr queue_position later_position(queue_position position, std::uint32_t count,
                                                       std::uint32_t capacity) noexcept {
     const std::uint64_t index = std::uint64_t{index_of(position)} + count;
@@ -17218,7 +17728,7 @@ using queue_position = std::uint64_t;
            (static_cast<std::int64_t>(index_of(last)) - static_cast<std::int64_t>(index_of(first)));
 }
 
-// The capacity, if the memory for it can be counted in this process.
+// The capacity, if this process can address the memory for it.
 inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_bytes) {
     const std::uint64_t room = PTRDIFF_MAX / slot_bytes;
     const std::uint64_t most = room < 0x7fffffff ? room : 0x7fffffff;
@@ -17233,6 +17743,8 @@ inline std::uint32_t checked_capacity(std::uint64_t capacity, std::size_t slot_b
 [[nodiscard]] constexpr std::int32_t turns_ahead(slot_word word, queue_position position) noexcept {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> 32) - turn_of(position));
 }
+
+// ---- slots
 
 // i386 aligns 64-bit members to 4 bytes unless told otherwise.
 struct alignas(8) atomic_word {
@@ -17255,18 +17767,20 @@ struct queue_slot {
     [[nodiscard]] T& element() noexcept { return *__builtin_launder(address()); }
 };
 
-// A small element that is copied byte by byte, on its way out of a queue. By way of a T of the
-// caller's it would take longer: see basic_queue::received.
+// A small element that is copied byte by byte, on its way out of a queue. Copying by way of a T of
+// the caller's takes longer: see basic_queue::received.
 template <class T>
 struct element_bytes {
     alignas(T) unsigned char bytes[sizeof(T)];
 };
 
-// For tests: the turn that a new queue begins with, so that the wrap of turns comes soon.
+// For tests: the turn that a new queue begins with, so that the turns wrap around soon.
 enum class first_turn : std::uint32_t {};
 
-/// The words of a queue and its slots, which say all there is to know: see queue_ring for how they
-/// change. One class alone has members, so that the layout is known.
+// ---- the queue's words
+
+/// The words of a queue and its slots, which are its whole state: see queue_ring for how they
+/// change. Only this class has data members, so that the layout is known.
 template <class T, class Allocator>
 class ring_storage {
   protected:
@@ -17274,7 +17788,7 @@ class ring_storage {
     using slot_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<slot>;
     using slot_pointer = typename std::allocator_traits<slot_allocator>::pointer;
 
-    // Neither its construction nor its move needs to be undone.
+    // Neither constructing nor moving an element needs to be undone.
     static constexpr bool is_plain = std::is_trivially_copyable_v<T>;
 
     [[gnu::cold]] ring_storage(first_turn first, std::uint64_t capacity, const Allocator& allocator)
@@ -17296,28 +17810,42 @@ class ring_storage {
 
     ~ring_storage() = default;
 
-    // What free_slots() changes.
-    static constexpr std::size_t words_bytes = 24;
+    static constexpr std::size_t words_before_waits = 24;
 
-    [[nodiscard]] const void* words() const noexcept { return std::addressof(slots_); }
+    // Calls save(address, bytes) for what free_slots() changes.
+    template <class Save>
+    void each_word(const Save& save) const {
+        save(std::addressof(slots_), words_before_waits);
+        save(std::addressof(tail_), sizeof tail_);
+        save(std::addressof(waited_for_space_), sizeof waited_for_space_);
+        save(std::addressof(head_), sizeof head_);
+    }
 
+    // Afterwards the queue is closed and drained for whoever finds it after a kill: its only slot
+    // is a word of its own that says so.
     [[gnu::cold]] void free_slots() noexcept {
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             at(i).~slot();
         }
         slot_allocator slots(allocator_);
-        std::allocator_traits<slot_allocator>::deallocate(slots, std::exchange(slots_, nullptr),
+        std::allocator_traits<slot_allocator>::deallocate(slots, slots_,
                                                           std::exchange(capacity_, 0));
+        closed_.store(1, std::memory_order_relaxed);
+        tail_.store(0, std::memory_order_relaxed);
+        head_.store(0, std::memory_order_relaxed);
+        waited_for_space_.store(word_of(0, slot_state::closed), std::memory_order_relaxed);
+        slots_ = std::pointer_traits<slot_pointer>::pointer_to(
+            *reinterpret_cast<slot*>(std::addressof(waited_for_space_)));
     }
 
-    // The same on every platform, and known to docs/layout.md.
+    // The same on every platform, and documented in docs/layout.md.
     static constexpr void check_layout() noexcept {
         if constexpr (sizeof(slot_pointer) == 8 && sizeof(Allocator) == 8) {
             static_assert(offsetof(ring_storage, slots_) == 0);
             static_assert(offsetof(ring_storage, allocator_) == 8);
             static_assert(offsetof(ring_storage, capacity_) == 16);
             static_assert(offsetof(ring_storage, closed_) == 20);
-            static_assert(offsetof(ring_storage, items_) == 24);
+            static_assert(offsetof(ring_storage, items_) == words_before_waits);
             static_assert(offsetof(ring_storage, spaces_) == 28);
             static_assert(offsetof(ring_storage, tail_) == 64);
             static_assert(offsetof(ring_storage, writer_) == 72);
@@ -17328,9 +17856,9 @@ class ring_storage {
         }
     }
 
-    // Asks for a line some lines ahead, once a line: else each line comes twice, to be looked at
-    // and to be changed, and somebody waits each time. Not near the place where this side had to
-    // wait: there the other side is at work, and would lose the line.
+    // Prefetches a line some lines ahead, once for each line: otherwise each line is transferred
+    // twice, for reading and for writing, with a wait each time. Not near the place where this side
+    // had to wait: there the other side is at work, and would lose the line.
     static void prefetch(const slot& s, queue_position position,
                          const std::atomic<std::uint64_t>& waited) noexcept {
         if constexpr (sizeof(slot) <= 64) {
@@ -17351,7 +17879,7 @@ class ring_storage {
     static constexpr std::uintptr_t lines_ahead = 2;
     static constexpr std::uint64_t slots_apart = 16 * 64 / sizeof(slot);
 
-    // Not null: the offset pointer need not look.
+    // Not null: the offset pointer need not check.
     [[nodiscard]] slot& at(std::uint32_t index) const noexcept {
         if constexpr (requires { slots_.unchecked(); }) {
             return slots_.unchecked()[index];
@@ -17375,7 +17903,7 @@ class ring_storage {
     }
 
     // The slot has an element, or had one, in the turn of this position or later: where to look
-    // next for one to write. What is many turns behind catches up in one step.
+    // next for one to write. A position many turns behind catches up in one step.
     [[nodiscard]] queue_position after_taken(queue_position position,
                                              std::int32_t ahead) const noexcept {
         const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
@@ -17383,8 +17911,8 @@ class ring_storage {
                              capacity_);
     }
 
-    // The same from the head, which must not jump over a slot that is being read. There is none
-    // before what lies a whole turn behind an element that was taken: nobody reads farther ahead.
+    // The same from the head, which must not jump over a slot that is being read. There is no such
+    // slot more than a turn before an element that was taken: no consumer reads farther ahead.
     [[nodiscard]] queue_position after_done(queue_position position,
                                             std::int32_t ahead) const noexcept {
         const std::uint32_t turn = turn_of(position) + static_cast<std::uint32_t>(ahead);
@@ -17392,7 +17920,7 @@ class ring_storage {
             position_at(ahead > 2 ? turn - 2 : turn_of(position), index_of(position)), capacity_);
     }
 
-    // Written seldom, read always: one line. The wait words are only written around a sleep.
+    // Rarely written, always read: one line. The wait words are written only around a sleep.
     alignas(64) slot_pointer slots_{};
     alignas(8) [[no_unique_address]] Allocator allocator_;
     alignas(8) std::uint32_t capacity_;
@@ -17400,11 +17928,13 @@ class ring_storage {
     wait_word items_;  // consumers sleep here
     wait_word spaces_; // producers sleep here
     alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(8) std::atomic<owner_word> writer_{0};              // the last single producer
-    alignas(8) std::atomic<std::uint64_t> waited_for_space_{0}; // hint: where there was none last
+    alignas(8) std::atomic<owner_word> writer_{0}; // the last single producer
+    alignas(8) std::atomic<std::uint64_t> waited_for_space_{
+        0}; // hint: where there was no space last
     alignas(64) std::atomic<std::uint64_t> head_{0};
     alignas(8) std::atomic<owner_word> reader_{0}; // the last single consumer, if T owns memory
-    alignas(8) std::atomic<std::uint64_t> waited_for_item_{0}; // hint: where there was none last
+    alignas(8) std::atomic<std::uint64_t> waited_for_item_{
+        0}; // hint: where there was no element last
 };
 
 } // namespace detail
@@ -17422,15 +17952,15 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// How who pushes or pops finds a slot of a bounded queue, whatever the others do or did when they
-// died.
+// How a thread that pushes or pops finds its slot in a bounded queue, whatever other threads are
+// doing or did when they died.
 #ifndef COHOLD_CONTAINER_DETAIL_SLOT_SEARCH_HPP
 #define COHOLD_CONTAINER_DETAIL_SLOT_SEARCH_HPP
 
 #include <atomic>
 #include <cstdint>
 
-// Who works on a queue, and whether the one who stands in the way is alive.
+// The thread that works on a queue, and the question whether a claimant in its way is alive.
 #ifndef COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_HPP
 #define COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_HPP
 
@@ -17444,18 +17974,19 @@ namespace detail {
 
 struct claimant_ready {};
 
-/// The calling thread, as one that claims slots of a queue with this allocator. Outside of segments
-/// nobody is known to anybody, and so nobody ever counts as dead. (Tests have others.)
+/// The calling thread, as a claimant of slots of a queue with this allocator. Outside of segments
+/// threads cannot be identified, so no claimant ever counts as dead. (Tests have other claimants.)
 template <class Allocator>
 class queue_claimant {
   public:
     static constexpr bool knows_the_dead = false;
 
-    /// Before one is made: false if the thread cannot claim anything now, and should come again.
+    /// Called before one is constructed: false if the thread cannot claim anything now and should
+    /// try again.
     [[nodiscard]] static bool is_ready(const Allocator& /*allocator*/) noexcept { return true; }
 
-    /// For who is to be told: reports what the constructor or worker() would throw. A thread that
-    /// claims slots, or journals what it does, needs its record.
+    /// For callers that pass an error_code: reports what the constructor or worker() would throw. A
+    /// thread that claims slots, or journals its changes, needs its record.
     static void prepare(const Allocator& /*allocator*/, bool /*with_record*/,
                         std::error_code& /*ec*/) noexcept {}
 
@@ -17465,17 +17996,17 @@ class queue_claimant {
 
     [[nodiscard]] claim_mark mark() const noexcept { return 0; }
 
-    /// Before the compare-and-swap that claims the slot of this word; and again after code that may
-    /// have claimed others.
+    /// Called before the compare-and-swap that claims the slot of this word; and again after code
+    /// that may have claimed others.
     void intend(const atomic_word& /*word*/) const noexcept {}
 
-    /// The claim is over.
+    /// Called when the claim is over.
     void forget() const noexcept {}
 
-    /// The process, as the only one at work on its side; not 0.
+    /// The process, as the only one that works on its side; not 0.
     [[nodiscard]] static owner_word worker(const Allocator& /*allocator*/) noexcept { return 2; }
 
-    /// Is the claimant with this mark, or this worker, dead? If so, it is recovered now.
+    /// Is the claimant with this mark, or this worker, dead? If so, recovers it now.
     [[nodiscard]] static bool recover_if_dead(const Allocator& /*allocator*/,
                                               claim_mark /*mark*/) noexcept {
         return false;
@@ -17486,31 +18017,31 @@ class queue_claimant {
         return false;
     }
 
-    /// Before the queue's memory is given back: whatever the dead had begun is undone or finished,
-    /// and their claims are resolved.
+    /// Called before the queue's memory is freed: whatever dead processes had begun is rolled back
+    /// or completed, and their claims are resolved.
     static void recover_dead(const Allocator& /*allocator*/) noexcept {}
 
     /// Is the thread in a section of the segment, which may still be undone?
     [[nodiscard]] static bool in_section(const Allocator& /*allocator*/) noexcept { return false; }
 
     /// What happens to an element between claim and release is undone if the process dies: its
-    /// allocations, and the changes of its bytes that were saved.
+    /// allocations, and the changes to bytes that were saved.
     class section {
       public:
         explicit section(const Allocator& /*allocator*/) noexcept {}
 
-        ~section() {} // NOLINT: as that of the other one
+        ~section() {} // NOLINT: like that of the specialization
 
         void save(const void* /*element*/, std::size_t /*bytes*/) noexcept {}
 
-        /// Ends it, and the claim, by one store.
+        /// Ends the section, and the claim, by one store.
         void commit_by(atomic_word& word, slot_word value) noexcept {
             word.value.store(value, std::memory_order_release);
         }
     };
 };
 
-// What a claim needs of the thread's record, all at hand: between two compare-and-swaps the
+// What a claim needs of the thread's record, ready to hand: between two compare-and-swaps the
 // processor waits for every load that depends on another one.
 struct claimant_cache {
     segment_header* header;
@@ -17521,6 +18052,22 @@ struct claimant_cache {
 };
 
 inline thread_local constinit claimant_cache last_claimant{};
+
+// Fills last_claimant for the calling thread. Returns false if the heap's lock, which a thread's
+// first use of a segment needs, is held by a process that is not running, or after an error.
+[[nodiscard, gnu::cold]] bool find_claimant(segment_header& header, std::error_code& ec) noexcept;
+
+[[nodiscard, gnu::cold]] bool find_claimant(segment_header& header);
+
+[[nodiscard, gnu::cold]] owner_word new_worker(segment_header& header);
+
+[[nodiscard, gnu::cold]] bool recover_worker_if_dead(segment_header& header,
+                                                     owner_word worker) noexcept;
+
+[[nodiscard, gnu::cold]] bool recover_claimant_if_dead(segment_header& header,
+                                                       claim_mark mark) noexcept;
+
+[[gnu::cold]] void recover_all_dead(segment_header& header) noexcept;
 
 /// *Errors* of the constructor and of worker(), the first time a thread or a process uses the
 /// segment: errc::too_many_participants, locks_unsupported, out_of_space.
@@ -17533,14 +18080,14 @@ class queue_claimant<shm_allocator<T>> {
 
     [[nodiscard, gnu::always_inline]] static bool is_ready(const allocator& a) {
         segment_header& header = a.bound_header();
-        return is_known(header) || look_up(header);
+        return is_known(header) || find_claimant(header);
     }
 
     static void prepare(const allocator& a, bool with_record, std::error_code& ec) noexcept {
         segment_header& header = a.bound_header();
         if (with_record) {
             if (!is_known(header)) {
-                static_cast<void>(look_up(header, ec));
+                static_cast<void>(find_claimant(header, ec));
             }
         } else if (local_of(header).identity->epoch.load(std::memory_order_acquire) == 0) {
             const patience limit(deadline{0});
@@ -17551,11 +18098,11 @@ class queue_claimant<shm_allocator<T>> {
         }
     }
 
-    /// Right after is_ready().
+    /// Called right after is_ready().
     queue_claimant(const allocator& a, claimant_ready /*known*/) noexcept
         : header_(a.bound_header()), cell_(last_claimant.cell), mark_(last_claimant.mark) {}
 
-    /// Of a thread that has been ready before.
+    /// For a thread that has been ready before.
     explicit queue_claimant(const allocator& a) : header_(a.bound_header()) {
         static_cast<void>(is_ready(a));
         cell_ = last_claimant.cell;
@@ -17569,7 +18116,7 @@ class queue_claimant<shm_allocator<T>> {
                                                           reinterpret_cast<char*>(&header_)));
     }
 
-    // So that it is not looked up in whatever the memory holds when the queue is gone.
+    // So that the address is not read again when the queue's memory holds something else.
     void forget() const noexcept { store_in_order(*cell_, 0); }
 
     [[nodiscard]] static owner_word worker(const allocator& a) {
@@ -17579,48 +18126,17 @@ class queue_claimant<shm_allocator<T>> {
                                                                    : new_worker(header);
     }
 
-    [[nodiscard, gnu::cold]] static bool recover_if_dead(const allocator& a,
-                                                         claim_mark mark) noexcept {
-        const std::uint32_t index = marked_participant(mark);
-        if (index > participant_table::spare(*a.header())) {
-            return true; // nobody has ever been there
-        }
-        const std::uint64_t state =
-            participant_table::of(*a.header()).slots[index].state.load(std::memory_order_acquire);
-        const auto generation = static_cast<std::uint32_t>(state >> 32);
-        const std::uint32_t marked =
-            generation - ((generation - marked_generation(mark)) & 0xffffU);
-        // Of an attachment that is over, recovery has resolved the claims; the word may have been
-        // read before that.
-        return !is_attachment_of(state, marked) ||
-               is_dead_worker(a, make_owner(index, generation, 0));
+    [[nodiscard]] static bool recover_if_dead(const allocator& a, claim_mark mark) noexcept {
+        return recover_claimant_if_dead(*a.header(), mark);
     }
 
-    [[nodiscard, gnu::cold]] static bool is_dead_worker(const allocator& a,
-                                                        owner_word worker) noexcept {
-        segment_header& header = *a.header();
-        if (is_alive(header, worker)) {
-            return false;
-        }
-        std::error_code ec;
-        const report_keeper keeper;
-        const patience limit(deadline{0});
-        const owner_word me = participant_of(header, ec);
-        if (ec) {
-            return false;
-        }
-        static_cast<void>(recover(header, me, worker));
-        return !is_attached(header, worker);
+    [[nodiscard]] static bool is_dead_worker(const allocator& a, owner_word worker) noexcept {
+        return recover_worker_if_dead(*a.header(), worker);
     }
 
-    [[gnu::cold]] static void recover_dead(const allocator& a) noexcept {
+    static void recover_dead(const allocator& a) noexcept {
         if (segment_header* const header = a.header(); header != nullptr) {
-            std::error_code ec;
-            const report_keeper keeper;
-            const owner_word me = participant_of(*header, ec);
-            if (!ec) {
-                recover_all(*header, me);
-            }
+            recover_all_dead(*header);
         }
     }
 
@@ -17645,14 +18161,6 @@ class queue_claimant<shm_allocator<T>> {
     };
 
   private:
-    [[nodiscard, gnu::cold, gnu::noinline]] static owner_word new_worker(segment_header& header) {
-        const patience limit(deadline{0});
-        std::error_code ec;
-        const owner_word me = participant_of(header, ec);
-        raise_if(ec);
-        return me;
-    }
-
     [[nodiscard, gnu::cold]] static thread_record& record_of(segment_header& header) {
         std::error_code ec;
         thread_record* const record = self(header, ec);
@@ -17666,70 +18174,19 @@ class queue_claimant<shm_allocator<T>> {
                cache.epoch_here->load(std::memory_order_relaxed) == cache.epoch;
     }
 
-    [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header) {
-        std::error_code ec;
-        const bool found = look_up(header, ec);
-        raise_if(ec);
-        return found;
-    }
-
-    // False if the heap's lock, which a thread's first use of a segment needs, is held by a process
-    // that does not run; or after an error.
-    [[nodiscard, gnu::cold, gnu::noinline]] static bool look_up(segment_header& header,
-                                                                std::error_code& ec) noexcept {
-        static thread_local bool in_vain = false; // then who spins does not wait here
-        thread_record* found = nullptr;
-        {
-            const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
-            found = self(header, ec);
-        }
-        forget_timeout(ec);
-        if (ec) {
-            return false;
-        }
-        in_vain = found == nullptr;
-        if (in_vain) {
-            return false;
-        }
-        const thread_record& record = *found;
-        last_claimant = {&header, &local_of(header).identity->epoch, record.epoch,
-                         &record.log->queue_claim,
-                         mark_of(slot_of(record.me), generation_of(record.me))};
-        return true;
-    }
-
     segment_header& header_;
     std::atomic<std::uint64_t>* cell_;
     claim_mark mark_;
 };
 
-/// When to ask about the claim that a thread finds in its way: not at once, since most are over in
-/// an instant; and not often, since that takes a system call. A thread remembers a few claims, by
-/// their addresses: it may look at many queues in turn. Where two of them share a memory, whichever
-/// comes first when the time is over is asked about.
+/// When to ask about the claim that a thread finds in its way: not at once, because most claims are
+/// over in an instant; and not often, because it takes a system call. A thread remembers a few
+/// claims, by their addresses: it may look at many queues in turn. Where two of them share an
+/// entry, it asks about the one that it meets first when the time is over.
 class suspicion {
   public:
     [[nodiscard, gnu::cold]] static bool is_due(const atomic_word& word,
-                                                slot_word claimed) noexcept {
-        static thread_local suspicion memories[count];
-        suspicion& memory =
-            memories[(reinterpret_cast<std::uintptr_t>(&word) * 0x9e3779b9u >> 16) % count];
-        const bool known = memory.word_ == &word && memory.claimed_ == claimed;
-        if (known && ++memory.looks_ % few_looks != 0 && memory.looks_ > few_looks) {
-            return false; // in a spin loop: a look at the clock costs more than one at the word
-        }
-        const std::int64_t now = deadline::now().nanoseconds;
-        const bool over = now - memory.since_ >= interval;
-        if (over) {
-            const bool due = known || now - memory.since_ < 2 * interval;
-            memory.word_ = &word;
-            memory.claimed_ = claimed;
-            memory.looks_ = 0;
-            memory.since_ = now;
-            return due;
-        }
-        return false;
-    }
+                                                slot_word claimed) noexcept;
 
   private:
     static constexpr std::size_t count = 32;
@@ -17739,12 +18196,126 @@ class suspicion {
     const atomic_word* word_;
     slot_word claimed_;
     std::uint32_t looks_;
-    std::int64_t since_; // when it was noticed, or asked about
+    std::int64_t since_; // when the claim was noticed, or last asked about
 };
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+// Definitions for queue_claimant.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_IPP
+#define COHOLD_CONTAINER_DETAIL_QUEUE_CLAIMANT_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[gnu::noinline]] COHOLD_INLINE bool find_claimant(segment_header& header,
+                                                   std::error_code& ec) noexcept {
+    static thread_local bool in_vain = false; // then a spinning thread does not wait here
+    thread_record* found = nullptr;
+    {
+        const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
+        found = self(header, ec);
+    }
+    forget_timeout(ec);
+    if (ec) {
+        return false;
+    }
+    in_vain = found == nullptr;
+    if (in_vain) {
+        return false;
+    }
+    const thread_record& record = *found;
+    last_claimant = {&header, &local_of(header).identity->epoch, record.epoch,
+                     &record.log->queue_claim,
+                     mark_of(slot_of(record.me), generation_of(record.me))};
+    return true;
+}
+
+[[gnu::noinline]] COHOLD_INLINE bool find_claimant(segment_header& header) {
+    std::error_code ec;
+    const bool found = find_claimant(header, ec);
+    raise_if(ec);
+    return found;
+}
+
+[[gnu::noinline]] COHOLD_INLINE owner_word new_worker(segment_header& header) {
+    const patience limit(deadline{0});
+    std::error_code ec;
+    const owner_word me = participant_of(header, ec);
+    raise_if(ec);
+    return me;
+}
+
+COHOLD_INLINE bool recover_worker_if_dead(segment_header& header, owner_word worker) noexcept {
+    if (is_alive(header, worker)) {
+        return false;
+    }
+    std::error_code ec;
+    const report_keeper keeper;
+    const patience limit(deadline{0});
+    const owner_word me = participant_of(header, ec);
+    if (ec) {
+        return false;
+    }
+    static_cast<void>(recover(header, me, worker));
+    return !is_attached(header, worker);
+}
+
+COHOLD_INLINE bool recover_claimant_if_dead(segment_header& header, claim_mark mark) noexcept {
+    const std::uint32_t index = marked_participant(mark);
+    if (index > participant_table::spare(header)) {
+        return true; // there never was a worker
+    }
+    const std::uint64_t state =
+        participant_table::of(header).slots[index].state.load(std::memory_order_acquire);
+    const auto generation = static_cast<std::uint32_t>(state >> 32);
+    const std::uint32_t marked = generation - ((generation - marked_generation(mark)) & 0xffffU);
+    // If the attachment is over, recovery has resolved its claims; the word may have been read
+    // before that.
+    return !is_attachment_of(state, marked) ||
+           recover_worker_if_dead(header, make_owner(index, generation, 0));
+}
+
+COHOLD_INLINE void recover_all_dead(segment_header& header) noexcept {
+    std::error_code ec;
+    const report_keeper keeper;
+    const owner_word me = participant_of(header, ec);
+    if (!ec) {
+        recover_all(header, me);
+    }
+}
+
+COHOLD_INLINE bool suspicion::is_due(const atomic_word& word, slot_word claimed) noexcept {
+    static thread_local suspicion memories[count];
+    suspicion& memory =
+        memories[(reinterpret_cast<std::uintptr_t>(&word) * 0x9e3779b9u >> 16) % count];
+    const bool known = memory.word_ == &word && memory.claimed_ == claimed;
+    if (known && ++memory.looks_ % few_looks != 0 && memory.looks_ > few_looks) {
+        return false; // in a spin loop: reading the clock costs more than reading the word
+    }
+    const std::int64_t now = deadline::now().nanoseconds;
+    const bool over = now - memory.since_ >= interval;
+    if (over) {
+        const bool due = known || now - memory.since_ < 2 * interval;
+        memory.word_ = &word;
+        memory.claimed_ = claimed;
+        memory.looks_ = 0;
+        memory.since_ = now;
+        return due;
+    }
+    return false;
+}
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
 
 #endif
 
@@ -17752,8 +18323,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Looking for the slot that is next to be written or read, past what others are doing and what the
-/// dead have left.
+/// Searches for the next slot to write or read, past the claims of others and past what the dead
+/// have left.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
 class slot_search : protected ring_storage<T, Allocator> {
     using body = ring_storage<T, Allocator>;
@@ -17811,7 +18382,7 @@ class slot_search : protected ring_storage<T, Allocator> {
     struct walk {
         outcome what;
         queue_position position;
-        bool clean; // no slot that is being read lies behind
+        bool clean; // no slot that is being read was passed
     };
 
     [[nodiscard]] static bool claim(const claimant& me, atomic_word& shared_word, slot_word word,
@@ -17822,8 +18393,8 @@ class slot_search : protected ring_storage<T, Allocator> {
             std::memory_order_relaxed);
     }
 
-    // Looks for the slot that is next to be written, from `position` on, and claims it: done,
-    // blocked (full), held or closed.
+    // Searches for the next slot to write, from `position` on, and claims it: done, blocked (full),
+    // held or closed.
     [[nodiscard, gnu::noinline]] outcome walk_to_write(queue_position& position) {
         const queue_position first = position;
         for (;;) {
@@ -17831,7 +18402,7 @@ class slot_search : protected ring_storage<T, Allocator> {
             slot_word word = shared_word.value.load(std::memory_order_acquire);
             const std::int32_t ahead = turns_ahead(word, position);
             // A slot that was given up holds nothing: a producer may take it in its next turn
-            // before a consumer came by.
+            // before a consumer has passed it.
             if ((ahead == 0 && state_of(word) == slot_state::empty) ||
                 (ahead == -1 && state_of(word) == slot_state::aborted)) {
                 if (claim(claimant(allocator_), shared_word, word, position, slot_state::writing)) {
@@ -17860,15 +18431,16 @@ class slot_search : protected ring_storage<T, Allocator> {
     }
 
     [[gnu::cold, gnu::noinline]] void give_up(queue_position position) noexcept {
-        // Others may have gone past: the slot keeps its place, as one that holds nothing.
+        // Others may have passed this slot: it keeps its place, as one that holds nothing.
         word_at(position).store(word_of(turn_of(position), slot_state::aborted),
                                 std::memory_order_release);
         claimant(allocator_).forget();
         notify_spaces(1);
-        notify_items(1); // elements behind this one, or the end of a closed queue, may show now
+        notify_items(
+            1); // elements behind this one, or the end of a closed queue, may be visible now
     }
 
-    // Looks for the next element, from `first` on, and claims it: done, blocked (empty), held or
+    // Searches for the next element, from `first` on, and claims it: done, blocked (empty), held or
     // closed (and drained).
     [[nodiscard, gnu::noinline]] walk walk_to_read(queue_position first) {
         queue_position position = first;
@@ -17880,7 +18452,7 @@ class slot_search : protected ring_storage<T, Allocator> {
             }
             return walk{what, position, clean};
         };
-        // Not to be decided while somebody reads what may come back.
+        // Cannot be decided while another consumer reads an element that may come back.
         const auto ask_reader = [&]() noexcept {
             atomic_word& shared_word = at(index_of(read)).word;
             const slot_word word = shared_word.value.load(std::memory_order_acquire);
@@ -17889,7 +18461,7 @@ class slot_search : protected ring_storage<T, Allocator> {
                 return false;
             }
             position = read;
-            clean = true; // `read` stands behind none
+            clean = true; // no slot is being read before `read`
             return true;
         };
         for (;;) {
@@ -17900,7 +18472,7 @@ class slot_search : protected ring_storage<T, Allocator> {
                 position = clean ? after_done(position, ahead) : next_position(position, capacity_);
                 continue;
             }
-            if (ahead < 0) { // a whole turn of slots that others are reading
+            if (ahead < 0) { // a whole turn of slots that other consumers are reading
                 if (!clean && ask_reader()) {
                     continue;
                 }
@@ -17958,8 +18530,8 @@ class slot_search : protected ring_storage<T, Allocator> {
         }
     }
 
-    // The closed queue seems to end at this slot, which is empty: closed, held (somebody may still
-    // be at work), or done (no longer so).
+    // The closed queue seems to end at this slot, which is empty: closed, held (a producer may
+    // still be at work), or done (this is no longer so).
     [[nodiscard, gnu::cold, gnu::noinline]] outcome end_at(queue_position position,
                                                            slot_word word) noexcept {
         std::atomic<std::uint64_t>& shared_word = word_at(position);
@@ -17973,7 +18545,7 @@ class slot_search : protected ring_storage<T, Allocator> {
             const bool reached = heavy_barrier();
             if (!reached || (writer_.load(std::memory_order_acquire) & awaited) != 0) {
                 (void)wait_word().park({}, deadline::never(),
-                                       1000000); // what was stored long ago is seen
+                                       1000000); // by then, stores of long ago are visible
             }
             const owner_word writer = writer_.load(std::memory_order_acquire);
             const bool at_work = tail_.load(std::memory_order_acquire) != position;
@@ -17990,11 +18562,11 @@ class slot_search : protected ring_storage<T, Allocator> {
         } else {
             return outcome::closed;
         }
-        items_.wake_all(); // whoever else waits for an element: there is none to come
+        items_.wake_all(); // the other waiters: no more elements will come
         return outcome::closed;
     }
 
-    // A claim stands in the way. True if it does no longer: then look again.
+    // A claim is in the way. Returns true if it no longer is: then look again.
     [[nodiscard, gnu::cold, gnu::noinline]] bool suspect(atomic_word& shared_word,
                                                          slot_word claimed) noexcept {
         if constexpr (claimant::knows_the_dead) {
@@ -18011,7 +18583,7 @@ class slot_search : protected ring_storage<T, Allocator> {
         return false;
     }
 
-    // Makes a slot that was given up free for the next turn.
+    // Frees a slot that was given up for the next turn.
     [[gnu::cold, gnu::noinline]] void recycle(queue_position position, slot_word aborted) noexcept {
         if (word_at(position).compare_exchange_strong(
                 aborted, word_of(turn_of(position) + 1, slot_state::empty),
@@ -18020,7 +18592,8 @@ class slot_search : protected ring_storage<T, Allocator> {
         }
     }
 
-    // What `closed_` says: 0, 1 after close(), or drained once it is known that nothing comes.
+    // Values of `closed_`: 0, 1 after close(), or drained once it is known that no more elements
+    // will come.
     static constexpr std::uint32_t drained = 2;
     static constexpr outcome held = claimant::knows_the_dead ? outcome::held : outcome::blocked;
 };
@@ -18062,8 +18635,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
   public:
     using walks::is_closed;
 
-    /// From the hints on to where the slots say that head and tail are, so that it is exact when
-    /// nobody is at work.
+    /// Walks from the hints to where the slots say that head and tail are, so that the size is
+    /// exact when no other thread is at work.
     [[nodiscard, gnu::cold]] std::uint32_t size() const noexcept {
         queue_position head = head_.load(std::memory_order_acquire);
         queue_position tail = tail_.load(std::memory_order_acquire);
@@ -18086,20 +18659,21 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
             tail = after_taken(tail, ahead);
         }
         if constexpr (!ManyProducers) {
-            tail = written_end(tail); // what lies behind was begun by who may be dead
+            tail = written_end(tail); // a dead producer may have begun the slots from there on
         }
         const std::int64_t count = distance_of(head, tail, capacity_);
         return count < 0 ? 0 : count > capacity_ ? capacity_ : static_cast<std::uint32_t>(count);
     }
 
-    // With one on either side, slots are filled and emptied in their order: if the last one of
-    // several is free, or full, then all are. So several plain elements take one look at whether
-    // there is room, one at whether the queue is closed, and one store to the hint.
+    // With one thread on either side, slots are filled and emptied in order: if the last one of
+    // several is free, or full, then all are. So several plain elements take one check for room,
+    // one whether the queue is closed, and one store to the hint.
     static constexpr bool takes_batches = is_plain && std::is_trivially_copy_assignable_v<T> &&
                                           std::is_trivially_move_assignable_v<T> &&
                                           !ManyProducers && !ManyConsumers;
 
-    /// Appends the first of these elements, as many as there is room for, and returns how many.
+    /// Appends as many of these elements, from the first, as there is room for, and returns how
+    /// many.
     [[nodiscard]] std::uint32_t try_push_batch(const T* values, std::uint32_t count)
         requires(takes_batches)
     {
@@ -18125,8 +18699,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         return count;
     }
 
-    /// Moves the first elements there are to `values`, and returns how many. 0 also if the hint is
-    /// behind: try_take looks farther.
+    /// Moves as many of the first elements as there are, at most `count`, to `values`, and returns
+    /// how many. Also returns 0 if the hint is behind: try_take looks farther.
     [[nodiscard]] std::uint32_t try_pop_batch(T* values, std::uint32_t count) noexcept
         requires(takes_batches)
     {
@@ -18189,14 +18763,14 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
 
     static constexpr char refused_in_section[] = "an element of a shm_queue cannot be %s";
 
-    // What the section that is open may undo, no move can take into the queue or out of it.
+    // A move into the queue or out of it cannot be undone with the section that is open.
     [[gnu::cold]] void refuse_in_section(const char* needed) const {
         if (claimant::in_section(allocator_)) {
             raise(errc::section_open, refused_in_section, needed);
         }
     }
 
-    // Constructs the element, calls `constructed`, and makes it one of the queue.
+    // Constructs the element, calls `constructed`, and publishes the element.
     template <class Constructed, class... Args>
     void construct_at(queue_position position, const Constructed& constructed, Args&&... args) {
         slot& s = at(index_of(position));
@@ -18233,7 +18807,7 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         const slot_word word = word_at(head).load(std::memory_order_acquire);
         if (word != word_of(turn_of(head), slot_state::full)) {
             if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
-                return outcome::blocked; // soon, for those who spin
+                return outcome::blocked; // a spinning thread tries again soon
             }
             found = walk_to_read(head);
             if (found.what != outcome::done) {
@@ -18244,7 +18818,7 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         return outcome::done;
     }
 
-    // Hands a copy to take(), as a part of the section that is open; or lets it make one.
+    // Passes a copy to take(), as a part of the section that is open; or lets take() make one.
     template <class Take>
     [[gnu::noinline]] void hand_over_copy(slot& s, Take&& take) {
         if constexpr (std::is_invocable_v<Take&, const T&>) {
@@ -18255,7 +18829,7 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // Removes the element that was found.
+    // Removes the element that the walk has found.
     template <class Take, class Taken>
     void take_from(const walk& found, Take&& take, const Taken& taken) {
         slot& s = at(index_of(found.position));
@@ -18285,8 +18859,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // Whether the dead have completed what they did is known by the turns of slots, as long as
-    // these are not 2^31 further: so somebody asks several times before that.
+    // The turns of the slots tell whether the dead completed their changes, as long as the turns
+    // have advanced by less than 2^31: so a thread asks several times before that.
     void recover_in_time(queue_position position) noexcept {
         constexpr std::uint32_t often = 1U << 28;
         if (index_of(position) == 0 && turn_of(position) % often == often - 1) [[unlikely]] {
@@ -18302,8 +18876,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // The single producer is another one than before; or one that the heavy barrier of others does
-    // not reach, in a sandbox: it is marked, and comes here each time.
+    // The single producer is not the same as before; or it is one that the others' heavy barrier
+    // does not reach, in a sandbox: it is marked, and comes here each time.
     [[gnu::cold, gnu::noinline]] void be_new_writer(owner_word me) noexcept {
         const owner_word mine = register_membarrier() ? me : me | awaited;
         if (writer_.load(std::memory_order_relaxed) == mine) {
@@ -18312,11 +18886,11 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         recover_if_dead(writer_);
         tail_.store(written_end(tail_.load(std::memory_order_acquire)), std::memory_order_relaxed);
         writer_.store(mine, std::memory_order_release);
-        std::atomic_thread_fence(std::memory_order_seq_cst); // before it is seen to be at work
+        std::atomic_thread_fence(std::memory_order_seq_cst); // before the others see it at work
     }
 
-    // Where the elements end that a single producer has written: it may have been killed after it
-    // had moved the tail, and before all the slots up to there were full.
+    // The end of the elements that a single producer has written: it may have been killed after it
+    // moved the tail, and before all slots up to there were full.
     [[nodiscard]] queue_position written_end(queue_position tail) const noexcept {
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             const queue_position last = previous_position(tail, capacity_);
@@ -18329,7 +18903,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         return tail;
     }
 
-    // How many slots from here on are in this state, at most `most`: see takes_batches.
+    // The number of slots, from this position on, that are in this state, at most `most`: see
+    // takes_batches.
     [[nodiscard]] std::uint32_t count_at(queue_position position, std::uint32_t most,
                                          slot_state state) const noexcept {
         most = most < capacity_ ? most : capacity_;
@@ -18360,7 +18935,8 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
         }
     }
 
-    // What a dead one had begun with an element must be undone before the next begins.
+    // The change of an element that a dead process began must be undone before the next change
+    // begins.
     [[gnu::cold]] void recover_if_dead(const std::atomic<owner_word>& worker) noexcept {
         const owner_word last = worker.load(std::memory_order_acquire);
         if (!is_plain && last != nobody) {
@@ -18374,7 +18950,9 @@ class single_side : public slot_search<T, ManyProducers, ManyConsumers, Allocato
 COHOLD_NAMESPACE_END
 
 #endif
-// Raw memory for the elements of a container, and the section in which it becomes the container's.
+// What makes an operation of a container happen completely or not at all: the record of what it
+// changes, the section in which that is saved, and raw memory that is freed unless the operation
+// takes it.
 #ifndef COHOLD_CONTAINER_DETAIL_UNDO_HPP
 #define COHOLD_CONTAINER_DETAIL_UNDO_HPP
 
@@ -18382,62 +18960,93 @@ COHOLD_NAMESPACE_END
 #include <cstdint>
 #include <cstring>
 
-// How a contiguous container builds, moves and destroys its elements: through the allocator, or as
-// bytes where nobody can tell the difference.
+// How a contiguous container builds, moves, compares and destroys its elements: through the
+// allocator, or as bytes where the difference cannot be observed.
 #ifndef COHOLD_CONTAINER_DETAIL_ELEMENTS_HPP
 #define COHOLD_CONTAINER_DETAIL_ELEMENTS_HPP
 
 #include <compare>
 #include <concepts>
 #include <cstddef>
-#include <cstdio>
 #include <cstring>
 #include <iterator>
 #include <new>
-#include <stdexcept>
+#include <span>   // the concepts of ranges, at a quarter of the compile time of <ranges>
 #include <string> // std::allocator_traits, at half the compile time of <memory>
 #include <type_traits>
 #include <utility>
+#include <version>
 
 
 COHOLD_NAMESPACE_BEGIN
 
+/// The first argument of constructors that take a range: C++23's tag, so that std::ranges::to
+/// finds them, or its stand-in in C++20.
+#if defined(__cpp_lib_containers_ranges)
+using from_range_t = std::from_range_t;
+#else
+struct from_range_t {
+    explicit from_range_t() = default;
+};
+#endif
+inline constexpr from_range_t from_range{};
+
 namespace detail {
 
-// std::length_error; without exceptions, prints the same and aborts.
-[[noreturn, gnu::cold, gnu::noinline]] inline void
-raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
-#if defined(__cpp_exceptions)
-    char text[160];
-    std::snprintf(text, sizeof(text), "cohold::%s: %zu elements wanted, at most %zu possible",
-                  container, wanted, limit);
-    throw std::length_error(text);
-#else
-    raise(errc::invalid_size, "%s: %zu elements wanted, at most %zu possible", container, wanted,
-          limit);
-#endif
+template <class Range, class T>
+concept container_compatible_range = std::ranges::input_range<Range> &&
+                                     std::convertible_to<std::ranges::range_reference_t<Range>, T>;
+
+// Can be read twice by the rules of C++17 or by those of C++20. (A C++20 std::move_iterator obeys
+// only the older ones.)
+template <class Iterator>
+concept multipass_iterator =
+    std::forward_iterator<Iterator> ||
+    std::derived_from<typename std::iterator_traits<Iterator>::iterator_category,
+                      std::forward_iterator_tag>;
+
+// The number of elements to come, as a std::size_t, or this if it cannot be known.
+struct uncounted {};
+
+template <class Iterator>
+[[nodiscard]] auto count_of(const Iterator& first, const Iterator& last) {
+    if constexpr (multipass_iterator<Iterator>) {
+        return static_cast<std::size_t>(std::ranges::distance(first, last));
+    } else {
+        return uncounted{};
+    }
 }
 
-// std::out_of_range; without exceptions, prints the same and aborts.
-[[noreturn, gnu::cold, gnu::noinline]] inline void
-raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
-#if defined(__cpp_exceptions)
-    char text[160];
-    std::snprintf(text, sizeof(text), "cohold::%s: index %zu, but there are %zu elements",
-                  container, index, size);
-    throw std::out_of_range(text);
-#else
-    raise(errc::invalid_size, "%s: index %zu, but there are %zu elements", container, index, size);
-#endif
+// Must be called before begin(), after which a single-pass range need not know its size.
+template <class Range>
+[[nodiscard]] auto count_of(Range& range) {
+    if constexpr (std::ranges::sized_range<Range> ||
+                  multipass_iterator<std::ranges::iterator_t<Range>>) {
+        return static_cast<std::size_t>(std::ranges::distance(range));
+    } else {
+        return uncounted{};
+    }
 }
+
+// ---- errors
+
+// Throws std::length_error; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold]] void raise_length_error(const char* container, std::size_t wanted,
+                                                std::size_t limit);
+
+// Throws std::out_of_range; without exceptions, prints the same and aborts.
+[[noreturn, gnu::cold]] void raise_out_of_range(const char* container, std::size_t index,
+                                                std::size_t size);
+
+// ---- comparison
 
 template <class T>
 concept less_comparable = requires(const T& a, const T& b) {
     { a < b } -> std::convertible_to<bool>;
 };
 
-// <=>, or the weak order that < makes. What has neither is told so before the body is looked at, so
-// that asking whether a container of it can be compared is no error.
+// <=>, or the weak order that < makes. A type with neither is rejected before the body is looked
+// at, so that it is no error to ask whether a container of it can be compared.
 template <class T>
     requires std::three_way_comparable<T> || less_comparable<T>
 [[nodiscard]] constexpr auto synth_three_way(const T& a, const T& b) {
@@ -18477,7 +19086,7 @@ template <class T>
             return order;
         }
     }
-    // One of them has come to its end.
+    // One of them has ended.
     if (a == a_last && b == b_last) {
         return std::strong_ordering::equal;
     }
@@ -18491,6 +19100,8 @@ class shm_allocator;
 
 namespace detail {
 
+// ---- traits of allocators and elements
+
 template <class Allocator>
 inline constexpr bool is_shm_allocator = false;
 template <class T>
@@ -18502,13 +19113,13 @@ concept allocator_like = requires(Allocator& allocator) {
     allocator.allocate(std::size_t{1});
 };
 
-// The address in a fancy pointer, without a test for null where the pointer offers that.
+// The address in a fancy pointer, without a test for null where the pointer allows that.
 template <class Pointer>
 [[nodiscard]] constexpr auto raw_address(const Pointer& pointer) noexcept {
     if constexpr (requires { pointer.unchecked(); }) {
-        // What is said of the alignment keeps g++ from adding index, offset and own address in
-        // another order, which takes one instruction more in each round of a loop. Of a null
-        // pointer this is the own address.
+        // The promise about the alignment keeps g++ from adding index, offset and own address in
+        // another order, which takes one instruction more in each round of a loop. For a null
+        // pointer this is the pointer's own address.
         using element = std::remove_pointer_t<decltype(pointer.unchecked())>;
         constexpr std::size_t own = alignof(Pointer);
         constexpr std::size_t least = alignof(element) < own ? alignof(element) : own;
@@ -18519,7 +19130,7 @@ template <class Pointer>
 }
 
 // The allocator's construct does no more than a constructor call. (shm_allocator's also tells
-// nested allocators where they are, which trivially copyable elements cannot have.)
+// nested allocators where they are, but trivially copyable elements cannot have any.)
 template <class Allocator, class T, class... Args>
 inline constexpr bool constructs_plainly =
     (is_shm_allocator<Allocator> && std::is_trivially_copyable_v<T>) ||
@@ -18537,13 +19148,13 @@ inline constexpr bool destroys_nothing =
     std::is_trivially_destructible_v<T> && destroys_plainly<Allocator, T>;
 
 // Moving to other memory and destroying the source is a copy of the bytes. (A trivially copyable
-// class may have a constructor for rvalues, a template, that does more.)
+// class may have a constructor template for rvalues that does more.)
 template <class Allocator, class T>
 inline constexpr bool relocates_as_bytes =
     std::is_trivially_copyable_v<T> && std::is_trivially_move_constructible_v<T> &&
     constructs_plainly<Allocator, T, T&&> && destroys_plainly<Allocator, T>;
 
-// Moving to other memory cannot fail, so that a gap can be opened, and closed again.
+// Moving to other memory cannot fail, so a gap can be opened, and closed again.
 template <class Allocator, class T>
 inline constexpr bool relocates_without_failure =
     relocates_as_bytes<Allocator, T> ||
@@ -18559,19 +19170,21 @@ template <class T>
 inline constexpr bool value_is_zero_bytes =
     std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_pointer_v<T>;
 
-// Cheap enough to hand over by value where a reference would keep the original in memory.
+// Cheap enough to pass by value where a reference would keep the original in memory.
 template <class T>
 inline constexpr bool fits_registers =
     std::is_trivially_copyable_v<T> && std::is_trivially_copy_constructible_v<T> &&
     std::is_trivially_move_constructible_v<T> && sizeof(T) <= 16;
 
-// Sources of elements for element_builder::fill and for assignment: *source, then ++source, as
-// often as there are elements. Any input iterator is one.
+// ---- sources of elements
 
-// Not readable: stands for elements that are value-initialized.
+// For element_builder::fill and for assignment: *source, then ++source, once for each element. Any
+// input iterator is a source.
+
+// Not readable: stands for value-initialized elements.
 struct value_initialized {};
 
-// The same value again and again.
+// The same value for every element.
 template <class T>
 struct repeated {
     const T* value;
@@ -18581,7 +19194,7 @@ struct repeated {
     repeated& operator++() noexcept { return *this; }
 };
 
-// Elements to be moved from.
+// Elements that are moved from.
 template <class T>
 struct moved_from {
     T* element;
@@ -18633,7 +19246,9 @@ void skip_elements(Source& source, std::size_t count) noexcept {
     }
 }
 
-// The bytes may overlap. Null with zero elements is allowed, as it is not in memmove.
+// ---- moving, constructing and destroying
+
+// The bytes may overlap. Null with zero elements is allowed, unlike in memmove.
 template <class T>
 void move_bytes(T* to, const void* from, std::size_t count) noexcept {
     if (count != 0) {
@@ -18683,7 +19298,7 @@ void construct_element(Allocator& allocator, T* at, Args&&... args) {
     }
 }
 
-// A value on its way, outside the container, but made and destroyed by its allocator.
+// A value on its way, outside the container, but constructed and destroyed by its allocator.
 template <class Allocator, class T>
 class passing_element {
   public:
@@ -18708,7 +19323,7 @@ class passing_element {
     };
 };
 
-// Brings the last element of [first, last) to the front, the others one up.
+// Moves the last element of [first, last) to the front, and the others one place up.
 template <class Allocator, class T>
 void rotate_last_to_front(Allocator& allocator, T* first, T* last) {
     passing_element<Allocator, T> value(allocator, last[-1]);
@@ -18726,7 +19341,7 @@ void reverse_elements(Allocator& allocator, T* first, T* last) {
     }
 }
 
-// Brings [middle, last) before [first, middle).
+// Moves [middle, last) in front of [first, middle).
 template <class Allocator, class T>
 void rotate_elements(Allocator& allocator, T* first, T* middle, T* last) {
     reverse_elements(allocator, first, middle);
@@ -18734,7 +19349,7 @@ void rotate_elements(Allocator& allocator, T* first, T* middle, T* last) {
     reverse_elements(allocator, first, last);
 }
 
-// Elements growing in raw memory, destroyed again unless they are kept.
+// Elements under construction in raw memory, which are destroyed again unless they are kept.
 template <class Allocator>
 class element_builder {
   public:
@@ -18774,7 +19389,7 @@ class element_builder {
         }
     }
 
-    // Moves the elements [first, position) before those that stand here, and [position, last)
+    // Moves the elements [first, position) in front of those that are here, and [position, last)
     // behind them; copies if moving can throw, so that a failure leaves the originals as they were.
     void surround(value_type* first, value_type* position, value_type* last) {
         if constexpr (relocates_as_bytes<Allocator, value_type>) {
@@ -18811,8 +19426,8 @@ class element_builder {
     value_type* last_;
 };
 
-// A hole of raw memory among elements: the tail is moved up for it, and back down unless the hole
-// is filled. Only for elements whose relocation cannot fail.
+// A gap of raw memory among elements: the tail is moved up to make room, and back down unless the
+// gap is filled. Only for elements whose relocation cannot fail.
 template <class Allocator>
 class element_gap {
   public:
@@ -18866,22 +19481,79 @@ class element_gap {
 
 COHOLD_NAMESPACE_END
 
+#if COHOLD_DEFINED_HERE
+// Definitions for elements.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_ELEMENTS_IPP
+#define COHOLD_CONTAINER_DETAIL_ELEMENTS_IPP
+
+#include <cstdio>
+#include <stdexcept>
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[noreturn]] [[gnu::noinline]] COHOLD_INLINE void
+raise_length_error(const char* container, std::size_t wanted, std::size_t limit) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: %zu elements wanted, at most %zu possible",
+                  container, wanted, limit);
+    throw std::length_error(text);
+#else
+    raise(errc::invalid_size, "%s: %zu elements wanted, at most %zu possible", container, wanted,
+          limit);
+#endif
+}
+
+[[noreturn]] [[gnu::noinline]] COHOLD_INLINE void
+raise_out_of_range(const char* container, std::size_t index, std::size_t size) {
+#if defined(__cpp_exceptions)
+    char text[160];
+    std::snprintf(text, sizeof(text), "cohold::%s: index %zu, but there are %zu elements",
+                  container, index, size);
+    throw std::out_of_range(text);
+#else
+    raise(errc::invalid_size, "%s: index %zu, but there are %zu elements", container, index, size);
+#endif
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
 #endif
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What an operation does when its section has no room for a journal, in a full segment.
+// What an operation does when a full segment has no room for the journal of its section.
 enum class without_journal {
-    fails, // it throws, before anything is changed
-    // It must not fail. An exception undoes it all the same; a kill may leave it done, and leak.
+    fails, // it throws before anything is changed
+    // It must not fail. An exception undoes it all the same; a kill may leave it done, and leak
+    // memory.
     happens,
     reports, // there is no section; last_failure() says why
 };
 
-// So few bytes are rather saved than moved step by step.
+// So few bytes are saved rather than moved step by step.
 inline constexpr std::size_t most_bytes_saved = 256;
+
+[[gnu::cold]] void save_slowly(thread_record& record, const void* at, std::size_t bytes, bool words,
+                               without_journal otherwise);
+
+// Removed elements are kept in private memory only: after a kill, only what has taken their
+// place would be left.
+[[gnu::cold]] void save_size_unkept(thread_record& record, const void* word,
+                                    without_journal otherwise);
+
+[[nodiscard, gnu::cold]] thread_record* find_slowly(segment_header& header,
+                                                    without_journal otherwise);
 
 inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
     char* const place = static_cast<char*>(first);
@@ -18889,8 +19561,8 @@ inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t d
     return {place, bytes, distance};
 }
 
-// What an operation saves before it changes it, in the section that it is, or that it is in. Other
-// allocators than shm_allocator have no segment, and so no sections: this does nothing.
+// What an operation saves before it changes it, in its own section or in one around it. Allocators
+// other than shm_allocator have no segment, and so no sections: this does nothing.
 template <class Allocator>
 class undo_record {
   public:
@@ -18934,7 +19606,7 @@ class undo_record {
       public:
         cover(undo_record& /*section*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
-        ~cover() {} // NOLINT: as that of the other one
+        ~cover() {} // NOLINT: like that of the specialization
     };
 };
 
@@ -18947,7 +19619,7 @@ class undo_record<shm_allocator<T>> {
 
     [[nodiscard]] bool is_there() const noexcept { return record_ != nullptr; }
 
-    // Saves the words of a container, before they change.
+    // Saves the words of a container before they change.
     void words(const void* container, const void* first, std::size_t bytes) {
         if (record_ != nullptr && is_worth_saving(container)) {
             save(first, bytes);
@@ -18962,7 +19634,7 @@ class undo_record<shm_allocator<T>> {
         thread_record::watermark& mark = record_->watermark_of(container);
         if (mark.of != container && is_worth_saving(container)) {
             if (record_->unkept && record_->is_inside(container)) [[unlikely]] {
-                size_where_nothing_is_kept(word);
+                save_size_unkept(*record_, word, otherwise_);
                 return;
             }
             save(word, 8);
@@ -18971,24 +19643,24 @@ class undo_record<shm_allocator<T>> {
         }
     }
 
-    // Saves elements, before they change or end.
+    // Saves elements before they change or end.
     void elements(const void* first, std::size_t bytes) {
         if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
             save(first, bytes, false);
         }
     }
 
-    // Has the journal room for the moves of elements that must not fail half-way?
+    // Does the journal have room for moves of elements that must not fail half-way?
     [[nodiscard]] bool has_room_to_move() noexcept {
         return record_ == nullptr || record_->make_room_to_shift();
     }
 
-    // What a failed try_ has left.
+    // After a failed try_.
     [[noreturn, gnu::cold]] void raise_no_room() const {
         raise(errc::out_of_space, "the segment has no room to keep what an operation changes");
     }
 
-    // The same, but false where that is not possible: last_failure() says why.
+    // The same, but returns false where that is not possible: last_failure() says why.
     [[nodiscard]] bool try_elements(const void* first, std::size_t bytes) noexcept {
         std::error_code ec;
         if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
@@ -18997,13 +19669,13 @@ class undo_record<shm_allocator<T>> {
         return !ec;
     }
 
-    // Saves the number of elements: `now` so many, `then` so many, because the last ones are going
-    // to be moved up or down. Of an operation that is a section.
+    // Saves the number of elements, now `now` and afterwards `then`, because the last ones are
+    // about to be moved up or down. For an operation that is a section.
     void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
         if (record_ == nullptr) {
             return;
         }
-        if (record_->state.depth == 1) { // nothing is going to follow in the section
+        if (record_->state.depth == 1) { // nothing more will follow in the section
             if (is_worth_saving(container)) {
                 save(word, 8);
             }
@@ -19012,11 +19684,11 @@ class undo_record<shm_allocator<T>> {
         size(container, word, now);
         thread_record::watermark& mark = record_->watermark_of(container);
         if (mark.of == container && (then > now || then < mark.size)) {
-            mark.size = then; // what is moved has to be there to be moved back
+            mark.size = then; // what was moved must be there to be moved back
         }
     }
 
-    // Moves elements that are nothing but bytes, to where nothing has to be kept.
+    // Moves elements that are plain bytes to a place where nothing has to be saved.
     byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
         if (bytes > most_bytes_saved && record_ != nullptr && record_->is_inside(first) &&
             is_worth_saving(first)) {
@@ -19026,20 +19698,20 @@ class undo_record<shm_allocator<T>> {
         return moved_at_once(first, bytes, distance);
     }
 
-    // The container, which has no elements yet, is about to take those of another one. Where it
-    // lives on when the section has been undone, on a stack, it has to be empty again then: the
-    // other one has them back.
+    // The container, which has no elements yet, is about to take those of another one. If it is on
+    // a stack, it outlives an undone section, and has to be empty again then, because the other
+    // container has its elements back.
     void begins(const void* container, const void* words, std::size_t bytes) noexcept {
         if (record_ != nullptr && record_->state.undoable && !record_->is_inside(container)) {
-            record_->save(words, bytes); // if there is no memory for it, std::terminate
+            record_->save(words, bytes); // calls std::terminate if there is no memory for it
         }
     }
 
     // The container has a new block: none of its elements was there when the section began.
     void fresh(const void* container) noexcept { exchanged(container, 0); }
 
-    // The container, whose words are saved, has another one's elements: all of them may have been
-    // there when the section began.
+    // The container, whose words are saved, has taken another one's elements: all of them may have
+    // been there when the section began.
     void exchanged(const void* container, std::uint64_t size) noexcept {
         if (record_ != nullptr) {
             thread_record::watermark& mark = record_->watermark_of(container);
@@ -19052,8 +19724,8 @@ class undo_record<shm_allocator<T>> {
         }
     }
 
-    // The container itself comes to its end: nothing is to be put back where it was, if that is on
-    // a stack.
+    // The lifetime of the container itself ends: if it is on a stack, nothing must be restored in
+    // its place.
     void ends(const void* container, std::size_t bytes) noexcept {
         if (thread_record::watermark& mark = record_->watermark_of(container);
             mark.of == container) {
@@ -19064,8 +19736,8 @@ class undo_record<shm_allocator<T>> {
         }
     }
 
-    // The elements from `now` on are going to be removed, of `size`: from `now` up to which one
-    // must they be saved? After size().
+    // The elements from `now` to `size` are about to be removed: returns the end of those that must
+    // be saved. Called after size().
     [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
                                         std::uint64_t size) noexcept {
         if (record_ == nullptr) {
@@ -19082,7 +19754,7 @@ class undo_record<shm_allocator<T>> {
         return until < now ? now : until;
     }
 
-    // While it lives, what lies in these bytes, which are saved, is not saved again.
+    // While it lives, these bytes, which are saved, are not saved again.
     class cover {
       public:
         cover(undo_record& section, const void* first, std::size_t bytes) noexcept
@@ -19108,8 +19780,9 @@ class undo_record<shm_allocator<T>> {
     };
 
   private:
-    // Not what is saved already. Nor what is outside the segment, on a stack for instance: if the
-    // process dies that is gone, and only a section of the user's can be undone in a living one.
+    // Bytes that are saved already are not. Nor are bytes outside the segment, on a stack for
+    // instance: if the process dies they are gone, and in a living one only a section of the user's
+    // can be undone.
     [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
         const auto address = reinterpret_cast<std::uintptr_t>(at);
         return address - record_->covered.first >= record_->covered.bytes &&
@@ -19118,27 +19791,8 @@ class undo_record<shm_allocator<T>> {
 
     void save(const void* at, std::size_t bytes, bool words = true) {
         if (!record_->save_at_hand(at, bytes)) [[unlikely]] {
-            save_slowly(at, bytes, words);
+            save_slowly(*record_, at, bytes, words, otherwise_);
         }
-    }
-
-    [[gnu::cold, gnu::noinline]] void save_slowly(const void* at, std::size_t bytes, bool words) {
-        if (otherwise_ == without_journal::fails) {
-            record_->save(at, bytes);
-        } else {
-            record_->save_anyhow(at, bytes, words);
-        }
-    }
-
-    // Elements that were removed are in private memory alone: what comes in their place would be
-    // all that is left after a kill.
-    [[gnu::cold, gnu::noinline]] void size_where_nothing_is_kept(const void* word) {
-        if (otherwise_ == without_journal::fails) {
-            raise(errc::out_of_space,
-                  "elements were removed in the section that is open, and the segment has no room "
-                  "to keep them: end the section first");
-        }
-        record_->save_anyhow(word, 8, true);
     }
 
     byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
@@ -19152,14 +19806,14 @@ class undo_record<shm_allocator<T>> {
     without_journal otherwise_;
 };
 
-// The section itself.
+// The section of an operation.
 template <class Allocator>
 class undo_scope : public undo_record<Allocator> {
   public:
     explicit undo_scope(const Allocator& /*allocator*/,
                         without_journal /*otherwise*/ = without_journal::fails) noexcept {}
 
-    ~undo_scope() {} // NOLINT: as that of the other one
+    ~undo_scope() {} // NOLINT: like that of the specialization
 };
 
 template <class T>
@@ -19181,20 +19835,6 @@ class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
             return known;
         }
         return find_slowly(*header, otherwise);
-    }
-
-    [[gnu::cold, gnu::noinline]] static thread_record* find_slowly(segment_header& header,
-                                                                   without_journal otherwise) {
-        std::error_code ec;
-        if (otherwise != without_journal::happens) {
-            thread_record* const record = self(header, ec);
-            if (otherwise == without_journal::fails) {
-                raise_if(ec);
-            }
-            return record;
-        }
-        const report_keeper keeper;
-        return self(header, ec);
     }
 
     section section_;
@@ -19223,8 +19863,8 @@ inline void if_section_open(const shm_allocator<T>& allocator, without_journal o
 }
 
 // Does a container lie in the segment of its allocator, so that others find it after a kill, while
-// this thread has no section open there? Not in a forked child that has not used the segment: what
-// it destroys is its parent's.
+// this thread has no section open there? False in a forked child that has not used the segment:
+// what it destroys belongs to its parent.
 template <class Allocator>
 [[nodiscard]] bool is_alone_in_segment(const Allocator& /*allocator*/,
                                        const void* /*container*/) noexcept {
@@ -19241,13 +19881,13 @@ template <class T>
            is_participant(*header) && !is_section_open(allocator);
 }
 
-// What a destructor leaves in an object, compilers may take for stores that nobody sees.
+// Compilers may consider a destructor's last stores to its object dead.
 inline void keep_stores_of(const void* object) noexcept {
     asm volatile("" : : "r"(object) : "memory");
 }
 
-// Raw memory for a number of elements, given back unless released: and the section of the operation
-// that wanted it, so that a killed process leaves either the old block or the new one.
+// Raw memory for a number of elements, freed unless released, and the section of the operation that
+// needs it, so that a killed process leaves either the old block or the new one.
 template <class Allocator>
 class raw_block {
   public:
@@ -19259,7 +19899,7 @@ class raw_block {
         : section_(allocator), allocator_(allocator),
           memory_(traits::allocate(allocator, capacity)), capacity_(capacity) {}
 
-    // From `allocate()`, which returns null if there is no memory: then it holds nothing.
+    // Memory from `allocate()`, which returns null if there is none: then this holds nothing.
     template <class Allocate>
     raw_block(Allocator& allocator, size_type capacity, const Allocate& allocate)
         : section_(allocator, without_journal::reports), allocator_(allocator),
@@ -19298,38 +19938,89 @@ class raw_block {
 
 COHOLD_NAMESPACE_END
 
+#if COHOLD_DEFINED_HERE
+// Definitions for undo.hpp.
+#ifndef COHOLD_CONTAINER_DETAIL_UNDO_IPP
+#define COHOLD_CONTAINER_DETAIL_UNDO_IPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+[[gnu::noinline]] COHOLD_INLINE void save_slowly(thread_record& record, const void* at,
+                                                 std::size_t bytes, bool words,
+                                                 without_journal otherwise) {
+    if (otherwise == without_journal::fails) {
+        record.save(at, bytes);
+    } else {
+        record.save_anyhow(at, bytes, words);
+    }
+}
+
+[[gnu::noinline]] COHOLD_INLINE void save_size_unkept(thread_record& record, const void* word,
+                                                      without_journal otherwise) {
+    if (otherwise == without_journal::fails) {
+        raise(errc::out_of_space,
+              "elements were removed in the section that is open, and the segment has no room "
+              "to keep them: end the section first");
+    }
+    record.save_anyhow(word, 8, true);
+}
+
+[[gnu::noinline]] COHOLD_INLINE thread_record* find_slowly(segment_header& header,
+                                                           without_journal otherwise) {
+    std::error_code ec;
+    if (otherwise != without_journal::happens) {
+        thread_record* const record = self(header, ec);
+        if (otherwise == without_journal::fails) {
+            raise_if(ec);
+        }
+        return record;
+    }
+    const report_keeper keeper;
+    return self(header, ec);
+}
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif
+#endif
+
 #endif
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// The slots and their order. `tail` and `head` are hints: what counts is the word of each slot.
-/// A stale hint costs steps and nothing else, so they are stored plainly.
+/// The slots and their order. `tail` and `head` are hints: the word of each slot is what counts. A
+/// stale hint costs steps and nothing else, so the hints are stored plainly.
 ///
 /// *Many producers*: from the tail, {turn, empty} → {turn, writing, me} by compare-and-swap,
-/// construct, store {turn, full}. A slot taken in this turn: look at the next; one of an older
-/// turn: full. *A single producer* constructs in the empty slot and stores {turn, full}. *Many
-/// consumers*: from the head, {turn, full} → {turn, reading, me} by compare-and-swap, move the
-/// element out, store {turn + 1, empty}. Others walk over a slot that is being read, but the head
-/// never passes it: it may be full again. A slot that is being written ends the walk: order among
-/// producers. *A single consumer* moves the element out of the full slot and stores
-/// {turn + 1, empty}.
+/// construct, store {turn, full}. If a slot is taken in this turn, look at the next; if it is of an
+/// older turn, the queue is full. *A single producer* constructs in the empty slot and stores
+/// {turn, full}. *Many consumers*: from the head, {turn, full} → {turn, reading, me} by
+/// compare-and-swap, move the element out, store {turn + 1, empty}. Other consumers walk over a
+/// slot that is being read, but the head never passes it: it may become full again. A slot that is
+/// being written ends the walk, which keeps the producers' order. *A single consumer* moves the
+/// element out of the full slot and stores {turn + 1, empty}.
 ///
-/// If a process is killed: what it was writing never was, and what it was reading is there still.
-/// Where only one can be at work, its successor finds the slot as it was before. Where many are,
-/// whoever is held up by a claim asks now and then whether the claimant is alive; if not, it
-/// recovers the dead one and resolves the claim.
+/// If a process is killed: what it was writing never existed, and what it was reading is still
+/// there. Where only one process can be at work, its successor finds the slot as it was before.
+/// Where many can, a thread that is held up by a claim asks now and then whether the claimant is
+/// alive; if not, it recovers the dead process and resolves the claim.
 ///
 /// In a section that may be undone, elements that own memory are copied into the queue and out of
-/// it. A move would end at once on the side of the queue, and with the section on the other side:
-/// undoing it would give the memory back to whom it was moved from, or free what was allocated in
-/// the section, though the queue has it.
+/// it. The queue's side of a move would be permanent at once, the other side only at the end of the
+/// section: undoing it would return the memory to the object that was moved from, or free what was
+/// allocated in the section, while the queue still has it.
 ///
-/// Closing: a consumer that finds the queue empty after close() must know that no producer has
-/// looked before close() and is still at work. With many producers, it turns the slot at hand from
-/// empty to closed by compare-and-swap, so that such a producer either has claimed a slot in time
-/// or fails. A single producer moves the tail first, and only then looks whether the queue is
+/// Closing: a consumer that finds the queue empty after close() must know that no producer that
+/// looked before close() is still at work. With many producers, the consumer turns the slot at hand
+/// from empty to closed by compare-and-swap, so that such a producer either has claimed a slot in
+/// time or fails. A single producer moves the tail first, and only then looks whether the queue is
 /// closed; the consumer executes the heavy barrier, and then looks whether the tail is at the empty
 /// slot.
 template <class T, bool ManyProducers, bool ManyConsumers, class Allocator>
@@ -19380,8 +20071,9 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         end();
     }
 
-    /// Besides what T's constructor throws, this and try_take may fail with errc::out_of_space,
-    /// too_many_participants and locks_unsupported, before anything has changed.
+    /// Besides what T's constructor throws, this function and try_take may fail with
+    /// errc::out_of_space, too_many_participants and locks_unsupported, before anything has
+    /// changed.
     template <class... Args>
     [[nodiscard, gnu::always_inline]] outcome try_emplace(Args&&... args) {
         if constexpr (!is_plain && !alone::template is_constructible_from_copies<Args...>) {
@@ -19396,19 +20088,20 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         }
     }
 
-    /// Before try_emplace of these arguments: whatever it would throw but for T's constructor.
+    /// Called before try_emplace with these arguments: reports what it would throw, except what T's
+    /// constructor throws.
     template <class... Args>
     void prepare_to_emplace(std::error_code& ec) noexcept {
         constexpr bool copies = alone::template is_constructible_from_copies<Args...>;
         prepare(ManyProducers, copies, "constructed without taking from its arguments", ec);
     }
 
-    /// Before try_take, the same.
+    /// The same before try_take.
     void prepare_to_take(std::error_code& ec) noexcept {
         prepare(ManyConsumers, std::is_copy_constructible_v<T>, "copied", ec);
     }
 
-    /// Hands the next element to take(T&&) and removes it. If take throws, the element stays.
+    /// Passes the next element to take(T&&) and removes it. If take throws, the element stays.
     template <class Take>
     [[nodiscard]] outcome try_take(Take&& take) {
         if constexpr (!is_plain && !std::is_copy_constructible_v<T>) {
@@ -19446,8 +20139,8 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         }
     }
 
-    // Where no section is open, as when a queue is destroyed by hand, this is one: a queue that is
-    // half destroyed could neither be used nor be destroyed once more. One that has been is known
+    // Where no section is open, as when a queue is destroyed by hand, this is one: a half-destroyed
+    // queue could neither be used nor be destroyed again. A queue that is destroyed is recognized
     // by its capacity.
     [[gnu::cold]] void end() noexcept {
         const report_keeper keeper;
@@ -19461,11 +20154,12 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         }
     }
 
-    // False where a full segment has no room to keep the elements, and a kill must not leave half
-    // of them: then nothing has happened.
+    // Returns false, without effect, if a full segment has no room to save the elements and a kill
+    // must not leave half of them.
     [[nodiscard]] bool end_at_once(bool all_or_nothing) noexcept {
         undo_scope<Allocator> section(allocator_, without_journal::happens);
-        section.words(this, this->words(), alone::words_bytes);
+        this->each_word(
+            [&](const void* first, std::size_t bytes) { section.words(this, first, bytes); });
         if constexpr (!std::is_trivially_destructible_v<T>) {
             if (!all_or_nothing) {
                 section.elements(std::addressof(at(0)), capacity_ * sizeof(slot));
@@ -19483,7 +20177,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         return true;
     }
 
-    // As if it were popped.
+    // As if the element were popped.
     void end_element(slot& s) noexcept {
         if (is_full(s)) {
             undo_scope<Allocator> section(allocator_, without_journal::happens);
@@ -19526,14 +20220,14 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         }
     };
 
-    // Nothing but a constructor that the user has written can push or pop in the middle of this.
+    // Only a constructor that the user has written can push or pop in the middle of this.
     template <class... Args>
     static constexpr bool is_copy_of_one =
         sizeof...(Args) == 1 && is_plain && (std::is_same_v<std::remove_cvref_t<Args>, T> && ...);
 
-    // What happens most often, in line and with nothing beside it: on the way from one
-    // compare-and-swap to the next, every store has to leave the processor first, those of
-    // registers that are saved around a call among them.
+    // The most frequent case, in line and with nothing beside it: before the next compare-and-swap,
+    // every store has to leave the processor, including those of registers that are saved around a
+    // call.
     [[gnu::always_inline]] outcome copy_claimed(const T& value) {
         if (!claimant::is_ready(allocator_)) [[unlikely]] {
             return outcome::held;
@@ -19547,7 +20241,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
             !claim(me, s.word, empty, position, slot_state::writing)) [[unlikely]] {
             if (word == word_of(turn_of(position) - 1, slot_state::full) && !is_closed()) {
                 note_wait(waited_for_space_, position);
-                return outcome::blocked; // soon, for those who spin
+                return outcome::blocked; // a spinning thread tries again soon
             }
             return emplace_claimed(value);
         }
@@ -19591,7 +20285,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         return outcome::done;
     }
 
-    // As copy_claimed. Nobody but this function knows where `into` is, so that it can be a
+    // Like copy_claimed. The address of `into` does not leave this function, so that it can be a
     // register.
     [[gnu::always_inline]] outcome copy_out_claimed(element_bytes<T>& into) {
         if (!claimant::is_ready(allocator_)) [[unlikely]] {
@@ -19605,7 +20299,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         if (word != full || !claim(me, s.word, full, head, slot_state::reading)) [[unlikely]] {
             if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
                 note_wait(waited_for_item_, head);
-                return outcome::blocked; // soon, for those who spin
+                return outcome::blocked; // a spinning thread tries again soon
             }
             element_bytes<T> walked;
             const outcome found = take_claimed(bytes_into(walked));
@@ -19622,7 +20316,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         return outcome::done;
     }
 
-    // Who found slots being read could not tell whether a closed queue is drained.
+    // A consumer that found slots being read could not tell whether a closed queue is drained.
     [[gnu::always_inline]] void tell_of_end() noexcept {
         light_barrier();
         if (is_closed()) [[unlikely]] {
@@ -19643,7 +20337,7 @@ class queue_ring : public single_side<T, ManyProducers, ManyConsumers, Allocator
         const slot_word word = shared_word.value.load(std::memory_order_acquire);
         if (word != full || !claim(me, shared_word, full, head, slot_state::reading)) {
             if (word == word_of(turn_of(head), slot_state::empty) && !is_closed()) {
-                return outcome::blocked; // soon, for those who spin
+                return outcome::blocked; // a spinning thread tries again soon
             }
             found = walk_to_read(head);
             if (found.what != outcome::done) {
@@ -19671,14 +20365,14 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// How many threads, counted over all processes, may push and pop at the same time: single or
-/// multi producer, single or multi consumer. A side that is single may pass from one thread or
-/// process to another, if the two never overlap.
+/// How many threads, counted over all processes, may push and pop at the same time: single or multi
+/// producer, single or multi consumer. A single side may pass from one thread or process to
+/// another, provided that the two never overlap.
 enum class concurrency { spsc, mpsc, spmc, mpmc };
 
 namespace detail {
 
-// The whole of shm_queue, over any allocator.
+// All of shm_queue, over any allocator.
 template <class T, concurrency Concurrency, class Waiting, class Allocator>
 class basic_queue {
     static_assert(waiting_policy<Waiting>,
@@ -19697,15 +20391,14 @@ class basic_queue {
     using size_type = std::size_t;
     using allocator_type = Allocator;
 
-    /// Makes an empty queue for `capacity` elements, exactly; all memory is allocated now.
-    /// Errors: errc::invalid_size if capacity is 0, negative, or beyond what fits; whatever the
-    /// allocator reports.
+    /// Makes an empty queue for exactly `capacity` elements; all memory is allocated now. Errors:
+    /// errc::invalid_size if capacity is 0, negative, or beyond what fits; the allocator's errors.
     template <std::integral Capacity>
     explicit basic_queue(Capacity capacity, const Allocator& allocator = Allocator())
         : basic_queue(first_turn{0}, capacity, allocator) {}
 
-    // Any integer, so that a literal passed through segment::construct is no signedness warning;
-    // as 64 bits a negative one is beyond what fits.
+    // Any integer, so that a literal passed through segment::construct causes no signedness
+    // warning; as 64 bits a negative one is beyond what fits.
     template <std::integral Capacity>
     basic_queue(first_turn first, Capacity capacity, const Allocator& allocator = Allocator())
         : ring_(first, static_cast<std::uint64_t>(capacity), allocator) {
@@ -19715,33 +20408,34 @@ class basic_queue {
     basic_queue(const basic_queue&) = delete;
     basic_queue& operator=(const basic_queue&) = delete;
 
-    /// Destroys the elements that are left and frees the memory. Nobody may use the queue any more.
+    /// Destroys the remaining elements and frees the memory. No thread may use the queue any more.
     ~basic_queue() = default;
 
-    /// Appends an element; waits while the queue is full. False, with the argument unchanged, once
-    /// the queue is closed.
-    /// Errors: what T's constructor throws; then nothing is in the queue and nobody waits for it.
-    /// (Of many producers' queues, the place stays unused until the elements before it are taken.)
-    /// Complexity: constant; no system call unless it sleeps or somebody sleeps for an element.
+    /// Appends an element; waits while the queue is full. Returns false, with the argument
+    /// unchanged, once the queue is closed. Errors: what T's constructor throws; then no element is
+    /// added and nobody waits for it. (In a queue of many producers, the place stays unused until
+    /// the elements before it are taken.) Complexity: constant; no system call unless this thread
+    /// sleeps or another sleeps for an element.
     bool push(const T& value) { return put(for_ever, value); }
 
     /// @copydoc push(const T&)
     bool push(T&& value) { return put(for_ever, std::move(value)); }
 
-    /// Constructs an element in place; otherwise as push.
+    /// Constructs an element in place; otherwise like push.
     template <class... Args>
     bool emplace(Args&&... args) {
         return put(for_ever, std::forward<Args>(args)...);
     }
 
-    /// Appends an element if there is room at once. False, with the argument unchanged, if the
-    /// queue is full or closed. A place from which an element is just being taken is not free yet.
+    /// Appends an element if there is room at once. Returns false, with the argument unchanged, if
+    /// the queue is full or closed. A place from which an element is just being taken is not free
+    /// yet.
     bool try_push(const T& value) { return try_emplace(value); }
 
     /// @copydoc try_push(const T&)
     bool try_push(T&& value) { return try_emplace(std::move(value)); }
 
-    /// Constructs an element in place; otherwise as try_push.
+    /// Constructs an element in place; otherwise like try_push.
     template <class... Args>
     bool try_emplace(Args&&... args) {
         const bool pushed = ring_.try_emplace(std::forward<Args>(args)...) == outcome::done;
@@ -19751,7 +20445,7 @@ class basic_queue {
         return pushed;
     }
 
-    /// As push, but waits no longer than `patience`, a std::chrono::duration.
+    /// Like push, but waits no longer than `patience`, a std::chrono::duration.
     template <duration_like Duration>
     bool push_for(const T& value, const Duration& patience) {
         return put(for_long(patience), value);
@@ -19763,7 +20457,7 @@ class basic_queue {
         return put(for_long(patience), std::move(value));
     }
 
-    /// As push, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Like push, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     bool push_until(const T& value, const TimePoint& moment) {
         return until(moment, [&](auto when) { return offer(when, value); }) == outcome::done;
@@ -19776,10 +20470,10 @@ class basic_queue {
                outcome::done;
     }
 
-    /// Takes the oldest element; waits while there is none. Nothing once the queue is closed and
-    /// all its elements are taken. Errors: what T's move constructor throws; then the element is
-    /// still in the queue. Complexity: constant; no system call unless it sleeps or somebody sleeps
-    /// for room.
+    /// Takes the oldest element; waits while there is none. Returns nothing once the queue is
+    /// closed and all its elements are taken. Errors: what T's move constructor throws; then the
+    /// element is still in the queue. Complexity: constant; no system call unless this thread
+    /// sleeps or another sleeps for room.
     [[gnu::always_inline]] std::optional<T> pop() {
         return received([&](auto& into) __attribute__((always_inline)) {
             const outcome result = taken_at_once(into);
@@ -19787,36 +20481,36 @@ class basic_queue {
         });
     }
 
-    /// Takes the oldest element, if there is one at once. An element that was appended after one
-    /// that is still being written, by a slower producer, does not show before that one.
+    /// Takes the oldest element if there is one at once. An element that was appended after one
+    /// that a slower producer is still writing does not appear before that one.
     [[gnu::always_inline]] std::optional<T> try_pop() {
         return received([&](auto& into)
                             __attribute__((always_inline)) { return taken_at_once(into); });
     }
 
-    /// As pop, but waits no longer than `patience`, a std::chrono::duration.
+    /// Like pop, but waits no longer than `patience`, a std::chrono::duration.
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience) {
         return received([&](auto& into) { return take(for_long(patience), into); });
     }
 
-    /// As pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    /// Like pop, but waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment) {
         return received(
             [&](auto& into) { return until(moment, [&](auto when) { return take(when, into); }); });
     }
 
-    /// As pop, but assigns the oldest element to `value`; false, with `value` unchanged, where pop
-    /// returns nothing. For elements that are large: there is no other one on the stack meanwhile.
-    /// Errors: what T's move assignment throws; then the element is still in the queue.
+    /// Like pop, but assigns the oldest element to `value`; returns false, with `value` unchanged,
+    /// where pop returns nothing. For large elements: there is no second one on the stack
+    /// meanwhile. Errors: what T's move assignment throws; then the element is still in the queue.
     bool pop(T& value)
         requires std::is_move_assignable_v<T>
     {
         return take_into(for_ever, value);
     }
 
-    /// As try_pop, and as pop(T&).
+    /// Like try_pop, with an argument like pop(T&).
     bool try_pop(T& value)
         requires std::is_move_assignable_v<T>
     {
@@ -19824,7 +20518,7 @@ class basic_queue {
         return taken_at_once(into) == outcome::done;
     }
 
-    /// As pop_for, and as pop(T&).
+    /// Like pop_for, with an argument like pop(T&).
     template <duration_like Duration>
     bool pop_for(T& value, const Duration& patience)
         requires std::is_move_assignable_v<T>
@@ -19832,7 +20526,7 @@ class basic_queue {
         return take_into(for_long(patience), value);
     }
 
-    /// As pop_until, and as pop(T&).
+    /// Like pop_until, with an argument like pop(T&).
     template <time_point_like TimePoint>
     bool pop_until(T& value, const TimePoint& moment)
         requires std::is_move_assignable_v<T>
@@ -19862,7 +20556,7 @@ class basic_queue {
         return count;
     }
 
-    /// Moves the oldest elements to the front of `values` by assignment, as many as there are at
+    /// Moves the oldest elements to the front of `values` by assignment, as many as are there at
     /// once and fit, and returns how many. If an assignment throws, that element is still in the
     /// queue.
     std::size_t try_pop_n(std::span<T> values) {
@@ -19870,22 +20564,22 @@ class basic_queue {
         return pop_batch(values, why);
     }
 
-    /// As try_pop_n, but waits until there is at least one element. Returns 0 only for an empty
+    /// Like try_pop_n, but waits until there is at least one element. Returns 0 only for an empty
     /// span, or once the queue is closed and all its elements are taken.
     std::size_t pop_n(std::span<T> values) {
         outcome why = outcome::done;
         return pop_some(values, why);
     }
 
-    // The same forms for callers that want to know why not. `ec` is clear if the element has been
-    // pushed or popped. Otherwise it is errc::closed, for what never will be: a closed queue that
-    // is drained, if it is about an element. Or errc::full or errc::empty: not now. Or errc::busy:
-    // what is next is in the hands of somebody else, so that not even this can be told; try again.
-    // std::errc::timed_out, where a time was given. Or what a thread's first use of a segment fails
-    // with, errc::too_many_participants for instance, and errc::section_open. None but the last
-    // ones changes last_failure(). What T's members throw passes through.
+    // The same functions for callers that want to know the reason. `ec` is clear if the element has
+    // been pushed or popped. Otherwise it is errc::closed if it never will be: the queue is closed
+    // and, for pop, drained. Or errc::full or errc::empty: not now. Or errc::busy: another thread
+    // is working on the next slot, so that even this is unknown; try again. Or
+    // std::errc::timed_out, where a time was given. Or an error of the thread's first use of a
+    // segment, errc::too_many_participants for instance, or errc::section_open. Only the last group
+    // changes last_failure(). What T's members throw passes through.
 
-    /// As push; errc::closed.
+    /// Like push; errc::closed.
     bool push(const T& value, std::error_code& ec) {
         return put_or_tell<const T&>(ec, [&] { return offer(for_ever, value); });
     }
@@ -19895,20 +20589,20 @@ class basic_queue {
         return put_or_tell<T>(ec, [&] { return offer(for_ever, std::move(value)); });
     }
 
-    /// As emplace; errc::closed.
+    /// Like emplace; errc::closed.
     template <class... Args>
     bool emplace(std::error_code& ec, Args&&... args) {
         return put_or_tell<Args...>(ec,
                                     [&] { return offer(for_ever, std::forward<Args>(args)...); });
     }
 
-    /// As try_push; errc::full, busy or closed.
+    /// Like try_push; errc::full, busy or closed.
     bool try_push(const T& value, std::error_code& ec) { return try_emplace(ec, value); }
 
     /// @copydoc try_push(const T&, std::error_code&)
     bool try_push(T&& value, std::error_code& ec) { return try_emplace(ec, std::move(value)); }
 
-    /// As try_emplace; errc::full, busy or closed.
+    /// Like try_emplace; errc::full, busy or closed.
     template <class... Args>
     bool try_emplace(std::error_code& ec, Args&&... args) {
         ring_.template prepare_to_emplace<Args...>(ec);
@@ -19922,7 +20616,7 @@ class basic_queue {
         return is_done(result, errc::full, ec);
     }
 
-    /// As push_for; std::errc::timed_out or errc::closed.
+    /// Like push_for; std::errc::timed_out or errc::closed.
     template <duration_like Duration>
     bool push_for(const T& value, const Duration& patience, std::error_code& ec) {
         return put_or_tell<const T&>(ec, [&] { return offer(for_long(patience), value); });
@@ -19934,7 +20628,7 @@ class basic_queue {
         return put_or_tell<T>(ec, [&] { return offer(for_long(patience), std::move(value)); });
     }
 
-    /// As push_until; std::errc::timed_out or errc::closed.
+    /// Like push_until; std::errc::timed_out or errc::closed.
     template <time_point_like TimePoint>
     bool push_until(const T& value, const TimePoint& moment, std::error_code& ec) {
         return put_or_tell<const T&>(
@@ -19949,26 +20643,26 @@ class basic_queue {
         });
     }
 
-    /// As pop; errc::closed.
+    /// Like pop; errc::closed.
     std::optional<T> pop(std::error_code& ec) {
         return received(std::errc::timed_out, ec, [&](auto& into) { return take(for_ever, into); });
     }
 
-    /// As try_pop; errc::empty, busy or closed.
+    /// Like try_pop; errc::empty, busy or closed.
     [[gnu::always_inline]] std::optional<T> try_pop(std::error_code& ec) {
         return received(errc::empty, ec, [&](auto& into) __attribute__((always_inline)) {
             return taken_at_once(into);
         });
     }
 
-    /// As pop_for; std::errc::timed_out or errc::closed.
+    /// Like pop_for; std::errc::timed_out or errc::closed.
     template <duration_like Duration>
     std::optional<T> pop_for(const Duration& patience, std::error_code& ec) {
         return received(std::errc::timed_out, ec,
                         [&](auto& into) { return take(for_long(patience), into); });
     }
 
-    /// As pop_until; std::errc::timed_out or errc::closed.
+    /// Like pop_until; std::errc::timed_out or errc::closed.
     template <time_point_like TimePoint>
     std::optional<T> pop_until(const TimePoint& moment, std::error_code& ec) {
         return received(std::errc::timed_out, ec, [&](auto& into) {
@@ -19976,14 +20670,14 @@ class basic_queue {
         });
     }
 
-    /// As pop(T&); errc::closed.
+    /// Like pop(T&); errc::closed.
     bool pop(T& value, std::error_code& ec)
         requires std::is_move_assignable_v<T>
     {
         return take_or_tell(ec, value, [&](auto& into) { return take(for_ever, into); });
     }
 
-    /// As try_pop(T&); errc::empty, busy or closed.
+    /// Like try_pop(T&); errc::empty, busy or closed.
     bool try_pop(T& value, std::error_code& ec)
         requires std::is_move_assignable_v<T>
     {
@@ -19992,7 +20686,7 @@ class basic_queue {
         return !ec && is_done(taken_at_once(into), errc::empty, ec);
     }
 
-    /// As pop_for(T&, …); std::errc::timed_out or errc::closed.
+    /// Like pop_for(T&, …); std::errc::timed_out or errc::closed.
     template <duration_like Duration>
     bool pop_for(T& value, const Duration& patience, std::error_code& ec)
         requires std::is_move_assignable_v<T>
@@ -20000,7 +20694,7 @@ class basic_queue {
         return take_or_tell(ec, value, [&](auto& into) { return take(for_long(patience), into); });
     }
 
-    /// As pop_until(T&, …); std::errc::timed_out or errc::closed.
+    /// Like pop_until(T&, …); std::errc::timed_out or errc::closed.
     template <time_point_like TimePoint>
     bool pop_until(T& value, const TimePoint& moment, std::error_code& ec)
         requires std::is_move_assignable_v<T>
@@ -20010,7 +20704,7 @@ class basic_queue {
         });
     }
 
-    /// As try_push_n; if it appends fewer than all, errc::full, busy or closed.
+    /// Like try_push_n; if it appends fewer than all, errc::full, busy or closed.
     std::size_t try_push_n(std::span<const T> values, std::error_code& ec) {
         ring_.template prepare_to_emplace<const T&>(ec);
         outcome why = outcome::done;
@@ -20019,7 +20713,7 @@ class basic_queue {
         return count;
     }
 
-    /// As push_n; if it appends fewer than all, errc::closed.
+    /// Like push_n; if it appends fewer than all, errc::closed.
     std::size_t push_n(std::span<const T> values, std::error_code& ec) {
         std::size_t count = try_push_n(values, ec);
         while (count < values.size() && push(values[count], ec)) {
@@ -20029,7 +20723,7 @@ class basic_queue {
         return count;
     }
 
-    /// As try_pop_n; if it takes none, and values is not empty, errc::empty, busy or closed.
+    /// Like try_pop_n; if it takes none, and values is not empty, errc::empty, busy or closed.
     std::size_t try_pop_n(std::span<T> values, std::error_code& ec) {
         ring_.prepare_to_take(ec);
         outcome why = outcome::done;
@@ -20038,7 +20732,7 @@ class basic_queue {
         return count;
     }
 
-    /// As pop_n; if it takes none, and values is not empty, errc::closed.
+    /// Like pop_n; if it takes none, and values is not empty, errc::closed.
     std::size_t pop_n(std::span<T> values, std::error_code& ec) {
         ring_.prepare_to_take(ec);
         outcome why = outcome::done;
@@ -20047,21 +20741,22 @@ class basic_queue {
         return count;
     }
 
-    /// From now on pushes fail; the elements in the queue can still be taken. Wakes everybody who
-    /// waits. Closing twice does nothing. A push that runs at the same time either fails, or its
-    /// element is seen by the consumers before they see the end.
+    /// From now on pushes fail; the elements in the queue can still be taken. Wakes all waiters.
+    /// Closing twice has no effect. A push that runs at the same time either fails, or consumers
+    /// see its element before they see the end.
     void close() noexcept { ring_.close(); }
 
     [[nodiscard]] bool is_closed() const noexcept { return ring_.is_closed(); }
 
-    /// The number of elements, those being pushed or popped included. While others work, a guess.
+    /// The number of elements, including those being pushed or popped. An estimate while other
+    /// threads use the queue.
     [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
 
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
     [[nodiscard]] Allocator get_allocator() const noexcept { return ring_.allocator(); }
 
-    /// What the constructor was asked for.
+    /// The argument of the constructor.
     [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
 
   private:
@@ -20076,12 +20771,12 @@ class basic_queue {
         static_assert(alignof(T) <= 4096, "cohold: shared memory is aligned to 4096 at most");
     }
 
-    // What a call can mean at most, for a queue or for the kernel.
+    // The largest number that makes sense in a call, for a queue or for the kernel.
     static constexpr std::uint32_t as_count(std::size_t n) noexcept {
         return n < futex_wake_all ? static_cast<std::uint32_t>(n) : futex_wake_all;
     }
 
-    // Wakes as many as there were elements, also when one of them threw.
+    // Wakes as many waiters as there were elements, even if one of them threw.
     struct batch {
         basic_queue& queue;
         std::size_t count;
@@ -20145,7 +20840,7 @@ class basic_queue {
         return count;
     }
 
-    // To a caller that wants to know; `not_now` is what it is called if it may be done later.
+    // For a caller that wants to know; `not_now` is the error if the operation may succeed later.
     template <class Code>
     [[gnu::always_inline]] static bool is_done(outcome result, Code not_now,
                                                std::error_code& ec) noexcept {
@@ -20183,7 +20878,7 @@ class basic_queue {
         });
     }
 
-    // Takes an element as it is, or as a copy of what stays.
+    // Takes an element as it is, or as a copy of one that stays.
     struct assigned {
         T& value;
 
@@ -20202,7 +20897,7 @@ class basic_queue {
         return take(when, into) == outcome::done;
     }
 
-    // What get(receiver) hands to the receiver, if it says that it did.
+    // What get(receiver) hands to the receiver, if it returns that it did.
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received(Get get) {
         if constexpr (std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> &&
@@ -20224,8 +20919,8 @@ class basic_queue {
         return std::optional<T>(std::in_place, __builtin_bit_cast(T, into));
     }
 
-    // The result is in no inner block: g++ 12 would move it out of that once more and, if moving
-    // throws, lose an element that is in the queue no longer.
+    // The result is not in an inner block: g++ 12 would move it out of that once more and, if
+    // moving throws, lose an element that is no longer in the queue.
     template <class Get>
     [[gnu::always_inline]] static std::optional<T> received_element(Get& get) {
         std::optional<T> result;
@@ -20234,7 +20929,7 @@ class basic_queue {
         return result;
     }
 
-    // When a wait ends is asked for when it begins: reading the clock costs more than a push.
+    // The end of a wait is computed when the wait begins: reading the clock costs more than a push.
     static deadline for_ever() noexcept { return deadline::never(); }
 
     template <class Duration>
@@ -20251,7 +20946,7 @@ class basic_queue {
         }
         if (result.what == outcome::done) {
             if (many_producers && result.slept) {
-                ring_.notify_spaces(1); // there may be room for another that sleeps
+                ring_.notify_spaces(1); // there may be room for another sleeper
             }
             ring_.notify_items(1);
         }
@@ -20282,7 +20977,7 @@ class basic_queue {
         return is_to_wait(result) ? wait_to_take(when, receive) : result;
     }
 
-    // A copy in between, so that nobody else has the address of the one in the caller.
+    // Uses a copy in between, so that the address of the caller's object stays private.
     template <class When>
     outcome take_later(const When& when, element_bytes<T>& into) {
         element_bytes<T> late;
@@ -20302,14 +20997,14 @@ class basic_queue {
         const wait_result result = await<Waiting>(ring_.items(), attempt, when());
         if (result.what == outcome::done) {
             if (many_consumers && result.slept) {
-                ring_.notify_items(1); // there may be an element for another that sleeps
+                ring_.notify_items(1); // there may be an element for another sleeper
             }
             ring_.notify_spaces(1);
         }
         return result.what;
     }
 
-    // Other clocks may be set, so theirs has the last word.
+    // Other clocks may be adjusted, so the last check is against the clock of `moment`.
     template <class TimePoint, class Wait>
     static outcome until(const TimePoint& moment, Wait wait) {
         const auto when = [&moment] { return deadline_at(moment); };
@@ -20330,16 +21025,16 @@ class basic_queue {
 /// elements of one producer in that order. Names are those of the standard's proposal for
 /// concurrent queues (P0260).
 ///
-/// Concurrency says how many may push and pop at the same time; fewer is faster, and mpmc is always
-/// right. Waiting says how this process waits (processes may differ).
-/// Thread and process safety: every member but constructor and destructor may be called by any
-/// number of threads of any number of processes, as far as Concurrency allows.
-/// If the process is killed: what it was pushing is not there, or has been pushed; what it was
-/// popping is there again, or has been popped. Nobody is held up by it for long. A single producer
-/// or consumer can be replaced by another, which goes on where it stopped.
-/// In a section, of a shm_guarded for instance, pushing and popping happens at once and for good,
-/// also if the section is undone. So elements that are more than plain bytes are copied then, where
-/// they would be moved elsewhere; errc::section_open, as cohold::failure, if they cannot be copied.
+/// Concurrency says how many threads may push and pop at the same time; fewer is faster, and mpmc
+/// is always right. Waiting says how this process waits (processes may differ). Thread and process
+/// safety: every member but constructor and destructor may be called by any number of threads of
+/// any number of processes, as far as Concurrency allows. If the process is killed: what it was
+/// pushing is not there, or has been pushed; what it was popping is there again, or has been
+/// popped. Other threads are not held up by it for long. A single producer or consumer can be
+/// replaced by another, which continues where it stopped. In a section, of a shm_guarded for
+/// instance, pushing and popping are immediate and permanent, even if the section is undone. So
+/// elements that are more than plain bytes are copied then, where they would be moved elsewhere;
+/// errc::section_open, as cohold::failure, if they cannot be copied.
 template <class T, concurrency Concurrency = concurrency::mpmc, class Waiting = waiting::adaptive>
 class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>> {
     using base = detail::basic_queue<T, Concurrency, Waiting, shm_allocator<T>>;
@@ -20357,7 +21052,7 @@ class shm_queue : public detail::basic_queue<T, Concurrency, Waiting, shm_alloca
 template <class T, concurrency Concurrency, class Waiting>
 inline constexpr bool enable_shareable<shm_queue<T, Concurrency, Waiting>> = true;
 
-/// As "shm_queue<i32,mpmc>": how a process waits is its own affair.
+/// Described as "shm_queue<i32,mpmc>": each process chooses how it waits.
 template <class T, concurrency Concurrency, class Waiting>
 struct type_description<shm_queue<T, Concurrency, Waiting>> {
     static constexpr void write(type_writer& out) {
@@ -20387,8 +21082,7 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// The three words of a vector (where, how many, room for how many), and every step that changes
-// them.
+// The three words of a vector (pointer, size, capacity), and every operation that changes them.
 #ifndef COHOLD_CONTAINER_DETAIL_VECTOR_STORAGE_HPP
 #define COHOLD_CONTAINER_DETAIL_VECTOR_STORAGE_HPP
 
@@ -20404,8 +21098,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A number of a type of its own: no store to an element can change it, be it a std::uint64_t, so a
-// loop that writes elements need not load it again.
+// A number with a type of its own: a store to an element cannot change it, even if that is a
+// std::uint64_t, so a loop that writes elements need not load it again.
 class vector_word {
   public:
     constexpr vector_word(std::uint64_t value) noexcept : value_{value} {}
@@ -20418,9 +21112,10 @@ class vector_word {
 
 // Everything that writes to the words goes through publish (a new block) or commit_size (a new
 // number of elements in the same block), after the elements are complete and before old ones are
-// destroyed. If the process is killed, the vector is as before the operation or as after it: an
-// operation is a section in which the words, and the elements that change, were saved. Those that
-// add elements which nothing else belongs to need none: what counts is one store, of the size.
+// destroyed. If the process is killed, the vector is as it was before the operation or as after it:
+// an operation is a section in which the words, and the elements that change, were saved.
+// Operations that add elements which own nothing need no section: one store, of the size, makes
+// them permanent.
 template <class T, class Allocator>
 class vector_storage {
     using traits = std::allocator_traits<Allocator>;
@@ -20434,7 +21129,7 @@ class vector_storage {
     using record = undo_record<Allocator>;
     using cover = typename record::cover;
 
-    // Bytes alone: nothing else has to happen together with the change of the size.
+    // Bytes alone: nothing else has to change together with the size.
     static constexpr bool plain = std::is_trivially_copyable_v<T>;
 
     vector_storage() noexcept(noexcept(Allocator())) = default;
@@ -20445,9 +21140,9 @@ class vector_storage {
     vector_storage(const vector_storage&) = delete;
     vector_storage& operator=(const vector_storage&) = delete;
 
-    // Where it lies in the segment and no section is open, as when it is destroyed by hand, this is
-    // one: a vector that is half destroyed could neither be used nor be destroyed once more. One
-    // that has been is as empty as a new one.
+    // If the vector is in the segment and no section is open, as when it is destroyed by hand, this
+    // is a section: a half-destroyed vector could neither be used nor be destroyed again. A
+    // destroyed vector is as empty as a new one.
     ~vector_storage() {
         if (capacity_ != 0 && is_alone_in_segment(alloc_, this)) {
             release();
@@ -20492,21 +21187,21 @@ class vector_storage {
 
     // ---- the words
 
-    // The elements are there before the size says so, and are gone after it has said so.
+    // Elements are there before the size counts them, and are gone only after it no longer does.
     void commit_size(std::uint64_t size) noexcept {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         size_ = size;
         std::atomic_signal_fence(std::memory_order_seq_cst);
     }
 
-    // The same after an element was added behind the others, without making the compiler forget
-    // what it knows of the words: the size comes out of what has read the element, hence after it.
+    // The same after an element was appended, without making the compiler forget what it knows of
+    // the words: the size depends on a read of the element, and so is stored after it.
     void commit_added(std::uint64_t size, const T* added) noexcept {
         asm("" : "+r"(size) : "m"(*added));
         size_ = size;
     }
 
-    // What an operation is going to change. The same for other vectors of the same segment.
+    // Saves what an operation is about to change. Also used for other vectors of the same segment.
     void save_words(record& section) {
         section.words(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
     }
@@ -20517,7 +21212,7 @@ class vector_storage {
         section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));
     }
 
-    // All that is there, before it is overwritten.
+    // Saves everything before it is overwritten.
     void save_all(record& section) {
         save_size(section);
         save_elements(section, begin(), end());
@@ -20529,7 +21224,7 @@ class vector_storage {
         commit_size(size);
     }
 
-    // *this has not been used yet: it is being constructed.
+    // *this has not been used yet: it is under construction.
     void take_words(vector_storage& other) noexcept {
         operation section(alloc_, without_journal::happens);
         section.begins(this, std::addressof(data_), 3 * sizeof(std::uint64_t));
@@ -20551,8 +21246,8 @@ class vector_storage {
         other.publish(data, size, capacity);
     }
 
-    // Into an empty one without a block. The words are saved, or else at no instant two have the
-    // block: a kill may leak it.
+    // Into an empty vector without a block. Either the words are saved, or there is no instant at
+    // which both vectors have the block: then a kill may leak it.
     void move_words(vector_storage& from, record& section) noexcept {
         const pointer data = from.data_;
         const std::uint64_t size = from.size_;
@@ -20563,7 +21258,8 @@ class vector_storage {
         publish(data, size, capacity);
     }
 
-    // The other one's, instead of those that there are, which need no destruction. All or nothing.
+    // Takes the other vector's words in place of its own, whose elements need no destruction. All
+    // or nothing.
     void replace_words(vector_storage& other) noexcept(!is_shm_allocator<Allocator>) {
         operation section(alloc_);
         save_words(section);
@@ -20583,7 +21279,7 @@ class vector_storage {
         data_ = nullptr;
     }
 
-    // Switches to a new block with finished elements, and disposes of the old one.
+    // Switches to a new block with finished elements, and frees the old one.
     void adopt(block& memory, builder& elements) {
         save_words(memory.section());
         memory.section().fresh(this);
@@ -20619,7 +21315,7 @@ class vector_storage {
         }
     }
 
-    // Saves the size, and the elements from `count` on that were there when the section began.
+    // Saves the size and those elements, from `count` on, that were there when the section began.
     void save_removed(record& section, size_type count) noexcept {
         save_size(section);
         const std::uint64_t until = section.removed(this, count, size_);
@@ -20634,7 +21330,7 @@ class vector_storage {
         return static_cast<std::ptrdiff_t>(count * sizeof(T));
     }
 
-    // The block of a vector without elements. The words still name it afterwards.
+    // Frees the block of a vector without elements. The words still refer to it afterwards.
     void deallocate() noexcept {
         if (capacity_ != 0) {
             traits::deallocate(alloc_, data_, capacity());
@@ -20665,7 +21361,8 @@ class vector_storage {
         return count;
     }
 
-    // For `added` more elements. May be beyond max_size(): to be checked by whoever allocates.
+    // For `added` more elements. The result may be beyond max_size(): the allocating function
+    // checks that.
     [[nodiscard]] size_type grown_capacity(size_type added) const noexcept {
         const size_type needed = size() + added;
         const size_type most = max_size();
@@ -20679,7 +21376,7 @@ class vector_storage {
         return doubled < needed ? needed : doubled;
     }
 
-    // Null when there is no memory, or count is beyond max_size(): last_failure() says why.
+    // Returns null when there is no memory, or count is beyond max_size(): last_failure() says why.
     [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
         std::error_code ec;
         if (count > max_size()) {
@@ -20694,7 +21391,7 @@ class vector_storage {
             try {
                 return traits::allocate(alloc_, count);
             } catch (const failure&) {
-                return nullptr; // has left its report already
+                return nullptr; // has reported its failure already
             } catch (const std::bad_alloc&) {
                 fail(ec, errc::out_of_space, "shm_vector: no memory for %zu elements of %zu bytes",
                      static_cast<std::size_t>(count), sizeof(T));
@@ -20706,7 +21403,7 @@ class vector_storage {
         }
     }
 
-    // Has it memory, and are the elements saved that have to be before they are moved there?
+    // Is there memory, and are the elements saved that must be before they are moved there?
     [[nodiscard]] bool keeps_elements(block& memory) {
         if constexpr (relocates_as_bytes<Allocator, T>) {
             return static_cast<bool>(memory);
@@ -20715,7 +21412,7 @@ class vector_storage {
         }
     }
 
-    // False where there is no memory; then nothing has happened.
+    // Returns false, without effect, where there is no memory.
     [[nodiscard]] bool try_reallocate(block& memory) {
         if (!keeps_elements(memory)) {
             return false;
@@ -20730,7 +21427,8 @@ class vector_storage {
         surround_and_adopt(memory, elements, begin());
     }
 
-    // Moves the elements before `position` before those that are built, the others behind them.
+    // Moves the elements before `position` in front of those that are built, and the others behind
+    // them.
     void surround_and_adopt(block& memory, builder& elements, T* position) {
         if constexpr (is_shm_allocator<Allocator> && !std::is_move_constructible_v<T> &&
                       !std::is_copy_constructible_v<T>) {
@@ -20743,7 +21441,7 @@ class vector_storage {
             elements.surround(begin(), position, end());
             adopt(memory, elements);
         } else {
-            // Moving changes them where they are.
+            // Moving changes them in place.
             save_elements(memory.section(), begin(), end());
             const cover covered(memory.section(), begin(), bytes_of(end() - begin()));
             elements.surround(begin(), position, end());
@@ -20751,7 +21449,7 @@ class vector_storage {
         }
     }
 
-    // For an empty vector without a block. Asks nothing of T.
+    // For an empty vector without a block. Requires nothing of T.
     void allocate_room(size_type count) {
         if (count != 0) {
             block memory(alloc_, checked_length(count));
@@ -20764,7 +21462,7 @@ class vector_storage {
 
     // ---- elements. A source is *source and ++source, `count` times.
 
-    // Into an empty vector without a block. Asks nothing of T but this construction.
+    // Into an empty vector without a block. Requires nothing of T but this construction.
     template <class Source>
     void build(Source source, size_type count) {
         if (count != 0) {
@@ -20801,7 +21499,8 @@ class vector_storage {
         return *at;
     }
 
-    // The new element comes first, because the arguments may refer to those that will be moved.
+    // The new element is constructed first, because the arguments may refer to elements that will
+    // be moved.
     template <class... Args>
     T* emplace_into(block& memory, T* position, Args&&... args) {
         T* const at = memory.begin() + (position - begin());
@@ -20817,7 +21516,7 @@ class vector_storage {
         return emplace_into(memory, position, std::forward<Args>(args)...);
     }
 
-    // Without a position, which would burden the loop around the call.
+    // Without a position, which would be a burden to the loop around the call.
     template <class... Args>
     [[gnu::cold, gnu::noinline]] T* emplace_back_growing(Args&&... args) {
         block memory(alloc_, checked_length(grown_capacity(1)));
@@ -20834,7 +21533,7 @@ class vector_storage {
         return at;
     }
 
-    // Before others, for which there is room.
+    // In front of other elements, for which there is room.
     template <class... Args>
     void emplace_before(T* position, Args&&... args) {
         // The arguments may refer to elements that have to move.
@@ -20868,7 +21567,7 @@ class vector_storage {
         }
     }
 
-    // False if the value is one of the elements that have to move.
+    // Returns false if the value is one of the elements that have to move.
     [[nodiscard]] bool move_in_before(T* position, T& value) {
         const auto address = reinterpret_cast<std::uintptr_t>(std::addressof(value));
         if (address >= reinterpret_cast<std::uintptr_t>(position) &&
@@ -20881,8 +21580,8 @@ class vector_storage {
         return true;
     }
 
-    // Not all [first, last) up to the end. All or nothing; but where a full segment has no room to
-    // keep what changes, and no section is around it, step by step.
+    // For ranges that do not reach to the end. All or nothing; but where a full segment has no room
+    // to save what changes, and there is no section around it, step by step.
     void erase_before(T* first, T* last) {
         if constexpr (is_shm_allocator<Allocator>) {
             if (!erase_at_once(first, last)) [[unlikely]] {
@@ -20906,7 +21605,7 @@ class vector_storage {
         return false;
     }
 
-    // False where there is no room to keep what changes; then nothing has happened.
+    // Returns false, without effect, where there is no room to save what changes.
     [[nodiscard]] bool erase_in(operation& section, T* first, T* last) {
         if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
             const std::size_t removed = bytes_of(last - first);
@@ -20936,7 +21635,8 @@ class vector_storage {
         return true;
     }
 
-    // Killed on the way, some of the elements may still be there, none is lost or torn.
+    // After a kill on the way, some of the erased elements may still be there, but none is lost or
+    // torn.
     [[gnu::cold, gnu::noinline]] void erase_by_steps(T* first, T* last) {
         if constexpr (relocates_as_bytes<Allocator, T> && destroys_nothing<Allocator, T>) {
             constexpr std::ptrdiff_t few =
@@ -20950,7 +21650,7 @@ class vector_storage {
                 last = from;
             }
         } else {
-            // Those that stay change places with those that go.
+            // The elements that stay swap places with those that go.
             for (; last != end(); ++first, static_cast<void>(++last)) {
                 operation section(alloc_);
                 section.elements(first, sizeof(T));
@@ -21002,7 +21702,7 @@ class vector_storage {
         }
     }
 
-    // ---- elements from iterators, whose count is known or is `uncounted`
+    // ---- elements from iterators, whose number is known or `uncounted`
 
     template <class Iterator, class Sentinel, class Count>
     void build(Iterator first, Sentinel last, Count count) {
@@ -21082,7 +21782,7 @@ class vector_storage {
             append(moved_from<T>{other.begin()}, other.size());
             other.truncate(0);
         } else {
-            raise(errc::unsupported, "shm_vector: elements that cannot move to another segment");
+            raise(errc::unsupported, "shm_vector: these elements cannot move to another segment");
         }
     }
 
@@ -21154,12 +21854,12 @@ class vector_storage {
             assign_counted(moved_from<T>{other.begin()}, other.size());
             other.truncate(0);
         } else {
-            raise(errc::unsupported, "shm_vector: elements that cannot move to another segment");
+            raise(errc::unsupported, "shm_vector: these elements cannot move to another segment");
         }
     }
 
   private:
-    // Puts the elements before [position, end()), or everything back.
+    // Puts the elements in front of [position, end()), or restores everything.
     template <class Source>
     void insert_bytes(operation& section, T* position, Source source, size_type count) {
         struct gap {
@@ -21183,7 +21883,7 @@ class vector_storage {
         commit_size(size);
     }
 
-    // Puts the elements before [position, last), or everything back.
+    // Puts the elements in front of [position, last), or restores everything.
     template <class Source>
     void fill_gap(T* position, T* last, Source source, size_type count, std::uint64_t old_size) {
         struct rollback {
@@ -21261,7 +21961,7 @@ class vector_access : protected vector_storage<T, Allocator> {
 
     [[nodiscard]] const_reference back() const noexcept { return end()[-1]; }
 
-    /// Equal to begin(), and like it not null in an empty vector: look at the size.
+    /// Equal to begin(), and like it not null in an empty vector: check the size.
     [[nodiscard]] T* data() noexcept { return begin(); }
 
     [[nodiscard]] const T* data() const noexcept { return begin(); }
@@ -21313,8 +22013,8 @@ class vector_access : protected vector_storage<T, Allocator> {
     using words::max_size;
 
     [[nodiscard]] size_type size() const noexcept {
-        // As a difference of pointers would tell: g++ then indexes in loops over the vector without
-        // a second counter.
+        // Like a difference of pointers, this tells g++ a bound: it then indexes in loops over the
+        // vector without a second counter.
         if (size_ > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) {
             __builtin_unreachable();
         }
@@ -21335,22 +22035,20 @@ class vector_access : protected vector_storage<T, Allocator> {
 /// A contiguous, growing array: the interface, complexities and exception guarantees of
 /// std::vector, with these differences.
 /// - Iterators are raw pointers: valid in the process that obtained them, until the vector
-///   reallocates.
+/// reallocates.
 /// - shm_vector<bool> is an ordinary vector of bool: contiguous, with real references.
 /// - Moving between vectors whose allocators are unequal (of two segments) moves the elements one
-///   by one and empties the source, swap exchanges them one by one. The move constructor is
-///   noexcept all the same, because growing a vector of vectors relies on it: if the memory runs
-///   out there, std::terminate. shm_vector(std::move(other), allocator) throws instead.
-/// - shrink_to_fit() leaves everything as it is when there is no memory for the smaller block.
-/// - try_reserve, try_push_back and try_emplace_back report that memory has run out by their
-///   result; last_failure() has the details.
-///
+/// by one and empties the source; swap exchanges them one by one. The move constructor is noexcept
+/// all the same, because growing a vector of vectors relies on it: if the memory runs out there, it
+/// calls std::terminate. shm_vector(std::move(other), allocator) throws instead.
+/// - shrink_to_fit() has no effect when there is no memory for the smaller block.
+/// - try_reserve, try_push_back and try_emplace_back report by their result that memory has run
+/// out; last_failure() has the details.
 /// The element type is checked with shareable when a vector is constructed, not before, so that an
-/// element can have a shm_vector of its own kind as a member.
-/// *Errors*: cohold::failure from the allocator (errc::out_of_space, errc::reserve_exceeded,
-/// errc::no_segment), std::length_error beyond max_size(), std::out_of_range from at(). Without
-/// exceptions these print their text and abort.
-/// *Thread and process safety*: that of std::vector.
+/// element can have a shm_vector of its own type as a member. *Errors*: cohold::failure from the
+/// allocator (errc::out_of_space, errc::reserve_exceeded, errc::no_segment), std::length_error
+/// beyond max_size(), std::out_of_range from at(). Without exceptions these print their text and
+/// abort. *Thread and process safety*: that of std::vector.
 template <class T, detail::allocator_like Allocator = shm_allocator<T>>
 class shm_vector : public detail::vector_access<T, Allocator> {
     using access = detail::vector_access<T, Allocator>;
@@ -21418,7 +22116,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         check_element();
     }
 
-    // std::size_t, not size_type: a guide made of this must not ask for members of the class.
+    // std::size_t, not size_type: a deduction guide made from this must not refer to members of the
+    // class.
     explicit shm_vector(std::size_t count, const Allocator& allocator = Allocator())
         : shm_vector(allocator) {
         build(detail::value_initialized{}, static_cast<size_type>(count));
@@ -21478,8 +22177,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return *this;
     }
 
-    /// Takes the elements along; with an unequal allocator that does not propagate, moves them one
-    /// by one, which can fail.
+    /// Takes over the other vector's elements; with an unequal allocator that does not propagate,
+    /// moves them one by one, which can fail.
     shm_vector&
     operator=(shm_vector&& other) noexcept(traits::propagate_on_container_move_assignment::value ||
                                            traits::is_always_equal::value) {
@@ -21495,7 +22194,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
             } else {
                 operation section(alloc_);
                 exchange_words(other);
-                shm_vector old(alloc_); // `other` may be a part of what ends here
+                shm_vector old(alloc_); // `other` may be a part of what is destroyed here
                 old.move_words(other, section);
             }
         }
@@ -21533,8 +22232,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         }
     }
 
-    /// As reserve, but false when memory runs out or count is beyond max_size(); last_failure()
-    /// says which.
+    /// Like reserve, but returns false when memory runs out or count is beyond max_size();
+    /// last_failure() says which.
     [[nodiscard]] bool try_reserve(size_type count) {
         if (count > capacity()) {
             block memory(alloc_, count, [&] { return try_allocate(count); });
@@ -21543,7 +22242,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return true;
     }
 
-    /// A request. Without memory for the smaller block, nothing happens.
+    /// A request. Has no effect without memory for the smaller block.
     void shrink_to_fit() {
         if (size_ == 0) {
             release();
@@ -21582,7 +22281,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         }
     }
 
-    /// As emplace_back, but nullptr when memory runs out; last_failure() says where.
+    /// Like emplace_back, but returns nullptr when memory runs out; last_failure() says where.
     template <class... Args>
     [[nodiscard]] T* try_emplace_back(Args&&... args) {
         if (size_ == capacity_) [[unlikely]] {
@@ -21597,7 +22296,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return std::addressof(emplace_in_place(std::forward<Args>(args)...));
     }
 
-    /// As push_back, but false when memory runs out; last_failure() says where.
+    /// Like push_back, but returns false when memory runs out; last_failure() says where.
     [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
 
     [[nodiscard]] bool try_push_back(T&& value) {
@@ -21634,7 +22333,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     iterator insert(const_iterator position, size_type count, const T& value) {
         const T* source = std::addressof(value);
         if constexpr (detail::relocates_without_failure<Allocator, T>) {
-            // The gap is going to move the value if it is an element behind the position.
+            // Opening the gap will move the value if it is an element behind the position.
             const auto address = reinterpret_cast<std::uintptr_t>(source);
             if (count <= capacity() - size() &&
                 address >= reinterpret_cast<std::uintptr_t>(position) &&
@@ -21718,8 +22417,8 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     }
 
   private:
-    // In the constructors, not in the class: the class may be named with an incomplete T, and is
-    // instantiated with any T and Allocator while a deduction guide is looked for.
+    // Called in the constructors, not in the class: the class may be named with an incomplete T,
+    // and is instantiated with any T and Allocator while a deduction guide is looked up.
     static constexpr void check_element() noexcept {
         static_assert(std::is_object_v<T> && std::same_as<T, std::remove_cv_t<T>>,
                       "shm_vector<T>: T must be an object type without const and volatile");
@@ -21741,7 +22440,7 @@ class shm_vector : public detail::vector_access<T, Allocator> {
     }
 };
 
-// Whatever T is: that is checked when a vector is constructed.
+// Whatever T is: T is checked when a vector is constructed.
 template <class T>
 inline constexpr bool enable_shareable<shm_vector<T, shm_allocator<T>>> = true;
 
@@ -21752,7 +22451,7 @@ inline constexpr bool saves_itself<shm_vector<T, shm_allocator<T>>> = true;
 
 } // namespace detail
 
-// The name leaves the allocator out, and changes with the layout of the vector.
+// The name leaves out the allocator, and changes with the layout of the vector.
 template <class T>
 struct type_description<shm_vector<T, shm_allocator<T>>> {
     static constexpr void write(type_writer& out) {
@@ -21778,7 +22477,7 @@ template <class T, class Allocator>
     return a.size() == b.size() && detail::equal_elements(a.begin(), b.begin(), a.size());
 }
 
-/// Lexicographical, by <=> of the elements or, where they have none, by <.
+/// Lexicographical, by <=> of the elements or, if they have none, by <.
 template <class T, class Allocator>
 [[nodiscard]] detail::synth_three_way_result<T> operator<=>(const shm_vector<T, Allocator>& a,
                                                             const shm_vector<T, Allocator>& b) {
@@ -21826,7 +22525,8 @@ COHOLD_NAMESPACE_END
 
 #endif
 
-// What a segment lists, its objects and its participants: a range.
+// listing, the range in which a segment lists its objects and its participants; and participant, an
+// element of the latter.
 #ifndef COHOLD_HANDLE_LISTING_HPP
 #define COHOLD_HANDLE_LISTING_HPP
 
@@ -21839,8 +22539,8 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A range of facts, copied out of a segment: what segment::objects() and participants() return. (A
-/// vector would be one, at the price of including it everywhere.)
+/// A range of facts copied out of a segment: segment::objects() and participants() return it. (A
+/// vector would do, but every program would have to include it.)
 template <class T>
 class listing {
   public:
@@ -21888,19 +22588,20 @@ class listing {
     std::size_t capacity_ = 0;
 };
 
-/// A process that uses a segment, as segment::participants() lists it. One that has the segment
-/// attached several times is there as often; readers (segment_view) take no part.
+/// A process that uses a segment, as segment::participants() lists it. A process that has the
+/// segment attached several times is listed as many times; readers (segment_view) are not
+/// participants.
 struct participant {
-    std::uint32_t slot = 0; ///< its place in the segment; another one has it later
+    std::uint32_t slot = 0; ///< its place in the segment; later participants reuse it
     pid_t pid = 0;          ///< as the process itself sees it: in its own PID namespace
-    /// Of the process, in clock ticks since boot, as field 22 of /proc/PID/stat: with the pid it
-    /// tells which process it was. 0: unknown.
+    /// When the process started, in clock ticks since boot, like field 22 of /proc/PID/stat: with
+    /// the pid it identifies the process. 0: unknown.
     std::uint64_t start_time = 0;
     std::uint64_t attached = 0; ///< since when, in nanoseconds since 1970
-    /// What the kernel says. Stopped processes are alive, zombies are dead; `unknown` if it cannot
-    /// be asked, since somebody has closed the segment's descriptor.
+    /// What the kernel says. Stopped processes are alive, zombies are dead; `unknown` if the kernel
+    /// cannot be asked, because the process has closed the segment's descriptor.
     verdict state = verdict::unknown;
-    bool self = false; ///< it is this process, by this handle
+    bool self = false; ///< this process, by this handle
 };
 
 /// What segment::participants() returns.
@@ -21908,10 +22609,10 @@ using participant_list = listing<participant>;
 
 namespace detail {
 
-// Any number may come and go meanwhile: each was there at one moment.
+// Processes may come and go meanwhile: each one listed was there at some moment.
 [[gnu::cold]] participant_list list_participants(const segment_header& header);
 
-// How many dead ones this call has put in order.
+// Returns how many dead participants this call has recovered.
 [[gnu::cold]] std::size_t recover_participants(segment_header& header,
                                                std::error_code& ec) noexcept;
 
@@ -21947,7 +22648,7 @@ COHOLD_INLINE participant_list list_participants(const segment_header& header) {
                 list.add(std::move(found));
                 break;
             }
-            state = now; // another one has the slot by now, or nobody
+            state = now; // by now another one has the slot, or none
         }
     }
     return list;
@@ -21967,7 +22668,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// mapping_report: what the kernel really gave to a mapping, as it says itself.
+// mapping_options, memory_mapping and mapping_report: what a process wants from a mapping (huge
+// pages, locked pages, NUMA nodes, durability), and what the kernel really gave it.
 #ifndef COHOLD_HANDLE_MAPPING_HPP
 #define COHOLD_HANDLE_MAPPING_HPP
 
@@ -21976,20 +22678,22 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Pages larger than the machine's ordinary ones. What was really given, a mapping_report tells.
+// ---- the options
+
+/// Pages larger than the machine's ordinary ones. A mapping_report tells what was really given.
 enum class huge_pages : std::uint8_t {
     none,
-    advise,   ///< where the kernel is set up to: `shmem_enabled`, or `huge=` of the mount
-    collapse, ///< now, of the pages that there are, however it is set up: MADV_COLLAPSE, Linux 6.1
-    hugetlb_2m, ///< only at creation: from the pool of the machine, which root has filled
+    advise,     ///< where the kernel is configured for it: `shmem_enabled`, or `huge=` of the mount
+    collapse,   ///< the existing pages, now, whatever the configuration: MADV_COLLAPSE, Linux 6.1
+    hugetlb_2m, ///< only at creation: from the machine's pool, which root has filled
     hugetlb_1g, ///< the same, of 1 GiB each
 };
 
-/// Pages that never go to swap. Counts against `ulimit -l`: errc::lock_limit.
+/// Pages that never go to swap. They count against `ulimit -l`: errc::lock_limit.
 enum class memory_lock : std::uint8_t {
     none,
     now,      ///< all pages, touched now
-    on_fault, ///< each from the moment when it is touched
+    on_fault, ///< each page from the moment it is touched
 };
 
 /// How NUMA nodes are chosen.
@@ -22000,50 +22704,51 @@ enum class numa_mode : std::uint8_t {
     preferred,  ///< the lowest of these nodes, others if it is full
 };
 
-/// Which NUMA nodes memory comes from.
+/// The NUMA nodes that memory comes from.
 struct numa_placement {
     numa_mode mode = numa_mode::unchanged;
     std::uint64_t nodes = 0; ///< bit n: node n
 };
 
 /// For `segment::open(name, {.populate = true})`, `memory_object::map({…})`, and as `mapping` in
-/// segment_options: what one process wants, whatever the others have chosen. Of a segment it is
-/// done for the bytes that there are; `segment.mapping().apply({…})` does it for those that have
-/// been added since.
+/// segment_options: what one process wants, whatever the others have chosen. For a segment this
+/// applies to the bytes that exist; `segment.mapping().apply({…})` applies it to bytes that were
+/// added since.
 struct mapping_options {
     /// Touch all pages now, so that no page fault comes later.
     bool populate = false;
-    /// How many threads touch them: 0 is one for each cpu.
+    /// How many threads touch them: 0 means one for each CPU.
     unsigned threads = 1;
-    /// The mapping's address is chosen so that it can have them.
+    /// The mapping's address is chosen so that it can have huge pages.
     enum huge_pages huge = huge_pages::none;
     memory_lock lock = memory_lock::none;
-    /// The kernel keeps it with the object, for all processes; that of a file on a disk it ignores.
+    /// The kernel keeps this with the object, for all processes; it ignores it for a file on a
+    /// disk.
     numa_placement numa = {};
-    /// Does it become part of core dumps?
+    /// Is the mapping part of core dumps?
     bool dump = true;
-    /// Does a forked child have it? If not, a child has a handle that it may destroy, and nothing
-    /// else: what it pointed to is not mapped there.
+    /// Does a forked child inherit the mapping? If not, the child may only destroy its copy of the
+    /// handle: the memory is not mapped there.
     bool fork = true;
 };
 
 namespace detail {
 
-// Bytes of a page from the kernel's pools; 0: none is asked for.
+// The size of a page from the kernel's pools; 0: none is requested.
 constexpr std::uint64_t hugetlb_page_of(huge_pages how) noexcept {
     return how == huge_pages::hugetlb_2m   ? std::uint64_t{1} << 21
            : how == huge_pages::hugetlb_1g ? std::uint64_t{1} << 30
                                            : 0;
 }
 
-// Addresses of a mapping, and sizes that can consist of huge pages, are multiples of this.
+// The address of a mapping, and a size that can consist of huge pages, are multiples of this.
 inline std::uint64_t mapping_unit(huge_pages how) noexcept {
     return how == huge_pages::none         ? page_size()
            : how == huge_pages::hugetlb_1g ? hugetlb_page_of(how)
                                            : huge_page_bytes;
 }
 
-// The same of an object that is there already.
+// The same for an existing object.
 template <class Native>
 [[gnu::cold]] std::uint64_t mapping_unit(const Native& native, huge_pages how) noexcept {
     std::uint64_t found = 0;
@@ -22059,36 +22764,38 @@ template <class Mechanism>
     requires requires { Mechanism::huge_pages; }
 inline constexpr bool has_hugetlb<Mechanism> = Mechanism::huge_pages;
 
-// Before anything is made.
+// Called before anything is made.
 template <class Mechanism>
 [[gnu::cold]] void check_hugetlb(huge_pages how, std::error_code& ec) noexcept {
     if (!has_hugetlb<Mechanism> && hugetlb_page_of(how) != 0) {
         fail(ec, errc::unsupported,
-             "huge_pages::hugetlb_…: not of this mechanism; memfd and a file on a hugetlbfs have "
+             "huge_pages::hugetlb_…: not for this mechanism; memfd and a file on a hugetlbfs have "
              "them");
     }
 }
 
-// What must be said before the memory is there, of all addresses.
+// Sets what must be known before the memory exists, for all addresses.
 [[gnu::cold]] void begin_mapping(void* at, std::size_t bytes, const mapping_options& options,
                                  std::error_code& ec) noexcept;
 
-// What is done to the memory that is there: the first `bytes`.
+// Applies the rest to the memory that exists: the first `bytes`.
 [[gnu::cold]] void finish_mapping(void* at, std::size_t bytes, bool writing,
                                   const mapping_options& options, std::error_code& ec) noexcept;
 
-// Addresses for a mapping, a multiple of `unit`, with `front` bytes of others before it. nullptr
-// and errno on failure.
+// Addresses for a mapping, a multiple of `unit`, with `front` other bytes before it. nullptr and
+// errno on failure.
 [[gnu::cold]] char* reserve_aligned(std::size_t front, std::uint64_t bytes,
                                     std::uint64_t unit) noexcept;
 
 } // namespace detail
 
-/// Where an object is mapped in this process, and what can be done about it there. Owns nothing:
-/// good as long as the region or segment is that gave it. Of a segment, the bytes that it had when
-/// it was asked. From `region.mapping()` and `segment.mapping()`.
+// ---- an existing mapping
+
+/// Where an object is mapped in this process, and operations on that mapping. Owns nothing: valid
+/// as long as the region or segment that returned it. For a segment, it covers the bytes that
+/// existed at the call. From `region.mapping()` and `segment.mapping()`.
 ///
-/// *Thread safety*: all members may be called from several threads.
+/// *Thread safety*: several threads may call all members.
 class memory_mapping {
   public:
     memory_mapping() = default;
@@ -22101,9 +22808,9 @@ class memory_mapping {
     /// In bytes.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-    /// Does what the options say, to these bytes. What they leave out stays as it is. *Errors*:
-    /// errc::lock_limit, unsupported, invalid_options (a node that is not there; hugetlb pages and
-    /// `fork`, which are settled when a mapping is made); madvise(2), mlock(2), mbind(2).
+    /// Applies the options to these bytes. What they do not mention stays as it is. *Errors*:
+    /// errc::lock_limit, unsupported, invalid_options (a node that does not exist; hugetlb pages
+    /// and `fork`, which are fixed when a mapping is made); madvise(2), mlock(2), mbind(2).
     void apply(const mapping_options& options) const {
         std::error_code ec;
         apply(options, ec);
@@ -22112,13 +22819,13 @@ class memory_mapping {
 
     [[gnu::cold]] void apply(const mapping_options& options, std::error_code& ec) const noexcept;
 
-    /// Lets all pages go to swap again.
+    /// Allows all pages to be swapped again.
     void unlock() const noexcept { detail::unlock_pages(address_, size_); }
 
-    /// Waits until what has been written to these bytes, or those [offset, offset + bytes), by
-    /// whatever process, is on the disk of a file, and as much of the file's length as it takes. Of
-    /// memory there is nothing to wait for. See `segment::durable()` for a whole segment with its
-    /// name. *Errors*: msync(2), EIO if the disk has failed; errc::invalid_size beyond the end.
+    /// Waits until everything that any process has written to these bytes, or to [offset, offset +
+    /// bytes), is on the file's disk, with as much of the file's length as that takes. For memory
+    /// there is nothing to wait for. See `segment::durable()` for a whole segment with its name.
+    /// *Errors*: msync(2), EIO if the disk has failed; errc::invalid_size beyond the end.
     void durable() const {
         std::error_code ec;
         durable(ec);
@@ -22142,13 +22849,16 @@ class memory_mapping {
     bool writable_ = false;
 };
 
-/// What /proc/self/smaps has of a mapping, whatever was asked for. Amounts are in bytes. Of a
-/// segment, it is about the addresses that have been set up alike: often all of its reserve.
+// ---- the report
+
+/// What /proc/self/smaps says about a mapping, whatever was asked for. Amounts are in bytes. For a
+/// segment, it covers all addresses that have been set up alike: often all of its reserve.
 struct mapping_report {
-    std::uint64_t addresses = 0;  ///< its length
-    std::uint64_t page = 0;       ///< what the kernel calls its page; of hugetlb memory a large one
+    std::uint64_t addresses = 0; ///< its length
+    std::uint64_t page =
+        0; ///< the page size that the kernel reports; a large one for hugetlb memory
     std::uint64_t resident = 0;   ///< in memory, and mapped here
-    std::uint64_t huge_bytes = 0; ///< of these, by huge pages of either kind
+    std::uint64_t huge_bytes = 0; ///< of these, in huge pages of either kind
     std::uint64_t locked = 0;     ///< of these, kept from swap by a lock
     std::uint64_t swapped = 0;
     bool huge_advised = false; ///< huge_pages::advise
@@ -22159,7 +22869,7 @@ struct mapping_report {
 
 namespace detail {
 
-// Adds one line of smaps after another.
+// Parses smaps line by line.
 class report_reader {
   public:
     report_reader(std::uint64_t from, std::uint64_t to) noexcept : from_(from), to_(to) {}
@@ -22264,8 +22974,8 @@ COHOLD_INLINE void memory_mapping::apply(const mapping_options& options,
         detail::fail(ec, errc::empty_handle);
     } else if (!options.fork || detail::hugetlb_page_of(options.huge) != 0) {
         detail::fail(ec, errc::invalid_options,
-                     "mapping_options::fork and hugetlb pages are for making a mapping, not "
-                     "for one that is there");
+                     "mapping_options::fork and hugetlb pages apply when a mapping is made, not "
+                     "to an existing one");
     } else {
         detail::begin_mapping(address_, size_, options, ec);
     }
@@ -22279,8 +22989,8 @@ COHOLD_INLINE void memory_mapping::durable(std::size_t offset, std::size_t bytes
     const detail::error_context context("write back", "mapping", "");
     ec.clear();
     if (offset > size_ || bytes > size_ - offset) {
-        detail::fail(ec, errc::invalid_size, "bytes %zu to %zu + %zu, the mapping has %zu", offset,
-                     offset, bytes, size_);
+        detail::fail(ec, errc::invalid_size, "bytes %zu to %zu + %zu, but the mapping has %zu",
+                     offset, offset, bytes, size_);
     } else {
         detail::write_back(address_, offset, offset + bytes, ec);
     }
@@ -22310,7 +23020,7 @@ COHOLD_INLINE void report_reader::add(std::string_view line) {
     const bool hugetlb = key == "Shared_Hugetlb" || key == "Private_Hugetlb";
     if (key == "KernelPageSize") {
         out_.page = larger(out_.page, bytes);
-    } else if (key == "Rss" || hugetlb) { // which are not in Rss
+    } else if (key == "Rss" || hugetlb) { // hugetlb pages do not count in Rss
         resident_ += bytes;
         out_.resident += bytes;
         out_.huge_bytes += hugetlb ? bytes : 0;
@@ -22364,7 +23074,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// memory_object and const_memory_object: shared bytes, without any structure of cohold's.
+// memory_object and const_memory_object, shared bytes without any structure of cohold's; and the
+// regions to which they are mapped.
 #ifndef COHOLD_HANDLE_MEMORY_OBJECT_HPP
 #define COHOLD_HANDLE_MEMORY_OBJECT_HPP
 
@@ -22372,8 +23083,8 @@ COHOLD_NAMESPACE_END
 #include <span>
 #include <utility>
 
-// What every handle of a kernel object has in common: the native handle, the name, and what the
-// kernel knows of it.
+// What every handle of a kernel object has in common: the check of its policies, the native handle,
+// the name, the object's status; and waiting until a name exists.
 #ifndef COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 #define COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 
@@ -22389,7 +23100,7 @@ namespace detail {
 
 template <class Mechanism>
 struct default_naming_of {
-    using type = naming::unnamed; // Mechanism is none: a static_assert says so
+    using type = naming::unnamed; // Mechanism is not one: a static_assert says so
 };
 
 template <class Mechanism>
@@ -22410,8 +23121,7 @@ consteval bool fit() {
     }
 }
 
-// Wrong arguments give one readable error: after it, the handle is compiled with arguments that are
-// right.
+// Wrong arguments give one readable error: after it, the handle is compiled with valid arguments.
 template <class Mechanism, class Naming, class Permission>
 struct policies {
     static constexpr bool fit_all = mechanism_policy<Mechanism> && naming_policy<Naming> &&
@@ -22422,7 +23132,7 @@ struct policies {
 
     static constexpr bool named = naming::kind != name_kind::none;
 
-    // Last: clang takes a class to end where an assertion fails.
+    // At the end: clang considers a class complete where an assertion fails.
     static_assert(mechanism_policy<Mechanism>,
                   "cohold: the mechanism (first policy) must be one of cohold::mechanism::posix, "
                   "system_v, file, tmpfs, anonymous, memfd, or meet the concept mechanism_policy");
@@ -22540,7 +23250,7 @@ class object_handle {
         return !ec && mechanism::remove(real, ec);
     }
 
-    // What a creator that was killed has left of an object that nobody can open.
+    // Removes what a killed creator has left of an object that nobody can open.
     [[gnu::cold]] static void reclaim(std::string_view name) noexcept {
         if constexpr (requires { mechanism::reclaim(name); }) {
             std::error_code ec;
@@ -22551,11 +23261,11 @@ class object_handle {
         }
     }
 
-    // For who opens by name: an object that goes between two of his steps (System V's can) was not
-    // there.
+    // For opening by name: an object that is removed between two steps of that (System V's can be)
+    // counts as absent.
     [[gnu::cold]] static void removed_is_absent(std::error_code& ec) noexcept {
         if (ec == errc::removed) {
-            fail(ec, errc::not_found, "it was removed just now");
+            fail(ec, errc::not_found, "it has just been removed");
         }
     }
 
@@ -22582,7 +23292,7 @@ class object_handle {
         return status(ec).removed || ec == errc::removed;
     }
 
-    // Does the name lead to this very object?
+    // Does the name lead to this same object?
     [[nodiscard]] bool is_named_so() const noexcept {
         std::error_code ec;
         const object_status mine = status(ec);
@@ -22596,8 +23306,8 @@ class object_handle {
     std::string name_; // as the user gave it
 };
 
-// Calls open(ec) until the name is there, or the deadline has passed: at once, then after a
-// millisecond, two, four and so on, up to ten; that costs some microseconds each time.
+// Calls open(ec) until the name exists, or the deadline has passed: at once, then after a
+// millisecond, two, four and so on, up to ten; each call costs some microseconds.
 template <class Open>
 [[gnu::cold]] auto open_by(deadline until, std::error_code& ec, const Open& open) noexcept {
     const std::atomic<std::uint32_t> nobody_wakes{0};
@@ -22634,7 +23344,7 @@ template <class Handle, duration_like Duration, class... Rest>
 COHOLD_NAMESPACE_END
 
 #endif
-// segment_options: what a new segment shall be.
+// segment_options: the properties of a new segment.
 #ifndef COHOLD_HANDLE_SEGMENT_OPTIONS_HPP
 #define COHOLD_HANDLE_SEGMENT_OPTIONS_HPP
 
@@ -22647,28 +23357,27 @@ COHOLD_NAMESPACE_BEGIN
 /// For `segment::create(name, {.size = 1 << 20, .reserve = 1 << 30})`.
 struct segment_options {
     /// Bytes at first, all of them backed by real memory; rounded up to whole pages, and to what
-    /// the segment needs for itself. It grows on its own, up to the reserve.
+    /// the segment needs for itself. It grows by itself, up to the reserve.
     std::size_t size = config::default_size;
-    /// Address range that every process keeps for the segment: the size that it can never outgrow.
-    /// Costs nothing until used. 0: the larger of COHOLD_DEFAULT_RESERVE (1 GiB; 64 MiB in 32-bit
-    /// programs) and 16 times the
-    /// size.
+    /// The range of addresses that every process keeps for the segment: a size that it can never
+    /// exceed. Costs nothing until it is used. 0: the larger of COHOLD_DEFAULT_RESERVE (1 GiB; 64
+    /// MiB in 32-bit programs) and 16 times the size.
     std::size_t reserve = 0;
-    /// How many processes can use the segment at the same time, 2 to 4094. Each one more than 64
-    /// takes 64 bytes of it.
+    /// How many processes can use the segment at the same time, 2 to 4094. Each one beyond 64 takes
+    /// 64 bytes of it.
     std::size_t participants = config::max_participants;
-    /// Who removes the name?
+    /// Does the name stay until it is removed, or go with the last process?
     enum lifetime lifetime = lifetime::persistent;
-    /// Touch all pages of `size` now, in this process, so that no page fault comes later.
+    /// Touch all pages of `size` now, in this process, so that there are no page faults later.
     bool populate = false;
-    /// The group that the object shall belong to, for permission::group and group_read. None: the
+    /// The group that the object will belong to, for permission::group and group_read. None: the
     /// kernel's choice.
     std::optional<gid_t> group = std::nullopt;
-    /// What this process wants of its mapping, whether it makes the segment or opens it. Huge pages
-    /// of hugetlb memory are a property of the segment, settled by who makes it. Where huge pages
-    /// are asked for, except by `advise`, `size` is rounded up to whole ones.
+    /// What this process wants from its mapping, whether it creates the segment or opens it. Huge
+    /// pages of hugetlb memory are a property of the segment, which its creator chooses. Where huge
+    /// pages are requested, except by `advise`, `size` is rounded up to whole ones.
     mapping_options mapping = {};
-    /// What nobody shall be able to do to a memfd any more, once the segment is made. Not for other
+    /// What nobody will be able to do to a memfd once the segment is made. Not for other
     /// mechanisms: errc::unsupported. With seal::grow the reserve is the size.
     seal seals = seal::none;
 };
@@ -22678,6 +23387,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 COHOLD_NAMESPACE_BEGIN
+
+// ---- regions
 
 /// What a region will be used for: madvise(2).
 enum class advice : int {
@@ -22721,8 +23432,8 @@ class basic_region {
     // Takes over a mapping that the caller has made.
     basic_region(void* address, std::size_t size) noexcept : address_(address), size_(size) {}
 
-    /// The bytes of the object. Other processes see writes at once, and in no particular order
-    /// without atomics.
+    /// The bytes of the object. Writes are visible to other processes at once, in no particular
+    /// order without atomics.
     [[nodiscard]] std::span<Byte> bytes() const noexcept COHOLD_LIFETIMEBOUND {
         return {data(), size_};
     }
@@ -22736,7 +23447,7 @@ class basic_region {
 
     explicit operator bool() const noexcept { return address_ != nullptr; }
 
-    /// To be steered: huge pages, NUMA nodes, durable points of parts of it …
+    /// For settings and operations on parts: huge pages, NUMA nodes, durability …
     [[nodiscard]] memory_mapping mapping() const noexcept {
         return {address_, size_, !std::is_const_v<Byte>};
     }
@@ -22772,8 +23483,8 @@ class basic_region {
         advise_pages(address_, size_, static_cast<int>(what), ec);
     }
 
-    /// Touches all pages now, so that no page fault comes later. *Errors*: madvise(2); EFAULT if
-    /// there is no memory.
+    /// Touches all pages now, so that there are no page faults later. *Errors*: madvise(2); EFAULT
+    /// if there is no memory.
     void populate() const {
         std::error_code ec;
         populate(ec);
@@ -22787,7 +23498,7 @@ class basic_region {
         advise_pages(address_, size_, how, ec);
     }
 
-    /// Keeps all pages in memory, never in swap, until unlock or unmapping. *Errors*:
+    /// Keeps all pages in memory, out of swap, until unlock or unmapping. *Errors*:
     /// errc::lock_limit beyond `ulimit -l`; mlock(2).
     void lock() const {
         std::error_code ec;
@@ -22806,21 +23517,20 @@ class basic_region {
   private:
     void* address_ = nullptr;
     std::size_t size_ = 0;
-    // The process that has the mapping, if forked children do not.
+    // The process that has the mapping, if forked children do not have it.
     mutable std::uint64_t only_in_ = 0;
 };
 
 } // namespace detail
 
 /// A mapping for reading and writing, from memory_object::map(). Unmapped by the destructor;
-/// independent of the handle that made it. *Thread safety*: const members may be called from
-/// several threads.
+/// independent of the handle that made it. *Thread safety*: several threads may call const members.
 class mapped_region : public detail::basic_region<std::byte> {
   public:
     using basic_region::basic_region;
 };
 
-/// A mapping for reading, from map(read_only): it gives const bytes alone.
+/// A mapping for reading, from map(read_only): it gives access to const bytes only.
 class const_mapped_region : public detail::basic_region<const std::byte> {
   public:
     using basic_region::basic_region;
@@ -22828,7 +23538,7 @@ class const_mapped_region : public detail::basic_region<const std::byte> {
 
 namespace detail {
 
-// What reading and writing handles share.
+// What handles for reading and for writing share.
 template <class Policies>
 class object_base {
   public:
@@ -22845,10 +23555,10 @@ class object_base {
         return object_.native();
     }
 
-    /// Gives the native handle away; this becomes empty.
+    /// Releases the native handle to the caller; this handle becomes empty.
     [[nodiscard]] native_handle_type release() noexcept { return object_.release(); }
 
-    /// What the kernel knows of the object. *Errors*: fstat(2), shmctl(2); errc::empty_handle.
+    /// What the kernel knows about the object. *Errors*: fstat(2), shmctl(2); errc::empty_handle.
     [[nodiscard]] object_status status() const {
         std::error_code ec;
         const object_status found = status(ec);
@@ -22869,7 +23579,7 @@ class object_base {
         return object_.status(ec).size;
     }
 
-    /// Has the name been removed, or taken over by another object?
+    /// Has the name been removed, or been given to another object?
     [[nodiscard]] bool is_removed() const noexcept { return object_.is_removed(); }
 
     /// A mapping of the whole object for reading. *Errors*: errc::invalid_size if it has no bytes;
@@ -22885,8 +23595,8 @@ class object_base {
         return map_as<const_mapped_region>(access_mode::reading, {}, ec);
     }
 
-    /// The same as the options say. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
-    /// asked for when an object is created.
+    /// The same, with options. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
+    /// requested when an object is created.
     [[nodiscard]] const_mapped_region map(read_only_t, const mapping_options& options) const {
         return thrown([&](std::error_code& ec) { return map(read_only, options, ec); });
     }
@@ -22942,7 +23652,7 @@ class object_base {
 
 } // namespace detail
 
-/// A shared object opened for reading: it maps to const bytes alone. From
+/// A shared object opened for reading: it maps to const bytes only. From
 /// memory_object<…>::open(name, read_only).
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
@@ -22973,7 +23683,7 @@ class const_memory_object
         return const_memory_object(handle::open(name, access_mode::reading, ec));
     }
 
-    /// Waits until there is such a name, as segment::open does.
+    /// Waits until the name exists, like segment::open.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
@@ -22981,8 +23691,8 @@ class const_memory_object
                                                         std::forward<Rest>(rest)...);
     }
 
-    /// From a native handle that came by other ways; it may be one for reading alone. On failure it
-    /// is closed.
+    /// From a native handle that was obtained in another way; it may be read-only. On failure it is
+    /// closed.
     [[nodiscard]] static const_memory_object adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }
@@ -23001,12 +23711,12 @@ class const_memory_object
 /// A shared object of the kernel: bytes with a name, an owner, a mode and a size. For typed data
 /// see segment and shared.
 ///
-/// The factories come in two forms: one throws cohold::failure, one takes std::error_code& and
-/// returns an empty handle; last_failure() has the facts then. Named mechanisms: create, open,
+/// Each factory has two forms: one throws cohold::failure, one takes std::error_code& and returns
+/// an empty handle, with the details in last_failure(). Named mechanisms: create, open,
 /// open_or_create, remove; unnamed: create. *If the process is killed* in a factory, there is the
 /// whole object or none.
 ///
-/// *Thread safety*: const members may be called from several threads at the same time.
+/// *Thread safety*: several threads may call const members at the same time.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class memory_object : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
@@ -23022,7 +23732,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     memory_object() = default;
 
     /// A new object of `size` bytes, all zero and backed by real memory. Of the options, size,
-    /// group, seals and hugetlb pages are for raw objects (the rest is for map()). *Errors*:
+    /// group, seals and hugetlb pages apply to raw objects (the others are for map()). *Errors*:
     /// errc::already_exists, invalid_name, invalid_size, invalid_options, out_of_space,
     /// permission_denied, no_such_directory, not_on_tmpfs.
     [[nodiscard]] static memory_object create(name_argument name, const segment_options& options)
@@ -23107,7 +23817,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return open(name, ec);
     }
 
-    /// For reading only: another type, whose mappings nothing can be written through.
+    /// For reading only: another type, through whose mappings nothing can be written.
     [[nodiscard]] static read_only_type open(name_argument name, read_only_t)
         requires detail::has_names<policies>
     {
@@ -23121,7 +23831,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return read_only_type::open(name, ec);
     }
 
-    /// Waits until there is such a name, as segment::open does.
+    /// Waits until the name exists, like segment::open.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
@@ -23129,7 +23839,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     /// The existing object, whatever its size, or a new one. Any number of processes may race: all
-    /// get the same one.
+    /// get the same object.
     [[nodiscard]] static memory_object open_or_create(name_argument name,
                                                       const segment_options& options)
         requires detail::has_names<policies>
@@ -23170,7 +23880,8 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     static memory_object open_or_create(name_argument,
                                         std::initializer_list<decltype(nullptr)>) = delete;
 
-    /// Takes the name away; who has the object open keeps it. False if there was none.
+    /// Removes the name; processes that have the object open keep it. Returns false if there was no
+    /// such name.
     static bool remove(name_argument name)
         requires detail::has_names<policies>
     {
@@ -23188,8 +23899,8 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return handle::remove(name, ec);
     }
 
-    /// Takes over a native handle that came by other ways, e.g. over a socket. On failure it is
-    /// closed.
+    /// Takes ownership of a native handle that was obtained in another way, e.g. over a socket. On
+    /// failure it is closed.
     [[nodiscard]] static memory_object adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
     }
@@ -23201,9 +23912,9 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return memory_object(handle::adopt(native, ec));
     }
 
-    /// Makes the object `size` bytes long; nothing happens if it is already. Mappings made before
-    /// do not see the new bytes. *Errors*: errc::out_of_space; unsupported where objects cannot
-    /// grow (System V, anonymous).
+    /// Makes the object `size` bytes long; does nothing if it is already. Existing mappings do not
+    /// see the new bytes. *Errors*: errc::out_of_space; unsupported where objects cannot grow
+    /// (System V, anonymous).
     void grow(std::size_t size) const {
         std::error_code ec;
         grow(size, ec);
@@ -23240,8 +23951,8 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
         return this->template map_as<mapped_region>(access_mode::writing, {}, ec);
     }
 
-    /// The same as the options say. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
-    /// asked for when an object is created.
+    /// The same, with options. *Errors*: also errc::lock_limit, unsupported; hugetlb pages are
+    /// requested when an object is created.
     [[nodiscard]] mapped_region map(const mapping_options& options) const {
         return detail::thrown([&](std::error_code& ec) { return map(options, ec); });
     }
@@ -23310,7 +24021,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 COHOLD_NAMESPACE_END
 
 #endif
-// named_semaphore: a POSIX named semaphore, found by its name, as sem_open(3) makes them.
+// named_semaphore: a POSIX named semaphore, found by its name, like those of sem_open(3).
 #ifndef COHOLD_HANDLE_NAMED_SEMAPHORE_HPP
 #define COHOLD_HANDLE_NAMED_SEMAPHORE_HPP
 
@@ -23326,19 +24037,6 @@ COHOLD_NAMESPACE_END
 #include <time.h>
 
 
-// glibc 2.30; but ThreadSanitizer would not see that it synchronizes.
-#if defined(__GLIBC_PREREQ) && !defined(__SANITIZE_THREAD__)
-#define COHOLD_HAS_SEM_CLOCKWAIT __GLIBC_PREREQ(2, 30)
-#else
-#define COHOLD_HAS_SEM_CLOCKWAIT 0
-#endif
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#undef COHOLD_HAS_SEM_CLOCKWAIT
-#define COHOLD_HAS_SEM_CLOCKWAIT 0
-#endif
-#endif
-
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
@@ -23346,21 +24044,22 @@ namespace detail {
 // A semaphore mapped into this process.
 struct semaphore_mapping {
     ::sem_t* at = nullptr;
-    std::uint64_t device = 0; // with inode: which file it is
+    std::uint64_t device = 0; // with inode: identifies the file
     std::uint64_t inode = 0;
 };
 
-// What sem_open(3) makes of a name.
+// The file that sem_open(3) uses for a name.
 [[gnu::cold]] file_place semaphore_place(const std::string& name) noexcept;
 
-// "sem." takes four of the 255 bytes that a file's name can have.
+// "sem." takes four of the 255 bytes of a file name.
 inline constexpr std::size_t max_semaphore_name = max_component - 4;
 
 [[gnu::cold]] void check_semaphore_name(const std::string& name, std::error_code& ec) noexcept;
 
 [[gnu::cold]] semaphore_mapping map_semaphore(const unique_fd& file, std::error_code& ec) noexcept;
 
-// A new semaphore, which appears under its name complete. (sem_open(3) would apply the umask.)
+// A new semaphore, which is complete when it appears under its name. (sem_open(3) would apply the
+// umask.)
 [[gnu::cold]] semaphore_mapping create_semaphore(const std::string& name, unsigned value,
                                                  const creation& wanted,
                                                  std::error_code& ec) noexcept;
@@ -23385,7 +24084,7 @@ template <permission_policy Permission>
 
 [[gnu::cold]] bool remove_semaphore(const std::string& name, std::error_code& ec) noexcept;
 
-// Does the name lead to this very semaphore?
+// Does the name lead to this same semaphore?
 [[gnu::cold]] bool semaphore_is_named(const semaphore_mapping& mapped,
                                       const std::string& name) noexcept;
 
@@ -23393,10 +24092,10 @@ void wait_semaphore(::sem_t* semaphore) noexcept;
 
 bool try_wait_semaphore(::sem_t* semaphore) noexcept;
 
-// False: the deadline has passed.
+// Returns false if the deadline has passed.
 bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept;
 
-// 0 or errno: EOVERFLOW.
+// Returns 0 or errno: EOVERFLOW.
 inline int post_semaphore(::sem_t* semaphore) noexcept {
     return ::sem_post(semaphore) == 0 ? 0 : errno;
 }
@@ -23409,38 +24108,33 @@ inline unsigned semaphore_value(::sem_t* semaphore) noexcept {
 
 } // namespace detail
 
-COHOLD_NAMESPACE_END
-
-#undef COHOLD_HAS_SEM_CLOCKWAIT
-
-COHOLD_NAMESPACE_BEGIN
-
 /// For `named_semaphore<>::create(name, {.initial = 3})`.
 struct semaphore_options {
-    unsigned initial = 0; ///< permits that there are at first; at most max()
-    /// The group that the semaphore shall belong to, for permission::group. None: the kernel's
+    unsigned initial = 0; ///< number of permits at first; at most max()
+    /// The group that the semaphore will belong to, for permission::group. None: the kernel's
     /// choice.
     std::optional<gid_t> group = std::nullopt;
 };
 
-/// A counter of permits that unrelated processes meet at by a name; it needs no segment. What
-/// sem_open(3) of any program makes and finds: the file /dev/shm/sem.NAME. (It is made here in the
-/// same way as the objects of mechanism::posix: complete, of exactly the mode that the permission
-/// policy says, whatever the umask; and opened as suspiciously: no links, pipes or other users'
-/// files.) Who uses a semaphore has to be allowed to write to it: group_read and everyone_reads
-/// serve their owner alone.
+/// A counter of permits at which unrelated processes meet by a name; it needs no segment. It is the
+/// semaphore that sem_open(3) in any program creates and finds: the file /dev/shm/sem.NAME. (It is
+/// created here in the same way as the objects of mechanism::posix: complete, with exactly the mode
+/// of the permission policy, whatever the umask; and opened with the same suspicion: no links,
+/// pipes or other users' files.) A process must be allowed to write to a semaphore to use it:
+/// group_read and everyone_reads are useful only to the owner.
 ///
-/// *If a process is killed* that has acquired a permit, the permit is lost, for ever: the kernel
-/// does not know who has it. The kernel gives those of system_v_semaphores back, if they were
-/// acquired with semaphore_undo::at_exit; and a shm_mutex, in a segment, passes on to the next, who
-/// learns of it. One killed in a factory leaves a whole semaphore or none; one killed while it
-/// waits costs nothing.
+/// *If a process is killed* that has acquired a permit, the permit is lost for ever: the kernel
+/// does not know which process has it. The kernel gives back the permits of system_v_semaphores
+/// that were acquired with semaphore_undo::at_exit; and a shm_mutex, in a segment, passes to the
+/// next waiter, which learns of the death. A process killed in a factory leaves a whole semaphore
+/// or none; a killed waiter costs nothing.
 ///
 /// The name stays until it is removed. 32-bit and 64-bit programs have different semaphores: one
-/// does not open the other's.
+/// cannot open the other's.
 ///
-/// *Thread safety*: const members may be called from several threads at the same time. *Process
-/// safety*: so may all of them from several processes. A forked child has its parent's handles.
+/// *Thread safety*: several threads may call const members at the same time. *Process safety*:
+/// several processes may call all members at the same time. A forked child has its parent's
+/// handles.
 template <class Naming = naming::verbatim, class Permission = permission::owner_only>
 class named_semaphore {
     using policies = detail::policies<mechanism::posix, Naming, Permission>;
@@ -23479,7 +24173,7 @@ class named_semaphore {
         const detail::error_context context("create", label, name);
         ec.clear();
         if (options.initial > max()) {
-            detail::fail(ec, errc::invalid_options, "initial: %u, at most %u are possible",
+            detail::fail(ec, errc::invalid_options, "initial: %u, but at most %u are possible",
                          options.initial, max());
             return {};
         }
@@ -23503,7 +24197,7 @@ class named_semaphore {
         return create(name, semaphore_options{.initial = initial}, ec);
     }
 
-    /// An existing one. *Errors*: errc::not_found, symlink_refused, directory_refused,
+    /// An existing semaphore. *Errors*: errc::not_found, symlink_refused, directory_refused,
     /// special_file_refused, unexpected_owner, wider_permission, permission_denied; type_mismatch
     /// for a file of another size than this program's semaphores have.
     [[nodiscard]] static named_semaphore open(name_argument name) {
@@ -23519,8 +24213,8 @@ class named_semaphore {
                                     name);
     }
 
-    /// The existing one, whatever its value, or a new one. Any number of processes may race: all
-    /// get the same one.
+    /// The existing semaphore, whatever its value, or a new one. Any number of processes may race:
+    /// all get the same one.
     [[nodiscard]] static named_semaphore open_or_create(name_argument name,
                                                         const semaphore_options& options) {
         return detail::thrown(
@@ -23551,7 +24245,8 @@ class named_semaphore {
         return open_or_create(name, semaphore_options{.initial = initial}, ec);
     }
 
-    /// Takes the name away; who has the semaphore open keeps it. False if there was none.
+    /// Removes the name; processes that have the semaphore open keep it. Returns false if there was
+    /// no such name.
     static bool remove(name_argument name) {
         return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
     }
@@ -23571,7 +24266,7 @@ class named_semaphore {
     /// For the functions of <semaphore.h>; stays owned by this object. Not for sem_close(3).
     [[nodiscard]] ::sem_t* native_handle() const noexcept { return mapped_.at; }
 
-    /// Has the name been removed, or taken over by another semaphore?
+    /// Has the name been removed, or been given to another semaphore?
     [[nodiscard]] bool is_removed() const noexcept {
         if (mapped_.at == nullptr) {
             return false;
@@ -23582,8 +24277,8 @@ class named_semaphore {
         return ec || !detail::semaphore_is_named(mapped_, real);
     }
 
-    /// Takes a permit; waits for one as long as it takes. Signals do not end the wait. *Errors* of
-    /// this and of all below: errc::empty_handle.
+    /// Takes a permit; waits as long as it takes. Signals do not end the wait. *Errors* of this
+    /// function and of all below: errc::empty_handle.
     void acquire() const {
         std::error_code ec;
         acquire(ec);
@@ -23596,7 +24291,7 @@ class named_semaphore {
         }
     }
 
-    /// Takes a permit if there is one; false if there is none.
+    /// Takes a permit if there is one; returns false if there is none.
     [[nodiscard]] bool try_acquire() const {
         return detail::thrown([&](std::error_code& ec) { return try_acquire(ec); });
     }
@@ -23605,7 +24300,8 @@ class named_semaphore {
         return usable("acquire", ec) && detail::try_wait_semaphore(mapped_.at);
     }
 
-    /// Waits for a permit no longer than the duration, by the monotonic clock; false if none came.
+    /// Waits for a permit no longer than the duration, by the monotonic clock; returns false if
+    /// none came.
     template <detail::duration_like Duration>
     [[nodiscard]] bool try_acquire_for(const Duration& patience) const {
         return detail::thrown([&](std::error_code& ec) { return try_acquire_for(patience, ec); });
@@ -23617,7 +24313,7 @@ class named_semaphore {
         return usable("acquire", ec) && wait(detail::deadline_in(patience));
     }
 
-    /// Waits until the moment, of any clock, has come.
+    /// Waits for a permit until the given moment, of any clock.
     template <detail::time_point_like TimePoint>
     [[nodiscard]] bool try_acquire_until(const TimePoint& moment) const {
         return detail::thrown([&](std::error_code& ec) { return try_acquire_until(moment, ec); });
@@ -23629,9 +24325,9 @@ class named_semaphore {
                detail::until_moment(moment, [&](detail::deadline until) { return wait(until); });
     }
 
-    /// Gives so many permits, and wakes as many who wait. Anybody may, not only who has acquired
-    /// some. *Errors*: EOVERFLOW if there would be more than max(): none is given then, or some if
-    /// others give at the same time.
+    /// Adds `permits` permits, and wakes as many waiters. Any process may call it, not only one
+    /// that has acquired permits. *Errors*: EOVERFLOW if there would be more than max(): then none
+    /// is added, or some if others add at the same time.
     void release(unsigned permits = 1) const {
         std::error_code ec;
         release(permits, ec);
@@ -23648,12 +24344,12 @@ class named_semaphore {
         }
         if (error != 0) {
             const detail::error_context context("release", label, name_);
-            detail::fail_errno(ec, error, "sem_post: %u permits more, at most %u are possible",
+            detail::fail_errno(ec, error, "sem_post: %u more permits, but at most %u are possible",
                                permits, max());
         }
     }
 
-    /// How many permits there were a moment ago.
+    /// The number of permits a moment ago.
     [[nodiscard]] unsigned value() const {
         return detail::thrown([&](std::error_code& ec) { return value(ec); });
     }
@@ -23697,6 +24393,19 @@ COHOLD_NAMESPACE_END
 #define COHOLD_HANDLE_NAMED_SEMAPHORE_IPP
 
 
+// glibc 2.30 has it; but ThreadSanitizer would not see that it synchronizes.
+#if defined(__GLIBC_PREREQ) && !defined(__SANITIZE_THREAD__)
+#define COHOLD_HAS_SEM_CLOCKWAIT __GLIBC_PREREQ(2, 30)
+#else
+#define COHOLD_HAS_SEM_CLOCKWAIT 0
+#endif
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#undef COHOLD_HAS_SEM_CLOCKWAIT
+#define COHOLD_HAS_SEM_CLOCKWAIT 0
+#endif
+#endif
+
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
@@ -23708,7 +24417,8 @@ COHOLD_INLINE file_place semaphore_place(const std::string& name) noexcept {
 COHOLD_INLINE void check_semaphore_name(const std::string& name, std::error_code& ec) noexcept {
     if (name.size() > max_semaphore_name) {
         fail(ec, errc::invalid_name,
-             "the semaphore's name has %zu bytes, at most %zu are possible (naming::hashed takes "
+             "the semaphore's name has %zu bytes, but at most %zu are possible (naming::hashed "
+             "takes "
              "any)",
              name.size(), max_semaphore_name);
     }
@@ -23720,7 +24430,7 @@ COHOLD_INLINE semaphore_mapping map_semaphore(const unique_fd& file, std::error_
         fail_errno(ec, errno, "fstat");
         return {};
     }
-    // 32 bytes in 64-bit programs, 16 in others, which count in another way.
+    // 32 bytes in 64-bit programs, 16 in others, which count differently.
     if (status.st_size != static_cast<std::int64_t>(sizeof(::sem_t))) {
         fail(ec, errc::type_mismatch,
              "size: expected %zu, found %lld (those of 64-bit programs have 32)", sizeof(::sem_t),
@@ -23751,7 +24461,7 @@ COHOLD_INLINE semaphore_mapping create_semaphore(const std::string& name, unsign
     }
     ::sem_t initial;
     std::memset(&initial, 0, sizeof initial); // padding, too
-    ::sem_init(&initial, 1, value);           // as sem_open has it
+    ::sem_init(&initial, 1, value);           // like sem_open
     int error = 0;
     {
         const signals_held held;
@@ -23794,7 +24504,7 @@ COHOLD_INLINE bool semaphore_is_named(const semaphore_mapping& mapped,
 COHOLD_INLINE void wait_semaphore(::sem_t* semaphore) noexcept {
     const uncancelled here;
     while (::sem_wait(semaphore) != 0) {
-        // EINTR; EINVAL is for what is no semaphore
+        // EINTR; EINVAL cannot happen with a valid semaphore
     }
 }
 
@@ -23822,7 +24532,8 @@ COHOLD_INLINE bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
     }
     return true;
 #else
-    // Only by the clock of the day, which can be set: the monotonic one has the last word.
+    // The C library can wait only by the realtime clock, which can be set: the monotonic clock
+    // decides.
     for (;;) {
         const std::int64_t left = until.nanoseconds - deadline::now().nanoseconds;
         if (left <= 0) {
@@ -23844,19 +24555,23 @@ COHOLD_INLINE bool wait_semaphore(::sem_t* semaphore, deadline until) noexcept {
 
 COHOLD_NAMESPACE_END
 
+#undef COHOLD_HAS_SEM_CLOCKWAIT
+
 #endif
 #endif
 
 #endif
-// send and receive: segments and objects handed over to another process through a Unix socket.
+// send, receive, inherit and fetch: how segments and objects reach another process, through a Unix
+// socket, across exec, or out of a running process.
 #ifndef COHOLD_HANDLE_PASSING_HPP
 #define COHOLD_HANDLE_PASSING_HPP
 
 #include <optional>
 #include <string_view>
 
-// A message with a descriptor over a Unix socket: never waiting longer than told, leaving no
-// descriptor behind that nobody asked for.
+// Passing file descriptors between processes: by inheritance, by fetching them from another
+// process, and in messages over a Unix socket. Messages never wait beyond their deadline, and
+// unexpected descriptors are closed.
 #ifndef COHOLD_OS_SOCKET_HPP
 #define COHOLD_OS_SOCKET_HPP
 
@@ -23882,7 +24597,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// The descriptor that a program was given by its number: a copy for this process alone.
+// A copy of an inherited descriptor whose number this program was given. The copy is closed on
+// exec.
 [[gnu::cold]] unique_fd inherited_descriptor(int number, std::error_code& ec) noexcept;
 
 // A copy of another process's descriptor.
@@ -23891,18 +24607,20 @@ namespace detail {
 // Waits until something can be sent or received. 0, or errno: ETIMEDOUT.
 [[gnu::cold]] int await_socket(int socket, short events, deadline until) noexcept;
 
-// The process that the socket was connected to, as it was then. False and errno if there is none.
+// The process at the other end of the socket, as it was when the socket was connected. False and
+// errno if there is none.
 [[gnu::cold]] bool socket_peer(int socket, struct ::ucred& out) noexcept;
 
-// All of the bytes, with the descriptor. 0, or errno: ETIMEDOUT, EPIPE …
+// Sends all of the bytes, together with the descriptor. 0, or errno: ETIMEDOUT, EPIPE …
 [[gnu::cold]] int send_message(int socket, const void* bytes, std::size_t size, int fd,
                                deadline until) noexcept;
 
-// What comes of a message's descriptors: the first is kept, all others are closed.
+// Takes the descriptors out of a message: keeps the first and closes all others. Returns their
+// number.
 [[gnu::cold]] unsigned take_descriptors(struct ::msghdr& message, unique_fd& first) noexcept;
 
-// Exactly so many bytes with exactly one descriptor. 0, or errno: ETIMEDOUT; ECONNRESET: the other
-// end is closed; EBADMSG: something else came, and `why` says what.
+// Receives exactly `size` bytes with exactly one descriptor. 0, or errno: ETIMEDOUT; ECONNRESET if
+// the other end is closed; EBADMSG if something else was received, and `why` says what.
 [[gnu::cold]] int receive_message(int socket, void* bytes, std::size_t size, unique_fd& fd,
                                   deadline until, const char*& why) noexcept;
 
@@ -23949,12 +24667,12 @@ COHOLD_INLINE unique_fd fetched_descriptor(pid_t process, int number,
         break;
     case EPERM:
         fail(ec, errc::permission_denied,
-             "process %d: only who may trace it with ptrace(2) can have its descriptors",
+             "process %d: only a process that may trace it with ptrace(2) can get its descriptors",
              static_cast<int>(process));
         break;
     case ENOSYS:
         fail(ec, errc::unsupported,
-             "pidfd_getfd: the kernel, or a seccomp filter, does not have it");
+             "pidfd_getfd: the kernel lacks it, or a seccomp filter forbids it");
         break;
     default:
         fail_errno(ec, error, "descriptor %d of process %d", number, static_cast<int>(process));
@@ -23967,15 +24685,15 @@ COHOLD_INLINE int await_socket(int socket, short events, deadline until) noexcep
         const std::int64_t left = until.nanoseconds - deadline::now().nanoseconds;
         struct ::timespec patience{};
         if (left > 0) {
-            patience.tv_sec = static_cast<::time_t>(left / 1000000000 < 86400 ? left / 1000000000
-                                                                              : 86400); // and again
+            patience.tv_sec = static_cast<::time_t>(
+                left / 1000000000 < 86400 ? left / 1000000000 : 86400); // then waits again
             patience.tv_nsec = static_cast<long>(left % 1000000000);
         }
         struct ::pollfd waiting{socket, events, 0};
         const uncancelled here;
         const int ready = ::ppoll(&waiting, 1, &patience, nullptr);
         if (ready > 0) {
-            return 0; // or something is wrong, and the call will say what
+            return 0; // ready, or there is an error, which the next call returns
         }
         if (ready < 0 && errno != EINTR) {
             return errno;
@@ -24007,7 +24725,7 @@ COHOLD_INLINE int send_message(int socket, const void* bytes, std::size_t size, 
         struct ::msghdr message{};
         message.msg_iov = &part;
         message.msg_iovlen = 1;
-        if (done == 0) { // it goes with the first byte
+        if (done == 0) { // the descriptor goes with the first byte
             message.msg_control = control;
             message.msg_controllen = sizeof control;
             ::cmsghdr* const rights = CMSG_FIRSTHDR(&message);
@@ -24029,7 +24747,7 @@ COHOLD_INLINE int send_message(int socket, const void* bytes, std::size_t size, 
             if (const int error = await_socket(socket, POLLOUT, until); error != 0) {
                 return error;
             }
-            ::sched_yield(); // some are said to be ready before they are
+            ::sched_yield(); // some sockets are reported as ready before they are
         }
     }
 }
@@ -24099,10 +24817,10 @@ COHOLD_INLINE int receive_message(int socket, void* bytes, std::size_t size, uni
             return strange("descriptors were lost: too many, or ulimit -n is reached");
         }
         if (got == 0) {
-            return done == 0 && count == 0 ? ECONNRESET : strange("it ended too early");
+            return done == 0 && count == 0 ? ECONNRESET : strange("it ended early");
         }
         if ((message.msg_flags & MSG_TRUNC) != 0 || (type != SOCK_STREAM && done < size)) {
-            return strange("its length is another");
+            return strange("it has another length");
         }
     }
     return count == 1 ? 0
@@ -24120,7 +24838,9 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The process at the other end of a socket, as it was when they were connected (SO_PEERCRED).
+// ---- the other process
+
+/// The process at the other end of a socket, as it was when the two were connected (SO_PEERCRED).
 struct peer {
     pid_t process = 0; ///< 0 if it is in a PID namespace that this one cannot see
     uid_t user = 0;
@@ -24140,43 +24860,44 @@ struct passing_timeout {
 
 /// For `receive<segment<…>>(socket, {.timeout = 2s, .user = 1001})`.
 struct passing_options {
-    /// For all of it: nobody waits for ever for a process that does not answer.
+    /// For the whole exchange: no process waits for ever for one that does not answer.
     passing_timeout timeout = {};
-    /// Who has to be at the other end. None: this process's user, or root.
+    /// The user that the process at the other end must have. None: this process's user, or root.
     std::optional<uid_t> user = std::nullopt;
-    /// Decides that instead, if it is there.
+    /// If set, decides instead.
     bool (*accepts)(const peer&) noexcept = nullptr;
-    /// receive: which seals the object must have, asked before anything else. memfds always must
-    /// have seal::shrink.
+    /// receive: the seals that the object must have, checked before anything else. memfds must
+    /// always have seal::shrink.
     seal seals = seal::none;
-    /// send(…, read_only): errc::unsealed if the receiver could open it for writing again, as the
-    /// owner of the object, by its mode, or as root; a memfd with seal::future_write nobody can.
+    /// send(…, read_only): errc::unsealed if the receiver could reopen the object for writing, as
+    /// its owner, because of its mode, or as root. A memfd with seal::future_write cannot be
+    /// reopened so.
     bool tamper_proof = false;
 };
 
-/// Who is at the other end? *Errors*: getsockopt(2); ENOTCONN if the socket is not a connected Unix
-/// socket.
+/// The process at the other end. *Errors*: getsockopt(2); ENOTCONN if the socket is not a connected
+/// Unix socket.
 [[nodiscard, gnu::cold]] peer peer_of(int socket, std::error_code& ec) noexcept;
 
 [[nodiscard, gnu::cold]] peer peer_of(int socket);
 
 namespace detail {
 
-// What goes with the descriptor.
+// The message that accompanies the descriptor.
 struct passing_header {
     char magic[8];
-    char kind[24]; // the mechanism's label, filled up by zeros
+    char kind[24]; // the mechanism's label, padded with zeros
 };
 
 static_assert(sizeof(passing_header) == 32);
 
 [[gnu::cold]] passing_header header_of(std::string_view kind) noexcept;
 
-// The one at the other end, if it is trusted.
+// The process at the other end, if it is trusted.
 [[gnu::cold]] peer trusted_peer(int socket, const passing_options& options,
                                 std::error_code& ec) noexcept;
 
-// Could this process open it for writing, by /proc/self/fd or by a name?
+// Could this process open the object for writing, by /proc/self/fd or by a name?
 [[gnu::cold]] bool could_write(int fd, const peer& who) noexcept;
 
 [[gnu::cold]] void fail_passing(std::error_code& ec, int error) noexcept;
@@ -24196,17 +24917,19 @@ concept passable = requires(const Handle& handle, std::error_code& ec) {
     { Handle::adopt(file_descriptor(), ec) } -> std::same_as<Handle>;
 };
 
-// Can it be written to? Those handles alone know another type for reading.
+// Can it be written to? Only those handles have another type for reading.
 template <class Handle>
 inline constexpr bool writes =
     requires { typename Handle::view_type; } || requires { typename Handle::read_only_type; };
 
 } // namespace detail
 
-/// Hands the object over: the process at the other end gets a descriptor of its own, by receive<…>
+// ---- through a socket
+
+/// Passes the object on: the process at the other end gets a descriptor of its own, by receive<…>
 /// with a handle of the same mechanism. For segment, shared and memory_object, and their read-only
 /// counterparts, of mechanisms with file descriptors. The socket is a connected Unix socket of any
-/// type, and stays the caller's. The object stays good if this process dies meanwhile.
+/// type, and stays the caller's. The object stays valid if this process dies meanwhile.
 ///
 /// *Errors*: errc::unexpected_peer; ETIMEDOUT, EPIPE and others of sendmsg(2).
 template <detail::passable Handle>
@@ -24223,9 +24946,9 @@ void send(int socket, const Handle& handle, const passing_options& options = {})
     detail::raise_if(ec);
 }
 
-/// Hands it over for reading: the receiver takes a segment_view, shared<const T> or
-/// const_memory_object. Whether it could open the object for writing again, see
-/// passing_options::tamper_proof. *Errors*: also errc::unsealed.
+/// Passes the object on for reading: the receiver takes a segment_view, shared<const T> or
+/// const_memory_object. passing_options::tamper_proof decides whether it may be able to open the
+/// object for writing again. *Errors*: also errc::unsealed.
 template <detail::passable Handle>
 void send(int socket, const Handle& handle, read_only_t, const passing_options& options,
           std::error_code& ec) noexcept {
@@ -24241,9 +24964,9 @@ void send(int socket, const Handle& handle, read_only_t, const passing_options& 
 }
 
 /// Takes what another process sends: `auto data = receive<segment<mechanism::memfd>>(socket);`.
-/// Whoever that is, and whatever comes: only an object that `Handle::adopt` accepts gets through,
-/// and every other descriptor is closed. What a memfd lets others do, its seals say; files can
-/// still be truncated by who may write to them.
+/// Only an object that `Handle::adopt` accepts gets through, whatever is sent and by which process,
+/// and every other descriptor is closed. The seals of a memfd say what others can do with it; a
+/// file can still be truncated by any process that may write to it.
 ///
 /// *Errors*: errc::unexpected_peer, bad_message, unsealed, read_only; those of adopt; ETIMEDOUT,
 /// ECONNRESET (the other end is closed) and others of recvmsg(2). After bad_message or ETIMEDOUT a
@@ -24265,20 +24988,22 @@ template <detail::passable Handle>
         [&](std::error_code& ec) { return receive<Handle>(socket, options, ec); });
 }
 
-/// Lets the next program keep the handle's descriptor, which cohold opens so that exec closes it.
-/// Returns the number to be passed as an argument or in the environment, for inherit<…>; -1 and
-/// errno if the handle is empty. To be called in a forked child right before exec (it may be called
-/// there, even if the parent has threads: it is async-signal-safe); called elsewhere, every program
-/// that is executed meanwhile gets the descriptor as well.
+// ---- by exec, or out of a running process
+
+/// Lets the next program keep the handle's descriptor, which exec would otherwise close. Returns
+/// the number to pass as an argument or in the environment, for inherit<…>; -1 and errno if the
+/// handle is empty. Call it in a forked child right before exec (it is async-signal-safe, so this
+/// works even if the parent has threads); after a call elsewhere, every program that is executed
+/// meanwhile gets the descriptor as well.
 template <detail::passable Handle>
 [[nodiscard]] int keep_across_exec(const Handle& handle) noexcept {
     const int fd = handle.native_handle().value;
     return detail::keep_open_on_exec(fd) ? fd : -1;
 }
 
-/// In the program that was executed: the handle for the number it was given. The descriptor of that
-/// number is closed if it was one; and what this process executes later does not have it.
-/// *Errors*: errc::invalid_options if it is no number; EBADF; those of adopt.
+/// In the program that was executed: the handle for the number that it was given. The original
+/// descriptor is closed, and programs that this process executes later do not get it. *Errors*:
+/// errc::invalid_options if the argument is not a number; EBADF; those of adopt.
 template <detail::passable Handle>
 [[nodiscard, gnu::cold]] Handle inherit(std::string_view number, std::error_code& ec) noexcept {
     const detail::error_context context("inherit", Handle::mechanism_type::label, number);
@@ -24311,10 +25036,10 @@ template <detail::passable Handle>
     return detail::thrown([&](std::error_code& ec) { return inherit<Handle>(number, ec); });
 }
 
-/// From a process that has it open as this descriptor, and need not help: pidfd_getfd(2), Linux
-/// 5.6. Numbers of processes are used again: ask for one whose end would be noticed, a child for
-/// example. *Errors*: errc::permission_denied unless this process may trace it, not_found if there
-/// is no such process or descriptor, unsupported; those of adopt.
+/// Takes the object from a process that has it open under this descriptor and need not cooperate:
+/// pidfd_getfd(2), Linux 5.6. Process numbers are reused: fetch only from a process whose end this
+/// one would notice, a child for example. *Errors*: errc::permission_denied unless this process may
+/// trace it, not_found if there is no such process or descriptor, unsupported; those of adopt.
 template <detail::passable Handle>
 [[nodiscard, gnu::cold]] Handle fetch(pid_t process, int descriptor, std::error_code& ec) noexcept {
     const detail::error_context context("fetch", Handle::mechanism_type::label, "");
@@ -24392,7 +25117,7 @@ COHOLD_INLINE bool could_write(int fd, const peer& who) noexcept {
         return false;
     }
     file_status found{};
-    // Of what groups it is, nobody tells.
+    // Nobody can tell the groups of that process.
     return raw_fstat(fd, found) != 0 || who.user == 0 || who.user == found.st_uid ||
            (found.st_mode & 0022) != 0;
 }
@@ -24428,7 +25153,7 @@ COHOLD_INLINE void send_object(int socket, const file_descriptor& object, std::s
         fail_errno(ec, errno, "opening file descriptor %d for reading", object.value);
     } else if (reading && options.tamper_proof && could_write(fd, receiver)) {
         fail(ec, errc::unsealed,
-             "process %d of user %u could open it for writing: make it with seal::future_write",
+             "process %d of user %u could open it for writing: create it with seal::future_write",
              static_cast<int>(receiver.process), static_cast<unsigned>(receiver.user));
     } else {
         const passing_header header = header_of(kind);
@@ -24459,7 +25184,7 @@ COHOLD_INLINE file_descriptor receive_object(int socket, std::string_view kind, 
     } else if (error != 0) {
         fail_passing(ec, error);
     } else if (std::memcmp(header.magic, expected.magic, sizeof header.magic) != 0) {
-        fail(ec, errc::bad_message, "it was not sent by cohold, or by another version");
+        fail(ec, errc::bad_message, "it was not sent by cohold, or by another version of it");
     } else if (std::memcmp(header.kind, expected.kind, sizeof header.kind) != 0) {
         fail(ec, errc::bad_message, "kind: expected '%s', found '%s'", expected.kind, header.kind);
     } else if (options.seals != seal::none) {
@@ -24471,7 +25196,7 @@ COHOLD_INLINE file_descriptor receive_object(int socket, std::string_view kind, 
             fail(ec, errc::bad_message, "the descriptor is not open (O_PATH)");
         } else if (writing && (flags & O_ACCMODE) != O_RDWR) {
             fail(ec, errc::read_only,
-                 "it was handed out for reading: receive a segment_view, shared<const T> or "
+                 "it was sent for reading: receive a segment_view, shared<const T> or "
                  "const_memory_object");
         }
     }
@@ -24490,7 +25215,8 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_HANDLE_SEGMENT_HPP
 #define COHOLD_HANDLE_SEGMENT_HPP
 
-// Named typed objects of a segment: found, constructed and destroyed, with their types checked.
+// Named typed objects of a segment: finding, constructing and destroying them, with a check of
+// their types.
 #ifndef COHOLD_HANDLE_DETAIL_NAMED_OBJECTS_HPP
 #define COHOLD_HANDLE_DETAIL_NAMED_OBJECTS_HPP
 
@@ -24498,8 +25224,8 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// A segment as it is mapped into this process: its parts, how they are made and how they are
-// checked.
+// A segment as it is mapped into this process: its parts, how they are made and checked, and this
+// process's part in it as a participant and as a user of a session.
 #ifndef COHOLD_HANDLE_DETAIL_SEGMENT_MEMORY_HPP
 #define COHOLD_HANDLE_DETAIL_SEGMENT_MEMORY_HPP
 
@@ -24507,7 +25233,7 @@ COHOLD_NAMESPACE_END
 #include <new>
 #include <utility>
 
-// The directory of a segment: which named objects it holds, of which types, and where.
+// The directory of a segment: its named objects, their types and their places.
 #ifndef COHOLD_ENGINE_DIRECTORY_HPP
 #define COHOLD_ENGINE_DIRECTORY_HPP
 
@@ -24532,7 +25258,7 @@ struct directory_entry {
     std::uint32_t name_length;
     std::uint32_t type_name_length;
     std::uint32_t description_length;
-    std::uint32_t spelling; // own_spelling of the program that made it
+    std::uint32_t spelling; // own_spelling of the program that made the entry
 
     [[nodiscard]] char* text() noexcept { return reinterpret_cast<char*>(this + 1); }
 
@@ -24557,34 +25283,35 @@ struct directory_entry {
 
 static_assert(sizeof(directory_entry) == 48);
 
-// A hash table with open addressing. A slot is 0 (never used), 1 (used once), or the offset of an
-// entry with 16 bits of the name's hash above it.
+// A hash table with open addressing. A slot is 0 (never used), 1 (erased), or the offset of an
+// entry with 16 bits of the name's hash in the highest bits.
 struct directory_table {
-    alignas(8) std::uint64_t slots; // how many; a power of two
-    alignas(8) std::uint64_t used;  // those that are not 0
+    alignas(8) std::uint64_t slots; // their number, a power of two
+    alignas(8) std::uint64_t used;  // the number of slots that are not 0
 
     [[nodiscard]] std::atomic<std::uint64_t>& slot(std::uint64_t index) noexcept {
         return reinterpret_cast<std::atomic<std::uint64_t>*>(this + 1)[index];
     }
 };
 
-// Changed under its lock, one store at a time, so that readers who cannot lock, because they have
-// mapped the segment read-only, can follow at any moment: an insertion is one store to a slot, an
-// erasure one store and a new version. Changes are parts of a section: if the process is killed,
-// they are undone.
+// The directory is changed with its lock held, by one store at a time. So readers that have mapped
+// the segment read-only and cannot lock find it consistent at any moment: an insertion is one store
+// to a slot, an erasure one store and a new version. Changes are part of a section: if the process
+// is killed, they are undone.
 class directory {
   public:
     static constexpr std::uint64_t offset = (heap::offset + sizeof(heap) + 63) / 64 * 64;
     static constexpr std::size_t max_name = 1023; // bytes
-    // Of a type; longer ones are cut, their hash is whole.
+    // The maximum length of a type's name and description. Longer ones are cut, but their hash is
+    // that of the full text.
     static constexpr std::size_t max_description = 8191;
 
-    // Held by who changes the directory, and by construct while the object's constructor runs; that
-    // may construct further named objects, in the same thread. A section that is open keeps it up
-    // to its end, once it has changed something: what others made of the table meanwhile would be
-    // overwritten when it is undone. If the holder is killed, what it has begun is undone by the
-    // next one. *Errors*: those of attach; errc::out_of_space; errc::section_open, if the thread
-    // has changed names in a section that is open in another mapping of the segment.
+    // Held while the directory is changed, and by construct while the object's constructor runs,
+    // which may construct further named objects in the same thread. If a section is open and has
+    // changed the directory, it keeps the lock until its end. Otherwise rolling it back would
+    // overwrite changes that other processes have made meanwhile. If the holder is killed, the next
+    // holder undoes its changes. *Errors*: those of attach; errc::out_of_space; errc::section_open,
+    // if the thread has changed names in a section that is open in another mapping of the segment.
     class lock {
       public:
         lock(directory& held, std::error_code& ec) noexcept;
@@ -24594,7 +25321,7 @@ class directory {
 
         ~lock();
 
-        // What follows is changed.
+        // Must be called before each change.
         void changes() noexcept {
             for (lock* each = this; each != nullptr; each = each->outer_) {
                 each->changed_ = each->changed_ || each->is_of(held_.header());
@@ -24612,7 +25339,7 @@ class directory {
 
         directory& held_;
         lock* outer_;
-        thread_record* keeper_ = nullptr; // whose section was open before
+        thread_record* keeper_ = nullptr; // the record whose section was already open
         bool nested_ = false;
         bool locked_ = false;
         bool changed_ = false;
@@ -24622,8 +25349,8 @@ class directory {
         return *reinterpret_cast<directory*>(reinterpret_cast<char*>(&header) + offset);
     }
 
-    // May a process that is dead have left something unfinished? The lock is to be had then: who
-    // takes it has undone that.
+    // Might a dead process have left a change unfinished? Then locking succeeds and undoes that
+    // change.
     [[nodiscard]] bool is_deserted() const noexcept {
         const owner_word holder = lock_.holder();
         return !same_owner(holder, nobody) &&
@@ -24632,27 +25359,28 @@ class directory {
 
     [[nodiscard]] static std::uint64_t hash(std::string_view name) noexcept { return hash64(name); }
 
-    // What find copies out of an entry, while it is sure that the entry is one.
+    // What find copies from an entry while it is certain that the entry is valid.
     struct found_object {
-        const directory_entry* entry = nullptr; // nullptr: there is no such name
+        const directory_entry* entry = nullptr; // nullptr if there is no such name
         std::uint64_t object = 0;
         std::uint64_t bytes = 0;
         std::uint64_t type_hash = 0;
         std::string_view type_name{};
-        std::string_view type{}; // its description
+        std::string_view type{}; // the description of the type
         std::uint32_t spelling = 0;
     };
 
-    // Never leaves the segment, whatever its bytes are. In a section the result lasts as long as
-    // that; without one, as for read-only mappings, the object may be destroyed at any time, as
-    // ever.
+    // Never reads outside the segment, whatever its bytes are. In a section, the result is valid
+    // until the section ends. Without one, as in read-only mappings, the object may be destroyed at
+    // any time.
     [[nodiscard]] found_object find(std::string_view name) const noexcept;
 
-    // The address of an object found; nullptr if none can be there.
+    // The address of an object that was found; nullptr if it cannot be an object of this segment.
     [[nodiscard]] const void* address(const found_object& found,
                                       std::size_t alignment) const noexcept;
 
-    // Calls visit(entry) for each object; in a section, or on a segment that is at rest.
+    // Calls visit(entry) for each object. To be called in a section, or on a segment that does not
+    // change.
     template <class Visitor>
     void each(const Visitor& visit) const {
         const table_view table = view();
@@ -24663,23 +25391,24 @@ class directory {
         }
     }
 
-    // What an entry says, copied out of the segment.
+    // The contents of an entry, copied from the segment.
     struct entry_copy {
         std::string name{};
         std::string type_name{};
         std::uint64_t bytes = 0;
     };
 
-    // Calls visit(entry_copy&&) for each object, and restart() before, and again when everything
-    // visited so far shall be forgotten, because the table was replaced meanwhile. Needs no
-    // section: what is there all the time is visited once, what comes and goes perhaps.
+    // Calls restart(), and then visit(entry_copy&&) for each object. If the table is replaced
+    // meanwhile, calls restart() again: everything visited so far must then be forgotten. Needs no
+    // section. Objects that exist the whole time are visited once; objects that are made or
+    // destroyed meanwhile may be visited or not.
     template <class Restart, class Visitor>
     void each_copy(const Restart& restart, const Visitor& visit) const {
         table_view table;
         std::uint32_t replaced = 0;
         std::uint64_t index = 0;
         bool begun = false;
-        // As in find, the limit is for hostile bytes.
+        // As in find, the limit protects against hostile bytes.
         for (std::uint64_t repeated = 0; repeated < 1000000;) {
             const std::uint64_t version = current_version();
             const table_view now = view();
@@ -24714,19 +25443,20 @@ class directory {
         }
     }
 
-    // Room for one more name. In a section.
+    // Makes room for one more name. To be called in a section.
     [[gnu::cold]] void reserve_slot(section& making, std::error_code& ec) noexcept;
 
-    // A new entry, not yet in the table. In a section.
+    // Makes an entry that is not in the table yet. To be called in a section.
     [[gnu::cold]] directory_entry* make_entry(std::string_view name, const type_descriptor& type,
                                               std::uint64_t object, std::error_code& ec) noexcept;
 
-    // Shows the entry to everybody; reserve_slot came before. With that, all that has happened in
-    // the section stays, unless it is a part of another one.
+    // Inserts the entry, which makes it visible to all processes. reserve_slot must have been
+    // called before. This commits everything that the section has done, unless it is nested in
+    // another section.
     [[gnu::cold]] void insert(directory_entry* entry, section& making,
                               std::error_code& ec) noexcept;
 
-    // Takes the name away and frees the entry; the object stays. In a section.
+    // Removes the name and frees the entry, but not the object. To be called in a section.
     [[gnu::cold]] void erase(const directory_entry* entry, section& breaking,
                              std::error_code& ec) noexcept;
 
@@ -24738,7 +25468,7 @@ class directory {
     static constexpr std::uint64_t never_used = 0;
     static constexpr std::uint64_t erased = 1;
 
-    // The table as a reader may use it: its bounds are checked, its slots are not.
+    // The table for a reader: its bounds have been checked, its slots have not.
     struct table_view {
         const std::uint64_t* first = nullptr;
         std::uint64_t slots = 0;
@@ -24754,7 +25484,7 @@ class directory {
         return reinterpret_cast<const char*>(this) - offset;
     }
 
-    // Changes whenever something was taken out of use, or a change was undone.
+    // Changes whenever something has been retired or a change has been undone.
     [[nodiscard]] std::uint64_t current_version() const noexcept {
         return version_.load(std::memory_order_acquire) +
                reinterpret_cast<const segment_header*>(base())->rollbacks.load(
@@ -24769,15 +25499,15 @@ class directory {
         return bounded_size(*reinterpret_cast<const segment_header*>(base()));
     }
 
-    // For who changes it. nullptr without an error: there is none yet.
+    // The table, to change it. nullptr without an error if there is none yet.
     [[nodiscard]] directory_table* own_table(std::error_code& ec) noexcept;
 
     [[gnu::cold]] static void fail_damaged(std::uint64_t index, std::error_code& ec) noexcept;
 
     [[nodiscard]] table_view view() const noexcept;
 
-    // An entry with its texts, whose lengths were read once: the entry may become other bytes at
-    // any time.
+    // An entry with its texts, whose lengths are read only once, because the bytes of the entry may
+    // change at any time.
     struct seen_entry {
         const directory_entry* entry = nullptr;
         std::string_view name{};
@@ -24785,26 +25515,28 @@ class directory {
         std::string_view description{};
     };
 
-    // The entry that a slot means, if all of it lies in the segment.
+    // The entry that a slot refers to, if all of it lies in the segment.
     [[nodiscard]] seen_entry entry_of(std::uint64_t slot) const noexcept;
 
     [[nodiscard]] seen_entry probe(std::string_view name, std::uint64_t wanted) const noexcept;
 
-    // Where a name of this hash can go; nullptr if the table is full, which it is never. Counts the
-    // slot as used first: one too many makes the table grow early, one too few would make it full.
+    // A slot for a name with this hash; nullptr if the table is full, which never happens. Counts
+    // the slot as used before it is: one too many makes the table grow early, one too few would let
+    // it become full.
     static std::atomic<std::uint64_t>* free_slot(directory_table& table,
                                                  std::uint64_t hash) noexcept;
 
-    // What was taken out of reach may be overwritten after this: readers notice the new version.
+    // After this, what can no longer be reached may be overwritten, because readers notice the new
+    // version.
     void retire() noexcept {
         version_.fetch_add(1, std::memory_order_release);
-        std::atomic_thread_fence(std::memory_order_release); // no later write comes before it
+        std::atomic_thread_fence(std::memory_order_release); // later writes stay after it
     }
 
     robust_lock lock_;
     alignas(8) std::atomic<std::uint64_t> version_;
-    alignas(8) std::atomic<std::uint64_t> table_;    // offset; 0: no name yet
-    alignas(8) std::atomic<std::uint32_t> replaced_; // how often the table was
+    alignas(8) std::atomic<std::uint64_t> table_;    // its offset; 0: no name yet
+    alignas(8) std::atomic<std::uint32_t> replaced_; // how often the table was replaced
 };
 
 static_assert(sizeof(directory) == 32);
@@ -24863,7 +25595,8 @@ COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
         return;
     }
     if (open != nullptr && !open->locks.make_room()) {
-        fail(ec, errc::out_of_space, "no memory for what a thread has locked");
+        fail(ec, errc::out_of_space,
+             "not enough memory for the list of locks that the thread holds");
         return;
     }
     held_.lock_.lock(me, deadline::never(), [&header, me](owner_word holder) noexcept {
@@ -24876,14 +25609,12 @@ COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
                         static_cast<robust_lock*>(kept)->unlock();
                     }});
     }
-    // The journals of the dead must say nothing more of an object that is going to be
-    // destroyed.
-    static_cast<void>(recover_all(header, me));
 }
 
 COHOLD_INLINE directory::found_object directory::find(std::string_view name) const noexcept {
     const std::uint64_t wanted = hash(name);
-    // Only other processes' progress repeats this; the limit is for hostile bytes.
+    // This repeats only when other processes make progress. The limit protects against hostile
+    // bytes.
     for (int attempt = 0; attempt < 1000000; ++attempt) {
         const std::uint64_t version = current_version();
         found_object found;
@@ -24944,7 +25675,7 @@ COHOLD_INLINE void directory::reserve_slot(section& making, std::error_code& ec)
                 ->store(slot, std::memory_order_relaxed);
         }
     }
-    replaced_.fetch_add(1, std::memory_order_release); // before: who sees the table sees this
+    replaced_.fetch_add(1, std::memory_order_release); // before the table: its readers see this
     table_.store(static_cast<std::uint64_t>(reinterpret_cast<char*>(grown) - base()),
                  std::memory_order_release);
     retire();
@@ -24975,7 +25706,7 @@ COHOLD_INLINE directory_entry* directory::make_entry(std::string_view name,
     char* out = entry->text();
     for (const std::string_view part : parts) {
         if (part.empty()) {
-            continue; // memcpy wants no null, not even for nothing
+            continue; // memcpy must not get a null pointer, not even for zero bytes
         }
         std::memcpy(out, part.data(), part.size());
         out += part.size();
@@ -24991,7 +25722,7 @@ COHOLD_INLINE void directory::insert(directory_entry* entry, section& making,
     std::atomic<std::uint64_t>* const slot =
         table == nullptr ? nullptr : free_slot(*table, entry->name_hash);
     if (slot == nullptr) {
-        fail_damaged(0, ec); // it was counted wrong
+        fail_damaged(0, ec); // the count was wrong
         return;
     }
     if (making.is_outermost()) {
@@ -25153,7 +25884,7 @@ class segment_memory {
 
     ~segment_memory() {
         if (base_ != nullptr) {
-            mappings.remove(local_of_this()); // nothing happens for one that is read-only
+            mappings.remove(local_of_this()); // no effect for a read-only mapping
             detach(header());
             unmap(local_of(header()).identity->attendance, page_size());
             // In a forked child that does not have the mapping, something else may be in its place.
@@ -25170,7 +25901,7 @@ class segment_memory {
         return map<Mechanism>(native, reserve, how, {}, ec);
     }
 
-    // Maps the object, all of its reserve; nothing of it is looked at.
+    // Maps the object and all of its reserve, without looking at it.
     template <class Mechanism>
     [[gnu::cold]] static segment_memory
     map(const typename Mechanism::native_handle_type& native, std::uint64_t wanted, access_mode how,
@@ -25184,7 +25915,7 @@ class segment_memory {
         find_unit(native, options.huge, unit, reserve);
         char* const base = reserve_aligned(front(), reserve, unit);
         if (base == nullptr) {
-            const int error = errno; // EAGAIN: all that is mapped is locked, mlockall(MCL_FUTURE)
+            const int error = errno; // EAGAIN: all mappings are locked, mlockall(MCL_FUTURE)
             fail(ec, error == EAGAIN ? errc::lock_limit : errc::reserve_too_large,
                  "reserve: %llu bytes, mmap: errno %d", static_cast<unsigned long long>(reserve),
                  error);
@@ -25225,7 +25956,7 @@ class segment_memory {
         return ec ? segment_memory() : std::move(memory);
     }
 
-    // Fills a mapped object that is all zero, but for the magic word: ready() adds that.
+    // Fills a mapped object that is all zero, except for the magic word: ready() adds that.
     template <class Mechanism>
     [[gnu::cold]] void format(const typename Mechanism::native_handle_type& native,
                               std::uint64_t size, std::uint32_t participants, lifetime life,
@@ -25259,28 +25990,27 @@ class segment_memory {
 
     [[nodiscard]] char* base() const noexcept { return base_; }
 
-    // Becomes a participant. *Errors*: errc::locks_unsupported, too_many_participants, and what the
-    // mechanism's claim reports.
+    // Becomes a participant. *Errors*: errc::locks_unsupported, too_many_participants, and those of
+    // the mechanism's claim.
     void participate(std::error_code& ec) const noexcept {
         static_cast<void>(participant_of(header(), ec));
     }
 
-    // Counts as a user of a session from now on, also without being a participant. Within the
-    // mechanism's gate, or before the segment is published.
+    // From now on counts as a user of a session, even without being a participant. Called within
+    // the mechanism's gate, or before the segment is published.
     template <class Mechanism>
     [[gnu::cold]] void attend_session(std::error_code& ec) const noexcept {
         const local_mapping& local = local_of(header());
         local.identity->attendance = enter<Mechanism>(native_of<Mechanism>(local), ec);
     }
 
-    // Is this process a user of the session? One that was forked off is none, until it becomes a
-    // participant.
+    // Is this process a user of the session? A forked child is not, until it becomes a participant.
     [[nodiscard]] bool attends_session() const noexcept {
         return local_of(header()).identity->attendance != nullptr;
     }
 
-    // Is this the status of the object that is mapped? A program that closes all descriptors closes
-    // ours, and the number may mean another file by now.
+    // Is this the status of the mapped object? A program that closes all descriptors closes the
+    // segment's, and its number may refer to another file by now.
     [[nodiscard]] static bool is_of(const local_mapping& local,
                                     const object_status& found) noexcept {
         return found.device == local.device && found.inode == local.inode;
@@ -25309,7 +26039,7 @@ class segment_memory {
         return *reinterpret_cast<local_mapping*>(base_ - sizeof(local_mapping));
     }
 
-    // What the address has to be a multiple of; and the reserve, if it consists of hugetlb pages.
+    // The unit of the mapping's address; and the reserve, if it consists of hugetlb pages.
     template <class Native>
     [[gnu::cold]] static void find_unit(const Native& native, huge_pages how, std::uint64_t& unit,
                                         std::uint64_t& reserve) noexcept {
@@ -25344,9 +26074,9 @@ class segment_memory {
         return reinterpret_cast<const segment_header*>(&local + 1)->name_view();
     }
 
-    // The segment's native handle. A program that closes all descriptors closes ours as well, and
-    // others may have its number then: instead of it, one of the file that is mapped, until this
-    // object ends.
+    // The segment's native handle. A program that closes all descriptors closes it as well, and its
+    // number may then refer to another file: in that case this is a new descriptor of the mapped
+    // file, which is closed when this object ends.
     template <class Mechanism>
     class lent_native {
       public:
@@ -25390,7 +26120,7 @@ class segment_memory {
         if (ec) {
             return nullptr;
         }
-        const claim_gate<Mechanism> gate(*native, ec); // one at a time, where need be
+        const claim_gate<Mechanism> gate(*native, ec); // one at a time, where necessary
         liveness_token token = present;
         void* const page = ec ? nullptr : liveness_of<Mechanism>::claim(*native, slot, token, ec);
         if (page != nullptr && !publish(context, token)) {
@@ -25413,8 +26143,8 @@ class segment_memory {
         return told == verdict::unknown ? probe_mapped<Mechanism>(local, slot, token) : told;
     }
 
-    // The same after somebody has closed our descriptor: the page that keeps our own lock is of the
-    // file that has all of them.
+    // The same after other code has closed the descriptor: the page that holds this process's lock
+    // belongs to the file that holds all of them.
     template <class Mechanism>
     [[gnu::cold]] static verdict probe_mapped(const local_mapping& local, std::uint32_t slot,
                                               const liveness_token& token) noexcept {
@@ -25446,7 +26176,7 @@ class segment_memory {
         return ec || !is_of(local, found) ? 0 : found.size;
     }
 
-    // A page for a user of a session, at an address that nothing else has.
+    // A page for a user of a session, at an address where there is nothing else.
     template <class Mechanism>
     [[gnu::cold]] static void* enter(const typename Mechanism::native_handle_type& native,
                                      std::error_code& ec) noexcept {
@@ -25466,7 +26196,7 @@ class segment_memory {
     template <class Mechanism>
     [[gnu::cold]] static void* attend(const local_mapping& local, std::error_code& ec) noexcept {
         if constexpr (requires { typename Mechanism::attendance; }) {
-            // While this is held, nobody removes the segment because he saw no user.
+            // While this is held, no process can find the segment without users and remove it.
             const lent_native<Mechanism> native(local, "so it is no user of the session", ec);
             if (ec) {
                 return nullptr;
@@ -25484,7 +26214,8 @@ class segment_memory {
 
     char* base_ = nullptr;
     std::uint64_t reserve_ = 0;
-    std::uint64_t only_in_ = 0; // the process that has the mapping, if forked children do not
+    std::uint64_t only_in_ =
+        0; // the process that has the mapping, if forked children do not have it
 };
 
 } // namespace detail
@@ -25887,22 +26618,23 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A named object, as segment::objects() lists them. The root object of a shared<T> has an empty
-/// name.
+/// A named object, in the form in which segment::objects() lists it. The root object of a shared<T>
+/// has an empty name.
 struct object_info {
     std::string name;
     std::string type_name; ///< the name of its type, the same from every compiler
     std::size_t bytes = 0;
 };
 
-/// What segment::objects() returns.
+/// The result of segment::objects().
 using object_list = listing<object_info>;
 
 namespace detail {
 
 inline constexpr std::string_view root_name{}; // of the object of shared<T>
 
-// So that an array can be constructed by placement new, which makes arrays only element by element.
+// Allows constructing an array by placement new, which otherwise makes arrays only element by
+// element.
 template <class T>
 struct array_holder {
     T value;
@@ -25913,13 +26645,13 @@ void check_object_name(std::string_view name, std::error_code& ec) noexcept;
 [[gnu::cold]] bool is_of_type(const directory::found_object& found,
                               const type_descriptor& wanted) noexcept;
 
-// The address of what was found, if it is of the wanted type; nullptr and an error otherwise.
+// The address of a found object, if it has the requested type; nullptr and an error otherwise.
 [[gnu::cold]] const void* checked_address(const directory& objects,
                                           const directory::found_object& found,
                                           const type_descriptor& wanted,
                                           std::error_code& ec) noexcept;
 
-// nullptr without an error: there is none. Takes no lock: see directory::find.
+// nullptr without an error: there is no such object. Takes no lock: see directory::find.
 inline const void* find_address(const directory& objects, std::string_view name,
                                 const type_descriptor& type, std::error_code& ec) noexcept {
     const error_context context("find", "object", name);
@@ -25927,22 +26659,22 @@ inline const void* find_address(const directory& objects, std::string_view name,
     return found.entry == nullptr ? nullptr : checked_address(objects, found, type, ec);
 }
 
-// Before who can write looks at the names: what a process that is dead has begun with them is
-// undone.
+// Called before a process that may write looks at the names: undoes what a dead process has begun
+// with them.
 inline void tidy_up(directory& objects, std::error_code& ec) noexcept {
     if (objects.is_deserted()) {
         const directory::lock undone(objects, ec);
     }
 }
 
-// The same for who can put in order what a dead process has left, and does so first: what it was
-// just making is not there, what it was just destroying is. A living process that makes or destroys
-// something is not waited for: it may be stopped.
+// The same for a process that can recover dead ones, and does so first: an object that the dead
+// process was constructing is absent, one that it was destroying is there. It does not wait for a
+// living process that makes or destroys an object, because that may be stopped.
 void* find_address(const segment_memory& memory, std::string_view name, const type_descriptor& type,
                    std::error_code& ec) noexcept;
 
-// Takes an object out of the directory: its destructor, and then its memory, are the caller's
-// business, in the same section. If the process is killed meanwhile, the object is there again.
+// Takes an object out of the directory: the caller then destroys it and frees its memory, in the
+// same section. If the process is killed meanwhile, the object is there again.
 class pending_destruction {
   public:
     [[gnu::cold]] pending_destruction(const segment_memory& memory, std::string_view name,
@@ -25954,7 +26686,7 @@ class pending_destruction {
 
     [[gnu::cold]] ~pending_destruction() { deallocate(memory_.header(), block_); }
 
-    // nullptr: there is none of the name and type.
+    // nullptr: there is no object with this name and type.
     [[nodiscard]] void* block() const noexcept { return block_; }
 
   private:
@@ -25967,8 +26699,8 @@ class pending_destruction {
 
 enum class making { construct, find_or_construct, root };
 
-// An object on its way into the directory, in a section. If its constructor throws, there is no
-// memory, or the process is killed, nothing stays.
+// An object that is being added to the directory, in a section. If its constructor throws, there is
+// no memory, or the process is killed, nothing stays.
 class pending_construction {
   public:
     [[gnu::cold]] pending_construction(const segment_memory& memory, std::string_view name,
@@ -25980,12 +26712,12 @@ class pending_construction {
 
     [[gnu::cold]] ~pending_construction();
 
-    // Memory for the object; nullptr if it is there already, or after an error.
+    // Memory for the object; nullptr if it exists already, or after an error.
     [[nodiscard]] void* block() const noexcept { return entry_ != nullptr ? block_ : nullptr; }
 
     [[nodiscard]] void* existing() const noexcept { return existing_; }
 
-    // The object is constructed: shows it. Its constructor may have made further names.
+    // The object is constructed: makes it visible. Its constructor may have made further names.
     [[gnu::cold]] void finish(std::error_code& ec) noexcept;
 
   private:
@@ -26045,8 +26777,9 @@ COHOLD_INLINE void check_object_name(std::string_view name, std::error_code& ec)
     if (name.empty()) {
         fail(ec, errc::invalid_name, "the object's name is empty");
     } else if (name.size() > directory::max_name) {
-        fail(ec, errc::invalid_name, "the object's name has %zu bytes, at most %zu are possible",
-             name.size(), directory::max_name);
+        fail(ec, errc::invalid_name,
+             "the object's name has %zu bytes, but at most %zu are possible", name.size(),
+             directory::max_name);
     } else if (name.find('\0') != std::string_view::npos) {
         fail(ec, errc::invalid_name, "the object's name contains a zero byte");
     }
@@ -26058,7 +26791,7 @@ COHOLD_INLINE bool is_of_type(const directory::found_object& found,
         return found.bytes == wanted.size;
     }
     return wanted.description.size() <
-               directory::max_description && // of longer ones a part is lost
+               directory::max_description && // a part of a longer one is lost
            same_but_for_inline_namespaces(wanted.description, own_spelling, found.type,
                                           found.spelling);
 }
@@ -26106,6 +26839,9 @@ pending_destruction::pending_destruction(const segment_memory& memory, std::stri
     if (ec) {
         return;
     }
+    // The journals of the dead must not refer to an object that is about to be destroyed. (Names
+    // are always complete: a process that changes some keeps the directory's lock until they are.)
+    recover_all(memory.header(), section_.record().process_word(), whom::unfinished);
     directory& objects = memory.directory_here();
     const directory::found_object found = objects.find(name);
     void* const object = found.entry == nullptr
@@ -26114,9 +26850,9 @@ pending_destruction::pending_destruction(const segment_memory& memory, std::stri
     if (object == nullptr) {
         return;
     }
-    // A segment that is full has no room to keep a large object while it is destroyed. Then the
-    // name goes for good first: if the process is killed in the destructor, memory is lost.
-    // (In a section around this, which may be undone, that cannot be: an error.)
+    // A full segment has no room to save a large object while it is destroyed. Then the removal of
+    // the name is made permanent first: if the process is killed in the destructor, memory is
+    // leaked. (In a surrounding section, which may be undone, that is impossible: an error.)
     bool kept = true;
     if (has_destructor) {
         section_.record().save(object, type.size, ec);
@@ -26206,7 +26942,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// What segment, segment_view and shared let everybody see.
+// What segment, segment_view and shared have in common: segment_base, which creates, opens, checks
+// and removes a segment, and the observers that all of them have.
 #ifndef COHOLD_HANDLE_DETAIL_SEGMENT_CORE_HPP
 #define COHOLD_HANDLE_DETAIL_SEGMENT_CORE_HPP
 
@@ -26243,8 +26980,8 @@ class segment_base {
 
     ~segment_base() { detach(); }
 
-    // A formatted segment that nobody else can open yet. Destroyed without publish(), it leaves
-    // nothing.
+    // A formatted segment that no other process can open yet. Destroyed without publish(), it
+    // leaves nothing behind.
     [[gnu::cold]] static segment_base prepare(std::string_view name, const segment_options& options,
                                               publication how, std::error_code& ec) noexcept {
         std::uint64_t size = 0;
@@ -26296,7 +27033,7 @@ class segment_base {
         return ec ? segment_base() : std::move(made);
     }
 
-    // What the process that makes or opens a segment wants of its mapping.
+    // What the process that makes or opens a segment wants from its mapping.
     [[nodiscard]] static mapping_options options_of(const segment_options& options) noexcept {
         mapping_options wanted = options.mapping;
         wanted.populate = wanted.populate || options.populate;
@@ -26337,7 +27074,7 @@ class segment_base {
         const handle object = handle::open(name, access_mode::writing, unknown);
         const facts found = unknown ? facts() : peek(object, unknown);
         if constexpr (checks_names) {
-            // Another name's object must stay.
+            // An object that belongs to another name must stay.
             handle::removed_is_absent(unknown);
             if (unknown == errc::not_found) {
                 handle::reclaim(name);
@@ -26349,11 +27086,11 @@ class segment_base {
             }
         }
         if (!object) {
-            return handle::remove(name, ec); // says what is wrong, if anything is
+            return handle::remove(name, ec); // reports what is wrong, if anything is
         }
         if constexpr (has_attendance<mechanism>) {
             if (!unknown && found.life == lifetime::session) {
-                // Nobody shall attach to what is just being removed.
+                // No process may attach to a segment that is being removed.
                 const typename mechanism::attendance::gate gate(object.native(),
                                                                 lock_kind::exclusive);
                 return handle::remove(name, ec);
@@ -26368,7 +27105,7 @@ class segment_base {
 
     [[nodiscard]] const segment_memory& memory() const noexcept { return memory_; }
 
-    // Where it is mapped: the bytes that are there.
+    // The mapping of the bytes that exist.
     [[nodiscard, gnu::cold]] memory_mapping mapping() const noexcept {
         return memory_ ? memory_mapping(memory_.base(),
                                         static_cast<std::size_t>(
@@ -26377,7 +27114,7 @@ class segment_base {
                        : memory_mapping();
     }
 
-    // Waits until the file and its name outlive a loss of power.
+    // Waits until the file and its name will survive a loss of power.
     [[gnu::cold]] void durable(std::error_code& ec) const noexcept {
         if (!memory_) {
             fail(ec, errc::empty_handle);
@@ -26404,7 +27141,7 @@ class segment_base {
   private:
     enum class state { detached, unpublished, attached };
 
-    // What must be known of a segment before it is mapped.
+    // The facts that must be known about a segment before it is mapped.
     struct facts {
         std::uint64_t reserve = 0;
         enum lifetime life = lifetime::persistent;
@@ -26432,8 +27169,8 @@ class segment_base {
         }
         if (options.participants < least_participants || options.participants > most_participants) {
             fail(ec, errc::invalid_options,
-                 "segment_options::participants: %zu, %u to %u are possible", options.participants,
-                 least_participants, most_participants);
+                 "segment_options::participants: %zu, but only %u to %u are possible",
+                 options.participants, least_participants, most_participants);
             return;
         }
         check_hugetlb<mechanism>(options.mapping.huge, ec);
@@ -26443,7 +27180,7 @@ class segment_base {
         const bool sized = (options.seals & seal::grow) != seal::none;
         if (!ec && sized && options.reserve > options.size) {
             fail(ec, errc::invalid_options,
-                 "sealed by seal::grow at %zu bytes, and with a reserve of %zu: it could not grow",
+                 "sealed by seal::grow at %zu bytes, but with a reserve of %zu: it could not grow",
                  options.size, options.reserve);
         }
         if (ec) {
@@ -26468,7 +27205,7 @@ class segment_base {
         if constexpr (!has_attendance<mechanism> && Policies::named) {
             if (options.lifetime == lifetime::session) {
                 fail(ec, errc::unsupported,
-                     "lifetime::session: the mechanism cannot tell who is attached");
+                     "lifetime::session: the mechanism cannot tell which processes are attached");
             }
         }
     }
@@ -26487,12 +27224,13 @@ class segment_base {
         if (ec) {
             return {};
         }
-        // A file may have a hole here and the file system no space for it: reading would be SIGBUS.
+        // A file may have a hole here and the file system no space for it: reading would raise
+        // SIGBUS.
         if (is_missing(at, control_bytes)) {
             const object_status now = object.status(ec);
             if (!ec && now.size < control_bytes) {
                 fail(ec, errc::truncated,
-                     "object size: %llu bytes, and then %llu: somebody cuts it",
+                     "object size: %llu bytes, and then %llu: another process truncates it",
                      static_cast<unsigned long long>(status.size),
                      static_cast<unsigned long long>(now.size));
             } else if (!ec) {
@@ -26503,8 +27241,8 @@ class segment_base {
         }
         const auto& header = *static_cast<const segment_header*>(at);
         validate_header(header, status.size, ec);
-        // Others may have made the object longer, and its header say so, since we asked for its
-        // size.
+        // Another process may have made the object longer, and its header may say so, since its
+        // size was read.
         for (std::uint64_t asked = status.size; ec == errc::truncated;) {
             std::error_code unknown;
             const object_status longer = object.status(unknown);
@@ -26516,7 +27254,7 @@ class segment_base {
             validate_header(header, asked, ec);
         }
         const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
-        // Such an object is mapped whole, so its size must be what is reserved for it.
+        // Such an object is mapped completely, so its size must equal its reserve.
         if (!ec && !mechanism::grows &&
             round_up(status.size, page_size()) != round_up(found.reserve, page_size())) {
             fail(ec, status.size < found.reserve ? errc::truncated : errc::corrupt,
@@ -26538,7 +27276,7 @@ class segment_base {
         return found;
     }
 
-    // What can be done only once the memory is there.
+    // The options that can be applied only once the memory exists.
     [[gnu::cold]] void finish(const mapping_options& options, std::error_code& ec) const noexcept {
         finish_mapping(memory_.base(), mapping().size(), how_ == access_mode::writing, options, ec);
     }
@@ -26576,7 +27314,7 @@ class segment_base {
         return ec ? segment_base() : std::move(made);
     }
 
-    // What exists, without holes.
+    // Maps what exists, without holes.
     [[gnu::cold]] void map(const facts& found, access_mode how, const mapping_options& options,
                            std::error_code& ec) noexcept {
         memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, options, ec);
@@ -26596,12 +27334,12 @@ class segment_base {
                                          std::error_code& ec) noexcept {
         using attendance = typename mechanism::attendance;
         {
-            // While this is held, nobody can remove the segment for lack of users.
+            // While this is held, the segment cannot be removed for lack of users.
             const typename attendance::gate gate(object_.native(), lock_kind::shared);
             if (!gate) {
                 fail_errno(ec, errno, "locking the object, which session lifetime needs");
             } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
-                fail(ec, errc::not_found, "its session is over: nobody has it attached");
+                fail(ec, errc::not_found, "its session is over: no process has it attached");
             } else {
                 map(found, how, options, ec);
                 if (!ec) {
@@ -26628,8 +27366,8 @@ class segment_base {
         }
     }
 
-    // Removes a segment of session lifetime that nobody has attached. True if it is gone now; false
-    // without an error if somebody has it attached.
+    // Removes a segment of session lifetime that no process has attached. Returns true if it is
+    // gone now; false without an error if a process has it attached.
     [[gnu::cold]] static bool remove_if_deserted(const handle& object,
                                                  std::error_code& ec) noexcept {
         if constexpr (has_attendance<mechanism> && Policies::named) {
@@ -26646,8 +27384,8 @@ class segment_base {
         }
     }
 
-    // Replaces a segment of session lifetime while nobody can remove it for lack of users, and the
-    // new one in its place. False if there is none.
+    // Replaces a segment of session lifetime while neither it nor the new one in its place can be
+    // removed for lack of users. Returns false if there is none.
     [[gnu::cold]] bool replace_session(std::error_code& ec) noexcept {
         if constexpr (has_attendance<mechanism> && Policies::named) {
             for (;;) {
@@ -26669,7 +27407,8 @@ class segment_base {
         }
     }
 
-    // Before a new segment is made: is the name free? A deserted session's segment makes way.
+    // Called before a new segment is made: is the name free? A segment whose session is over is
+    // removed.
     [[gnu::cold]] static void clear_the_way(std::string_view name, std::error_code& ec) noexcept {
         if constexpr (Policies::named) {
             std::error_code unknown;
@@ -26683,9 +27422,10 @@ class segment_base {
                 }
             }
             if (!object) {
-                // Not there, or not ours to judge: publishing will find out.
+                // Absent, or not this process's to judge: publishing will find out.
                 if (unknown == errc::invalid_name) {
-                    static_cast<void>(handle::open(name, access_mode::writing, ec)); // says why
+                    static_cast<void>(
+                        handle::open(name, access_mode::writing, ec)); // reports the reason
                 }
             } else if (unknown || found.life != lifetime::session ||
                        (!remove_if_deserted(object, ec) && !ec)) {
@@ -26694,14 +27434,14 @@ class segment_base {
         }
     }
 
-    // Has somebody closed the native handle behind our back?
+    // Has other code closed the native handle?
     [[gnu::cold]] [[nodiscard]] bool is_lost(const handle& object) const noexcept {
         std::error_code ec;
         const object_status found = object.status(ec);
         return ec == std::errc::bad_file_descriptor || (!ec && !memory_.is_of(found));
     }
 
-    // After that, the object by its name, if it is still the one.
+    // Then finds the object by its name, if that still leads to it.
     [[gnu::cold]] void find_again() noexcept {
         if constexpr (Policies::named) {
             std::error_code ec;
@@ -26720,10 +27460,10 @@ class segment_base {
             break;
         case state::attached: {
             const report_keeper keeper;
-            // A forked child that has not used the segment has inherited a handle, and no more.
+            // A forked child that has not used the segment has only inherited a handle.
             const bool session = memory_.attends_session();
             if (is_lost(object_)) {
-                static_cast<void>(object_.release()); // it is not ours to close
+                static_cast<void>(object_.release()); // this process must not close it
                 if (session) {
                     find_again();
                 }
@@ -26776,32 +27516,32 @@ class segment_observers {
         return *this ? static_cast<std::size_t>(base_.memory().header().reserve) : 0;
     }
 
-    /// Bytes allocated on the heap, for objects, their names and their elements. A block
-    /// takes 16 bytes more than it needs where these would be too small for a block of their own,
-    /// so the same objects need not always have the same number.
+    /// Bytes allocated on the heap, for objects, their names and their elements. A block is 16
+    /// bytes larger than needed where these would be too small for a block of their own, so the
+    /// same objects need not always take the same number of bytes.
     [[nodiscard]] std::size_t used() const noexcept {
         return *this ? static_cast<std::size_t>(base_.memory().heap_here().used()) : 0;
     }
 
-    /// Who removes the name.
+    /// Does the name stay until it is removed, or go with the last process?
     [[nodiscard]] enum lifetime lifetime() const noexcept {
         return *this ? static_cast<enum cohold::lifetime>(base_.memory().header().life)
                      : cohold::lifetime::persistent;
     }
 
-    /// Has the name been removed, or taken over by another segment (replace)? The memory stays good
-    /// for who has it.
+    /// Has the name been removed, or been given to another segment (replace)? The memory stays
+    /// valid for processes that have it.
     [[nodiscard]] bool is_removed() const noexcept { return base_.object().is_removed(); }
 
-    /// Which processes use the segment, and whether they are alive. One that was forked off is
-    /// there as soon as it has used the segment itself. Readers are not. *Complexity*: a system
-    /// call for each.
+    /// The processes that use the segment, and whether they are alive. A forked child is listed as
+    /// soon as it has used the segment itself. Readers are not listed. *Complexity*: a system call
+    /// for each.
     [[nodiscard]] participant_list participants() const {
         return *this ? list_participants(base_.memory().header()) : participant_list();
     }
 
-    /// Where it is mapped in this process, with the bytes that there are now: to have huge pages,
-    /// to be locked, looked at … Empty for an empty handle.
+    /// Where the segment is mapped in this process, with the bytes that exist now: to get huge
+    /// pages, to lock it, to examine it … Empty for an empty handle.
     [[nodiscard]] memory_mapping mapping() const noexcept { return base_.mapping(); }
 
   protected:
@@ -26809,7 +27549,7 @@ class segment_observers {
 
     explicit segment_observers(segment_base<Policies>&& base) noexcept : base_(std::move(base)) {}
 
-    // For the operations that need a segment. False for an empty handle.
+    // For operations that need a segment. Returns false for an empty handle.
     [[nodiscard]] bool check_attached(std::error_code& ec) const noexcept {
         if (!*this) {
             fail(ec, errc::empty_handle);
@@ -26817,7 +27557,7 @@ class segment_observers {
         return !ec;
     }
 
-    // For segment and shared: see there.
+    // For segment and shared: see their recover().
     [[gnu::cold]] std::size_t recover_dead(std::error_code& ec) const noexcept {
         ec.clear();
         return check_attached(ec) ? recover_participants(base_.memory().header(), ec) : 0;
@@ -26837,10 +27577,10 @@ COHOLD_NAMESPACE_BEGIN
 template <class Mechanism, class Naming, class Permission>
 class segment;
 
-/// A segment opened for reading: mapped so that nothing can be written, and finding const objects
-/// alone. From segment<…>::open(name, read_only). Needs no permission to write, and takes no lock.
+/// A segment opened for reading: mapped so that nothing can be written, and finding only const
+/// objects. From segment<…>::open(name, read_only). Needs no write permission, and takes no lock.
 ///
-/// *Thread safety*: const members may be called from several threads.
+/// *Thread safety*: several threads may call const members.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class segment_view
@@ -26881,7 +27621,7 @@ class segment_view
         return segment_view(base::open(name, access_mode::reading, options, ec));
     }
 
-    /// Waits until there is such a name, as segment::open does.
+    /// Waits until the name exists, like segment::open.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
@@ -26889,8 +27629,8 @@ class segment_view
         return detail::open_within<segment_view>(name, patience, std::forward<Rest>(rest)...);
     }
 
-    /// From a native handle that came by other ways; it may be one for reading alone. On failure it
-    /// is closed.
+    /// From a native handle that was obtained in another way; it may be read-only. On failure it is
+    /// closed.
     [[nodiscard, gnu::cold]] static segment_view
     adopt(typename policies::mechanism::native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
@@ -26914,7 +27654,7 @@ class segment_view
         return segment_view(base::adopt(native, access_mode::reading, options, ec));
     }
 
-    /// nullptr if there is no object of the name. *Errors*: errc::type_mismatch.
+    /// nullptr if there is no object with this name. *Errors*: errc::type_mismatch.
     template <class T>
     [[nodiscard]] const T* find(std::string_view name) const COHOLD_LIFETIMEBOUND {
         return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
@@ -26931,7 +27671,8 @@ class segment_view
                                         : nullptr;
     }
 
-    /// The named objects, in no order. While others construct and destroy, a moment's picture.
+    /// The named objects, in no particular order. A snapshot, if others construct and destroy
+    /// meanwhile.
     [[nodiscard]] object_list objects() const {
         return *this ? detail::list_objects(this->base_.memory().directory_here()) : object_list();
     }
@@ -26943,17 +27684,17 @@ class segment_view
         : detail::segment_observers<policies>(std::move(opened)) {}
 };
 
-/// Shared memory formatted by cohold: named objects of checked types and the heap that they and
-/// their elements live on. It grows on its own, in every process at the same time and without
-/// moving, up to its reserve.
+/// Shared memory formatted by cohold: named objects of checked types, and the heap for them and
+/// their elements. It grows by itself, in every process at the same time and without moving, up to
+/// its reserve.
 ///
-/// The factories and operations come in two forms: one throws cohold::failure; one takes
-/// std::error_code& right after the name and options and returns an empty handle or nullptr;
-/// last_failure() has the facts then.
+/// Each factory and operation has two forms: one throws cohold::failure; one takes std::error_code&
+/// right after the name and options and returns an empty handle or nullptr, with the details in
+/// last_failure().
 ///
-/// *Thread and process safety*: const members may be called from several threads; all processes may
-/// call everything at the same time. *If the process is killed* in a factory, there is the whole
-/// segment or none.
+/// *Thread and process safety*: several threads may call const members; all processes may call
+/// everything at the same time. *If the process is killed* in a factory, there is the whole segment
+/// or none.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class segment : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>> {
@@ -26985,7 +27726,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return make(name, options, publication::exclusive, ec);
     }
 
-    /// `size` in bytes, to begin with.
+    /// `size` is the initial size in bytes.
     [[nodiscard, gnu::cold]] static segment create(name_argument name,
                                                    std::size_t size = config::default_size)
         requires detail::has_names<policies>
@@ -27027,7 +27768,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return create(segment_options{.size = size}, ec);
     }
 
-    /// An existing segment, whole and checked. *Errors*: errc::not_found; symlink_refused,
+    /// An existing segment, complete and checked. *Errors*: errc::not_found; symlink_refused,
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
     /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch, corrupt,
     /// name_mismatch; reserve_too_large; too_many_participants, locks_unsupported.
@@ -27043,7 +27784,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return open(name, mapping_options{}, ec);
     }
 
-    /// The same, mapped as the options say. *Errors*: also errc::lock_limit, unsupported,
+    /// The same, mapped according to the options. *Errors*: also errc::lock_limit, unsupported,
     /// invalid_options.
     [[nodiscard, gnu::cold]] static segment open(name_argument name, const mapping_options& options)
         requires detail::has_names<policies>
@@ -27102,9 +27843,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return view_type::open(name, options, ec);
     }
 
-    /// The same, but waits until there is such a name, no longer than `patience`, a
-    /// std::chrono::duration; then errc::not_found or no_such_directory. What comes after it is as
-    /// in the other forms: `open("prices", 5s, read_only, ec)`.
+    /// The same, but waits until the name exists, no longer than `patience`, a
+    /// std::chrono::duration; then errc::not_found or no_such_directory. The further arguments are
+    /// those of the other forms: `open("prices", 5s, read_only, ec)`.
     template <detail::duration_like Duration, class... Rest>
         requires detail::has_names<policies>
     [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
@@ -27112,8 +27853,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return detail::open_within<segment>(name, patience, std::forward<Rest>(rest)...);
     }
 
-    /// The existing segment, or a new one. Any number of processes may race: there will be one, and
-    /// everybody gets it.
+    /// The existing segment, or a new one. Any number of processes may race: there will be one
+    /// segment, and all get it.
     [[nodiscard, gnu::cold]] static segment open_or_create(name_argument name,
                                                            const segment_options& options)
         requires detail::has_names<policies>
@@ -27154,9 +27895,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     static segment open_or_create(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
 
-    /// A new segment under the name, in one step, whether or not there was one: who opens the name
-    /// gets the old one or the new one. Who has the old one keeps it; its is_removed() is true
-    /// then. Not for System V.
+    /// A new segment under the name, in one step, whether or not there was one before: a process
+    /// that opens the name gets the old one or the new one. Processes that have the old one keep
+    /// it; its is_removed() is true then. Not for System V.
     [[nodiscard, gnu::cold]] static segment replace(name_argument name,
                                                     const segment_options& options)
         requires detail::has_names<policies> && policies::mechanism::replaces
@@ -27189,7 +27930,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
 
     static segment replace(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
 
-    /// Takes the name away; who has the segment attached keeps it. False if there was none.
+    /// Removes the name; processes that have the segment attached keep it. Returns false if there
+    /// was no such name.
     static bool remove(name_argument name)
         requires detail::has_names<policies>
     {
@@ -27204,8 +27946,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return base::remove(name, ec);
     }
 
-    /// From a native handle that came by other ways, e.g. over a socket; checked as open
-    /// does, but for the owner and the mode: who passes a handle vouches for it. On
+    /// From a native handle that was obtained in another way, e.g. over a socket; checked like
+    /// open, except for the owner and the mode: the process that passes a handle vouches for it. On
     /// failure it is closed.
     [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native) {
         return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
@@ -27228,10 +27970,10 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return segment(base::adopt(native, access_mode::writing, options, ec));
     }
 
-    /// Constructs an object under a name. Others that construct or destroy wait meanwhile. Its own
-    /// allocators, to any depth, bind to this segment. *Errors*: errc::already_exists if the name
-    /// is taken, invalid_name, out_of_space, reserve_exceeded; what T's constructor throws passes
-    /// through, and nothing is left.
+    /// Constructs an object under a name. Other threads that construct or destroy wait meanwhile.
+    /// Its own allocators, at any depth, bind to this segment. *Errors*: errc::already_exists if
+    /// the name is taken, invalid_name, out_of_space, reserve_exceeded; exceptions from T's
+    /// constructor pass through, and nothing is left behind.
     template <class T, class... Arguments>
     T& construct(std::string_view name, Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
@@ -27247,9 +27989,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                               std::forward<Arguments>(arguments)...);
     }
 
-    /// The object of the name, constructed first if there is none: by one of all who ask at the
-    /// same time. *Errors*: those of construct, and errc::type_mismatch if it is there with another
-    /// type.
+    /// The object with this name, which is constructed first if there is none: by one of all
+    /// threads that ask at the same time. *Errors*: those of construct, and errc::type_mismatch if
+    /// it exists with another type.
     template <class T, class... Arguments>
     T& find_or_construct(std::string_view name,
                          Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
@@ -27266,9 +28008,9 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                               std::forward<Arguments>(arguments)...);
     }
 
-    /// nullptr if there is no object of the name, or if it is still being constructed; waits for
-    /// nobody that lives. *Errors*: errc::type_mismatch, naming both types
-    /// and the member that differs.
+    /// nullptr if there is no object with this name, or if it is still being constructed; does not
+    /// wait for living processes. *Errors*: errc::type_mismatch, naming both types and the member
+    /// that differs.
     template <class T>
     [[nodiscard]] T* find(std::string_view name) const COHOLD_LIFETIMEBOUND {
         return detail::thrown([&](std::error_code& ec) { return find<T>(name, ec); });
@@ -27284,8 +28026,8 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
                    : nullptr;
     }
 
-    /// Takes the name away and destroys the object. False if there is none. Nobody may be using it.
-    /// *Errors*: errc::type_mismatch, and then the object stays.
+    /// Removes the name and destroys the object. Returns false if there is none. No thread may be
+    /// using it. *Errors*: errc::type_mismatch, and then the object stays.
     template <class T>
     bool destroy(std::string_view name) const {
         return detail::thrown([&](std::error_code& ec) { return destroy<T>(name, ec); });
@@ -27307,7 +28049,7 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return true;
     }
 
-    /// The named objects, in no order.
+    /// The named objects, in no particular order.
     [[nodiscard]] object_list objects() const {
         if (!*this) {
             return {};
@@ -27319,17 +28061,16 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return detail::list_objects(objects);
     }
 
-    /// An allocator of this segment, for containers that are not constructed inside it. Bound to
-    /// none if the handle is empty. Good as long as this segment, or one moved from it, is
-    /// attached.
+    /// An allocator of this segment, for containers that are not constructed inside it. Not bound
+    /// if the handle is empty. Valid as long as this segment, or one moved from it, is attached.
     template <class T>
     [[nodiscard]] shm_allocator<T> allocator() const noexcept {
         return *this ? shm_allocator<T>(this->base_.memory().header()) : shm_allocator<T>();
     }
 
-    /// Makes the segment at least `size` bytes long, in all processes. It grows on its own too;
-    /// this is for doing it in time. *Errors*: errc::reserve_exceeded, out_of_space (with the bytes
-    /// wanted and available).
+    /// Makes the segment at least `size` bytes long, in all processes. It also grows by itself;
+    /// this is for growing in advance. *Errors*: errc::reserve_exceeded, out_of_space (with the
+    /// bytes wanted and available).
     void grow(std::size_t size) const {
         std::error_code ec;
         grow(size, ec);
@@ -27347,11 +28088,11 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         }
     }
 
-    /// Puts in order now what dead processes have left: what they had begun is undone, what they
-    /// had finished is finished, their places are free. Returns how many this call has found.
-    /// Attaching does the same, and who waits for a lock does it for the holder. *Errors*: those of
-    /// attaching, in a process that was forked off. *Complexity*: a system call for each
-    /// participant.
+    /// Recovers now what dead processes have left: unfinished changes are rolled back, committed
+    /// ones completed, and their slots freed. Returns how many dead participants this call has
+    /// found. Attaching does the same, and a thread that waits for a lock does it for the lock's
+    /// holder. *Errors*: those of attaching, in a forked child. *Complexity*: a system call for
+    /// each participant.
     std::size_t recover() const {
         return detail::thrown([&](std::error_code& ec) { return recover(ec); });
     }
@@ -27361,10 +28102,10 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return this->recover_dead(ec);
     }
 
-    /// Waits until all that has been written to the segment, by whatever process, and its name
-    /// outlive a loss of power: msync(2), fsync(2) of a file and of its directory. It is no
-    /// snapshot: what others write meanwhile may be on the disk or not, and after the next write
-    /// any part of that. Of memory there is nothing to wait for. *Errors*: EIO if the disk has
+    /// Waits until everything that any process has written to the segment, and the segment's name,
+    /// will survive a loss of power: msync(2), fsync(2) of a file and of its directory. This is no
+    /// snapshot: what others write meanwhile may be on the disk or not, and so may any part of what
+    /// is written next. For memory there is nothing to wait for. *Errors*: EIO if the disk has
     /// failed; msync(2), fsync(2).
     void durable() const {
         std::error_code ec;
@@ -27403,14 +28144,572 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 };
 
+#if defined(COHOLD_SEPARATE_COMPILATION)
+namespace detail {
+
+// The members of the default segment are in the compiled library.
+using default_policies =
+    policies<mechanism::posix, default_naming<mechanism::posix>, permission::owner_only>;
+#if COHOLD_DEFINED_HERE
+template class object_handle<default_policies>;
+template class segment_base<default_policies>;
+#else
+extern template class object_handle<default_policies>;
+extern template class segment_base<default_policies>;
+#endif
+
+} // namespace detail
+#endif
+
 COHOLD_NAMESPACE_END
 
 #endif
-// What can be done with the semaphores of a System V set: acquire, release, several steps at once.
-#ifndef COHOLD_HANDLE_SEMAPHORE_SET_HPP
-#define COHOLD_HANDLE_SEMAPHORE_SET_HPP
+// shared<T>: a segment whose only root object is a T, and which behaves like a pointer to it.
+#ifndef COHOLD_HANDLE_SHARED_HPP
+#define COHOLD_HANDLE_SHARED_HPP
+
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class First>
+concept options_or_error = std::same_as<std::remove_cvref_t<First>, segment_options> ||
+                           std::same_as<std::remove_cvref_t<First>, std::error_code>;
+
+// The arguments of T alone, with no options or error code before them.
+template <class... Arguments>
+inline constexpr bool plain_arguments = true;
+template <class First, class... Rest>
+inline constexpr bool plain_arguments<First, Rest...> = !options_or_error<First>;
+
+template <class T, class Policies>
+class shared_base : public segment_observers<Policies> {
+  public:
+    using element_type = T;
+
+    [[nodiscard]] T* get() const noexcept COHOLD_LIFETIMEBOUND { return root_; }
+
+    [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *root_; }
+
+    [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return root_; }
+
+  protected:
+    using base = segment_base<Policies>;
+
+    shared_base() = default;
+
+    shared_base(base&& opened, T* root) noexcept
+        : segment_observers<Policies>(std::move(opened)), root_(root) {}
+
+    shared_base(shared_base&& other) noexcept
+        : segment_observers<Policies>(std::move(other)),
+          root_(std::exchange(other.root_, nullptr)) {}
+
+    shared_base& operator=(shared_base&& other) noexcept {
+        segment_observers<Policies>::operator=(std::move(other));
+        root_ = std::exchange(other.root_, nullptr);
+        return *this;
+    }
+
+    ~shared_base() = default;
+
+    static T* root_of(const base& opened, std::error_code& ec) noexcept {
+        const directory& objects = opened.memory().directory_here();
+        const auto found = objects.find(root_name);
+        if (found.entry == nullptr) {
+            fail(ec, errc::not_found,
+                 "the segment has no root object: it was not created by shared<T>");
+            return nullptr;
+        }
+        return static_cast<T*>(
+            const_cast<void*>(checked_address(objects, found, type_descriptor_of<T>, ec)));
+    }
+
+    T* root_ = nullptr;
+};
+
+} // namespace detail
+
+/// A T that processes share: `auto config = shared<settings>::open_or_create("settings");
+/// config->volume = 7;` Its segment grows as T needs it. T's constructor arguments come last in the
+/// factories. Other processes see the T only when it is constructed.
+///
+/// `shared<const T>` is opened for reading: mapped so that nothing can be written.
+///
+/// *Thread and process safety*: all factories are safe; for the T, its own rules apply. *If the
+/// process is killed* in a factory, there is the whole T or nothing.
+template <class T, class Mechanism = mechanism::posix,
+          class Naming = detail::default_naming<Mechanism>,
+          class Permission = permission::owner_only>
+class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::segment_base<policies>;
+    using parent = detail::shared_base<T, policies>;
+    static constexpr std::string_view label = policies::mechanism::label;
+
+  public:
+    using typename parent::native_handle_type;
+    using read_only_type = shared<const T, Mechanism, Naming, Permission>;
+
+    shared() = default;
+
+    /// A new segment with a T. *Errors*: those of segment::create; exceptions from T's constructor
+    /// pass through, and nothing is left behind.
+    template <class... Arguments>
+        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared create(name_argument name, Arguments&&... arguments) {
+        return create(name, segment_options{}, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared create(name_argument name, const segment_options& options,
+                                       Arguments&&... arguments) {
+        std::error_code ec;
+        shared made = create(name, options, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return made;
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies>
+    [[nodiscard]] static shared create(name_argument name, std::error_code& ec,
+                                       Arguments&&... arguments) {
+        return create(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies>
+    [[nodiscard]] static shared create(name_argument name, const segment_options& options,
+                                       std::error_code& ec, Arguments&&... arguments) {
+        return make(name, options, publication::exclusive, ec,
+                    std::forward<Arguments>(arguments)...);
+    }
+
+    static shared create(name_argument, std::initializer_list<decltype(nullptr)>)
+        requires detail::has_names<policies>
+    = delete;
+
+    template <class... Arguments>
+        requires detail::has_no_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared create(Arguments&&... arguments) {
+        return create(segment_options{}, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_no_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared create(const segment_options& options, Arguments&&... arguments) {
+        std::error_code ec;
+        shared made = create(options, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return made;
+    }
+
+    template <class... Arguments>
+        requires detail::has_no_names<policies>
+    [[nodiscard]] static shared create(std::error_code& ec, Arguments&&... arguments) {
+        return create(segment_options{}, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_no_names<policies>
+    [[nodiscard]] static shared create(const segment_options& options, std::error_code& ec,
+                                       Arguments&&... arguments) {
+        return make({}, options, publication::exclusive, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    /// The existing T. *Errors*: those of segment::open; errc::type_mismatch; not_found if the
+    /// segment has no root object.
+    [[nodiscard]] static shared open(name_argument name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static shared open(name_argument name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, mapping_options{}, ec);
+    }
+
+    /// The same, mapped according to the options.
+    [[nodiscard]] static shared open(name_argument name, const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard]] static shared open(name_argument name, const mapping_options& options,
+                                     std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::error_context context("open", label, name);
+        ec.clear();
+        return checked(base::open(name, access_mode::writing, options, ec), ec);
+    }
+
+    [[nodiscard]] static shared open(name_argument name, read_write_t)
+        requires detail::has_names<policies>
+    {
+        return open(name);
+    }
+
+    [[nodiscard]] static shared open(name_argument name, read_write_t, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, ec);
+    }
+
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t)
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name);
+    }
+
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
+                                             std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name, ec);
+    }
+
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
+                                             const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name, options);
+    }
+
+    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
+                                             const mapping_options& options,
+                                             std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return read_only_type::open(name, options, ec);
+    }
+
+    /// Waits until the name exists, like segment::open.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
+        return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
+    }
+
+    /// The existing T, or a new one made from the arguments. Any number of processes may race:
+    /// there will be one T.
+    template <class... Arguments>
+        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared open_or_create(name_argument name, Arguments&&... arguments) {
+        return open_or_create(name, segment_options{}, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared open_or_create(name_argument name, const segment_options& options,
+                                               Arguments&&... arguments) {
+        std::error_code ec;
+        shared opened = open_or_create(name, options, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return opened;
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies>
+    [[nodiscard]] static shared open_or_create(name_argument name, std::error_code& ec,
+                                               Arguments&&... arguments) {
+        return open_or_create(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies>
+    [[nodiscard]] static shared open_or_create(name_argument name, const segment_options& options,
+                                               std::error_code& ec, Arguments&&... arguments) {
+        for (;;) {
+            const detail::error_context context("open", label, name);
+            ec.clear();
+            base opened = base::open(name, access_mode::writing, base::options_of(options), ec);
+            if (!ec) {
+                return checked(std::move(opened), ec);
+            }
+            if (ec != errc::not_found) {
+                return {};
+            }
+            ec.clear();
+            base made = base::prepare(name, options, publication::exclusive, ec);
+            if (ec == errc::already_exists) {
+                continue;
+            }
+            T* const root = construct_root(made, ec, std::forward<Arguments>(arguments)...);
+            // The arguments can be used only once, so there is one T, which waits for the name
+            // while others create and remove it.
+            while (!ec) {
+                made.publish(publication::exclusive, ec);
+                if (!ec) {
+                    return shared(std::move(made), root);
+                }
+                if (ec == errc::already_exists) {
+                    ec.clear();
+                    opened = base::open(name, access_mode::writing, base::options_of(options), ec);
+                    if (!ec) {
+                        std::destroy_at(root);
+                        return checked(std::move(opened), ec);
+                    }
+                    if (ec == errc::not_found) {
+                        ec.clear();
+                    }
+                }
+            }
+            if (root != nullptr) {
+                std::destroy_at(root);
+            }
+            return {};
+        }
+    }
+
+    static shared open_or_create(name_argument, std::initializer_list<decltype(nullptr)>)
+        requires detail::has_names<policies>
+    = delete;
+
+    /// A new T under the name, in one step, whether or not there was one before. Not for System V.
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces &&
+                 detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared replace(name_argument name, Arguments&&... arguments) {
+        return replace(name, segment_options{}, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    [[nodiscard]] static shared replace(name_argument name, std::error_code& ec,
+                                        Arguments&&... arguments) {
+        return replace(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces &&
+                 detail::plain_arguments<Arguments...>
+    [[nodiscard]] static shared replace(name_argument name, const segment_options& options,
+                                        Arguments&&... arguments) {
+        std::error_code ec;
+        shared made = replace(name, options, ec, std::forward<Arguments>(arguments)...);
+        detail::raise_if(ec);
+        return made;
+    }
+
+    template <class... Arguments>
+        requires detail::has_names<policies> && policies::mechanism::replaces
+    [[nodiscard]] static shared replace(name_argument name, const segment_options& options,
+                                        std::error_code& ec, Arguments&&... arguments) {
+        return make(name, options, publication::replace, ec, std::forward<Arguments>(arguments)...);
+    }
+
+    /// Removes the name; processes that have the T keep it. Returns false if there was no such
+    /// name.
+    static bool remove(name_argument name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
+    }
+
+    static bool remove(name_argument name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::error_context context("remove", label, name);
+        ec.clear();
+        return base::remove(name, ec);
+    }
+
+    /// From a native handle that was obtained in another way; checked like open, except for the
+    /// owner and the mode: the process that passes a handle vouches for it. On failure it is
+    /// closed.
+    [[nodiscard]] static shared adopt(native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
+                                      std::error_code& ec) noexcept {
+        const detail::error_context context("adopt", label, "");
+        ec.clear();
+        return checked(base::adopt(native, access_mode::writing, options, ec), ec);
+    }
+
+    /// An allocator of the T's segment.
+    template <class U>
+    [[nodiscard]] shm_allocator<U> allocator() const noexcept {
+        return *this ? shm_allocator<U>(this->base_.memory().header()) : shm_allocator<U>();
+    }
+
+    /// Recovers now what dead processes have left in the segment: unfinished changes are rolled
+    /// back, committed ones completed, and their slots freed. Returns how many dead participants
+    /// this call has found. Attaching does the same, and a thread that waits for a lock does it for
+    /// the lock's holder. *Errors*: those of attaching, in a forked child. *Complexity*: a system
+    /// call for each participant.
+    std::size_t recover() const {
+        return detail::thrown([&](std::error_code& ec) { return recover(ec); });
+    }
+
+    std::size_t recover(std::error_code& ec) const noexcept {
+        const detail::error_context context("recover", label, this->name());
+        return this->recover_dead(ec);
+    }
+
+    /// See segment::durable.
+    void durable() const {
+        std::error_code ec;
+        durable(ec);
+        detail::raise_if(ec);
+    }
+
+    void durable(std::error_code& ec) const noexcept {
+        const detail::error_context context("write back", label, this->name());
+        ec.clear();
+        this->base_.durable(ec);
+    }
+
+  private:
+    shared(base&& opened, T* root) noexcept : parent(std::move(opened), root) {}
+
+    static shared checked(base&& opened, std::error_code& ec) noexcept {
+        T* const root = ec ? nullptr : parent::root_of(opened, ec);
+        return ec ? shared() : shared(std::move(opened), root);
+    }
+
+    template <class... Arguments>
+    static shared make(std::string_view name, const segment_options& options, publication how,
+                       std::error_code& ec, Arguments&&... arguments) {
+        const detail::error_context context("create", label, name);
+        ec.clear();
+        base made = base::prepare(name, options, how, ec);
+        T* const root =
+            ec ? nullptr : construct_root(made, ec, std::forward<Arguments>(arguments)...);
+        if (!ec) {
+            made.publish(how, ec);
+            if (ec) {
+                std::destroy_at(root);
+            }
+        }
+        return ec ? shared() : shared(std::move(made), root);
+    }
+
+    // In a segment that no other process can see yet.
+    template <class... Arguments>
+    static T* construct_root(const base& made, std::error_code& ec, Arguments&&... arguments) {
+        if (ec) {
+            return nullptr;
+        }
+        return detail::construct_object<T>(made.memory(), detail::root_name, detail::making::root,
+                                           ec, std::forward<Arguments>(arguments)...);
+    }
+};
+
+/// A T that other processes share, for reading.
+template <class T, class Mechanism, class Naming, class Permission>
+class shared<const T, Mechanism, Naming, Permission>
+    : public detail::shared_base<const T, detail::policies<Mechanism, Naming, Permission>> {
+    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::segment_base<policies>;
+    using parent = detail::shared_base<const T, policies>;
+
+  public:
+    using typename parent::native_handle_type;
+
+    shared() = default;
+
+    /// The same as shared<T>::open(name, read_only).
+    [[nodiscard]] static shared open(name_argument name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static shared open(name_argument name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, mapping_options{}, ec);
+    }
+
+    [[nodiscard]] static shared open(name_argument name, const mapping_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
+    }
+
+    [[nodiscard]] static shared open(name_argument name, const mapping_options& options,
+                                     std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::error_context context("open", policies::mechanism::label, name);
+        ec.clear();
+        return checked(base::open(name, access_mode::reading, options, ec), ec);
+    }
+
+    [[nodiscard]] static shared open(name_argument name, read_only_t)
+        requires detail::has_names<policies>
+    {
+        return open(name);
+    }
+
+    [[nodiscard]] static shared open(name_argument name, read_only_t, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        return open(name, ec);
+    }
+
+    /// Waits until the name exists, like segment::open.
+    template <detail::duration_like Duration, class... Rest>
+        requires detail::has_names<policies>
+    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
+        return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
+    }
+
+    /// From a native handle that was obtained in another way; it may be read-only.
+    [[nodiscard]] static shared adopt(native_handle_type native) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
+        return adopt(native, mapping_options{}, ec);
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
+    }
+
+    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
+                                      std::error_code& ec) noexcept {
+        const detail::error_context context("adopt", policies::mechanism::label, "");
+        ec.clear();
+        return checked(base::adopt(native, access_mode::reading, options, ec), ec);
+    }
+
+  private:
+    shared(base&& opened, const T* root) noexcept : parent(std::move(opened), root) {}
+
+    static shared checked(base&& opened, std::error_code& ec) noexcept {
+        const T* const root = ec ? nullptr : parent::root_of(opened, ec);
+        return ec ? shared() : shared(std::move(opened), root);
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+#endif
+// System V semaphores: semaphore_set handles one set; system_v_semaphores finds a set by a key. The
+// kernel can give back their permits when a holder is killed.
+#ifndef COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_HPP
+#define COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_HPP
 
 #include <cerrno>
+#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -27429,16 +28728,16 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// semget(2) and the setting of values are two steps, and who opens the set between them would find
-// it empty (for ever, if its creator is killed there). So a new set has a mode that no finished one
-// has: its owner may do everything, nobody else anything, for the bits of execution count nothing
-// here. The last step, IPC_SET, gives it its mode, owner and group at once. All of that happens
-// under a lock that the kernel releases when its holder dies: whoever holds it and finds a set of
-// that mode knows that its creator is dead, and removes it.
+// semget(2) and setting the values are two steps, and a process that opened the set between them
+// would find it empty (for ever, if its creator is killed there). So a new set has a mode that no
+// finished one has: its owner may do everything, others nothing, because the execute bits mean
+// nothing here. The last step, IPC_SET, sets its mode, owner and group at once. All of that happens
+// under a lock that the kernel releases when its holder dies: a process that holds it and finds a
+// set of that mode knows that the set's creator is dead, and removes the set.
 inline constexpr ::mode_t unready_mode = 0701;
 
-// The lock of those who create a set with this key: that of another key, since a segment of the
-// same name has one, too.
+// The lock for creating a set with this key. It has another key, because a segment of the same name
+// has such a lock, too.
 [[gnu::cold]] key_t set_lock_key(key_t key) noexcept;
 
 [[gnu::cold]] bool set_status(int id, struct ::semid_ds& out) noexcept;
@@ -27454,7 +28753,7 @@ inline constexpr unsigned max_set_value = 32767; // SEMVMX, which no sysctl chan
 
 [[gnu::cold]] bool is_unready(const struct ::semid_ds& status) noexcept;
 
-// Under the lock: removes what a dead creator has left. True if it did.
+// Called under the lock: removes what a dead creator has left. Returns true if it did.
 [[gnu::cold]] bool reclaim_set(key_t key) noexcept;
 
 inline int set_value(int id, unsigned index, unsigned value) noexcept {
@@ -27470,52 +28769,54 @@ struct set_creation {
     std::optional<gid_t> group;
 };
 
-// Under the lock, or without a key. -1 on failure.
+// Called under the lock, or without a key. Returns -1 on failure.
 [[gnu::cold]] int make_set(key_t key, const set_creation& wanted, std::error_code& ec) noexcept;
 
 [[gnu::cold]] int create_set(key_t key, const set_creation& wanted, std::error_code& ec) noexcept;
 
-// -1 and ec on failure. A set in the making counts as absent, and so does what a dead creator has
-// left, which is removed.
+// Returns -1 and ec on failure. A set that is still being made counts as absent, and so does what a
+// dead creator has left, which is removed.
 [[gnu::cold]] int open_set(key_t key, std::error_code& ec) noexcept;
 
-// False if there was none. Not while somebody creates: one would remove what is not finished.
+// Returns false if there was none. Waits for creators, because it must not remove an unfinished
+// set.
 [[gnu::cold]] bool remove_named_set(key_t key, ::mode_t mode, std::error_code& ec) noexcept;
 
 // How long semop may wait.
 struct set_patience {
     bool at_all;
-    deadline until; // if at all
+    deadline until; // if it may wait at all
 };
 
-// All of the steps, or none. 0 or errno; EAGAIN: not within the patience.
+// All of the steps, or none. Returns 0 or errno; EAGAIN: not in time.
 int operate_set(int id, ::sembuf* steps, std::size_t count, set_patience patience) noexcept;
 
-// -1 and errno on failure.
+// Returns -1 and errno on failure.
 inline int ask_set(int id, unsigned index, int what) noexcept {
     return ::semctl(id, static_cast<int>(index), what);
 }
 
 } // namespace detail
 
-/// What becomes of a change when the process that made it ends, however it ends: the kernel can
-/// take it back (SEM_UNDO). A permit that was acquired so must be released so, or it is given
-/// twice.
+/// What becomes of a change when the process that made it ends, in whatever way: the kernel can
+/// undo it (SEM_UNDO). A permit that was acquired in this way must be released in the same way, or
+/// it is given back twice.
 enum class semaphore_undo {
     never,
-    at_exit, ///< of the process; its threads count as one. What exec(3) starts inherits it
+    at_exit, ///< of the process; its threads count as one. A program started by exec(3) inherits it
 };
 
-/// A part of an operation on several semaphores at once.
+/// One step of an operation on several semaphores at once.
 struct semaphore_step {
-    std::uint16_t index; ///< which semaphore of the set
-    std::int16_t change; ///< below 0: takes permits; above: gives; 0: waits until there are none
+    std::uint16_t index; ///< the semaphore's index in the set
+    std::int16_t
+        change; ///< below 0: takes permits; above 0: adds permits; 0: waits until there are none
     semaphore_undo how = semaphore_undo::never;
 };
 
 namespace detail {
 
-// The part of system_v_semaphores that policies have nothing to do with.
+// The part of system_v_semaphores that does not depend on policies.
 class semaphore_set {
   public:
     /// The most permits that a semaphore can have.
@@ -27543,16 +28844,15 @@ class semaphore_set {
     /// The identifier, for semop(2), semctl(2) and adopt(); -1 for an empty handle.
     [[nodiscard]] int id() const noexcept { return id_; }
 
-    /// How many semaphores there are in the set; 0 for an empty handle.
+    /// The number of semaphores in the set; 0 for an empty handle.
     [[nodiscard]] unsigned count() const noexcept { return id_ >= 0 ? count_ : 0; }
 
-    /// Is the set gone?
+    /// Has the set been removed?
     [[nodiscard]] bool is_removed() const noexcept {
         return id_ >= 0 && ask_set(id_, 0, GETVAL) < 0 && errno != EACCES;
     }
 
-    /// Takes a permit of a semaphore; waits for one as long as it takes. Signals do not end the
-    /// wait.
+    /// Takes a permit of a semaphore; waits as long as it takes. Signals do not end the wait.
     void acquire(unsigned index = 0, semaphore_undo how = semaphore_undo::never) const {
         std::error_code ec;
         acquire(index, how, ec);
@@ -27563,7 +28863,7 @@ class semaphore_set {
         change("acquire from", index, -1, how, patiently, ec);
     }
 
-    /// Takes a permit if there is one; false if there is none.
+    /// Takes a permit if there is one; returns false if there is none.
     [[nodiscard]] bool try_acquire(unsigned index = 0,
                                    semaphore_undo how = semaphore_undo::never) const {
         return thrown([&](std::error_code& ec) { return try_acquire(index, how, ec); });
@@ -27574,7 +28874,7 @@ class semaphore_set {
         return change("acquire from", index, -1, how, impatiently, ec);
     }
 
-    /// Waits for a permit no longer than the duration; false if none came.
+    /// Waits for a permit no longer than the duration; returns false if none came.
     template <duration_like Duration>
     [[nodiscard]] bool try_acquire_for(const Duration& patience, unsigned index = 0,
                                        semaphore_undo how = semaphore_undo::never) const {
@@ -27588,7 +28888,7 @@ class semaphore_set {
         return change("acquire from", index, -1, how, {true, deadline_in(patience)}, ec);
     }
 
-    /// Waits until the moment, of any clock, has come.
+    /// Waits for a permit until the given moment, of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_acquire_until(const TimePoint& moment, unsigned index = 0,
                                          semaphore_undo how = semaphore_undo::never) const {
@@ -27605,8 +28905,8 @@ class semaphore_set {
         return done && !ec;
     }
 
-    /// Gives so many permits at once. Anybody may. *Errors*: EOVERFLOW if there would be more than
-    /// max: none is given then.
+    /// Adds `permits` permits at once. Any process may call it. *Errors*: EOVERFLOW if there would
+    /// be more than max: then none is added.
     void release(unsigned index = 0, unsigned permits = 1,
                  semaphore_undo how = semaphore_undo::never) const {
         std::error_code ec;
@@ -27628,7 +28928,7 @@ class semaphore_set {
         change("wait for zero of", index, 0, semaphore_undo::never, patiently, ec);
     }
 
-    /// The same no longer than the duration; false if there are permits still.
+    /// The same, no longer than the duration; returns false if there are still permits.
     template <duration_like Duration>
     [[nodiscard]] bool try_wait_for_zero_for(const Duration& patience, unsigned index = 0) const {
         return thrown(
@@ -27642,8 +28942,8 @@ class semaphore_set {
                       {true, deadline_in(patience)}, ec);
     }
 
-    /// All of the steps at the same moment, or none of them: waits until all are possible.
-    /// *Errors*: errc::invalid_size for more than 64 steps, or SEMOPM of kernel.sem.
+    /// All of the steps at the same moment, or none: waits until all can be done. *Errors*:
+    /// errc::invalid_size for more than 64 steps, or more than SEMOPM of kernel.sem.
     void operate(std::span<const semaphore_step> steps) const {
         std::error_code ec;
         operate(steps, ec);
@@ -27654,7 +28954,7 @@ class semaphore_set {
         run("operate on", steps, patiently, ec);
     }
 
-    /// The same if it is possible now; false if it is not.
+    /// The same if it can be done now; returns false if not.
     [[nodiscard]] bool try_operate(std::span<const semaphore_step> steps) const {
         return thrown([&](std::error_code& ec) { return try_operate(steps, ec); });
     }
@@ -27664,7 +28964,7 @@ class semaphore_set {
         return run("operate on", steps, impatiently, ec);
     }
 
-    /// The same if it becomes possible within the duration.
+    /// The same if it can be done within the duration.
     template <duration_like Duration>
     [[nodiscard]] bool try_operate_for(std::span<const semaphore_step> steps,
                                        const Duration& patience) const {
@@ -27678,7 +28978,7 @@ class semaphore_set {
         return run("operate on", steps, {true, deadline_in(patience)}, ec);
     }
 
-    /// How many permits a semaphore had a moment ago.
+    /// The number of permits of a semaphore a moment ago.
     [[nodiscard]] unsigned value(unsigned index = 0) const {
         return thrown([&](std::error_code& ec) { return value(index, ec); });
     }
@@ -27687,17 +28987,17 @@ class semaphore_set {
         return ask("value of", index, GETVAL, ec);
     }
 
-    /// How many threads, of all processes, waited for permits of it a moment ago.
+    /// The number of threads, of all processes, that waited for its permits a moment ago.
     [[nodiscard]] unsigned waiting(unsigned index = 0) const {
         return thrown([&](std::error_code& ec) { return waiting(index, ec); });
     }
 
     [[nodiscard]] unsigned waiting(unsigned index, std::error_code& ec) const noexcept {
-        return ask("who waits for", index, GETNCNT, ec);
+        return ask("waiters of", index, GETNCNT, ec);
     }
 
-    /// Sets the number of permits, whoever has some, and makes the kernel forget what it would have
-    /// undone of this semaphore, in all processes. *Errors*: EOVERFLOW beyond max.
+    /// Sets the number of permits, whichever processes have some, and makes the kernel forget what
+    /// it would have undone for this semaphore, in all processes. *Errors*: EOVERFLOW beyond max.
     void set(unsigned index, unsigned permits) const {
         std::error_code ec;
         set(index, permits, ec);
@@ -27736,12 +29036,223 @@ class semaphore_set {
 
 } // namespace detail
 
+/// For `system_v_semaphores<>::create(name, {.count = 2, .initial = 1})`.
+struct semaphore_set_options {
+    unsigned count = 1;   ///< semaphores in the set; the kernel's limit is SEMMSL of kernel.sem
+    unsigned initial = 0; ///< permits that each has at first; at most 32767 (SEMVMX)
+    /// The group that the set will belong to, for permission::group and group_read. None: the
+    /// effective group of this process.
+    std::optional<gid_t> group = std::nullopt;
+};
+
+/// A set of semaphores: semget(2), semop(2). For programs that have to live with `ipcs` and keys,
+/// and for what nothing else offers: acquiring from several semaphores in one step, waiting until
+/// one is empty, and getting back from the kernel what a killed process had acquired.
+///
+/// The naming policy makes a key from the name, as for mechanism::system_v: a name of "0x" and
+/// eight hexadecimal digits is the key, others are hashed, naming::from_path is ftok(3). A set has
+/// no room for its name, so two names with the same 32 bits cannot be told apart. Without names
+/// (naming::unnamed) the handle that made the set removes it; until then a forked child may use its
+/// copy, and other processes what adopt() makes of the id.
+///
+/// The race between semget and the setting of the first values, of which books on System V warn,
+/// does not exist here: a new set can be opened as soon as it is ready, and not before. *If the
+/// process is killed* while it creates a set, the set counts as absent and the next process to use
+/// the name removes it; an empty set that was the lock of the creation may stay until then. Permits
+/// acquired with semaphore_undo::at_exit come back, others are lost. But no process learns what was
+/// left unfinished: a shm_mutex, in a segment, tells the next holder, and makes no system call
+/// where nobody waits.
+///
+/// Reading values and waiting for zero need read permission; everything else needs write
+/// permission. open() asks for both.
+///
+/// *Thread safety*: several threads may call const members at the same time. *Process safety*:
+/// several processes may call all members at the same time. *Errors* of all operations:
+/// errc::empty_handle; removed if the set has been removed, even during a wait; EINVAL for an index
+/// beyond count().
+/// index beyond count().
+template <class Naming = naming::verbatim, class Permission = permission::owner_only>
+class system_v_semaphores : public detail::semaphore_set {
+    using policies = detail::policies<mechanism::system_v, Naming, Permission>;
+    using naming_used = typename policies::naming;
+    static constexpr ::mode_t bits = policies::permission::bits;
+
+  public:
+    system_v_semaphores() = default;
+
+    /// A new set. Waits for processes that are creating one of this name. *Errors*:
+    /// errc::already_exists, invalid_name, invalid_size (of count), invalid_options, out_of_space
+    /// (the limits of kernel.sem), permission_denied. System calls: semget(2), semop(2), semctl(2).
+    [[nodiscard]] static system_v_semaphores create(std::string_view name,
+                                                    const semaphore_set_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores create(std::string_view name,
+                                                    const semaphore_set_options& options,
+                                                    std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::error_context context("create", label, name);
+        ec.clear();
+        const key_t key = key_of(name, ec);
+        return ec ? system_v_semaphores() : make(key, name, options, ec);
+    }
+
+    [[nodiscard]] static system_v_semaphores create(const semaphore_set_options& options)
+        requires detail::has_no_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores create(const semaphore_set_options& options,
+                                                    std::error_code& ec) noexcept
+        requires detail::has_no_names<policies>
+    {
+        const detail::error_context context("create", label, "");
+        ec.clear();
+        return make(IPC_PRIVATE, {}, options, ec);
+    }
+
+    /// An existing set, never an unfinished one. *Errors*: errc::not_found, unexpected_owner,
+    /// wider_permission, permission_denied.
+    [[nodiscard]] static system_v_semaphores open(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores open(std::string_view name,
+                                                  std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::error_context context("open", label, name);
+        ec.clear();
+        const key_t key = key_of(name, ec);
+        const int id = ec ? -1 : detail::open_set(key, ec);
+        system_v_semaphores opened = ec ? system_v_semaphores() : from(id, name, true, ec);
+        if (ec == errc::removed) {
+            detail::fail(ec, errc::not_found, "it has just been removed");
+        }
+        return opened;
+    }
+
+    /// The existing set, whatever its values and count, or a new one. Any number of processes may
+    /// race: all get the same one.
+    [[nodiscard]] static system_v_semaphores open_or_create(std::string_view name,
+                                                            const semaphore_set_options& options)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown(
+            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores open_or_create(std::string_view name,
+                                                            const semaphore_set_options& options,
+                                                            std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        for (;;) {
+            system_v_semaphores set = open(name, ec);
+            if (ec != errc::not_found) {
+                return set;
+            }
+            set = create(name, options, ec);
+            if (ec != errc::already_exists) {
+                return set;
+            }
+        }
+    }
+
+    /// A set by its identifier, which id() of another handle and `ipcs -s` show. Its ownership does
+    /// not change: this handle does not remove it. *Errors*: errc::removed, permission_denied.
+    [[nodiscard]] static system_v_semaphores adopt(int id) {
+        return detail::thrown([&](std::error_code& ec) { return adopt(id, ec); });
+    }
+
+    [[nodiscard]] static system_v_semaphores adopt(int id, std::error_code& ec) noexcept {
+        const detail::error_context context("adopt", label, "");
+        ec.clear();
+        return from(id, {}, false, ec);
+    }
+
+    /// Removes the set; processes that wait for its permits are woken with errc::removed. Returns
+    /// false if there was no such set.
+    static bool remove(std::string_view name)
+        requires detail::has_names<policies>
+    {
+        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
+    }
+
+    static bool remove(std::string_view name, std::error_code& ec) noexcept
+        requires detail::has_names<policies>
+    {
+        const detail::error_context context("remove", label, name);
+        ec.clear();
+        const key_t key = key_of(name, ec);
+        return !ec && detail::remove_named_set(key, bits, ec);
+    }
+
+  private:
+    system_v_semaphores(int id, unsigned count, std::string_view name, pid_t owner)
+        : semaphore_set(id, count, name, owner) {}
+
+    static key_t key_of(std::string_view name, std::error_code& ec)
+        requires detail::has_names<policies>
+    {
+        const std::string real = naming_used::apply(name, ec);
+        return ec ? key_t{IPC_PRIVATE} : detail::system_v_key(real);
+    }
+
+    static system_v_semaphores make(key_t key, std::string_view name,
+                                    const semaphore_set_options& options, std::error_code& ec) {
+        if (options.count == 0 || options.count > INT_MAX) {
+            detail::fail(ec, errc::invalid_size, "a set of %u semaphores", options.count);
+            return {};
+        }
+        if (options.initial > max) {
+            detail::fail(ec, errc::invalid_options, "initial: %u, but at most %u are possible",
+                         options.initial, max);
+            return {};
+        }
+        const int id =
+            detail::create_set(key, {options.count, options.initial, bits, options.group}, ec);
+        return ec ? system_v_semaphores()
+                  : system_v_semaphores(id, options.count, name,
+                                        key == IPC_PRIVATE ? ::getpid() : -1);
+    }
+
+    static system_v_semaphores from(int id, std::string_view name, bool suspiciously,
+                                    std::error_code& ec) {
+        struct ::semid_ds found{};
+        if (!detail::set_status(id, found)) {
+            detail::fail_set(ec, errno, "semctl(IPC_STAT)");
+            return {};
+        }
+        if (suspiciously) {
+            detail::check_permission<typename policies::permission>(
+                {.size = found.sem_nsems,
+                 .owner = found.sem_perm.uid,
+                 .group = found.sem_perm.gid,
+                 .mode = found.sem_perm.mode & ::mode_t{0777},
+                 .device = 0,
+                 .inode = static_cast<std::uint64_t>(id),
+                 .removed = false},
+                ec);
+        }
+        return ec ? system_v_semaphores()
+                  : system_v_semaphores(id, static_cast<unsigned>(found.sem_nsems), name, -1);
+    }
+};
+
 COHOLD_NAMESPACE_END
 
 #if COHOLD_DEFINED_HERE
-// Definitions for semaphore_set.hpp.
-#ifndef COHOLD_HANDLE_SEMAPHORE_SET_IPP
-#define COHOLD_HANDLE_SEMAPHORE_SET_IPP
+// Definitions for system_v_semaphores.hpp.
+#ifndef COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_IPP
+#define COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_IPP
 
 
 COHOLD_NAMESPACE_BEGIN
@@ -27801,7 +29312,7 @@ COHOLD_INLINE void fail_set(std::error_code& ec, int error, const char* call) no
         fail(ec, errc::invalid_size, "%s: SEMOPM in kernel.sem allows %d steps at once", call,
              limits.semopm);
         break;
-    case ERANGE: // as sem_post(3) has it
+    case ERANGE: // like sem_post(3)
         fail_errno(ec, EOVERFLOW, "%s: at most %u permits are possible (SEMVMX)", call,
                    max_set_value);
         break;
@@ -27873,7 +29384,7 @@ COHOLD_INLINE int create_set(key_t key, const set_creation& wanted, std::error_c
 
 COHOLD_INLINE int open_set(key_t key, std::error_code& ec) noexcept {
     for (;;) {
-        const int id = ::semget(key, 0, 0); // asks for no permission
+        const int id = ::semget(key, 0, 0); // requests no permissions
         if (id < 0) {
             fail_set(ec, errno, "semget");
             return -1;
@@ -27881,7 +29392,7 @@ COHOLD_INLINE int open_set(key_t key, std::error_code& ec) noexcept {
         struct ::semid_ds found{};
         const bool known = set_status(id, found);
         if (!known && errno != EACCES) {
-            continue; // it was removed just now
+            continue; // it has just been removed
         }
         if (known && !is_unready(found)) {
             if (::semget(key, 0, 0600) == id) {
@@ -27893,11 +29404,11 @@ COHOLD_INLINE int open_set(key_t key, std::error_code& ec) noexcept {
             }
             continue;
         }
-        // Unready, or of somebody who keeps it for himself: the lock tells.
+        // Unready, or owned by a user that keeps it private: the lock tells.
         creation_lock lock(set_lock_key(key));
         const int error = lock.acquire(known, false, 0666);
         if (error == EAGAIN) {
-            fail(ec, errc::not_found, "somebody is about to create it");
+            fail(ec, errc::not_found, "another process is about to create it");
             return -1;
         }
         const bool reclaimed = error == 0 && reclaim_set(key);
@@ -27918,7 +29429,7 @@ COHOLD_INLINE int open_set(key_t key, std::error_code& ec) noexcept {
 
 COHOLD_INLINE bool remove_named_set(key_t key, ::mode_t mode, std::error_code& ec) noexcept {
     creation_lock lock(set_lock_key(key));
-    // Without, if there is no room for the lock: removing makes some.
+    // Without the lock, if there is no room for it: removing makes some.
     const bool locked = lock.acquire(true, true, creation_lock::mode_for(mode)) == 0;
     const int id = ::semget(key, 0, 0);
     bool removed = false;
@@ -27929,7 +29440,7 @@ COHOLD_INLINE bool remove_named_set(key_t key, ::mode_t mode, std::error_code& e
 
     } else if (struct ::semid_ds found{}; set_status(id, found) && is_unready(found)) {
         if (locked) {
-            remove_set(id); // of a dead creator: it counts as absent
+            remove_set(id); // a dead creator's: it counts as absent
         }
     } else {
 
@@ -28029,7 +29540,7 @@ COHOLD_INLINE bool semaphore_set::change(const char* verb, unsigned index, int b
                                          std::error_code& ec) const noexcept {
     if (index > UINT16_MAX) {
         const error_context context(verb, label, name_);
-        static_cast<void>(usable(index, ec)); // there are no sets so large
+        static_cast<void>(usable(index, ec)); // there are no sets that large
         return false;
     }
     const semaphore_step step{static_cast<std::uint16_t>(index), static_cast<std::int16_t>(by),
@@ -28044,7 +29555,7 @@ COHOLD_INLINE bool semaphore_set::run(const char* verb, std::span<const semaphor
     ::sembuf raw[max_steps];
     if (steps.empty() || steps.size() > max_steps) {
         if (usable(0, ec) && !steps.empty()) {
-            fail(ec, errc::invalid_size, "%zu steps, at most %zu are possible", steps.size(),
+            fail(ec, errc::invalid_size, "%zu steps, but at most %zu are possible", steps.size(),
                  max_steps);
         }
         return !ec;
@@ -28072,770 +29583,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// shared: a segment whose one root object is a T, and which behaves as a pointer to it.
-#ifndef COHOLD_HANDLE_SHARED_HPP
-#define COHOLD_HANDLE_SHARED_HPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-template <class First>
-concept options_or_error = std::same_as<std::remove_cvref_t<First>, segment_options> ||
-                           std::same_as<std::remove_cvref_t<First>, std::error_code>;
-
-// The arguments of T alone: neither options nor an error code comes first.
-template <class... Arguments>
-inline constexpr bool plain_arguments = true;
-template <class First, class... Rest>
-inline constexpr bool plain_arguments<First, Rest...> = !options_or_error<First>;
-
-template <class T, class Policies>
-class shared_base : public segment_observers<Policies> {
-  public:
-    using element_type = T;
-
-    [[nodiscard]] T* get() const noexcept COHOLD_LIFETIMEBOUND { return root_; }
-
-    [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *root_; }
-
-    [[nodiscard]] T* operator->() const noexcept COHOLD_LIFETIMEBOUND { return root_; }
-
-  protected:
-    using base = segment_base<Policies>;
-
-    shared_base() = default;
-
-    shared_base(base&& opened, T* root) noexcept
-        : segment_observers<Policies>(std::move(opened)), root_(root) {}
-
-    shared_base(shared_base&& other) noexcept
-        : segment_observers<Policies>(std::move(other)),
-          root_(std::exchange(other.root_, nullptr)) {}
-
-    shared_base& operator=(shared_base&& other) noexcept {
-        segment_observers<Policies>::operator=(std::move(other));
-        root_ = std::exchange(other.root_, nullptr);
-        return *this;
-    }
-
-    ~shared_base() = default;
-
-    static T* root_of(const base& opened, std::error_code& ec) noexcept {
-        const directory& objects = opened.memory().directory_here();
-        const auto found = objects.find(root_name);
-        if (found.entry == nullptr) {
-            fail(ec, errc::not_found,
-                 "the segment has no root object: it was not made by shared<T>");
-            return nullptr;
-        }
-        return static_cast<T*>(
-            const_cast<void*>(checked_address(objects, found, type_descriptor_of<T>, ec)));
-    }
-
-    T* root_ = nullptr;
-};
-
-} // namespace detail
-
-/// A T that processes share: `auto config = shared<settings>::open_or_create("settings");
-/// config->volume = 7;` Its segment grows as T needs it. T's constructor arguments come last in the
-/// factories. Others see the T only when it is constructed.
-///
-/// `shared<const T>` is opened for reading: mapped so that nothing can be written.
-///
-/// *Thread and process safety*: of the factories, all; of the T, T's own. *If the process is
-/// killed* in a factory, there is the whole T or nothing.
-template <class T, class Mechanism = mechanism::posix,
-          class Naming = detail::default_naming<Mechanism>,
-          class Permission = permission::owner_only>
-class shared : public detail::shared_base<T, detail::policies<Mechanism, Naming, Permission>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
-    using base = detail::segment_base<policies>;
-    using parent = detail::shared_base<T, policies>;
-    static constexpr std::string_view label = policies::mechanism::label;
-
-  public:
-    using typename parent::native_handle_type;
-    using read_only_type = shared<const T, Mechanism, Naming, Permission>;
-
-    shared() = default;
-
-    /// A new segment with a T. *Errors*: those of segment::create; what T's constructor throws
-    /// passes through, and nothing is left.
-    template <class... Arguments>
-        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared create(name_argument name, Arguments&&... arguments) {
-        return create(name, segment_options{}, std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared create(name_argument name, const segment_options& options,
-                                       Arguments&&... arguments) {
-        std::error_code ec;
-        shared made = create(name, options, ec, std::forward<Arguments>(arguments)...);
-        detail::raise_if(ec);
-        return made;
-    }
-
-    template <class... Arguments>
-        requires detail::has_names<policies>
-    [[nodiscard]] static shared create(name_argument name, std::error_code& ec,
-                                       Arguments&&... arguments) {
-        return create(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires detail::has_names<policies>
-    [[nodiscard]] static shared create(name_argument name, const segment_options& options,
-                                       std::error_code& ec, Arguments&&... arguments) {
-        return make(name, options, publication::exclusive, ec,
-                    std::forward<Arguments>(arguments)...);
-    }
-
-    static shared create(name_argument, std::initializer_list<decltype(nullptr)>)
-        requires detail::has_names<policies>
-    = delete;
-
-    template <class... Arguments>
-        requires detail::has_no_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared create(Arguments&&... arguments) {
-        return create(segment_options{}, std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires detail::has_no_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared create(const segment_options& options, Arguments&&... arguments) {
-        std::error_code ec;
-        shared made = create(options, ec, std::forward<Arguments>(arguments)...);
-        detail::raise_if(ec);
-        return made;
-    }
-
-    template <class... Arguments>
-        requires detail::has_no_names<policies>
-    [[nodiscard]] static shared create(std::error_code& ec, Arguments&&... arguments) {
-        return create(segment_options{}, ec, std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires detail::has_no_names<policies>
-    [[nodiscard]] static shared create(const segment_options& options, std::error_code& ec,
-                                       Arguments&&... arguments) {
-        return make({}, options, publication::exclusive, ec, std::forward<Arguments>(arguments)...);
-    }
-
-    /// The existing T. *Errors*: those of segment::open; errc::type_mismatch; not_found if the
-    /// segment has no root object.
-    [[nodiscard]] static shared open(name_argument name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
-
-    [[nodiscard]] static shared open(name_argument name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open(name, mapping_options{}, ec);
-    }
-
-    /// The same, mapped as the options say.
-    [[nodiscard]] static shared open(name_argument name, const mapping_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
-    }
-
-    [[nodiscard]] static shared open(name_argument name, const mapping_options& options,
-                                     std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("open", label, name);
-        ec.clear();
-        return checked(base::open(name, access_mode::writing, options, ec), ec);
-    }
-
-    [[nodiscard]] static shared open(name_argument name, read_write_t)
-        requires detail::has_names<policies>
-    {
-        return open(name);
-    }
-
-    [[nodiscard]] static shared open(name_argument name, read_write_t, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open(name, ec);
-    }
-
-    [[nodiscard]] static read_only_type open(name_argument name, read_only_t)
-        requires detail::has_names<policies>
-    {
-        return read_only_type::open(name);
-    }
-
-    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
-                                             std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return read_only_type::open(name, ec);
-    }
-
-    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
-                                             const mapping_options& options)
-        requires detail::has_names<policies>
-    {
-        return read_only_type::open(name, options);
-    }
-
-    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
-                                             const mapping_options& options,
-                                             std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return read_only_type::open(name, options, ec);
-    }
-
-    /// Waits until there is such a name, as segment::open does.
-    template <detail::duration_like Duration, class... Rest>
-        requires detail::has_names<policies>
-    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
-        return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
-    }
-
-    /// The existing T, or a new one made of the arguments. Any number of processes may race: there
-    /// will be one.
-    template <class... Arguments>
-        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared open_or_create(name_argument name, Arguments&&... arguments) {
-        return open_or_create(name, segment_options{}, std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires detail::has_names<policies> && detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared open_or_create(name_argument name, const segment_options& options,
-                                               Arguments&&... arguments) {
-        std::error_code ec;
-        shared opened = open_or_create(name, options, ec, std::forward<Arguments>(arguments)...);
-        detail::raise_if(ec);
-        return opened;
-    }
-
-    template <class... Arguments>
-        requires detail::has_names<policies>
-    [[nodiscard]] static shared open_or_create(name_argument name, std::error_code& ec,
-                                               Arguments&&... arguments) {
-        return open_or_create(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires detail::has_names<policies>
-    [[nodiscard]] static shared open_or_create(name_argument name, const segment_options& options,
-                                               std::error_code& ec, Arguments&&... arguments) {
-        for (;;) {
-            const detail::error_context context("open", label, name);
-            ec.clear();
-            base opened = base::open(name, access_mode::writing, base::options_of(options), ec);
-            if (!ec) {
-                return checked(std::move(opened), ec);
-            }
-            if (ec != errc::not_found) {
-                return {};
-            }
-            ec.clear();
-            base made = base::prepare(name, options, publication::exclusive, ec);
-            if (ec == errc::already_exists) {
-                continue;
-            }
-            T* const root = construct_root(made, ec, std::forward<Arguments>(arguments)...);
-            // The arguments are given away, so there is one T, and it waits for the name as long as
-            // that changes hands.
-            while (!ec) {
-                made.publish(publication::exclusive, ec);
-                if (!ec) {
-                    return shared(std::move(made), root);
-                }
-                if (ec == errc::already_exists) {
-                    ec.clear();
-                    opened = base::open(name, access_mode::writing, base::options_of(options), ec);
-                    if (!ec) {
-                        std::destroy_at(root);
-                        return checked(std::move(opened), ec);
-                    }
-                    if (ec == errc::not_found) {
-                        ec.clear();
-                    }
-                }
-            }
-            if (root != nullptr) {
-                std::destroy_at(root);
-            }
-            return {};
-        }
-    }
-
-    static shared open_or_create(name_argument, std::initializer_list<decltype(nullptr)>)
-        requires detail::has_names<policies>
-    = delete;
-
-    /// A new T under the name, in one step, whether or not there was one. Not for System V.
-    template <class... Arguments>
-        requires detail::has_names<policies> && policies::mechanism::replaces &&
-                 detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared replace(name_argument name, Arguments&&... arguments) {
-        return replace(name, segment_options{}, std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires detail::has_names<policies> && policies::mechanism::replaces
-    [[nodiscard]] static shared replace(name_argument name, std::error_code& ec,
-                                        Arguments&&... arguments) {
-        return replace(name, segment_options{}, ec, std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires detail::has_names<policies> && policies::mechanism::replaces &&
-                 detail::plain_arguments<Arguments...>
-    [[nodiscard]] static shared replace(name_argument name, const segment_options& options,
-                                        Arguments&&... arguments) {
-        std::error_code ec;
-        shared made = replace(name, options, ec, std::forward<Arguments>(arguments)...);
-        detail::raise_if(ec);
-        return made;
-    }
-
-    template <class... Arguments>
-        requires detail::has_names<policies> && policies::mechanism::replaces
-    [[nodiscard]] static shared replace(name_argument name, const segment_options& options,
-                                        std::error_code& ec, Arguments&&... arguments) {
-        return make(name, options, publication::replace, ec, std::forward<Arguments>(arguments)...);
-    }
-
-    /// Takes the name away; who has the T keeps it. False if there was none.
-    static bool remove(name_argument name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
-    }
-
-    static bool remove(name_argument name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("remove", label, name);
-        ec.clear();
-        return base::remove(name, ec);
-    }
-
-    /// From a native handle that came by other ways; checked as open
-    /// does, but for the owner and the mode: who passes a handle vouches for it. On failure it is
-    /// closed.
-    [[nodiscard]] static shared adopt(native_handle_type native) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
-    }
-
-    [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
-        return adopt(native, mapping_options{}, ec);
-    }
-
-    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
-    }
-
-    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
-                                      std::error_code& ec) noexcept {
-        const detail::error_context context("adopt", label, "");
-        ec.clear();
-        return checked(base::adopt(native, access_mode::writing, options, ec), ec);
-    }
-
-    /// An allocator of the T's segment.
-    template <class U>
-    [[nodiscard]] shm_allocator<U> allocator() const noexcept {
-        return *this ? shm_allocator<U>(this->base_.memory().header()) : shm_allocator<U>();
-    }
-
-    /// Puts in order now what dead processes have left in the segment: what they had begun is
-    /// undone, what they had finished is finished, their places are free. Returns how many this
-    /// call has found. Attaching does the same, and who waits for a lock does it for the holder.
-    /// *Errors*: those of attaching, in a process that was forked off. *Complexity*: a system call
-    /// for each participant.
-    std::size_t recover() const {
-        return detail::thrown([&](std::error_code& ec) { return recover(ec); });
-    }
-
-    std::size_t recover(std::error_code& ec) const noexcept {
-        const detail::error_context context("recover", label, this->name());
-        return this->recover_dead(ec);
-    }
-
-    /// See segment::durable.
-    void durable() const {
-        std::error_code ec;
-        durable(ec);
-        detail::raise_if(ec);
-    }
-
-    void durable(std::error_code& ec) const noexcept {
-        const detail::error_context context("write back", label, this->name());
-        ec.clear();
-        this->base_.durable(ec);
-    }
-
-  private:
-    shared(base&& opened, T* root) noexcept : parent(std::move(opened), root) {}
-
-    static shared checked(base&& opened, std::error_code& ec) noexcept {
-        T* const root = ec ? nullptr : parent::root_of(opened, ec);
-        return ec ? shared() : shared(std::move(opened), root);
-    }
-
-    template <class... Arguments>
-    static shared make(std::string_view name, const segment_options& options, publication how,
-                       std::error_code& ec, Arguments&&... arguments) {
-        const detail::error_context context("create", label, name);
-        ec.clear();
-        base made = base::prepare(name, options, how, ec);
-        T* const root =
-            ec ? nullptr : construct_root(made, ec, std::forward<Arguments>(arguments)...);
-        if (!ec) {
-            made.publish(how, ec);
-            if (ec) {
-                std::destroy_at(root);
-            }
-        }
-        return ec ? shared() : shared(std::move(made), root);
-    }
-
-    // In a segment that nobody else can see yet.
-    template <class... Arguments>
-    static T* construct_root(const base& made, std::error_code& ec, Arguments&&... arguments) {
-        if (ec) {
-            return nullptr;
-        }
-        return detail::construct_object<T>(made.memory(), detail::root_name, detail::making::root,
-                                           ec, std::forward<Arguments>(arguments)...);
-    }
-};
-
-/// A T that others share, for reading.
-template <class T, class Mechanism, class Naming, class Permission>
-class shared<const T, Mechanism, Naming, Permission>
-    : public detail::shared_base<const T, detail::policies<Mechanism, Naming, Permission>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
-    using base = detail::segment_base<policies>;
-    using parent = detail::shared_base<const T, policies>;
-
-  public:
-    using typename parent::native_handle_type;
-
-    shared() = default;
-
-    /// The same as shared<T>::open(name, read_only).
-    [[nodiscard]] static shared open(name_argument name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
-
-    [[nodiscard]] static shared open(name_argument name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open(name, mapping_options{}, ec);
-    }
-
-    [[nodiscard]] static shared open(name_argument name, const mapping_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
-    }
-
-    [[nodiscard]] static shared open(name_argument name, const mapping_options& options,
-                                     std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("open", policies::mechanism::label, name);
-        ec.clear();
-        return checked(base::open(name, access_mode::reading, options, ec), ec);
-    }
-
-    [[nodiscard]] static shared open(name_argument name, read_only_t)
-        requires detail::has_names<policies>
-    {
-        return open(name);
-    }
-
-    [[nodiscard]] static shared open(name_argument name, read_only_t, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open(name, ec);
-    }
-
-    /// Waits until there is such a name, as segment::open does.
-    template <detail::duration_like Duration, class... Rest>
-        requires detail::has_names<policies>
-    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
-        return detail::open_within<shared>(name, patience, std::forward<Rest>(rest)...);
-    }
-
-    /// From a native handle that came by other ways; it may be one for reading alone.
-    [[nodiscard]] static shared adopt(native_handle_type native) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
-    }
-
-    [[nodiscard]] static shared adopt(native_handle_type native, std::error_code& ec) noexcept {
-        return adopt(native, mapping_options{}, ec);
-    }
-
-    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
-    }
-
-    [[nodiscard]] static shared adopt(native_handle_type native, const mapping_options& options,
-                                      std::error_code& ec) noexcept {
-        const detail::error_context context("adopt", policies::mechanism::label, "");
-        ec.clear();
-        return checked(base::adopt(native, access_mode::reading, options, ec), ec);
-    }
-
-  private:
-    shared(base&& opened, const T* root) noexcept : parent(std::move(opened), root) {}
-
-    static shared checked(base&& opened, std::error_code& ec) noexcept {
-        const T* const root = ec ? nullptr : parent::root_of(opened, ec);
-        return ec ? shared() : shared(std::move(opened), root);
-    }
-};
-
-COHOLD_NAMESPACE_END
-
-#endif
-// system_v_semaphores: a set of semaphores of System V, found by a key, which can give a killed
-// holder's permits back.
-#ifndef COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_HPP
-#define COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_HPP
-
-#include <climits>
-#include <optional>
-#include <string>
-#include <string_view>
-
-
-COHOLD_NAMESPACE_BEGIN
-
-/// For `system_v_semaphores<>::create(name, {.count = 2, .initial = 1})`.
-struct semaphore_set_options {
-    unsigned count = 1;   ///< semaphores in the set; the kernel's limit is SEMMSL of kernel.sem
-    unsigned initial = 0; ///< permits that each has at first; at most 32767 (SEMVMX)
-    /// The group that the set shall belong to, for permission::group and group_read. None: the
-    /// effective group of this process.
-    std::optional<gid_t> group = std::nullopt;
-};
-
-/// A set of semaphores: semget(2), semop(2). For programs that have to live with `ipcs` and keys,
-/// and for what nothing else has: acquiring from several semaphores in one step, waiting until one
-/// is empty, and the kernel giving back what a killed process had acquired.
-///
-/// The naming policy makes a key of the name as for mechanism::system_v: a name "0x" and eight
-/// hexadecimal digits is the key, others are hashed, naming::from_path is ftok(3). A set has no
-/// room for its name: of two names with the same 32 bits nothing tells. Without names
-/// (naming::unnamed) the handle that made the set removes it; a forked child may use its copy until
-/// then, and others what adopt() makes of the id.
-///
-/// The race between semget and the setting of the first values, that books on System V warn of, is
-/// none here: a new set can be opened as soon as it is ready, and not before. *If the process is
-/// killed* while it creates, the set counts as absent and the next to use the name removes it; an
-/// empty set that was the lock of the creation may stay until then. Permits acquired with
-/// semaphore_undo::at_exit come back, others are lost. But nobody learns what was left undone: a
-/// shm_mutex, in a segment, tells the next, and makes no system call where nobody waits.
-///
-/// Reading values and waiting for none need the permission to read; everything else needs that to
-/// write. open() asks for both.
-///
-/// *Thread safety*: const members may be called from several threads at the same time. *Process
-/// safety*: so may all of them from several processes. *Errors* of all operations:
-/// errc::empty_handle; removed if somebody has removed the set, also while one waits; EINVAL for an
-/// index beyond count().
-template <class Naming = naming::verbatim, class Permission = permission::owner_only>
-class system_v_semaphores : public detail::semaphore_set {
-    using policies = detail::policies<mechanism::system_v, Naming, Permission>;
-    using naming_used = typename policies::naming;
-    static constexpr ::mode_t bits = policies::permission::bits;
-
-  public:
-    system_v_semaphores() = default;
-
-    /// A new set. Waits for others who create one of this name just now. *Errors*:
-    /// errc::already_exists, invalid_name, invalid_size (of count), invalid_options, out_of_space
-    /// (the limits of kernel.sem), permission_denied. System calls: semget(2), semop(2), semctl(2).
-    [[nodiscard]] static system_v_semaphores create(std::string_view name,
-                                                    const semaphore_set_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
-    }
-
-    [[nodiscard]] static system_v_semaphores create(std::string_view name,
-                                                    const semaphore_set_options& options,
-                                                    std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("create", label, name);
-        ec.clear();
-        const key_t key = key_of(name, ec);
-        return ec ? system_v_semaphores() : make(key, name, options, ec);
-    }
-
-    [[nodiscard]] static system_v_semaphores create(const semaphore_set_options& options)
-        requires detail::has_no_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
-    }
-
-    [[nodiscard]] static system_v_semaphores create(const semaphore_set_options& options,
-                                                    std::error_code& ec) noexcept
-        requires detail::has_no_names<policies>
-    {
-        const detail::error_context context("create", label, "");
-        ec.clear();
-        return make(IPC_PRIVATE, {}, options, ec);
-    }
-
-    /// An existing set, never one in the making. *Errors*: errc::not_found, unexpected_owner,
-    /// wider_permission, permission_denied.
-    [[nodiscard]] static system_v_semaphores open(std::string_view name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
-
-    [[nodiscard]] static system_v_semaphores open(std::string_view name,
-                                                  std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("open", label, name);
-        ec.clear();
-        const key_t key = key_of(name, ec);
-        const int id = ec ? -1 : detail::open_set(key, ec);
-        system_v_semaphores opened = ec ? system_v_semaphores() : from(id, name, true, ec);
-        if (ec == errc::removed) {
-            detail::fail(ec, errc::not_found, "it was removed just now");
-        }
-        return opened;
-    }
-
-    /// The existing set, whatever its values and count, or a new one. Any number of processes may
-    /// race: all get the same one.
-    [[nodiscard]] static system_v_semaphores open_or_create(std::string_view name,
-                                                            const semaphore_set_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown(
-            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
-    }
-
-    [[nodiscard]] static system_v_semaphores open_or_create(std::string_view name,
-                                                            const semaphore_set_options& options,
-                                                            std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        for (;;) {
-            system_v_semaphores set = open(name, ec);
-            if (ec != errc::not_found) {
-                return set;
-            }
-            set = create(name, options, ec);
-            if (ec != errc::already_exists) {
-                return set;
-            }
-        }
-    }
-
-    /// A set by its identifier, which id() of another handle and `ipcs -s` show. It stays whose it
-    /// is: this handle does not remove it. *Errors*: errc::removed, permission_denied.
-    [[nodiscard]] static system_v_semaphores adopt(int id) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(id, ec); });
-    }
-
-    [[nodiscard]] static system_v_semaphores adopt(int id, std::error_code& ec) noexcept {
-        const detail::error_context context("adopt", label, "");
-        ec.clear();
-        return from(id, {}, false, ec);
-    }
-
-    /// Removes the set; who waits for a permit of it is woken with errc::removed. False if there
-    /// was none.
-    static bool remove(std::string_view name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
-    }
-
-    static bool remove(std::string_view name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("remove", label, name);
-        ec.clear();
-        const key_t key = key_of(name, ec);
-        return !ec && detail::remove_named_set(key, bits, ec);
-    }
-
-  private:
-    system_v_semaphores(int id, unsigned count, std::string_view name, pid_t owner)
-        : semaphore_set(id, count, name, owner) {}
-
-    static key_t key_of(std::string_view name, std::error_code& ec)
-        requires detail::has_names<policies>
-    {
-        const std::string real = naming_used::apply(name, ec);
-        return ec ? key_t{IPC_PRIVATE} : detail::system_v_key(real);
-    }
-
-    static system_v_semaphores make(key_t key, std::string_view name,
-                                    const semaphore_set_options& options, std::error_code& ec) {
-        if (options.count == 0 || options.count > INT_MAX) {
-            detail::fail(ec, errc::invalid_size, "a set of %u semaphores", options.count);
-            return {};
-        }
-        if (options.initial > max) {
-            detail::fail(ec, errc::invalid_options, "initial: %u, at most %u are possible",
-                         options.initial, max);
-            return {};
-        }
-        const int id =
-            detail::create_set(key, {options.count, options.initial, bits, options.group}, ec);
-        return ec ? system_v_semaphores()
-                  : system_v_semaphores(id, options.count, name,
-                                        key == IPC_PRIVATE ? ::getpid() : -1);
-    }
-
-    static system_v_semaphores from(int id, std::string_view name, bool suspiciously,
-                                    std::error_code& ec) {
-        struct ::semid_ds found{};
-        if (!detail::set_status(id, found)) {
-            detail::fail_set(ec, errno, "semctl(IPC_STAT)");
-            return {};
-        }
-        if (suspiciously) {
-            detail::check_permission<typename policies::permission>(
-                {.size = found.sem_nsems,
-                 .owner = found.sem_perm.uid,
-                 .group = found.sem_perm.gid,
-                 .mode = found.sem_perm.mode & ::mode_t{0777},
-                 .device = 0,
-                 .inode = static_cast<std::uint64_t>(id),
-                 .removed = false},
-                ec);
-        }
-        return ec ? system_v_semaphores()
-                  : system_v_semaphores(id, static_cast<unsigned>(found.sem_nsems), name, -1);
-    }
-};
-
-COHOLD_NAMESPACE_END
-
-#endif
-// tmpfs_mount: memory of one's own for files, with a limit that nobody else can use up.
+// tmpfs_mount and tmpfs_usage: a private file system in memory, with a limit that no other program
+// can use up; and the state of any tmpfs.
 #ifndef COHOLD_HANDLE_TMPFS_HPP
 #define COHOLD_HANDLE_TMPFS_HPP
 
@@ -28848,7 +29597,8 @@ COHOLD_NAMESPACE_END
 
 #include <unistd.h>
 
-// The system calls that mount, change and unmount a tmpfs, and what their errors mean.
+// Mounts: reading mountinfo, identifying a mount and its users, and mounting, changing and
+// unmounting a tmpfs. Errors of these system calls are reported with their meaning.
 #ifndef COHOLD_OS_MOUNT_HPP
 #define COHOLD_OS_MOUNT_HPP
 
@@ -28868,20 +29618,22 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// One line of mountinfo (proc_pid_mountinfo(5)); the texts as they are meant, without escapes.
+// ---- mountinfo
+
+// One line of mountinfo (proc_pid_mountinfo(5)). Escapes in the texts are decoded.
 struct mount_entry {
     std::uint64_t id = 0;
     std::uint64_t parent = 0;
-    std::string point;   // where, seen from the root of this process
+    std::string point;   // the mount point, seen from the root of this process
     std::string options; // of the mount: rw,nosuid
     std::string type;
     std::string super; // options of the file system: rw,size=1024k
 };
 
-// False for a line that is none of mountinfo.
+// False if the line does not have the form of mountinfo.
 [[gnu::cold]] bool parse_mount(std::string_view line, mount_entry& out);
 
-// Calls visit(mount_entry) for each mount until that returns true, and returns whether it did.
+// Calls visit(mount_entry) for each mount until visit returns true. Returns whether it did.
 template <class Visit>
 [[gnu::cold]] bool find_mount(const Visit& visit) {
     std::string all;
@@ -28898,18 +29650,21 @@ template <class Visit>
     return false;
 }
 
-// The part of the text up to the next separator, which is taken away with it.
+// Removes the part up to the next separator, and the separator, from the text. Returns that part.
 [[gnu::cold]] std::string_view take_until(std::string_view& text, char separator) noexcept;
 
-// The value of "key=value" among options that commas separate; for a bare "key" the key itself;
-// empty if it is not there.
+// The value of "key=value" in a list of options separated by commas. For a bare "key", the key
+// itself. Empty if the key is not there.
 [[gnu::cold]] std::string_view mount_option(std::string_view options,
                                             std::string_view key) noexcept;
 
-// A mount, of all that there are and were: a path can lead to another one later.
+// ---- identity and users
+
+// Identifies a mount among all that exist or have existed, because a path can lead to another mount
+// later.
 struct mount_identity {
-    std::uint64_t unique = 0; // never used again; 0: Linux before 6.8
-    std::uint64_t id = 0;     // as mountinfo has it; can be used again. 0: unknown
+    std::uint64_t unique = 0; // never reused; 0: Linux before 6.8
+    std::uint64_t id = 0;     // as in mountinfo; can be reused. 0: unknown
     std::uint64_t device = 0;
 
     explicit operator bool() const noexcept { return device != 0; }
@@ -28917,7 +29672,7 @@ struct mount_identity {
     friend bool operator==(const mount_identity&, const mount_identity&) = default;
 };
 
-// struct statx, of which old C libraries know less than the kernel.
+// struct statx as the kernel defines it. Old C libraries lack some of its members.
 struct kernel_statx {
     std::uint32_t mask;
     std::uint32_t skipped[33];
@@ -28928,57 +29683,60 @@ struct kernel_statx {
 
 static_assert(sizeof(kernel_statx) == 256 && offsetof(kernel_statx, mount) == 144);
 
-// The number of the mount in the text of a file of /proc/PID/fdinfo. 0: there is none.
+// The number of the mount in the text of a file in /proc/PID/fdinfo. 0 if there is none.
 [[gnu::cold]] std::uint64_t mount_number(std::string_view info) noexcept;
 
-// Which mount a path leads to, a last link not followed; or, for "", an open file (O_PATH suffices)
-// lies on. Needs no descriptor since Linux 5.8. Empty on failure.
+// The mount to which a path leads, without following a final link, or for "" the mount of an open
+// file (O_PATH suffices). Since Linux 5.8 this needs no further descriptor. Empty on failure.
 [[gnu::cold]] mount_identity mount_at(int fd, const char* path);
 
 [[gnu::cold]] mount_identity mount_of(int fd);
 
-// What a process has of the mount, as the message says it; null if nothing that this process may
-// see. Descriptors by the number of the mount, so that no file is touched.
+// How a process uses the mount, as text for a message; null if it does not, or if this process may
+// not see it. Descriptors are compared by the number of the mount, so that no file is touched.
 [[gnu::cold]] const char* use_of(const mount_identity& mount, const folder& process);
 
-// For example: "this process has a file open, process 71 (cat) has a file mapped". Names what it
-// sees first of what may be more; other users' processes are visible to root alone.
+// Describes the users of the mount, for example: "this process has a file open, process 71 (cat)
+// has a file mapped". Names only the first few. Processes of other users are visible only to root.
 [[gnu::cold]] std::string users_of(const mount_identity& mount, std::string_view point);
+
+// ---- mounting a tmpfs
 
 [[gnu::cold]] void fail_privilege(std::error_code& ec, const char* call, int error) noexcept;
 
-// A directory, itself and not by a link; only to be named (O_PATH).
+// Opens a directory with O_PATH. A link to one is refused.
 [[gnu::cold]] unique_fd open_directory(const std::string& path, std::error_code& ec);
 
-// The kernel's own word on which of the options of a tmpfs it refuses, and why. Empty if it says
-// nothing (Linux before 5.2, a seccomp filter).
+// Asks the kernel which option of a tmpfs it refuses, and why. Empty if it does not say (Linux
+// before 5.2, or a seccomp filter).
 [[gnu::cold]] std::string refused_option(std::string_view options);
 
 // The absolute path of an open directory, without links.
 [[gnu::cold]] std::string path_of(const unique_fd& directory, const std::string& given);
 
-// Mounts a tmpfs on an open directory whose path is this one.
+// Mounts a tmpfs on an open directory, which has this path.
 [[gnu::cold]] void mount_tmpfs(const unique_fd& directory, const std::string& path,
                                const char* options, std::error_code& ec);
 
-// Does the path lead to this mount still? Otherwise says what has become of it.
+// Checks that the path still leads to this mount. Otherwise reports what has happened to it.
 [[gnu::cold]] void check_mount(const std::string& path, const mount_identity& mount,
                                std::error_code& ec);
 
-// The flags of a mount, as a remount must repeat them.
+// The flags of a mount, which a remount must repeat.
 [[gnu::cold]] unsigned long mount_flags(const space_status& status) noexcept;
 
-// Changes one limit of a tmpfs; all other options stay what they are. 0 means none.
+// Changes one limit of a tmpfs and keeps all other options. A value of 0 means no limit.
 [[gnu::cold]] void remount_tmpfs(const unique_fd& root, const std::string& path, const char* key,
                                  std::uint64_t value, std::error_code& ec);
 
-// Unmounts; lazily: at once from the tree, and for good when the last user lets go.
+// Unmounts. Lazily means that the mount disappears from the tree at once, and is released with its
+// last user.
 [[gnu::cold]] void unmount_tmpfs(const std::string& path, const mount_identity& mount, bool lazily,
                                  std::error_code& ec);
 
 [[gnu::cold]] void detach_mount(const std::string& path) noexcept;
 
-// For destructors: never leaves it mounted at the path, and keeps quiet.
+// Unmounts in destructors: never leaves the mount at the path, and reports no errors.
 [[gnu::cold]] void discard_tmpfs(const std::string& path, const mount_identity& mount) noexcept;
 
 } // namespace detail
@@ -28999,7 +29757,7 @@ COHOLD_INLINE bool parse_mount(std::string_view line, mount_entry& out) {
     out.id = number_in(next_word(line)).value_or(0);
     out.parent = number_in(next_word(line)).value_or(0);
     next_word(line); // the device
-    next_word(line); // what part of the file system
+    next_word(line); // the mounted part of the file system
     out.point = unescaped(next_word(line));
     out.options = std::string(next_word(line));
     while (!line.empty() && next_word(line) != "-") {
@@ -29081,7 +29839,7 @@ COHOLD_INLINE const char* use_of(const mount_identity& mount, const folder& proc
         file_status found{};
         if (process.status(each, found, true) == 0 &&
             static_cast<std::uint64_t>(found.st_dev) == mount.device) {
-            return each[0] == 'c' ? "is in a directory of it" : "has its root there";
+            return each[0] == 'c' ? "has its working directory there" : "has its root there";
         }
     }
     std::string text;
@@ -29140,8 +29898,8 @@ COHOLD_INLINE std::string users_of(const mount_identity& mount, std::string_view
 
 COHOLD_INLINE void fail_privilege(std::error_code& ec, const char* call, int error) noexcept {
     fail(ec, errc::permission_denied,
-         "%s: errno %d, user %u: it needs CAP_SYS_ADMIN where the mount is: be root, or in user "
-         "and mount namespaces of one's own (unshare --user --map-root-user --mount)",
+         "%s: errno %d, user %u: CAP_SYS_ADMIN is needed in the mount's namespace: be root, or use "
+         "user and mount namespaces of your own (unshare --user --map-root-user --mount)",
          call, error, static_cast<unsigned>(::geteuid()));
 }
 
@@ -29210,7 +29968,8 @@ COHOLD_INLINE std::string path_of(const unique_fd& directory, const std::string&
 
 COHOLD_INLINE void mount_tmpfs(const unique_fd& directory, const std::string& path,
                                const char* options, std::error_code& ec) {
-    // By the descriptor, so that nobody can put another directory under the path meanwhile.
+    // Mounts through the descriptor, so that no other process can put another directory at the path
+    // meanwhile.
     char link[40];
     file_status status{};
     std::snprintf(link, sizeof link, "/proc/self/fd/%d", directory.get());
@@ -29243,10 +30002,11 @@ COHOLD_INLINE void mount_tmpfs(const unique_fd& directory, const std::string& pa
         fail(ec, errc::unsupported, "mount: the kernel has no tmpfs (CONFIG_TMPFS)");
         break;
     case ENOSPC:
-        fail(ec, errc::out_of_space, "mount: as many mounts as fs.mount-max allows");
+        fail(ec, errc::out_of_space,
+             "mount: there are already as many mounts as fs.mount-max allows");
         break;
     case ENOMEM:
-        fail(ec, errc::out_of_space, "mount: no memory for it");
+        fail(ec, errc::out_of_space, "mount: not enough memory");
         break;
     default:
         fail_errno(ec, error, "mount on %s", path.c_str());
@@ -29259,7 +30019,7 @@ COHOLD_INLINE void check_mount(const std::string& path, const mount_identity& mo
     if (there == mount) {
         return;
     }
-    // The kernel gives the numbers of mounts that have gone to new ones.
+    // The kernel reuses the numbers of mounts that no longer exist.
     const bool covered =
         there.id != mount.id && find_mount([&](const mount_entry& entry) {
             return entry.id == mount.id && entry.point == path && entry.type == "tmpfs";
@@ -29268,7 +30028,7 @@ COHOLD_INLINE void check_mount(const std::string& path, const mount_identity& mo
         fail(ec, errc::busy, "another file system is mounted over it");
     } else {
         fail(ec, errc::removed,
-             "it is not mounted there any more: somebody has unmounted or moved it, or this "
+             "it is no longer mounted there: another program has unmounted or moved it, or this "
              "process has entered another mount namespace");
     }
 }
@@ -29308,13 +30068,12 @@ COHOLD_INLINE void remount_tmpfs(const unique_fd& root, const std::string& path,
     const std::uint64_t left = factor * (bytes ? status.f_bfree : status.f_ffree);
     if (limit == 0) {
         fail(ec, errc::invalid_size,
-             "wanted a limit of %llu %s: it is mounted without a limit, and Linux sets none as "
-             "long as it is mounted",
+             "wanted a limit of %llu %s: it is mounted without a limit, and Linux cannot set one "
+             "while it is mounted",
              static_cast<unsigned long long>(value), unit);
     } else {
         fail(ec, errc::invalid_size,
-             "wanted a limit of %llu %s, %llu are used: it cannot become smaller than what is in "
-             "it",
+             "wanted a limit of %llu %s, %llu are used: the limit cannot be smaller than that",
              static_cast<unsigned long long>(value), unit,
              static_cast<unsigned long long>(limit - left));
     }
@@ -29328,7 +30087,7 @@ COHOLD_INLINE void unmount_tmpfs(const std::string& path, const mount_identity& 
     }
     const int error = errno;
     if (error == EBUSY) {
-        fail(ec, errc::busy, "umount2: somebody uses it: %s", users_of(mount, path).c_str());
+        fail(ec, errc::busy, "umount2: still in use: %s", users_of(mount, path).c_str());
     } else if (error == EPERM || error == EACCES) {
         fail_privilege(ec, "umount2", error);
     } else {
@@ -29364,20 +30123,21 @@ COHOLD_NAMESPACE_BEGIN
 enum class tmpfs_huge {
     kernel_default, ///< never, unless the kernel was started with transparent_hugepage_tmpfs=
     never,          ///< not even on request
-    advise,         ///< where a program asks by madvise(MADV_HUGEPAGE)
-    within_size,    ///< where all of the page lies within the file
-    always, ///< wherever they are to be had: may use far more memory than the files are long
+    advise,         ///< where a program asks for them by madvise(MADV_HUGEPAGE)
+    within_size,    ///< where the whole page lies within the file
+    always,         ///< wherever possible: may use far more memory than the files are long
 };
 
-/// What the kernel tells of a tmpfs.
+/// What the kernel says about a tmpfs.
 struct tmpfs_statistics {
-    std::uint64_t size = 0;        ///< bytes that it can hold; 0: no limit, and none of it counted
-    std::uint64_t used = 0;        ///< bytes of whole pages, in memory or in swap
-    std::uint64_t free = 0;        ///< bytes; the machine may run out of memory earlier
-    std::uint64_t inodes = 0;      ///< files and directories that it can hold; 0: no limit
-    std::uint64_t free_inodes = 0; ///< of these
-    std::string mount_point;       ///< seen from the root of this process; empty: not within it
-    std::string options;           ///< as /proc/mounts has them: "rw,nosuid,size=1024k,mode=700"
+    std::uint64_t size = 0;   ///< bytes that it can hold; 0: no limit, and then nothing is counted
+    std::uint64_t used = 0;   ///< bytes of whole pages, in memory or in swap
+    std::uint64_t free = 0;   ///< bytes; the machine may run out of memory earlier
+    std::uint64_t inodes = 0; ///< files and directories that it can hold; 0: no limit
+    std::uint64_t free_inodes = 0; ///< how many more it can hold
+    std::string
+        mount_point;     ///< seen from the root of this process; empty if it is not visible there
+    std::string options; ///< as in /proc/mounts: "rw,nosuid,size=1024k,mode=700"
     tmpfs_huge huge = tmpfs_huge::never;
     bool noswap = false; ///< do its pages stay in memory?
 };
@@ -29388,13 +30148,13 @@ namespace detail {
 
 [[gnu::cold]] tmpfs_statistics tmpfs_statistics_of(int fd, std::error_code& ec);
 
-// O_PATH: neither reads nor opens what is there.
+// O_PATH: does not open or read the file itself.
 [[gnu::cold]] unique_fd open_place(std::string_view path, std::error_code& ec);
 
 } // namespace detail
 
-/// Is what the path leads to (a link: what that leads to) on a tmpfs? /dev/shm is one as a rule;
-/// a ramfs or hugetlbfs is none. *Errors* of the form with `ec`: errc::not_found, not_a_directory,
+/// Is the file that the path leads to (through links, too) on a tmpfs? /dev/shm usually is one; a
+/// ramfs or hugetlbfs is not. *Errors* of the form with `ec`: errc::not_found, not_a_directory,
 /// permission_denied, invalid_name; open(2), fstatfs(2). *Thread safety*: yes.
 [[nodiscard]] bool is_tmpfs(name_argument path, std::error_code& ec) noexcept;
 
@@ -29402,9 +30162,9 @@ namespace detail {
     return detail::thrown([&](std::error_code& ec) { return is_tmpfs(path, ec); });
 }
 
-/// The state of the tmpfs that the path leads to: that of a mount, or of any file in it. The
-/// numbers are of one moment; others may use up what is free in the next. The mount point and the
-/// options come from /proc/self/mountinfo and are empty if /proc is not mounted. *Errors*:
+/// The state of the tmpfs that the path leads to: its mount point, or any file in it. The numbers
+/// are those of one moment; other processes may use up the free space in the next. The mount point
+/// and the options come from /proc/self/mountinfo and are empty if /proc is not mounted. *Errors*:
 /// errc::not_on_tmpfs, and those of is_tmpfs; fstatvfs(3). *Complexity*: reads all of mountinfo.
 /// *Thread safety*: yes.
 [[nodiscard]] tmpfs_statistics tmpfs_usage(name_argument path, std::error_code& ec) noexcept;
@@ -29415,18 +30175,19 @@ namespace detail {
 
 /// For `tmpfs_mount::create(path, {.size = 64 << 20})`.
 struct tmpfs_options {
-    /// A size, or a number of inodes, that nothing limits but the machine's memory.
+    /// A size, or a number of inodes, limited only by the machine's memory.
     static constexpr std::uint64_t unlimited = UINT64_MAX;
 
-    /// Bytes that it can hold; the kernel rounds up to whole pages. 0: its default, half of the
-    /// memory. No more than INT64_MAX, or `unlimited`, which no resize() can end.
+    /// Bytes that it can hold; the kernel rounds up to whole pages. 0: the kernel's default, half
+    /// of the memory. At most INT64_MAX; or `unlimited`, which resize() cannot change later.
     std::uint64_t size = 0;
-    /// Files and directories that it can hold, the root included. 0: the kernel's default, one for
+    /// Files and directories that it can hold, including the root. 0: the kernel's default, one for
     /// every two pages of the memory.
     std::uint64_t inodes = 0;
-    /// The bits of its root directory: who may make files in it, e.g. 01777 as in /tmp.
+    /// The mode of its root directory, which decides which users may create files in it, e.g. 01777
+    /// as in /tmp.
     ::mode_t mode = 0700;
-    /// Who owns the root directory. None: the effective user and group of this process.
+    /// The owner of the root directory. None: the effective user and group of this process.
     std::optional<uid_t> uid = std::nullopt;
     std::optional<gid_t> gid = std::nullopt;
     /// When files get huge pages.
@@ -29435,24 +30196,24 @@ struct tmpfs_options {
     bool noswap = false;
 };
 
-/// Selects unmounting that does not wait for users: `unmount(lazy)`.
+/// Selects an unmount that does not wait for users: `unmount(lazy)`.
 inline constexpr struct lazy_t {
 } lazy{};
 
 /// A tmpfs that this process has mounted, and unmounts. mechanism::tmpfs finds its files by their
-/// paths. Mounting needs CAP_SYS_ADMIN: root has it, and everybody in a user namespace of his own
-/// with a mount namespace, where only his processes see the mount. It is mounted nosuid, nodev and
-/// noexec: a place for memory.
+/// paths. Mounting needs CAP_SYS_ADMIN: root has it, and so does every user in a user namespace of
+/// their own with a mount namespace, where only the processes inside see the mount. It is mounted
+/// nosuid, nodev and noexec: it is a place for memory.
 ///
-/// The destructor unmounts; if the mount is in use it detaches it lazily, so that nothing stays
-/// mounted at the path, while who has its files open or mapped keeps them. Use unmount() to learn
-/// of users instead. In a forked child the destructor does nothing: the mount is its parent's. *If
-/// the process is killed*, the mount stays; adopt() takes it over, umount(8) ends it; a mount
-/// namespace takes its mounts along when its last process ends.
+/// The destructor unmounts; if the mount is in use it detaches it lazily: nothing stays mounted at
+/// the path, but processes that have its files open or mapped keep them. Call unmount() instead to
+/// learn of users. In a forked child the destructor does nothing: the mount belongs to its parent.
+/// *If the process is killed*, the mount stays; adopt() takes it over, umount(8) ends it; the
+/// mounts of a mount namespace end with its last process.
 ///
-/// *Thread safety*: const members may be called from several threads at the same time. *Errors* of
-/// all members beside their own: errc::empty_handle; removed if somebody else has unmounted it or
-/// this process has entered another mount namespace; busy if another file system is mounted over
+/// *Thread safety*: several threads may call const members at the same time. *Errors* of all
+/// members besides their own: errc::empty_handle; removed if it has been unmounted by other means
+/// or this process has entered another mount namespace; busy if another file system is mounted over
 /// it; permission_denied (EPERM of mount(2) and umount(2)).
 class tmpfs_mount {
   public:
@@ -29470,8 +30231,8 @@ class tmpfs_mount {
         }
     }
 
-    /// Mounts a new, empty tmpfs on a directory, and hides what that contains meanwhile. *Errors*:
-    /// errc::no_such_directory, not_a_directory, symlink_refused (of the last component);
+    /// Mounts a new, empty tmpfs on a directory, and hides the directory's contents meanwhile.
+    /// *Errors*: errc::no_such_directory, not_a_directory, symlink_refused (of the last component);
     /// permission_denied; invalid_options, invalid_size; unsupported if the kernel refuses an
     /// option, with its reason; out_of_space (fs.mount-max). System calls: open(2), mount(2).
     [[nodiscard]] static tmpfs_mount create(name_argument path, const tmpfs_options& options = {}) {
@@ -29481,8 +30242,8 @@ class tmpfs_mount {
     [[nodiscard]] static tmpfs_mount create(name_argument path, const tmpfs_options& options,
                                             std::error_code& ec) noexcept;
 
-    /// Takes over a mount that is there already: this one unmounts it. For mounts of processes that
-    /// were killed; or to resize one, and to release() it again. *Errors*: errc::not_on_tmpfs,
+    /// Takes over an existing mount: this handle unmounts it. For mounts of processes that were
+    /// killed; or to resize a mount, and to release() it again. *Errors*: errc::not_on_tmpfs,
     /// no_such_directory, not_a_directory, symlink_refused; invalid_name if the path leads into a
     /// tmpfs but not to its mount point.
     [[nodiscard]] static tmpfs_mount adopt(name_argument path) {
@@ -29496,13 +30257,12 @@ class tmpfs_mount {
     /// Where it is mounted: an absolute path without links. Empty for an empty handle.
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
-    /// Is it there still, and does the path lead to it?
+    /// Is it still mounted, and does the path lead to it?
     [[nodiscard]] bool is_mounted() const noexcept;
 
-    /// Changes the limit, in bytes (the kernel rounds up to whole pages), by a remount: everything
-    /// in it stays, everybody who uses it may go on, all other options stay what they are.
-    /// *Errors*: errc::invalid_size for less than what is used, for 0, and if it was mounted
-    /// without a limit.
+    /// Changes the limit, in bytes (the kernel rounds up to whole pages), by a remount: the
+    /// contents stay, users can continue, and all other options stay the same. *Errors*:
+    /// errc::invalid_size for less than is used, for 0, and if it was mounted without a limit.
     void resize(std::uint64_t bytes) const {
         std::error_code ec;
         resize(bytes, ec);
@@ -29524,7 +30284,7 @@ class tmpfs_mount {
         limit("nr_inodes", count, ec);
     }
 
-    /// Its size, what is used and free of it, and its options: see tmpfs_usage.
+    /// Its size, how much is used and free, and its options: see tmpfs_usage.
     [[nodiscard]] tmpfs_statistics statistics() const {
         return detail::thrown([&](std::error_code& ec) { return statistics(ec); });
     }
@@ -29535,9 +30295,9 @@ class tmpfs_mount {
         return ec ? tmpfs_statistics() : detail::tmpfs_statistics_of(root.get(), ec);
     }
 
-    /// Unmounts, and makes this handle empty; the memory is free again. *Errors*: errc::busy if
-    /// somebody has a file of it open or mapped, is in one of its directories, or has mounted
-    /// something there; the message names some of those; nothing has changed then. System call:
+    /// Unmounts, and makes this handle empty; the memory is free again. *Errors*: errc::busy,
+    /// without effect, if a process has one of its files open or mapped, or is in one of its
+    /// directories, or something is mounted there; the message names some of these. System call:
     /// umount2(2).
     void unmount() {
         std::error_code ec;
@@ -29547,8 +30307,8 @@ class tmpfs_mount {
 
     void unmount(std::error_code& ec) noexcept { end(false, ec); }
 
-    /// The same at once, even if somebody uses it: nobody finds it at its path any more, what is
-    /// open or mapped goes on working, and the memory is free when the last of these has gone.
+    /// The same at once, even if it is in use: its path no longer leads to it, open and mapped
+    /// files keep working, and the memory is free when the last of these is gone.
     void unmount(lazy_t) {
         std::error_code ec;
         unmount(lazy, ec);
@@ -29557,7 +30317,7 @@ class tmpfs_mount {
 
     void unmount(lazy_t, std::error_code& ec) noexcept { end(true, ec); }
 
-    /// Leaves it mounted; this becomes empty.
+    /// Leaves it mounted; this handle becomes empty.
     void release() noexcept {
         path_.clear();
         mount_ = {};
@@ -29569,7 +30329,7 @@ class tmpfs_mount {
 
     static tmpfs_mount found_at(const std::string& real, std::error_code& ec);
 
-    // The options as mount(2) wants them.
+    // The options in the form that mount(2) expects.
     static std::string written(const tmpfs_options& options, std::error_code& ec);
 
     static bool is_limit(std::uint64_t value) noexcept {
@@ -29603,7 +30363,7 @@ COHOLD_INLINE tmpfs_huge huge_of(std::string_view word) noexcept {
     return word == "always"        ? tmpfs_huge::always
            : word == "within_size" ? tmpfs_huge::within_size
            : word == "advise"      ? tmpfs_huge::advise
-                                   : tmpfs_huge::never; // which is not shown
+                                   : tmpfs_huge::never; // the kernel does not show it
 }
 
 COHOLD_INLINE tmpfs_statistics tmpfs_statistics_of(int fd, std::error_code& ec) {
@@ -29627,7 +30387,7 @@ COHOLD_INLINE tmpfs_statistics tmpfs_statistics_of(int fd, std::error_code& ec) 
         all.mount_point = entry.point;
         all.huge = huge_of(mount_option(entry.super, "huge"));
         all.noswap = !mount_option(entry.super, "noswap").empty();
-        // Both kinds begin with rw or ro; it is read-only if one of them is.
+        // Both begin with rw or ro; the mount is read-only if either says ro.
         std::string_view of_mount = entry.options;
         std::string_view of_system = entry.super;
         const bool writable = take_until(of_mount, ',') == "rw";
@@ -29727,9 +30487,9 @@ COHOLD_INLINE tmpfs_mount tmpfs_mount::adopt(name_argument path, std::error_code
     if (!ec) {
         const std::string point = detail::tmpfs_statistics_of(directory.get(), ec).mount_point;
         if (!ec && point.empty()) {
-            detail::fail(ec, errc::unsupported, "/proc/self/mountinfo does not tell of it");
+            detail::fail(ec, errc::unsupported, "/proc/self/mountinfo does not list it");
         } else if (!ec && point != real) {
-            detail::fail(ec, errc::invalid_name, "it is a directory of the one mounted at '%s'",
+            detail::fail(ec, errc::invalid_name, "it is a directory in the tmpfs mounted at '%s'",
                          point.c_str());
         }
     }
@@ -29753,7 +30513,7 @@ COHOLD_INLINE detail::unique_fd tmpfs_mount::open(std::string_view path, std::st
         return detail::unique_fd();
     }
     while (path.size() > 1 && path.back() == '/') {
-        path.remove_suffix(1); // behind which a link would be followed
+        path.remove_suffix(1); // with one, a link would be followed
     }
     real = std::string(path);
     detail::unique_fd directory = detail::open_directory(real, ec);

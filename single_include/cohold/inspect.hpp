@@ -25,12 +25,12 @@
 // SPDX-License-Identifier: MIT
 
 #include <cohold/cohold.hpp>
-// Looking at shared memory from outside: the umbrella of cohold/inspect, which <cohold/cohold.hpp>
-// does not bring along, because few units need it.
+// Looking at shared memory from outside: includes all of cohold/inspect. <cohold/cohold.hpp> does
+// not include it, because few units need it.
 #ifndef COHOLD_INSPECT_HPP
 #define COHOLD_INSPECT_HPP
 
-// Others may have these as macros; here they are names.
+// Other headers may define these as macros. In cohold they are names.
 #pragma push_macro("check")
 #pragma push_macro("emit")
 #pragma push_macro("fail")
@@ -64,7 +64,9 @@
 #undef slots
 #undef small
 
-// list_posix_objects, list_posix_semaphores, list_files: what lies in /dev/shm, or in a directory.
+// What can be found from outside: the shared mappings of processes (list_mappings), the files of
+// /dev/shm or of a directory (list_posix_objects, list_posix_semaphores, list_files), and memfds
+// (list_memfds).
 #ifndef COHOLD_INSPECT_FILES_HPP
 #define COHOLD_INSPECT_FILES_HPP
 
@@ -72,8 +74,8 @@
 
 // What the reports have in common: numbers that may be missing, the kinds of objects, and lists
 // that say whether they are complete.
-#ifndef COHOLD_INSPECT_SURVEY_HPP
-#define COHOLD_INSPECT_SURVEY_HPP
+#ifndef COHOLD_INSPECT_DETAIL_SURVEY_HPP
+#define COHOLD_INSPECT_DETAIL_SURVEY_HPP
 
 #include <cstddef>
 #include <cstdint>
@@ -84,21 +86,21 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A number that the kernel may not give.
+/// A number that the kernel may not provide.
 using amount = std::optional<std::uint64_t>;
 
-/// The kinds of objects that hold shared memory, and of those that come with them.
+/// The kinds of objects that hold shared memory, and of those that accompany them.
 enum class object_kind {
     posix,           ///< a POSIX object: a file of /dev/shm
     posix_semaphore, ///< of sem_open(3): a file of /dev/shm whose name begins with "sem."
-    file,            ///< a file elsewhere, also of a tmpfs
+    file,            ///< a file elsewhere, including on a tmpfs
     memfd,           ///< of memfd_create(2)
     system_v,        ///< of shmget(2)
     semaphore_set,   ///< a set of semget(2)
     anonymous,       ///< memory without a name or a descriptor
 };
 
-/// Its name, for people.
+/// Its name, for messages.
 [[nodiscard]] constexpr std::string_view name_of(object_kind kind) noexcept {
     switch (kind) {
     case object_kind::posix:
@@ -119,14 +121,14 @@ enum class object_kind {
     return "";
 }
 
-/// A list, and how much could not be looked at. What comes and goes while it is made may be in it
+/// A list, and how much could not be looked at. What appears or disappears meanwhile may be in it
 /// or not.
 template <class T>
 struct survey {
     std::vector<T> entries;
     /// Processes and objects that this user was not allowed to look into.
     std::size_t refused = 0;
-    /// Processes may exist that cannot be seen at all: /proc is mounted with hidepid.
+    /// There may be processes that cannot be seen at all: /proc is mounted with hidepid.
     bool hidden = false;
 
     /// Was everything looked at? If not, "nobody" means "nobody that I can see".
@@ -153,27 +155,29 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A process, and one object that it has mapped MAP_SHARED, once or in several parts.
+// ---- mappings
+
+/// A process, and an object that it has mapped MAP_SHARED, in one or several parts.
 struct shared_mapping {
     pid_t process = 0;
-    object_kind kind = object_kind::file; ///< file: POSIX objects too
-    std::uint64_t device = 0;             ///< with inode: which object it is
-    std::uint64_t inode = 0;              ///< of a System V segment: its identifier
-    std::uint64_t bytes = 0;              ///< of addresses; pages behind the end and holes included
-    std::uint64_t end = 0;                ///< the largest offset in the object that is mapped
-    bool writable = false;                ///< some of it can be written to
-    std::string path;                     ///< as the process's mount namespace has it
+    object_kind kind = object_kind::file; ///< file: includes POSIX objects
+    std::uint64_t device = 0;             ///< with inode: identifies the object
+    std::uint64_t inode = 0;              ///< for a System V segment: its identifier
+    std::uint64_t bytes = 0; ///< of addresses, including holes and pages beyond the end
+    std::uint64_t end = 0;   ///< the largest offset in the object that is mapped
+    bool writable = false;   ///< some of it is writable
+    std::string path;        ///< as in the process's mount namespace
 };
 
 namespace detail {
 
 [[gnu::cold]] object_kind kind_of_mapping(std::string_view path) noexcept;
 
-// Adds what a text of /proc/PID/maps has.
+// Adds the mappings in a text of /proc/PID/maps.
 [[gnu::cold]] void add_mappings(std::string_view text, pid_t process,
                                 std::vector<shared_mapping>& out);
 
-// Of the name of a namespace in a process's directory; 0 if it may not be known.
+// The number of a namespace in a process's directory; 0 if it may not be known.
 [[gnu::cold]] std::uint64_t name_space_of(const folder& process, const char* name) noexcept;
 
 [[gnu::cold]] bool hides_processes(std::string_view mounts) noexcept;
@@ -183,35 +187,37 @@ namespace detail {
 
 } // namespace detail
 
-/// All shared mappings of all processes that this user may look into: his own, and as root all. The
-/// others are counted in `refused`. System V segments are those of this IPC namespace. A process
-/// that has mapped nothing but keeps a descriptor is not there. *Errors*: errc::unsupported without
-/// /proc. *Complexity*: reads every process's list of mappings.
+/// All shared mappings of all processes that this user may look into: the user's own, and for root
+/// all. The others are counted in `refused`. System V segments are those of this IPC namespace. A
+/// process that has nothing mapped but keeps a descriptor is not listed. *Errors*:
+/// errc::unsupported without /proc. *Complexity*: reads every process's list of mappings.
 [[nodiscard, gnu::cold]] survey<shared_mapping> list_mappings(std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<shared_mapping> list_mappings();
 
-/// Those that map this object: `device` and `inode` of a file_entry; 0 and the identifier of a
-/// System V segment. (On overlayfs and btrfs the kernel may print another device than stat(2)
+/// The mappings of this object: `device` and `inode` of a file_entry; 0 and the identifier of a
+/// System V segment. (On overlayfs and btrfs the kernel may report another device than stat(2)
 /// does; POSIX objects and other files of a tmpfs are always found.)
 [[nodiscard, gnu::cold]] std::vector<shared_mapping> mappings_of(const survey<shared_mapping>& all,
                                                                  object_kind kind,
                                                                  std::uint64_t device,
                                                                  std::uint64_t inode);
 
-/// A regular file that can be shared memory. Times in nanoseconds since 1970.
+// ---- files and POSIX objects
+
+/// A regular file that can be shared memory. Times are in nanoseconds since 1970.
 struct file_entry {
     object_kind kind = object_kind::file;
-    std::string name;         ///< as its mechanism takes it; any bytes but '/' and NUL may be in it
-    std::string path;         ///< where it is
-    std::uint64_t device = 0; ///< with inode: which object it is
+    std::string name;         ///< in the form that its mechanism takes; any bytes but '/' and NUL
+    std::string path;         ///< where the file is
+    std::uint64_t device = 0; ///< with inode: identifies the object
     std::uint64_t inode = 0;
     uid_t owner = 0;
     gid_t group = 0;
     ::mode_t mode = 0; ///< permission bits
     std::uint64_t links = 0;
-    std::uint64_t size = 0;      ///< bytes, holes included
-    std::uint64_t allocated = 0; ///< bytes that it takes; of a tmpfs: in memory and in swap
+    std::uint64_t size = 0;      ///< bytes, including holes
+    std::uint64_t allocated = 0; ///< bytes that it occupies; for a tmpfs: in memory and in swap
     std::uint64_t accessed = 0;
     std::uint64_t modified = 0; ///< write(2), or the first write to a page through a mapping
     std::uint64_t changed = 0;  ///< of the inode: mode, owner, size
@@ -227,8 +233,8 @@ namespace detail {
 
 [[gnu::cold]] std::string path_in(std::string folder, const char* name);
 
-// Every regular file of a directory, in no order. Of /dev/shm, a semaphore is another kind
-// than the rest.
+// Every regular file of a directory, in no particular order. In /dev/shm, semaphores are a kind of
+// their own.
 [[gnu::cold]] survey<file_entry> list_folder(const char* path, object_kind kind,
                                              std::error_code& ec);
 
@@ -237,21 +243,23 @@ namespace detail {
 } // namespace detail
 
 /// The POSIX shared memory objects of this mount namespace, of all users. *Errors*:
-/// errc::no_such_directory, permission_denied: of /dev/shm.
+/// errc::no_such_directory, permission_denied, for /dev/shm.
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_objects(std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_objects();
 
-/// The semaphores of sem_open(3), by the names that it takes.
+/// The semaphores of sem_open(3), with the names that it takes.
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_semaphores(std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<file_entry> list_posix_semaphores();
 
-/// The regular files of a directory; not those of directories in it.
+/// The regular files in a directory; not those in its subdirectories.
 [[nodiscard, gnu::cold]] survey<file_entry> list_files(std::string_view directory,
                                                        std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<file_entry> list_files(std::string_view directory);
+
+// ---- memfds
 
 /// An open descriptor of a memfd.
 struct memfd_holder {
@@ -259,16 +267,16 @@ struct memfd_holder {
     int descriptor = -1;
 };
 
-/// A memfd, its label as the name. One that is mapped while nobody has a descriptor of it has no
-/// holders; then of its status no more is known than which it is, and that it is at least as large
-/// as what is mapped.
+/// A memfd, with its label as the name. If it is mapped but no descriptor of it is open, it has no
+/// holders, and its status contains only its identity and, as its size, how far it is mapped.
 struct memfd_entry : file_entry {
     std::vector<memfd_holder> holders;
 };
 
 namespace detail {
 
-// The label in what /proc says of a descriptor or mapping; false if it is of something else.
+// Gets the label from what /proc says about a descriptor or mapping; returns false if that is not a
+// memfd.
 [[gnu::cold]] bool parse_memfd(std::string_view target, std::string& label);
 
 [[gnu::cold]] memfd_entry& memfd_in(std::vector<memfd_entry>& all, std::uint64_t device,
@@ -276,7 +284,7 @@ namespace detail {
 
 [[gnu::cold]] void add_memfds(folder& descriptors, pid_t process, std::vector<memfd_entry>& out);
 
-// With those that a list of mappings has and no descriptor leads to.
+// Adds those that are in a list of mappings but have no descriptor.
 [[gnu::cold]] void add_mapped_memfds(const survey<shared_mapping>& mapped,
                                      std::vector<memfd_entry>& out);
 
@@ -285,7 +293,7 @@ namespace detail {
 } // namespace detail
 
 /// The memfds of all processes that this user may look into. The others are counted in `refused`.
-/// Anonymous memory of cohold has an empty one beside it, "cohold". *Errors*: errc::unsupported
+/// cohold's anonymous memory comes with an empty memfd, "cohold". *Errors*: errc::unsupported
 /// without /proc. *Complexity*: looks at every descriptor and mapping of every process.
 [[nodiscard, gnu::cold]] survey<memfd_entry> list_memfds(std::error_code& ec);
 
@@ -318,7 +326,7 @@ COHOLD_INLINE void add_mappings(std::string_view text, pid_t process,
     const std::size_t before = out.size();
     for_each_mapping(text, [&](const map_line& line) {
         const object_kind kind = kind_of_mapping(line.path);
-        // The first System V segment has the identifier, and so the inode, 0.
+        // The first System V segment has the identifier, and therefore the inode, 0.
         if (!line.shared || (line.inode == 0 && kind != object_kind::system_v)) {
             return;
         }
@@ -387,7 +395,8 @@ COHOLD_INLINE survey<shared_mapping> list_mappings(std::error_code& ec) {
         const detail::unique_fd maps = its.open("maps", O_RDONLY);
         const int error = maps ? detail::read_text(maps.get(), text) : errno;
         if (error != 0) {
-            out.refused += error == EACCES || error == EPERM ? 1u : 0u; // else it has gone
+            out.refused +=
+                error == EACCES || error == EPERM ? 1u : 0u; // otherwise the process is gone
             return;
         }
         const std::size_t before = out.entries.size();
@@ -396,7 +405,7 @@ COHOLD_INLINE survey<shared_mapping> list_mappings(std::error_code& ec) {
         for (std::size_t i = before; i < out.entries.size(); ++i) {
             system_v = system_v || out.entries[i].kind == object_kind::system_v;
         }
-        // The identifiers of another namespace mean other segments.
+        // In another namespace the identifiers mean other segments.
         if (system_v && known && detail::name_space_of(its, "ns/ipc") != mine.st_ino) {
             const auto begin = out.entries.begin() + static_cast<std::ptrdiff_t>(before);
             for (auto each = begin; each != out.entries.end();) {
@@ -476,7 +485,8 @@ COHOLD_INLINE survey<file_entry> list_folder(const char* path, object_kind kind,
     file_status status{};
     while (const char* const name = place.next()) {
         if (place.status(name, status) != 0) {
-            out.refused += errno == EACCES ? 1u : 0u; // a directory that may be read, not searched
+            out.refused +=
+                errno == EACCES ? 1u : 0u; // a directory that may be read but not searched
         } else if (S_ISREG(status.st_mode)) {
             file_entry entry;
             entry.kind = kind;
@@ -628,160 +638,45 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// heap_map: the blocks of a segment's heap, one after the other, and whether they and the lists of
-// free ones agree.
+// A look into a segment from outside: segment_reader reads its bytes; heap_map lists the blocks of
+// its heap, in order, and says whether they agree with the lists of free blocks.
 #ifndef COHOLD_INSPECT_HEAP_MAP_HPP
 #define COHOLD_INSPECT_HEAP_MAP_HPP
 
 #include <algorithm>
 #include <bit>
-
-// Reads a segment's own data structures without trust in their bytes: everything through copies,
-// nothing outside, and as they are once what a dead one has half changed on the heap is put back.
-#ifndef COHOLD_INSPECT_SEGMENT_READER_HPP
-#define COHOLD_INSPECT_SEGMENT_READER_HPP
-
 #include <memory>
 #include <string_view>
 #include <vector>
 
-// Where the bytes of a segment come from that is looked at from outside, and whom the kernel is
-// asked about.
+// Where the bytes of an inspected segment come from, and how the kernel is asked about its users.
 #ifndef COHOLD_INSPECT_DETAIL_SEGMENT_SOURCE_HPP
 #define COHOLD_INSPECT_DETAIL_SEGMENT_SOURCE_HPP
 
-// Reading what others may take away at any moment: the kernel copies, and no signal comes.
-#ifndef COHOLD_OS_SAFE_COPY_HPP
-#define COHOLD_OS_SAFE_COPY_HPP
-
-#include <cstring>
-
-#include <sys/uio.h>
-
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-#if defined(__GLIBC__) && !defined(__LP64__)
-inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
-    const uncancelled here;
-    return ::pread64(fd, to, bytes, from);
-}
-#else
-inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
-    const uncancelled here;
-    return ::pread(fd, to, bytes, from);
-}
-#endif
-
-// How many bytes there were, at most `bytes`; less also after an error.
-[[gnu::cold]] std::size_t read_file(int fd, void* to, std::size_t bytes,
-                                    std::uint64_t from) noexcept;
-
-// Out of a mapping of this process. How many bytes it were: none where a touch would be SIGBUS.
-[[gnu::cold]] std::size_t copy_from_mapping(void* to, const void* from, std::size_t bytes) noexcept;
-
-// Is one of the pages of [at, at + bytes) of a mapping in memory, mapped or not? `at` begins a
-// page. The kernel says yes to who may not know: who neither owns the object nor may write to it.
-[[gnu::cold]] bool any_page_resident(void* at, std::uint64_t bytes) noexcept;
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for safe_copy.hpp.
-#ifndef COHOLD_OS_SAFE_COPY_IPP
-#define COHOLD_OS_SAFE_COPY_IPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-COHOLD_INLINE std::size_t read_file(int fd, void* to, std::size_t bytes,
-                                    std::uint64_t from) noexcept {
-    std::size_t done = 0;
-    while (done < bytes) {
-        const ssize_t got = raw_pread(fd, static_cast<char*>(to) + done, bytes - done,
-                                      static_cast<std::int64_t>(from + done));
-        if (got > 0) {
-            done += static_cast<std::size_t>(got);
-        } else if (got == 0 || errno != EINTR) {
-            break;
-        }
-    }
-    return done;
-}
-
-COHOLD_INLINE std::size_t copy_from_mapping(void* to, const void* from,
-                                            std::size_t bytes) noexcept {
-    const struct ::iovec into{to, bytes};
-    const struct ::iovec out{const_cast<void*>(from), bytes};
-    const long got = ::syscall(SYS_process_vm_readv, ::getpid(), &into, 1L, &out, 1L, 0L);
-    if (got >= 0) {
-        return static_cast<std::size_t>(got);
-    }
-    // A sandbox may forbid that call; this file does the same.
-    if (errno == EPERM || errno == ENOSYS) {
-        const unique_fd self = open_file("/proc/self/mem", O_RDONLY);
-        return self ? read_file(self.get(), to, bytes, reinterpret_cast<std::uintptr_t>(from)) : 0;
-    }
-    return 0;
-}
-
-COHOLD_INLINE bool any_page_resident(void* at, std::uint64_t bytes) noexcept {
-    unsigned char pages[64];
-    const std::size_t page = page_size();
-    for (std::uint64_t done = 0; done < bytes; done += sizeof pages * page) {
-        const std::uint64_t left = bytes - done;
-        const auto some = static_cast<std::size_t>(
-            left < sizeof pages * page ? left : std::uint64_t{sizeof pages} * page);
-        if (::mincore(static_cast<char*>(at) + done, some, pages) != 0) {
-            return true;
-        }
-        for (std::size_t i = 0; i < (some + page - 1) / page; ++i) {
-            if ((pages[i] & 1) != 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-// Not attached, and for a moment.
+// The source is not attached, and is used for a moment.
 class segment_source {
   public:
     static constexpr std::size_t refused = static_cast<std::size_t>(-1);
 
-    // How many bytes could be read: all of them, or less at the end; `refused`, and errno, if this
-    // process cannot know.
+    // Returns how many bytes could be read: all of them, or fewer at the end; `refused`, and errno,
+    // if this process is not allowed to know.
     virtual std::size_t read(void* to, std::size_t bytes, std::uint64_t from) const noexcept = 0;
 
-    // What the kernel says of the object's length.
+    // The object's length, from the kernel.
     [[nodiscard]] virtual std::uint64_t size() const noexcept = 0;
 
     [[nodiscard]] virtual verdict probe(std::uint32_t slot,
                                         const liveness_token& token) const noexcept = 0;
 
-    // Does no name lead to it? Then the kernel takes it when its last user goes.
+    // Is there no name that leads to it? Then the kernel frees it when its last user is gone.
     [[nodiscard]] virtual bool nameless() const noexcept = 0;
 
-    // Has anybody the segment of session lifetime attached? 1, 0, or -1: unknown.
+    // Does any process have the segment of session lifetime attached? 1, 0, or -1: unknown.
     [[nodiscard]] virtual int anybody() const noexcept = 0;
 
   protected:
@@ -831,7 +726,7 @@ class system_v_source final : public segment_source {
 
     [[nodiscard, gnu::cold]] bool nameless() const noexcept override;
 
-    // An attendance object that may not be looked at can be attached by anybody.
+    // If an attendance object may not be read, any process may be attached to it.
     [[nodiscard, gnu::cold]] int anybody() const noexcept override;
 
   private:
@@ -886,13 +781,13 @@ COHOLD_INLINE system_v_source::system_v_source(int id) noexcept : id_(id) {
         return;
     }
     size_ = status.shm_segsz;
-    // The small ones beside segments must not be attached: that is how the living are counted.
+    // The small ones beside segments must not be attached: they serve to count the living.
     if (size_ < control_bytes) {
         return;
     }
     at_ = attach_for_reading(id);
     if (at_ == nullptr) {
-        error_ = errno; // ENOMEM: the address space may be too small for it
+        error_ = errno; // ENOMEM: there may not be enough addresses for it
     }
 }
 
@@ -902,7 +797,7 @@ COHOLD_INLINE std::size_t system_v_source::read(void* to, std::size_t bytes,
         errno = error_;
         return error_ == 0 || error_ == EINVAL || error_ == EIDRM ? 0 : refused;
     }
-    // A page that was never written to is zeros; reading it would allocate it.
+    // A page that was never written contains zeros; reading it would allocate it.
     const std::size_t page = page_size();
     const std::uint64_t begin = from / page * page;
     if (from + bytes > size_ ||
@@ -949,8 +844,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// inspect_segment: what a segment says of itself and who uses it, learned without attaching to it
-// and without trust in its bytes.
+// inspect_segment: what a segment says about itself and its users, without attaching to it and
+// without trusting its bytes.
 #ifndef COHOLD_INSPECT_SEGMENT_STATE_HPP
 #define COHOLD_INSPECT_SEGMENT_STATE_HPP
 
@@ -960,20 +855,20 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// How a segment stands with its users.
+/// The relation of a segment to its users.
 enum class standing {
-    not_a_segment, ///< of cohold: another program's
-    unfinished,    ///< still being made, or left so by a creator that was killed
-    damaged,       ///< it says that it is one, and is not in order
+    not_a_segment, ///< of cohold: it belongs to another program
+    unfinished,    ///< still being made, or left behind by a creator that was killed
+    damaged,       ///< it claims to be a segment, but is not in order
     foreign,       ///< of another layout version or byte order: nothing more can be said
     in_use,        ///< a process is attached
-    unused,        ///< persistent, and no participant has ever left without detaching
+    unused,        ///< persistent, and all participants have detached properly
     abandoned,     ///< persistent, and all its participants are dead; the next to open it recovers
-    session_over,  ///< of session lifetime, and nobody is attached: remove_stale() removes it
+    session_over,  ///< of session lifetime, and no process is attached: remove_stale() removes it
     unknown,       ///< the kernel did not tell
 };
 
-/// Its name, for people.
+/// Its name, for messages.
 [[nodiscard]] constexpr std::string_view name_of(standing how) noexcept {
     constexpr std::string_view names[] = {"not a segment", "unfinished",   "damaged",
                                           "foreign",       "in use",       "unused",
@@ -981,30 +876,30 @@ enum class standing {
     return names[static_cast<int>(how)];
 }
 
-/// What can be known of a segment from outside. The fields behind `problem` are set only if that is
-/// none, or errc::truncated or (layout_version) layout_mismatch.
+/// What can be known about a segment from outside. The fields after `problem` are set only if there
+/// is no problem, or it is errc::truncated or (only layout_version) layout_mismatch.
 struct segment_state {
     enum standing standing = standing::unknown;
-    std::error_code problem; ///< what is wrong with the header, as open() would say
+    std::error_code problem; ///< what is wrong with the header: the error of open()
     std::uint32_t layout_version = 0;
     enum lifetime lifetime = lifetime::persistent;
     std::string name; ///< the full name, or its first 512 bytes; empty for unnamed ones
     std::uint64_t id[2] = {0, 0};
     std::uint64_t created = 0; ///< nanoseconds since 1970
-    std::uint64_t size = 0;    ///< bytes that are there
+    std::uint64_t size = 0;    ///< existing bytes
     std::uint64_t reserve = 0; ///< bytes that it can grow to
-    /// Processes that have worked in it and have not detached. Those that only read, or have not
-    /// done anything yet, are none; list_mappings() finds them.
+    /// Processes that have worked in it and have not detached. Processes that only read, or have
+    /// not done anything yet, are not among them; list_mappings() finds them.
     std::vector<participant> participants;
 
     [[nodiscard]] bool is_segment() const noexcept {
         return standing != standing::not_a_segment && standing != standing::unknown;
     }
 
-    /// How many participants the kernel says that of.
+    /// The number of participants for which the kernel gives this answer.
     [[nodiscard]] std::size_t count(verdict of) const noexcept;
 
-    /// Left behind by processes that are dead, each in its way.
+    /// Left behind by processes that are dead, in one way or another.
     [[nodiscard]] bool is_stale() const noexcept {
         return standing == standing::session_over || standing == standing::abandoned;
     }
@@ -1012,7 +907,7 @@ struct segment_state {
 
 namespace detail {
 
-// One slot, with the kernel's word on it. False if nobody is there.
+// One slot, with the kernel's answer about its process. Returns false if it is free.
 [[gnu::cold]] bool read_participant(const segment_source& source, std::uint32_t index,
                                     participant_slot& slot, participant& out);
 
@@ -1025,18 +920,19 @@ namespace detail {
 
 } // namespace detail
 
-/// What a file, POSIX object or memfd is as a segment; reading it is all that the descriptor must
-/// allow. Nothing is mapped, so nothing can crash, whatever the bytes are and whoever truncates it
-/// meanwhile; nobody is disturbed. The kernel is asked about each participant. *Complexity*: a
-/// system call for each.
+/// What a file, POSIX object or memfd is as a segment; the descriptor must allow reading, nothing
+/// else. Nothing is mapped, so nothing can crash, whatever the bytes are and even if the object is
+/// truncated meanwhile; nobody is disturbed. The kernel is asked about each participant.
+/// *Complexity*: a system call for each.
 [[nodiscard, gnu::cold]] segment_state inspect_segment(const file_descriptor& object);
 
-/// The same of a System V segment, which is attached for a moment, read-only, and copied by the
-/// kernel: shm_atime, shm_lpid and shm_nattch show it. One in which no page is allocated is not
-/// touched.
+/// The same for a System V segment, which is attached for a moment, read-only, and copied by the
+/// kernel: this shows in shm_atime, shm_lpid and shm_nattch. A segment without allocated pages is
+/// not touched.
 [[nodiscard, gnu::cold]] segment_state inspect_segment(const system_v_id& object);
 
-/// The same by name. *Errors*: as Mechanism::open has them; that it is no segment is none.
+/// The same by name. *Errors*: those of Mechanism::open; it is no error if the object is not a
+/// segment.
 template <detail::named_mechanism Mechanism = mechanism::posix>
 [[nodiscard]] segment_state inspect_segment(std::string_view name, std::error_code& ec) {
     const detail::error_context context("inspect", Mechanism::label, name);
@@ -1093,7 +989,7 @@ COHOLD_INLINE bool read_participant(const segment_source& source, std::uint32_t 
         if (out.state == verdict::alive) {
             return true;
         }
-        // Who detaches lets go of the lock after he has said so: look again.
+        // A detaching process releases the lock after it has said that it detaches: look again.
         if (source.read(&slot, sizeof slot, at) != sizeof slot) {
             out.state = verdict::unknown;
             return true;
@@ -1110,7 +1006,8 @@ COHOLD_INLINE void read_participants(const segment_source& source, std::uint32_t
                                      segment_state& out) {
     constexpr auto chunk = static_cast<std::uint32_t>(near_slots);
     participant_slot some[chunk];
-    for (std::uint32_t first = 0; first < slots; first += chunk) { // each lies together
+    for (std::uint32_t first = 0; first < slots;
+         first += chunk) { // read in pieces, each of them contiguous
         const std::uint32_t count = slots - first < chunk ? slots - first : chunk;
         const std::uint64_t at = participant_table::offset_of(first);
         const std::size_t got = source.read(some, count * sizeof(participant_slot), at);
@@ -1213,10 +1110,10 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// The parts of a segment that can be in disorder, each by itself.
+/// The parts of a segment that are checked separately.
 enum class segment_part { header, participants, heap, directory, journals };
 
-/// Its name, for people.
+/// Its name, for messages.
 [[nodiscard]] constexpr std::string_view name_of(segment_part part) noexcept {
     constexpr std::string_view names[] = {"header", "participants", "heap", "directory",
                                           "journals"};
@@ -1227,16 +1124,16 @@ enum class segment_part { header, participants, heap, directory, journals };
 struct segment_flaw {
     segment_part part = segment_part::header;
     std::string_view what{};  ///< in words
-    std::uint64_t offset = 0; ///< where: bytes from the beginning of the segment
-    std::uint64_t found = 0;  ///< what stands there, or which part of it is meant
-    bool mends = false; ///< left by one who is dead: recovery puts it in order. Otherwise damage
+    std::uint64_t offset = 0; ///< in bytes from the beginning of the segment
+    std::uint64_t found = 0;  ///< the value there, or which part of it is meant
+    bool mends = false;       ///< left by a dead process: recovery repairs it. Otherwise damage
 
     friend bool operator==(const segment_flaw&, const segment_flaw&) = default;
 };
 
 namespace detail {
 
-// What was found, the first of it word for word.
+// The flaws found, with all details of the first ones.
 class flaw_list {
   public:
     static constexpr std::size_t kept = 200;
@@ -1255,10 +1152,10 @@ class flaw_list {
     std::uint64_t count_ = 0;
 };
 
-// Where the parts begin. Where the first block does depends on how many participants the segment is
-// for.
+// Where the parts begin. The first block's position depends on the number of participants that the
+// segment is made for.
 struct segment_places {
-    std::uint64_t slots; // of the process table, with the spare one
+    std::uint64_t slots; // of the process table, including the spare one
     std::uint64_t heap;
     std::uint64_t directory;
     std::uint64_t reserve_journals;
@@ -1275,7 +1172,7 @@ struct segment_places {
     static constexpr std::uint64_t kept_bytes = 64 + 4096;
 };
 
-// Pages of the segment, kept as long as one look at it lasts.
+// Pages of the segment, kept for the duration of one inspection.
 class segment_reader {
   public:
     [[gnu::cold]] segment_reader(const segment_source& source, std::uint64_t size)
@@ -1283,12 +1180,13 @@ class segment_reader {
 
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
-    // Is all of it in the segment?
+    // Is the whole range in the segment?
     [[nodiscard]] bool has(std::uint64_t from, std::uint64_t bytes) const noexcept {
         return from <= size_ && bytes <= size_ - from;
     }
 
-    // False, and zeros, of what is not in the segment. Where nothing was ever written are zeros.
+    // Returns false, and zeros, for what is not in the segment. Bytes that were never written are
+    // zeros, too.
     bool read(void* to, std::size_t bytes, std::uint64_t from) noexcept;
 
     // 0 if it is not in the segment.
@@ -1298,7 +1196,7 @@ class segment_reader {
         return out;
     }
 
-    // From now on the word is read as this. Before anything was read there.
+    // From now on reads return this value of the word. Must be called before that word is read.
     void replace(std::uint64_t where, std::uint64_t value);
 
     // Has the object become shorter meanwhile, or could it not be read?
@@ -1328,18 +1226,123 @@ class segment_reader {
     bool lost_ = false;
 };
 
-// What a lock of the segment itself may say: nobody, or a process that has been there.
+// A lock of the segment itself must name either nobody or a process that has attached at some time.
 [[gnu::cold]] void check_lock(segment_reader& segment, const segment_places& places,
                               std::uint64_t at, segment_part part, flaw_list& flaws);
+
+} // namespace detail
+
+/// A block of the heap.
+struct heap_extent {
+    std::uint64_t offset = 0;     ///< of its payload
+    std::uint64_t bytes : 63 = 0; ///< of its payload; the 16 bytes before it belong to the heap
+    std::uint64_t is_free : 1 = 0;
+};
+
+/// The heap as it is when no change is under way: a change that is being made at this moment, or
+/// that a dead process left unfinished, is disregarded.
+struct heap_map {
+    std::uint64_t begin = 0; ///< offsets
+    std::uint64_t end = 0;
+    std::uint64_t used = 0; ///< the heap's own count: bytes in use, without journals
+    std::uint64_t bytes_in_use = 0;
+    std::uint64_t bytes_free = 0;
+    std::uint64_t largest_free = 0;
+    std::uint64_t count_in_use = 0;
+    std::uint64_t count_free = 0;
+    bool complete = false;           ///< do the blocks fill the heap? If not, the rest is unknown
+    std::vector<heap_extent> blocks; ///< in order
+};
+
+namespace detail {
+
+// The heap's state, by the offsets in docs/layout.md.
+struct heap_places {
+    static constexpr unsigned rows = 41;
+    static constexpr unsigned columns = 16;
+    static constexpr std::uint64_t lock = 0;
+    static constexpr std::uint64_t row_map = 8;
+    static constexpr std::uint64_t column_maps = 16;
+    static constexpr std::uint64_t used = 344;
+    static constexpr std::uint64_t first = 352;
+    static constexpr std::uint64_t end = 360;
+    static constexpr std::uint64_t heads = 368;
+    static constexpr std::uint64_t log_size = 5616;
+    static constexpr std::uint64_t log = 5624;
+    static constexpr std::uint64_t log_capacity = 128;
+    static constexpr std::uint64_t overhead = 16; // of each block
+};
+
+static_assert(sizeof(heap) == segment_places::heap_bytes &&
+              heap_places::log + heap_places::log_capacity * 16 == sizeof(heap));
+
+class heap_reader {
+    using at = heap_places;
+
+  public:
+    heap_reader(segment_reader& segment, const segment_places& places, flaw_list& flaws) noexcept
+        : segment_(segment), places_(places), flaws_(flaws) {}
+
+    // Makes the reader see the heap as it was before the change that is under way. Returns true if
+    // there is one.
+    [[gnu::cold]] bool undo();
+
+    // Everything but the blocks.
+    [[gnu::cold]] void read_counts();
+
+    [[gnu::cold]] void walk();
+
+    // Every free block is in the list of its class, once, and the lists contain nothing else.
+    // Called after walk().
+    [[gnu::cold]] void check_lists();
+
+    // Is this the payload of a block in use, of at least so many bytes, that nothing else has taken
+    // so far? Reports a flaw if not. Where the heap is unknown, everything is possible.
+    [[gnu::cold]] bool take(std::uint64_t offset, std::uint64_t bytes, segment_part part,
+                            std::string_view what, std::uint64_t from);
+
+    // The block with that payload; nullptr if there is none.
+    [[nodiscard, gnu::cold]] const heap_extent* find(std::uint64_t offset) const noexcept;
+
+    // `journals`: the bytes that used() leaves out.
+    [[gnu::cold]] void check_used(std::uint64_t journals);
+
+    [[nodiscard]] heap_map& map() noexcept { return out_; }
+
+  private:
+    [[gnu::cold]] void wrong(std::string_view what, std::uint64_t offset, std::uint64_t found);
+
+    [[nodiscard]] std::uint64_t field(std::uint64_t offset) noexcept {
+        return segment_.word(places_.heap + offset);
+    }
+
+    [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
+        return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
+    }
+
+    [[nodiscard]] static unsigned class_of(std::uint64_t size) noexcept;
+
+    // Each block is at least 32 bytes after the one before.
+    [[gnu::cold]] bool walk_blocks();
+
+    // Ends at the first flaw: a cyclic list reaches some block a second time.
+    [[gnu::cold]] void check_list(std::uint64_t head, unsigned which);
+
+    segment_reader& segment_;
+    const segment_places& places_;
+    flaw_list& flaws_;
+    heap_map out_;
+    std::vector<bool> taken_; // for each block: is it in a list, or owned?
+};
 
 } // namespace detail
 
 COHOLD_NAMESPACE_END
 
 #if COHOLD_DEFINED_HERE
-// Definitions for segment_reader.hpp.
-#ifndef COHOLD_INSPECT_SEGMENT_READER_IPP
-#define COHOLD_INSPECT_SEGMENT_READER_IPP
+// Definitions for heap_map.hpp.
+#ifndef COHOLD_INSPECT_HEAP_MAP_IPP
+#define COHOLD_INSPECT_HEAP_MAP_IPP
 
 
 COHOLD_NAMESPACE_BEGIN
@@ -1416,142 +1419,16 @@ COHOLD_INLINE void check_lock(segment_reader& segment, const segment_places& pla
     }
     const std::uint64_t slot = slot_of(holder);
     if (slot >= places.slots || generation_of(holder) == 0 || thread_of(holder) != 0) {
-        flaws.add(part, "a lock is held by who cannot be", at, holder);
+        flaws.add(part, "a lock's holder cannot exist", at, holder);
         return;
     }
     const std::uint64_t state = segment.word(participant_table::offset_of(slot));
     const auto newer =
         static_cast<std::int32_t>(generation_of(holder) - static_cast<std::uint32_t>(state >> 32));
     if (newer > 0) {
-        flaws.add(part, "a lock is held by who has not been there yet", at, holder);
+        flaws.add(part, "a lock's holder has not attached yet", at, holder);
     }
 }
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-/// A block of the heap.
-struct heap_extent {
-    std::uint64_t offset = 0;     ///< of its payload
-    std::uint64_t bytes : 63 = 0; ///< of its payload; 16 more before it are the heap's
-    std::uint64_t is_free : 1 = 0;
-};
-
-/// The heap as it is once nobody is in the middle of a change: what is being changed at this
-/// moment, or was left half changed by a dead one, is read as it was before.
-struct heap_map {
-    std::uint64_t begin = 0; ///< offsets
-    std::uint64_t end = 0;
-    std::uint64_t used = 0; ///< what the heap counts: bytes in use, without journals
-    std::uint64_t bytes_in_use = 0;
-    std::uint64_t bytes_free = 0;
-    std::uint64_t largest_free = 0;
-    std::uint64_t count_in_use = 0;
-    std::uint64_t count_free = 0;
-    bool complete = false;           ///< do the blocks fill the heap? If not, the rest is unknown
-    std::vector<heap_extent> blocks; ///< in order
-};
-
-namespace detail {
-
-// The heap's state, by the offsets of docs/layout.md.
-struct heap_places {
-    static constexpr unsigned rows = 41;
-    static constexpr unsigned columns = 16;
-    static constexpr std::uint64_t lock = 0;
-    static constexpr std::uint64_t row_map = 8;
-    static constexpr std::uint64_t column_maps = 16;
-    static constexpr std::uint64_t used = 344;
-    static constexpr std::uint64_t first = 352;
-    static constexpr std::uint64_t end = 360;
-    static constexpr std::uint64_t heads = 368;
-    static constexpr std::uint64_t log_size = 5616;
-    static constexpr std::uint64_t log = 5624;
-    static constexpr std::uint64_t log_capacity = 128;
-    static constexpr std::uint64_t overhead = 16; // of a block
-};
-
-static_assert(sizeof(heap) == segment_places::heap_bytes &&
-              heap_places::log + heap_places::log_capacity * 16 == sizeof(heap));
-
-class heap_reader {
-    using at = heap_places;
-
-  public:
-    heap_reader(segment_reader& segment, const segment_places& places, flaw_list& flaws) noexcept
-        : segment_(segment), places_(places), flaws_(flaws) {}
-
-    // Reads the heap as it was before the change that is under way. True if there is one.
-    [[gnu::cold]] bool undo();
-
-    // Without the blocks.
-    [[gnu::cold]] void read_counts();
-
-    [[gnu::cold]] void walk();
-
-    // Every free block is in the list of its class, once, and nothing else is. After walk().
-    [[gnu::cold]] void check_lists();
-
-    // Is that the payload of a block in use, of at least so many bytes, and of nothing else so far?
-    // Says what is wrong. Where the heap is not known, everything can be.
-    [[gnu::cold]] bool take(std::uint64_t offset, std::uint64_t bytes, segment_part part,
-                            std::string_view what, std::uint64_t from);
-
-    // The block with that payload; nullptr if there is none.
-    [[nodiscard, gnu::cold]] const heap_extent* find(std::uint64_t offset) const noexcept;
-
-    // `journals`: what used() leaves out.
-    [[gnu::cold]] void check_used(std::uint64_t journals);
-
-    [[nodiscard]] heap_map& map() noexcept { return out_; }
-
-  private:
-    [[gnu::cold]] void wrong(std::string_view what, std::uint64_t offset, std::uint64_t found);
-
-    [[nodiscard]] std::uint64_t field(std::uint64_t offset) noexcept {
-        return segment_.word(places_.heap + offset);
-    }
-
-    [[nodiscard]] static std::uint64_t mark_of(std::uint64_t place) noexcept {
-        return ((place * 0x9e3779b97f4a7c15u) | std::uint64_t{1} << 63) & 0xffff000000000000u;
-    }
-
-    [[nodiscard]] static unsigned class_of(std::uint64_t size) noexcept;
-
-    // Each is at least 32 bytes further on than the one before.
-    [[gnu::cold]] bool walk_blocks();
-
-    // Ends at the first thing that is wrong: a list that goes round comes to a block a second time.
-    [[gnu::cold]] void check_list(std::uint64_t head, unsigned which);
-
-    segment_reader& segment_;
-    const segment_places& places_;
-    flaw_list& flaws_;
-    heap_map out_;
-    std::vector<bool> taken_; // of each block: is it in a list, or somebody's?
-};
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for heap_map.hpp.
-#ifndef COHOLD_INSPECT_HEAP_MAP_IPP
-#define COHOLD_INSPECT_HEAP_MAP_IPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
 
 COHOLD_INLINE bool heap_reader::undo() {
     const std::uint64_t size = field(at::log_size);
@@ -1562,7 +1439,7 @@ COHOLD_INLINE bool heap_reader::undo() {
         const std::uint64_t record = places_.heap + at::log + (i - 1) * 16;
         const std::uint64_t where = segment_.word(record);
         if (where % 8 != 0 || where < control_bytes || !segment_.has(where, 8)) {
-            wrong("its log names what is no word of the segment", record, where);
+            wrong("its log refers to something that is not a word of the segment", record, where);
         } else {
             segment_.replace(where, segment_.word(record + 8));
         }
@@ -1632,7 +1509,7 @@ COHOLD_INLINE bool heap_reader::take(std::uint64_t offset, std::uint64_t bytes, 
     }
     const auto index = static_cast<std::size_t>(block - out_.blocks.data());
     if (taken_[index]) {
-        flaws_.add(part, "a block belongs to two", from, offset);
+        flaws_.add(part, "a block has two owners", from, offset);
         return false;
     }
     taken_[index] = true;
@@ -1684,7 +1561,7 @@ COHOLD_INLINE bool heap_reader::walk_blocks() {
             return false;
         }
         if (segment_.word(place + 8) != previous) {
-            wrong("a block does not know the one before it", place, segment_.word(place + 8));
+            wrong("a block does not record the one before it", place, segment_.word(place + 8));
         }
         if (is_free && free_before) {
             wrong("two free blocks are neighbours", place, word);
@@ -1715,7 +1592,7 @@ COHOLD_INLINE void heap_reader::check_list(std::uint64_t head, unsigned which) {
         const heap_extent* const block = find(place + at::overhead);
         if (block == nullptr || !block->is_free) {
             if (out_.complete || block != nullptr) {
-                wrong("a free list holds what is no free block", from, place);
+                wrong("a free list contains something that is not a free block", from, place);
             }
             return;
         }
@@ -1745,11 +1622,13 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// limits: what the kernel allows, and how much of it is used already.
+// limits: what the kernel allows, how much of it is used already, and what would be in the way of a
+// new object.
 #ifndef COHOLD_INSPECT_LIMITS_HPP
 #define COHOLD_INSPECT_LIMITS_HPP
 
-// memory_usage: how much memory the machine has and shares, in the kernel's own words.
+// How much memory is shared, in the kernel's own words: the System V segments and semaphores, the
+// space of a file system, the whole machine (memory_usage), and one process (process_usage).
 #ifndef COHOLD_INSPECT_USAGE_HPP
 #define COHOLD_INSPECT_USAGE_HPP
 
@@ -1761,24 +1640,26 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A System V segment of this IPC namespace. Bytes; times in nanoseconds since 1970, 0: never.
+// ---- System V
+
+/// A System V segment of this IPC namespace. In bytes; times in nanoseconds since 1970, 0: never.
 struct system_v_segment_entry {
     key_t key = 0; ///< 0: it has none (IPC_PRIVATE), or has lost it
     int id = -1;
     ::mode_t mode = 0;    ///< permission bits
-    bool removed = false; ///< goes as soon as nobody has it attached (IPC_RMID)
-    bool locked = false;  ///< never in swap (SHM_LOCK)
+    bool removed = false; ///< disappears when the last process detaches (IPC_RMID)
+    bool locked = false;  ///< never swapped (SHM_LOCK)
     uid_t owner = 0;
     gid_t group = 0;
     uid_t creator = 0;
     gid_t creator_group = 0;
-    pid_t creator_process = 0;  ///< 0: none of this PID namespace
+    pid_t creator_process = 0;  ///< 0: none in this PID namespace
     pid_t last_process = 0;     ///< the last to attach or detach
     std::uint64_t attached = 0; ///< mappings, not processes
     std::uint64_t size = 0;
     std::uint64_t resident = 0; ///< in memory
     std::uint64_t swapped = 0;
-    std::uint64_t attached_at = 0; ///< the last time somebody attached it
+    std::uint64_t attached_at = 0; ///< the last time a process attached it
     std::uint64_t detached_at = 0;
     std::uint64_t changed_at = 0; ///< made, or changed by IPC_SET
 
@@ -1804,10 +1685,10 @@ namespace detail {
 
 [[gnu::cold]] std::uint64_t moment_in(const column_table& row, std::string_view column) noexcept;
 
-// Of the text of /proc/sysvipc/shm.
+// From the text of /proc/sysvipc/shm.
 [[gnu::cold]] std::vector<system_v_segment_entry> parse_segment_table(std::string_view text);
 
-// Of the text of /proc/sysvipc/sem.
+// From the text of /proc/sysvipc/sem.
 [[gnu::cold]] std::vector<system_v_semaphore_entry> parse_semaphore_table(std::string_view text);
 
 [[gnu::cold]] std::string read_table(const char* path, std::error_code& ec);
@@ -1826,12 +1707,14 @@ list_system_v_semaphores(std::error_code& ec);
 
 [[nodiscard, gnu::cold]] survey<system_v_semaphore_entry> list_system_v_semaphores();
 
-/// The file system of a path. Bytes.
+// ---- the machine, and a file system
+
+/// The space of a path's file system. In bytes.
 struct space_usage {
     bool is_tmpfs = false;
-    bool limited = true; ///< false: a tmpfs of size=0; only the machine's memory binds
+    bool limited = true; ///< false: a tmpfs of size=0, limited only by the machine's memory
     std::uint64_t size = 0;
-    std::uint64_t used = 0;      ///< of a tmpfs: in memory and in swap
+    std::uint64_t used = 0;      ///< for a tmpfs: in memory and in swap
     std::uint64_t available = 0; ///< to users other than root
     std::uint64_t inodes = 0;    ///< 0: no limit
     std::uint64_t free_inodes = 0;
@@ -1845,16 +1728,16 @@ struct system_v_usage {
     std::uint64_t swapped = 0;
 };
 
-/// /proc/meminfo in bytes, and what the kernel tells of single mechanisms. A container sees the
-/// numbers of the whole machine, except where namespaces are named.
+/// /proc/meminfo in bytes, and what the kernel says about individual mechanisms. A container sees
+/// the numbers of the whole machine, except where namespaces are named.
 struct memory_report {
     amount total;     ///< MemTotal
     amount free;      ///< MemFree: unused
     amount available; ///< MemAvailable: what programs could still get without swapping
-    /// Shmem: every page of shared memory without a disk behind it that is in memory: POSIX
-    /// objects, memfds, System V segments, anonymous shared memory, and all other files of every
-    /// tmpfs. Not what is in swap, not hugetlb pages, not mapped files of a disk. Which part whose
-    /// is, the kernel does not say.
+    /// Shmem: every page in memory that is shared and has no disk behind it: POSIX objects, memfds,
+    /// System V segments, anonymous shared memory, and all other files of every tmpfs. Not pages in
+    /// swap, hugetlb pages, or mapped files of a disk. The kernel does not say how much of it
+    /// belongs to which.
     amount shared;
     amount shared_huge;       ///< ShmemHugePages: of it, in huge pages
     amount shared_pmd_mapped; ///< ShmemPmdMapped: of it, mapped by huge entries into a process
@@ -1868,14 +1751,14 @@ struct memory_report {
     amount swap_total;      ///< SwapTotal
     amount swap_free;       ///< SwapFree
     amount swap_cached;     ///< SwapCached: in memory and in swap
-    /// Committed_AS: what private memory and shared memory could at most become. A reserve of
-    /// cohold does not count; the pages that a segment has do.
+    /// Committed_AS: the size that private memory and shared memory could reach at most. A reserve
+    /// of cohold does not count; the existing pages of a segment do.
     amount committed;
-    amount commit_limit;        ///< CommitLimit: binds if vm.overcommit_memory is 2
+    amount commit_limit;        ///< CommitLimit: applies if vm.overcommit_memory is 2
     amount huge_page_size;      ///< Hugepagesize
     amount huge_pages_total;    ///< HugePages_Total: pages of hugetlb, not bytes
     amount huge_pages_free;     ///< HugePages_Free: pages
-    amount huge_pages_reserved; ///< HugePages_Rsvd: pages: promised, still free
+    amount huge_pages_reserved; ///< HugePages_Rsvd: pages: promised but still free
     amount huge_pages_surplus;  ///< HugePages_Surp: pages
     amount huge_pages_memory;   ///< Hugetlb: bytes, of all sizes
 
@@ -1914,7 +1797,7 @@ inline constexpr text_field<memory_report> memory_fields[] = {
     {"Hugetlb", &memory_report::huge_pages_memory},
 };
 
-// Of the text of /proc/meminfo.
+// From the text of /proc/meminfo.
 [[gnu::cold]] memory_report parse_meminfo(std::string_view text);
 
 [[gnu::cold]] space_usage space_of(int fd, std::error_code& ec) noexcept;
@@ -1923,8 +1806,8 @@ inline constexpr text_field<memory_report> memory_fields[] = {
 
 } // namespace detail
 
-/// What df(1) shows of a path, exactly: tmpfs counts pages when they are allocated, not when an
-/// object is made longer. *Errors*: errc::not_found, permission_denied, and as statvfs(3).
+/// What df(1) shows for a path, exactly: tmpfs counts pages when they are allocated, not when an
+/// object is made longer. *Errors*: errc::not_found, permission_denied, and those of statvfs(3).
 [[nodiscard, gnu::cold]] space_usage space_usage_of(std::string_view path, std::error_code& ec);
 
 [[nodiscard, gnu::cold]] space_usage space_usage_of(std::string_view path);
@@ -1934,16 +1817,18 @@ inline constexpr text_field<memory_report> memory_fields[] = {
 
 [[nodiscard, gnu::cold]] memory_report memory_usage();
 
-/// What the mappings of a process have in memory. Bytes; a number that the kernel does not give is
+// ---- a process
+
+/// What a process's mappings have in memory. In bytes; a number that the kernel does not provide is
 /// missing. Reading it walks the page tables of the process: milliseconds for a large one.
 struct process_report {
-    /// Where it is from. `status` is what everybody may read of everybody: rss and its parts,
-    /// locked, swap (private memory alone) are there, the rest is not.
+    /// The source. `status` is what every user may read about every process: rss and its parts,
+    /// locked, swap (private memory only) are set, the rest is missing.
     enum class source { smaps_rollup, smaps, status } from = source::smaps_rollup;
 
-    amount rss; ///< pages that are in memory and mapped by it; hugetlb is not
-    /// The same, each page divided by how many processes map it: the sum over all processes is
-    /// what is really there.
+    amount rss; ///< pages in memory that it has mapped; without hugetlb
+    /// The same, each page divided by the number of processes that map it: the sum over all
+    /// processes is the memory that is really used.
     amount pss;
     amount pss_anonymous; ///< of it, private memory
     amount pss_file;      ///< of it, files of disks
@@ -1951,19 +1836,19 @@ struct process_report {
     amount rss_anonymous; ///< only from status
     amount rss_file;      ///< only from status
     amount rss_shared;    ///< only from status: of rss, shmem
-    /// Pages of rss that more than one mapping has. Not "pages of shared memory": those that this
-    /// process alone maps, or maps MAP_SHARED while nobody else does yet, are private_*.
+    /// Pages of rss that more than one mapping has. Not "pages of shared memory": pages that only
+    /// this process maps, or that it maps MAP_SHARED before any other process does, are private_*.
     amount shared_clean;
     amount shared_dirty;
     amount private_clean;
     amount private_dirty;
     amount shmem_pmd_mapped; ///< of shmem, mapped by huge entries
     amount file_pmd_mapped;  ///< of files, mapped by huge entries
-    amount shared_hugetlb;   ///< pages of hugetlb that others map too
+    amount shared_hugetlb;   ///< pages of hugetlb that other processes map too
     amount private_hugetlb;
-    amount swap;     ///< of mapped shmem, too, which nobody has to have touched
-    amount swap_pss; ///< private memory alone
-    amount locked;   ///< by mlock(2), each page divided as in pss
+    amount swap;     ///< includes mapped shmem, even if never touched
+    amount swap_pss; ///< private memory only
+    amount locked;   ///< by mlock(2), each page divided like in pss
 };
 
 namespace detail {
@@ -1993,18 +1878,18 @@ inline constexpr text_field<process_report> status_fields[] = {
     {"VmSwap", &process_report::swap},      {"VmLck", &process_report::locked},
 };
 
-// A text of smaps_rollup, or of smaps, whose mappings are added up. The lines with addresses have
-// colons, but no keys before them.
+// Parses a text of smaps_rollup, or of smaps, whose mappings are added up. The lines with addresses
+// have colons, but no keys before them.
 [[gnu::cold]] process_report parse_smaps(std::string_view text, process_report::source from);
 
 [[gnu::cold]] process_report parse_status(std::string_view text);
 
 } // namespace detail
 
-/// Of a process of this PID namespace; 0: of this one. Where the kernel has no smaps_rollup (before
-/// 4.14) smaps is added up; where this user may not look into the process, what its status tells
-/// everybody. A process that is only a zombie has no memory: all is missing. *Errors*: ESRCH: no
-/// such process, or one that cannot be seen.
+/// Of a process of this PID namespace; 0 means this process. Where the kernel has no smaps_rollup
+/// (before 4.14), smaps is added up; where this user may not look into the process, its public
+/// status is used. A zombie has no memory: everything is missing. *Errors*: ESRCH: there is no such
+/// process, or it cannot be seen.
 [[nodiscard, gnu::cold]] process_report process_usage(pid_t process, std::error_code& ec);
 
 [[nodiscard, gnu::cold]] process_report process_usage(pid_t process = 0);
@@ -2090,7 +1975,7 @@ COHOLD_INLINE std::string read_table(const char* path, std::error_code& ec) {
     std::string text;
     const int error = read_text(path, text);
     if (error == ENOENT) {
-        fail(ec, errc::unsupported, "%s: a kernel without System V, or no complete /proc", path);
+        fail(ec, errc::unsupported, "%s: the kernel has no System V, or /proc is incomplete", path);
     } else if (error != 0) {
         fail_errno(ec, error, "%s", path);
     }
@@ -2267,43 +2152,45 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A limit. `most` is missing where there is none, or it is not known.
+// ---- the limits
+
+/// A limit. `most` is missing if there is no limit, or it is unknown.
 struct limit {
     amount most;
-    amount used; ///< missing: each object for itself
+    amount used; ///< missing: each object counts by itself
 
-    /// Missing: as much as one likes.
+    /// Missing: there is no limit.
     [[nodiscard]] constexpr amount left() const noexcept {
         const std::uint64_t taken = used.value_or(0);
         return !most ? amount() : amount(*most > taken ? *most - taken : 0);
     }
 };
 
-/// The limits on shared memory, and on this process. Bytes where nothing else is said.
+/// The limits on shared memory, and on this process. In bytes unless stated otherwise.
 struct limit_report {
     limit system_v_size;     ///< kernel.shmmax: of one segment
     limit system_v_memory;   ///< kernel.shmall: the sizes of all segments, used or not
     limit system_v_segments; ///< kernel.shmmni: a number
     limit semaphore_sets;    ///< kernel.sem, the fourth: a number
     limit semaphores_in_set; ///< kernel.sem, the first: a number
-    limit semaphores;        ///< kernel.sem, the second: a number, of all sets
-    /// kernel.shm_rmid_forced: segments go with their last user, persistent ones too.
+    limit semaphores;        ///< kernel.sem, the second: a number, of all sets together
+    /// kernel.shm_rmid_forced: segments disappear with their last user, even persistent ones.
     bool system_v_goes_with_users = false;
 
     limit address_space; ///< RLIMIT_AS (ulimit -v)
-    limit locked;        ///< RLIMIT_MEMLOCK (ulimit -l); none for who has CAP_IPC_LOCK
+    limit locked;        ///< RLIMIT_MEMLOCK (ulimit -l); none with CAP_IPC_LOCK
     limit descriptors;   ///< RLIMIT_NOFILE (ulimit -n): a number
     limit file_size;     ///< RLIMIT_FSIZE (ulimit -f): of one file, POSIX object or memfd
     limit mappings;      ///< vm.max_map_count: a number
 
-    amount overcommit; ///< vm.overcommit_memory: 0, 1; 2: `committed` binds
+    amount overcommit; ///< vm.overcommit_memory: 0, 1; 2: `committed` applies
     limit committed;   ///< CommitLimit and Committed_AS
     /// memory.max and memory.current of the control group of this process, or of one above it that
-    /// is closer to its limit; those of version 1 where that has the memory. What is used contains
-    /// page cache that the kernel would give up first.
+    /// is closer to its limit; those of version 1 where that controls the memory. The amount used
+    /// contains page cache, which the kernel would reclaim first.
     limit group;
     std::string group_path;
-    amount available; ///< MemAvailable and SwapFree: what the machine can hand out
+    amount available; ///< MemAvailable and SwapFree: what the machine can still provide
     limit huge_pages; ///< hugetlb pages of the default size; bytes
     amount huge_page_size;
 
@@ -2312,7 +2199,7 @@ struct limit_report {
 
 namespace detail {
 
-// Of the text of /proc/sys/kernel/sem: in a set, in all sets, in a call, sets.
+// From the text of /proc/sys/kernel/sem: in a set, in all sets, in a call, sets.
 [[gnu::cold]] void parse_semaphore_limits(std::string_view text, limit_report& out) noexcept;
 
 [[gnu::cold]] void read_system_v_limits(limit_report& out);
@@ -2323,29 +2210,32 @@ namespace detail {
 
 } // namespace detail
 
-/// What binds this process now. What cannot be read is missing. `place`: a path on the file system
-/// that is meant; its space is missing if there is none.
+/// The limits that apply to this process now. What cannot be read is missing. `place`: a path on
+/// the file system in question; the space is missing if there is no such path.
 [[nodiscard, gnu::cold]] limit_report limits(std::string_view place = "/dev/shm");
 
-/// What is to be made. Bytes.
+// ---- a request checked against them
+
+/// The object to be made. In bytes.
 struct limit_request {
     object_kind kind = object_kind::posix;
     std::uint64_t size = 0;
-    std::uint64_t reserve = 0;  ///< what it shall be able to grow to; 0: it will not grow
+    std::uint64_t reserve = 0;  ///< the size that it may grow to; 0: it will not grow
     bool lock = false;          ///< mapped_region::lock()
     bool huge_pages = false;    ///< of hugetlb: memfds, System V segments, anonymous memory
     bool session = false;       ///< of session lifetime
-    std::string directory = {}; ///< for files: where
+    std::string directory = {}; ///< for files: their directory
 };
 
-/// A limit that is in the way.
+/// A limit that would be exceeded.
 struct limit_finding {
     const char* limit; ///< its name: "kernel.shmmax"
     std::uint64_t most = 0;
     std::uint64_t used = 0;
-    std::uint64_t wanted = 0; ///< besides what is used
-    bool stops = true;        ///< false: it works at first, and can fail, or be killed, later
-    const char* remedy;       ///< one sentence
+    std::uint64_t wanted = 0; ///< in addition to what is used
+    bool stops =
+        true; ///< false: it works at first, but may fail, or the process may be killed, later
+    const char* remedy; ///< one sentence
 };
 
 namespace detail {
@@ -2367,7 +2257,7 @@ class limit_checker {
         return is(object_kind::posix) || is(object_kind::file) || is(object_kind::memfd);
     }
 
-    // Nothing behind it but memory and swap.
+    // Backed only by memory and swap.
     [[nodiscard]] bool is_memory() const noexcept {
         return !is(object_kind::file) || (report_.space && report_.space->is_tmpfs);
     }
@@ -2388,12 +2278,12 @@ class limit_checker {
 
 } // namespace detail
 
-/// What of these limits would stop or endanger the request. Empty: nothing that is known of.
+/// The limits that would stop or endanger the request. Empty: no such limit is known.
 [[nodiscard, gnu::cold]] std::vector<limit_finding> check_limits(const limit_request& request,
                                                                  const limit_report& report);
 
-/// The same of what binds this process now. Others may use it up before the object is made, so
-/// creating it can fail all the same, with an error that says why.
+/// The same for the limits that apply to this process now. Others may use up what is left before
+/// the object is made, so creating it can fail all the same, with an error that says why.
 [[nodiscard, gnu::cold]] std::vector<limit_finding> check_limits(const limit_request& request);
 
 COHOLD_NAMESPACE_END
@@ -2537,14 +2427,16 @@ COHOLD_INLINE void limit_checker::check_system_v() {
         return;
     }
     check("kernel.shmmax", report_.system_v_size, reserve_, true,
-          "Lower the reserve, at which System V segments are made, or raise it: sysctl "
+          "System V segments are as large as their reserve: lower it, or raise the limit: sysctl "
           "kernel.shmmax=BYTES.");
-    check("kernel.shmall", report_.system_v_memory, round_up(reserve_, page_size()), true,
-          "Lower the reserve, remove segments that nobody needs (ipcrm), or raise it: sysctl "
-          "kernel.shmall=PAGES.");
-    // Its own, that which tells that this process lives, and that which counts a session.
+    check(
+        "kernel.shmall", report_.system_v_memory, round_up(reserve_, page_size()), true,
+        "Lower the reserve, remove segments that nobody needs (ipcrm), or raise the limit: sysctl "
+        "kernel.shmall=PAGES.");
+    // The segment itself, one that tells whether this process is alive, and one that counts the
+    // users of a session.
     check("kernel.shmmni", report_.system_v_segments, request_.session ? 3 : 2, true,
-          "Remove segments that nobody needs (remove_stale, ipcrm), or raise it: sysctl "
+          "Remove segments that nobody needs (remove_stale, ipcrm), or raise the limit: sysctl "
           "kernel.shmmni=NUMBER.");
     check("kernel.sem (sets)", report_.semaphore_sets, 1, true,
           "Remove sets that nobody needs (ipcrm), or raise the fourth number of sysctl "
@@ -2554,8 +2446,8 @@ COHOLD_INLINE void limit_checker::check_system_v() {
           "kernel.sem.");
     if (report_.system_v_goes_with_users && !request_.session) {
         out_.push_back({"kernel.shm_rmid_forced", 1, 0, 0, false,
-                        "The kernel removes a segment when its last user detaches, however "
-                        "persistent it should be: sysctl kernel.shm_rmid_forced=0, or keep a "
+                        "The kernel removes a segment when its last user detaches, even if "
+                        "it is persistent: sysctl kernel.shm_rmid_forced=0, or keep a "
                         "process attached."});
     }
 }
@@ -2567,15 +2459,17 @@ COHOLD_INLINE void limit_checker::check_process() {
           "Close what is not needed, or raise the limit: ulimit -n, LimitNOFILE= of a systemd "
           "unit.");
     check("vm.max_map_count", report_.mappings, 8, true,
-          "Have fewer mappings, or raise it: sysctl vm.max_map_count=NUMBER.");
+          "Have fewer mappings, or raise the limit: sysctl vm.max_map_count=NUMBER.");
     if (is_file()) {
         check("RLIMIT_FSIZE", report_.file_size, request_.size, true,
-              "Raise the limit (ulimit -f, LimitFSIZE= of a systemd unit): exceeding it kills "
-              "by SIGXFSZ where that is not ignored.");
+              "Raise the limit (ulimit -f, LimitFSIZE= of a systemd unit): exceeding it kills the "
+              "process "
+              "by SIGXFSZ unless that is ignored.");
         if (report_.file_size.most.value_or(UINT64_MAX) >= request_.size) {
-            check("RLIMIT_FSIZE", report_.file_size, reserve_, false,
-                  "Growing beyond it fails, and kills by SIGXFSZ where that is not ignored: "
-                  "raise the limit (ulimit -f), or lower the reserve.");
+            check(
+                "RLIMIT_FSIZE", report_.file_size, reserve_, false,
+                "Growing beyond it fails, and kills the process by SIGXFSZ unless that is ignored: "
+                "raise the limit (ulimit -f), or lower the reserve.");
         }
     }
     if (request_.lock) {
@@ -2587,28 +2481,28 @@ COHOLD_INLINE void limit_checker::check_process() {
 
 COHOLD_INLINE void limit_checker::check_space() {
     if (!is(object_kind::posix) && !is(object_kind::file)) {
-        return; // the kernel's own mount for the others has no limit
+        return; // the kernel's own mount, which the others use, has no limit
     }
     if (!report_.space) {
-        out_.push_back({"directory", 0, 0, 0, true, "The directory does not exist: make it."});
+        out_.push_back({"directory", 0, 0, 0, true, "The directory does not exist: create it."});
         return;
     }
     const space_usage& space = *report_.space;
     const limit bytes{space.size, space.size - space.available};
     if (space.limited) {
         check("space of the file system", bytes, request_.size, true,
-              "Remove what nobody needs (remove_stale), or make it larger: mount -o "
+              "Remove what nobody needs (remove_stale), or enlarge it: mount -o "
               "remount,size=BYTES /dev/shm, docker run --shm-size=BYTES.");
         if (request_.size <= space.available) {
             check("space of the file system", bytes, reserve_, false,
-                  "The segment cannot grow to its reserve; that will be errc::out_of_space: "
-                  "make the file system larger.");
+                  "The segment cannot grow to its reserve, and will fail with errc::out_of_space: "
+                  "enlarge the file system.");
         }
     }
     if (space.inodes != 0) {
         check("inodes of the file system", {space.inodes, space.inodes - space.free_inodes}, 1,
               true,
-              "Remove files that nobody needs, or allow for more: mount -o "
+              "Remove files that nobody needs, or allow more: mount -o "
               "remount,nr_inodes=NUMBER.");
     }
 }
@@ -2619,7 +2513,7 @@ COHOLD_INLINE void limit_checker::check_memory() {
         check("vm.nr_hugepages", report_.huge_pages,
               page == 0 ? request_.size : round_up(request_.size, page), true,
               "Reserve more huge pages, best at boot: sysctl vm.nr_hugepages=NUMBER.");
-        return; // they are taken from the others already
+        return; // the others have taken them already
     }
     if (report_.overcommit == 2u && is_memory()) {
         const bool whole = is(object_kind::system_v) || is(object_kind::anonymous);
@@ -2627,7 +2521,7 @@ COHOLD_INLINE void limit_checker::check_memory() {
               "Lower the size, and for System V and anonymous memory the reserve, raise "
               "vm.overcommit_ratio, or set vm.overcommit_memory to 0.");
     }
-    const char* const more = "Make less of it, add swap, or end other programs: the kernel "
+    const char* const more = "Make it smaller, add swap, or end other programs: the kernel "
                              "would begin to kill processes.";
     // Smaller steps are not checked by the library either.
     const bool stops = request_.size > std::uint64_t{4} << 20;
@@ -2636,8 +2530,8 @@ COHOLD_INLINE void limit_checker::check_memory() {
     }
     check("memory.max", report_.group, request_.size, false,
           "The control group's limit: raise it (docker run --memory, MemoryMax= of a systemd "
-          "unit), or the kernel will kill processes of the group when it cannot take page "
-          "cache from it.");
+          "unit), or the kernel will kill processes of the group when it cannot reclaim page "
+          "cache.");
 }
 
 } // namespace detail
@@ -2658,8 +2552,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// list_objects: everything that can be shared memory here, with its users, and whether it is a
-// segment of cohold that somebody still needs.
+// list_objects: all objects on this machine that can be shared memory, with their users, and
+// whether each is a segment of cohold that is still needed.
 #ifndef COHOLD_INSPECT_OBJECTS_HPP
 #define COHOLD_INSPECT_OBJECTS_HPP
 
@@ -2669,18 +2563,19 @@ COHOLD_NAMESPACE_BEGIN
 /// An object of any kind.
 struct object_entry {
     object_kind kind = object_kind::posix;
-    std::string name; ///< as its mechanism takes it; the label of a memfd
+    std::string name; ///< in the form that its mechanism takes; the label of a memfd
     std::uint64_t device = 0;
-    std::uint64_t inode = 0; ///< the identifier of System V
+    std::uint64_t inode = 0; ///< for System V, the identifier
     uid_t owner = 0;
     gid_t group = 0;
     ::mode_t mode = 0;
     std::uint64_t size = 0;      ///< bytes
-    std::uint64_t allocated = 0; ///< bytes that it takes, in memory, in swap or on a disk
-    /// System V: a small segment that is no segment of its own, but belongs to one of cohold.
+    std::uint64_t allocated = 0; ///< bytes that it occupies, in memory, in swap or on a disk
+    /// System V: a small segment that is not one of cohold's by itself, but belongs to one.
     bool beside = false;
-    std::vector<pid_t> processes; ///< that have it mapped, as far as this user may know
-    segment_state segment;        ///< of semaphores: not a segment
+    std::vector<pid_t>
+        processes;         ///< the processes that have it mapped, as far as this user may know
+    segment_state segment; ///< not for semaphores
 
     /// Is it a segment of cohold?
     [[nodiscard]] bool is_segment() const noexcept { return segment.is_segment(); }
@@ -2691,18 +2586,18 @@ struct listing_options {
     bool posix = true; ///< objects and semaphores
     bool system_v = true;
     bool memfds = true;
-    bool processes = true;      ///< who has them mapped; needed for memfds
-    std::string directory = {}; ///< the files of a directory, too
+    bool processes = true; ///< find the processes that have the objects mapped; needed for memfds
+    std::string directory = {}; ///< the files of a directory as well
 };
 
 namespace detail {
 
 [[gnu::cold]] object_entry entry_of(const file_entry& file);
 
-// Opens what was listed, if it still is that. Nothing else is opened: no pipes, no devices.
+// Opens a listed file, if it is still the same. Opens nothing else: no pipes, no devices.
 [[gnu::cold]] unique_fd open_listed(const file_entry& file, int flags) noexcept;
 
-// Does not open what is too small to be a segment.
+// Does not open files that are too small to be a segment.
 [[gnu::cold]] void add_segment(const file_entry& file, object_entry& out, std::size_t& refused);
 
 [[gnu::cold]] void add_files(const std::vector<file_entry>& files, survey<object_entry>& out);
@@ -2714,10 +2609,10 @@ namespace detail {
 
 } // namespace detail
 
-/// All objects of the kinds that are asked for, of all users; each of them that this user may read
-/// is examined as a segment. What he may not look at is counted in `refused`. *Errors*: as of the
-/// single lists. *Complexity*: reads the mappings and descriptors of every process, unless told not
-/// to.
+/// All objects of the requested kinds, of all users; those that this user may read are examined as
+/// segments. Objects that may not be read are counted in `refused`. *Errors*: those of the
+/// individual lists. *Complexity*: reads the mappings and descriptors of every process, unless told
+/// not to.
 [[nodiscard, gnu::cold]] survey<object_entry> list_objects(const listing_options& options,
                                                            std::error_code& ec);
 
@@ -2768,7 +2663,7 @@ COHOLD_INLINE void add_segment(const file_entry& file, object_entry& out, std::s
         return;
     }
     if (file.path.empty()) {
-        out.segment.standing = standing::unknown; // a memfd that is mapped and nothing more
+        out.segment.standing = standing::unknown; // a memfd that is mapped but has no descriptor
         return;
     }
     const unique_fd fd = open_listed(file, O_RDONLY);
@@ -2867,7 +2762,7 @@ COHOLD_INLINE survey<object_entry> list_objects(const listing_options& options,
         detail::add_files(found.entries, out);
     }
     if (!ec && options.memfds) {
-        // The same processes are refused as for the mappings.
+        // The refused processes are the same as for the mappings.
         for (const memfd_entry& each : detail::list_memfds(mapped)) {
             out.entries.push_back(detail::entry_of(each));
             detail::add_segment(each, out.entries.back(), out.refused);
@@ -2894,189 +2789,51 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// residency: which part of an object, or of a mapping, is in memory, in swap, in huge pages.
+// residency: which parts of an object, or of a mapping, are in memory, in swap, in huge pages.
 #ifndef COHOLD_INSPECT_RESIDENCY_HPP
 #define COHOLD_INSPECT_RESIDENCY_HPP
 
 #include <concepts>
 
-// Which pages of a file or mapping are in memory, asked without touching them.
-#ifndef COHOLD_OS_RESIDENT_PAGES_HPP
-#define COHOLD_OS_RESIDENT_PAGES_HPP
-
-#include <optional>
-
-
-#ifndef SEEK_DATA
-#define SEEK_DATA 3
-#define SEEK_HOLE 4
-#endif
 
 COHOLD_NAMESPACE_BEGIN
 
-namespace detail {
-
-#if defined(__GLIBC__) && !defined(__LP64__)
-inline std::int64_t raw_lseek(int fd, std::int64_t offset, int whence) noexcept {
-    return ::lseek64(fd, offset, whence);
-}
-
-inline void* raw_map(std::size_t bytes, int fd, std::int64_t offset) noexcept {
-    return ::mmap64(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, offset);
-}
-#else
-inline std::int64_t raw_lseek(int fd, std::int64_t offset, int whence) noexcept {
-    return ::lseek(fd, offset, whence);
-}
-
-inline void* raw_map(std::size_t bytes, int fd, std::int64_t offset) noexcept {
-    return ::mmap(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, offset);
-}
-#endif
-
-// Bytes that are no hole. Through an open file of its own: the position of `fd` is its user's.
-[[gnu::cold]] std::optional<std::uint64_t> data_bytes(int fd, std::uint64_t size) noexcept;
-
-// Does mincore tell this process the truth? (Since Linux 5.2; others are told that all is there.)
-[[gnu::cold]] bool tells_residency(int fd, const file_status& status) noexcept;
-
-// Bytes of [at, at + bytes) that are in memory, whole pages; nothing where it is not mapped.
-[[gnu::cold]] std::optional<std::uint64_t> resident_bytes(const void* at,
-                                                          std::uint64_t bytes) noexcept;
-
-// The same of a file, by mappings that nobody can touch.
-[[gnu::cold]] std::optional<std::uint64_t> resident_bytes_of_file(int fd,
-                                                                  std::uint64_t size) noexcept;
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#if COHOLD_DEFINED_HERE
-// Definitions for resident_pages.hpp.
-#ifndef COHOLD_OS_RESIDENT_PAGES_IPP
-#define COHOLD_OS_RESIDENT_PAGES_IPP
-
-
-COHOLD_NAMESPACE_BEGIN
-
-namespace detail {
-
-COHOLD_INLINE std::optional<std::uint64_t> data_bytes(int fd, std::uint64_t size) noexcept {
-    const unique_fd own = fd < 0 ? unique_fd() : reopen_file(fd, O_RDONLY);
-    std::uint64_t bytes = 0;
-    std::int64_t at = 0;
-    if (!own) {
-        return {};
-    }
-    while (static_cast<std::uint64_t>(at) < size) {
-        const std::int64_t data = raw_lseek(own.get(), at, SEEK_DATA);
-        if (data < 0) {
-            return errno == ENXIO ? std::optional(bytes) : std::optional<std::uint64_t>();
-        }
-        const std::int64_t hole = raw_lseek(own.get(), data, SEEK_HOLE);
-        if (hole <= data) {
-            break; // it has become shorter
-        }
-        bytes += static_cast<std::uint64_t>(hole - data);
-        at = hole;
-    }
-    return bytes;
-}
-
-COHOLD_INLINE bool tells_residency(int fd, const file_status& status) noexcept {
-    return status.st_uid == ::geteuid() || reopen_file(fd, O_WRONLY | O_NONBLOCK);
-}
-
-COHOLD_INLINE std::optional<std::uint64_t> resident_bytes(const void* at,
-                                                          std::uint64_t bytes) noexcept {
-    unsigned char pages[4096];
-    const std::size_t page = page_size();
-    const auto address = reinterpret_cast<std::uintptr_t>(at);
-    const std::uintptr_t begin = address / page * page;
-    std::uint64_t found = 0;
-    for (std::uint64_t done = 0; done < bytes + (address - begin);) {
-        const std::uint64_t left = bytes + (address - begin) - done;
-        const std::uint64_t most = std::uint64_t{sizeof pages} * page;
-        const auto some = static_cast<std::size_t>(left < most ? left : most);
-        if (::mincore(reinterpret_cast<void*>(begin + static_cast<std::uintptr_t>(done)), some,
-                      pages) != 0) {
-            return {};
-        }
-        for (std::size_t i = 0; i < (some + page - 1) / page; ++i) {
-            found += (pages[i] & 1) != 0 ? page : 0;
-        }
-        done += some;
-    }
-    return found;
-}
-
-COHOLD_INLINE std::optional<std::uint64_t> resident_bytes_of_file(int fd,
-                                                                  std::uint64_t size) noexcept {
-    constexpr std::uint64_t window = std::uint64_t{256} << 20; // fits every address space
-    std::uint64_t found = 0;
-    for (std::uint64_t from = 0; from < size; from += window) {
-        const auto bytes = static_cast<std::size_t>(size - from < window ? size - from : window);
-        void* const at = raw_map(bytes, fd, static_cast<std::int64_t>(from));
-        if (at == MAP_FAILED) {
-            return {};
-        }
-        const auto some = resident_bytes(at, bytes);
-        unmap(at, bytes);
-        if (!some) {
-            return {};
-        }
-        found += *some;
-    }
-    return found;
-}
-
-} // namespace detail
-
-COHOLD_NAMESPACE_END
-
-#endif
-#endif
-
-#endif
-
-COHOLD_NAMESPACE_BEGIN
-
-/// Where the bytes of an object are. Bytes, whole pages.
+/// Where the bytes of an object are. In bytes, of whole pages.
 struct object_residency {
-    std::uint64_t size = 0; ///< of the object, holes included
-    /// What it takes: st_blocks. Of a POSIX object, memfd or file of a tmpfs exactly the pages that
-    /// are in memory or in swap; of another file what the disk has, if it is written there already.
+    std::uint64_t size = 0; ///< of the object, including holes
+    /// The space that it occupies: st_blocks. For a POSIX object, memfd or file of a tmpfs exactly
+    /// the pages in memory or in swap; for another file the space on the disk, if it has been
+    /// written there already.
     std::uint64_t allocated = 0;
-    /// From SEEK_DATA and SEEK_HOLE: bytes that are no hole and were written to. Space that is only
-    /// reserved, as that of a segment is before it is used, counts as a hole. Missing where the
-    /// file system cannot tell; some take every file for one piece of data.
+    /// From SEEK_DATA and SEEK_HOLE: bytes that are not in a hole and were written to. Space that
+    /// is only reserved, like that of a segment before it is used, counts as a hole. Missing if the
+    /// file system cannot tell; some report every file as one piece of data.
     amount data;
     /// From mincore(2): pages in memory that were written or read, whether or not any process has
-    /// them mapped. Missing where the kernel does not say: to who neither owns the object nor may
-    /// write to it.
+    /// them mapped. Missing if the kernel does not tell: a user must own the object or be allowed
+    /// to write to it.
     amount resident;
-    /// Of a POSIX object, memfd or file of a tmpfs: pages in swap. Of a file 0: its place is the
-    /// disk.
+    /// For a POSIX object, memfd or file of a tmpfs: pages in swap. For another file 0: its pages
+    /// go to the disk.
     amount swapped;
 };
 
 /// Where the bytes of one mapping of this process are: what the kernel really gave, not what was
-/// asked for. Except for `resident`, whole mappings are counted, of which the range may be a part:
-/// the kernel merges neighbours that are alike, and counts them as one.
+/// requested. Except for `resident`, whole mappings are counted, even if the range is only a part:
+/// the kernel merges similar neighbours, and counts them as one.
 struct mapping_residency {
     std::uint64_t mapped = 0; ///< bytes of the range that are mapped: the reserve of a segment
     /// From mincore(2): pages of the object in memory, whether or not this mapping has touched
     /// them.
     amount resident;
-    amount rss;        ///< pages that this mapping has touched and that are there
-    amount pss;        ///< the same, divided by how many map each
-    amount swapped;    ///< pages of the object in swap, within what is mapped
+    amount rss;        ///< pages in memory that this mapping has touched
+    amount pss;        ///< the same, each page divided by the number of its mappings
+    amount swapped;    ///< pages of the object in swap, within the mapped part
     amount shmem_huge; ///< ShmemPmdMapped: of shmem, mapped by huge entries
     amount file_huge;  ///< FilePmdMapped: of files, mapped by huge entries
     amount hugetlb;    ///< Shared_Hugetlb and Private_Hugetlb
-    amount locked;     ///< by mlock(2), divided as pss
-    amount page_size;  ///< KernelPageSize: of hugetlb 2 MiB or more
+    amount locked;     ///< by mlock(2), divided like pss
+    amount page_size;  ///< KernelPageSize: for hugetlb 2 MiB or more
 };
 
 namespace detail {
@@ -3092,12 +2849,12 @@ inline constexpr text_field<mapping_residency> smaps_fields[] = {
     {"Locked", &mapping_residency::locked},
 };
 
-// Adds up the mappings of a text of smaps that lie in [from, to).
+// Adds up those mappings in a text of smaps that lie in [from, to).
 [[gnu::cold]] mapping_residency parse_mappings(std::string_view text, std::uint64_t from,
                                                std::uint64_t to);
 
-// A mapping that nobody touches: its line in smaps says what the object has in swap. Nothing if it
-// cannot be made, as with a too small address space.
+// Makes a mapping that is never touched: its line in smaps says how much of the object is in swap.
+// Missing if it cannot be made, because there are not enough addresses for example.
 [[gnu::cold]] amount swapped_bytes_of_file(int fd, std::uint64_t size);
 
 template <class T>
@@ -3114,21 +2871,21 @@ concept is_region = requires(const T& region) {
 
 } // namespace detail
 
-/// Of a file, POSIX object or memfd. Nothing is read into memory by asking. *Errors*: those of
+/// Of a file, POSIX object or memfd. Nothing is read into memory for this. *Errors*: those of
 /// fstat(2). *Complexity*: the kernel looks at every page.
 [[nodiscard, gnu::cold]] object_residency residency(const file_descriptor& object,
                                                     std::error_code& ec);
 
 [[nodiscard, gnu::cold]] object_residency residency(const file_descriptor& object);
 
-/// Of a path: "/dev/shm/name" for a POSIX object. It must be readable. *Errors*: those of open(2);
+/// By a path: "/dev/shm/name" for a POSIX object. It must be readable. *Errors*: those of open(2);
 /// errc::special_file_refused.
 [[nodiscard, gnu::cold]] object_residency residency(std::string_view path, std::error_code& ec);
 
 [[nodiscard, gnu::cold]] object_residency residency(std::string_view path);
 
-/// Of addresses of this process. *Errors*: those of reading /proc/self/smaps. *Complexity*: the
-/// kernel looks at every page of every mapping of the process.
+/// Of a range of addresses of this process. *Errors*: those of reading /proc/self/smaps.
+/// *Complexity*: the kernel looks at every page of every mapping of the process.
 [[nodiscard, gnu::cold]] mapping_residency residency(const void* address, std::size_t bytes,
                                                      std::error_code& ec);
 
@@ -3284,24 +3041,26 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// remove_stale: clears away what dead processes have left, and nothing that anybody could still
-// want.
+// remove_stale: removes what dead processes have left behind, and nothing that anybody could still
+// need.
 #ifndef COHOLD_INSPECT_STALE_HPP
 #define COHOLD_INSPECT_STALE_HPP
 
 
 COHOLD_NAMESPACE_BEGIN
 
-/// Why an object is nobody's any more.
+/// Why an object is not needed any more.
 enum class stale_reason {
-    session_over, ///< a segment of session lifetime, and all who had it attached are dead
+    session_over, ///< a segment of session lifetime, and all processes that had it attached are
+                  ///< dead
     unfinished,   ///< a creator was killed before it published the object
 };
 
 /// An object that was removed, or could not be, or would be.
 struct stale_object {
     object_kind kind = object_kind::posix;
-    std::string name; ///< as its mechanism takes it; of an unfinished file: its temporary name
+    std::string
+        name; ///< in the form that its mechanism takes; for an unfinished file, its temporary name
     std::uint64_t size = 0;
     stale_reason why = stale_reason::session_over;
     bool removed = false;  ///< by this call
@@ -3310,9 +3069,9 @@ struct stale_object {
 
 /// Where remove_stale() looks.
 struct stale_options {
-    std::string directory = "/dev/shm"; ///< of a mechanism of files; empty: none
+    std::string directory = "/dev/shm"; ///< for mechanisms that use files; empty: none
     bool system_v = true;               ///< the segments of this IPC namespace
-    bool dry_run = false;               ///< only say what would be removed
+    bool dry_run = false;               ///< only report what would be removed
 };
 
 namespace detail {
@@ -3320,19 +3079,20 @@ namespace detail {
 // ".cohold-0123456789abcdef.tmp": see file_place::temporary.
 [[gnu::cold]] bool is_temporary_name(std::string_view name) noexcept;
 
-// Is the name, in its directory, that of the open file?
+// Does the name, in its directory, lead to the open file?
 [[gnu::cold]] bool names_file(const folder& place, const char* name, int fd) noexcept;
 
 [[gnu::cold]] void take_away(const folder& place, const char* name, bool dry_run,
                              stale_object& out) noexcept;
 
-// A file under a temporary name is locked as long as its creator lives; the same steps as
-// reclaim_temporary, for files of other users too. False: it is not stale. refused: unknown.
+// A file under a temporary name is locked as long as its creator lives; these are the steps of
+// reclaim_temporary, for files of other users too. Returns false if it is not stale. refused:
+// unknown.
 [[gnu::cold]] bool remove_temporary(const folder& place, const char* name, bool dry_run,
                                     stale_object& out, bool& refused) noexcept;
 
-// The protocol of segment_base::remove_if_deserted, without waiting: who holds the gate is about to
-// attach, or removes it himself.
+// The protocol of segment_base::remove_if_deserted, without waiting: a process that holds the gate
+// is about to attach, or removes the segment itself.
 [[gnu::cold]] bool remove_deserted(const folder& place, const char* name, bool dry_run,
                                    stale_object& out, bool& refused);
 
@@ -3341,8 +3101,8 @@ namespace detail {
 
 [[gnu::cold]] void take_away(int id, bool dry_run, stale_object& out) noexcept;
 
-// Under the creation lock of its key: a creator that is alive has it, and a claim by the creator
-// says that the object is to be finished. Removal is that of a creator who finds it.
+// Under the creation lock of its key: a living creator holds that, and a claim by the creator means
+// that the object is about to be finished. Removes it as a creator does that finds it.
 [[gnu::cold]] bool remove_ruin(const system_v_segment_entry& segment, bool dry_run,
                                stale_object& out) noexcept;
 
@@ -3353,15 +3113,16 @@ namespace detail {
 
 } // namespace detail
 
-/// Removes segments of cohold that are of session lifetime and that the kernel says nobody has
-/// attached, and objects whose creators were killed before they were published. Never a persistent
-/// segment, whoever used it: that may be data. Never anything that is not cohold's, or that cannot
-/// be read, or is damaged, or of another layout version. Those are the steps that the library
-/// itself takes when the last user leaves: whoever opens a segment at the same time either gets it,
-/// and then it stays, or gets errc::not_found. It waits for nobody. Returns what was removed, and
-/// what should have been and could not: whose owner is somebody else, for users other than root.
-/// What may not be read is counted in `refused`. *Errors*: errc::no_such_directory,
-/// permission_denied: of the directory. *If the process is killed*: each object is there or not.
+/// Removes segments of cohold that have session lifetime and, according to the kernel, are attached
+/// to no process, and objects whose creators were killed before they were published. Never removes
+/// a persistent segment, whichever processes used it: it may contain data. Never removes anything
+/// that is not cohold's, or cannot be read, or is damaged, or has another layout version. The steps
+/// are those of the library itself when the last user leaves: a process that opens a segment at the
+/// same time either gets it, and then it stays, or gets errc::not_found. Never waits. Returns what
+/// was removed, and what should have been but could not be, because it belongs to another user and
+/// this one is not root. Objects that may not be read are counted in `refused`. *Errors*:
+/// errc::no_such_directory, permission_denied, for the directory. *If the process is killed*: each
+/// object is there or not.
 [[gnu::cold]] survey<stale_object> remove_stale(const stale_options& options, std::error_code& ec);
 
 [[gnu::cold]] survey<stale_object> remove_stale(const stale_options& options = {});
@@ -3430,7 +3191,7 @@ COHOLD_INLINE bool remove_deserted(const folder& place, const char* name, bool d
     }
     const file_descriptor file{fd.get()};
     if (inspect_segment(file).standing != standing::session_over) {
-        return false; // most are not, and are not disturbed
+        return false; // most files are not, and are not disturbed
     }
     const file_attendance::gate gate(file, lock_kind::exclusive, false);
     if (!gate) {
@@ -3487,7 +3248,7 @@ COHOLD_INLINE bool remove_ruin(const system_v_segment_entry& segment, bool dry_r
                                stale_object& out) noexcept {
     creation_lock lock(segment.key);
     if (lock.acquire(false, false, 0) != 0) {
-        return false; // there was none, or somebody is at work
+        return false; // there was none, or a process is at work
     }
     struct ::shmid_ds status{};
     const bool ruin = system_v_at(segment.key) == segment.id &&
@@ -3523,11 +3284,11 @@ COHOLD_INLINE bool remove_deserted(const system_v_segment_entry& segment, bool d
 }
 
 COHOLD_INLINE void remove_stale_segments(const stale_options& options, survey<stale_object>& out) {
-    std::error_code none; // a kernel without System V has none
+    std::error_code none; // a kernel without System V has no segments
     const report_keeper keeper;
     for (const system_v_segment_entry& each : list_system_v_segments(none)) {
         if (each.key == IPC_PRIVATE || each.removed || each.size < sizeof(std::uint64_t)) {
-            continue; // nobody can find it, and the kernel takes it
+            continue; // nobody can find it, and the kernel removes it
         }
         stale_object found;
         bool refused = false;
@@ -3569,8 +3330,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// stored_object: a named object of a segment, as the directory describes it; and whether the
-// directory is in order.
+// stored_object and stored_journal: the named objects and the journals of a segment; and
+// inspect_contents, which reads them together with the heap and checks everything.
 #ifndef COHOLD_INSPECT_STORED_OBJECTS_HPP
 #define COHOLD_INSPECT_STORED_OBJECTS_HPP
 
@@ -3581,7 +3342,9 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
-/// A named object. Its description says what its type is made of: docs/layout.md.
+// ---- objects
+
+/// A named object. Its description tells the parts of its type: docs/layout.md.
 struct stored_object {
     std::string name{}; ///< any bytes; empty: that of a shared<T>
     std::string type{};
@@ -3621,14 +3384,16 @@ class directory_reader {
 
 } // namespace detail
 
-/// A journal: what its thread, if it died now, would leave to be undone or finished.
+// ---- journals
+
+/// A journal: what would have to be rolled back or completed if its thread died now.
 struct stored_journal {
     std::uint32_t participant = 0; ///< the slot of its process
-    std::uint64_t thread = 0;      ///< a number of the thread within its process; 0: of none now
+    std::uint64_t thread = 0;      ///< the thread's number within its process; 0: no thread now
     std::uint64_t offset = 0;      ///< in the segment
-    std::uint64_t records = 0;     ///< steps that are noted; 0: the thread is in no section
-    std::uint64_t bytes = 0;       ///< what these would put back
-    bool finishing = false;        ///< the section counts as done, and is being tidied up
+    std::uint64_t records = 0;     ///< recorded steps; 0: the thread is not in a section
+    std::uint64_t bytes = 0;       ///< how many bytes they would restore
+    bool finishing = false;        ///< the section is committed, and is being completed
 };
 
 namespace detail {
@@ -3648,7 +3413,7 @@ class journals_reader {
 
     [[gnu::cold]] std::vector<stored_journal> read();
 
-    // Of the blocks that the heap does not count.
+    // The size of the blocks that the heap does not count.
     [[nodiscard]] std::uint64_t block_bytes() const noexcept { return block_bytes_; }
 
   private:
@@ -3659,39 +3424,41 @@ class journals_reader {
 
     [[gnu::cold]] void read_slot(std::uint64_t index);
 
-    // One of those that the segment keeps beside its heap.
+    // Takes one of those that the segment keeps beside its heap.
     [[gnu::cold]] bool take_kept(std::uint64_t offset, std::uint64_t from);
 
-    // A block that used() leaves out.
+    // Takes a block that used() leaves out.
     [[gnu::cold]] bool take(std::uint64_t offset, std::uint64_t bytes, std::string_view what,
                             std::uint64_t from);
 
     [[gnu::cold]] void read_journal(std::uint32_t slot, std::uint64_t place);
 
-    // The record that ends there; then those before it end at `top`.
+    // Reads the record that ends at `top`; afterwards the records before it end at `top`.
     [[gnu::cold]] bool read_record(std::uint64_t& top, stored_journal& found);
 
     segment_reader& segment_;
     const segment_places& places_;
     heap_reader& heap_;
     flaw_list& flaws_;
-    // However they are linked, all together cannot be more than the segment.
+    // However they are linked, all of them together cannot be longer than the segment.
     std::uint64_t records_left_;
     std::uint64_t journals_left_;
-    std::uint64_t kept_left_; // bits of those that the header says are in use
+    std::uint64_t kept_left_; // bits of those that are in use according to the header
     std::uint64_t block_bytes_ = 0;
     std::vector<stored_journal> out_;
 };
 
 } // namespace detail
 
+// ---- all contents of a segment
+
 /// How much inspect_contents() reads.
 enum class contents_extent {
     everything,
-    counts, ///< neither blocks nor journals, and no flaw is looked for: sizes and objects alone
+    counts, ///< neither blocks nor journals, and no search for flaws: only sizes and objects
 };
 
-/// What inspect_contents() finds. Where `readable` is false the state alone is known.
+/// The result of inspect_contents(). If `readable` is false, only the state is known.
 struct segment_contents {
     segment_state state{};
     bool readable = false; ///< was the header in order, so that the rest could be read?
@@ -3700,12 +3467,13 @@ struct segment_contents {
     std::vector<stored_journal> journals{};
     std::vector<segment_flaw> flaws{}; ///< the first 200
     std::uint64_t flaw_count = 0;
-    bool lost = false; ///< the object has become shorter while it was read, or was removed
+    bool lost = false; ///< the object became shorter while it was read, or was removed
 
     /// Everything is as it must be, and nothing is left to recover.
     [[nodiscard]] bool is_good() const noexcept { return readable && flaw_count == 0 && !lost; }
 
-    /// Nothing is wrong but what recovery puts in order: segment::recover(), or whoever attaches.
+    /// Nothing is wrong that recovery does not repair: segment::recover(), or the next process that
+    /// attaches.
     [[nodiscard]] bool is_mendable() const noexcept;
 };
 
@@ -3715,27 +3483,27 @@ namespace detail {
 examine_contents(const segment_source& source,
                  contents_extent extent = contents_extent::everything);
 
-// While somebody works in the segment, a look at it can see half of a change. What is found is
-// looked for again, and counts if it is there every time.
+// While other processes work in the segment, a reader can see half of a change. So the segment is
+// read again, and a flaw counts only if it is found every time.
 [[gnu::cold]] segment_contents confirmed_contents(const segment_source& source,
                                                   contents_extent extent);
 
 } // namespace detail
 
-/// Reads the whole of a segment's own data: the blocks of its heap, its directory and its journals,
-/// not the objects themselves. Nothing is attached to, nothing is locked, nobody waits. Whatever
-/// the bytes are, it ends, and touches nothing outside. While others work in the segment the parts
-/// may be of different moments; `flaws` has what was wrong each time, up to sixteen times in 36 ms.
-/// *Complexity*: linear in the number of blocks.
+/// Reads all of a segment's own data: the blocks of its heap, its directory and its journals, not
+/// the objects themselves. It does not attach, lock or wait. It always ends, and touches nothing
+/// outside the segment, whatever the bytes are. While other processes work in the segment the parts
+/// may be of different moments; `flaws` lists what was wrong each time, in up to sixteen attempts
+/// in 36 ms. *Complexity*: linear in the number of blocks.
 [[nodiscard, gnu::cold]] segment_contents
 inspect_contents(const file_descriptor& object,
                  contents_extent extent = contents_extent::everything);
 
-/// Of a System V segment, as inspect_segment() does it.
+/// For a System V segment, in the way of inspect_segment().
 [[nodiscard, gnu::cold]] segment_contents
 inspect_contents(const system_v_id& object, contents_extent extent = contents_extent::everything);
 
-/// The same by name. *Errors*: as Mechanism::open has them; what is wrong with the segment is none.
+/// The same by name. *Errors*: those of Mechanism::open; flaws of the segment are not errors.
 template <detail::named_mechanism Mechanism = mechanism::posix>
 [[nodiscard]] segment_contents
 inspect_contents(std::string_view name, std::error_code& ec,
@@ -3785,8 +3553,8 @@ COHOLD_INLINE std::vector<stored_object> directory_reader::read() {
         wrong("the table has an impossible length", table, slots);
         return {};
     }
-    heap_.take(table, 16 + slots * 8, segment_part::directory,
-               "the table is in no block of its own", field);
+    heap_.take(table, 16 + slots * 8, segment_part::directory, "the table has no block of its own",
+               field);
     read_slots(table, slots);
     return std::move(out_);
 }
@@ -3800,7 +3568,7 @@ COHOLD_INLINE void directory_reader::read_slots(std::uint64_t table, std::uint64
     const auto slot_at = [&](std::uint64_t index) noexcept {
         return table + 16 + (index & (slots - 1)) * 8;
     };
-    // A search goes on from the name's place to the first slot that was never used.
+    // A search goes from the name's home slot to the first slot that was never used.
     std::uint64_t begin = 0;
     while (begin < slots && segment_.word(slot_at(begin)) != 0) {
         ++begin;
@@ -3823,7 +3591,7 @@ COHOLD_INLINE void directory_reader::read_slots(std::uint64_t table, std::uint64
         std::uint64_t hash = 0;
         if (slot != 1 && read_entry(slot, slot_at(i), hash)) {
             if (!full && ((i - hash) & (slots - 1)) > run) {
-                wrong("a name is where nobody finds it", slot_at(i), slot);
+                wrong("a name is where no search finds it", slot_at(i), slot);
             }
             hashes.push_back(hash);
         }
@@ -3835,7 +3603,7 @@ COHOLD_INLINE void directory_reader::read_slots(std::uint64_t table, std::uint64
     }
     std::sort(hashes.begin(), hashes.end());
     if (std::adjacent_find(hashes.begin(), hashes.end()) != hashes.end()) {
-        wrong("a name is there twice", table, 0);
+        wrong("a name occurs twice", table, 0);
     }
 }
 
@@ -3855,15 +3623,15 @@ COHOLD_INLINE bool directory_reader::read_entry(std::uint64_t slot, std::uint64_
         wrong("an entry has impossible lengths", place, entry.name_length);
         return false;
     }
-    // However many slots mean the same bytes, all texts together are not longer than all there
-    // is.
+    // However many slots refer to the same bytes, all texts together are not longer than the
+    // segment.
     if (text > text_left_) {
-        wrong("the entries are more than the segment", from, slot);
+        wrong("the entries are longer than the segment", from, slot);
         return false;
     }
     text_left_ -= text;
     if (!heap_.take(place, sizeof entry + text, segment_part::directory,
-                    "an entry is in no block of its own", from)) {
+                    "an entry has no block of its own", from)) {
         return false;
     }
     stored_object found;
@@ -3880,14 +3648,14 @@ COHOLD_INLINE bool directory_reader::read_entry(std::uint64_t slot, std::uint64_
     found.bytes = entry.bytes;
     hash = entry.name_hash;
     if (hash64(found.name) != hash || ((slot ^ hash) & 0xffff000000000000u) != 0) {
-        wrong("a name and its hash do not fit", place, hash);
+        wrong("a name does not match its hash", place, hash);
     }
     if (entry.description_length < directory::max_description &&
         hash64(found.description) != entry.type_hash) {
-        wrong("a type's description and its hash do not fit", place + 24, entry.type_hash);
+        wrong("a type's description does not match its hash", place + 24, entry.type_hash);
     }
     heap_.take(found.offset, found.bytes, segment_part::directory,
-               "an object is in no block of its own", place + 8);
+               "an object has no block of its own", place + 8);
     out_.push_back(std::move(found));
     return true;
 }
@@ -3897,7 +3665,7 @@ COHOLD_INLINE std::vector<stored_journal> journals_reader::read() {
         read_slot(index);
     }
     if (kept_left_ != 0) {
-        wrong("a journal beside the heap is in use by nobody", places_.reserve_journals,
+        wrong("a journal beside the heap is in use without an owner", places_.reserve_journals,
               kept_left_);
     }
     return std::move(out_);
@@ -3923,7 +3691,7 @@ COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
     }
     for (; next != 0; next = segment_.word(from)) {
         if (journals_left_ == 0) {
-            wrong("there are more journals than there can be", from, next);
+            wrong("there are more journals than are possible", from, next);
             return;
         }
         --journals_left_;
@@ -3935,7 +3703,7 @@ COHOLD_INLINE void journals_reader::read_slot(std::uint64_t index) {
             if (!take_kept(next, from)) {
                 return;
             }
-        } else if (!take(next, journal::size, "a journal is in no block of its own", from)) {
+        } else if (!take(next, journal::size, "a journal has no block of its own", from)) {
             return;
         }
         read_journal(static_cast<std::uint32_t>(index), next);
@@ -3972,18 +3740,19 @@ COHOLD_INLINE void journals_reader::read_journal(std::uint32_t slot, std::uint64
     found.thread = thread_of(thread);
     found.finishing = segment_.word(place + offsetof(journal, floor)) != 0;
     if (thread != nobody && (slot_of(thread) != slot || found.thread == 0)) {
-        wrong("a journal is of a thread that cannot be", place + offsetof(journal, thread), thread);
+        wrong("a journal belongs to a thread that cannot exist", place + offsetof(journal, thread),
+              thread);
     }
     const std::uint64_t chunk = segment_.word(place + offsetof(journal, chunk));
     if (chunk != 0) {
-        take(chunk, journal::chunk_size, "a journal's second block is none",
+        take(chunk, journal::chunk_size, "a journal's second block is not a block",
              place + offsetof(journal, chunk));
     }
     const std::uint64_t begin = place + records_at;
     std::uint64_t top = segment_.word(place + offsetof(journal, top));
     while (top != begin) {
         if (!read_record(top, found)) {
-            wrong("a record is not one", place + offsetof(journal, top), top);
+            wrong("a record is invalid", place + offsetof(journal, top), top);
             break;
         }
     }
@@ -4043,7 +3812,7 @@ COHOLD_INLINE segment_contents examine_contents(const segment_source& source,
     }
     if (!out.readable) {
         if (!out.state.problem) {
-            out.state.problem = problem; // it has become so meanwhile
+            out.state.problem = problem; // it was damaged meanwhile
         }
         flaws.add(segment_part::header, "the header is not in order", 0, 0);
         out.flaw_count = flaws.count();
@@ -4052,7 +3821,7 @@ COHOLD_INLINE segment_contents examine_contents(const segment_source& source,
     }
     for (const participant& each : out.state.participants) {
         if (each.state == verdict::dead) {
-            flaws.add(segment_part::participants, "a process has died, and is not recovered",
+            flaws.add(segment_part::participants, "a process has died and is not recovered",
                       participant_table::offset_of(each.slot), static_cast<std::uint64_t>(each.pid),
                       true);
         }
@@ -4090,7 +3859,7 @@ COHOLD_INLINE segment_contents confirmed_contents(const segment_source& source,
     for (int look = 1; look < looks && !always.empty(); ++look) {
         const segment_state& state = out.state;
         if (!out.readable || state.count(verdict::dead) == state.participants.size()) {
-            return out; // it is at rest
+            return out; // no change is under way
         }
         const uncancelled here;
         sleep_for(look * 300000);

@@ -1,5 +1,6 @@
-// The definitions of the functions that are no templates, for programs that compile them once: all
-// units are compiled with COHOLD_SEPARATE_COMPILATION defined, and one of them includes this first.
+// The definitions of the non-template functions, for programs that compile them only once. All
+// units are compiled with COHOLD_SEPARATE_COMPILATION defined, and one of them includes this header
+// first.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_SRC_HPP

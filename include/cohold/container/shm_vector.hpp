@@ -19,7 +19,6 @@
 
 #include <cohold/container/detail/elements.hpp>
 #include <cohold/container/detail/vector_storage.hpp>
-#include <cohold/container/from_range.hpp>
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/type/shareable.hpp>
 #include <cohold/type/type_description.hpp>

@@ -19,7 +19,7 @@
 #include <cohold/os/thread.hpp>
 #include <cohold/os/time.hpp>
 #include <cohold/policy/file.hpp>
-#include <cohold/policy/name_argument.hpp>
+#include <cohold/policy/naming.hpp>
 #include <cohold/policy/permission.hpp>
 
 COHOLD_NAMESPACE_BEGIN

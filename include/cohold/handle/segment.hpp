@@ -10,7 +10,7 @@
 #include <cohold/policy/anonymous.hpp>
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/memfd.hpp>
-#include <cohold/policy/name_argument.hpp>
+#include <cohold/policy/naming.hpp>
 #include <cohold/policy/system_v.hpp>
 
 COHOLD_NAMESPACE_BEGIN

@@ -5,7 +5,7 @@
 #define COHOLD_HANDLE_SHARED_HPP
 
 #include <cohold/handle/segment.hpp>
-#include <cohold/policy/name_argument.hpp>
+#include <cohold/policy/naming.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

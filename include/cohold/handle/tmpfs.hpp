@@ -16,7 +16,7 @@
 
 #include <cohold/error.hpp>
 #include <cohold/os/mount.hpp>
-#include <cohold/policy/name_argument.hpp>
+#include <cohold/policy/naming.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

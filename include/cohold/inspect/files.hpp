@@ -9,7 +9,7 @@
 #include <string>
 
 #include <cohold/error.hpp>
-#include <cohold/inspect/survey.hpp>
+#include <cohold/inspect/detail/survey.hpp>
 #include <cohold/os/file.hpp>
 #include <cohold/os/memory.hpp>
 #include <cohold/os/proc.hpp>

@@ -8,8 +8,8 @@
 
 #include <cohold/error.hpp>
 #include <cohold/inspect/usage.hpp>
+#include <cohold/os/mapping.hpp>
 #include <cohold/os/proc.hpp>
-#include <cohold/os/resident_pages.hpp>
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/mechanism.hpp>
 

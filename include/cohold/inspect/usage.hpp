@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 #include <cohold/error.hpp>
-#include <cohold/inspect/survey.hpp>
+#include <cohold/inspect/detail/survey.hpp>
 #include <cohold/os/proc.hpp>
 
 COHOLD_NAMESPACE_BEGIN

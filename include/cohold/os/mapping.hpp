@@ -1,5 +1,6 @@
-// The system calls that control a mapping: available memory, populating (also by several threads),
-// huge pages, locked pages, NUMA nodes, and writing back to disk.
+// The system calls that control and observe a mapping: available memory, populating (also by
+// several threads), huge pages, locked pages, NUMA nodes, writing back to disk, which pages are in
+// memory, and copying from memory that may vanish.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_MAPPING_HPP
@@ -7,6 +8,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
+#include <optional>
 #include <string>
 
 #include <pthread.h>
@@ -14,6 +17,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include <cohold/error.hpp>
 #include <cohold/os/file.hpp>
@@ -135,6 +139,79 @@ class populating {
 // to).
 [[gnu::cold]] void write_back(void* at, std::size_t from, std::size_t to,
                               std::error_code& ec) noexcept;
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#ifndef SEEK_DATA
+#define SEEK_DATA 3
+#define SEEK_HOLE 4
+#endif
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+#if defined(__GLIBC__) && !defined(__LP64__)
+inline std::int64_t raw_lseek(int fd, std::int64_t offset, int whence) noexcept {
+    return ::lseek64(fd, offset, whence);
+}
+
+inline void* raw_map(std::size_t bytes, int fd, std::int64_t offset) noexcept {
+    return ::mmap64(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, offset);
+}
+#else
+inline std::int64_t raw_lseek(int fd, std::int64_t offset, int whence) noexcept {
+    return ::lseek(fd, offset, whence);
+}
+
+inline void* raw_map(std::size_t bytes, int fd, std::int64_t offset) noexcept {
+    return ::mmap(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, offset);
+}
+#endif
+
+// The number of bytes of a file that are not in holes. Opens the file again, because the file
+// position of `fd` belongs to the user.
+[[gnu::cold]] std::optional<std::uint64_t> data_bytes(int fd, std::uint64_t size) noexcept;
+
+// Does mincore(2) tell this process the truth about the file? Since Linux 5.2, processes that
+// neither own it nor may write to it are told that all pages are resident.
+[[gnu::cold]] bool tells_residency(int fd, const file_status& status) noexcept;
+
+// How many bytes of [at, at + bytes) are in memory, counted in whole pages. Empty if part of it is
+// not mapped.
+[[gnu::cold]] std::optional<std::uint64_t> resident_bytes(const void* at,
+                                                          std::uint64_t bytes) noexcept;
+
+// The same for a file, through inaccessible mappings of it.
+[[gnu::cold]] std::optional<std::uint64_t> resident_bytes_of_file(int fd,
+                                                                  std::uint64_t size) noexcept;
+
+#if defined(__GLIBC__) && !defined(__LP64__)
+inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    const uncancelled here;
+    return ::pread64(fd, to, bytes, from);
+}
+#else
+inline ssize_t raw_pread(int fd, void* to, std::size_t bytes, std::int64_t from) noexcept {
+    const uncancelled here;
+    return ::pread(fd, to, bytes, from);
+}
+#endif
+
+// Reads at most `bytes` bytes. Returns how many were read, which is also fewer after an error.
+[[gnu::cold]] std::size_t read_file(int fd, void* to, std::size_t bytes,
+                                    std::uint64_t from) noexcept;
+
+// Copies from a mapping of this process. Returns how many bytes were copied: none where touching
+// them would raise SIGBUS.
+[[gnu::cold]] std::size_t copy_from_mapping(void* to, const void* from, std::size_t bytes) noexcept;
+
+// Is any page of [at, at + bytes) of a mapping in memory, whether this process has touched it or
+// not? `at` is the beginning of a page. The kernel always says yes to a process that neither owns
+// the object nor may write to it.
+[[gnu::cold]] bool any_page_resident(void* at, std::uint64_t bytes) noexcept;
 
 } // namespace detail
 

@@ -245,6 +245,125 @@ COHOLD_INLINE void write_back(void* at, std::size_t from, std::size_t to,
     }
 }
 
+COHOLD_INLINE std::optional<std::uint64_t> data_bytes(int fd, std::uint64_t size) noexcept {
+    const unique_fd own = fd < 0 ? unique_fd() : reopen_file(fd, O_RDONLY);
+    std::uint64_t bytes = 0;
+    std::int64_t at = 0;
+    if (!own) {
+        return {};
+    }
+    while (static_cast<std::uint64_t>(at) < size) {
+        const std::int64_t data = raw_lseek(own.get(), at, SEEK_DATA);
+        if (data < 0) {
+            return errno == ENXIO ? std::optional(bytes) : std::optional<std::uint64_t>();
+        }
+        const std::int64_t hole = raw_lseek(own.get(), data, SEEK_HOLE);
+        if (hole <= data) {
+            break; // it has become shorter
+        }
+        bytes += static_cast<std::uint64_t>(hole - data);
+        at = hole;
+    }
+    return bytes;
+}
+
+COHOLD_INLINE bool tells_residency(int fd, const file_status& status) noexcept {
+    return status.st_uid == ::geteuid() || reopen_file(fd, O_WRONLY | O_NONBLOCK);
+}
+
+COHOLD_INLINE std::optional<std::uint64_t> resident_bytes(const void* at,
+                                                          std::uint64_t bytes) noexcept {
+    unsigned char pages[4096];
+    const std::size_t page = page_size();
+    const auto address = reinterpret_cast<std::uintptr_t>(at);
+    const std::uintptr_t begin = address / page * page;
+    std::uint64_t found = 0;
+    for (std::uint64_t done = 0; done < bytes + (address - begin);) {
+        const std::uint64_t left = bytes + (address - begin) - done;
+        const std::uint64_t most = std::uint64_t{sizeof pages} * page;
+        const auto some = static_cast<std::size_t>(left < most ? left : most);
+        if (::mincore(reinterpret_cast<void*>(begin + static_cast<std::uintptr_t>(done)), some,
+                      pages) != 0) {
+            return {};
+        }
+        for (std::size_t i = 0; i < (some + page - 1) / page; ++i) {
+            found += (pages[i] & 1) != 0 ? page : 0;
+        }
+        done += some;
+    }
+    return found;
+}
+
+COHOLD_INLINE std::optional<std::uint64_t> resident_bytes_of_file(int fd,
+                                                                  std::uint64_t size) noexcept {
+    constexpr std::uint64_t window = std::uint64_t{256} << 20; // fits every address space
+    std::uint64_t found = 0;
+    for (std::uint64_t from = 0; from < size; from += window) {
+        const auto bytes = static_cast<std::size_t>(size - from < window ? size - from : window);
+        void* const at = raw_map(bytes, fd, static_cast<std::int64_t>(from));
+        if (at == MAP_FAILED) {
+            return {};
+        }
+        const auto some = resident_bytes(at, bytes);
+        unmap(at, bytes);
+        if (!some) {
+            return {};
+        }
+        found += *some;
+    }
+    return found;
+}
+
+COHOLD_INLINE std::size_t read_file(int fd, void* to, std::size_t bytes,
+                                    std::uint64_t from) noexcept {
+    std::size_t done = 0;
+    while (done < bytes) {
+        const ssize_t got = raw_pread(fd, static_cast<char*>(to) + done, bytes - done,
+                                      static_cast<std::int64_t>(from + done));
+        if (got > 0) {
+            done += static_cast<std::size_t>(got);
+        } else if (got == 0 || errno != EINTR) {
+            break;
+        }
+    }
+    return done;
+}
+
+COHOLD_INLINE std::size_t copy_from_mapping(void* to, const void* from,
+                                            std::size_t bytes) noexcept {
+    const struct ::iovec into{to, bytes};
+    const struct ::iovec out{const_cast<void*>(from), bytes};
+    const long got = ::syscall(SYS_process_vm_readv, ::getpid(), &into, 1L, &out, 1L, 0L);
+    if (got >= 0) {
+        return static_cast<std::size_t>(got);
+    }
+    // A sandbox may forbid that call. Reading this file does the same.
+    if (errno == EPERM || errno == ENOSYS) {
+        const unique_fd self = open_file("/proc/self/mem", O_RDONLY);
+        return self ? read_file(self.get(), to, bytes, reinterpret_cast<std::uintptr_t>(from)) : 0;
+    }
+    return 0;
+}
+
+COHOLD_INLINE bool any_page_resident(void* at, std::uint64_t bytes) noexcept {
+    unsigned char pages[64];
+    const std::size_t page = page_size();
+    for (std::uint64_t done = 0; done < bytes; done += sizeof pages * page) {
+        const std::uint64_t left = bytes - done;
+        const auto some = static_cast<std::size_t>(
+            left < sizeof pages * page ? left : std::uint64_t{sizeof pages} * page);
+        if (::mincore(static_cast<char*>(at) + done, some, pages) != 0) {
+            return true;
+        }
+        for (std::size_t i = 0; i < (some + page - 1) / page; ++i) {
+            if ((pages[i] & 1) != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

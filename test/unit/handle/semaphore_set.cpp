@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/handle/semaphore_set.hpp>
+#include <cohold/handle/system_v_semaphores.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -11,8 +11,6 @@
 #include <vector>
 
 #include <doctest/doctest.h>
-
-#include <cohold/handle/system_v_semaphores.hpp>
 
 using namespace cohold;
 using namespace std::chrono_literals;

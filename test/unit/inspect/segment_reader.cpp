@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/inspect/segment_reader.hpp>
+#include <cohold/inspect/heap_map.hpp>
 
 #include <cstring>
 #include <string>

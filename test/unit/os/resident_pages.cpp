@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/os/resident_pages.hpp>
+#include <cohold/os/mapping.hpp>
 
 #include <doctest/doctest.h>
 

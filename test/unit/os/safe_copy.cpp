@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/os/safe_copy.hpp>
+#include <cohold/os/mapping.hpp>
 
 #include <string>
 #include <vector>

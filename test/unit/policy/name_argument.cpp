@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/policy/name_argument.hpp>
+#include <cohold/policy/naming.hpp>
 
 #include <filesystem>
 #include <string>

@@ -14,7 +14,6 @@
 
 #include <cohold/container/detail/elements.hpp>
 #include <cohold/container/detail/undo.hpp>
-#include <cohold/container/from_range.hpp>
 #include <cohold/error.hpp>
 
 COHOLD_NAMESPACE_BEGIN

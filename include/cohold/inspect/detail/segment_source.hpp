@@ -5,7 +5,7 @@
 #define COHOLD_INSPECT_DETAIL_SEGMENT_SOURCE_HPP
 
 #include <cohold/engine/participant_table.hpp>
-#include <cohold/os/safe_copy.hpp>
+#include <cohold/os/mapping.hpp>
 #include <cohold/policy/file.hpp>
 
 COHOLD_NAMESPACE_BEGIN

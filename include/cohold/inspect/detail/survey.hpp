@@ -2,8 +2,8 @@
 // that say whether they are complete.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#ifndef COHOLD_INSPECT_SURVEY_HPP
-#define COHOLD_INSPECT_SURVEY_HPP
+#ifndef COHOLD_INSPECT_DETAIL_SURVEY_HPP
+#define COHOLD_INSPECT_DETAIL_SURVEY_HPP
 
 #include <cstddef>
 #include <cstdint>

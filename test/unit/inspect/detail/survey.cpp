@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/inspect/survey.hpp>
+#include <cohold/inspect/detail/survey.hpp>
 
 #include <set>
 #include <string>

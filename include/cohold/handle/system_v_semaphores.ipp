@@ -1,10 +1,10 @@
-// Definitions for semaphore_set.hpp.
+// Definitions for system_v_semaphores.hpp.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#ifndef COHOLD_HANDLE_SEMAPHORE_SET_IPP
-#define COHOLD_HANDLE_SEMAPHORE_SET_IPP
+#ifndef COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_IPP
+#define COHOLD_HANDLE_SYSTEM_V_SEMAPHORES_IPP
 
-#include <cohold/handle/semaphore_set.hpp>
+#include <cohold/handle/system_v_semaphores.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/container/from_range.hpp>
+#include <cohold/container/detail/elements.hpp>
 
 #include <concepts>
 #include <forward_list>
