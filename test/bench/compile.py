@@ -70,8 +70,7 @@ LOCKFREE_HEADER = "#include <boost/lockfree/queue.hpp>\n"
 SMALL = "`<vector>` and `<atomic>`"
 SMALL_HEADERS = "#include <vector>\n#include <atomic>\n"
 
-# What is compiled, and what it is compared with: title, way, cohold's, name of the peer, the peer's,
-# goal.
+# The comparisons: title, way, cohold's program, name of the peer, the peer's program, goal.
 COMPARISONS = [
     ("a segment with a vector and a queue", "headers", HEADERS + COHOLD_PROGRAM, BOOST,
      BOOST_PROGRAM, 0.7),

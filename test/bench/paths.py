@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-# How far a reader of the code has to go who follows one call: how many functions of cohold it runs
-# through, in how many files, and how often it goes from one file to another. Built at -O0, where
-# the functions are those that are written; what the standard library does in between is left out.
+# How far a reader who follows one call through the code has to go: how many functions of cohold the
+# call runs through, in how many files, and how often it goes from one file to another. Built at
+# -O0, where every function that is written is called; the standard library's are left out.
 #   paths.py INCLUDE_DIRECTORY
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 
-# What they need has been used before by this thread, so it is known there; but open is of a segment
-# that the process has closed. Growing moves elements.
+# The thread has used the segment before, so it knows it; but `open` opens a segment that the process
+# has closed. Growing moves elements.
 CALLS = [
     ("queue.push(int)", "", "queue.push(1);"),
     ("queue.pop()", "", "static_cast<void>(queue.pop());"),
@@ -109,7 +109,7 @@ def build(include, program):
 def measure(program, number):
     trace = run([program, str(number)]).split()
     places = places_of(program, sorted(set(trace) - {"(nil)"}))
-    # Entering and leaving, as one goes through files when reading: those of others are skipped.
+    # Enters and leaves functions in the order of reading; functions of other libraries are skipped.
     calls, functions, files, changes = 0, set(), set(), 0
     stack, here = [], None
     for address in trace:

@@ -230,7 +230,7 @@ TEST_CASE("remaining elements are destroyed with the queue") {
 
 namespace {
 
-// A killed process has destroyed the queue, and could not tell the others any more.
+// A process that was killed has destroyed the queue, and could no longer tell the others.
 template <class Queue>
 void check_destroyed(Queue& q, const typename Queue::value_type& element) {
     using value = typename Queue::value_type;

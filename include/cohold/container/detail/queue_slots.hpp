@@ -163,8 +163,8 @@ class ring_storage {
         save(std::addressof(head_), sizeof head_);
     }
 
-    // Afterwards the queue is closed and drained for whoever finds it after a kill: its only slot
-    // is a word of its own that says so.
+    // A process that finds the queue after a kill sees it closed and drained: its only slot is then
+    // a word of its own that says so.
     [[gnu::cold]] void free_slots() noexcept {
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             at(i).~slot();
