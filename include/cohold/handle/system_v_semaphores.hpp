@@ -31,6 +31,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- the creation of a set
+
 // semget(2) and setting the values are two steps, and a process that opened the set between them
 // would find it empty (for ever, if its creator is killed there). So a new set has a mode that no
 // finished one has: its owner may do everything, others nothing, because the execute bits mean
@@ -100,6 +102,8 @@ inline int ask_set(int id, unsigned index, int what) noexcept {
 }
 
 } // namespace detail
+
+// ---- the operations on a set
 
 /// What becomes of a change when the process that made it ends, in whatever way: the kernel can
 /// undo it (SEM_UNDO). A permit that was acquired in this way must be released in the same way, or
@@ -338,6 +342,8 @@ class semaphore_set {
 };
 
 } // namespace detail
+
+// ---- sets found by a key
 
 /// For `system_v_semaphores<>::create(name, {.count = 2, .initial = 1})`.
 struct semaphore_set_options {

@@ -16,6 +16,8 @@
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- the bytes of a segment, and its flaws
+
 /// The parts of a segment that are checked separately.
 enum class segment_part { header, participants, heap, directory, journals };
 
@@ -137,6 +139,8 @@ class segment_reader {
                               std::uint64_t at, segment_part part, flaw_list& flaws);
 
 } // namespace detail
+
+// ---- the heap
 
 /// A block of the heap.
 struct heap_extent {
