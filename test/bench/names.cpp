@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
     const std::vector<std::string> present = names("measurement/sensor-");
     const std::vector<std::string> absent = names("measurement/absent-");
     std::vector<contest> rows{
-        contest("construct", {{bench::bound::at_most, 150.0 / 480, {boost_names::name}}}),
+        contest("construct", {{bench::bound::at_most, 0.5, {boost_names::name}}}),
         contest("find, present", {{bench::bound::at_most, 60.0 / 298, {boost_names::name}}}),
         contest("find, absent"), contest("destroy")};
 

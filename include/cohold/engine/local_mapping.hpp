@@ -89,6 +89,7 @@ struct local_identity {
     std::uint32_t threads;            // the last number given to a thread
     thread_record* records;           // of the threads that have used this mapping
     std::atomic<std::uint32_t> pins;  // threads that are using the mapping through mapping_list
+    std::atomic<bool> fresh;          // while it is opened: the native handle must be good
 };
 
 // Ends where the segment begins, so that it is found without a registry, even by plug-ins with

@@ -260,8 +260,9 @@ COHOLD_INLINE bool has_begun(segment_header& header, const participant_slot& slo
     std::uint32_t count = 0;
     const std::uint32_t last = participant_table::spare(header);
     for (std::uint32_t index = 0; index <= last; ++index) {
+        const participant_slot& slot = participant_table::of(header).slots[index];
         if (which == whom::unfinished &&
-            !has_begun(header, participant_table::of(header).slots[index])) {
+            (slot.journals.load(std::memory_order_relaxed) == 0 || !has_begun(header, slot))) {
             continue;
         }
         const owner_word owner = participant_at(header, index);

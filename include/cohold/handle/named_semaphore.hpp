@@ -56,11 +56,9 @@ template <permission_policy Permission>
     if (ec) {
         return {};
     }
-    const unique_fd file(open_existing(semaphore_place(name), access_mode::writing, ec).value);
     object_status found{};
-    if (!ec) {
-        found = descriptor_object::status({file.get()}, ec);
-    }
+    const unique_fd file(
+        open_existing(semaphore_place(name), access_mode::writing, found, ec).value);
     if (!ec) {
         check_permission<Permission>(found, ec);
     }

@@ -85,7 +85,8 @@ COHOLD_INLINE object_residency residency(std::string_view path, std::error_code&
     const detail::error_context context("ask for the pages of", "", path);
     ec.clear();
     const detail::file_place place(path);
-    file_descriptor file = detail::open_existing(place, access_mode::reading, ec);
+    object_status found{};
+    file_descriptor file = detail::open_existing(place, access_mode::reading, found, ec);
     if (ec) {
         return {};
     }

@@ -212,9 +212,18 @@ std::uint64_t space_left(int fd) noexcept;
 // Whether a file is in memory: in /dev/shm or another tmpfs, or a memfd.
 inline constexpr unsigned long tmpfs_magic = 0x01021994;
 
+// What a file is on.
+struct file_system {
+    unsigned long type = 0; // 0: unknown
+    std::uint64_t huge = 0; // see hugetlb_page
+
+    [[nodiscard]] bool is_tmpfs() const noexcept { return type == tmpfs_magic; }
+};
+
+[[gnu::cold]] file_system file_system_of(int fd) noexcept;
+
 inline bool is_on_tmpfs(int fd) noexcept {
-    system_status found{};
-    return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
+    return file_system_of(fd).is_tmpfs();
 }
 
 // Whether the file is on an overlayfs. There a mapping refers to the underlying file, and so does
@@ -223,7 +232,9 @@ inline bool is_on_tmpfs(int fd) noexcept {
 
 // The size of the huge pages of a file on hugetlbfs, of which its length and every mapping are
 // multiples. 0 for a file of ordinary pages.
-std::uint64_t hugetlb_page(int fd) noexcept;
+inline std::uint64_t hugetlb_page(int fd) noexcept {
+    return file_system_of(fd).huge;
+}
 
 // ---- locks
 
@@ -293,7 +304,11 @@ inline bool is_without_fallocate(int error) noexcept {
 // failure changes nothing, except that it may leave the file longer where fallocate does not work.
 // A signal interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could make it
 // repeat forever. Therefore signals are blocked.
-int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept;
+int reserve_space(int fd, std::uint64_t from, std::uint64_t to, const file_system& on) noexcept;
+
+inline int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept {
+    return reserve_space(fd, from, to, file_system_of(fd));
+}
 
 // Fills the holes in the first `bytes` of a file with real space. A file that was restored from a
 // backup can have holes. Nothing else changes. 0 or errno.

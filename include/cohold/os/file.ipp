@@ -93,13 +93,14 @@ COHOLD_INLINE bool is_on_overlay(int fd) noexcept {
     return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == overlay_magic;
 }
 
-COHOLD_INLINE std::uint64_t hugetlb_page(int fd) noexcept {
+COHOLD_INLINE file_system file_system_of(int fd) noexcept {
     constexpr unsigned long hugetlbfs_magic = 0x958458f6;
     system_status found{};
-    return raw_fstatfs(fd, found) == 0 &&
-                   static_cast<unsigned long>(found.f_type) == hugetlbfs_magic
-               ? static_cast<std::uint64_t>(found.f_bsize)
-               : 0;
+    if (raw_fstatfs(fd, found) != 0) {
+        return {};
+    }
+    const auto type = static_cast<unsigned long>(found.f_type);
+    return {type, type == hugetlbfs_magic ? static_cast<std::uint64_t>(found.f_bsize) : 0};
 }
 
 COHOLD_INLINE int lock_file(int fd, lock_byte byte, lock_kind kind, bool wait) noexcept {
@@ -187,14 +188,14 @@ COHOLD_INLINE int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to)
     return error;
 }
 
-COHOLD_INLINE int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept {
+COHOLD_INLINE int reserve_space(int fd, std::uint64_t from, std::uint64_t to,
+                                const file_system& on) noexcept {
     const signals_held held;
-    const std::uint64_t huge = hugetlb_page(fd);
     int error =
-        huge != 0 || is_on_tmpfs(fd) ? allocate(fd, 0, from, to) : allocate_on_disk(fd, from, to);
-    if (error == ENOSPC && huge != 0) {
+        on.huge != 0 || on.is_tmpfs() ? allocate(fd, 0, from, to) : allocate_on_disk(fd, from, to);
+    if (error == ENOSPC && on.huge != 0) {
         // Until then, hugetlbfs keeps the pages that it has allocated.
-        const std::uint64_t begin = (from + huge - 1) / huge * huge;
+        const std::uint64_t begin = (from + on.huge - 1) / on.huge * on.huge;
         static_cast<void>(allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, to));
         return ENOSPC;
     }

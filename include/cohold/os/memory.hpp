@@ -20,6 +20,9 @@
 
 #include <cohold/config.hpp>
 
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #endif
@@ -53,6 +56,9 @@ constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
 // Reserves address space, which is not accessible and costs no memory. nullptr and errno on
 // failure.
 void* reserve_addresses(std::uint64_t bytes) noexcept;
+
+// Private memory at these addresses, unless something is mapped there already. False on failure.
+[[nodiscard]] bool map_private_at(void* at, std::size_t bytes) noexcept;
 
 // Makes reserved addresses accessible. False and errno on failure.
 [[nodiscard]] inline bool make_writable(void* at, std::size_t bytes) noexcept {

@@ -34,7 +34,13 @@ struct posix : detail::descriptor_object {
     [[gnu::cold]] static void abandon(file_descriptor& file, std::string_view name) noexcept;
 
     [[gnu::cold]] static file_descriptor open(std::string_view name, access_mode how,
-                                              std::error_code& ec) noexcept;
+                                              object_status& found, std::error_code& ec) noexcept;
+
+    [[gnu::cold]] static file_descriptor open(std::string_view name, access_mode how,
+                                              std::error_code& ec) noexcept {
+        object_status found{};
+        return open(name, how, found, ec);
+    }
 
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept;
 
@@ -67,7 +73,13 @@ struct file : detail::descriptor_object {
     [[gnu::cold]] static void abandon(file_descriptor& object, std::string_view path) noexcept;
 
     [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
-                                              std::error_code& ec) noexcept;
+                                              object_status& found, std::error_code& ec) noexcept;
+
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
+                                              std::error_code& ec) noexcept {
+        object_status found{};
+        return open(path, how, found, ec);
+    }
 
     [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept;
 
@@ -93,7 +105,13 @@ struct tmpfs : file {
                                                 std::error_code& ec) noexcept;
 
     [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
-                                              std::error_code& ec) noexcept;
+                                              object_status& found, std::error_code& ec) noexcept;
+
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
+                                              std::error_code& ec) noexcept {
+        object_status found{};
+        return open(path, how, found, ec);
+    }
 
     [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept;
 

@@ -26,9 +26,9 @@ COHOLD_INLINE void posix::abandon(file_descriptor& file, std::string_view name) 
 }
 
 COHOLD_INLINE file_descriptor posix::open(std::string_view name, access_mode how,
-                                          std::error_code& ec) noexcept {
+                                          object_status& found, std::error_code& ec) noexcept {
     check(name, ec);
-    return ec ? file_descriptor{} : detail::open_existing(place(name), how, ec);
+    return ec ? file_descriptor{} : detail::open_existing(place(name), how, found, ec);
 }
 
 COHOLD_INLINE bool posix::remove(std::string_view name, std::error_code& ec) noexcept {
@@ -73,8 +73,8 @@ COHOLD_INLINE void file::abandon(file_descriptor& object, std::string_view path)
 }
 
 COHOLD_INLINE file_descriptor file::open(std::string_view path, access_mode how,
-                                         std::error_code& ec) noexcept {
-    return detail::open_existing(detail::file_place(path), how, ec);
+                                         object_status& found, std::error_code& ec) noexcept {
+    return detail::open_existing(detail::file_place(path), how, found, ec);
 }
 
 COHOLD_INLINE bool file::remove(std::string_view path, std::error_code& ec) noexcept {
@@ -116,8 +116,8 @@ COHOLD_INLINE file_descriptor tmpfs::create(std::string_view path, const creatio
 }
 
 COHOLD_INLINE file_descriptor tmpfs::open(std::string_view path, access_mode how,
-                                          std::error_code& ec) noexcept {
-    file_descriptor object = file::open(path, how, ec);
+                                          object_status& found, std::error_code& ec) noexcept {
+    file_descriptor object = file::open(path, how, found, ec);
     if (object) {
         check(object, path, ec);
         if (ec) {

@@ -80,7 +80,8 @@ struct object_status {
     ::mode_t mode;        ///< permission bits
     std::uint64_t device; ///< identifies the object, together with inode
     std::uint64_t inode;
-    bool removed; ///< no name refers to it any more
+    bool removed;       ///< no name refers to it any more
+    bool sparse = true; ///< may parts of it have no memory or space yet?
 };
 
 /// How to publish a finished object if another object already has its name.
@@ -181,6 +182,7 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::publish(native, name, publication, ec)` | – | if named: gives it its name in one step |
 /// | `M::abandon(native, name)` | – | if named: destroys and closes an object that was not published |
 /// | `M::open(name, access, ec)` | native | if named: an existing object; refuses anything else (links, directories …) |
+/// | `M::open(name, access, status, ec)` | native | optional, if named: the same; sets `status` to what `M::status` would return |
 /// | `M::remove(name, ec)` | `bool` | if named: removes the name; false if there was none |
 /// | `M::reclaim(name)` | – | optional, if named: removes what a killed creator has left of an unpublished object |
 /// | `M::create(creation, ec)` | native | a new object, if it has objects without a name |

@@ -5,6 +5,7 @@
 #ifndef COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 #define COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -81,6 +82,16 @@ concept has_no_names = !Policies::named;
 template <class Mechanism>
 concept has_attendance = requires { typename Mechanism::attendance; };
 
+// Of mechanisms that are derived from the library's, and have functions of their own beside those
+// that they inherit: do the inherited ones still tell the truth?
+template <class Mechanism>
+concept maps_descriptors = std::derived_from<Mechanism, descriptor_object> &&
+                           requires { requires& Mechanism::map == &descriptor_object::map; };
+
+template <class Mechanism>
+concept has_own_status = std::derived_from<Mechanism, descriptor_object> &&
+                         !requires { requires& Mechanism::status == &descriptor_object::status; };
+
 template <class Policies>
 class object_handle {
   public:
@@ -121,20 +132,32 @@ class object_handle {
     }
 
     [[gnu::cold]] static object_handle open(std::string_view name, access_mode how,
-                                            std::error_code& ec) noexcept {
+                                            object_status& found, std::error_code& ec) noexcept {
         const std::string real = object_name<mechanism, naming>(name, ec);
         if (ec) {
             return {};
         }
-        object_handle opened(mechanism::open(real, how, ec), name);
-        if (!ec) {
-            const object_status found = mechanism::status(opened.native_, ec);
+        object_handle opened;
+        if constexpr (!has_own_status<mechanism> &&
+                      requires { mechanism::open(real, how, found, ec); }) {
+            opened = object_handle(mechanism::open(real, how, found, ec), name);
+        } else {
+            opened = object_handle(mechanism::open(real, how, ec), name);
             if (!ec) {
-                check_permission<permission>(found, ec);
+                found = mechanism::status(opened.native_, ec);
             }
-            removed_is_absent(ec);
         }
+        if (!ec) {
+            check_permission<permission>(found, ec);
+        }
+        removed_is_absent(ec);
         return ec ? object_handle() : std::move(opened);
+    }
+
+    [[gnu::cold]] static object_handle open(std::string_view name, access_mode how,
+                                            std::error_code& ec) noexcept {
+        object_status found{};
+        return open(name, how, found, ec);
     }
 
     [[gnu::cold]] static object_handle adopt(native_type native, std::error_code& ec) noexcept {

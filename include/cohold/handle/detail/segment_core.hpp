@@ -116,11 +116,12 @@ class segment_base {
     [[gnu::cold]] static segment_base open(std::string_view name, access_mode how,
                                            const mapping_options& options,
                                            std::error_code& ec) noexcept {
-        handle object = handle::open(name, how, ec);
+        object_status found{};
+        handle object = handle::open(name, how, found, ec);
         if (ec) {
             return {};
         }
-        segment_base opened = attach(std::move(object), how, options, ec);
+        segment_base opened = attach(std::move(object), found, how, options, ec);
         handle::removed_is_absent(ec);
         return opened;
     }
@@ -129,13 +130,15 @@ class segment_base {
                                             const mapping_options& options,
                                             std::error_code& ec) noexcept {
         handle object = handle::adopt(native, ec);
-        return ec ? segment_base() : attach(std::move(object), how, options, ec);
+        const object_status found = ec ? object_status() : object.status(ec);
+        return ec ? segment_base() : attach(std::move(object), found, how, options, ec);
     }
 
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         std::error_code unknown;
-        const handle object = handle::open(name, access_mode::writing, unknown);
-        const facts found = unknown ? facts() : peek(object, unknown);
+        object_status status{};
+        const handle object = handle::open(name, access_mode::writing, status, unknown);
+        const facts found = unknown ? facts() : peek(object, status, unknown);
         if constexpr (checks_names) {
             // An object that belongs to another name must stay.
             handle::removed_is_absent(unknown);
@@ -274,16 +277,31 @@ class segment_base {
     }
 
     // Reads and checks the header.
-    [[gnu::cold]] static facts peek(const handle& object, std::error_code& ec) noexcept {
-        const object_status status = object.status(ec);
-        if (!ec && status.size < control_bytes) {
+    [[gnu::cold]] static facts peek(const handle& object, object_status& status,
+                                    std::error_code& ec) noexcept {
+        if (status.size < control_bytes) {
             fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
                  static_cast<unsigned long long>(control_bytes),
                  static_cast<unsigned long long>(status.size));
+            return {};
         }
-        void* at =
-            ec ? nullptr
-               : mechanism::map(object.native(), status.size, access_mode::reading, nullptr, ec);
+        if constexpr (maps_descriptors<mechanism>) {
+            // What is good is known soonest by reading. What is not, or has holes, is looked at
+            // where it is mapped, and the error is from there.
+            segment_header copy{};
+            if (!status.sparse && raw_pread(object.native().value, &copy, sizeof copy, 0) ==
+                                      static_cast<ssize_t>(sizeof copy)) {
+                const report_keeper keeper;
+                std::error_code wrong;
+                const facts found = judge(object, copy, status, wrong);
+                if (!wrong) {
+                    return found;
+                }
+            }
+        }
+        // Of an object that cannot grow there is one size.
+        const std::uint64_t bytes = mechanism::grows ? page_size() : status.size;
+        void* const at = mechanism::map(object.native(), bytes, access_mode::reading, nullptr, ec);
         if (ec) {
             return {};
         }
@@ -299,22 +317,29 @@ class segment_base {
             } else if (!ec) {
                 fail(ec, errc::out_of_space, "the object has a hole where its header should be");
             }
-            unmap(at, static_cast<std::size_t>(status.size));
+            unmap(at, static_cast<std::size_t>(bytes));
             return {};
         }
-        const auto& header = *static_cast<const segment_header*>(at);
+        const facts found = judge(object, *static_cast<const segment_header*>(at), status, ec);
+        unmap(at, static_cast<std::size_t>(bytes));
+        return found;
+    }
+
+    // What a header says, if all of it is good.
+    [[gnu::cold]] static facts judge(const handle& object, const segment_header& header,
+                                     object_status& status, std::error_code& ec) noexcept {
         validate_header(header, status.size, ec);
         // Another process may have made the object longer, and its header may say so, since its
         // size was read.
-        for (std::uint64_t asked = status.size; ec == errc::truncated;) {
+        while (ec == errc::truncated) {
             std::error_code unknown;
             const object_status longer = object.status(unknown);
-            if (unknown || longer.size <= asked) {
+            if (unknown || longer.size <= status.size) {
                 break;
             }
-            asked = longer.size;
+            status = longer;
             ec.clear();
-            validate_header(header, asked, ec);
+            validate_header(header, status.size, ec);
         }
         const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
         // Such an object is mapped completely, so its size must equal its reserve.
@@ -335,7 +360,6 @@ class segment_base {
                 }
             }
         }
-        unmap(at, static_cast<std::size_t>(status.size));
         return found;
     }
 
@@ -344,10 +368,10 @@ class segment_base {
         finish_mapping(memory_.base(), mapping().size(), how_ == access_mode::writing, options, ec);
     }
 
-    [[gnu::cold]] static segment_base attach(handle&& object, access_mode how,
+    [[gnu::cold]] static segment_base attach(handle&& object, object_status status, access_mode how,
                                              const mapping_options& options,
                                              std::error_code& ec) noexcept {
-        const facts found = peek(object, ec);
+        const facts found = ec ? facts() : peek(object, status, ec);
         if (ec) {
             return {};
         }
@@ -356,14 +380,14 @@ class segment_base {
         made.how_ = how;
         if constexpr (has_attendance<mechanism>) {
             if (found.life == lifetime::session) {
-                made.attach_to_session(found, how, options, ec);
+                made.attach_to_session(found, status, how, options, ec);
                 if (!ec) {
                     made.finish(options, ec);
                 }
                 return ec ? segment_base() : std::move(made);
             }
         }
-        made.map(found, how, options, ec);
+        made.map(found, status, how, options, ec);
         if (ec) {
             return {};
         }
@@ -378,11 +402,12 @@ class segment_base {
     }
 
     // Maps what exists, without holes.
-    [[gnu::cold]] void map(const facts& found, access_mode how, const mapping_options& options,
-                           std::error_code& ec) noexcept {
-        memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, options, ec);
+    [[gnu::cold]] void map(const facts& found, const object_status& status, access_mode how,
+                           const mapping_options& options, std::error_code& ec) noexcept {
+        memory_ = segment_memory::map<mechanism>(object_.native(), status, found.reserve, how,
+                                                 options, ec);
         if constexpr (requires { mechanism::fill(object_.native(), how, nullptr, 0, ec); }) {
-            if (!ec) {
+            if (!ec && status.sparse) {
                 mechanism::fill(object_.native(), how, memory_.base(),
                                 memory_.header().size.load(std::memory_order_acquire), ec);
             }
@@ -392,8 +417,8 @@ class segment_base {
         }
     }
 
-    [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
-                                         const mapping_options& options,
+    [[gnu::cold]] void attach_to_session(const facts& found, const object_status& status,
+                                         access_mode how, const mapping_options& options,
                                          std::error_code& ec) noexcept {
         using attendance = typename mechanism::attendance;
         {
@@ -404,7 +429,7 @@ class segment_base {
             } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
                 fail(ec, errc::not_found, "its session is over: no process has it attached");
             } else {
-                map(found, how, options, ec);
+                map(found, status, how, options, ec);
                 if (!ec) {
                     enter(ec);
                 }
@@ -454,8 +479,10 @@ class segment_base {
             for (;;) {
                 std::error_code unknown;
                 const report_keeper keeper;
-                const handle old = handle::open(object_.name(), access_mode::writing, unknown);
-                const facts found = unknown ? facts() : peek(old, unknown);
+                object_status status{};
+                const handle old =
+                    handle::open(object_.name(), access_mode::writing, status, unknown);
+                const facts found = unknown ? facts() : peek(old, status, unknown);
                 if (unknown || found.life != lifetime::session) {
                     return false;
                 }
@@ -479,9 +506,10 @@ class segment_base {
             facts found;
             {
                 const report_keeper keeper;
-                object = handle::open(name, access_mode::writing, unknown);
+                object_status status{};
+                object = handle::open(name, access_mode::writing, status, unknown);
                 if (!unknown) {
-                    found = peek(object, unknown);
+                    found = peek(object, status, unknown);
                 }
             }
             if (!object) {

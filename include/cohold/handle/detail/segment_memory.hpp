@@ -60,11 +60,21 @@ class segment_memory {
         return map<Mechanism>(native, reserve, how, {}, ec);
     }
 
-    // Maps the object and all of its reserve, without looking at it.
+    // The same, where the object's status is not known yet.
     template <class Mechanism>
     [[gnu::cold]] static segment_memory
-    map(const typename Mechanism::native_handle_type& native, std::uint64_t wanted, access_mode how,
-        const mapping_options& options, std::error_code& ec) noexcept {
+    map(const typename Mechanism::native_handle_type& native, std::uint64_t reserve,
+        access_mode how, const mapping_options& options, std::error_code& ec) noexcept {
+        const object_status found = Mechanism::status(native, ec);
+        return ec ? segment_memory() : map<Mechanism>(native, found, reserve, how, options, ec);
+    }
+
+    // Maps the object and all of its reserve, without looking at it.
+    template <class Mechanism>
+    [[gnu::cold]] static segment_memory map(const typename Mechanism::native_handle_type& native,
+                                            const object_status& found, std::uint64_t wanted,
+                                            access_mode how, const mapping_options& options,
+                                            std::error_code& ec) noexcept {
         using native_type = typename Mechanism::native_handle_type;
         static_assert(sizeof(native_type) <= sizeof(local_mapping::native) &&
                           alignof(native_type) <= 16 && std::is_trivially_copyable_v<native_type>,
@@ -72,7 +82,13 @@ class segment_memory {
         std::uint64_t reserve = wanted;
         std::uint64_t unit = page_size();
         find_unit(native, options.huge, unit, reserve);
-        char* const base = reserve_aligned(front(), reserve, unit);
+        // Mostly there is room in front of where the kernel maps the object. If not, or if that
+        // fails, the addresses are reserved first.
+        char* base = unit > page_size() ? nullptr : map_anywhere<Mechanism>(native, reserve, how);
+        const bool mapped = base != nullptr;
+        if (!mapped) {
+            base = reserve_aligned(front(), reserve, unit);
+        }
         if (base == nullptr) {
             const int error = errno; // EAGAIN: all mappings are locked, mlockall(MCL_FUTURE)
             fail(ec, error == EAGAIN ? errc::lock_limit : errc::reserve_too_large,
@@ -83,12 +99,14 @@ class segment_memory {
         segment_memory memory(base, reserve);
         memory.only_in_ = options.fork ? 0 : process_stamp();
         char* const identity = base - front();
-        if (!make_writable(identity, 2 * page_size())) {
-            fail_errno(ec, errno, "mprotect");
-        } else if (!wipe_on_fork(identity)) {
-            fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
-        } else {
+        if (!mapped) {
             Mechanism::map(native, reserve, how, memory.base_, ec);
+            if (!ec && !make_writable(identity, front())) {
+                fail_errno(ec, errno, "mprotect");
+            }
+        }
+        if (!ec && !wipe_on_fork(identity)) {
+            fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
         }
         if (!ec) {
             begin_mapping(memory.base_, static_cast<std::size_t>(reserve), options, ec);
@@ -103,7 +121,6 @@ class segment_memory {
         ::new (static_cast<void*>(local->native)) native_type(native);
         local->calls = &calls<Mechanism>;
         local->identity = ::new (static_cast<void*>(identity)) local_identity{};
-        const object_status found = Mechanism::status(native, ec);
         local->device = found.device;
         local->inode = found.inode;
         local->reserve = reserve;
@@ -112,7 +129,7 @@ class segment_memory {
         if (how == access_mode::writing) {
             mappings.add(*local);
         }
-        return ec ? segment_memory() : std::move(memory);
+        return memory;
     }
 
     // Fills a mapped object that is all zero, except for the magic word: ready() adds that.
@@ -124,6 +141,7 @@ class segment_memory {
         if (ec) {
             return;
         }
+        local_of_this().length.store(size, std::memory_order_relaxed);
         segment_header& fresh = header();
         fresh.order = word_order;
         fresh.layout_version = COHOLD_LAYOUT_VERSION;
@@ -152,7 +170,10 @@ class segment_memory {
     // Becomes a participant. *Errors*: errc::locks_unsupported, too_many_participants, and those of
     // the mechanism's claim.
     void participate(std::error_code& ec) const noexcept {
+        std::atomic<bool>& fresh = local_of_this().identity->fresh;
+        fresh.store(true, std::memory_order_relaxed);
         static_cast<void>(participant_of(header(), ec));
+        fresh.store(false, std::memory_order_relaxed);
     }
 
     // From now on counts as a user of a session, even without being a participant. Called within
@@ -214,6 +235,20 @@ class segment_memory {
         }
     }
 
+    // The object, with the two pages before it; nullptr if it cannot be had in this way.
+    template <class Mechanism>
+    [[gnu::cold]] static char* map_anywhere(const typename Mechanism::native_handle_type& native,
+                                            std::uint64_t bytes, access_mode how) noexcept {
+        const report_keeper keeper;
+        std::error_code ec;
+        void* const at = Mechanism::map(native, bytes, how, nullptr, ec);
+        if (ec || map_private_at(static_cast<char*>(at) - front(), front())) {
+            return ec ? nullptr : static_cast<char*>(at);
+        }
+        unmap(at, static_cast<std::size_t>(bytes));
+        return nullptr;
+    }
+
     template <class Mechanism>
     static const typename Mechanism::native_handle_type&
     native_of(const local_mapping& local) noexcept {
@@ -244,6 +279,9 @@ class segment_memory {
         [[gnu::cold]] lent_native(const local_mapping& local, const char* consequence,
                                   std::error_code& ec) noexcept
             : native_(native_of<Mechanism>(local)) {
+            if (local.identity->fresh.load(std::memory_order_relaxed)) {
+                return;
+            }
             const object_status found = Mechanism::status(native_, ec);
             if (ec ? ec != std::errc::bad_file_descriptor : is_of(local, found)) {
                 return;

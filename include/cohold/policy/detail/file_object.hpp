@@ -89,10 +89,10 @@ class file_place {
 
 // ---- opening and removing
 
-[[gnu::cold]] void check_regular(int fd, const file_place& place, std::error_code& ec) noexcept;
+[[nodiscard]] object_status status_from(const file_status& found) noexcept;
 
 [[gnu::cold]] file_descriptor open_existing(const file_place& place, access_mode how,
-                                            std::error_code& ec) noexcept;
+                                            object_status& found, std::error_code& ec) noexcept;
 
 [[gnu::cold]] bool remove_file(const file_place& place, std::error_code& ec) noexcept;
 

@@ -253,31 +253,40 @@ COHOLD_INLINE void abandon_file(file_descriptor& file, const file_place& place) 
     unique_fd closed(std::exchange(file.value, -1));
 }
 
-COHOLD_INLINE void check_regular(int fd, const file_place& place, std::error_code& ec) noexcept {
-    file_status status{};
-    if (raw_fstat(fd, status) != 0) {
-        fail_errno(ec, errno, "fstat");
-    } else if (S_ISDIR(status.st_mode)) {
-        fail_path(ec, EISDIR, place);
-    } else if (!S_ISREG(status.st_mode)) {
-        fail_path(ec, ENODEV, place);
-    }
+COHOLD_INLINE object_status status_from(const file_status& found) noexcept {
+    const auto size = static_cast<std::uint64_t>(found.st_size);
+    return {size,
+            found.st_uid,
+            found.st_gid,
+            found.st_mode & 07777,
+            found.st_dev,
+            found.st_ino,
+            found.st_nlink == 0,
+            static_cast<std::uint64_t>(found.st_blocks) * 512 < size};
 }
 
 COHOLD_INLINE file_descriptor open_existing(const file_place& place, access_mode how,
-                                            std::error_code& ec) noexcept {
+                                            object_status& found, std::error_code& ec) noexcept {
     place.check(ec);
     if (ec) {
         return {};
     }
-    // O_NONBLOCK: if the name is a pipe, opening it must not wait for its other end.
+    // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
     unique_fd fd = open_file(place.path(), (how == access_mode::reading ? O_RDONLY : O_RDWR) |
                                                O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (!fd) {
         fail_path(ec, errno, place);
         return {};
     }
-    check_regular(fd.get(), place, ec);
+    file_status status{};
+    if (raw_fstat(fd.get(), status) != 0) {
+        fail_errno(ec, errno, "fstat");
+    } else if (S_ISDIR(status.st_mode)) {
+        fail_path(ec, EISDIR, place);
+    } else if (!S_ISREG(status.st_mode)) {
+        fail_path(ec, ENODEV, place);
+    }
+    found = status_from(status);
     return {ec ? -1 : fd.release()};
 }
 
@@ -384,13 +393,7 @@ COHOLD_INLINE object_status descriptor_object::status(const file_descriptor& fil
         fail_errno(ec, errno, "fstat");
         return {};
     }
-    return {static_cast<std::uint64_t>(found.st_size),
-            found.st_uid,
-            found.st_gid,
-            found.st_mode & 07777,
-            found.st_dev,
-            found.st_ino,
-            found.st_nlink == 0};
+    return status_from(found);
 }
 
 COHOLD_INLINE void descriptor_object::back(const file_descriptor& file, void* /*mapping*/,
@@ -403,11 +406,12 @@ COHOLD_INLINE void descriptor_object::back(const file_descriptor& file, void* /*
         fail(ec, errc::invalid_size, "%llu bytes", static_cast<unsigned long long>(to));
         return;
     }
-    // A tmpfs may have no limit (memfd), or a limit beyond the machine's memory.
-    const bool no_memory = is_on_tmpfs(file.value) && exceeds_memory(to - from);
-    const std::uint64_t huge = hugetlb_page(file.value);
+    const file_system on = file_system_of(file.value);
+    // A tmpfs may have no limit (memfd), or one beyond the machine's memory.
     const int error =
-        no_memory ? ENOMEM : reserve_space(file.value, from, huge == 0 ? to : round_up(to, huge));
+        on.is_tmpfs() && exceeds_memory(to - from)
+            ? ENOMEM
+            : reserve_space(file.value, from, on.huge == 0 ? to : round_up(to, on.huge), on);
     if (error != 0) {
         fail_to_back(file.value, error, from, to, ec);
     }
