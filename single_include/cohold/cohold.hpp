@@ -3547,9 +3547,18 @@ std::uint64_t space_left(int fd) noexcept;
 // Whether a file is in memory: in /dev/shm or another tmpfs, or a memfd.
 inline constexpr unsigned long tmpfs_magic = 0x01021994;
 
+// What a file is on.
+struct file_system {
+    unsigned long type = 0; // 0: unknown
+    std::uint64_t huge = 0; // see hugetlb_page
+
+    [[nodiscard]] bool is_tmpfs() const noexcept { return type == tmpfs_magic; }
+};
+
+[[gnu::cold]] file_system file_system_of(int fd) noexcept;
+
 inline bool is_on_tmpfs(int fd) noexcept {
-    system_status found{};
-    return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == tmpfs_magic;
+    return file_system_of(fd).is_tmpfs();
 }
 
 // Whether the file is on an overlayfs. There a mapping refers to the underlying file, and so does
@@ -3558,7 +3567,9 @@ inline bool is_on_tmpfs(int fd) noexcept {
 
 // The size of the huge pages of a file on hugetlbfs, of which its length and every mapping are
 // multiples. 0 for a file of ordinary pages.
-std::uint64_t hugetlb_page(int fd) noexcept;
+inline std::uint64_t hugetlb_page(int fd) noexcept {
+    return file_system_of(fd).huge;
+}
 
 // ---- locks
 
@@ -3628,7 +3639,11 @@ inline bool is_without_fallocate(int error) noexcept {
 // failure changes nothing, except that it may leave the file longer where fallocate does not work.
 // A signal interrupts fallocate on tmpfs and rolls it back, so a profiler's timer could make it
 // repeat forever. Therefore signals are blocked.
-int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept;
+int reserve_space(int fd, std::uint64_t from, std::uint64_t to, const file_system& on) noexcept;
+
+inline int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept {
+    return reserve_space(fd, from, to, file_system_of(fd));
+}
 
 // Fills the holes in the first `bytes` of a file with real space. A file that was restored from a
 // backup can have holes. Nothing else changes. 0 or errno.
@@ -3813,13 +3828,14 @@ COHOLD_INLINE bool is_on_overlay(int fd) noexcept {
     return raw_fstatfs(fd, found) == 0 && static_cast<unsigned long>(found.f_type) == overlay_magic;
 }
 
-COHOLD_INLINE std::uint64_t hugetlb_page(int fd) noexcept {
+COHOLD_INLINE file_system file_system_of(int fd) noexcept {
     constexpr unsigned long hugetlbfs_magic = 0x958458f6;
     system_status found{};
-    return raw_fstatfs(fd, found) == 0 &&
-                   static_cast<unsigned long>(found.f_type) == hugetlbfs_magic
-               ? static_cast<std::uint64_t>(found.f_bsize)
-               : 0;
+    if (raw_fstatfs(fd, found) != 0) {
+        return {};
+    }
+    const auto type = static_cast<unsigned long>(found.f_type);
+    return {type, type == hugetlbfs_magic ? static_cast<std::uint64_t>(found.f_bsize) : 0};
 }
 
 COHOLD_INLINE int lock_file(int fd, lock_byte byte, lock_kind kind, bool wait) noexcept {
@@ -3907,14 +3923,14 @@ COHOLD_INLINE int allocate_on_disk(int fd, std::uint64_t from, std::uint64_t to)
     return error;
 }
 
-COHOLD_INLINE int reserve_space(int fd, std::uint64_t from, std::uint64_t to) noexcept {
+COHOLD_INLINE int reserve_space(int fd, std::uint64_t from, std::uint64_t to,
+                                const file_system& on) noexcept {
     const signals_held held;
-    const std::uint64_t huge = hugetlb_page(fd);
     int error =
-        huge != 0 || is_on_tmpfs(fd) ? allocate(fd, 0, from, to) : allocate_on_disk(fd, from, to);
-    if (error == ENOSPC && huge != 0) {
+        on.huge != 0 || on.is_tmpfs() ? allocate(fd, 0, from, to) : allocate_on_disk(fd, from, to);
+    if (error == ENOSPC && on.huge != 0) {
         // Until then, hugetlbfs keeps the pages that it has allocated.
-        const std::uint64_t begin = (from + huge - 1) / huge * huge;
+        const std::uint64_t begin = (from + on.huge - 1) / on.huge * on.huge;
         static_cast<void>(allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, to));
         return ENOSPC;
     }
@@ -4013,6 +4029,9 @@ COHOLD_NAMESPACE_END
 #include <unistd.h>
 
 
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #endif
@@ -4046,6 +4065,9 @@ constexpr std::uint64_t larger(std::uint64_t a, std::uint64_t b) noexcept {
 // Reserves address space, which is not accessible and costs no memory. nullptr and errno on
 // failure.
 void* reserve_addresses(std::uint64_t bytes) noexcept;
+
+// Private memory at these addresses, unless something is mapped there already. False on failure.
+[[nodiscard]] bool map_private_at(void* at, std::size_t bytes) noexcept;
 
 // Makes reserved addresses accessible. False and errno on failure.
 [[nodiscard]] inline bool make_writable(void* at, std::size_t bytes) noexcept {
@@ -4131,6 +4153,15 @@ COHOLD_INLINE void* reserve_addresses(std::uint64_t bytes) noexcept {
     void* at = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_NONE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return at == MAP_FAILED ? nullptr : at;
+}
+
+COHOLD_INLINE bool map_private_at(void* at, std::size_t bytes) noexcept {
+    void* const got = ::mmap(at, bytes, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got != at && got != MAP_FAILED) { // Linux before 4.17 takes the address as a hint
+        ::munmap(got, bytes);
+    }
+    return got == at;
 }
 
 COHOLD_INLINE int populate_for_writing(void* at, std::size_t bytes) noexcept {
@@ -5939,7 +5970,8 @@ struct object_status {
     ::mode_t mode;        ///< permission bits
     std::uint64_t device; ///< identifies the object, together with inode
     std::uint64_t inode;
-    bool removed; ///< no name refers to it any more
+    bool removed;       ///< no name refers to it any more
+    bool sparse = true; ///< may parts of it have no memory or space yet?
 };
 
 /// How to publish a finished object if another object already has its name.
@@ -6040,6 +6072,7 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 /// | `M::publish(native, name, publication, ec)` | – | if named: gives it its name in one step |
 /// | `M::abandon(native, name)` | – | if named: destroys and closes an object that was not published |
 /// | `M::open(name, access, ec)` | native | if named: an existing object; refuses anything else (links, directories …) |
+/// | `M::open(name, access, status, ec)` | native | optional, if named: the same; sets `status` to what `M::status` would return |
 /// | `M::remove(name, ec)` | `bool` | if named: removes the name; false if there was none |
 /// | `M::reclaim(name)` | – | optional, if named: removes what a killed creator has left of an unpublished object |
 /// | `M::create(creation, ec)` | native | a new object, if it has objects without a name |
@@ -7242,10 +7275,10 @@ class file_place {
 
 // ---- opening and removing
 
-[[gnu::cold]] void check_regular(int fd, const file_place& place, std::error_code& ec) noexcept;
+[[nodiscard]] object_status status_from(const file_status& found) noexcept;
 
 [[gnu::cold]] file_descriptor open_existing(const file_place& place, access_mode how,
-                                            std::error_code& ec) noexcept;
+                                            object_status& found, std::error_code& ec) noexcept;
 
 [[gnu::cold]] bool remove_file(const file_place& place, std::error_code& ec) noexcept;
 
@@ -7542,31 +7575,40 @@ COHOLD_INLINE void abandon_file(file_descriptor& file, const file_place& place) 
     unique_fd closed(std::exchange(file.value, -1));
 }
 
-COHOLD_INLINE void check_regular(int fd, const file_place& place, std::error_code& ec) noexcept {
-    file_status status{};
-    if (raw_fstat(fd, status) != 0) {
-        fail_errno(ec, errno, "fstat");
-    } else if (S_ISDIR(status.st_mode)) {
-        fail_path(ec, EISDIR, place);
-    } else if (!S_ISREG(status.st_mode)) {
-        fail_path(ec, ENODEV, place);
-    }
+COHOLD_INLINE object_status status_from(const file_status& found) noexcept {
+    const auto size = static_cast<std::uint64_t>(found.st_size);
+    return {size,
+            found.st_uid,
+            found.st_gid,
+            found.st_mode & 07777,
+            found.st_dev,
+            found.st_ino,
+            found.st_nlink == 0,
+            static_cast<std::uint64_t>(found.st_blocks) * 512 < size};
 }
 
 COHOLD_INLINE file_descriptor open_existing(const file_place& place, access_mode how,
-                                            std::error_code& ec) noexcept {
+                                            object_status& found, std::error_code& ec) noexcept {
     place.check(ec);
     if (ec) {
         return {};
     }
-    // O_NONBLOCK: if the name is a pipe, opening it must not wait for its other end.
+    // O_NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
     unique_fd fd = open_file(place.path(), (how == access_mode::reading ? O_RDONLY : O_RDWR) |
                                                O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (!fd) {
         fail_path(ec, errno, place);
         return {};
     }
-    check_regular(fd.get(), place, ec);
+    file_status status{};
+    if (raw_fstat(fd.get(), status) != 0) {
+        fail_errno(ec, errno, "fstat");
+    } else if (S_ISDIR(status.st_mode)) {
+        fail_path(ec, EISDIR, place);
+    } else if (!S_ISREG(status.st_mode)) {
+        fail_path(ec, ENODEV, place);
+    }
+    found = status_from(status);
     return {ec ? -1 : fd.release()};
 }
 
@@ -7673,13 +7715,7 @@ COHOLD_INLINE object_status descriptor_object::status(const file_descriptor& fil
         fail_errno(ec, errno, "fstat");
         return {};
     }
-    return {static_cast<std::uint64_t>(found.st_size),
-            found.st_uid,
-            found.st_gid,
-            found.st_mode & 07777,
-            found.st_dev,
-            found.st_ino,
-            found.st_nlink == 0};
+    return status_from(found);
 }
 
 COHOLD_INLINE void descriptor_object::back(const file_descriptor& file, void* /*mapping*/,
@@ -7692,11 +7728,12 @@ COHOLD_INLINE void descriptor_object::back(const file_descriptor& file, void* /*
         fail(ec, errc::invalid_size, "%llu bytes", static_cast<unsigned long long>(to));
         return;
     }
-    // A tmpfs may have no limit (memfd), or a limit beyond the machine's memory.
-    const bool no_memory = is_on_tmpfs(file.value) && exceeds_memory(to - from);
-    const std::uint64_t huge = hugetlb_page(file.value);
+    const file_system on = file_system_of(file.value);
+    // A tmpfs may have no limit (memfd), or one beyond the machine's memory.
     const int error =
-        no_memory ? ENOMEM : reserve_space(file.value, from, huge == 0 ? to : round_up(to, huge));
+        on.is_tmpfs() && exceeds_memory(to - from)
+            ? ENOMEM
+            : reserve_space(file.value, from, on.huge == 0 ? to : round_up(to, on.huge), on);
     if (error != 0) {
         fail_to_back(file.value, error, from, to, ec);
     }
@@ -7816,7 +7853,13 @@ struct posix : detail::descriptor_object {
     [[gnu::cold]] static void abandon(file_descriptor& file, std::string_view name) noexcept;
 
     [[gnu::cold]] static file_descriptor open(std::string_view name, access_mode how,
-                                              std::error_code& ec) noexcept;
+                                              object_status& found, std::error_code& ec) noexcept;
+
+    [[gnu::cold]] static file_descriptor open(std::string_view name, access_mode how,
+                                              std::error_code& ec) noexcept {
+        object_status found{};
+        return open(name, how, found, ec);
+    }
 
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept;
 
@@ -7849,7 +7892,13 @@ struct file : detail::descriptor_object {
     [[gnu::cold]] static void abandon(file_descriptor& object, std::string_view path) noexcept;
 
     [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
-                                              std::error_code& ec) noexcept;
+                                              object_status& found, std::error_code& ec) noexcept;
+
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
+                                              std::error_code& ec) noexcept {
+        object_status found{};
+        return open(path, how, found, ec);
+    }
 
     [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept;
 
@@ -7875,7 +7924,13 @@ struct tmpfs : file {
                                                 std::error_code& ec) noexcept;
 
     [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
-                                              std::error_code& ec) noexcept;
+                                              object_status& found, std::error_code& ec) noexcept;
+
+    [[gnu::cold]] static file_descriptor open(std::string_view path, access_mode how,
+                                              std::error_code& ec) noexcept {
+        object_status found{};
+        return open(path, how, found, ec);
+    }
 
     [[gnu::cold]] static bool remove(std::string_view path, std::error_code& ec) noexcept;
 
@@ -7919,9 +7974,9 @@ COHOLD_INLINE void posix::abandon(file_descriptor& file, std::string_view name) 
 }
 
 COHOLD_INLINE file_descriptor posix::open(std::string_view name, access_mode how,
-                                          std::error_code& ec) noexcept {
+                                          object_status& found, std::error_code& ec) noexcept {
     check(name, ec);
-    return ec ? file_descriptor{} : detail::open_existing(place(name), how, ec);
+    return ec ? file_descriptor{} : detail::open_existing(place(name), how, found, ec);
 }
 
 COHOLD_INLINE bool posix::remove(std::string_view name, std::error_code& ec) noexcept {
@@ -7966,8 +8021,8 @@ COHOLD_INLINE void file::abandon(file_descriptor& object, std::string_view path)
 }
 
 COHOLD_INLINE file_descriptor file::open(std::string_view path, access_mode how,
-                                         std::error_code& ec) noexcept {
-    return detail::open_existing(detail::file_place(path), how, ec);
+                                         object_status& found, std::error_code& ec) noexcept {
+    return detail::open_existing(detail::file_place(path), how, found, ec);
 }
 
 COHOLD_INLINE bool file::remove(std::string_view path, std::error_code& ec) noexcept {
@@ -8009,8 +8064,8 @@ COHOLD_INLINE file_descriptor tmpfs::create(std::string_view path, const creatio
 }
 
 COHOLD_INLINE file_descriptor tmpfs::open(std::string_view path, access_mode how,
-                                          std::error_code& ec) noexcept {
-    file_descriptor object = file::open(path, how, ec);
+                                          object_status& found, std::error_code& ec) noexcept {
+    file_descriptor object = file::open(path, how, found, ec);
     if (object) {
         check(object, path, ec);
         if (ec) {
@@ -9809,6 +9864,7 @@ struct local_identity {
     std::uint32_t threads;            // the last number given to a thread
     thread_record* records;           // of the threads that have used this mapping
     std::atomic<std::uint32_t> pins;  // threads that are using the mapping through mapping_list
+    std::atomic<bool> fresh;          // while it is opened: the native handle must be good
 };
 
 // Ends where the segment begins, so that it is found without a registry, even by plug-ins with
@@ -12169,8 +12225,9 @@ COHOLD_INLINE bool has_begun(segment_header& header, const participant_slot& slo
     std::uint32_t count = 0;
     const std::uint32_t last = participant_table::spare(header);
     for (std::uint32_t index = 0; index <= last; ++index) {
+        const participant_slot& slot = participant_table::of(header).slots[index];
         if (which == whom::unfinished &&
-            !has_begun(header, participant_table::of(header).slots[index])) {
+            (slot.journals.load(std::memory_order_relaxed) == 0 || !has_begun(header, slot))) {
             continue;
         }
         const owner_word owner = participant_at(header, index);
@@ -17821,8 +17878,8 @@ class ring_storage {
         save(std::addressof(head_), sizeof head_);
     }
 
-    // Afterwards the queue is closed and drained for whoever finds it after a kill: its only slot
-    // is a word of its own that says so.
+    // A process that finds the queue after a kill sees it closed and drained: its only slot is then
+    // a word of its own that says so.
     [[gnu::cold]] void free_slots() noexcept {
         for (std::uint32_t i = 0; i < capacity_; ++i) {
             at(i).~slot();
@@ -23088,6 +23145,7 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 #define COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -23158,6 +23216,16 @@ concept has_no_names = !Policies::named;
 template <class Mechanism>
 concept has_attendance = requires { typename Mechanism::attendance; };
 
+// Of mechanisms that are derived from the library's, and have functions of their own beside those
+// that they inherit: do the inherited ones still tell the truth?
+template <class Mechanism>
+concept maps_descriptors = std::derived_from<Mechanism, descriptor_object> &&
+                           requires { requires& Mechanism::map == &descriptor_object::map; };
+
+template <class Mechanism>
+concept has_own_status = std::derived_from<Mechanism, descriptor_object> &&
+                         !requires { requires& Mechanism::status == &descriptor_object::status; };
+
 template <class Policies>
 class object_handle {
   public:
@@ -23198,20 +23266,32 @@ class object_handle {
     }
 
     [[gnu::cold]] static object_handle open(std::string_view name, access_mode how,
-                                            std::error_code& ec) noexcept {
+                                            object_status& found, std::error_code& ec) noexcept {
         const std::string real = object_name<mechanism, naming>(name, ec);
         if (ec) {
             return {};
         }
-        object_handle opened(mechanism::open(real, how, ec), name);
-        if (!ec) {
-            const object_status found = mechanism::status(opened.native_, ec);
+        object_handle opened;
+        if constexpr (!has_own_status<mechanism> &&
+                      requires { mechanism::open(real, how, found, ec); }) {
+            opened = object_handle(mechanism::open(real, how, found, ec), name);
+        } else {
+            opened = object_handle(mechanism::open(real, how, ec), name);
             if (!ec) {
-                check_permission<permission>(found, ec);
+                found = mechanism::status(opened.native_, ec);
             }
-            removed_is_absent(ec);
         }
+        if (!ec) {
+            check_permission<permission>(found, ec);
+        }
+        removed_is_absent(ec);
         return ec ? object_handle() : std::move(opened);
+    }
+
+    [[gnu::cold]] static object_handle open(std::string_view name, access_mode how,
+                                            std::error_code& ec) noexcept {
+        object_status found{};
+        return open(name, how, found, ec);
     }
 
     [[gnu::cold]] static object_handle adopt(native_type native, std::error_code& ec) noexcept {
@@ -24071,11 +24151,9 @@ template <permission_policy Permission>
     if (ec) {
         return {};
     }
-    const unique_fd file(open_existing(semaphore_place(name), access_mode::writing, ec).value);
     object_status found{};
-    if (!ec) {
-        found = descriptor_object::status({file.get()}, ec);
-    }
+    const unique_fd file(
+        open_existing(semaphore_place(name), access_mode::writing, found, ec).value);
     if (!ec) {
         check_permission<Permission>(found, ec);
     }
@@ -25901,11 +25979,21 @@ class segment_memory {
         return map<Mechanism>(native, reserve, how, {}, ec);
     }
 
-    // Maps the object and all of its reserve, without looking at it.
+    // The same, where the object's status is not known yet.
     template <class Mechanism>
     [[gnu::cold]] static segment_memory
-    map(const typename Mechanism::native_handle_type& native, std::uint64_t wanted, access_mode how,
-        const mapping_options& options, std::error_code& ec) noexcept {
+    map(const typename Mechanism::native_handle_type& native, std::uint64_t reserve,
+        access_mode how, const mapping_options& options, std::error_code& ec) noexcept {
+        const object_status found = Mechanism::status(native, ec);
+        return ec ? segment_memory() : map<Mechanism>(native, found, reserve, how, options, ec);
+    }
+
+    // Maps the object and all of its reserve, without looking at it.
+    template <class Mechanism>
+    [[gnu::cold]] static segment_memory map(const typename Mechanism::native_handle_type& native,
+                                            const object_status& found, std::uint64_t wanted,
+                                            access_mode how, const mapping_options& options,
+                                            std::error_code& ec) noexcept {
         using native_type = typename Mechanism::native_handle_type;
         static_assert(sizeof(native_type) <= sizeof(local_mapping::native) &&
                           alignof(native_type) <= 16 && std::is_trivially_copyable_v<native_type>,
@@ -25913,7 +26001,13 @@ class segment_memory {
         std::uint64_t reserve = wanted;
         std::uint64_t unit = page_size();
         find_unit(native, options.huge, unit, reserve);
-        char* const base = reserve_aligned(front(), reserve, unit);
+        // Mostly there is room in front of where the kernel maps the object. If not, or if that
+        // fails, the addresses are reserved first.
+        char* base = unit > page_size() ? nullptr : map_anywhere<Mechanism>(native, reserve, how);
+        const bool mapped = base != nullptr;
+        if (!mapped) {
+            base = reserve_aligned(front(), reserve, unit);
+        }
         if (base == nullptr) {
             const int error = errno; // EAGAIN: all mappings are locked, mlockall(MCL_FUTURE)
             fail(ec, error == EAGAIN ? errc::lock_limit : errc::reserve_too_large,
@@ -25924,12 +26018,14 @@ class segment_memory {
         segment_memory memory(base, reserve);
         memory.only_in_ = options.fork ? 0 : process_stamp();
         char* const identity = base - front();
-        if (!make_writable(identity, 2 * page_size())) {
-            fail_errno(ec, errno, "mprotect");
-        } else if (!wipe_on_fork(identity)) {
-            fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
-        } else {
+        if (!mapped) {
             Mechanism::map(native, reserve, how, memory.base_, ec);
+            if (!ec && !make_writable(identity, front())) {
+                fail_errno(ec, errno, "mprotect");
+            }
+        }
+        if (!ec && !wipe_on_fork(identity)) {
+            fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
         }
         if (!ec) {
             begin_mapping(memory.base_, static_cast<std::size_t>(reserve), options, ec);
@@ -25944,7 +26040,6 @@ class segment_memory {
         ::new (static_cast<void*>(local->native)) native_type(native);
         local->calls = &calls<Mechanism>;
         local->identity = ::new (static_cast<void*>(identity)) local_identity{};
-        const object_status found = Mechanism::status(native, ec);
         local->device = found.device;
         local->inode = found.inode;
         local->reserve = reserve;
@@ -25953,7 +26048,7 @@ class segment_memory {
         if (how == access_mode::writing) {
             mappings.add(*local);
         }
-        return ec ? segment_memory() : std::move(memory);
+        return memory;
     }
 
     // Fills a mapped object that is all zero, except for the magic word: ready() adds that.
@@ -25965,6 +26060,7 @@ class segment_memory {
         if (ec) {
             return;
         }
+        local_of_this().length.store(size, std::memory_order_relaxed);
         segment_header& fresh = header();
         fresh.order = word_order;
         fresh.layout_version = COHOLD_LAYOUT_VERSION;
@@ -25993,7 +26089,10 @@ class segment_memory {
     // Becomes a participant. *Errors*: errc::locks_unsupported, too_many_participants, and those of
     // the mechanism's claim.
     void participate(std::error_code& ec) const noexcept {
+        std::atomic<bool>& fresh = local_of_this().identity->fresh;
+        fresh.store(true, std::memory_order_relaxed);
         static_cast<void>(participant_of(header(), ec));
+        fresh.store(false, std::memory_order_relaxed);
     }
 
     // From now on counts as a user of a session, even without being a participant. Called within
@@ -26055,6 +26154,20 @@ class segment_memory {
         }
     }
 
+    // The object, with the two pages before it; nullptr if it cannot be had in this way.
+    template <class Mechanism>
+    [[gnu::cold]] static char* map_anywhere(const typename Mechanism::native_handle_type& native,
+                                            std::uint64_t bytes, access_mode how) noexcept {
+        const report_keeper keeper;
+        std::error_code ec;
+        void* const at = Mechanism::map(native, bytes, how, nullptr, ec);
+        if (ec || map_private_at(static_cast<char*>(at) - front(), front())) {
+            return ec ? nullptr : static_cast<char*>(at);
+        }
+        unmap(at, static_cast<std::size_t>(bytes));
+        return nullptr;
+    }
+
     template <class Mechanism>
     static const typename Mechanism::native_handle_type&
     native_of(const local_mapping& local) noexcept {
@@ -26085,6 +26198,9 @@ class segment_memory {
         [[gnu::cold]] lent_native(const local_mapping& local, const char* consequence,
                                   std::error_code& ec) noexcept
             : native_(native_of<Mechanism>(local)) {
+            if (local.identity->fresh.load(std::memory_order_relaxed)) {
+                return;
+            }
             const object_status found = Mechanism::status(native_, ec);
             if (ec ? ec != std::errc::bad_file_descriptor : is_of(local, found)) {
                 return;
@@ -27053,11 +27169,12 @@ class segment_base {
     [[gnu::cold]] static segment_base open(std::string_view name, access_mode how,
                                            const mapping_options& options,
                                            std::error_code& ec) noexcept {
-        handle object = handle::open(name, how, ec);
+        object_status found{};
+        handle object = handle::open(name, how, found, ec);
         if (ec) {
             return {};
         }
-        segment_base opened = attach(std::move(object), how, options, ec);
+        segment_base opened = attach(std::move(object), found, how, options, ec);
         handle::removed_is_absent(ec);
         return opened;
     }
@@ -27066,13 +27183,15 @@ class segment_base {
                                             const mapping_options& options,
                                             std::error_code& ec) noexcept {
         handle object = handle::adopt(native, ec);
-        return ec ? segment_base() : attach(std::move(object), how, options, ec);
+        const object_status found = ec ? object_status() : object.status(ec);
+        return ec ? segment_base() : attach(std::move(object), found, how, options, ec);
     }
 
     [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
         std::error_code unknown;
-        const handle object = handle::open(name, access_mode::writing, unknown);
-        const facts found = unknown ? facts() : peek(object, unknown);
+        object_status status{};
+        const handle object = handle::open(name, access_mode::writing, status, unknown);
+        const facts found = unknown ? facts() : peek(object, status, unknown);
         if constexpr (checks_names) {
             // An object that belongs to another name must stay.
             handle::removed_is_absent(unknown);
@@ -27211,16 +27330,31 @@ class segment_base {
     }
 
     // Reads and checks the header.
-    [[gnu::cold]] static facts peek(const handle& object, std::error_code& ec) noexcept {
-        const object_status status = object.status(ec);
-        if (!ec && status.size < control_bytes) {
+    [[gnu::cold]] static facts peek(const handle& object, object_status& status,
+                                    std::error_code& ec) noexcept {
+        if (status.size < control_bytes) {
             fail(ec, errc::truncated, "object size: at least %llu bytes expected, found %llu",
                  static_cast<unsigned long long>(control_bytes),
                  static_cast<unsigned long long>(status.size));
+            return {};
         }
-        void* at =
-            ec ? nullptr
-               : mechanism::map(object.native(), status.size, access_mode::reading, nullptr, ec);
+        if constexpr (maps_descriptors<mechanism>) {
+            // What is good is known soonest by reading. What is not, or has holes, is looked at
+            // where it is mapped, and the error is from there.
+            segment_header copy{};
+            if (!status.sparse && raw_pread(object.native().value, &copy, sizeof copy, 0) ==
+                                      static_cast<ssize_t>(sizeof copy)) {
+                const report_keeper keeper;
+                std::error_code wrong;
+                const facts found = judge(object, copy, status, wrong);
+                if (!wrong) {
+                    return found;
+                }
+            }
+        }
+        // Of an object that cannot grow there is one size.
+        const std::uint64_t bytes = mechanism::grows ? page_size() : status.size;
+        void* const at = mechanism::map(object.native(), bytes, access_mode::reading, nullptr, ec);
         if (ec) {
             return {};
         }
@@ -27236,22 +27370,29 @@ class segment_base {
             } else if (!ec) {
                 fail(ec, errc::out_of_space, "the object has a hole where its header should be");
             }
-            unmap(at, static_cast<std::size_t>(status.size));
+            unmap(at, static_cast<std::size_t>(bytes));
             return {};
         }
-        const auto& header = *static_cast<const segment_header*>(at);
+        const facts found = judge(object, *static_cast<const segment_header*>(at), status, ec);
+        unmap(at, static_cast<std::size_t>(bytes));
+        return found;
+    }
+
+    // What a header says, if all of it is good.
+    [[gnu::cold]] static facts judge(const handle& object, const segment_header& header,
+                                     object_status& status, std::error_code& ec) noexcept {
         validate_header(header, status.size, ec);
         // Another process may have made the object longer, and its header may say so, since its
         // size was read.
-        for (std::uint64_t asked = status.size; ec == errc::truncated;) {
+        while (ec == errc::truncated) {
             std::error_code unknown;
             const object_status longer = object.status(unknown);
-            if (unknown || longer.size <= asked) {
+            if (unknown || longer.size <= status.size) {
                 break;
             }
-            asked = longer.size;
+            status = longer;
             ec.clear();
-            validate_header(header, asked, ec);
+            validate_header(header, status.size, ec);
         }
         const facts found{header.reserve, static_cast<enum lifetime>(header.life)};
         // Such an object is mapped completely, so its size must equal its reserve.
@@ -27272,7 +27413,6 @@ class segment_base {
                 }
             }
         }
-        unmap(at, static_cast<std::size_t>(status.size));
         return found;
     }
 
@@ -27281,10 +27421,10 @@ class segment_base {
         finish_mapping(memory_.base(), mapping().size(), how_ == access_mode::writing, options, ec);
     }
 
-    [[gnu::cold]] static segment_base attach(handle&& object, access_mode how,
+    [[gnu::cold]] static segment_base attach(handle&& object, object_status status, access_mode how,
                                              const mapping_options& options,
                                              std::error_code& ec) noexcept {
-        const facts found = peek(object, ec);
+        const facts found = ec ? facts() : peek(object, status, ec);
         if (ec) {
             return {};
         }
@@ -27293,14 +27433,14 @@ class segment_base {
         made.how_ = how;
         if constexpr (has_attendance<mechanism>) {
             if (found.life == lifetime::session) {
-                made.attach_to_session(found, how, options, ec);
+                made.attach_to_session(found, status, how, options, ec);
                 if (!ec) {
                     made.finish(options, ec);
                 }
                 return ec ? segment_base() : std::move(made);
             }
         }
-        made.map(found, how, options, ec);
+        made.map(found, status, how, options, ec);
         if (ec) {
             return {};
         }
@@ -27315,11 +27455,12 @@ class segment_base {
     }
 
     // Maps what exists, without holes.
-    [[gnu::cold]] void map(const facts& found, access_mode how, const mapping_options& options,
-                           std::error_code& ec) noexcept {
-        memory_ = segment_memory::map<mechanism>(object_.native(), found.reserve, how, options, ec);
+    [[gnu::cold]] void map(const facts& found, const object_status& status, access_mode how,
+                           const mapping_options& options, std::error_code& ec) noexcept {
+        memory_ = segment_memory::map<mechanism>(object_.native(), status, found.reserve, how,
+                                                 options, ec);
         if constexpr (requires { mechanism::fill(object_.native(), how, nullptr, 0, ec); }) {
-            if (!ec) {
+            if (!ec && status.sparse) {
                 mechanism::fill(object_.native(), how, memory_.base(),
                                 memory_.header().size.load(std::memory_order_acquire), ec);
             }
@@ -27329,8 +27470,8 @@ class segment_base {
         }
     }
 
-    [[gnu::cold]] void attach_to_session(const facts& found, access_mode how,
-                                         const mapping_options& options,
+    [[gnu::cold]] void attach_to_session(const facts& found, const object_status& status,
+                                         access_mode how, const mapping_options& options,
                                          std::error_code& ec) noexcept {
         using attendance = typename mechanism::attendance;
         {
@@ -27341,7 +27482,7 @@ class segment_base {
             } else if (!attendance::anybody(object_.native()) || object_.is_removed()) {
                 fail(ec, errc::not_found, "its session is over: no process has it attached");
             } else {
-                map(found, how, options, ec);
+                map(found, status, how, options, ec);
                 if (!ec) {
                     enter(ec);
                 }
@@ -27391,8 +27532,10 @@ class segment_base {
             for (;;) {
                 std::error_code unknown;
                 const report_keeper keeper;
-                const handle old = handle::open(object_.name(), access_mode::writing, unknown);
-                const facts found = unknown ? facts() : peek(old, unknown);
+                object_status status{};
+                const handle old =
+                    handle::open(object_.name(), access_mode::writing, status, unknown);
+                const facts found = unknown ? facts() : peek(old, status, unknown);
                 if (unknown || found.life != lifetime::session) {
                     return false;
                 }
@@ -27416,9 +27559,10 @@ class segment_base {
             facts found;
             {
                 const report_keeper keeper;
-                object = handle::open(name, access_mode::writing, unknown);
+                object_status status{};
+                object = handle::open(name, access_mode::writing, status, unknown);
                 if (!unknown) {
-                    found = peek(object, unknown);
+                    found = peek(object, status, unknown);
                 }
             }
             if (!object) {
@@ -28728,6 +28872,8 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// ---- the creation of a set
+
 // semget(2) and setting the values are two steps, and a process that opened the set between them
 // would find it empty (for ever, if its creator is killed there). So a new set has a mode that no
 // finished one has: its owner may do everything, others nothing, because the execute bits mean
@@ -28797,6 +28943,8 @@ inline int ask_set(int id, unsigned index, int what) noexcept {
 }
 
 } // namespace detail
+
+// ---- the operations on a set
 
 /// What becomes of a change when the process that made it ends, in whatever way: the kernel can
 /// undo it (SEM_UNDO). A permit that was acquired in this way must be released in the same way, or
@@ -29035,6 +29183,8 @@ class semaphore_set {
 };
 
 } // namespace detail
+
+// ---- sets found by a key
 
 /// For `system_v_semaphores<>::create(name, {.count = 2, .initial = 1})`.
 struct semaphore_set_options {

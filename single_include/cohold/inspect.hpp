@@ -1110,6 +1110,8 @@ COHOLD_NAMESPACE_END
 
 COHOLD_NAMESPACE_BEGIN
 
+// ---- the bytes of a segment, and its flaws
+
 /// The parts of a segment that are checked separately.
 enum class segment_part { header, participants, heap, directory, journals };
 
@@ -1231,6 +1233,8 @@ class segment_reader {
                               std::uint64_t at, segment_part part, flaw_list& flaws);
 
 } // namespace detail
+
+// ---- the heap
 
 /// A block of the heap.
 struct heap_extent {
@@ -3003,7 +3007,8 @@ COHOLD_INLINE object_residency residency(std::string_view path, std::error_code&
     const detail::error_context context("ask for the pages of", "", path);
     ec.clear();
     const detail::file_place place(path);
-    file_descriptor file = detail::open_existing(place, access_mode::reading, ec);
+    object_status found{};
+    file_descriptor file = detail::open_existing(place, access_mode::reading, found, ec);
     if (ec) {
         return {};
     }
