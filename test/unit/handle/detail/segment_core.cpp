@@ -25,8 +25,6 @@ concept recovers = requires(const Segment& s) { s.recover(); };
 static_assert(recovers<segment<>> && recovers<shared<int>>);
 static_assert(!recovers<segment_view<>> && !recovers<shared<const int>>);
 
-namespace {
-
 // What a mechanism of a program inherits must not be used beside what it has instead.
 struct other_pages : mechanism::posix {
     static void* map(const file_descriptor& file, std::uint64_t bytes, access_mode how, void* at,
@@ -44,8 +42,6 @@ static_assert(!detail::maps_descriptors<other_pages> &&
 static_assert(!detail::has_own_status<mechanism::posix> &&
               !detail::has_own_status<mechanism::tmpfs>);
 static_assert(detail::has_own_status<other_status> && detail::has_own_status<mechanism::memfd>);
-
-} // namespace
 
 TEST_CASE("an empty handle observes nothing") {
     const segment<> empty;
