@@ -17891,8 +17891,8 @@ class ring_storage {
         tail_.store(0, std::memory_order_relaxed);
         head_.store(0, std::memory_order_relaxed);
         waited_for_space_.store(word_of(0, slot_state::closed), std::memory_order_relaxed);
-        slots_ = std::pointer_traits<slot_pointer>::pointer_to(
-            *reinterpret_cast<slot*>(std::addressof(waited_for_space_)));
+        // No reference: slots can be more aligned than the word.
+        slots_ = slot_pointer(reinterpret_cast<slot*>(std::addressof(waited_for_space_)));
     }
 
     // The same on every platform, and documented in docs/layout.md.
