@@ -13882,9 +13882,9 @@ COHOLD_INLINE void end_notes(thread_notes& mine, bool thread_ends) noexcept {
     while ((thread_ends || alone) && core->records != nullptr) {
         thread_record** link = &core->records;
         // Open sections are ended in reverse order, because they may have saved the same bytes.
-        for (thread_record** each = link; last_opened() != nullptr && *each != nullptr;
-             each = &(*each)->next_in_thread) {
-            if (*each == last_opened()) {
+        // Whether this one is open is not asked here: another thread may be detaching.
+        for (thread_record** each = link; *each != nullptr; each = &(*each)->next_in_thread) {
+            if (*each == mine.last) {
                 link = each;
                 break;
             }
