@@ -10,6 +10,7 @@ cd "$include" || exit 1
 if [ "${1:-}" = --one ]; then
     header=$2
     shift 2
+    [ "$header" = cohold/src.hpp ] && set -- "$@" -DCOHOLD_SEPARATE_COMPILATION
     if printf '#include <%s>\n#include <%s>\n' "$header" "$header" |
         "$@" -std=c++20 -fsyntax-only -Werror=undef -I"$include" -x c++ -; then
         echo "ok   $header"
