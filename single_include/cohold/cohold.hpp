@@ -5616,8 +5616,8 @@ struct liveness_object {
     // Removes one that was left. The lock must be held, so that no process is making one.
     [[gnu::cold]] static void clear(int segment) noexcept;
 
-    // Makes one, with the lock held. It can be queried by the users who can read the segment, and
-    // by no others, who might attach it. -1 and errno on failure.
+    // Makes one, with the lock held. Only users that can read the segment can query it: others
+    // could attach it. -1 and errno on failure.
     [[gnu::cold]] static int make(int segment, const struct ::shmid_ds& status) noexcept;
 };
 
@@ -5746,7 +5746,7 @@ COHOLD_INLINE bool creation_lock::left_unready() const noexcept {
     if (::semctl(set_, 1, GETVAL) <= 0) {
         return false;
     }
-    const int id = ::shmget(key_, 0, 0);
+    const int id = system_v_at(key_);
     struct ::shmid_ds status{};
     return id >= 0 && system_v_status(id, status) && claimed_by(status.shm_cpid) &&
            !system_v_ready(id, false);
@@ -5764,7 +5764,7 @@ COHOLD_INLINE bool system_v_swapped() noexcept {
 }
 
 COHOLD_INLINE int attendance_object::find(const struct ::shmid_ds& segment) noexcept {
-    const int id = segment.shm_perm.__key == IPC_PRIVATE ? -1 : ::shmget(key_of(segment), 0, 0);
+    const int id = segment.shm_perm.__key == IPC_PRIVATE ? -1 : system_v_at(key_of(segment));
     struct ::shmid_ds found{};
     return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes &&
                    found.shm_cpid == segment.shm_cpid &&
@@ -5775,7 +5775,7 @@ COHOLD_INLINE int attendance_object::find(const struct ::shmid_ds& segment) noex
 
 COHOLD_INLINE int attendance_object::make(const struct ::shmid_ds& segment) noexcept {
     struct ::shmid_ds status{};
-    const int old = ::shmget(key_of(segment), 0, 0);
+    const int old = system_v_at(key_of(segment));
     if (old >= 0 && system_v_status(old, status) && status.shm_segsz == bytes) {
         ::shmctl(old, IPC_RMID, nullptr); // left from a segment that another program removed
     }
@@ -5795,7 +5795,7 @@ COHOLD_INLINE int attendance_object::make(const struct ::shmid_ds& segment) noex
 }
 
 COHOLD_INLINE int liveness_object::find(int segment) noexcept {
-    const int id = ::shmget(key_of(segment), 0, 0);
+    const int id = system_v_at(key_of(segment));
     struct ::shmid_ds found{};
     return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes ? id : -1;
 }
@@ -5851,7 +5851,7 @@ COHOLD_INLINE bool remove_system_v(int id) noexcept {
 }
 
 COHOLD_INLINE bool reclaim_unready(key_t key, const creation_lock& lock) noexcept {
-    const int id = ::shmget(key, 0, 0);
+    const int id = system_v_at(key);
     struct ::shmid_ds status{};
     return id >= 0 && system_v_status(id, status) && lock.claimed_by(status.shm_cpid) &&
            !system_v_ready(id) && remove_system_v(id);
@@ -7655,7 +7655,7 @@ COHOLD_INLINE void sync_file(int fd, std::error_code& ec) noexcept {
 COHOLD_INLINE void fail_to_back(int fd, int error, std::uint64_t from, std::uint64_t to,
                                 std::error_code& ec) noexcept {
     const auto wanted = static_cast<unsigned long long>(to - from);
-    const int seals = ::fcntl(fd, F_GET_SEALS);
+    const int seals = seals_of(fd);
     switch (error) {
     case EFBIG:
         if (const std::uint64_t limit = file_size_limit(); limit < to) {
@@ -8227,7 +8227,7 @@ COHOLD_NAMESPACE_BEGIN
 
 COHOLD_INLINE seal seals_of(const file_descriptor& object, std::error_code& ec) noexcept {
     ec.clear();
-    const int found = ::fcntl(object.value, F_GET_SEALS);
+    const int found = detail::seals_of(object.value);
     if (found < 0 && errno == EINVAL) {
         detail::fail(ec, errc::unsupported,
                      "file descriptor %d is neither a memfd nor a file on a tmpfs, so it has no "
@@ -8251,7 +8251,7 @@ COHOLD_INLINE void add_seals(const file_descriptor& object, seal wanted,
         return;
     }
     const int error = errno;
-    const int found = ::fcntl(object.value, F_GET_SEALS);
+    const int found = detail::seals_of(object.value);
     if (error == EPERM) {
         detail::fail(
             ec, errc::permission_denied,
@@ -8275,7 +8275,7 @@ COHOLD_INLINE void add_seals(const file_descriptor& object, seal wanted) {
 COHOLD_INLINE void require_seals(const file_descriptor& object, seal wanted,
                                  std::error_code& ec) noexcept {
     ec.clear();
-    const int found = ::fcntl(object.value, F_GET_SEALS);
+    const int found = detail::seals_of(object.value);
     const auto seals = static_cast<unsigned>(wanted);
     if (found < 0) {
         detail::fail(ec, errc::unsealed, "seals: %#x expected, file descriptor %d can have none",
@@ -8326,7 +8326,7 @@ COHOLD_INLINE void memfd::seal(const file_descriptor& object, enum seal seals,
 }
 
 COHOLD_INLINE void memfd::adopt(file_descriptor& object, std::error_code& ec) noexcept {
-    const int seals = ::fcntl(object.value, F_GET_SEALS);
+    const int seals = detail::seals_of(object.value);
     if (seals < 0) {
         descriptor_object::adopt(object, ec);
         if (!ec) {
@@ -8560,7 +8560,7 @@ COHOLD_INLINE system_v_id system_v::create(std::string_view name, const creation
     detail::reclaim_unready(key, lock);
     // An object that already exists must not be claimed: even one that begins with zeros can be
     // finished.
-    if (::shmget(key, 0, 0) < 0) {
+    if (detail::system_v_at(key) < 0) {
         lock.claim();
     }
     const system_v_id object = make(key, IPC_CREAT | IPC_EXCL, wanted, ec);
@@ -8597,7 +8597,7 @@ COHOLD_INLINE void system_v::abandon(system_v_id& object, std::string_view name)
 COHOLD_INLINE system_v_id system_v::open(std::string_view name, access_mode /*how*/,
                                          std::error_code& ec) noexcept {
     const key_t key = detail::system_v_key(name);
-    const int id = ::shmget(key, 0, 0);
+    const int id = detail::system_v_at(key);
     if (id < 0) {
         fail_get(ec, errno, "shmget", key, {});
         return {};
@@ -8615,7 +8615,7 @@ COHOLD_INLINE bool system_v::remove(std::string_view name, std::error_code& ec) 
     // the next creator would consider its object unfinished.
     detail::creation_lock lock(key);
     const bool locked = lock.acquire(false, true, 0) == 0;
-    const int id = ::shmget(key, 0, 0);
+    const int id = detail::system_v_at(key);
     bool removed = false;
     if (id >= 0) {
         const bool ruin = locked && detail::reclaim_unready(key, lock);

@@ -192,8 +192,8 @@ struct liveness_object {
     // Removes one that was left. The lock must be held, so that no process is making one.
     [[gnu::cold]] static void clear(int segment) noexcept;
 
-    // Makes one, with the lock held. It can be queried by the users who can read the segment, and
-    // by no others, who might attach it. -1 and errno on failure.
+    // Makes one, with the lock held. Only users that can read the segment can query it: others
+    // could attach it. -1 and errno on failure.
     [[gnu::cold]] static int make(int segment, const struct ::shmid_ds& status) noexcept;
 };
 

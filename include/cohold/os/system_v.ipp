@@ -107,7 +107,7 @@ COHOLD_INLINE bool creation_lock::left_unready() const noexcept {
     if (::semctl(set_, 1, GETVAL) <= 0) {
         return false;
     }
-    const int id = ::shmget(key_, 0, 0);
+    const int id = system_v_at(key_);
     struct ::shmid_ds status{};
     return id >= 0 && system_v_status(id, status) && claimed_by(status.shm_cpid) &&
            !system_v_ready(id, false);
@@ -125,7 +125,7 @@ COHOLD_INLINE bool system_v_swapped() noexcept {
 }
 
 COHOLD_INLINE int attendance_object::find(const struct ::shmid_ds& segment) noexcept {
-    const int id = segment.shm_perm.__key == IPC_PRIVATE ? -1 : ::shmget(key_of(segment), 0, 0);
+    const int id = segment.shm_perm.__key == IPC_PRIVATE ? -1 : system_v_at(key_of(segment));
     struct ::shmid_ds found{};
     return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes &&
                    found.shm_cpid == segment.shm_cpid &&
@@ -136,7 +136,7 @@ COHOLD_INLINE int attendance_object::find(const struct ::shmid_ds& segment) noex
 
 COHOLD_INLINE int attendance_object::make(const struct ::shmid_ds& segment) noexcept {
     struct ::shmid_ds status{};
-    const int old = ::shmget(key_of(segment), 0, 0);
+    const int old = system_v_at(key_of(segment));
     if (old >= 0 && system_v_status(old, status) && status.shm_segsz == bytes) {
         ::shmctl(old, IPC_RMID, nullptr); // left from a segment that another program removed
     }
@@ -156,7 +156,7 @@ COHOLD_INLINE int attendance_object::make(const struct ::shmid_ds& segment) noex
 }
 
 COHOLD_INLINE int liveness_object::find(int segment) noexcept {
-    const int id = ::shmget(key_of(segment), 0, 0);
+    const int id = system_v_at(key_of(segment));
     struct ::shmid_ds found{};
     return id >= 0 && system_v_status(id, found) && found.shm_segsz == bytes ? id : -1;
 }
@@ -212,7 +212,7 @@ COHOLD_INLINE bool remove_system_v(int id) noexcept {
 }
 
 COHOLD_INLINE bool reclaim_unready(key_t key, const creation_lock& lock) noexcept {
-    const int id = ::shmget(key, 0, 0);
+    const int id = system_v_at(key);
     struct ::shmid_ds status{};
     return id >= 0 && system_v_status(id, status) && lock.claimed_by(status.shm_cpid) &&
            !system_v_ready(id) && remove_system_v(id);

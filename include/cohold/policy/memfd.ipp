@@ -10,7 +10,7 @@ COHOLD_NAMESPACE_BEGIN
 
 COHOLD_INLINE seal seals_of(const file_descriptor& object, std::error_code& ec) noexcept {
     ec.clear();
-    const int found = ::fcntl(object.value, F_GET_SEALS);
+    const int found = detail::seals_of(object.value);
     if (found < 0 && errno == EINVAL) {
         detail::fail(ec, errc::unsupported,
                      "file descriptor %d is neither a memfd nor a file on a tmpfs, so it has no "
@@ -34,7 +34,7 @@ COHOLD_INLINE void add_seals(const file_descriptor& object, seal wanted,
         return;
     }
     const int error = errno;
-    const int found = ::fcntl(object.value, F_GET_SEALS);
+    const int found = detail::seals_of(object.value);
     if (error == EPERM) {
         detail::fail(
             ec, errc::permission_denied,
@@ -58,7 +58,7 @@ COHOLD_INLINE void add_seals(const file_descriptor& object, seal wanted) {
 COHOLD_INLINE void require_seals(const file_descriptor& object, seal wanted,
                                  std::error_code& ec) noexcept {
     ec.clear();
-    const int found = ::fcntl(object.value, F_GET_SEALS);
+    const int found = detail::seals_of(object.value);
     const auto seals = static_cast<unsigned>(wanted);
     if (found < 0) {
         detail::fail(ec, errc::unsealed, "seals: %#x expected, file descriptor %d can have none",
@@ -109,7 +109,7 @@ COHOLD_INLINE void memfd::seal(const file_descriptor& object, enum seal seals,
 }
 
 COHOLD_INLINE void memfd::adopt(file_descriptor& object, std::error_code& ec) noexcept {
-    const int seals = ::fcntl(object.value, F_GET_SEALS);
+    const int seals = detail::seals_of(object.value);
     if (seals < 0) {
         descriptor_object::adopt(object, ec);
         if (!ec) {

@@ -22,7 +22,7 @@ COHOLD_INLINE system_v_id system_v::create(std::string_view name, const creation
     detail::reclaim_unready(key, lock);
     // An object that already exists must not be claimed: even one that begins with zeros can be
     // finished.
-    if (::shmget(key, 0, 0) < 0) {
+    if (detail::system_v_at(key) < 0) {
         lock.claim();
     }
     const system_v_id object = make(key, IPC_CREAT | IPC_EXCL, wanted, ec);
@@ -59,7 +59,7 @@ COHOLD_INLINE void system_v::abandon(system_v_id& object, std::string_view name)
 COHOLD_INLINE system_v_id system_v::open(std::string_view name, access_mode /*how*/,
                                          std::error_code& ec) noexcept {
     const key_t key = detail::system_v_key(name);
-    const int id = ::shmget(key, 0, 0);
+    const int id = detail::system_v_at(key);
     if (id < 0) {
         fail_get(ec, errno, "shmget", key, {});
         return {};
@@ -77,7 +77,7 @@ COHOLD_INLINE bool system_v::remove(std::string_view name, std::error_code& ec) 
     // the next creator would consider its object unfinished.
     detail::creation_lock lock(key);
     const bool locked = lock.acquire(false, true, 0) == 0;
-    const int id = ::shmget(key, 0, 0);
+    const int id = detail::system_v_at(key);
     bool removed = false;
     if (id >= 0) {
         const bool ruin = locked && detail::reclaim_unready(key, lock);

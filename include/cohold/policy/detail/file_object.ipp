@@ -333,7 +333,7 @@ COHOLD_INLINE void sync_file(int fd, std::error_code& ec) noexcept {
 COHOLD_INLINE void fail_to_back(int fd, int error, std::uint64_t from, std::uint64_t to,
                                 std::error_code& ec) noexcept {
     const auto wanted = static_cast<unsigned long long>(to - from);
-    const int seals = ::fcntl(fd, F_GET_SEALS);
+    const int seals = seals_of(fd);
     switch (error) {
     case EFBIG:
         if (const std::uint64_t limit = file_size_limit(); limit < to) {
