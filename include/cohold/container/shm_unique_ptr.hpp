@@ -1,0 +1,343 @@
+// shm_unique_ptr: the only owner of an object in a segment, itself in the segment or on a stack.
+//
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_SHM_UNIQUE_PTR_HPP
+#define COHOLD_CONTAINER_SHM_UNIQUE_PTR_HPP
+
+#include <compare>
+#include <cstddef>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <cohold/container/detail/new_object.hpp>
+#include <cohold/container/detail/undo.hpp>
+#include <cohold/container/shm_allocator.hpp>
+#include <cohold/type/shareable.hpp>
+#include <cohold/type/type_description.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+/// Owns an object in a segment and destroys it, as std::unique_ptr does. It may lie in the same
+/// segment (as an element of a container or a member of a struct) or outside, for example on a
+/// stack. make_shm_unique makes one.
+///
+/// Every operation that changes one in a segment happens completely or not at all, and is undone
+/// with the section that it is a part of.
+///
+/// *Thread and process safety*: as for std::unique_ptr: one thread at a time.
+///
+/// *If the process is killed*: an object whose pointer lies in a segment stays. One whose pointer
+/// lay outside is leaked: shm_shared_ptr is the pointer that is freed then.
+template <class T>
+class shm_unique_ptr {
+    static_assert(std::is_object_v<T> && !std::is_array_v<T> && !std::is_volatile_v<T>,
+                  "shm_unique_ptr<T>: T must be an object type without volatile. Use shm_vector "
+                  "instead of an array");
+
+    using object_type = std::remove_const_t<T>;
+    using memory = shm_allocator<object_type>;
+
+  public:
+    using element_type = T;
+    using pointer = T*;
+
+    /// Null.
+    shm_unique_ptr() noexcept = default;
+
+    shm_unique_ptr(std::nullptr_t) noexcept {} // NOLINT: converts as in std
+
+    /// Owns an object that release() has given away. *Errors*: errc::no_segment if it is in none
+    /// that this process has mapped.
+    explicit shm_unique_ptr(T* object) { reset(object); }
+
+    /// The object must be in a segment in which the new pointer may lie: moving to another segment
+    /// ends the program with a message.
+    shm_unique_ptr(shm_unique_ptr&& other) noexcept : memory_(other.memory_) { take(other); }
+
+    template <class U>
+        requires(std::is_same_v<const U, T>)
+    shm_unique_ptr(shm_unique_ptr<U>&& other) noexcept // NOLINT: converts as in std
+        : memory_(other.memory_) {
+        take(other);
+    }
+
+    /// If it lies in a segment while no section is open, destroying it is a section of its own.
+    ~shm_unique_ptr() {
+        [[maybe_unused]] constexpr bool good = detail::assert_shareable<object_type>();
+        if (object_ == nullptr || detail::is_inherited_from_parent(memory_)) {
+            return;
+        }
+        if (detail::is_alone_in_segment(memory_, this)) {
+            exchange(nullptr);
+            detail::keep_stores_of(this);
+            return;
+        }
+        bool open = false;
+        detail::if_section_open(memory_, detail::without_journal::happens, [&](record& section) {
+            section.ends(this, sizeof *this);
+            destroy(section, writable(get()));
+            open = true;
+        });
+        if (!open) {
+            record none(nullptr, detail::without_journal::happens);
+            destroy(none, writable(get()));
+        }
+    }
+
+    /// All or nothing. *Errors*: errc::unsupported if this lies in a segment and the object in
+    /// another one.
+    shm_unique_ptr& operator=(shm_unique_ptr&& other) {
+        if (this != std::addressof(other)) {
+            assign(other);
+        }
+        return *this;
+    }
+
+    template <class U>
+        requires(std::is_same_v<const U, T>)
+    shm_unique_ptr& operator=(shm_unique_ptr<U>&& other) {
+        assign(other);
+        return *this;
+    }
+
+    shm_unique_ptr& operator=(std::nullptr_t) noexcept {
+        exchange(nullptr);
+        return *this;
+    }
+
+    [[nodiscard]] T* get() const noexcept { return object_.get(); }
+
+    [[nodiscard]] T& operator*() const noexcept { return *get(); }
+
+    [[nodiscard]] T* operator->() const noexcept { return get(); }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return object_ != nullptr; }
+
+    /// Gives the object away, and is null afterwards. Undone with its section.
+    [[nodiscard]] T* release() noexcept {
+        if (object_ == nullptr) {
+            return nullptr;
+        }
+        operation section(memory_, detail::without_journal::happens);
+        save(section);
+        T* const object = get();
+        object_ = nullptr;
+        return object;
+    }
+
+    /// Destroys the object.
+    void reset() noexcept { exchange(nullptr); }
+
+    void reset(std::nullptr_t) noexcept { exchange(nullptr); }
+
+    /// Owns another object, that release() has given away, and destroys the one that it had.
+    /// *Errors*: those of the constructor and of assignment.
+    void reset(T* object) {
+        if (object != nullptr) {
+            detail::segment_header* const around =
+                detail::segment_around(reinterpret_cast<std::uintptr_t>(object));
+            if (around == nullptr) {
+                detail::raise(errc::no_segment,
+                              "shm_unique_ptr: the object is in no segment of this process");
+            }
+            shm_unique_ptr owner;
+            owner.memory_ = memory(*around);
+            owner.object_ = object;
+            assign(owner);
+        } else {
+            exchange(nullptr);
+        }
+    }
+
+    /// All or nothing. *Errors*: those of assignment.
+    void swap(shm_unique_ptr& other) {
+        if (this == std::addressof(other)) {
+            return;
+        }
+        if (memory_ == other.memory_) {
+            operation section(memory_);
+            save(section);
+            other.save(section);
+            T* const object = get();
+            object_ = other.get();
+            other.object_ = object;
+            return;
+        }
+        if (other.object_ != nullptr) { // both checks come before any change
+            static_cast<void>(detail::address_for(memory_, this, other.memory_, other.get()));
+        }
+        if (object_ != nullptr) {
+            static_cast<void>(detail::address_for(other.memory_, &other, memory_, get()));
+        }
+        shm_unique_ptr mine(std::move(*this));
+        assign(other);
+        other.assign(mine);
+    }
+
+    friend void swap(shm_unique_ptr& a, shm_unique_ptr& b) { a.swap(b); }
+
+  private:
+    template <class>
+    friend class shm_unique_ptr;
+
+    template <class U, class Where, class... Arguments>
+    friend shm_unique_ptr<U> make_shm_unique(const Where& where, std::error_code& ec,
+                                             Arguments&&... arguments);
+
+    using operation = detail::undo_scope<memory>;
+    using record = detail::undo_record<memory>;
+
+    [[nodiscard]] static object_type* writable(T* object) noexcept {
+        return const_cast<object_type*>(object);
+    }
+
+    void save(record& section) { section.words(this, this, sizeof *this); }
+
+    // *this has not been used yet: it is under construction.
+    template <class U>
+    void take(shm_unique_ptr<U>& other) noexcept {
+        if (other.object_ == nullptr) {
+            return;
+        }
+        T* const object = detail::address_for(memory_, this, other.memory_, other.get());
+        operation section(other.memory_, detail::without_journal::happens);
+        section.begins(this, this, sizeof *this);
+        other.save(section);
+        other.object_ = nullptr;
+        object_ = object;
+    }
+
+    template <class U>
+    void assign(shm_unique_ptr<U>& other) {
+        if (other.object_ == nullptr) {
+            exchange(nullptr);
+            return;
+        }
+        T* const object = detail::address_for(memory_, this, other.memory_, other.get());
+        if (memory_ == other.memory_) {
+            operation section(memory_);
+            save(section);
+            other.save(section);
+            object_type* const old = writable(get());
+            other.object_ = nullptr;
+            object_ = object;
+            destroy(section, old);
+            return;
+        }
+        const shm_unique_ptr old(std::move(*this)); // its object may be in a segment of its own
+        operation section(other.memory_);
+        save(section);
+        other.save(section);
+        if (!detail::is_in_segment(memory_, this)) {
+            memory_ = other.memory_;
+        }
+        other.object_ = nullptr;
+        object_ = object;
+    }
+
+    void exchange(std::nullptr_t) noexcept {
+        if (object_ == nullptr) {
+            return;
+        }
+        operation section(memory_, detail::without_journal::happens);
+        save(section);
+        object_type* const old = writable(get());
+        object_ = nullptr;
+        destroy(section, old);
+    }
+
+    // The object ends with the section, or is still there if that is undone.
+    void destroy(record& section, object_type* object) noexcept {
+        if (object == nullptr) {
+            return;
+        }
+        if constexpr (!std::is_trivially_destructible_v<object_type>) {
+            section.elements(object, sizeof *object);
+            const typename record::cover covered(section, object, sizeof *object);
+            object->~object_type();
+        }
+        memory_.deallocate(object, 1);
+    }
+
+    offset_ptr<T> object_;
+    memory memory_;
+};
+
+/// Makes an object in a segment: `where` is the segment, a `shared`, or one of its allocators. A
+/// plain struct takes its arguments member by member. *Errors*: those of shm_allocator::allocate,
+/// and the exceptions of T's constructor; then nothing stays.
+///
+/// *If the process is killed*: in T's constructor, nothing stays. Afterwards the object is leaked
+/// until its pointer has moved into the segment; make it in a section to exclude that.
+template <class T, class Where, class... Arguments>
+[[nodiscard]] shm_unique_ptr<T> make_shm_unique(const Where& where, std::error_code& ec,
+                                                Arguments&&... arguments) {
+    [[maybe_unused]] constexpr bool good = detail::assert_shareable<std::remove_const_t<T>>();
+    shm_unique_ptr<T> made;
+    const auto memory = detail::memory_for<std::remove_const_t<T>>(where);
+    detail::new_object<std::remove_const_t<T>> object(memory, ec);
+    if (!ec) {
+        object.construct(std::forward<Arguments>(arguments)...);
+        made.memory_ = memory;
+        made.object_ = object.release();
+    }
+    return made;
+}
+
+template <class T, class Where, class... Arguments>
+[[nodiscard]] shm_unique_ptr<T> make_shm_unique(const Where& where, Arguments&&... arguments) {
+    std::error_code ec;
+    shm_unique_ptr<T> made = make_shm_unique<T>(where, ec, std::forward<Arguments>(arguments)...);
+    detail::raise_if(ec);
+    return made;
+}
+
+/// The addresses in this process.
+template <class T, class U>
+[[nodiscard]] bool operator==(const shm_unique_ptr<T>& a, const shm_unique_ptr<U>& b) noexcept {
+    return a.get() == b.get();
+}
+
+template <class T>
+[[nodiscard]] bool operator==(const shm_unique_ptr<T>& a, std::nullptr_t) noexcept {
+    return !a;
+}
+
+template <class T, class U>
+[[nodiscard]] std::strong_ordering operator<=>(const shm_unique_ptr<T>& a,
+                                               const shm_unique_ptr<U>& b) noexcept {
+    return a.get() <=> b.get();
+}
+
+template <class T>
+inline constexpr bool enable_shareable<shm_unique_ptr<T>> = true;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool saves_itself<shm_unique_ptr<T>> = true;
+
+} // namespace detail
+
+template <class T>
+struct type_description<shm_unique_ptr<T>> {
+    static constexpr void write(type_writer& out) {
+        out.text("shm_unique_ptr<");
+        out.type<T>();
+        out.text(">");
+    }
+};
+
+COHOLD_NAMESPACE_END
+
+/// Of the address in this process: it differs between processes.
+template <class T>
+struct std::hash<cohold::shm_unique_ptr<T>> {
+    [[nodiscard]] std::size_t operator()(const cohold::shm_unique_ptr<T>& from) const noexcept {
+        return std::hash<T*>{}(from.get());
+    }
+};
+
+#endif

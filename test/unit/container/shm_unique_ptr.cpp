@@ -1,0 +1,386 @@
+// shm_unique_ptr: on the stack and in segments, in sections that are undone, and in full segments.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/container/shm_unique_ptr.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <cohold/container/shm_queue.hpp>
+#include <cohold/container/shm_vector.hpp>
+#include <cohold/handle/segment.hpp>
+#include <cohold/handle/shared.hpp>
+#include <cohold/policy/anonymous.hpp>
+#include <cohold/sync/shm_guarded.hpp>
+
+using cohold::make_shm_unique;
+using cohold::segment;
+using cohold::shm_unique_ptr;
+using cohold::shm_vector;
+
+namespace {
+
+using anonymous = segment<cohold::mechanism::anonymous>;
+
+anonymous fresh(std::size_t size = 1 << 20) {
+    return anonymous::create(size);
+}
+
+// Counts its living instances.
+struct counted {
+    static inline int live = 0;
+
+    counted() { ++live; }
+
+    explicit counted(int start) : value(start) { ++live; }
+
+    counted(const counted&) = delete;
+    counted& operator=(const counted&) = delete;
+
+    ~counted() { --live; }
+
+    int value = 0;
+};
+
+struct thrower {
+    explicit thrower(int) : numbers(100, 7) { throw std::runtime_error("on purpose"); }
+
+    shm_vector<int> numbers;
+};
+
+struct node {
+    int value = 0;
+    shm_unique_ptr<node> next{};
+};
+
+struct point {
+    int x = 0;
+    char name[8] = {};
+};
+
+struct pair_of {
+    shm_unique_ptr<shm_vector<int>> left;
+    shm_unique_ptr<shm_vector<int>> right;
+};
+
+// Takes all memory of a segment, and frees it again.
+class filling {
+  public:
+    explicit filling(const anonymous& where) : where_(where.allocator<char>()) {
+        for (std::size_t size = 1 << 20; size != 0; size /= 2) {
+            while (const auto block = where_.try_allocate(size)) {
+                blocks_.push_back(block.get());
+            }
+        }
+    }
+
+    filling(const filling&) = delete;
+    filling& operator=(const filling&) = delete;
+
+    ~filling() {
+        for (char* const each : blocks_) {
+            where_.deallocate(each, 1);
+        }
+    }
+
+  private:
+    cohold::shm_allocator<char> where_;
+    std::vector<char*> blocks_;
+};
+
+} // namespace
+
+template <>
+inline constexpr bool cohold::enable_shareable<counted> = true;
+template <>
+inline constexpr bool cohold::enable_shareable<thrower> = true;
+
+TEST_CASE("a shm_unique_ptr owns its object") {
+    const anonymous where = fresh();
+    const std::size_t before = where.used();
+    {
+        const auto owner = make_shm_unique<counted>(where, 5);
+        CHECK(counted::live == 1);
+        CHECK(owner->value == 5);
+        CHECK((*owner).value == 5);
+        CHECK(owner.get() == &*owner);
+        CHECK(static_cast<bool>(owner));
+        CHECK(where.used() > before);
+    }
+    CHECK(counted::live == 0);
+    CHECK(where.used() == before);
+    const shm_unique_ptr<int> none;
+    CHECK(none == nullptr);
+    CHECK(none.get() == nullptr);
+    CHECK_FALSE(static_cast<bool>(none));
+}
+
+TEST_CASE("a shm_unique_ptr moves, and is then null") {
+    const anonymous where = fresh();
+    auto a = make_shm_unique<counted>(where, 1);
+    counted* const object = a.get();
+    auto b = std::move(a);
+    CHECK(a == nullptr);
+    CHECK(b.get() == object);
+    a = std::move(b);
+    CHECK(a.get() == object);
+    CHECK(b == nullptr);
+    auto c = make_shm_unique<counted>(where, 2);
+    CHECK(counted::live == 2);
+    c = std::move(a);
+    CHECK(counted::live == 1);
+    CHECK(c->value == 1);
+    auto d = make_shm_unique<counted>(where, 3);
+    swap(c, d);
+    CHECK(c->value == 3);
+    CHECK(d->value == 1);
+    counted* const given = c.release();
+    CHECK(c == nullptr);
+    CHECK(counted::live == 2);
+    d.reset(given);
+    CHECK(counted::live == 1);
+    CHECK(d->value == 3);
+    d = nullptr;
+    CHECK(counted::live == 0);
+    d = shm_unique_ptr<counted>();
+    d.reset();
+    CHECK(d.release() == nullptr);
+    shm_unique_ptr<const counted> e = make_shm_unique<counted>(where, 4);
+    CHECK(e->value == 4);
+    e = make_shm_unique<counted>(where, 6);
+    CHECK(counted::live == 1);
+    e.reset();
+    CHECK(counted::live == 0);
+}
+
+TEST_CASE("a shm_unique_ptr compares and hashes as the address") {
+    const anonymous where = fresh();
+    const auto a = make_shm_unique<int>(where, 1);
+    const auto b = make_shm_unique<int>(where, 1);
+    CHECK(a == a);
+    CHECK(a != b);
+    CHECK((a <=> b) == (a.get() <=> b.get()));
+    CHECK(std::hash<shm_unique_ptr<int>>{}(a) == std::hash<int*>{}(a.get()));
+    static_assert(std::is_nothrow_move_constructible_v<shm_unique_ptr<int>>);
+    static_assert(!std::is_copy_constructible_v<shm_unique_ptr<int>>);
+    static_assert(!std::is_constructible_v<shm_unique_ptr<int>, shm_unique_ptr<const int>&&>);
+    static_assert(sizeof(shm_unique_ptr<int>) == 16);
+    static_assert(cohold::type_name_of<shm_unique_ptr<int>>() == "shm_unique_ptr<i32>");
+}
+
+TEST_CASE("a plain struct is made member by member") {
+    const anonymous where = fresh();
+    const auto made = make_shm_unique<point>(where, 3, "bob");
+    CHECK(made->x == 3);
+    CHECK(std::string(made->name) == "bob");
+    const auto again = make_shm_unique<point>(where.allocator<int>(), 4);
+    CHECK(again->x == 4);
+}
+
+TEST_CASE("if a constructor throws, nothing stays") {
+    const anonymous where = fresh();
+    where.construct<int>("warm", 1);
+    const std::size_t before = where.used();
+    CHECK_THROWS_AS(static_cast<void>(make_shm_unique<thrower>(where, 1)), std::runtime_error);
+    CHECK(where.used() == before);
+}
+
+TEST_CASE("without memory there is an error, and no object") {
+    const anonymous where = fresh();
+    where.construct<shm_vector<int>>("warm", 1U);
+    const std::size_t before = where.used();
+    {
+        const filling all(where);
+        std::error_code ec;
+        CHECK(make_shm_unique<int>(where, ec, 1) == nullptr);
+        CHECK(ec == cohold::errc::reserve_exceeded);
+        CHECK_THROWS_AS(static_cast<void>(make_shm_unique<int>(where, 1)), cohold::failure);
+    }
+    CHECK(where.used() == before);
+    std::error_code ec;
+    CHECK(make_shm_unique<int>(cohold::shm_allocator<int>(), ec, 1) == nullptr);
+    CHECK(ec == cohold::errc::no_segment);
+}
+
+TEST_CASE("what is in no segment cannot be owned") {
+    int number = 1;
+    CHECK_THROWS_AS(shm_unique_ptr<int>{&number}, cohold::failure);
+}
+
+TEST_CASE("owners are elements and members") {
+    const anonymous where = fresh();
+    where.construct<int>("warm", 1);
+    const std::size_t before = where.used();
+    auto& all = where.construct<shm_vector<shm_unique_ptr<counted>>>("all");
+    for (int i = 0; i < 20; ++i) {
+        all.push_back(make_shm_unique<counted>(where, i));
+    }
+    CHECK(counted::live == 20);
+    all.insert(all.begin() + 3, make_shm_unique<counted>(where, 100));
+    all.erase(all.begin());
+    all.pop_back();
+    CHECK(counted::live == 19);
+    CHECK(all[2]->value == 100);
+    auto taken = std::move(all[5]);
+    CHECK(all[5] == nullptr);
+    all.clear();
+    CHECK(counted::live == 1);
+    taken.reset();
+    where.destroy<shm_vector<shm_unique_ptr<counted>>>("all");
+    CHECK(where.used() == before);
+
+    auto& first = where.construct<node>("list", 0);
+    node* last = &first;
+    for (int i = 1; i < 100; ++i) {
+        last->next = make_shm_unique<node>(where, i);
+        last = last->next.get();
+    }
+    int sum = 0;
+    for (const node* each = &first; each != nullptr; each = each->next.get()) {
+        sum += each->value;
+    }
+    CHECK(sum == 4950);
+    first.next = std::move(first.next->next); // a part of what it had
+    CHECK(first.next->value == 2);
+    where.destroy<node>("list");
+    CHECK(where.used() == before);
+}
+
+TEST_CASE("owners go through a queue") {
+    const anonymous where = fresh();
+    where.construct<int>("warm", 1);
+    const std::size_t before = where.used();
+    auto& queue = where.construct<cohold::shm_queue<shm_unique_ptr<counted>>>("queue", 4U);
+    queue.push(make_shm_unique<counted>(where, 1));
+    queue.push(make_shm_unique<counted>(where, 2));
+    CHECK((*queue.try_pop())->value == 1);
+    CHECK(counted::live == 1);
+    where.destroy<cohold::shm_queue<shm_unique_ptr<counted>>>("queue");
+    CHECK(counted::live == 0);
+    CHECK(where.used() == before);
+}
+
+TEST_CASE("an exception undoes what a section did with owners") {
+    const anonymous where = fresh();
+    auto& guarded = where.construct<cohold::shm_guarded<pair_of>>("pair");
+    guarded.with([&](pair_of& both) {
+        both.left = make_shm_unique<shm_vector<int>>(where, 3U, 1);
+        both.right = make_shm_unique<shm_vector<int>>(where, 4U, 2);
+    });
+    const auto check = [&] {
+        guarded.with([&](pair_of& both) {
+            CHECK(*both.left == shm_vector<int>({1, 1, 1}, both.left->get_allocator()));
+            CHECK(*both.right == shm_vector<int>({2, 2, 2, 2}, both.left->get_allocator()));
+        });
+    };
+    check();
+    const std::size_t before = where.used();
+    const auto vain = [&](const auto& act) {
+        CHECK_THROWS_AS(guarded.with([&](pair_of& both) {
+            act(both);
+            throw std::runtime_error("on purpose");
+        }),
+                        std::runtime_error);
+        check();
+        CHECK(where.used() == before);
+    };
+    vain([](pair_of& both) { both.left.reset(); });
+    vain([](pair_of& both) { both.left = std::move(both.right); });
+    vain([](pair_of& both) { swap(both.left, both.right); });
+    vain([&](pair_of& both) { both.left = make_shm_unique<shm_vector<int>>(where, 9U); });
+    shm_unique_ptr<shm_vector<int>> outside;
+    vain([&](pair_of& both) { outside = std::move(both.left); });
+    CHECK(outside == nullptr);
+    vain([&](pair_of& both) {
+        const shm_unique_ptr<shm_vector<int>> gone = std::move(both.left);
+        CHECK(gone->size() == 3);
+    });
+    std::optional<shm_unique_ptr<shm_vector<int>>> later;
+    vain([&](pair_of& both) { later.emplace(std::move(both.left)); });
+    CHECK(*later == nullptr);
+    {
+        auto own = make_shm_unique<shm_vector<int>>(where, 5U);
+        const std::size_t with_own = where.used();
+        CHECK_THROWS_AS(guarded.with([&](pair_of& both) {
+            both.left = std::move(own);
+            throw std::runtime_error("on purpose");
+        }),
+                        std::runtime_error);
+        CHECK(own->size() == 5);
+        CHECK(where.used() == with_own);
+        CHECK_THROWS_AS(guarded.with([&](pair_of&) {
+            own.reset();
+            throw std::runtime_error("on purpose");
+        }),
+                        std::runtime_error);
+        CHECK(own->size() == 5);
+    }
+    check();
+    CHECK(where.used() == before);
+}
+
+TEST_CASE("a full segment loses nothing") {
+    const anonymous where = fresh();
+    auto& guarded = where.construct<cohold::shm_guarded<pair_of>>("pair");
+    guarded.with([&](pair_of& both) {
+        both.left = make_shm_unique<shm_vector<int>>(where, 3U, 1);
+        both.right = make_shm_unique<shm_vector<int>>(where, 4U, 2);
+    });
+    std::size_t freed = 0;
+    {
+        const filling all(where);
+        const std::size_t before = where.used();
+        guarded.with([](pair_of& both) {
+            swap(both.left, both.right);
+            both.left.reset();
+        });
+        CHECK(where.used() < before);
+        freed = before - where.used();
+        guarded.with([](pair_of& both) {
+            CHECK(both.left == nullptr);
+            CHECK(both.right->size() == 3);
+        });
+    }
+    CHECK(freed != 0);
+}
+
+TEST_CASE("two mappings, two segments") {
+    const std::string name = "cohold.unique." + std::to_string(::getpid());
+    const auto one = segment<>::create(name, 1 << 20);
+    const auto again = segment<>::open(name);
+    CHECK(segment<>::remove(name));
+    const anonymous other = fresh();
+    auto& here = one.construct<shm_vector<shm_unique_ptr<int>>>("here", 2U);
+    auto& there = *again.find<shm_vector<shm_unique_ptr<int>>>("here");
+    here[0] = make_shm_unique<int>(one, 1);
+    CHECK(*there[0] == 1);
+    here[1] = make_shm_unique<int>(again, 2); // the pointer refers to its own mapping
+    CHECK(*here[1] == 2);
+    CHECK(*there[1] == 2);
+    there[0] = std::move(here[1]);
+    CHECK(*here[0] == 2);
+    CHECK(here[1] == nullptr);
+    // On a stack it follows the object; in a segment it cannot.
+    auto outside = make_shm_unique<int>(other, 3);
+    CHECK_THROWS_AS(here[0] = std::move(outside), cohold::failure);
+    CHECK(*here[0] == 2);
+    CHECK(*outside == 3);
+    CHECK_THROWS_AS(here[0].swap(outside), cohold::failure);
+    outside = std::move(here[0]);
+    CHECK(*outside == 2);
+    CHECK(here[0] == nullptr);
+    outside.reset(make_shm_unique<int>(other, 4).release());
+    CHECK(*outside == 4);
+    here[0] = make_shm_unique<int>(one, 5);
+    here.clear();
+}
