@@ -7,6 +7,7 @@
 #define COHOLD_ENGINE_LOCAL_MAPPING_HPP
 
 #include <cohold/engine/header.hpp>
+#include <cohold/engine/mechanism_calls.hpp>
 #include <cohold/engine/words.hpp>
 #include <cohold/os/futex.hpp>
 #include <cohold/os/process.hpp>
@@ -58,26 +59,6 @@ class construction_scope {
 struct thread_record;
 struct local_mapping;
 
-// The functions of the mechanism for a segment, callable from everywhere in this process.
-struct local_calls {
-    // Gives real memory to the bytes [from, to).
-    void (*back)(const local_mapping& local, void* base, std::uint64_t from, std::uint64_t to,
-                 std::error_code& ec) noexcept;
-    // See liveness in the table of mechanism_policy. `present` is the token in the slot at the time
-    // of the call. `claim` calls publish(context, token) while no other process can claim the slot,
-    // and returns the page that keeps the claim.
-    void* (*claim)(const local_mapping& local, std::uint32_t slot, const liveness_token& present,
-                   bool (*publish)(void* context, const liveness_token& token) noexcept,
-                   void* context, std::error_code& ec) noexcept;
-    verdict (*probe)(const local_mapping& local, std::uint32_t slot,
-                     const liveness_token& token) noexcept;
-    // The size of the object in bytes; 0 if the kernel cannot be asked.
-    std::uint64_t (*length)(const local_mapping& local) noexcept;
-    // For a session: the page through which this process counts as one of its users. Null without
-    // an error: the mechanism needs no page.
-    void* (*attend)(const local_mapping& local, std::error_code& ec) noexcept;
-};
-
 // The participant that this mapping is. It lies on a page that the kernel clears in a forked child,
 // so that the child finds that it is not a participant yet.
 struct local_identity {
@@ -95,10 +76,10 @@ struct local_identity {
 // Ends where the segment begins, so that it is found without a registry, even by plug-ins with
 // private symbols.
 struct alignas(16) local_mapping {
-    alignas(16) unsigned char native[32]; // the mechanism's native handle
-    std::uint64_t device;                 // of the object, as object_status has it
+    native_room native;
+    std::uint64_t device; // of the object, as object_status has it
     std::uint64_t inode;
-    const local_calls* calls;
+    const mechanism_calls* calls;
     local_identity* identity;
     std::uint64_t reserve;                     // bytes that are mapped, whatever the segment says
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last checked
@@ -112,6 +93,36 @@ inline const local_mapping& local_of(const segment_header& header) noexcept {
     return *reinterpret_cast<const local_mapping*>(reinterpret_cast<const char*>(&header) -
                                                    sizeof(local_mapping));
 }
+
+// ---- the mechanism's functions for a mapped segment
+
+// A program that closes all descriptors closes the segment's as well, and its number may then refer
+// to another file. So these check the native handle, or open the mapped file again.
+
+// Is this the status of the mapped object?
+[[nodiscard]] inline bool is_of(const local_mapping& local, const object_status& found) noexcept {
+    return found.device == local.device && found.inode == local.inode;
+}
+
+// Gives real memory to the bytes [from, to).
+[[gnu::cold]] void back_segment(const local_mapping& local, void* base, std::uint64_t from,
+                                std::uint64_t to, std::error_code& ec) noexcept;
+
+// `present` is the token in the slot at the time of the call. Calls publish(context, token) while
+// no other process can claim the slot, and returns the page that keeps the claim.
+[[gnu::cold]] void* claim_slot(const local_mapping& local, std::uint32_t slot,
+                               const liveness_token& present,
+                               bool (*publish)(void* context, const liveness_token& token) noexcept,
+                               void* context, std::error_code& ec) noexcept;
+
+[[gnu::cold]] verdict probe_claim(const local_mapping& local, std::uint32_t slot,
+                                  const liveness_token& token) noexcept;
+
+// A page through which this process counts as a user of a session.
+[[gnu::cold]] void* enter_session(const native_object& object, std::error_code& ec) noexcept;
+
+// The same, in the mechanism's gate. Null without an error: the mechanism needs no page.
+[[gnu::cold]] void* attend_session(const local_mapping& local, std::error_code& ec) noexcept;
 
 // ---- the mappings of this process
 

@@ -25,9 +25,8 @@ COHOLD_INLINE verdict probe_slot(const segment_header& header, owner_word owner)
     verdict found = verdict::dead;
     if (is_attachment_of(slot.state.load(std::memory_order_acquire), generation)) {
         const local_mapping& local = local_of(header);
-        found = is_this_process(header, owner)
-                    ? verdict::alive
-                    : local.calls->probe(local, index, slot.read_token());
+        found = is_this_process(header, owner) ? verdict::alive
+                                               : probe_claim(local, index, slot.read_token());
         // A process that attaches to the slot of a dead participant gets the kernel's lock before
         // it changes the state. The lock that was found may belong to that process, so the state is
         // checked again.

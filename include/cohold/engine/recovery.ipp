@@ -330,8 +330,7 @@ COHOLD_INLINE bool take_slot(segment_header& header, std::uint32_t index,
     };
 
     const local_mapping& local = local_of(header);
-    void* const page =
-        local.calls->claim(local, index, context.slot.read_token(), publish, &context, ec);
+    void* const page = claim_slot(local, index, context.slot.read_token(), publish, &context, ec);
     if (page != nullptr) {
         local.identity->page = page;
     }
@@ -391,7 +390,7 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
     // yet.
     if (!ec && header.life == static_cast<std::uint32_t>(lifetime::session) &&
         identity.attendance == nullptr) {
-        identity.attendance = local_of(header).calls->attend(local_of(header), ec);
+        identity.attendance = attend_session(local_of(header), ec);
         if (ec) {
             leave_slot(header);
         }

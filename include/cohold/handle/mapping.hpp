@@ -84,15 +84,8 @@ inline std::uint64_t mapping_unit(huge_pages how) noexcept {
                                            : huge_page_bytes;
 }
 
-// The same for an existing object.
-template <class Native>
-[[gnu::cold]] std::uint64_t mapping_unit(const Native& native, huge_pages how) noexcept {
-    std::uint64_t found = 0;
-    if constexpr (std::is_same_v<Native, file_descriptor>) {
-        found = hugetlb_page(native.value);
-    }
-    return larger(found, mapping_unit(how));
-}
+// The same for an existing object with this file descriptor, or -1.
+[[gnu::cold]] std::uint64_t mapping_unit(int descriptor, huge_pages how) noexcept;
 
 template <class Mechanism>
 inline constexpr bool has_hugetlb = false;
@@ -100,15 +93,8 @@ template <class Mechanism>
     requires requires { Mechanism::huge_pages; }
 inline constexpr bool has_hugetlb<Mechanism> = Mechanism::huge_pages;
 
-// Called before anything is made.
-template <class Mechanism>
-[[gnu::cold]] void check_hugetlb(huge_pages how, std::error_code& ec) noexcept {
-    if (!has_hugetlb<Mechanism> && hugetlb_page_of(how) != 0) {
-        fail(ec, errc::unsupported,
-             "huge_pages::hugetlb_…: not for this mechanism; memfd and a file on a hugetlbfs have "
-             "them");
-    }
-}
+// Called before anything is made, for a mechanism that has hugetlb pages or has none.
+[[gnu::cold]] void check_hugetlb(bool possible, huge_pages how, std::error_code& ec) noexcept;
 
 // Sets what must be known before the memory exists, for all addresses.
 [[gnu::cold]] void begin_mapping(void* at, std::size_t bytes, const mapping_options& options,

@@ -10,6 +10,18 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+COHOLD_INLINE std::uint64_t mapping_unit(int descriptor, huge_pages how) noexcept {
+    return larger(descriptor < 0 ? 0 : hugetlb_page(descriptor), mapping_unit(how));
+}
+
+COHOLD_INLINE void check_hugetlb(bool possible, huge_pages how, std::error_code& ec) noexcept {
+    if (!possible && hugetlb_page_of(how) != 0) {
+        fail(ec, errc::unsupported,
+             "huge_pages::hugetlb_…: not for this mechanism; memfd and a file on a hugetlbfs have "
+             "them");
+    }
+}
+
 COHOLD_INLINE void begin_mapping(void* at, std::size_t bytes, const mapping_options& options,
                                  std::error_code& ec) noexcept {
     if (options.numa.mode != numa_mode::unchanged) {

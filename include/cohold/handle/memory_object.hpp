@@ -64,7 +64,8 @@ class basic_region {
     }
 
     // Takes over a mapping that the caller has made.
-    basic_region(void* address, std::size_t size) noexcept : address_(address), size_(size) {}
+    basic_region(void* address, std::size_t size, std::uint64_t only_in = 0) noexcept
+        : address_(address), size_(size), only_in_(only_in) {}
 
     /// The bytes of the object. Writes are visible to other processes at once, in no particular
     /// order without atomics.
@@ -172,6 +173,35 @@ class const_mapped_region : public detail::basic_region<const std::byte> {
 
 namespace detail {
 
+// ---- what does not depend on the types of the policies
+
+struct mapped_bytes {
+    void* address = nullptr;
+    std::size_t size = 0;
+    std::uint64_t only_in = 0; // the process that has the mapping, if forked children do not
+};
+
+// A new object, published and backed by real memory.
+[[gnu::cold]] object_handle make_object(const object_policies& of, std::string_view name,
+                                        const segment_options& options,
+                                        std::error_code& ec) noexcept;
+
+[[gnu::cold]] object_handle open_object(const object_policies& of, std::string_view name,
+                                        access_mode how, std::error_code& ec) noexcept;
+
+[[gnu::cold]] object_handle adopt_object(const object_policies& of, const void* native,
+                                         std::error_code& ec) noexcept;
+
+[[gnu::cold]] bool remove_object(const object_policies& of, std::string_view name,
+                                 std::error_code& ec) noexcept;
+
+[[gnu::cold]] void grow_object(const object_handle& object, std::size_t size,
+                               std::error_code& ec) noexcept;
+
+// The whole object; nothing after an error.
+[[gnu::cold]] mapped_bytes map_object(const object_handle& object, access_mode how,
+                                      const mapping_options& options, std::error_code& ec) noexcept;
+
 // What handles for reading and for writing share.
 template <class Policies>
 class object_base {
@@ -186,11 +216,15 @@ class object_base {
 
     /// Stays owned by this object.
     [[nodiscard]] const native_handle_type& native_handle() const noexcept {
-        return object_.native();
+        return object_.template native<native_handle_type>();
     }
 
     /// Releases the native handle to the caller; this handle becomes empty.
-    [[nodiscard]] native_handle_type release() noexcept { return object_.release(); }
+    [[nodiscard]] native_handle_type release() noexcept {
+        const native_handle_type native = native_handle();
+        object_.release();
+        return native;
+    }
 
     /// What the kernel knows about the object. *Errors*: fstat(2), shmctl(2); errc::empty_handle.
     [[nodiscard]] object_status status() const {
@@ -241,47 +275,27 @@ class object_base {
     }
 
   protected:
-    object_base() = default;
+    object_base() noexcept : object_(Policies::data()) {}
 
-    explicit object_base(object_handle<Policies>&& object) noexcept : object_(std::move(object)) {}
+    explicit object_base(object_handle&& object) noexcept : object_(std::move(object)) {}
 
-    template <class Region>
-    [[gnu::cold]] Region map_as(access_mode how, const mapping_options& options,
-                                std::error_code& ec) const noexcept {
-        const error_context context("map", mechanism_type::label, name());
-        ec.clear();
-        const object_status found = object_.status(ec);
-        if (!ec && (found.size == 0 || found.size > PTRDIFF_MAX)) {
-            fail(ec, errc::invalid_size, "the object has %llu bytes",
-                 static_cast<unsigned long long>(found.size));
-        }
-        const auto size = static_cast<std::size_t>(found.size);
-        char* place = nullptr; // the kernel's choice
-        if (!ec && options.huge != huge_pages::none && size >= huge_page_bytes) {
-            place = reserve_aligned(0, size, mapping_unit(object_.native(), options.huge));
-            if (place == nullptr) {
-                fail_errno(ec, errno, "mmap");
-            }
-        }
-        void* const at = ec ? nullptr : mechanism_type::map(object_.native(), size, how, place, ec);
-        if (ec) {
-            unmap(place, size);
-            return {};
-        }
-        Region region(at, size);
-        mapping_options others = options;
-        others.fork = true;
-        begin_mapping(at, size, others, ec);
-        if (!ec && !options.fork) {
-            region.advise(advice::no_fork, ec);
-        }
-        if (!ec) {
-            finish_mapping(at, size, how == access_mode::writing, options, ec);
-        }
-        return ec ? Region() : std::move(region);
+    static object_handle opened(std::string_view name, access_mode how,
+                                std::error_code& ec) noexcept {
+        return open_object(Policies::data(), name, how, ec);
     }
 
-    object_handle<Policies> object_;
+    static object_handle adopted(const native_handle_type& native, std::error_code& ec) noexcept {
+        return adopt_object(Policies::data(), &native, ec);
+    }
+
+    template <class Region>
+    Region map_as(access_mode how, const mapping_options& options,
+                  std::error_code& ec) const noexcept {
+        const mapped_bytes made = map_object(object_, how, options, ec);
+        return Region(made.address, made.size, made.only_in);
+    }
+
+    object_handle object_;
 };
 
 } // namespace detail
@@ -295,7 +309,6 @@ class const_memory_object
     using base = detail::object_base<detail::policies<Mechanism, Naming, Permission>>;
 
     using policies = detail::policies<Mechanism, Naming, Permission>;
-    using handle = detail::object_handle<policies>;
 
   public:
     using typename base::native_handle_type;
@@ -312,9 +325,7 @@ class const_memory_object
     [[nodiscard]] static const_memory_object open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::error_context context("open", policies::mechanism::label, name);
-        ec.clear();
-        return const_memory_object(handle::open(name, access_mode::reading, ec));
+        return const_memory_object(base::opened(name, access_mode::reading, ec));
     }
 
     /// Waits until the name exists, like segment::open.
@@ -333,13 +344,12 @@ class const_memory_object
 
     [[nodiscard]] static const_memory_object adopt(native_handle_type native,
                                                    std::error_code& ec) noexcept {
-        const detail::error_context context("adopt", policies::mechanism::label, "");
-        ec.clear();
-        return const_memory_object(handle::adopt(native, ec));
+        return const_memory_object(base::adopted(native, ec));
     }
 
   private:
-    explicit const_memory_object(handle&& object) noexcept : base(std::move(object)) {}
+    explicit const_memory_object(detail::object_handle&& object) noexcept
+        : base(std::move(object)) {}
 };
 
 /// A shared object of the kernel: bytes with a name, an owner, a mode and a size. For typed data
@@ -356,8 +366,6 @@ template <class Mechanism = mechanism::posix, class Naming = detail::default_nam
 class memory_object : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
     using policies = detail::policies<Mechanism, Naming, Permission>;
     using base = detail::object_base<policies>;
-    using handle = detail::object_handle<policies>;
-    using mechanism_used = typename policies::mechanism;
 
   public:
     using typename base::native_handle_type;
@@ -433,9 +441,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     [[nodiscard]] static memory_object open(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::error_context context("open", mechanism_used::label, name);
-        ec.clear();
-        return memory_object(handle::open(name, access_mode::writing, ec));
+        return memory_object(base::opened(name, access_mode::writing, ec));
     }
 
     [[nodiscard]] static memory_object open(name_argument name, read_write_t)
@@ -528,9 +534,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     static bool remove(name_argument name, std::error_code& ec) noexcept
         requires detail::has_names<policies>
     {
-        const detail::error_context context("remove", mechanism_used::label, name);
-        ec.clear();
-        return handle::remove(name, ec);
+        return detail::remove_object(policies::data(), name, ec);
     }
 
     /// Takes ownership of a native handle that was obtained in another way, e.g. over a socket. On
@@ -541,9 +545,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
 
     [[nodiscard]] static memory_object adopt(native_handle_type native,
                                              std::error_code& ec) noexcept {
-        const detail::error_context context("adopt", mechanism_used::label, "");
-        ec.clear();
-        return memory_object(handle::adopt(native, ec));
+        return memory_object(base::adopted(native, ec));
     }
 
     /// Makes the object `size` bytes long; does nothing if it is already. Existing mappings do not
@@ -556,18 +558,7 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
     void grow(std::size_t size, std::error_code& ec) const noexcept {
-        const detail::error_context context("grow", mechanism_used::label, this->name());
-        ec.clear();
-        const object_status found = this->object_.status(ec);
-        if (ec || size <= found.size) {
-            return;
-        }
-        if constexpr (mechanism_used::grows) {
-            mechanism_used::back(this->object_.native(), nullptr, found.size, size, ec);
-        } else {
-            detail::fail(ec, errc::unsupported, "its size is fixed at creation: %llu bytes",
-                         static_cast<unsigned long long>(found.size));
-        }
+        detail::grow_object(this->object_, size, ec);
     }
 
     using base::map;
@@ -597,61 +588,18 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
   private:
-    explicit memory_object(handle&& object) noexcept : base(std::move(object)) {}
+    explicit memory_object(detail::object_handle&& object) noexcept : base(std::move(object)) {}
 
     static memory_object make(std::string_view name, const segment_options& options,
                               std::error_code& ec) noexcept {
-        const detail::error_context context("create", mechanism_used::label, name);
-        ec.clear();
-        if (options.size == 0 || options.size > PTRDIFF_MAX) {
-            detail::fail(ec, errc::invalid_size, "%zu bytes", options.size);
-            return {};
-        }
-        if (options.reserve != 0 || options.lifetime != lifetime::persistent) {
-            detail::fail(ec, errc::invalid_options,
-                         "a reserve and a session are for segments, not for raw objects");
-            return {};
-        }
-        constexpr bool seals_objects = requires {
-            mechanism_used::seal(std::declval<const native_handle_type&>(), seal::none, ec);
-        };
-        const std::uint64_t huge = detail::hugetlb_page_of(options.mapping.huge);
-        const std::uint64_t size = huge == 0 ? options.size : detail::round_up(options.size, huge);
-        detail::check_hugetlb<mechanism_used>(options.mapping.huge, ec);
-        if (!ec && !seals_objects && options.seals != seal::none) {
-            detail::fail(ec, errc::unsupported,
-                         "segment_options::seals: only a memfd can be sealed");
-        }
-        if (ec) {
-            return {};
-        }
-        handle made = handle::create(name,
-                                     {.capacity = size,
-                                      .mode = policies::permission::bits,
-                                      .group = options.group,
-                                      .formatted = false,
-                                      .huge_page = huge},
-                                     ec);
-        if (ec) {
-            return {};
-        }
-        mechanism_used::back(made.native(), nullptr, 0, size, ec);
-        if constexpr (seals_objects) {
-            if (!ec && options.seals != seal::none) {
-                mechanism_used::seal(made.native(), options.seals, ec);
-            }
-        }
-        if (!ec) {
-            made.publish(publication::exclusive, ec);
-        }
-        if (ec) {
-            made.abandon();
-            return {};
-        }
-        return memory_object(std::move(made));
+        return memory_object(detail::make_object(policies::data(), name, options, ec));
     }
 };
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/handle/memory_object.ipp>
+#endif
 
 #endif

@@ -585,23 +585,6 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
     }
 };
 
-#if defined(COHOLD_SEPARATE_COMPILATION)
-namespace detail {
-
-// The members of the default segment are in the compiled library.
-using default_policies =
-    policies<mechanism::posix, default_naming<mechanism::posix>, permission::owner_only>;
-#if COHOLD_DEFINED_HERE
-template class object_handle<default_policies>;
-template class segment_base<default_policies>;
-#else
-extern template class object_handle<default_policies>;
-extern template class segment_base<default_policies>;
-#endif
-
-} // namespace detail
-#endif
-
 COHOLD_NAMESPACE_END
 
 #endif

@@ -51,7 +51,7 @@ namespace detail {
 [[gnu::cold]] bool remove_temporary(const folder& place, const char* name, bool dry_run,
                                     stale_object& out, bool& refused) noexcept;
 
-// The protocol of segment_base::remove_if_deserted, without waiting: a process that holds the gate
+// The protocol of segment_core::remove_if_deserted, without waiting: a process that holds the gate
 // is about to attach, or removes the segment itself.
 [[gnu::cold]] bool remove_deserted(const folder& place, const char* name, bool dry_run,
                                    stale_object& out, bool& refused);

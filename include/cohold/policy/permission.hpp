@@ -84,17 +84,22 @@ struct owned_by {
 
 namespace detail {
 
-// Refuses objects that the policy does not trust.
-template <permission_policy Permission>
-void check_permission(const object_status& status, std::error_code& ec) noexcept {
-    if (!Permission::accepts(status)) {
+// Refuses objects that a policy with these bits does not trust; `accepted`: it accepts the owner.
+[[gnu::cold]] inline void check_permission(const object_status& status, ::mode_t bits,
+                                           bool accepted, std::error_code& ec) noexcept {
+    if (!accepted) {
         fail(ec, errc::unexpected_owner, "owner: user %u, group %u; this process is user %u",
              static_cast<unsigned>(status.owner), static_cast<unsigned>(status.group),
              static_cast<unsigned>(::geteuid()));
-    } else if ((status.mode & 0222 & ~::mode_t{Permission::bits}) != 0) {
+    } else if ((status.mode & 0222 & ~bits) != 0) {
         fail(ec, errc::wider_permission, "mode: at most %04o expected, found %04o",
-             static_cast<unsigned>(Permission::bits), static_cast<unsigned>(status.mode));
+             static_cast<unsigned>(bits), static_cast<unsigned>(status.mode));
     }
+}
+
+template <permission_policy Permission>
+void check_permission(const object_status& status, std::error_code& ec) noexcept {
+    check_permission(status, Permission::bits, Permission::accepts(status), ec);
 }
 
 } // namespace detail

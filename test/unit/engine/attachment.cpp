@@ -62,8 +62,8 @@ TEST_CASE("all slots can be taken, and not one more; a dead participant makes ro
         others.push_back(segment.again(cohold::access_mode::writing));
     }
     std::error_code ec;
-    const detail::segment_memory late = detail::segment_memory::map<scratch::memfd>(
-        segment.file(), 1 << 20, cohold::access_mode::writing, ec);
+    const detail::segment_memory late = detail::segment_memory::map(
+        segment.object(), 1 << 20, cohold::access_mode::writing, {}, ec);
     REQUIRE_FALSE(ec);
     late.participate(ec);
     CHECK(ec == cohold::errc::too_many_participants);
@@ -92,8 +92,8 @@ TEST_CASE("a process killed while it held the spare slot hurts nobody") {
             detail::make_owner(participant_table::spare(segment.header()), generation, 0);
         scratch::kill(others[8]);
         std::error_code ec;
-        others[8] = detail::segment_memory::map<scratch::memfd>(segment.file(), 1 << 20,
-                                                                cohold::access_mode::writing, ec);
+        others[8] = detail::segment_memory::map(segment.object(), 1 << 20,
+                                                cohold::access_mode::writing, {}, ec);
         others[8].participate(ec);
         CHECK_FALSE(ec);
         CHECK(detail::slot_of(me_in(others[8])) == 9);

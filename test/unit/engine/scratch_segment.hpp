@@ -10,6 +10,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cohold/handle/detail/object_handle.hpp>
 #include <cohold/handle/detail/segment_memory.hpp>
 #include <cohold/policy/memfd.hpp>
 
@@ -49,9 +50,9 @@ class segment {
         file_ = memfd::create(
             {.capacity = reserve, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
         memory_ =
-            detail::segment_memory::map<memfd>(file_, reserve, cohold::access_mode::writing, ec);
-        memory_.format<memfd>(file_, size, cohold::config::max_participants,
-                              cohold::lifetime::persistent, "scratch", ec);
+            detail::segment_memory::map(object(), reserve, cohold::access_mode::writing, {}, ec);
+        memory_.format(size, cohold::config::max_participants, cohold::lifetime::persistent,
+                       "scratch", ec);
         memory_.ready();
         static_cast<void>(detail::participant_of(memory_.header(), ec));
         INFO(cohold::last_failure().what());
@@ -70,7 +71,7 @@ class segment {
     [[nodiscard]] detail::segment_memory again(cohold::access_mode how) const {
         std::error_code ec;
         detail::segment_memory mapped =
-            detail::segment_memory::map<memfd>(file_, reserve_, how, ec);
+            detail::segment_memory::map(object(), reserve_, how, {}, ec);
         if (!ec && how == cohold::access_mode::writing) {
             static_cast<void>(detail::participant_of(mapped.header(), ec));
         }
@@ -79,6 +80,8 @@ class segment {
     }
 
     [[nodiscard]] const cohold::file_descriptor& file() const { return file_; }
+
+    [[nodiscard]] detail::native_object object() const { return detail::object_of<memfd>(file_); }
 
     [[nodiscard]] const detail::segment_memory& memory() const { return memory_; }
 

@@ -79,11 +79,11 @@ TEST_CASE("addresses are multiples of huge pages, and no other reservation aroun
 
 TEST_CASE("hugetlb pages are refused before anything is made") {
     std::error_code ec;
-    check_hugetlb<nothing_huge>(huge_pages::collapse, ec);
+    check_hugetlb(has_hugetlb<nothing_huge>, huge_pages::collapse, ec);
     CHECK_FALSE(ec);
-    check_hugetlb<all_huge>(huge_pages::hugetlb_1g, ec);
+    check_hugetlb(has_hugetlb<all_huge>, huge_pages::hugetlb_1g, ec);
     CHECK_FALSE(ec);
-    check_hugetlb<nothing_huge>(huge_pages::hugetlb_2m, ec);
+    check_hugetlb(has_hugetlb<nothing_huge>, huge_pages::hugetlb_2m, ec);
     CHECK(ec == errc::unsupported);
     CHECK(mapping_unit(huge_pages::none) == page_size());
     CHECK(mapping_unit(huge_pages::hugetlb_1g) == 1u << 30);

@@ -1,20 +1,25 @@
-// What every handle of a kernel object has in common: the check of its policies, the native handle,
-// the name, the object's status; and waiting until a name exists.
+// What every handle of a kernel object has in common: the check of its policies, and these as data;
+// object_handle, which owns the native handle; and waiting until a name exists.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 #define COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 
 #include <concepts>
+#include <cstring>
+#include <new>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include <cohold/engine/mechanism_calls.hpp>
+#include <cohold/handle/mapping.hpp>
 #include <cohold/os/futex.hpp>
 #include <cohold/os/time.hpp>
 #include <cohold/policy/file.hpp>
 #include <cohold/policy/mechanism.hpp>
+#include <cohold/policy/memfd.hpp>
 #include <cohold/policy/naming.hpp>
 #include <cohold/policy/permission.hpp>
 
@@ -45,6 +50,221 @@ consteval bool fit() {
     }
 }
 
+// Of mechanisms that are derived from the library's, and have functions of their own beside those
+// that they inherit: do the inherited ones still tell the truth?
+template <class Mechanism>
+concept maps_descriptors = std::derived_from<Mechanism, descriptor_object> &&
+                           requires { requires& Mechanism::map == &descriptor_object::map; };
+
+template <class Mechanism>
+concept has_own_status = std::derived_from<Mechanism, descriptor_object> &&
+                         !requires { requires& Mechanism::status == &descriptor_object::status; };
+
+// The functions of a mechanism for native handles anywhere in memory.
+template <class M>
+struct mechanism_thunks {
+    using native_type = typename M::native_handle_type;
+    static_assert(sizeof(native_type) <= sizeof(native_room) && alignof(native_type) <= 16 &&
+                      std::is_trivially_copyable_v<native_type>,
+                  "cohold: a mechanism's native handle is a small trivially copyable type");
+
+    static constexpr bool named = M::names != name_form::none;
+    static constexpr bool attends = requires { typename M::attendance; };
+    using liveness = liveness_of<M>;
+
+    static const native_type& at(const void* native) noexcept {
+        return *static_cast<const native_type*>(native);
+    }
+
+    static native_type& at(void* native) noexcept { return *static_cast<native_type*>(native); }
+
+    static void clear(void* native) noexcept { ::new (native) native_type(); }
+
+    static bool refers(const void* native) noexcept { return static_cast<bool>(at(native)); }
+
+    static object_status status(const void* native, std::error_code& ec) noexcept {
+        return M::status(at(native), ec);
+    }
+
+    static void back(const void* native, void* mapping, std::uint64_t from, std::uint64_t to,
+                     std::error_code& ec) noexcept {
+        M::back(at(native), mapping, from, to, ec);
+    }
+
+    static void* map(const void* native, std::uint64_t bytes, access_mode how, void* place,
+                     std::error_code& ec) noexcept {
+        return M::map(at(native), bytes, how, place, ec);
+    }
+
+    static void adopt(void* native, std::error_code& ec) noexcept { M::adopt(at(native), ec); }
+
+    static void close(void* native) noexcept { M::close(at(native)); }
+
+    static void create(void* native, std::string_view name, const creation& wanted,
+                       std::error_code& ec) noexcept {
+        at(native) = M::create(name, wanted, ec);
+    }
+
+    static void publish(void* native, std::string_view name, publication how,
+                        std::error_code& ec) noexcept {
+        M::publish(at(native), name, how, ec);
+    }
+
+    static void abandon(void* native, std::string_view name) noexcept {
+        M::abandon(at(native), name);
+    }
+
+    static void open(void* native, std::string_view name, access_mode how, object_status& found,
+                     std::error_code& ec) noexcept {
+        if constexpr (!has_own_status<M> && requires { M::open(name, how, found, ec); }) {
+            at(native) = M::open(name, how, found, ec);
+        } else {
+            at(native) = M::open(name, how, ec);
+            if (!ec) {
+                found = M::status(at(native), ec);
+            }
+        }
+    }
+
+    static void create_unnamed(void* native, const creation& wanted, std::error_code& ec) noexcept {
+        at(native) = M::create(wanted, ec);
+    }
+
+    static void seal(const void* native, enum seal seals, std::error_code& ec) noexcept {
+        M::seal(at(native), seals, ec);
+    }
+
+    static void settle(const void* native, std::string_view name, std::error_code& ec) noexcept {
+        M::settle(at(native), name, ec);
+    }
+
+    static void fill(const void* native, access_mode how, void* mapping, std::uint64_t bytes,
+                     std::error_code& ec) noexcept {
+        M::fill(at(native), how, mapping, bytes, ec);
+    }
+
+    static void* claim(const void* native, std::uint32_t slot, const liveness_token& present,
+                       bool (*publish)(void* context, const liveness_token& token) noexcept,
+                       void* context, std::error_code& ec) noexcept {
+        const claim_gate<M> gate(at(native), ec); // one at a time, where necessary
+        liveness_token token = present;
+        void* const page = ec ? nullptr : liveness::claim(at(native), slot, token, ec);
+        if (page != nullptr && !publish(context, token)) {
+            unmap(page, page_size());
+            return nullptr;
+        }
+        return page;
+    }
+
+    static verdict probe(const void* native, std::uint32_t slot,
+                         const liveness_token& token) noexcept {
+        return liveness::probe(at(native), slot, token);
+    }
+
+    static verdict probe_by(int descriptor, const void* native, std::uint64_t device,
+                            std::uint64_t inode, std::uint32_t slot,
+                            const liveness_token& token) noexcept {
+        bool same = false;
+        if constexpr (std::is_same_v<liveness, anonymous_liveness>) {
+            same = anonymous_liveness::identity(descriptor) == at(native).liveness_identity;
+        } else {
+            std::error_code ec;
+            const object_status found = M::status({descriptor}, ec);
+            same = !ec && found.device == device && found.inode == inode;
+        }
+        return same ? file_liveness::probe({descriptor}, slot, token) : verdict::unknown;
+    }
+
+    static void within_gate(const void* native, lock_kind kind,
+                            void (*act)(void* context, bool held) noexcept,
+                            void* context) noexcept {
+        const typename M::attendance::gate gate(at(native), kind);
+        act(context, static_cast<bool>(gate));
+    }
+
+    static bool anybody(const void* native) noexcept { return M::attendance::anybody(at(native)); }
+
+    static void enter(const void* native, void* page, std::error_code& ec) noexcept {
+        M::attendance::enter(at(native), page, ec);
+    }
+
+    static constexpr mechanism_calls all() noexcept {
+        mechanism_calls calls{};
+        calls.label = M::label;
+        calls.grows = M::grows;
+        calls.huge_pages = has_hugetlb<M>;
+        calls.has_descriptor = std::is_same_v<native_type, file_descriptor>;
+        calls.size = sizeof(native_type);
+        calls.reads_as_maps = maps_descriptors<M>;
+        calls.clear = &clear;
+        calls.refers = &refers;
+        calls.status = &status;
+        calls.back = &back;
+        calls.map = &map;
+        calls.adopt = &adopt;
+        calls.close = &close;
+        if constexpr (named) {
+            calls.create = &create;
+            calls.publish = &publish;
+            calls.abandon = &abandon;
+            calls.open = &open;
+            calls.remove = M::remove;
+            if constexpr (requires(std::string_view name) { M::reclaim(name); }) {
+                calls.reclaim = M::reclaim;
+            }
+        }
+        if constexpr (unnamed_mechanism<M>) {
+            calls.create_unnamed = &create_unnamed;
+        }
+        using object = const native_type&;
+        using error = std::error_code&;
+        if constexpr (requires(object native, error ec) { M::seal(native, seal::none, ec); }) {
+            calls.seal = &seal;
+        }
+        if constexpr (requires(object native, error ec) { M::settle(native, "", ec); }) {
+            calls.settle = &settle;
+        }
+        if constexpr (requires(object native, error ec) {
+                          M::fill(native, access_mode::reading, nullptr, 0, ec);
+                      }) {
+            calls.fill = &fill;
+        }
+        calls.claim = &claim;
+        calls.probe = &probe;
+        calls.locks_itself = std::is_same_v<liveness, file_liveness>;
+        if constexpr (std::is_same_v<liveness, file_liveness> ||
+                      std::is_same_v<liveness, anonymous_liveness>) {
+            calls.probe_by = &probe_by;
+        }
+        if constexpr (attends) {
+            calls.within_gate = &within_gate;
+            calls.anybody = &anybody;
+            calls.enter = &enter;
+        }
+        return calls;
+    }
+};
+
+template <class Mechanism>
+inline const mechanism_calls calls_of = mechanism_thunks<Mechanism>::all();
+
+template <class Mechanism>
+[[nodiscard]] native_object
+object_of(const typename Mechanism::native_handle_type& native) noexcept {
+    return {&calls_of<Mechanism>, &native};
+}
+
+// What the policies of a handle decide, as data.
+struct object_policies {
+    const mechanism_calls* mechanism;
+    bool named;
+    bool checks_names; // two names can lead to one object
+    ::mode_t mode;
+    bool (*accepts)(const object_status& found) noexcept;
+    std::string (*object_name)(std::string_view name, std::error_code& ec); // null without names
+    std::string (*full_name)(std::string_view name);
+};
+
 // Wrong arguments give one readable error: after it, the handle is compiled with valid arguments.
 template <class Mechanism, class Naming, class Permission>
 struct policies {
@@ -55,6 +275,25 @@ struct policies {
     using permission = std::conditional_t<fit_all, Permission, cohold::permission::owner_only>;
 
     static constexpr bool named = naming::kind != name_kind::none;
+
+    [[nodiscard, gnu::cold]] static const object_policies& data() noexcept {
+        static constexpr object_policies all = [] {
+            object_policies made{};
+            made.mechanism = &calls_of<mechanism>;
+            made.named = named;
+            made.checks_names = named && (mechanism::keys_collide || naming::collides);
+            made.mode = permission::bits;
+            made.accepts = [](const object_status& found) noexcept -> bool {
+                return permission::accepts(found);
+            };
+            if constexpr (named) {
+                made.object_name = &detail::object_name<mechanism, naming>;
+                made.full_name = &detail::full_name<mechanism, naming>;
+            }
+            return made;
+        }();
+        return all;
+    }
 
     // At the end: clang considers a class complete where an assertion fails.
     static_assert(mechanism_policy<Mechanism>,
@@ -79,176 +318,94 @@ concept has_names = Policies::named;
 template <class Policies>
 concept has_no_names = !Policies::named;
 
-template <class Mechanism>
-concept has_attendance = requires { typename Mechanism::attendance; };
-
-// Of mechanisms that are derived from the library's, and have functions of their own beside those
-// that they inherit: do the inherited ones still tell the truth?
-template <class Mechanism>
-concept maps_descriptors = std::derived_from<Mechanism, descriptor_object> &&
-                           requires { requires& Mechanism::map == &descriptor_object::map; };
-
-template <class Mechanism>
-concept has_own_status = std::derived_from<Mechanism, descriptor_object> &&
-                         !requires { requires& Mechanism::status == &descriptor_object::status; };
-
-template <class Policies>
+// Owns a native handle, of which it knows the policies, and the name that the user gave.
 class object_handle {
   public:
-    using mechanism = typename Policies::mechanism;
-    using naming = typename Policies::naming;
-    using permission = typename Policies::permission;
-    using native_type = typename mechanism::native_handle_type;
+    explicit object_handle(const object_policies& of) noexcept : of_(&of) {
+        calls().clear(&native_);
+    }
 
-    object_handle() = default;
-
-    object_handle(native_type native, std::string_view name) : native_(native), name_(name) {}
+    // Takes over a native handle, from wherever it is.
+    object_handle(const object_policies& of, const void* native) noexcept : of_(&of) {
+        std::memcpy(&native_, native, of.mechanism->size);
+    }
 
     object_handle(object_handle&& other) noexcept
-        : native_(std::exchange(other.native_, native_type())), name_(std::move(other.name_)) {}
+        : of_(other.of_), native_(other.native_), name_(std::move(other.name_)) {
+        calls().clear(&other.native_);
+    }
 
     object_handle& operator=(object_handle&& other) noexcept {
         object_handle taken(std::move(other));
+        std::swap(of_, taken.of_);
         std::swap(native_, taken.native_);
         name_.swap(taken.name_);
         return *this;
     }
 
     ~object_handle() {
-        if (native_) {
-            mechanism::close(native_);
+        if (*this) {
+            calls().close(&native_);
         }
     }
 
     // A new object that has no name yet; publish() gives it one.
-    [[gnu::cold]] static object_handle create(std::string_view name, const creation& wanted,
-                                              std::error_code& ec) noexcept {
-        if constexpr (Policies::named) {
-            const std::string real = object_name<mechanism, naming>(name, ec);
-            return ec ? object_handle() : object_handle(mechanism::create(real, wanted, ec), name);
-        } else {
-            return object_handle(mechanism::create(wanted, ec), {});
-        }
-    }
+    [[gnu::cold]] static object_handle create(const object_policies& of, std::string_view name,
+                                              creation wanted, std::error_code& ec) noexcept;
 
-    [[gnu::cold]] static object_handle open(std::string_view name, access_mode how,
-                                            object_status& found, std::error_code& ec) noexcept {
-        const std::string real = object_name<mechanism, naming>(name, ec);
-        if (ec) {
-            return {};
-        }
-        object_handle opened;
-        if constexpr (!has_own_status<mechanism> &&
-                      requires { mechanism::open(real, how, found, ec); }) {
-            opened = object_handle(mechanism::open(real, how, found, ec), name);
-        } else {
-            opened = object_handle(mechanism::open(real, how, ec), name);
-            if (!ec) {
-                found = mechanism::status(opened.native_, ec);
-            }
-        }
-        if (!ec) {
-            check_permission<permission>(found, ec);
-        }
-        removed_is_absent(ec);
-        return ec ? object_handle() : std::move(opened);
-    }
+    // `found` becomes the object's status.
+    [[gnu::cold]] static object_handle open(const object_policies& of, std::string_view name,
+                                            access_mode how, object_status& found,
+                                            std::error_code& ec) noexcept;
 
-    [[gnu::cold]] static object_handle open(std::string_view name, access_mode how,
-                                            std::error_code& ec) noexcept {
-        object_status found{};
-        return open(name, how, found, ec);
-    }
+    [[gnu::cold]] static object_handle adopt(const object_policies& of, const void* native,
+                                             std::error_code& ec) noexcept;
 
-    [[gnu::cold]] static object_handle adopt(native_type native, std::error_code& ec) noexcept {
-        if (!native) {
-            fail(ec, errc::empty_handle);
-            return {};
-        }
-        object_handle adopted(native, {});
-        mechanism::adopt(adopted.native_, ec);
-        return ec ? object_handle() : std::move(adopted);
-    }
-
-    [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept {
-        if constexpr (Policies::named) {
-            const std::string real = object_name<mechanism, naming>(name_, ec);
-            if (!ec) {
-                mechanism::publish(native_, real, how, ec);
-            }
-        }
-    }
+    [[gnu::cold]] void publish(publication how, std::error_code& ec) noexcept;
 
     // Destroys an object that was not published.
-    [[gnu::cold]] void abandon() noexcept {
-        if constexpr (Policies::named) {
-            std::error_code ignored;
-            const std::string real = object_name<mechanism, naming>(name_, ignored);
-            mechanism::abandon(native_, real);
-            native_ = {};
-        } else {
-            *this = object_handle();
-        }
-    }
+    [[gnu::cold]] void abandon() noexcept;
 
-    [[gnu::cold]] static bool remove(std::string_view name, std::error_code& ec) noexcept {
-        const std::string real = object_name<mechanism, naming>(name, ec);
-        return !ec && mechanism::remove(real, ec);
-    }
+    [[gnu::cold]] static bool remove(const object_policies& of, std::string_view name,
+                                     std::error_code& ec) noexcept;
 
     // Removes what a killed creator has left of an object that nobody can open.
-    [[gnu::cold]] static void reclaim(std::string_view name) noexcept {
-        if constexpr (requires { mechanism::reclaim(name); }) {
-            std::error_code ec;
-            const std::string real = object_name<mechanism, naming>(name, ec);
-            if (!ec) {
-                mechanism::reclaim(real);
-            }
-        }
-    }
+    [[gnu::cold]] static void reclaim(const object_policies& of, std::string_view name) noexcept;
 
     // For opening by name: an object that is removed between two steps of that (System V's can be)
     // counts as absent.
-    [[gnu::cold]] static void removed_is_absent(std::error_code& ec) noexcept {
-        if (ec == errc::removed) {
-            fail(ec, errc::not_found, "it has just been removed");
-        }
+    [[gnu::cold]] static void removed_is_absent(std::error_code& ec) noexcept;
+
+    explicit operator bool() const noexcept { return calls().refers(&native_); }
+
+    [[nodiscard]] const object_policies& policies() const noexcept { return *of_; }
+
+    [[nodiscard]] const mechanism_calls& calls() const noexcept { return *of_->mechanism; }
+
+    [[nodiscard]] native_object object() const noexcept { return {of_->mechanism, &native_}; }
+
+    // The native handle, of the type that the mechanism has.
+    template <class Native>
+    [[nodiscard]] const Native& native() const noexcept {
+        return *reinterpret_cast<const Native*>(&native_);
     }
 
-    explicit operator bool() const noexcept { return static_cast<bool>(native_); }
-
-    [[nodiscard]] const native_type& native() const noexcept { return native_; }
-
-    [[nodiscard]] native_type release() noexcept { return std::exchange(native_, native_type()); }
+    // Gives up the native handle: it is not closed.
+    void release() noexcept { calls().clear(&native_); }
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
-    [[nodiscard]] object_status status(std::error_code& ec) const noexcept {
-        if (!native_) {
-            fail(ec, errc::empty_handle);
-            return {};
-        }
-        return mechanism::status(native_, ec);
-    }
+    [[nodiscard, gnu::cold]] object_status status(std::error_code& ec) const noexcept;
 
     // An object that the kernel no longer knows has been removed.
-    [[nodiscard]] bool is_removed() const noexcept {
-        const report_keeper keeper;
-        std::error_code ec;
-        return status(ec).removed || ec == errc::removed;
-    }
+    [[nodiscard, gnu::cold]] bool is_removed() const noexcept;
 
     // Does the name lead to this same object?
-    [[nodiscard]] bool is_named_so() const noexcept {
-        std::error_code ec;
-        const object_status mine = status(ec);
-        const object_handle named = ec ? object_handle() : open(name_, access_mode::reading, ec);
-        const object_status theirs = ec ? object_status{} : named.status(ec);
-        return !ec && mine.device == theirs.device && mine.inode == theirs.inode;
-    }
+    [[nodiscard, gnu::cold]] bool is_named_so() const noexcept;
 
   private:
-    native_type native_{};
+    const object_policies* of_;
+    native_room native_;
     std::string name_; // as the user gave it
 };
 
@@ -285,8 +442,23 @@ template <class Handle, duration_like Duration, class... Rest>
     }
 }
 
+#if defined(COHOLD_SEPARATE_COMPILATION)
+// The functions of the default policies are in the compiled library.
+#if COHOLD_DEFINED_HERE
+template struct policies<cohold::mechanism::posix, default_naming<cohold::mechanism::posix>,
+                         cohold::permission::owner_only>;
+#else
+extern template struct policies<cohold::mechanism::posix, default_naming<cohold::mechanism::posix>,
+                                cohold::permission::owner_only>;
+#endif
+#endif
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/handle/detail/object_handle.ipp>
+#endif
 
 #endif

@@ -42,9 +42,9 @@ TEST_CASE("until ready() says so, the first word is zero") {
     cohold::file_descriptor file = scratch::memfd::create(
         {.capacity = 65536, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
     {
-        auto memory =
-            segment_memory::map<scratch::memfd>(file, 65536, cohold::access_mode::writing, ec);
-        memory.format<scratch::memfd>(file, 65536, 64, cohold::lifetime::session, "n", ec);
+        auto memory = segment_memory::map(detail::object_of<scratch::memfd>(file), 65536,
+                                          cohold::access_mode::writing, {}, ec);
+        memory.format(65536, 64, cohold::lifetime::session, "n", ec);
         REQUIRE_FALSE(ec);
         CHECK(memory.header().magic == 0);
         CHECK(memory.header().life == 1);
@@ -104,7 +104,7 @@ TEST_CASE("growth fails cleanly when other code has closed the native handle") {
 TEST_CASE("a reserve larger than any address space") {
     std::error_code ec;
     const scratch::segment segment(65536, 1 << 20);
-    CHECK_FALSE(segment_memory::map<scratch::memfd>(segment.file(), std::uint64_t{1} << 47,
-                                                    cohold::access_mode::writing, ec));
+    CHECK_FALSE(segment_memory::map(segment.object(), std::uint64_t{1} << 47,
+                                    cohold::access_mode::writing, {}, ec));
     CHECK(ec == errc::reserve_too_large);
 }
