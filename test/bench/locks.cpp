@@ -252,7 +252,7 @@ using shm_numbers = cohold::shm_vector<std::uint64_t>;
     std::error_code ec;
     for (std::uint64_t i = 0; i < numbers; ++i) {
         section opened(header, ec);
-        opened.record().save_word(&word, ec);
+        opened->save_word(&word, ec);
         bench::keep(word);
         word = i;
         bench::keep(word);

@@ -179,14 +179,14 @@ using owner = cohold::detail::owner_word;
 // Makes this thread and mapping a participant that has its journal and has used it.
 inline owner warm_up(const segment& handle) {
     std::error_code ec;
-    cohold::detail::thread_record* const record = cohold::detail::self(header_of(handle), ec);
-    demand(record != nullptr, "a journal");
+    cohold::detail::transaction* const mine = cohold::detail::self(header_of(handle), ec);
+    demand(mine != nullptr, "a journal");
     {
         const cohold::detail::section section(header_of(handle), ec);
         auto memory = handle.allocator<int>();
         memory.deallocate(memory.try_allocate(1), 1); // there may be no room
     }
-    return record->me;
+    return mine->word();
 }
 
 // Attaches the handle, if it is not attached. A newcomer recovers all dead participants.

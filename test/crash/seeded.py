@@ -25,8 +25,8 @@ PROGRAMS = {"kill", "soak_all", "threads", "waits"}
 BUGS = [
     ("commit_before_write",
      "        write(base() + top, at, bytes);\n"
-     "        store_in_order(log->top, top + room + sizeof(journal_record));\n",
-     "        store_in_order(log->top, top + room + sizeof(journal_record));\n"
+     "        store_in_order(log_->top, top + room + sizeof(journal_record));\n",
+     "        store_in_order(log_->top, top + room + sizeof(journal_record));\n"
      "        write(base() + top, at, bytes);\n",
      "guarded", "pop, pop, push"),
     ("head_past_a_reading_slot",
@@ -38,7 +38,7 @@ BUGS = [
      "",
      "queue", "vectors, going round, another pops"),
     ("the_dead_are_not_recovered_before_names_are_destroyed",
-     "    recover_all(memory.header(), section_.record().process_word(), whom::unfinished);\n",
+     "    recover_all(memory.header(), section_->process_word(), whom::unfinished);\n",
      "",
      "vector", "insert, vectors"),
     ("a_missing_save",
@@ -46,12 +46,10 @@ BUGS = [
      "void save_size(record&) {}",
      "guarded", "words and an element"),
     ("an_early_free",
-     "        if (has_room_now(0)) {\n"
-     "            append(base() + log->top.load(std::memory_order_relaxed),\n"
-     "                   {distance_to(block), journal_record::word_of(journal_kind::dropped, 0)});\n",
-     "        if (has_room_now(0)) {\n"
-     "            heap::transaction change(heap::of(*header), process_word());\n"
-     "            change.deallocate(const_cast<void*>(block));\n",
+     "    append(base() + top(), {distance_to(block), "
+     "journal_record::word_of(journal_kind::dropped, 0)});\n",
+     "    heap::transaction change(heap::of(*segment), process_word());\n"
+     "    change.deallocate(const_cast<void*>(block));\n",
      "guarded", "growth, twice"),
     ("elements_are_not_saved",
      "        section.elements(first, static_cast<std::size_t>(last - first) * sizeof(T));\n",
@@ -80,7 +78,7 @@ BUGS = [
      "        store_in_order(log_.top, below);\n        return true;\n",
      "guarded", "growth, twice"),
     ("the_mark_of_the_dead_stays",
-     "        resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)), slot_of(dead),\n"
+     "        resolve_claim(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)), slot_of(dead),\n"
      "                           generation_of(thread != nobody ? thread : dead));\n",
      "        static_cast<void>(dead), static_cast<void>(thread);\n",
      "queue", "try_push, mpmc, arrays, going round"),
@@ -103,8 +101,8 @@ BUGS = [
      "                move(kept_, place_ + last + distance_, size_at(last));\n",
      "vector", "1100 ints, one at the front"),
     ("what_was_moved_need_not_be_there_to_go_back",
-     "        if (mark.of == container && (then > now || then < mark.size)) {\n",
-     "        if (mark.of == container && then < mark.size) {\n",
+     "            saved != nullptr && (then > now || then < *saved)) {\n",
+     "            saved != nullptr && then < *saved) {\n",
      "guarded", "many elements moved"),
     ("asleep_unannounced_without_a_barrier",
      "                                     : wait_ticket{word, false};\n",
@@ -132,8 +130,8 @@ BUGS = [
      "    return true;\n",
      "threads", "60"),
     ("what_a_full_segment_frees_is_lost",
-     "        } else if (own.drop(block, now())) {\n",
-     "        } else if (bool{false}) {\n",
+     "    if (!append_drop(block) && own_.drop(block, now())) {\n",
+     "    if (!append_drop(block) && bool{false}) {\n",
      "soak_all", "20"),
 ]
 

@@ -48,9 +48,9 @@ specimen some_segment() {
         *static_cast<detail::segment_header*>(const_cast<void*>(made.mapping().address()));
     detail::section open(detail::self(header, ec), true);
     for (std::int64_t& each : many) { // enough records for a second block
-        open.record().save(&each, sizeof each, ec);
+        open->save(&each, sizeof each, ec);
     }
-    open.record().save(many, sizeof many, ec); // and a block with a copy
+    open->save(many, sizeof many, ec); // and a block with a copy
     const segment_contents found = inspect_contents(made.native_handle());
     CHECK(found.is_good());
     specimen out(

@@ -6,33 +6,26 @@
 
 #include <new>
 
-#include <cohold/engine/journal.hpp>
+#include <cohold/engine/journal_writer.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-struct thread_record;
-
-// The state of the journal at some moment, to which it can be rolled back.
-struct savepoint {
-    std::uint64_t top;
-    std::uint64_t limit;
-    std::uint32_t promises;
-};
+class transaction;
 
 // A lock of any type that is held until the outermost section ends.
 struct deferred_unlock {
+    using function = void (*)(void* lock, transaction& holder) noexcept;
+
     void* lock; // nullptr: none, because an enclosing section already held it
-    void (*release)(void* lock, thread_record& holder) noexcept;
+    function release;
     savepoint from{}; // where the section that locked it began
 };
 
 // The deferred unlocks in locking order. The first few need no allocation.
-struct deferred_unlocks {
-    // The unlock of the outermost section. The thread's record says whether there is one.
-    deferred_unlock first{};
-
+class deferred_unlocks {
+  public:
     deferred_unlocks() = default;
     deferred_unlocks(const deferred_unlocks&) = delete;
     deferred_unlocks& operator=(const deferred_unlocks&) = delete;
@@ -43,15 +36,20 @@ struct deferred_unlocks {
         }
     }
 
-    void set_first(void* lock, void (*release)(void* lock, thread_record& holder) noexcept) {
+    // The unlock of the outermost section. The state of the section says whether there is one.
+    void set_first(void* lock, deferred_unlock::function release) noexcept {
         if constexpr (sizeof(void*) == sizeof(std::uint64_t)) {
-            store_pair(&first, reinterpret_cast<std::uintptr_t>(lock),
+            store_pair(&first_, reinterpret_cast<std::uintptr_t>(lock),
                        reinterpret_cast<std::uintptr_t>(release));
         } else {
-            first.lock = lock;
-            first.release = release;
+            first_.lock = lock;
+            first_.release = release;
         }
     }
+
+    [[nodiscard]] bool is_first(const void* lock) const noexcept { return first_.lock == lock; }
+
+    void release_first(transaction& holder) noexcept { first_.release(first_.lock, holder); }
 
     // The number of unlocks after the first.
     [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
@@ -107,7 +105,7 @@ struct deferred_unlocks {
         return last;
     }
 
-    void release_all(thread_record& holder) noexcept {
+    void release_all(transaction& holder) noexcept {
         while (count_ != 0) {
             const deferred_unlock last = all_[--count_];
             if (last.lock != nullptr) {
@@ -119,6 +117,7 @@ struct deferred_unlocks {
   private:
     static constexpr std::uint32_t few = 8;
 
+    deferred_unlock first_{};
     deferred_unlock few_[few]{};
     deferred_unlock* all_ = few_;
     std::uint32_t count_ = 0;

@@ -108,7 +108,7 @@ class directory {
 
         directory& held_;
         lock* outer_;
-        thread_record* keeper_ = nullptr; // the record whose section was already open
+        transaction* keeper_ = nullptr; // the transaction whose section was already open
         bool nested_ = false;
         bool locked_ = false;
         bool changed_ = false;

@@ -25,18 +25,17 @@ namespace detail {
 
 [[gnu::noinline]] COHOLD_INLINE directory::lock::~lock() {
     innermost_ = outer_;
-    if (locked_ &&
-        (keeper_ == nullptr || (!changed_ && keeper_->locks.forget_last(&held_.lock_)))) {
+    if (locked_ && (keeper_ == nullptr || (!changed_ && keeper_->forget_lock(&held_.lock_)))) {
         held_.lock_.unlock();
     }
 }
 
 COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
                                           std::error_code& ec) noexcept {
-    thread_record* const open = open_record(&header);
-    for (const thread_record* each = last_opened(); each != nullptr; each = each->next_open) {
-        if (each->is_inherited() || !is_same_segment(*each->header, header) ||
-            !each->keeps(&of(*each->header).lock_)) {
+    transaction* const open = open_transaction(&header);
+    for (const transaction* each = last_opened(); each != nullptr; each = each->next_open()) {
+        if (each->is_inherited() || !is_same_segment(each->header(), header) ||
+            !each->keeps(&of(each->header()).lock_)) {
             continue;
         }
         nested_ = true;
@@ -49,7 +48,7 @@ COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
     if (nested_) {
         return;
     }
-    if (open != nullptr && !open->locks.make_room()) {
+    if (open != nullptr && !open->make_room_for_lock()) {
         fail(ec, errc::out_of_space,
              "not enough memory for the list of locks that the thread holds");
         return;
@@ -60,7 +59,7 @@ COHOLD_INLINE void directory::lock::enter(segment_header& header, owner_word me,
     locked_ = true;
     keeper_ = open;
     if (open != nullptr) {
-        open->keep({&held_.lock_, [](void* kept, thread_record& /*holder*/) noexcept {
+        open->keep({&held_.lock_, [](void* kept, transaction& /*holder*/) noexcept {
                         static_cast<robust_lock*>(kept)->unlock();
                     }});
     }
@@ -114,7 +113,7 @@ COHOLD_INLINE void directory::reserve_slot(section& making, std::error_code& ec)
     const std::uint64_t slots = table == nullptr ? 16 : count * 2 < before ? before : before * 2;
     void* memory = allocate(header(), sizeof(directory_table) + slots * 8, 8, ec);
     if (!ec) {
-        making.record().save_word(&table_, ec);
+        making->save_word(&table_, ec);
     }
     if (ec) {
         return;
@@ -181,10 +180,10 @@ COHOLD_INLINE void directory::insert(directory_entry* entry, section& making,
         return;
     }
     if (making.is_outermost()) {
-        making.commit_by(*slot, value, false);
+        making.commit_by(*slot, value, witness_kind::equal);
         return;
     }
-    making.record().save_word(slot, ec);
+    making->save_word(slot, ec);
     if (!ec) {
         slot->store(value, std::memory_order_release);
     }
@@ -205,7 +204,7 @@ COHOLD_INLINE void directory::erase(const directory_entry* entry, section& break
         }
         std::atomic<std::uint64_t>& slot = table->slot((hash + i) & (slots - 1));
         if (slot.load(std::memory_order_relaxed) == wanted) {
-            breaking.record().save_word(&slot, ec);
+            breaking->save_word(&slot, ec);
             if (ec) {
                 return;
             }

@@ -207,6 +207,12 @@ class byte_shift {
 
 // ---- the journal
 
+// How a witness shows that a section is committed. A witness is a word that other processes see.
+enum class witness_kind : std::uint64_t {
+    equal, // it has the value: only the thread changes it
+    claim, // it is a claim word, which others may change as soon as it has the value
+};
+
 // A block of the segment's heap. Its words are written only by its thread and, once the process is
 // dead, by the process that recovers it. The journal of a live thread is not read by other threads,
 // so the processor needs no fences; signal fences keep the compiler from reordering. Every step
@@ -221,17 +227,21 @@ struct journal {
     // 0, or the offset of the end of the records that are not committed yet: the records after it
     // are.
     std::atomic<std::uint64_t> floor;
-    // The offset of the word that shows whether the section is committed, plus 1 if it is the slot
-    // word of a queue; 0 if there is none. And the value of that word once it is committed.
+    // The offset of the witness, the word that shows whether the section is committed, plus its
+    // kind; 0 if there is none. And the value of that word once it is committed.
     std::atomic<std::uint64_t> witness;
     std::atomic<std::uint64_t> witness_value;
     std::atomic<std::uint64_t> witness_floor; // the value of `floor` in that case
-    std::atomic<std::uint64_t> queue_claim;   // offset of the slot word that was claimed last, or 0
+    std::atomic<std::uint64_t> claim;         // offset of the word that was claimed last, or 0
     std::uint64_t chunk; // offset of a block for more records, kept for the next time, or 0
     char records[size - 72];
 };
 
-static_assert(sizeof(journal) == journal::size);
+static_assert(sizeof(journal) == journal::size && offsetof(journal, thread) == 8 &&
+              offsetof(journal, top) == 16 && offsetof(journal, floor) == 24 &&
+              offsetof(journal, witness) == 32 && offsetof(journal, witness_value) == 40 &&
+              offsetof(journal, witness_floor) == 48 && offsetof(journal, claim) == 56 &&
+              offsetof(journal, chunk) == 64 && offsetof(journal, records) == 72);
 
 // ---- reading a journal
 

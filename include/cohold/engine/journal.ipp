@@ -141,11 +141,11 @@ COHOLD_INLINE bool journal_reader::recover(owner_word dead) noexcept {
     if (!roll_back(begin)) {
         return false;
     }
-    const std::uint64_t claim = log_.queue_claim.load(std::memory_order_relaxed);
+    const std::uint64_t claim = log_.claim.load(std::memory_order_relaxed);
     if (claim % 8 == 0 && at(claim) != nullptr && at(claim + 7) != nullptr) {
         const owner_word thread = log_.thread.load(std::memory_order_relaxed);
-        resolve_queue_mark(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)), slot_of(dead),
-                           generation_of(thread != nobody ? thread : dead));
+        resolve_claim(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)), slot_of(dead),
+                      generation_of(thread != nobody ? thread : dead));
     }
     return true;
 }
@@ -251,7 +251,8 @@ COHOLD_INLINE bool journal_reader::is_witnessed() const noexcept {
     const std::uint64_t value = log_.witness_value.load(std::memory_order_relaxed);
     const std::uint64_t now =
         reinterpret_cast<const std::atomic<std::uint64_t>*>(word)->load(std::memory_order_acquire);
-    return (witness & 1) != 0 ? queue_word_reached(now, value) : now == value;
+    return static_cast<witness_kind>(witness % 8) == witness_kind::claim ? has_reached(now, value)
+                                                                         : now == value;
 }
 
 COHOLD_INLINE void journal_reader::put_back(std::uint64_t where, const char* from,

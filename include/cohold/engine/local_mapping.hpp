@@ -56,7 +56,7 @@ class construction_scope {
 
 // ---- the private pages
 
-struct thread_record;
+struct thread_transaction;
 struct local_mapping;
 
 // The participant that this mapping is. It lies on a page that the kernel clears in a forked child,
@@ -68,7 +68,7 @@ struct local_identity {
     void* attendance;                 // for a session: the result of attend
     std::atomic<std::uint32_t> busy;  // a lock between the threads of this process
     std::uint32_t threads;            // the last number given to a thread
-    thread_record* records;           // of the threads that have used this mapping
+    thread_transaction* transactions; // of the threads that have used this mapping
     std::atomic<std::uint32_t> pins;  // threads that are using the mapping through mapping_list
     std::atomic<bool> fresh;          // while it is opened: the native handle must be good
 };

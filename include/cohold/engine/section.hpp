@@ -13,56 +13,18 @@ namespace detail {
 
 // ---- beginning and ending a section
 
-// The functions that begin and end a section, for `section` and for guards, which keep the parts of
-// it where they need not be in memory.
+// What `section` and guards do where transaction::begin_first and commit_first are not enough.
 
-// The state of an outermost section that has saved bytes only in the journal itself, and has done
-// nothing else.
-[[nodiscard]] constexpr section_state first_state(bool undoable, bool locked) noexcept {
-    return {.depth = 1, .undoable = undoable, .locked = locked};
-}
+void open_section(transaction& mine, bool undoable) noexcept;
 
-// Was the section opened by the process that forked this one? It then belongs to that process, and
-// nothing happens here.
-[[nodiscard]] inline bool is_inherited(const thread_record& record) noexcept {
-    return record.is_inherited();
-}
+void close_section(transaction& mine) noexcept;
 
-void open_section(thread_record& record, bool undoable) noexcept;
-
-void close_section(thread_record& record) noexcept;
-
-// The same for the most frequent case, the only section of its thread. Its cost is stores, so it
-// has few of them and no counters, and depends on no earlier value.
-
-// Requires can_open_first.
-[[gnu::always_inline]] inline void open_first_section(thread_record& record,
-                                                      section_state state) noexcept {
-    record.state = state;
-}
-
-// Commits the section if it has done no more than `state` says. Otherwise returns false and does
-// nothing.
-[[nodiscard, gnu::always_inline]] inline bool commit_first_section(thread_record& record,
-                                                                   section_state state) noexcept {
-    if (record.state.word() != state.word() || is_inherited(record)) [[unlikely]] {
-        return false;
-    }
-    store_in_order(record.log->top, record.first_top());
-    return true;
-}
-
-// Ends the section after that.
-[[gnu::always_inline]] inline void end_first_section(thread_record& record) noexcept {
-    record.forget_watermarks();
-    record.state = {};
-}
-
-[[gnu::cold]] void roll_back_section(thread_record& record, savepoint from) noexcept;
+// Undoes the changes of the innermost section, which began at `from`.
+[[gnu::cold]] void roll_back_section(transaction& mine, savepoint from) noexcept;
 
 // A section of the calling thread. A nested section is a part of the section around it: only the
 // end of the outermost one commits the changes, frees the dropped blocks, and releases the locks of
-// the section. What the thread changes must have been saved before: see thread_record::save.
+// the section. What the thread changes must have been saved before: see transaction::save.
 //
 // Without a journal (after an error of self, for instance errc::out_of_space), there is no section,
 // and the changes happen one by one.
@@ -72,14 +34,14 @@ class section {
         : section(self(header, ec)) {}
 
     // `undoable`: whether roll_back may be called.
-    [[gnu::always_inline]] explicit section(thread_record* record, bool undoable = true) noexcept
-        : record_(record), undoable_(undoable) {
-        if (record_ != nullptr) {
-            if (can_open_first(*record_)) [[likely]] { // from_ is not needed
-                open_first_section(*record_, first_state(undoable_, false));
+    [[gnu::always_inline]] explicit section(transaction* mine, bool undoable = true) noexcept
+        : mine_(mine), undoable_(undoable) {
+        if (mine_ != nullptr) {
+            if (can_open_first(*mine_)) [[likely]] { // from_ is not needed
+                mine_->begin_first(first_state(undoable_, false));
             } else {
-                from_ = record_->here();
-                open_section(*record_, undoable_);
+                from_ = mine_->here();
+                open_section(*mine_, undoable_);
             }
         }
     }
@@ -88,45 +50,45 @@ class section {
     section& operator=(const section&) = delete;
 
     [[gnu::always_inline]] ~section() {
-        if (record_ == nullptr) {
+        if (mine_ == nullptr) {
             return;
         }
-        if (commit_first_section(*record_, first_state(undoable_, false))) [[likely]] {
-            end_first_section(*record_);
+        if (mine_->commit_first(first_state(undoable_, false))) [[likely]] {
+            mine_->end_first();
         } else {
-            close_section(*record_);
+            close_section(*mine_);
         }
     }
 
-    explicit operator bool() const noexcept { return record_ != nullptr; }
+    explicit operator bool() const noexcept { return mine_ != nullptr; }
 
-    [[nodiscard]] thread_record& record() const noexcept { return *record_; }
+    // The transaction that the section is a part of.
+    transaction& operator*() const noexcept { return *mine_; }
+
+    transaction* operator->() const noexcept { return mine_; }
 
     [[nodiscard]] bool is_outermost() const noexcept {
-        return record_ != nullptr && record_->state.depth == 1;
+        return mine_ != nullptr && mine_->depth() == 1;
     }
 
     // Undoes the changes of this section.
-    void roll_back() noexcept { roll_back_section(*record_, from_); }
+    void roll_back() noexcept { roll_back_section(*mine_, from_); }
 
     // Commits the changes of this section, even if an enclosing section is undone later.
-    void commit() noexcept {
-        record_->commit(from());
-        record_->undo_floor = from().top;
-    }
+    void commit() noexcept { mine_->commit_so_far(from()); }
 
     // The same, by storing the value in the word: the store is the commit.
-    void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value, bool queue) noexcept {
-        record_->commit_by(from(), word, value, queue);
-        record_->forget_watermarks(); // what this section has saved is no longer saved
+    void commit_by(std::atomic<std::uint64_t>& word, std::uint64_t value,
+                   witness_kind kind) noexcept {
+        mine_->commit_by(from(), word, value, kind);
     }
 
   private:
     [[nodiscard]] savepoint from() const noexcept {
-        return is_outermost() ? record_->first() : from_;
+        return is_outermost() ? mine_->first() : from_;
     }
 
-    thread_record* record_;
+    transaction* mine_;
     bool undoable_;
     savepoint from_{};
 };

@@ -10,54 +10,34 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-[[gnu::noinline]] COHOLD_INLINE void open_section(thread_record& record, bool undoable) noexcept {
-    if (record.state.depth == 0) {
-        list_open(record);
+[[gnu::noinline]] COHOLD_INLINE void open_section(transaction& mine, bool undoable) noexcept {
+    if (mine.depth() == 0) {
+        list_open(mine);
     }
-    ++record.state.depth;
-    if (undoable) {
-        record.forget_watermarks(); // this section does not undo what was saved before
-        if (!record.state.undoable && record.state.depth != 1) {
-            record.undoable_from = record.state.depth;
-        }
-        record.undo_floor = record.log->top.load(std::memory_order_relaxed);
-        record.state.undoable = true;
-    }
+    mine.begin(undoable);
 }
 
-[[gnu::noinline]] COHOLD_INLINE void close_section(thread_record& record) noexcept {
-    if (record.state.depth != 1) {
-        if (record.undoable_from == record.state.depth) {
-            record.state.undoable = false;
-            record.undoable_from = 0;
-        }
-        --record.state.depth;
+[[gnu::noinline]] COHOLD_INLINE void close_section(transaction& mine) noexcept {
+    if (mine.end_inner()) {
         return;
     }
-    const bool acts = !is_inherited(record);
-    if (acts) [[likely]] {
-        record.commit(record.first());
+    if (!mine.is_inherited()) {
+        mine.commit(mine.first());
     }
-    unlist_open(record);
-    record.undoable_from = 0;
-    record.forget_watermarks();
-    if (acts) [[likely]] {
-        record.release_locks();
-    }
-    record.state = {};
+    unlist_open(mine);
+    mine.end_outermost();
 }
 
-[[gnu::noinline]] COHOLD_INLINE void roll_back_section(thread_record& record,
-                                                       savepoint from) noexcept {
-    if (!is_inherited(record)) {
-        record.roll_back(record.state.depth == 1 ? record.first() : from);
+[[gnu::noinline]] COHOLD_INLINE void roll_back_section(transaction& mine, savepoint from) noexcept {
+    if (!mine.is_inherited()) {
+        mine.roll_back(mine.depth() == 1 ? mine.first() : from);
     }
 }
 
 COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
                              std::error_code& ec) noexcept {
-    if (thread_record* const record = open_record(&header); record != nullptr) {
-        return record->allocate(bytes, alignment, ec);
+    if (transaction* const mine = open_transaction(&header); mine != nullptr) {
+        return mine->allocate(bytes, alignment, ec);
     }
     const owner_word me = participant_of(header, ec);
     if (ec) {
@@ -71,8 +51,8 @@ COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     if (pointer == nullptr || !is_participant(header)) {
         return;
     }
-    if (thread_record* const record = open_record(&header); record != nullptr) {
-        record->drop(pointer);
+    if (transaction* const mine = open_transaction(&header); mine != nullptr) {
+        mine->drop(pointer);
         return;
     }
     std::error_code ec;

@@ -1,6 +1,6 @@
-// The owner word of a lock, which names a participant and its thread, and the word of a queue's
-// slot: its turn, its state and its claimant. Recovery uses both, because a dead participant may
-// hold a lock or have claimed a slot.
+// The owner word of a lock, which names a participant and its thread, and the claim word of a slot
+// that threads use in turn, as of a queue: its turn, its state and its claimant. Recovery uses
+// both, because a dead participant may hold a lock or have claimed a slot.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_WORDS_HPP
@@ -48,7 +48,7 @@ inline constexpr std::uint32_t most_threads = (std::uint32_t{1} << 19) - 1;
     return (a | awaited) == (b | awaited);
 }
 
-// ---- slot words of queues
+// ---- claim words of slots
 
 // The state of a slot in its turn.
 enum class slot_state : std::uint32_t {
@@ -111,8 +111,8 @@ using claim_mark = std::uint32_t;
 /// Removes the claim of a dead participant, if the word still has it. Before that, the
 /// participant's changes to the slot's element must have been rolled back, because from now on any
 /// thread can claim the slot. Idempotent; any number of threads may call it at once.
-inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t participant,
-                               std::uint32_t generation) noexcept {
+inline void resolve_claim(std::atomic<std::uint64_t>& word, std::uint32_t participant,
+                          std::uint32_t generation) noexcept {
     slot_word now = word.load(std::memory_order_acquire);
     while (mark_of(now) == mark_of(participant, generation) && is_claimed(now) &&
            !word.compare_exchange_weak(now, resolved(now), std::memory_order_seq_cst,
@@ -120,10 +120,11 @@ inline void resolve_queue_mark(std::atomic<std::uint64_t>& word, std::uint32_t p
     }
 }
 
-/// Has a slot's word reached the value that commits an operation on it? That value is {turn, full}
-/// for a push and {turn + 1, empty} for a pop; other threads may have changed the word since. Valid
-/// while the claim exists or after the store that ended it, but not for an aborted slot.
-[[nodiscard]] constexpr bool queue_word_reached(slot_word now, slot_word value) noexcept {
+/// For witnesses: has a slot's word reached the value that commits an operation on it? That value
+/// is {turn, full} for a push and {turn + 1, empty} for a pop; other threads may have changed the
+/// word since. Valid while the claim exists or after the store that ended it, but not for an
+/// aborted slot.
+[[nodiscard]] constexpr bool has_reached(slot_word now, slot_word value) noexcept {
     const auto ahead = static_cast<std::int32_t>(static_cast<std::uint32_t>(now >> 32) -
                                                  static_cast<std::uint32_t>(value >> 32));
     return ahead > 0 || (ahead == 0 && (state_of(value) == slot_state::empty ||

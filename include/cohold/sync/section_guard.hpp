@@ -29,7 +29,7 @@ class section_guard {
 
     section_guard(section_guard&& other) noexcept
         : mutex_(std::exchange(other.mutex_, nullptr)), value_(other.value_),
-          record_(std::exchange(other.record_, nullptr)), number_(other.number_),
+          mine_(std::exchange(other.mine_, nullptr)), number_(other.number_),
           exceptions_(other.exceptions_) {}
 
     /// Ends its own section first.
@@ -42,13 +42,13 @@ class section_guard {
     }
 
     [[gnu::always_inline]] ~section_guard() {
-        if (record_ != nullptr) {
+        if (mine_ != nullptr) {
             close();
         }
     }
 
     /// False if the lock could not be obtained.
-    [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept { return mine_ != nullptr; }
 
     [[nodiscard]] T& operator*() const noexcept COHOLD_LIFETIMEBOUND { return *value_; }
 
@@ -85,10 +85,10 @@ class section_guard {
             "and locks are not undone");
         detail::clear(ec);
         const detail::error_context context("save", "", "");
-        if (detail::is_inherited(*record_)) {
+        if (mine_->is_inherited()) {
             detail::fail(ec, errc::not_owner, "the section belongs to the parent process");
         } else {
-            record_->save(first, count * sizeof(U), ec);
+            mine_->save(first, count * sizeof(U), ec);
         }
     }
 
@@ -104,11 +104,11 @@ class section_guard {
     void unlock(std::error_code& ec) noexcept {
         detail::clear(ec);
         const detail::error_context context("unlock", "shm_guarded", "");
-        if (record_ == nullptr) {
+        if (mine_ == nullptr) {
             detail::fail(ec, errc::not_owner);
-        } else if (record_->state.depth != 1) {
+        } else if (mine_->depth() != 1) {
             detail::fail(ec, errc::section_open, "sections around this one: %u",
-                         record_->state.depth - 1);
+                         mine_->depth() - 1);
         } else {
             close();
         }
@@ -122,16 +122,16 @@ class section_guard {
 
     void lock(std::error_code& ec) noexcept {
         detail::clear(ec);
-        if (record_ == nullptr) {
+        if (mine_ == nullptr) {
             if (mutex_ == nullptr) {
                 detail::fail(ec, errc::empty_handle, "the guard is empty: moved from?");
                 return;
             }
             const opened again = open(*mutex_, *value_, detail::deadline::never(), ec);
-            record_ = again.record;
+            mine_ = again.mine;
             number_ = again.number;
-            if (record_ != nullptr) {
-                exceptions_ = *record_->uncaught;
+            if (mine_ != nullptr) {
+                exceptions_ = mine_->uncaught();
             }
         }
     }
@@ -139,16 +139,16 @@ class section_guard {
     /// Was the mutex taken over from a holder that died, ended or detached while holding it? Then
     /// that holder's changes have been undone.
     [[nodiscard]] bool recovered() const noexcept {
-        return record_ != nullptr && mutex_->recovered();
+        return mine_ != nullptr && mutex_->recovered();
     }
 
   private:
     friend shm_guarded<T, Mutex>;
     using access = detail::lock_access;
 
-    // An open section; record == nullptr means none.
+    // The transaction of an open section; nullptr means none.
     struct opened {
-        detail::thread_record* record = nullptr;
+        detail::transaction* mine = nullptr;
         std::uint32_t number = 0;
     };
 
@@ -163,70 +163,69 @@ class section_guard {
     template <class Otherwise>
     [[gnu::always_inline]] section_guard(Mutex& mutex, T& value, const Otherwise& otherwise)
         : mutex_(__builtin_addressof(mutex)), value_(__builtin_addressof(value)),
-          record_(open_at_once(mutex, value)) {
-        if (record_ == nullptr) [[unlikely]] {
+          mine_(open_at_once(mutex, value)) {
+        if (mine_ == nullptr) [[unlikely]] {
             const opened other = otherwise(mutex, value);
-            record_ = other.record;
+            mine_ = other.mine;
             number_ = other.number;
         }
-        if (record_ != nullptr) [[likely]] {
-            exceptions_ = *record_->uncaught;
+        if (mine_ != nullptr) [[likely]] {
+            exceptions_ = mine_->uncaught();
         }
     }
 
     // Succeeds if it takes no wait, and no more memory than the thread has at hand. The section
     // begins first: what is locked is locked in it.
-    [[nodiscard, gnu::always_inline]] static detail::thread_record*
-    open_at_once(Mutex& mutex, T& value) noexcept {
-        if constexpr (detail::saves_ranges<T> && !detail::thread_record::fits_first<ranges>()) {
+    [[nodiscard, gnu::always_inline]] static detail::transaction* open_at_once(Mutex& mutex,
+                                                                               T& value) noexcept {
+        if constexpr (detail::saves_ranges<T> && !detail::transaction::fits_first<ranges>()) {
             return nullptr;
         } else {
-            detail::thread_record* const record = access::known(mutex);
-            if (record == nullptr || !detail::can_open_first(*record)) [[unlikely]] {
+            detail::transaction* const mine = access::known(mutex);
+            if (mine == nullptr || !detail::can_open_first(*mine)) [[unlikely]] {
                 return nullptr;
             }
-            detail::open_first_section(*record, alone);
-            record->locks.set_first(std::addressof(mutex), &access::release<Mutex>);
-            detail::journal& log = *record->log; // read once
-            record->template prepare_first<ranges>(log, __builtin_addressof(value), indexes());
-            if (!access::lock_at_once(mutex, *record)) [[unlikely]] {
-                detail::end_first_section(*record);
+            mine->begin_first(alone);
+            mine->set_first_lock(std::addressof(mutex), &access::release<Mutex>);
+            detail::journal& log = mine->log(); // read once
+            mine->template prepare_first<ranges>(log, __builtin_addressof(value), indexes());
+            if (!access::lock_at_once(mutex, *mine)) [[unlikely]] {
+                mine->end_first();
                 return nullptr;
             }
             if constexpr (indexes::size() != 0) {
-                record->template save_first<ranges>(log, __builtin_addressof(value), indexes());
+                mine->template save_first<ranges>(log, __builtin_addressof(value), indexes());
             }
-            return record;
+            return mine;
         }
     }
 
     [[nodiscard, gnu::cold, gnu::noinline]] static opened
     open(Mutex& mutex, T& value, detail::deadline until, std::error_code& ec) noexcept {
         const detail::error_context context("lock", "shm_guarded", "");
-        detail::thread_record* const record = access::record(mutex, until, ec);
-        if (record == nullptr) {
+        detail::transaction* const mine = access::caller(mutex, until, ec);
+        if (mine == nullptr) {
             return {};
         }
-        if (!record->locks.make_room()) {
+        if (!mine->make_room_for_lock()) {
             detail::fail(ec, errc::out_of_space, "no memory to record what the thread has locked");
             return {};
         }
-        const detail::savepoint from = record->here();
-        detail::open_section(*record, true);
-        if (take(mutex, *record, from, until, ec)) {
-            const std::uint32_t number = record->locks.count();
+        const detail::savepoint from = mine->here();
+        detail::open_section(*mine, true);
+        if (std::uint32_t number = 0; take(mutex, *mine, from, until, number, ec)) {
             {
                 const detail::patience limit(until);
-                save(*record, value, ec);
+                save(*mine, value, ec);
             }
             if (!ec) {
-                return {record, number};
+                return {mine, number};
             }
-            detail::roll_back_section(*record, from);
-            record->locks.end(number);
+            detail::roll_back_section(*mine, from);
+            mine->end_of(number);
             detail::forget_timeout(ec);
         }
-        detail::close_section(*record);
+        detail::close_section(*mine);
         return {};
     }
 
@@ -238,58 +237,55 @@ class section_guard {
         return result;
     }
 
-    // Called after make_room.
-    [[nodiscard]] static bool take(Mutex& mutex, detail::thread_record& record,
+    // Called after make_room_for_lock. False if it has not locked; else `number` is the lock's.
+    [[nodiscard]] static bool take(Mutex& mutex, detail::transaction& mine,
                                    const detail::savepoint& from, detail::deadline until,
-                                   std::error_code& ec) noexcept {
-        const bool keeps = record.keeps(std::addressof(mutex));
-        if (!keeps && !access::lock(mutex, record, until, ec)) {
+                                   std::uint32_t& number, std::error_code& ec) noexcept {
+        const bool keeps = mine.keeps(std::addressof(mutex));
+        if (!keeps && !access::lock(mutex, mine, until, ec)) {
             return false;
         }
-        if (record.state.depth == 1) {
-            record.keep_first({std::addressof(mutex), &access::release<Mutex>});
+        if (mine.depth() == 1) {
+            mine.keep_first(std::addressof(mutex), &access::release<Mutex>);
         } else {
-            record.keep({keeps ? nullptr : std::addressof(mutex), &access::release<Mutex>, from});
+            number =
+                mine.keep({keeps ? nullptr : std::addressof(mutex), &access::release<Mutex>, from});
         }
         return true;
     }
 
-    static void save(detail::thread_record& record, const T& value, std::error_code& ec) noexcept {
+    static void save(detail::transaction& mine, const T& value, std::error_code& ec) noexcept {
         if constexpr (detail::saves_ranges<T>) {
             const auto* const bytes = reinterpret_cast<const char*>(__builtin_addressof(value));
             for (std::size_t i = 0; i < ranges.size() && !ec; ++i) {
-                record.save(bytes + ranges[i].offset, ranges[i].bytes, ec);
+                mine.save(bytes + ranges[i].offset, ranges[i].bytes, ec);
             }
         }
     }
 
     [[gnu::always_inline]] void close() noexcept {
-        detail::thread_record& record = *record_;
-        if (*record.uncaught <= exceptions_ && detail::commit_first_section(record, alone))
-            [[likely]] {
-            access::unlock(*mutex_, record);
-            detail::end_first_section(record);
+        detail::transaction& mine = *mine_;
+        if (mine.uncaught() <= exceptions_ && mine.commit_first(alone)) [[likely]] {
+            access::unlock(*mutex_, mine);
+            mine.end_first();
         } else {
-            close_slowly(record, number_, *record.uncaught > exceptions_);
+            close_slowly(mine, number_, mine.uncaught() > exceptions_);
         }
-        record_ = nullptr;
+        mine_ = nullptr;
     }
 
     [[gnu::cold, gnu::noinline]] static void
-    close_slowly(detail::thread_record& record, std::uint32_t number, bool undone) noexcept {
+    close_slowly(detail::transaction& mine, std::uint32_t number, bool undone) noexcept {
         if (undone) {
-            detail::roll_back_section(record,
-                                      number == 0 ? record.first() : record.locks.from(number));
+            detail::roll_back_section(mine, mine.begin_of(number));
         }
-        if (number != 0) {
-            record.locks.end(number);
-        }
-        detail::close_section(record);
+        mine.end_of(number);
+        detail::close_section(mine);
     }
 
     Mutex* mutex_ = nullptr;
     T* value_ = nullptr;
-    detail::thread_record* record_ = nullptr; // nullptr: not open
+    detail::transaction* mine_ = nullptr; // nullptr: not open
     std::uint32_t number_ = 0; // of the lock that it has kept, if this section is inside another
     unsigned exceptions_ = 0;  // in flight when its section began
 };

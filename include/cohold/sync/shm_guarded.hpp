@@ -79,21 +79,21 @@ class shared_guard {
     }
 
     [[nodiscard]] bool open_at_once() noexcept {
-        const detail::thread_record* const record = access::known(*mutex_);
-        shares_ = record != nullptr && access::share_at_once(*mutex_, *record);
+        const detail::transaction* const me = access::known(*mutex_);
+        shares_ = me != nullptr && access::share_at_once(*mutex_, *me);
         opened_ = shares_;
         return opened_;
     }
 
     [[gnu::cold, gnu::noinline]] void open(detail::deadline until, std::error_code& ec) noexcept {
         const detail::error_context context("lock_shared", "shm_guarded", "");
-        const detail::thread_record* const record = access::record(*mutex_, until, ec);
-        if (record == nullptr) {
+        const detail::transaction* const me = access::caller(*mutex_, until, ec);
+        if (me == nullptr) {
             return;
         }
         // A thread that holds the exclusive lock in a section may read, too.
-        const bool mine = record->keeps(mutex_);
-        shares_ = !mine && access::share(*mutex_, *record, until, ec);
+        const bool mine = me->keeps(mutex_);
+        shares_ = !mine && access::share(*mutex_, *me, until, ec);
         opened_ = mine || shares_;
     }
 
@@ -327,7 +327,7 @@ class shm_guarded {
         typename guard::opened result;
         detail::until_moment(moment, [&](detail::deadline until) {
             result = guard::open(mutex, value, until, ec);
-            return result.record != nullptr || static_cast<bool>(ec);
+            return result.mine != nullptr || static_cast<bool>(ec);
         });
         return result;
     }

@@ -44,8 +44,8 @@ class shm_mutex : public detail::lockable<shm_mutex> {
     /// continue would be to let two threads in. In a forked child that has inherited a lock from
     /// its parent, this does nothing.
     void unlock() noexcept {
-        const detail::thread_record* const record = lock_.known();
-        if (record == nullptr || !lock_.unlock_quickly(record->me)) [[unlikely]] {
+        const detail::transaction* const me = lock_.known();
+        if (me == nullptr || !lock_.unlock_quickly(me->word())) [[unlikely]] {
             unlock_slowly();
         }
     }
@@ -57,23 +57,23 @@ class shm_mutex : public detail::lockable<shm_mutex> {
     friend detail::lockable<shm_mutex>;
     friend detail::lock_access;
 
-    [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
-        return lock_.try_lock(record.me);
+    [[nodiscard]] bool lock_at_once(const detail::transaction& me) noexcept {
+        return lock_.try_lock(me.word());
     }
 
     [[nodiscard]] bool lock_at_once() noexcept {
-        const detail::thread_record* const record = lock_.known();
-        return record != nullptr && lock_at_once(*record);
+        const detail::transaction* const me = lock_.known();
+        return me != nullptr && lock_at_once(*me);
     }
 
-    [[gnu::cold]] bool lock_slowly(const detail::thread_record& record, detail::deadline until,
+    [[gnu::cold]] bool lock_slowly(const detail::transaction& me, detail::deadline until,
                                    std::error_code& ec) noexcept;
 
     [[gnu::cold]] bool lock_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
     // Called at the end of the holder's section.
-    void unlock(const detail::thread_record& holder) noexcept {
-        if (!lock_.unlock_quickly(holder.me)) [[unlikely]] {
+    void unlock(const detail::transaction& holder) noexcept {
+        if (!lock_.unlock_quickly(holder.word())) [[unlikely]] {
             lock_.unlock();
         }
     }
@@ -112,9 +112,9 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
 
     /// As shm_mutex::unlock.
     void unlock() noexcept {
-        const detail::thread_record* const record = lock_.known();
-        if (record != nullptr && lock_.is_held_by(record->me)) [[likely]] {
-            unlock(*record);
+        const detail::transaction* const me = lock_.known();
+        if (me != nullptr && lock_.is_held_by(me->word())) [[likely]] {
+            unlock(*me);
         } else {
             unlock_slowly();
         }
@@ -129,12 +129,12 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
 
     static constexpr std::uint32_t most_times = 0xffffffff;
 
-    [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
-        if (lock_.try_lock(record.me)) {
+    [[nodiscard]] bool lock_at_once(const detail::transaction& me) noexcept {
+        if (lock_.try_lock(me.word())) {
             return true;
         }
         const std::uint32_t again = lock_.times();
-        if (!lock_.is_held_by(record.me) || again == most_times) {
+        if (!lock_.is_held_by(me.word()) || again == most_times) {
             return false;
         }
         lock_.set_times(again + 1);
@@ -142,20 +142,20 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
     }
 
     [[nodiscard]] bool lock_at_once() noexcept {
-        const detail::thread_record* const record = lock_.known();
-        return record != nullptr && lock_at_once(*record);
+        const detail::transaction* const me = lock_.known();
+        return me != nullptr && lock_at_once(*me);
     }
 
-    [[gnu::cold]] bool lock_slowly(const detail::thread_record& record, detail::deadline until,
+    [[gnu::cold]] bool lock_slowly(const detail::transaction& me, detail::deadline until,
                                    std::error_code& ec) noexcept;
 
     [[gnu::cold]] bool lock_slowly(detail::deadline until, std::error_code& ec) noexcept;
 
-    void unlock(const detail::thread_record& holder) noexcept {
+    void unlock(const detail::transaction& holder) noexcept {
         const std::uint32_t again = lock_.times();
         if (again != 0) {
             lock_.set_times(again - 1);
-        } else if (!lock_.unlock_quickly(holder.me)) [[unlikely]] {
+        } else if (!lock_.unlock_quickly(holder.word())) [[unlikely]] {
             lock_.unlock();
         }
     }

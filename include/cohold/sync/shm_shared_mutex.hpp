@@ -39,22 +39,22 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     /// As shm_mutex::unlock.
     void unlock() noexcept {
-        const detail::thread_record* const record = lock_.known();
-        if (record == nullptr || !lock_.is_held_by(record->me)) [[unlikely]] {
-            if (lock_.holding_record("unlock shm_shared_mutex: only its holder can unlock it") ==
+        const detail::transaction* const me = lock_.known();
+        if (me == nullptr || !lock_.is_held_by(me->word())) [[unlikely]] {
+            if (lock_.holding_caller("unlock shm_shared_mutex: only its holder can unlock it") ==
                 nullptr) {
                 return;
             }
             let_go();
         } else {
-            unlock(*record);
+            unlock(*me);
         }
     }
 
     /// Like unlock, for a reader.
     void unlock_shared() noexcept {
-        const detail::thread_record* const record = lock_.known();
-        slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
+        const detail::transaction* const me = lock_.known();
+        slot* const mine = me == nullptr ? nullptr : find(me->word(), me->word());
         if (mine == nullptr) [[unlikely]] {
             unlock_shared_slowly();
         } else {
@@ -75,8 +75,8 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
 
     // ---- writers: the lock first, then the slots must be empty
 
-    [[nodiscard]] bool lock_at_once(const detail::thread_record& record) noexcept {
-        if (!lock_.try_lock(record.me)) {
+    [[nodiscard]] bool lock_at_once(const detail::transaction& me) noexcept {
+        if (!lock_.try_lock(me.word())) {
             return false;
         }
         if (is_drained()) [[likely]] {
@@ -87,11 +87,11 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     }
 
     [[nodiscard]] bool lock_at_once() noexcept {
-        const detail::thread_record* const record = lock_.known();
-        return record != nullptr && lock_at_once(*record);
+        const detail::transaction* const me = lock_.known();
+        return me != nullptr && lock_at_once(*me);
     }
 
-    [[gnu::cold]] bool lock_slowly(const detail::thread_record& record, detail::deadline until,
+    [[gnu::cold]] bool lock_slowly(const detail::transaction& me, detail::deadline until,
                                    std::error_code& ec) noexcept;
 
     [[gnu::cold]] bool lock_slowly(detail::deadline until, std::error_code& ec) noexcept;
@@ -108,10 +108,10 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return true;
     }
 
-    [[gnu::cold]] bool drain(const detail::thread_record& record, detail::deadline until) noexcept;
+    [[gnu::cold]] bool drain(const detail::transaction& me, detail::deadline until) noexcept;
 
     // Empties the slots of readers that are dead or have ended. Returns false if there was none.
-    [[gnu::cold]] bool recover_dead_readers(const detail::thread_record& record) noexcept;
+    [[gnu::cold]] bool recover_dead_readers(const detail::transaction& me) noexcept;
 
     [[gnu::cold]] void give_up() noexcept;
 
@@ -131,9 +131,9 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     }
 
     // Called at the end of the holder's section.
-    void unlock(const detail::thread_record& holder) noexcept {
+    void unlock(const detail::transaction& holder) noexcept {
         const bool wakes = begin_to_let_in();
-        if (lock_.recovered() || !lock_.unlock_quickly(holder.me)) [[unlikely]] {
+        if (lock_.recovered() || !lock_.unlock_quickly(holder.word())) [[unlikely]] {
             lock_.unlock();
         }
         finish_letting_in(wakes);
@@ -160,18 +160,18 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return static_cast<std::size_t>((me >> 1) * 0x9e3779b97f4a7c15u >> 58);
     }
 
-    [[nodiscard]] bool share_at_once(const detail::thread_record& record) noexcept {
-        slot* mine = find(record.me, detail::nobody);
+    [[nodiscard]] bool share_at_once(const detail::transaction& me) noexcept {
+        slot* mine = find(me.word(), detail::nobody);
         for (;;) {
             if (mine == nullptr) [[unlikely]] {
                 return false;
             }
             detail::owner_word found = detail::nobody;
-            if (mine->compare_exchange_strong(found, record.me, std::memory_order_seq_cst,
+            if (mine->compare_exchange_strong(found, me.word(), std::memory_order_seq_cst,
                                               std::memory_order_relaxed)) [[likely]] {
                 break;
             }
-            mine = find(record.me, detail::nobody);
+            mine = find(me.word(), detail::nobody);
         }
         if (lock_.is_free()) [[likely]] {
             return true;
@@ -181,11 +181,11 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
     }
 
     [[nodiscard]] bool share_at_once() noexcept {
-        const detail::thread_record* const record = lock_.known();
-        return record != nullptr && share_at_once(*record);
+        const detail::transaction* const me = lock_.known();
+        return me != nullptr && share_at_once(*me);
     }
 
-    [[gnu::cold]] bool share_slowly(const detail::thread_record& record, detail::deadline until,
+    [[gnu::cold]] bool share_slowly(const detail::transaction& me, detail::deadline until,
                                     std::error_code& ec) noexcept;
 
     [[gnu::cold]] bool share_slowly(detail::deadline until, std::error_code& ec) noexcept;

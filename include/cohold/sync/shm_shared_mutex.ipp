@@ -8,18 +8,18 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-[[gnu::noinline]] COHOLD_INLINE bool
-shm_shared_mutex::lock_slowly(const detail::thread_record& record, detail::deadline until,
-                              std::error_code& ec) noexcept {
+[[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::lock_slowly(const detail::transaction& me,
+                                                                   detail::deadline until,
+                                                                   std::error_code& ec) noexcept {
     const detail::error_context context("lock", "shm_shared_mutex", "");
-    if (find(record.me, record.me) != nullptr) {
+    if (find(me.word(), me.word()) != nullptr) {
         detail::fail_errno(ec, EDEADLK, "this thread holds the lock for reading");
         return false;
     }
-    if (!lock_.lock(record, until, ec)) {
+    if (!lock_.lock(me, until, ec)) {
         return false;
     }
-    if (drain(record, until)) {
+    if (drain(me, until)) {
         return true;
     }
     give_up();
@@ -29,17 +29,17 @@ shm_shared_mutex::lock_slowly(const detail::thread_record& record, detail::deadl
 [[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::lock_slowly(detail::deadline until,
                                                                    std::error_code& ec) noexcept {
     const detail::error_context context("lock", "shm_shared_mutex", "");
-    const detail::thread_record* const record = lock_.record(until, ec);
-    return record != nullptr && lock_slowly(*record, until, ec);
+    const detail::transaction* const me = lock_.caller(until, ec);
+    return me != nullptr && lock_slowly(*me, until, ec);
 }
 
-COHOLD_INLINE bool shm_shared_mutex::drain(const detail::thread_record& record,
+COHOLD_INLINE bool shm_shared_mutex::drain(const detail::transaction& me,
                                            detail::deadline until) noexcept {
     const detail::patience limit(until);
     detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
     std::int64_t longest = detail::wait_word::first_interval;
     while (!is_drained()) {
-        if (spins.spin() || recover_dead_readers(record)) {
+        if (spins.spin() || recover_dead_readers(me)) {
             continue;
         }
         if (until.has_passed()) {
@@ -55,13 +55,12 @@ COHOLD_INLINE bool shm_shared_mutex::drain(const detail::thread_record& record,
     return true;
 }
 
-COHOLD_INLINE bool
-shm_shared_mutex::recover_dead_readers(const detail::thread_record& record) noexcept {
-    const detail::recover_owner_if_dead recover_if_dead = detail::recover_owner_of(record);
+COHOLD_INLINE bool shm_shared_mutex::recover_dead_readers(const detail::transaction& me) noexcept {
+    const detail::recover_owner_if_dead recover_if_dead = detail::recover_owner_of(me);
     bool found = false;
     for (slot& each : readers_) {
         detail::owner_word reader = each.load(std::memory_order_relaxed);
-        if (reader != detail::nobody && !detail::same_owner(reader, record.me) &&
+        if (reader != detail::nobody && !detail::same_owner(reader, me.word()) &&
             recover_if_dead(reader)) {
             found = true;
             each.compare_exchange_strong(reader, detail::nobody, std::memory_order_acq_rel);
@@ -82,27 +81,27 @@ COHOLD_INLINE void shm_shared_mutex::give_up() noexcept {
     finish_letting_in(wakes);
 }
 
-[[gnu::noinline]] COHOLD_INLINE bool
-shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::deadline until,
-                               std::error_code& ec) noexcept {
+[[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::share_slowly(const detail::transaction& me,
+                                                                    detail::deadline until,
+                                                                    std::error_code& ec) noexcept {
     const detail::error_context context("lock_shared", "shm_shared_mutex", "");
-    if (lock_.is_held_by(record.me)) {
+    if (lock_.is_held_by(me.word())) {
         detail::fail_errno(ec, EDEADLK, "this thread holds the lock already");
         return false;
     }
     const detail::patience limit(until);
     detail::backoff spins(until.nanoseconds == 0 ? 0 : spins_);
     std::int64_t longest = detail::wait_word::first_interval;
-    while (!lock_.is_free() || !share_at_once(record)) {
-        if (spins.spin() || lock_.free_from_dead(record) ||
-            (lock_.is_free() && recover_dead_readers(record))) {
+    while (!lock_.is_free() || !share_at_once(me)) {
+        if (spins.spin() || lock_.free_from_dead(me) ||
+            (lock_.is_free() && recover_dead_readers(me))) {
             continue;
         }
         if (until.has_passed()) {
             return false;
         }
         const detail::wait_ticket ticket = gate_.announce();
-        if (lock_.is_free() && share_at_once(record)) {
+        if (lock_.is_free() && share_at_once(me)) {
             break;
         }
         gate_.park(ticket, until, longest);
@@ -114,8 +113,8 @@ shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::dead
 [[gnu::noinline]] COHOLD_INLINE bool shm_shared_mutex::share_slowly(detail::deadline until,
                                                                     std::error_code& ec) noexcept {
     const detail::error_context context("lock_shared", "shm_shared_mutex", "");
-    const detail::thread_record* const record = lock_.record(until, ec);
-    return record != nullptr && share_slowly(*record, until, ec);
+    const detail::transaction* const me = lock_.caller(until, ec);
+    return me != nullptr && share_slowly(*me, until, ec);
 }
 
 [[gnu::noinline]] COHOLD_INLINE void shm_shared_mutex::leave_and_wake(slot& mine, bool drains,
@@ -136,8 +135,8 @@ shm_shared_mutex::share_slowly(const detail::thread_record& record, detail::dead
 }
 
 [[gnu::noinline]] COHOLD_INLINE void shm_shared_mutex::unlock_shared_slowly() noexcept {
-    const detail::thread_record* const record = lock_.attached_record();
-    slot* const mine = record == nullptr ? nullptr : find(record->me, record->me);
+    const detail::transaction* const me = lock_.attached_caller();
+    slot* const mine = me == nullptr ? nullptr : find(me->word(), me->word());
     if (mine != nullptr) {
         leave(*mine);
     } else if (!lock_.may_be_inherited()) {

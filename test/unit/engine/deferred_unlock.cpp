@@ -6,7 +6,7 @@
 
 #include <doctest/doctest.h>
 
-#include <cohold/engine/transaction.hpp>
+#include "scratch_segment.hpp"
 
 namespace detail = cohold::detail;
 
@@ -17,7 +17,7 @@ struct fake_lock {
     int number;
 };
 
-void release(void* lock, detail::thread_record& /*holder*/) noexcept {
+void release(void* lock, detail::transaction& /*holder*/) noexcept {
     const auto& self = *static_cast<fake_lock*>(lock);
     self.released->push_back(self.number);
 }
@@ -26,7 +26,8 @@ void release(void* lock, detail::thread_record& /*holder*/) noexcept {
 
 TEST_CASE("each kept lock says where its section began, however many there are") {
     detail::deferred_unlocks kept;
-    detail::thread_record nobody;
+    const scratch::segment segment(65536, 65536);
+    detail::transaction& holder = scratch::self(segment.memory());
     std::vector<int> released;
     std::vector<fake_lock> locks;
     for (int i = 0; i < 50; ++i) {
@@ -42,14 +43,15 @@ TEST_CASE("each kept lock says where its section began, however many there are")
         CHECK(kept.from(i + 1).limit == 1000 + i);
         CHECK(kept.from(i + 1).promises == 2000 + i);
     }
-    kept.release_all(nobody);
+    kept.release_all(holder);
     CHECK(kept.count() == 0);
     CHECK(released.size() == 50);
 }
 
 TEST_CASE("what a section had already is forgotten with the section that had it again") {
     detail::deferred_unlocks kept;
-    detail::thread_record nobody;
+    const scratch::segment segment(65536, 65536);
+    detail::transaction& holder = scratch::self(segment.memory());
     std::vector<int> released;
     fake_lock lock{&released, 1};
     REQUIRE(kept.make_room());
@@ -69,13 +71,14 @@ TEST_CASE("what a section had already is forgotten with the section that had it 
     kept.end(2);
     kept.end(3);
     CHECK(kept.count() == 2);
-    kept.release_all(nobody);
+    kept.release_all(holder);
     CHECK(released == std::vector<int>{1});
 }
 
 TEST_CASE("a lock is forgotten only if it was kept last") {
     detail::deferred_unlocks kept;
-    detail::thread_record nobody;
+    const scratch::segment segment(65536, 65536);
+    detail::transaction& holder = scratch::self(segment.memory());
     std::vector<int> released;
     fake_lock first{&released, 1};
     fake_lock second{&released, 2};
@@ -85,6 +88,6 @@ TEST_CASE("a lock is forgotten only if it was kept last") {
     CHECK_FALSE(kept.forget_last(&first));
     CHECK(kept.forget_last(&second));
     CHECK_FALSE(kept.keeps(&second));
-    kept.release_all(nobody);
+    kept.release_all(holder);
     CHECK(released == std::vector<int>{1});
 }

@@ -44,11 +44,11 @@ struct scene {
                                     (reinterpret_cast<char*>(here) - segment.memory().base()));
     }
 
-    detail::thread_record& record() const { return scratch::self(victim); }
+    detail::transaction& mine() const { return scratch::self(victim); }
 
     void save(std::size_t index, std::size_t count) const {
         std::error_code ec;
-        record().save(&(*there(data))[index], count * 8, ec);
+        mine().save(&(*there(data))[index], count * 8, ec);
         REQUIRE_FALSE(ec);
     }
 
@@ -94,7 +94,7 @@ TEST_CASE("any number of bytes at any address is restored") {
     auto* const bytes = reinterpret_cast<unsigned char*>(s.data);
     std::error_code ec;
     for (std::size_t length = 0; length < 40; ++length) {
-        s.record().save(s.there(bytes) + length * 3, length, ec);
+        s.mine().save(s.there(bytes) + length * 3, length, ec);
         std::memset(s.there(bytes) + length * 3, 0xee, length);
     }
     CHECK_FALSE(ec);
@@ -105,10 +105,10 @@ TEST_CASE("any number of bytes at any address is restored") {
 
 TEST_CASE("committed changes stay, later ones do not") {
     scene s;
-    const detail::savepoint begin = s.record().here();
+    const detail::savepoint begin = s.mine().here();
     s.save(0, 1);
     s.change(0, 100);
-    s.record().commit(begin);
+    s.mine().commit(begin);
     s.save(1, 1);
     s.change(1, 101);
     s.kill_and_recover();
@@ -121,16 +121,16 @@ TEST_CASE("a part of a section can be undone, or committed") {
     scene s;
     s.save(0, 1);
     s.change(0, 100);
-    detail::savepoint inner = s.record().here();
+    detail::savepoint inner = s.mine().here();
     s.save(1, 1);
     s.change(1, 101);
-    s.record().roll_back(inner);
+    s.mine().roll_back(inner);
     CHECK((*s.data)[1] == s.before[1]);
     CHECK((*s.data)[0] == 100);
-    inner = s.record().here();
+    inner = s.mine().here();
     s.save(2, 1);
     s.change(2, 102);
-    s.record().commit(inner);
+    s.mine().commit(inner);
     s.kill_and_recover();
     CHECK((*s.data)[0] == s.before[0]);
     CHECK((*s.data)[2] == 102);
@@ -141,25 +141,25 @@ TEST_CASE("thousands of records in many chunks") {
     for (const bool finish : {false, true}) {
         CAPTURE(finish);
         scene s;
-        const detail::savepoint begin = s.record().here();
+        const detail::savepoint begin = s.mine().here();
         std::vector<detail::savepoint> points;
         for (std::size_t i = 0; i < 5000; ++i) {
             if (i % 100 == 0) {
-                points.push_back(s.record().here());
+                points.push_back(s.mine().here());
             }
             s.save(i % 60, 1 + i % 4);
             s.change(i % 60, i);
         }
         CHECK(s.segment.blocks() > s.blocks + 10);
         // Back to somewhere in the middle, and on from there.
-        s.record().roll_back(points[20]);
+        s.mine().roll_back(points[20]);
         CHECK((*s.data)[1999 % 60] == 1999);
         for (std::size_t i = 0; i < 500; ++i) {
             s.save(i % 60, 1);
             s.change(i % 60, i + 10000);
         }
         if (finish) {
-            s.record().commit(begin);
+            s.mine().commit(begin);
         }
         s.kill_and_recover();
         if (finish) {
@@ -181,14 +181,14 @@ TEST_CASE("many bytes at once are saved in a block of their own") {
         auto* const big = static_cast<char*>(s.segment.heap().allocate(size, 16, ec));
         REQUIRE_FALSE(ec);
         std::memset(big, 'a', size);
-        const detail::savepoint begin = s.record().here();
-        s.record().save(s.there(big), size, ec);
+        const detail::savepoint begin = s.mine().here();
+        s.mine().save(s.there(big), size, ec);
         CHECK_FALSE(ec);
         std::memset(s.there(big), 'b', size);
         if (how == 1) {
-            s.record().commit(begin);
+            s.mine().commit(begin);
         } else if (how == 2) {
-            s.record().roll_back(begin);
+            s.mine().roll_back(begin);
         }
         s.kill_and_recover();
         CHECK(std::string_view(big, size) == std::string(size, how == 1 ? 'b' : 'a'));
@@ -216,7 +216,7 @@ struct moved_bytes {
     }
 
     detail::byte_shift move(std::error_code& ec) const {
-        return s.record().shift(s.there(block) + margin, length, by, ec);
+        return s.mine().shift(s.there(block) + margin, length, by, ec);
     }
 
     // Moves them, and writes something in their place, like an insertion.
@@ -257,13 +257,13 @@ TEST_CASE("moved bytes are moved back, or stay") {
                 CAPTURE(how);
                 scene s;
                 const moved_bytes bytes(s, length, distance);
-                const detail::savepoint begin = s.record().here();
+                const detail::savepoint begin = s.mine().here();
                 bytes.shift();
                 if (how == 1) {
-                    s.record().roll_back(begin);
+                    s.mine().roll_back(begin);
                     CHECK((bytes.now() == bytes.before));
                 } else if (how == 2) {
-                    s.record().commit(begin);
+                    s.mine().commit(begin);
                 }
                 s.kill_and_recover();
                 if (how == 2) {
@@ -285,20 +285,21 @@ TEST_CASE("bytes are moved back and forth, and saved in between, in one section"
         CAPTURE(nested);
         scene s;
         const moved_bytes bytes(s, 5000, 8);
-        detail::thread_record& record = s.record();
-        record.state.depth = nested ? 2 : 1; // a user's section keeps less afterwards
+        detail::transaction& mine = s.mine();
+        for (int depth = 0; depth < (nested ? 2 : 1); ++depth) {
+            mine.begin(false); // an operation in a user's section keeps less afterwards
+        }
         std::error_code ec;
         const std::uint64_t used = s.segment.heap().used();
         for (std::size_t i = 0; i < 60; ++i) {
             char* const place = s.there(bytes.block) + bytes.margin + i;
-            record.shift(place, 5000 - i, 8, ec);
-            record.save(place + 1000, 100, ec);
+            mine.shift(place, 5000 - i, 8, ec);
+            mine.save(place + 1000, 100, ec);
             std::memset(place + 1000, 'x', 100);
-            record.shift(place + 8, 5000 - i, -8, ec);
+            mine.shift(place + 8, 5000 - i, -8, ec);
         }
         REQUIRE_FALSE(ec);
         CHECK((s.segment.heap().used() - used < 60000) == nested);
-        record.state.depth = 0;
         s.kill_and_recover();
         CHECK((bytes.now() == bytes.before));
         s.check_nothing_left();
@@ -309,13 +310,13 @@ TEST_CASE("a shift can be undone in place, with others after it") {
     scene s;
     const moved_bytes bytes(s, 5000, 8);
     std::error_code ec;
-    const detail::savepoint begin = s.record().here();
+    const detail::savepoint begin = s.mine().here();
     detail::byte_shift moved = bytes.move(ec);
     s.save(3, 1);
     s.change(3, 1);
     moved.undo();
     CHECK((bytes.now() == bytes.before));
-    s.record().commit(begin);
+    s.mine().commit(begin);
     CHECK((bytes.now() == bytes.before));
     CHECK((*s.data)[3] == 1);
     s.kill_and_recover();
@@ -327,13 +328,13 @@ TEST_CASE("new blocks are freed and dropped blocks stay, unless the section comm
         CAPTURE(finish);
         scene s;
         std::error_code ec;
-        const detail::savepoint begin = s.record().here();
-        void* const made = s.record().allocate(100, 16, ec);
+        const detail::savepoint begin = s.mine().here();
+        void* const made = s.mine().allocate(100, 16, ec);
         CHECK_FALSE(ec);
-        s.record().drop(s.there(s.data));
+        s.mine().drop(s.there(s.data));
         CHECK(s.segment.heap().used() > s.used); // nothing is freed before the end
         if (finish) {
-            s.record().commit(begin);
+            s.mine().commit(begin);
         }
         const auto offset = static_cast<char*>(made) - s.victim.base();
         s.kill_and_recover();
@@ -353,12 +354,12 @@ TEST_CASE("a block that is made and dropped again is freed once, in any case") {
     for (const bool finish : {false, true}) {
         scene s;
         std::error_code ec;
-        const detail::savepoint begin = s.record().here();
+        const detail::savepoint begin = s.mine().here();
         for (int i = 0; i < 200; ++i) {
-            s.record().drop(s.record().allocate(24, 16, ec));
+            s.mine().drop(s.mine().allocate(24, 16, ec));
         }
         if (finish) {
-            s.record().commit(begin);
+            s.mine().commit(begin);
         }
         s.kill_and_recover();
         s.check_nothing_left();
@@ -370,15 +371,15 @@ TEST_CASE("killed while it completes a commit: the next process continues") {
     // be done.
     scene s;
     std::error_code ec;
-    detail::thread_record& record = s.record();
+    detail::transaction& mine = s.mine();
     s.save(0, 1); // of the section around, which is not committed
     s.change(0, 100);
-    const std::uint64_t floor = record.log->top;
+    const std::uint64_t floor = mine.log().top;
     s.save(1, 1);
     s.change(1, 101);
-    static_cast<void>(record.allocate(100, 16, ec));
-    record.drop(s.there(s.data) + 0);
-    record.log->floor = floor;
+    static_cast<void>(mine.allocate(100, 16, ec));
+    mine.drop(s.there(s.data) + 0);
+    mine.log().floor = floor;
     s.kill_and_recover();
     CHECK(s.segment.blocks() == s.blocks); // one more, one less
     // The memory is free, but has not been reused.
@@ -391,12 +392,12 @@ TEST_CASE("the deciding word tells whether the operation was committed") {
         CAPTURE(value);
         scene s;
         std::error_code ec;
-        detail::thread_record& record = s.record();
+        detail::transaction& mine = s.mine();
         s.save(1, 1);
         s.change(1, 101);
-        static_cast<void>(record.allocate(100, 16, ec));
+        static_cast<void>(mine.allocate(100, 16, ec));
         // What commit_by writes before it stores the word.
-        auto& log = *record.log;
+        auto& log = mine.log();
         log.witness_floor = detail::journal_reader::begin_of(s.victim.header(), log);
         log.witness_value = 42;
         log.witness = static_cast<std::uint64_t>(reinterpret_cast<char*>(&(*s.there(s.data))[0]) -
@@ -412,16 +413,16 @@ TEST_CASE("the deciding word tells whether the operation was committed") {
 TEST_CASE("storing the word ends the section, also in a living process") {
     scene s;
     std::error_code ec;
-    detail::thread_record& record = s.record();
-    const detail::savepoint begin = record.here();
+    detail::transaction& mine = s.mine();
+    const detail::savepoint begin = mine.here();
     s.save(1, 1);
     s.change(1, 101);
-    record.drop(record.allocate(100, 16, ec));
+    mine.drop(mine.allocate(100, 16, ec));
     auto& word = reinterpret_cast<std::atomic<std::uint64_t>&>((*s.there(s.data))[0]);
-    record.commit_by(begin, word, 77, false);
-    CHECK(record.log->witness == 0);
-    CHECK(record.log->floor == 0);
-    CHECK(record.log->top == begin.top);
+    mine.commit_by(begin, word, 77, detail::witness_kind::equal);
+    CHECK(mine.log().witness == 0);
+    CHECK(mine.log().floor == 0);
+    CHECK(mine.log().top == begin.top);
     s.kill_and_recover();
     CHECK((*s.data)[0] == 77);
     CHECK((*s.data)[1] == 101);
@@ -433,17 +434,17 @@ TEST_CASE("objects outside of the segment are restored only by their own process
     std::error_code ec;
     std::uint64_t outside = 1;
     std::uint64_t forgotten = 1;
-    const detail::savepoint begin = s.record().here();
-    s.record().save(&outside, sizeof outside, ec);
-    s.record().save(&forgotten, sizeof forgotten, ec);
+    const detail::savepoint begin = s.mine().here();
+    s.mine().save(&outside, sizeof outside, ec);
+    s.mine().save(&forgotten, sizeof forgotten, ec);
     CHECK_FALSE(ec);
     outside = 2;
     forgotten = 2;
-    s.record().forget(&forgotten, sizeof forgotten);
-    s.record().roll_back(begin);
+    s.mine().forget(&forgotten, sizeof forgotten);
+    s.mine().roll_back(begin);
     CHECK(outside == 1);
     CHECK(forgotten == 2);
-    s.record().save(&outside, sizeof outside, ec);
+    s.mine().save(&outside, sizeof outside, ec);
     outside = 3;
     s.kill_and_recover();
     CHECK(outside == 3); // only its own process restores it
@@ -453,12 +454,12 @@ TEST_CASE("objects outside of the segment are restored only by their own process
 TEST_CASE("readers without a lock notice when something is undone") {
     scene s;
     const std::uint64_t rollbacks = s.segment.header().rollbacks;
-    const detail::savepoint begin = s.record().here();
+    const detail::savepoint begin = s.mine().here();
     s.save(0, 1);
-    s.record().commit(begin);
+    s.mine().commit(begin);
     CHECK(s.segment.header().rollbacks == rollbacks);
     s.save(0, 1);
-    s.record().roll_back(begin);
+    s.mine().roll_back(begin);
     CHECK(s.segment.header().rollbacks == rollbacks + 2);
     s.save(0, 1);
     s.kill_and_recover();
@@ -468,7 +469,8 @@ TEST_CASE("readers without a lock notice when something is undone") {
 TEST_CASE("a full segment: changes that cannot be recorded are refused before they happen") {
     scene s;
     std::error_code ec;
-    const detail::savepoint begin = s.record().here();
+    s.mine().begin(true);
+    const detail::savepoint begin = s.mine().here();
     std::vector<void*> hoard;
     for (std::uint64_t size = 65536; size >= 16; size /= 2) {
         std::error_code full;
@@ -480,34 +482,32 @@ TEST_CASE("a full segment: changes that cannot be recorded are refused before th
     }
     int saved = 0;
     while (!ec && saved < 100000) {
-        s.record().save(s.there(static_cast<char*>(hoard.front()) + saved * 8), 8, ec);
+        s.mine().save(s.there(static_cast<char*>(hoard.front()) + saved * 8), 8, ec);
         saved += ec ? 0 : 1;
     }
     CHECK(saved > 30); // the journal's own room
     CHECK(saved < 1000);
     CHECK(ec);
     ec.clear();
-    s.record().save(s.there(static_cast<char*>(hoard.front())), 8, ec); // known already
+    s.mine().save(s.there(static_cast<char*>(hoard.front())), 8, ec); // known already
     CHECK_FALSE(ec);
-    s.record().save_anyhow(&(*s.there(s.data))[5], 8, true);
+    s.mine().save_anyhow(&(*s.there(s.data))[5], 8, true);
     s.change(5, 5);
     const words full = *s.data;
-    CHECK(s.record().allocate(16, 16, ec) == nullptr);
-    CHECK_FALSE(s.record().has_room_for_shift());
+    CHECK(s.mine().allocate(16, 16, ec) == nullptr);
+    CHECK_FALSE(s.mine().has_room_for_shift());
     ec.clear();
-    s.record().shift(s.there(reinterpret_cast<char*>(s.data)), 300, 8, ec);
+    s.mine().shift(s.there(reinterpret_cast<char*>(s.data)), 300, 8, ec);
     CHECK(ec == cohold::errc::reserve_exceeded);
     CHECK(*s.data == full);
     const std::uint64_t used = s.segment.heap().used();
-    s.record().state.undoable = true;
-    s.record().drop(s.there(s.data)); // known to this process alone
-    s.record().save_anyhow(&(*s.there(s.data))[3], 16, true);
-    s.record().save_anyhow(&(*s.there(s.data))[0], 48, true);
+    s.mine().drop(s.there(s.data)); // known to this process alone
+    s.mine().save_anyhow(&(*s.there(s.data))[3], 16, true);
+    s.mine().save_anyhow(&(*s.there(s.data))[0], 48, true);
     s.change(0, 7);
-    s.record().save_anyhow(&(*s.there(s.data))[0], 48, true);
+    s.mine().save_anyhow(&(*s.there(s.data))[0], 48, true);
     s.change(3, 8);
-    s.record().state.undoable = false;
-    s.record().roll_back(begin);
+    s.mine().roll_back(begin);
     CHECK(s.segment.heap().used() == used);
     CHECK(*s.data == s.before);
     s.kill_and_recover();
@@ -520,7 +520,7 @@ TEST_CASE("a full segment: changes that cannot be recorded are refused before th
 TEST_CASE("a full segment: bytes are moved within the journal's own room") {
     scene s;
     const moved_bytes up(s, 5000, 8);
-    static_cast<void>(s.record());
+    static_cast<void>(s.mine());
     std::vector<void*> hoard;
     for (std::uint64_t size = 65536; size >= 16; size /= 2) {
         std::error_code full;
@@ -533,13 +533,13 @@ TEST_CASE("a full segment: bytes are moved within the journal's own room") {
     std::error_code ec;
     detail::fail(ec, cohold::errc::invalid_size, "the last failure");
     ec.clear();
-    const detail::savepoint begin = s.record().here();
+    const detail::savepoint begin = s.mine().here();
     const detail::byte_shift moved = up.move(ec);
     REQUIRE_FALSE(ec);
     CHECK(moved.bytes() == 5000);
     CHECK(cohold::last_failure().code() == cohold::errc::invalid_size); // it was none
     CHECK((up.now(8) == up.before));
-    s.record().roll_back(begin);
+    s.mine().roll_back(begin);
     CHECK((up.now() == up.before));
     up.shift();
     s.kill_and_recover();
@@ -556,10 +556,10 @@ TEST_CASE("a journal of arbitrary bytes leads nowhere, and reading it ends") {
         CAPTURE(round);
         scene s;
         std::error_code ec;
-        detail::thread_record& record = s.record();
+        detail::transaction& mine = s.mine();
         s.save(0, 10);
-        static_cast<void>(record.allocate(100, 16, ec));
-        auto& log = *record.log;
+        static_cast<void>(mine.allocate(100, 16, ec));
+        auto& log = mine.log();
         const std::uint64_t begin = detail::journal_reader::begin_of(s.victim.header(), log);
         const std::uint64_t size = s.segment.size();
         const auto data =
@@ -629,7 +629,7 @@ TEST_CASE("a journal of arbitrary bytes leads nowhere, and reading it ends") {
         log.witness = random() % 3 == 0 ? anywhere() : 0;
         log.witness_floor = anywhere();
         log.witness_value = random();
-        log.queue_claim = anywhere();
+        log.claim = anywhere();
         if (random() % 2 == 0) {
             log.next = random() % 2 == 0 ? anywhere() : begin - offsetof(journal, records);
         }
@@ -657,20 +657,20 @@ TEST_CASE(
             std::error_code ec;
             std::array<std::uint64_t, 8> target{};
             std::uint64_t own = 1;
-            detail::thread_record& record = s.record();
-            const detail::savepoint begin = record.here();
-            record.save(&own, sizeof own, ec);
+            detail::transaction& mine = s.mine();
+            const detail::savepoint begin = mine.here();
+            mine.save(&own, sizeof own, ec);
             own = 2;
             s.save(0, 4);
             s.change(0, 100);
-            record.drop(record.allocate(16, 16, ec)); // so that commit reads it, too
+            mine.drop(mine.allocate(16, 16, ec)); // so that commit reads it, too
             const auto data = static_cast<std::uint64_t>(reinterpret_cast<char*>(s.data) -
                                                          s.segment.memory().base());
             const auto where =
                 static_cast<std::uint64_t>(reinterpret_cast<char*>(&target[2]) - s.victim.base());
             const support::ending other =
                 support::child([&] {
-                    auto& log = *record.log;
+                    auto& log = mine.log();
                     std::memcpy(log.records, &data, 8);
                     const journal_record each{where, journal_record::word_of(kind, 8)};
                     std::memcpy(log.records + 8, &each, 16);
@@ -678,16 +678,16 @@ TEST_CASE(
                 }).wait();
             CHECK(other.code == 0);
             if (finish) {
-                record.commit(begin);
+                mine.commit(begin);
             } else {
-                record.roll_back(begin);
+                mine.roll_back(begin);
             }
             CHECK(target == std::array<std::uint64_t, 8>{});
             CHECK(own == (finish ? 2u : 1u)); // this process's own records are restored
             // The thread continues.
             s.save(1, 1);
             s.change(1, 101);
-            record.roll_back(begin);
+            mine.roll_back(begin);
             CHECK((*s.data)[1] == s.before[1]);
         }
     }
@@ -696,8 +696,8 @@ TEST_CASE(
 TEST_CASE("damaged ends of a journal: nothing is written in front of the segment, or behind it") {
     scene s;
     std::error_code ec;
-    detail::thread_record& record = s.record();
-    const detail::savepoint begin = record.here();
+    detail::transaction& mine = s.mine();
+    const detail::savepoint begin = mine.here();
     const auto& local = detail::local_of(s.victim.header());
     unsigned char kept[sizeof local];
     std::memcpy(kept, static_cast<const void*>(&local), sizeof kept);
@@ -706,43 +706,43 @@ TEST_CASE("damaged ends of a journal: nothing is written in front of the segment
          {~std::uint64_t{7}, ~std::uint64_t{31}, std::uint64_t{0} - 4096, std::uint64_t{0},
           std::uint64_t{8}, reserve - 8, reserve, reserve + 8, std::uint64_t{1} << 62}) {
         CAPTURE(end);
-        record.log->top = end;
+        mine.log().top = end;
         for (const std::size_t bytes : {8u, 24u, 4096u, 5000u}) {
             CAPTURE(bytes);
             std::error_code refused;
-            record.save(s.there(s.data), bytes, refused);
+            mine.save(s.there(s.data), bytes, refused);
             CHECK(refused == cohold::errc::corrupt);
         }
-        CHECK(record.allocate(16, 16, ec) == nullptr);
-        record.drop(s.there(s.data));
+        CHECK(mine.allocate(16, 16, ec) == nullptr);
+        mine.drop(s.there(s.data));
         CHECK(std::memcmp(kept, static_cast<const void*>(&local), sizeof kept) == 0);
-        record.roll_back(begin);
+        mine.roll_back(begin);
         s.save(2, 1); // repaired
         s.change(2, 102);
-        record.roll_back(begin);
+        mine.roll_back(begin);
         CHECK((*s.data)[2] == s.before[2]);
     }
     // The block that is kept for more records.
     for (const std::uint64_t chunk : {reserve - 8, reserve, ~std::uint64_t{8191}, std::uint64_t{8},
                                       reserve - journal::chunk_size, std::uint64_t{12289}}) {
         CAPTURE(chunk);
-        record.log->chunk = chunk;
+        mine.log().chunk = chunk;
         std::error_code refused;
         for (int i = 0; i < 100 && !refused; ++i) {
-            record.save(s.there(s.data), 64, refused);
+            mine.save(s.there(s.data), 64, refused);
         }
         CHECK(refused == cohold::errc::corrupt);
         CHECK(std::memcmp(kept, static_cast<const void*>(&local), sizeof kept) == 0);
-        record.roll_back(begin);
+        mine.roll_back(begin);
     }
-    record.log->chunk = 0;
+    mine.log().chunk = 0;
     // A size that the segment cannot have.
     const std::uint64_t size = s.victim.header().size;
     s.save(0, 1);
     s.victim.header().size = std::uint64_t{1} << 62;
     const journal_record each{reserve + 4096, journal_record::word_of(journal_kind::bytes, 8)};
-    std::memcpy(record.log->records + 8, &each, 16);
-    record.roll_back(begin); // does not write there
+    std::memcpy(mine.log().records + 8, &each, 16);
+    mine.roll_back(begin); // does not write there
     s.victim.header().size = size;
     s.kill_and_recover();
     CHECK(*s.data == s.before);

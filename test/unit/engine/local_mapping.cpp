@@ -34,19 +34,19 @@ TEST_CASE("a mapping for reading, and an unused one, have no identity yet") {
     CHECK(identity.epoch == 0);
     CHECK(identity.me == detail::nobody);
     CHECK(identity.page == nullptr);
-    CHECK(identity.records == nullptr);
+    CHECK(identity.transactions == nullptr);
 }
 
 TEST_CASE("a forked child has the mapping, but not the identity") {
     const scratch::segment segment(65536, 1 << 20);
     static_cast<void>(scratch::self(segment.memory()));
     const detail::local_mapping& local = detail::local_of(segment.header());
-    CHECK(local.identity->records != nullptr);
+    CHECK(local.identity->transactions != nullptr);
     support::check_child([&] {
         CHILD_CHECK(local.identity->epoch == 0);
         CHILD_CHECK(local.identity->me == detail::nobody);
         CHILD_CHECK(local.identity->page == nullptr);
-        CHILD_CHECK(local.identity->records == nullptr);
+        CHILD_CHECK(local.identity->transactions == nullptr);
         CHILD_CHECK(local.inode != 0);
         std::error_code ec;
         const detail::owner_word me = detail::participant_of(segment.header(), ec);

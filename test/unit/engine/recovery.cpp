@@ -44,13 +44,13 @@ struct half_done {
 
     void begin(const detail::segment_memory& victim) const {
         std::error_code ec;
-        detail::thread_record& record = scratch::self(victim);
+        detail::transaction& mine = scratch::self(victim);
         auto* const theirs = reinterpret_cast<std::uint64_t*>(
             victim.base() + (reinterpret_cast<char*>(numbers) - segment.memory().base()));
         for (std::size_t i = 0; i < count; ++i) {
-            record.save_word(theirs + i, ec);
+            mine.save_word(theirs + i, ec);
             theirs[i] = i;
-            static_cast<void>(record.allocate(100 + i, 16, ec));
+            static_cast<void>(mine.allocate(100 + i, 16, ec));
         }
         CHECK_FALSE(ec);
     }
@@ -176,7 +176,7 @@ TEST_CASE("an unfinished change of the heap is undone before the journal is read
     auto* const change =
         ::new (storage) detail::heap::transaction(detail::heap::of(victim.header()), me);
     static_cast<void>(change->allocate(300, 16, ec));
-    change->set(scratch::self(victim).log->top, 16);
+    change->set(scratch::self(victim).log().top, 16);
     scratch::kill(victim);
     CHECK(scratch::recover(s.segment) == 1);
     s.check();
@@ -215,11 +215,11 @@ TEST_CASE("the same death a thousand times leaves no trace") {
 TEST_CASE("a holder whose thread has ended holds nothing, even if its process lives") {
     const scratch::segment segment(65536, 1 << 20);
     const detail::segment_memory other = segment.again(cohold::access_mode::writing);
-    const detail::thread_record& record = scratch::self(other);
+    const detail::transaction& mine = scratch::self(other);
     const detail::owner_word me = me_in(segment);
-    CHECK_FALSE(detail::has_ended(segment.header(), me, record.me));
-    CHECK(detail::has_ended(segment.header(), me, record.process_word())); // does not name a thread
-    CHECK(detail::has_ended(segment.header(), me, record.me + 2));
-    CHECK_FALSE(detail::recover_thread_if_dead(segment.header(), me_in(segment), record.me));
-    CHECK(detail::recover_thread_if_dead(segment.header(), me_in(segment), record.me + 2));
+    CHECK_FALSE(detail::has_ended(segment.header(), me, mine.word()));
+    CHECK(detail::has_ended(segment.header(), me, mine.process_word())); // does not name a thread
+    CHECK(detail::has_ended(segment.header(), me, mine.word() + 2));
+    CHECK_FALSE(detail::recover_thread_if_dead(segment.header(), me_in(segment), mine.word()));
+    CHECK(detail::recover_thread_if_dead(segment.header(), me_in(segment), mine.word() + 2));
 }

@@ -45,8 +45,8 @@ TEST_CASE("each participant of a full segment has one, and gives it back") {
         std::vector<detail::segment_memory> others;
         for (std::uint64_t i = 0; i < reserve_journals::count; ++i) {
             others.push_back(segment.again(cohold::access_mode::writing));
-            const detail::thread_record& record = scratch::self(others.back());
-            CHECK(reserve_journals::of(others.back().header()).index_of(record.log) == i);
+            const detail::transaction& mine = scratch::self(others.back());
+            CHECK(reserve_journals::of(others.back().header()).index_of(&mine.log()) == i);
         }
         CHECK(reserve_journals::of(segment.header()).in_use == 15);
         const auto fifth = segment.again(cohold::access_mode::writing);

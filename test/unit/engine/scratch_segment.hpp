@@ -130,10 +130,10 @@ class segment {
 // and nothing is cleaned up.
 inline void kill(detail::segment_memory& victim) {
     detail::local_identity& identity = *detail::local_of(victim.header()).identity;
-    while (identity.records != nullptr) {
-        detail::thread_record* const record = identity.records;
-        identity.records = record->next_in_mapping;
-        record->ended.store(detail::thread_record::orphaned);
+    while (identity.transactions != nullptr) {
+        detail::thread_transaction* const its = identity.transactions;
+        identity.transactions = its->next_in_mapping;
+        its->ended.store(detail::thread_transaction::orphaned);
     }
     // The separate process that it stood for.
     detail::participant_table::of(victim.header()).slots[detail::slot_of(identity.me)].stamp ^= 1;
@@ -143,12 +143,12 @@ inline void kill(detail::segment_memory& victim) {
     victim = {};
 }
 
-// This thread's record in that mapping.
-inline detail::thread_record& self(const detail::segment_memory& memory) {
+// This thread's transaction in that mapping.
+inline detail::transaction& self(const detail::segment_memory& memory) {
     std::error_code ec;
-    detail::thread_record* const record = detail::self(memory.header(), ec);
-    REQUIRE(record != nullptr);
-    return *record;
+    detail::transaction* const mine = detail::self(memory.header(), ec);
+    REQUIRE(mine != nullptr);
+    return *mine;
 }
 
 // Recovers all dead participants, and returns how many.

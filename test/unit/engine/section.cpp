@@ -30,7 +30,7 @@ struct scene {
 
     void set(section& open, std::uint64_t value) const {
         std::error_code ec;
-        open.record().save_word(number, ec);
+        open->save_word(number, ec);
         CHECK_FALSE(ec);
         *number = value;
     }
@@ -49,10 +49,10 @@ TEST_CASE("a section ends with a commit unless it is undone") {
         section open(s.segment.header(), ec);
         CHECK(static_cast<bool>(open));
         CHECK(open.is_outermost());
-        CHECK(detail::open_record(&s.segment.header()) == &open.record());
+        CHECK(detail::open_transaction(&s.segment.header()) == &*open);
         s.set(open, 2);
     }
-    CHECK(detail::open_record(&s.segment.header()) == nullptr);
+    CHECK(detail::open_transaction(&s.segment.header()) == nullptr);
     CHECK(*s.number == 2);
     {
         section open(s.segment.header(), ec);
@@ -92,29 +92,29 @@ TEST_CASE("a section within another is a part of it") {
 TEST_CASE("a section knows from its beginning to its end whether it can be undone") {
     const scene s;
     for (int round = 0; round < 2; ++round) { // the second begins as the thread's only one
-        detail::thread_record& record = scratch::self(s.segment.memory());
-        const section outer(&record, false);
-        CHECK_FALSE(record.state.undoable);
+        detail::transaction& mine = scratch::self(s.segment.memory());
+        const section outer(&mine, false);
+        CHECK_FALSE(mine.is_undoable());
         {
-            const section inner(&record);
-            CHECK(record.state.undoable);
+            const section inner(&mine);
+            CHECK(mine.is_undoable());
             {
-                const section innermost(&record);
-                const section operation(&record, false);
-                CHECK(record.state.undoable);
+                const section innermost(&mine);
+                const section operation(&mine, false);
+                CHECK(mine.is_undoable());
             }
-            CHECK(record.state.undoable);
+            CHECK(mine.is_undoable());
         }
-        CHECK_FALSE(record.state.undoable);
-        const section again(&record, false);
-        CHECK_FALSE(record.state.undoable);
+        CHECK_FALSE(mine.is_undoable());
+        const section again(&mine, false);
+        CHECK_FALSE(mine.is_undoable());
     }
     std::error_code ec;
     const section alone(s.segment.header(), ec);
     {
         const section inner(s.segment.header(), ec);
     }
-    CHECK(alone.record().state.undoable);
+    CHECK(alone->is_undoable());
 }
 
 TEST_CASE("changes that an inner section commits stay") {
@@ -123,7 +123,7 @@ TEST_CASE("changes that an inner section commits stay") {
     std::uint64_t other = 1;
     {
         section outer(s.segment.header(), ec);
-        outer.record().save_word(&other, ec);
+        outer->save_word(&other, ec);
         other = 2;
         {
             section inner(s.segment.header(), ec);
@@ -187,7 +187,7 @@ TEST_CASE("sections of two segments in one thread, and of two mappings of one, a
         CHECK(first.is_outermost());
         CHECK(second.is_outermost());
         CHECK(third.is_outermost());
-        CHECK(&first.record() != &third.record());
+        CHECK(&*first != &*third);
         one.set(first, 2);
         two.set(second, 2);
         second.roll_back();
@@ -204,11 +204,11 @@ TEST_CASE("each thread has sections of its own") {
     s.set(open, 2);
     std::thread([&s, &open] {
         std::error_code failed;
-        CHECK(detail::open_record(&s.segment.header()) == nullptr);
+        CHECK(detail::open_transaction(&s.segment.header()) == nullptr);
         section mine(s.segment.header(), failed);
         CHECK(mine.is_outermost());
-        CHECK(&mine.record() != &open.record());
-        CHECK_FALSE(detail::same_owner(mine.record().me, open.record().me));
+        CHECK(&*mine != &*open);
+        CHECK_FALSE(detail::same_owner(mine->word(), open->word()));
     }).join();
     open.roll_back();
     CHECK(*s.number == 1);
@@ -224,19 +224,19 @@ TEST_CASE("a child that inherits an open section leaves it to its parent") {
             {
                 // What happens to the parent's section when the child unwinds.
                 section& inherited = open;
-                CHILD_CHECK(detail::is_inherited(inherited.record()));
+                CHILD_CHECK(inherited->is_inherited());
                 inherited.roll_back();
                 CHILD_CHECK(*s.number == 2);
                 inherited.~section();
             }
             CHILD_CHECK(!detail::has_open_sections());
-            CHILD_CHECK(detail::open_record(&s.segment.header()) == nullptr);
+            CHILD_CHECK(detail::open_transaction(&s.segment.header()) == nullptr);
             // The child's own sections are its own.
             std::error_code failed;
             section mine(s.segment.header(), failed);
             CHILD_CHECK(mine.is_outermost());
-            CHILD_CHECK(!detail::is_inherited(mine.record()));
-            CHILD_CHECK(detail::slot_of(mine.record().me) == 1);
+            CHILD_CHECK(!mine->is_inherited());
+            CHILD_CHECK(detail::slot_of(mine->word()) == 1);
         });
         CHECK(scratch::recover(s.segment) == 1);
         CHECK(*s.number == 2);

@@ -50,11 +50,11 @@ TEST_CASE("each thread has a number and a journal, which a later one reuses") {
     std::size_t blocks = 0;
     for (int i = 0; i < 3000; ++i) {
         std::thread([&] {
-            const detail::thread_record& record = scratch::self(segment.memory());
-            words.push_back(record.me);
+            const detail::transaction& mine = scratch::self(segment.memory());
+            words.push_back(mine.word());
             std::error_code ec;
             const detail::section open(segment.header(), ec);
-            open.record().save(&word_in(segment), 8, ec);
+            open->save(&word_in(segment), 8, ec);
             word_in(segment) = static_cast<std::uint64_t>(i);
         }).join();
         if (i == 0) {
@@ -66,23 +66,23 @@ TEST_CASE("each thread has a number and a journal, which a later one reuses") {
     CHECK(journals_of(segment, 0) == 1);
     CHECK(word_in(segment) == 2999);
     CHECK(detail::thread_of(words[2999]) == 3000);
-    CHECK(detail::local_of(segment.header()).identity->records == nullptr);
+    CHECK(detail::local_of(segment.header()).identity->transactions == nullptr);
 }
 
 TEST_CASE("thread numbers start again with another generation") {
     const scratch::segment segment(65536, 1 << 20);
-    const detail::owner_word mine = scratch::self(segment.memory()).me;
+    const detail::owner_word mine = scratch::self(segment.memory()).word();
     CHECK(detail::thread_of(mine) == 1);
     detail::local_of(segment.header()).identity->threads = detail::most_threads - 1;
     std::vector<detail::owner_word> words;
     for (int i = 0; i < 3; ++i) {
-        std::thread([&] { words.push_back(scratch::self(segment.memory()).me); }).join();
+        std::thread([&] { words.push_back(scratch::self(segment.memory()).word()); }).join();
     }
     const std::uint32_t generation = detail::generation_of(mine);
     CHECK(words[0] == detail::make_owner(0, generation, detail::most_threads));
     CHECK(words[1] == detail::make_owner(0, generation + 1, 1));
     CHECK(words[2] == detail::make_owner(0, generation + 1, 2));
-    CHECK(scratch::self(segment.memory()).me == mine);
+    CHECK(scratch::self(segment.memory()).word() == mine);
 }
 
 TEST_CASE("many threads at once") {
@@ -113,17 +113,17 @@ TEST_CASE("the section in which a thread ends has never happened") {
     word_in(segment) = 1;
     bool released = false;
     std::thread([&] {
-        detail::thread_record& record = scratch::self(segment.memory());
+        detail::transaction& mine = scratch::self(segment.memory());
         // Never destroyed.
         alignas(detail::section) static unsigned char storage[sizeof(detail::section)];
-        ::new (static_cast<void*>(storage)) detail::section(&record);
+        ::new (static_cast<void*>(storage)) detail::section(&mine);
         std::error_code ec;
-        record.save(&word_in(segment), 8, ec);
+        mine.save(&word_in(segment), 8, ec);
         word_in(segment) = 2;
-        CHECK(record.allocate(100, 16, ec) != nullptr);
-        record.keep({&released, [](void* lock, detail::thread_record&) noexcept {
-                         *static_cast<bool*>(lock) = true;
-                     }});
+        CHECK(mine.allocate(100, 16, ec) != nullptr);
+        mine.keep({&released, [](void* lock, detail::transaction&) noexcept {
+                       *static_cast<bool*>(lock) = true;
+                   }});
     }).join();
     CHECK(word_in(segment) == 1);
     CHECK(segment.heap().used() == 0);
@@ -138,11 +138,11 @@ TEST_CASE("detaching ends the sections of threads that continue") {
     auto* victim = new detail::segment_memory(segment->again(cohold::access_mode::writing));
     word_in(*segment) = 1;
     std::thread other([&] {
-        detail::thread_record& record = scratch::self(*victim);
+        detail::transaction& mine = scratch::self(*victim);
         alignas(detail::section) static unsigned char storage[sizeof(detail::section)];
-        ::new (static_cast<void*>(storage)) detail::section(&record);
+        ::new (static_cast<void*>(storage)) detail::section(&mine);
         std::error_code ec;
-        record.save(victim->base() + 60000, 8, ec);
+        mine.save(victim->base() + 60000, 8, ec);
         *reinterpret_cast<std::uint64_t*>(victim->base() + 60000) = 2;
         step = 1;
         while (step == 1) {
@@ -150,8 +150,8 @@ TEST_CASE("detaching ends the sections of threads that continue") {
         }
         // The thread continues, with other segments and with this one.
         const detail::segment_memory again = segment->again(cohold::access_mode::writing);
-        CHECK(detail::open_record(&again.header()) == nullptr);
-        CHECK(scratch::self(again).state.depth == 0);
+        CHECK(detail::open_transaction(&again.header()) == nullptr);
+        CHECK(scratch::self(again).depth() == 0);
         CHECK_FALSE(detail::has_open_sections());
     });
     while (step == 0) {
@@ -177,12 +177,12 @@ TEST_CASE("threads end while the segment is unmapped") {
         for (int i = 0; i < 4; ++i) {
             threads.emplace_back([&] {
                 // In a section, which one of the two must end; it takes its time.
-                detail::thread_record& record = scratch::self(*mapping);
-                detail::open_section(record, true);
-                record.keep({&released, [](void* lock, detail::thread_record&) noexcept {
-                                 ::usleep(300);
-                                 ++*static_cast<std::atomic<int>*>(lock);
-                             }});
+                detail::transaction& mine = scratch::self(*mapping);
+                detail::open_section(mine, true);
+                mine.keep({&released, [](void* lock, detail::transaction&) noexcept {
+                               ::usleep(300);
+                               ++*static_cast<std::atomic<int>*>(lock);
+                           }});
                 ++ready;
                 while (!go) {
                     std::this_thread::yield();
@@ -214,7 +214,7 @@ struct last_words {
             for (int i = 0; i < 3; ++i) {
                 std::error_code ec;
                 const detail::section open(segment->header(), ec);
-                open.record().save(&word_in(*segment), 8, ec);
+                open->save(&word_in(*segment), 8, ec);
                 ++word_in(*segment);
                 detail::deallocate(segment->header(),
                                    detail::allocate(segment->header(), 50, 16, ec));
@@ -256,9 +256,9 @@ TEST_CASE("a forked child of a process with threads becomes a participant of its
     for (int round = 0; round < 100; ++round) {
         support::check_child([&] {
             std::error_code ec;
-            detail::thread_record* const record = detail::self(segment.header(), ec);
-            CHILD_CHECK(!ec && record != nullptr);
-            CHILD_CHECK(detail::slot_of(record->me) != 0);
+            detail::transaction* const mine = detail::self(segment.header(), ec);
+            CHILD_CHECK(!ec && mine != nullptr);
+            CHILD_CHECK(detail::slot_of(mine->word()) != 0);
             CHILD_CHECK(detail::allocate(segment.header(), 50, 16, ec) != nullptr);
             if (::getpid() % 2 == 0) {
                 detail::detach(segment.header());

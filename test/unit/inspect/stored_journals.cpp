@@ -42,15 +42,15 @@ TEST_CASE("the journals of a segment") {
     std::error_code ec;
     auto& header = *reinterpret_cast<detail::segment_header*>(&word(made, 0));
     detail::section open(detail::self(header, ec), true);
-    open.record().save(&values[0], 8, ec);
+    open->save(&values[0], 8, ec);
     found = inspect_contents(made.native_handle());
     CHECK(found.is_good());
     CHECK(found.journals[0].records == 1);
     CHECK(found.journals[0].bytes == 8);
     for (std::size_t i = 1; i < 2000; ++i) { // several blocks of records
-        open.record().save(&values[i], 8, ec);
+        open->save(&values[i], 8, ec);
     }
-    open.record().save(values, sizeof values, ec);
+    open->save(values, sizeof values, ec);
     found = inspect_contents(made.native_handle());
     REQUIRE(!ec);
     CHECK(found.is_good());

@@ -419,6 +419,34 @@ TEST_CASE("errors of a guarded value leave it unlocked") {
     CHECK_THROWS_AS(static_cast<void>(outside.lock()), cohold::failure);
 }
 
+TEST_CASE("a value that a full segment has no room to save stays unlocked") {
+    in_segment<shm_guarded<std::array<char, 3000>>> value;
+    in_segment<shm_guarded<std::int64_t>> other; // in a section of its own, in another segment
+    auto allocator = value.segment().allocator<char>();
+    std::vector<std::pair<cohold::offset_ptr<char>, std::size_t>> hoard;
+    for (std::size_t bytes = 1 << 19; bytes >= 16; bytes /= 2) {
+        while (const auto block = allocator.try_allocate(bytes)) {
+            hoard.emplace_back(block, bytes);
+        }
+    }
+    for (const bool nested : {false, true}) {
+        CAPTURE(nested);
+        std::optional<shm_guarded<std::int64_t>::guard> around;
+        if (nested) {
+            around.emplace(other->lock());
+        }
+        std::error_code ec;
+        CHECK_FALSE(locked(value->lock(ec)));
+        CHECK(ec == std::errc::not_enough_memory);
+        CHECK_THROWS_AS(static_cast<void>(value->lock()), cohold::failure);
+    }
+    for (const auto& [block, bytes] : hoard) {
+        allocator.deallocate(block, bytes);
+    }
+    support::check_child([&] { CHILD_CHECK(locked(value.again()->try_lock())); });
+    CHECK(locked(value->try_lock()));
+}
+
 namespace {
 
 struct twins {

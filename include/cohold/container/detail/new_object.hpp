@@ -37,7 +37,7 @@ template <class T>
 class new_object {
   public:
     new_object(const shm_allocator<T>& memory, std::error_code& ec) noexcept
-        : memory_(memory), section_(record_of(memory.header(), ec), false) {
+        : memory_(memory), section_(caller(memory.header(), ec), false) {
         if (!ec) {
             block_ = allocate_objects(memory.header(), 1, sizeof(T), alignof(T), ec);
         }
@@ -62,8 +62,7 @@ class new_object {
     }
 
   private:
-    [[nodiscard]] static thread_record* record_of(segment_header* header,
-                                                  std::error_code& ec) noexcept {
+    [[nodiscard]] static transaction* caller(segment_header* header, std::error_code& ec) noexcept {
         const error_context context("allocate", "", "");
         if (header == nullptr) {
             fail(ec, errc::no_segment, "an object of %zu bytes", sizeof(T));

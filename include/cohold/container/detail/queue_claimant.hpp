@@ -31,7 +31,7 @@ class queue_claimant {
     [[nodiscard]] static bool is_ready(const Allocator& /*allocator*/) noexcept { return true; }
 
     /// For callers that pass an error_code: reports what the constructor or worker() would throw. A
-    /// thread that claims slots, or journals its changes, needs its record.
+    /// thread that claims slots, or journals its changes, needs its journal.
     static void prepare(const Allocator& /*allocator*/, bool /*with_record*/,
                         std::error_code& /*ec*/) noexcept {}
 
@@ -86,7 +86,7 @@ class queue_claimant {
     };
 };
 
-// What a claim needs of the thread's record, ready to hand: between two compare-and-swaps the
+// What a claim needs of the thread's transaction, ready to hand: between two compare-and-swaps the
 // processor waits for every load that depends on another one.
 struct claimant_cache {
     segment_header* header;
@@ -186,19 +186,17 @@ class queue_claimant<shm_allocator<T>> {
     }
 
     [[nodiscard]] static bool in_section(const allocator& a) noexcept {
-        return open_record(a.header()) != nullptr;
+        return open_transaction(a.header()) != nullptr;
     }
 
     class section {
       public:
-        explicit section(const allocator& a) : section_(&record_of(*a.header()), false) {}
+        explicit section(const allocator& a) : section_(caller(*a.header()), false) {}
 
-        void save(const void* element, std::size_t bytes) {
-            section_.record().save(element, bytes);
-        }
+        void save(const void* element, std::size_t bytes) { section_->save(element, bytes); }
 
         void commit_by(atomic_word& word, slot_word value) noexcept {
-            section_.commit_by(word.value, value, true);
+            section_.commit_by(word.value, value, witness_kind::claim);
         }
 
       private:
@@ -206,11 +204,11 @@ class queue_claimant<shm_allocator<T>> {
     };
 
   private:
-    [[nodiscard, gnu::cold]] static thread_record& record_of(segment_header& header) {
+    [[nodiscard, gnu::cold]] static transaction* caller(segment_header& header) {
         std::error_code ec;
-        thread_record* const record = self(header, ec);
+        transaction* const mine = self(header, ec);
         raise_if(ec);
-        return *record;
+        return mine;
     }
 
     [[nodiscard, gnu::always_inline]] static bool is_known(const segment_header& header) noexcept {

@@ -13,7 +13,7 @@ namespace detail {
 [[gnu::noinline]] COHOLD_INLINE bool find_claimant(segment_header& header,
                                                    std::error_code& ec) noexcept {
     static thread_local bool in_vain = false; // then a spinning thread does not wait here
-    thread_record* found = nullptr;
+    transaction* found = nullptr;
     {
         const patience limit(deadline{0}, in_vain ? 0 : patience::brief);
         found = self(header, ec);
@@ -26,10 +26,9 @@ namespace detail {
     if (in_vain) {
         return false;
     }
-    const thread_record& record = *found;
-    last_claimant = {&header, &local_of(header).identity->epoch, record.epoch,
-                     &record.log->queue_claim,
-                     mark_of(slot_of(record.me), generation_of(record.me))};
+    last_claimant = {&header, &local_of(header).identity->epoch, found->epoch(),
+                     &found->log().claim,
+                     mark_of(slot_of(found->word()), generation_of(found->word()))};
     return true;
 }
 

@@ -30,16 +30,15 @@ enum class without_journal {
 // So few bytes are saved rather than moved step by step.
 inline constexpr std::size_t most_bytes_saved = 256;
 
-[[gnu::cold]] void save_slowly(thread_record& record, const void* at, std::size_t bytes, bool words,
+[[gnu::cold]] void save_slowly(transaction& mine, const void* at, std::size_t bytes, bool words,
                                without_journal otherwise);
 
 // Removed elements are kept in private memory only: after a kill, only what has taken their
 // place would be left.
-[[gnu::cold]] void save_size_unkept(thread_record& record, const void* word,
-                                    without_journal otherwise);
+[[gnu::cold]] void save_size_unkept(transaction& mine, const void* word, without_journal otherwise);
 
-[[nodiscard, gnu::cold]] thread_record* find_slowly(segment_header& header,
-                                                    without_journal otherwise);
+[[nodiscard, gnu::cold]] transaction* find_slowly(segment_header& header,
+                                                  without_journal otherwise);
 
 inline byte_shift moved_at_once(void* first, std::size_t bytes, std::ptrdiff_t distance) noexcept {
     char* const place = static_cast<char*>(first);
@@ -100,45 +99,43 @@ template <class T>
 class undo_record<shm_allocator<T>> {
   public:
     // nullptr: there is no section.
-    undo_record(thread_record* record, without_journal otherwise) noexcept
-        : record_(record), otherwise_(otherwise) {}
+    undo_record(transaction* mine, without_journal otherwise) noexcept
+        : mine_(mine), otherwise_(otherwise) {}
 
-    [[nodiscard]] bool is_there() const noexcept { return record_ != nullptr; }
+    [[nodiscard]] bool is_there() const noexcept { return mine_ != nullptr; }
 
     // Saves the words of a container before they change.
     void words(const void* container, const void* first, std::size_t bytes) {
-        if (record_ != nullptr && is_worth_saving(container)) {
+        if (mine_ != nullptr && mine_->needs_saved(container)) {
             save(first, bytes);
         }
     }
 
     // Saves the number of elements, once in a section.
     void size(const void* container, const void* word, std::uint64_t now) {
-        if (record_ == nullptr) {
+        if (mine_ == nullptr) {
             return;
         }
-        thread_record::watermark& mark = record_->watermark_of(container);
-        if (mark.of != container && is_worth_saving(container)) {
-            if (record_->unkept && record_->is_inside(container)) [[unlikely]] {
-                save_size_unkept(*record_, word, otherwise_);
+        if (mine_->saved_size(container) == nullptr && mine_->needs_saved(container)) {
+            if (mine_->is_unkept() && mine_->is_inside(container)) [[unlikely]] {
+                save_size_unkept(*mine_, word, otherwise_);
                 return;
             }
             save(word, 8);
-            mark = {container, now};
-            record_->marked = true;
+            mine_->note_size(container, now);
         }
     }
 
     // Saves elements before they change or end.
     void elements(const void* first, std::size_t bytes) {
-        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
+        if (mine_ != nullptr && bytes != 0 && mine_->needs_saved(first)) {
             save(first, bytes, false);
         }
     }
 
     // Does the journal have room for moves of elements that must not fail half-way?
     [[nodiscard]] bool has_room_to_move() noexcept {
-        return record_ == nullptr || record_->make_room_to_shift();
+        return mine_ == nullptr || mine_->make_room_to_shift();
     }
 
     // After a failed try_.
@@ -149,8 +146,8 @@ class undo_record<shm_allocator<T>> {
     // The same, but returns false where that is not possible: last_failure() says why.
     [[nodiscard]] bool try_elements(const void* first, std::size_t bytes) noexcept {
         std::error_code ec;
-        if (record_ != nullptr && bytes != 0 && is_worth_saving(first)) {
-            record_->save(first, bytes, ec);
+        if (mine_ != nullptr && bytes != 0 && mine_->needs_saved(first)) {
+            mine_->save(first, bytes, ec);
         }
         return !ec;
     }
@@ -158,26 +155,26 @@ class undo_record<shm_allocator<T>> {
     // Saves the number of elements, now `now` and afterwards `then`, because the last ones are
     // about to be moved up or down. For an operation that is a section.
     void moving(const void* container, const void* word, std::uint64_t now, std::uint64_t then) {
-        if (record_ == nullptr) {
+        if (mine_ == nullptr) {
             return;
         }
-        if (record_->state.depth == 1) { // nothing more will follow in the section
-            if (is_worth_saving(container)) {
+        if (mine_->depth() == 1) { // nothing more will follow in the section
+            if (mine_->needs_saved(container)) {
                 save(word, 8);
             }
             return;
         }
         size(container, word, now);
-        thread_record::watermark& mark = record_->watermark_of(container);
-        if (mark.of == container && (then > now || then < mark.size)) {
-            mark.size = then; // what was moved must be there to be moved back
+        if (std::uint64_t* const saved = mine_->saved_size(container);
+            saved != nullptr && (then > now || then < *saved)) {
+            *saved = then; // what was moved must be there to be moved back
         }
     }
 
     // Moves elements that are plain bytes to a place where nothing has to be saved.
     byte_shift move(void* first, std::size_t bytes, std::ptrdiff_t distance) {
-        if (bytes > most_bytes_saved && record_ != nullptr && record_->is_inside(first) &&
-            is_worth_saving(first)) {
+        if (bytes > most_bytes_saved && mine_ != nullptr && mine_->is_inside(first) &&
+            mine_->needs_saved(first)) {
             return move_step_by_step(static_cast<char*>(first), bytes, distance);
         }
         elements(first, bytes);
@@ -188,8 +185,8 @@ class undo_record<shm_allocator<T>> {
     // a stack, it outlives an undone section, and has to be empty again then, because the other
     // container has its elements back.
     void begins(const void* container, const void* words, std::size_t bytes) noexcept {
-        if (record_ != nullptr && record_->state.undoable && !record_->is_inside(container)) {
-            record_->save(words, bytes); // calls std::terminate if there is no memory for it
+        if (mine_ != nullptr && mine_->is_undoable() && !mine_->is_inside(container)) {
+            mine_->save(words, bytes); // calls std::terminate if there is no memory for it
         }
     }
 
@@ -199,26 +196,23 @@ class undo_record<shm_allocator<T>> {
     // The container, whose words are saved, has taken another one's elements: all of them may have
     // been there when the section began.
     void exchanged(const void* container, std::uint64_t size) noexcept {
-        if (record_ != nullptr) {
-            thread_record::watermark& mark = record_->watermark_of(container);
-            if (record_->unkept) [[unlikely]] {
-                mark = {};
-                return;
+        if (mine_ != nullptr) {
+            if (mine_->is_unkept()) [[unlikely]] {
+                mine_->forget_size(container);
+            } else {
+                mine_->note_size(container, size);
             }
-            mark = {container, size};
-            record_->marked = true;
         }
     }
 
     // The lifetime of the container itself ends: if it is on a stack, nothing must be restored in
     // its place.
     void ends(const void* container, std::size_t bytes) noexcept {
-        if (thread_record::watermark& mark = record_->watermark_of(container);
-            mark.of == container) {
-            mark = {};
+        if (mine_->saved_size(container) != nullptr) {
+            mine_->forget_size(container);
         }
-        if (!record_->is_inside(container)) {
-            record_->forget(container, bytes);
+        if (!mine_->is_inside(container)) {
+            mine_->forget(container, bytes);
         }
     }
 
@@ -226,16 +220,16 @@ class undo_record<shm_allocator<T>> {
     // be saved. Called after size().
     [[nodiscard]] std::uint64_t removed(const void* container, std::uint64_t now,
                                         std::uint64_t size) noexcept {
-        if (record_ == nullptr) {
+        if (mine_ == nullptr) {
             return now;
         }
-        thread_record::watermark& mark = record_->watermark_of(container);
-        if (mark.of != container) {
+        std::uint64_t* const saved = mine_->saved_size(container);
+        if (saved == nullptr) {
             return size;
         }
-        const std::uint64_t until = mark.size < size ? mark.size : size;
-        if (now < mark.size) {
-            mark.size = now;
+        const std::uint64_t until = *saved < size ? *saved : size;
+        if (now < *saved) {
+            *saved = now;
         }
         return until < now ? now : until;
     }
@@ -244,10 +238,9 @@ class undo_record<shm_allocator<T>> {
     class cover {
       public:
         cover(undo_record& section, const void* first, std::size_t bytes) noexcept
-            : record_(section.record_) {
-            if (record_ != nullptr) {
-                outer_ = record_->covered;
-                record_->covered = {reinterpret_cast<std::uintptr_t>(first), bytes};
+            : mine_(section.mine_) {
+            if (mine_ != nullptr) {
+                outer_ = mine_->cover({reinterpret_cast<std::uintptr_t>(first), bytes});
             }
         }
 
@@ -255,40 +248,31 @@ class undo_record<shm_allocator<T>> {
         cover& operator=(const cover&) = delete;
 
         ~cover() {
-            if (record_ != nullptr) {
-                record_->covered = outer_;
+            if (mine_ != nullptr) {
+                static_cast<void>(mine_->cover(outer_));
             }
         }
 
       private:
-        thread_record* record_;
-        thread_record::range outer_{};
+        transaction* mine_;
+        transaction::range outer_{};
     };
 
   private:
-    // Bytes that are saved already are not. Nor are bytes outside the segment, on a stack for
-    // instance: if the process dies they are gone, and in a living one only a section of the user's
-    // can be undone.
-    [[nodiscard]] bool is_worth_saving(const void* at) const noexcept {
-        const auto address = reinterpret_cast<std::uintptr_t>(at);
-        return address - record_->covered.first >= record_->covered.bytes &&
-               (record_->is_inside(at) || record_->state.undoable);
-    }
-
     void save(const void* at, std::size_t bytes, bool words = true) {
-        if (!record_->save_at_hand(at, bytes)) [[unlikely]] {
-            save_slowly(*record_, at, bytes, words, otherwise_);
+        if (!mine_->save_at_hand(at, bytes)) [[unlikely]] {
+            save_slowly(*mine_, at, bytes, words, otherwise_);
         }
     }
 
     byte_shift move_step_by_step(char* first, std::size_t bytes, std::ptrdiff_t distance) {
         std::error_code ec;
-        const byte_shift moved = record_->shift(first, bytes, distance, ec);
+        const byte_shift moved = mine_->shift(first, bytes, distance, ec);
         raise_if(ec);
         return moved;
     }
 
-    thread_record* record_;
+    transaction* mine_;
     without_journal otherwise_;
 };
 
@@ -310,14 +294,14 @@ class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
         : undo_scope(find(allocator.header(), otherwise), otherwise) {}
 
   private:
-    undo_scope(thread_record* record, without_journal otherwise) noexcept
-        : undo_record<shm_allocator<T>>(record, otherwise), section_(record, false) {}
+    undo_scope(transaction* mine, without_journal otherwise) noexcept
+        : undo_record<shm_allocator<T>>(mine, otherwise), section_(mine, false) {}
 
-    static thread_record* find(segment_header* header, without_journal otherwise) {
+    static transaction* find(segment_header* header, without_journal otherwise) {
         if (header == nullptr) {
             return nullptr;
         }
-        if (thread_record* const known = known_record(header); known != nullptr) [[likely]] {
+        if (transaction* const known = known_transaction(header); known != nullptr) [[likely]] {
             return known;
         }
         return find_slowly(*header, otherwise);
@@ -328,7 +312,7 @@ class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
 
 template <class T>
 [[nodiscard]] bool is_section_open(const shm_allocator<T>& allocator) noexcept {
-    return has_open_sections() && open_record(allocator.header()) != nullptr;
+    return has_open_sections() && open_transaction(allocator.header()) != nullptr;
 }
 
 // Runs `run(undo_record&)` if this thread has a section open in the allocator's segment.
@@ -341,8 +325,8 @@ template <class T, class Run>
 inline void if_section_open(const shm_allocator<T>& allocator, without_journal otherwise,
                             const Run& run) {
     if (has_open_sections()) [[unlikely]] {
-        if (thread_record* const record = open_record(allocator.header()); record != nullptr) {
-            undo_record<shm_allocator<T>> open(record, otherwise);
+        if (transaction* const mine = open_transaction(allocator.header()); mine != nullptr) {
+            undo_record<shm_allocator<T>> open(mine, otherwise);
             run(open);
         }
     }

@@ -10,35 +10,35 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-[[gnu::noinline]] COHOLD_INLINE void save_slowly(thread_record& record, const void* at,
+[[gnu::noinline]] COHOLD_INLINE void save_slowly(transaction& mine, const void* at,
                                                  std::size_t bytes, bool words,
                                                  without_journal otherwise) {
     if (otherwise == without_journal::fails) {
-        record.save(at, bytes);
+        mine.save(at, bytes);
     } else {
-        record.save_anyhow(at, bytes, words);
+        mine.save_anyhow(at, bytes, words);
     }
 }
 
-[[gnu::noinline]] COHOLD_INLINE void save_size_unkept(thread_record& record, const void* word,
+[[gnu::noinline]] COHOLD_INLINE void save_size_unkept(transaction& mine, const void* word,
                                                       without_journal otherwise) {
     if (otherwise == without_journal::fails) {
         raise(errc::out_of_space,
               "elements were removed in the section that is open, and the segment has no room "
               "to keep them: end the section first");
     }
-    record.save_anyhow(word, 8, true);
+    mine.save_anyhow(word, 8, true);
 }
 
-[[gnu::noinline]] COHOLD_INLINE thread_record* find_slowly(segment_header& header,
-                                                           without_journal otherwise) {
+[[gnu::noinline]] COHOLD_INLINE transaction* find_slowly(segment_header& header,
+                                                         without_journal otherwise) {
     std::error_code ec;
     if (otherwise != without_journal::happens) {
-        thread_record* const record = self(header, ec);
+        transaction* const mine = self(header, ec);
         if (otherwise == without_journal::fails) {
             raise_if(ec);
         }
-        return record;
+        return mine;
     }
     const report_keeper keeper;
     return self(header, ec);

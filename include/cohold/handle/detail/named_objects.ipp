@@ -78,7 +78,7 @@ pending_destruction::pending_destruction(const segment_memory& memory, std::stri
     }
     // The journals of the dead must not refer to an object that is about to be destroyed. (Names
     // are always complete: a process that changes some keeps the directory's lock until they are.)
-    recover_all(memory.header(), section_.record().process_word(), whom::unfinished);
+    recover_all(memory.header(), section_->process_word(), whom::unfinished);
     directory& objects = memory.directory_here();
     const directory::found_object found = objects.find(name);
     void* const object = found.entry == nullptr
@@ -92,7 +92,7 @@ pending_destruction::pending_destruction(const segment_memory& memory, std::stri
     // leaked. (In a surrounding section, which may be undone, that is impossible: an error.)
     bool kept = true;
     if (has_destructor) {
-        section_.record().save(object, type.size, ec);
+        section_->save(object, type.size, ec);
         kept = !ec;
         if (ec && section_.is_outermost()) {
             ec.clear();

@@ -167,20 +167,20 @@ class shared_lockable {
 
 struct lock_access {
     template <class Mutex>
-    [[nodiscard]] static thread_record* record(const Mutex& mutex, deadline until,
-                                               std::error_code& ec) noexcept {
-        thread_record* const known = mutex.lock_.known();
-        return known != nullptr ? known : mutex.lock_.record(until, ec);
+    [[nodiscard]] static transaction* caller(const Mutex& mutex, deadline until,
+                                             std::error_code& ec) noexcept {
+        transaction* const known = mutex.lock_.known();
+        return known != nullptr ? known : mutex.lock_.caller(until, ec);
     }
 
     template <class Mutex>
-    [[nodiscard]] static thread_record* known(const Mutex& mutex) noexcept {
+    [[nodiscard]] static transaction* known(const Mutex& mutex) noexcept {
         return mutex.lock_.known();
     }
 
     template <class Mutex>
-    [[nodiscard]] static bool lock_at_once(Mutex& mutex, const thread_record& record) noexcept {
-        if (!mutex.lock_at_once(record)) {
+    [[nodiscard]] static bool lock_at_once(Mutex& mutex, const transaction& me) noexcept {
+        if (!mutex.lock_at_once(me)) {
             return false;
         }
         begin_changes(mutex);
@@ -188,9 +188,9 @@ struct lock_access {
     }
 
     template <class Mutex>
-    [[nodiscard]] static bool lock(Mutex& mutex, const thread_record& record, deadline until,
+    [[nodiscard]] static bool lock(Mutex& mutex, const transaction& me, deadline until,
                                    std::error_code& ec) noexcept {
-        if (!mutex.lock_at_once(record) && !mutex.lock_slowly(record, until, ec)) {
+        if (!mutex.lock_at_once(me) && !mutex.lock_slowly(me, until, ec)) {
             return false;
         }
         begin_changes(mutex);
@@ -198,9 +198,9 @@ struct lock_access {
     }
 
     template <class Mutex>
-    static void unlock(Mutex& mutex, const thread_record& record) noexcept {
+    static void unlock(Mutex& mutex, const transaction& me) noexcept {
         mutex.lock_.end_changes();
-        mutex.unlock(record);
+        mutex.unlock(me);
     }
 
     template <class Mutex>
@@ -221,19 +221,19 @@ struct lock_access {
     }
 
     template <class Mutex>
-    [[nodiscard]] static bool share_at_once(Mutex& mutex, const thread_record& record) noexcept {
-        return mutex.share_at_once(record);
+    [[nodiscard]] static bool share_at_once(Mutex& mutex, const transaction& me) noexcept {
+        return mutex.share_at_once(me);
     }
 
     template <class Mutex>
-    [[nodiscard]] static bool share(Mutex& mutex, const thread_record& record, deadline until,
+    [[nodiscard]] static bool share(Mutex& mutex, const transaction& me, deadline until,
                                     std::error_code& ec) noexcept {
-        return mutex.share_at_once(record) || mutex.share_slowly(record, until, ec);
+        return mutex.share_at_once(me) || mutex.share_slowly(me, until, ec);
     }
 
     // For deferred_unlock::release.
     template <class Mutex>
-    static void release(void* mutex, thread_record& holder) noexcept {
+    static void release(void* mutex, transaction& holder) noexcept {
         unlock(*static_cast<Mutex*>(mutex), holder);
     }
 
@@ -254,8 +254,8 @@ struct lock_access {
 };
 
 template <class Mutex>
-concept section_mutex = requires(Mutex& mutex, const thread_record& record) {
-    lock_access::unlock(mutex, record);
+concept section_mutex = requires(Mutex& mutex, const transaction& me) {
+    lock_access::unlock(mutex, me);
     { mutex.recovered() } -> std::same_as<bool>;
 };
 
@@ -279,8 +279,8 @@ struct recover_owner_if_dead {
     }
 };
 
-[[nodiscard]] inline recover_owner_if_dead recover_owner_of(const thread_record& record) noexcept {
-    return {*record.header, record.process_word()};
+[[nodiscard]] inline recover_owner_if_dead recover_owner_of(const transaction& me) noexcept {
+    return {me.header(), me.process_word()};
 }
 
 // If the process is killed: the thread that takes the lock over first recovers the dead holder, and
@@ -308,14 +308,14 @@ class segment_lock {
     }
 
     // The calling thread, if it is known at once; else nullptr.
-    [[nodiscard]] thread_record* known() const noexcept {
-        return known_record(segment_.unchecked());
+    [[nodiscard]] transaction* known() const noexcept {
+        return known_transaction(segment_.unchecked());
     }
 
     // The calling thread. Returns nullptr after an error (errc::no_segment, and those of self), and
     // without an error if the time was over before the thread could get its journal.
-    [[nodiscard, gnu::cold]] thread_record* record(deadline until,
-                                                   std::error_code& ec) const noexcept;
+    [[nodiscard, gnu::cold]] transaction* caller(deadline until,
+                                                 std::error_code& ec) const noexcept;
 
     [[nodiscard]] bool try_lock(owner_word me) noexcept { return lock_.try_lock(me); }
 
@@ -327,7 +327,7 @@ class segment_lock {
 
     // Waits. Returns false once the time is over, and after an error: EDEADLK if the thread holds
     // it.
-    [[nodiscard, gnu::cold]] bool lock(const thread_record& record, deadline until,
+    [[nodiscard, gnu::cold]] bool lock(const transaction& me, deadline until,
                                        std::error_code& ec) noexcept;
 
     // Returns false, without effect, if the caller does not hold the lock, or where unlock() must
@@ -344,10 +344,10 @@ class segment_lock {
 
     // Frees the lock if its holder is dead, for a caller that does not want it itself. Returns
     // false if there was nothing to do.
-    [[nodiscard, gnu::cold]] bool free_from_dead(const thread_record& record) noexcept;
+    [[nodiscard, gnu::cold]] bool free_from_dead(const transaction& me) noexcept;
 
     // The calling thread; nullptr if its process is not a participant, or after an error.
-    [[nodiscard, gnu::cold]] thread_record* attached_record() const noexcept;
+    [[nodiscard, gnu::cold]] transaction* attached_caller() const noexcept;
 
     // May this thread have inherited the lock by fork? Then its parent holds it, or has released
     // it.
@@ -356,7 +356,7 @@ class segment_lock {
     // The calling thread, if it holds the lock. nullptr if it may have inherited the lock: there is
     // nothing to do. In any other case the process ends: to continue would be to let two threads
     // into the critical section.
-    [[nodiscard, gnu::cold]] thread_record* holding_record(const char* message) const noexcept;
+    [[nodiscard, gnu::cold]] transaction* holding_caller(const char* message) const noexcept;
 
     [[nodiscard]] bool recovered() const noexcept {
         return recovered_.load(std::memory_order_relaxed) != 0;

@@ -10,26 +10,26 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-COHOLD_INLINE thread_record* segment_lock::record(deadline until,
-                                                  std::error_code& ec) const noexcept {
+COHOLD_INLINE transaction* segment_lock::caller(deadline until,
+                                                std::error_code& ec) const noexcept {
     if (segment_ == nullptr) {
         fail(ec, errc::no_segment, "a lock must be in a segment, which identifies its holder");
         return nullptr;
     }
     const patience limit(until);
-    thread_record* const found = self(*segment_, ec);
+    transaction* const found = self(*segment_, ec);
     forget_timeout(ec);
     return found;
 }
 
-COHOLD_INLINE bool segment_lock::lock(const thread_record& record, deadline until,
+COHOLD_INLINE bool segment_lock::lock(const transaction& me, deadline until,
                                       std::error_code& ec) noexcept {
-    if (is_held_by(record.me)) {
+    if (is_held_by(me.word())) {
         fail_errno(ec, EDEADLK, "this thread holds the lock already");
         return false;
     }
     const patience limit(until);
-    const lock_result result = lock_.lock(record.me, until, recover_owner_of(record));
+    const lock_result result = lock_.lock(me.word(), until, recover_owner_of(me));
     if (result == lock_result::taken_over) {
         recovered_.store(1, std::memory_order_relaxed);
     }
@@ -41,12 +41,12 @@ COHOLD_INLINE bool segment_lock::lock(const thread_record& record, deadline unti
     lock_.unlock();
 }
 
-COHOLD_INLINE bool segment_lock::free_from_dead(const thread_record& record) noexcept {
+COHOLD_INLINE bool segment_lock::free_from_dead(const transaction& me) noexcept {
     const owner_word holder = lock_.holder();
-    if (holder == nobody || same_owner(holder, record.me) || !recover_owner_of(record)(holder)) {
+    if (holder == nobody || same_owner(holder, me.word()) || !recover_owner_of(me)(holder)) {
         return false;
     }
-    if (lock_.take_over(holder, record.me)) {
+    if (lock_.take_over(holder, me.word())) {
         recovered_.store(1, std::memory_order_relaxed);
         if ((version_or_times_.load(std::memory_order_relaxed) & 1) != 0) {
             end_changes(); // the changes are undone
@@ -56,7 +56,7 @@ COHOLD_INLINE bool segment_lock::free_from_dead(const thread_record& record) noe
     return true;
 }
 
-COHOLD_INLINE thread_record* segment_lock::attached_record() const noexcept {
+COHOLD_INLINE transaction* segment_lock::attached_caller() const noexcept {
     std::error_code ec;
     return segment_ != nullptr && is_participant(*segment_) ? self(*segment_, ec) : nullptr;
 }
@@ -65,11 +65,11 @@ COHOLD_INLINE bool segment_lock::may_be_inherited() const noexcept {
     return segment_ != nullptr && has_inherited(*segment_);
 }
 
-[[gnu::noinline]] COHOLD_INLINE thread_record*
-segment_lock::holding_record(const char* message) const noexcept {
-    thread_record* const record = attached_record();
-    if (record != nullptr && is_held_by(record->me)) {
-        return record;
+[[gnu::noinline]] COHOLD_INLINE transaction*
+segment_lock::holding_caller(const char* message) const noexcept {
+    transaction* const me = attached_caller();
+    if (me != nullptr && is_held_by(me->word())) {
+        return me;
     }
     if (may_be_inherited()) {
         return nullptr;

@@ -39,17 +39,17 @@ TEST_CASE("a claim is recorded before it is made, and forgotten afterwards") {
     const auto allocator = segment.allocator<int>();
     segment_header& header = *allocator.header();
     std::error_code ec;
-    const thread_record* const record = self(header, ec);
-    REQUIRE(record != nullptr);
+    const transaction* const mine = self(header, ec);
+    REQUIRE(mine != nullptr);
     const claimant me(allocator);
-    CHECK(marked_participant(me.mark()) == slot_of(record->me));
-    CHECK(marked_generation(me.mark()) == (generation_of(record->me) & 0xffff));
+    CHECK(marked_participant(me.mark()) == slot_of(mine->word()));
+    CHECK(marked_generation(me.mark()) == (generation_of(mine->word()) & 0xffff));
     me.intend(reinterpret_cast<atomic_word&>(word));
-    CHECK(record->log->queue_claim == static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) -
-                                                                 reinterpret_cast<char*>(&header)));
+    CHECK(mine->log().claim == static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) -
+                                                          reinterpret_cast<char*>(&header)));
     me.forget();
-    CHECK(record->log->queue_claim == 0);
-    CHECK(claimant::worker(allocator) == record->process_word());
+    CHECK(mine->log().claim == 0);
+    CHECK(claimant::worker(allocator) == mine->process_word());
 }
 
 TEST_CASE("the living are not dead; the dead are, and so are owners of an earlier generation") {

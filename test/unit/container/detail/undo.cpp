@@ -44,10 +44,10 @@ TEST_CASE("without memory a block holds nothing") {
 TEST_CASE("a section is open until a block is released or freed") {
     const auto segment = memfd_segment::create();
     auto allocator = segment.allocator<int>();
-    CHECK(detail::open_record(allocator.header()) == nullptr);
+    CHECK(detail::open_transaction(allocator.header()) == nullptr);
     {
         const block kept(allocator, 10);
-        CHECK(detail::open_record(allocator.header()) != nullptr);
+        CHECK(detail::open_transaction(allocator.header()) != nullptr);
     }
-    CHECK(detail::open_record(allocator.header()) == nullptr);
+    CHECK(detail::open_transaction(allocator.header()) == nullptr);
 }

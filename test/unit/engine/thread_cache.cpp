@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
-#include <cohold/engine/this_thread.hpp>
+#include <cohold/engine/thread_cache.hpp>
 
 #include <optional>
 #include <thread>
@@ -26,12 +26,12 @@ struct place {
     }
 
     void set(section& open, std::uint64_t value) const {
-        open.record().save(number, 8);
+        open->save(number, 8);
         *number = value;
     }
 
-    [[nodiscard]] const detail::thread_record* open() const {
-        return detail::open_record(&segment.header());
+    [[nodiscard]] const detail::transaction* open() const {
+        return detail::open_transaction(&segment.header());
     }
 
     scratch::segment segment{65536, 1 << 20};
@@ -42,12 +42,14 @@ struct place {
 
 TEST_CASE("a thread is known in the segments that it has used, and nowhere else") {
     const place here;
-    const detail::thread_record& record = scratch::self(here.segment.memory());
-    CHECK(detail::known_record(&here.segment.header()) == &record);
+    const detail::transaction& mine = scratch::self(here.segment.memory());
+    CHECK(detail::known_transaction(&here.segment.header()) == &mine);
     const auto* const elsewhere = reinterpret_cast<const detail::segment_header*>(
         reinterpret_cast<std::uintptr_t>(&here.segment.header()) + (std::uintptr_t{1} << 28));
-    CHECK(detail::known_record(elsewhere) == nullptr);
-    std::thread([&] { CHECK(detail::known_record(&here.segment.header()) == nullptr); }).join();
+    CHECK(detail::known_transaction(elsewhere) == nullptr);
+    std::thread([&] {
+        CHECK(detail::known_transaction(&here.segment.header()) == nullptr);
+    }).join();
 }
 
 TEST_CASE("sections of several segments are open at once, and end in any order") {
@@ -69,7 +71,7 @@ TEST_CASE("sections of several segments are open at once, and end in any order")
                 places[i].set(*open[i], value);
             }
             for (const int i : order) {
-                CHECK(places[i].open() == &open[i]->record());
+                CHECK(places[i].open() == &**open[i]);
                 if (undone) {
                     open[i]->roll_back();
                 }
@@ -84,7 +86,7 @@ TEST_CASE("sections of several segments are open at once, and end in any order")
     // A segment that was used together with others can be alone again.
     std::error_code ec;
     const section alone(places[0].segment.header(), ec);
-    CHECK_FALSE(alone.record().state.more);
+    CHECK_FALSE(alone->sections().state.more);
 }
 
 TEST_CASE("a child that inherits sections of several segments has none of them open") {
@@ -102,15 +104,15 @@ TEST_CASE("a child that inherits sections of several segments has none of them o
             std::error_code failed;
             section mine(first.segment.header(), failed);
             CHILD_CHECK(mine.is_outermost());
-            CHILD_CHECK(first.open() == &mine.record());
+            CHILD_CHECK(first.open() == &*mine);
             CHILD_CHECK(second.open() == nullptr);
         }
         inner.~section();
         outer.~section();
         CHILD_CHECK(!detail::has_open_sections());
     });
-    CHECK(first.open() == &outer.record());
-    CHECK(second.open() == &inner.record());
+    CHECK(first.open() == &*outer);
+    CHECK(second.open() == &*inner);
     inner.roll_back();
     outer.roll_back();
     CHECK(*first.number == 1);
