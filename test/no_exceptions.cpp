@@ -187,7 +187,7 @@ void factories(const std::string& name) {
     raw.grow(8192, ec);
     const cohold::mapped_region region = raw.map(ec);
     check(!ec && region.size() == 8192, "grow and map it");
-    region.sync(ec);
+    region.durable(ec);
     check(!ec, "sync it");
     check(!segment::open(other, ec) && ec == errc::not_a_segment, "which is not a segment");
     check(object::remove(other, ec) && !ec, "remove it");
@@ -304,10 +304,11 @@ void mappings_and_passing() {
     check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
     cohold::send(ends[0], ours, cohold::read_only, {.tamper_proof = true}, ec);
     check(!ec, "send");
-    const auto view = cohold::receive<memfd::view_type>(ends[1], {}, ec);
+    const auto view = cohold::receive<memfd::read_only_type>(ends[1], {}, ec);
     check(view && !ec, "receive");
     close(ends[0]);
-    check(!cohold::receive<memfd::view_type>(ends[1], {}, ec) && ec, "receive without a sender");
+    check(!cohold::receive<memfd::read_only_type>(ends[1], {}, ec) && ec,
+          "receive without a sender");
     close(ends[1]);
     check(!cohold::inherit<memfd>("none", ec) && ec == errc::invalid_options, "inherit");
     check(!cohold::fetch<memfd>(getpid(), 4095, ec) && ec, "fetch");

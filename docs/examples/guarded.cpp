@@ -84,7 +84,7 @@ int main() {
 
         auto& measured = segment.construct<cohold::shm_guarded<samples>>("samples");
         // #region snapshot
-        const auto view = cohold::segment_view<>::open("example-guarded");
+        const auto view = cohold::segment<>::open("example-guarded", cohold::read_only);
         const auto* const seen = view.find<cohold::shm_guarded<samples>>("samples");
         const samples now = seen->snapshot();
         // #endregion snapshot

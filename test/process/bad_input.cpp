@@ -307,7 +307,7 @@ void refuses_name(std::string_view name, std::string_view says) {
     refuses_to_open<Mechanism, Naming>(code, condition, name, {says});
     if constexpr (Mechanism::replaces) {
         refuses(code, condition, {"create ", says},
-                [&](std::error_code& ec) { must(!segment_type::replace(name, {}, ec)); });
+                [&](std::error_code& ec) { must(!segment_type::replace(name, ec)); });
     }
 }
 

@@ -281,7 +281,8 @@ TEST_CASE_TEMPLATE("impossible options are refused, and leave nothing", World, W
             CHILD_CHECK(fails(ec, errc::unsupported, "not for this mechanism"));
             (void)segment<mechanism::anonymous>::create({.mapping = wanted}, ec);
             CHILD_CHECK(fails(ec, errc::unsupported));
-            (void)memory_object<mechanism::system_v>::create("x", {.mapping = wanted}, ec);
+            (void)memory_object<mechanism::system_v>::create(
+                "x", {.size = 1, .huge = huge_pages::hugetlb_2m}, ec);
             CHILD_CHECK(fails(ec, errc::unsupported));
             (void)segment<mechanism::file>::create("/mnt/x", {.mapping = wanted}, ec);
             CHILD_CHECK(fails(ec, errc::unsupported, "hugetlbfs"));
@@ -434,7 +435,8 @@ TEST_CASE("hugetlb pages, if the machine has some to spare") {
         made.grow(std::size_t{pages + 1} * huge, ec);
         CHILD_CHECK(fails(ec, errc::out_of_space, "nr_hugepages"));
 
-        const auto raw = memory_object<mechanism::memfd>::create(wanted);
+        const auto raw =
+            memory_object<mechanism::memfd>::create({.size = 1, .huge = huge_pages::hugetlb_2m});
         CHILD_CHECK(raw.size() == huge);
         const mapped_region region = raw.map();
         region.bytes()[huge - 1] = std::byte{1};

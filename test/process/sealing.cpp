@@ -210,7 +210,8 @@ TEST_CASE_TEMPLATE("other mechanisms have no seals, and nothing is made", World,
         CHILD_CHECK(fails(ec, errc::unsupported));
         (void)segment<mechanism::anonymous>::create(wanted, ec);
         CHILD_CHECK(fails(ec, errc::unsupported));
-        (void)memory_object<mechanism::tmpfs>::create("/dev/shm/x", wanted, ec);
+        (void)memory_object<mechanism::tmpfs>::create("/dev/shm/x",
+                                                      {.size = 4096, .seals = seal::grow}, ec);
         CHILD_CHECK(fails(ec, errc::unsupported));
         (void)shared<int>::create("x", wanted, ec, 1);
         CHILD_CHECK(fails(ec, errc::unsupported));

@@ -408,7 +408,7 @@ TEST_CASE("permits of a killed process are lost, or given back by the kernel") {
 
 TEST_CASE("signals do not end a wait") {
     const auto posix = named::create(name, 0);
-    const auto system_v = set::create(name, {});
+    const auto system_v = set::create(name);
     const auto wait = [](const auto& semaphore, bool timed) {
         return [&semaphore, timed] {
             struct ::sigaction action{};
@@ -483,13 +483,13 @@ TEST_CASE("sem_open(3) finds what is made here, and vice versa") {
 
 TEST_CASE("semget(2) finds what is made here, and vice versa") {
     const auto made = set::create(name, {.count = 3, .initial = 1});
-    CHECK(::semget(key(), 3, 0) == made.id());
+    CHECK(::semget(key(), 3, 0) == made.native_handle().value);
     CHECK(::semget(key(), 4, 0) == -1); // as many as were asked for, and no more
     CHECK(set::remove(name));
     for (const int mode : {0600, 0700, 0200 | 0400}) {
         const int id = ::semget(key(), 2, IPC_CREAT | IPC_EXCL | mode); // and never used
         const auto opened = set::open(name);
-        CHECK(opened.id() == id);
+        CHECK(opened.native_handle().value == id);
         CHECK(opened.count() == 2);
         opened.release(1);
         CHECK(opened.value(1) == 1);
@@ -583,18 +583,18 @@ TEST_CASE("the kernel's limits on sets") {
         for (int i = 0; i < 4; ++i) {
             all.push_back(unnamed_set::create({.count = 8}));
         }
-        CHILD_CHECK(!unnamed_set::create({}, ec));
+        CHILD_CHECK(!unnamed_set::create(ec));
         CHILD_CHECK(ec == errc::out_of_space);
         CHILD_CHECK(std::string(last_failure().what()).find("4 sets (SEMMNI)") !=
                     std::string::npos);
-        CHILD_CHECK(!set::create(name, {}, ec)); // not even the lock
+        CHILD_CHECK(!set::create(name, ec)); // not even the lock
         CHILD_CHECK(ec == errc::out_of_space);
         all.pop_back();
-        CHILD_CHECK(!set::create(name, {}, ec)); // the lock, but not the set
+        CHILD_CHECK(!set::create(name, ec)); // the lock, but not the set
         CHILD_CHECK(ec == errc::out_of_space);
         all.pop_back();
         CHILD_CHECK(set::create(name, {.count = 8}));
-        all.push_back(unnamed_set::create({}));
+        all.push_back(unnamed_set::create());
         const std::vector<semaphore_step> steps(17, semaphore_step{0, 1});
         all[0].operate(steps, ec);
         CHILD_CHECK(ec == errc::invalid_size);
@@ -604,7 +604,7 @@ TEST_CASE("the kernel's limits on sets") {
 }
 
 TEST_CASE("waiters learn that a set is removed; a semaphore's name may be removed") {
-    const auto system_v = set::create(name, {});
+    const auto system_v = set::create(name);
     const auto posix = named::create(name, 0);
     support::child waiter([&] {
         std::error_code ec;
@@ -626,10 +626,10 @@ TEST_CASE("a set without a name: for children, and for processes that have its i
     using unnamed_set = system_v_semaphores<naming::unnamed>;
     int id = -1;
     {
-        const auto mine = unnamed_set::create({});
-        id = mine.id();
+        const auto mine = unnamed_set::create();
+        id = mine.native_handle().value;
         support::child child([&] { mine.release(); });
-        support::child stranger([&] { unnamed_set::adopt(id).release(); });
+        support::child stranger([&] { unnamed_set::adopt({id}).release(); });
         mine.acquire();
         mine.acquire();
         CHECK(support::status_of(child) == 0);
@@ -640,8 +640,8 @@ TEST_CASE("a set without a name: for children, and for processes that have its i
     // A killed process leaves it behind.
     support::common<std::atomic<int>> known;
     const support::ending how = support::run_child([&] {
-        const auto mine = unnamed_set::create({});
-        *known = mine.id() + 1;
+        const auto mine = unnamed_set::create();
+        *known = mine.native_handle().value + 1;
         ::raise(SIGKILL);
     });
     CHECK(how.signal == SIGKILL);

@@ -485,7 +485,7 @@ TEST_CASE("an unready set of a killed creator, and other users") {
         refused(errc::permission_denied, "1002",
                 [&](std::error_code& ec) { (void)team_set::open("ruin", ec); });
         std::error_code ec;
-        CHILD_CHECK(!team_set::create("ruin", {}, ec));
+        CHILD_CHECK(!team_set::create("ruin", ec));
         CHILD_CHECK(ec == errc::already_exists);
     });
     as(ann, [&] {

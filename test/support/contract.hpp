@@ -160,7 +160,11 @@ class temporary {
     template <class Other = Handle>
     [[nodiscard]] Other again() const {
         if constexpr (C::named) {
-            return Other::open(C::name());
+            if constexpr (requires { typename Other::read_only_type; }) {
+                return Other::open(C::name());
+            } else {
+                return Other::open(C::name(), cohold::read_only);
+            }
         } else {
             return Other::adopt(duplicate(handle_.native_handle()));
         }
@@ -412,7 +416,7 @@ TEST_CASE_TEMPLATE_DEFINE("contract: names of segments", C, contract_segment_nam
                        [&](std::error_code& ec) { (void)segment::open(name, ec); }) &&
                    fails(
                        code, [&] { (void)segment::open(name, cohold::read_only); },
-                       [&](std::error_code& ec) { (void)view::open(name, ec); });
+                       [&](std::error_code& ec) { (void)view::open(name, cohold::read_only, ec); });
         };
         CHECK(fails_to_open(errc::not_found));
         CHECK_FALSE(segment::remove(name));

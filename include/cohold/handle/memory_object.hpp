@@ -6,12 +6,13 @@
 #define COHOLD_HANDLE_MEMORY_OBJECT_HPP
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <utility>
 
+#include <cohold/handle/detail/factories.hpp>
 #include <cohold/handle/detail/object_handle.hpp>
 #include <cohold/handle/mapping.hpp>
-#include <cohold/handle/segment_options.hpp>
 #include <cohold/os/process.hpp>
 #include <cohold/os/thread.hpp>
 #include <cohold/policy/anonymous.hpp>
@@ -89,14 +90,14 @@ class basic_region {
 
     /// Waits until the changed pages of a file are written to its disk; nothing to do for memory.
     /// The same as mapping().durable(). *Errors*: msync(2).
-    void sync() const {
+    void durable() const {
         std::error_code ec;
-        sync(ec);
+        durable(ec);
         raise_if(ec);
     }
 
-    void sync(std::error_code& ec) const noexcept {
-        const error_context context("sync", "region", "");
+    void durable(std::error_code& ec) const noexcept {
+        const error_context context("write back", "region", "");
         ec.clear();
         write_back(address_, 0, size_, ec);
     }
@@ -171,6 +172,23 @@ class const_mapped_region : public detail::basic_region<const std::byte> {
     using basic_region::basic_region;
 };
 
+// ---- objects
+
+/// For `memory_object<mechanism::memfd>::create({.size = 1 << 20, .seals = seal::shrink})`.
+struct object_options {
+    /// Bytes, all of them backed by real memory. There is no default.
+    std::size_t size = 0;
+    /// The group that the object will belong to, for permission::group and group_read. None: the
+    /// kernel's choice.
+    std::optional<gid_t> group = std::nullopt;
+    /// huge_pages::hugetlb_2m or hugetlb_1g: the object consists of pages from the machine's pool,
+    /// and `size` is rounded up to whole ones. The other kinds are for map().
+    enum huge_pages huge = huge_pages::none;
+    /// What nobody will be able to do to a memfd once the object is made. Not for other mechanisms:
+    /// errc::unsupported.
+    seal seals = seal::none;
+};
+
 namespace detail {
 
 // ---- what does not depend on the types of the policies
@@ -181,19 +199,10 @@ struct mapped_bytes {
     std::uint64_t only_in = 0; // the process that has the mapping, if forked children do not
 };
 
-// A new object, published and backed by real memory.
-[[gnu::cold]] object_handle make_object(const object_policies& of, std::string_view name,
-                                        const segment_options& options,
-                                        std::error_code& ec) noexcept;
-
-[[gnu::cold]] object_handle open_object(const object_policies& of, std::string_view name,
-                                        access_mode how, std::error_code& ec) noexcept;
-
-[[gnu::cold]] object_handle adopt_object(const object_policies& of, const void* native,
-                                         std::error_code& ec) noexcept;
-
-[[gnu::cold]] bool remove_object(const object_policies& of, std::string_view name,
-                                 std::error_code& ec) noexcept;
+// A new object, backed by real memory, that has no name yet. Empty after an error.
+[[gnu::cold]] object_handle prepare_object(const object_policies& of, std::string_view name,
+                                           const object_options& options,
+                                           std::error_code& ec) noexcept;
 
 [[gnu::cold]] void grow_object(const object_handle& object, std::size_t size,
                                std::error_code& ec) noexcept;
@@ -201,6 +210,24 @@ struct mapped_bytes {
 // The whole object; nothing after an error.
 [[gnu::cold]] mapped_bytes map_object(const object_handle& object, access_mode how,
                                       const mapping_options& options, std::error_code& ec) noexcept;
+
+template <class Policies>
+struct object_forms {
+    static constexpr bool named = Policies::named;
+    static constexpr std::string_view label = Policies::mechanism::label;
+    static constexpr bool has_default = false;
+    static constexpr bool has_contents = false;
+    static constexpr bool replaces = false;
+
+    using options = object_options;
+    using number = std::size_t; // its size
+    using opening = no_opening;
+    using native_handle_type = typename Policies::mechanism::native_handle_type;
+
+    static object_options from(std::size_t size) noexcept { return {.size = size}; }
+
+    static no_opening opening_of(const object_options& /*wanted*/) noexcept { return {}; }
+};
 
 // What handles for reading and for writing share.
 template <class Policies>
@@ -281,11 +308,12 @@ class object_base {
 
     static object_handle opened(std::string_view name, access_mode how,
                                 std::error_code& ec) noexcept {
-        return open_object(Policies::data(), name, how, ec);
+        object_status found{};
+        return object_handle::open(Policies::data(), name, how, found, ec);
     }
 
     static object_handle adopted(const native_handle_type& native, std::error_code& ec) noexcept {
-        return adopt_object(Policies::data(), &native, ec);
+        return object_handle::adopt(Policies::data(), &native, ec);
     }
 
     template <class Region>
@@ -305,248 +333,56 @@ class object_base {
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class const_memory_object
-    : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
-    using base = detail::object_base<detail::policies<Mechanism, Naming, Permission>>;
-
+    : public detail::object_base<detail::policies<Mechanism, Naming, Permission>>,
+      public detail::view_factories<
+          const_memory_object<Mechanism, Naming, Permission>,
+          detail::object_forms<detail::policies<Mechanism, Naming, Permission>>> {
     using policies = detail::policies<Mechanism, Naming, Permission>;
+    using base = detail::object_base<policies>;
 
   public:
-    using typename base::native_handle_type;
-
     const_memory_object() = default;
 
-    /// The same as memory_object<…>::open(name, read_only).
-    [[nodiscard]] static const_memory_object open(name_argument name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
+  private:
+    friend detail::factory_access;
 
-    [[nodiscard]] static const_memory_object open(name_argument name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
+    explicit const_memory_object(detail::object_handle&& object) noexcept
+        : base(std::move(object)) {}
+
+    static const_memory_object attach(std::string_view name, detail::no_opening,
+                                      std::error_code& ec) noexcept {
         return const_memory_object(base::opened(name, access_mode::reading, ec));
     }
 
-    /// Waits until the name exists, like segment::open.
-    template <detail::duration_like Duration, class... Rest>
-        requires detail::has_names<policies>
-    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
-        return detail::open_within<const_memory_object>(name, patience,
-                                                        std::forward<Rest>(rest)...);
-    }
-
-    /// From a native handle that was obtained in another way; it may be read-only. On failure it is
-    /// closed.
-    [[nodiscard]] static const_memory_object adopt(native_handle_type native) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
-    }
-
-    [[nodiscard]] static const_memory_object adopt(native_handle_type native,
-                                                   std::error_code& ec) noexcept {
+    static const_memory_object attach(const typename base::native_handle_type& native,
+                                      detail::no_opening, std::error_code& ec) noexcept {
         return const_memory_object(base::adopted(native, ec));
     }
-
-  private:
-    explicit const_memory_object(detail::object_handle&& object) noexcept
-        : base(std::move(object)) {}
 };
 
 /// A shared object of the kernel: bytes with a name, an owner, a mode and a size. For typed data
 /// see segment and shared.
 ///
-/// Each factory has two forms: one throws cohold::failure, one takes std::error_code& and returns
-/// an empty handle, with the details in last_failure(). Named mechanisms: create, open,
-/// open_or_create, remove; unnamed: create. *If the process is killed* in a factory, there is the
-/// whole object or none.
+/// Each factory and operation has two forms: one throws cohold::failure, one takes std::error_code&
+/// as the last argument and returns an empty handle, with the details in last_failure(). Named
+/// mechanisms: create, open, open_or_create, remove; unnamed: create; all: adopt. *If the process
+/// is killed* in a factory, there is the whole object or none.
 ///
 /// *Thread safety*: several threads may call const members at the same time.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
-class memory_object : public detail::object_base<detail::policies<Mechanism, Naming, Permission>> {
+class memory_object : public detail::object_base<detail::policies<Mechanism, Naming, Permission>>,
+                      public detail::factories<
+                          memory_object<Mechanism, Naming, Permission>,
+                          detail::object_forms<detail::policies<Mechanism, Naming, Permission>>,
+                          const_memory_object<Mechanism, Naming, Permission>> {
     using policies = detail::policies<Mechanism, Naming, Permission>;
     using base = detail::object_base<policies>;
 
   public:
-    using typename base::native_handle_type;
     using read_only_type = const_memory_object<Mechanism, Naming, Permission>;
 
     memory_object() = default;
-
-    /// A new object of `size` bytes, all zero and backed by real memory. Of the options, size,
-    /// group, seals and hugetlb pages apply to raw objects (the others are for map()). *Errors*:
-    /// errc::already_exists, invalid_name, invalid_size, invalid_options, out_of_space,
-    /// permission_denied, no_such_directory, not_on_tmpfs.
-    [[nodiscard]] static memory_object create(name_argument name, const segment_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
-    }
-
-    [[nodiscard]] static memory_object create(name_argument name, const segment_options& options,
-                                              std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return make(name, options, ec);
-    }
-
-    [[nodiscard]] static memory_object create(name_argument name, std::size_t size)
-        requires detail::has_names<policies>
-    {
-        return create(name, segment_options{.size = size});
-    }
-
-    [[nodiscard]] static memory_object create(name_argument name, std::size_t size,
-                                              std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return create(name, segment_options{.size = size}, ec);
-    }
-
-    static memory_object create(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
-
-    [[nodiscard]] static memory_object create(const segment_options& options)
-        requires detail::has_no_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
-    }
-
-    [[nodiscard]] static memory_object create(const segment_options& options,
-                                              std::error_code& ec) noexcept
-        requires detail::has_no_names<policies>
-    {
-        return make({}, options, ec);
-    }
-
-    [[nodiscard]] static memory_object create(std::size_t size)
-        requires detail::has_no_names<policies>
-    {
-        return create(segment_options{.size = size});
-    }
-
-    [[nodiscard]] static memory_object create(std::size_t size, std::error_code& ec) noexcept
-        requires detail::has_no_names<policies>
-    {
-        return create(segment_options{.size = size}, ec);
-    }
-
-    /// An existing object. *Errors*: errc::not_found, symlink_refused, directory_refused,
-    /// special_file_refused, unexpected_owner, wider_permission, permission_denied.
-    [[nodiscard]] static memory_object open(name_argument name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
-
-    [[nodiscard]] static memory_object open(name_argument name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return memory_object(base::opened(name, access_mode::writing, ec));
-    }
-
-    [[nodiscard]] static memory_object open(name_argument name, read_write_t)
-        requires detail::has_names<policies>
-    {
-        return open(name);
-    }
-
-    [[nodiscard]] static memory_object open(name_argument name, read_write_t,
-                                            std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open(name, ec);
-    }
-
-    /// For reading only: another type, through whose mappings nothing can be written.
-    [[nodiscard]] static read_only_type open(name_argument name, read_only_t)
-        requires detail::has_names<policies>
-    {
-        return read_only_type::open(name);
-    }
-
-    [[nodiscard]] static read_only_type open(name_argument name, read_only_t,
-                                             std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return read_only_type::open(name, ec);
-    }
-
-    /// Waits until the name exists, like segment::open.
-    template <detail::duration_like Duration, class... Rest>
-        requires detail::has_names<policies>
-    [[nodiscard]] static auto open(name_argument name, const Duration& patience, Rest&&... rest) {
-        return detail::open_within<memory_object>(name, patience, std::forward<Rest>(rest)...);
-    }
-
-    /// The existing object, whatever its size, or a new one. Any number of processes may race: all
-    /// get the same object.
-    [[nodiscard]] static memory_object open_or_create(name_argument name,
-                                                      const segment_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown(
-            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
-    }
-
-    [[nodiscard]] static memory_object
-    open_or_create(name_argument name, const segment_options& options, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        for (;;) {
-            memory_object object = open(name, ec);
-            if (ec != errc::not_found) {
-                return object;
-            }
-            object = create(name, options, ec);
-            if (ec != errc::already_exists) {
-                return object;
-            }
-        }
-    }
-
-    [[nodiscard]] static memory_object open_or_create(name_argument name, std::size_t size)
-        requires detail::has_names<policies>
-    {
-        return open_or_create(name, segment_options{.size = size});
-    }
-
-    [[nodiscard]] static memory_object open_or_create(name_argument name, std::size_t size,
-                                                      std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open_or_create(name, segment_options{.size = size}, ec);
-    }
-
-    static memory_object open_or_create(name_argument,
-                                        std::initializer_list<decltype(nullptr)>) = delete;
-
-    /// Removes the name; processes that have the object open keep it. Returns false if there was no
-    /// such name.
-    static bool remove(name_argument name)
-        requires detail::has_names<policies>
-    {
-        std::error_code ec;
-        const bool removed = remove(name, ec);
-        detail::raise_if(ec);
-        return removed;
-    }
-
-    static bool remove(name_argument name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return detail::remove_object(policies::data(), name, ec);
-    }
-
-    /// Takes ownership of a native handle that was obtained in another way, e.g. over a socket. On
-    /// failure it is closed.
-    [[nodiscard]] static memory_object adopt(native_handle_type native) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
-    }
-
-    [[nodiscard]] static memory_object adopt(native_handle_type native,
-                                             std::error_code& ec) noexcept {
-        return memory_object(base::adopted(native, ec));
-    }
 
     /// Makes the object `size` bytes long; does nothing if it is already. Existing mappings do not
     /// see the new bytes. *Errors*: errc::out_of_space; unsupported where objects cannot grow
@@ -588,11 +424,50 @@ class memory_object : public detail::object_base<detail::policies<Mechanism, Nam
     }
 
   private:
+    friend detail::factory_access;
+
+    // An object that has no name yet. Destroyed without publish(), it leaves nothing behind.
+    class draft {
+      public:
+        draft(std::string_view name, const object_options& options, publication /*how*/,
+              std::error_code& ec) noexcept
+            : made_(detail::prepare_object(policies::data(), name, options, ec)) {}
+
+        draft(const draft&) = delete;
+        draft& operator=(const draft&) = delete;
+
+        ~draft() {
+            if (made_) {
+                made_.abandon();
+            }
+        }
+
+        void fill(std::error_code& /*ec*/) noexcept {}
+
+        void publish(publication how, std::error_code& ec) noexcept { made_.publish(how, ec); }
+
+      private:
+        friend memory_object;
+
+        detail::object_handle made_;
+    };
+
     explicit memory_object(detail::object_handle&& object) noexcept : base(std::move(object)) {}
 
-    static memory_object make(std::string_view name, const segment_options& options,
-                              std::error_code& ec) noexcept {
-        return memory_object(detail::make_object(policies::data(), name, options, ec));
+    explicit memory_object(draft&& made) noexcept : base(std::move(made.made_)) {}
+
+    static memory_object attach(std::string_view name, detail::no_opening,
+                                std::error_code& ec) noexcept {
+        return memory_object(base::opened(name, access_mode::writing, ec));
+    }
+
+    static memory_object attach(const typename base::native_handle_type& native, detail::no_opening,
+                                std::error_code& ec) noexcept {
+        return memory_object(base::adopted(native, ec));
+    }
+
+    static bool erase(std::string_view name, std::error_code& ec) noexcept {
+        return detail::object_handle::remove(policies::data(), name, ec);
     }
 };
 

@@ -10,29 +10,26 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-COHOLD_INLINE object_handle make_object(const object_policies& of, std::string_view name,
-                                        const segment_options& options,
-                                        std::error_code& ec) noexcept {
+COHOLD_INLINE object_handle prepare_object(const object_policies& of, std::string_view name,
+                                           const object_options& options,
+                                           std::error_code& ec) noexcept {
     const mechanism_calls& calls = *of.mechanism;
-    const error_context context("create", calls.label, name);
-    ec.clear();
+    const std::uint64_t huge = hugetlb_page_of(options.huge);
     if (options.size == 0 || options.size > PTRDIFF_MAX) {
         fail(ec, errc::invalid_size, "%zu bytes", options.size);
-        return object_handle(of);
-    }
-    if (options.reserve != 0 || options.lifetime != lifetime::persistent) {
+    } else if (options.huge != huge_pages::none && huge == 0) {
         fail(ec, errc::invalid_options,
-             "a reserve and a session are for segments, not for raw objects");
-        return object_handle(of);
+             "object_options::huge: an object has hugetlb pages or none; the others are options of "
+             "map()");
+    } else {
+        check_hugetlb(calls.huge_pages, options.huge, ec);
     }
-    check_hugetlb(calls.huge_pages, options.mapping.huge, ec);
     if (!ec && calls.seal == nullptr && options.seals != seal::none) {
-        fail(ec, errc::unsupported, "segment_options::seals: only a memfd can be sealed");
+        fail(ec, errc::unsupported, "object_options::seals: only a memfd can be sealed");
     }
     if (ec) {
         return object_handle(of);
     }
-    const std::uint64_t huge = hugetlb_page_of(options.mapping.huge);
     const std::uint64_t size = huge == 0 ? options.size : round_up(options.size, huge);
     object_handle made = object_handle::create(of, name,
                                                {.capacity = size,
@@ -41,42 +38,16 @@ COHOLD_INLINE object_handle make_object(const object_policies& of, std::string_v
                                                 .formatted = false,
                                                 .huge_page = huge},
                                                ec);
-    if (ec) {
-        return object_handle(of);
+    if (!ec) {
+        calls.back(made.object().native, nullptr, 0, size, ec);
     }
-    calls.back(made.object().native, nullptr, 0, size, ec);
     if (!ec && options.seals != seal::none) {
         calls.seal(made.object().native, options.seals, ec);
     }
-    if (!ec) {
-        made.publish(publication::exclusive, ec);
-    }
-    if (ec) {
+    if (ec && made) {
         made.abandon();
     }
     return made;
-}
-
-COHOLD_INLINE object_handle open_object(const object_policies& of, std::string_view name,
-                                        access_mode how, std::error_code& ec) noexcept {
-    const error_context context("open", of.mechanism->label, name);
-    ec.clear();
-    object_status found{};
-    return object_handle::open(of, name, how, found, ec);
-}
-
-COHOLD_INLINE object_handle adopt_object(const object_policies& of, const void* native,
-                                         std::error_code& ec) noexcept {
-    const error_context context("adopt", of.mechanism->label, "");
-    ec.clear();
-    return object_handle::adopt(of, native, ec);
-}
-
-COHOLD_INLINE bool remove_object(const object_policies& of, std::string_view name,
-                                 std::error_code& ec) noexcept {
-    const error_context context("remove", of.mechanism->label, name);
-    ec.clear();
-    return object_handle::remove(of, name, ec);
 }
 
 COHOLD_INLINE void grow_object(const object_handle& object, std::size_t size,

@@ -15,6 +15,7 @@
 #include <semaphore.h>
 #include <time.h>
 
+#include <cohold/handle/detail/factories.hpp>
 #include <cohold/handle/detail/object_handle.hpp>
 #include <cohold/os/thread.hpp>
 #include <cohold/os/time.hpp>
@@ -99,6 +100,25 @@ struct semaphore_options {
     std::optional<gid_t> group = std::nullopt;
 };
 
+namespace detail {
+
+struct named_semaphore_forms {
+    static constexpr std::string_view label = "semaphore";
+    static constexpr bool has_default = true;
+    static constexpr bool has_contents = false;
+    static constexpr bool replaces = false;
+
+    using options = semaphore_options;
+    using number = unsigned; // its permits at first
+    using opening = no_opening;
+
+    static semaphore_options from(unsigned initial) noexcept { return {.initial = initial}; }
+
+    static no_opening opening_of(const semaphore_options& /*wanted*/) noexcept { return {}; }
+};
+
+} // namespace detail
+
 /// A counter of permits at which unrelated processes meet by a name; it needs no segment. It is the
 /// semaphore that sem_open(3) in any program creates and finds: the file /dev/shm/sem.NAME. (It is
 /// created here in the same way as the objects of mechanism::posix: complete, with exactly the mode
@@ -118,8 +138,12 @@ struct semaphore_options {
 /// *Thread safety*: several threads may call const members at the same time. *Process safety*:
 /// several processes may call all members at the same time. A forked child has its parent's
 /// handles.
+///
+/// *Errors* of its factories: those of memory_object; errc::invalid_name also beyond 251 bytes;
+/// type_mismatch for a file of another size than this program's semaphores have.
 template <class Naming = naming::verbatim, class Permission = permission::owner_only>
-class named_semaphore {
+class named_semaphore
+    : public detail::creating<named_semaphore<Naming, Permission>, detail::named_semaphore_forms> {
     using policies = detail::policies<mechanism::posix, Naming, Permission>;
     using naming_used = typename policies::naming;
 
@@ -142,103 +166,6 @@ class named_semaphore {
     /// The most permits that a semaphore can have: SEM_VALUE_MAX.
     [[nodiscard]] static constexpr unsigned max() noexcept {
         return static_cast<unsigned>(SEM_VALUE_MAX);
-    }
-
-    /// A new semaphore. *Errors*: errc::already_exists, invalid_name (also beyond 251 bytes),
-    /// invalid_options, out_of_space, permission_denied.
-    [[nodiscard]] static named_semaphore create(name_argument name,
-                                                const semaphore_options& options) {
-        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
-    }
-
-    [[nodiscard]] static named_semaphore
-    create(name_argument name, const semaphore_options& options, std::error_code& ec) noexcept {
-        const detail::error_context context("create", label, name);
-        ec.clear();
-        if (options.initial > max()) {
-            detail::fail(ec, errc::invalid_options, "initial: %u, but at most %u are possible",
-                         options.initial, max());
-            return {};
-        }
-        const std::string real = naming_used::apply(name, ec);
-        return ec ? named_semaphore()
-                  : named_semaphore(detail::create_semaphore(real, options.initial,
-                                                             {.capacity = sizeof(::sem_t),
-                                                              .mode = policies::permission::bits,
-                                                              .group = options.group,
-                                                              .formatted = false},
-                                                             ec),
-                                    name);
-    }
-
-    [[nodiscard]] static named_semaphore create(name_argument name, unsigned initial) {
-        return create(name, semaphore_options{.initial = initial});
-    }
-
-    [[nodiscard]] static named_semaphore create(name_argument name, unsigned initial,
-                                                std::error_code& ec) noexcept {
-        return create(name, semaphore_options{.initial = initial}, ec);
-    }
-
-    /// An existing semaphore. *Errors*: errc::not_found, symlink_refused, directory_refused,
-    /// special_file_refused, unexpected_owner, wider_permission, permission_denied; type_mismatch
-    /// for a file of another size than this program's semaphores have.
-    [[nodiscard]] static named_semaphore open(name_argument name) {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
-
-    [[nodiscard]] static named_semaphore open(name_argument name, std::error_code& ec) noexcept {
-        const detail::error_context context("open", label, name);
-        ec.clear();
-        const std::string real = naming_used::apply(name, ec);
-        return ec ? named_semaphore()
-                  : named_semaphore(detail::open_semaphore<typename policies::permission>(real, ec),
-                                    name);
-    }
-
-    /// The existing semaphore, whatever its value, or a new one. Any number of processes may race:
-    /// all get the same one.
-    [[nodiscard]] static named_semaphore open_or_create(name_argument name,
-                                                        const semaphore_options& options) {
-        return detail::thrown(
-            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
-    }
-
-    [[nodiscard]] static named_semaphore open_or_create(name_argument name,
-                                                        const semaphore_options& options,
-                                                        std::error_code& ec) noexcept {
-        for (;;) {
-            named_semaphore semaphore = open(name, ec);
-            if (ec != errc::not_found) {
-                return semaphore;
-            }
-            semaphore = create(name, options, ec);
-            if (ec != errc::already_exists) {
-                return semaphore;
-            }
-        }
-    }
-
-    [[nodiscard]] static named_semaphore open_or_create(name_argument name, unsigned initial) {
-        return open_or_create(name, semaphore_options{.initial = initial});
-    }
-
-    [[nodiscard]] static named_semaphore open_or_create(name_argument name, unsigned initial,
-                                                        std::error_code& ec) noexcept {
-        return open_or_create(name, semaphore_options{.initial = initial}, ec);
-    }
-
-    /// Removes the name; processes that have the semaphore open keep it. Returns false if there was
-    /// no such name.
-    static bool remove(name_argument name) {
-        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
-    }
-
-    static bool remove(name_argument name, std::error_code& ec) noexcept {
-        const detail::error_context context("remove", label, name);
-        ec.clear();
-        const std::string real = naming_used::apply(name, ec);
-        return !ec && detail::remove_semaphore(real, ec);
     }
 
     explicit operator bool() const noexcept { return mapped_.at != nullptr; }
@@ -317,6 +244,8 @@ class named_semaphore {
         detail::raise_if(ec);
     }
 
+    void release(std::error_code& ec) const noexcept { release(1, ec); }
+
     void release(unsigned permits, std::error_code& ec) const noexcept {
         if (!usable("release", ec)) {
             return;
@@ -342,7 +271,58 @@ class named_semaphore {
     }
 
   private:
-    static constexpr std::string_view label = "semaphore";
+    friend detail::factory_access;
+
+    static constexpr std::string_view label = detail::named_semaphore_forms::label;
+
+    // A semaphore that is to be made: publish() does it all.
+    class draft {
+      public:
+        draft(std::string_view name, const semaphore_options& options, publication /*how*/,
+              std::error_code& ec) noexcept
+            : name_(name), options_(options) {
+            if (options.initial > max()) {
+                detail::fail(ec, errc::invalid_options, "initial: %u, but at most %u are possible",
+                             options.initial, max());
+            }
+        }
+
+        void fill(std::error_code& /*ec*/) noexcept {}
+
+        void publish(publication /*how*/, std::error_code& ec) noexcept {
+            const std::string real = naming_used::apply(name_, ec);
+            if (!ec) {
+                made_ = detail::create_semaphore(real, options_.initial,
+                                                 {.capacity = sizeof(::sem_t),
+                                                  .mode = policies::permission::bits,
+                                                  .group = options_.group,
+                                                  .formatted = false},
+                                                 ec);
+            }
+        }
+
+      private:
+        friend named_semaphore;
+
+        std::string_view name_;
+        semaphore_options options_;
+        detail::semaphore_mapping made_;
+    };
+
+    explicit named_semaphore(draft&& made) : named_semaphore(made.made_, made.name_) {}
+
+    static named_semaphore attach(std::string_view name, detail::no_opening,
+                                  std::error_code& ec) noexcept {
+        const std::string real = naming_used::apply(name, ec);
+        return ec ? named_semaphore()
+                  : named_semaphore(detail::open_semaphore<typename policies::permission>(real, ec),
+                                    name);
+    }
+
+    static bool erase(std::string_view name, std::error_code& ec) noexcept {
+        const std::string real = naming_used::apply(name, ec);
+        return !ec && detail::remove_semaphore(real, ec);
+    }
 
     named_semaphore(const detail::semaphore_mapping& mapped, std::string_view name)
         : mapped_(mapped) {

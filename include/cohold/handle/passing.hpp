@@ -94,8 +94,7 @@ concept passable = requires(const Handle& handle, std::error_code& ec) {
 
 // Can it be written to? Only those handles have another type for reading.
 template <class Handle>
-inline constexpr bool writes =
-    requires { typename Handle::view_type; } || requires { typename Handle::read_only_type; };
+inline constexpr bool writes = requires { typename Handle::read_only_type; };
 
 } // namespace detail
 
@@ -115,6 +114,11 @@ void send(int socket, const Handle& handle, const passing_options& options,
 }
 
 template <detail::passable Handle>
+void send(int socket, const Handle& handle, std::error_code& ec) noexcept {
+    send(socket, handle, passing_options{}, ec);
+}
+
+template <detail::passable Handle>
 void send(int socket, const Handle& handle, const passing_options& options = {}) {
     std::error_code ec;
     send(socket, handle, options, ec);
@@ -129,6 +133,11 @@ void send(int socket, const Handle& handle, read_only_t, const passing_options& 
           std::error_code& ec) noexcept {
     detail::send_object(socket, handle.native_handle(), Handle::mechanism_type::label, true,
                         options, ec);
+}
+
+template <detail::passable Handle>
+void send(int socket, const Handle& handle, read_only_t, std::error_code& ec) noexcept {
+    send(socket, handle, read_only, passing_options{}, ec);
 }
 
 template <detail::passable Handle>
@@ -155,6 +164,11 @@ template <detail::passable Handle>
     const file_descriptor object =
         detail::receive_object(socket, kind, detail::writes<Handle>, options, ec);
     return ec ? Handle() : Handle::adopt(object, ec);
+}
+
+template <detail::passable Handle>
+[[nodiscard]] Handle receive(int socket, std::error_code& ec) noexcept {
+    return receive<Handle>(socket, passing_options{}, ec);
 }
 
 template <detail::passable Handle>

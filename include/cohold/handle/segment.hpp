@@ -5,6 +5,7 @@
 #define COHOLD_HANDLE_SEGMENT_HPP
 
 #include <cohold/container/shm_allocator.hpp>
+#include <cohold/handle/detail/factories.hpp>
 #include <cohold/handle/detail/named_objects.hpp>
 #include <cohold/handle/detail/segment_core.hpp>
 #include <cohold/policy/anonymous.hpp>
@@ -15,8 +16,97 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-template <class Mechanism, class Naming, class Permission>
-class segment;
+namespace detail {
+
+template <class Policies>
+struct segment_forms {
+    static constexpr bool named = Policies::named;
+    static constexpr std::string_view label = Policies::mechanism::label;
+    static constexpr bool has_default = true;
+    static constexpr bool has_contents = false;
+    static constexpr bool replaces = Policies::mechanism::replaces;
+
+    using options = segment_options;
+    using number = std::size_t; // its size
+    using opening = mapping_options;
+    using native_handle_type = typename Policies::mechanism::native_handle_type;
+
+    static segment_options from(std::size_t size) noexcept { return {.size = size}; }
+
+    static mapping_options opening_of(const segment_options& wanted) noexcept {
+        return mapping_of(wanted);
+    }
+};
+
+// What segment and shared can do with the segment that they have attached.
+template <class Policies>
+class segment_operations : public segment_observers<Policies> {
+    static constexpr std::string_view label = Policies::mechanism::label;
+
+  public:
+    /// An allocator of this segment, for containers that are not constructed inside it. Not bound
+    /// if the handle is empty. Valid as long as this segment, or one moved from it, is attached.
+    template <class T>
+    [[nodiscard]] shm_allocator<T> allocator() const noexcept {
+        return *this ? shm_allocator<T>(this->base_.memory().header()) : shm_allocator<T>();
+    }
+
+    /// Makes the segment at least `size` bytes long, in all processes. It also grows by itself;
+    /// this is for growing in advance. *Errors*: errc::reserve_exceeded, out_of_space (with the
+    /// bytes wanted and available).
+    void grow(std::size_t size) const {
+        std::error_code ec;
+        grow(size, ec);
+        raise_if(ec);
+    }
+
+    void grow(std::size_t size, std::error_code& ec) const noexcept {
+        const error_context context("grow", label, this->name());
+        ec.clear();
+        if (this->check_attached(ec)) {
+            segment_header& header = this->base_.memory().header();
+            if (const owner_word me = participant_of(header, ec); !ec) {
+                heap::transaction(heap::of(header), me).grow(size, ec);
+            }
+        }
+    }
+
+    /// Recovers now what dead processes have left: unfinished changes are rolled back, committed
+    /// ones completed, and their slots freed. Returns how many dead participants this call has
+    /// found. Attaching does the same, and a thread that waits for a lock does it for the lock's
+    /// holder. *Errors*: those of attaching, in a forked child. *Complexity*: a system call for
+    /// each participant.
+    std::size_t recover() const {
+        return thrown([&](std::error_code& ec) { return recover(ec); });
+    }
+
+    std::size_t recover(std::error_code& ec) const noexcept {
+        const error_context context("recover", label, this->name());
+        return this->recover_dead(ec);
+    }
+
+    /// Waits until everything that any process has written to the segment, and the segment's name,
+    /// will survive a loss of power: msync(2), fsync(2) of a file and of its directory. This is no
+    /// snapshot: what others write meanwhile may be on the disk or not, and so may any part of what
+    /// is written next. For memory there is nothing to wait for. *Errors*: EIO if the disk has
+    /// failed; msync(2), fsync(2).
+    void durable() const {
+        std::error_code ec;
+        durable(ec);
+        raise_if(ec);
+    }
+
+    void durable(std::error_code& ec) const noexcept {
+        const error_context context("write back", label, this->name());
+        ec.clear();
+        this->base_.durable(ec);
+    }
+
+  protected:
+    using segment_observers<Policies>::segment_observers;
+};
+
+} // namespace detail
 
 /// A segment opened for reading: mapped so that nothing can be written, and finding only const
 /// objects. From segment<…>::open(name, read_only). Needs no write permission, and takes no lock.
@@ -25,75 +115,15 @@ class segment;
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class segment_view
-    : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>> {
+    : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>>,
+      public detail::view_factories<
+          segment_view<Mechanism, Naming, Permission>,
+          detail::segment_forms<detail::policies<Mechanism, Naming, Permission>>> {
     using policies = detail::policies<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
 
   public:
     segment_view() = default;
-
-    /// The same as segment<…>::open(name, read_only).
-    [[nodiscard, gnu::cold]] static segment_view open(name_argument name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment_view open(name_argument name,
-                                                      std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open(name, mapping_options{}, ec);
-    }
-
-    [[nodiscard, gnu::cold]] static segment_view open(name_argument name,
-                                                      const mapping_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment_view
-    open(name_argument name, const mapping_options& options, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("open", policies::mechanism::label, name);
-        ec.clear();
-        return segment_view(base::open(name, access_mode::reading, options, ec));
-    }
-
-    /// Waits until the name exists, like segment::open.
-    template <detail::duration_like Duration, class... Rest>
-        requires detail::has_names<policies>
-    [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
-                                              Rest&&... rest) {
-        return detail::open_within<segment_view>(name, patience, std::forward<Rest>(rest)...);
-    }
-
-    /// From a native handle that was obtained in another way; it may be read-only. On failure it is
-    /// closed.
-    [[nodiscard, gnu::cold]] static segment_view
-    adopt(typename policies::mechanism::native_handle_type native) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment_view
-    adopt(typename policies::mechanism::native_handle_type native, std::error_code& ec) noexcept {
-        return adopt(native, mapping_options{}, ec);
-    }
-
-    [[nodiscard, gnu::cold]] static segment_view
-    adopt(typename policies::mechanism::native_handle_type native, const mapping_options& options) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment_view
-    adopt(typename policies::mechanism::native_handle_type native, const mapping_options& options,
-          std::error_code& ec) noexcept {
-        const detail::error_context context("adopt", policies::mechanism::label, "");
-        ec.clear();
-        return segment_view(base::adopt(native, access_mode::reading, options, ec));
-    }
 
     /// nullptr if there is no object with this name. *Errors*: errc::type_mismatch.
     template <class T>
@@ -119,10 +149,20 @@ class segment_view
     }
 
   private:
-    friend class segment<Mechanism, Naming, Permission>;
+    friend detail::factory_access;
 
     explicit segment_view(base&& opened) noexcept
         : detail::segment_observers<policies>(std::move(opened)) {}
+
+    static segment_view attach(std::string_view name, const mapping_options& options,
+                               std::error_code& ec) noexcept {
+        return segment_view(base::open(name, access_mode::reading, options, ec));
+    }
+
+    static segment_view attach(const typename segment_view::native_handle_type& native,
+                               const mapping_options& options, std::error_code& ec) noexcept {
+        return segment_view(base::adopt(native, access_mode::reading, options, ec));
+    }
 };
 
 /// Shared memory formatted by cohold: named objects of checked types, and the heap for them and
@@ -130,286 +170,27 @@ class segment_view
 /// its reserve.
 ///
 /// Each factory and operation has two forms: one throws cohold::failure; one takes std::error_code&
-/// right after the name and options and returns an empty handle or nullptr, with the details in
-/// last_failure().
+/// as the last argument, or right before those of a constructor, and returns an empty handle or
+/// nullptr, with the details in last_failure().
 ///
 /// *Thread and process safety*: several threads may call const members; all processes may call
 /// everything at the same time. *If the process is killed* in a factory, there is the whole segment
 /// or none.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
-class segment : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>> {
+class segment : public detail::segment_operations<detail::policies<Mechanism, Naming, Permission>>,
+                public detail::factories<
+                    segment<Mechanism, Naming, Permission>,
+                    detail::segment_forms<detail::policies<Mechanism, Naming, Permission>>,
+                    segment_view<Mechanism, Naming, Permission>> {
     using policies = detail::policies<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
-    using observers = detail::segment_observers<policies>;
-    static constexpr std::string_view label = policies::mechanism::label;
+    using operations = detail::segment_operations<policies>;
 
   public:
-    using typename observers::native_handle_type;
-    using view_type = segment_view<Mechanism, Naming, Permission>;
+    using read_only_type = segment_view<Mechanism, Naming, Permission>;
 
     segment() = default;
-
-    /// A new segment. *Errors*: errc::already_exists, invalid_name, invalid_size, out_of_space,
-    /// reserve_too_large, permission_denied, no_such_directory, not_on_tmpfs, unsupported,
-    /// locks_unsupported.
-    [[nodiscard, gnu::cold]] static segment create(name_argument name,
-                                                   const segment_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment
-    create(name_argument name, const segment_options& options, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return make(name, options, publication::exclusive, ec);
-    }
-
-    /// `size` is the initial size in bytes.
-    [[nodiscard, gnu::cold]] static segment create(name_argument name,
-                                                   std::size_t size = config::default_size)
-        requires detail::has_names<policies>
-    {
-        return create(name, segment_options{.size = size});
-    }
-
-    [[nodiscard, gnu::cold]] static segment create(name_argument name, std::size_t size,
-                                                   std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return create(name, segment_options{.size = size}, ec);
-    }
-
-    static segment create(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
-
-    [[nodiscard, gnu::cold]] static segment create(const segment_options& options)
-        requires detail::has_no_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment create(const segment_options& options,
-                                                   std::error_code& ec) noexcept
-        requires detail::has_no_names<policies>
-    {
-        return make({}, options, publication::exclusive, ec);
-    }
-
-    [[nodiscard, gnu::cold]] static segment create(std::size_t size = config::default_size)
-        requires detail::has_no_names<policies>
-    {
-        return create(segment_options{.size = size});
-    }
-
-    [[nodiscard, gnu::cold]] static segment create(std::size_t size, std::error_code& ec) noexcept
-        requires detail::has_no_names<policies>
-    {
-        return create(segment_options{.size = size}, ec);
-    }
-
-    /// An existing segment, complete and checked. *Errors*: errc::not_found; symlink_refused,
-    /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
-    /// permission_denied; truncated, not_a_segment, byte_order_mismatch, layout_mismatch, corrupt,
-    /// name_mismatch; reserve_too_large; too_many_participants, locks_unsupported.
-    [[nodiscard, gnu::cold]] static segment open(name_argument name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment open(name_argument name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open(name, mapping_options{}, ec);
-    }
-
-    /// The same, mapped according to the options. *Errors*: also errc::lock_limit, unsupported,
-    /// invalid_options.
-    [[nodiscard, gnu::cold]] static segment open(name_argument name, const mapping_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, options, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment open(name_argument name, const mapping_options& options,
-                                                 std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("open", label, name);
-        ec.clear();
-        return segment(base::open(name, access_mode::writing, options, ec));
-    }
-
-    [[nodiscard, gnu::cold]] static segment open(name_argument name, read_write_t)
-        requires detail::has_names<policies>
-    {
-        return open(name);
-    }
-
-    [[nodiscard, gnu::cold]] static segment open(name_argument name, read_write_t,
-                                                 std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open(name, ec);
-    }
-
-    /// For reading only: another type, through which nothing can be written.
-    [[nodiscard, gnu::cold]] static view_type open(name_argument name, read_only_t)
-        requires detail::has_names<policies>
-    {
-        return view_type::open(name);
-    }
-
-    [[nodiscard, gnu::cold]] static view_type open(name_argument name, read_only_t,
-                                                   std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return view_type::open(name, ec);
-    }
-
-    [[nodiscard, gnu::cold]] static view_type open(name_argument name, read_only_t,
-                                                   const mapping_options& options)
-        requires detail::has_names<policies>
-    {
-        return view_type::open(name, options);
-    }
-
-    [[nodiscard, gnu::cold]] static view_type open(name_argument name, read_only_t,
-                                                   const mapping_options& options,
-                                                   std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return view_type::open(name, options, ec);
-    }
-
-    /// The same, but waits until the name exists, no longer than `patience`, a
-    /// std::chrono::duration; then errc::not_found or no_such_directory. The further arguments are
-    /// those of the other forms: `open("prices", 5s, read_only, ec)`.
-    template <detail::duration_like Duration, class... Rest>
-        requires detail::has_names<policies>
-    [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
-                                              Rest&&... rest) {
-        return detail::open_within<segment>(name, patience, std::forward<Rest>(rest)...);
-    }
-
-    /// The existing segment, or a new one. Any number of processes may race: there will be one
-    /// segment, and all get it.
-    [[nodiscard, gnu::cold]] static segment open_or_create(name_argument name,
-                                                           const segment_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown(
-            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment
-    open_or_create(name_argument name, const segment_options& options, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        for (;;) {
-            segment opened = open(name, base::options_of(options), ec);
-            if (ec != errc::not_found) {
-                return opened;
-            }
-            opened = create(name, options, ec);
-            if (ec != errc::already_exists) {
-                return opened;
-            }
-        }
-    }
-
-    [[nodiscard, gnu::cold]] static segment open_or_create(name_argument name,
-                                                           std::size_t size = config::default_size)
-        requires detail::has_names<policies>
-    {
-        return open_or_create(name, segment_options{.size = size});
-    }
-
-    [[nodiscard, gnu::cold]] static segment open_or_create(name_argument name, std::size_t size,
-                                                           std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        return open_or_create(name, segment_options{.size = size}, ec);
-    }
-
-    static segment open_or_create(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
-
-    /// A new segment under the name, in one step, whether or not there was one before: a process
-    /// that opens the name gets the old one or the new one. Processes that have the old one keep
-    /// it; its is_removed() is true then. Not for System V.
-    [[nodiscard, gnu::cold]] static segment replace(name_argument name,
-                                                    const segment_options& options)
-        requires detail::has_names<policies> && policies::mechanism::replaces
-    {
-        return detail::thrown([&](std::error_code& ec) { return replace(name, options, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment
-    replace(name_argument name, const segment_options& options, std::error_code& ec) noexcept
-        requires detail::has_names<policies> && policies::mechanism::replaces
-    {
-        return make(name, options, publication::replace, ec);
-    }
-
-    [[nodiscard, gnu::cold]] static segment replace(name_argument name,
-                                                    std::size_t size = config::default_size)
-        requires detail::has_names<policies> && policies::mechanism::replaces
-    {
-        return replace(name, segment_options{.size = size});
-    }
-
-    // A template, so that {} means options.
-    template <std::integral Size>
-    [[nodiscard, gnu::cold]] static segment replace(name_argument name, Size size,
-                                                    std::error_code& ec) noexcept
-        requires detail::has_names<policies> && policies::mechanism::replaces
-    {
-        return replace(name, segment_options{.size = static_cast<std::size_t>(size)}, ec);
-    }
-
-    static segment replace(name_argument, std::initializer_list<decltype(nullptr)>) = delete;
-
-    /// Removes the name; processes that have the segment attached keep it. Returns false if there
-    /// was no such name.
-    static bool remove(name_argument name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
-    }
-
-    static bool remove(name_argument name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("remove", label, name);
-        ec.clear();
-        return base::remove(name, ec);
-    }
-
-    /// From a native handle that was obtained in another way, e.g. over a socket; checked like
-    /// open, except for the owner and the mode: the process that passes a handle vouches for it. On
-    /// failure it is closed.
-    [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native,
-                                                  std::error_code& ec) noexcept {
-        return adopt(native, mapping_options{}, ec);
-    }
-
-    [[nodiscard, gnu::cold]] static segment adopt(native_handle_type native,
-                                                  const mapping_options& options) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(native, options, ec); });
-    }
-
-    [[nodiscard, gnu::cold]] static segment
-    adopt(native_handle_type native, const mapping_options& options, std::error_code& ec) noexcept {
-        const detail::error_context context("adopt", label, "");
-        ec.clear();
-        return segment(base::adopt(native, access_mode::writing, options, ec));
-    }
 
     /// Constructs an object under a name. Other threads that construct or destroy wait meanwhile.
     /// Its own allocators, at any depth, bind to this segment. *Errors*: errc::already_exists if
@@ -502,76 +283,42 @@ class segment : public detail::segment_observers<detail::policies<Mechanism, Nam
         return detail::list_objects(objects);
     }
 
-    /// An allocator of this segment, for containers that are not constructed inside it. Not bound
-    /// if the handle is empty. Valid as long as this segment, or one moved from it, is attached.
-    template <class T>
-    [[nodiscard]] shm_allocator<T> allocator() const noexcept {
-        return *this ? shm_allocator<T>(this->base_.memory().header()) : shm_allocator<T>();
-    }
-
-    /// Makes the segment at least `size` bytes long, in all processes. It also grows by itself;
-    /// this is for growing in advance. *Errors*: errc::reserve_exceeded, out_of_space (with the
-    /// bytes wanted and available).
-    void grow(std::size_t size) const {
-        std::error_code ec;
-        grow(size, ec);
-        detail::raise_if(ec);
-    }
-
-    void grow(std::size_t size, std::error_code& ec) const noexcept {
-        const detail::error_context context("grow", label, this->name());
-        ec.clear();
-        if (this->check_attached(ec)) {
-            detail::segment_header& header = this->base_.memory().header();
-            if (const detail::owner_word me = detail::participant_of(header, ec); !ec) {
-                detail::heap::transaction(detail::heap::of(header), me).grow(size, ec);
-            }
-        }
-    }
-
-    /// Recovers now what dead processes have left: unfinished changes are rolled back, committed
-    /// ones completed, and their slots freed. Returns how many dead participants this call has
-    /// found. Attaching does the same, and a thread that waits for a lock does it for the lock's
-    /// holder. *Errors*: those of attaching, in a forked child. *Complexity*: a system call for
-    /// each participant.
-    std::size_t recover() const {
-        return detail::thrown([&](std::error_code& ec) { return recover(ec); });
-    }
-
-    std::size_t recover(std::error_code& ec) const noexcept {
-        const detail::error_context context("recover", label, this->name());
-        return this->recover_dead(ec);
-    }
-
-    /// Waits until everything that any process has written to the segment, and the segment's name,
-    /// will survive a loss of power: msync(2), fsync(2) of a file and of its directory. This is no
-    /// snapshot: what others write meanwhile may be on the disk or not, and so may any part of what
-    /// is written next. For memory there is nothing to wait for. *Errors*: EIO if the disk has
-    /// failed; msync(2), fsync(2).
-    void durable() const {
-        std::error_code ec;
-        durable(ec);
-        detail::raise_if(ec);
-    }
-
-    void durable(std::error_code& ec) const noexcept {
-        const detail::error_context context("write back", label, this->name());
-        ec.clear();
-        this->base_.durable(ec);
-    }
-
   private:
-    explicit segment(base&& opened) noexcept : observers(std::move(opened)) {}
+    friend detail::factory_access;
 
-    [[gnu::cold]] static segment make(std::string_view name, const segment_options& options,
-                                      publication how, std::error_code& ec) noexcept {
-        const detail::error_context context("create", label, name);
-        ec.clear();
-        base made = base::prepare(name, options, how, ec);
-        if (!ec) {
-            made.publish(how, ec);
-        }
-        return ec ? segment() : segment(std::move(made));
+    // A segment that no other process can see yet.
+    class draft {
+      public:
+        draft(std::string_view name, const segment_options& options, publication how,
+              std::error_code& ec) noexcept
+            : made_(base::prepare(name, options, how, ec)) {}
+
+        void fill(std::error_code& /*ec*/) noexcept {}
+
+        void publish(publication how, std::error_code& ec) noexcept { made_.publish(how, ec); }
+
+      private:
+        friend segment;
+
+        base made_;
+    };
+
+    explicit segment(base&& opened) noexcept : operations(std::move(opened)) {}
+
+    explicit segment(draft&& made) noexcept : operations(std::move(made.made_)) {}
+
+    static segment attach(std::string_view name, const mapping_options& options,
+                          std::error_code& ec) noexcept {
+        return segment(base::open(name, access_mode::writing, options, ec));
+    }
+
+    static segment attach(const typename segment::native_handle_type& native,
+                          const mapping_options& options, std::error_code& ec) noexcept {
+        return segment(base::adopt(native, access_mode::writing, options, ec));
+    }
+
+    static bool erase(std::string_view name, std::error_code& ec) noexcept {
+        return base::remove(name, ec);
     }
 
     template <class T, class... Arguments>

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <cohold/error.hpp>
+#include <cohold/handle/detail/factories.hpp>
 #include <cohold/handle/detail/object_handle.hpp>
 #include <cohold/os/system_v.hpp>
 #include <cohold/os/time.hpp>
@@ -121,11 +122,22 @@ struct semaphore_step {
     semaphore_undo how = semaphore_undo::never;
 };
 
+/// The identifier of a set of semaphores, as semget(2) returns it and `ipcs -s` shows it.
+struct system_v_semaphore_id {
+    int value = -1;
+
+    explicit operator bool() const noexcept { return value >= 0; }
+};
+
 namespace detail {
+
+inline constexpr std::string_view semaphore_set_label = "System V semaphores";
 
 // The part of system_v_semaphores that does not depend on policies.
 class semaphore_set {
   public:
+    using native_handle_type = system_v_semaphore_id;
+
     /// The most permits that a semaphore can have.
     static constexpr unsigned max = max_set_value;
 
@@ -148,8 +160,8 @@ class semaphore_set {
     /// The name as it was given; empty for unnamed and adopted sets.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
-    /// The identifier, for semop(2), semctl(2) and adopt(); -1 for an empty handle.
-    [[nodiscard]] int id() const noexcept { return id_; }
+    /// For semop(2), semctl(2) and adopt(); stays owned by this object.
+    [[nodiscard]] native_handle_type native_handle() const noexcept { return {id_}; }
 
     /// The number of semaphores in the set; 0 for an empty handle.
     [[nodiscard]] unsigned count() const noexcept { return id_ >= 0 ? count_ : 0; }
@@ -166,6 +178,12 @@ class semaphore_set {
         raise_if(ec);
     }
 
+    void acquire(std::error_code& ec) const noexcept { acquire(0, ec); }
+
+    void acquire(unsigned index, std::error_code& ec) const noexcept {
+        acquire(index, semaphore_undo::never, ec);
+    }
+
     void acquire(unsigned index, semaphore_undo how, std::error_code& ec) const noexcept {
         change("acquire from", index, -1, how, patiently, ec);
     }
@@ -174,6 +192,14 @@ class semaphore_set {
     [[nodiscard]] bool try_acquire(unsigned index = 0,
                                    semaphore_undo how = semaphore_undo::never) const {
         return thrown([&](std::error_code& ec) { return try_acquire(index, how, ec); });
+    }
+
+    [[nodiscard]] bool try_acquire(std::error_code& ec) const noexcept {
+        return try_acquire(0, ec);
+    }
+
+    [[nodiscard]] bool try_acquire(unsigned index, std::error_code& ec) const noexcept {
+        return try_acquire(index, semaphore_undo::never, ec);
     }
 
     [[nodiscard]] bool try_acquire(unsigned index, semaphore_undo how,
@@ -190,6 +216,18 @@ class semaphore_set {
     }
 
     template <duration_like Duration>
+    [[nodiscard]] bool try_acquire_for(const Duration& patience,
+                                       std::error_code& ec) const noexcept {
+        return try_acquire_for(patience, 0, ec);
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_acquire_for(const Duration& patience, unsigned index,
+                                       std::error_code& ec) const noexcept {
+        return try_acquire_for(patience, index, semaphore_undo::never, ec);
+    }
+
+    template <duration_like Duration>
     [[nodiscard]] bool try_acquire_for(const Duration& patience, unsigned index, semaphore_undo how,
                                        std::error_code& ec) const noexcept {
         return change("acquire from", index, -1, how, {true, deadline_in(patience)}, ec);
@@ -201,6 +239,17 @@ class semaphore_set {
                                          semaphore_undo how = semaphore_undo::never) const {
         return thrown(
             [&](std::error_code& ec) { return try_acquire_until(moment, index, how, ec); });
+    }
+
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_acquire_until(const TimePoint& moment, std::error_code& ec) const {
+        return try_acquire_until(moment, 0, ec);
+    }
+
+    template <time_point_like TimePoint>
+    [[nodiscard]] bool try_acquire_until(const TimePoint& moment, unsigned index,
+                                         std::error_code& ec) const {
+        return try_acquire_until(moment, index, semaphore_undo::never, ec);
     }
 
     template <time_point_like TimePoint>
@@ -221,6 +270,14 @@ class semaphore_set {
         raise_if(ec);
     }
 
+    void release(std::error_code& ec) const noexcept { release(0, ec); }
+
+    void release(unsigned index, std::error_code& ec) const noexcept { release(index, 1, ec); }
+
+    void release(unsigned index, unsigned permits, std::error_code& ec) const noexcept {
+        release(index, permits, semaphore_undo::never, ec);
+    }
+
     void release(unsigned index, unsigned permits, semaphore_undo how,
                  std::error_code& ec) const noexcept;
 
@@ -231,6 +288,8 @@ class semaphore_set {
         raise_if(ec);
     }
 
+    void wait_for_zero(std::error_code& ec) const noexcept { wait_for_zero(0, ec); }
+
     void wait_for_zero(unsigned index, std::error_code& ec) const noexcept {
         change("wait for zero of", index, 0, semaphore_undo::never, patiently, ec);
     }
@@ -240,6 +299,12 @@ class semaphore_set {
     [[nodiscard]] bool try_wait_for_zero_for(const Duration& patience, unsigned index = 0) const {
         return thrown(
             [&](std::error_code& ec) { return try_wait_for_zero_for(patience, index, ec); });
+    }
+
+    template <duration_like Duration>
+    [[nodiscard]] bool try_wait_for_zero_for(const Duration& patience,
+                                             std::error_code& ec) const noexcept {
+        return try_wait_for_zero_for(patience, 0, ec);
     }
 
     template <duration_like Duration>
@@ -290,6 +355,8 @@ class semaphore_set {
         return thrown([&](std::error_code& ec) { return value(index, ec); });
     }
 
+    [[nodiscard]] unsigned value(std::error_code& ec) const noexcept { return value(0, ec); }
+
     [[nodiscard]] unsigned value(unsigned index, std::error_code& ec) const noexcept {
         return ask("value of", index, GETVAL, ec);
     }
@@ -298,6 +365,8 @@ class semaphore_set {
     [[nodiscard]] unsigned waiting(unsigned index = 0) const {
         return thrown([&](std::error_code& ec) { return waiting(index, ec); });
     }
+
+    [[nodiscard]] unsigned waiting(std::error_code& ec) const noexcept { return waiting(0, ec); }
 
     [[nodiscard]] unsigned waiting(unsigned index, std::error_code& ec) const noexcept {
         return ask("waiters of", index, GETNCNT, ec);
@@ -314,7 +383,7 @@ class semaphore_set {
     void set(unsigned index, unsigned permits, std::error_code& ec) const noexcept;
 
   protected:
-    static constexpr std::string_view label = "System V semaphores";
+    static constexpr std::string_view label = semaphore_set_label;
 
     semaphore_set(int id, unsigned count, std::string_view name, pid_t owner)
         : id_(id), count_(count), owner_(owner), name_(name) {}
@@ -354,6 +423,24 @@ struct semaphore_set_options {
     std::optional<gid_t> group = std::nullopt;
 };
 
+namespace detail {
+
+struct semaphore_set_forms {
+    static constexpr std::string_view label = semaphore_set_label;
+    static constexpr bool has_default = true;
+    static constexpr bool has_contents = false;
+    static constexpr bool replaces = false;
+
+    using options = semaphore_set_options;
+    using number = no_number; // it could be either one's
+    using opening = no_opening;
+    using native_handle_type = system_v_semaphore_id;
+
+    static no_opening opening_of(const semaphore_set_options& /*wanted*/) noexcept { return {}; }
+};
+
+} // namespace detail
+
 /// A set of semaphores: semget(2), semop(2). For programs that have to live with `ipcs` and keys,
 /// and for what nothing else offers: acquiring from several semaphores in one step, waiting until
 /// one is empty, and getting back from the kernel what a killed process had acquired.
@@ -375,13 +462,25 @@ struct semaphore_set_options {
 /// Reading values and waiting for zero need read permission; everything else needs write
 /// permission. open() asks for both.
 ///
+/// Creating a set waits for processes that are creating one of this name. System calls: semget(2),
+/// semop(2), semctl(2). An adopted set does not change its ownership: the handle does not remove
+/// it.
+///
 /// *Thread safety*: several threads may call const members at the same time. *Process safety*:
 /// several processes may call all members at the same time. *Errors* of all operations:
 /// errc::empty_handle; removed if the set has been removed, even during a wait; EINVAL for an index
-/// beyond count().
-/// index beyond count().
+/// beyond count(). Of the factories: errc::invalid_size (of count), out_of_space (the limits of
+/// kernel.sem), and those of memory_object.
 template <class Naming = naming::verbatim, class Permission = permission::owner_only>
-class system_v_semaphores : public detail::semaphore_set {
+class system_v_semaphores
+    : public detail::semaphore_set,
+      public std::conditional_t<
+          detail::policies<mechanism::system_v, Naming, Permission>::named,
+          detail::creating<system_v_semaphores<Naming, Permission>, detail::semaphore_set_forms>,
+          detail::creating_unnamed<system_v_semaphores<Naming, Permission>,
+                                   detail::semaphore_set_forms>>,
+      public detail::adopting<system_v_semaphores<Naming, Permission>,
+                              detail::semaphore_set_forms> {
     using policies = detail::policies<mechanism::system_v, Naming, Permission>;
     using naming_used = typename policies::naming;
     static constexpr ::mode_t bits = policies::permission::bits;
@@ -389,56 +488,48 @@ class system_v_semaphores : public detail::semaphore_set {
   public:
     system_v_semaphores() = default;
 
-    /// A new set. Waits for processes that are creating one of this name. *Errors*:
-    /// errc::already_exists, invalid_name, invalid_size (of count), invalid_options, out_of_space
-    /// (the limits of kernel.sem), permission_denied. System calls: semget(2), semop(2), semctl(2).
-    [[nodiscard]] static system_v_semaphores create(std::string_view name,
-                                                    const semaphore_set_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return create(name, options, ec); });
-    }
+  private:
+    friend detail::factory_access;
 
-    [[nodiscard]] static system_v_semaphores create(std::string_view name,
-                                                    const semaphore_set_options& options,
-                                                    std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("create", label, name);
-        ec.clear();
-        const key_t key = key_of(name, ec);
-        return ec ? system_v_semaphores() : make(key, name, options, ec);
-    }
+    // A set that is to be made: publish() does it all.
+    class draft {
+      public:
+        draft(std::string_view name, const semaphore_set_options& options, publication /*how*/,
+              std::error_code& ec) noexcept
+            : name_(name), options_(options) {
+            if (options.count == 0 || options.count > INT_MAX) {
+                detail::fail(ec, errc::invalid_size, "a set of %u semaphores", options.count);
+            } else if (options.initial > max) {
+                detail::fail(ec, errc::invalid_options, "initial: %u, but at most %u are possible",
+                             options.initial, max);
+            }
+        }
 
-    [[nodiscard]] static system_v_semaphores create(const semaphore_set_options& options)
-        requires detail::has_no_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return create(options, ec); });
-    }
+        void fill(std::error_code& /*ec*/) noexcept {}
 
-    [[nodiscard]] static system_v_semaphores create(const semaphore_set_options& options,
-                                                    std::error_code& ec) noexcept
-        requires detail::has_no_names<policies>
-    {
-        const detail::error_context context("create", label, "");
-        ec.clear();
-        return make(IPC_PRIVATE, {}, options, ec);
-    }
+        void publish(publication /*how*/, std::error_code& ec) noexcept {
+            key_ = key_of(name_, ec);
+            if (!ec) {
+                id_ = detail::create_set(
+                    key_, {options_.count, options_.initial, bits, options_.group}, ec);
+            }
+        }
 
-    /// An existing set, never an unfinished one. *Errors*: errc::not_found, unexpected_owner,
-    /// wider_permission, permission_denied.
-    [[nodiscard]] static system_v_semaphores open(std::string_view name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return open(name, ec); });
-    }
+      private:
+        friend system_v_semaphores;
 
-    [[nodiscard]] static system_v_semaphores open(std::string_view name,
-                                                  std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("open", label, name);
-        ec.clear();
+        std::string_view name_;
+        semaphore_set_options options_;
+        key_t key_ = IPC_PRIVATE;
+        int id_ = -1;
+    };
+
+    explicit system_v_semaphores(draft&& made)
+        : system_v_semaphores(made.id_, made.options_.count, made.name_,
+                              made.key_ == IPC_PRIVATE ? ::getpid() : -1) {}
+
+    static system_v_semaphores attach(std::string_view name, detail::no_opening,
+                                      std::error_code& ec) noexcept {
         const key_t key = key_of(name, ec);
         const int id = ec ? -1 : detail::open_set(key, ec);
         system_v_semaphores opened = ec ? system_v_semaphores() : from(id, name, true, ec);
@@ -448,89 +539,30 @@ class system_v_semaphores : public detail::semaphore_set {
         return opened;
     }
 
-    /// The existing set, whatever its values and count, or a new one. Any number of processes may
-    /// race: all get the same one.
-    [[nodiscard]] static system_v_semaphores open_or_create(std::string_view name,
-                                                            const semaphore_set_options& options)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown(
-            [&](std::error_code& ec) { return open_or_create(name, options, ec); });
-    }
-
-    [[nodiscard]] static system_v_semaphores open_or_create(std::string_view name,
-                                                            const semaphore_set_options& options,
-                                                            std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        for (;;) {
-            system_v_semaphores set = open(name, ec);
-            if (ec != errc::not_found) {
-                return set;
-            }
-            set = create(name, options, ec);
-            if (ec != errc::already_exists) {
-                return set;
-            }
+    static system_v_semaphores attach(const system_v_semaphore_id& native, detail::no_opening,
+                                      std::error_code& ec) noexcept {
+        if (!native) {
+            detail::fail(ec, errc::empty_handle);
+            return {};
         }
+        return from(native.value, {}, false, ec);
     }
 
-    /// A set by its identifier, which id() of another handle and `ipcs -s` show. Its ownership does
-    /// not change: this handle does not remove it. *Errors*: errc::removed, permission_denied.
-    [[nodiscard]] static system_v_semaphores adopt(int id) {
-        return detail::thrown([&](std::error_code& ec) { return adopt(id, ec); });
-    }
-
-    [[nodiscard]] static system_v_semaphores adopt(int id, std::error_code& ec) noexcept {
-        const detail::error_context context("adopt", label, "");
-        ec.clear();
-        return from(id, {}, false, ec);
-    }
-
-    /// Removes the set; processes that wait for its permits are woken with errc::removed. Returns
-    /// false if there was no such set.
-    static bool remove(std::string_view name)
-        requires detail::has_names<policies>
-    {
-        return detail::thrown([&](std::error_code& ec) { return remove(name, ec); });
-    }
-
-    static bool remove(std::string_view name, std::error_code& ec) noexcept
-        requires detail::has_names<policies>
-    {
-        const detail::error_context context("remove", label, name);
-        ec.clear();
+    static bool erase(std::string_view name, std::error_code& ec) noexcept {
         const key_t key = key_of(name, ec);
         return !ec && detail::remove_named_set(key, bits, ec);
     }
 
-  private:
     system_v_semaphores(int id, unsigned count, std::string_view name, pid_t owner)
         : semaphore_set(id, count, name, owner) {}
 
-    static key_t key_of(std::string_view name, std::error_code& ec)
-        requires detail::has_names<policies>
-    {
-        const std::string real = naming_used::apply(name, ec);
-        return ec ? key_t{IPC_PRIVATE} : detail::system_v_key(real);
-    }
-
-    static system_v_semaphores make(key_t key, std::string_view name,
-                                    const semaphore_set_options& options, std::error_code& ec) {
-        if (options.count == 0 || options.count > INT_MAX) {
-            detail::fail(ec, errc::invalid_size, "a set of %u semaphores", options.count);
-            return {};
+    static key_t key_of(std::string_view name, std::error_code& ec) {
+        if constexpr (policies::named) {
+            const std::string real = naming_used::apply(name, ec);
+            return ec ? key_t{IPC_PRIVATE} : detail::system_v_key(real);
+        } else {
+            return IPC_PRIVATE;
         }
-        if (options.initial > max) {
-            detail::fail(ec, errc::invalid_options, "initial: %u, but at most %u are possible",
-                         options.initial, max);
-            return {};
-        }
-        const int id =
-            detail::create_set(key, {options.count, options.initial, bits, options.group}, ec);
-        return ec ? system_v_semaphores()
-                  : system_v_semaphores(id, options.count, name,
-                                        key == IPC_PRIVATE ? ::getpid() : -1);
     }
 
     static system_v_semaphores from(int id, std::string_view name, bool suspiciously,

@@ -140,6 +140,10 @@ class tmpfs_mount {
         return detail::thrown([&](std::error_code& ec) { return create(path, options, ec); });
     }
 
+    [[nodiscard]] static tmpfs_mount create(name_argument path, std::error_code& ec) noexcept {
+        return create(path, tmpfs_options{}, ec);
+    }
+
     [[nodiscard]] static tmpfs_mount create(name_argument path, const tmpfs_options& options,
                                             std::error_code& ec) noexcept;
 

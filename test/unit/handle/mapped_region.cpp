@@ -77,7 +77,7 @@ TEST_CASE("advising, populating, locking and syncing") {
     CHECK((resident[0] & resident[1] & resident[2] & resident[3] & 1) == 1);
     region.advise(cohold::advice::sequential);
     region.advise(cohold::advice::no_dump);
-    region.sync();
+    region.durable();
     std::error_code ec;
     region.lock(ec);
     if (!ec) { // ulimit -l
@@ -87,7 +87,7 @@ TEST_CASE("advising, populating, locking and syncing") {
     CHECK(ec == std::errc::invalid_argument);
     CHECK(std::string(cohold::last_failure().what()).starts_with("advise region"));
     CHECK_THROWS_AS(region.advise(static_cast<cohold::advice>(12345)), cohold::failure);
-    region.sync(ec);
+    region.durable(ec);
     CHECK_FALSE(ec);
     const const_mapped_region constant(map(), size);
     constant.populate();

@@ -46,7 +46,7 @@ TEST_CASE("from one end of a socket to the other") {
     send(ends[0], mine, read_only,
          {.accepts = [](const peer& who) noexcept { return who.user == ::geteuid(); }});
     CHECK(*receive<object>(ends[1], {.timeout = 10s, .seals = seal::shrink}).find<int>("x") == 42);
-    CHECK(*receive<object::view_type>(ends[1]).find<int>("x") == 42);
+    CHECK(*receive<object::read_only_type>(ends[1]).find<int>("x") == 42);
     std::error_code ec;
     CHECK_FALSE(static_cast<bool>(receive<object>(ends[1], {.timeout = 0s}, ec)));
     CHECK(ec == std::errc::timed_out);

@@ -127,12 +127,12 @@ TEST_CASE_TEMPLATE("opening can wait until the name exists", Mechanism, mechanis
     segment_type::remove(name);
     CHECK(opened_while([&] { return segment_type::open(name, 24h, read_only, ec); }, make));
     CHECK_FALSE(ec);
-    CHECK(segment_view<Mechanism>::open(name, 1s));
+    CHECK(segment_view<Mechanism>::open(name, 1s, read_only));
     segment_type::remove(name);
     const auto make_shared = [&] { (void)shared_type::create(name, 7); };
     CHECK(*opened_while([&] { return shared_type::open(name, 24h); }, make_shared) == 7);
     CHECK(*shared_type::open(name, 1s, read_only) == 7);
-    CHECK(*shared<const int, Mechanism>::open(name, 1s) == 7);
+    CHECK(*shared<const int, Mechanism>::open(name, 1s, read_only) == 7);
     // After other errors it does not wait.
     CHECK_FALSE(shared<float, Mechanism>::open(name, 24h, ec));
     CHECK(ec == errc::type_mismatch);

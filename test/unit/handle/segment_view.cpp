@@ -22,12 +22,12 @@ static_assert(std::is_same_v<decltype(segment_view<>().find<int>("")), const int
 TEST_CASE("a view finds what is there, by name and type") {
     const std::string name = support::own_name("view");
     std::error_code ec;
-    CHECK_FALSE(static_cast<bool>(segment_view<>::open(name, ec)));
+    CHECK_FALSE(static_cast<bool>(segment_view<>::open(name, read_only, ec)));
     CHECK(ec == errc::not_found);
-    CHECK_THROWS_AS((void)segment_view<>::open(name), failure);
+    CHECK_THROWS_AS((void)segment_view<>::open(name, read_only), failure);
     const auto made = segment<>::create(name);
     made.construct<int>("answer", 42);
-    const auto view = segment_view<>::open(name);
+    const auto view = segment_view<>::open(name, read_only);
     CHECK(*view.find<int>("answer") == 42);
     CHECK(view.find<int>("question") == nullptr);
     CHECK(view.find<long long>("answer", ec) == nullptr);
@@ -56,7 +56,7 @@ TEST_CASE("readers cost writers nothing and need no slot") {
     const std::string name = support::own_name("readers");
     const auto made = segment<>::create(name);
     for (int i = 0; i < 3; ++i) {
-        const auto view = segment_view<>::open(name);
+        const auto view = segment_view<>::open(name, read_only);
         CHECK(made.participants().size() == 1);
     }
     segment<>::remove(name);

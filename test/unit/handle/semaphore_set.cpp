@@ -25,7 +25,7 @@ constexpr semaphore_undo back = semaphore_undo::at_exit;
 TEST_CASE("an empty set") {
     const unnamed_set empty;
     CHECK_FALSE(static_cast<bool>(empty));
-    CHECK(empty.id() == -1);
+    CHECK_FALSE(empty.native_handle());
     CHECK(empty.count() == 0);
     CHECK_FALSE(empty.is_removed());
     std::error_code ec;
@@ -166,7 +166,7 @@ TEST_CASE("threads wait for each other, and are woken when the set is removed") 
     while (set.waiting(0) == 0) {
         std::this_thread::yield();
     }
-    REQUIRE(detail::remove_set(set.id()));
+    REQUIRE(detail::remove_set(set.native_handle().value));
     other.join();
     CHECK(set.is_removed());
     std::error_code ec;

@@ -49,7 +49,7 @@ TEST_CASE("a shared T is used like the target of a pointer") {
     CHECK(made.name() == name);
     const auto opened = shared<settings>::open(name);
     const auto view = shared<settings>::open(name, read_only);
-    const auto same = shared<const settings>::open(name);
+    const auto same = shared<const settings>::open(name, read_only);
     CHECK(opened.get() != made.get());
     opened->volume = 7;
     CHECK(made->volume == 7);

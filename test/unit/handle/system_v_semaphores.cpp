@@ -42,18 +42,18 @@ TEST_CASE("created, opened, removed") {
     CHECK(made.name() == name);
     CHECK(made.count() == 2);
     CHECK(made.value(1) == 3);
-    CHECK(mode_of(made.id()) == 0600);
+    CHECK(mode_of(made.native_handle().value) == 0600);
     const auto opened = system_v_semaphores<>::open(name);
-    CHECK(opened.id() == made.id());
+    CHECK(opened.native_handle().value == made.native_handle().value);
     CHECK(opened.count() == 2);
     opened.acquire(1);
     CHECK(made.value(1) == 2);
 
     std::error_code ec;
-    CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::create(name, {}, ec)));
+    CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::create(name, ec)));
     CHECK(ec == errc::already_exists);
     CHECK(system_v_semaphores<>::open_or_create(name, {.count = 9}).count() == 2);
-    const auto adopted = system_v_semaphores<>::adopt(made.id());
+    const auto adopted = system_v_semaphores<>::adopt(made.native_handle());
     CHECK(adopted.name().empty());
     CHECK(adopted.value(1) == 2);
     CHECK_FALSE(made.is_removed());
@@ -62,10 +62,10 @@ TEST_CASE("created, opened, removed") {
     CHECK(made.is_removed());
     CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::open(name, ec)));
     CHECK(ec == errc::not_found);
-    CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::adopt(made.id(), ec)));
+    CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::adopt(made.native_handle(), ec)));
     CHECK(ec == errc::removed);
-    CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::adopt(-1, ec)));
-    CHECK(ec == errc::removed);
+    CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::adopt({-1}, ec)));
+    CHECK(ec == errc::empty_handle);
     CHECK_THROWS_AS((void)system_v_semaphores<>::open(name), failure);
 
     const auto again = system_v_semaphores<>::open_or_create(name, {.initial = 1});
@@ -78,8 +78,8 @@ TEST_CASE("sets without a name are removed by the handle that made them") {
     int id = -1;
     {
         unnamed_set first = unnamed_set::create({.initial = 1});
-        id = first.id();
-        const auto adopted = unnamed_set::adopt(id);
+        id = first.native_handle().value;
+        const auto adopted = unnamed_set::adopt({id});
         support::check_child([&] {
             CHECK_FALSE(first.is_removed());
             const unnamed_set inherited =
@@ -88,27 +88,27 @@ TEST_CASE("sets without a name are removed by the handle that made them") {
         CHECK_FALSE(first.is_removed());
         unnamed_set second;
         second = std::move(first);
-        CHECK(first.id() == -1); // NOLINT: moved from
+        CHECK(first.native_handle().value == -1); // NOLINT: moved from
         CHECK(second.value() == 1);
     }
     std::error_code ec;
-    CHECK_FALSE(static_cast<bool>(unnamed_set::adopt(id, ec)));
+    CHECK_FALSE(static_cast<bool>(unnamed_set::adopt({id}, ec)));
     CHECK(ec == errc::removed);
 }
 
 TEST_CASE("names become keys as for segments") {
-    const auto made = system_v_semaphores<>::create("0x7a3b11c5", {});
-    CHECK(::semget(0x7a3b11c5, 1, 0) == made.id());
+    const auto made = system_v_semaphores<>::create("0x7a3b11c5");
+    CHECK(::semget(0x7a3b11c5, 1, 0) == made.native_handle().value);
     CHECK(system_v_semaphores<>::remove("0x7a3b11c5"));
 
     using by_file = system_v_semaphores<naming::from_path<'s'>>;
-    const auto found = by_file::create("/proc/self/exe", {});
-    CHECK(::semget(::ftok("/proc/self/exe", 's'), 1, 0) == found.id());
+    const auto found = by_file::create("/proc/self/exe");
+    CHECK(::semget(::ftok("/proc/self/exe", 's'), 1, 0) == found.native_handle().value);
     CHECK(by_file::remove("/proc/self/exe"));
     std::error_code ec;
     CHECK_FALSE(static_cast<bool>(by_file::open("/nowhere/at/all", ec)));
     CHECK(ec == errc::not_found);
-    CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::create("a/b", {}, ec)));
+    CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::create("a/b", ec)));
     CHECK(ec == errc::invalid_name);
 }
 
@@ -136,8 +136,8 @@ TEST_CASE("a failed creation leaves nothing") {
 TEST_CASE("a wider mode than the policy's is refused, and the policy's is exact") {
     const std::string name = support::own_name("wide");
     using wide = system_v_semaphores<naming::verbatim, permission::everyone>;
-    const auto made = wide::create(name, {});
-    CHECK(mode_of(made.id()) == 0666);
+    const auto made = wide::create(name);
+    CHECK(mode_of(made.native_handle().value) == 0666);
     std::error_code ec;
     CHECK_FALSE(static_cast<bool>(system_v_semaphores<>::open(name, ec)));
     CHECK(ec == errc::wider_permission);

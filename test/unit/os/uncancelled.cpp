@@ -56,12 +56,12 @@ TEST_CASE("a thread under cancellation creates, grows, opens and removes segment
         segment.mapping().durable();
         const auto other = cohold::segment<>::open(name);
         static_cast<void>(*other.find<cohold::shm_guarded<int>>("value")->lock());
-        static_cast<void>(cohold::segment_view<>::open(name).participants());
+        static_cast<void>(cohold::segment<>::open(name, cohold::read_only).participants());
         static_cast<void>(other.recover());
         cohold::segment<>::remove(name);
     });
     cancelled_before([&] {
         const auto memory = cohold::memory_object<cohold::mechanism::memfd>::create(65536);
-        memory.map().sync();
+        memory.map().durable();
     });
 }

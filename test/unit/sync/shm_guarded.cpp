@@ -459,7 +459,7 @@ struct twins {
 
 TEST_CASE("a view reads a value as it was at one moment, while others change it") {
     in_segment<shm_guarded<twins>> here;
-    const auto view = cohold::segment_view<>::open(here.name());
+    const auto view = cohold::segment<>::open(here.name(), cohold::read_only);
     const auto* const seen = view.find<shm_guarded<twins>>("object");
     REQUIRE(seen != nullptr);
     stopped_child writer([&](const auto& stop) {

@@ -75,7 +75,7 @@ TEST_CASE("segment, view and shared list the participants") {
     {
         const auto number = shared<int>::create(name, 7);
         CHECK(number.participants().size() == 1);
-        CHECK(shared<const int>::open(name).participants().size() == 1);
+        CHECK(shared<int>::open(name, read_only).participants().size() == 1);
         std::error_code ec = make_error_code(errc::not_found);
         CHECK(number.recover(ec) == 0);
         CHECK_FALSE(ec);
