@@ -5,7 +5,6 @@
 #include <array>
 #include <cstdio>
 #include <optional>
-#include <string_view>
 #include <utility>
 
 #include <cohold/cohold.hpp>
@@ -21,10 +20,8 @@ struct point {
     colour shade;
 };
 
-using text = cohold::shm_vector<char>;
-
 struct person {
-    text name;
+    cohold::shm_string name;
     cohold::shm_vector<point> path;
     std::int16_t marks[2][3];
     cohold::offset_ptr<const std::int32_t> favourite;
@@ -33,14 +30,6 @@ struct person {
 } // namespace app
 
 // #endregion types
-
-namespace {
-
-void assign(app::text& to, std::string_view from) {
-    to.assign(from.begin(), from.end());
-}
-
-} // namespace
 
 int main(int argc, char** argv) {
     if (argc != 2) {
@@ -64,11 +53,14 @@ int main(int argc, char** argv) {
 
     auto& people = segment.construct<cohold::shm_vector<app::person>>("people");
     app::person& ada = people.emplace_back();
-    assign(ada.name, "Ada");
+    ada.name = "Ada";
     ada.path.push_back({0.5F, -1.0F, app::colour::green});
     ada.marks[1][2] = -3;
     ada.favourite = &numbers[6];
-    assign(people.emplace_back().name, "Blaise");
+    people.emplace_back().name = "Blaise, whose name is longer than 22 characters";
+
+    segment.construct<cohold::shm_vector<char>>("letters", std::size_t{3}, 'x');
+    segment.construct<cohold::shm_basic_string<char16_t>>("wide", u"sechzehn");
 
     auto& queue = segment.construct<cohold::shm_queue<std::uint16_t>>("queue", 3);
     for (std::uint16_t i = 1; i <= 5; ++i) { // so that it has come around: 4 and 5 are left

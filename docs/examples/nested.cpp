@@ -2,26 +2,18 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 
-#include <string_view>
-
 #include <cohold/cohold.hpp>
 
 #include "check.hpp"
 
 // #region types
-using text = cohold::shm_vector<char>;
-
 struct article {
-    text title;
-    cohold::shm_vector<text> authors;
+    cohold::shm_string title;
+    cohold::shm_vector<cohold::shm_string> authors;
     double price;
 };
 
 using catalogue = cohold::shm_vector<article>;
-
-void assign(text& to, std::string_view from) {
-    to.assign(from.begin(), from.end());
-}
 
 // #endregion types
 
@@ -36,16 +28,15 @@ int main() {
         // No allocator is named anywhere: objects constructed inside a segment allocate there, to
         // any depth.
         article& first = articles.emplace_back();
-        assign(first.title, "Futexes are tricky");
-        assign(first.authors.emplace_back(), "U. Drepper");
+        first.title = "Futexes are tricky";
+        first.authors.emplace_back("U. Drepper");
         first.price = 0;
 
         // A copy in another segment is a deep copy; nothing points back.
         const auto other = cohold::segment<>::create("example-copy");
         auto& copied = other.construct<catalogue>("articles", articles);
         articles.clear();
-        check(std::string_view(copied[0].title.data(), copied[0].title.size()) ==
-              "Futexes are tricky");
+        check(copied[0].title == "Futexes are tricky");
         check(copied[0].authors.size() == 1);
         // #endregion use
     }

@@ -103,6 +103,7 @@ class Segment:
 # #region types
 SCALARS = {"bool": "?", "i8": "b", "u8": "B", "i16": "h", "u16": "H", "i32": "i", "u32": "I",
            "i64": "q", "u64": "Q", "f32": "f", "f64": "d", "char": "c"}
+CHARACTERS = {"char": 1, "char8": 1, "char16": 2, "wchar16": 2, "char32": 4, "wchar32": 4}
 
 
 class Type:
@@ -162,6 +163,8 @@ class Parser:
         if self.follows(":"):  # an enum and what it is made of
             self.take(":")
             return self.single()
+        if name == "shm_string":
+            return Type(32, 8, lambda segment, at: string(segment, at, 1))
         if name not in SCALARS:
             raise ValueError(f"unknown type: {name}")
         letter = SCALARS[name]
@@ -183,7 +186,10 @@ class Parser:
 
     def template(self, name):
         self.take("<")
-        if name == "offset_ptr":  # the name of the target is all that is known
+        if name == "shm_basic_string":
+            width = CHARACTERS[self.take(r"\w+")[0]]
+            made = Type(32, 8, lambda segment, at: string(segment, at, width))
+        elif name == "offset_ptr":  # the name of the target is all that is known
             self.take("[^>]*(?:<.*>)?")
             made = Type(8, 8, lambda segment, at: segment.pointer(at))
         else:
@@ -207,6 +213,15 @@ class Parser:
 # #region containers
 def vector(segment, at, element):
     return elements(segment, element, segment.pointer(at) or 0, segment.read("Q", at + 8))
+
+
+def string(segment, at, width):
+    size, begin = segment.data[at], at + width  # in the string itself, behind its size
+    if size & 0x80:  # in a block
+        size, begin = segment.read("Q", at + 8), segment.pointer(at + 16)
+    order = "le" if segment.order == "<" else "be"
+    coding = {1: "utf-8", 2: "utf-16-" + order, 4: "utf-32-" + order}[width]
+    return segment.data[begin:begin + size * width].decode(coding, errors="replace")
 
 
 def queue(segment, at, element):

@@ -67,6 +67,7 @@
 
 #include <cohold/container/shm_allocator.hpp>
 #include <cohold/container/shm_queue.hpp>
+#include <cohold/container/shm_string.hpp>
 #include <cohold/container/shm_unique_ptr.hpp>
 #include <cohold/container/shm_vector.hpp>
 

@@ -1,4 +1,4 @@
-// expect: std::string cannot live in a segment.*Use cohold::shm_vector<char>
+// expect: std::string cannot live in a segment.*Use cohold::shm_string
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <string>

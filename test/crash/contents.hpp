@@ -43,6 +43,14 @@ std::string tell(T& it) {
     return it.tell();
 }
 
+template <class Char, class Traits, class Allocator>
+std::string tell(cohold::shm_basic_string<Char, Traits, Allocator>& it) {
+    if (it.size() > it.capacity() || it.c_str()[it.size()] != Char()) {
+        return "a string with a size beyond its capacity, or without an end";
+    }
+    return '"' + it.str() + "\"/" + std::to_string(it.capacity());
+}
+
 template <class T, class Allocator>
 std::string tell(cohold::shm_vector<T, Allocator>& it) {
     std::string text = "[";

@@ -12,14 +12,16 @@ EXPECTED = {
     "answer": ("i32", 42),
     "counters": ("std::array<std::atomic<u32>,2>", [0, 0]),
     "half": ("f64", 0.5),
+    "letters": ("shm_vector<char>", "xxx"),
     "maybe": ("std::optional<i32>", {"value": 7, "has_value": True}),
     "numbers": ("shm_vector<i32>", [i * i for i in range(1, 41)]),
     "pair": ("std::pair<i8,f64>", {"first": -1, "second": 2.25}),
     "people": ("shm_vector<app::person>", [
         {"name": "Ada", "path": [{"x": 0.5, "y": -1.0, "shade": 1}],
          "marks": [[0, 0, 0], [0, 0, -3]]},
-        {"name": "Blaise", "path": [], "marks": [[0, 0, 0], [0, 0, 0]]}]),
+        {"name": "Blaise, whose name is longer than 22 characters", "path": [], "marks": [[0, 0, 0], [0, 0, 0]]}]),
     "queue": ("shm_queue<u16,mpmc>", {"elements": [4, 5], "capacity": 3, "closed": True}),
+    "wide": ("shm_basic_string<char16>", "sechzehn"),
     "yes": ("bool", True),
     "zeros": ("u64[3]", [0, 0, 0]),
 }

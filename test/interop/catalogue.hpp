@@ -21,6 +21,7 @@ namespace catalogue {
 
 using cohold::concurrency;
 using cohold::shm_queue;
+using cohold::shm_string;
 using cohold::shm_vector;
 
 using numbers = shm_vector<int>;
@@ -53,6 +54,8 @@ struct record {
     std::complex<float> phase;
     samples<std::int64_t, 2> last;
     shm_vector<std::int32_t> history;
+    shm_string remark;
+    cohold::shm_basic_string<char16_t> title;
     point corners[2];
 };
 
@@ -149,6 +152,8 @@ inline void set(record& r, std::size_t i) {
     r.last.at[1] = static_cast<std::int64_t>(i);
     r.last.when = cell_at(i, 0);
     r.history.assign(i % 7, n);
+    r.remark.assign(i % 40, 'r');
+    r.title.assign(i % 20, u'\u00fc');
     r.corners[0] = {n, 1};
     r.corners[1] = {2, n};
 }
@@ -164,6 +169,8 @@ inline bool is(const record& r, std::size_t i) {
                 r.last.when == cell_at(i, 0) && r.history.size() == i % 7 && r.corners[0].x == n &&
                 r.corners[0].y == 1 && r.corners[1].x == 2 && r.corners[1].y == n;
     good = good && (i % 4 == 0 ? !r.limit.has_value() : r.limit == n);
+    good = good && r.remark == std::string(i % 40, 'r') &&
+           r.title == std::u16string(i % 20, u'\u00fc');
     for (const std::int32_t each : r.history) {
         good = good && each == n;
     }

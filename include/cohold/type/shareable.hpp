@@ -440,7 +440,7 @@ constexpr bool assert_class_shareable() {
                          "basic_ifstream<", "basic_ofstream<", "filesystem::", "exception_ptr");
     constexpr bool callable = is_std_any_of<T>("function<", "move_only_function<", "any");
     static_assert(!text, "cohold: std::string cannot live in a segment: its memory belongs to one "
-                         "process. Use cohold::shm_vector<char>, or an array of char");
+                         "process. Use cohold::shm_string");
     static_assert(!view, "cohold: a view or reference (std::string_view, span, reference_wrapper) "
                          "cannot live in a segment: it holds an address of this process. Store the "
                          "elements themselves, or a cohold::offset_ptr and a length");

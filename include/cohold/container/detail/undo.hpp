@@ -35,7 +35,8 @@ inline constexpr std::size_t most_bytes_saved = 256;
 
 // Removed elements are kept in private memory only: after a kill, only what has taken their
 // place would be left.
-[[gnu::cold]] void save_size_unkept(transaction& mine, const void* word, without_journal otherwise);
+[[gnu::cold]] void save_words_unkept(transaction& mine, const void* words, std::size_t bytes,
+                                     without_journal otherwise);
 
 [[nodiscard, gnu::cold]] transaction* find_slowly(segment_header& header,
                                                   without_journal otherwise);
@@ -53,7 +54,13 @@ class undo_record {
   public:
     void words(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
-    void size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {}
+    bool size(const void* /*container*/, const void* /*word*/, std::uint64_t /*now*/) noexcept {
+        return false;
+    }
+
+    void all(const void* /*container*/, const void* /*first*/, std::size_t /*bytes*/) noexcept {}
+
+    [[nodiscard]] bool is_outermost() const noexcept { return true; }
 
     void elements(const void* /*first*/, std::size_t /*bytes*/) noexcept {}
 
@@ -79,6 +86,8 @@ class undo_record {
     void fresh(const void* /*container*/) noexcept {}
 
     void exchanged(const void* /*container*/, std::uint64_t /*size*/) noexcept {}
+
+    void renewed(const void* /*container*/) noexcept {}
 
     void ends(const void* /*container*/, std::size_t /*bytes*/) noexcept {}
 
@@ -111,19 +120,26 @@ class undo_record<shm_allocator<T>> {
         }
     }
 
-    // Saves the number of elements, once in a section.
-    void size(const void* container, const void* word, std::uint64_t now) {
+    // Saves the number of elements, once in a section. Returns whether this is the first time.
+    bool size(const void* container, const void* word, std::uint64_t now) {
+        return mine_ != nullptr && save_once(container, word, 8, now);
+    }
+
+    // Saves all that a container has, once in a section: its words, and elements in their place.
+    void all(const void* container, const void* first, std::size_t bytes) {
         if (mine_ == nullptr) {
             return;
         }
-        if (mine_->saved_size(container) == nullptr && mine_->needs_saved(container)) {
-            if (mine_->is_unkept() && mine_->is_inside(container)) [[unlikely]] {
-                save_size_unkept(*mine_, word, otherwise_);
-                return;
-            }
-            save(word, 8);
-            mine_->note_size(container, now);
+        if (mine_->depth() != 1) {
+            save_once(container, first, bytes, 0);
+        } else if (mine_->needs_saved(container)) { // nothing more will follow in the section
+            save(first, bytes);
         }
+    }
+
+    // Does the section end with the operation?
+    [[nodiscard]] bool is_outermost() const noexcept {
+        return mine_ == nullptr || mine_->depth() == 1;
     }
 
     // Saves elements before they change or end.
@@ -205,6 +221,14 @@ class undo_record<shm_allocator<T>> {
         }
     }
 
+    // The container, whose words are saved, has taken another one's elements: next time its size is
+    // saved again, as in a new section.
+    void renewed(const void* container) noexcept {
+        if (mine_ != nullptr && mine_->saved_size(container) != nullptr) {
+            mine_->forget_size(container);
+        }
+    }
+
     // The lifetime of the container itself ends: if it is on a stack, nothing must be restored in
     // its place.
     void ends(const void* container, std::size_t bytes) noexcept {
@@ -259,6 +283,23 @@ class undo_record<shm_allocator<T>> {
     };
 
   private:
+    // Returns whether this is the first time in the section.
+    bool save_once(const void* container, const void* words, std::size_t bytes, std::uint64_t now) {
+        if (mine_->saved_size(container) != nullptr) {
+            return false;
+        }
+        if (!mine_->needs_saved(container)) {
+            return true;
+        }
+        if (mine_->is_unkept() && mine_->is_inside(container)) [[unlikely]] {
+            save_words_unkept(*mine_, words, bytes, otherwise_);
+            return true;
+        }
+        save(words, bytes);
+        mine_->note_size(container, now);
+        return true;
+    }
+
     void save(const void* at, std::size_t bytes, bool words = true) {
         if (!mine_->save_at_hand(at, bytes)) [[unlikely]] {
             save_slowly(*mine_, at, bytes, words, otherwise_);
@@ -283,6 +324,8 @@ class undo_scope : public undo_record<Allocator> {
     explicit undo_scope(const Allocator& /*allocator*/,
                         without_journal /*otherwise*/ = without_journal::fails) noexcept {}
 
+    void roll_back() noexcept {}
+
     ~undo_scope() {} // NOLINT: like that of the specialization
 };
 
@@ -292,6 +335,13 @@ class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
     explicit undo_scope(const shm_allocator<T>& allocator,
                         without_journal otherwise = without_journal::fails)
         : undo_scope(find(allocator.header(), otherwise), otherwise) {}
+
+    // Undoes what was saved in this section, and what was allocated.
+    void roll_back() noexcept {
+        if (section_) {
+            section_.roll_back();
+        }
+    }
 
   private:
     undo_scope(transaction* mine, without_journal otherwise) noexcept
@@ -309,6 +359,61 @@ class undo_scope<shm_allocator<T>> : public undo_record<shm_allocator<T>> {
 
     section section_;
 };
+
+// The section of an operation that saves a few bytes, changes them, and does nothing else: neither
+// another operation nor anything that can fail. So all that is needed is the journal itself.
+template <class Allocator>
+class brief_section {
+  public:
+    explicit brief_section(const Allocator& /*allocator*/) noexcept {}
+
+    ~brief_section() {} // NOLINT: like that of the specialization
+
+    [[nodiscard]] bool save(const void* /*at*/, std::size_t /*bytes*/) noexcept { return true; }
+};
+
+template <class T>
+class brief_section<shm_allocator<T>> {
+  public:
+    [[gnu::always_inline]] explicit brief_section(const shm_allocator<T>& allocator) noexcept {
+        segment_header* const header = allocator.header();
+        if (header == nullptr) {
+            is_needed_ = false;
+        } else if (transaction* const known = known_transaction(header);
+                   known != nullptr && can_open_first(*known)) [[likely]] {
+            mine_ = known;
+        }
+    }
+
+    brief_section(const brief_section&) = delete;
+    brief_section& operator=(const brief_section&) = delete;
+
+    [[gnu::always_inline]] ~brief_section() {
+        if (mine_ != nullptr) {
+            store_in_order(mine_->log().top, mine_->first().top);
+        }
+    }
+
+    // False: it takes an ordinary section, because one is open already, for instance, or the bytes
+    // are not in the segment. Nothing must have been changed before.
+    [[nodiscard, gnu::always_inline]] bool save(const void* at, std::size_t bytes) noexcept {
+        return mine_ != nullptr ? mine_->save_at_hand(at, bytes) : !is_needed_;
+    }
+
+  private:
+    transaction* mine_ = nullptr;
+    bool is_needed_ = true;
+};
+
+// Is a change by one store to memory of a segment complete by itself?
+template <class Allocator>
+[[nodiscard]] inline bool no_section_is_open() noexcept {
+    if constexpr (is_shm_allocator<Allocator>) {
+        return !has_open_sections();
+    } else {
+        return true;
+    }
+}
 
 template <class T>
 [[nodiscard]] bool is_section_open(const shm_allocator<T>& allocator) noexcept {

@@ -20,14 +20,15 @@ namespace detail {
     }
 }
 
-[[gnu::noinline]] COHOLD_INLINE void save_size_unkept(transaction& mine, const void* word,
-                                                      without_journal otherwise) {
+[[gnu::noinline]] COHOLD_INLINE void save_words_unkept(transaction& mine, const void* words,
+                                                       std::size_t bytes,
+                                                       without_journal otherwise) {
     if (otherwise == without_journal::fails) {
         raise(errc::out_of_space,
               "elements were removed in the section that is open, and the segment has no room "
               "to keep them: end the section first");
     }
-    mine.save_anyhow(word, 8, true);
+    mine.save_anyhow(words, bytes, true);
 }
 
 [[gnu::noinline]] COHOLD_INLINE transaction* find_slowly(segment_header& header,
