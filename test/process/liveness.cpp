@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <string>
 #include <thread>
 
@@ -16,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -330,6 +332,63 @@ TEST_CASE_TEMPLATE("children that are forked during a claim do not hide the deat
     const support::ending how = participant.wait();
     INFO(how.text);
     CHECK(how.signal == SIGKILL);
+}
+
+// The process has one thread, and a signal handler that forks whenever a timer tells it to.
+TEST_CASE_TEMPLATE("children that a signal handler forks during a claim do not hide the death", M,
+                   EVERY_MECHANISM) {
+    static int ends[2];
+    static volatile int forked;
+    const object<M> on;
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0); // the children end with this process
+    constexpr int forks = 100;
+    support::child participant([&] {
+        ::close(ends[1]);
+        forked = 0;
+        struct ::sigaction act{};
+        static const auto set_timer = [] {
+            const ::itimerval soon{{0, 0}, {0, 1 + 7 * forked % 60}}; // µs
+            ::setitimer(ITIMER_REAL, &soon, nullptr);
+        };
+        act.sa_handler = [](int) {
+            const int kept = errno;
+            if (forked < forks && ::fork() == 0) {
+                char nothing = 0;
+                ::_exit(::read(ends[0], &nothing, 1) != 0);
+            }
+            forked = forked + 1;
+            set_timer(); // not periodic: the claims must get on
+            errno = kept;
+        };
+        act.sa_flags = SA_RESTART;
+        ::sigaction(SIGALRM, &act, nullptr);
+        set_timer();
+        std::uint32_t slot = 0;
+        for (; forked < forks && slot < slots; ++slot) {
+            std::error_code ec;
+            if (on.claim(slot, ec) != nullptr) {
+                on.shared->claimed[slot] = 1;
+            }
+            CHILD_CHECK(!ec);
+        }
+        ::signal(SIGALRM, SIG_IGN);
+        CHILD_CHECK(forked > 0);
+        ::raise(support::child_failures == 0 ? SIGKILL : SIGABRT);
+    });
+    ::close(ends[0]);
+    await_zombie(participant.id());
+    int claimed = 0;
+    int hidden = 0;
+    for (std::uint32_t slot = 0; slot < slots; ++slot) {
+        if (on.shared->claimed[slot] != 0) {
+            ++claimed;
+            hidden += on.probe(slot) != verdict::dead;
+        }
+    }
+    CHECK(claimed > 0);
+    CHECK(hidden == 0);
+    ::close(ends[1]);
+    CHECK(participant.wait().signal == SIGKILL);
 }
 
 TEST_CASE_TEMPLATE("a slot has one holder at a time", M, EVERY_MECHANISM) {

@@ -1,7 +1,7 @@
-// Threads: disabling cancellation, the number of uncaught exceptions, and functions that are called
-// when a thread ends. The last use a key of POSIX threads or the list of cleanup handlers that
-// glibc keeps for each thread. Through that list, all code of a process can also find an object of
-// the thread without sharing a symbol.
+// Threads: disabling cancellation, blocking signals, whether there are others, the number of
+// uncaught exceptions, and functions that are called when a thread ends. The last use a key of
+// POSIX threads or the list of cleanup handlers that glibc keeps for each thread. Through that
+// list, all code of a process can also find an object of the thread without sharing a symbol.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_THREAD_HPP
@@ -10,6 +10,10 @@
 #include <cstdlib>
 
 #include <pthread.h>
+#include <signal.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
 
 #include <cohold/config.hpp>
 
@@ -32,6 +36,40 @@ class uncancelled {
   private:
     int before_ = PTHREAD_CANCEL_ENABLE;
 };
+
+// ---- other threads and signal handlers
+
+// While it lives, no signal is delivered to the thread.
+class signals_blocked {
+  public:
+    signals_blocked() noexcept {
+        sigset_t all;
+        sigfillset(&all);
+        held_ = ::pthread_sigmask(SIG_SETMASK, &all, &before_) == 0;
+    }
+
+    signals_blocked(const signals_blocked&) = delete;
+    signals_blocked& operator=(const signals_blocked&) = delete;
+
+    ~signals_blocked() {
+        if (held_) {
+            ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+        }
+    }
+
+  private:
+    sigset_t before_;
+    bool held_;
+};
+
+// Has the process certainly no other thread? A C library that does not tell is taken to say no.
+[[nodiscard]] inline bool is_single_threaded() noexcept {
+#if __has_include(<sys/single_threaded.h>)
+    return __libc_single_threaded != 0;
+#else
+    return false;
+#endif
+}
 
 // ---- uncaught exceptions
 

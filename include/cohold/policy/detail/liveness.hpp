@@ -70,6 +70,8 @@ class lock_page {
 // released after it, so every child that could have inherited the lock also inherits the twin. If
 // the twin's own lock outlives the twin, there is such a child. The slot then counts as taken, as
 // it really is, until that child ends or executes a program, and the caller takes another slot.
+//
+// A process with one thread needs no twin: it blocks signals meanwhile, so nothing can fork.
 struct file_liveness {
     using gate = open_gate;
 
@@ -86,6 +88,14 @@ struct file_liveness {
                          const liveness_token& /*token*/) noexcept;
 
   private:
+    // Takes the lock and keeps it by the page alone. `forked`: a child may have inherited it. False
+    // without an error: the lock is taken.
+    [[gnu::cold]] static bool take(const file_descriptor& file, std::uint32_t slot, lock_page& mine,
+                                   bool& forked, std::error_code& ec) noexcept;
+
+    [[gnu::cold]] static void fail_visibility(const file_descriptor& file,
+                                              std::error_code& ec) noexcept;
+
     // A number that differs from that of every other claim at the same time.
     [[gnu::cold]] static std::uint32_t nonce() noexcept;
 };

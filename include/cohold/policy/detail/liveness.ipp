@@ -60,30 +60,54 @@ COHOLD_INLINE void lock_page::fail_open(int error, const file_descriptor& file,
     }
 }
 
-COHOLD_INLINE void* file_liveness::claim(const file_descriptor& file, std::uint32_t slot,
-                                         liveness_token& token, std::error_code& ec) noexcept {
-    token = {};
+COHOLD_INLINE bool file_liveness::take(const file_descriptor& file, std::uint32_t slot,
+                                       lock_page& mine, bool& forked,
+                                       std::error_code& ec) noexcept {
+    if (is_single_threaded()) {
+        const signals_blocked here;
+        const bool taken = mine.lock(file, participant_byte(slot), false, ec);
+        mine.close_descriptor();
+        return taken;
+    }
     const lock_byte twins = twin_byte(nonce());
-    lock_page mine;
     {
         lock_page twin;
         if (!twin.lock(file, twins, true, ec) ||
             !mine.lock(file, participant_byte(slot), false, ec)) {
-            return nullptr;
+            return false;
         }
         mine.close_descriptor();
     }
     const int inherited = lock_held(file.value, twins);
-    const verdict found = probe(file, slot, token);
-    if (inherited < 0 || found != verdict::alive) {
-        fail(ec, errc::locks_unsupported,
-             is_on_overlay(file.value)
-                 ? "an overlayfs, such as the root of a container, does not keep the lock of a "
-                   "mapped file: use a volume, a tmpfs or mechanism::posix"
-                 : "a lock is not visible to other open files");
+    if (inherited < 0) {
+        fail_visibility(file, ec);
+    }
+    forked = inherited != 0;
+    return !ec;
+}
+
+COHOLD_INLINE void file_liveness::fail_visibility(const file_descriptor& file,
+                                                  std::error_code& ec) noexcept {
+    fail(ec, errc::locks_unsupported,
+         is_on_overlay(file.value)
+             ? "an overlayfs, such as the root of a container, does not keep the lock of a "
+               "mapped file: use a volume, a tmpfs or mechanism::posix"
+             : "a lock is not visible to other open files");
+}
+
+COHOLD_INLINE void* file_liveness::claim(const file_descriptor& file, std::uint32_t slot,
+                                         liveness_token& token, std::error_code& ec) noexcept {
+    token = {};
+    lock_page mine;
+    bool forked = false;
+    if (!take(file, slot, mine, forked, ec)) {
         return nullptr;
     }
-    return inherited != 0 ? nullptr : mine.release();
+    if (probe(file, slot, token) != verdict::alive) {
+        fail_visibility(file, ec);
+        return nullptr;
+    }
+    return forked ? nullptr : mine.release();
 }
 
 COHOLD_INLINE verdict file_liveness::probe(const file_descriptor& file, std::uint32_t slot,
