@@ -1,4 +1,4 @@
-// The private pages that each process keeps before a segment's mapping. They hold what the process
+// The private page that each process keeps before a segment's mapping. It holds what the process
 // must know about a segment of which it has only an address. Also the list of this process's
 // mappings, and the size and growth of a mapped segment.
 // SPDX-FileCopyrightText: The cohold authors
@@ -54,12 +54,12 @@ class construction_scope {
     const construction_scope* outer_;
 };
 
-// ---- the private pages
+// ---- the private page
 
 struct thread_transaction;
 struct local_mapping;
 
-// The participant that this mapping is. It lies on a page that the kernel clears in a forked child,
+// The participant that this mapping is. It lies in a cell that the kernel clears in a forked child,
 // so that the child finds that it is not a participant yet.
 struct local_identity {
     std::atomic<std::uint64_t> epoch; // 0: not attached; unique among a process's attachments
@@ -72,6 +72,8 @@ struct local_identity {
     std::atomic<std::uint32_t> pins;  // threads that are using the mapping through mapping_list
     std::atomic<bool> fresh;          // while it is opened: the native handle must be good
 };
+
+static_assert(sizeof(local_identity) <= wiped_cells::size);
 
 // Ends where the segment begins, so that it is found without a registry, even by plug-ins with
 // private symbols.

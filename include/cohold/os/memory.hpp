@@ -122,6 +122,35 @@ class pages_to_wipe {
 // Undoes wipe_on_fork. To be called before the page is unmapped.
 [[gnu::cold]] void forget_wiped(const void* page) noexcept;
 
+// Small pieces of such pages. A page for each would cost a mapping, its fault and its zeros. The
+// pages stay as long as the process.
+class wiped_cells {
+  public:
+    static constexpr std::size_t size = 64;
+
+    // A cell that is all zero, aligned to its size; nullptr and errno on failure.
+    [[nodiscard, gnu::cold]] static void* take() noexcept;
+
+    // Also in a forked child, for a cell that its parent has taken. Clears it by atomic stores: a
+    // thread that still knows it from its former use may look whether it is the same.
+    [[gnu::cold]] static void give_back(void* cell) noexcept;
+
+  private:
+    static constexpr std::uint64_t full = ~std::uint64_t{0}; // 64 cells fit into any page
+
+    // At the beginning of the page after one with cells, which is not cleared.
+    struct chunk {
+        std::atomic<std::uint64_t> used; // a bit for each cell
+        chunk* next;
+    };
+
+    [[gnu::cold]] static chunk* add_chunk() noexcept;
+
+    // Only grows, and each link and bit changes in one step: so a child that is forked at any
+    // moment inherits it intact.
+    static inline constinit std::atomic<chunk*> first_{nullptr};
+};
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

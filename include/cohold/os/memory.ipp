@@ -96,6 +96,50 @@ COHOLD_INLINE void forget_wiped(const void* page) noexcept {
     pages_to_wipe::remove(page);
 }
 
+COHOLD_INLINE void* wiped_cells::take() noexcept {
+    for (chunk* each = first_.load(std::memory_order_acquire);; each = each->next) {
+        if (each == nullptr && (each = add_chunk()) == nullptr) {
+            return nullptr;
+        }
+        for (std::uint64_t used = each->used.load(std::memory_order_relaxed); used != full;) {
+            const int index = __builtin_ctzll(~used);
+            if (each->used.compare_exchange_weak(used, used | std::uint64_t{1} << index,
+                                                 std::memory_order_acquire)) {
+                return reinterpret_cast<char*>(each) - page_size() +
+                       static_cast<std::size_t>(index) * size;
+            }
+        }
+    }
+}
+
+COHOLD_INLINE void wiped_cells::give_back(void* cell) noexcept {
+    const auto distance = reinterpret_cast<std::uintptr_t>(cell) % page_size();
+    auto* const of = reinterpret_cast<chunk*>(static_cast<char*>(cell) - distance + page_size());
+    for (std::size_t i = 0; i < size / sizeof(std::uint64_t); ++i) {
+        __atomic_store_n(static_cast<std::uint64_t*>(cell) + i, 0, __ATOMIC_RELAXED);
+    }
+    of->used.fetch_and(~(std::uint64_t{1} << distance / size), std::memory_order_release);
+}
+
+COHOLD_INLINE wiped_cells::chunk* wiped_cells::add_chunk() noexcept {
+    void* const page = ::mmap(nullptr, 2 * page_size(), PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        return nullptr;
+    }
+    if (!wipe_on_fork(page)) {
+        const int error = errno;
+        unmap(page, 2 * page_size());
+        errno = error;
+        return nullptr;
+    }
+    auto* const made = ::new (static_cast<char*>(page) + page_size()) chunk{};
+    made->next = first_.load(std::memory_order_relaxed);
+    while (!first_.compare_exchange_weak(made->next, made, std::memory_order_release)) {
+    }
+    return made;
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

@@ -21,8 +21,8 @@ namespace detail {
 
 using stamp_word = std::atomic<std::uint64_t>;
 
-// Where a process keeps its stamp: on a page that the kernel clears in a forked child. nullptr if
-// there can be no such page.
+// Where a process keeps its stamp: a cell that the kernel clears in a forked child. nullptr if
+// there can be none.
 [[gnu::cold]] stamp_word* stamp_page() noexcept;
 
 // A number that differs from the stamps of this process's parent and of its forked children. Their

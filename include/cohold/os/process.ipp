@@ -14,18 +14,15 @@ COHOLD_INLINE stamp_word* stamp_page() noexcept {
     static std::atomic<stamp_word*> kept{nullptr};
     stamp_word* mine = kept.load(std::memory_order_acquire);
     if (mine == nullptr) {
-        void* const page = ::mmap(nullptr, page_size(), PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (page == MAP_FAILED || !wipe_on_fork(page)) {
-            unmap(page == MAP_FAILED ? nullptr : page, page_size());
+        void* const cell = wiped_cells::take();
+        if (cell == nullptr) {
             return nullptr;
         }
-        auto* const made = ::new (page) stamp_word(0);
+        auto* const made = static_cast<stamp_word*>(cell); // 0: none yet
         if (kept.compare_exchange_strong(mine, made)) {
             mine = made;
         } else {
-            forget_wiped(page);
-            unmap(page, page_size()); // another thread was first
+            wiped_cells::give_back(cell); // another thread was first
         }
     }
     return mine;

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/os/memory.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 
 #include <sys/syscall.h>
@@ -38,6 +40,43 @@ void check_page() {
 }
 
 } // namespace
+
+TEST_CASE("cells are zero, apart from each other, and cleared in a forked child") {
+    using cohold::detail::wiped_cells;
+    constexpr std::size_t count = 150; // more than a page has
+    std::uint64_t* cells[count];
+    for (std::uint64_t*& each : cells) {
+        each = static_cast<std::uint64_t*>(wiped_cells::take());
+        REQUIRE(each != nullptr);
+        for (std::size_t i = 0; i < wiped_cells::size / 8; ++i) {
+            CHECK(each[i] == 0);
+            each[i] = static_cast<std::uint64_t>(&each - cells) + 1;
+        }
+    }
+    support::check_child([&] {
+        for (const std::uint64_t* each : cells) {
+            CHILD_CHECK((each[0] == 0 && each[7] == 0));
+        }
+        auto* const another = static_cast<std::uint64_t*>(wiped_cells::take());
+        for (const std::uint64_t* each : cells) {
+            CHILD_CHECK(each != another); // its parent's are not free
+        }
+        wiped_cells::give_back(cells[3]);
+        int taken = 1;
+        while (taken < 1000 && wiped_cells::take() != cells[3]) {
+            ++taken;
+        }
+        CHILD_CHECK(taken < 1000);
+    });
+    for (std::size_t i = 0; i < count; ++i) {
+        CHECK((cells[i][0] == i + 1 && cells[i][7] == i + 1));
+        wiped_cells::give_back(cells[i]);
+        CHECK((cells[i][0] == 0 && cells[i][7] == 0));
+    }
+    void* const again = wiped_cells::take();
+    CHECK(std::any_of(cells, cells + count, [&](void* each) { return each == again; }));
+    wiped_cells::give_back(again);
+}
 
 TEST_CASE("a forked child finds the page cleared, whether the kernel does it or not") {
     support::check_child([] { check_page(); });

@@ -14,8 +14,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// The mapping, behind two private pages: one with the identity as a participant, one with the
-// local_mapping.
+// The mapping, behind a private page with the local_mapping.
 class segment_memory {
   public:
     static_assert(directory::offset + sizeof(directory) <= reserve_journals::offset);
@@ -96,7 +95,7 @@ class segment_memory {
   private:
     segment_memory(char* base, std::uint64_t reserve) noexcept : base_(base), reserve_(reserve) {}
 
-    [[gnu::cold]] static std::size_t front() noexcept { return 2 * page_size(); }
+    [[gnu::cold]] static std::size_t front() noexcept { return page_size(); }
 
     [[nodiscard]] local_mapping& local_of_this() const noexcept {
         return *reinterpret_cast<local_mapping*>(base_ - sizeof(local_mapping));

@@ -21,7 +21,7 @@ COHOLD_INLINE void segment_memory::unmap_all() noexcept {
     detach(header());
     unmap(local_of_this().identity->attendance, page_size());
     // In a forked child that does not have the mapping, something else may be in its place.
-    forget_wiped(base_ - front());
+    wiped_cells::give_back(local_of_this().identity);
     const bool here = only_in_ == 0 || only_in_ == process_stamp();
     unmap(base_ - front(), front() + (here ? static_cast<std::size_t>(reserve_) : 0));
 }
@@ -33,7 +33,7 @@ COHOLD_INLINE segment_memory segment_memory::map(const native_object& object, st
     return ec ? segment_memory() : map(object, found, reserve, how, options, ec);
 }
 
-// The object, with the two pages before it; nullptr if it cannot be had in this way.
+// The object, with the page before it; nullptr if it cannot be had in this way.
 COHOLD_INLINE char* segment_memory::map_anywhere(const native_object& object, std::uint64_t bytes,
                                                  access_mode how) noexcept {
     const report_keeper keeper;
@@ -75,29 +75,31 @@ COHOLD_INLINE segment_memory segment_memory::map(const native_object& object,
     }
     segment_memory memory(base, reserve);
     memory.only_in_ = options.fork ? 0 : process_stamp();
-    char* const identity = base - front();
     if (!mapped) {
         static_cast<void>(object.map(reserve, how, memory.base_, ec));
-        if (!ec && !make_writable(identity, front())) {
+        if (!ec && !make_writable(base - front(), front())) {
             fail_errno(ec, errno, "mprotect");
         }
     }
-    if (!ec && !wipe_on_fork(identity)) {
-        fail_errno(ec, errno, "madvise(MADV_WIPEONFORK)");
+    void* const identity = ec ? nullptr : wiped_cells::take(); // zeros: not a participant
+    if (!ec && identity == nullptr) {
+        fail_errno(ec, errno, "a page with MADV_WIPEONFORK");
     }
     if (!ec) {
         begin_mapping(memory.base_, static_cast<std::size_t>(reserve), options, ec);
     }
     if (ec) {
         memory.base_ = nullptr;
-        forget_wiped(identity);
-        unmap(identity, front() + static_cast<std::size_t>(reserve));
+        if (identity != nullptr) {
+            wiped_cells::give_back(identity);
+        }
+        unmap(base - front(), front() + static_cast<std::size_t>(reserve));
         return {};
     }
     auto* const local = ::new (memory.base_ - sizeof(local_mapping)) local_mapping{};
     std::memcpy(&local->native, object.native, object.calls->size);
     local->calls = object.calls;
-    local->identity = ::new (static_cast<void*>(identity)) local_identity{};
+    local->identity = static_cast<local_identity*>(identity);
     local->device = found.device;
     local->inode = found.inode;
     local->reserve = reserve;

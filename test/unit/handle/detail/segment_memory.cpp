@@ -60,7 +60,7 @@ TEST_CASE("mappings move, and are unmapped completely") {
     auto first = segment.again(cohold::access_mode::writing);
     auto second = segment.again(cohold::access_mode::writing);
     char* const at = second.base();
-    const std::size_t front = 2 * detail::page_size();
+    const std::size_t front = detail::page_size();
     unsigned char resident[1];
     CHECK(::mincore(at - front, 1, resident) == 0);
     first = std::move(second);
