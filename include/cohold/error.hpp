@@ -224,18 +224,21 @@ namespace detail {
 
 inline thread_local constinit failure_report last_report{};
 
-// Preserves the report, which the user may not have read yet, across an attempt that may fail.
+// While it lives, failures in this thread set only their codes: for attempts that may fail, because
+// the user may not have read the last report yet, and a report takes time to write.
 class report_keeper {
   public:
-    report_keeper() noexcept : kept_(last_report) {}
+    report_keeper() noexcept { ++alive_; }
 
     report_keeper(const report_keeper&) = delete;
     report_keeper& operator=(const report_keeper&) = delete;
 
-    ~report_keeper() { last_report = kept_; }
+    ~report_keeper() { --alive_; }
+
+    [[nodiscard]] static bool keeps() noexcept { return alive_ != 0; }
 
   private:
-    const failure_report kept_;
+    static inline thread_local constinit unsigned alive_ = 0;
 };
 
 // What this thread is doing, for its failure reports: set by the constructor, restored by the
@@ -313,8 +316,9 @@ namespace detail {
     std::abort();
 }
 
-// Throws the last failure; without exceptions, prints it and aborts.
-[[noreturn]] void raise_last();
+// Throws the last failure if it has this code, else one with the code alone; without exceptions,
+// prints it and aborts.
+[[noreturn]] void raise_with(const std::error_code& ec);
 
 void raise_if(const std::error_code& ec);
 

@@ -45,6 +45,9 @@ namespace detail {
 COHOLD_INLINE void error_context::fail(std::error_code& ec, std::error_code code,
                                        const char* format, std::va_list* arguments) noexcept {
     ec = code;
+    if (report_keeper::keeps()) {
+        return;
+    }
     last_report.assign(code);
     const char* separator = "";
     if (current != nullptr) {
@@ -82,22 +85,24 @@ COHOLD_INLINE void fail_errno(std::error_code& ec, int error, const char* format
     va_end(arguments);
 }
 
-COHOLD_INLINE void raise_last() {
+COHOLD_INLINE void raise_with(const std::error_code& ec) {
+    failure_report kept;
+    failure_report& report = report_keeper::keeps() ? kept : last_report;
+    // A user's policy may have set only the code.
+    if (report_keeper::keeps() || report.code() != ec) {
+        report.assign(ec);
+        report.append("%s", ec.message().c_str());
+    }
 #if defined(__cpp_exceptions)
-    throw failure(last_report);
+    throw failure(report);
 #else
-    die(last_report.what());
+    die(report.what());
 #endif
 }
 
 COHOLD_INLINE void raise_if(const std::error_code& ec) {
     if (ec) {
-        // A user's policy may have set only the code.
-        if (last_report.code() != ec) {
-            last_report.assign(ec);
-            last_report.append("%s", ec.message().c_str());
-        }
-        raise_last();
+        raise_with(ec);
     }
 }
 
@@ -107,7 +112,7 @@ COHOLD_INLINE void raise(errc code, const char* format, ...) {
     va_start(arguments, format);
     error_context::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
-    raise_last();
+    raise_with(ec);
 }
 
 } // namespace detail

@@ -142,6 +142,28 @@ TEST_CASE("raise_if does not attach an old report to a code that was set without
     }
 }
 
+TEST_CASE("an attempt that may fail keeps the last report") {
+    std::error_code ec;
+    cohold::detail::fail(ec, cohold::errc::corrupt, "kept");
+    {
+        const cohold::detail::report_keeper keeper;
+        cohold::detail::fail(ec, cohold::errc::out_of_space, "not shown");
+        CHECK(ec == cohold::errc::out_of_space);
+        CHECK(cohold::last_failure().code() == cohold::errc::corrupt);
+        try {
+            cohold::detail::raise_if(ec);
+            FAIL_CHECK("nothing was thrown");
+        } catch (const cohold::failure& thrown) {
+            CHECK(thrown.code() == cohold::errc::out_of_space);
+            CHECK(std::string(thrown.what()) == ec.message());
+        }
+        const cohold::detail::report_keeper inner;
+    }
+    CHECK(std::string(cohold::last_failure().what()).find("kept") != std::string::npos);
+    cohold::detail::fail(ec, cohold::errc::read_only, "new");
+    CHECK(cohold::last_failure().code() == cohold::errc::read_only);
+}
+
 TEST_CASE("a report can be copied in a noexcept context") {
     static_assert(std::is_nothrow_copy_constructible_v<cohold::failure_report>);
     static_assert(noexcept(cohold::last_failure()));

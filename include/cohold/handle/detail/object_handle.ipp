@@ -112,6 +112,7 @@ COHOLD_INLINE bool object_handle::is_removed() const noexcept {
 }
 
 COHOLD_INLINE bool object_handle::is_named_so() const noexcept {
+    const report_keeper keeper;
     std::error_code ec;
     const object_status mine = status(ec);
     object_status theirs{};

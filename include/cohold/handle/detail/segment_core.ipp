@@ -391,11 +391,15 @@ COHOLD_INLINE bool segment_core::replace_session(std::error_code& ec) noexcept {
     }
     for (bool done = false;;) {
         std::error_code unknown;
-        const report_keeper keeper;
-        object_status status{};
-        const object_handle old =
-            object_handle::open(policies(), object_.name(), access_mode::writing, status, unknown);
-        const facts found = unknown ? facts() : peek(old, status, unknown);
+        object_handle old(policies());
+        facts found;
+        {
+            const report_keeper keeper;
+            object_status status{};
+            old = object_handle::open(policies(), object_.name(), access_mode::writing, status,
+                                      unknown);
+            found = unknown ? facts() : peek(old, status, unknown);
+        }
         if (unknown || found.life != lifetime::session) {
             return false;
         }
