@@ -84,8 +84,8 @@ struct segment_header {
 
     [[nodiscard]] std::uint64_t expected_checksum() const noexcept {
         const char* from = reinterpret_cast<const char*>(&order);
-        return hash64(
-            {from, static_cast<std::size_t>(reinterpret_cast<const char*>(&checksum) - from)});
+        return hash64_of_sparse(
+            from, static_cast<std::size_t>(reinterpret_cast<const char*>(&checksum) - from));
     }
 
     [[nodiscard]] std::string_view name_view() const noexcept {

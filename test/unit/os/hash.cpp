@@ -20,6 +20,20 @@ TEST_CASE("hashes are part of the layout: they never change") {
     CHECK_FALSE(hash128("a") == hash128("b"));
 }
 
+TEST_CASE("zeros are hashed quickly, but to the same") {
+    for (std::size_t count = 0; count < 40; ++count) {
+        std::string bytes(count, '\0');
+        CHECK(hash64_of_sparse(bytes.data(), count) == hash64(bytes));
+        for (std::size_t at = 0; at < count; ++at) {
+            bytes.assign(count, '\0');
+            bytes[at] = static_cast<char>(0x80 + at);
+            CHECK(hash64_of_sparse(bytes.data(), count) == hash64(bytes));
+        }
+        bytes.assign(count, 'x');
+        CHECK(hash64_of_sparse(bytes.data(), count) == hash64(bytes));
+    }
+}
+
 TEST_CASE("names that differ little have hashes that differ everywhere") {
     std::set<std::uint64_t> low;
     std::set<std::uint64_t> high;
