@@ -181,17 +181,16 @@ COHOLD_INLINE file_descriptor create_file(const file_place& place, const creatio
 }
 
 COHOLD_INLINE int link_file(int fd, const char* path) noexcept {
+    // Quicker than through /proc, and needs no /proc, but Linux 6.10 or CAP_DAC_READ_SEARCH.
+    if (::linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) {
+        return 0;
+    }
+    if (errno != ENOENT) {
+        return errno;
+    }
     char self[40];
     std::snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-    if (::linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) {
-        return 0;
-    }
-    const int error = errno;
-    // Without /proc: needs Linux 6.10 or CAP_DAC_READ_SEARCH.
-    if (error == ENOENT && ::linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0) {
-        return 0;
-    }
-    return error;
+    return ::linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
 }
 
 COHOLD_INLINE int rename_exclusively(const char* temporary, const char* path) noexcept {
@@ -243,7 +242,9 @@ COHOLD_INLINE void publish_file(int fd, const file_place& place, publication how
         fail_path(ec, error, place);
         return;
     }
-    lock_file(fd, lock_byte::creation, lock_kind::none, false);
+    if (how == publication::replace || !nameless) {
+        lock_file(fd, lock_byte::creation, lock_kind::none, false);
+    }
 }
 
 COHOLD_INLINE void abandon_file(file_descriptor& file, const file_place& place) noexcept {
