@@ -135,20 +135,30 @@ static_assert(sizeof(participant_table) == table_bytes);
 // Is the participant still attached: it has neither detached nor been recovered?
 [[nodiscard]] bool is_attached(const segment_header& header, owner_word owner) noexcept;
 
-// The participant that has the slot now; `nobody` if there is none.
-[[nodiscard]] owner_word participant_at(const segment_header& header, std::uint32_t index) noexcept;
+// Calls visit(owner, slot) for each participant.
+template <class Visitor>
+void each_participant(const segment_header& header, const Visitor& visit) noexcept {
+    const std::uint32_t last = participant_table::spare(header);
+    const participant_table::slot_array& slots = participant_table::of(header).slots;
+    const participant_slot* slot = slots.near;
+    for (std::uint32_t index = 0; index <= last; ++index, ++slot) {
+        slot = index == near_slots ? &slots[index] : slot;
+        const std::uint64_t state = slot->state.load(std::memory_order_acquire);
+        if ((state & attached_bit) != 0) {
+            visit(make_owner(index, static_cast<std::uint32_t>(state >> 32), 0), *slot);
+        }
+    }
+}
 
 // Calls visit(owner) for each participant of the process.
 template <class Visitor>
 void each_of_process(const segment_header& header, const process_key& process,
                      const Visitor& visit) noexcept {
-    const std::uint32_t last = participant_table::spare(header);
-    for (std::uint32_t index = 0; index <= last; ++index) {
-        const owner_word each = participant_at(header, index);
-        if (each != nobody && participant_table::of(header).slots[index].process() == process) {
+    each_participant(header, [&](owner_word each, const participant_slot& slot) noexcept {
+        if (slot.process() == process) {
             visit(each);
         }
-    }
+    });
 }
 
 /// The kernel's verdict on the process that an owner word names: dead only if the process is dead

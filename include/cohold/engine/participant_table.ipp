@@ -44,15 +44,6 @@ COHOLD_INLINE bool is_attached(const segment_header& header, owner_word owner) n
                             generation_of(owner));
 }
 
-COHOLD_INLINE owner_word participant_at(const segment_header& header,
-                                        std::uint32_t index) noexcept {
-    const std::uint64_t state =
-        participant_table::of(header).slots[index].state.load(std::memory_order_acquire);
-    return (state & attached_bit) != 0
-               ? make_owner(index, static_cast<std::uint32_t>(state >> 32), 0)
-               : nobody;
-}
-
 COHOLD_INLINE verdict verdict_on(const segment_header& header, owner_word owner) noexcept {
     if (slot_of(owner) > participant_table::spare(header)) {
         return verdict::dead; // there is no such slot

@@ -258,18 +258,14 @@ COHOLD_INLINE bool has_begun(segment_header& header, const participant_slot& slo
 [[gnu::noinline]] COHOLD_INLINE std::uint32_t recover_all(segment_header& header, owner_word me,
                                                           whom which) noexcept {
     std::uint32_t count = 0;
-    const std::uint32_t last = participant_table::spare(header);
-    for (std::uint32_t index = 0; index <= last; ++index) {
-        const participant_slot& slot = participant_table::of(header).slots[index];
-        if (which == whom::unfinished &&
-            (slot.journals.load(std::memory_order_relaxed) == 0 || !has_begun(header, slot))) {
-            continue;
-        }
-        const owner_word owner = participant_at(header, index);
-        if (owner != nobody && index != slot_of(me) && !is_alive(header, owner)) {
+    each_participant(header, [&](owner_word owner, const participant_slot& slot) noexcept {
+        const bool asked =
+            which == whom::all ||
+            (slot.journals.load(std::memory_order_relaxed) != 0 && has_begun(header, slot));
+        if (asked && slot_of(owner) != slot_of(me) && !is_alive(header, owner)) {
             count += recover(header, me, owner);
         }
-    }
+    });
     return count;
 }
 
