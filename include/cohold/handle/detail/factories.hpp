@@ -191,7 +191,7 @@ template <class Handle, class Forms>
 class adopting {
     using access = factory_access;
     using native_type = typename Forms::native_handle_type;
-    using opening = typename Forms::opening;
+    using opening_type = typename Forms::opening;
 
   public:
     /// From a native handle that was obtained in another way, over a socket for instance. Checked
@@ -199,21 +199,21 @@ class adopting {
     /// it. For reading, the native handle may be read-only. On failure it is closed. *Errors*:
     /// those of open; errc::empty_handle.
     [[nodiscard, gnu::cold]] static Handle adopt(native_type native) {
-        return access::adopt<Handle, Forms>(native, opening());
+        return access::adopt<Handle, Forms>(native, opening_type());
     }
 
     [[nodiscard, gnu::cold]] static Handle adopt(native_type native, std::error_code& ec) noexcept {
-        return access::adopt<Handle, Forms>(native, opening(), ec);
+        return access::adopt<Handle, Forms>(native, opening_type(), ec);
     }
 
     /// The same, mapped according to the options.
-    [[nodiscard, gnu::cold]] static Handle adopt(native_type native, const opening& options)
+    [[nodiscard, gnu::cold]] static Handle adopt(native_type native, const opening_type& options)
         requires has_opening<Forms>
     {
         return access::adopt<Handle, Forms>(native, options);
     }
 
-    [[nodiscard, gnu::cold]] static Handle adopt(native_type native, const opening& options,
+    [[nodiscard, gnu::cold]] static Handle adopt(native_type native, const opening_type& options,
                                                  std::error_code& ec) noexcept
         requires has_opening<Forms>
     {
@@ -226,29 +226,29 @@ class adopting {
 template <class View, class Forms>
 class viewing {
     using access = factory_access;
-    using opening = typename Forms::opening;
+    using opening_type = typename Forms::opening;
 
   public:
     /// For reading only: another type, through which nothing can be written. Needs no permission to
     /// write.
     [[nodiscard, gnu::cold]] static View open(name_argument name, read_only_t) {
-        return access::open<View, Forms>(name, opening());
+        return access::open<View, Forms>(name, opening_type());
     }
 
     [[nodiscard, gnu::cold]] static View open(name_argument name, read_only_t,
                                               std::error_code& ec) noexcept {
-        return access::open<View, Forms>(name, opening(), ec);
+        return access::open<View, Forms>(name, opening_type(), ec);
     }
 
     [[nodiscard, gnu::cold]] static View open(name_argument name, read_only_t,
-                                              const opening& options)
+                                              const opening_type& options)
         requires has_opening<Forms>
     {
         return access::open<View, Forms>(name, options);
     }
 
-    [[nodiscard, gnu::cold]] static View open(name_argument name, read_only_t,
-                                              const opening& options, std::error_code& ec) noexcept
+    [[nodiscard, gnu::cold]] static View
+    open(name_argument name, read_only_t, const opening_type& options, std::error_code& ec) noexcept
         requires has_opening<Forms>
     {
         return access::open<View, Forms>(name, options, ec);
@@ -260,9 +260,9 @@ class viewing {
 template <class Handle, class Forms>
 class creating {
     using access = factory_access;
-    using opening = typename Forms::opening;
-    using options = typename Forms::options;
-    using number = typename Forms::number;
+    using opening_type = typename Forms::opening;
+    using options_type = typename Forms::options;
+    using number_type = typename Forms::number;
 
   public:
     /// A new object, complete when it appears under its name. Options may be replaced by the most
@@ -274,7 +274,7 @@ class creating {
     template <class... Arguments>
         requires may_fill<Forms, Arguments...>
     [[nodiscard, gnu::cold]] static Handle
-    create(name_argument name, const options& wanted, std::error_code& ec,
+    create(name_argument name, const options_type& wanted, std::error_code& ec,
            Arguments&&... arguments) noexcept(!Forms::has_contents) {
         return access::create<Handle, Forms>(name, wanted, publication::exclusive, ec,
                                              std::forward<Arguments>(arguments)...);
@@ -282,7 +282,7 @@ class creating {
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...>
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, const options& wanted,
+    [[nodiscard, gnu::cold]] static Handle create(name_argument name, const options_type& wanted,
                                                   Arguments&&... arguments) {
         return access::create_or_throw<Handle, Forms>(name, wanted, publication::exclusive,
                                                       std::forward<Arguments>(arguments)...);
@@ -293,23 +293,23 @@ class creating {
     [[nodiscard, gnu::cold]] static Handle
     create(name_argument name, std::error_code& ec,
            Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>(name, options(), publication::exclusive, ec,
+        return access::create<Handle, Forms>(name, options_type(), publication::exclusive, ec,
                                              std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...> && Forms::has_default
     [[nodiscard, gnu::cold]] static Handle create(name_argument name, Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>(name, options(), publication::exclusive,
+        return access::create_or_throw<Handle, Forms>(name, options_type(), publication::exclusive,
                                                       std::forward<Arguments>(arguments)...);
     }
 
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, number much,
+    [[nodiscard, gnu::cold]] static Handle create(name_argument name, number_type much,
                                                   std::error_code& ec) noexcept {
         return access::create<Handle, Forms>(name, Forms::from(much), publication::exclusive, ec);
     }
 
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, number much) {
+    [[nodiscard, gnu::cold]] static Handle create(name_argument name, number_type much) {
         return access::create_or_throw<Handle, Forms>(name, Forms::from(much),
                                                       publication::exclusive);
     }
@@ -325,22 +325,22 @@ class creating {
     /// locks_unsupported; of a shared<T>, type_mismatch, and not_found if the segment has no root
     /// object.
     [[nodiscard, gnu::cold]] static Handle open(name_argument name) {
-        return access::open<Handle, Forms>(name, opening());
+        return access::open<Handle, Forms>(name, opening_type());
     }
 
     [[nodiscard, gnu::cold]] static Handle open(name_argument name, std::error_code& ec) noexcept {
-        return access::open<Handle, Forms>(name, opening(), ec);
+        return access::open<Handle, Forms>(name, opening_type(), ec);
     }
 
     /// The same, mapped according to the options. *Errors*: also errc::lock_limit, unsupported,
     /// invalid_options.
-    [[nodiscard, gnu::cold]] static Handle open(name_argument name, const opening& how)
+    [[nodiscard, gnu::cold]] static Handle open(name_argument name, const opening_type& how)
         requires has_opening<Forms>
     {
         return access::open<Handle, Forms>(name, how);
     }
 
-    [[nodiscard, gnu::cold]] static Handle open(name_argument name, const opening& how,
+    [[nodiscard, gnu::cold]] static Handle open(name_argument name, const opening_type& how,
                                                 std::error_code& ec) noexcept
         requires has_opening<Forms>
     {
@@ -361,7 +361,7 @@ class creating {
     template <class... Arguments>
         requires may_fill<Forms, Arguments...>
     [[nodiscard, gnu::cold]] static Handle
-    open_or_create(name_argument name, const options& wanted, std::error_code& ec,
+    open_or_create(name_argument name, const options_type& wanted, std::error_code& ec,
                    Arguments&&... arguments) noexcept(!Forms::has_contents) {
         return access::open_or_create<Handle, Forms>(name, wanted, ec,
                                                      std::forward<Arguments>(arguments)...);
@@ -369,8 +369,8 @@ class creating {
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...>
-    [[nodiscard, gnu::cold]] static Handle open_or_create(name_argument name, const options& wanted,
-                                                          Arguments&&... arguments) {
+    [[nodiscard, gnu::cold]] static Handle
+    open_or_create(name_argument name, const options_type& wanted, Arguments&&... arguments) {
         return access::open_or_create_or_throw<Handle, Forms>(
             name, wanted, std::forward<Arguments>(arguments)...);
     }
@@ -380,7 +380,7 @@ class creating {
     [[nodiscard, gnu::cold]] static Handle
     open_or_create(name_argument name, std::error_code& ec,
                    Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::open_or_create<Handle, Forms>(name, options(), ec,
+        return access::open_or_create<Handle, Forms>(name, options_type(), ec,
                                                      std::forward<Arguments>(arguments)...);
     }
 
@@ -389,15 +389,15 @@ class creating {
     [[nodiscard, gnu::cold]] static Handle open_or_create(name_argument name,
                                                           Arguments&&... arguments) {
         return access::open_or_create_or_throw<Handle, Forms>(
-            name, options(), std::forward<Arguments>(arguments)...);
+            name, options_type(), std::forward<Arguments>(arguments)...);
     }
 
-    [[nodiscard, gnu::cold]] static Handle open_or_create(name_argument name, number much,
+    [[nodiscard, gnu::cold]] static Handle open_or_create(name_argument name, number_type much,
                                                           std::error_code& ec) noexcept {
         return access::open_or_create<Handle, Forms>(name, Forms::from(much), ec);
     }
 
-    [[nodiscard, gnu::cold]] static Handle open_or_create(name_argument name, number much) {
+    [[nodiscard, gnu::cold]] static Handle open_or_create(name_argument name, number_type much) {
         return access::open_or_create_or_throw<Handle, Forms>(name, Forms::from(much));
     }
 
@@ -413,7 +413,7 @@ class creating {
     template <class... Arguments>
         requires may_fill<Forms, Arguments...> && Forms::replaces
     [[nodiscard, gnu::cold]] static Handle
-    replace(name_argument name, const options& wanted, std::error_code& ec,
+    replace(name_argument name, const options_type& wanted, std::error_code& ec,
             Arguments&&... arguments) noexcept(!Forms::has_contents) {
         return access::create<Handle, Forms>(name, wanted, publication::replace, ec,
                                              std::forward<Arguments>(arguments)...);
@@ -421,7 +421,7 @@ class creating {
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...> && Forms::replaces
-    [[nodiscard, gnu::cold]] static Handle replace(name_argument name, const options& wanted,
+    [[nodiscard, gnu::cold]] static Handle replace(name_argument name, const options_type& wanted,
                                                    Arguments&&... arguments) {
         return access::create_or_throw<Handle, Forms>(name, wanted, publication::replace,
                                                       std::forward<Arguments>(arguments)...);
@@ -432,25 +432,25 @@ class creating {
     [[nodiscard, gnu::cold]] static Handle
     replace(name_argument name, std::error_code& ec,
             Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>(name, options(), publication::replace, ec,
+        return access::create<Handle, Forms>(name, options_type(), publication::replace, ec,
                                              std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...> && Forms::replaces
     [[nodiscard, gnu::cold]] static Handle replace(name_argument name, Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>(name, options(), publication::replace,
+        return access::create_or_throw<Handle, Forms>(name, options_type(), publication::replace,
                                                       std::forward<Arguments>(arguments)...);
     }
 
-    [[nodiscard, gnu::cold]] static Handle replace(name_argument name, number much,
+    [[nodiscard, gnu::cold]] static Handle replace(name_argument name, number_type much,
                                                    std::error_code& ec) noexcept
         requires Forms::replaces
     {
         return access::create<Handle, Forms>(name, Forms::from(much), publication::replace, ec);
     }
 
-    [[nodiscard, gnu::cold]] static Handle replace(name_argument name, number much)
+    [[nodiscard, gnu::cold]] static Handle replace(name_argument name, number_type much)
         requires Forms::replaces
     {
         return access::create_or_throw<Handle, Forms>(name, Forms::from(much),
@@ -483,8 +483,8 @@ class creating {
 template <class Handle, class Forms>
 class creating_unnamed {
     using access = factory_access;
-    using options = typename Forms::options;
-    using number = typename Forms::number;
+    using options_type = typename Forms::options;
+    using number_type = typename Forms::number;
 
   public:
     /// A new object. See creating::create: the same without a name. Other processes get it by fork,
@@ -492,7 +492,7 @@ class creating_unnamed {
     template <class... Arguments>
         requires may_fill<Forms, Arguments...>
     [[nodiscard, gnu::cold]] static Handle
-    create(const options& wanted, std::error_code& ec,
+    create(const options_type& wanted, std::error_code& ec,
            Arguments&&... arguments) noexcept(!Forms::has_contents) {
         return access::create<Handle, Forms>({}, wanted, publication::exclusive, ec,
                                              std::forward<Arguments>(arguments)...);
@@ -500,7 +500,8 @@ class creating_unnamed {
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...>
-    [[nodiscard, gnu::cold]] static Handle create(const options& wanted, Arguments&&... arguments) {
+    [[nodiscard, gnu::cold]] static Handle create(const options_type& wanted,
+                                                  Arguments&&... arguments) {
         return access::create_or_throw<Handle, Forms>({}, wanted, publication::exclusive,
                                                       std::forward<Arguments>(arguments)...);
     }
@@ -509,22 +510,22 @@ class creating_unnamed {
         requires may_fill<Forms, Arguments...> && Forms::has_default
     [[nodiscard, gnu::cold]] static Handle
     create(std::error_code& ec, Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>({}, options(), publication::exclusive, ec,
+        return access::create<Handle, Forms>({}, options_type(), publication::exclusive, ec,
                                              std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...> && Forms::has_default
     [[nodiscard, gnu::cold]] static Handle create(Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>({}, options(), publication::exclusive,
+        return access::create_or_throw<Handle, Forms>({}, options_type(), publication::exclusive,
                                                       std::forward<Arguments>(arguments)...);
     }
 
-    [[nodiscard, gnu::cold]] static Handle create(number much, std::error_code& ec) noexcept {
+    [[nodiscard, gnu::cold]] static Handle create(number_type much, std::error_code& ec) noexcept {
         return access::create<Handle, Forms>({}, Forms::from(much), publication::exclusive, ec);
     }
 
-    [[nodiscard, gnu::cold]] static Handle create(number much) {
+    [[nodiscard, gnu::cold]] static Handle create(number_type much) {
         return access::create_or_throw<Handle, Forms>({}, Forms::from(much),
                                                       publication::exclusive);
     }
