@@ -81,7 +81,7 @@ struct lab : cohold::mechanism::memfd {
         if (!ec) {
             // As long as it can ever become, at once: so copies of all lengths can be written to
             // it.
-            demand(::ftruncate(made.value, static_cast<off_t>(wanted.capacity)) == 0, "ftruncate");
+            demand(::ftruncate(made.value, static_cast<off_t>(wanted.reserve)) == 0, "ftruncate");
             census_of_descriptor[static_cast<std::size_t>(made.value)] = census_of_new;
         }
         return made;

@@ -51,7 +51,7 @@ class object {
     object() : maker_(::getpid()) {
         std::error_code ec;
         const creation wanted{
-            .capacity = 65536, .mode = 0600, .group = std::nullopt, .formatted = false};
+            .reserve = 65536, .mode = 0600, .group = std::nullopt, .formatted = false};
         if constexpr (named) {
             native = M::create(name(), wanted, ec);
             M::back(native, nullptr, 0, 65536, ec);

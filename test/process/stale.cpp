@@ -44,7 +44,7 @@ void leave_everything() {
         three.construct<int>("x");
         // A creator that is killed before it publishes.
         std::error_code ec;
-        const creation wanted{.capacity = 1 << 20, .mode = 0600, .group = {}, .formatted = true};
+        const creation wanted{.reserve = 1 << 20, .mode = 0600, .group = {}, .formatted = true};
         static_cast<void>(mechanism::system_v::create("0x00c00003", wanted, ec));
         CHILD_CHECK(!ec && two && four);
         const detail::file_place place("/dev/shm/", "unfinished");

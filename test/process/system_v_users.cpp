@@ -155,7 +155,7 @@ TEST_CASE("a session's gate is released, though another user made it") {
 }
 
 TEST_CASE("a user that cannot remove a dead creator's segment leaves the claim to one that can") {
-    const creation formatted{.capacity = 65536, .mode = 0660, .group = {}, .formatted = true};
+    const creation formatted{.reserve = 65536, .mode = 0660, .group = {}, .formatted = true};
     for (const uid_t owner_of_set : {ann, bob}) {
         leave_set(owner_of_set);
         support::child dead([&] {
@@ -190,7 +190,7 @@ TEST_CASE("to a reader, as to all others, an unfinished segment is absent") {
         become(ann);
         std::error_code ec;
         system_v_id made = system_v::create(
-            name, {.capacity = 65536, .mode = 0644, .group = {}, .formatted = true}, ec);
+            name, {.reserve = 65536, .mode = 0644, .group = {}, .formatted = true}, ec);
         CHILD_CHECK(!ec);
         // A set for its owner only, as another program might have made it.
         struct ::semid_ds status{};
@@ -326,7 +326,7 @@ TEST_CASE("nothing stays beside a session that was never finished") {
     support::child dead([] {
         std::error_code ec;
         system_v_id made = system_v::create(
-            name, {.capacity = 65536, .mode = 0600, .group = {}, .formatted = true}, ec);
+            name, {.reserve = 65536, .mode = 0600, .group = {}, .formatted = true}, ec);
         void* const page = detail::reserve_addresses(detail::page_size());
         system_v::attendance::enter(made, page, ec);
         CHILD_CHECK(!ec);
@@ -359,7 +359,7 @@ TEST_CASE("a foreign segment at a session's second key stays, and is reported") 
 
 TEST_CASE("users that share a segment can tell whether the others are alive; strangers cannot") {
     turn() = 0;
-    const creation wanted{.capacity = 65536, .mode = 0660, .group = {}, .formatted = false};
+    const creation wanted{.reserve = 65536, .mode = 0660, .group = {}, .formatted = false};
     static liveness_token* const tokens = static_cast<liveness_token*>(
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     using liveness = system_v::liveness;

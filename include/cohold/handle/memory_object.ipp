@@ -32,7 +32,7 @@ COHOLD_INLINE object_handle prepare_object(const object_policies& of, std::strin
     }
     const std::uint64_t size = huge == 0 ? options.size : round_up(options.size, huge);
     object_handle made = object_handle::create(of, name,
-                                               {.capacity = size,
+                                               {.reserve = size,
                                                 .mode = of.mode,
                                                 .group = options.group,
                                                 .formatted = false,

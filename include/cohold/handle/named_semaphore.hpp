@@ -293,7 +293,7 @@ class named_semaphore
             const std::string real = naming_used::apply(name_, ec);
             if (!ec) {
                 made_ = detail::create_semaphore(real, options_.initial,
-                                                 {.capacity = sizeof(::sem_t),
+                                                 {.reserve = sizeof(::sem_t),
                                                   .mode = policies::permission::bits,
                                                   .group = options_.group,
                                                   .formatted = false},

@@ -12,7 +12,7 @@ namespace mechanism {
 
 COHOLD_INLINE anonymous_memory anonymous::create(const creation& wanted,
                                                  std::error_code& ec) noexcept {
-    const std::uint64_t bytes = detail::round_up(wanted.capacity, detail::page_size());
+    const std::uint64_t bytes = detail::round_up(wanted.reserve, detail::page_size());
     void* at = bytes == 0 || bytes > PTRDIFF_MAX
                    ? (errno = ENOMEM, MAP_FAILED)
                    : ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
@@ -21,7 +21,7 @@ COHOLD_INLINE anonymous_memory anonymous::create(const creation& wanted,
         detail::fail(ec, errc::reserve_too_large,
                      "mmap of %llu bytes: errno %d (with vm.overcommit_memory=2 the whole "
                      "reserve must be available)",
-                     static_cast<unsigned long long>(wanted.capacity), errno);
+                     static_cast<unsigned long long>(wanted.reserve), errno);
         return {};
     }
     anonymous_memory memory{at, static_cast<std::size_t>(bytes)};

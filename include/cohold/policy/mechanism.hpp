@@ -63,8 +63,8 @@ struct anonymous_memory {
 
 /// The properties of a new object.
 struct creation {
-    std::uint64_t capacity; ///< bytes for which a mechanism that cannot grow must make room at once
-    ::mode_t mode;          ///< exact permission bits, regardless of the umask
+    std::uint64_t reserve; ///< bytes for which a mechanism that cannot grow must make room at once
+    ::mode_t mode;         ///< exact permission bits, regardless of the umask
     std::optional<gid_t> group; ///< the group of the object; if empty, the kernel chooses
     bool formatted; ///< as the last step before publication, the first 8 bytes become non-zero
     /// The size of its hugetlb pages in bytes; 0 for ordinary pages. Only mechanisms with

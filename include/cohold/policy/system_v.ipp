@@ -181,12 +181,12 @@ COHOLD_INLINE void system_v::end_creation(std::string_view name) noexcept {
 
 COHOLD_INLINE system_v_id system_v::make(key_t key, int flags, const creation& wanted,
                                          std::error_code& ec) noexcept {
-    if (wanted.capacity > SIZE_MAX) {
+    if (wanted.reserve > SIZE_MAX) {
         detail::fail(ec, errc::invalid_size, "%llu bytes",
-                     static_cast<unsigned long long>(wanted.capacity));
+                     static_cast<unsigned long long>(wanted.reserve));
         return {};
     }
-    const int id = ::shmget(key, static_cast<std::size_t>(wanted.capacity),
+    const int id = ::shmget(key, static_cast<std::size_t>(wanted.reserve),
                             flags | SHM_NORESERVE | static_cast<int>(wanted.mode));
     if (id < 0) {
         fail_get(ec, errno, "shmget", key, wanted);
@@ -232,7 +232,7 @@ COHOLD_INLINE void* system_v::attach(const system_v_id& object, access_mode how,
 COHOLD_INLINE void system_v::fail_get(std::error_code& ec, int error, const char* call, key_t key,
                                       const creation& wanted) noexcept {
     const unsigned shown = static_cast<unsigned>(key);
-    const auto bytes = static_cast<unsigned long long>(wanted.capacity);
+    const auto bytes = static_cast<unsigned long long>(wanted.reserve);
     switch (error) {
     case ENOENT:
         detail::fail(ec, errc::not_found, "key %#x", shown);

@@ -48,7 +48,7 @@ class segment {
     explicit segment(std::uint64_t size, std::uint64_t reserve) : reserve_(reserve) {
         std::error_code ec;
         file_ = memfd::create(
-            {.capacity = reserve, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
+            {.reserve = reserve, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
         memory_ =
             detail::segment_memory::map(object(), reserve, cohold::access_mode::writing, {}, ec);
         memory_.format(size, cohold::config::max_participants, cohold::lifetime::persistent,

@@ -33,7 +33,7 @@ TEST_CASE("anonymous memory is shared with forked children") {
 TEST_CASE("handles that are not anonymous memory") {
     std::error_code ec;
     (void)anonymous::create(
-        {.capacity = UINT64_MAX, .mode = 0600, .group = std::nullopt, .formatted = false}, ec);
+        {.reserve = UINT64_MAX, .mode = 0600, .group = std::nullopt, .formatted = false}, ec);
     CHECK(ec == errc::reserve_too_large);
     for (const anonymous_memory& wrong :
          {anonymous_memory{}, anonymous_memory{&ec, 0}, anonymous_memory{nullptr, 4096},

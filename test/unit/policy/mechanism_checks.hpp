@@ -24,7 +24,7 @@ using cohold::errc;
 using cohold::publication;
 
 inline constexpr creation wanted{
-    .capacity = 65536, .mode = 0640, .group = std::nullopt, .formatted = false};
+    .reserve = 65536, .mode = 0640, .group = std::nullopt, .formatted = false};
 
 inline bool failed(const std::error_code& ec) {
     if (ec) {

@@ -94,7 +94,7 @@ TEST_CASE("a killed process leaves no nameless System V segment") {
 TEST_CASE("a finished segment of zeros is not removed, even if a creator of it dies") {
     const std::string name = support::own_name("zeros");
     const cohold::creation formatted{
-        .capacity = 65536, .mode = 0600, .group = std::nullopt, .formatted = true};
+        .reserve = 65536, .mode = 0600, .group = std::nullopt, .formatted = true};
     const auto opens = [&] {
         std::error_code code;
         const auto found = system_v::open(name, cohold::access_mode::writing, code);
@@ -150,7 +150,7 @@ TEST_CASE("names become keys") {
 TEST_CASE("an unfinished object counts as absent, and a dead creator's is reclaimed") {
     const std::string name = support::own_name("ruin");
     const cohold::creation formatted{
-        .capacity = 65536, .mode = 0600, .group = std::nullopt, .formatted = true};
+        .reserve = 65536, .mode = 0600, .group = std::nullopt, .formatted = true};
     int ends[2];
     REQUIRE(::pipe(ends) == 0);
     support::child creator([&] {

@@ -90,7 +90,7 @@ COHOLD_INLINE segment_core segment_core::prepare(const object_policies& of, std:
         return made;
     }
     made.object_ = object_handle::create(of, name,
-                                         {.capacity = reserve,
+                                         {.reserve = reserve,
                                           .mode = of.mode,
                                           .group = options.group,
                                           .formatted = true,

@@ -40,7 +40,7 @@ TEST_CASE("a formatted segment has a good header, an empty directory and one fre
 TEST_CASE("until ready() says so, the first word is zero") {
     std::error_code ec;
     cohold::file_descriptor file = scratch::memfd::create(
-        {.capacity = 65536, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
+        {.reserve = 65536, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
     {
         auto memory = segment_memory::map(detail::object_of<scratch::memfd>(file), 65536,
                                           cohold::access_mode::writing, {}, ec);

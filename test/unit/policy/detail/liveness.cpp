@@ -186,7 +186,7 @@ TEST_CASE(
     }
     std::error_code ec;
     anonymous_memory memory = mechanism::anonymous::create(
-        {.capacity = 4096, .mode = 0600, .group = std::nullopt, .formatted = false}, ec);
+        {.reserve = 4096, .mode = 0600, .group = std::nullopt, .formatted = false}, ec);
     REQUIRE_FALSE(ec);
     support::check_child([&] {
         const memory_file file;
