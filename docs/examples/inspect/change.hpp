@@ -36,9 +36,11 @@ inline int print_repair(const arguments& asked, const repair_report& done,
         std::printf("%s: %s\n", shown(asked.words[0]).c_str(),
                     in_colour(done.is_good ? colour::good : colour::bad, done.outcome).c_str());
         if (done.recovered != 0) {
-            std::printf("%llu dead participants were recovered; their journals had %llu records\n",
+            std::printf("%llu %s recovered; %llu %s undone or finished\n",
                         static_cast<unsigned long long>(done.recovered),
-                        static_cast<unsigned long long>(done.undone));
+                        done.recovered == 1 ? "dead participant was" : "dead participants were",
+                        static_cast<unsigned long long>(done.undone),
+                        done.undone == 1 ? "record of a journal was" : "records of journals were");
         }
         print_flaws(after);
     }
