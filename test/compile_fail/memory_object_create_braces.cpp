@@ -1,4 +1,4 @@
-// expect: deleted
+// expect: deleted function ('create'|'open_or_create'|.*neither_options_nor_a_size)
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/memory_object.hpp>

@@ -381,6 +381,9 @@ void on_shared(registry& all) {
     on("try_lock_shared", "another writes", [looks](T& it) { return looks(it.try_lock_shared()); });
     on("try_lock_shared_for", "another writes",
        [looks](T& it) { return looks(it.try_lock_shared_for(1s)); });
+    on("try_lock_shared_until", "another writes", [looks](T& it) {
+        return looks(it.try_lock_shared_until(std::chrono::steady_clock::now() + 1s));
+    });
     on("with", "of a shared mutex", [](T& it) {
         it.with(&move_one);
         return true;

@@ -59,15 +59,21 @@ class shm_allocator {
     /// constant, except when the segment grows.
     [[nodiscard]] pointer allocate(size_type count) {
         std::error_code ec;
-        T* const memory = allocate(count, ec);
+        T* const memory = allocated(count, ec);
         detail::raise_if(ec);
         return memory;
+    }
+
+    /// nullptr on failure.
+    [[nodiscard]] pointer allocate(size_type count, std::error_code& ec) noexcept {
+        ec.clear();
+        return allocated(count, ec);
     }
 
     /// Like allocate; nullptr on failure, with the details in last_failure().
     [[nodiscard]] pointer try_allocate(size_type count) noexcept {
         std::error_code ec;
-        return allocate(count, ec);
+        return allocated(count, ec);
     }
 
     /// Null is allowed. A double free or a foreign pointer aborts in debug builds
@@ -129,7 +135,7 @@ class shm_allocator {
                                    : detail::segment_around(reinterpret_cast<std::uintptr_t>(this));
     }
 
-    T* allocate(size_type count, std::error_code& ec) noexcept {
+    T* allocated(size_type count, std::error_code& ec) noexcept {
         static_assert(
             !std::is_pointer_v<T>,
             "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "

@@ -351,6 +351,11 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return true;
     }
 
+    /// The same, with the reason in `ec`.
+    bool try_reserve(size_type count, std::error_code& ec) {
+        return detail::has_succeeded(try_reserve(count), ec);
+    }
+
     /// A request. Has no effect without memory for the smaller block.
     void shrink_to_fit() {
         if (size_ == 0) {
@@ -405,11 +410,28 @@ class shm_vector : public detail::vector_access<T, Allocator> {
         return std::addressof(emplace_in_place(std::forward<Args>(args)...));
     }
 
+    /// The same, with the reason in `ec`.
+    template <class... Args>
+    T* try_emplace_back(std::error_code& ec, Args&&... args) {
+        T* const made = try_emplace_back(std::forward<Args>(args)...);
+        detail::has_succeeded(made != nullptr, ec);
+        return made;
+    }
+
     /// Like push_back, but returns false when memory runs out; last_failure() says where.
     [[nodiscard]] bool try_push_back(const T& value) { return try_emplace_back(value) != nullptr; }
 
     [[nodiscard]] bool try_push_back(T&& value) {
         return try_emplace_back(std::move(value)) != nullptr;
+    }
+
+    /// The same, with the reason in `ec`.
+    bool try_push_back(const T& value, std::error_code& ec) {
+        return detail::has_succeeded(try_push_back(value), ec);
+    }
+
+    bool try_push_back(T&& value, std::error_code& ec) {
+        return detail::has_succeeded(try_push_back(std::move(value)), ec);
     }
 
     template <detail::container_compatible_range<T> Range>

@@ -85,6 +85,9 @@ static_assert(sizeof(passing_header) == 32);
                                              const passing_options& options,
                                              std::error_code& ec) noexcept;
 
+// Its number; -1 after an error.
+[[gnu::cold]] int keep_descriptor(const file_descriptor& object, std::error_code& ec) noexcept;
+
 template <class Handle>
 concept passable = requires(const Handle& handle, std::error_code& ec) {
     { handle.native_handle() } -> std::same_as<const file_descriptor&>;
@@ -180,14 +183,20 @@ template <detail::passable Handle>
 // ---- by exec, or out of a running process
 
 /// Lets the next program keep the handle's descriptor, which exec would otherwise close. Returns
-/// the number to pass as an argument or in the environment, for inherit<…>; -1 and errno if the
-/// handle is empty. Call it in a forked child right before exec (it is async-signal-safe, so this
+/// the number to pass as an argument or in the environment, for inherit<…>; -1 after an error. Call
+/// it in a forked child right before exec (it is async-signal-safe as long as it succeeds, so this
 /// works even if the parent has threads); after a call elsewhere, every program that is executed
-/// meanwhile gets the descriptor as well.
+/// meanwhile gets the descriptor as well. *Errors*: errc::empty_handle; EBADF if other code has
+/// closed the descriptor.
 template <detail::passable Handle>
-[[nodiscard]] int keep_across_exec(const Handle& handle) noexcept {
-    const int fd = handle.native_handle().value;
-    return detail::keep_open_on_exec(fd) ? fd : -1;
+[[nodiscard]] int keep_across_exec(const Handle& handle, std::error_code& ec) noexcept {
+    const detail::error_context context("keep", Handle::mechanism_type::label, handle.name());
+    return detail::keep_descriptor(handle.native_handle(), ec);
+}
+
+template <detail::passable Handle>
+[[nodiscard]] int keep_across_exec(const Handle& handle) {
+    return detail::thrown([&](std::error_code& ec) { return keep_across_exec(handle, ec); });
 }
 
 /// In the program that was executed: the handle for the number that it was given. The original

@@ -24,6 +24,19 @@ COHOLD_INLINE peer peer_of(int socket) {
 
 namespace detail {
 
+COHOLD_INLINE int keep_descriptor(const file_descriptor& object, std::error_code& ec) noexcept {
+    ec.clear();
+    if (!object) {
+        fail(ec, errc::empty_handle);
+        return -1;
+    }
+    if (!keep_open_on_exec(object.value)) {
+        fail_errno(ec, errno, "fcntl");
+        return -1;
+    }
+    return object.value;
+}
+
 COHOLD_INLINE passing_header header_of(std::string_view kind) noexcept {
     passing_header made{{'c', 'o', 'h', 'o', 'l', 'd', 1, '\n'}, {}};
     kind.copy(made.kind, sizeof made.kind - 1);

@@ -106,6 +106,16 @@ class segment_operations : public segment_observers<Policies> {
     using segment_observers<Policies>::segment_observers;
 };
 
+// What a call without a type, such as destroy("name"), ends up in: its message.
+template <class... Arguments>
+int& type_is_missing() noexcept {
+    static_assert(sizeof...(Arguments) > SIZE_MAX - 1,
+                  "cohold: name the object's type: construct<T>(name, arguments), "
+                  "find_or_construct<T>(name, arguments), find<T>(name), destroy<T>(name)");
+    static int none = 0;
+    return none;
+}
+
 } // namespace detail
 
 /// A segment opened for reading: mapped so that nothing can be written, and finding only const
@@ -142,10 +152,21 @@ class segment_view
                                         : nullptr;
     }
 
+    template <int = 0, class... Arguments>
+    [[nodiscard]] int* find(std::string_view, const Arguments&...) const noexcept {
+        return &detail::type_is_missing<Arguments...>();
+    }
+
     /// The named objects, in no particular order. A snapshot, if others construct and destroy
     /// meanwhile.
     [[nodiscard]] object_list objects() const {
         return *this ? detail::list_objects(this->base_.memory().directory_here()) : object_list();
+    }
+
+    /// The same: of a view it does not fail.
+    [[nodiscard]] object_list objects(std::error_code& ec) const {
+        ec.clear();
+        return objects();
     }
 
   private:
@@ -271,16 +292,40 @@ class segment : public detail::segment_operations<detail::policies<Mechanism, Na
         return true;
     }
 
-    /// The named objects, in no particular order.
+    template <int = 0, class... Arguments>
+    int& construct(std::string_view, const Arguments&...) const noexcept {
+        return detail::type_is_missing<Arguments...>();
+    }
+
+    template <int = 0, class... Arguments>
+    int& find_or_construct(std::string_view, const Arguments&...) const noexcept {
+        return detail::type_is_missing<Arguments...>();
+    }
+
+    template <int = 0, class... Arguments>
+    [[nodiscard]] int* find(std::string_view, const Arguments&...) const noexcept {
+        return &detail::type_is_missing<Arguments...>();
+    }
+
+    template <int = 0, class... Arguments>
+    bool destroy(std::string_view, const Arguments&...) const noexcept {
+        return detail::type_is_missing<Arguments...>() != 0;
+    }
+
+    /// The named objects, in no particular order. *Errors*: those of attaching, where a dead
+    /// process has left something to recover.
     [[nodiscard]] object_list objects() const {
+        return detail::thrown([&](std::error_code& ec) { return objects(ec); });
+    }
+
+    [[nodiscard]] object_list objects(std::error_code& ec) const {
+        ec.clear();
         if (!*this) {
             return {};
         }
         detail::directory& objects = this->base_.memory().directory_here();
-        std::error_code ec;
         detail::tidy_up(objects, ec);
-        detail::raise_if(ec);
-        return detail::list_objects(objects);
+        return ec ? object_list() : detail::list_objects(objects);
     }
 
   private:

@@ -67,6 +67,10 @@ namespace detail {
 [[nodiscard, gnu::cold]] survey<object_entry> list_objects(const listing_options& options,
                                                            std::error_code& ec);
 
+[[nodiscard, gnu::cold]] inline survey<object_entry> list_objects(std::error_code& ec) {
+    return list_objects(listing_options{}, ec);
+}
+
 [[nodiscard, gnu::cold]] survey<object_entry> list_objects(const listing_options& options = {});
 
 COHOLD_NAMESPACE_END

@@ -10,6 +10,7 @@
 
 #include <cohold/handle/listing.hpp>
 #include <cohold/inspect/detail/segment_source.hpp>
+#include <cohold/policy/naming.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -92,7 +93,7 @@ namespace detail {
 /// The same by name. *Errors*: those of Mechanism::open; it is no error if the object is not a
 /// segment.
 template <detail::named_mechanism Mechanism = mechanism::posix>
-[[nodiscard]] segment_state inspect_segment(std::string_view name, std::error_code& ec) {
+[[nodiscard]] segment_state inspect_segment(name_argument name, std::error_code& ec) {
     const detail::error_context context("inspect", Mechanism::label, name);
     ec.clear();
     auto object = Mechanism::open(name, access_mode::reading, ec);
@@ -105,7 +106,7 @@ template <detail::named_mechanism Mechanism = mechanism::posix>
 }
 
 template <detail::named_mechanism Mechanism = mechanism::posix>
-[[nodiscard]] segment_state inspect_segment(std::string_view name) {
+[[nodiscard]] segment_state inspect_segment(name_argument name) {
     return detail::thrown(
         [&](std::error_code& ec) { return inspect_segment<Mechanism>(name, ec); });
 }

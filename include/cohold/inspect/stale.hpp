@@ -85,6 +85,10 @@ namespace detail {
 /// object is there or not.
 [[gnu::cold]] survey<stale_object> remove_stale(const stale_options& options, std::error_code& ec);
 
+[[gnu::cold]] inline survey<stale_object> remove_stale(std::error_code& ec) {
+    return remove_stale(stale_options{}, ec);
+}
+
 [[gnu::cold]] survey<stale_object> remove_stale(const stale_options& options = {});
 
 COHOLD_NAMESPACE_END

@@ -13,6 +13,7 @@
 #include <cohold/engine/recovery.hpp>
 #include <cohold/inspect/heap_map.hpp>
 #include <cohold/os/thread.hpp>
+#include <cohold/policy/naming.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -179,9 +180,8 @@ inspect_contents(const system_v_id& object, contents_extent extent = contents_ex
 
 /// The same by name. *Errors*: those of Mechanism::open; flaws of the segment are not errors.
 template <detail::named_mechanism Mechanism = mechanism::posix>
-[[nodiscard]] segment_contents
-inspect_contents(std::string_view name, std::error_code& ec,
-                 contents_extent extent = contents_extent::everything) {
+[[nodiscard]] segment_contents inspect_contents(name_argument name, contents_extent extent,
+                                                std::error_code& ec) {
     const detail::error_context context("inspect", Mechanism::label, name);
     ec.clear();
     auto object = Mechanism::open(name, access_mode::reading, ec);
@@ -194,9 +194,15 @@ inspect_contents(std::string_view name, std::error_code& ec,
 }
 
 template <detail::named_mechanism Mechanism = mechanism::posix>
-[[nodiscard]] segment_contents inspect_contents(std::string_view name) {
+[[nodiscard]] segment_contents inspect_contents(name_argument name, std::error_code& ec) {
+    return inspect_contents<Mechanism>(name, contents_extent::everything, ec);
+}
+
+template <detail::named_mechanism Mechanism = mechanism::posix>
+[[nodiscard]] segment_contents
+inspect_contents(name_argument name, contents_extent extent = contents_extent::everything) {
     return detail::thrown(
-        [&](std::error_code& ec) { return inspect_contents<Mechanism>(name, ec); });
+        [&](std::error_code& ec) { return inspect_contents<Mechanism>(name, extent, ec); });
 }
 
 COHOLD_NAMESPACE_END

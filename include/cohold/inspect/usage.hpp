@@ -268,6 +268,10 @@ inline constexpr text_field<process_report> status_fields[] = {
 /// process, or it cannot be seen.
 [[nodiscard, gnu::cold]] process_report process_usage(pid_t process, std::error_code& ec);
 
+[[nodiscard, gnu::cold]] inline process_report process_usage(std::error_code& ec) {
+    return process_usage(0, ec);
+}
+
 [[nodiscard, gnu::cold]] process_report process_usage(pid_t process = 0);
 
 COHOLD_NAMESPACE_END

@@ -56,6 +56,8 @@ class shm_barrier {
         return token;
     }
 
+    [[nodiscard]] arrival_token arrive(std::error_code& ec) noexcept { return come(1, 0, ec); }
+
     [[nodiscard]] arrival_token arrive(std::uint32_t count, std::error_code& ec) noexcept {
         return come(count, 0, ec);
     }
@@ -81,7 +83,15 @@ class shm_barrier {
                    moment, [this, token](detail::deadline until) { return wait_by(token, until); });
     }
 
+    /// *Errors*: those of arrive; then it does not wait.
     void arrive_and_wait() { wait(arrive()); }
+
+    void arrive_and_wait(std::error_code& ec) noexcept {
+        const arrival_token token = arrive(ec);
+        if (!ec) {
+            wait(token);
+        }
+    }
 
     /// Arrives, and is not expected in later phases.
     void arrive_and_drop() {

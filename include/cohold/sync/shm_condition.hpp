@@ -19,10 +19,11 @@ enum class cv_status { no_timeout, timeout };
 /// the predicate reads must change only under that lock.
 ///
 /// *Errors*: those of unlocking and locking. errc::section_open, without effect, if the guard's
-/// section is inside another one. *Thread and process safety*: any number of threads may wait and
-/// notify. *If the process is killed*: a killed waiter just disappears. If the notification went to
-/// it, or the notifier dies before notifying, the other waiters look again after an eighth of a
-/// second.
+/// section is inside another one. After an error of locking, as of a std::unique_lock, the lock is
+/// not held. Forms with a predicate then return false. *Thread and process safety*: any number of
+/// threads may wait and notify. *If the process is killed*: a killed waiter just disappears. If the
+/// notification went to it, or the notifier dies before notifying, the other waiters look again
+/// after an eighth of a second.
 class shm_condition {
   public:
     shm_condition() noexcept = default;
@@ -37,7 +38,12 @@ class shm_condition {
     /// least eight times a second.
     template <class Lock>
     void wait(Lock& lock) {
-        wait(lock, detail::deadline::never());
+        wait_or_throw(lock, detail::deadline::never(), true);
+    }
+
+    template <class Lock>
+    void wait(Lock& lock, std::error_code& ec) {
+        wait_once(lock, detail::deadline::never(), true, ec);
     }
 
     /// Waits until the predicate is true.
@@ -48,12 +54,25 @@ class shm_condition {
         }
     }
 
+    template <class Lock, class Predicate>
+    void wait(Lock& lock, Predicate predicate, std::error_code& ec) {
+        detail::clear(ec);
+        while (!ec && !predicate()) {
+            wait(lock, ec);
+        }
+    }
+
     /// Waits no longer than `patience`, a std::chrono::duration. This is the only wait that does
     /// not wake up spuriously, so that a loop around it ends: a notification that was lost with its
     /// process goes unnoticed until the time is over. The form with a predicate is better.
     template <class Lock, detail::duration_like Duration>
     cv_status wait_for(Lock& lock, const Duration& patience) {
-        return wait(lock, detail::deadline_in(patience), false);
+        return wait_or_throw(lock, detail::deadline_in(patience), false);
+    }
+
+    template <class Lock, detail::duration_like Duration>
+    cv_status wait_for(Lock& lock, const Duration& patience, std::error_code& ec) {
+        return wait_once(lock, detail::deadline_in(patience), false, ec);
     }
 
     /// Waits until the predicate is true, but no longer than `patience`; returns the predicate.
@@ -61,8 +80,21 @@ class shm_condition {
     bool wait_for(Lock& lock, const Duration& patience, Predicate predicate) {
         const detail::deadline until = detail::deadline_in(patience);
         while (!predicate()) {
-            if (wait(lock, until) == cv_status::timeout) {
+            if (wait_or_throw(lock, until, true) == cv_status::timeout) {
                 return predicate();
+            }
+        }
+        return true;
+    }
+
+    template <class Lock, detail::duration_like Duration, class Predicate>
+    bool wait_for(Lock& lock, const Duration& patience, Predicate predicate, std::error_code& ec) {
+        const detail::deadline until = detail::deadline_in(patience);
+        detail::clear(ec);
+        while (!predicate()) {
+            const cv_status status = wait_once(lock, until, true, ec);
+            if (ec || status == cv_status::timeout) {
+                return !ec && predicate();
             }
         }
         return true;
@@ -71,7 +103,13 @@ class shm_condition {
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <class Lock, detail::time_point_like TimePoint>
     cv_status wait_until(Lock& lock, const TimePoint& moment) {
-        wait(lock, detail::deadline_at(moment));
+        wait_or_throw(lock, detail::deadline_at(moment), true);
+        return detail::has_come(moment) ? cv_status::timeout : cv_status::no_timeout;
+    }
+
+    template <class Lock, detail::time_point_like TimePoint>
+    cv_status wait_until(Lock& lock, const TimePoint& moment, std::error_code& ec) {
+        wait_once(lock, detail::deadline_at(moment), true, ec);
         return detail::has_come(moment) ? cv_status::timeout : cv_status::no_timeout;
     }
 
@@ -80,6 +118,18 @@ class shm_condition {
         while (!predicate()) {
             if (wait_until(lock, moment) == cv_status::timeout) {
                 return predicate();
+            }
+        }
+        return true;
+    }
+
+    template <class Lock, detail::time_point_like TimePoint, class Predicate>
+    bool wait_until(Lock& lock, const TimePoint& moment, Predicate predicate, std::error_code& ec) {
+        detail::clear(ec);
+        while (!predicate()) {
+            const cv_status status = wait_until(lock, moment, ec);
+            if (ec || status == cv_status::timeout) {
+                return !ec && predicate();
             }
         }
         return true;
@@ -127,15 +177,57 @@ class shm_condition {
         return state;
     }
 
-    template <class Lock>
-    cv_status wait(Lock& lock, detail::deadline until, bool for_no_reason = true) {
-        const std::uint64_t ticket = enlist();
-        lock.unlock();
+    // Returns whether the time is over.
+    cv_status sleep(std::uint64_t ticket, detail::deadline until, bool for_no_reason) noexcept {
         while (!state_.sleep(ticket, until) && !for_no_reason && !until.has_passed()) {
         }
-        const cv_status status = until.has_passed() ? cv_status::timeout : cv_status::no_timeout;
+        return until.has_passed() ? cv_status::timeout : cv_status::no_timeout;
+    }
+
+    template <class Lock>
+    cv_status wait_or_throw(Lock& lock, detail::deadline until, bool for_no_reason) {
+        const std::uint64_t ticket = enlist();
+        lock.unlock();
+        const cv_status status = sleep(ticket, until, for_no_reason);
         lock.lock();
         return status;
+    }
+
+    template <class Lock>
+    cv_status wait_once(Lock& lock, detail::deadline until, bool for_no_reason,
+                        std::error_code& ec) {
+        detail::clear(ec);
+        const std::uint64_t ticket = enlist();
+        if constexpr (requires { lock.unlock(ec); }) {
+            lock.unlock(ec);
+        } else {
+            told([&] { lock.unlock(); }, ec);
+        }
+        if (ec) {
+            return cv_status::no_timeout;
+        }
+        const cv_status status = sleep(ticket, until, for_no_reason);
+        if constexpr (requires { lock.lock(ec); }) {
+            lock.lock(ec);
+        } else {
+            told([&] { lock.lock(); }, ec);
+        }
+        return status;
+    }
+
+    // For std::unique_lock and its like, which only throw: what they throw becomes an error code.
+    template <class Operation>
+    static void told(const Operation& run, std::error_code& ec) {
+#if defined(__cpp_exceptions)
+        try {
+            run();
+        } catch (const std::system_error& failed) {
+            ec = failed.code();
+        }
+#else
+        run();
+        static_cast<void>(ec);
+#endif
     }
 
     detail::signal_word state_{0};

@@ -217,6 +217,18 @@ class shm_guarded {
         return std::forward<Function>(function)(*locked);
     }
 
+    /// The same for an f that returns nothing. Returns true if it was called; false after an error
+    /// of locking.
+    template <class Function>
+        requires std::is_void_v<std::invoke_result_t<Function, T&>>
+    bool with(Function&& function, std::error_code& ec) {
+        const guard locked = lock(ec);
+        if (locked) {
+            std::forward<Function>(function)(*locked);
+        }
+        return static_cast<bool>(locked);
+    }
+
     /// Reads beside other readers, while nobody changes the value. This is not a section.
     [[nodiscard]] shared_guard<T, Mutex> lock_shared()
         requires detail::shared_section_mutex<Mutex>
@@ -230,17 +242,57 @@ class shm_guarded {
         return {mutex_, value_, detail::deadline::never(), ec};
     }
 
+    /// Does not wait. The guard is false if a living thread holds the lock for writing.
     [[nodiscard]] shared_guard<T, Mutex> try_lock_shared()
         requires detail::shared_section_mutex<Mutex>
     {
         return {mutex_, value_, detail::at_once};
     }
 
+    [[nodiscard]] shared_guard<T, Mutex> try_lock_shared(std::error_code& ec) noexcept
+        requires detail::shared_section_mutex<Mutex>
+    {
+        return {mutex_, value_, detail::at_once, ec};
+    }
+
+    /// Waits no longer than `patience`, a std::chrono::duration.
     template <detail::duration_like Duration>
     [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_for(const Duration& patience)
         requires detail::shared_section_mutex<Mutex>
     {
         return {mutex_, value_, detail::deadline_in(patience)};
+    }
+
+    template <detail::duration_like Duration>
+    [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_for(const Duration& patience,
+                                                             std::error_code& ec) noexcept
+        requires detail::shared_section_mutex<Mutex>
+    {
+        return {mutex_, value_, detail::deadline_in(patience), ec};
+    }
+
+    /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_until(const TimePoint& moment)
+        requires detail::shared_section_mutex<Mutex>
+    {
+        std::error_code ec;
+        shared_guard<T, Mutex> reader = try_lock_shared_until(moment, ec);
+        detail::raise_if(ec);
+        return reader;
+    }
+
+    template <detail::time_point_like TimePoint>
+    [[nodiscard]] shared_guard<T, Mutex> try_lock_shared_until(const TimePoint& moment,
+                                                               std::error_code& ec)
+        requires detail::shared_section_mutex<Mutex>
+    {
+        shared_guard<T, Mutex> reader;
+        detail::until_moment(moment, [&](detail::deadline until) {
+            reader = shared_guard<T, Mutex>(mutex_, value_, until, ec);
+            return reader || ec;
+        });
+        return reader;
     }
 
     /// A copy of the value, as it was at some moment when nobody was changing it, without a lock.

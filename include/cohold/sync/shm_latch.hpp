@@ -43,6 +43,8 @@ class shm_latch {
         detail::raise_if(ec);
     }
 
+    void count_down(std::error_code& ec) noexcept { count_down(1, ec); }
+
     void count_down(std::uint32_t done, std::error_code& ec) noexcept {
         detail::clear(ec);
         std::uint32_t found = 0;
@@ -81,9 +83,19 @@ class shm_latch {
                                  moment, [this](detail::deadline until) { return wait_by(until); });
     }
 
+    /// *Errors*: those of count_down; then it does not wait.
     void arrive_and_wait(std::uint32_t done = 1) {
         count_down(done);
         wait();
+    }
+
+    void arrive_and_wait(std::error_code& ec) noexcept { arrive_and_wait(1, ec); }
+
+    void arrive_and_wait(std::uint32_t done, std::error_code& ec) noexcept {
+        count_down(done, ec);
+        if (!ec) {
+            wait();
+        }
     }
 
     /// How many are left; while others work, a guess.

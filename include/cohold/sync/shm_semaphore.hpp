@@ -70,6 +70,8 @@ class shm_semaphore {
         detail::raise_if(ec);
     }
 
+    void release(std::error_code& ec) noexcept { release(1, ec); }
+
     void release(std::uint32_t permits, std::error_code& ec) noexcept {
         detail::clear(ec);
         std::uint32_t found = 0;

@@ -92,6 +92,10 @@ TEST_CASE("an allocation that fails throws, or is null") {
     const scratch::segment segment(65536, 1 << 20);
     const auto check = [](auto allocator, std::size_t count, errc code) {
         CHECK(allocator.try_allocate(count) == nullptr);
+        std::error_code ec;
+        CHECK(allocator.allocate(count, ec) == nullptr);
+        CHECK(ec == cohold::last_failure().code());
+        CHECK(ec);
         CHECK(cohold::last_failure().code() == code);
         try {
             (void)allocator.allocate(count);

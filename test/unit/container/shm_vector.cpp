@@ -486,6 +486,16 @@ TEST_CASE_TEMPLATE("the try_ forms", V, MOVABLE_VECTORS) {
     using T = typename V::value_type;
     V v;
     CHECK(v.try_reserve(2));
+    std::error_code ec = std::make_error_code(std::errc::io_error);
+    CHECK(v.try_reserve(2, ec));
+    CHECK_FALSE(ec);
+    CHECK_FALSE(v.try_reserve(static_cast<std::size_t>(-1), ec));
+    CHECK(ec == cohold::errc::invalid_size);
+    CHECK(v.try_push_back(el<T>(1), ec));
+    const T* const added = v.try_emplace_back(ec, el<T>(1));
+    CHECK(added == &v.back());
+    CHECK_FALSE(ec);
+    v.clear();
     CHECK(v.capacity() == 2);
     CHECK(v.try_reserve(1));
     CHECK(v.capacity() == 2);

@@ -24,8 +24,10 @@ TEST_CASE("a number becomes a handle") {
         CHECK(keep_across_exec(theirs) == theirs.native_handle().value);
         CHECK(::fcntl(theirs.native_handle().value, F_GETFD) == 0);
     }
-    CHECK(keep_across_exec(object()) == -1);
     std::error_code ec;
+    CHECK(keep_across_exec(object(), ec) == -1);
+    CHECK(ec == errc::empty_handle);
+    CHECK_THROWS_AS((void)keep_across_exec(object()), failure);
     (void)inherit<object>("seven", ec);
     CHECK(ec == errc::invalid_options);
     CHECK_THROWS_AS((void)inherit<object>(std::to_string(number)), failure);

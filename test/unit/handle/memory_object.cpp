@@ -26,13 +26,6 @@ template <class Object>
 concept maps_for_writing = requires(const Object& object) { object.map(); };
 static_assert(maps_for_writing<memory_object<>>);
 static_assert(!maps_for_writing<const_memory_object<>>); // not even by mistake
-template <class Object>
-concept created_from_braces = requires { Object::create("x", {}); };
-static_assert(!created_from_braces<memory_object<>>);
-template <class Object>
-concept created_without_name = requires { Object::create(std::size_t{1}); };
-static_assert(!created_without_name<memory_object<>>);
-static_assert(created_without_name<memory_object<mechanism::memfd>>);
 
 TEST_CASE("an empty object") {
     memory_object<> empty;

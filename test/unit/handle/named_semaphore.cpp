@@ -173,3 +173,15 @@ TEST_CASE("threads wait for each other") {
     }
     other.join();
 }
+
+TEST_CASE("one permit is released without saying so, with an error code") {
+    const std::string name = support::own_name("release");
+    std::error_code ec;
+    const auto made = named_semaphore<>::create(name, ec);
+    CHECK_FALSE(ec);
+    made.release(ec);
+    CHECK(made.value() == 1);
+    CHECK(named_semaphore<>::remove(name));
+    named_semaphore<>().release(ec);
+    CHECK(ec == errc::empty_handle);
+}

@@ -48,6 +48,12 @@ TEST_CASE("from one end of a socket to the other") {
     CHECK(*receive<object>(ends[1], {.timeout = 10s, .seals = seal::shrink}).find<int>("x") == 42);
     CHECK(*receive<object::read_only_type>(ends[1]).find<int>("x") == 42);
     std::error_code ec;
+    send(ends[0], mine, ec);
+    CHECK_FALSE(ec);
+    CHECK(receive<object>(ends[1], ec).native_handle());
+    send(ends[0], mine, read_only, ec);
+    CHECK_FALSE(ec);
+    CHECK(receive<object::read_only_type>(ends[1], ec).native_handle());
     CHECK_FALSE(static_cast<bool>(receive<object>(ends[1], {.timeout = 0s}, ec)));
     CHECK(ec == std::errc::timed_out);
     CHECK(std::string(last_failure().what()).starts_with("receive memfd: "));

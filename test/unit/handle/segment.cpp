@@ -29,21 +29,6 @@ template <class Segment>
 concept constructs = requires(const Segment& s) { s.template construct<int>("x"); };
 static_assert(constructs<segment<>>);
 static_assert(!constructs<segment_view<>>);
-template <class Segment>
-concept made_from_braces = requires { Segment::create("x", {}); };
-static_assert(!made_from_braces<segment<>>);
-template <class Segment>
-concept replaced = requires(std::error_code ec) {
-    Segment::replace("x");
-    Segment::replace("x", 65536);
-    Segment::replace("x", 65536, ec);
-    Segment::replace("x", segment_options{.size = 65536}, ec);
-};
-template <class Segment>
-concept replaced_by_braces = requires { Segment::replace("x", {}); };
-static_assert(!replaced_by_braces<segment<>>);
-static_assert(replaced<segment<>>);
-static_assert(!replaced<segment<mechanism::system_v>>);
 
 namespace {
 

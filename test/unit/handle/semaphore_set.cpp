@@ -173,3 +173,33 @@ TEST_CASE("threads wait for each other, and are woken when the set is removed") 
     CHECK(set.value(0, ec) == 0);
     CHECK(ec == errc::removed);
 }
+
+TEST_CASE("the error code stands after as many arguments as are given") {
+    std::error_code ec = std::make_error_code(std::errc::io_error);
+    const auto set = unnamed_set::create({.count = 2, .initial = 1}, ec);
+    CHECK_FALSE(ec);
+    set.acquire(ec);
+    set.acquire(1, ec);
+    CHECK_FALSE(set.try_acquire(ec));
+    CHECK_FALSE(set.try_acquire(1, ec));
+    CHECK_FALSE(set.try_acquire_for(1ms, ec));
+    CHECK_FALSE(set.try_acquire_for(1ms, 1, ec));
+    const auto soon = std::chrono::steady_clock::now() + 1ms;
+    CHECK_FALSE(set.try_acquire_until(soon, ec));
+    CHECK_FALSE(set.try_acquire_until(soon, 1, ec));
+    set.wait_for_zero(ec);
+    CHECK(set.try_wait_for_zero_for(1ms, ec));
+    set.release(ec);
+    set.release(1, ec);
+    set.release(1, 2, ec);
+    CHECK_FALSE(ec);
+    CHECK(set.value(ec) == 1);
+    CHECK(set.value(1, ec) == 3);
+    CHECK(set.waiting(ec) == 0);
+    CHECK_FALSE(ec);
+    set.acquire(2, ec);
+    CHECK(ec == std::errc::invalid_argument);
+    const unnamed_set empty;
+    empty.release(ec);
+    CHECK(ec == errc::empty_handle);
+}

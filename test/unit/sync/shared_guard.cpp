@@ -77,3 +77,39 @@ TEST_CASE("a guarded value with many readers") {
     CHECK(*here->lock_shared(ec) == 5);
     victim.wait();
 }
+
+TEST_CASE("readers that do not wait for ever report errors by an error code") {
+    using namespace support;
+    using guarded = cohold::shm_guarded<std::int64_t, cohold::shm_shared_mutex>;
+    in_segment<guarded> here(5);
+    std::error_code ec = std::make_error_code(std::errc::io_error);
+    CHECK(*here->try_lock_shared(ec) == 5);
+    CHECK_FALSE(ec);
+    CHECK(*here->try_lock_shared_for(a_while, ec) == 5);
+    CHECK(*here->try_lock_shared_until(std::chrono::steady_clock::now() + a_while) == 5);
+    CHECK(*here->try_lock_shared_until(std::chrono::system_clock::now() + a_while, ec) == 5);
+    CHECK_FALSE(ec);
+    CHECK(here->with([](std::int64_t& value) { value = 6; }, ec));
+    const auto writer = here->lock();
+    std::thread([&] {
+        CHECK_FALSE(static_cast<bool>(here->try_lock_shared(ec)));
+        CHECK_FALSE(ec);
+        CHECK_FALSE(static_cast<bool>(here->try_lock_shared_for(a_moment, ec)));
+        const auto soon = std::chrono::steady_clock::now() + a_moment;
+        CHECK_FALSE(static_cast<bool>(here->try_lock_shared_until(soon, ec)));
+        CHECK_FALSE(ec);
+    }).join();
+    guarded outside(1); // is in no segment
+    CHECK_FALSE(static_cast<bool>(outside.try_lock_shared(ec)));
+    CHECK(ec == cohold::errc::no_segment);
+    CHECK_FALSE(static_cast<bool>(
+        outside.try_lock_shared_until(std::chrono::steady_clock::now() + a_moment, ec)));
+    CHECK(ec == cohold::errc::no_segment);
+    CHECK_THROWS_AS(static_cast<void>(
+                        outside.try_lock_shared_until(std::chrono::steady_clock::now() + a_moment)),
+                    cohold::failure);
+    bool called = false;
+    CHECK_FALSE(outside.with([&](std::int64_t&) { called = true; }, ec));
+    CHECK(ec == cohold::errc::no_segment);
+    CHECK_FALSE(called);
+}

@@ -89,6 +89,14 @@ TEST_CASE("errors of a barrier") {
     CHECK(ec == cohold::errc::invalid_size);
     CHECK_THROWS_AS(static_cast<void>(here->arrive(3)), cohold::failure);
     here->wait(here->arrive(2));
+    const auto token = here->arrive(ec);
+    CHECK_FALSE(ec);
+    here->arrive_and_wait(ec); // the last of two
+    CHECK_FALSE(ec);
+    here->wait(token);
+    in_segment<shm_barrier> none(0);
+    none->arrive_and_wait(ec);
+    CHECK(ec == cohold::errc::invalid_size);
     CHECK_THROWS_AS(shm_barrier(-1), cohold::failure);
     CHECK_THROWS_AS(shm_barrier(shm_barrier::max() + 1), cohold::failure);
 }

@@ -191,3 +191,58 @@ TEST_CASE("a timed wait without a predicate ends, however long") {
     }
     CHECK(for_no_reason == 0);
 }
+
+TEST_CASE("errors of waiting, by an error code") {
+    in_segment<guarded_table> here;
+    std::error_code ec = std::make_error_code(std::errc::io_error);
+    {
+        auto guard = here->turn.lock();
+        CHECK(here->changed.wait_for(guard, a_moment, ec) == cv_status::timeout);
+        CHECK_FALSE(ec);
+        CHECK_FALSE(here->changed.wait_for(guard, a_moment, [] { return false; }, ec));
+        CHECK_FALSE(ec);
+        CHECK(here->changed.wait_for(guard, a_moment, [] { return true; }, ec));
+        const auto soon = std::chrono::system_clock::now() + a_moment;
+        CHECK_FALSE(here->changed.wait_until(guard, soon, [] { return false; }, ec));
+        CHECK(here->changed.wait_until(guard, soon, ec) == cv_status::timeout);
+        CHECK_FALSE(ec);
+        // A section that cannot be left.
+        auto inner = here->other.lock();
+        here->changed.wait(inner, ec);
+        CHECK(ec == cohold::errc::section_open);
+        here->changed.wait(inner, [] { return false; }, ec);
+        CHECK(ec == cohold::errc::section_open);
+        CHECK_FALSE(here->changed.wait_for(inner, a_while, [] { return false; }, ec));
+        CHECK(ec == cohold::errc::section_open);
+        CHECK_FALSE(here->changed.wait_until(inner, soon + a_while, [] { return false; }, ec));
+        CHECK(ec == cohold::errc::section_open);
+        CHECK(static_cast<bool>(inner)); // it is still locked
+    }
+    std::thread other([&] {
+        std::this_thread::sleep_for(a_moment);
+        here->turn.with([](std::int64_t& turn) { turn = 1; });
+        here->changed.notify_all();
+    });
+    auto guard = here->turn.lock();
+    here->changed.wait(guard, [&] { return *guard == 1; }, ec);
+    CHECK_FALSE(ec);
+    CHECK(*guard == 1);
+    other.join();
+}
+
+TEST_CASE("a std::unique_lock, and a mutex, report errors of waiting by an error code, too") {
+    in_segment<table> here;
+    std::error_code ec;
+    std::unique_lock lock(here->mutex);
+    CHECK(here->changed.wait_for(lock, a_moment, ec) == cv_status::timeout);
+    CHECK_FALSE(ec);
+    CHECK(lock.owns_lock());
+    lock.unlock();
+    here->changed.wait(lock, ec); // is not locked
+    CHECK(ec == std::errc::operation_not_permitted);
+    CHECK_FALSE(lock.owns_lock());
+    here->mutex.lock();
+    CHECK(here->changed.wait_for(here->mutex, a_moment, ec) == cv_status::timeout);
+    CHECK_FALSE(ec);
+    here->mutex.unlock();
+}

@@ -54,8 +54,12 @@ TEST_CASE("errors of a latch") {
     here->count_down(2, ec);
     CHECK(ec == cohold::errc::invalid_size);
     CHECK(here->left() == 1);
-    here->count_down(1, ec);
+    here->arrive_and_wait(2, ec);
+    CHECK(ec == cohold::errc::invalid_size);
+    here->arrive_and_wait(ec);
     CHECK_FALSE(ec);
+    here->count_down(ec);
+    CHECK(ec == cohold::errc::invalid_size);
     CHECK_THROWS_AS(here->count_down(), cohold::failure);
     CHECK_THROWS_AS(shm_latch(-1), cohold::failure);
     CHECK(shm_latch(0).try_wait());

@@ -98,3 +98,12 @@ TEST_CASE("errors of a semaphore") {
     CHECK_THROWS_AS(shm_semaphore(-1), cohold::failure);
     CHECK_THROWS_AS(shm_semaphore(std::int64_t{1} << 40), cohold::failure);
 }
+
+TEST_CASE("one permit is released without saying so") {
+    std::error_code ec;
+    support::in_segment<shm_semaphore> here(shm_semaphore::max() - 1);
+    here->release(ec);
+    CHECK_FALSE(ec);
+    here->release(ec);
+    CHECK(ec == cohold::errc::invalid_size);
+}

@@ -20,6 +20,12 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// For the forms with an error code of functions that leave their reason in last_failure().
+inline bool has_succeeded(bool success, std::error_code& ec) noexcept {
+    ec = success ? std::error_code() : last_failure().code();
+    return success;
+}
+
 // A number with a type of its own: a store to an element cannot change it, even if that is a
 // std::uint64_t, so a loop that writes elements need not load it again.
 class vector_word {

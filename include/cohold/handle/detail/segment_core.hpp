@@ -232,6 +232,12 @@ class segment_observers {
         return *this ? list_participants(base_.memory().header()) : participant_list();
     }
 
+    /// The same: it does not fail, but functions that list have both forms.
+    [[nodiscard]] participant_list participants(std::error_code& ec) const {
+        ec.clear();
+        return participants();
+    }
+
     /// Where the segment is mapped in this process, with the bytes that exist now: to get huge
     /// pages, to lock it, to examine it … Empty for an empty handle.
     [[nodiscard]] memory_mapping mapping() const noexcept { return base_.mapping(); }
