@@ -56,7 +56,7 @@ void serve(const std::string& directory) {
             if (!wanted) {
                 wanted = number::create(ec, 0);
             }
-            cohold::send(client, wanted, {}, ec);
+            cohold::send(client, wanted, ec);
         }
         close(client);
     }

@@ -1,4 +1,4 @@
-// expect: no matching|no member|constraint
+// expect: no member named|is not a member
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/handle/segment.hpp>

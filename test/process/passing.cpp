@@ -181,9 +181,9 @@ TEST_CASE("every handle that has a descriptor") {
     send(in, memfd_view::adopt({::dup(value.native_handle().value)}));
     CHECK_FALSE(static_cast<bool>(receive<memfd_segment>(out, {}, ec)));
     CHECK(fails(ec, errc::read_only));
-    send(in, memfd_segment(), {}, ec);
+    send(in, memfd_segment(), ec);
     CHECK(fails(ec, errc::empty_handle));
-    send(in, value, read_only, {}, ec);
+    send(in, value, read_only, ec);
     CHECK_FALSE(static_cast<bool>(receive<memfd_segment>(out, {}, ec)));
     CHECK_THROWS_AS((void)receive<memfd_view>(out, {.timeout = 1ms}), failure);
 }
@@ -193,7 +193,7 @@ TEST_CASE("users are identified by the socket") {
         const auto mine = memfd_segment::create();
         mine.construct<int>("x", 42);
         std::error_code ec;
-        send(socket, mine, {}, ec); // not to another user, unless told to
+        send(socket, mine, ec); // not to another user, unless told to
         CHILD_CHECK(fails(ec, errc::unexpected_peer, "user: expected 1001 or 0, found 1002"));
         send(socket, mine, {.accepts = [](const peer&) noexcept { return false; }}, ec);
         CHILD_CHECK(fails(ec, errc::unexpected_peer, "was refused"));
@@ -461,11 +461,11 @@ TEST_CASE("no process waits for ever, and a sent object outlives its sender") {
         CHECK(*receive<memfd_segment>(sockets.ends[1]).find<int>("x") == 42);
         (void)receive<memfd_segment>(sockets.ends[1], {}, ec);
         CHECK(fails(ec, errno_code(ECONNRESET), "closed"));
-        send(sockets.ends[1], memfd_segment::create(), {}, ec); // and there is no SIGPIPE
+        send(sockets.ends[1], memfd_segment::create(), ec); // and there is no SIGPIPE
         CHECK(fails(ec, errno_code(EPIPE), "closed"));
     }
     const int alone = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    send(alone, memfd_segment::create(), {}, ec);
+    send(alone, memfd_segment::create(), ec);
     CHECK(fails(ec, errc::unexpected_peer, "not a connected Unix socket"));
     const int internet = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     (void)receive<memfd_segment>(internet, {}, ec);

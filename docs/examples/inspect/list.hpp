@@ -102,7 +102,7 @@ template <class Mechanism>
 void add_sample(std::string_view name, std::map<std::string, sample>& out) {
     std::error_code ec;
     const auto found =
-        cohold::inspect_contents<Mechanism>(name, ec, cohold::contents_extent::counts);
+        cohold::inspect_contents<Mechanism>(name, cohold::contents_extent::counts, ec);
     if (!ec && found.state.is_segment()) {
         out.emplace(name, sample_of(found));
     }
