@@ -171,7 +171,7 @@ concept unnamed_mechanism = requires(const creation& wanted, std::error_code& ec
 ///
 /// | expression | returns | meaning |
 /// |---|---|---|
-/// | `M::native_handle_type` | type | default-constructible, copyable, `explicit operator bool`: does it refer to an object? |
+/// | `M::native_handle_type` | type | trivially copyable, at most 32 bytes, default-constructible, `explicit operator bool`: does it refer to an object? |
 /// | `M::default_naming` | type | the default naming policy |
 /// | `M::label` | `std::string_view` | the mechanism's name in error messages |
 /// | `M::names` | `name_form` | the form of names; for `none`, the functions with a name are not needed |
