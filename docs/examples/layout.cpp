@@ -71,6 +71,15 @@ int main(int argc, char** argv) {
     }
     queue.close();
 
+    auto& ages = segment.construct<cohold::shm_hash_map<std::uint32_t, std::int64_t>>("ages");
+    for (std::uint32_t i = 0; i < 1000; ++i) {
+        ages.try_emplace(i, std::int64_t{i} * 3);
+    }
+    ages.erase(500);
+    segment.construct<cohold::shm_hash_map<cohold::shm_string, std::int32_t>>("paths").try_emplace(
+        "/tmp", -1);
+    segment.construct<cohold::shm_hash_set<std::uint64_t>>("primes").insert(7U);
+
     segment.construct<int>("gone");
     segment.destroy<int>("gone");
     // #endregion make

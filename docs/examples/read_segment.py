@@ -31,6 +31,39 @@ def hash64(data):
 # #endregion hash
 
 
+# #region key_hash
+START, WORD, END = 0x243F6A8885A308D3, 0x13198A2E03707344, 0x9E3779B97F4A7C15
+
+
+def mix(a, b):
+    return a * b & MASK ^ a * b >> 64
+
+
+def number(value, seed):
+    return mix(value & MASK ^ seed ^ START, END)
+
+
+def characters(data, seed):
+    def word(at, count):
+        return int.from_bytes(data[at:at + count], "little")
+
+    state, at = seed ^ START, 0
+    while len(data) - at > 16:
+        state = mix(word(at, 8) ^ WORD, word(at + 8, 8) ^ state)
+        at += 16
+    left = len(data) - at
+    if left >= 8:
+        a, b = word(at, 8), word(len(data) - 8, 8)
+    elif left >= 4:
+        a, b = word(at, 4), word(len(data) - 4, 4)
+    elif left > 0:
+        a, b = data[at] | data[at + left // 2] << 8 | data[-1] << 16, 0
+    else:
+        a, b = 0, 0
+    return mix(mix(a ^ WORD, b ^ state) ^ len(data), END)
+# #endregion key_hash
+
+
 # #region memory
 class Segment:
     def __init__(self, data):
@@ -109,8 +142,9 @@ CHARACTERS = {"char": 1, "char8": 1, "char16": 2, "wchar16": 2, "char32": 4, "wc
 class Type:
     """Size, alignment, and how to read a value: read(segment, offset)."""
 
-    def __init__(self, size, alignment, read):
+    def __init__(self, size, alignment, read, plain=True):
         self.size, self.alignment, self.read = size, alignment, read
+        self.plain = plain  # trivially copyable
 
 
 def round_up(value, unit):
@@ -119,7 +153,7 @@ def round_up(value, unit):
 
 def array_of(element, count):
     return Type(element.size * count, element.alignment,
-                lambda segment, at: elements(segment, element, at, count))
+                lambda segment, at: elements(segment, element, at, count), element.plain)
 
 
 def elements(segment, element, at, count):
@@ -164,7 +198,7 @@ class Parser:
             self.take(":")
             return self.single()
         if name == "shm_string":
-            return Type(32, 8, lambda segment, at: string(segment, at, 1))
+            return Type(32, 8, lambda segment, at: string(segment, at, 1), False)
         if name not in SCALARS:
             raise ValueError(f"unknown type: {name}")
         letter = SCALARS[name]
@@ -182,27 +216,34 @@ class Parser:
         self.take("}")
         size, alignment = self.take(r"(\d+)(?:\^(\d+))?").groups()
         return Type(int(size), int(alignment or 8), lambda segment, at: {
-            name: kind.read(segment, at + offset) for name, offset, kind in members})
+            name: kind.read(segment, at + offset) for name, offset, kind in members},
+            all(kind.plain for _, _, kind in members))
 
     def template(self, name):
         self.take("<")
         if name == "shm_basic_string":
             width = CHARACTERS[self.take(r"\w+")[0]]
-            made = Type(32, 8, lambda segment, at: string(segment, at, width))
+            made = Type(32, 8, lambda segment, at: string(segment, at, width), False)
         elif name == "offset_ptr":  # the name of the target is all that is known
             self.take("[^>]*(?:<.*>)?")
-            made = Type(8, 8, lambda segment, at: segment.pointer(at))
+            made = Type(8, 8, lambda segment, at: segment.pointer(at), False)
         else:
-            element = self.type()
+            element, value = self.type(), None
+            if name == "shm_hash_map":
+                self.take(",")
+                value = self.type()
             rest = self.take(r"(?:,([^>]*))?")[1]
             if name in ("std::atomic",):
                 made = element
             elif name == "std::array":
                 made = array_of(element, int(rest))
             elif name == "shm_vector":
-                made = Type(32, 8, lambda segment, at: vector(segment, at, element))
+                made = Type(32, 8, lambda segment, at: vector(segment, at, element), False)
             elif name == "shm_queue":
-                made = Type(192, 64, lambda segment, at: queue(segment, at, element))
+                made = Type(192, 64, lambda segment, at: queue(segment, at, element), False)
+            elif name in ("shm_hash_map", "shm_hash_set"):
+                made = Type(40, 8, lambda segment, at: hash_table(segment, at, element, value),
+                            False)
             else:
                 raise ValueError(f"unknown type: {name}")
         self.take(">")
@@ -238,6 +279,37 @@ def queue(segment, at, element):
     values = [element.read(segment, slots + i * stride + storage) for _, i in sorted(places)]
     return {"elements": values, "capacity": capacity, "closed": segment.read("I", at + 20) != 0}
 # #endregion containers
+
+
+# #region hash_table
+def hash_table(segment, at, key, value):
+    """The elements in the order of the directory; of a set, if there is no value."""
+    root, found, entry = segment.read("Q", at + 8), [], 0
+    if value is None:
+        pair = key
+    else:
+        offset = round_up(key.size, value.alignment)
+        alignment = max(key.alignment, value.alignment)
+        pair = Type(round_up(offset + value.size, alignment), alignment, lambda segment, at: [
+            key.read(segment, at), value.read(segment, at + offset)], key.plain and value.plain)
+    slot_bytes = pair.size if pair.plain else 16
+    groups = 16 if slot_bytes <= 32 else 8 if slot_bytes <= 64 else 4
+    depth = root & 255
+    while root != 0 and entry < 1 << depth:
+        word = segment.read("Q", (root >> 8) + 16 + entry * 8)
+        entry += 1 << depth - (word & 255)  # the next one that leads to another block
+        block = word >> 8
+        while block != 0:
+            for group in range(groups):
+                first = block + 64 + group * (32 + 16 * slot_bytes)
+                for slot in range(16):
+                    if segment.read("Q", first) >> slot & 1:
+                        place = first + 32 + slot * slot_bytes
+                        found.append(pair.read(
+                            segment, place if pair.plain else segment.read("Q", place)))
+            block = segment.read("Q", block + 16)
+    return found
+# #endregion hash_table
 
 
 def value_of(segment, description, at):

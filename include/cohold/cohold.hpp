@@ -66,6 +66,9 @@
 #include <cohold/sync/waiting.hpp>
 
 #include <cohold/container/shm_allocator.hpp>
+#include <cohold/container/shm_hash.hpp>
+#include <cohold/container/shm_hash_map.hpp>
+#include <cohold/container/shm_hash_set.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_string.hpp>
 #include <cohold/container/shm_unique_ptr.hpp>

@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 EXPECTED = {
+    "ages": ("shm_hash_map<u32,i64>", [[i, i * 3] for i in range(1000) if i != 500]),
     "answer": ("i32", 42),
     "counters": ("std::array<std::atomic<u32>,2>", [0, 0]),
     "half": ("f64", 0.5),
@@ -16,10 +17,12 @@ EXPECTED = {
     "maybe": ("std::optional<i32>", {"value": 7, "has_value": True}),
     "numbers": ("shm_vector<i32>", [i * i for i in range(1, 41)]),
     "pair": ("std::pair<i8,f64>", {"first": -1, "second": 2.25}),
+    "paths": ("shm_hash_map<shm_string,i32>", [["/tmp", -1]]),
     "people": ("shm_vector<app::person>", [
         {"name": "Ada", "path": [{"x": 0.5, "y": -1.0, "shade": 1}],
          "marks": [[0, 0, 0], [0, 0, -3]]},
         {"name": "Blaise, whose name is longer than 22 characters", "path": [], "marks": [[0, 0, 0], [0, 0, 0]]}]),
+    "primes": ("shm_hash_set<u64>", [7]),
     "queue": ("shm_queue<u16,mpmc>", {"elements": [4, 5], "capacity": 3, "closed": True}),
     "wide": ("shm_basic_string<char16>", "sechzehn"),
     "yes": ("bool", True),
@@ -70,6 +73,7 @@ def main(program, reader):
         place = people[0].pop("favourite")
         assert int.from_bytes(data[place:place + 4], sys.byteorder) == 49, place
         assert people[1].pop("favourite") is None
+        found["objects"]["ages"]["value"].sort()
         objects = {name: (each["type"], each["value"]) for name, each in found["objects"].items()}
         assert objects == EXPECTED, objects
 

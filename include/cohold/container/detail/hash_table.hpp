@@ -1,0 +1,471 @@
+// The part of a hash table in shared memory that is the same for all elements: its words, the
+// directory, blocks and groups; finding and locking a block; and growth.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_DETAIL_HASH_TABLE_HPP
+#define COHOLD_CONTAINER_DETAIL_HASH_TABLE_HPP
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <system_error>
+
+#include <cohold/container/shm_allocator.hpp>
+#include <cohold/engine/robust_lock.hpp>
+#include <cohold/engine/section.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+// A table is a directory of blocks. The directory has 2^depth entries, and the first `depth` bits
+// of a hash are the index of its entry. Each entry leads to a block and says how many of these bits
+// all hashes of that block have in common: blocks with fewer have several entries. A block that is
+// full is split: a new block gets those elements of which the next bit is 1. The old block stays
+// where it is, so no reader ever looks at memory that has been freed; only old directories are
+// left over, which are kept until the table is destroyed.
+//
+// A block has groups of 16 slots. An element is in the group that the last bits of its hash name
+// or, if that is full, in one of the next ones. Every change is one store to the state of one
+// group, by the thread that holds the block's lock. What is not yet, or no longer, in the state
+// does not exist, so a thread that dies leaves nothing behind but the lock.
+
+// ---- words
+
+// version:40 | overflow:8 | valid:16. The version counts the changes. A bit of `valid` for each
+// slot with an element. A bit of `overflow` for each eighth of the hashes of which an element had
+// to go to a later group, perhaps long ago.
+using group_word = std::uint64_t;
+
+[[nodiscard]] constexpr std::uint32_t valid_of(group_word word) noexcept {
+    return static_cast<std::uint32_t>(word) & 0xffffu;
+}
+
+[[nodiscard]] constexpr group_word next_word(group_word word, std::uint32_t valid) noexcept {
+    return ((word & ~group_word{0xffff}) | valid) + (group_word{1} << 24);
+}
+
+// Which bit of `overflow` a hash uses, as a bit of the word; its group; and its byte in the group.
+[[nodiscard]] constexpr group_word overflow_bit(std::uint64_t hash) noexcept {
+    return group_word{1} << (16 + (hash >> 4 & 7));
+}
+
+[[nodiscard]] constexpr std::uint8_t tag_of(std::uint64_t hash) noexcept {
+    return static_cast<std::uint8_t>(hash >> 8);
+}
+
+// offset:56 | depth:8, from the header of the segment: of the directory, or of a block.
+using hash_entry = std::uint64_t;
+
+[[nodiscard]] constexpr hash_entry make_entry(std::uint64_t offset, std::uint32_t depth) noexcept {
+    return offset << 8 | depth;
+}
+
+[[nodiscard]] constexpr std::uint64_t offset_of(hash_entry entry) noexcept {
+    return entry >> 8;
+}
+
+[[nodiscard]] constexpr std::uint32_t depth_of(hash_entry entry) noexcept {
+    return static_cast<std::uint32_t>(entry) & 0xffu;
+}
+
+inline constexpr std::uint32_t most_depth = 40;
+
+// The index in a directory.
+[[nodiscard]] constexpr std::uint64_t first_bits(std::uint64_t hash, std::uint32_t depth) noexcept {
+    return depth == 0 ? 0 : hash >> (64 - depth);
+}
+
+// What a split block's word says: its phase, and what will be an entry: the new block, and the
+// depth before the split. The new block is being filled, or is complete.
+inline constexpr std::uint64_t split_filling = std::uint64_t{1} << 62;
+inline constexpr std::uint64_t split_filled = std::uint64_t{2} << 62;
+
+// ---- groups and blocks
+
+inline constexpr std::uint32_t group_slots = 16;
+inline constexpr std::uint32_t most_probes = 4; // groups in which an element can be
+
+struct hash_group {
+    std::atomic<group_word> state;
+    std::atomic<std::uint64_t> tags[2]; // a byte for each slot, the first one lowest
+    std::atomic<std::uint64_t> unused;
+
+    // The slots with this tag, and perhaps without an element.
+    [[nodiscard]] std::uint32_t match(std::uint8_t tag) const noexcept {
+        const std::uint64_t low = tags[0].load(std::memory_order_relaxed);
+        const std::uint64_t high = tags[1].load(std::memory_order_relaxed);
+#if defined(__SSE2__)
+        using bytes [[gnu::vector_size(16)]] = char;
+        using words [[gnu::vector_size(16)]] = long long;
+        const words both{static_cast<long long>(low), static_cast<long long>(high)};
+        const char c = static_cast<char>(tag);
+        const bytes wanted{c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c};
+        return static_cast<std::uint32_t>(__builtin_ia32_pmovmskb128(
+            reinterpret_cast<bytes>(reinterpret_cast<bytes>(both) == wanted)));
+#else
+        return match(low, tag) | match(high, tag) << 8;
+#endif
+    }
+
+    // The bytes of a word that equal the tag.
+    [[nodiscard]] static constexpr std::uint32_t match(std::uint64_t word,
+                                                       std::uint8_t tag) noexcept {
+        constexpr std::uint64_t ones = 0x0101010101010101u;
+        constexpr std::uint64_t sevens = 0x7fu * ones;
+        const std::uint64_t other = word ^ tag * ones;
+        const std::uint64_t zero = ~(((other & sevens) + sevens) | other | sevens);
+        return static_cast<std::uint32_t>((zero >> 7) * 0x0002040810204081u >> 49) & 0xffu;
+    }
+
+    // By the thread that holds the lock.
+    void set_tag(std::uint32_t slot, std::uint8_t tag) noexcept {
+        std::atomic<std::uint64_t>& word = tags[slot / 8];
+        const std::uint32_t shift = slot % 8 * 8;
+        word.store((word.load(std::memory_order_relaxed) & ~(std::uint64_t{0xff} << shift)) |
+                       std::uint64_t{tag} << shift,
+                   std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] std::uint8_t tag_at(std::uint32_t slot) const noexcept {
+        return static_cast<std::uint8_t>(tags[slot / 8].load(std::memory_order_relaxed) >>
+                                         slot % 8 * 8);
+    }
+};
+
+static_assert(sizeof(hash_group) == 32);
+
+// Followed by its groups, each of them with its slots behind it.
+struct alignas(64) hash_block {
+    robust_lock lock;
+    std::atomic<std::uint64_t> split; // 0: it is not being split
+    std::atomic<std::uint64_t> next;  // offset of a block with what it has no room for; or 0
+    std::uint64_t prefix;             // the first bits of all its hashes, followed by zeros
+    std::uint64_t unused[4];
+};
+
+static_assert(sizeof(hash_block) == 64);
+
+struct hash_directory {
+    std::uint64_t before; // entry of the directory of which this is a larger copy; or 0
+    std::uint64_t unused;
+
+    [[nodiscard]] std::atomic<hash_entry>* entries() noexcept {
+        return reinterpret_cast<std::atomic<hash_entry>*>(this + 1);
+    }
+
+    [[nodiscard]] static constexpr std::uint64_t bytes(std::uint32_t depth) noexcept {
+        return sizeof(hash_directory) + (std::uint64_t{8} << depth);
+    }
+};
+
+static_assert(sizeof(hash_directory) == 16);
+
+// What growth has to know about the elements of a table.
+struct hash_shape {
+    std::uint32_t slot_bytes;
+    std::uint32_t group_count; // a power of two
+    std::uint32_t most;        // elements in a group: 16, or 15 if a change needs a free slot
+    std::uint64_t (*hash_of)(const void* slot, std::uint64_t seed) noexcept;
+
+    [[nodiscard]] constexpr std::size_t group_bytes() const noexcept {
+        return sizeof(hash_group) + std::size_t{group_slots} * slot_bytes;
+    }
+
+    [[nodiscard]] constexpr std::uint64_t block_bytes() const noexcept {
+        return sizeof(hash_block) + group_count * group_bytes();
+    }
+
+    [[nodiscard]] hash_group& group(hash_block& block, std::uint32_t index) const noexcept {
+        return *reinterpret_cast<hash_group*>(reinterpret_cast<char*>(&block + 1) +
+                                              index * group_bytes());
+    }
+
+    [[nodiscard]] const hash_group& group(const hash_block& block,
+                                          std::uint32_t index) const noexcept {
+        return group(const_cast<hash_block&>(block), index);
+    }
+
+    [[nodiscard]] char* slot(hash_group& group, std::uint32_t index) const noexcept {
+        return reinterpret_cast<char*>(&group + 1) + std::size_t{index} * slot_bytes;
+    }
+
+    [[nodiscard]] const char* slot(const hash_group& group, std::uint32_t index) const noexcept {
+        return slot(const_cast<hash_group&>(group), index);
+    }
+
+    [[nodiscard]] constexpr std::uint32_t probes() const noexcept {
+        return group_count < most_probes ? group_count : most_probes;
+    }
+
+    [[nodiscard]] constexpr std::uint32_t group_of(std::uint64_t hash) const noexcept {
+        return static_cast<std::uint32_t>(hash) & (group_count - 1);
+    }
+};
+
+// A slot of a group.
+struct hash_place {
+    hash_group* group = nullptr;
+    std::uint32_t slot = 0;
+
+    explicit operator bool() const noexcept { return group != nullptr; }
+
+    [[nodiscard]] char* bytes(const hash_shape& shape) const noexcept {
+        return shape.slot(*group, slot);
+    }
+
+    // The group's word with the element, and without it.
+    [[nodiscard]] group_word word_with() const noexcept {
+        const group_word now = group->state.load(std::memory_order_relaxed);
+        return next_word(now, valid_of(now) | 1u << slot);
+    }
+
+    [[nodiscard]] group_word word_without() const noexcept {
+        const group_word now = group->state.load(std::memory_order_relaxed);
+        return next_word(now, valid_of(now) & ~(1u << slot));
+    }
+
+    void publish() const noexcept { group->state.store(word_with(), std::memory_order_release); }
+
+    void retract() const noexcept { group->state.store(word_without(), std::memory_order_release); }
+};
+
+// ---- bytes that others may read, or write, at the same time
+
+template <std::size_t Bytes>
+using hash_unit = std::conditional_t<
+    Bytes % 8 == 0, std::uint64_t,
+    std::conditional_t<Bytes % 4 == 0, std::uint32_t,
+                       std::conditional_t<Bytes % 2 == 0, std::uint16_t, unsigned char>>>;
+
+// The units of a slot that have any of the bytes [From, To).
+template <std::size_t SlotBytes, std::size_t From, std::size_t To>
+inline void copy_from_slot(void* to, const char* slot) noexcept {
+    using unit [[gnu::may_alias, gnu::aligned(sizeof(hash_unit<SlotBytes>))]] =
+        hash_unit<SlotBytes>;
+    constexpr std::size_t first = From / sizeof(unit) * sizeof(unit);
+    for (std::size_t i = first; i < To; i += sizeof(unit)) {
+        unit some;
+        __atomic_load(reinterpret_cast<const unit*>(slot + i), &some, __ATOMIC_RELAXED);
+        std::memcpy(static_cast<char*>(to) + i, &some, sizeof some);
+    }
+}
+
+template <std::size_t SlotBytes>
+inline void copy_to_slot(char* slot, const void* from) noexcept {
+    using unit [[gnu::may_alias, gnu::aligned(sizeof(hash_unit<SlotBytes>))]] =
+        hash_unit<SlotBytes>;
+    // A reader that sees one of these bytes must not find the old state afterwards.
+    std::atomic_thread_fence(std::memory_order_release);
+    for (std::size_t i = 0; i < SlotBytes; i += sizeof(unit)) {
+        unit some;
+        std::memcpy(&some, static_cast<const char*>(from) + i, sizeof some);
+        __atomic_store(reinterpret_cast<unit*>(slot + i), &some, __ATOMIC_RELAXED);
+    }
+}
+
+// ---- the table
+
+// The way to the block of a hash.
+struct hash_way {
+    hash_entry root = 0;
+    hash_entry entry = 0;
+    const std::atomic<hash_entry>* at = nullptr;
+    hash_block* block = nullptr;
+};
+
+// The tables whose locks this thread holds while it calls the user's functions.
+struct hash_visit {
+    const void* table;
+    const hash_visit* outer;
+
+    static inline thread_local constinit const hash_visit* innermost = nullptr;
+
+    explicit hash_visit(const void* visited) noexcept : table(visited), outer(innermost) {
+        innermost = this;
+    }
+
+    hash_visit(const hash_visit&) = delete;
+    hash_visit& operator=(const hash_visit&) = delete;
+
+    ~hash_visit() { innermost = outer; }
+
+    [[nodiscard]] static bool is_visiting(const void* asked) noexcept {
+        const hash_visit* each = innermost;
+        while (each != nullptr && each->table != asked) {
+            each = each->outer;
+        }
+        return each != nullptr;
+    }
+};
+
+class hash_table {
+  public:
+    hash_table() noexcept;
+
+    explicit hash_table(std::uint64_t seed) noexcept : seed_(seed) {}
+
+    hash_table(const hash_table&) = delete;
+    hash_table& operator=(const hash_table&) = delete;
+    ~hash_table() = default;
+
+    [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
+
+    [[nodiscard]] segment_header* header() const noexcept { return allocator_.header(); }
+
+    // ---- finding blocks, for readers as well
+
+    // False if there is no block: nothing has been inserted, or the bytes are damaged.
+    [[nodiscard, gnu::always_inline]] bool find(std::uint64_t hash, const hash_shape& shape,
+                                                hash_way& way) const noexcept {
+        way.root = root_.load(std::memory_order_acquire);
+        if (way.root == 0) {
+            return false;
+        }
+        segment_header& header = allocator_.bound_header();
+        char* const base = reinterpret_cast<char*>(&header);
+        const std::uint64_t size = bounded_size(header);
+        const std::uint32_t depth = depth_of(way.root);
+        if (depth > most_depth ||
+            !is_inside(offset_of(way.root), hash_directory::bytes(depth), size)) [[unlikely]] {
+            return false;
+        }
+        way.at = reinterpret_cast<hash_directory*>(base + offset_of(way.root))->entries() +
+                 first_bits(hash, depth);
+        way.entry = way.at->load(std::memory_order_acquire);
+        if (!is_inside(offset_of(way.entry), shape.block_bytes(), size) ||
+            offset_of(way.entry) % alignof(hash_block) != 0) [[unlikely]] {
+            return false;
+        }
+        way.block = reinterpret_cast<hash_block*>(base + offset_of(way.entry));
+        return true;
+    }
+
+    // Does the way still lead to the block? If it does after the block has been read, the block had
+    // all elements with such hashes all the time.
+    [[nodiscard]] bool is_current(const hash_way& way) const noexcept {
+        return way.at->load(std::memory_order_relaxed) == way.entry &&
+               root_.load(std::memory_order_relaxed) == way.root;
+    }
+
+    // The block with what `block` has no room for, if there is one.
+    [[nodiscard, gnu::cold]] hash_block* next_of(const hash_block& block,
+                                                 const hash_shape& shape) const noexcept;
+
+    // Calls visit(way, first hash) for each block, in the order of the hashes, until it returns
+    // false. It returns the depth of the entry that it has used, plus one.
+    template <class Visit>
+    void each_block(const hash_shape& shape, const Visit& visit) const {
+        hash_way way;
+        for (std::uint64_t hash = 0; find(hash, shape, way);) {
+            const std::uint32_t next = visit(way, hash);
+            if (next == 0) {
+                break;
+            }
+            // Depth 0: 2^64, which is the first hash again.
+            const std::uint64_t step = next == 1 || next > 64 ? 0 : std::uint64_t{1} << (65 - next);
+            if (step == 0 || hash + step < hash) {
+                break;
+            }
+            hash += step;
+        }
+    }
+
+    // ---- locking
+
+    // Locks the block for hashes like this one; makes the first one. An error goes to `report`, or
+    // is thrown if that is null; then nullptr.
+    [[nodiscard, gnu::always_inline]] hash_block* lock(std::uint64_t hash, const hash_shape& shape,
+                                                       const transaction& mine,
+                                                       std::error_code* report) {
+        hash_way way;
+        if (find(hash, shape, way)) [[likely]] {
+            if ((!config::heap_checks || hash_visit::innermost == nullptr) &&
+                way.block->lock.try_lock(mine.word())) [[likely]] {
+                if (is_current(way) && way.block->split.load(std::memory_order_relaxed) == 0)
+                    [[likely]] {
+                    return way.block;
+                }
+                way.block->lock.unlock();
+            }
+        }
+        return lock_slowly(hash, shape, report);
+    }
+
+    static void unlock(hash_block& block, const transaction& mine) noexcept {
+        if (!mine.is_inherited()) [[likely]] {
+            block.lock.unlock();
+        }
+    }
+
+    // The calling thread. An error goes to `report`, or is thrown; then nullptr.
+    [[nodiscard, gnu::always_inline]] transaction* self(std::error_code* report) const {
+        if (segment_header* const in = header(); in != nullptr) [[likely]] {
+            if (transaction* const known = known_transaction(in); known != nullptr) [[likely]] {
+                return known;
+            }
+        }
+        return self_slowly(report);
+    }
+
+    // ---- growth
+
+    // The caller has found no room for the hash in the block, which it has locked. Makes room, so
+    // that it is worth unlocking and trying again; in `next` of the block if the hashes are too
+    // much alike. Returns false after an error: errc::out_of_space, reserve_exceeded.
+    [[gnu::cold]] bool make_room(hash_block& block, std::uint64_t hash, const hash_shape& shape,
+                                 transaction& mine, std::error_code* report);
+
+    // Splits blocks until all have at least this depth.
+    [[gnu::cold]] bool split_to(std::uint32_t depth, const hash_shape& shape,
+                                std::error_code* report);
+
+    // ---- the end
+
+    // Completes what dead processes have begun, so that the words say all.
+    [[gnu::cold]] void settle(const hash_shape& shape) noexcept;
+
+    // Frees the memory, and is empty. Called in a section.
+    [[gnu::cold]] void release(const hash_shape& shape) noexcept;
+
+    // The words that release() changes.
+    [[nodiscard]] const void* words() const noexcept { return &root_; }
+
+    static constexpr std::size_t words_bytes = 8;
+
+    [[nodiscard]] const shm_allocator<std::byte>& allocator() const noexcept { return allocator_; }
+
+  private:
+    friend struct hash_growth;
+
+    [[nodiscard]] static bool is_inside(std::uint64_t offset, std::uint64_t bytes,
+                                        std::uint64_t size) noexcept {
+        return offset % 8 == 0 && offset >= control_bytes && bytes <= size &&
+               offset <= size - bytes;
+    }
+
+    [[nodiscard, gnu::cold]] hash_block* lock_slowly(std::uint64_t hash, const hash_shape& shape,
+                                                     std::error_code* report);
+
+    [[nodiscard, gnu::cold]] transaction* self_slowly(std::error_code* report) const;
+
+    shm_allocator<std::byte> allocator_;
+    alignas(8) std::atomic<hash_entry> root_{0}; // the directory
+    std::uint64_t seed_;
+    robust_lock growing_;                              // held while the directory changes
+    alignas(8) std::atomic<std::uint64_t> pending_{0}; // offset of the block whose entries change
+};
+
+static_assert(sizeof(hash_table) == 40);
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#if COHOLD_DEFINED_HERE
+#include <cohold/container/detail/hash_table.ipp>
+#endif
+
+#endif
