@@ -1,15 +1,20 @@
-// The heap of a segment against Boost's managed_shared_memory and malloc.
+// The heap of a segment against Boost's managed_shared_memory, and against allocators that are not
+// shared: the C library's, mimalloc and jemalloc, if they are there.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <array>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include <boost/interprocess/managed_shared_memory.hpp>
+#include <dlfcn.h>
 
 #include <cohold/cohold.hpp>
 
-#include "harness.hpp"
+#include "processes.hpp"
 
 namespace {
 
@@ -25,6 +30,8 @@ struct cohold_heap {
         cohold::segment<cohold::mechanism::memfd>::create(segment_bytes);
     cohold::shm_allocator<char> from = segment.allocator<char>();
 
+    [[nodiscard]] bool is_there() const { return true; }
+
     void* allocate(std::size_t bytes) { return from.allocate(bytes).get(); }
 
     void deallocate(void* block) { from.deallocate(static_cast<char*>(block), 0); }
@@ -36,29 +43,89 @@ struct boost_heap {
     bip::managed_shared_memory segment{bip::create_only, object.c_str(), segment_bytes};
     bool removed = bip::shared_memory_object::remove(object.c_str());
 
+    [[nodiscard]] bool is_there() const { return true; }
+
     void* allocate(std::size_t bytes) { return segment.allocate(bytes); }
 
     void deallocate(void* block) { segment.deallocate(block); }
 };
 
 struct malloc_heap {
-    static constexpr const char* name = "malloc, not shared";
+    static constexpr const char* name = "malloc";
+
+    [[nodiscard]] bool is_there() const { return true; }
 
     void* allocate(std::size_t bytes) { return std::malloc(bytes); }
 
     void deallocate(void* block) { std::free(block); }
 };
 
-// Allocates 64 bytes, writes to them, frees them.
+// One of a library that is loaded beside the program's own malloc.
+class loaded_heap {
+  public:
+    loaded_heap(const char* library, const char* allocate, const char* deallocate)
+        : library_(dlopen(library, RTLD_NOW | RTLD_LOCAL)) {
+        if (library_ != nullptr) {
+            allocate_ = reinterpret_cast<void* (*)(std::size_t)>(dlsym(library_, allocate));
+            deallocate_ = reinterpret_cast<void (*)(void*)>(dlsym(library_, deallocate));
+        }
+    }
+
+    [[nodiscard]] bool is_there() const { return allocate_ != nullptr && deallocate_ != nullptr; }
+
+    void* allocate(std::size_t bytes) { return allocate_(bytes); }
+
+    void deallocate(void* block) { deallocate_(block); }
+
+  private:
+    void* library_;
+    void* (*allocate_)(std::size_t) = nullptr;
+    void (*deallocate_)(void*) = nullptr;
+};
+
+struct mimalloc_heap : loaded_heap {
+    static constexpr const char* name = "mimalloc";
+
+    mimalloc_heap() : loaded_heap("libmimalloc.so.2", "mi_malloc", "mi_free") {}
+};
+
+struct jemalloc_heap : loaded_heap {
+    static constexpr const char* name = "jemalloc";
+
+    jemalloc_heap() : loaded_heap("libjemalloc.so.2", "malloc", "free") {}
+};
+
+// Allocates a block, writes to it, frees it.
 template <class Heap>
-sample pairs(Heap& heap) {
+[[gnu::noinline]] void pairs(Heap& heap, std::size_t bytes, int count) {
+    for (int i = 0; i < count; ++i) {
+        auto* const block = static_cast<int*>(heap.allocate(bytes));
+        *block = i;
+        bench::keep(block);
+        heap.deallocate(block);
+    }
+}
+
+template <class Heap>
+sample timed_pairs(Heap& heap, std::size_t bytes) {
     constexpr int count = 20'000;
+    return bench::time_of(count, [&] { pairs(heap, bytes, count); });
+}
+
+// Many at a time.
+template <class Heap>
+sample bursts(Heap& heap) {
+    constexpr int count = 20'000;
+    std::array<void*, 100> held;
     return bench::time_of(count, [&] {
-        for (int i = 0; i < count; ++i) {
-            auto* const block = static_cast<int*>(heap.allocate(64));
-            *block = i;
-            bench::keep(block);
-            heap.deallocate(block);
+        for (int i = 0; i < count; i += static_cast<int>(held.size())) {
+            for (void*& each : held) {
+                each = heap.allocate(64);
+                *static_cast<int*>(each) = i;
+            }
+            for (void* const each : held) {
+                heap.deallocate(each);
+            }
         }
     });
 }
@@ -108,23 +175,111 @@ class mix {
     std::vector<void*> blocks_ = std::vector<void*>(live);
 };
 
+// Two threads on two cpus at once, each with its own part; `work` is called with 0 and 1.
+template <class Work>
+double both(const std::vector<int>& cpus, std::uint64_t operations, const Work& work) {
+    std::atomic<int> ready{0};
+    std::array<double, 2> times{};
+    const auto side = [&](std::size_t which) {
+        bench::pin_to(cpus[which]);
+        ready.fetch_add(1);
+        while (ready.load() != 2) {
+            bench::pause();
+        }
+        times[which] = bench::time_of(operations, [&] { work(static_cast<int>(which)); });
+    };
+    std::thread first(side, 0);
+    std::thread second(side, 1);
+    first.join();
+    second.join();
+    return (times[0] + times[1]) / 2;
+}
+
+// One allocates, the other frees.
 template <class Heap>
-void add(contest& one, contest& many) {
+class handing_over {
+  public:
+    void operator()(Heap& heap, int side, std::uint64_t count) {
+        bench::patience turn;
+        for (std::uint64_t i = 0; i < count; ++i) {
+            std::atomic<void*>& slot = slots_[i % slots_.size()];
+            if (side == 0) {
+                void* const block = heap.allocate(64);
+                *static_cast<std::uint64_t*>(block) = i;
+                while (slot.load(std::memory_order_acquire) != nullptr) {
+                    turn.wait();
+                }
+                slot.store(block, std::memory_order_release);
+            } else {
+                void* block = nullptr;
+                while ((block = slot.load(std::memory_order_acquire)) == nullptr) {
+                    turn.wait();
+                }
+                slot.store(nullptr, std::memory_order_release);
+                heap.deallocate(block);
+            }
+        }
+    }
+
+  private:
+    std::vector<std::atomic<void*>> slots_ = std::vector<std::atomic<void*>>(1000);
+};
+
+struct tables {
+    std::vector<contest> one;
+    std::vector<contest> two;
+};
+
+template <class Heap>
+void add(tables& to, const std::vector<int>& cpus) {
     auto heap = std::make_shared<Heap>();
-    one.add(Heap::name, [heap] { return pairs(*heap); });
+    if (!heap->is_there()) {
+        return;
+    }
+    to.one[0].add(Heap::name, [heap] { return timed_pairs(*heap, 64); });
+    to.one[1].add(Heap::name, [heap] { return timed_pairs(*heap, 512); });
+    to.one[2].add(Heap::name, [heap] { return bursts(*heap); });
     auto mixed = std::make_shared<mix<Heap>>(heap);
-    many.add(Heap::name, [mixed] { return (*mixed)(); });
+    to.one[3].add(Heap::name, [mixed] { return (*mixed)(); });
+    if (cpus.empty()) {
+        return;
+    }
+    to.two[0].add(Heap::name, [heap, cpus] {
+        constexpr std::uint64_t count = 40'000;
+        return both(cpus, count, [&](int) { pairs(*heap, 64, count); });
+    });
+    auto handing = std::make_shared<handing_over<Heap>>();
+    to.two[1].add(Heap::name, [heap, handing, cpus] {
+        constexpr std::uint64_t count = 40'000;
+        return both(cpus, count, [&](int side) { (*handing)(*heap, side, count); });
+    });
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
     const bench::settings settings(argc, argv);
-    contest one("64 B, allocate and free");
-    contest many("16 to 1024 B, 1e5 live, free and allocate");
-    add<cohold_heap>(one, many);
-    add<boost_heap>(one, many);
-    add<malloc_heap>(one, many);
-    bench::table("Heap, one process", "ns a pair", 1, bench::shown::time)
-        .print({one.measure(settings.rounds(200)), many.measure(settings.rounds(200))});
+    const std::vector<int> cpus = bench::two_cpus();
+    tables all{{contest("64 B, allocate and free"), contest("512 B, allocate and free"),
+                contest("64 B, 100 at a time"),
+                contest("16 to 1024 B, 1e5 live, free and allocate")},
+               {contest("64 B, allocate and free, both at once"),
+                contest("64 B, one allocates and the other frees")}};
+    add<cohold_heap>(all, cpus);
+    add<boost_heap>(all, cpus);
+    add<malloc_heap>(all, cpus);
+    add<mimalloc_heap>(all, cpus);
+    add<jemalloc_heap>(all, cpus);
+    for (contest& each : all.one) {
+        each.measure(settings.rounds(200));
+    }
+    bench::table("Heap, one thread; malloc, mimalloc and jemalloc are not shared", "ns a pair", 1,
+                 bench::shown::time)
+        .print(all.one);
+    if (!cpus.empty()) {
+        for (contest& each : all.two) {
+            each.measure(settings.rounds(60));
+        }
+        bench::table("Heap, two threads", "ns a pair", 1, bench::shown::time).print(all.two);
+    }
 }

@@ -37,6 +37,15 @@ done
 need_build_tools
 need_boost
 need python3 python3 --version
+case " $wanted " in
+*' heap '*) # allocators to compare with, which are not needed to build
+    library() { ldconfig -p | grep -q "$1"; }
+    need libmimalloc2.0 library libmimalloc.so.2
+    need libjemalloc2 library libjemalloc.so.2
+    # jemalloc is loaded into the running benchmark.
+    export GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384
+    ;;
+esac
 install_missing >&2
 directory=$build/bench
 reconfigure=
