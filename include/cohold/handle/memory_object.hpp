@@ -102,6 +102,11 @@ class basic_region {
         write_back(address_, 0, size_, ec);
     }
 
+    /// The same, by the name that other libraries have for it.
+    void sync() const { durable(); }
+
+    void sync(std::error_code& ec) const noexcept { durable(ec); }
+
     /// Tells the kernel what the region will be used for. *Errors*: madvise(2); EINVAL if the
     /// kernel does not know it.
     void advise(advice what) const {

@@ -78,6 +78,7 @@ TEST_CASE("advising, populating, locking and syncing") {
     region.advise(cohold::advice::sequential);
     region.advise(cohold::advice::no_dump);
     region.durable();
+    region.sync();
     std::error_code ec;
     region.lock(ec);
     if (!ec) { // ulimit -l
