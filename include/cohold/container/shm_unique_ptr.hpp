@@ -66,6 +66,9 @@ class shm_unique_ptr {
     /// If it lies in a segment while no section is open, destroying it is a section of its own.
     ~shm_unique_ptr() {
         [[maybe_unused]] constexpr bool good = detail::assert_shareable<object_type>();
+        if (detail::has_open_sections()) [[unlikely]] {
+            detail::forget_in_open_sections(this, sizeof *this); // also if it is null now
+        }
         if (object_ == nullptr || detail::is_inherited_from_parent(memory_)) {
             return;
         }

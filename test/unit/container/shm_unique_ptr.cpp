@@ -3,8 +3,11 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/container/shm_unique_ptr.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <iterator>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -305,6 +308,17 @@ TEST_CASE("an exception undoes what a section did with owners") {
         const shm_unique_ptr<shm_vector<int>> gone = std::move(both.left);
         CHECK(gone->size() == 3);
     });
+    // What has ended, even if it is null by then, is not restored where it was.
+    alignas(shm_unique_ptr<int>) unsigned char place[sizeof(shm_unique_ptr<shm_vector<int>>)];
+    vain([&](pair_of& both) {
+        using owner = shm_unique_ptr<shm_vector<int>>;
+        auto* const there = ::new (static_cast<void*>(place)) owner(std::move(both.left));
+        both.left = std::move(both.right);
+        both.right = std::move(*there);
+        there->~owner();
+        std::fill(std::begin(place), std::end(place), static_cast<unsigned char>(7));
+    });
+    CHECK(std::count(std::begin(place), std::end(place), 7) == sizeof place);
     std::optional<shm_unique_ptr<shm_vector<int>>> later;
     vain([&](pair_of& both) { later.emplace(std::move(both.left)); });
     CHECK(*later == nullptr);

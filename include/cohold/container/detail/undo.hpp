@@ -113,6 +113,9 @@ class undo_record<shm_allocator<T>> {
 
     [[nodiscard]] bool is_there() const noexcept { return mine_ != nullptr; }
 
+    // nullptr without a section.
+    [[nodiscard]] transaction* thread() const noexcept { return mine_; }
+
     // Saves the words of a container before they change.
     void words(const void* container, const void* first, std::size_t bytes) {
         if (mine_ != nullptr && mine_->needs_saved(container)) {
@@ -455,6 +458,9 @@ template <class T>
                local_of(*header).reserve &&
            is_participant(*header) && !is_section_open(allocator);
 }
+
+// Called when a pointer ends: if it is outside the segment, no open section restores it any more.
+[[gnu::cold]] void forget_in_open_sections(const void* object, std::size_t bytes) noexcept;
 
 // Compilers may consider a destructor's last stores to its object dead.
 inline void keep_stores_of(const void* object) noexcept {

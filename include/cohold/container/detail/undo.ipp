@@ -45,6 +45,16 @@ namespace detail {
     return self(header, ec);
 }
 
+[[gnu::noinline]] COHOLD_INLINE void forget_in_open_sections(const void* object,
+                                                             std::size_t bytes) noexcept {
+    join_thread(); // or it is not known which sections are open
+    for (transaction* each = last_opened(); each != nullptr; each = each->next_open()) {
+        if (!each->is_inside(object)) {
+            each->forget(object, bytes);
+        }
+    }
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
