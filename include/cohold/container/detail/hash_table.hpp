@@ -86,7 +86,7 @@ inline constexpr std::uint64_t split_filled = std::uint64_t{2} << 62;
 // ---- groups and blocks
 
 inline constexpr std::uint32_t group_slots = 16;
-inline constexpr std::uint32_t most_probes = 4; // groups in which an element can be
+inline constexpr std::uint32_t most_probes = 8; // groups in which an element can be
 
 struct hash_group {
     std::atomic<group_word> state;
