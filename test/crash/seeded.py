@@ -133,6 +133,14 @@ BUGS = [
      "    if (!append_drop(block) && own_.drop(block, now())) {\n",
      "    if (!append_drop(block) && bool{false}) {\n",
      "soak_all", "20"),
+    ("element_published_before_its_bytes",
+     "            copy_to_slot<slot_bytes>(place.bytes(shape), made.bytes);\n"
+     "            place.group->set_tag(place.slot, tag_of(hash));\n"
+     "            place.publish();\n",
+     "            place.publish();\n"
+     "            copy_to_slot<slot_bytes>(place.bytes(shape), made.bytes);\n"
+     "            place.group->set_tag(place.slot, tag_of(hash));\n",
+     "hash_map", "arrays, three"),
 ]
 
 
