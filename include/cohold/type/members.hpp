@@ -75,15 +75,30 @@ constexpr bool something_follows(Before before) {
            accepts_braces<T, Count, any_lvalue>(before) || accepts_braces<T, Count, int>(before);
 }
 
-// Members that empty braces fit, after the values.
-template <class T, class Before, std::size_t Count = 0>
-constexpr std::size_t count_braced() {
-    if constexpr (Count == max_members) {
-        return Count;
-    } else if constexpr (accepts_braces<T, Count + 1>(Before())) {
-        return count_braced<T, Before, Count + 1>();
+// The last number from Yes on, and below No, of braces that are accepted.
+template <class T, class Before, std::size_t Yes, std::size_t No>
+constexpr std::size_t bisect_braced() {
+    constexpr std::size_t middle = Yes + (No - Yes) / 2;
+    if constexpr (middle == Yes) {
+        return Yes;
+    } else if constexpr (accepts_braces<T, middle>(Before())) {
+        return bisect_braced<T, Before, middle, No>();
     } else {
-        return Count;
+        return bisect_braced<T, Before, Yes, middle>();
+    }
+}
+
+// Members that empty braces fit, after the values. Once the first brace is accepted, nothing behind
+// it needs an initialiser, so that a brace is accepted when all before it are.
+template <class T, class Before, std::size_t Count = 1>
+constexpr std::size_t count_braced() {
+    if constexpr (!accepts_braces<T, Count>(Before())) {
+        return bisect_braced<T, Before, Count / 2, Count>();
+    } else if constexpr (Count >= max_members) {
+        return max_members;
+    } else {
+        constexpr std::size_t next = 2 * Count < max_members ? 2 * Count : max_members;
+        return count_braced<T, Before, next>();
     }
 }
 
@@ -121,7 +136,7 @@ constexpr bool has_flexible_array() {
 // constructor. Values fit every member, but an array swallows as many as it has elements. So the
 // members up to the last one of that kind are told apart by values, those behind it by braces.
 
-// More values than this are not tried.
+// More values than this are not tried: of all members up to that one, those of arrays by element.
 inline constexpr std::size_t max_values = 128;
 
 // Whether T can be initialised from Before values, then a Probe, then After values.

@@ -4,14 +4,12 @@
 #ifndef COHOLD_TYPE_PLAIN_BYTES_HPP
 #define COHOLD_TYPE_PLAIN_BYTES_HPP
 
-#include <array>
 #include <cstddef>
-#include <optional>
 #include <type_traits>
-#include <utility>
 
+#include <cohold/type/detail/type_shape.hpp>
 #include <cohold/type/members.hpp>
-#include <cohold/type/offset_ptr.hpp>
+#include <cohold/version.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -22,49 +20,24 @@ namespace detail {
 template <class T, bool Within = false>
 constexpr bool is_plain();
 
-// A struct whose members can be told apart.
+// Which of its bytes are plain does not depend on who vouches for a struct.
 template <class T>
-constexpr bool has_visible_members() {
-    if constexpr (!std::is_class_v<T> || !std::is_aggregate_v<T> ||
-                  requires { std::tuple_size<T>::value; }) {
-        return false;
-    } else if constexpr (members_counted<T>.fault != aggregate_fault::none) {
-        return false;
+constexpr auto shape_for_bytes() {
+    if constexpr (kind_of<T>() == type_kind::vouched_for && std::is_class_v<T> &&
+                  std::is_aggregate_v<T>) {
+        return std::type_identity<type_shape<T, type_kind::aggregate>>();
     } else {
-        return has_readable_members<T>;
+        return std::type_identity<type_shape<T>>();
     }
 }
 
-template <class T, bool Within, std::size_t... Index>
-constexpr bool has_plain_members(std::index_sequence<Index...>) {
-    return (... && is_plain<member_type<T, Index>, Within>());
+template <class T>
+using bytes_shape = typename decltype(shape_for_bytes<T>())::type;
+
+template <bool Within, class... Part>
+constexpr bool are_plain(part_list<Part...>) {
+    return (... && is_plain<Part, Within>());
 }
-
-template <class T, bool Within>
-struct plain_parts {
-    static constexpr bool all = Within && saves_itself<T>;
-};
-
-template <class T, bool Within>
-struct plain_parts<offset_ptr<T>, Within> { // put back where it was, it points where it did
-    static constexpr bool all = true;
-};
-
-template <class First, class Second, bool Within>
-struct plain_parts<std::pair<First, Second>, Within> {
-    static constexpr bool all = is_plain<First, Within>() && is_plain<Second, Within>();
-};
-
-template <class T, std::size_t Size, bool Within>
-struct plain_parts<std::array<T, Size>, Within> {
-    static constexpr bool all = is_plain<T, Within>();
-};
-
-// Whether there is a value, and its bytes, go together: nobody can tell where the former stands.
-template <class T, bool Within>
-struct plain_parts<std::optional<T>, Within> {
-    static constexpr bool all = is_plain<T, true>();
-};
 
 // Atomics are trivially copyable to some compilers, but nobody can copy them: others change them
 // without a lock, and old values would undo what those did.
@@ -73,13 +46,16 @@ constexpr bool is_plain() {
     using element = std::remove_cv_t<std::remove_all_extents_t<T>>;
     if constexpr (std::is_trivially_copyable_v<element> && std::is_copy_constructible_v<element>) {
         return true;
-    } else if constexpr (plain_parts<element, Within>::all) {
+    } else if constexpr (Within && saves_itself<element>) {
         return true;
-    } else if constexpr (has_visible_members<element>()) {
-        return has_plain_members<element, Within>(
-            std::make_index_sequence<members_counted<element>.count>());
     } else {
-        return false;
+        using shape = bytes_shape<element>;
+        if constexpr (shape::plain == plainness::parts || shape::plain == plainness::together) {
+            constexpr bool together = Within || shape::plain == plainness::together;
+            return are_plain<together>(typename shape::parts());
+        } else {
+            return shape::plain == plainness::everything;
+        }
     }
 }
 
@@ -117,7 +93,12 @@ class plain_ranges {
         if constexpr (is_plain<T>()) {
             add_bytes(offset, sizeof(T));
         } else {
-            add_parts(offset, static_cast<std::remove_cv_t<T>*>(nullptr));
+            using shape = bytes_shape<std::remove_cv_t<T>>;
+            if constexpr (shape::plain == plainness::parts) {
+                add_parts<shape>(offset, typename shape::parts());
+            } else {
+                joins_ = false;
+            }
         }
     }
 
@@ -137,42 +118,16 @@ class plain_ranges {
         }
     }
 
-    template <class T>
-    constexpr void add_parts(std::size_t offset, T*) noexcept {
-        if constexpr (has_visible_members<T>()) {
-            add_members<T>(offset, std::make_index_sequence<members_counted<T>.count>());
+    template <class Shape, class... Part>
+    constexpr void add_parts(std::size_t offset, part_list<Part...>) noexcept {
+        if constexpr (requires { Shape::count; }) {
+            for (std::size_t i = 0; i < Shape::count && bytes_ <= saved_at_most; ++i) {
+                (add<Part>(offset + i * sizeof(Part)), ...);
+            }
         } else {
-            joins_ = false;
+            [[maybe_unused]] std::size_t index = 0;
+            (add<Part>(offset + Shape::offset(index++)), ...);
         }
-    }
-
-    template <class T, std::size_t Size>
-    constexpr void add_parts(std::size_t offset, T (*)[Size]) noexcept {
-        add_elements<T>(offset, Size);
-    }
-
-    template <class T, std::size_t Size>
-    constexpr void add_parts(std::size_t offset, std::array<T, Size>*) noexcept {
-        add_elements<T>(offset, Size);
-    }
-
-    template <class First, class Second>
-    constexpr void add_parts(std::size_t offset, std::pair<First, Second>*) noexcept {
-        add<First>(offset);
-        add<Second>(offset +
-                    (sizeof(First) + alignof(Second) - 1) / alignof(Second) * alignof(Second));
-    }
-
-    template <class T>
-    constexpr void add_elements(std::size_t offset, std::size_t count) noexcept {
-        for (std::size_t i = 0; i < count && bytes_ <= saved_at_most; ++i) {
-            add<T>(offset + i * sizeof(T));
-        }
-    }
-
-    template <class T, std::size_t... Index>
-    constexpr void add_members(std::size_t offset, std::index_sequence<Index...>) noexcept {
-        (add<member_type<T, Index>>(offset + offsets_of<T>.at[Index]), ...);
     }
 
     range ranges_[Room == 0 ? 1 : Room]{};

@@ -6,10 +6,8 @@
 #ifndef COHOLD_TYPE_TYPE_DESCRIPTION_HPP
 #define COHOLD_TYPE_TYPE_DESCRIPTION_HPP
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -40,17 +38,6 @@ COHOLD_NAMESPACE_BEGIN
 /// of ';', '@', '{' and '}'.
 template <class T>
 struct type_description {};
-
-namespace detail {
-
-// How pair, array and the like appear.
-template <class T>
-struct library_description {};
-
-template <class T>
-concept described_by_library = requires(type_writer& out) { library_description<T>::write(out); };
-
-} // namespace detail
 
 /// Collects the description of a type.
 ///
@@ -87,17 +74,8 @@ class type_writer {
     template <class T>
     constexpr void type() noexcept {
         using plain = std::remove_cv_t<T>;
-        if constexpr (std::is_bounded_array_v<plain>) {
-            type<std::remove_all_extents_t<plain>>();
-            extents<plain>();
-        } else if constexpr (std::is_arithmetic_v<plain>) {
-            text(detail::arithmetic_name<plain>());
-        } else if constexpr (std::is_enum_v<plain>) {
-            text(detail::type_name<plain>());
-            if (!names_only_) {
-                text(":");
-                text(detail::arithmetic_name<std::underlying_type_t<plain>>());
-            }
+        if constexpr (detail::scalar_kind<plain> != detail::type_kind::other) {
+            detail::type_shape<plain, detail::scalar_kind<plain>>::describe(*this);
         } else if (names_only_ || is_open(detail::raw_type_name<plain>())) {
             name<plain>();
         } else {
@@ -117,8 +95,9 @@ class type_writer {
             type<plain>();
         } else if constexpr (detail::describes_itself<plain>) {
             type_description<plain>::write(*this);
-        } else if constexpr (detail::described_by_library<plain>) {
-            detail::library_description<plain>::write(*this);
+        } else if constexpr (constexpr auto kind = detail::template_kind<plain>;
+                             kind != detail::type_kind::other) {
+            detail::type_shape<plain, kind>::describe(*this);
         } else {
             text(detail::type_name<plain>());
         }
@@ -129,6 +108,16 @@ class type_writer {
     [[nodiscard]] constexpr bool names_only() const noexcept { return names_only_; }
 
     [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+
+    // A template and its arguments.
+    template <class First, class... More>
+    constexpr void arguments(std::string_view name) noexcept {
+        text(name);
+        text("<");
+        type<First>();
+        ((text(","), type<More>()), ...);
+        text(">");
+    }
 
     // A member of a struct, between the braces.
     template <class T>
@@ -175,36 +164,11 @@ class type_writer {
     }
 
     template <class T>
-    constexpr void extents() noexcept {
-        if constexpr (std::is_array_v<T>) {
-            text("[");
-            number(std::extent_v<T>);
-            text("]");
-            extents<std::remove_extent_t<T>>();
-        }
-    }
-
-    template <class T, std::size_t... Index>
-    constexpr void members(std::index_sequence<Index...>) noexcept {
-        (member<detail::member_type<T, Index>>(detail::member_name<T, Index>(), Index,
-                                               detail::offsets_of<T>.at[Index]),
-         ...);
-    }
-
-    template <class T>
     constexpr void structure() noexcept {
         if constexpr (detail::describes_itself<T>) {
             type_description<T>::write(*this);
-        } else if constexpr (detail::described_by_library<T>) {
-            detail::library_description<T>::write(*this);
         } else {
-            text(detail::type_name<T>());
-            text("{");
-            if constexpr (std::is_aggregate_v<T> && !enable_shareable<T>) {
-                members<T>(std::make_index_sequence<detail::members_counted<T>.count>());
-            }
-            text("}");
-            size_and_alignment<T>();
+            detail::type_shape<T>::describe(*this);
         }
     }
 
@@ -214,101 +178,7 @@ class type_writer {
     const open_type* open_ = nullptr;
 };
 
-template <class T>
-struct type_description<offset_ptr<T>> {
-    static constexpr void write(type_writer& out) noexcept {
-        out.text("offset_ptr<");
-        out.name<T>();
-        out.text(">");
-    }
-};
-
 namespace detail {
-
-template <class First, class Second>
-struct library_description<std::pair<First, Second>> {
-    static constexpr void write(type_writer& out) noexcept {
-        if (out.names_only()) {
-            out.text("std::pair<");
-            out.type<First>();
-            out.text(",");
-            out.type<Second>();
-            out.text(">");
-        } else {
-            constexpr std::size_t alignment = alignof(Second);
-            out.text("std::pair{");
-            out.member<First>("first", 0, 0);
-            out.member<Second>("second", 1,
-                               (sizeof(First) + alignment - 1) / alignment * alignment);
-            out.text("}");
-            out.size_and_alignment<std::pair<First, Second>>();
-        }
-    }
-};
-
-template <class T>
-struct library_description<std::optional<T>> {
-    static constexpr void write(type_writer& out) noexcept {
-        if (out.names_only()) {
-            out.text("std::optional<");
-            out.type<T>();
-            out.text(">");
-        } else {
-            out.text("std::optional{");
-            out.member<T>("value", 0, 0);
-            out.member<bool>("has_value", 1, sizeof(T));
-            out.text("}");
-            out.size_and_alignment<std::optional<T>>();
-        }
-    }
-};
-
-template <class T, std::size_t Size>
-struct library_description<std::array<T, Size>> {
-    static constexpr void write(type_writer& out) noexcept {
-        out.text("std::array<");
-        out.type<T>();
-        out.text(",");
-        out.number(Size);
-        out.text(">");
-    }
-};
-
-template <class T>
-    requires(std_parts<T>::kind == std_kind::complex || std_parts<T>::kind == std_kind::atomic)
-struct library_description<T> {
-    static constexpr void write(type_writer& out) noexcept {
-        out.text(std_parts<T>::kind == std_kind::complex ? "std::complex<" : "std::atomic<");
-        out.type<typename std_parts<T>::part>();
-        out.text(">");
-    }
-};
-
-template <class T>
-    requires(std_parts<T>::kind == std_kind::duration)
-struct library_description<T> {
-    static constexpr void write(type_writer& out) noexcept {
-        out.text("std::chrono::duration<");
-        out.type<typename T::rep>();
-        out.text(",");
-        out.number(static_cast<std::uint64_t>(T::period::num));
-        out.text("/");
-        out.number(static_cast<std::uint64_t>(T::period::den));
-        out.text(">");
-    }
-};
-
-template <class T>
-    requires(std_parts<T>::kind == std_kind::time_point)
-struct library_description<T> {
-    static constexpr void write(type_writer& out) noexcept {
-        out.text("std::chrono::time_point<");
-        out.name<typename T::clock>();
-        out.text(",");
-        out.type<typename T::duration>();
-        out.text(">");
-    }
-};
 
 template <class T, bool NamesOnly>
 constexpr std::size_t described_size() noexcept {

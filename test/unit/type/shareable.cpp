@@ -59,15 +59,19 @@ struct node {
     offset_ptr<void> user;
 };
 
-struct widest { // 40 members
-    int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20;
-    int b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15, b16, b17, b18, b19, b20;
+struct widest { // 64 members
+    int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16;
+    int b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15, b16;
+    int c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16;
+    int d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13, d14, d15, d16;
 };
 
 struct too_wide { // the same and one more
-    int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20;
-    int b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15, b16, b17, b18, b19, b20;
-    int c1;
+    int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16;
+    int b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15, b16;
+    int c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16;
+    int d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13, d14, d15, d16;
+    int i1;
 };
 
 class money { // a user's class that says so itself
@@ -126,6 +130,16 @@ struct record { // not trivially copyable, but each member is shareable
     container<char> name;
     money price;
     std::optional<container<int>> maybe;
+};
+
+struct widest_with_events { // 64 members, some without default constructors
+    no_default first{1, 2};
+    int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16;
+    int b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15, b16;
+    char text[8][2];
+    int c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13;
+    no_default last{3, 4};
+    int d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13, d14, d15, d16;
 };
 
 struct application { // members without default constructors, arrays between them
@@ -303,6 +317,10 @@ static_assert(!shareable<std::atomic<std::shared_ptr<int>>>);
 // Structs.
 static_assert(shareable<empty> && shareable<point> && shareable<nested> && shareable<node>);
 static_assert(shareable<widest> && !shareable<too_wide>);
+static_assert(cohold::detail::members_counted<widest>.count == 64);
+static_assert(cohold::detail::refusal_for<too_wide> == cohold::detail::refusal::too_many_members);
+static_assert(shareable<widest_with_events>);
+static_assert(cohold::detail::members_counted<widest_with_events>.count == 64);
 static_assert(shareable<tree> && shareable<record> && shareable<application>);
 static_assert(shareable<all_required> && shareable<measured>);
 static_assert(cohold::detail::members_counted<measured>.count == 8);

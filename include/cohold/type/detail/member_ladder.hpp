@@ -1,6 +1,7 @@
-// The two ladders of aggregate_members: how many members an aggregate can have, and their
-// addresses. C++20 can neither count nor enumerate members in a loop, so each count is written out
-// once here.
+// The two ladders of members.hpp: how many members an aggregate can have, and their addresses.
+// C++20 can neither count nor enumerate members in a loop, so each count is a rung, written out
+// here by macros. A rung is a specialisation: that costs a compiler a fraction of what one function
+// with as many branches does.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TYPE_DETAIL_MEMBER_LADDER_HPP
@@ -13,33 +14,11 @@
 
 COHOLD_NAMESPACE_BEGIN
 
-// Rungs of the two ladders, undefined again below.
-#define COHOLD_BRACES(count, ...)                                                                  \
-    else if constexpr (Count == count) {                                                           \
-        if constexpr (is_flexible_probe<Probe...>) {                                               \
-            return !requires { chosen<T>({value_for<Before>{}..., __VA_ARGS__, {}}, 0); };         \
-        } else {                                                                                   \
-            return requires { T{value_for<Before>{}..., __VA_ARGS__, Probe{}...}; };               \
-        }                                                                                          \
-    }
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations" // of members
-#endif
-#define COHOLD_MEMBERS(count, ...)                                                                 \
-    else if constexpr (Count == count) {                                                           \
-        auto& [__VA_ARGS__] = object;                                                              \
-        if constexpr (requires { addresses_of(__VA_ARGS__); }) {                                   \
-            return addresses_of(__VA_ARGS__);                                                      \
-        } else {                                                                                   \
-            return no_leaves{};                                                                    \
-        }                                                                                          \
-    }
-
 namespace detail {
 
-// The largest number of members that an aggregate can be taken apart into.
-inline constexpr std::size_t max_members = 40;
+// The largest number of members that an aggregate can be taken apart into: the same for all
+// compilers. A rung costs as much to parse as it has members, whether it is used or not.
+inline constexpr std::size_t max_members = 64;
 
 // Converts to what a member may be. No probe is ever evaluated; none is a literal type, so that g++
 // does not look into constexpr constructors that take one.
@@ -75,77 +54,74 @@ void chosen(T, int);
 template <class T, std::size_t Size>
 void chosen(const any_filling (&)[Size], long);
 
-// Whether T can be initialised from as many values as there are in Before, then Count empty braces,
-// then the given probes. Empty braces stand for exactly one member each, nested arrays included, so
-// no brace is elided.
-template <class T, std::size_t Count, class... Probe, std::size_t... Before>
-constexpr bool accepts_braces(std::index_sequence<Before...>) {
-    if constexpr (Count == 0) {
+// Whether a T can be initialised from as many values as there are in Before, then Count empty
+// braces, then the given probes. Empty braces stand for exactly one member each, nested arrays
+// included, so no brace is elided.
+template <std::size_t Count>
+struct braces_rung;
+
+template <>
+struct braces_rung<0> {
+    template <class T, class... Probe, std::size_t... Before>
+    static constexpr bool accepts(std::index_sequence<Before...>) {
         return requires { T{value_for<Before>{}..., Probe{}...}; };
     }
-    COHOLD_BRACES(1, {})
-    COHOLD_BRACES(2, {}, {})
-    COHOLD_BRACES(3, {}, {}, {})
-    COHOLD_BRACES(4, {}, {}, {}, {})
-    COHOLD_BRACES(5, {}, {}, {}, {}, {})
-    COHOLD_BRACES(6, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(7, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(8, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(9, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(10, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(11, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(12, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(13, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(14, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(15, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(16, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(17, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(18, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(19, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(20, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {})
-    COHOLD_BRACES(21, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {})
-    COHOLD_BRACES(22, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {})
-    COHOLD_BRACES(23, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {})
-    COHOLD_BRACES(24, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {})
-    COHOLD_BRACES(25, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(26, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(27, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(28, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(29, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(30, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(31, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(32, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(33, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(34, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(35, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(36, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(37, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(38, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(39, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
-    COHOLD_BRACES(40, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},
-                  {})
-    else {
+};
+
+#define COHOLD_BRACES(count, ...)                                                                  \
+    template <>                                                                                    \
+    struct braces_rung<count> {                                                                    \
+        template <class T, class... Probe, std::size_t... Before>                                  \
+        static constexpr bool accepts(std::index_sequence<Before...>) {                            \
+            if constexpr (is_flexible_probe<Probe...>) {                                           \
+                return !requires { chosen<T>({value_for<Before>{}..., __VA_ARGS__, {}}, 0); };     \
+            } else {                                                                               \
+                return requires { T{value_for<Before>{}..., __VA_ARGS__, Probe{}...}; };           \
+            }                                                                                      \
+        }                                                                                          \
+    };
+// Eight rungs, whose braces begin with those behind `below`.
+#define COHOLD_8_BRACES(below, ...)                                                                \
+    COHOLD_BRACES(below + 1, __VA_ARGS__ __VA_OPT__(, ){})                                         \
+    COHOLD_BRACES(below + 2, __VA_ARGS__ __VA_OPT__(, ){}, {})                                     \
+    COHOLD_BRACES(below + 3, __VA_ARGS__ __VA_OPT__(, ){}, {}, {})                                 \
+    COHOLD_BRACES(below + 4, __VA_ARGS__ __VA_OPT__(, ){}, {}, {}, {})                             \
+    COHOLD_BRACES(below + 5, __VA_ARGS__ __VA_OPT__(, ){}, {}, {}, {}, {})                         \
+    COHOLD_BRACES(below + 6, __VA_ARGS__ __VA_OPT__(, ){}, {}, {}, {}, {}, {})                     \
+    COHOLD_BRACES(below + 7, __VA_ARGS__ __VA_OPT__(, ){}, {}, {}, {}, {}, {}, {})                 \
+    COHOLD_BRACES(below + 8, __VA_ARGS__ __VA_OPT__(, ){}, {}, {}, {}, {}, {}, {}, {})
+#define COHOLD_B8                                                                                  \
+    {}, {}, {}, {}, {}, {}, {}, {                                                                  \
+    }
+COHOLD_8_BRACES(0)
+COHOLD_8_BRACES(8, COHOLD_B8)
+#define COHOLD_B16 COHOLD_B8, COHOLD_B8
+COHOLD_8_BRACES(16, COHOLD_B16)
+#define COHOLD_B24 COHOLD_B16, COHOLD_B8
+COHOLD_8_BRACES(24, COHOLD_B24)
+#define COHOLD_B32 COHOLD_B24, COHOLD_B8
+COHOLD_8_BRACES(32, COHOLD_B32)
+#define COHOLD_B40 COHOLD_B32, COHOLD_B8
+COHOLD_8_BRACES(40, COHOLD_B40)
+#define COHOLD_B48 COHOLD_B40, COHOLD_B8
+COHOLD_8_BRACES(48, COHOLD_B48)
+#define COHOLD_B56 COHOLD_B48, COHOLD_B8
+COHOLD_8_BRACES(56, COHOLD_B56)
+#undef COHOLD_BRACES
+#undef COHOLD_8_BRACES
+#undef COHOLD_B8
+#undef COHOLD_B16
+#undef COHOLD_B24
+#undef COHOLD_B32
+#undef COHOLD_B40
+#undef COHOLD_B48
+#undef COHOLD_B56
+
+template <class T, std::size_t Count, class... Probe, class Before>
+constexpr bool accepts_braces(Before before) {
+    if constexpr (Count <= max_members) {
+        return braces_rung<Count>::template accepts<T, Probe...>(before);
+    } else {
         return false;
     }
 }
@@ -180,95 +156,99 @@ constexpr Member* leaf_address(const member_leaf<Index, Member>& leaf) noexcept 
     return leaf.address;
 }
 
-// The addresses of the Count members of an object, or no_leaves. The object is not read.
+// The addresses of as many members as an object has, or no_leaves. The object is not read.
+#if defined(__cpp_structured_bindings) && __cpp_structured_bindings >= 202411L
 template <std::size_t Count, class T>
 constexpr auto member_addresses(T& object) noexcept {
-    if constexpr (Count == 0) {
+    if constexpr (Count != 0) {
+        auto& [... member] = object;
+        if constexpr (requires { addresses_of(member...); }) {
+            return addresses_of(member...);
+        } else {
+            return no_leaves{};
+        }
+    } else {
         static_cast<void>(object);
         return addresses_of();
     }
-    COHOLD_MEMBERS(1, m1)
-    COHOLD_MEMBERS(2, m1, m2)
-    COHOLD_MEMBERS(3, m1, m2, m3)
-    COHOLD_MEMBERS(4, m1, m2, m3, m4)
-    COHOLD_MEMBERS(5, m1, m2, m3, m4, m5)
-    COHOLD_MEMBERS(6, m1, m2, m3, m4, m5, m6)
-    COHOLD_MEMBERS(7, m1, m2, m3, m4, m5, m6, m7)
-    COHOLD_MEMBERS(8, m1, m2, m3, m4, m5, m6, m7, m8)
-    COHOLD_MEMBERS(9, m1, m2, m3, m4, m5, m6, m7, m8, m9)
-    COHOLD_MEMBERS(10, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10)
-    COHOLD_MEMBERS(11, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11)
-    COHOLD_MEMBERS(12, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12)
-    COHOLD_MEMBERS(13, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13)
-    COHOLD_MEMBERS(14, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14)
-    COHOLD_MEMBERS(15, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
-    COHOLD_MEMBERS(16, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16)
-    COHOLD_MEMBERS(17, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17)
-    COHOLD_MEMBERS(18, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18)
-    COHOLD_MEMBERS(19, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19)
-    COHOLD_MEMBERS(20, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20)
-    COHOLD_MEMBERS(21, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21)
-    COHOLD_MEMBERS(22, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22)
-    COHOLD_MEMBERS(23, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23)
-    COHOLD_MEMBERS(24, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24)
-    COHOLD_MEMBERS(25, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25)
-    COHOLD_MEMBERS(26, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26)
-    COHOLD_MEMBERS(27, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27)
-    COHOLD_MEMBERS(28, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28)
-    COHOLD_MEMBERS(29, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29)
-    COHOLD_MEMBERS(30, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30)
-    COHOLD_MEMBERS(31, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31)
-    COHOLD_MEMBERS(32, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32)
-    COHOLD_MEMBERS(33, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33)
-    COHOLD_MEMBERS(34, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
-                   m34)
-    COHOLD_MEMBERS(35, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
-                   m34, m35)
-    COHOLD_MEMBERS(36, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
-                   m34, m35, m36)
-    COHOLD_MEMBERS(37, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
-                   m34, m35, m36, m37)
-    COHOLD_MEMBERS(38, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
-                   m34, m35, m36, m37, m38)
-    COHOLD_MEMBERS(39, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
-                   m34, m35, m36, m37, m38, m39)
-    COHOLD_MEMBERS(40, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17,
-                   m18, m19, m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33,
-                   m34, m35, m36, m37, m38, m39, m40)
-    else {
-        return no_leaves{};
-    }
 }
+#else
+template <std::size_t Count>
+struct members_rung;
 
-} // namespace detail
+template <>
+struct members_rung<0> {
+    template <class T>
+    static constexpr auto addresses(T&) noexcept {
+        return addresses_of();
+    }
+};
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" // of members
+#endif
+#define COHOLD_MEMBERS(count, ...)                                                                 \
+    template <>                                                                                    \
+    struct members_rung<count> {                                                                   \
+        template <class T>                                                                         \
+        static constexpr auto addresses(T& object) noexcept {                                      \
+            auto& [__VA_ARGS__] = object;                                                          \
+            if constexpr (requires { addresses_of(__VA_ARGS__); }) {                               \
+                return addresses_of(__VA_ARGS__);                                                  \
+            } else {                                                                               \
+                return no_leaves{};                                                                \
+            }                                                                                      \
+        }                                                                                          \
+    };
+// Eight rungs, with eight more names than those behind `m`.
+#define COHOLD_8_MEMBERS(below, m, ...)                                                            \
+    COHOLD_MEMBERS(below + 1, __VA_ARGS__ __VA_OPT__(, ) m##1)                                     \
+    COHOLD_MEMBERS(below + 2, __VA_ARGS__ __VA_OPT__(, ) m##1, m##2)                               \
+    COHOLD_MEMBERS(below + 3, __VA_ARGS__ __VA_OPT__(, ) m##1, m##2, m##3)                         \
+    COHOLD_MEMBERS(below + 4, __VA_ARGS__ __VA_OPT__(, ) m##1, m##2, m##3, m##4)                   \
+    COHOLD_MEMBERS(below + 5, __VA_ARGS__ __VA_OPT__(, ) m##1, m##2, m##3, m##4, m##5)             \
+    COHOLD_MEMBERS(below + 6, __VA_ARGS__ __VA_OPT__(, ) m##1, m##2, m##3, m##4, m##5, m##6)       \
+    COHOLD_MEMBERS(below + 7, __VA_ARGS__ __VA_OPT__(, ) m##1, m##2, m##3, m##4, m##5, m##6, m##7) \
+    COHOLD_MEMBERS(below + 8, __VA_ARGS__ __VA_OPT__(, ) m##1, m##2, m##3, m##4, m##5, m##6, m##7, \
+                   m##8)
+#define COHOLD_8(m) m##1, m##2, m##3, m##4, m##5, m##6, m##7, m##8
+COHOLD_8_MEMBERS(0, ma)
+#define COHOLD_M8 COHOLD_8(ma)
+COHOLD_8_MEMBERS(8, mb, COHOLD_M8)
+#define COHOLD_M16 COHOLD_M8, COHOLD_8(mb)
+COHOLD_8_MEMBERS(16, mc, COHOLD_M16)
+#define COHOLD_M24 COHOLD_M16, COHOLD_8(mc)
+COHOLD_8_MEMBERS(24, md, COHOLD_M24)
+#define COHOLD_M32 COHOLD_M24, COHOLD_8(md)
+COHOLD_8_MEMBERS(32, me, COHOLD_M32)
+#define COHOLD_M40 COHOLD_M32, COHOLD_8(me)
+COHOLD_8_MEMBERS(40, mf, COHOLD_M40)
+#define COHOLD_M48 COHOLD_M40, COHOLD_8(mf)
+COHOLD_8_MEMBERS(48, mg, COHOLD_M48)
+#define COHOLD_M56 COHOLD_M48, COHOLD_8(mg)
+COHOLD_8_MEMBERS(56, mh, COHOLD_M56)
+#undef COHOLD_MEMBERS
+#undef COHOLD_8_MEMBERS
+#undef COHOLD_8
+#undef COHOLD_M8
+#undef COHOLD_M16
+#undef COHOLD_M24
+#undef COHOLD_M32
+#undef COHOLD_M40
+#undef COHOLD_M48
+#undef COHOLD_M56
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
-#undef COHOLD_BRACES
-#undef COHOLD_MEMBERS
+
+template <std::size_t Count, class T>
+constexpr auto member_addresses(T& object) noexcept {
+    return members_rung<Count>::addresses(object);
+}
+#endif
+
+} // namespace detail
 
 COHOLD_NAMESPACE_END
 
