@@ -59,6 +59,11 @@ int main(int argc, char** argv) {
     ada.favourite = &numbers[6];
     people.emplace_back().name = "Blaise, whose name is longer than 22 characters";
 
+    auto& ordered = segment.construct<cohold::shm_map<cohold::shm_string, std::int32_t>>("ordered");
+    ordered = {{"Grace", 85}, {"Ada", 36}, {"Charles", 79}};
+    ordered.erase("Charles");
+    segment.construct<cohold::shm_set<std::int64_t>>("sorted") = {7, 2, 5, 3};
+
     segment.construct<cohold::shm_vector<char>>("letters", std::size_t{3}, 'x');
     segment.construct<cohold::shm_basic_string<char16_t>>("wide", u"sechzehn");
 

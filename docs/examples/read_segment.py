@@ -239,6 +239,8 @@ class Parser:
                 made = array_of(element, int(rest))
             elif name == "shm_vector":
                 made = Type(32, 8, lambda segment, at: vector(segment, at, element), False)
+            elif name in ("shm_map", "shm_multimap", "shm_set", "shm_multiset"):
+                made = Type(56, 8, lambda segment, at: tree(segment, at, element), False)
             elif name == "shm_queue":
                 made = Type(192, 64, lambda segment, at: queue(segment, at, element), False)
             elif name in ("shm_hash_map", "shm_hash_set"):
@@ -263,6 +265,25 @@ def string(segment, at, width):
     order = "le" if segment.order == "<" else "be"
     coding = {1: "utf-8", 2: "utf-16-" + order, 4: "utf-32-" + order}[width]
     return segment.data[begin:begin + size * width].decode(coding, errors="replace")
+
+
+def tree(segment, at, element):
+    """The elements in order."""
+    place = round_up(24, element.alignment)
+
+    def link(node, field):
+        distance = segment.read("q", node + field)
+        return node + distance if distance != 0 else None
+
+    values, above, node = [], [], link(at, 8)
+    while above or node is not None:
+        while node is not None:  # all the way to the left
+            above.append(node)
+            node = link(node, 8)
+        node = above.pop()
+        values.append(element.read(segment, node + place))
+        node = link(node, 16)
+    return values
 
 
 def queue(segment, at, element):

@@ -69,7 +69,9 @@
 #include <cohold/container/shm_hash.hpp>
 #include <cohold/container/shm_hash_map.hpp>
 #include <cohold/container/shm_hash_set.hpp>
+#include <cohold/container/shm_map.hpp>
 #include <cohold/container/shm_queue.hpp>
+#include <cohold/container/shm_set.hpp>
 #include <cohold/container/shm_string.hpp>
 #include <cohold/container/shm_unique_ptr.hpp>
 #include <cohold/container/shm_vector.hpp>

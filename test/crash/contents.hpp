@@ -8,9 +8,11 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "crash/lab.hpp"
@@ -49,6 +51,30 @@ std::string tell(cohold::shm_basic_string<Char, Traits, Allocator>& it) {
         return "a string with a size beyond its capacity, or without an end";
     }
     return '"' + it.str() + "\"/" + std::to_string(it.capacity());
+}
+
+template <class First, class Second>
+std::string tell(std::pair<const First, Second>& it) {
+    return tell(const_cast<First&>(it.first)) + ":" + tell(it.second);
+}
+
+// The elements of a map or set, in both directions.
+template <class C>
+    requires requires { typename C::key_compare; }
+std::string tell(C& it) {
+    std::string text = "{";
+    std::size_t count = 0;
+    for (auto& each : it) {
+        text.append(text.size() == 1 ? "" : " ");
+        text.append(tell(const_cast<typename C::value_type&>(each)));
+        ++count;
+    }
+    for (auto at = it.rbegin(); at != it.rend() && count != 0; ++at) {
+        --count;
+    }
+    return count == 0 && it.size() == static_cast<std::size_t>(std::distance(it.begin(), it.end()))
+               ? text + "}"
+               : "a tree with a wrong size";
 }
 
 template <class T, class Allocator>

@@ -18,12 +18,15 @@ EXPECTED = {
     "numbers": ("shm_vector<i32>", [i * i for i in range(1, 41)]),
     "pair": ("std::pair<i8,f64>", {"first": -1, "second": 2.25}),
     "paths": ("shm_hash_map<shm_string,i32>", [["/tmp", -1]]),
+    "ordered": ("shm_map<shm_string,i32>", [
+        {"first": "Ada", "second": 36}, {"first": "Grace", "second": 85}]),
     "people": ("shm_vector<app::person>", [
         {"name": "Ada", "path": [{"x": 0.5, "y": -1.0, "shade": 1}],
          "marks": [[0, 0, 0], [0, 0, -3]]},
         {"name": "Blaise, whose name is longer than 22 characters", "path": [], "marks": [[0, 0, 0], [0, 0, 0]]}]),
     "primes": ("shm_hash_set<u64>", [7]),
     "queue": ("shm_queue<u16,mpmc>", {"elements": [4, 5], "capacity": 3, "closed": True}),
+    "sorted": ("shm_set<i64>", [2, 3, 5, 7]),
     "wide": ("shm_basic_string<char16>", "sechzehn"),
     "yes": ("bool", True),
     "zeros": ("u64[3]", [0, 0, 0]),

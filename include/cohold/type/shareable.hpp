@@ -104,7 +104,7 @@ constexpr bool assert_class_shareable() {
                          "elements themselves, or a cohold::offset_ptr and a length");
     static_assert(!container || has_fancy_pointers<T>,
                   "cohold: containers of std cannot live in a segment: their memory "
-                  "belongs to one process. Use those of cohold, such as shm_vector");
+                  "belongs to one process. Use those of cohold, such as shm_vector and shm_map");
     static_assert(
         !container || !has_fancy_pointers<T>,
         "cohold: a container of std with shm_allocator can live in a segment if it stores "

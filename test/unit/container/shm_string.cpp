@@ -2,6 +2,11 @@
 // texts outside of segments.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+#include <version>
+#if defined(__cpp_lib_format)
+#include <format>
+#endif
+
 #include <cohold/container/shm_string.hpp>
 
 #include <algorithm>
@@ -432,6 +437,13 @@ TEST_CASE("keys of containers") {
     CHECK(std::hash<shm_string>()(shm_string("one")) == std::hash<std::string_view>()("one"));
     CHECK(std::hash<shm_string>()("one") == std::hash<std::string>()("one"));
 }
+
+#if defined(__cpp_lib_format)
+TEST_CASE("format") {
+    CHECK(std::format("{} {:>6}", plain("a"), shm_string("right")) == "a  right");
+    CHECK(std::format(L"{}", wide(L"wide")) == L"wide");
+}
+#endif
 
 TEST_CASE("streams") {
     std::ostringstream out;

@@ -1,0 +1,638 @@
+// An ordered tree of values in nodes of their own, of which the maps and sets are made.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#ifndef COHOLD_CONTAINER_DETAIL_TREE_HPP
+#define COHOLD_CONTAINER_DETAIL_TREE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <type_traits>
+#include <utility>
+
+#include <cohold/container/detail/elements.hpp>
+#include <cohold/container/detail/tree_links.hpp>
+#include <cohold/container/detail/undo.hpp>
+#include <cohold/container/shm_allocator.hpp>
+#include <cohold/error.hpp>
+#include <cohold/type/shareable.hpp>
+
+COHOLD_NAMESPACE_BEGIN
+
+namespace detail {
+
+template <class Value>
+struct tree_node : tree_links {
+    tree_node() noexcept {} // NOLINT: the value is constructed by the allocator
+
+    tree_node(const tree_node&) = delete;
+    tree_node& operator=(const tree_node&) = delete;
+
+    ~tree_node() {} // NOLINT: and destroyed by it
+
+    union {
+        alignas(8) Value value;
+    };
+};
+
+/// Belongs to one process and one mapping, as a pointer does. Valid until its element is erased.
+template <class Value, bool Const>
+class tree_iterator {
+  public:
+    using iterator_category = std::bidirectional_iterator_tag;
+    using value_type = Value;
+    using difference_type = std::ptrdiff_t;
+    using reference = std::conditional_t<Const, const Value&, Value&>;
+    using pointer = std::conditional_t<Const, const Value*, Value*>;
+
+    tree_iterator() noexcept = default;
+
+    template <bool Other>
+        requires(Const && !Other)
+    tree_iterator(const tree_iterator<Value, Other>& other) noexcept // NOLINT: converts
+        : at_(other.links()) {}
+
+    // For the containers.
+    explicit tree_iterator(tree_links* at) noexcept : at_(at) {}
+
+    [[nodiscard]] tree_links* links() const noexcept { return at_; }
+
+    [[nodiscard]] reference operator*() const noexcept {
+        return static_cast<tree_node<Value>*>(at_)->value;
+    }
+
+    [[nodiscard]] pointer operator->() const noexcept { return std::addressof(**this); }
+
+    tree_iterator& operator++() noexcept {
+        at_ = at_->next();
+        return *this;
+    }
+
+    tree_iterator operator++(int) noexcept {
+        tree_iterator before = *this;
+        ++*this;
+        return before;
+    }
+
+    tree_iterator& operator--() noexcept {
+        at_ = at_->next(0);
+        return *this;
+    }
+
+    tree_iterator operator--(int) noexcept {
+        tree_iterator before = *this;
+        --*this;
+        return before;
+    }
+
+    [[nodiscard]] friend bool operator==(const tree_iterator& a, const tree_iterator& b) noexcept {
+        return a.at_ == b.at_;
+    }
+
+  private:
+    tree_links* at_ = nullptr;
+};
+
+// The element of a map or set outside of it. If the process dies, its memory is lost, unless a
+// section around it is undone.
+template <class Value, class Allocator>
+class tree_handle_storage {
+    using traits =
+        typename std::allocator_traits<Allocator>::template rebind_traits<tree_node<Value>>;
+    using node_allocator = typename traits::allocator_type;
+
+  public:
+    using allocator_type = Allocator;
+
+    tree_handle_storage() noexcept = default;
+
+    tree_handle_storage(tree_handle_storage&& other) noexcept
+        : node_(std::exchange(other.node_, nullptr)), alloc_(std::move(other.alloc_)) {}
+
+    tree_handle_storage& operator=(tree_handle_storage&& other) noexcept {
+        if (this != std::addressof(other)) {
+            clear();
+            node_ = std::exchange(other.node_, nullptr);
+            alloc_ = std::move(other.alloc_);
+        }
+        return *this;
+    }
+
+    ~tree_handle_storage() { clear(); }
+
+    [[nodiscard]] bool empty() const noexcept { return node_ == nullptr; }
+
+    explicit operator bool() const noexcept { return node_ != nullptr; }
+
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
+
+    // For the containers.
+    tree_handle_storage(tree_node<Value>* node, const Allocator& allocator) noexcept
+        : node_(node), alloc_(allocator) {}
+
+    [[nodiscard]] tree_node<Value>* node() const noexcept { return node_; }
+
+    [[nodiscard]] tree_node<Value>* release() noexcept { return std::exchange(node_, nullptr); }
+
+  protected:
+    void exchange(tree_handle_storage& other) noexcept {
+        std::swap(node_, other.node_);
+        Allocator mine(alloc_);
+        alloc_ = other.alloc_;
+        other.alloc_ = mine;
+    }
+
+  private:
+    void clear() noexcept {
+        if (node_ != nullptr) {
+            node_allocator memory(alloc_);
+            undo_scope<Allocator> section(alloc_, without_journal::happens);
+            section.elements(std::addressof(node_->value), sizeof(Value));
+            traits::destroy(memory, std::addressof(node_->value));
+            traits::deallocate(
+                memory, std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
+            node_ = nullptr;
+        }
+    }
+
+    tree_node<Value>* node_ = nullptr;
+    [[no_unique_address]] Allocator alloc_{};
+};
+
+// How a tree's operations are undone: by their section's journal.
+template <class Allocator>
+class tree_operation {
+  public:
+    explicit tree_operation(const Allocator& allocator,
+                            without_journal otherwise = without_journal::fails)
+        : section_(allocator, otherwise) {}
+
+    tree_operation(const tree_operation&) = delete;
+    tree_operation& operator=(const tree_operation&) = delete;
+
+    ~tree_operation() {
+        if (!done_) {
+            section_.roll_back();
+        }
+    }
+
+    void done() noexcept { done_ = true; }
+
+    [[nodiscard]] undo_scope<Allocator>& section() noexcept { return section_; }
+
+    [[nodiscard]] tree_undo undo() noexcept {
+        if constexpr (is_shm_allocator<Allocator>) {
+            return {section_.is_there() ? static_cast<void*>(std::addressof(section_)) : nullptr,
+                    [](void* record, const void* at, std::size_t bytes) {
+                        static_cast<undo_scope<Allocator>*>(record)->words(at, at, bytes);
+                    }};
+        } else {
+            return {nullptr, nullptr};
+        }
+    }
+
+  private:
+    undo_scope<Allocator> section_;
+    bool done_ = false;
+};
+
+// `KeyOf` gets the key of a value; if `Multiple`, there may be several with the same key.
+template <class Key, class Value, class KeyOf, class Compare, class Allocator, bool Multiple>
+class tree {
+  public:
+    using node = tree_node<Value>;
+    using iterator = tree_iterator<Value, false>;
+    using const_iterator = tree_iterator<Value, true>;
+    using operation = tree_operation<Allocator>;
+    using traits = typename std::allocator_traits<Allocator>::template rebind_traits<node>;
+    using node_allocator = typename traits::allocator_type;
+    using size_type = std::size_t;
+
+    // Where a new node belongs, or the node that is there.
+    struct place {
+        tree_links* parent;
+        int side;
+        node* found;
+    };
+
+    tree() noexcept(noexcept(Allocator())) = default;
+
+    tree(const Compare& compare, const Allocator& allocator) noexcept
+        : alloc_(allocator), compare_(compare) {}
+
+    tree(const tree&) = delete;
+    tree& operator=(const tree&) = delete;
+
+    // If it is in the segment and no section is open, this is one.
+    ~tree() {
+        if (head_.size != 0 && is_alone_in_segment(alloc_, this)) {
+            clear();
+            keep_stores_of(this);
+            return;
+        }
+        if_section_open(alloc_, without_journal::happens, [this](undo_record<Allocator>& section) {
+            section.ends(this, sizeof *this);
+        });
+        free_nodes();
+    }
+
+    [[nodiscard]] tree_links* end() const noexcept { return const_cast<tree_head*>(&head_); }
+
+    [[nodiscard]] tree_links* begin() const noexcept {
+        return head_.first == 0 ? end() : end()->at(head_.first);
+    }
+
+    [[nodiscard]] size_type size() const noexcept { return static_cast<size_type>(head_.size); }
+
+    [[nodiscard]] const Compare& compare() const noexcept { return compare_; }
+
+    [[nodiscard]] const Allocator& alloc() const noexcept { return alloc_; }
+
+    [[nodiscard]] bool has_allocator_of(const Allocator& other) const noexcept {
+        if constexpr (std::allocator_traits<Allocator>::is_always_equal::value) {
+            return true;
+        } else {
+            return alloc_ == other;
+        }
+    }
+
+    [[nodiscard]] static const Key& key_of(const tree_links* at) noexcept {
+        return KeyOf()(static_cast<const node*>(at)->value);
+    }
+
+    // ---- searching
+
+    template <class K>
+    [[nodiscard]] tree_links* lower_bound(const K& key) const {
+        tree_links* found = end();
+        for (tree_links* at = found->left(); at != nullptr;) {
+            if (compare_(key_of(at), key)) {
+                at = at->right();
+            } else {
+                found = at;
+                at = at->left();
+            }
+        }
+        return found;
+    }
+
+    template <class K>
+    [[nodiscard]] tree_links* upper_bound(const K& key) const {
+        tree_links* found = end();
+        for (tree_links* at = found->left(); at != nullptr;) {
+            if (compare_(key, key_of(at))) {
+                found = at;
+                at = at->left();
+            } else {
+                at = at->right();
+            }
+        }
+        return found;
+    }
+
+    template <class K>
+    [[nodiscard]] tree_links* find(const K& key) const {
+        tree_links* const at = lower_bound(key);
+        return at == end() || compare_(key, key_of(at)) ? end() : at;
+    }
+
+    template <class K>
+    [[nodiscard]] size_type count(const K& key) const {
+        size_type number = 0;
+        for (tree_links *at = lower_bound(key), *last = end();
+             at != last && !compare_(key, key_of(at)); at = at->next()) {
+            ++number;
+        }
+        return number;
+    }
+
+    template <class K>
+    [[nodiscard]] place place_of(const K& key) const {
+        tree_links* parent = end();
+        int side = 0;
+        tree_links* before = nullptr; // the last node that is not greater
+        for (tree_links* at = parent->left(); at != nullptr;) {
+            parent = at;
+            side = compare_(key, key_of(at)) ? 0 : 1;
+            if (side == 1) {
+                before = at;
+            }
+            at = at->at(at->child[side]);
+        }
+        if constexpr (!Multiple) {
+            if (before != nullptr && !compare_(key_of(before), key)) {
+                return {nullptr, 0, static_cast<node*>(before)};
+            }
+        }
+        return {parent, side, nullptr};
+    }
+
+    // The same, as close as possible before the hint.
+    template <class K>
+    [[nodiscard]] place place_of(tree_links* hint, const K& key) const {
+        tree_links* const last = end();
+        const bool before_hint = hint == last || is_before(key, key_of(hint));
+        if (before_hint) {
+            tree_links* const previous = hint == begin() ? nullptr : hint->next(0);
+            if (previous == nullptr || is_before(key_of(previous), key)) {
+                if (hint->child[0] == 0) {
+                    return {hint, 0, nullptr};
+                }
+                return {previous, 1, nullptr}; // the last in the hint's left subtree
+            }
+        }
+        if constexpr (Multiple) {
+            if (!before_hint) { // then as close as possible behind it
+                return lower_place_of(key);
+            }
+        }
+        return place_of(key);
+    }
+
+    // ---- changing
+
+    // A new node, which is destroyed and freed unless it is released.
+    class new_node {
+      public:
+        template <class... Arguments>
+        new_node(tree& where, Arguments&&... arguments)
+            : memory_(where.alloc_), node_(std::to_address(traits::allocate(memory_, 1))) {
+            ::new (static_cast<void*>(node_)) tree_links();
+#if defined(__cpp_exceptions)
+            try {
+                traits::construct(memory_, std::addressof(node_->value),
+                                  std::forward<Arguments>(arguments)...);
+            } catch (...) {
+                deallocate();
+                throw;
+            }
+#else
+            traits::construct(memory_, std::addressof(node_->value),
+                              std::forward<Arguments>(arguments)...);
+#endif
+        }
+
+        new_node(const new_node&) = delete;
+        new_node& operator=(const new_node&) = delete;
+
+        ~new_node() {
+            if (node_ != nullptr) {
+                traits::destroy(memory_, std::addressof(node_->value));
+                deallocate();
+            }
+        }
+
+        [[nodiscard]] node* get() const noexcept { return node_; }
+
+        node* release() noexcept { return std::exchange(node_, nullptr); }
+
+      private:
+        void deallocate() noexcept {
+            traits::deallocate(
+                memory_, std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
+        }
+
+        node_allocator memory_;
+        node* node_;
+    };
+
+    // Returns the node with the key, and whether it is new.
+    template <class... Arguments>
+    std::pair<tree_links*, bool> emplace(Arguments&&... arguments) {
+        operation change(alloc_);
+        new_node made(*this, std::forward<Arguments>(arguments)...);
+        const place where = place_of(key_of(made.get()));
+        return link(change, made, where);
+    }
+
+    template <class... Arguments>
+    std::pair<tree_links*, bool> emplace_hint(tree_links* hint, Arguments&&... arguments) {
+        operation change(alloc_);
+        new_node made(*this, std::forward<Arguments>(arguments)...);
+        const place where = place_of(hint, key_of(made.get()));
+        return link(change, made, where);
+    }
+
+    // With a place that was found for the key that the arguments make.
+    template <class... Arguments>
+    tree_links* emplace_at(const place& where, Arguments&&... arguments) {
+        operation change(alloc_);
+        new_node made(*this, std::forward<Arguments>(arguments)...);
+        return link(change, made, where).first;
+    }
+
+    // Of a handle. False: its key is there.
+    std::pair<tree_links*, bool> link_node(node* taken, const place& where) {
+        if (where.found != nullptr) {
+            return {where.found, false};
+        }
+        operation change(alloc_);
+        change.section().words(taken, taken, sizeof(tree_links));
+        link_tree_node(head_, where.parent, where.side, taken, change.undo());
+        change.done();
+        return {taken, true};
+    }
+
+    node* unlink(tree_links* at) {
+        operation change(alloc_);
+        unlink_tree_node(head_, at, change.undo());
+        change.done();
+        return static_cast<node*>(at);
+    }
+
+    // Returns the node behind it.
+    tree_links* erase(tree_links* at) {
+        tree_links* const next = at->next();
+        operation change(alloc_);
+        unlink_tree_node(head_, at, change.undo());
+        save_value(change.section(), at);
+        change.done();
+        free_node(static_cast<node*>(at));
+        return next;
+    }
+
+    // All or nothing.
+    tree_links* erase(tree_links* first, tree_links* last) {
+        if (first == begin() && last == end()) {
+            clear();
+            return end();
+        }
+        operation change(alloc_);
+        while (first != last) {
+            first = erase(first);
+        }
+        change.done();
+        return last;
+    }
+
+    void clear() noexcept {
+        if (head_.size != 0) {
+            operation change(alloc_, without_journal::happens);
+            change.section().words(this, &head_, sizeof head_);
+            free_nodes();
+            reset();
+            change.done();
+        }
+    }
+
+    // All or nothing. Both have the same allocator.
+    void exchange(tree& other) {
+        operation change(alloc_);
+        change.section().words(this, &head_, sizeof head_);
+        change.section().words(std::addressof(other), &other.head_, sizeof head_);
+        tree_links* const mine = root_to_move(change);
+        tree_links* const theirs = other.root_to_move(change);
+        tree_links* const ends[] = {end_or_null(head_.first), end_or_null(head_.last),
+                                    other.end_or_null(other.head_.first),
+                                    other.end_or_null(other.head_.last)};
+        const std::uint64_t size = head_.size;
+        hang(theirs, ends[2], ends[3], other.head_.size);
+        other.hang(mine, ends[0], ends[1], size);
+        change.done();
+    }
+
+    // Of a tree with the same allocator, into this empty one, which is under construction or whose
+    // words were saved.
+    void take(tree& other) noexcept {
+        operation change(alloc_, without_journal::happens);
+        change.section().begins(this, &head_, sizeof head_);
+        change.section().words(std::addressof(other), &other.head_, sizeof head_);
+        tree_links* const root = other.root_to_move(change);
+        hang(root, other.end_or_null(other.head_.first), other.end_or_null(other.head_.last),
+             other.head_.size);
+        other.reset();
+        change.done();
+    }
+
+    void save_head(operation& change) { change.section().words(this, &head_, sizeof head_); }
+
+    void set_allocator(const Allocator& allocator) noexcept { alloc_ = allocator; }
+
+    void exchange_compare(tree& other) noexcept {
+        if constexpr (!std::is_empty_v<Compare>) {
+            std::swap(compare_, other.compare_);
+        }
+    }
+
+    void set_compare(const Compare& compare) { compare_ = compare; }
+
+  private:
+    template <class A, class B>
+    [[nodiscard]] bool is_before(const A& a, const B& b) const {
+        if constexpr (Multiple) {
+            return !compare_(b, a);
+        } else {
+            return compare_(a, b);
+        }
+    }
+
+    template <class K>
+    [[nodiscard]] place lower_place_of(const K& key) const {
+        tree_links* parent = end();
+        int side = 0;
+        for (tree_links* at = parent->left(); at != nullptr;) {
+            parent = at;
+            side = compare_(key_of(at), key) ? 1 : 0;
+            at = at->at(at->child[side]);
+        }
+        return {parent, side, nullptr};
+    }
+
+    std::pair<tree_links*, bool> link(operation& change, new_node& made, const place& where) {
+        if (where.found != nullptr) {
+            change.done();
+            return {where.found, false};
+        }
+        link_tree_node(head_, where.parent, where.side, made.get(), change.undo());
+        change.done();
+        return {made.release(), true};
+    }
+
+    void save_value(undo_record<Allocator>& section, tree_links* at) {
+        if constexpr (!destroys_nothing<Allocator, Value>) {
+            section.elements(std::addressof(static_cast<node*>(at)->value), sizeof(Value));
+        }
+    }
+
+    void free_node(node* at) noexcept {
+        node_allocator memory(alloc_);
+        traits::destroy(memory, std::addressof(at->value));
+        traits::deallocate(memory, std::pointer_traits<typename traits::pointer>::pointer_to(*at),
+                           1);
+    }
+
+    // Frees all nodes, without recursion, and without changing them. In a section their values are
+    // saved.
+    void free_nodes() noexcept {
+        tree_links* at = begin() == end() ? nullptr : end()->left();
+        while (at != nullptr) {
+            while (at->child[0] != 0 || at->child[1] != 0) {
+                at = at->child[0] != 0 ? at->left() : at->right();
+            }
+            for (;;) { // a node whose children are gone
+                tree_links* const parent = at->up();
+                const bool was_left = parent->left() == at;
+                tree_links* const sibling = was_left ? parent->right() : nullptr;
+                if_section_open(
+                    alloc_, without_journal::happens,
+                    [this, at](undo_record<Allocator>& section) { save_value(section, at); });
+                free_node(static_cast<node*>(at));
+                if (parent == end()) {
+                    return;
+                }
+                at = parent;
+                if (sibling != nullptr) {
+                    at = sibling;
+                    break;
+                }
+            }
+        }
+    }
+
+    [[nodiscard]] tree_links* end_or_null(std::int64_t distance) noexcept {
+        return head_.at(distance);
+    }
+
+    void reset() noexcept {
+        head_.child[0] = 0;
+        head_.first = 0;
+        head_.last = 0;
+        head_.size = 0;
+    }
+
+    // Saved, because its link to the head will change.
+    [[nodiscard]] tree_links* root_to_move(operation& change) {
+        tree_links* const root = head_.left();
+        if (root != nullptr) {
+            change.undo().before_change(root);
+        }
+        return root;
+    }
+
+    void hang(tree_links* root, tree_links* first, tree_links* last, std::uint64_t size) noexcept {
+        const auto distance = [](const void* from, const tree_links* to) noexcept {
+            return to == nullptr ? std::int64_t{0}
+                                 : static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(to) -
+                                                             reinterpret_cast<std::intptr_t>(from));
+        };
+        head_.child[0] = distance(&head_, root);
+        head_.first = distance(&head_, first);
+        head_.last = distance(&head_, last);
+        head_.size = size;
+        if (root != nullptr) {
+            root->parent = distance(root, &head_) | (root->parent & 1);
+        }
+    }
+
+    tree_head head_;
+    [[no_unique_address]] Allocator alloc_{};
+    [[no_unique_address]] Compare compare_{};
+};
+
+} // namespace detail
+
+COHOLD_NAMESPACE_END
+
+#endif

@@ -1,0 +1,419 @@
+// shm_map and shm_multimap against those of std: their interfaces, and long random sequences of
+// operations, also in full segments and in sections that are undone.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <cohold/container/shm_map.hpp>
+
+#include <list>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include <cohold/container/shm_string.hpp>
+#include <cohold/sync/shm_guarded.hpp>
+
+#include "tree_support.hpp"
+
+using cohold::shm_map;
+using cohold::shm_multimap;
+using cohold::shm_string;
+using namespace std::literals;
+using namespace tree_test;
+
+namespace {
+
+template <class Key, class T>
+using plain = shm_map<Key, T, std::less<>, std::allocator<std::pair<const Key, T>>>;
+
+constexpr auto sentence = "a text that does not fit into the string itself"sv;
+
+const auto same = [](const auto& a, const auto& b) {
+    return a.first == b.first && a.second == b.second;
+};
+
+template <class T>
+T value_of(std::size_t number) {
+    if constexpr (std::is_same_v<T, int>) {
+        return static_cast<int>(number);
+    } else {
+        return T(std::string(number % 50, static_cast<char>('a' + number % 7)));
+    }
+}
+
+// A map and its model, and operations that are the same on both.
+template <class Map, class Key, class T>
+class pair_of_maps {
+  public:
+    using model_map = std::map<Key, T>;
+
+    pair_of_maps(Map& mine, unsigned seed) : mine_(mine), random_(seed) {}
+
+    // False if memory has run out: then nothing has changed.
+    bool step() {
+        try {
+            act();
+        } catch (const cohold::failure& refused) {
+            CHECK((refused.code() == cohold::errc::out_of_space ||
+                   refused.code() == cohold::errc::reserve_exceeded));
+            return false;
+        }
+        return true;
+    }
+
+    [[nodiscard]] bool agrees() const { return agree(mine_, model_, same); }
+
+    model_map model_;
+
+  private:
+    void act() {
+        const Key key = value_of<Key>(random_() % 90);
+        const T value = value_of<T>(random_() % 1000);
+        switch (random_() % 14) {
+        case 0:
+        case 1: {
+            const bool added = mine_.emplace(key, value).second;
+            CHECK(added == model_.emplace(key, value).second);
+            return;
+        }
+        case 2:
+            mine_[key];
+            model_[key];
+            return;
+        case 3:
+        case 4: {
+            const bool added = mine_.insert_or_assign(key, value).second;
+            CHECK(added == model_.insert_or_assign(key, value).second);
+            return;
+        }
+        case 5: {
+            const bool added = mine_.try_emplace(key, value).second;
+            CHECK(added == model_.try_emplace(key, value).second);
+            return;
+        }
+        case 6:
+        case 7: {
+            const auto erased = mine_.erase(key);
+            CHECK(erased == model_.erase(key));
+            return;
+        }
+        case 8: {
+            const auto hint = random_() % 2 == 0 ? mine_.lower_bound(key) : mine_.end();
+            const auto added = mine_.emplace_hint(hint, key, value);
+            CHECK(added->first == key);
+            model_.emplace(key, value);
+            return;
+        }
+        case 9: {
+            const auto at = mine_.lower_bound(key);
+            const auto model = model_.lower_bound(key);
+            CHECK((at == mine_.end()) == (model == model_.end()));
+            if (model != model_.end()) {
+                const auto behind = mine_.erase(at);
+                const auto model_behind = model_.erase(model);
+                CHECK((behind == mine_.end()) == (model_behind == model_.end()));
+            }
+            return;
+        }
+        case 10: {
+            auto taken = mine_.extract(key);
+            auto model = model_.extract(key);
+            CHECK(taken.empty() == model.empty());
+            if (!model.empty()) {
+                const Key other = value_of<Key>(random_() % 90);
+                taken.key() = other;
+                model.key() = other;
+                const auto mine = mine_.insert(std::move(taken));
+                const auto theirs = model_.insert(std::move(model));
+                CHECK(mine.inserted == theirs.inserted);
+                CHECK(mine.node.empty() == theirs.node.empty());
+            }
+            return;
+        }
+        case 11:
+            if (random_() % 20 == 0) {
+                mine_.clear();
+                model_.clear();
+            }
+            return;
+        case 12:
+            if (random_() % 5 == 0) {
+                const Key last = value_of<Key>(random_() % 90);
+                if (!(last < key)) {
+                    mine_.erase(mine_.lower_bound(key), mine_.upper_bound(last));
+                    model_.erase(model_.lower_bound(key), model_.upper_bound(last));
+                }
+            }
+            return;
+        default: {
+            Map copy(mine_);
+            CHECK(copy == mine_);
+            Map other(mine_.get_allocator());
+            other = std::move(copy);
+            mine_.swap(other);
+            CHECK(mine_.contains(key) == model_.contains(key));
+            CHECK(mine_.count(key) == model_.count(key));
+            return;
+        }
+        }
+    }
+
+    Map& mine_;
+    std::mt19937 random_;
+};
+
+} // namespace
+
+static_assert(sizeof(shm_map<int, int>) == 56 && alignof(shm_map<int, int>) == 8);
+static_assert(cohold::shareable<shm_map<shm_string, shm_map<int, shm_string>>>);
+static_assert(cohold::type_name_of<shm_map<int, shm_string>>() == "shm_map<i32,shm_string>");
+static_assert(cohold::type_name_of<shm_multimap<int, bool, std::greater<>>>() ==
+              "shm_multimap<i32,bool,std::greater<void>>");
+static_assert(std::is_nothrow_move_constructible_v<shm_map<int, int>>);
+static_assert(std::bidirectional_iterator<shm_map<int, int>::iterator>);
+static_assert(
+    std::is_convertible_v<shm_map<int, int>::iterator, shm_map<int, int>::const_iterator>);
+static_assert(
+    !std::is_convertible_v<shm_map<int, int>::const_iterator, shm_map<int, int>::iterator>);
+static_assert(
+    !std::is_constructible_v<shm_map<int, int>::node_type, shm_map<int, int>::node_type&>);
+
+TEST_CASE("the interface of std::map") {
+    const segment here = make();
+    auto& m = here.construct<shm_map<shm_string, int>>("map");
+    CHECK(m.empty());
+    CHECK(m.begin() == m.end());
+    m["two"] = 2;
+    m["one"sv] = 1;
+    m[shm_string("three")] = 3;
+    CHECK(m.size() == 3);
+    CHECK(m.at("two") == 2);
+    CHECK_THROWS_AS(static_cast<void>(m.at("four")), std::out_of_range);
+    CHECK(m.find("one"sv)->second == 1);
+    CHECK(m.find("none"s) == m.end());
+    CHECK(m.contains("three"));
+    CHECK(m.begin()->first == "one");
+    CHECK(m.rbegin()->first == "two");
+    CHECK(!m.insert({"two", 22}).second);
+    CHECK(m.insert(std::pair(shm_string("four"), 4)).second);
+    CHECK(m.insert_or_assign("four", 44).first->second == 44);
+    CHECK(m.try_emplace(sentence, 5).second);
+    CHECK(!m.try_emplace(sentence, 6).second);
+    CHECK(m.erase("four") == 1);
+    CHECK(m.erase("four") == 0);
+    const auto behind = m.erase(m.find("one"));
+    CHECK(behind->first == "three");
+    CHECK(m.lower_bound("t")->first == "three");
+    CHECK(m.upper_bound("three")->first == "two");
+    CHECK(m.equal_range("two").first->second == 2);
+
+    auto& other = here.construct<shm_map<shm_string, int>>("other");
+    other = {{"two", 20}, {"x", 30}};
+    other.merge(m);
+    CHECK(other.size() == 4);
+    CHECK(other.at("two") == 20);
+    CHECK(m.size() == 1);
+    auto node = other.extract("x");
+    CHECK(node.mapped() == 30);
+    node.key() = "y";
+    CHECK(m.insert(std::move(node)).inserted);
+    CHECK(node.empty()); // NOLINT: what is left is tested
+    CHECK(m.at("y") == 30);
+    CHECK(erase_if(m, [](const auto& each) { return each.second == 30; }) == 1);
+    CHECK(m != other);
+    CHECK((m <=> other) == std::strong_ordering::greater); // "two" is behind sentence
+    swap(m, other);
+    CHECK(m.size() == 3);
+    const auto compare = m.value_comp();
+    CHECK(compare({"a", 0}, {"b", 0}));
+    m.insert({{"p", 1}, {"q", 2}});
+    const std::list<std::pair<std::string, int>> list{{"r", 3}};
+    m.insert(list.begin(), list.end());
+    CHECK(m.at("r") == 3);
+    for (auto& [key, value] : m) {
+        value += 100;
+    }
+    CHECK(m.at("q") == 102);
+    CHECK(here.destroy<shm_map<shm_string, int>>("map"));
+    CHECK(here.destroy<shm_map<shm_string, int>>("other"));
+}
+
+TEST_CASE("outside of a segment and between segments") {
+    plain<std::string, int> local{{"a", 1}, {"b", 2}};
+    plain<std::string, int> moved(std::move(local));
+    CHECK(local.empty()); // NOLINT
+    CHECK(moved.at("b") == 2);
+
+    const segment here = make();
+    const segment there = make();
+    auto& a = here.construct<shm_map<int, shm_string>>("a");
+    auto& b = there.construct<shm_map<int, shm_string>>("b");
+    a[1] = sentence;
+    b = a;
+    CHECK(b == a);
+    CHECK(b.at(1).get_allocator() == there.allocator<char>());
+    b.clear();
+    b = std::move(a);
+    CHECK(b.at(1) == sentence);
+    CHECK(a.empty()); // NOLINT
+    CHECK_THROWS_AS(a.swap(b), cohold::failure);
+    auto node = b.extract(1);
+    CHECK_THROWS_AS(a.insert(std::move(node)), cohold::failure);
+    CHECK(!node.empty());
+    shm_map<int, int> unbound;
+    CHECK_THROWS_AS(unbound.emplace(1, 1), cohold::failure);
+    CHECK(unbound.empty());
+}
+
+TEST_CASE("random operations agree with std::map") {
+    for (unsigned seed : {1U, 2U, 3U}) {
+        plain<int, int> numbers;
+        pair_of_maps<plain<int, int>, int, int> both(numbers, seed);
+        const segment here = make();
+        auto& texts = here.construct<shm_map<shm_string, shm_string>>("texts");
+        pair_of_maps<shm_map<shm_string, shm_string>, std::string, std::string> shared(texts, seed);
+        const auto used = here.used();
+        for (int i = 0; i < 10000; ++i) {
+            CHECK(both.step());
+            CHECK(shared.step());
+            if (!both.agrees() || !shared.agrees()) {
+                CAPTURE(i);
+                FAIL("the maps differ");
+            }
+        }
+        texts.clear();
+        CHECK(here.used() == used);
+    }
+}
+
+TEST_CASE("random operations in a full segment change nothing, or agree") {
+    using map = shm_map<shm_string, shm_string>;
+    for (unsigned seed : {4U, 5U, 6U}) {
+        const segment here = make(1 << 20);
+        auto& mine = here.construct<map>("map");
+        mine["x"] = "x"; // so that the thread has its journal
+        mine.clear();
+        auto& filler = fill(here);
+        pair_of_maps<map, std::string, std::string> both(mine, seed);
+        std::mt19937 random(seed);
+        int refused = 0;
+        for (int i = 0; i < 10000; ++i) {
+            refused += both.step() ? 0 : 1;
+            if (!both.agrees()) {
+                CAPTURE(i);
+                FAIL("the maps differ");
+            }
+            if (random() % 200 == 0 && !filler.empty()) {
+                filler.pop_back();
+            }
+        }
+        CHECK(refused > 100);
+    }
+}
+
+TEST_CASE("what a section does with maps is undone") {
+    using map = shm_map<shm_string, shm_string>;
+    for (unsigned seed : {7U, 8U, 9U}) {
+        const segment here = make();
+        auto& mine = here.construct<map>("map");
+        pair_of_maps<map, std::string, std::string> both(mine, seed);
+        std::mt19937 random(seed);
+        for (int i = 0; i < 3000; ++i) {
+            const auto before = both.model_;
+            const auto used = here.used();
+            const auto steps = random() % 9;
+            const auto some = [&] {
+                for (auto each = steps; each != 0; --each) {
+                    both.step();
+                }
+            };
+            if (random() % 2 == 0) {
+                undone(here, some);
+                both.model_ = before;
+                CHECK(here.used() == used);
+            } else {
+                some();
+            }
+            if (!both.agrees()) {
+                CAPTURE(i);
+                FAIL("the maps differ");
+            }
+        }
+    }
+}
+
+TEST_CASE("an exception in an operation or a guarded section undoes it") {
+    struct bad {
+        operator int() const { throw 7; }
+    };
+
+    const segment here = make();
+    auto& all = here.construct<cohold::shm_guarded<shm_map<shm_string, int>>>("all");
+    all.with([](auto& m) {
+        m["one"] = 1;
+        m["two"] = 2;
+    });
+    const auto used = here.used();
+    all.with([](auto& m) {
+        CHECK_THROWS_AS(m.try_emplace("three", bad{}), int);
+        CHECK_THROWS_AS(m.insert_or_assign("one", bad{}), int);
+        CHECK(m.size() == 2);
+    });
+    CHECK_THROWS_AS(all.with([](auto& m) {
+        m.erase("one");
+        m[sentence] = 3;
+        m.insert_or_assign("two", 22);
+        throw 7;
+    }),
+                    int);
+    CHECK(here.used() == used);
+    CHECK(all.lock()->at("one") == 1);
+    CHECK(all.lock()->at("two") == 2);
+}
+
+TEST_CASE("several values of a key") {
+    const segment here = make();
+    auto& m = here.construct<shm_multimap<int, shm_string>>("multimap");
+    std::multimap<int, std::string> model;
+    std::mt19937 random(1);
+    for (int i = 0; i < 6000; ++i) {
+        const int key = static_cast<int>(random() % 30);
+        const std::string text = std::to_string(i) + std::string(random() % 30, 'x');
+        switch (random() % 6) {
+        case 0:
+        case 1:
+            CHECK(m.emplace(key, text)->second == text);
+            model.emplace(key, text);
+            break;
+        case 2:
+            m.emplace_hint(m.lower_bound(key), key, text);
+            model.emplace_hint(model.lower_bound(key), key, text);
+            break;
+        case 3:
+            m.emplace_hint(m.begin(), key, text);
+            model.emplace_hint(model.begin(), key, text);
+            break;
+        case 4:
+            if (random() % 4 == 0) {
+                CHECK(m.erase(key) == model.erase(key));
+            }
+            break;
+        default:
+            CHECK(m.count(key) == model.count(key));
+            if (const auto at = model.find(key); at != model.end()) {
+                m.erase(m.lower_bound(key));
+                model.erase(model.lower_bound(key));
+            }
+            break;
+        }
+        if (!agree(m, model, same)) {
+            CAPTURE(i);
+            FAIL("the maps differ");
+        }
+    }
+}
