@@ -56,6 +56,7 @@ struct record {
     shm_vector<std::int32_t> history;
     shm_string remark;
     cohold::shm_basic_string<char16_t> title;
+    cohold::shm_map<std::int64_t, shm_string> notes;
     point corners[2];
 };
 
@@ -154,6 +155,10 @@ inline void set(record& r, std::size_t i) {
     r.history.assign(i % 7, n);
     r.remark.assign(i % 40, 'r');
     r.title.assign(i % 20, u'\u00fc');
+    r.notes.clear();
+    for (std::size_t j = 0; j < i % 5; ++j) { // not in order
+        r.notes.insert_or_assign(static_cast<std::int64_t>(j * 3 % 5), r.remark);
+    }
     r.corners[0] = {n, 1};
     r.corners[1] = {2, n};
 }
@@ -171,6 +176,10 @@ inline bool is(const record& r, std::size_t i) {
     good = good && (i % 4 == 0 ? !r.limit.has_value() : r.limit == n);
     good = good && r.remark == std::string(i % 40, 'r') &&
            r.title == std::u16string(i % 20, u'\u00fc');
+    good = good && r.notes.size() == i % 5;
+    for (const auto& [key, note] : r.notes) {
+        good = good && key >= 0 && key < 5 && note == r.remark;
+    }
     for (const std::int32_t each : r.history) {
         good = good && each == n;
     }

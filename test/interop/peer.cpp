@@ -533,6 +533,7 @@ std::string types() {
            type<shm_vector<samples<std::uint64_t, 1>>>() + type<table>() +
            type<mpmc<std::array<row, 3>>>() + type<spsc<std::optional<std::int32_t>>>() +
            type<cohold::offset_ptr<record>>() + type<cohold::shm_string>() +
+           type<cohold::shm_multimap<std::int64_t, double, std::greater<>>>() +
            type<cohold::shm_basic_string<char32_t>>() + type<std::atomic<std::uint64_t>>();
 }
 
