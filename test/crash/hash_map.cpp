@@ -110,6 +110,18 @@ struct innards : Map {
                                                  *cohold::detail::self(header, ec), header};
         static_cast<void>(growth.deepen(0, ec));
     }
+
+    // Appends a block to the only one, as growth does if all hashes are alike.
+    static void append_block(Map& map, const segment& where) {
+        cohold::detail::segment_header& header = crash::header_of(where);
+        std::error_code ec;
+        const cohold::detail::hash_growth growth{map.*(&innards::table_), innards::shape,
+                                                 *cohold::detail::self(header, ec), header};
+        cohold::detail::hash_way way;
+        if ((map.*(&innards::table_)).find(0, innards::shape, way)) {
+            growth.lengthen(*way.block, ec);
+        }
+    }
 };
 
 struct state {
@@ -152,14 +164,21 @@ void declare_for(registry& all) {
     const auto growing = [](M& m, const segment& where) {
         innards<decltype(m.it)>::grow_directory(m.it, where);
     };
+    const auto appended = [](M& m, const segment& where) {
+        if (std::is_same_v<Hash, all_alike> && m.it.size() >= 15) {
+            innards<decltype(m.it)>::append_block(m.it, where);
+        }
+    };
     for (const state& each : {empty, few, full<T>}) {
         on<T, Hash>(all, "try_emplace", each, [](M& m) { return m.it.try_emplace(30, m.spare); })
             .also(grown)
-            .also(growing);
+            .also(growing)
+            .also(appended);
         on<T, Hash>(all, "insert_or_assign", each,
                     [](M& m) { return m.it.insert_or_assign(30, m.spare); })
             .also(grown)
-            .also(growing);
+            .also(growing)
+            .also(appended);
     }
     for (const state& each : {few, full<T>}) {
         on<T, Hash>(
@@ -226,7 +245,6 @@ void declare_for(registry& all) {
 // A growth in several steps: the contents stay the same.
 void declare_growth(registry& all) {
     using M = one<int, cohold::shm_hash<int>>;
-    using A = one<int, all_alike>;
     const auto growing = [](M& m, const segment& where) {
         innards<decltype(m.it)>::grow_directory(m.it, where);
     };
@@ -238,10 +256,6 @@ void declare_growth(registry& all) {
     on<int, cohold::shm_hash<int>>(all, "reserve", full<int>, [](M& m) {
         m.it.reserve(13);
     }).also(growing);
-    // The key collides with all others: a second block is appended.
-    on<int, all_alike>(
-        all, "try_emplace", full<int>, [](A& m) { return m.it.try_emplace(30, 700); },
-        ", one more");
 }
 
 struct set_of_ints {
