@@ -1,6 +1,12 @@
-// Objects that belong to pointers: a tree whose nodes own their children.
+// Objects that belong to pointers: a tree whose nodes own their children, and pictures that several
+// processes share.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
+
+#include <csignal>
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cohold/cohold.hpp>
 
@@ -16,6 +22,13 @@ struct node {
 using tree = cohold::shm_guarded<cohold::shm_unique_ptr<node>>;
 
 // #endregion tree
+
+struct picture {
+    int number = 0;
+    cohold::shm_vector<char> pixels{};
+};
+
+using shared_picture = cohold::shm_shared_ptr<picture>;
 
 int main() {
     cohold::segment<>::remove("example-ownership");
@@ -39,6 +52,40 @@ int main() {
         });
         // #endregion insert
         segment.destroy<tree>("tree");
+    }
+    {
+        // #region share
+        using place = cohold::shm_guarded<shared_picture>;
+        auto& latest = segment.construct<place>("latest");
+        {
+            auto made =
+                cohold::make_shm_shared<picture>(segment, 1); // on the stack of this process
+            made->pixels.resize(1000);
+            latest.with([&](shared_picture& shown) { shown = std::move(made); });
+        }
+        shared_picture mine;
+        latest.with([&](const shared_picture& shown) { mine = shown; });
+        latest.with([](shared_picture& shown) { shown.reset(); });
+        check(mine.use_count() == 1 && mine->number == 1); // it is kept until `mine` ends
+        // #endregion share
+        mine.reset();
+        const std::size_t before = segment.used();
+        // #region killed
+        if (const pid_t child = fork(); child == 0) {
+            const auto made = cohold::make_shm_shared<picture>(segment, 2);
+            latest.with([&](shared_picture& shown) { shown = made; });
+            std::raise(SIGKILL);
+        } else {
+            waitpid(child, nullptr, 0);
+        }
+        segment.recover();
+        latest.with([](shared_picture& shown) {
+            check(shown.use_count() == 1); // that of the dead process is gone
+            shown.reset();
+        });
+        check(segment.used() == before); // and now the picture
+        // #endregion killed
+        segment.destroy<place>("latest");
     }
     check(cohold::segment<>::remove("example-ownership"));
 }

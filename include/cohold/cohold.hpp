@@ -72,6 +72,7 @@
 #include <cohold/container/shm_map.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_set.hpp>
+#include <cohold/container/shm_shared_ptr.hpp>
 #include <cohold/container/shm_string.hpp>
 #include <cohold/container/shm_unique_ptr.hpp>
 #include <cohold/container/shm_vector.hpp>

@@ -1,4 +1,4 @@
-// expect: smart pointers of std cannot live.*offset_ptr
+// expect: smart pointers of std cannot live.*shm_shared_ptr
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <memory>

@@ -111,7 +111,7 @@ inline operation crowded(const operation& what, room left, bool undone) {
 // Queues and locks change immediately and permanently, and so are not undone.
 inline bool can_be_undone(const operation& what) {
     return what.name.starts_with("shm_vector::") || what.name.starts_with("shm_guarded::") ||
-           what.name.starts_with("shm_unique_ptr::");
+           what.name.starts_with("shm_unique_ptr::") || what.name.starts_with("shm_shared_ptr::");
 }
 
 // Adds one out of `every` operations.

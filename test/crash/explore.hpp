@@ -197,6 +197,7 @@ inline owner attached(const segment& handle) {
 
 inline void recover(const segment& handle) {
     cohold::detail::recover_all(header_of(handle), attached(handle));
+    cohold::detail::collect_orphans(header_of(handle));
 }
 
 // For operations that attach: the world to attach to. The handle that they are given is empty.
@@ -404,6 +405,7 @@ class explorer {
                           const outcomes& legal) {
         cohold::detail::segment_header& header = header_of(here);
         attached(here);
+        cohold::detail::collect_orphans(header); // any process may do that later
         for (std::uint32_t each = 0; each < slots; ++each) {
             const auto& slot = cohold::detail::participant_table::of(header).slots[each];
             if (fates.fates[each] == fate::dead &&

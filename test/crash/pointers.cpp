@@ -133,8 +133,151 @@ void declare_owners(registry& all) {
     many("clear", [](many_owners& it) { it.all.clear(); });
 }
 
+// ---- shm_shared_ptr and shm_weak_ptr
+
+using sharer = cohold::shm_shared_ptr<ints>;
+using observer = cohold::shm_weak_ptr<ints>;
+
+// The number of references shows what a kill has left.
+std::string tell_object(const sharer& it) {
+    return it == nullptr ? "null" : crash::tell(*it) + " of " + std::to_string(it.use_count());
+}
+
+std::string tell_object(const observer& it) {
+    return tell_object(it.lock());
+}
+
+struct sharers {
+    sharer first;
+    sharer second;
+    observer weak; // of the first
+    cohold::shm_vector<sharer> all;
+    int turns = 0;
+
+    std::string tell() {
+        std::string text = tell_object(first) + " and " + tell_object(second) + ", weak " +
+                           tell_object(weak) + ", all";
+        for (const sharer& each : all) {
+            text.append(" ").append(tell_object(each));
+        }
+        return text + " " + std::to_string(turns);
+    }
+};
+
+struct guarded_sharers {
+    cohold::shm_guarded<sharers> it;
+
+    std::string tell() { return it.lock()->tell(); }
+};
+
+void make_sharers(sharers& made, const segment& where) {
+    made.first = cohold::make_shm_shared<ints>(where, 3U, 1);
+    made.second = cohold::make_shm_shared<ints>(where, 4U, 2);
+    made.weak = made.first;
+    made.all.reserve(4);
+    for (int i = 0; i < 3; ++i) {
+        made.all.push_back(cohold::make_shm_shared<ints>(where, 1U, i));
+    }
+}
+
+void with_sharers(const segment& where) {
+    make_sharers(where.construct<sharers>(crash::subject), where);
+}
+
+void with_guarded_sharers(const segment& where) {
+    auto& made = where.construct<guarded_sharers>(crash::subject);
+    made.it.with([&](sharers& all) { make_sharers(all, where); });
+}
+
+void declare_sharers(registry& all) {
+    const std::string name = "shm_shared_ptr::";
+    const auto on = [&](const std::string& function, const char* setup, auto act) {
+        return all.add<sharers>(function, setup, with_sharers, act);
+    };
+    on(name + "operator=", "null", [](sharers& it) { it.first = nullptr; });
+    on(name + "operator=", "copy", [](sharers& it) { it.first = it.second; });
+    on(name + "operator=", "move", [](sharers& it) { it.first = std::move(it.second); });
+    on(name + "operator=", "a new object", [](sharers& it, const segment& where) {
+        it.first = cohold::make_shm_shared<ints>(where, 2U, 5);
+    });
+    on(name + "operator=", "over the stack", [](sharers& it) {
+        auto outside = it.first;
+        it.first = it.second;
+        it.second = std::move(outside);
+    }).also([](sharers& it) { it.first = it.second; });
+    on(name + "reset", "an object, another one locks it", [](sharers& it) {
+        it.first.reset();
+    }).meanwhile([](sharers& it) { const sharer locked = it.weak.lock(); });
+    on(name + "swap", "two", [](sharers& it) { it.first.swap(it.second); });
+    on(name + "operator=", "elements, push_back", [](sharers& it) { it.all.push_back(it.first); });
+    on(name + "operator=", "elements, push_back, moved",
+       [](sharers& it) { it.all.push_back(std::move(it.first)); });
+    on(name + "operator=", "elements, insert",
+       [](sharers& it) { it.all.insert(it.all.begin(), it.first); });
+    on(name + "operator=", "elements, erase", [](sharers& it) {
+        if (!it.all.empty()) {
+            it.all.erase(it.all.begin());
+        }
+    });
+    on(name + "operator=", "elements, clear", [](sharers& it) { it.all.clear(); });
+    on("make_shm_shared", "and gone", [](sharers&, const segment& where) {
+        const auto made = cohold::make_shm_shared<ints>(where, 2U, 5);
+    });
+    on("make_shm_shared", "and gone, needs no destruction", [](sharers&, const segment& where) {
+        const auto made = cohold::make_shm_shared<int>(where, 2);
+    });
+    on("shm_weak_ptr::operator=", "another object", [](sharers& it) { it.weak = it.second; });
+    on("shm_weak_ptr::operator=", "move", [](sharers& it) {
+        observer outside = it.second;
+        it.weak = std::move(outside);
+    });
+    on("shm_weak_ptr::reset", "one", [](sharers& it) { it.weak.reset(); });
+    on("shm_weak_ptr::swap", "with one on the stack", [](sharers& it) {
+        observer outside = it.second;
+        it.weak.swap(outside);
+    });
+    on("shm_weak_ptr::lock", "another one resets the object", [](sharers& it) {
+        const sharer locked = it.weak.lock();
+    }).meanwhile([](sharers& it) { it.first.reset(); });
+    const auto guarded = [&](const std::string& function, const char* setup, auto act) {
+        using T = guarded_sharers;
+        all.add<T>(name + function, std::string("in a section, ") + setup, with_guarded_sharers,
+                   [act](T& it, const segment& where) {
+                       it.it.with([&](sharers& each) {
+                           act(each, where);
+                           ++each.turns;
+                       });
+                   });
+        all.add<T>(name + function, std::string("in a section, an exception, ") + setup,
+                   with_guarded_sharers, [act](T& it, const segment& where) {
+                       try {
+                           it.it.with([&](sharers& each) {
+                               act(each, where);
+                               throw std::runtime_error("on purpose");
+                           });
+                       } catch (const std::runtime_error&) {
+                       }
+                   });
+    };
+    guarded("operator=", "a new object", [](sharers& it, const segment& where) {
+        it.first = cohold::make_shm_shared<ints>(where, 2U, it.turns);
+    });
+    guarded("operator=", "over the stack", [](sharers& it, const segment&) {
+        auto outside = std::move(it.first);
+        it.first = std::move(it.second);
+        it.second = std::move(outside);
+    });
+    guarded("reset", "and copied before", [](sharers& it, const segment&) {
+        const auto outside = it.first;
+        it.all.push_back(outside);
+        it.first.reset();
+        it.second = outside;
+    });
+}
+
 } // namespace
 
 void crash::declare(registry& all) {
     declare_owners(all);
+    declare_sharers(all);
 }

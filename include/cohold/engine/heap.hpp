@@ -95,6 +95,9 @@ class heap {
 
         void recount(void* block) noexcept { count(block, false); }
 
+        // Commits the changes so far, and keeps the lock.
+        void keep() noexcept { heap_.commit(); }
+
         // Makes the segment at least `bytes` long.
         void grow(std::uint64_t bytes, std::error_code& ec) noexcept { heap_.grow_to(bytes, ec); }
 

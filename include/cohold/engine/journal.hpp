@@ -33,6 +33,12 @@ enum class journal_kind : std::uint64_t {
     // The first record of a section that began while the thread had `where` other sections open in
     // other mappings of the segment. It is undone before those.
     within,
+    // A reference to the shared object at `where` was counted: uncounted on undo. The bytes say
+    // which kind of reference.
+    counted,
+    released, // the same, to be uncounted on commit
+    linked,   // the shared object at `where` was added to the list: removed on undo
+    ended,    // the shared object at `where` was destroyed: its memory is freed on commit
 };
 
 // A record follows its bytes, because records are read backwards from the last one.
@@ -324,6 +330,9 @@ class journal_reader {
 
     // Frees a block and removes its record in one step.
     [[nodiscard]] bool free_block(std::uint64_t where, std::uint64_t below) noexcept;
+
+    // Does what a record of a shared object demands, and removes the record, in one step.
+    [[nodiscard]] bool change_shared(const journal_record& record, std::uint64_t below) noexcept;
 
     segment_header& header_;
     journal& log_;

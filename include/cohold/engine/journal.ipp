@@ -5,6 +5,7 @@
 #define COHOLD_ENGINE_JOURNAL_IPP
 
 #include <cohold/engine/journal.hpp>
+#include <cohold/engine/shared_block.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -116,6 +117,10 @@ COHOLD_INLINE void byte_shift::take(std::uint64_t at, std::uint64_t then) noexce
         const std::uint64_t below = below_of(*last, top);
         if (last->kind() == journal_kind::dropped || last->kind() == journal_kind::temporary) {
             if (!free_block(last->where, below)) {
+                return false;
+            }
+        } else if (last->kind() == journal_kind::released || last->kind() == journal_kind::ended) {
+            if (!change_shared(*last, below)) {
                 return false;
             }
         } else {
@@ -235,6 +240,12 @@ COHOLD_INLINE bool journal_reader::undo_records(std::uint64_t floor) noexcept {
                 return false;
             }
             break;
+        case journal_kind::counted:
+        case journal_kind::linked:
+            if (!change_shared(*last, below)) {
+                return false;
+            }
+            break;
         default:
             store_in_order(log_.top, below);
         }
@@ -289,6 +300,28 @@ COHOLD_INLINE bool journal_reader::free_block(std::uint64_t where, std::uint64_t
     if (char* const block = at(where);
         block != nullptr && (checked || change.owns_counted(block))) {
         change.deallocate(block);
+    }
+    change.set(log_.top, below);
+    return true;
+}
+
+COHOLD_INLINE bool journal_reader::change_shared(const journal_record& record,
+                                                 std::uint64_t below) noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    heap::transaction change(heap::of(header_), me_);
+    if (!change) {
+        return false;
+    }
+    if (shared_block* const block = shared_block_at(header_, change, record.where);
+        block != nullptr) {
+        if (record.kind() == journal_kind::linked) {
+            remove_shared(header_, change, *block);
+        } else if (record.kind() == journal_kind::ended) {
+            end_shared(header_, change, *block);
+        } else {
+            uncount_reference(header_, change, *block,
+                              record.bytes() == 0 ? reference::strong : reference::weak);
+        }
     }
     change.set(log_.top, below);
     return true;

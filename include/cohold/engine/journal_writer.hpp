@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <cohold/engine/journal.hpp>
+#include <cohold/engine/shared_block.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -275,7 +276,24 @@ class journal_writer : protected open_sections {
     // Promises to free a block. False if there is no room for the record.
     [[nodiscard, gnu::cold]] bool append_drop(const void* block) noexcept;
 
+    // ---- shared objects
+
+    // Promises to uncount a reference, or to free what was an object. False if there is no room for
+    // the record.
+    [[nodiscard, gnu::cold]] bool append_promise(journal_kind kind, const shared_block& block,
+                                                 reference which) noexcept;
+
+    // Counts a reference. False if there is no room for the record; it is counted all the same.
+    [[nodiscard, gnu::cold]] bool append_count(shared_block& block, reference which) noexcept;
+
+    // Adds a new object, held by this process, to the segment's list.
+    [[gnu::cold]] void append_link(shared_block& block, std::error_code& ec) noexcept;
+
   private:
+    // Appends a record as a part of the heap's transaction. There must be room for it.
+    [[gnu::cold]] void append_in(heap::transaction& change, journal_kind kind,
+                                 const shared_block& block, reference which) noexcept;
+
     static constexpr std::size_t largest_inline = 4096;
     // How many bytes of a shift are kept: during the move, for which longer steps are not faster,
     // and afterwards.

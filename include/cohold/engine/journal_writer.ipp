@@ -179,6 +179,51 @@ journal_writer::make_room_for_shift(bool keeps, std::error_code& ec) noexcept {
     }
 }
 
+COHOLD_INLINE bool journal_writer::append_promise(journal_kind kind, const shared_block& block,
+                                                  reference which) noexcept {
+    if (!has_room_now(0)) {
+        return false;
+    }
+    append(base() + top(),
+           {distance_to(&block), journal_record::word_of(kind, static_cast<std::uint64_t>(which))});
+    promise();
+    return true;
+}
+
+COHOLD_INLINE bool journal_writer::append_count(shared_block& block, reference which) noexcept {
+    const bool recorded = has_room_now(0);
+    heap::transaction change(heap::of(header()), process_word());
+    count_reference(change, block, which);
+    if (recorded) {
+        append_in(change, journal_kind::counted, block, which);
+    }
+    return recorded;
+}
+
+COHOLD_INLINE void journal_writer::append_link(shared_block& block, std::error_code& ec) noexcept {
+    if (reserve(0, ec) == nullptr) {
+        return;
+    }
+    heap::transaction change(heap::of(header()), process_word());
+    if (!change) {
+        static_cast<void>(change.allocate(1, 8, ec)); // for the report
+        return;
+    }
+    add_shared(header(), change, block);
+    hold_reference(change, block, reference::strong, slot_of(me_));
+    append_in(change, journal_kind::linked, block, reference::strong);
+}
+
+COHOLD_INLINE void journal_writer::append_in(heap::transaction& change, journal_kind kind,
+                                             const shared_block& block, reference which) noexcept {
+    const std::uint64_t at = top();
+    const journal_record made{distance_to(&block),
+                              journal_record::word_of(kind, static_cast<std::uint64_t>(which))};
+    std::memcpy(base() + at, &made, sizeof made);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    change.set(log_->top, at + sizeof made);
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

@@ -57,6 +57,7 @@ class construction_scope {
 // ---- the private page
 
 struct thread_transaction;
+struct hold_table;
 struct local_mapping;
 
 // The participant that this mapping is. It lies in a cell that the kernel clears in a forked child,
@@ -71,6 +72,8 @@ struct local_identity {
     thread_transaction* transactions; // of the threads that have used this mapping
     std::atomic<std::uint32_t> pins;  // threads that are using the mapping through mapping_list
     std::atomic<bool> fresh;          // while it is opened: the native handle must be good
+    std::atomic<bool> holding;        // a lock for the next member
+    hold_table* holds;                // of the shared objects; see shared_hold.hpp
 };
 
 static_assert(sizeof(local_identity) <= wiped_cells::size);

@@ -32,12 +32,22 @@ class private_undo {
         std::uint64_t top;
     };
 
+    // What is to be done with an object outside the segment: run(action, undone) is called once,
+    // after the commit or when the section is undone.
+    struct action {
+        void (*run)(const action& self, bool undone) noexcept;
+        void* subject; // the object; null after it has ended
+        void* words[3];
+    };
+
     private_undo() = default;
     private_undo(const private_undo&) = delete;
     private_undo& operator=(const private_undo&) = delete;
 
     ~private_undo() {
-        finish(0, [](void*) {});
+        while (last_ != nullptr) {
+            pop();
+        }
     }
 
     // False if there is not enough memory.
@@ -58,6 +68,16 @@ class private_undo {
         return made != nullptr;
     }
 
+    // Registers an action. False if there is not enough memory.
+    [[nodiscard, gnu::cold]] bool act(const action& what, moment now) noexcept {
+        entry* const made = add(what.subject, sizeof what, now);
+        if (made != nullptr) {
+            std::memcpy(made + 1, &what, sizeof what);
+            made->acts = true;
+        }
+        return made != nullptr;
+    }
+
     // Is there an entry since the stamp?
     [[nodiscard]] bool has(std::uint32_t stamp) const noexcept {
         return last_ != nullptr && last_->now.stamp >= stamp;
@@ -68,7 +88,9 @@ class private_undo {
 
     // Restores what was saved last.
     [[gnu::cold]] void undo_last() noexcept {
-        if (last_->bytes != 0) {
+        if (last_->acts) {
+            run_last(true);
+        } else if (last_->bytes != 0) {
             std::memcpy(last_->at, last_ + 1, last_->bytes);
         }
         pop();
@@ -79,7 +101,9 @@ class private_undo {
     template <class Free>
     [[gnu::cold]] void finish(std::uint32_t stamp, const Free& free) noexcept {
         for (; has(stamp); pop()) {
-            if (last_->dropped) {
+            if (last_->acts) {
+                run_last(false);
+            } else if (last_->dropped) {
                 free(last_->at);
             }
         }
@@ -103,6 +127,7 @@ class private_undo {
         std::size_t bytes;
         moment now;
         bool dropped;
+        bool acts; // an action follows
     };
 
     [[nodiscard]] entry* add(const void* at, std::size_t bytes, moment now) noexcept {
@@ -110,8 +135,17 @@ class private_undo {
         if (memory == nullptr) {
             return nullptr;
         }
-        last_ = ::new (memory) entry{last_, const_cast<void*>(at), bytes, now, false};
+        last_ = ::new (memory) entry{last_, const_cast<void*>(at), bytes, now, false, false};
         return last_;
+    }
+
+    void run_last(bool undone) noexcept {
+        action what;
+        std::memcpy(&what, last_ + 1, sizeof what);
+        if (last_->bytes == 0) {
+            what.subject = nullptr; // it has been forgotten
+        }
+        what.run(what, undone);
     }
 
     void pop() noexcept { ::operator delete(std::exchange(last_, last_->below)); }

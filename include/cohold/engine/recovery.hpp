@@ -10,6 +10,7 @@
 #include <ctime>
 
 #include <cohold/engine/journal.hpp>
+#include <cohold/engine/shared_block.hpp>
 #include <cohold/os/futex.hpp>
 #include <cohold/os/process.hpp>
 
@@ -30,6 +31,7 @@ struct reserve_journals {
         (heap::offset + sizeof(heap) + 63) / 64 * 64 + directory_bytes;
 
     alignas(8) std::uint64_t in_use; // a bit for each
+    shared_lists shared;             // not of the journals
     alignas(64) char journals[count][journal::size];
 
     [[nodiscard]] static reserve_journals& of(segment_header& header) noexcept {
@@ -48,6 +50,8 @@ struct reserve_journals {
 };
 
 static_assert(sizeof(reserve_journals) == 64 + reserve_journals::count * journal::size);
+static_assert(reserve_journals::offset + offsetof(reserve_journals, shared) ==
+              shared_lists::offset);
 
 // The largest number of journals of one participant. A longer list must be a cycle.
 inline constexpr std::size_t most_journals = config::max_threads;

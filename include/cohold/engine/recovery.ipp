@@ -123,7 +123,8 @@ COHOLD_INLINE bool free_participant(segment_header& header, owner_word me,
     bool freed = false;
     return recover_alone(header, me, dead,
                          [&](participant_slot& slot) noexcept {
-                             if (!free_journals(header, slot, me)) {
+                             if (!drop_holds_of(header, me, slot_of(dead)) ||
+                                 !free_journals(header, slot, me)) {
                                  return false;
                              }
                              // Not if it is the spare slot and has a new owner, which need not wait

@@ -6,6 +6,7 @@
 #define COHOLD_ENGINE_ROBUST_LOCK_HPP
 
 #include <bit>
+#include <utility>
 
 #include <cohold/engine/participant_table.hpp>
 #include <cohold/os/futex.hpp>
@@ -45,6 +46,20 @@ class patience {
     ~patience() { until_ = around_; }
 
     [[nodiscard]] static deadline until() noexcept { return until_; }
+
+    // Lifts the limit for this scope, in which an operation must not fail.
+    class lifted {
+      public:
+        lifted() noexcept : around_(std::exchange(until_, deadline::never())) {}
+
+        lifted(const lifted&) = delete;
+        lifted& operator=(const lifted&) = delete;
+
+        ~lifted() { until_ = around_; }
+
+      private:
+        deadline around_;
+    };
 
   private:
     static inline thread_local constinit deadline until_ = deadline::never();

@@ -93,6 +93,13 @@ class section {
     savepoint from_{};
 };
 
+// ---- shared objects
+
+// Destroys the objects to which nobody refers any more, if this program knows their types and the
+// thread has no section open in the segment. Their destructors may leave further ones: these are
+// destroyed too, without recursion.
+[[gnu::cold]] void collect_orphans(segment_header& header) noexcept;
+
 // ---- allocating and freeing
 
 // Allocates memory of the segment. If a section is open, it frees the memory when it is undone.

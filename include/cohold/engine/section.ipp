@@ -5,6 +5,7 @@
 #define COHOLD_ENGINE_SECTION_IPP
 
 #include <cohold/engine/section.hpp>
+#include <cohold/engine/shared_hold.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -26,6 +27,9 @@ namespace detail {
     }
     unlist_open(mine);
     mine.end_outermost();
+    if (mine.has_released() && !mine.is_inherited()) [[unlikely]] {
+        collect_orphans(mine.header());
+    }
 }
 
 [[gnu::noinline]] COHOLD_INLINE void roll_back_section(transaction& mine, savepoint from) noexcept {

@@ -59,6 +59,10 @@ find_transaction_of(thread_core& core, const segment_header& header, std::uint64
 
 // ---- detaching
 
+// Called when a mapping ceases to be a participant: its pointers to shared objects that are left
+// outside the segment refer to nothing. Were there any?
+[[nodiscard, gnu::cold]] bool forget_holds(local_identity& identity) noexcept;
+
 // Ends the participation of this mapping, before it is unmapped. Does nothing if it is not a
 // participant, as in a forked child that has not used the inherited mapping.
 [[gnu::cold]] void detach(segment_header& header) noexcept;

@@ -209,8 +209,11 @@ COHOLD_INLINE void detach(segment_header& header) noexcept {
     }
     const identity_lock lock(identity);
     const patience limit(deadline::in(10 * patience::brief));
-    const bool tidy = free_journals(
-        header, participant_table::of(header).slots[slot_of(identity.me)], identity.me);
+    const bool held = forget_holds(identity);
+    const bool tidy =
+        (!held || drop_holds_of(header, identity.me, slot_of(identity.me))) &&
+        free_journals(header, participant_table::of(header).slots[slot_of(identity.me)],
+                      identity.me);
     identity.epoch.store(0, std::memory_order_release);
     leave_slot(header, tidy);
 }

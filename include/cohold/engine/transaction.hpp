@@ -129,6 +129,40 @@ class alignas(64) transaction : public journal_writer {
     // Called when an object outside the segment ends: nothing of it is restored any more.
     [[gnu::cold]] void forget(const void* object, std::size_t bytes) noexcept;
 
+    // ---- shared objects
+
+    // Counts a reference in the segment, which is uncounted if the section is undone. In a full
+    // segment, in which the journal has no room, it stays counted after a kill.
+    [[gnu::cold]] void count(shared_block& block, reference which) noexcept;
+
+    // Uncounts one at the end of the section. In a full segment, it stays counted after a kill.
+    [[gnu::cold]] void release_reference(shared_block& block, reference which) noexcept;
+
+    // Adds a new object to the segment's list, held by this process. It is removed if the section
+    // is undone.
+    [[gnu::cold]] void link(shared_block& block, std::error_code& ec) noexcept {
+        append_link(block, ec);
+    }
+
+    // Frees the memory of an orphan, which has been destroyed, at the end of the section.
+    [[gnu::cold]] void end(shared_block& block) noexcept;
+
+    // Registers what is to be done with a pointer outside the segment at the end of the section, or
+    // when it is undone. False if there is not enough memory.
+    [[nodiscard, gnu::cold]] bool act(const private_undo::action& what) noexcept;
+
+    // Says that the section may leave orphans, so that its end looks for them.
+    void expect_orphans() noexcept {
+        state.more = true;
+        releases_ = true;
+    }
+
+    // Did the section that has ended expect orphans?
+    [[nodiscard]] bool has_released() noexcept { return std::exchange(releases_, false); }
+
+    // Is the thread destroying orphans? Returns what was set before.
+    bool collect(bool now) noexcept { return std::exchange(collecting_, now); }
+
     // ---- what need not be saved
 
     struct range {
@@ -256,6 +290,9 @@ class alignas(64) transaction : public journal_writer {
 
     [[nodiscard, gnu::cold]] bool save_private(const void* at, std::size_t bytes) noexcept;
 
+    // For actions: uncounts a reference. The words are the transaction, the block and the kind.
+    [[gnu::cold]] static void uncount_now(const private_undo::action& what) noexcept;
+
     static constexpr std::size_t size_count = 4;
 
     const unsigned* uncaught_ = uncaught_counter();
@@ -266,6 +303,8 @@ class alignas(64) transaction : public journal_writer {
     // otherwise 0.
     std::uint32_t undoable_from_ = 0;
     bool marked_ = false;          // is any of sizes_ in use, or the next member true?
+    bool releases_ = false;        // see expect_orphans
+    bool collecting_ = false;      // see collect
     bool unkept_ = false;          // bytes of the segment are saved only in private memory
     std::uint64_t undo_floor_ = 0; // the end of the journal when the last undoable section began
     transaction* next_open_ = nullptr;

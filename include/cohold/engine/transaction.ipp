@@ -51,6 +51,7 @@ COHOLD_INLINE void transaction::end_outermost(bool undone) noexcept {
 COHOLD_INLINE void transaction::commit_so_far(const savepoint& from) noexcept {
     commit(from);
     undo_floor_ = from.top;
+    forget_sizes(); // what the section has saved is no longer saved
 }
 
 COHOLD_INLINE void transaction::finish(const savepoint& from) noexcept {
@@ -159,6 +160,69 @@ COHOLD_INLINE void transaction::drop(const void* block) noexcept {
 
 COHOLD_INLINE void transaction::forget(const void* object, std::size_t bytes) noexcept {
     own_.forget(object, bytes);
+}
+
+COHOLD_INLINE void transaction::count(shared_block& block, reference which) noexcept {
+    const patience::lifted unlimited;
+    expect_orphans(); // if it is undone
+    if (!append_count(block, which)) {
+        const private_undo::action uncount{
+            [](const private_undo::action& self, bool undone) noexcept {
+                if (undone) {
+                    uncount_now(self);
+                }
+            },
+            nullptr,
+            {this, &block, reinterpret_cast<void*>(static_cast<std::uintptr_t>(which))}};
+        static_cast<void>(act(uncount));
+    }
+}
+
+COHOLD_INLINE void transaction::release_reference(shared_block& block, reference which) noexcept {
+    expect_orphans();
+    if (!append_promise(journal_kind::released, block, which)) {
+        const private_undo::action uncount{
+            [](const private_undo::action& self, bool undone) noexcept {
+                if (!undone) {
+                    uncount_now(self);
+                }
+            },
+            nullptr,
+            {this, &block, reinterpret_cast<void*>(static_cast<std::uintptr_t>(which))}};
+        static_cast<void>(act(uncount));
+    }
+}
+
+COHOLD_INLINE void transaction::uncount_now(const private_undo::action& what) noexcept {
+    const patience::lifted unlimited;
+    auto& mine = *static_cast<transaction*>(what.words[0]);
+    heap::transaction change(heap::of(mine.header()), mine.process_word());
+    uncount_reference(mine.header(), change, *static_cast<shared_block*>(what.words[1]),
+                      static_cast<reference>(reinterpret_cast<std::uintptr_t>(what.words[2])));
+}
+
+COHOLD_INLINE void transaction::end(shared_block& block) noexcept {
+    if (!append_promise(journal_kind::ended, block, reference::strong)) {
+        const private_undo::action free{
+            [](const private_undo::action& self, bool /*undone*/) noexcept {
+                const patience::lifted unlimited;
+                auto& mine = *static_cast<transaction*>(self.words[0]);
+                heap::transaction change(heap::of(mine.header()), mine.process_word());
+                end_shared(mine.header(), change, *static_cast<shared_block*>(self.words[1]));
+            },
+            nullptr,
+            {this, &block, nullptr}};
+        static_cast<void>(act(free));
+    }
+}
+
+COHOLD_INLINE bool transaction::act(const private_undo::action& what) noexcept {
+    const bool done = own_.act(what, now());
+    if (done) {
+        promise();
+        expect_orphans();
+    }
+    return done;
 }
 
 [[gnu::noinline]] COHOLD_INLINE void transaction::clear_sizes() noexcept {

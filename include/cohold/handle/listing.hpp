@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 #include <cohold/config.hpp>
-#include <cohold/engine/recovery.hpp>
+#include <cohold/engine/section.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 

@@ -37,7 +37,11 @@ COHOLD_INLINE participant_list list_participants(const segment_header& header) {
 COHOLD_INLINE std::size_t recover_participants(segment_header& header,
                                                std::error_code& ec) noexcept {
     const owner_word me = participant_of(header, ec);
-    return ec ? 0 : recover_all(header, me);
+    const std::size_t recovered = ec ? 0 : recover_all(header, me);
+    if (!ec) {
+        collect_orphans(header);
+    }
+    return recovered;
 }
 
 } // namespace detail

@@ -236,7 +236,7 @@ COHOLD_INLINE bool journals_reader::read_record(std::uint64_t& top, stored_journ
     journal_record record;
     if (records_left_ == 0 || top % 8 != 0 || top < control_bytes + sizeof record ||
         !segment_.read(&record, sizeof record, top - sizeof record) ||
-        record.kind() > journal_kind::within ||
+        record.kind() > journal_kind::ended ||
         record.room() > top - control_bytes - sizeof record) {
         return false;
     }

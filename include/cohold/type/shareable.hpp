@@ -113,8 +113,8 @@ constexpr bool assert_class_shareable() {
     static_assert(!tuple, "cohold: std::tuple and std::variant cannot live in a segment: each "
                           "standard library lays them out differently. Use a struct of your own");
     static_assert(!owner, "cohold: smart pointers of std cannot live in a segment: they hold an "
-                          "address of this process. Use cohold::shm_unique_ptr, or "
-                          "cohold::offset_ptr, which owns nothing");
+                          "address of this process. Use cohold::shm_unique_ptr or "
+                          "shm_shared_ptr, or cohold::offset_ptr, which owns nothing");
     static_assert(!lock, "cohold: mutexes and the like of std work within one process only, and "
                          "hang the others when their owner dies. Use those of cohold, such as "
                          "shm_mutex and shm_condition");
