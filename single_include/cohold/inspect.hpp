@@ -934,7 +934,7 @@ namespace detail {
 /// The same by name. *Errors*: those of Mechanism::open; it is no error if the object is not a
 /// segment.
 template <detail::named_mechanism Mechanism = mechanism::posix>
-[[nodiscard]] segment_state inspect_segment(std::string_view name, std::error_code& ec) {
+[[nodiscard]] segment_state inspect_segment(name_argument name, std::error_code& ec) {
     const detail::error_context context("inspect", Mechanism::label, name);
     ec.clear();
     auto object = Mechanism::open(name, access_mode::reading, ec);
@@ -947,7 +947,7 @@ template <detail::named_mechanism Mechanism = mechanism::posix>
 }
 
 template <detail::named_mechanism Mechanism = mechanism::posix>
-[[nodiscard]] segment_state inspect_segment(std::string_view name) {
+[[nodiscard]] segment_state inspect_segment(name_argument name) {
     return detail::thrown(
         [&](std::error_code& ec) { return inspect_segment<Mechanism>(name, ec); });
 }
@@ -1896,6 +1896,10 @@ inline constexpr text_field<process_report> status_fields[] = {
 /// process, or it cannot be seen.
 [[nodiscard, gnu::cold]] process_report process_usage(pid_t process, std::error_code& ec);
 
+[[nodiscard, gnu::cold]] inline process_report process_usage(std::error_code& ec) {
+    return process_usage(0, ec);
+}
+
 [[nodiscard, gnu::cold]] process_report process_usage(pid_t process = 0);
 
 COHOLD_NAMESPACE_END
@@ -2620,6 +2624,10 @@ namespace detail {
 [[nodiscard, gnu::cold]] survey<object_entry> list_objects(const listing_options& options,
                                                            std::error_code& ec);
 
+[[nodiscard, gnu::cold]] inline survey<object_entry> list_objects(std::error_code& ec) {
+    return list_objects(listing_options{}, ec);
+}
+
 [[nodiscard, gnu::cold]] survey<object_entry> list_objects(const listing_options& options = {});
 
 COHOLD_NAMESPACE_END
@@ -3096,7 +3104,7 @@ namespace detail {
 [[gnu::cold]] bool remove_temporary(const folder& place, const char* name, bool dry_run,
                                     stale_object& out, bool& refused) noexcept;
 
-// The protocol of segment_base::remove_if_deserted, without waiting: a process that holds the gate
+// The protocol of segment_core::remove_if_deserted, without waiting: a process that holds the gate
 // is about to attach, or removes the segment itself.
 [[gnu::cold]] bool remove_deserted(const folder& place, const char* name, bool dry_run,
                                    stale_object& out, bool& refused);
@@ -3129,6 +3137,10 @@ namespace detail {
 /// errc::no_such_directory, permission_denied, for the directory. *If the process is killed*: each
 /// object is there or not.
 [[gnu::cold]] survey<stale_object> remove_stale(const stale_options& options, std::error_code& ec);
+
+[[gnu::cold]] inline survey<stale_object> remove_stale(std::error_code& ec) {
+    return remove_stale(stale_options{}, ec);
+}
 
 [[gnu::cold]] survey<stale_object> remove_stale(const stale_options& options = {});
 
@@ -3510,9 +3522,8 @@ inspect_contents(const system_v_id& object, contents_extent extent = contents_ex
 
 /// The same by name. *Errors*: those of Mechanism::open; flaws of the segment are not errors.
 template <detail::named_mechanism Mechanism = mechanism::posix>
-[[nodiscard]] segment_contents
-inspect_contents(std::string_view name, std::error_code& ec,
-                 contents_extent extent = contents_extent::everything) {
+[[nodiscard]] segment_contents inspect_contents(name_argument name, contents_extent extent,
+                                                std::error_code& ec) {
     const detail::error_context context("inspect", Mechanism::label, name);
     ec.clear();
     auto object = Mechanism::open(name, access_mode::reading, ec);
@@ -3525,9 +3536,15 @@ inspect_contents(std::string_view name, std::error_code& ec,
 }
 
 template <detail::named_mechanism Mechanism = mechanism::posix>
-[[nodiscard]] segment_contents inspect_contents(std::string_view name) {
+[[nodiscard]] segment_contents inspect_contents(name_argument name, std::error_code& ec) {
+    return inspect_contents<Mechanism>(name, contents_extent::everything, ec);
+}
+
+template <detail::named_mechanism Mechanism = mechanism::posix>
+[[nodiscard]] segment_contents
+inspect_contents(name_argument name, contents_extent extent = contents_extent::everything) {
     return detail::thrown(
-        [&](std::error_code& ec) { return inspect_contents<Mechanism>(name, ec); });
+        [&](std::error_code& ec) { return inspect_contents<Mechanism>(name, extent, ec); });
 }
 
 COHOLD_NAMESPACE_END
@@ -3768,7 +3785,7 @@ COHOLD_INLINE bool journals_reader::read_record(std::uint64_t& top, stored_journ
     journal_record record;
     if (records_left_ == 0 || top % 8 != 0 || top < control_bytes + sizeof record ||
         !segment_.read(&record, sizeof record, top - sizeof record) ||
-        record.kind() > journal_kind::within ||
+        record.kind() > journal_kind::ended ||
         record.room() > top - control_bytes - sizeof record) {
         return false;
     }
