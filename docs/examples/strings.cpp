@@ -44,6 +44,18 @@ int main() {
         check(seen == "Ada Lovelace" && copied == names[1] && names[0] < "B");
         // #endregion use
 
+        // #region outside
+        // Made in the segment: of any length.
+        users.emplace_back("Augusta Ada King, Countess of Lovelace", 36);
+        users.emplace_back().name = "Grace Brewster Murray Hopper";
+
+        // A long text on the stack needs an allocator of the segment. A kill would leak its memory.
+        const cohold::shm_string bound("Charles Babbage of Walworth Road",
+                                       segment.allocator<char>());
+        users.push_back({bound, 79});
+        // #endregion outside
+        check(users.size() == 4 && users[3].name.starts_with("Charles"));
+
         // #region section
         auto& account = segment.construct<cohold::shm_guarded<user>>("account", "Ada", 36);
         account.with([](user& guarded) { // both change, or none: whatever kills the process here
