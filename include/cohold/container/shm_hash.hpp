@@ -99,11 +99,11 @@ concept hashed_as_number =
 } // namespace detail
 
 /// A hash of 64 bits for keys of hash tables in shared memory: numbers, enumerations, strings,
-/// std::pair and std::array of such, and trivially copyable types in which equal values have equal
+/// std::pair and std::array of these, and trivially copyable types in which equal values have equal
 /// bytes. The result is the same in every process and build. A table passes a random number as the
-/// `seed`, so that nobody can choose keys that collide. Specialise it for types of your own:
-/// `std::uint64_t operator()(const key&, std::uint64_t seed) const noexcept`, with all bits well
-/// mixed, which the hash of a member with this seed is.
+/// `seed`, so that no attacker can choose keys that collide. Specialise it for types of your own:
+/// `std::uint64_t operator()(const key&, std::uint64_t seed) const noexcept`. All bits of the
+/// result must be well mixed. The shm_hash of a member, called with the same seed, is.
 template <class Key>
 struct shm_hash {
     [[nodiscard]] std::uint64_t operator()(const Key& key, std::uint64_t seed = 0) const noexcept {
@@ -141,7 +141,7 @@ struct shm_hash<Key> {
     }
 };
 
-/// Whatever converts to std::string_view has the hash of its characters, so that a table with
+/// Types that convert to std::string_view have the hash of their characters, so that a table with
 /// strings as keys can be searched for a std::string_view.
 template <detail::hashed_as_text Key>
 struct shm_hash<Key> {

@@ -26,10 +26,11 @@ COHOLD_NAMESPACE_BEGIN
 /// cvisit of plain elements; or by erase_if) must not change the same table:
 /// std::errc::resource_deadlock_would_occur where that would wait, and always in debug builds.
 ///
-/// *If the process is killed*: every operation has happened or not, and nobody waits for it. An
-/// exception in a function that changes an element leaves it as before.
+/// *If the process is killed*: every operation has happened completely or not at all, and no other
+/// process waits for the dead one. If a function that changes an element throws, the element is as
+/// before.
 ///
-/// In a section, of a shm_guarded for instance, changes are immediate and permanent, even if the
+/// In a section (of a shm_guarded for instance) changes are immediate and permanent, even if the
 /// section is undone.
 ///
 /// Growth splits one block at a time. *Errors*, of all members that insert: errc::out_of_space,
@@ -58,7 +59,8 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
     using base::visit_all;
     using base::visit_while;
 
-    /// A copy of the value with this key, if there is one.
+    /// A copy of the value with this key, if there is one. The memory that a copy owns, as a string
+    /// or vector does, is memory of the segment: a kill leaks it.
     template <class K = Key>
     [[nodiscard]] std::optional<T> get(const K& key) const
         requires is_plain
@@ -77,9 +79,9 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
         return copy;
     }
 
-    /// Calls f(value_type&) for the element with this key, and returns how many there were. What f
-    /// changes becomes visible as a whole when it returns; not at all if it throws, or if the
-    /// process is killed.
+    /// Calls f(value_type&) for the element with this key, and returns the number of calls: 1 or 0.
+    /// The changes that f makes become visible together when it returns; none do if it throws, or
+    /// if the process is killed.
     template <class K = Key, class F>
     size_type visit(const K& key, F&& f) {
         return this->with_element(key, nullptr, [&](const place& at, transaction& mine) {
@@ -93,8 +95,8 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
         return visit(key, [&f](value_type& found) { std::forward<F>(f)(found.second); }) != 0;
     }
 
-    /// Calls f(value_type&) for all elements, each change like one of visit, and returns how many
-    /// there were.
+    /// Calls f(value_type&) for all elements, for each one as visit does, and returns the number of
+    /// calls.
     template <class F>
     size_type visit_all(F&& f) {
         size_type count = 0;
@@ -106,7 +108,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
         return count;
     }
 
-    /// Like visit_all until f returns false. Returns whether f never did.
+    /// Like visit_all until f returns false. Returns true if f never did.
     template <class F>
     bool visit_while(F&& f) {
         return this->visit_locked([&](const place& at, transaction& mine) {

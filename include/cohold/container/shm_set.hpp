@@ -52,7 +52,7 @@ class set_handle : public tree_handle_storage<Key, Allocator> {
 /// by any text.
 /// - Iterators belong to one process. References and iterators stay valid until their element is
 /// erased.
-/// - Every operation happens completely or not at all, also if it throws; but inserting a range
+/// - Every operation happens completely or not at all, even if it throws. Only inserting a range
 /// happens element by element.
 /// - Moving between sets whose allocators are unequal (of two segments) moves the elements one by
 /// one; swapping and inserting a node is then errc::unsupported.

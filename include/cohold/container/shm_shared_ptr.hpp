@@ -41,7 +41,7 @@ template <class T>
 inline const known_shared_type known_type_of{
     {type_descriptor_of<T>.hash | 1, sizeof(T), &destroy_shared<T>}};
 
-// What a control block says of the type.
+// The type as a control block records it.
 template <class T>
 [[nodiscard]] std::uint64_t shared_type_hash() noexcept {
     if constexpr (is_destroyed_trivially<T>) {
@@ -61,12 +61,12 @@ template <class T>
 /// or not at all, and is undone with the section that it is a part of. Pointers outside it are
 /// counted by each process.
 ///
-/// *Thread and process safety*: as for std::shared_ptr: the counts may be changed at the same time,
-/// one pointer may not.
+/// *Thread and process safety*: as for std::shared_ptr: any number of threads may use different
+/// pointers to one object; one pointer may be changed by one thread at a time.
 ///
 /// *If the process is killed*: its pointers outside the segment no longer count; recovery frees the
-/// objects to which nobody else refers. If they have a destructor, the next program that knows the
-/// type calls it: in make_shm_shared, in segment::recover, or when it releases something itself.
+/// objects to which no other pointer refers. If they have a destructor, the next program that knows
+/// the type calls it: in make_shm_shared, in segment::recover, or when it releases an object.
 template <class T>
 class shm_shared_ptr {
     static_assert((std::is_object_v<T> || std::is_void_v<T>) && !std::is_array_v<T>,

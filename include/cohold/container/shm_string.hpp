@@ -43,8 +43,7 @@ concept position_in = std::is_same_v<Position, Char*> || std::is_same_v<Position
 /// - 32 bytes; a text of at most 22 bytes (in units of Char: 22, 10 or 4) lies in the string itself
 /// and allocates nothing, so it also works outside of segments.
 /// - Iterators are raw pointers: valid in the process that obtained them, until the text changes.
-/// - An operation changes the text completely or not at all, also when it throws, but for those
-/// that take a function.
+/// - An operation changes the text completely or not at all, even if it throws.
 /// - Moving between strings whose allocators are unequal (of two segments) copies the text. The
 /// move constructor is noexcept all the same, because growing a vector of strings relies on it: if
 /// the memory runs out there, it calls std::terminate. shm_string(std::move(other), allocator)

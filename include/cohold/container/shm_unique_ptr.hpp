@@ -28,8 +28,8 @@ COHOLD_NAMESPACE_BEGIN
 ///
 /// *Thread and process safety*: as for std::unique_ptr: one thread at a time.
 ///
-/// *If the process is killed*: an object whose pointer lies in a segment stays. One whose pointer
-/// lay outside is leaked: shm_shared_ptr is the pointer that is freed then.
+/// *If the process is killed*: an object whose pointer lies in a segment stays. An object whose
+/// pointer lay outside is leaked; one that a shm_shared_ptr shares would be freed.
 template <class T>
 class shm_unique_ptr {
     static_assert(std::is_object_v<T> && !std::is_array_v<T> && !std::is_volatile_v<T>,

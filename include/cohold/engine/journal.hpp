@@ -331,7 +331,7 @@ class journal_reader {
     // Frees a block and removes its record in one step.
     [[nodiscard]] bool free_block(std::uint64_t where, std::uint64_t below) noexcept;
 
-    // Does what a record of a shared object demands, and removes the record, in one step.
+    // Carries out the record of a shared object and removes it, in one step.
     [[nodiscard]] bool change_shared(const journal_record& record, std::uint64_t below) noexcept;
 
     segment_header& header_;

@@ -14,7 +14,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the end of a section has to check, set and compared as one word.
+// Everything that the end of a section must check, set and compared as one word.
 struct alignas(8) section_state {
     std::uint32_t depth = 0; // the number of nested open sections
     bool undoable = false;   // can one of them be undone in a live process?
@@ -278,8 +278,8 @@ class journal_writer : protected open_sections {
 
     // ---- shared objects
 
-    // Promises to uncount a reference, or to free what was an object. False if there is no room for
-    // the record.
+    // Promises to uncount a reference, or to free the memory of a destroyed object. False if there
+    // is no room for the record.
     [[nodiscard, gnu::cold]] bool append_promise(journal_kind kind, const shared_block& block,
                                                  reference which) noexcept;
 
@@ -385,7 +385,7 @@ class journal_writer : protected open_sections {
         return (std::uint64_t{0} - top) % byte_shift::least_kept;
     }
 
-    // The size of what precedes the record.
+    // The number of bytes before the record that belong to it.
     [[nodiscard]] static std::uint64_t shift_room(std::uint64_t top, std::uint64_t step) noexcept {
         return (step != 0 ? before_step(top) + step : 0) + sizeof(shift_words);
     }

@@ -1,5 +1,5 @@
-// A mechanism as data: its properties, and its functions for native handles of whatever type. So
-// what is made of mechanisms need not be a template.
+// A mechanism as data: its properties, and its functions for native handles of any type. So code
+// that works with all mechanisms need not be a template.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_MECHANISM_CALLS_HPP
@@ -26,16 +26,16 @@ struct alignas(16) native_room {
 };
 
 // For the meaning of most of these, see the table of mechanism_policy. `native` is the address of
-// a native handle. A function that a mechanism need not have is null where it has none.
+// a native handle. An optional function that the mechanism lacks is null.
 struct mechanism_calls {
     std::string_view label;
     bool grows;
     bool huge_pages;
     bool has_descriptor; // the native handle is a file_descriptor
     std::size_t size;    // of a native handle, in bytes
-    bool reads_as_maps;  // pread(2) of that descriptor gets what map() maps
+    bool reads_as_maps;  // pread(2) of that descriptor gets the bytes that map() maps
 
-    // Makes an empty native handle, whatever there was before.
+    // Makes an empty native handle; the memory may hold any bytes before.
     void (*clear)(void* native) noexcept;
     bool (*refers)(const void* native) noexcept;
 

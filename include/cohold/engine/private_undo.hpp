@@ -32,8 +32,8 @@ class private_undo {
         std::uint64_t top;
     };
 
-    // What is to be done with an object outside the segment: run(action, undone) is called once,
-    // after the commit or when the section is undone.
+    // An action on an object outside the segment: run(action, undone) is called once, after the
+    // commit or when the section is undone.
     struct action {
         void (*run)(const action& self, bool undone) noexcept;
         void* subject; // the object; null after it has ended

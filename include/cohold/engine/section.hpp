@@ -13,7 +13,7 @@ namespace detail {
 
 // ---- beginning and ending a section
 
-// What `section` and guards do where transaction::begin_first and commit_first are not enough.
+// `section` and guards call these where transaction::begin_first and commit_first are not enough.
 
 void open_section(transaction& mine, bool undoable) noexcept;
 
@@ -24,7 +24,7 @@ void close_section(transaction& mine) noexcept;
 
 // A section of the calling thread. A nested section is a part of the section around it: only the
 // end of the outermost one commits the changes, frees the dropped blocks, and releases the locks of
-// the section. What the thread changes must have been saved before: see transaction::save.
+// the section. The thread must save bytes before it changes them: see transaction::save.
 //
 // Without a journal (after an error of self, for instance errc::out_of_space), there is no section,
 // and the changes happen one by one.
@@ -95,9 +95,9 @@ class section {
 
 // ---- shared objects
 
-// Destroys the objects to which nobody refers any more, if this program knows their types and the
-// thread has no section open in the segment. Their destructors may leave further ones: these are
-// destroyed too, without recursion.
+// Destroys the objects to which no pointer refers any more, if this program knows their types and
+// the thread has no section open in the segment. Their destructors may leave further ones: these
+// are destroyed too, without recursion.
 [[gnu::cold]] void collect_orphans(segment_header& header) noexcept;
 
 // ---- allocating and freeing

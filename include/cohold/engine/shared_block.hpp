@@ -1,5 +1,5 @@
-// The control block of an object that several pointers share: who refers to it, and the segment's
-// list of such objects.
+// The control block of an object that several pointers share, which counts its references, and the
+// segment's list of such objects.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_SHARED_BLOCK_HPP
@@ -20,7 +20,7 @@ enum class reference : std::uint32_t { strong, weak };
 
 enum class shared_state : std::uint32_t {
     living,
-    orphaned, // nobody refers to the object, and it is to be destroyed
+    orphaned, // no strong reference is left, and it is to be destroyed
     ending,   // the same, but being destroyed where a kill leaves it half destroyed
     destroyed // only weak references are left
 };
@@ -100,7 +100,7 @@ struct shared_lists {
 [[gnu::cold]] void add_shared(segment_header& header, heap::transaction& change,
                               shared_block& block) noexcept;
 
-// Removes it again, before anybody else has seen it.
+// Removes it again, before any other process has seen it.
 [[gnu::cold]] void remove_shared(segment_header& header, heap::transaction& change,
                                  shared_block& block) noexcept;
 

@@ -1,5 +1,5 @@
-// The references that this process has outside a segment to the shared objects in it, and how
-// objects are destroyed to which nobody refers any more.
+// The references to shared objects that this process has outside the segment, and the destruction
+// of objects to which no pointer refers any more.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_SHARED_HOLD_HPP
@@ -19,10 +19,9 @@ namespace detail {
 
 // ---- holds
 
-// What this process, as one participant, holds of one object: private memory, and so gone with the
-// process. The pointers outside the segment have its address. A forked child has copies of both:
-// they belong to the parent, and the child may do with them what it likes, except that nothing
-// happens in the segment.
+// The references that this process, as one participant, has to one object. It is private memory, so
+// it ends with the process. The pointers outside the segment have its address. A forked child has
+// copies of both, which belong to the parent: using them changes nothing in the segment.
 struct shared_hold {
     std::atomic<std::uint64_t> counts[2]; // strong and weak pointers
     shared_block* block;

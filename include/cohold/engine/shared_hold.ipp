@@ -251,7 +251,7 @@ COHOLD_INLINE bool shared_types::find(std::uint64_t hash, shared_type& found) no
 
 // Destroys an orphan that this process has claimed. If the process is killed meanwhile, the object
 // is whole again, and another process destroys it. In a full segment, which has no room to save the
-// object, what it owns is leaked then.
+// object, the memory that it owns is leaked then.
 inline void destroy_orphan(transaction& mine, shared_block& block,
                            const shared_type& type) noexcept {
     const section part(&mine, false);

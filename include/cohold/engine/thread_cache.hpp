@@ -1,5 +1,5 @@
-// What this process knows about its threads: the transactions of each, which of them have open
-// sections, and what happens when a thread ends or code is unloaded.
+// The threads of this process: the transactions of each, which of them have open sections, and the
+// end of a thread or of unloaded code.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_THREAD_CACHE_HPP
@@ -15,7 +15,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// ---- what is known about a thread
+// ---- the data about a thread
 
 struct thread_cache;
 struct thread_core;
@@ -42,8 +42,8 @@ inline constexpr open_sections no_sections{};
 // other copies have opened. It looks like an open section, so that the slow path finds out.
 inline constexpr open_sections unknown_sections{{.more = true}, nullptr};
 
-// What one copy of this code knows about one thread. A program has one copy, and each plug-in with
-// private symbols has its own.
+// The data that one copy of this code has about one thread. A program has one copy, and each
+// plug-in with private symbols has its own.
 struct thread_cache {
     // The transaction that was found last, by a hash of the segment's address.
     struct place {
@@ -101,8 +101,8 @@ class process_lock {
     std::atomic<std::uint64_t>& word_;
 };
 
-// What all copies of this code know about a thread. They find it in the C library's list of the
-// thread's cleanup handlers. Without such a list, each copy has its own.
+// The data that all copies of this code share about a thread. They find it in the C library's list
+// of the thread's cleanup handlers. Without such a list, each copy has its own.
 struct thread_core {
     cleanup_entry entry{};
     std::atomic<std::uint64_t> busy{0}; // held while the list of copies is changed or read
@@ -110,8 +110,8 @@ struct thread_core {
     thread_transaction* transactions = nullptr;
     stamp_word* process = nullptr; // where the process keeps its stamp
     open_sections none{};
-    // What the thread's transactions use instead of the number of its uncaught exceptions, once the
-    // thread is unwound without an exception: larger than any number that a guard has seen.
+    // Replaces the number of the thread's uncaught exceptions in its transactions, once the thread
+    // is unwound without an exception: larger than any number that a guard has seen.
     unsigned condemned = 0;
 
     [[gnu::cold]] void add(thread_cache& copy) noexcept;
@@ -250,8 +250,8 @@ inline constexpr auto core_tag = static_cast<int>(
     0x636f686fu + 31u * COHOLD_LAYOUT_VERSION + sizeof(thread_transaction) +
     4099u * sizeof(thread_core) + 65599u * sizeof(thread_cache) + config::max_participants);
 
-// Finds what other copies know about the thread. At the end of the thread, or without enough
-// memory, only this copy knows it.
+// Finds the data that other copies have about the thread. At the end of the thread, or without
+// enough memory, this copy uses data of its own.
 [[gnu::cold]] void join_thread() noexcept;
 
 [[gnu::cold]] transaction* search_open_transaction(const segment_header* header) noexcept;

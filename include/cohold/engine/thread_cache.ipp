@@ -98,7 +98,7 @@ COHOLD_INLINE void caches_of_copy::remove_all() noexcept {
 
 COHOLD_INLINE void end_transaction(thread_transaction& its, thread_core& core) noexcept {
     std::uint32_t found = thread_transaction::live;
-    // What a forked child has inherited belongs to its parent.
+    // A transaction that a forked child has inherited belongs to its parent.
     const bool inherited = its.process != process_stamp(core.process);
     if (!inherited && its.ended.compare_exchange_strong(found, thread_transaction::ending)) {
         // A thread that unmaps the segment waits for this.

@@ -189,14 +189,14 @@ struct object_options {
     /// huge_pages::hugetlb_2m or hugetlb_1g: the object consists of pages from the machine's pool,
     /// and `size` is rounded up to whole ones. The other kinds are for map().
     enum huge_pages huge = huge_pages::none;
-    /// What nobody will be able to do to a memfd once the object is made. Not for other mechanisms:
-    /// errc::unsupported.
+    /// The operations that no process can perform on a memfd once it is made. Not for other
+    /// mechanisms: errc::unsupported.
     seal seals = seal::none;
 };
 
 namespace detail {
 
-// ---- what does not depend on the types of the policies
+// ---- the part that does not depend on the types of the policies
 
 struct mapped_bytes {
     void* address = nullptr;

@@ -38,7 +38,7 @@ struct segment_forms {
     }
 };
 
-// What segment and shared can do with the segment that they have attached.
+// The operations of segment and shared on the segment that they have attached.
 template <class Policies>
 class segment_operations : public segment_observers<Policies> {
     static constexpr std::string_view label = Policies::mechanism::label;
@@ -71,11 +71,10 @@ class segment_operations : public segment_observers<Policies> {
         }
     }
 
-    /// Recovers now what dead processes have left: unfinished changes are rolled back, committed
-    /// ones completed, and their slots freed. Returns how many dead participants this call has
-    /// found. Attaching does the same, and a thread that waits for a lock does it for the lock's
-    /// holder. *Errors*: those of attaching, in a forked child. *Complexity*: a system call for
-    /// each participant.
+    /// Recovers dead processes now: rolls unfinished changes back, completes committed ones, and
+    /// frees their slots. Returns how many dead participants this call has found. Attaching does
+    /// the same, and a thread that waits for a lock does it for the lock's holder. *Errors*: those
+    /// of attaching, in a forked child. *Complexity*: a system call for each participant.
     std::size_t recover() const {
         return thrown([&](std::error_code& ec) { return recover(ec); });
     }
@@ -87,9 +86,9 @@ class segment_operations : public segment_observers<Policies> {
 
     /// Waits until everything that any process has written to the segment, and the segment's name,
     /// will survive a loss of power: msync(2), fsync(2) of a file and of its directory. This is no
-    /// snapshot: what others write meanwhile may be on the disk or not, and so may any part of what
-    /// is written next. For memory there is nothing to wait for. *Errors*: EIO if the disk has
-    /// failed; msync(2), fsync(2).
+    /// snapshot: bytes that other processes write meanwhile or afterwards may be on the disk or
+    /// not. For memory there is nothing to wait for. *Errors*: EIO if the disk has failed;
+    /// msync(2), fsync(2).
     void durable() const {
         std::error_code ec;
         durable(ec);
@@ -106,7 +105,7 @@ class segment_operations : public segment_observers<Policies> {
     using segment_observers<Policies>::segment_observers;
 };
 
-// What a call without a type, such as destroy("name"), ends up in: its message.
+// A call without a type, such as destroy("name"), ends up here, for the message.
 template <class... Arguments>
 int& type_is_missing() noexcept {
     static_assert(sizeof...(Arguments) > SIZE_MAX - 1,

@@ -19,7 +19,8 @@ struct shared_forms : segment_forms<Policies> {
     using number = no_number; // it could be meant for T
 };
 
-// Segment is what T's segment can be used for: segment_operations, or segment_observers.
+// `Segment`: the operations that the handle has on T's segment, segment_operations or
+// segment_observers.
 template <class T, class Policies, class Segment>
 class shared_base : public Segment {
   public:

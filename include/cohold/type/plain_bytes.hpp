@@ -20,7 +20,7 @@ namespace detail {
 template <class T, bool Within = false>
 constexpr bool is_plain();
 
-// Which of its bytes are plain does not depend on who vouches for a struct.
+// Which bytes of a struct are plain does not depend on enable_shareable.
 template <class T>
 constexpr auto shape_for_bytes() {
     if constexpr (kind_of<T>() == type_kind::vouched_for && std::is_class_v<T> &&

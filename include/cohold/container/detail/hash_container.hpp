@@ -68,7 +68,7 @@ concept hash_is_transparent = requires {
     typename Equal::is_transparent;
 };
 
-// What insertion has done.
+// The result of an insertion.
 enum class hash_result { failed, found, inserted };
 
 template <class Key, class T, class Hash, class Equal>
@@ -93,8 +93,8 @@ class hash_container {
     hash_container(const hash_container&) = delete;
     hash_container& operator=(const hash_container&) = delete;
 
-    /// The number of elements. While others insert and erase it is the sum of what was found in
-    /// parts of the table, one after the other. *Complexity*: linear in the size, but fast: one
+    /// The number of elements. The groups are counted one after the other, so the result is not
+    /// exact while other threads insert and erase. *Complexity*: linear in the size, but fast: one
     /// cache line for 32 elements.
     [[nodiscard]] size_type size() const noexcept {
         size_type count = 0;
@@ -139,7 +139,7 @@ class hash_container {
         return cvisit(key, [](const value_type&) noexcept {}) != 0;
     }
 
-    /// 1 or 0.
+    /// The number of elements with this key: 1 or 0.
     template <class K = Key>
     [[nodiscard]] size_type count(const K& key) const
         requires is_plain
@@ -154,9 +154,9 @@ class hash_container {
         return contains(key) ? 1 : 0;
     }
 
-    /// Calls f(const value_type&) for the element with this key, and returns how many there were.
-    /// If elements are plain bytes, f gets a copy, and may do anything. Otherwise it gets the
-    /// element in the table, which is locked, and must not change the table.
+    /// Calls f(const value_type&) for the element with this key, and returns the number of
+    /// calls: 1 or 0. If elements are plain bytes, f gets a copy, and may do anything. Otherwise it
+    /// gets the element in the table, whose block is locked, and must not change the table.
     template <class K = Key, class F>
     size_type cvisit(const K& key, F&& f) const
         requires is_plain
@@ -182,8 +182,8 @@ class hash_container {
         return cvisit(key, std::forward<F>(f));
     }
 
-    /// Calls f(const value_type&) for all elements, and returns how many there were. Every element
-    /// that is there all the time is visited once. Elements that are inserted or erased meanwhile
+    /// Calls f(const value_type&) for all elements, and returns the number of calls. An element
+    /// that is there all the time is visited once. An element that is inserted or erased meanwhile
     /// may be visited or not.
     template <class F>
     size_type cvisit_all(F&& f) const
@@ -218,7 +218,7 @@ class hash_container {
         return cvisit_all(std::forward<F>(f));
     }
 
-    /// Like cvisit_all until f returns false. Returns whether f never did.
+    /// Like cvisit_all until f returns false. Returns true if f never did.
     template <class F>
     bool cvisit_while(F&& f) const
         requires is_plain
@@ -481,7 +481,7 @@ class hash_container {
                 const char* const bytes = shape.slot(in, slot);
                 copy_from_slot<slot_bytes, 0, key_end>(copy.bytes, bytes);
                 if constexpr (!std::is_scalar_v<Key>) {
-                    // What compares keys must not see a key that is half of another one.
+                    // A comparison must not see half of one key and half of another.
                     std::atomic_thread_fence(std::memory_order_acquire);
                     if (in.state.load(std::memory_order_relaxed) != state) {
                         break;
@@ -622,8 +622,8 @@ class hash_container {
         }
     }
 
-    // Copies the elements of a block. Returns what each_block wants to know, or 0 if the block no
-    // longer is the one for the hash.
+    // Copies the elements of a block. Returns the depth plus one, as each_block expects, or 0 if
+    // the block is no longer the one for the hash.
     [[nodiscard]] std::uint32_t copy_block(const hash_way& way, copied_block& into) const noexcept {
         into.count = 0;
         const hash_block& block = *way.block;

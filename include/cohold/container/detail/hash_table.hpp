@@ -29,8 +29,8 @@ namespace detail {
 //
 // A block has groups of 16 slots. An element is in the group that the last bits of its hash name
 // or, if that is full, in one of the next ones. Every change is one store to the state of one
-// group, by the thread that holds the block's lock. What is not yet, or no longer, in the state
-// does not exist, so a thread that dies leaves nothing behind but the lock.
+// group, by the thread that holds the block's lock. An element that is not yet, or no longer, in
+// the state does not exist, so a thread that dies leaves nothing behind but the lock.
 
 // ---- words
 
@@ -78,8 +78,9 @@ inline constexpr std::uint32_t most_depth = 40;
     return depth == 0 ? 0 : hash >> (64 - depth);
 }
 
-// What a split block's word says: its phase, and what will be an entry: the new block, and the
-// depth before the split. The new block is being filled, or is complete.
+// The word of a block that is being split: the phase, and the future entry of the new block, with
+// the depth before the split. In the first phase the new block is being filled; in the second one
+// it is complete.
 inline constexpr std::uint64_t split_filling = std::uint64_t{1} << 62;
 inline constexpr std::uint64_t split_filled = std::uint64_t{2} << 62;
 
@@ -141,7 +142,7 @@ static_assert(sizeof(hash_group) == 32);
 struct alignas(64) hash_block {
     robust_lock lock;
     std::atomic<std::uint64_t> split; // 0: it is not being split
-    std::atomic<std::uint64_t> next;  // offset of a block with what it has no room for; or 0
+    std::atomic<std::uint64_t> next;  // offset of a block with further elements; or 0
     std::uint64_t prefix;             // the first bits of all its hashes, followed by zeros
     std::uint64_t unused[4];
 };
@@ -163,7 +164,7 @@ struct hash_directory {
 
 static_assert(sizeof(hash_directory) == 16);
 
-// What growth has to know about the elements of a table.
+// The facts about the elements of a table that growth needs.
 struct hash_shape {
     std::uint32_t slot_bytes;
     std::uint32_t group_count; // a power of two
@@ -350,7 +351,7 @@ class hash_table {
                root_.load(std::memory_order_relaxed) == way.root;
     }
 
-    // The block with what `block` has no room for, if there is one.
+    // The block with the elements for which `block` has no room, if there is one.
     [[nodiscard, gnu::cold]] hash_block* next_of(const hash_block& block,
                                                  const hash_shape& shape) const noexcept;
 
@@ -412,9 +413,9 @@ class hash_table {
 
     // ---- growth
 
-    // The caller has found no room for the hash in the block, which it has locked. Makes room, so
-    // that it is worth unlocking and trying again; in `next` of the block if the hashes are too
-    // much alike. Returns false after an error: errc::out_of_space, reserve_exceeded.
+    // Makes room in the block, which the caller has locked and found full for the hash. Afterwards
+    // the caller unlocks the block and tries again. If the hashes are too much alike, the room is
+    // in a further block. Returns false after an error: errc::out_of_space, reserve_exceeded.
     [[gnu::cold]] bool make_room(hash_block& block, std::uint64_t hash, const hash_shape& shape,
                                  transaction& mine, std::error_code* report);
 
@@ -424,10 +425,10 @@ class hash_table {
 
     // ---- the end
 
-    // Completes what dead processes have begun, so that the words say all.
+    // Completes the changes that dead processes have begun.
     [[gnu::cold]] void settle(const hash_shape& shape) noexcept;
 
-    // Frees the memory, and is empty. Called in a section.
+    // Frees the memory; the table is empty then. Called in a section.
     [[gnu::cold]] void release(const hash_shape& shape) noexcept;
 
     // The words that release() changes.

@@ -214,8 +214,8 @@ struct hash_growth {
         finish_split(block);
     }
 
-    // Which elements of a group move, which of those are not in their group, and what the word of
-    // the group says of `overflow` without those that move.
+    // The elements of a group that move, those of them that are not in their own group, and the
+    // bits of `overflow` that the group's word has without the elements that move.
     struct group_survey {
         std::uint32_t moved = 0;
         std::uint32_t displaced = 0;
@@ -352,7 +352,7 @@ struct hash_growth {
         return false;
     }
 
-    // Appends a block for what the last one of a chain has no room for.
+    // Appends a block to a chain, for elements for which the last one has no room.
     void lengthen(hash_block& block, std::error_code& ec) const noexcept {
         hash_block* last = &block;
         while (hash_block* const next = table.next_of(*last, shape)) {
@@ -416,8 +416,8 @@ COHOLD_INLINE hash_block* hash_table::next_of(const hash_block& block,
                                               const hash_shape& shape) const noexcept {
     const std::uint64_t offset = block.next.load(std::memory_order_acquire);
     segment_header& header = allocator_.bound_header();
-    // Later blocks of a chain are not necessarily behind earlier ones, but a chain has no more of
-    // them than there is room for: whoever follows it counts.
+    // The blocks of a chain may lie in any order, so offsets do not show whether a damaged chain
+    // leads in a circle. Readers count instead: a chain has no more blocks than there is room for.
     return offset != 0 && offset % alignof(hash_block) == 0 &&
                    is_inside(offset, shape.block_bytes(), bounded_size(header))
                ? reinterpret_cast<hash_block*>(reinterpret_cast<char*>(&header) + offset)

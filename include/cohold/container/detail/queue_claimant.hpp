@@ -86,8 +86,8 @@ class queue_claimant {
     };
 };
 
-// What a claim needs of the thread's transaction, ready to hand: between two compare-and-swaps the
-// processor waits for every load that depends on another one.
+// The parts of the thread's transaction that a claim needs, close at hand: between two
+// compare-and-swaps the processor waits for every load that depends on another one.
 struct claimant_cache {
     segment_header* header;
     const std::atomic<std::uint64_t>* epoch_here;

@@ -91,11 +91,12 @@ class shared_words {
 
     void set_null() noexcept { set(nullptr, nullptr, nullptr); }
 
-    // Releases what outside words refer to, now or, in a section that may be undone, at its end.
+    // Words outside the segment: refers to another object, and releases the old one, now or, in a
+    // section that may be undone, at its end.
     void replace(void* object, shared_block* block, shared_hold* hold, reference which) noexcept;
 
-    // What a section does with outside words that it has changed: see private_undo::action. The
-    // words are the old object, block and hold.
+    // Called when a section ends that has changed words outside the segment: see
+    // private_undo::action. The words are the old object, block and hold.
     [[gnu::cold]] static void end_of_section(const private_undo::action& self, bool undone,
                                              reference which) noexcept;
 
@@ -108,7 +109,7 @@ static_assert(sizeof(shared_words) == 24);
 
 // Memory for a shared object, and the section in which it is made: if its constructor throws or the
 // process is killed, nothing stays. Once it is published, it stays even if an enclosing section is
-// undone: it is destroyed when nobody refers to it.
+// undone: it is destroyed when no pointer refers to it.
 class new_shared {
   public:
     // `type`: the hash of its description, or 0 if it need not be destroyed.

@@ -171,7 +171,7 @@ class string_storage {
         }
     }
 
-    // Of characters that are equal if their bytes are.
+    // For characters that are equal if their bytes are.
     [[nodiscard]] bool is_equal(const string_storage& other) const noexcept {
         const std::size_t size = words_.own.size;
         if (sizeof words_ != 24 || all_words::big_endian || size > all_words::own_capacity ||
@@ -182,7 +182,7 @@ class string_storage {
         std::uint64_t b[3];
         std::memcpy(a, std::addressof(words_), sizeof a);
         std::memcpy(b, std::addressof(other.words_), sizeof b);
-        // With the size, and without what lies behind the text.
+        // Compares the size and the text, but no bytes behind the text.
         const std::size_t bits = 8 * sizeof(Char) * (size + 1);
         const auto differ = [&](int word, std::size_t above) {
             return ((a[word] ^ b[word]) << (64 - above)) != 0;
@@ -209,7 +209,7 @@ class string_storage {
 
     void save_words(record& section) { section.words(this, std::addressof(words_), sizeof words_); }
 
-    // Saves what changes when characters are added at the end, or before they are removed there.
+    // Saves the bytes that change when characters are added or removed at the end.
     void save_end(record& section) {
         if (!words_.is_long()) {
             section.all(this, std::addressof(words_), sizeof words_);
@@ -221,8 +221,8 @@ class string_storage {
         }
     }
 
-    // Of a text in a block, for a section in which more may follow: what ends the text now must end
-    // it again when the size is restored.
+    // For a text in a block, in a section in which more may follow: the terminator is saved as
+    // well, because it must be there again when the size is restored.
     void save_size(record& section) {
         const std::uint64_t size = words_.block.size;
         if (section.size(this, std::addressof(words_.block.size), size)) {
@@ -384,7 +384,7 @@ class string_storage {
     static constexpr std::size_t unit = sizeof(Char);
     static constexpr bool has_first_word =
         !all_words::big_endian && sizeof(void*) == 8 && unit <= 4;
-    // The longest text that lies in it, with what ends it.
+    // The longest text that fits into it, with its terminator.
     static constexpr size_type first_capacity = has_first_word ? 8 / unit - 2 : 0;
 
     [[nodiscard]] static bool is_in_first(size_type size) noexcept {
@@ -432,7 +432,7 @@ class string_storage {
         return true;
     }
 
-    // Saves what save_end does.
+    // Saves the same bytes as save_end.
     [[nodiscard]] bool saves_end(brief_section<Allocator>& section) noexcept {
         return words_.is_long()
                    ? section.save(std::addressof(words_.block.size), 8) &&
@@ -621,7 +621,7 @@ class string_storage {
         operation section(alloc_);
         Char* const place = text() + at;
         const size_type size = this->size();
-        const size_type behind = size - at - removed + 1; // with what ends the text
+        const size_type behind = size - at - removed + 1; // with the terminator
         const size_type changed = size - removed + count;
         if (!words_.is_long()) {
             section.all(this, std::addressof(words_), sizeof words_);

@@ -1,4 +1,4 @@
-// What the ordered maps and sets have in common: everything but access to mapped values.
+// The common base of the ordered maps and sets: everything but access to mapped values.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_CONTAINER_DETAIL_TREE_CONTAINER_HPP
@@ -25,8 +25,8 @@ namespace detail {
 template <class Compare>
 concept transparent = requires { typename Compare::is_transparent; };
 
-// What an element may be searched by: its key or, if the comparison is transparent, anything that
-// it compares.
+// The types by which an element can be searched: its key or, if the comparison is transparent,
+// anything that it compares.
 template <class K, class Key, class Compare>
 concept key_like = std::same_as<K, Key> || transparent<Compare>;
 

@@ -1,5 +1,5 @@
-// The links of a balanced search tree in shared memory, which know nothing of what the nodes hold,
-// and how nodes are put in and taken out.
+// The links of a balanced search tree in shared memory, without the values in its nodes; and how
+// nodes are put in and taken out.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_CONTAINER_DETAIL_TREE_LINKS_HPP
@@ -85,8 +85,8 @@ struct tree_undo {
     }
 };
 
-// Puts in a node that is new: as that child of `parent`, which is a node without it or, in an empty
-// tree, the head and side 0. An exception leaves the tree half changed; what was saved must then be
+// Puts in a new node, as the child of `parent` on that side, which must be free; in an empty tree,
+// as child 0 of the head. An exception leaves the tree half changed; the saved bytes must then be
 // restored.
 void link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
                     const tree_undo& undo);

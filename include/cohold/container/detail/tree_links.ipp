@@ -15,7 +15,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A change of a tree, with what it takes to save what it changes.
+// A change of a tree, which saves the nodes that it changes.
 class tree_change {
   public:
     tree_change(tree_head& head, const tree_undo& undo) noexcept : head_(head), undo_(undo) {}
@@ -49,7 +49,7 @@ class tree_change {
             head_.last = head_.size == 1 ? 0 : distance(&head_, node->next(0));
         }
         --head_.size;
-        tree_links* moved = nullptr; // what is now one black node short; null: a missing child
+        tree_links* moved = nullptr; // the subtree that lacks one black node; null: a missing child
         tree_links* above = nullptr; // its parent
         int side = 0;
         bool red = false;

@@ -25,13 +25,13 @@ namespace detail {
 // Forms describes the factories of a handle:
 //   named         has it names?
 //   label         the object, in error messages
-//   options       what create takes
-//   number        what it takes instead, as the most important option, or no_number
-//   has_default   can it do without both?
-//   has_contents  are there arguments for what is constructed in it?
+//   options       the type of the options of create
+//   number        the type of the most important option, which can stand for all; or no_number
+//   has_default   can create do without both?
+//   has_contents  does create take arguments for an object to be constructed?
 //   replaces      is there replace()?
-//   opening       what open and adopt take, or no_opening
-//   native_handle_type  what adopt takes
+//   opening       the type of the options of open and adopt, or no_opening
+//   native_handle_type  the type that adopt takes
 // static functions:
 //   from(number) → options      opening_of(options) → opening, for open_or_create
 //

@@ -1,5 +1,5 @@
-// What every handle of a kernel object has in common: the check of its policies, and these as data;
-// object_handle, which owns the native handle; and waiting until a name exists.
+// The common parts of all handles of kernel objects: the check of their policies, and these as
+// data; object_handle, which owns the native handle; and waiting until a name exists.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
@@ -254,7 +254,7 @@ object_of(const typename Mechanism::native_handle_type& native) noexcept {
     return {&calls_of<Mechanism>, &native};
 }
 
-// What the policies of a handle decide, as data.
+// The decisions of a handle's policies, as data.
 struct object_policies {
     const mechanism_calls* mechanism;
     bool named;

@@ -1,4 +1,4 @@
-// What segment, segment_view and shared have in common: segment_core, which creates, opens, checks
+// The common parts of segment, segment_view and shared: segment_core, which creates, opens, checks
 // and removes a segment, and the observers that all of them have.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
@@ -15,7 +15,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the process that makes or opens a segment wants from its mapping.
+// The options for the mapping of the process that makes a segment.
 [[nodiscard]] inline mapping_options mapping_of(const segment_options& options) noexcept {
     mapping_options wanted = options.mapping;
     wanted.populate = wanted.populate || options.populate;

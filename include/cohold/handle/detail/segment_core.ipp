@@ -227,8 +227,8 @@ COHOLD_INLINE segment_core::facts segment_core::peek(const object_handle& object
         return {};
     }
     if (object.calls().reads_as_maps) {
-        // What is good is known soonest by reading. What is not, or has holes, is looked at where
-        // it is mapped, and the error is from there.
+        // Reading is the quickest way to see that a header is good. If it is not, or if the object
+        // has holes, the mapped header is checked, and that check reports the error.
         segment_header copy{};
         if (!status.sparse && raw_pread(object.object().descriptor(), &copy, sizeof copy, 0) ==
                                   static_cast<ssize_t>(sizeof copy)) {

@@ -1,5 +1,5 @@
-// What a type is made of, told once: whether it may live in a segment, how it is described and
-// which of its bytes are plain are questions to the shape of a type and of its parts.
+// The shape of a type: the parts of which it is made, stated once. The shape answers whether the
+// type may live in a segment, how it is described, and which of its bytes are plain.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TYPE_DETAIL_TYPE_SHAPE_HPP
@@ -27,10 +27,9 @@ COHOLD_NAMESPACE_BEGIN
 ///     template <>
 ///     inline constexpr bool cohold::enable_shareable<app::money> = true;
 ///
-/// Plain structs need nothing: they are shareable when their members are. A template of cohold's
-/// that holds elements says true whatever they are, and checks them with
-/// detail::assert_shareable in its members' bodies, so that a node can contain a container of
-/// nodes.
+/// Plain structs need nothing: they are shareable if their members are. For cohold's own containers
+/// it is true for any elements. They check these with detail::assert_shareable in the bodies of
+/// their members, so that a node can contain a container of nodes.
 template <class T>
 inline constexpr bool enable_shareable = false;
 
@@ -72,7 +71,7 @@ inline constexpr refusal refusal_for = refusal_of<std::remove_cv_t<T>>();
 
 // The kinds of types, of which each has its shape below.
 enum class type_kind : unsigned char {
-    other, // what cannot live in a segment
+    other, // cannot live in a segment
     arithmetic,
     enumeration,
     c_array,
@@ -175,17 +174,17 @@ constexpr type_kind kind_of() {
     }
 }
 
-// Of what is described alike wherever it stands, even if it is vouched for.
+// The kind of a type that has the same description everywhere, even if it is vouched for.
 template <class T>
 inline constexpr type_kind scalar_kind = std::is_bounded_array_v<T> ? type_kind::c_array
                                          : std::is_arithmetic_v<T>  ? type_kind::arithmetic
                                          : std::is_enum_v<T>        ? type_kind::enumeration
                                                                     : type_kind::other;
 
-// What of a type that is not trivially copyable is plain.
+// Which parts of a type that is not trivially copyable are plain.
 enum class plainness : unsigned char {
     nothing,
-    everything, // put back where it was, it means what it did
+    everything, // its bytes, put back in their place, have their old meaning
     parts,      // each by itself
     together,   // everything if all parts are
 };
@@ -193,15 +192,15 @@ enum class plainness : unsigned char {
 template <class... Part>
 struct part_list {};
 
-// What shapes have in common:
+// Every shape has:
 //
-//     parts           what the type owns: a part_list
-//     offset(i)       where a part stands, if it matters
-//     refused()       why the type cannot live in a segment
-//     plain           what of it is plain
-//     describe(out)   writes it into a type_writer
+//     parts           the types of its parts: a part_list
+//     offset(i)       the offset of a part, if it matters
+//     refused()       the reason why the type cannot live in a segment
+//     plain           the parts of it that are plain
+//     describe(out)   writes the description to a type_writer
 //
-// This is the shape of what has no parts.
+// This is the shape of a type without parts.
 struct shape_without_parts {
     using parts = part_list<>;
 
@@ -224,7 +223,7 @@ struct shape_of_parts {
     static constexpr refusal refused() { return refusal_of_parts(parts()); }
 };
 
-// The name and size of what cannot be looked into.
+// The name and size of a type whose members cohold cannot see.
 template <class T, class Writer>
 constexpr void describe_opaque(Writer& out) {
     out.text(type_name<T>());
@@ -363,7 +362,7 @@ struct type_shape<std::array<T, Size>, type_kind::array> {
 
 template <class T>
 struct type_shape<std::optional<T>, type_kind::optional> : shape_of_parts<T> {
-    // Whether there is a value, and its bytes: nobody can tell where the former stands.
+    // The flag that says whether there is a value, and the value: where the flag is, is not known.
     static constexpr plainness plain = plainness::together;
 
     template <class Writer>
