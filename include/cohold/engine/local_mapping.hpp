@@ -90,6 +90,7 @@ struct alignas(16) local_mapping {
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last checked
     local_mapping* next_mapping;               // in mapping_list
     std::uint64_t only_in; // the only process with the mapping; 0 if forked children have it
+    bool is_read_only;     // copies of objects in it that lie elsewhere still name this segment
     // How many participants the segment has room for, as first read from it; 0 if not read yet.
     mutable std::atomic<std::uint32_t> participants;
 };

@@ -361,6 +361,10 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
     if (identity.epoch.load(std::memory_order_relaxed) != 0) {
         return;
     }
+    if (local_of(header).is_read_only) {
+        fail(ec, errc::read_only, "this process has mapped the segment for reading only");
+        return;
+    }
     // If a stopped process holds the heap's lock, dead participants do not keep this process from
     // attaching. They are recovered later, by a process that finds a lock or a claim of theirs.
     const patience limit(deadline::in(10 * patience::brief));

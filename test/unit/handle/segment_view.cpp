@@ -3,11 +3,18 @@
 #include <cohold/handle/segment.hpp>
 
 #include <ostream>
+#include <string_view>
 #include <type_traits>
 
 #include <unistd.h>
 
 #include <doctest/doctest.h>
+
+#include <cohold/container/shm_map.hpp>
+#include <cohold/container/shm_shared_ptr.hpp>
+#include <cohold/container/shm_string.hpp>
+#include <cohold/container/shm_unique_ptr.hpp>
+#include <cohold/container/shm_vector.hpp>
 
 #include "support/child.hpp"
 
@@ -81,4 +88,55 @@ TEST_CASE("a wrong size in the header leads no reader beyond the object") {
             CHECK(view.objects().empty());
         }
     }
+}
+
+TEST_CASE("what would allocate in a segment that is mapped read-only is an error") {
+    const std::string name = support::own_name("frugal");
+    constexpr std::string_view text = "a text that needs a block of memory of its own";
+    auto made = segment<>::create(name);
+    made.construct<shm_string>("short", "short");
+    made.construct<shm_string>("long", text);
+    made.construct<shm_vector<int>>("vector", 1);
+    made.construct<shm_map<int, int>>("map")[1] = 1;
+    auto& shared = made.construct<shm_shared_ptr<int>>("shared");
+    shared = make_shm_shared<int>(made, 1);
+    made.construct<shm_weak_ptr<int>>("weak") = shared;
+    SUBCASE("while the process has it mapped for writing as well") {
+    }
+    SUBCASE("while it has not") {
+        made = {};
+    }
+    const auto view = segment_view<>::open(name, read_only);
+    const auto is_refused = [](const auto& change) {
+        try {
+            change();
+        } catch (const failure& failed) {
+            return failed.code() == errc::read_only;
+        }
+        return false;
+    };
+    const shm_string& small = *view.find<shm_string>("short");
+    const shm_string& large = *view.find<shm_string>("long");
+    CHECK(shm_string(small) == "short"); // needs no memory
+    CHECK(large.substr(2, 4) == "text");
+    CHECK(large.str() == text);
+    CHECK(is_refused([&] { shm_string copy(large); }));
+    CHECK(is_refused([&] { static_cast<void>(large.substr(1)); }));
+    CHECK(is_refused([&] { static_cast<void>(large + "x"); }));
+    CHECK(is_refused([&] {
+        shm_string copy(small);
+        copy = large;
+    }));
+    CHECK(is_refused([&] { shm_vector<int> copy(*view.find<shm_vector<int>>("vector")); }));
+    using map = shm_map<int, int>;
+    CHECK(is_refused([&] { map copy(*view.find<map>("map")); }));
+    using pointer = shm_shared_ptr<int>;
+    CHECK(is_refused([&] { pointer copy(*view.find<pointer>("shared")); }));
+    CHECK(is_refused([&] { static_cast<void>(view.find<shm_weak_ptr<int>>("weak")->lock()); }));
+    CHECK(is_refused([&] { static_cast<void>(make_shm_shared<int>(large.get_allocator(), 1)); }));
+    CHECK(is_refused([&] { static_cast<void>(make_shm_unique<int>(large.get_allocator(), 1)); }));
+    std::error_code ec;
+    CHECK(large.get_allocator().allocate(1, ec) == nullptr);
+    CHECK(ec == errc::read_only);
+    segment<>::remove(name);
 }

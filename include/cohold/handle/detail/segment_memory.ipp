@@ -105,6 +105,7 @@ COHOLD_INLINE segment_memory segment_memory::map(const native_object& object,
     local->reserve = reserve;
     local->length.store(found.size < reserve ? found.size : reserve, std::memory_order_relaxed);
     local->only_in = memory.only_in_;
+    local->is_read_only = how != access_mode::writing;
     if (how == access_mode::writing) {
         mappings.add(*local);
     }
