@@ -57,8 +57,8 @@ class map_handle : public tree_handle_storage<std::pair<const Key, T>, Allocator
 /// `insert_or_assign` take anything that the transparent comparison compares with keys and from
 /// which a key can be made.
 ///
-/// A value that is changed through a reference or an iterator is not saved before, unless it saves
-/// itself, as strings, vectors and other containers do.
+/// A value that is changed through a reference or an iterator is not saved first. Strings, vectors
+/// and other containers save what they change themselves.
 template <class Key, class T, class Compare = std::less<>,
           detail::allocator_like Allocator = shm_allocator<std::pair<const Key, T>>>
 class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, detail::first_key,

@@ -62,7 +62,7 @@ class signals_blocked {
     bool held_;
 };
 
-// Has the process certainly no other thread? A C library that does not tell is taken to say no.
+// Is this certainly the only thread of the process? False if the C library does not tell.
 [[nodiscard]] inline bool is_single_threaded() noexcept {
 #if __has_include(<sys/single_threaded.h>)
     return __libc_single_threaded != 0;

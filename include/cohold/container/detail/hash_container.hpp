@@ -288,8 +288,8 @@ class hash_container {
         return count;
     }
 
-    /// Removes all elements, a block after the other: others may see some of them gone and some
-    /// not, and may insert meanwhile. The memory stays with the table.
+    /// Removes all elements, block by block. Meanwhile other threads may see some of them gone and
+    /// some not, and may insert. The memory stays with the table.
     void clear() {
         lock_each([&](hash_block& block, transaction& mine) {
             if constexpr (!is_plain) {
@@ -310,7 +310,7 @@ class hash_container {
         });
     }
 
-    /// Makes room for so many elements, so that growth does not delay inserting them. Errors:
+    /// Makes room for this many elements, so that growth does not delay inserting them. Errors:
     /// errc::out_of_space, reserve_exceeded; then there is room for fewer.
     void reserve(size_type count) {
         static_cast<void>(table_.split_to(depth_for(count), shape, nullptr));
@@ -381,7 +381,7 @@ class hash_container {
         }
     }
 
-    // Elements that never change, or by one store, need no free slot for that.
+    // Elements that never change, or that change by one store, need no free slot.
     static constexpr hash_shape shape{
         static_cast<std::uint32_t>(slot_bytes),
         hash_groups<std::conditional_t<is_plain, value_type, hash_node>>,
@@ -1029,7 +1029,7 @@ class hash_container {
             std::error_code ec;
             const report_keeper keeper;
             mine.save(std::addressof(gone), sizeof gone, ec);
-            if (ec) { // no room to save it: it is gone first, and a kill may leak its memory
+            if (ec) { // no room to save it: removed first, so a kill may leak its memory
                 place.retract();
             }
             gone.~value_type();

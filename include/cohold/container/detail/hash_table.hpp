@@ -34,9 +34,9 @@ namespace detail {
 
 // ---- words
 
-// version:40 | overflow:8 | valid:16. The version counts the changes. A bit of `valid` for each
-// slot with an element. A bit of `overflow` for each eighth of the hashes of which an element had
-// to go to a later group, perhaps long ago.
+// version:40 | overflow:8 | valid:16. The version counts the changes. `valid` has a bit for each
+// slot, which is set if the slot has an element. `overflow` has a bit for each eighth of the
+// hashes, which is set if an element with such a hash ever had to go to a later group.
 using group_word = std::uint64_t;
 
 [[nodiscard]] constexpr std::uint32_t valid_of(group_word word) noexcept {

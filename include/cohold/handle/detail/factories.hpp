@@ -41,7 +41,7 @@ namespace detail {
 //   draft  an object that is not published yet, and whose destructor leaves nothing behind:
 //       draft(name, options, publication, ec), fill(ec, arguments…), publish(publication, ec),
 //       and the handle's constructor from draft&&
-// All of them are called with a clear error code; a draft's functions only as long as it is.
+// All of them are called with a clear error code; a draft's functions only while it stays clear.
 
 struct no_number {
     no_number() = delete;
@@ -409,7 +409,7 @@ class creating {
     /// A new segment under the name, in one step, whether or not there was one before: a process
     /// that opens the name gets the old one or the new one. Processes that have the old one keep
     /// it; its is_removed() is true then. Not for System V, nor for memory_object, which appears
-    /// before anything is written to it. *Errors*: those of create but already_exists.
+    /// before anything is written to it. *Errors*: those of create, except already_exists.
     template <class... Arguments>
         requires may_fill<Forms, Arguments...> && Forms::replaces
     [[nodiscard, gnu::cold]] static Handle

@@ -1,7 +1,7 @@
 // The two ladders of members.hpp: how many members an aggregate can have, and their addresses.
 // C++20 can neither count nor enumerate members in a loop, so each count is a rung, written out
-// here by macros. A rung is a specialisation: that costs a compiler a fraction of what one function
-// with as many branches does.
+// here by macros. A rung is a specialisation: that takes a compiler a fraction of the time of one
+// function with as many branches.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_TYPE_DETAIL_MEMBER_LADDER_HPP
