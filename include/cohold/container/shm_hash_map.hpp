@@ -28,7 +28,8 @@ COHOLD_NAMESPACE_BEGIN
 ///
 /// *If the process is killed*: every operation has happened completely or not at all, and no other
 /// process waits for the dead one. If a function that changes an element throws, the element is as
-/// before.
+/// before, as far as it was saved: of an element that owns memory, what locking a shm_guarded
+/// saves.
 ///
 /// In a section (of a shm_guarded for instance) changes are immediate and permanent, even if the
 /// section is undone.
@@ -124,6 +125,14 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
     bool insert(const value_type& value) { return insert_as(nullptr, value, ignored()); }
 
     bool insert(value_type&& value) { return insert_as(nullptr, std::move(value), ignored()); }
+
+    /// Of another pair, from which an element can be made.
+    template <class P>
+        requires(std::is_constructible_v<std::pair<Key, T>, P &&> &&
+                 !std::is_convertible_v<P &&, const value_type&>)
+    bool insert(P&& value) {
+        return emplace(std::forward<P>(value));
+    }
 
     bool insert(const value_type& value, std::error_code& ec) {
         detail::clear(ec);
@@ -321,7 +330,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
                            construct(at, std::forward<K>(key), std::forward<M>(value));
                        },
                        [&](const place& at, transaction& mine) {
-                           this->change(at, mine, [&](value_type& found) {
+                           this->template change<true>(at, mine, [&](value_type& found) {
                                found.second = std::forward<M>(value);
                            });
                        }) == result::inserted;
@@ -337,6 +346,12 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
 
 template <class Key, class T, class Hash, class Equal>
 inline constexpr bool enable_shareable<shm_hash_map<Key, T, Hash, Equal>> = true;
+
+/// Removes the elements for which the predicate holds, one by one, and returns how many there were.
+template <class Key, class T, class Hash, class Equal, class Predicate>
+std::size_t erase_if(shm_hash_map<Key, T, Hash, Equal>& map, Predicate predicate) {
+    return map.erase_if(predicate);
+}
 
 /// Described as "shm_hash_map<i32,f64>", and with Hash and Equal if they are not the default ones.
 template <class Key, class T, class Hash, class Equal>

@@ -142,6 +142,12 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
 template <class Key, class Hash, class Equal>
 inline constexpr bool enable_shareable<shm_hash_set<Key, Hash, Equal>> = true;
 
+/// Removes the keys for which the predicate holds, one by one, and returns how many there were.
+template <class Key, class Hash, class Equal, class Predicate>
+std::size_t erase_if(shm_hash_set<Key, Hash, Equal>& set, Predicate predicate) {
+    return set.erase_if(predicate);
+}
+
 /// Described as "shm_hash_set<i32>", and with Hash and Equal if they are not the default ones.
 template <class Key, class Hash, class Equal>
 struct type_description<shm_hash_set<Key, Hash, Equal>> {

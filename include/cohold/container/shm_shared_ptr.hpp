@@ -247,6 +247,12 @@ class shm_weak_ptr {
 
     template <class U>
         requires detail::shared_pointer_converts<U, T>
+    shm_weak_ptr(const shm_weak_ptr<U>& other) { // NOLINT: converts as in std
+        words_.copy(other.words_, converted(other), weak, weak);
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
     shm_weak_ptr(const shm_shared_ptr<U>& other) { // NOLINT: converts as in std
         words_.copy(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
                     detail::reference::strong, weak);
@@ -270,6 +276,13 @@ class shm_weak_ptr {
     shm_weak_ptr& operator=(const shm_shared_ptr<U>& other) {
         words_.assign(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
                       detail::reference::strong, weak);
+        return *this;
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_weak_ptr& operator=(const shm_weak_ptr<U>& other) {
+        words_.assign(other.words_, converted(other), weak, weak);
         return *this;
     }
 
@@ -315,8 +328,32 @@ class shm_weak_ptr {
 
     static constexpr detail::reference weak = detail::reference::weak;
 
+    // The object may be gone, but a base lies at a fixed distance.
+    template <class U>
+    [[nodiscard]] static void* converted(const shm_weak_ptr<U>& other) noexcept {
+        T* const object = static_cast<U*>(other.words_.object());
+        return const_cast<std::remove_cv_t<T>*>(object);
+    }
+
     detail::shared_words words_;
 };
+
+template <class T>
+shm_weak_ptr(shm_shared_ptr<T>) -> shm_weak_ptr<T>;
+
+template <class T>
+shm_shared_ptr(shm_weak_ptr<T>) -> shm_shared_ptr<T>;
+
+/// The same object, seen as another type.
+template <class T, class U>
+[[nodiscard]] shm_shared_ptr<T> static_pointer_cast(const shm_shared_ptr<U>& from) {
+    return {from, static_cast<T*>(from.get())};
+}
+
+template <class T, class U>
+[[nodiscard]] shm_shared_ptr<T> const_pointer_cast(const shm_shared_ptr<U>& from) {
+    return {from, const_cast<T*>(from.get())};
+}
 
 /// Makes an object that pointers share, in a segment: `where` is the segment, a `shared`, or one of
 /// its allocators. A plain struct takes its arguments member by member. *Errors*: those of

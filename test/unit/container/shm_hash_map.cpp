@@ -281,6 +281,18 @@ TEST_CASE("ranges and lists are inserted one by one") {
     CHECK(it.get(3) == 30u);
 }
 
+TEST_CASE("pairs of other types are inserted, and erase_if is also a function") {
+    const memory shared = memory::create();
+    auto& it = shared.construct<shm_hash_map<shm_string, int>>("it");
+    CHECK(it.insert(std::pair<std::string, short>("one", short{1})));
+    const std::pair<std::string_view, int> two("two", 2);
+    CHECK(it.insert(two));
+    CHECK_FALSE(it.insert(two));
+    CHECK(it.get("one") == 1);
+    CHECK(erase_if(it, [](const auto& each) { return each.second == 2; }) == 1);
+    CHECK_FALSE(it.contains("two"));
+}
+
 TEST_CASE("visits of all elements can be ended, and change them") {
     const memory shared = memory::create();
     map& it = shared.construct<map>("it");
@@ -414,6 +426,53 @@ template <>
 struct cohold::type_description<fussy> {
     static constexpr void write(type_writer& out) { out.text("fussy"); }
 };
+
+namespace {
+
+// Owns memory, and its plain member is private: no visit knows what to save. Assigning it may stop
+// in the middle.
+class guarded_secret {
+  public:
+    guarded_secret(int count, std::string_view text, bool throws = false)
+        : text_(text), count_(count), throws_(throws) {}
+
+    guarded_secret(const guarded_secret&) = default;
+
+    guarded_secret& operator=(const guarded_secret& other) {
+        count_ = other.count_;
+        text_ = other.text_;
+        if (other.throws_) {
+            throw boom{};
+        }
+        return *this;
+    }
+
+    ~guarded_secret() = default;
+
+    [[nodiscard]] bool is(int count, std::string_view text) const {
+        return count_ == count && text_ == text && !throws_;
+    }
+
+  private:
+    shm_string text_;
+    int count_;
+    bool throws_;
+};
+
+} // namespace
+
+template <>
+inline constexpr bool cohold::enable_shareable<guarded_secret> = true;
+
+TEST_CASE("an assignment of a class that stops in the middle leaves the element as it was") {
+    const memory shared = memory::create();
+    auto& it = shared.construct<shm_hash_map<number, guarded_secret>>("it");
+    it.try_emplace(1, 10, "short");
+    CHECK_THROWS_AS(it.insert_or_assign(1, guarded_secret(11, "another", true)), boom);
+    CHECK(it.get(1)->is(10, "short"));
+    CHECK_FALSE(it.insert_or_assign(1, guarded_secret(12, "changed")));
+    CHECK(it.get(1)->is(12, "changed"));
+}
 
 TEST_CASE("an exception of a constructor inserts nothing") {
     const memory shared = memory::create();

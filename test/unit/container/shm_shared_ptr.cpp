@@ -575,3 +575,23 @@ TEST_CASE("threads copy, lock and release at once") {
     where.recover();
     CHECK(where.used() == before);
 }
+
+TEST_CASE("pointers are cast, and weak ones convert, as in std") {
+    const auto memory = fresh();
+    shm_shared_ptr<int> number = make_shm_shared<int>(memory, 3);
+    const shm_shared_ptr<const int> constant = number;
+    const shm_shared_ptr<void> anything = number;
+    CHECK(cohold::const_pointer_cast<int>(constant) == number);
+    CHECK(*cohold::static_pointer_cast<int>(anything) == 3);
+    CHECK_FALSE(cohold::static_pointer_cast<int>(shm_shared_ptr<void>()));
+    const shm_weak_ptr weak(number);
+    shm_weak_ptr<const int> converted(weak);
+    CHECK(converted.lock() == number);
+    converted.reset();
+    converted = weak;
+    CHECK(converted.lock() == number);
+    CHECK(shm_shared_ptr(weak).use_count() == 4);
+    auto& within = memory.construct<shm_weak_ptr<const int>>("within", weak);
+    CHECK(within.lock() == number);
+    CHECK(number.use_count() == 3);
+}

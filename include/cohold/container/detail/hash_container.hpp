@@ -1041,8 +1041,9 @@ class hash_container {
     }
 
     // Calls f(value_type&) with the element, and commits its change as a whole: if f throws, or the
-    // process is killed, the element is as before.
-    template <class F>
+    // process is killed, the element is as before, as far as it is saved. `Assigns`: f assigns the
+    // mapped value, all of which is then saved.
+    template <bool Assigns = false, class F>
     void change(const hash_place& place, transaction& mine, F&& f) {
         if constexpr (is_plain) {
             static_cast<void>(mine);
@@ -1058,7 +1059,11 @@ class hash_container {
         } else {
             value_type& changed = element(place);
             node_section changing(mine);
-            save_plain_parts(mine, changed);
+            if constexpr (Assigns && !(saves_ranges<T> && detail::is_plain<T, true>())) {
+                mine.save(std::addressof(changed.second), sizeof changed.second);
+            } else {
+                save_plain_parts(mine, changed);
+            }
             {
                 const hash_visit visiting(this);
                 std::forward<F>(f)(changed);
