@@ -1146,6 +1146,9 @@ class hash_container {
         static_assert(std::is_empty_v<Hash> && std::is_empty_v<Equal>,
                       "cohold: Hash and Equal of a table in shared memory must have no members: "
                       "every process makes its own");
+        static_assert(std::is_invocable_r_v<bool, Equal, const Key&, const Key&>,
+                      "cohold: keys of a hash map or set need operator==: give the key a defaulted "
+                      "one, or name another Equal");
         static_assert(!is_plain || alignof(value_type) <= 32);
         static_assert(hash_groups<value_type> <= 16);
     }

@@ -434,6 +434,9 @@ class tree_container {
                       "a map or set: the key must be an object type without const and volatile");
         static_assert(std::same_as<typename traits::value_type, Value>,
                       "a map or set: the allocator's value_type must be that of the container");
+        static_assert(std::predicate<const Compare&, const Key&, const Key&>,
+                      "cohold: keys of a map or set need operator<: give the key a defaulted "
+                      "operator<=>, or name another Compare");
         if constexpr (is_shm_allocator<Allocator>) {
             static_assert(assert_shareable<Value>());
             static_assert(
