@@ -157,13 +157,16 @@ void declare_elements(registry& all) {
     on("emplace_back", 4, "strings, with room", [](names& v) { v.emplace_back(sentence); });
     on("insert", 4, "strings, with room", [](names& v) { v.emplace(v.begin(), word); });
     on("erase", 4, "strings", [](names& v) { v.erase(v.begin()); });
-    on("pop_back", 4, "strings", [](names& v) {
-        v.pop_back();
-        v.pop_back();
+    on("erase", 4, "strings, the last two", [](names& v) {
+        if (v.size() > 1) {
+            v.erase(v.end() - 2, v.end());
+        }
     });
+    on("pop_back", 4, "strings", [](names& v) { v.pop_back(); });
+    // Not from an initializer_list: that is on the stack, and a kill leaks what it owns.
     on("assign", 4, "strings", [](names& v) {
         if (v.size() > 1) {
-            v.assign({v[1], v[0]});
+            v.assign(2, v[1]);
         }
     });
 }
