@@ -133,6 +133,17 @@ runs_32_bit() {
     echo 'int main() {}' | g++ -m32 -x c++ - -o "$build/probe32" && "$build/probe32" 2>/dev/null
 }
 
+# clang must find that words are aligned, or the programs would need libatomic.
+linked_by_clang_32_bit() {
+    for each in test/no_exceptions docs/examples/hash_map docs/examples/shared_ownership; do
+        case $each in test/*) without="-fno-exceptions -fno-rtti" ;; *) without= ;; esac
+        # shellcheck disable=SC2086 # two words
+        clang++-19 -m32 -isystem /usr/include/x86_64-linux-gnu -std=c++20 -Wall -Wextra -Werror \
+            $without -I include "$each.cpp" -pthread -o "$build/clang32" || return 1
+        "$build/clang32" || return 1
+    done
+}
+
 only_compiled_32_bit() {
     find test/unit -name '*.cpp' -print0 |
         xargs -0 -n 8 -P 2 g++ -m32 -isystem /usr/include/x86_64-linux-gnu -std=c++20 -Wall -Wextra \
@@ -204,6 +215,7 @@ if [ -n "$ci" ]; then
         step 32-bit configuration 32-bit "unit process link" \
             "g++ -m32 -isystem /usr/include/x86_64-linux-gnu" -Dbuildtype=plain -Dtogether=true \
             -Dcompiled=true -Donly="$(selected bad_input fork full_tmpfs liveness participants kill_queue sync_killed two_mappings)"
+        step clang_32-bit linked_by_clang_32_bit
     else
         step 32-bit only_compiled_32_bit
     fi

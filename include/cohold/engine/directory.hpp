@@ -243,7 +243,8 @@ class directory {
         std::uint64_t slots = 0;
 
         [[nodiscard]] std::uint64_t load(std::uint64_t index) const noexcept {
-            return __atomic_load_n(first + index, __ATOMIC_ACQUIRE);
+            return __atomic_load_n(static_cast<const aligned_word*>(first + index),
+                                   __ATOMIC_ACQUIRE);
         }
     };
 

@@ -223,7 +223,8 @@ class heap {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         log_size_ = count + 1;
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        __atomic_store_n(&word, value, Order); // used() reads one without the lock
+        __atomic_store_n(static_cast<aligned_word*>(&word), value,
+                         Order); // used() reads one without the lock
     }
 
     void commit() noexcept {

@@ -73,7 +73,7 @@ COHOLD_INLINE bool heap::lock(owner_word me) noexcept {
     for (std::uint64_t i = log_size_ < log_capacity ? log_size_ : log_capacity; i > 0; --i) {
         const undo& last = log_[i - 1];
         if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {
-            __atomic_store_n(reinterpret_cast<std::uint64_t*>(base() + last.where), last.old,
+            __atomic_store_n(reinterpret_cast<aligned_word*>(base() + last.where), last.old,
                              __ATOMIC_RELAXED);
         }
     }

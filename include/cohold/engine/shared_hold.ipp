@@ -271,8 +271,8 @@ inline void destroy_orphan(transaction& mine, shared_block& block,
 }
 
 [[gnu::noinline]] COHOLD_INLINE void collect_orphans(segment_header& header) noexcept {
-    if (std::atomic_ref<std::uint64_t>(shared_lists::of(header).orphans)
-            .load(std::memory_order_relaxed) == 0) {
+    if (__atomic_load_n(static_cast<aligned_word*>(&shared_lists::of(header).orphans),
+                        __ATOMIC_RELAXED) == 0) {
         return;
     }
     const report_keeper keeper;

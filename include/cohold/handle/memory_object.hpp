@@ -159,7 +159,7 @@ class basic_region {
     void* address_ = nullptr;
     std::size_t size_ = 0;
     // The process that has the mapping, if forked children do not have it.
-    mutable std::uint64_t only_in_ = 0;
+    alignas(8) mutable std::uint64_t only_in_ = 0;
 };
 
 } // namespace detail

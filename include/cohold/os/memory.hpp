@@ -34,6 +34,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// For atomic access to a word whose address is divisible by eight, as all of cohold's are. On 32
+// bits std::uint64_t itself promises only four, and clang would call a function of libatomic.
+using aligned_word [[gnu::aligned(8)]] = std::uint64_t;
+
 // ---- sizes
 
 inline std::size_t page_size() noexcept {

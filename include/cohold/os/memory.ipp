@@ -116,7 +116,7 @@ COHOLD_INLINE void wiped_cells::give_back(void* cell) noexcept {
     const auto distance = reinterpret_cast<std::uintptr_t>(cell) % page_size();
     auto* const of = reinterpret_cast<chunk*>(static_cast<char*>(cell) - distance + page_size());
     for (std::size_t i = 0; i < size / sizeof(std::uint64_t); ++i) {
-        __atomic_store_n(static_cast<std::uint64_t*>(cell) + i, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(static_cast<aligned_word*>(cell) + i, 0, __ATOMIC_RELAXED);
     }
     of->used.fetch_and(~(std::uint64_t{1} << distance / size), std::memory_order_release);
 }

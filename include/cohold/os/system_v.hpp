@@ -16,6 +16,7 @@
 
 #include <cohold/config.hpp>
 #include <cohold/os/hash.hpp>
+#include <cohold/os/memory.hpp>
 
 #ifndef SHM_DEST
 #define SHM_DEST 01000

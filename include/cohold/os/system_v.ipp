@@ -46,8 +46,7 @@ COHOLD_INLINE bool system_v_ready(int id, bool unknown) noexcept {
     if (at == reinterpret_cast<void*>(-1)) {
         return unknown; // this process cannot read it
     }
-    const bool ready =
-        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
+    const bool ready = __atomic_load_n(static_cast<const aligned_word*>(at), __ATOMIC_ACQUIRE) != 0;
     ::shmdt(at);
     return ready;
 }

@@ -1087,7 +1087,7 @@ class hash_container {
     // Puts other bytes in the place of an element with the same key.
     static void replace(const hash_place& place, const copied& by) noexcept {
         if constexpr (is_word) {
-            using word [[gnu::may_alias]] = hash_unit<value_bytes>;
+            using word [[gnu::may_alias, gnu::aligned(value_bytes)]] = hash_unit<value_bytes>;
             word value;
             std::memcpy(&value, by.bytes + value_offset, sizeof value);
             __atomic_store(reinterpret_cast<word*>(place.bytes(shape) + value_offset), &value,

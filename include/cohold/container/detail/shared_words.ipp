@@ -326,8 +326,7 @@ COHOLD_INLINE std::size_t shared_words::use_count() const noexcept {
         return 0;
     }
     const auto read = [](const std::uint64_t& word) noexcept {
-        return std::atomic_ref<std::uint64_t>(const_cast<std::uint64_t&>(word))
-            .load(std::memory_order_relaxed);
+        return __atomic_load_n(static_cast<const aligned_word*>(&word), __ATOMIC_RELAXED);
     };
     const shared_block& of = *block();
     std::uint64_t count = read(of.counts[0]);
