@@ -4,6 +4,8 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/container/shm_map.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <list>
 #include <map>
 #include <memory>
@@ -15,6 +17,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cohold/container/shm_set.hpp>
 #include <cohold/container/shm_string.hpp>
 #include <cohold/sync/shm_guarded.hpp>
 
@@ -22,6 +25,7 @@
 
 using cohold::shm_map;
 using cohold::shm_multimap;
+using cohold::shm_set;
 using cohold::shm_string;
 using namespace std::literals;
 using namespace tree_test;
@@ -345,6 +349,33 @@ TEST_CASE("what a section does with maps is undone") {
             }
         }
     }
+}
+
+TEST_CASE("a key that is changed between extract and insert is undone with the section") {
+    const auto segment = tree_test::make();
+    auto& numbers = segment.construct<shm_map<int, int>>("numbers");
+    auto& texts = segment.construct<shm_set<shm_string>>("texts");
+    for (int i = 0; i < 20; ++i) {
+        numbers[i] = i;
+        texts.insert(std::to_string(i).c_str());
+    }
+    const std::size_t used = segment.used();
+    for (int i = 0; i < 20; ++i) {
+        tree_test::undone(segment, [&] {
+            auto number = numbers.extract(i);
+            number.key() = 100 - i;
+            numbers.insert(std::move(number));
+            auto text = texts.extract(std::to_string(i));
+            text.value() = "another text that needs a block of memory of its own";
+            texts.insert(std::move(text));
+        });
+        REQUIRE(numbers.contains(i));
+        REQUIRE(numbers.at(i) == i);
+        REQUIRE(std::is_sorted(numbers.begin(), numbers.end()));
+        REQUIRE(texts.contains(std::to_string(i)));
+        REQUIRE(std::is_sorted(texts.begin(), texts.end()));
+    }
+    CHECK(segment.used() == used);
 }
 
 TEST_CASE("an exception in an operation or a guarded section undoes it") {

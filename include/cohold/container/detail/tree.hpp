@@ -442,6 +442,17 @@ class tree {
         return static_cast<node*>(at);
     }
 
+    // For a handle, through which the program may change the key.
+    node* extract(tree_links* at) {
+        operation change(alloc_);
+        if (!change.section().is_outermost()) {
+            change.section().elements(std::addressof(key_of(at)), sizeof(Key));
+        }
+        node* const taken = unlink(at);
+        change.done();
+        return taken;
+    }
+
     // Returns the node behind it.
     tree_links* erase(tree_links* at) {
         tree_links* const next = at->next();

@@ -387,7 +387,7 @@ class tree_container {
 
     /// Takes an element out, without freeing it.
     [[nodiscard]] node_type extract(const_iterator position) {
-        return {tree_.unlink(position.links()), tree_.alloc()};
+        return {tree_.extract(position.links()), tree_.alloc()};
     }
 
     template <class K = Key>
@@ -397,7 +397,7 @@ class tree_container {
         if (at == tree_.end()) {
             return {};
         }
-        return {tree_.unlink(at), tree_.alloc()};
+        return {tree_.extract(at), tree_.alloc()};
     }
 
     /// Moves the elements here, as far as their keys are new. Of the same segment; all or nothing.
