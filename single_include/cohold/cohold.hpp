@@ -1494,8 +1494,8 @@ constexpr std::string_view type_name() noexcept {
 COHOLD_NAMESPACE_END
 
 #endif
-// What a type is made of, told once: whether it may live in a segment, how it is described and
-// which of its bytes are plain are questions to the shape of a type and of its parts.
+// The shape of a type: the parts of which it is made, stated once. The shape answers whether the
+// type may live in a segment, how it is described, and which of its bytes are plain.
 #ifndef COHOLD_TYPE_DETAIL_TYPE_SHAPE_HPP
 #define COHOLD_TYPE_DETAIL_TYPE_SHAPE_HPP
 
@@ -1518,8 +1518,8 @@ COHOLD_NAMESPACE_END
 
 // The two ladders of members.hpp: how many members an aggregate can have, and their addresses.
 // C++20 can neither count nor enumerate members in a loop, so each count is a rung, written out
-// here by macros. A rung is a specialisation: that costs a compiler a fraction of what one function
-// with as many branches does.
+// here by macros. A rung is a specialisation: that takes a compiler a fraction of the time of one
+// function with as many branches.
 #ifndef COHOLD_TYPE_DETAIL_MEMBER_LADDER_HPP
 #define COHOLD_TYPE_DETAIL_MEMBER_LADDER_HPP
 
@@ -2138,10 +2138,9 @@ COHOLD_NAMESPACE_BEGIN
 ///     template <>
 ///     inline constexpr bool cohold::enable_shareable<app::money> = true;
 ///
-/// Plain structs need nothing: they are shareable when their members are. A template of cohold's
-/// that holds elements says true whatever they are, and checks them with
-/// detail::assert_shareable in its members' bodies, so that a node can contain a container of
-/// nodes.
+/// Plain structs need nothing: they are shareable if their members are. For cohold's own containers
+/// it is true for any elements. They check these with detail::assert_shareable in the bodies of
+/// their members, so that a node can contain a container of nodes.
 template <class T>
 inline constexpr bool enable_shareable = false;
 
@@ -2183,7 +2182,7 @@ inline constexpr refusal refusal_for = refusal_of<std::remove_cv_t<T>>();
 
 // The kinds of types, of which each has its shape below.
 enum class type_kind : unsigned char {
-    other, // what cannot live in a segment
+    other, // cannot live in a segment
     arithmetic,
     enumeration,
     c_array,
@@ -2286,17 +2285,17 @@ constexpr type_kind kind_of() {
     }
 }
 
-// Of what is described alike wherever it stands, even if it is vouched for.
+// The kind of a type that has the same description everywhere, even if it is vouched for.
 template <class T>
 inline constexpr type_kind scalar_kind = std::is_bounded_array_v<T> ? type_kind::c_array
                                          : std::is_arithmetic_v<T>  ? type_kind::arithmetic
                                          : std::is_enum_v<T>        ? type_kind::enumeration
                                                                     : type_kind::other;
 
-// What of a type that is not trivially copyable is plain.
+// Which parts of a type that is not trivially copyable are plain.
 enum class plainness : unsigned char {
     nothing,
-    everything, // put back where it was, it means what it did
+    everything, // its bytes, put back in their place, have their old meaning
     parts,      // each by itself
     together,   // everything if all parts are
 };
@@ -2304,15 +2303,15 @@ enum class plainness : unsigned char {
 template <class... Part>
 struct part_list {};
 
-// What shapes have in common:
+// Every shape has:
 //
-//     parts           what the type owns: a part_list
-//     offset(i)       where a part stands, if it matters
-//     refused()       why the type cannot live in a segment
-//     plain           what of it is plain
-//     describe(out)   writes it into a type_writer
+//     parts           the types of its parts: a part_list
+//     offset(i)       the offset of a part, if it matters
+//     refused()       the reason why the type cannot live in a segment
+//     plain           the parts of it that are plain
+//     describe(out)   writes the description to a type_writer
 //
-// This is the shape of what has no parts.
+// This is the shape of a type without parts.
 struct shape_without_parts {
     using parts = part_list<>;
 
@@ -2335,7 +2334,7 @@ struct shape_of_parts {
     static constexpr refusal refused() { return refusal_of_parts(parts()); }
 };
 
-// The name and size of what cannot be looked into.
+// The name and size of a type whose members cohold cannot see.
 template <class T, class Writer>
 constexpr void describe_opaque(Writer& out) {
     out.text(type_name<T>());
@@ -2474,7 +2473,7 @@ struct type_shape<std::array<T, Size>, type_kind::array> {
 
 template <class T>
 struct type_shape<std::optional<T>, type_kind::optional> : shape_of_parts<T> {
-    // Whether there is a value, and its bytes: nobody can tell where the former stands.
+    // The flag that says whether there is a value, and the value: where the flag is, is not known.
     static constexpr plainness plain = plainness::together;
 
     template <class Writer>
@@ -3308,7 +3307,7 @@ class signals_blocked {
     bool held_;
 };
 
-// Has the process certainly no other thread? A C library that does not tell is taken to say no.
+// Is this certainly the only thread of the process? False if the C library does not tell.
 [[nodiscard]] inline bool is_single_threaded() noexcept {
 #if __has_include(<sys/single_threaded.h>)
     return __libc_single_threaded != 0;
@@ -4212,6 +4211,10 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
+// For atomic access to a word whose address is divisible by eight, as all of cohold's are. On 32
+// bits std::uint64_t itself promises only four, and clang would call a function of libatomic.
+using aligned_word [[gnu::aligned(8)]] = std::uint64_t;
+
 // ---- sizes
 
 inline std::size_t page_size() noexcept {
@@ -4449,7 +4452,7 @@ COHOLD_INLINE void wiped_cells::give_back(void* cell) noexcept {
     const auto distance = reinterpret_cast<std::uintptr_t>(cell) % page_size();
     auto* const of = reinterpret_cast<chunk*>(static_cast<char*>(cell) - distance + page_size());
     for (std::size_t i = 0; i < size / sizeof(std::uint64_t); ++i) {
-        __atomic_store_n(static_cast<std::uint64_t*>(cell) + i, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(static_cast<aligned_word*>(cell) + i, 0, __ATOMIC_RELAXED);
     }
     of->used.fetch_and(~(std::uint64_t{1} << distance / size), std::memory_order_release);
 }
@@ -5927,8 +5930,7 @@ COHOLD_INLINE bool system_v_ready(int id, bool unknown) noexcept {
     if (at == reinterpret_cast<void*>(-1)) {
         return unknown; // this process cannot read it
     }
-    const bool ready =
-        __atomic_load_n(static_cast<const std::uint64_t*>(at), __ATOMIC_ACQUIRE) != 0;
+    const bool ready = __atomic_load_n(static_cast<const aligned_word*>(at), __ATOMIC_ACQUIRE) != 0;
     ::shmdt(at);
     return ready;
 }
@@ -9109,8 +9111,8 @@ COHOLD_NAMESPACE_END
 
 #include <new>
 
-// What this process knows about its threads: the transactions of each, which of them have open
-// sections, and what happens when a thread ends or code is unloaded.
+// The threads of this process: the transactions of each, which of them have open sections, and the
+// end of a thread or of unloaded code.
 #ifndef COHOLD_ENGINE_THREAD_CACHE_HPP
 #define COHOLD_ENGINE_THREAD_CACHE_HPP
 
@@ -9377,8 +9379,8 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// A mechanism as data: its properties, and its functions for native handles of whatever type. So
-// what is made of mechanisms need not be a template.
+// A mechanism as data: its properties, and its functions for native handles of any type. So code
+// that works with all mechanisms need not be a template.
 #ifndef COHOLD_ENGINE_MECHANISM_CALLS_HPP
 #define COHOLD_ENGINE_MECHANISM_CALLS_HPP
 
@@ -9400,16 +9402,16 @@ struct alignas(16) native_room {
 };
 
 // For the meaning of most of these, see the table of mechanism_policy. `native` is the address of
-// a native handle. A function that a mechanism need not have is null where it has none.
+// a native handle. An optional function that the mechanism lacks is null.
 struct mechanism_calls {
     std::string_view label;
     bool grows;
     bool huge_pages;
     bool has_descriptor; // the native handle is a file_descriptor
     std::size_t size;    // of a native handle, in bytes
-    bool reads_as_maps;  // pread(2) of that descriptor gets what map() maps
+    bool reads_as_maps;  // pread(2) of that descriptor gets the bytes that map() maps
 
-    // Makes an empty native handle, whatever there was before.
+    // Makes an empty native handle; the memory may hold any bytes before.
     void (*clear)(void* native) noexcept;
     bool (*refers)(const void* native) noexcept;
 
@@ -10258,6 +10260,7 @@ struct alignas(16) local_mapping {
     mutable std::atomic<std::uint64_t> length; // bytes of the object, when last checked
     local_mapping* next_mapping;               // in mapping_list
     std::uint64_t only_in; // the only process with the mapping; 0 if forked children have it
+    bool is_read_only;     // copies of objects in it that lie elsewhere still name this segment
     // How many participants the segment has room for, as first read from it; 0 if not read yet.
     mutable std::atomic<std::uint32_t> participants;
 };
@@ -11282,7 +11285,8 @@ class heap {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         log_size_ = count + 1;
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        __atomic_store_n(&word, value, Order); // used() reads one without the lock
+        __atomic_store_n(static_cast<aligned_word*>(&word), value,
+                         Order); // used() reads one without the lock
     }
 
     void commit() noexcept {
@@ -11426,7 +11430,7 @@ COHOLD_INLINE bool heap::lock(owner_word me) noexcept {
     for (std::uint64_t i = log_size_ < log_capacity ? log_size_ : log_capacity; i > 0; --i) {
         const undo& last = log_[i - 1];
         if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {
-            __atomic_store_n(reinterpret_cast<std::uint64_t*>(base() + last.where), last.old,
+            __atomic_store_n(reinterpret_cast<aligned_word*>(base() + last.where), last.old,
                              __ATOMIC_RELAXED);
         }
     }
@@ -12021,7 +12025,7 @@ class journal_reader {
     // Frees a block and removes its record in one step.
     [[nodiscard]] bool free_block(std::uint64_t where, std::uint64_t below) noexcept;
 
-    // Does what a record of a shared object demands, and removes the record, in one step.
+    // Carries out the record of a shared object and removes it, in one step.
     [[nodiscard]] bool change_shared(const journal_record& record, std::uint64_t below) noexcept;
 
     segment_header& header_;
@@ -12040,8 +12044,8 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_ENGINE_JOURNAL_IPP
 #define COHOLD_ENGINE_JOURNAL_IPP
 
-// The control block of an object that several pointers share: who refers to it, and the segment's
-// list of such objects.
+// The control block of an object that several pointers share, which counts its references, and the
+// segment's list of such objects.
 #ifndef COHOLD_ENGINE_SHARED_BLOCK_HPP
 #define COHOLD_ENGINE_SHARED_BLOCK_HPP
 
@@ -12059,7 +12063,7 @@ enum class reference : std::uint32_t { strong, weak };
 
 enum class shared_state : std::uint32_t {
     living,
-    orphaned, // nobody refers to the object, and it is to be destroyed
+    orphaned, // no strong reference is left, and it is to be destroyed
     ending,   // the same, but being destroyed where a kill leaves it half destroyed
     destroyed // only weak references are left
 };
@@ -12139,7 +12143,7 @@ struct shared_lists {
 [[gnu::cold]] void add_shared(segment_header& header, heap::transaction& change,
                               shared_block& block) noexcept;
 
-// Removes it again, before anybody else has seen it.
+// Removes it again, before any other process has seen it.
 [[gnu::cold]] void remove_shared(segment_header& header, heap::transaction& change,
                                  shared_block& block) noexcept;
 
@@ -13284,6 +13288,10 @@ COHOLD_INLINE bool take_any_slot(segment_header& header, std::error_code& ec) no
     if (identity.epoch.load(std::memory_order_relaxed) != 0) {
         return;
     }
+    if (local_of(header).is_read_only) {
+        fail(ec, errc::read_only, "this process has mapped the segment for reading only");
+        return;
+    }
     // If a stopped process holds the heap's lock, dead participants do not keep this process from
     // attaching. They are recovered later, by a process that finds a lock or a claim of theirs.
     const patience limit(deadline::in(10 * patience::brief));
@@ -13372,7 +13380,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the end of a section has to check, set and compared as one word.
+// Everything that the end of a section must check, set and compared as one word.
 struct alignas(8) section_state {
     std::uint32_t depth = 0; // the number of nested open sections
     bool undoable = false;   // can one of them be undone in a live process?
@@ -13636,8 +13644,8 @@ class journal_writer : protected open_sections {
 
     // ---- shared objects
 
-    // Promises to uncount a reference, or to free what was an object. False if there is no room for
-    // the record.
+    // Promises to uncount a reference, or to free the memory of a destroyed object. False if there
+    // is no room for the record.
     [[nodiscard, gnu::cold]] bool append_promise(journal_kind kind, const shared_block& block,
                                                  reference which) noexcept;
 
@@ -13743,7 +13751,7 @@ class journal_writer : protected open_sections {
         return (std::uint64_t{0} - top) % byte_shift::least_kept;
     }
 
-    // The size of what precedes the record.
+    // The number of bytes before the record that belong to it.
     [[nodiscard]] static std::uint64_t shift_room(std::uint64_t top, std::uint64_t step) noexcept {
         return (step != 0 ? before_step(top) + step : 0) + sizeof(shift_words);
     }
@@ -14170,8 +14178,8 @@ class private_undo {
         std::uint64_t top;
     };
 
-    // What is to be done with an object outside the segment: run(action, undone) is called once,
-    // after the commit or when the section is undone.
+    // An action on an object outside the segment: run(action, undone) is called once, after the
+    // commit or when the section is undone.
     struct action {
         void (*run)(const action& self, bool undone) noexcept;
         void* subject; // the object; null after it has ended
@@ -14853,7 +14861,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// ---- what is known about a thread
+// ---- the data about a thread
 
 struct thread_cache;
 struct thread_core;
@@ -14880,8 +14888,8 @@ inline constexpr open_sections no_sections{};
 // other copies have opened. It looks like an open section, so that the slow path finds out.
 inline constexpr open_sections unknown_sections{{.more = true}, nullptr};
 
-// What one copy of this code knows about one thread. A program has one copy, and each plug-in with
-// private symbols has its own.
+// The data that one copy of this code has about one thread. A program has one copy, and each
+// plug-in with private symbols has its own.
 struct thread_cache {
     // The transaction that was found last, by a hash of the segment's address.
     struct place {
@@ -14939,8 +14947,8 @@ class process_lock {
     std::atomic<std::uint64_t>& word_;
 };
 
-// What all copies of this code know about a thread. They find it in the C library's list of the
-// thread's cleanup handlers. Without such a list, each copy has its own.
+// The data that all copies of this code share about a thread. They find it in the C library's list
+// of the thread's cleanup handlers. Without such a list, each copy has its own.
 struct thread_core {
     cleanup_entry entry{};
     std::atomic<std::uint64_t> busy{0}; // held while the list of copies is changed or read
@@ -14948,8 +14956,8 @@ struct thread_core {
     thread_transaction* transactions = nullptr;
     stamp_word* process = nullptr; // where the process keeps its stamp
     open_sections none{};
-    // What the thread's transactions use instead of the number of its uncaught exceptions, once the
-    // thread is unwound without an exception: larger than any number that a guard has seen.
+    // Replaces the number of the thread's uncaught exceptions in its transactions, once the thread
+    // is unwound without an exception: larger than any number that a guard has seen.
     unsigned condemned = 0;
 
     [[gnu::cold]] void add(thread_cache& copy) noexcept;
@@ -15088,8 +15096,8 @@ inline constexpr auto core_tag = static_cast<int>(
     0x636f686fu + 31u * COHOLD_LAYOUT_VERSION + sizeof(thread_transaction) +
     4099u * sizeof(thread_core) + 65599u * sizeof(thread_cache) + config::max_participants);
 
-// Finds what other copies know about the thread. At the end of the thread, or without enough
-// memory, only this copy knows it.
+// Finds the data that other copies have about the thread. At the end of the thread, or without
+// enough memory, this copy uses data of its own.
 [[gnu::cold]] void join_thread() noexcept;
 
 [[gnu::cold]] transaction* search_open_transaction(const segment_header* header) noexcept;
@@ -15210,7 +15218,7 @@ COHOLD_INLINE void caches_of_copy::remove_all() noexcept {
 
 COHOLD_INLINE void end_transaction(thread_transaction& its, thread_core& core) noexcept {
     std::uint32_t found = thread_transaction::live;
-    // What a forked child has inherited belongs to its parent.
+    // A transaction that a forked child has inherited belongs to its parent.
     const bool inherited = its.process != process_stamp(core.process);
     if (!inherited && its.ended.compare_exchange_strong(found, thread_transaction::ending)) {
         // A thread that unmaps the segment waits for this.
@@ -15670,7 +15678,7 @@ namespace detail {
 
 // ---- beginning and ending a section
 
-// What `section` and guards do where transaction::begin_first and commit_first are not enough.
+// `section` and guards call these where transaction::begin_first and commit_first are not enough.
 
 void open_section(transaction& mine, bool undoable) noexcept;
 
@@ -15681,7 +15689,7 @@ void close_section(transaction& mine) noexcept;
 
 // A section of the calling thread. A nested section is a part of the section around it: only the
 // end of the outermost one commits the changes, frees the dropped blocks, and releases the locks of
-// the section. What the thread changes must have been saved before: see transaction::save.
+// the section. The thread must save bytes before it changes them: see transaction::save.
 //
 // Without a journal (after an error of self, for instance errc::out_of_space), there is no section,
 // and the changes happen one by one.
@@ -15752,9 +15760,9 @@ class section {
 
 // ---- shared objects
 
-// Destroys the objects to which nobody refers any more, if this program knows their types and the
-// thread has no section open in the segment. Their destructors may leave further ones: these are
-// destroyed too, without recursion.
+// Destroys the objects to which no pointer refers any more, if this program knows their types and
+// the thread has no section open in the segment. Their destructors may leave further ones: these
+// are destroyed too, without recursion.
 [[gnu::cold]] void collect_orphans(segment_header& header) noexcept;
 
 // ---- allocating and freeing
@@ -15784,8 +15792,8 @@ COHOLD_NAMESPACE_END
 #ifndef COHOLD_ENGINE_SECTION_IPP
 #define COHOLD_ENGINE_SECTION_IPP
 
-// The references that this process has outside a segment to the shared objects in it, and how
-// objects are destroyed to which nobody refers any more.
+// The references to shared objects that this process has outside the segment, and the destruction
+// of objects to which no pointer refers any more.
 #ifndef COHOLD_ENGINE_SHARED_HOLD_HPP
 #define COHOLD_ENGINE_SHARED_HOLD_HPP
 
@@ -15801,10 +15809,9 @@ namespace detail {
 
 // ---- holds
 
-// What this process, as one participant, holds of one object: private memory, and so gone with the
-// process. The pointers outside the segment have its address. A forked child has copies of both:
-// they belong to the parent, and the child may do with them what it likes, except that nothing
-// happens in the segment.
+// The references that this process, as one participant, has to one object. It is private memory, so
+// it ends with the process. The pointers outside the segment have its address. A forked child has
+// copies of both, which belong to the parent: using them changes nothing in the segment.
 struct shared_hold {
     std::atomic<std::uint64_t> counts[2]; // strong and weak pointers
     shared_block* block;
@@ -16158,7 +16165,7 @@ COHOLD_INLINE bool shared_types::find(std::uint64_t hash, shared_type& found) no
 
 // Destroys an orphan that this process has claimed. If the process is killed meanwhile, the object
 // is whole again, and another process destroys it. In a full segment, which has no room to save the
-// object, what it owns is leaked then.
+// object, the memory that it owns is leaked then.
 inline void destroy_orphan(transaction& mine, shared_block& block,
                            const shared_type& type) noexcept {
     const section part(&mine, false);
@@ -16178,8 +16185,8 @@ inline void destroy_orphan(transaction& mine, shared_block& block,
 }
 
 [[gnu::noinline]] COHOLD_INLINE void collect_orphans(segment_header& header) noexcept {
-    if (std::atomic_ref<std::uint64_t>(shared_lists::of(header).orphans)
-            .load(std::memory_order_relaxed) == 0) {
+    if (__atomic_load_n(static_cast<aligned_word*>(&shared_lists::of(header).orphans),
+                        __ATOMIC_RELAXED) == 0) {
         return;
     }
     const report_keeper keeper;
@@ -16812,7 +16819,7 @@ namespace detail {
 template <class T, bool Within = false>
 constexpr bool is_plain();
 
-// Which of its bytes are plain does not depend on who vouches for a struct.
+// Which bytes of a struct are plain does not depend on enable_shareable.
 template <class T>
 constexpr auto shape_for_bytes() {
     if constexpr (kind_of<T>() == type_kind::vouched_for && std::is_class_v<T> &&
@@ -19766,11 +19773,11 @@ concept hashed_as_number =
 } // namespace detail
 
 /// A hash of 64 bits for keys of hash tables in shared memory: numbers, enumerations, strings,
-/// std::pair and std::array of such, and trivially copyable types in which equal values have equal
+/// std::pair and std::array of these, and trivially copyable types in which equal values have equal
 /// bytes. The result is the same in every process and build. A table passes a random number as the
-/// `seed`, so that nobody can choose keys that collide. Specialise it for types of your own:
-/// `std::uint64_t operator()(const key&, std::uint64_t seed) const noexcept`, with all bits well
-/// mixed, which the hash of a member with this seed is.
+/// `seed`, so that no attacker can choose keys that collide. Specialise it for types of your own:
+/// `std::uint64_t operator()(const key&, std::uint64_t seed) const noexcept`. All bits of the
+/// result must be well mixed. The shm_hash of a member, called with the same seed, is.
 template <class Key>
 struct shm_hash {
     [[nodiscard]] std::uint64_t operator()(const Key& key, std::uint64_t seed = 0) const noexcept {
@@ -19808,7 +19815,7 @@ struct shm_hash<Key> {
     }
 };
 
-/// Whatever converts to std::string_view has the hash of its characters, so that a table with
+/// Types that convert to std::string_view have the hash of their characters, so that a table with
 /// strings as keys can be searched for a std::string_view.
 template <detail::hashed_as_text Key>
 struct shm_hash<Key> {
@@ -19898,14 +19905,14 @@ namespace detail {
 //
 // A block has groups of 16 slots. An element is in the group that the last bits of its hash name
 // or, if that is full, in one of the next ones. Every change is one store to the state of one
-// group, by the thread that holds the block's lock. What is not yet, or no longer, in the state
-// does not exist, so a thread that dies leaves nothing behind but the lock.
+// group, by the thread that holds the block's lock. An element that is not yet, or no longer, in
+// the state does not exist, so a thread that dies leaves nothing behind but the lock.
 
 // ---- words
 
-// version:40 | overflow:8 | valid:16. The version counts the changes. A bit of `valid` for each
-// slot with an element. A bit of `overflow` for each eighth of the hashes of which an element had
-// to go to a later group, perhaps long ago.
+// version:40 | overflow:8 | valid:16. The version counts the changes. `valid` has a bit for each
+// slot, which is set if the slot has an element. `overflow` has a bit for each eighth of the
+// hashes, which is set if an element with such a hash ever had to go to a later group.
 using group_word = std::uint64_t;
 
 [[nodiscard]] constexpr std::uint32_t valid_of(group_word word) noexcept {
@@ -19947,8 +19954,9 @@ inline constexpr std::uint32_t most_depth = 40;
     return depth == 0 ? 0 : hash >> (64 - depth);
 }
 
-// What a split block's word says: its phase, and what will be an entry: the new block, and the
-// depth before the split. The new block is being filled, or is complete.
+// The word of a block that is being split: the phase, and the future entry of the new block, with
+// the depth before the split. In the first phase the new block is being filled; in the second one
+// it is complete.
 inline constexpr std::uint64_t split_filling = std::uint64_t{1} << 62;
 inline constexpr std::uint64_t split_filled = std::uint64_t{2} << 62;
 
@@ -20010,7 +20018,7 @@ static_assert(sizeof(hash_group) == 32);
 struct alignas(64) hash_block {
     robust_lock lock;
     std::atomic<std::uint64_t> split; // 0: it is not being split
-    std::atomic<std::uint64_t> next;  // offset of a block with what it has no room for; or 0
+    std::atomic<std::uint64_t> next;  // offset of a block with further elements; or 0
     std::uint64_t prefix;             // the first bits of all its hashes, followed by zeros
     std::uint64_t unused[4];
 };
@@ -20032,7 +20040,7 @@ struct hash_directory {
 
 static_assert(sizeof(hash_directory) == 16);
 
-// What growth has to know about the elements of a table.
+// The facts about the elements of a table that growth needs.
 struct hash_shape {
     std::uint32_t slot_bytes;
     std::uint32_t group_count; // a power of two
@@ -20219,7 +20227,7 @@ class hash_table {
                root_.load(std::memory_order_relaxed) == way.root;
     }
 
-    // The block with what `block` has no room for, if there is one.
+    // The block with the elements for which `block` has no room, if there is one.
     [[nodiscard, gnu::cold]] hash_block* next_of(const hash_block& block,
                                                  const hash_shape& shape) const noexcept;
 
@@ -20281,9 +20289,9 @@ class hash_table {
 
     // ---- growth
 
-    // The caller has found no room for the hash in the block, which it has locked. Makes room, so
-    // that it is worth unlocking and trying again; in `next` of the block if the hashes are too
-    // much alike. Returns false after an error: errc::out_of_space, reserve_exceeded.
+    // Makes room in the block, which the caller has locked and found full for the hash. Afterwards
+    // the caller unlocks the block and tries again. If the hashes are too much alike, the room is
+    // in a further block. Returns false after an error: errc::out_of_space, reserve_exceeded.
     [[gnu::cold]] bool make_room(hash_block& block, std::uint64_t hash, const hash_shape& shape,
                                  transaction& mine, std::error_code* report);
 
@@ -20293,10 +20301,10 @@ class hash_table {
 
     // ---- the end
 
-    // Completes what dead processes have begun, so that the words say all.
+    // Completes the changes that dead processes have begun.
     [[gnu::cold]] void settle(const hash_shape& shape) noexcept;
 
-    // Frees the memory, and is empty. Called in a section.
+    // Frees the memory; the table is empty then. Called in a section.
     [[gnu::cold]] void release(const hash_shape& shape) noexcept;
 
     // The words that release() changes.
@@ -20545,8 +20553,8 @@ struct hash_growth {
         finish_split(block);
     }
 
-    // Which elements of a group move, which of those are not in their group, and what the word of
-    // the group says of `overflow` without those that move.
+    // The elements of a group that move, those of them that are not in their own group, and the
+    // bits of `overflow` that the group's word has without the elements that move.
     struct group_survey {
         std::uint32_t moved = 0;
         std::uint32_t displaced = 0;
@@ -20683,7 +20691,7 @@ struct hash_growth {
         return false;
     }
 
-    // Appends a block for what the last one of a chain has no room for.
+    // Appends a block to a chain, for elements for which the last one has no room.
     void lengthen(hash_block& block, std::error_code& ec) const noexcept {
         hash_block* last = &block;
         while (hash_block* const next = table.next_of(*last, shape)) {
@@ -20747,8 +20755,8 @@ COHOLD_INLINE hash_block* hash_table::next_of(const hash_block& block,
                                               const hash_shape& shape) const noexcept {
     const std::uint64_t offset = block.next.load(std::memory_order_acquire);
     segment_header& header = allocator_.bound_header();
-    // Later blocks of a chain are not necessarily behind earlier ones, but a chain has no more of
-    // them than there is room for: whoever follows it counts.
+    // The blocks of a chain may lie in any order, so offsets do not show whether a damaged chain
+    // leads in a circle. Readers count instead: a chain has no more blocks than there is room for.
     return offset != 0 && offset % alignof(hash_block) == 0 &&
                    is_inside(offset, shape.block_bytes(), bounded_size(header))
                ? reinterpret_cast<hash_block*>(reinterpret_cast<char*>(&header) + offset)
@@ -20981,7 +20989,7 @@ concept hash_is_transparent = requires {
     typename Equal::is_transparent;
 };
 
-// What insertion has done.
+// The result of an insertion.
 enum class hash_result { failed, found, inserted };
 
 template <class Key, class T, class Hash, class Equal>
@@ -21006,8 +21014,8 @@ class hash_container {
     hash_container(const hash_container&) = delete;
     hash_container& operator=(const hash_container&) = delete;
 
-    /// The number of elements. While others insert and erase it is the sum of what was found in
-    /// parts of the table, one after the other. *Complexity*: linear in the size, but fast: one
+    /// The number of elements. The groups are counted one after the other, so the result is not
+    /// exact while other threads insert and erase. *Complexity*: linear in the size, but fast: one
     /// cache line for 32 elements.
     [[nodiscard]] size_type size() const noexcept {
         size_type count = 0;
@@ -21052,7 +21060,7 @@ class hash_container {
         return cvisit(key, [](const value_type&) noexcept {}) != 0;
     }
 
-    /// 1 or 0.
+    /// The number of elements with this key: 1 or 0.
     template <class K = Key>
     [[nodiscard]] size_type count(const K& key) const
         requires is_plain
@@ -21067,9 +21075,9 @@ class hash_container {
         return contains(key) ? 1 : 0;
     }
 
-    /// Calls f(const value_type&) for the element with this key, and returns how many there were.
-    /// If elements are plain bytes, f gets a copy, and may do anything. Otherwise it gets the
-    /// element in the table, which is locked, and must not change the table.
+    /// Calls f(const value_type&) for the element with this key, and returns the number of
+    /// calls: 1 or 0. If elements are plain bytes, f gets a copy, and may do anything. Otherwise it
+    /// gets the element in the table, whose block is locked, and must not change the table.
     template <class K = Key, class F>
     size_type cvisit(const K& key, F&& f) const
         requires is_plain
@@ -21095,8 +21103,8 @@ class hash_container {
         return cvisit(key, std::forward<F>(f));
     }
 
-    /// Calls f(const value_type&) for all elements, and returns how many there were. Every element
-    /// that is there all the time is visited once. Elements that are inserted or erased meanwhile
+    /// Calls f(const value_type&) for all elements, and returns the number of calls. An element
+    /// that is there all the time is visited once. An element that is inserted or erased meanwhile
     /// may be visited or not.
     template <class F>
     size_type cvisit_all(F&& f) const
@@ -21131,7 +21139,7 @@ class hash_container {
         return cvisit_all(std::forward<F>(f));
     }
 
-    /// Like cvisit_all until f returns false. Returns whether f never did.
+    /// Like cvisit_all until f returns false. Returns true if f never did.
     template <class F>
     bool cvisit_while(F&& f) const
         requires is_plain
@@ -21201,8 +21209,8 @@ class hash_container {
         return count;
     }
 
-    /// Removes all elements, a block after the other: others may see some of them gone and some
-    /// not, and may insert meanwhile. The memory stays with the table.
+    /// Removes all elements, block by block. Meanwhile other threads may see some of them gone and
+    /// some not, and may insert. The memory stays with the table.
     void clear() {
         lock_each([&](hash_block& block, transaction& mine) {
             if constexpr (!is_plain) {
@@ -21223,7 +21231,7 @@ class hash_container {
         });
     }
 
-    /// Makes room for so many elements, so that growth does not delay inserting them. Errors:
+    /// Makes room for this many elements, so that growth does not delay inserting them. Errors:
     /// errc::out_of_space, reserve_exceeded; then there is room for fewer.
     void reserve(size_type count) {
         static_cast<void>(table_.split_to(depth_for(count), shape, nullptr));
@@ -21294,7 +21302,7 @@ class hash_container {
         }
     }
 
-    // Elements that never change, or by one store, need no free slot for that.
+    // Elements that never change, or that change by one store, need no free slot.
     static constexpr hash_shape shape{
         static_cast<std::uint32_t>(slot_bytes),
         hash_groups<std::conditional_t<is_plain, value_type, hash_node>>,
@@ -21394,7 +21402,7 @@ class hash_container {
                 const char* const bytes = shape.slot(in, slot);
                 copy_from_slot<slot_bytes, 0, key_end>(copy.bytes, bytes);
                 if constexpr (!std::is_scalar_v<Key>) {
-                    // What compares keys must not see a key that is half of another one.
+                    // A comparison must not see half of one key and half of another.
                     std::atomic_thread_fence(std::memory_order_acquire);
                     if (in.state.load(std::memory_order_relaxed) != state) {
                         break;
@@ -21535,8 +21543,8 @@ class hash_container {
         }
     }
 
-    // Copies the elements of a block. Returns what each_block wants to know, or 0 if the block no
-    // longer is the one for the hash.
+    // Copies the elements of a block. Returns the depth plus one, as each_block expects, or 0 if
+    // the block is no longer the one for the hash.
     [[nodiscard]] std::uint32_t copy_block(const hash_way& way, copied_block& into) const noexcept {
         into.count = 0;
         const hash_block& block = *way.block;
@@ -21942,7 +21950,7 @@ class hash_container {
             std::error_code ec;
             const report_keeper keeper;
             mine.save(std::addressof(gone), sizeof gone, ec);
-            if (ec) { // no room to save it: it is gone first, and a kill may leak its memory
+            if (ec) { // no room to save it: removed first, so a kill may leak its memory
                 place.retract();
             }
             gone.~value_type();
@@ -21954,8 +21962,9 @@ class hash_container {
     }
 
     // Calls f(value_type&) with the element, and commits its change as a whole: if f throws, or the
-    // process is killed, the element is as before.
-    template <class F>
+    // process is killed, the element is as before, as far as it is saved. `Assigns`: f assigns the
+    // mapped value, all of which is then saved.
+    template <bool Assigns = false, class F>
     void change(const hash_place& place, transaction& mine, F&& f) {
         if constexpr (is_plain) {
             static_cast<void>(mine);
@@ -21971,7 +21980,11 @@ class hash_container {
         } else {
             value_type& changed = element(place);
             node_section changing(mine);
-            save_plain_parts(mine, changed);
+            if constexpr (Assigns && !(saves_ranges<T> && detail::is_plain<T, true>())) {
+                mine.save(std::addressof(changed.second), sizeof changed.second);
+            } else {
+                save_plain_parts(mine, changed);
+            }
             {
                 const hash_visit visiting(this);
                 std::forward<F>(f)(changed);
@@ -21995,7 +22008,7 @@ class hash_container {
     // Puts other bytes in the place of an element with the same key.
     static void replace(const hash_place& place, const copied& by) noexcept {
         if constexpr (is_word) {
-            using word [[gnu::may_alias]] = hash_unit<value_bytes>;
+            using word [[gnu::may_alias, gnu::aligned(value_bytes)]] = hash_unit<value_bytes>;
             word value;
             std::memcpy(&value, by.bytes + value_offset, sizeof value);
             __atomic_store(reinterpret_cast<word*>(place.bytes(shape) + value_offset), &value,
@@ -22054,6 +22067,9 @@ class hash_container {
         static_assert(std::is_empty_v<Hash> && std::is_empty_v<Equal>,
                       "cohold: Hash and Equal of a table in shared memory must have no members: "
                       "every process makes its own");
+        static_assert(std::is_invocable_r_v<bool, Equal, const Key&, const Key&>,
+                      "cohold: keys of a hash map or set need operator==: give the key a defaulted "
+                      "one, or name another Equal");
         static_assert(!is_plain || alignof(value_type) <= 32);
         static_assert(hash_groups<value_type> <= 16);
     }
@@ -22080,10 +22096,12 @@ COHOLD_NAMESPACE_BEGIN
 /// cvisit of plain elements; or by erase_if) must not change the same table:
 /// std::errc::resource_deadlock_would_occur where that would wait, and always in debug builds.
 ///
-/// *If the process is killed*: every operation has happened or not, and nobody waits for it. An
-/// exception in a function that changes an element leaves it as before.
+/// *If the process is killed*: every operation has happened completely or not at all, and no other
+/// process waits for the dead one. If a function that changes an element throws, the element is as
+/// before, as far as it was saved: of an element that owns memory, what locking a shm_guarded
+/// saves.
 ///
-/// In a section, of a shm_guarded for instance, changes are immediate and permanent, even if the
+/// In a section (of a shm_guarded for instance) changes are immediate and permanent, even if the
 /// section is undone.
 ///
 /// Growth splits one block at a time. *Errors*, of all members that insert: errc::out_of_space,
@@ -22112,7 +22130,8 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
     using base::visit_all;
     using base::visit_while;
 
-    /// A copy of the value with this key, if there is one.
+    /// A copy of the value with this key, if there is one. The memory that a copy owns, as a string
+    /// or vector does, is memory of the segment: a kill leaks it.
     template <class K = Key>
     [[nodiscard]] std::optional<T> get(const K& key) const
         requires is_plain
@@ -22131,9 +22150,9 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
         return copy;
     }
 
-    /// Calls f(value_type&) for the element with this key, and returns how many there were. What f
-    /// changes becomes visible as a whole when it returns; not at all if it throws, or if the
-    /// process is killed.
+    /// Calls f(value_type&) for the element with this key, and returns the number of calls: 1 or 0.
+    /// The changes that f makes become visible together when it returns; none do if it throws, or
+    /// if the process is killed.
     template <class K = Key, class F>
     size_type visit(const K& key, F&& f) {
         return this->with_element(key, nullptr, [&](const place& at, transaction& mine) {
@@ -22147,8 +22166,8 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
         return visit(key, [&f](value_type& found) { std::forward<F>(f)(found.second); }) != 0;
     }
 
-    /// Calls f(value_type&) for all elements, each change like one of visit, and returns how many
-    /// there were.
+    /// Calls f(value_type&) for all elements, for each one as visit does, and returns the number of
+    /// calls.
     template <class F>
     size_type visit_all(F&& f) {
         size_type count = 0;
@@ -22160,7 +22179,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
         return count;
     }
 
-    /// Like visit_all until f returns false. Returns whether f never did.
+    /// Like visit_all until f returns false. Returns true if f never did.
     template <class F>
     bool visit_while(F&& f) {
         return this->visit_locked([&](const place& at, transaction& mine) {
@@ -22176,6 +22195,14 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
     bool insert(const value_type& value) { return insert_as(nullptr, value, ignored()); }
 
     bool insert(value_type&& value) { return insert_as(nullptr, std::move(value), ignored()); }
+
+    /// Of another pair, from which an element can be made.
+    template <class P>
+        requires(std::is_constructible_v<std::pair<Key, T>, P &&> &&
+                 !std::is_convertible_v<P &&, const value_type&>)
+    bool insert(P&& value) {
+        return emplace(std::forward<P>(value));
+    }
 
     bool insert(const value_type& value, std::error_code& ec) {
         detail::clear(ec);
@@ -22373,7 +22400,7 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
                            construct(at, std::forward<K>(key), std::forward<M>(value));
                        },
                        [&](const place& at, transaction& mine) {
-                           this->change(at, mine, [&](value_type& found) {
+                           this->template change<true>(at, mine, [&](value_type& found) {
                                found.second = std::forward<M>(value);
                            });
                        }) == result::inserted;
@@ -22389,6 +22416,12 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
 
 template <class Key, class T, class Hash, class Equal>
 inline constexpr bool enable_shareable<shm_hash_map<Key, T, Hash, Equal>> = true;
+
+/// Removes the elements for which the predicate holds, one by one, and returns how many there were.
+template <class Key, class T, class Hash, class Equal, class Predicate>
+std::size_t erase_if(shm_hash_map<Key, T, Hash, Equal>& map, Predicate predicate) {
+    return map.erase_if(predicate);
+}
 
 /// Described as "shm_hash_map<i32,f64>", and with Hash and Equal if they are not the default ones.
 template <class Key, class T, class Hash, class Equal>
@@ -22552,6 +22585,12 @@ class shm_hash_set : public detail::hash_container<Key, void, Hash, Equal> {
 template <class Key, class Hash, class Equal>
 inline constexpr bool enable_shareable<shm_hash_set<Key, Hash, Equal>> = true;
 
+/// Removes the keys for which the predicate holds, one by one, and returns how many there were.
+template <class Key, class Hash, class Equal, class Predicate>
+std::size_t erase_if(shm_hash_set<Key, Hash, Equal>& set, Predicate predicate) {
+    return set.erase_if(predicate);
+}
+
 /// Described as "shm_hash_set<i32>", and with Hash and Equal if they are not the default ones.
 template <class Key, class Hash, class Equal>
 struct type_description<shm_hash_set<Key, Hash, Equal>> {
@@ -22585,7 +22624,7 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// What the ordered maps and sets have in common: everything but access to mapped values.
+// The common base of the ordered maps and sets: everything but access to mapped values.
 #ifndef COHOLD_CONTAINER_DETAIL_TREE_CONTAINER_HPP
 #define COHOLD_CONTAINER_DETAIL_TREE_CONTAINER_HPP
 
@@ -23176,8 +23215,8 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// The links of a balanced search tree in shared memory, which know nothing of what the nodes hold,
-// and how nodes are put in and taken out.
+// The links of a balanced search tree in shared memory, without the values in its nodes; and how
+// nodes are put in and taken out.
 #ifndef COHOLD_CONTAINER_DETAIL_TREE_LINKS_HPP
 #define COHOLD_CONTAINER_DETAIL_TREE_LINKS_HPP
 
@@ -23260,8 +23299,8 @@ struct tree_undo {
     }
 };
 
-// Puts in a node that is new: as that child of `parent`, which is a node without it or, in an empty
-// tree, the head and side 0. An exception leaves the tree half changed; what was saved must then be
+// Puts in a new node, as the child of `parent` on that side, which must be free; in an empty tree,
+// as child 0 of the head. An exception leaves the tree half changed; the saved bytes must then be
 // restored.
 void link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
                     const tree_undo& undo);
@@ -23290,7 +23329,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// A change of a tree, with what it takes to save what it changes.
+// A change of a tree, which saves the nodes that it changes.
 class tree_change {
   public:
     tree_change(tree_head& head, const tree_undo& undo) noexcept : head_(head), undo_(undo) {}
@@ -23324,7 +23363,7 @@ class tree_change {
             head_.last = head_.size == 1 ? 0 : distance(&head_, node->next(0));
         }
         --head_.size;
-        tree_links* moved = nullptr; // what is now one black node short; null: a missing child
+        tree_links* moved = nullptr; // the subtree that lacks one black node; null: a missing child
         tree_links* above = nullptr; // its parent
         int side = 0;
         bool red = false;
@@ -24517,6 +24556,17 @@ class tree {
         return static_cast<node*>(at);
     }
 
+    // For a handle, through which the program may change the key.
+    node* extract(tree_links* at) {
+        operation change(alloc_);
+        if (!change.section().is_outermost()) {
+            change.section().elements(std::addressof(key_of(at)), sizeof(Key));
+        }
+        node* const taken = unlink(at);
+        change.done();
+        return taken;
+    }
+
     // Returns the node behind it.
     tree_links* erase(tree_links* at) {
         tree_links* const next = at->next();
@@ -24719,8 +24769,8 @@ namespace detail {
 template <class Compare>
 concept transparent = requires { typename Compare::is_transparent; };
 
-// What an element may be searched by: its key or, if the comparison is transparent, anything that
-// it compares.
+// The types by which an element can be searched: its key or, if the comparison is transparent,
+// anything that it compares.
 template <class K, class Key, class Compare>
 concept key_like = std::same_as<K, Key> || transparent<Compare>;
 
@@ -25081,7 +25131,7 @@ class tree_container {
 
     /// Takes an element out, without freeing it.
     [[nodiscard]] node_type extract(const_iterator position) {
-        return {tree_.unlink(position.links()), tree_.alloc()};
+        return {tree_.extract(position.links()), tree_.alloc()};
     }
 
     template <class K = Key>
@@ -25091,7 +25141,7 @@ class tree_container {
         if (at == tree_.end()) {
             return {};
         }
-        return {tree_.unlink(at), tree_.alloc()};
+        return {tree_.extract(at), tree_.alloc()};
     }
 
     /// Moves the elements here, as far as their keys are new. Of the same segment; all or nothing.
@@ -25128,6 +25178,9 @@ class tree_container {
                       "a map or set: the key must be an object type without const and volatile");
         static_assert(std::same_as<typename traits::value_type, Value>,
                       "a map or set: the allocator's value_type must be that of the container");
+        static_assert(std::predicate<const Compare&, const Key&, const Key&>,
+                      "cohold: keys of a map or set need operator<: give the key a defaulted "
+                      "operator<=>, or name another Compare");
         if constexpr (is_shm_allocator<Allocator>) {
             static_assert(assert_shareable<Value>());
             static_assert(
@@ -25355,8 +25408,8 @@ class map_handle : public tree_handle_storage<std::pair<const Key, T>, Allocator
 /// `insert_or_assign` take anything that the transparent comparison compares with keys and from
 /// which a key can be made.
 ///
-/// A value that is changed through a reference or an iterator is not saved before, unless it saves
-/// itself, as strings, vectors and other containers do.
+/// A value that is changed through a reference or an iterator is not saved first. Strings, vectors
+/// and other containers save what they change themselves.
 template <class Key, class T, class Compare = std::less<>,
           detail::allocator_like Allocator = shm_allocator<std::pair<const Key, T>>>
 class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, detail::first_key,
@@ -25994,8 +26047,8 @@ class queue_claimant {
     };
 };
 
-// What a claim needs of the thread's transaction, ready to hand: between two compare-and-swaps the
-// processor waits for every load that depends on another one.
+// The parts of the thread's transaction that a claim needs, close at hand: between two
+// compare-and-swaps the processor waits for every load that depends on another one.
 struct claimant_cache {
     segment_header* header;
     const std::atomic<std::uint64_t>* epoch_here;
@@ -28024,7 +28077,7 @@ class set_handle : public tree_handle_storage<Key, Allocator> {
 /// by any text.
 /// - Iterators belong to one process. References and iterators stay valid until their element is
 /// erased.
-/// - Every operation happens completely or not at all, also if it throws; but inserting a range
+/// - Every operation happens completely or not at all, even if it throws. Only inserting a range
 /// happens element by element.
 /// - Moving between sets whose allocators are unequal (of two segments) moves the elements one by
 /// one; swapping and inserting a node is then errc::unsupported.
@@ -28364,11 +28417,12 @@ class shared_words {
 
     void set_null() noexcept { set(nullptr, nullptr, nullptr); }
 
-    // Releases what outside words refer to, now or, in a section that may be undone, at its end.
+    // Words outside the segment: refers to another object, and releases the old one, now or, in a
+    // section that may be undone, at its end.
     void replace(void* object, shared_block* block, shared_hold* hold, reference which) noexcept;
 
-    // What a section does with outside words that it has changed: see private_undo::action. The
-    // words are the old object, block and hold.
+    // Called when a section ends that has changed words outside the segment: see
+    // private_undo::action. The words are the old object, block and hold.
     [[gnu::cold]] static void end_of_section(const private_undo::action& self, bool undone,
                                              reference which) noexcept;
 
@@ -28381,7 +28435,7 @@ static_assert(sizeof(shared_words) == 24);
 
 // Memory for a shared object, and the section in which it is made: if its constructor throws or the
 // process is killed, nothing stays. Once it is published, it stays even if an enclosing section is
-// undone: it is destroyed when nobody refers to it.
+// undone: it is destroyed when no pointer refers to it.
 class new_shared {
   public:
     // `type`: the hash of its description, or 0 if it need not be destroyed.
@@ -28738,8 +28792,7 @@ COHOLD_INLINE std::size_t shared_words::use_count() const noexcept {
         return 0;
     }
     const auto read = [](const std::uint64_t& word) noexcept {
-        return std::atomic_ref<std::uint64_t>(const_cast<std::uint64_t&>(word))
-            .load(std::memory_order_relaxed);
+        return __atomic_load_n(static_cast<const aligned_word*>(&word), __ATOMIC_RELAXED);
     };
     const shared_block& of = *block();
     std::uint64_t count = read(of.counts[0]);
@@ -28838,7 +28891,7 @@ template <class T>
 inline const known_shared_type known_type_of{
     {type_descriptor_of<T>.hash | 1, sizeof(T), &destroy_shared<T>}};
 
-// What a control block says of the type.
+// The type as a control block records it.
 template <class T>
 [[nodiscard]] std::uint64_t shared_type_hash() noexcept {
     if constexpr (is_destroyed_trivially<T>) {
@@ -28858,12 +28911,12 @@ template <class T>
 /// or not at all, and is undone with the section that it is a part of. Pointers outside it are
 /// counted by each process.
 ///
-/// *Thread and process safety*: as for std::shared_ptr: the counts may be changed at the same time,
-/// one pointer may not.
+/// *Thread and process safety*: as for std::shared_ptr: any number of threads may use different
+/// pointers to one object; one pointer may be changed by one thread at a time.
 ///
 /// *If the process is killed*: its pointers outside the segment no longer count; recovery frees the
-/// objects to which nobody else refers. If they have a destructor, the next program that knows the
-/// type calls it: in make_shm_shared, in segment::recover, or when it releases something itself.
+/// objects to which no other pointer refers. If they have a destructor, the next program that knows
+/// the type calls it: in make_shm_shared, in segment::recover, or when it releases an object.
 template <class T>
 class shm_shared_ptr {
     static_assert((std::is_object_v<T> || std::is_void_v<T>) && !std::is_array_v<T>,
@@ -29044,6 +29097,12 @@ class shm_weak_ptr {
 
     template <class U>
         requires detail::shared_pointer_converts<U, T>
+    shm_weak_ptr(const shm_weak_ptr<U>& other) { // NOLINT: converts as in std
+        words_.copy(other.words_, converted(other), weak, weak);
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
     shm_weak_ptr(const shm_shared_ptr<U>& other) { // NOLINT: converts as in std
         words_.copy(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
                     detail::reference::strong, weak);
@@ -29067,6 +29126,13 @@ class shm_weak_ptr {
     shm_weak_ptr& operator=(const shm_shared_ptr<U>& other) {
         words_.assign(other.words_, const_cast<std::remove_cv_t<T>*>(static_cast<T*>(other.get())),
                       detail::reference::strong, weak);
+        return *this;
+    }
+
+    template <class U>
+        requires detail::shared_pointer_converts<U, T>
+    shm_weak_ptr& operator=(const shm_weak_ptr<U>& other) {
+        words_.assign(other.words_, converted(other), weak, weak);
         return *this;
     }
 
@@ -29112,8 +29178,32 @@ class shm_weak_ptr {
 
     static constexpr detail::reference weak = detail::reference::weak;
 
+    // The object may be gone, but a base lies at a fixed distance.
+    template <class U>
+    [[nodiscard]] static void* converted(const shm_weak_ptr<U>& other) noexcept {
+        T* const object = static_cast<U*>(other.words_.object());
+        return const_cast<std::remove_cv_t<T>*>(object);
+    }
+
     detail::shared_words words_;
 };
+
+template <class T>
+shm_weak_ptr(shm_shared_ptr<T>) -> shm_weak_ptr<T>;
+
+template <class T>
+shm_shared_ptr(shm_weak_ptr<T>) -> shm_shared_ptr<T>;
+
+/// The same object, seen as another type.
+template <class T, class U>
+[[nodiscard]] shm_shared_ptr<T> static_pointer_cast(const shm_shared_ptr<U>& from) {
+    return {from, static_cast<T*>(from.get())};
+}
+
+template <class T, class U>
+[[nodiscard]] shm_shared_ptr<T> const_pointer_cast(const shm_shared_ptr<U>& from) {
+    return {from, const_cast<T*>(from.get())};
+}
 
 /// Makes an object that pointers share, in a segment: `where` is the segment, a `shared`, or one of
 /// its allocators. A plain struct takes its arguments member by member. *Errors*: those of
@@ -29402,7 +29492,7 @@ class string_storage {
         }
     }
 
-    // Of characters that are equal if their bytes are.
+    // For characters that are equal if their bytes are.
     [[nodiscard]] bool is_equal(const string_storage& other) const noexcept {
         const std::size_t size = words_.own.size;
         if (sizeof words_ != 24 || all_words::big_endian || size > all_words::own_capacity ||
@@ -29413,7 +29503,7 @@ class string_storage {
         std::uint64_t b[3];
         std::memcpy(a, std::addressof(words_), sizeof a);
         std::memcpy(b, std::addressof(other.words_), sizeof b);
-        // With the size, and without what lies behind the text.
+        // Compares the size and the text, but no bytes behind the text.
         const std::size_t bits = 8 * sizeof(Char) * (size + 1);
         const auto differ = [&](int word, std::size_t above) {
             return ((a[word] ^ b[word]) << (64 - above)) != 0;
@@ -29440,7 +29530,7 @@ class string_storage {
 
     void save_words(record& section) { section.words(this, std::addressof(words_), sizeof words_); }
 
-    // Saves what changes when characters are added at the end, or before they are removed there.
+    // Saves the bytes that change when characters are added or removed at the end.
     void save_end(record& section) {
         if (!words_.is_long()) {
             section.all(this, std::addressof(words_), sizeof words_);
@@ -29452,8 +29542,8 @@ class string_storage {
         }
     }
 
-    // Of a text in a block, for a section in which more may follow: what ends the text now must end
-    // it again when the size is restored.
+    // For a text in a block, in a section in which more may follow: the terminator is saved as
+    // well, because it must be there again when the size is restored.
     void save_size(record& section) {
         const std::uint64_t size = words_.block.size;
         if (section.size(this, std::addressof(words_.block.size), size)) {
@@ -29615,7 +29705,7 @@ class string_storage {
     static constexpr std::size_t unit = sizeof(Char);
     static constexpr bool has_first_word =
         !all_words::big_endian && sizeof(void*) == 8 && unit <= 4;
-    // The longest text that lies in it, with what ends it.
+    // The longest text that fits into it, with its terminator.
     static constexpr size_type first_capacity = has_first_word ? 8 / unit - 2 : 0;
 
     [[nodiscard]] static bool is_in_first(size_type size) noexcept {
@@ -29663,7 +29753,7 @@ class string_storage {
         return true;
     }
 
-    // Saves what save_end does.
+    // Saves the same bytes as save_end.
     [[nodiscard]] bool saves_end(brief_section<Allocator>& section) noexcept {
         return words_.is_long()
                    ? section.save(std::addressof(words_.block.size), 8) &&
@@ -29852,7 +29942,7 @@ class string_storage {
         operation section(alloc_);
         Char* const place = text() + at;
         const size_type size = this->size();
-        const size_type behind = size - at - removed + 1; // with what ends the text
+        const size_type behind = size - at - removed + 1; // with the terminator
         const size_type changed = size - removed + count;
         if (!words_.is_long()) {
             section.all(this, std::addressof(words_), sizeof words_);
@@ -30102,8 +30192,7 @@ concept position_in = std::is_same_v<Position, Char*> || std::is_same_v<Position
 /// - 32 bytes; a text of at most 22 bytes (in units of Char: 22, 10 or 4) lies in the string itself
 /// and allocates nothing, so it also works outside of segments.
 /// - Iterators are raw pointers: valid in the process that obtained them, until the text changes.
-/// - An operation changes the text completely or not at all, also when it throws, but for those
-/// that take a function.
+/// - An operation changes the text completely or not at all, even if it throws.
 /// - Moving between strings whose allocators are unequal (of two segments) copies the text. The
 /// move constructor is noexcept all the same, because growing a vector of strings relies on it: if
 /// the memory runs out there, it calls std::terminate. shm_string(std::move(other), allocator)
@@ -31236,8 +31325,8 @@ COHOLD_NAMESPACE_BEGIN
 ///
 /// *Thread and process safety*: as for std::unique_ptr: one thread at a time.
 ///
-/// *If the process is killed*: an object whose pointer lies in a segment stays. One whose pointer
-/// lay outside is leaked: shm_shared_ptr is the pointer that is freed then.
+/// *If the process is killed*: an object whose pointer lies in a segment stays. An object whose
+/// pointer lay outside is leaked; one that a shm_shared_ptr shares would be freed.
 template <class T>
 class shm_unique_ptr {
     static_assert(std::is_object_v<T> && !std::is_array_v<T> && !std::is_volatile_v<T>,
@@ -33613,8 +33702,8 @@ COHOLD_NAMESPACE_END
 #include <type_traits>
 #include <utility>
 
-// What every handle of a kernel object has in common: the check of its policies, and these as data;
-// object_handle, which owns the native handle; and waiting until a name exists.
+// The common parts of all handles of kernel objects: the check of their policies, and these as
+// data; object_handle, which owns the native handle; and waiting until a name exists.
 #ifndef COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 #define COHOLD_HANDLE_DETAIL_OBJECT_HANDLE_HPP
 
@@ -33858,7 +33947,7 @@ object_of(const typename Mechanism::native_handle_type& native) noexcept {
     return {&calls_of<Mechanism>, &native};
 }
 
-// What the policies of a handle decide, as data.
+// The decisions of a handle's policies, as data.
 struct object_policies {
     const mechanism_calls* mechanism;
     bool named;
@@ -34199,13 +34288,13 @@ namespace detail {
 // Forms describes the factories of a handle:
 //   named         has it names?
 //   label         the object, in error messages
-//   options       what create takes
-//   number        what it takes instead, as the most important option, or no_number
-//   has_default   can it do without both?
-//   has_contents  are there arguments for what is constructed in it?
+//   options       the type of the options of create
+//   number        the type of the most important option, which can stand for all; or no_number
+//   has_default   can create do without both?
+//   has_contents  does create take arguments for an object to be constructed?
 //   replaces      is there replace()?
-//   opening       what open and adopt take, or no_opening
-//   native_handle_type  what adopt takes
+//   opening       the type of the options of open and adopt, or no_opening
+//   native_handle_type  the type that adopt takes
 // static functions:
 //   from(number) → options      opening_of(options) → opening, for open_or_create
 //
@@ -34215,7 +34304,7 @@ namespace detail {
 //   draft  an object that is not published yet, and whose destructor leaves nothing behind:
 //       draft(name, options, publication, ec), fill(ec, arguments…), publish(publication, ec),
 //       and the handle's constructor from draft&&
-// All of them are called with a clear error code; a draft's functions only as long as it is.
+// All of them are called with a clear error code; a draft's functions only while it stays clear.
 
 struct no_number {
     no_number() = delete;
@@ -34583,7 +34672,7 @@ class creating {
     /// A new segment under the name, in one step, whether or not there was one before: a process
     /// that opens the name gets the old one or the new one. Processes that have the old one keep
     /// it; its is_removed() is true then. Not for System V, nor for memory_object, which appears
-    /// before anything is written to it. *Errors*: those of create but already_exists.
+    /// before anything is written to it. *Errors*: those of create, except already_exists.
     template <class... Arguments>
         requires may_fill<Forms, Arguments...> && Forms::replaces
     [[nodiscard, gnu::cold]] static Handle
@@ -34917,7 +35006,7 @@ class basic_region {
     void* address_ = nullptr;
     std::size_t size_ = 0;
     // The process that has the mapping, if forked children do not have it.
-    mutable std::uint64_t only_in_ = 0;
+    alignas(8) mutable std::uint64_t only_in_ = 0;
 };
 
 } // namespace detail
@@ -34947,14 +35036,14 @@ struct object_options {
     /// huge_pages::hugetlb_2m or hugetlb_1g: the object consists of pages from the machine's pool,
     /// and `size` is rounded up to whole ones. The other kinds are for map().
     enum huge_pages huge = huge_pages::none;
-    /// What nobody will be able to do to a memfd once the object is made. Not for other mechanisms:
-    /// errc::unsupported.
+    /// The operations that no process can perform on a memfd once it is made. Not for other
+    /// mechanisms: errc::unsupported.
     seal seals = seal::none;
 };
 
 namespace detail {
 
-// ---- what does not depend on the types of the policies
+// ---- the part that does not depend on the types of the policies
 
 struct mapped_bytes {
     void* address = nullptr;
@@ -36814,7 +36903,8 @@ class directory {
         std::uint64_t slots = 0;
 
         [[nodiscard]] std::uint64_t load(std::uint64_t index) const noexcept {
-            return __atomic_load_n(first + index, __ATOMIC_ACQUIRE);
+            return __atomic_load_n(static_cast<const aligned_word*>(first + index),
+                                   __ATOMIC_ACQUIRE);
         }
     };
 
@@ -37403,6 +37493,7 @@ COHOLD_INLINE segment_memory segment_memory::map(const native_object& object,
     local->reserve = reserve;
     local->length.store(found.size < reserve ? found.size : reserve, std::memory_order_relaxed);
     local->only_in = memory.only_in_;
+    local->is_read_only = how != access_mode::writing;
     if (how == access_mode::writing) {
         mappings.add(*local);
     }
@@ -38177,7 +38268,7 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
-// What segment, segment_view and shared have in common: segment_core, which creates, opens, checks
+// The common parts of segment, segment_view and shared: segment_core, which creates, opens, checks
 // and removes a segment, and the observers that all of them have.
 #ifndef COHOLD_HANDLE_DETAIL_SEGMENT_CORE_HPP
 #define COHOLD_HANDLE_DETAIL_SEGMENT_CORE_HPP
@@ -38228,7 +38319,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the process that makes or opens a segment wants from its mapping.
+// The options for the mapping of the process that makes a segment.
 [[nodiscard]] inline mapping_options mapping_of(const segment_options& options) noexcept {
     mapping_options wanted = options.mapping;
     wanted.populate = wanted.populate || options.populate;
@@ -38708,8 +38799,8 @@ COHOLD_INLINE segment_core::facts segment_core::peek(const object_handle& object
         return {};
     }
     if (object.calls().reads_as_maps) {
-        // What is good is known soonest by reading. What is not, or has holes, is looked at where
-        // it is mapped, and the error is from there.
+        // Reading is the quickest way to see that a header is good. If it is not, or if the object
+        // has holes, the mapped header is checked, and that check reports the error.
         segment_header copy{};
         if (!status.sparse && raw_pread(object.object().descriptor(), &copy, sizeof copy, 0) ==
                                   static_cast<ssize_t>(sizeof copy)) {
@@ -39004,7 +39095,7 @@ struct segment_forms {
     }
 };
 
-// What segment and shared can do with the segment that they have attached.
+// The operations of segment and shared on the segment that they have attached.
 template <class Policies>
 class segment_operations : public segment_observers<Policies> {
     static constexpr std::string_view label = Policies::mechanism::label;
@@ -39037,11 +39128,10 @@ class segment_operations : public segment_observers<Policies> {
         }
     }
 
-    /// Recovers now what dead processes have left: unfinished changes are rolled back, committed
-    /// ones completed, and their slots freed. Returns how many dead participants this call has
-    /// found. Attaching does the same, and a thread that waits for a lock does it for the lock's
-    /// holder. *Errors*: those of attaching, in a forked child. *Complexity*: a system call for
-    /// each participant.
+    /// Recovers dead processes now: rolls unfinished changes back, completes committed ones, and
+    /// frees their slots. Returns how many dead participants this call has found. Attaching does
+    /// the same, and a thread that waits for a lock does it for the lock's holder. *Errors*: those
+    /// of attaching, in a forked child. *Complexity*: a system call for each participant.
     std::size_t recover() const {
         return thrown([&](std::error_code& ec) { return recover(ec); });
     }
@@ -39053,9 +39143,9 @@ class segment_operations : public segment_observers<Policies> {
 
     /// Waits until everything that any process has written to the segment, and the segment's name,
     /// will survive a loss of power: msync(2), fsync(2) of a file and of its directory. This is no
-    /// snapshot: what others write meanwhile may be on the disk or not, and so may any part of what
-    /// is written next. For memory there is nothing to wait for. *Errors*: EIO if the disk has
-    /// failed; msync(2), fsync(2).
+    /// snapshot: bytes that other processes write meanwhile or afterwards may be on the disk or
+    /// not. For memory there is nothing to wait for. *Errors*: EIO if the disk has failed;
+    /// msync(2), fsync(2).
     void durable() const {
         std::error_code ec;
         durable(ec);
@@ -39072,7 +39162,7 @@ class segment_operations : public segment_observers<Policies> {
     using segment_observers<Policies>::segment_observers;
 };
 
-// What a call without a type, such as destroy("name"), ends up in: its message.
+// A call without a type, such as destroy("name"), ends up here, for the message.
 template <class... Arguments>
 int& type_is_missing() noexcept {
     static_assert(sizeof...(Arguments) > SIZE_MAX - 1,
@@ -39363,7 +39453,8 @@ struct shared_forms : segment_forms<Policies> {
     using number = no_number; // it could be meant for T
 };
 
-// Segment is what T's segment can be used for: segment_operations, or segment_observers.
+// `Segment`: the operations that the handle has on T's segment, segment_operations or
+// segment_observers.
 template <class T, class Policies, class Segment>
 class shared_base : public Segment {
   public:
