@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <map>
 #include <memory>
@@ -405,6 +406,22 @@ TEST_CASE("an exception in an operation or a guarded section undoes it") {
     CHECK(here.used() == used);
     CHECK(all.lock()->at("one") == 1);
     CHECK(all.lock()->at("two") == 2);
+}
+
+namespace {
+
+struct alignas(64) line {
+    int value = 0;
+};
+
+} // namespace
+
+TEST_CASE("values of a large alignment") {
+    const auto segment = tree_test::make();
+    auto& lines = segment.construct<shm_map<int, line>>("lines");
+    for (int i = 0; i < 10; ++i) {
+        CHECK(reinterpret_cast<std::uintptr_t>(&lines[i]) % 64 == 0);
+    }
 }
 
 TEST_CASE("several values of a key") {
