@@ -24147,7 +24147,7 @@ struct tree_node : tree_links {
     ~tree_node() {} // NOLINT: and destroyed by it
 
     union {
-        alignas(8) Value value;
+        alignas(8) alignas(Value) Value value;
     };
 };
 
