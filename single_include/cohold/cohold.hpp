@@ -29520,10 +29520,11 @@ class string_storage {
     // ---- the words
 
     void set_size(size_type size) noexcept {
-        text()[size] = Char();
         if (words_.is_long()) {
+            text()[size] = Char();
             words_.block.size = size;
-        } else {
+        } else if (size <= all_words::own_capacity) { // always; but g++ warns if it cannot see that
+            words_.own.text[size] = Char();
             words_.own.size = static_cast<unsigned char>(size);
         }
     }
