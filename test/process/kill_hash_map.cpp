@@ -311,8 +311,9 @@ void play_and_check(int milliseconds) {
         for (std::uint32_t& i = read[who]; i < of.entries; ++i) {
             const entry& one = of.all[i];
             const bool killed = one.end == 0;
-            histories[one.key].add(who, {one.begin, killed ? now() : one.end.load(), one.argument,
-                                         one.result, one.what, killed});
+            histories[static_cast<std::size_t>(one.key)].add(
+                who, {one.begin, killed ? now() : one.end.load(), one.argument, one.result,
+                      one.what, killed});
         }
     };
     const auto kill_one = [&](std::uint32_t who) {
@@ -343,11 +344,12 @@ void play_and_check(int milliseconds) {
         const number last = get(map, key);
         expected += last == nothing ? 0u : 1u;
         CAPTURE(key);
-        CAPTURE(histories[key].size());
-        CHECK(histories[key].size() > 0);
-        CHECK(histories[key].is_linearizable(last));
+        const history& each = histories[static_cast<std::size_t>(key)];
+        CAPTURE(each.size());
+        CHECK(each.size() > 0);
+        CHECK(each.is_linearizable(last));
     }
-    std::size_t lost = 0;
+    std::uint64_t lost = 0;
     for (std::uint32_t i = 0; i < players; ++i) {
         const number known = (*book)[i].inserted;
         CHECK(known > 0);

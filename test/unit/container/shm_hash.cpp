@@ -39,7 +39,7 @@ std::size_t fullest(const std::vector<std::uint64_t>& hashes, Bits bits) {
     std::vector<std::size_t> counts(hashes.size());
     std::size_t most = 0;
     for (const std::uint64_t each : hashes) {
-        most = std::max(most, ++counts[bits(each) % counts.size()]);
+        most = std::max(most, ++counts[static_cast<std::size_t>(bits(each)) % counts.size()]);
     }
     return most;
 }
@@ -117,7 +117,7 @@ TEST_CASE("patterns of numbers spread over the first and the last bits") {
                 if (shift + static_cast<int>(std::bit_width(step)) > 49) {
                     continue; // some keys would be equal
                 }
-                for (std::uint64_t i = 0; i < hashes.size(); ++i) {
+                for (std::size_t i = 0; i < hashes.size(); ++i) {
                     hashes[i] = hash_of(i * step << shift, seed);
                 }
                 CHECK(fullest(hashes, [](std::uint64_t hash) { return hash >> 48; }) < 24);

@@ -160,7 +160,7 @@ TEST_CASE("threads that read find whole values, and what is always there, while 
                 it.cvisit_all([&](const auto& each) {
                     wrong += is_whole(each.second) ? 0u : 1u;
                     if (each.first < lasting) {
-                        ++seen[each.first];
+                        ++seen[static_cast<std::size_t>(each.first)];
                     }
                 });
                 for (const int times : seen) {
