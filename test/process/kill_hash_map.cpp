@@ -339,7 +339,7 @@ void play_and_check(int milliseconds) {
     }
     CHECK(kills > 0);
 
-    std::size_t expected = 0;
+    std::uint64_t expected = 0;
     for (number key = 0; key < hot_keys; ++key) {
         const number last = get(map, key);
         expected += last == nothing ? 0u : 1u;
