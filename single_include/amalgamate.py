@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # Makes single_include/cohold/cohold.hpp: the umbrella with every header of the library in place of
 # its include; beside it inspect.hpp, the same for the second umbrella, with what the first does not
-# have; and src.hpp for those who compile the library once. `amalgamate.py` writes the files, `amalgamate.py --check` fails if one is out of date.
+# have; and src.hpp for those who compile the library once. `amalgamate.py` writes the files,
+# `amalgamate.py --check` fails if one is out of date.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
 import pathlib
@@ -35,8 +36,17 @@ def inline(name, reached):
         elif not (INCLUDE / include[1]).exists():
             sys.exit(f"{name}: {line.strip()}: no such header")
         else:
+            # The headers of an .ipp stand before the line with #if: others may need them, too.
+            text[-1:-1] = [inline(each, reached) for each in headers_of(include[1])]
             text.append(inline(include[1], reached))
     return "".join(text)
+
+
+def headers_of(name):
+    """The headers that an .ipp includes."""
+    if not name.endswith(".ipp"):
+        return []
+    return re.findall(r"#\s*include\s*<(cohold/[^>]*\.hpp)>", (INCLUDE / name).read_text())
 
 
 def main(check):

@@ -12039,11 +12039,6 @@ class journal_reader {
 
 COHOLD_NAMESPACE_END
 
-#if COHOLD_DEFINED_HERE
-// Definitions for journal.hpp.
-#ifndef COHOLD_ENGINE_JOURNAL_IPP
-#define COHOLD_ENGINE_JOURNAL_IPP
-
 // The control block of an object that several pointers share, which counts its references, and the
 // segment's list of such objects.
 #ifndef COHOLD_ENGINE_SHARED_BLOCK_HPP
@@ -12401,6 +12396,11 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
+#if COHOLD_DEFINED_HERE
+// Definitions for journal.hpp.
+#ifndef COHOLD_ENGINE_JOURNAL_IPP
+#define COHOLD_ENGINE_JOURNAL_IPP
+
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -15787,11 +15787,6 @@ void deallocate(segment_header& header, void* pointer) noexcept;
 
 COHOLD_NAMESPACE_END
 
-#if COHOLD_DEFINED_HERE
-// Definitions for section.hpp.
-#ifndef COHOLD_ENGINE_SECTION_IPP
-#define COHOLD_ENGINE_SECTION_IPP
-
 // The references to shared objects that this process has outside the segment, and the destruction
 // of objects to which no pointer refers any more.
 #ifndef COHOLD_ENGINE_SHARED_HOLD_HPP
@@ -16218,6 +16213,11 @@ COHOLD_NAMESPACE_END
 #endif
 
 #endif
+#if COHOLD_DEFINED_HERE
+// Definitions for section.hpp.
+#ifndef COHOLD_ENGINE_SECTION_IPP
+#define COHOLD_ENGINE_SECTION_IPP
+
 
 COHOLD_NAMESPACE_BEGIN
 
