@@ -41,6 +41,10 @@ struct text {
     friend bool operator==(const text& a, std::string_view b) noexcept {
         return std::string_view(a) == b;
     }
+
+    [[maybe_unused]] friend bool operator==(const text& a, const text& b) noexcept {
+        return a == std::string_view(b);
+    }
 };
 
 using texts = shm_hash_set<text>;
@@ -128,7 +132,7 @@ TEST_CASE("ranges, lists and errors of a set") {
     const memory shared = memory::create();
     set& it = shared.construct<set>("it");
     CHECK(it.insert({1, 2, 1}) == 2);
-    const std::vector<int> more{2, 3};
+    const std::vector<number> more{2, 3};
     CHECK(it.insert(more.begin(), more.end()) == 1);
     CHECK(erase_if(it, [](auto each) { return each == 2u; }) == 1);
     CHECK(it.size() == 2);
