@@ -22263,7 +22263,8 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
     bool emplace_or_visit(Args&&... args) {
         return last_apart(
             [this](auto& f, auto&&... rest) {
-                return emplace_as(nullptr, changed_by(f), std::forward<decltype(rest)>(rest)...);
+                return this->emplace_as(nullptr, changed_by(f),
+                                        std::forward<decltype(rest)>(rest)...);
             },
             std::forward<Args>(args)...);
     }
@@ -22272,7 +22273,8 @@ class shm_hash_map : public detail::hash_container<Key, T, Hash, Equal> {
     bool emplace_or_cvisit(Args&&... args) {
         return last_apart(
             [this](auto& f, auto&&... rest) {
-                return emplace_as(nullptr, shown_to(f), std::forward<decltype(rest)>(rest)...);
+                return this->emplace_as(nullptr, shown_to(f),
+                                        std::forward<decltype(rest)>(rest)...);
             },
             std::forward<Args>(args)...);
     }
