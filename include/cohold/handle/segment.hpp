@@ -124,11 +124,11 @@ int& type_is_missing() noexcept {
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class segment_view
-    : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>>,
+    : public detail::segment_observers<detail::policies_of<Mechanism, Naming, Permission>>,
       public detail::view_factories<
           segment_view<Mechanism, Naming, Permission>,
-          detail::segment_forms<detail::policies<Mechanism, Naming, Permission>>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
+          detail::segment_forms<detail::policies_of<Mechanism, Naming, Permission>>> {
+    using policies = detail::policies_of<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
 
   public:
@@ -179,7 +179,7 @@ class segment_view
         return segment_view(base::open(name, access_mode::reading, options, ec));
     }
 
-    static segment_view attach(const typename segment_view::native_handle_type& native,
+    static segment_view attach(const typename policies::mechanism::native_handle_type& native,
                                const mapping_options& options, std::error_code& ec) noexcept {
         return segment_view(base::adopt(native, access_mode::reading, options, ec));
     }
@@ -198,12 +198,13 @@ class segment_view
 /// or none.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
-class segment : public detail::segment_operations<detail::policies<Mechanism, Naming, Permission>>,
-                public detail::factories<
-                    segment<Mechanism, Naming, Permission>,
-                    detail::segment_forms<detail::policies<Mechanism, Naming, Permission>>,
-                    segment_view<Mechanism, Naming, Permission>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
+class segment
+    : public detail::segment_operations<detail::policies_of<Mechanism, Naming, Permission>>,
+      public detail::factories<
+          segment<Mechanism, Naming, Permission>,
+          detail::segment_forms<detail::policies_of<Mechanism, Naming, Permission>>,
+          segment_view<Mechanism, Naming, Permission>> {
+    using policies = detail::policies_of<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
     using operations = detail::segment_operations<policies>;
 
@@ -356,7 +357,7 @@ class segment : public detail::segment_operations<detail::policies<Mechanism, Na
         return segment(base::open(name, access_mode::writing, options, ec));
     }
 
-    static segment attach(const typename segment::native_handle_type& native,
+    static segment attach(const typename policies::mechanism::native_handle_type& native,
                           const mapping_options& options, std::error_code& ec) noexcept {
         return segment(base::adopt(native, access_mode::writing, options, ec));
     }

@@ -79,13 +79,13 @@ template <class T, class Mechanism = mechanism::posix,
           class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class shared : public detail::shared_base<
-                   T, detail::policies<Mechanism, Naming, Permission>,
-                   detail::segment_operations<detail::policies<Mechanism, Naming, Permission>>>,
+                   T, detail::policies_of<Mechanism, Naming, Permission>,
+                   detail::segment_operations<detail::policies_of<Mechanism, Naming, Permission>>>,
                public detail::factories<
                    shared<T, Mechanism, Naming, Permission>,
-                   detail::shared_forms<detail::policies<Mechanism, Naming, Permission>>,
+                   detail::shared_forms<detail::policies_of<Mechanism, Naming, Permission>>,
                    shared<const T, Mechanism, Naming, Permission>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using policies = detail::policies_of<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
     using parent = detail::shared_base<T, policies, detail::segment_operations<policies>>;
 
@@ -140,7 +140,7 @@ class shared : public detail::shared_base<
         return checked(base::open(name, access_mode::writing, options, ec), ec);
     }
 
-    static shared attach(const typename shared::native_handle_type& native,
+    static shared attach(const typename policies::mechanism::native_handle_type& native,
                          const mapping_options& options, std::error_code& ec) noexcept {
         return checked(base::adopt(native, access_mode::writing, options, ec), ec);
     }
@@ -159,12 +159,12 @@ class shared : public detail::shared_base<
 template <class T, class Mechanism, class Naming, class Permission>
 class shared<const T, Mechanism, Naming, Permission>
     : public detail::shared_base<
-          const T, detail::policies<Mechanism, Naming, Permission>,
-          detail::segment_observers<detail::policies<Mechanism, Naming, Permission>>>,
+          const T, detail::policies_of<Mechanism, Naming, Permission>,
+          detail::segment_observers<detail::policies_of<Mechanism, Naming, Permission>>>,
       public detail::view_factories<
           shared<const T, Mechanism, Naming, Permission>,
-          detail::shared_forms<detail::policies<Mechanism, Naming, Permission>>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
+          detail::shared_forms<detail::policies_of<Mechanism, Naming, Permission>>> {
+    using policies = detail::policies_of<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
     using parent = detail::shared_base<const T, policies, detail::segment_observers<policies>>;
 
@@ -181,7 +181,7 @@ class shared<const T, Mechanism, Naming, Permission>
         return checked(base::open(name, access_mode::reading, options, ec), ec);
     }
 
-    static shared attach(const typename shared::native_handle_type& native,
+    static shared attach(const typename policies::mechanism::native_handle_type& native,
                          const mapping_options& options, std::error_code& ec) noexcept {
         return checked(base::adopt(native, access_mode::reading, options, ec), ec);
     }

@@ -273,6 +273,7 @@ struct policies {
     using mechanism = std::conditional_t<fit_all, Mechanism, cohold::mechanism::posix>;
     using naming = std::conditional_t<fit_all, Naming, cohold::naming::verbatim>;
     using permission = std::conditional_t<fit_all, Permission, cohold::permission::owner_only>;
+    using self = policies;
 
     static constexpr bool named = naming::kind != name_kind::none;
 
@@ -311,6 +312,11 @@ struct policies {
                   "memfds are naming::unnamed, POSIX objects and files need a name, "
                   "naming::from_path makes System V keys");
 };
+
+// The same type, complete where it is named: clang adds errors of its own if an assertion fails
+// while it completes a base class.
+template <class Mechanism, class Naming, class Permission>
+using policies_of = typename policies<Mechanism, Naming, Permission>::self;
 
 template <class Policies>
 concept has_names = Policies::named;
