@@ -33969,6 +33969,7 @@ struct policies {
     using mechanism = std::conditional_t<fit_all, Mechanism, cohold::mechanism::posix>;
     using naming = std::conditional_t<fit_all, Naming, cohold::naming::verbatim>;
     using permission = std::conditional_t<fit_all, Permission, cohold::permission::owner_only>;
+    using self = policies;
 
     static constexpr bool named = naming::kind != name_kind::none;
 
@@ -34007,6 +34008,11 @@ struct policies {
                   "memfds are naming::unnamed, POSIX objects and files need a name, "
                   "naming::from_path makes System V keys");
 };
+
+// The same type, complete where it is named: clang adds errors of its own if an assertion fails
+// while it completes a base class.
+template <class Mechanism, class Naming, class Permission>
+using policies_of = typename policies<Mechanism, Naming, Permission>::self;
 
 template <class Policies>
 concept has_names = Policies::named;
@@ -39184,11 +39190,11 @@ int& type_is_missing() noexcept {
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class segment_view
-    : public detail::segment_observers<detail::policies<Mechanism, Naming, Permission>>,
+    : public detail::segment_observers<detail::policies_of<Mechanism, Naming, Permission>>,
       public detail::view_factories<
           segment_view<Mechanism, Naming, Permission>,
-          detail::segment_forms<detail::policies<Mechanism, Naming, Permission>>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
+          detail::segment_forms<detail::policies_of<Mechanism, Naming, Permission>>> {
+    using policies = detail::policies_of<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
 
   public:
@@ -39239,7 +39245,7 @@ class segment_view
         return segment_view(base::open(name, access_mode::reading, options, ec));
     }
 
-    static segment_view attach(const typename segment_view::native_handle_type& native,
+    static segment_view attach(const typename policies::mechanism::native_handle_type& native,
                                const mapping_options& options, std::error_code& ec) noexcept {
         return segment_view(base::adopt(native, access_mode::reading, options, ec));
     }
@@ -39258,12 +39264,13 @@ class segment_view
 /// or none.
 template <class Mechanism = mechanism::posix, class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
-class segment : public detail::segment_operations<detail::policies<Mechanism, Naming, Permission>>,
-                public detail::factories<
-                    segment<Mechanism, Naming, Permission>,
-                    detail::segment_forms<detail::policies<Mechanism, Naming, Permission>>,
-                    segment_view<Mechanism, Naming, Permission>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
+class segment
+    : public detail::segment_operations<detail::policies_of<Mechanism, Naming, Permission>>,
+      public detail::factories<
+          segment<Mechanism, Naming, Permission>,
+          detail::segment_forms<detail::policies_of<Mechanism, Naming, Permission>>,
+          segment_view<Mechanism, Naming, Permission>> {
+    using policies = detail::policies_of<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
     using operations = detail::segment_operations<policies>;
 
@@ -39416,7 +39423,7 @@ class segment : public detail::segment_operations<detail::policies<Mechanism, Na
         return segment(base::open(name, access_mode::writing, options, ec));
     }
 
-    static segment attach(const typename segment::native_handle_type& native,
+    static segment attach(const typename policies::mechanism::native_handle_type& native,
                           const mapping_options& options, std::error_code& ec) noexcept {
         return segment(base::adopt(native, access_mode::writing, options, ec));
     }
@@ -39516,13 +39523,13 @@ template <class T, class Mechanism = mechanism::posix,
           class Naming = detail::default_naming<Mechanism>,
           class Permission = permission::owner_only>
 class shared : public detail::shared_base<
-                   T, detail::policies<Mechanism, Naming, Permission>,
-                   detail::segment_operations<detail::policies<Mechanism, Naming, Permission>>>,
+                   T, detail::policies_of<Mechanism, Naming, Permission>,
+                   detail::segment_operations<detail::policies_of<Mechanism, Naming, Permission>>>,
                public detail::factories<
                    shared<T, Mechanism, Naming, Permission>,
-                   detail::shared_forms<detail::policies<Mechanism, Naming, Permission>>,
+                   detail::shared_forms<detail::policies_of<Mechanism, Naming, Permission>>,
                    shared<const T, Mechanism, Naming, Permission>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
+    using policies = detail::policies_of<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
     using parent = detail::shared_base<T, policies, detail::segment_operations<policies>>;
 
@@ -39577,7 +39584,7 @@ class shared : public detail::shared_base<
         return checked(base::open(name, access_mode::writing, options, ec), ec);
     }
 
-    static shared attach(const typename shared::native_handle_type& native,
+    static shared attach(const typename policies::mechanism::native_handle_type& native,
                          const mapping_options& options, std::error_code& ec) noexcept {
         return checked(base::adopt(native, access_mode::writing, options, ec), ec);
     }
@@ -39596,12 +39603,12 @@ class shared : public detail::shared_base<
 template <class T, class Mechanism, class Naming, class Permission>
 class shared<const T, Mechanism, Naming, Permission>
     : public detail::shared_base<
-          const T, detail::policies<Mechanism, Naming, Permission>,
-          detail::segment_observers<detail::policies<Mechanism, Naming, Permission>>>,
+          const T, detail::policies_of<Mechanism, Naming, Permission>,
+          detail::segment_observers<detail::policies_of<Mechanism, Naming, Permission>>>,
       public detail::view_factories<
           shared<const T, Mechanism, Naming, Permission>,
-          detail::shared_forms<detail::policies<Mechanism, Naming, Permission>>> {
-    using policies = detail::policies<Mechanism, Naming, Permission>;
+          detail::shared_forms<detail::policies_of<Mechanism, Naming, Permission>>> {
+    using policies = detail::policies_of<Mechanism, Naming, Permission>;
     using base = detail::segment_base<policies>;
     using parent = detail::shared_base<const T, policies, detail::segment_observers<policies>>;
 
@@ -39618,7 +39625,7 @@ class shared<const T, Mechanism, Naming, Permission>
         return checked(base::open(name, access_mode::reading, options, ec), ec);
     }
 
-    static shared attach(const typename shared::native_handle_type& native,
+    static shared attach(const typename policies::mechanism::native_handle_type& native,
                          const mapping_options& options, std::error_code& ec) noexcept {
         return checked(base::adopt(native, access_mode::reading, options, ec), ec);
     }
