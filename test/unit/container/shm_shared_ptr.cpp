@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -22,46 +23,22 @@
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_vector.hpp>
 #include <cohold/handle/segment.hpp>
-#include <cohold/policy/anonymous.hpp>
 #include <cohold/sync/shm_guarded.hpp>
+
+#include "pointer_support.hpp"
 
 using cohold::make_shm_shared;
 using cohold::segment;
 using cohold::shm_shared_ptr;
 using cohold::shm_vector;
 using cohold::shm_weak_ptr;
+using pointer_test::anonymous;
+using pointer_test::filling;
+using pointer_test::fresh;
+using pointer_test::tallied;
+using pointer_test::thrower;
 
 namespace {
-
-using anonymous = segment<cohold::mechanism::anonymous>;
-
-anonymous fresh(std::size_t size = 1 << 20) {
-    return anonymous::create(size);
-}
-
-// Counts its living instances.
-struct tallied {
-    static inline std::atomic<int> live = 0;
-
-    static int alive() { return live.load(); }
-
-    tallied() { ++live; }
-
-    explicit tallied(int start) : value(start) { ++live; }
-
-    tallied(const tallied&) = delete;
-    tallied& operator=(const tallied&) = delete;
-
-    ~tallied() { --live; }
-
-    int value = 0;
-};
-
-struct thrower {
-    explicit thrower(int) : numbers(100, 7) { throw std::runtime_error("on purpose"); }
-
-    shm_vector<int> numbers;
-};
 
 struct node {
     int value = 0;
@@ -75,37 +52,7 @@ struct two {
     shm_shared_ptr<tallied> right;
 };
 
-// Takes all memory of a segment, and frees it again.
-class filling {
-  public:
-    explicit filling(const anonymous& where) : where_(where.allocator<char>()) {
-        for (std::size_t size = 1 << 20; size != 0; size /= 2) {
-            while (const auto block = where_.try_allocate(size)) {
-                blocks_.push_back(block.get());
-            }
-        }
-    }
-
-    filling(const filling&) = delete;
-    filling& operator=(const filling&) = delete;
-
-    ~filling() {
-        for (char* const each : blocks_) {
-            where_.deallocate(each, 1);
-        }
-    }
-
-  private:
-    cohold::shm_allocator<char> where_;
-    std::vector<char*> blocks_;
-};
-
 } // namespace
-
-template <>
-inline constexpr bool cohold::enable_shareable<tallied> = true;
-template <>
-inline constexpr bool cohold::enable_shareable<thrower> = true;
 
 TEST_CASE("shm_shared_ptr on a stack") {
     const anonymous where = fresh();

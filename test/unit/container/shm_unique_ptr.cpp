@@ -13,7 +13,6 @@
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <unistd.h>
 
@@ -23,43 +22,21 @@
 #include <cohold/container/shm_vector.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/handle/shared.hpp>
-#include <cohold/policy/anonymous.hpp>
 #include <cohold/sync/shm_guarded.hpp>
+
+#include "pointer_support.hpp"
 
 using cohold::make_shm_unique;
 using cohold::segment;
 using cohold::shm_unique_ptr;
 using cohold::shm_vector;
+using pointer_test::anonymous;
+using pointer_test::filling;
+using pointer_test::fresh;
+using pointer_test::tallied;
+using pointer_test::thrower;
 
 namespace {
-
-using anonymous = segment<cohold::mechanism::anonymous>;
-
-anonymous fresh(std::size_t size = 1 << 20) {
-    return anonymous::create(size);
-}
-
-// Counts its living instances.
-struct counted {
-    static inline int live = 0;
-
-    counted() { ++live; }
-
-    explicit counted(int start) : value(start) { ++live; }
-
-    counted(const counted&) = delete;
-    counted& operator=(const counted&) = delete;
-
-    ~counted() { --live; }
-
-    int value = 0;
-};
-
-struct thrower {
-    explicit thrower(int) : numbers(100, 7) { throw std::runtime_error("on purpose"); }
-
-    shm_vector<int> numbers;
-};
 
 struct node {
     int value = 0;
@@ -76,51 +53,21 @@ struct pair_of {
     shm_unique_ptr<shm_vector<int>> right;
 };
 
-// Takes all memory of a segment, and frees it again.
-class filling {
-  public:
-    explicit filling(const anonymous& where) : where_(where.allocator<char>()) {
-        for (std::size_t size = 1 << 20; size != 0; size /= 2) {
-            while (const auto block = where_.try_allocate(size)) {
-                blocks_.push_back(block.get());
-            }
-        }
-    }
-
-    filling(const filling&) = delete;
-    filling& operator=(const filling&) = delete;
-
-    ~filling() {
-        for (char* const each : blocks_) {
-            where_.deallocate(each, 1);
-        }
-    }
-
-  private:
-    cohold::shm_allocator<char> where_;
-    std::vector<char*> blocks_;
-};
-
 } // namespace
-
-template <>
-inline constexpr bool cohold::enable_shareable<counted> = true;
-template <>
-inline constexpr bool cohold::enable_shareable<thrower> = true;
 
 TEST_CASE("a shm_unique_ptr owns its object") {
     const anonymous where = fresh();
     const std::size_t before = where.used();
     {
-        const auto owner = make_shm_unique<counted>(where, 5);
-        CHECK(counted::live == 1);
+        const auto owner = make_shm_unique<tallied>(where, 5);
+        CHECK(tallied::alive() == 1);
         CHECK(owner->value == 5);
         CHECK((*owner).value == 5);
         CHECK(owner.get() == &*owner);
         CHECK(static_cast<bool>(owner));
         CHECK(where.used() > before);
     }
-    CHECK(counted::live == 0);
+    CHECK(tallied::alive() == 0);
     CHECK(where.used() == before);
     const shm_unique_ptr<int> none;
     CHECK(none == nullptr);
@@ -130,40 +77,40 @@ TEST_CASE("a shm_unique_ptr owns its object") {
 
 TEST_CASE("a shm_unique_ptr moves, and is then null") {
     const anonymous where = fresh();
-    auto a = make_shm_unique<counted>(where, 1);
-    counted* const object = a.get();
+    auto a = make_shm_unique<tallied>(where, 1);
+    tallied* const object = a.get();
     auto b = std::move(a);
     CHECK(a == nullptr);
     CHECK(b.get() == object);
     a = std::move(b);
     CHECK(a.get() == object);
     CHECK(b == nullptr);
-    auto c = make_shm_unique<counted>(where, 2);
-    CHECK(counted::live == 2);
+    auto c = make_shm_unique<tallied>(where, 2);
+    CHECK(tallied::alive() == 2);
     c = std::move(a);
-    CHECK(counted::live == 1);
+    CHECK(tallied::alive() == 1);
     CHECK(c->value == 1);
-    auto d = make_shm_unique<counted>(where, 3);
+    auto d = make_shm_unique<tallied>(where, 3);
     swap(c, d);
     CHECK(c->value == 3);
     CHECK(d->value == 1);
-    counted* const given = c.release();
+    tallied* const given = c.release();
     CHECK(c == nullptr);
-    CHECK(counted::live == 2);
+    CHECK(tallied::alive() == 2);
     d.reset(given);
-    CHECK(counted::live == 1);
+    CHECK(tallied::alive() == 1);
     CHECK(d->value == 3);
     d = nullptr;
-    CHECK(counted::live == 0);
-    d = shm_unique_ptr<counted>();
+    CHECK(tallied::alive() == 0);
+    d = shm_unique_ptr<tallied>();
     d.reset();
     CHECK(d.release() == nullptr);
-    shm_unique_ptr<const counted> e = make_shm_unique<counted>(where, 4);
+    shm_unique_ptr<const tallied> e = make_shm_unique<tallied>(where, 4);
     CHECK(e->value == 4);
-    e = make_shm_unique<counted>(where, 6);
-    CHECK(counted::live == 1);
+    e = make_shm_unique<tallied>(where, 6);
+    CHECK(tallied::alive() == 1);
     e.reset();
-    CHECK(counted::live == 0);
+    CHECK(tallied::alive() == 0);
 }
 
 TEST_CASE("a shm_unique_ptr compares and hashes as the address") {
@@ -224,22 +171,22 @@ TEST_CASE("owners are elements and members") {
     const anonymous where = fresh();
     where.construct<int>("warm", 1);
     const std::size_t before = where.used();
-    auto& all = where.construct<shm_vector<shm_unique_ptr<counted>>>("all");
+    auto& all = where.construct<shm_vector<shm_unique_ptr<tallied>>>("all");
     for (int i = 0; i < 20; ++i) {
-        all.push_back(make_shm_unique<counted>(where, i));
+        all.push_back(make_shm_unique<tallied>(where, i));
     }
-    CHECK(counted::live == 20);
-    all.insert(all.begin() + 3, make_shm_unique<counted>(where, 100));
+    CHECK(tallied::alive() == 20);
+    all.insert(all.begin() + 3, make_shm_unique<tallied>(where, 100));
     all.erase(all.begin());
     all.pop_back();
-    CHECK(counted::live == 19);
+    CHECK(tallied::alive() == 19);
     CHECK(all[2]->value == 100);
     auto taken = std::move(all[5]);
     CHECK(all[5] == nullptr);
     all.clear();
-    CHECK(counted::live == 1);
+    CHECK(tallied::alive() == 1);
     taken.reset();
-    where.destroy<shm_vector<shm_unique_ptr<counted>>>("all");
+    where.destroy<shm_vector<shm_unique_ptr<tallied>>>("all");
     CHECK(where.used() == before);
 
     auto& first = where.construct<node>("list", 0);
@@ -263,13 +210,13 @@ TEST_CASE("owners go through a queue") {
     const anonymous where = fresh();
     where.construct<int>("warm", 1);
     const std::size_t before = where.used();
-    auto& queue = where.construct<cohold::shm_queue<shm_unique_ptr<counted>>>("queue", 4U);
-    queue.push(make_shm_unique<counted>(where, 1));
-    queue.push(make_shm_unique<counted>(where, 2));
+    auto& queue = where.construct<cohold::shm_queue<shm_unique_ptr<tallied>>>("queue", 4U);
+    queue.push(make_shm_unique<tallied>(where, 1));
+    queue.push(make_shm_unique<tallied>(where, 2));
     CHECK((*queue.try_pop())->value == 1);
-    CHECK(counted::live == 1);
-    where.destroy<cohold::shm_queue<shm_unique_ptr<counted>>>("queue");
-    CHECK(counted::live == 0);
+    CHECK(tallied::alive() == 1);
+    where.destroy<cohold::shm_queue<shm_unique_ptr<tallied>>>("queue");
+    CHECK(tallied::alive() == 0);
     CHECK(where.used() == before);
 }
 
