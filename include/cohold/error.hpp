@@ -8,6 +8,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -333,6 +334,32 @@ template <class Operation>
 }
 
 [[noreturn, gnu::format(printf, 2, 3)]] void raise(errc code, const char* format, ...);
+
+// Sets ec and the report of this thread to what an exception says: errc::out_of_space for
+// std::bad_alloc.
+void report(std::error_code& ec, const failure& caught) noexcept;
+
+void report(std::error_code& ec, const std::bad_alloc& caught) noexcept;
+
+// For the error_code form of an operation in which code of the user runs, such as a constructor or
+// an allocator: if that throws because it fails in cohold or has no memory, sets ec, and returns
+// what a failure returns. Other exceptions pass through.
+template <class Operation>
+[[gnu::cold]] auto reported(std::error_code& ec, const Operation& run) {
+#if defined(__cpp_exceptions)
+    try {
+        return run();
+    } catch (const failure& caught) {
+        report(ec, caught);
+    } catch (const std::bad_alloc& caught) {
+        report(ec, caught);
+    }
+    return decltype(run())();
+#else
+    static_cast<void>(ec);
+    return run();
+#endif
+}
 
 } // namespace detail
 

@@ -115,6 +115,18 @@ COHOLD_INLINE void raise(errc code, const char* format, ...) {
     raise_with(ec);
 }
 
+COHOLD_INLINE void report(std::error_code& ec, const failure& caught) noexcept {
+    ec = caught.code();
+    if (!report_keeper::keeps()) {
+        last_report.assign(ec); // destructors may have failed since
+        last_report.append("%s", caught.what());
+    }
+}
+
+COHOLD_INLINE void report(std::error_code& ec, const std::bad_alloc& caught) noexcept {
+    fail(ec, errc::out_of_space, "%s", caught.what());
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END

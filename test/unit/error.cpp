@@ -4,6 +4,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -168,4 +170,27 @@ TEST_CASE("a report can be copied in a noexcept context") {
     static_assert(std::is_nothrow_copy_constructible_v<cohold::failure_report>);
     static_assert(noexcept(cohold::last_failure()));
     static_assert(noexcept(cohold::category()));
+}
+
+TEST_CASE("reported gives the code and the report of what an operation throws") {
+    std::error_code ec;
+    CHECK(detail::reported(ec, [] { return 7; }) == 7);
+    CHECK(!ec);
+    CHECK(detail::reported(ec, []() -> int {
+              try {
+                  detail::raise(errc::reserve_exceeded, "found %d", 7);
+              } catch (const cohold::failure&) {
+                  std::error_code other;
+                  detail::fail(other, errc::busy); // as a destructor could
+                  throw;
+              }
+          }) == 0);
+    CHECK(ec == errc::reserve_exceeded);
+    CHECK(cohold::last_failure().code() == ec);
+    CHECK(cohold::last_failure().what() == with_meaning("found 7", ec));
+    CHECK(detail::reported(ec, []() -> const char* { throw std::bad_alloc(); }) == nullptr);
+    CHECK(ec == errc::out_of_space);
+    CHECK(cohold::last_failure().code() == ec);
+    CHECK_THROWS_AS(detail::reported(ec, []() -> int { throw std::runtime_error("other"); }),
+                    std::runtime_error);
 }

@@ -204,9 +204,7 @@ class shm_shared_ptr {
     template <class>
     friend class shm_weak_ptr;
 
-    template <class U, class Where, class... Arguments>
-    friend shm_shared_ptr<U> make_shm_shared(const Where& where, std::error_code& ec,
-                                             Arguments&&... arguments);
+    friend detail::pointer_factory;
 
     static constexpr detail::reference strong = detail::reference::strong;
 
@@ -214,6 +212,27 @@ class shm_shared_ptr {
 
     [[nodiscard]] static void* writable(const volatile void* object) noexcept {
         return const_cast<void*>(object);
+    }
+
+    // For pointer_factory.
+    template <class Where, class... Arguments>
+    static shm_shared_ptr make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
+        using object = std::remove_cv_t<T>;
+        [[maybe_unused]] constexpr bool good = detail::assert_shareable<object>();
+        know();
+        shm_shared_ptr made;
+        auto memory = detail::memory_for<object>(where);
+        detail::new_shared block(memory.header(), sizeof(object), alignof(object),
+                                 detail::shared_type_hash<object>(), ec);
+        if (!ec) {
+            memory.construct(static_cast<object*>(block.address()),
+                             std::forward<Arguments>(arguments)...);
+            block.publish(made.words_, ec);
+            if (ec) {
+                detail::destroy_shared<object>(block.address());
+            }
+        }
+        return made;
     }
 
     // So that this program can destroy the object.
@@ -357,39 +376,22 @@ template <class T, class U>
 
 /// Makes an object that pointers share, in a segment: `where` is the segment, a `shared`, or one of
 /// its allocators. A plain struct takes its arguments member by member. *Errors*: those of
-/// shm_allocator::allocate, and the exceptions of T's constructor; then nothing stays.
+/// shm_allocator::allocate, and those of T's constructor, as in segment::construct; then nothing
+/// stays.
 ///
 /// *If the process is killed*: nothing stays. In a section that is undone, the object stays as long
 /// as a pointer outside the segment refers to it.
 template <class T, class Where, class... Arguments>
 [[nodiscard]] shm_shared_ptr<T> make_shm_shared(const Where& where, std::error_code& ec,
                                                 Arguments&&... arguments) {
-    using object = std::remove_cv_t<T>;
-    [[maybe_unused]] constexpr bool good = detail::assert_shareable<object>();
-    if constexpr (!detail::is_destroyed_trivially<object>) {
-        static_cast<void>(&detail::known_type_of<object>);
-    }
-    shm_shared_ptr<T> made;
-    auto memory = detail::memory_for<object>(where);
-    detail::new_shared block(memory.header(), sizeof(object), alignof(object),
-                             detail::shared_type_hash<object>(), ec);
-    if (!ec) {
-        memory.construct(static_cast<object*>(block.address()),
-                         std::forward<Arguments>(arguments)...);
-        block.publish(made.words_, ec);
-        if (ec) {
-            detail::destroy_shared<object>(block.address());
-        }
-    }
-    return made;
+    return detail::pointer_factory::make<shm_shared_ptr<T>>(where, ec,
+                                                            std::forward<Arguments>(arguments)...);
 }
 
 template <class T, class Where, class... Arguments>
 [[nodiscard]] shm_shared_ptr<T> make_shm_shared(const Where& where, Arguments&&... arguments) {
-    std::error_code ec;
-    shm_shared_ptr<T> made = make_shm_shared<T>(where, ec, std::forward<Arguments>(arguments)...);
-    detail::raise_if(ec);
-    return made;
+    return detail::pointer_factory::make_or_throw<shm_shared_ptr<T>>(
+        where, std::forward<Arguments>(arguments)...);
 }
 
 /// The addresses in this process.

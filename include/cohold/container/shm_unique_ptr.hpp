@@ -185,9 +185,7 @@ class shm_unique_ptr {
     template <class>
     friend class shm_unique_ptr;
 
-    template <class U, class Where, class... Arguments>
-    friend shm_unique_ptr<U> make_shm_unique(const Where& where, std::error_code& ec,
-                                             Arguments&&... arguments);
+    friend detail::pointer_factory;
 
     using operation = detail::undo_scope<memory>;
     using record = detail::undo_record<memory>;
@@ -264,37 +262,42 @@ class shm_unique_ptr {
         memory_.deallocate(object, 1);
     }
 
+    // For pointer_factory.
+    template <class Where, class... Arguments>
+    static shm_unique_ptr make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
+        [[maybe_unused]] constexpr bool good = detail::assert_shareable<object_type>();
+        shm_unique_ptr made;
+        const auto there = detail::memory_for<object_type>(where);
+        detail::new_object<object_type> object(there, ec);
+        if (!ec) {
+            object.construct(std::forward<Arguments>(arguments)...);
+            made.memory_ = there;
+            made.object_ = object.release();
+        }
+        return made;
+    }
+
     offset_ptr<T> object_;
     memory memory_;
 };
 
 /// Makes an object in a segment: `where` is the segment, a `shared`, or one of its allocators. A
 /// plain struct takes its arguments member by member. *Errors*: those of shm_allocator::allocate,
-/// and the exceptions of T's constructor; then nothing stays.
+/// and those of T's constructor, as in segment::construct; then nothing stays.
 ///
 /// *If the process is killed*: in T's constructor, nothing stays. Afterwards the object is leaked
 /// until its pointer has moved into the segment; make it in a section to exclude that.
 template <class T, class Where, class... Arguments>
 [[nodiscard]] shm_unique_ptr<T> make_shm_unique(const Where& where, std::error_code& ec,
                                                 Arguments&&... arguments) {
-    [[maybe_unused]] constexpr bool good = detail::assert_shareable<std::remove_const_t<T>>();
-    shm_unique_ptr<T> made;
-    const auto memory = detail::memory_for<std::remove_const_t<T>>(where);
-    detail::new_object<std::remove_const_t<T>> object(memory, ec);
-    if (!ec) {
-        object.construct(std::forward<Arguments>(arguments)...);
-        made.memory_ = memory;
-        made.object_ = object.release();
-    }
-    return made;
+    return detail::pointer_factory::make<shm_unique_ptr<T>>(where, ec,
+                                                            std::forward<Arguments>(arguments)...);
 }
 
 template <class T, class Where, class... Arguments>
 [[nodiscard]] shm_unique_ptr<T> make_shm_unique(const Where& where, Arguments&&... arguments) {
-    std::error_code ec;
-    shm_unique_ptr<T> made = make_shm_unique<T>(where, ec, std::forward<Arguments>(arguments)...);
-    detail::raise_if(ec);
-    return made;
+    return detail::pointer_factory::make_or_throw<shm_unique_ptr<T>>(
+        where, std::forward<Arguments>(arguments)...);
 }
 
 /// The addresses in this process.

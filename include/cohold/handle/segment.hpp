@@ -215,12 +215,15 @@ class segment
 
     /// Constructs an object under a name. Other threads that construct or destroy wait meanwhile.
     /// Its own allocators, at any depth, bind to this segment. *Errors*: errc::already_exists if
-    /// the name is taken, invalid_name, out_of_space, reserve_exceeded; exceptions from T's
-    /// constructor pass through, and nothing is left behind.
+    /// the name is taken, invalid_name, out_of_space, reserve_exceeded; those of T's
+    /// constructor, and nothing is left behind. The form with an error code has the code of a
+    /// cohold::failure that the constructor throws, and errc::out_of_space for std::bad_alloc; its
+    /// other exceptions pass through.
     template <class T, class... Arguments>
     T& construct(std::string_view name, Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
-        T* const made = construct<T>(name, ec, std::forward<Arguments>(arguments)...);
+        T* const made = make_object<T>(name, detail::making::construct, ec,
+                                       std::forward<Arguments>(arguments)...);
         detail::raise_if(ec);
         return *made;
     }
@@ -228,8 +231,10 @@ class segment
     template <class T, class... Arguments>
     T* construct(std::string_view name, std::error_code& ec,
                  Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
-        return make_object<T>(name, detail::making::construct, ec,
-                              std::forward<Arguments>(arguments)...);
+        return detail::reported(ec, [&] {
+            return make_object<T>(name, detail::making::construct, ec,
+                                  std::forward<Arguments>(arguments)...);
+        });
     }
 
     /// The object with this name, which is constructed first if there is none: by one of all
@@ -239,7 +244,8 @@ class segment
     T& find_or_construct(std::string_view name,
                          Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
-        T* const object = find_or_construct<T>(name, ec, std::forward<Arguments>(arguments)...);
+        T* const object = make_object<T>(name, detail::making::find_or_construct, ec,
+                                         std::forward<Arguments>(arguments)...);
         detail::raise_if(ec);
         return *object;
     }
@@ -247,8 +253,10 @@ class segment
     template <class T, class... Arguments>
     T* find_or_construct(std::string_view name, std::error_code& ec,
                          Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
-        return make_object<T>(name, detail::making::find_or_construct, ec,
-                              std::forward<Arguments>(arguments)...);
+        return detail::reported(ec, [&] {
+            return make_object<T>(name, detail::making::find_or_construct, ec,
+                                  std::forward<Arguments>(arguments)...);
+        });
     }
 
     /// nullptr if there is no object with this name, or if it is still being constructed; does not

@@ -7,10 +7,12 @@
 
 #include <atomic>
 #include <cstddef>
+#include <new>
 #include <stdexcept>
 #include <vector>
 
 #include <cohold/container/shm_allocator.hpp>
+#include <cohold/container/shm_string.hpp>
 #include <cohold/container/shm_vector.hpp>
 #include <cohold/handle/segment.hpp>
 #include <cohold/policy/anonymous.hpp>
@@ -47,6 +49,21 @@ struct thrower {
     cohold::shm_vector<int> numbers;
 };
 
+// Has memory in the segment when its constructor says that there is none in the process.
+struct starving {
+    explicit starving(int) : numbers(100, 7) { throw std::bad_alloc(); }
+
+    cohold::shm_vector<int> numbers;
+};
+
+// Its constructor needs more memory than any segment here has.
+struct greedy {
+    explicit greedy(int) : numbers(100, 7), text(std::size_t{1} << 30, 'x') {}
+
+    cohold::shm_vector<int> numbers;
+    cohold::shm_string text;
+};
+
 // Takes all memory of a segment, and frees it again.
 class filling {
   public:
@@ -78,5 +95,9 @@ template <>
 inline constexpr bool cohold::enable_shareable<pointer_test::tallied> = true;
 template <>
 inline constexpr bool cohold::enable_shareable<pointer_test::thrower> = true;
+template <>
+inline constexpr bool cohold::enable_shareable<pointer_test::starving> = true;
+template <>
+inline constexpr bool cohold::enable_shareable<pointer_test::greedy> = true;
 
 #endif

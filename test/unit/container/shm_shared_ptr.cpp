@@ -35,6 +35,8 @@ using cohold::shm_weak_ptr;
 using pointer_test::anonymous;
 using pointer_test::filling;
 using pointer_test::fresh;
+using pointer_test::greedy;
+using pointer_test::starving;
 using pointer_test::tallied;
 using pointer_test::thrower;
 
@@ -247,6 +249,24 @@ TEST_CASE("if a constructor throws or there is no memory, nothing stays") {
     std::error_code ec;
     CHECK(make_shm_shared<int>(cohold::shm_allocator<int>(), ec, 1) == nullptr);
     CHECK(ec == cohold::errc::no_segment);
+}
+
+TEST_CASE("make_shm_shared with an error code gives that of a constructor without memory") {
+    const anonymous where = fresh();
+    where.construct<shm_vector<int>>("warm", 1U);
+    const std::size_t before = where.used();
+    std::error_code ec;
+    CHECK(make_shm_shared<greedy>(where, ec, 1) == nullptr);
+    CHECK(ec == cohold::errc::reserve_exceeded);
+    CHECK(cohold::last_failure().code() == ec);
+    CHECK(make_shm_shared<starving>(where, ec, 1) == nullptr);
+    CHECK(ec == cohold::errc::out_of_space);
+    CHECK_THROWS_AS(static_cast<void>(make_shm_shared<greedy>(where, 1)), cohold::failure);
+    CHECK_THROWS_AS(static_cast<void>(make_shm_shared<starving>(where, 1)), std::bad_alloc);
+    CHECK_THROWS_AS(static_cast<void>(make_shm_shared<thrower>(where, ec, 1)), std::runtime_error);
+    CHECK(where.used() == before);
+    CHECK(make_shm_shared<int>(where, ec, 1) != nullptr); // with the code of an earlier failure
+    CHECK(!ec);
 }
 
 TEST_CASE("an exception undoes what a section did with shared pointers") {

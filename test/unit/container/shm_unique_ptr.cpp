@@ -33,6 +33,8 @@ using cohold::shm_vector;
 using pointer_test::anonymous;
 using pointer_test::filling;
 using pointer_test::fresh;
+using pointer_test::greedy;
+using pointer_test::starving;
 using pointer_test::tallied;
 using pointer_test::thrower;
 
@@ -160,6 +162,24 @@ TEST_CASE("without memory there is an error, and no object") {
     std::error_code ec;
     CHECK(make_shm_unique<int>(cohold::shm_allocator<int>(), ec, 1) == nullptr);
     CHECK(ec == cohold::errc::no_segment);
+}
+
+TEST_CASE("make_shm_unique with an error code gives that of a constructor without memory") {
+    const anonymous where = fresh();
+    where.construct<shm_vector<int>>("warm", 1U);
+    const std::size_t before = where.used();
+    std::error_code ec;
+    CHECK(make_shm_unique<greedy>(where, ec, 1) == nullptr);
+    CHECK(ec == cohold::errc::reserve_exceeded);
+    CHECK(cohold::last_failure().code() == ec);
+    CHECK(make_shm_unique<starving>(where, ec, 1) == nullptr);
+    CHECK(ec == cohold::errc::out_of_space);
+    CHECK_THROWS_AS(static_cast<void>(make_shm_unique<greedy>(where, 1)), cohold::failure);
+    CHECK_THROWS_AS(static_cast<void>(make_shm_unique<starving>(where, 1)), std::bad_alloc);
+    CHECK_THROWS_AS(static_cast<void>(make_shm_unique<thrower>(where, ec, 1)), std::runtime_error);
+    CHECK(where.used() == before);
+    CHECK(make_shm_unique<int>(where, ec, 1) != nullptr); // with the code of an earlier failure
+    CHECK(!ec);
 }
 
 TEST_CASE("what is in no segment cannot be owned") {

@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <new>
 #include <ostream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -12,8 +14,11 @@
 
 #include <doctest/doctest.h>
 
+#include <cohold/container/shm_string.hpp>
 #include <cohold/handle/memory_object.hpp>
 #include <cohold/handle/shared.hpp>
+#include <cohold/policy/anonymous.hpp>
+#include <cohold/sync/shm_guarded.hpp>
 
 #include "support/child.hpp"
 
@@ -234,4 +239,60 @@ TEST_CASE("a plain struct with arrays takes its arguments member by member") {
     CHECK(eve.sides[0][2] == 3);
     CHECK(eve.sides[1][0] == 0);
     CHECK(eve.weight == 2.5);
+}
+
+namespace {
+
+struct throwing {
+    explicit throwing(bool of_memory) : text(100, 'x') {
+        if (of_memory) {
+            throw std::bad_alloc();
+        }
+        throw std::runtime_error("on purpose");
+    }
+
+    shm_string text;
+};
+
+} // namespace
+
+template <>
+inline constexpr bool cohold::enable_shareable<throwing> = true;
+
+TEST_CASE("the forms with an error code give that of a constructor without memory") {
+    using anonymous = segment<mechanism::anonymous>;
+    const auto full = anonymous::create({.size = 65536, .reserve = 65536});
+    full.construct<int>("warm", 1);
+    const std::string text(70000, 'x');
+    const std::size_t before = full.used();
+    std::error_code ec;
+    CHECK(full.construct<shm_string>("n", ec, text) == nullptr);
+    CHECK(ec == errc::reserve_exceeded);
+    CHECK(last_failure().code() == ec);
+    CHECK(std::string(last_failure().what()).find("70016 bytes") != std::string::npos);
+    CHECK(full.find_or_construct<shm_string>("n", ec, text) == nullptr);
+    CHECK(ec == errc::reserve_exceeded);
+    CHECK(full.construct<throwing>("n", ec, true) == nullptr);
+    CHECK(ec == errc::out_of_space);
+    CHECK(last_failure().code() == ec);
+    CHECK_THROWS_AS(full.construct<shm_string>("n", text), failure);
+    CHECK_THROWS_AS(full.find_or_construct<throwing>("n", true), std::bad_alloc);
+    CHECK_THROWS_AS(full.construct<throwing>("n", ec, false), std::runtime_error);
+    CHECK_THROWS_AS(full.find_or_construct<throwing>("n", ec, false), std::runtime_error);
+    CHECK(full.used() == before);
+    CHECK(full.objects().size() == 1);
+    CHECK(full.construct<shm_string>("n", ec, 1000U, 'x') != nullptr);
+    CHECK(!ec);
+
+    // A section around it stays as it is.
+    auto& number = full.construct<shm_guarded<int>>("guarded", 1);
+    number.with([&](int& value) {
+        value = 2;
+        CHECK(full.construct<shm_string>("m", ec, text) == nullptr);
+        value = 3;
+    });
+    CHECK(ec == errc::reserve_exceeded);
+    CHECK(number.with([](int& value) { return value; }) == 3);
+    CHECK(full.find<shm_string>("m") == nullptr);
+    CHECK(full.destroy<shm_guarded<int>>("guarded"));
 }

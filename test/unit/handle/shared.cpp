@@ -9,7 +9,9 @@
 
 #include <doctest/doctest.h>
 
+#include <cohold/container/shm_string.hpp>
 #include <cohold/container/shm_vector.hpp>
+#include <cohold/policy/memfd.hpp>
 
 #include "support/child.hpp"
 
@@ -96,4 +98,22 @@ TEST_CASE("without a name") {
         {::fcntl(memfd.native_handle().value, F_DUPFD_CLOEXEC, 0)});
     adopted->volume = 8;
     CHECK(memfd->volume == 8);
+}
+
+TEST_CASE("the forms with an error code give that of a constructor without memory") {
+    const segment_options small{.size = 65536, .reserve = 65536};
+    const std::string name = support::own_name("shared");
+    const std::string text(70000, 'x');
+    std::error_code ec;
+    CHECK(!shared<shm_string>::create(name, small, ec, text));
+    CHECK(ec == errc::reserve_exceeded);
+    CHECK(last_failure().code() == ec);
+    CHECK(!shared<shm_string>::open_or_create(name, small, ec, text));
+    CHECK(ec == errc::reserve_exceeded);
+    CHECK(!shared<shm_string>::replace(name, small, ec, text));
+    CHECK(ec == errc::reserve_exceeded);
+    CHECK(!shared<shm_string, mechanism::memfd>::create(small, ec, text));
+    CHECK(ec == errc::reserve_exceeded);
+    CHECK_THROWS_AS(static_cast<void>(shared<shm_string>::create(name, small, text)), failure);
+    CHECK(!shared<shm_string>::remove(name));
 }

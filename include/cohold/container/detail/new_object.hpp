@@ -76,6 +76,23 @@ class new_object {
     void* block_ = nullptr;
 };
 
+// Makes an object and its pointer, by the pointer's own make(where, ec, arguments…).
+struct pointer_factory {
+    template <class Pointer, class Where, class... Arguments>
+    static Pointer make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
+        ec.clear();
+        return reported(
+            ec, [&] { return Pointer::make(where, ec, std::forward<Arguments>(arguments)...); });
+    }
+
+    template <class Pointer, class Where, class... Arguments>
+    static Pointer make_or_throw(const Where& where, Arguments&&... arguments) {
+        return thrown([&](std::error_code& ec) {
+            return Pointer::make(where, ec, std::forward<Arguments>(arguments)...);
+        });
+    }
+};
+
 // Is the address in the mapping of the allocator's segment?
 template <class T>
 [[nodiscard]] bool is_in_segment(const shm_allocator<T>& memory, const void* at) noexcept {

@@ -107,6 +107,62 @@ struct factory_access {
     [[gnu::cold]] static Handle create(std::string_view name,
                                        const typename Forms::options& options, publication how,
                                        std::error_code& ec, Arguments&&... arguments) {
+        return reported<Forms>(ec, [&] {
+            return make<Handle, Forms>(name, options, how, ec,
+                                       std::forward<Arguments>(arguments)...);
+        });
+    }
+
+    template <class Handle, class Forms, class... Arguments>
+    [[gnu::cold]] static Handle create_or_throw(std::string_view name,
+                                                const typename Forms::options& options,
+                                                publication how, Arguments&&... arguments) {
+        return thrown([&](std::error_code& ec) {
+            return make<Handle, Forms>(name, options, how, ec,
+                                       std::forward<Arguments>(arguments)...);
+        });
+    }
+
+    template <class Handle, class Forms, class... Arguments>
+    [[gnu::cold]] static Handle open_or_create(std::string_view name,
+                                               const typename Forms::options& options,
+                                               std::error_code& ec, Arguments&&... arguments) {
+        return reported<Forms>(ec, [&] {
+            return open_or_make<Handle, Forms>(name, options, ec,
+                                               std::forward<Arguments>(arguments)...);
+        });
+    }
+
+    template <class Handle, class Forms, class... Arguments>
+    [[gnu::cold]] static Handle open_or_create_or_throw(std::string_view name,
+                                                        const typename Forms::options& options,
+                                                        Arguments&&... arguments) {
+        return thrown([&](std::error_code& ec) {
+            return open_or_make<Handle, Forms>(name, options, ec,
+                                               std::forward<Arguments>(arguments)...);
+        });
+    }
+
+    template <class Handle>
+    static bool erase(std::string_view name, std::error_code& ec) noexcept {
+        return Handle::erase(name, ec);
+    }
+
+  private:
+    // Only a constructor of contents can throw.
+    template <class Forms, class Operation>
+    static auto reported(std::error_code& ec, const Operation& run) {
+        if constexpr (Forms::has_contents) {
+            return detail::reported(ec, run);
+        } else {
+            return run();
+        }
+    }
+
+    template <class Handle, class Forms, class... Arguments>
+    [[gnu::cold]] static Handle make(std::string_view name, const typename Forms::options& options,
+                                     publication how, std::error_code& ec,
+                                     Arguments&&... arguments) {
         const error_context context("create", Forms::label, name);
         ec.clear();
         typename Handle::draft made(name, options, how, ec);
@@ -119,23 +175,12 @@ struct factory_access {
         return ec ? Handle() : Handle(std::move(made));
     }
 
-    template <class Handle, class Forms, class... Arguments>
-    [[gnu::cold]] static Handle create_or_throw(std::string_view name,
-                                                const typename Forms::options& options,
-                                                publication how, Arguments&&... arguments) {
-        std::error_code ec;
-        Handle made =
-            create<Handle, Forms>(name, options, how, ec, std::forward<Arguments>(arguments)...);
-        raise_if(ec);
-        return made;
-    }
-
     // The arguments can be used only once: there is one draft, which waits for the name while other
     // processes create and remove it.
     template <class Handle, class Forms, class... Arguments>
-    [[gnu::cold]] static Handle open_or_create(std::string_view name,
-                                               const typename Forms::options& options,
-                                               std::error_code& ec, Arguments&&... arguments) {
+    [[gnu::cold]] static Handle open_or_make(std::string_view name,
+                                             const typename Forms::options& options,
+                                             std::error_code& ec, Arguments&&... arguments) {
         const typename Forms::opening how = Forms::opening_of(options);
         for (;;) {
             Handle opened = open<Handle, Forms>(name, how, ec);
@@ -166,22 +211,6 @@ struct factory_access {
             }
             return {};
         }
-    }
-
-    template <class Handle, class Forms, class... Arguments>
-    [[gnu::cold]] static Handle open_or_create_or_throw(std::string_view name,
-                                                        const typename Forms::options& options,
-                                                        Arguments&&... arguments) {
-        std::error_code ec;
-        Handle opened =
-            open_or_create<Handle, Forms>(name, options, ec, std::forward<Arguments>(arguments)...);
-        raise_if(ec);
-        return opened;
-    }
-
-    template <class Handle>
-    static bool erase(std::string_view name, std::error_code& ec) noexcept {
-        return Handle::erase(name, ec);
     }
 };
 
@@ -270,7 +299,9 @@ class creating {
     /// of shared<T> come last, for the constructor of T. *Errors*: errc::already_exists,
     /// invalid_name, invalid_size, invalid_options, out_of_space, permission_denied,
     /// no_such_directory, not_on_tmpfs, unsupported; of segments also reserve_too_large and
-    /// locks_unsupported. Exceptions from T's constructor pass through, and nothing is left behind.
+    /// locks_unsupported; those of T's constructor: the form with an error code has the code of a
+    /// cohold::failure that it throws, and errc::out_of_space for std::bad_alloc. Its other
+    /// exceptions pass through. Nothing is left behind.
     template <class... Arguments>
         requires may_fill<Forms, Arguments...>
     [[nodiscard, gnu::cold]] static Handle
