@@ -242,6 +242,27 @@ TEST_CASE_TEMPLATE("a child's destructors do the parent no harm", Mechanism, MEC
     }
 }
 
+TEST_CASE("a child's copy of a node handle does not free the parent's node") {
+    scratch<mechanism::posix> s;
+    auto& mine = s.handle.construct<shm_map<int, int>>("map");
+    mine[1] = 11;
+    auto node = mine.extract(1);
+    const auto used = s.handle.used();
+    CHECK(in_child([&] {
+              auto taken = std::move(node);
+              taken = {};
+              const auto again = std::move(taken);
+              return true;
+          }) == 0);
+    CHECK(in_child([&] {
+              const auto taken = std::move(node);
+              return true;
+          }) == 0);
+    CHECK(s.handle.used() == used);
+    CHECK(mine.insert(std::move(node)).inserted);
+    CHECK(mine.at(1) == 11);
+}
+
 TEST_CASE_TEMPLATE("a session outlives the children of its user", Mechanism, mechanism::posix,
                    mechanism::system_v, mechanism::file) {
     scratch<Mechanism> s(for_session);

@@ -379,6 +379,101 @@ TEST_CASE("a key that is changed between extract and insert is undone with the s
     CHECK(segment.used() == used);
 }
 
+TEST_CASE("a node handle has again what it had before a section that is undone") {
+    using map = shm_map<shm_string, shm_string>;
+    using handle = map::node_type;
+    static_assert(std::is_nothrow_move_constructible_v<handle>);
+    static_assert(std::is_nothrow_move_assignable_v<handle>);
+    const auto segment = tree_test::make();
+    auto& all = segment.construct<map>("all");
+    all[sentence] = sentence;
+    all["two"] = sentence;
+    const auto used = segment.used();
+
+    SUBCASE("an element that was extracted is in the map only") {
+        handle taken;
+        undone(segment, [&] { taken = all.extract(sentence); });
+        CHECK(taken.empty());
+        CHECK(all.at(sentence) == sentence);
+    }
+    SUBCASE("also if a guarded section ends by an exception") {
+        auto& guarded = segment.construct<cohold::shm_guarded<map>>("guarded");
+        guarded.with([](map& m) { m["one"] = sentence; });
+        const auto before = segment.used();
+        handle taken;
+        CHECK_THROWS_AS(guarded.with([&](map& m) {
+            taken = m.extract("one");
+            taken.key() = sentence;
+            throw 1;
+        }),
+                        int);
+        CHECK(taken.empty());
+        CHECK(segment.used() == before);
+        CHECK(guarded.lock()->at("one") == sentence);
+        segment.destroy<cohold::shm_guarded<map>>("guarded");
+    }
+    SUBCASE("an element that was inserted is in the handle only") {
+        handle taken = all.extract(sentence);
+        undone(segment, [&] { CHECK(all.insert(std::move(taken)).inserted); });
+        REQUIRE(!taken.empty()); // NOLINT: what is left is tested
+        CHECK(taken.mapped() == sentence);
+        CHECK(!all.contains(sentence));
+        undone(segment, [&] { all.insert(all.begin(), std::move(taken)); });
+        CHECK(!taken.empty()); // NOLINT
+        CHECK(all.insert(std::move(taken)).inserted);
+    }
+    SUBCASE("a handle that was moved has its element again") {
+        handle one = all.extract(sentence);
+        handle two = all.extract("two");
+        undone(segment, [&] {
+            handle moved(std::move(one));
+            one = std::move(two);
+            two = std::move(moved);
+        });
+        CHECK(one.key() == sentence); // NOLINT
+        CHECK(two.key() == "two");
+        undone(segment, [&] { swap(one, two); });
+        CHECK(one.key() == sentence);
+        undone(segment, [&] { one = std::move(two); });
+        CHECK(one.key() == sentence);
+        CHECK(one.mapped() == sentence);
+        CHECK(two.key() == "two"); // NOLINT
+        swap(one, two);
+        CHECK(one.key() == "two");
+        all.insert(std::move(one));
+        all.insert(std::move(two));
+    }
+    SUBCASE("a handle that ends in the section") {
+        undone(segment, [&] {
+            handle taken = all.extract(sentence);
+            taken.mapped().clear();
+        });
+        CHECK(all.at(sentence) == sentence);
+        undone(segment, [&] {
+            handle taken;
+            for (const auto& key : {sentence, "two"sv}) {
+                taken = all.extract(key); // the second frees the first
+            }
+        });
+        CHECK(all.at(sentence) == sentence);
+        CHECK(all.at("two") == sentence);
+    }
+    SUBCASE("of another segment, whose section stays") {
+        const auto elsewhere = tree_test::make();
+        auto& others = elsewhere.construct<map>("others");
+        others["three"] = sentence;
+        handle one = all.extract("two");
+        handle other = others.extract("three");
+        undone(segment, [&] { swap(one, other); });
+        CHECK(one.get_allocator() == all.get_allocator());
+        CHECK(all.insert(std::move(one)).inserted);
+        CHECK(others.insert(std::move(other)).inserted);
+    }
+    CHECK(all.size() == 2);
+    CHECK(is_balanced(all));
+    CHECK(segment.used() == used);
+}
+
 TEST_CASE("an exception in an operation or a guarded section undoes it") {
     struct bad {
         operator int() const { throw 7; }

@@ -102,13 +102,6 @@ template <class T>
                local_of(*header).reserve;
 }
 
-// Is this a forked child that has not used the segment? Its copies of pointers belong to its
-// parent.
-template <class T>
-[[nodiscard]] bool is_inherited_from_parent(const shm_allocator<T>& memory) noexcept {
-    return memory.header() != nullptr && !is_participant(*memory.header());
-}
-
 // The address of an object of the segment `from` in another mapping of it. Not all segments can
 // have pointers to it: errc::unsupported.
 [[nodiscard, gnu::cold]] void* address_elsewhere(segment_header* home, segment_header& from,

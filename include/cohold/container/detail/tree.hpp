@@ -95,7 +95,8 @@ class tree_iterator {
     tree_links* at_ = nullptr;
 };
 
-// The element of a map or set outside of it. If the process dies, its memory is lost, unless a
+// The element of a map or set outside of it, and outside of the segment. If a section is undone,
+// the handle has again what it had before. If the process dies, the memory is lost, unless a
 // section around it is undone.
 template <class Value, class Allocator>
 class tree_handle_storage {
@@ -108,19 +109,29 @@ class tree_handle_storage {
 
     tree_handle_storage() noexcept = default;
 
-    tree_handle_storage(tree_handle_storage&& other) noexcept
-        : node_(std::exchange(other.node_, nullptr)), alloc_(std::move(other.alloc_)) {}
+    tree_handle_storage(tree_handle_storage&& other) noexcept : alloc_(other.alloc_) {
+        take(other);
+    }
 
     tree_handle_storage& operator=(tree_handle_storage&& other) noexcept {
         if (this != std::addressof(other)) {
             clear();
-            node_ = std::exchange(other.node_, nullptr);
-            alloc_ = std::move(other.alloc_);
+            alloc_ = other.alloc_;
+            take(other);
         }
         return *this;
     }
 
-    ~tree_handle_storage() { clear(); }
+    ~tree_handle_storage() {
+        if (node_ != nullptr) {
+            free_node();
+        }
+        if constexpr (is_shm_allocator<Allocator>) {
+            if (has_open_sections()) [[unlikely]] {
+                forget_in_open_sections(this, sizeof *this); // also if it is empty now
+            }
+        }
+    }
 
     [[nodiscard]] bool empty() const noexcept { return node_ == nullptr; }
 
@@ -128,16 +139,29 @@ class tree_handle_storage {
 
     [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
 
-    // For the containers.
+    // For the containers. A handle for a node that has just been extracted.
     tree_handle_storage(tree_node<Value>* node, const Allocator& allocator) noexcept
-        : node_(node), alloc_(allocator) {}
+        : alloc_(allocator) {
+        save(alloc_);
+        node_ = node;
+    }
 
     [[nodiscard]] tree_node<Value>* node() const noexcept { return node_; }
+
+    // Called before release(), and before the node changes: if the section that is open is undone,
+    // this has the node again.
+    void before_release() noexcept { save(alloc_); }
 
     [[nodiscard]] tree_node<Value>* release() noexcept { return std::exchange(node_, nullptr); }
 
   protected:
     void exchange(tree_handle_storage& other) noexcept {
+        save(alloc_);
+        other.save(alloc_);
+        if (!(alloc_ == other.alloc_)) {
+            save(other.alloc_);
+            other.save(other.alloc_);
+        }
         std::swap(node_, other.node_);
         Allocator mine(alloc_);
         alloc_ = other.alloc_;
@@ -145,16 +169,40 @@ class tree_handle_storage {
     }
 
   private:
+    // Saves the handle in the section that is open in the allocator's segment.
+    void save(const Allocator& in) noexcept {
+        if_section_open(in, without_journal::happens, [this](undo_record<Allocator>& section) {
+            section.begins(this, this, sizeof *this);
+        });
+    }
+
+    // This one has no node, and the other's allocator.
+    void take(tree_handle_storage& other) noexcept {
+        if (other.node_ != nullptr) {
+            save(alloc_);
+            other.save(alloc_);
+            node_ = other.release();
+        }
+    }
+
     void clear() noexcept {
         if (node_ != nullptr) {
-            node_allocator memory(alloc_);
-            undo_scope<Allocator> section(alloc_, without_journal::happens);
-            section.elements(std::addressof(node_->value), sizeof(Value));
-            traits::destroy(memory, std::addressof(node_->value));
-            traits::deallocate(
-                memory, std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
+            save(alloc_);
+            free_node();
             node_ = nullptr;
         }
+    }
+
+    void free_node() noexcept {
+        if (is_inherited_from_parent(alloc_)) {
+            return;
+        }
+        node_allocator memory(alloc_);
+        undo_scope<Allocator> section(alloc_, without_journal::happens);
+        section.elements(std::addressof(node_->value), sizeof(Value));
+        traits::destroy(memory, std::addressof(node_->value));
+        traits::deallocate(memory,
+                           std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
     }
 
     tree_node<Value>* node_ = nullptr;

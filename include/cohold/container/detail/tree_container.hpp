@@ -328,12 +328,7 @@ class tree_container {
                 return {end(), false, {}};
             }
         }
-        check_handle(taken);
-        const auto [at, added] =
-            tree_.link_node(taken.node(), tree_.place_of(storage::key_of(taken.node())));
-        if (added) {
-            static_cast<void>(taken.release());
-        }
+        const auto [at, added] = insert_node(taken, tree_.place_of(storage::key_of(taken.node())));
         if constexpr (Multiple) {
             return iterator(at);
         } else {
@@ -345,13 +340,8 @@ class tree_container {
         if (taken.empty()) {
             return end();
         }
-        check_handle(taken);
-        const auto [at, added] = tree_.link_node(
-            taken.node(), tree_.place_of(hint.links(), storage::key_of(taken.node())));
-        if (added) {
-            static_cast<void>(taken.release());
-        }
-        return iterator(at);
+        return iterator(
+            insert_node(taken, tree_.place_of(hint.links(), storage::key_of(taken.node()))).first);
     }
 
     // ---- removing
@@ -554,7 +544,16 @@ class tree_container {
                                                : tree_.emplace_at(place, std::forward<V>(value)));
     }
 
-    void check_handle(const node_type& taken) const { check_allocator(taken.get_allocator()); }
+    std::pair<tree_links*, bool> insert_node(node_type& taken,
+                                             const typename storage::place& where) {
+        check_allocator(taken.get_allocator());
+        taken.before_release();
+        const auto result = tree_.link_node(taken.node(), where);
+        if (result.second) {
+            static_cast<void>(taken.release());
+        }
+        return result;
+    }
 
     void check_allocator(const Allocator& other) const {
         if (!tree_.has_allocator_of(other)) [[unlikely]] {

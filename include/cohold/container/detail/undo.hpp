@@ -459,7 +459,20 @@ template <class T>
            is_participant(*header) && !is_section_open(allocator);
 }
 
-// Called when a pointer ends: if it is outside the segment, no open section restores it any more.
+// Is this a forked child that has not used the segment? Its copies of pointers and of node handles
+// belong to its parent.
+template <class Allocator>
+[[nodiscard]] bool is_inherited_from_parent(const Allocator& /*memory*/) noexcept {
+    return false;
+}
+
+template <class T>
+[[nodiscard]] bool is_inherited_from_parent(const shm_allocator<T>& memory) noexcept {
+    return memory.header() != nullptr && !is_participant(*memory.header());
+}
+
+// Called when a pointer or node handle ends: if it is outside the segment, no open section restores
+// it any more.
 [[gnu::cold]] void forget_in_open_sections(const void* object, std::size_t bytes) noexcept;
 
 // Compilers may consider a destructor's last stores to its object dead.
