@@ -5,6 +5,7 @@
 #include <iterator>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include "crash/operations.hpp"
@@ -50,6 +51,23 @@ crash::declaration<two<C>> on(registry& all, const std::string& name, const char
         act);
 }
 
+// Changes the key of a node that is in no map or set.
+template <class Node>
+void rename(Node& node) {
+    const auto change = [](auto& key) {
+        if constexpr (std::is_same_v<decltype(key), int&>) {
+            key += 32;
+        } else {
+            key = sentence;
+        }
+    };
+    if constexpr (requires { node.key(); }) {
+        change(node.key());
+    } else {
+        change(node.value());
+    }
+}
+
 // What all of them can do. `add(c, key)` adds an element.
 template <class C, class Add>
 void declare_common(registry& all, const char* type, const Add& add) {
@@ -90,6 +108,29 @@ void declare_common(registry& all, const char* type, const Add& add) {
                       const cohold::detail::section section(*where.allocator<char>().header(), ec);
                       auto node = c.it.extract(std::next(c.it.begin(), at));
                       c.other.insert(std::move(node));
+                  }
+              });
+        on<C>(all, of + "extract", (setup + ", another key").c_str(), 10, add,
+              [at](two<C>& c, const crash::segment& where) {
+                  if (std::size_t(at) < c.it.size()) {
+                      std::error_code ec;
+                      const cohold::detail::section section(*where.allocator<char>().header(), ec);
+                      typename C::node_type node;
+                      node = c.it.extract(std::next(c.it.begin(), at));
+                      rename(node);
+                      c.it.insert(c.it.end(), std::move(node));
+                  }
+              });
+        on<C>(all, of + "extract", (setup + ", undone").c_str(), 10, add,
+              [at](two<C>& c, const crash::segment& where) {
+                  if (std::size_t(at) < c.it.size()) {
+                      std::error_code ec;
+                      typename C::node_type node;
+                      cohold::detail::section section(*where.allocator<char>().header(), ec);
+                      node = c.it.extract(std::next(c.it.begin(), at));
+                      rename(node);
+                      c.other.insert(std::move(node));
+                      section.roll_back();
                   }
               });
     }
