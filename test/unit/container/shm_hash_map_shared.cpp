@@ -9,6 +9,7 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -37,6 +38,11 @@ using map = shm_hash_map<number, number>;
 using wide = std::array<number, 4>;
 using wide_map = shm_hash_map<number, wide>;
 using owning_map = shm_hash_map<number, shm_vector<number>>;
+
+// All elements are in one chain of blocks.
+struct one_hash {
+    number operator()(number /*key*/, number /*seed*/) const noexcept { return 42; }
+};
 
 memory again(const memory& shared) {
     return memory::adopt({::fcntl(shared.native_handle().value, F_DUPFD_CLOEXEC, 0)});
@@ -352,4 +358,89 @@ TEST_CASE("damaged bytes under a reader") {
             }
         }
     });
+}
+
+namespace {
+
+// Makes the third block of the map's only chain lead to the second one.
+template <class Map>
+void bend_chain(const memory& shared, const Map& it) {
+    char* const base = reinterpret_cast<char*>(shared.allocator<char>().header());
+    const auto word = [base](number offset) {
+        return reinterpret_cast<number*>(base + static_cast<std::ptrdiff_t>(offset));
+    };
+    constexpr number next = 16; // in a block
+    number root = 0;
+    std::memcpy(&root, reinterpret_cast<const char*>(&it) + 8, sizeof root);
+    const number first = *word((root >> 8) + 16) >> 8;
+    const number second = *word(first + next);
+    const number third = *word(second + next);
+    REQUIRE(*word(third + next) != 0);
+    *word(third + next) = second;
+}
+
+// Calls use(map, missing key) with such a map, and destroys it, in a child that must end.
+template <class Map, class Use>
+void with_bent_chain(const Use& use) {
+    const memory shared = memory::create({.size = 1 << 18, .reserve = 1 << 20});
+    Map& it = shared.construct<Map>("it");
+    constexpr number keys = 400;
+    for (number i = 0; i < keys; ++i) {
+        it.try_emplace(i, typename Map::mapped_type());
+    }
+    bend_chain(shared, it);
+    support::check_child([&] {
+        ::alarm(60);
+        const memory mine = again(shared);
+        Map& there = *mine.find<Map>("it");
+        CHILD_CHECK(there.contains(200));
+        CHILD_CHECK(!there.contains(keys));
+        CHILD_CHECK(there.size() >= 384);
+        CHILD_CHECK(!there.empty());
+        CHILD_CHECK(there.cvisit_all([](const auto&) {}) >= 384);
+        CHILD_CHECK(there.cvisit_while([](const auto&) { return true; }));
+        CHILD_CHECK(there.update(200, [](auto& value) { value = {}; }));
+        CHILD_CHECK(there.visit_all([](auto&) {}) >= 384);
+        CHILD_CHECK(there.erase(keys) == 0);
+
+        std::error_code ec;
+        CHILD_CHECK(!there.try_emplace(ec, keys));
+        CHILD_CHECK(ec == errc::corrupt);
+        CHILD_CHECK(!there.insert_or_assign(keys, typename Map::mapped_type(), ec));
+        CHILD_CHECK(ec == errc::corrupt);
+        there.reserve(1000, ec);
+        CHILD_CHECK(there.erase(200) == 1);
+        CHILD_CHECK(there.try_emplace(ec, keys)); // there is room again
+        CHILD_CHECK(!ec);
+        use(there);
+        CHILD_CHECK(mine.destroy<Map>("it"));
+        CHILD_CHECK(mine.construct<Map>("other").try_emplace(1));
+    });
+}
+
+template <class Map>
+void check_bent_chain() {
+    with_bent_chain<Map>([](Map&) {});
+    with_bent_chain<Map>([](Map& it) {
+        CHILD_CHECK(it.erase_if([](const auto& each) { return each.first % 2 == 0; }) >= 170);
+    });
+    with_bent_chain<Map>([](Map& it) {
+        it.clear();
+        CHILD_CHECK(it.empty());
+        CHILD_CHECK(it.try_emplace(1));
+    });
+}
+
+} // namespace
+
+TEST_CASE("a chain of blocks that damaged bytes lead in a circle") {
+    SUBCASE("values in the slots") {
+        check_bent_chain<shm_hash_map<number, number, one_hash>>();
+    }
+    SUBCASE("values that are replaced") {
+        check_bent_chain<shm_hash_map<number, wide, one_hash>>();
+    }
+    SUBCASE("values that own memory") {
+        check_bent_chain<shm_hash_map<number, shm_vector<number>, one_hash>>();
+    }
 }

@@ -513,9 +513,8 @@ class hash_container {
     [[nodiscard, gnu::cold, gnu::noinline]] bool
     copy_found_in_chain(const hash_block& block, std::uint64_t hash, const K& key,
                         copied& copy) const {
-        std::uint64_t most = most_in_chain();
-        const hash_block* each = &block;
-        while ((each = table_.next_of(*each, shape)) != nullptr && most-- != 0) {
+        hash_chain rest(table_, shape, block);
+        while (const hash_block* const each = rest.next()) {
             for (std::uint32_t at = 0, group = shape.group_of(hash); at < shape.probes(); ++at) {
                 if (copy_found_in_group<KeyOnly>(*each, group, hash, key, copy)) {
                     return true;
@@ -548,10 +547,6 @@ class hash_container {
                 return found;
             }
         }
-    }
-
-    [[nodiscard]] std::uint64_t most_in_chain() const noexcept {
-        return bounded_size(*table_.header()) / shape.block_bytes();
     }
 
     // ---- reading all without a lock
@@ -668,9 +663,8 @@ class hash_container {
                 }
             }
             pass_on();
-            std::uint64_t most = most_in_chain();
-            for (const hash_block* each = way.block;
-                 all && (each = table_.next_of(*each, shape)) != nullptr && most-- != 0;) {
+            hash_chain rest(table_, shape, *way.block);
+            for (const hash_block* each = nullptr; all && (each = rest.next()) != nullptr;) {
                 copies.count = 0;
                 copy_groups(*each, copies);
                 pass_on();
@@ -691,9 +685,8 @@ class hash_container {
             const hash_block& block = *way.block;
             if (block.split.load(std::memory_order_acquire) == 0) {
                 size_type count = count_groups(block);
-                std::uint64_t most = most_in_chain();
-                for (const hash_block* each = &block;
-                     (each = table_.next_of(*each, shape)) != nullptr && most-- != 0;) {
+                hash_chain rest(table_, shape, block);
+                while (const hash_block* const each = rest.next()) {
                     count += count_groups(*each);
                 }
                 std::atomic_thread_fence(std::memory_order_acquire);
@@ -748,8 +741,8 @@ class hash_container {
     template <class K>
     [[nodiscard]] hash_place find_locked(hash_block& first, std::uint64_t hash,
                                          const K& key) const {
-        hash_block* block = &first;
-        for (std::uint64_t most = UINT64_MAX;;) {
+        hash_chain rest(table_, shape, first);
+        for (hash_block* block = &first; block != nullptr; block = rest.next()) {
             std::uint32_t group = shape.group_of(hash);
             for (std::uint32_t probes = shape.probes(); probes != 0; --probes) {
                 hash_group& in = shape.group(*block, group);
@@ -772,18 +765,14 @@ class hash_container {
                 }
                 group = (group + 1) & (shape.group_count - 1);
             }
-            block = table_.next_of(*block, shape);
-            most = most == UINT64_MAX ? most_in_chain() : most - 1;
-            if (block == nullptr || most == 0) {
-                return {};
-            }
         }
+        return {};
     }
 
     // A free slot for the hash. Groups without one note that they were passed.
     [[nodiscard]] hash_place find_room(hash_block& first, std::uint64_t hash) const noexcept {
-        hash_block* block = &first;
-        for (std::uint64_t most = UINT64_MAX;;) {
+        hash_chain rest(table_, shape, first);
+        for (hash_block* block = &first; block != nullptr; block = rest.next()) {
             std::uint32_t group = shape.group_of(hash);
             for (std::uint32_t probes = shape.probes(); probes != 0; --probes) {
                 hash_group& in = shape.group(*block, group);
@@ -797,12 +786,8 @@ class hash_container {
                 }
                 group = (group + 1) & (shape.group_count - 1);
             }
-            block = table_.next_of(*block, shape);
-            most = most == UINT64_MAX ? most_in_chain() : most - 1;
-            if (block == nullptr || most == 0) {
-                return {};
-            }
         }
+        return {};
     }
 
     // Calls act(place, mine) with the block locked, if there is an element with this key.
@@ -849,9 +834,8 @@ class hash_container {
                     return 0u;
                 }
                 const locked_block locked(block, *mine);
-                std::uint64_t most = most_in_chain();
-                for (hash_block* each = block; each != nullptr && all && most-- != 0;
-                     each = table_.next_of(*each, shape)) {
+                hash_chain rest(table_, shape, *block);
+                for (hash_block* each = block; each != nullptr && all; each = rest.next()) {
                     all = act(*each, *mine);
                 }
                 return all ? depth_of(way.entry) + 1 : 0u;
@@ -1108,20 +1092,15 @@ class hash_container {
     void destroy_nodes(transaction& mine) noexcept {
         if constexpr (!is_plain) {
             segment_header& header = *table_.header();
-            table_.each_block(shape, [&](const hash_way& way, std::uint64_t /*hash*/) {
-                std::uint64_t most = most_in_chain();
-                for (hash_block* each = way.block; each != nullptr && most-- != 0;
-                     each = table_.next_of(*each, shape)) {
-                    static_cast<void>(
-                        visit_groups(*each, mine, [&](const hash_place& place, transaction& in) {
-                            value_type& gone = element(place);
-                            in.save_anyhow(std::addressof(gone), sizeof gone, false);
-                            gone.~value_type();
-                            deallocate(header, std::addressof(gone));
-                            return true;
-                        }));
-                }
-                return depth_of(way.entry) + 1;
+            table_.each_at_the_end(shape, [&](hash_block& block) {
+                static_cast<void>(
+                    visit_groups(block, mine, [&](const hash_place& place, transaction& in) {
+                        value_type& gone = element(place);
+                        in.save_anyhow(std::addressof(gone), sizeof gone, false);
+                        gone.~value_type();
+                        deallocate(header, std::addressof(gone));
+                        return true;
+                    }));
             });
         } else {
             static_cast<void>(mine);

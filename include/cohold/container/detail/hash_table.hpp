@@ -351,10 +351,6 @@ class hash_table {
                root_.load(std::memory_order_relaxed) == way.root;
     }
 
-    // The block with the elements for which `block` has no room, if there is one.
-    [[nodiscard, gnu::cold]] hash_block* next_of(const hash_block& block,
-                                                 const hash_shape& shape) const noexcept;
-
     // Calls visit(way, first hash) for each block, in the order of the hashes, until it returns
     // false. It returns the depth of the entry that it has used, plus one.
     template <class Visit>
@@ -428,6 +424,11 @@ class hash_table {
     // Completes the changes that dead processes have begun.
     [[gnu::cold]] void settle(const hash_shape& shape) noexcept;
 
+    // Calls visit(block) for each block, by the only thread that still uses the table. A damaged
+    // chain is left alone, because the same block would come again and again.
+    template <class Visit>
+    void each_at_the_end(const hash_shape& shape, const Visit& visit) const;
+
     // Frees the memory; the table is empty then. Called in a section.
     [[gnu::cold]] void release(const hash_shape& shape) noexcept;
 
@@ -440,6 +441,19 @@ class hash_table {
 
   private:
     friend struct hash_growth;
+    friend class hash_chain;
+
+    // The block that follows this one, and how many more may follow it; no block at the end.
+    struct link {
+        hash_block* block;
+        std::uint64_t left;
+    };
+
+    static constexpr std::uint64_t not_counted = UINT64_MAX;
+
+    // `left`: how many may follow this block; not_counted for the first one.
+    [[nodiscard, gnu::cold]] link follow(const hash_block& block, std::uint64_t left,
+                                         const hash_shape& shape) const noexcept;
 
     [[nodiscard]] static bool is_inside(std::uint64_t offset, std::uint64_t bytes,
                                         std::uint64_t size) noexcept {
@@ -460,6 +474,47 @@ class hash_table {
 };
 
 static_assert(sizeof(hash_table) == 40);
+
+// Goes through the blocks with the elements for which the first one has no room. They may lie in
+// any order, so offsets do not show whether damaged bytes lead in a circle: the blocks are counted
+// instead, and end when there are more of them than the segment has room for.
+class hash_chain {
+  public:
+    hash_chain(const hash_table& table, const hash_shape& shape, const hash_block& first) noexcept
+        : table_(table), shape_(shape), block_(const_cast<hash_block*>(&first)) {}
+
+    // The next block; nullptr if there is none, which is the end.
+    [[nodiscard, gnu::always_inline]] hash_block* next() noexcept {
+        const hash_table::link found = table_.follow(*block_, left_, shape_);
+        left_ = found.left;
+        return block_ = found.block;
+    }
+
+    // Has next() ended because there are too many? Then the chain is damaged.
+    [[nodiscard]] bool is_damaged() const noexcept { return left_ == 0; }
+
+  private:
+    const hash_table& table_;
+    const hash_shape& shape_;
+    hash_block* block_;
+    std::uint64_t left_ = hash_table::not_counted;
+};
+
+template <class Visit>
+void hash_table::each_at_the_end(const hash_shape& shape, const Visit& visit) const {
+    each_block(shape, [&](const hash_way& way, std::uint64_t /*hash*/) {
+        hash_chain all(*this, shape, *way.block);
+        while (all.next() != nullptr) {
+        }
+        hash_chain rest(*this, shape, *way.block);
+        for (hash_block* each = all.is_damaged() ? nullptr : way.block; each != nullptr;) {
+            hash_block* const next = rest.next(); // before the visit, which may free this one
+            visit(*each);
+            each = next;
+        }
+        return depth_of(way.entry) + 1;
+    });
+}
 
 } // namespace detail
 

@@ -355,8 +355,14 @@ struct hash_growth {
     // Appends a block to a chain, for elements for which the last one has no room.
     void lengthen(hash_block& block, std::error_code& ec) const noexcept {
         hash_block* last = &block;
-        while (hash_block* const next = table.next_of(*last, shape)) {
+        hash_chain rest(table, shape, block);
+        while (hash_block* const next = rest.next()) {
             last = next;
+        }
+        if (rest.is_damaged()) {
+            fail(ec, errc::corrupt, "a hash table: the blocks after offset %#llx lead in a circle",
+                 static_cast<unsigned long long>(offset_in_segment(&block)));
+            return;
         }
         section made(&mine);
         const hash_block* const added = new_block(block.prefix, ec);
@@ -412,16 +418,21 @@ COHOLD_INLINE hash_table::hash_table() noexcept {
     }
 }
 
-COHOLD_INLINE hash_block* hash_table::next_of(const hash_block& block,
-                                              const hash_shape& shape) const noexcept {
+COHOLD_INLINE hash_table::link hash_table::follow(const hash_block& block, std::uint64_t left,
+                                                  const hash_shape& shape) const noexcept {
     const std::uint64_t offset = block.next.load(std::memory_order_acquire);
+    if (offset == 0) {
+        return {nullptr, left};
+    }
     segment_header& header = allocator_.bound_header();
-    // The blocks of a chain may lie in any order, so offsets do not show whether a damaged chain
-    // leads in a circle. Readers count instead: a chain has no more blocks than there is room for.
-    return offset != 0 && offset % alignof(hash_block) == 0 &&
-                   is_inside(offset, shape.block_bytes(), bounded_size(header))
-               ? reinterpret_cast<hash_block*>(reinterpret_cast<char*>(&header) + offset)
-               : nullptr;
+    const std::uint64_t size = bounded_size(header);
+    if (offset % alignof(hash_block) != 0 || !is_inside(offset, shape.block_bytes(), size)) {
+        return {nullptr, left};
+    }
+    left = left == not_counted ? size / shape.block_bytes() : left;
+    left -= left != 0 ? 1 : 0;
+    auto* const next = reinterpret_cast<hash_block*>(reinterpret_cast<char*>(&header) + offset);
+    return {left != 0 ? next : nullptr, left};
 }
 
 [[gnu::noinline]] COHOLD_INLINE transaction*
@@ -571,15 +582,7 @@ COHOLD_INLINE void hash_table::release(const hash_shape& shape) noexcept {
         return;
     }
     segment_header& in = *header();
-    each_block(shape, [&](const hash_way& way, std::uint64_t /*hash*/) noexcept {
-        std::uint64_t most = bounded_size(in) / shape.block_bytes();
-        for (hash_block* each = way.block; each != nullptr && most != 0; --most) {
-            hash_block* const next = next_of(*each, shape);
-            deallocate(in, each);
-            each = next;
-        }
-        return depth_of(way.entry) + 1;
-    });
+    each_at_the_end(shape, [&in](hash_block& each) noexcept { deallocate(in, &each); });
     for (hash_entry each = root;
          each != 0 && depth_of(each) <= most_depth &&
          is_inside(offset_of(each), hash_directory::bytes(depth_of(each)), bounded_size(in));) {
