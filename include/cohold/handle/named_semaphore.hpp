@@ -142,8 +142,8 @@ struct named_semaphore_forms {
 /// *Errors* of its factories: those of memory_object; errc::invalid_name also beyond 251 bytes;
 /// type_mismatch for a file of another size than this program's semaphores have.
 template <class Naming = naming::verbatim, class Permission = permission::owner_only>
-class named_semaphore
-    : public detail::creating<named_semaphore<Naming, Permission>, detail::named_semaphore_forms> {
+class named_semaphore : public detail::creating_named<named_semaphore<Naming, Permission>,
+                                                      detail::named_semaphore_forms> {
     using policies = detail::policies<mechanism::posix, Naming, Permission>;
     using naming_used = typename policies::naming;
 

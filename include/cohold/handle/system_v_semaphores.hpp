@@ -476,9 +476,9 @@ class system_v_semaphores
     : public detail::semaphore_set,
       public std::conditional_t<
           detail::policies<mechanism::system_v, Naming, Permission>::named,
-          detail::creating<system_v_semaphores<Naming, Permission>, detail::semaphore_set_forms>,
-          detail::creating_unnamed<system_v_semaphores<Naming, Permission>,
-                                   detail::semaphore_set_forms>>,
+          detail::creating_named<system_v_semaphores<Naming, Permission>,
+                                 detail::semaphore_set_forms>,
+          detail::creating<system_v_semaphores<Naming, Permission>, detail::semaphore_set_forms>>,
       public detail::adopting<system_v_semaphores<Naming, Permission>,
                               detail::semaphore_set_forms> {
     using policies = detail::policies<mechanism::system_v, Naming, Permission>;

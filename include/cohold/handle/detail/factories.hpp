@@ -284,14 +284,19 @@ class viewing {
     }
 };
 
-// ---- everything else, of handles with names
+// ---- create
 
-template <class Handle, class Forms>
+// `Name`: name_argument; none for handles without names, which other processes get by fork or by
+// their native handle.
+template <class Handle, class Forms, class... Name>
 class creating {
     using access = factory_access;
-    using opening_type = typename Forms::opening;
     using options_type = typename Forms::options;
     using number_type = typename Forms::number;
+
+    static std::string_view text_of() noexcept { return {}; }
+
+    static std::string_view text_of(std::string_view name) noexcept { return name; }
 
   public:
     /// A new object, complete when it appears under its name. Options may be replaced by the most
@@ -305,50 +310,65 @@ class creating {
     template <class... Arguments>
         requires may_fill<Forms, Arguments...>
     [[nodiscard, gnu::cold]] static Handle
-    create(name_argument name, const options_type& wanted, std::error_code& ec,
+    create(Name... name, const options_type& wanted, std::error_code& ec,
            Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>(name, wanted, publication::exclusive, ec,
+        return access::create<Handle, Forms>(text_of(name...), wanted, publication::exclusive, ec,
                                              std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...>
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, const options_type& wanted,
+    [[nodiscard, gnu::cold]] static Handle create(Name... name, const options_type& wanted,
                                                   Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>(name, wanted, publication::exclusive,
+        return access::create_or_throw<Handle, Forms>(text_of(name...), wanted,
+                                                      publication::exclusive,
                                                       std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires may_fill<Forms, Arguments...> && Forms::has_default
     [[nodiscard, gnu::cold]] static Handle
-    create(name_argument name, std::error_code& ec,
+    create(Name... name, std::error_code& ec,
            Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>(name, options_type(), publication::exclusive, ec,
+        return access::create<Handle, Forms>(text_of(name...), options_type(),
+                                             publication::exclusive, ec,
                                              std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...> && Forms::has_default
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>(name, options_type(), publication::exclusive,
+    [[nodiscard, gnu::cold]] static Handle create(Name... name, Arguments&&... arguments) {
+        return access::create_or_throw<Handle, Forms>(text_of(name...), options_type(),
+                                                      publication::exclusive,
                                                       std::forward<Arguments>(arguments)...);
     }
 
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, number_type much,
+    [[nodiscard, gnu::cold]] static Handle create(Name... name, number_type much,
                                                   std::error_code& ec) noexcept {
-        return access::create<Handle, Forms>(name, Forms::from(much), publication::exclusive, ec);
+        return access::create<Handle, Forms>(text_of(name...), Forms::from(much),
+                                             publication::exclusive, ec);
     }
 
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, number_type much) {
-        return access::create_or_throw<Handle, Forms>(name, Forms::from(much),
+    [[nodiscard, gnu::cold]] static Handle create(Name... name, number_type much) {
+        return access::create_or_throw<Handle, Forms>(text_of(name...), Forms::from(much),
                                                       publication::exclusive);
     }
 
-    static Handle create(name_argument, empty_braces_are_neither_options_nor_a_size) = delete;
-    static Handle create(name_argument, empty_braces_are_neither_options_nor_a_size,
+    static Handle create(Name..., empty_braces_are_neither_options_nor_a_size) = delete;
+    static Handle create(Name..., empty_braces_are_neither_options_nor_a_size,
                          std::error_code&) = delete;
+};
 
+// ---- everything else, of handles with names
+
+template <class Handle, class Forms>
+class creating_named : public creating<Handle, Forms, name_argument> {
+    using access = factory_access;
+    using opening_type = typename Forms::opening;
+    using options_type = typename Forms::options;
+    using number_type = typename Forms::number;
+
+  public:
     /// An existing object, complete and checked. *Errors*: errc::not_found; symlink_refused,
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
     /// permission_denied; of segments also truncated, not_a_segment, byte_order_mismatch,
@@ -509,70 +529,14 @@ class creating {
     }
 };
 
-// ---- create, of handles without names
-
-template <class Handle, class Forms>
-class creating_unnamed {
-    using access = factory_access;
-    using options_type = typename Forms::options;
-    using number_type = typename Forms::number;
-
-  public:
-    /// A new object. See creating::create: the same without a name. Other processes get it by fork,
-    /// or by its native handle.
-    template <class... Arguments>
-        requires may_fill<Forms, Arguments...>
-    [[nodiscard, gnu::cold]] static Handle
-    create(const options_type& wanted, std::error_code& ec,
-           Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>({}, wanted, publication::exclusive, ec,
-                                             std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires may_fill_plainly<Forms, Arguments...>
-    [[nodiscard, gnu::cold]] static Handle create(const options_type& wanted,
-                                                  Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>({}, wanted, publication::exclusive,
-                                                      std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires may_fill<Forms, Arguments...> && Forms::has_default
-    [[nodiscard, gnu::cold]] static Handle
-    create(std::error_code& ec, Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>({}, options_type(), publication::exclusive, ec,
-                                             std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires may_fill_plainly<Forms, Arguments...> && Forms::has_default
-    [[nodiscard, gnu::cold]] static Handle create(Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>({}, options_type(), publication::exclusive,
-                                                      std::forward<Arguments>(arguments)...);
-    }
-
-    [[nodiscard, gnu::cold]] static Handle create(number_type much, std::error_code& ec) noexcept {
-        return access::create<Handle, Forms>({}, Forms::from(much), publication::exclusive, ec);
-    }
-
-    [[nodiscard, gnu::cold]] static Handle create(number_type much) {
-        return access::create_or_throw<Handle, Forms>({}, Forms::from(much),
-                                                      publication::exclusive);
-    }
-
-    static Handle create(empty_braces_are_neither_options_nor_a_size) = delete;
-    static Handle create(empty_braces_are_neither_options_nor_a_size, std::error_code&) = delete;
-};
-
 // ---- the factories of a handle
 
 template <class Handle, class Forms, class View>
-class named_factories : public creating<Handle, Forms>,
+class named_factories : public creating_named<Handle, Forms>,
                         public viewing<View, Forms>,
                         public adopting<Handle, Forms> {
   public:
-    using creating<Handle, Forms>::open;
+    using creating_named<Handle, Forms>::open;
     using viewing<View, Forms>::open;
 
     /// The same as open(name …) without read_write.
@@ -602,7 +566,7 @@ class named_factories : public creating<Handle, Forms>,
 };
 
 template <class Handle, class Forms>
-class unnamed_factories : public creating_unnamed<Handle, Forms>, public adopting<Handle, Forms> {};
+class unnamed_factories : public creating<Handle, Forms>, public adopting<Handle, Forms> {};
 
 template <class View, class Forms>
 class named_view_factories : public viewing<View, Forms>, public adopting<View, Forms> {
@@ -612,7 +576,7 @@ class named_view_factories : public viewing<View, Forms>, public adopting<View, 
     static View open(name_argument) = delete;                   // say how: open(name, read_only)
     static View open(name_argument, std::error_code&) = delete; // open(name, read_only, ec)
 
-    /// Waits until the name exists: see creating::open.
+    /// Waits until the name exists: see creating_named::open.
     template <duration_like Duration, class... Rest>
     [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
                                               Rest&&... rest) {
