@@ -81,7 +81,9 @@ class segment {
 
     [[nodiscard]] const cohold::file_descriptor& file() const { return file_; }
 
-    [[nodiscard]] detail::native_object object() const { return detail::object_of<memfd>(file_); }
+    [[nodiscard]] detail::native_object object() const {
+        return {&detail::calls_of<memfd>, &file_};
+    }
 
     [[nodiscard]] const detail::segment_memory& memory() const { return memory_; }
 

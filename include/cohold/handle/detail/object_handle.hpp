@@ -248,12 +248,6 @@ struct mechanism_thunks {
 template <class Mechanism>
 inline const mechanism_calls calls_of = mechanism_thunks<Mechanism>::all();
 
-template <class Mechanism>
-[[nodiscard]] native_object
-object_of(const typename Mechanism::native_handle_type& native) noexcept {
-    return {&calls_of<Mechanism>, &native};
-}
-
 // The decisions of a handle's policies, as data.
 struct object_policies {
     const mechanism_calls* mechanism;
@@ -317,12 +311,6 @@ struct policies {
 // while it completes a base class.
 template <class Mechanism, class Naming, class Permission>
 using policies_of = typename policies<Mechanism, Naming, Permission>::self;
-
-template <class Policies>
-concept has_names = Policies::named;
-
-template <class Policies>
-concept has_no_names = !Policies::named;
 
 // Owns a native handle, of which it knows the policies, and the name that the user gave.
 class object_handle {

@@ -157,10 +157,6 @@ class segment_base : public segment_core {
         return segment_base(segment_core::prepare(Policies::data(), name, options, how, ec));
     }
 
-    [[nodiscard]] static mapping_options options_of(const segment_options& options) noexcept {
-        return mapping_of(options);
-    }
-
     [[gnu::cold]] static segment_base open(std::string_view name, access_mode how,
                                            const mapping_options& options,
                                            std::error_code& ec) noexcept {

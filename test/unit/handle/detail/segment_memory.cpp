@@ -42,7 +42,7 @@ TEST_CASE("until ready() says so, the first word is zero") {
     cohold::file_descriptor file = scratch::memfd::create(
         {.reserve = 65536, .mode = 0600, .group = std::nullopt, .formatted = true}, ec);
     {
-        auto memory = segment_memory::map(detail::object_of<scratch::memfd>(file), 65536,
+        auto memory = segment_memory::map({&detail::calls_of<scratch::memfd>, &file}, 65536,
                                           cohold::access_mode::writing, {}, ec);
         memory.format(65536, 64, cohold::lifetime::session, "n", ec);
         REQUIRE_FALSE(ec);
