@@ -61,11 +61,6 @@ class shm_mutex : public detail::lockable<shm_mutex> {
         return lock_.try_lock(me.word());
     }
 
-    [[nodiscard]] bool lock_at_once() noexcept {
-        const detail::transaction* const me = lock_.known();
-        return me != nullptr && lock_at_once(*me);
-    }
-
     [[gnu::cold]] bool lock_slowly(const detail::transaction& me, detail::deadline until,
                                    std::error_code& ec) noexcept;
 
@@ -139,11 +134,6 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
         }
         lock_.set_times(again + 1);
         return true;
-    }
-
-    [[nodiscard]] bool lock_at_once() noexcept {
-        const detail::transaction* const me = lock_.known();
-        return me != nullptr && lock_at_once(*me);
     }
 
     [[gnu::cold]] bool lock_slowly(const detail::transaction& me, detail::deadline until,

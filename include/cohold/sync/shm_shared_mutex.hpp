@@ -86,11 +86,6 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return false;
     }
 
-    [[nodiscard]] bool lock_at_once() noexcept {
-        const detail::transaction* const me = lock_.known();
-        return me != nullptr && lock_at_once(*me);
-    }
-
     [[gnu::cold]] bool lock_slowly(const detail::transaction& me, detail::deadline until,
                                    std::error_code& ec) noexcept;
 
@@ -178,11 +173,6 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
         leave(*mine);
         return false;
-    }
-
-    [[nodiscard]] bool share_at_once() noexcept {
-        const detail::transaction* const me = lock_.known();
-        return me != nullptr && share_at_once(*me);
     }
 
     [[gnu::cold]] bool share_slowly(const detail::transaction& me, detail::deadline until,

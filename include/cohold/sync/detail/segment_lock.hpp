@@ -24,9 +24,10 @@ namespace detail {
 
 // ---- the interfaces of the standard's mutexes
 
-// Lock has two members for this, private if it befriends the class: `bool lock_at_once()` makes one
-// attempt, inlined; `bool lock_slowly(deadline, std::error_code&)` does everything else, out of
-// line, and returns false once the time is over or after an error.
+// Lock has these members for this, private if it befriends the class: a segment_lock `lock_`; `bool
+// lock_at_once(const transaction&)`, which makes one attempt, inlined; and `bool
+// lock_slowly(deadline, std::error_code&)`, which does everything else, out of line, and returns
+// false once the time is over or after an error.
 
 /// The interface of std::timed_mutex. Waiting times are measured by the monotonic clock. The forms
 /// with an error_code report errors in it, the others throw cohold::failure: see the lock's errors.
@@ -35,7 +36,7 @@ class lockable {
   public:
     /// Waits until the caller holds the lock.
     void lock() {
-        if (!self().lock_at_once()) [[unlikely]] {
+        if (!lock_at_once()) [[unlikely]] {
             static_cast<void>(lock_or_throw(deadline::never()));
         }
     }
@@ -46,7 +47,7 @@ class lockable {
 
     /// Does not wait. Returns false if a living thread holds the lock; finding that out takes a
     /// system call.
-    [[nodiscard]] bool try_lock() { return self().lock_at_once() || lock_or_throw(at_once); }
+    [[nodiscard]] bool try_lock() { return lock_at_once() || lock_or_throw(at_once); }
 
     [[nodiscard]] bool try_lock(std::error_code& ec) noexcept { return lock_until(at_once, ec); }
 
@@ -54,7 +55,7 @@ class lockable {
     /// short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_for(const Duration& patience) {
-        return self().lock_at_once() || lock_or_throw(deadline_in(patience));
+        return lock_at_once() || lock_or_throw(deadline_in(patience));
     }
 
     template <duration_like Duration>
@@ -65,7 +66,7 @@ class lockable {
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_until(const TimePoint& moment) {
-        return self().lock_at_once() ||
+        return lock_at_once() ||
                until_moment(moment, [this](deadline until) { return lock_or_throw(until); });
     }
 
@@ -81,9 +82,14 @@ class lockable {
   private:
     Lock& self() noexcept { return static_cast<Lock&>(*this); }
 
+    [[nodiscard]] bool lock_at_once() noexcept {
+        const transaction* const me = self().lock_.known();
+        return me != nullptr && self().lock_at_once(*me);
+    }
+
     bool lock_until(deadline until, std::error_code& ec) noexcept {
         clear(ec);
-        return self().lock_at_once() || self().lock_slowly(until, ec);
+        return lock_at_once() || self().lock_slowly(until, ec);
     }
 
     [[gnu::cold, gnu::noinline]] bool lock_or_throw(deadline until) {
@@ -94,14 +100,14 @@ class lockable {
     }
 };
 
-/// The readers' part of std::shared_timed_mutex's interface: like lockable, with share_at_once()
+/// The readers' part of std::shared_timed_mutex's interface: like lockable, with share_at_once(me)
 /// and share_slowly().
 template <class Lock>
 class shared_lockable {
   public:
     /// Waits until no writer holds the lock.
     void lock_shared() {
-        if (!self().share_at_once()) [[unlikely]] {
+        if (!share_at_once()) [[unlikely]] {
             static_cast<void>(share_or_throw(deadline::never()));
         }
     }
@@ -111,9 +117,7 @@ class shared_lockable {
     }
 
     /// Does not wait.
-    [[nodiscard]] bool try_lock_shared() {
-        return self().share_at_once() || share_or_throw(at_once);
-    }
+    [[nodiscard]] bool try_lock_shared() { return share_at_once() || share_or_throw(at_once); }
 
     [[nodiscard]] bool try_lock_shared(std::error_code& ec) noexcept {
         return share_until(at_once, ec);
@@ -123,7 +127,7 @@ class shared_lockable {
     /// short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
-        return self().share_at_once() || share_or_throw(deadline_in(patience));
+        return share_at_once() || share_or_throw(deadline_in(patience));
     }
 
     template <duration_like Duration>
@@ -134,7 +138,7 @@ class shared_lockable {
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment) {
-        return self().share_at_once() ||
+        return share_at_once() ||
                until_moment(moment, [this](deadline until) { return share_or_throw(until); });
     }
 
@@ -150,9 +154,14 @@ class shared_lockable {
   private:
     Lock& self() noexcept { return static_cast<Lock&>(*this); }
 
+    [[nodiscard]] bool share_at_once() noexcept {
+        const transaction* const me = self().lock_.known();
+        return me != nullptr && self().share_at_once(*me);
+    }
+
     bool share_until(deadline until, std::error_code& ec) noexcept {
         clear(ec);
-        return self().share_at_once() || self().share_slowly(until, ec);
+        return share_at_once() || self().share_slowly(until, ec);
     }
 
     [[gnu::cold, gnu::noinline]] bool share_or_throw(deadline until) {
