@@ -164,35 +164,11 @@ class mapping_list {
         return mapping.only_in == 0 || mapping.only_in == process_stamp();
     }
 
-    // If a child is forked while another thread holds the lock, the child takes it over.
-    class lock {
-      public:
-        explicit lock(mapping_list& list) noexcept : list_(list) {
-            const std::uint64_t me = process_stamp();
-            yielding turn;
-            for (std::uint64_t found = 0;
-                 !list_.busy_.compare_exchange_weak(found, me, std::memory_order_acquire);) {
-                if (found == me) {
-                    turn.yield();
-                    found = 0;
-                }
-            }
-        }
-
-        lock(const lock&) = delete;
-        lock& operator=(const lock&) = delete;
-
-        ~lock() { list_.busy_.store(0, std::memory_order_release); }
-
-      private:
-        mapping_list& list_;
-    };
-
     // Unpins `last`, and pins and returns the mapping after it, or the first one. nullptr at the
     // end.
     [[gnu::cold]] local_mapping* next_pinned(local_mapping* last) noexcept;
 
-    std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process that holds the lock
+    std::atomic<std::uint64_t> busy_{0}; // held while the list is read or changed
     std::atomic<local_mapping*> first_{nullptr};
     std::atomic<std::uintptr_t> lowest_{UINTPTR_MAX}; // address of any mapping so far
     std::atomic<std::uintptr_t> highest_{0};

@@ -128,7 +128,7 @@ COHOLD_INLINE void* attend_session(const local_mapping& local, std::error_code& 
 }
 
 COHOLD_INLINE void mapping_list::add(local_mapping& mapping) noexcept {
-    const lock held(*this);
+    const process_lock held(busy_, stamp_page());
     const auto begin = reinterpret_cast<std::uintptr_t>(&mapping + 1);
     if (begin < lowest_.load(std::memory_order_relaxed)) {
         lowest_.store(begin, std::memory_order_relaxed);
@@ -143,7 +143,7 @@ COHOLD_INLINE void mapping_list::add(local_mapping& mapping) noexcept {
 
 COHOLD_INLINE void mapping_list::remove(local_mapping& mapping) noexcept {
     {
-        const lock held(*this);
+        const process_lock held(busy_, stamp_page());
         if (first_.load(std::memory_order_relaxed) == &mapping) {
             first_.store(mapping.next_mapping, std::memory_order_relaxed);
         }
@@ -165,7 +165,7 @@ COHOLD_INLINE segment_header* mapping_list::around(std::uintptr_t address) noexc
         address >= highest_.load(std::memory_order_relaxed)) {
         return nullptr;
     }
-    const lock held(*this);
+    const process_lock held(busy_, stamp_page());
     for (local_mapping* each = first_.load(std::memory_order_relaxed); each != nullptr;
          each = each->next_mapping) {
         if (address - reinterpret_cast<std::uintptr_t>(each + 1) < each->reserve &&
@@ -177,7 +177,7 @@ COHOLD_INLINE segment_header* mapping_list::around(std::uintptr_t address) noexc
 }
 
 COHOLD_INLINE local_mapping* mapping_list::next_pinned(local_mapping* last) noexcept {
-    const lock held(*this);
+    const process_lock held(busy_, stamp_page());
     local_mapping* const next = last == nullptr || last->next_mapping == last
                                     ? first_.load(std::memory_order_relaxed)
                                     : last->next_mapping;

@@ -10,7 +10,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Held by a thread that changes the table.
+// Held by a thread that changes the table. In a forked child the kernel has cleared it.
 class holding_lock {
   public:
     explicit holding_lock(local_identity& identity) noexcept : busy_(identity.holding) {

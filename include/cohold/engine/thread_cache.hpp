@@ -76,31 +76,6 @@ struct thread_cache {
 // A single object, because in code for shared libraries finding its address takes a call.
 inline thread_local constinit thread_cache this_cache{};
 
-// A lock between the threads of a process, held only briefly. If a forked child inherits it from
-// another thread, it is free in the child.
-class process_lock {
-  public:
-    process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
-        const std::uint64_t mine = process_stamp(process);
-        yielding loop;
-        for (std::uint64_t found = 0; !word_.compare_exchange_weak(
-                 found, mine, std::memory_order_acquire, std::memory_order_relaxed);) {
-            if (found == mine) {
-                found = 0;
-                loop.yield();
-            }
-        }
-    }
-
-    process_lock(const process_lock&) = delete;
-    process_lock& operator=(const process_lock&) = delete;
-
-    ~process_lock() { word_.store(0, std::memory_order_release); }
-
-  private:
-    std::atomic<std::uint64_t>& word_;
-};
-
 // The data that all copies of this code share about a thread. They find it in the C library's list
 // of the thread's cleanup handlers. Without such a list, each copy has its own.
 struct thread_core {

@@ -1,5 +1,5 @@
 // What distinguishes this process from others, also from its parent and its forked children: a
-// stamp of its own, and its start time. And random bytes.
+// stamp of its own, and its start time; a lock that a child does not inherit; and random bytes.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_OS_PROCESS_HPP
@@ -12,6 +12,7 @@
 #include <sys/random.h>
 
 #include <cohold/os/file.hpp>
+#include <cohold/os/futex.hpp>
 #include <cohold/os/memory.hpp>
 #include <cohold/os/time.hpp>
 
@@ -30,6 +31,32 @@ using stamp_word = std::atomic<std::uint64_t>;
 [[gnu::cold]] std::uint64_t process_stamp(stamp_word* page) noexcept;
 
 [[gnu::cold]] std::uint64_t process_stamp() noexcept;
+
+// A lock between the threads of a process, held only briefly. If a forked child inherits it from
+// another thread, it is free in the child.
+class process_lock {
+  public:
+    // `process`: see stamp_page.
+    process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
+        const std::uint64_t mine = process_stamp(process);
+        yielding loop;
+        for (std::uint64_t found = 0; !word_.compare_exchange_weak(
+                 found, mine, std::memory_order_acquire, std::memory_order_relaxed);) {
+            if (found == mine) {
+                found = 0;
+                loop.yield();
+            }
+        }
+    }
+
+    process_lock(const process_lock&) = delete;
+    process_lock& operator=(const process_lock&) = delete;
+
+    ~process_lock() { word_.store(0, std::memory_order_release); }
+
+  private:
+    std::atomic<std::uint64_t>& word_;
+};
 
 // Fills at most 256 bytes with random data; getrandom(2) never returns fewer. False and errno on
 // failure.

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include <cohold/os/process.hpp>
 
+#include <atomic>
+#include <cstdint>
 #include <thread>
 #include <vector>
 
@@ -47,4 +49,30 @@ TEST_CASE("all threads of a process see the same stamp") {
     for (const std::uint64_t each : stamps) {
         CHECK(each == stamps[0]);
     }
+}
+
+TEST_CASE("a lock of a process excludes its threads, and is free in a forked child") {
+    namespace detail = cohold::detail;
+    std::atomic<std::uint64_t> word{0};
+    int count = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&word, &count] {
+            for (int j = 0; j < 1000; ++j) {
+                const detail::process_lock held(word, detail::stamp_page());
+                ++count;
+            }
+        });
+    }
+    for (std::thread& each : threads) {
+        each.join();
+    }
+    CHECK(count == 4000);
+    const detail::process_lock held(word, detail::stamp_page());
+    support::check_child([&word] {
+        const std::uint64_t inherited = word.load();
+        const detail::process_lock mine(word, detail::stamp_page());
+        CHILD_CHECK(word.load() != inherited);
+    });
+    CHECK(word.load() != 0);
 }
