@@ -48,7 +48,7 @@ BUGS = [
     ("an_early_free",
      "    append(base() + top(), {distance_to(block), "
      "journal_record::word_of(journal_kind::dropped, 0)});\n",
-     "    heap::transaction change(heap::of(*segment), process_word());\n"
+     "    heap::change change(heap::of(*segment), process_word());\n"
      "    change.deallocate(const_cast<void*>(block));\n",
      "guarded", "growth, twice"),
     ("elements_are_not_saved",

@@ -442,7 +442,7 @@ TEST_CASE("a stopped process holds a lock of the segment itself") {
                 const_cast<void*>(mine.mapping().address()));
             std::error_code ec;
             const auto me = cohold::detail::participant_of(header, ec);
-            const cohold::detail::heap::transaction change(cohold::detail::heap::of(header), me);
+            const cohold::detail::heap::change change(cohold::detail::heap::of(header), me);
             *held = 1;
             ::pause();
         });

@@ -62,7 +62,7 @@ void die_at_work(const fd_segment& here, bool heap) {
     here.construct<numbers>("in a section");
     if (heap) {
         const auto me = detail::participant_of(header, ec);
-        detail::heap::transaction change(detail::heap::of(header), me);
+        detail::heap::change change(detail::heap::of(header), me);
         change.deallocate(change.allocate(100, 8, ec));
         static_cast<void>(change.allocate(3000, 64, ec));
         ::raise(SIGKILL);

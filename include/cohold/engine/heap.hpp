@@ -35,8 +35,8 @@ struct alignas(16) heap_block {
 
 // Both operations take constant time. Free neighbours are merged at once, so adjacent free blocks
 // are always one block, whatever the order in which blocks are freed. Everything happens in a
-// transaction, which holds the lock. If the process is killed during a transaction, the next holder
-// of the lock undoes it.
+// change, which holds the lock. If the process is killed during a change, the next holder of the
+// lock undoes it.
 //
 // Whatever the bytes of the segment are, nothing outside the segment is read or written, and every
 // operation ends, because it checks what it follows before it changes anything. An operation that
@@ -61,15 +61,14 @@ class heap {
     // commits them. A thread can have only one at a time. Thread and process safety: other threads
     // and processes wait. False if the thread's patience ended before it had the lock: then nothing
     // may be changed, and allocate() fails with ETIMEDOUT.
-    class transaction {
+    class change {
       public:
-        transaction(heap& changed, owner_word me) noexcept
-            : heap_(changed), locked_(heap_.lock(me)) {}
+        change(heap& changed, owner_word me) noexcept : heap_(changed), locked_(heap_.lock(me)) {}
 
-        transaction(const transaction&) = delete;
-        transaction& operator=(const transaction&) = delete;
+        change(const change&) = delete;
+        change& operator=(const change&) = delete;
 
-        ~transaction();
+        ~change();
 
         [[nodiscard]] explicit operator bool() const noexcept { return locked_; }
 
@@ -101,7 +100,7 @@ class heap {
         // Makes the segment at least `bytes` long.
         void grow(std::uint64_t bytes, std::error_code& ec) noexcept { heap_.grow_to(bytes, ec); }
 
-        // Changes any aligned word of the segment, as a part of the transaction. A reader that sees
+        // Changes any aligned word of the segment, as a part of the change. A reader that sees
         // the new value without the lock also sees everything that was written before.
         template <class Word>
         void set(Word& word, std::uint64_t value) noexcept {
@@ -134,7 +133,7 @@ class heap {
     static constexpr std::uint64_t log_capacity =
         128; // one allocation or deallocation needs at most 50
 
-    // The value that a word had before the transaction.
+    // The value that a word had before the change.
     struct undo {
         std::uint64_t where; // offset
         std::uint64_t old;
@@ -217,7 +216,7 @@ class heap {
     void set(std::uint64_t& word, std::uint64_t value) noexcept {
         const std::uint64_t count = log_size_;
         if (count >= log_capacity) [[unlikely]] {
-            die("heap: a transaction is too long");
+            die("heap: a change is too long");
         }
         log_[count] = {static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) - base()), word};
         std::atomic_signal_fence(std::memory_order_seq_cst);

@@ -20,15 +20,15 @@ COHOLD_INLINE void heap::format(std::uint64_t first) noexcept {
     commit();
 }
 
-COHOLD_INLINE heap::transaction::~transaction() {
+COHOLD_INLINE heap::change::~change() {
     if (locked_) [[likely]] {
         heap_.commit();
         heap_.lock_.unlock();
     }
 }
 
-COHOLD_INLINE void* heap::transaction::allocate(std::uint64_t bytes, std::uint64_t alignment,
-                                                std::error_code& ec) noexcept {
+COHOLD_INLINE void* heap::change::allocate(std::uint64_t bytes, std::uint64_t alignment,
+                                           std::error_code& ec) noexcept {
     if (!locked_) [[unlikely]] {
         fail_errno(ec, ETIMEDOUT, "the heap's lock is held by a process that makes no progress");
         return nullptr;
@@ -117,7 +117,7 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
     heap_block& block = at(found);
     const std::uint64_t size = cut_back(all, found, need);
     set(block.word, size | mark_of(found));
-    // Rolling this back needs the links, which the caller may overwrite during the transaction.
+    // Rolling this back needs the links, which the caller may overwrite during the change.
     set(block.next_free, 0);
     set(block.previous_free, 0);
     set(used_, used_ + size);
@@ -317,7 +317,7 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
         place = previous;
         remove_free(place);
         // Rolling this back needs the last block, which is now inside the new one, where the caller
-        // may overwrite it during the transaction.
+        // may overwrite it during the change.
         set(at(last).word, at(last).word);
         set(at(last).previous, at(last).previous);
     }

@@ -290,7 +290,7 @@ COHOLD_INLINE void journal_reader::undo_shift(const journal_record& record) noex
 
 COHOLD_INLINE bool journal_reader::free_block(std::uint64_t where, std::uint64_t below) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    heap::transaction change(heap::of(header_), me_);
+    heap::change change(heap::of(header_), me_);
     if (!change) {
         return false;
     }
@@ -308,7 +308,7 @@ COHOLD_INLINE bool journal_reader::free_block(std::uint64_t where, std::uint64_t
 COHOLD_INLINE bool journal_reader::change_shared(const journal_record& record,
                                                  std::uint64_t below) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    heap::transaction change(heap::of(header_), me_);
+    heap::change change(heap::of(header_), me_);
     if (!change) {
         return false;
     }

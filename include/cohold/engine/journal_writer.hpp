@@ -290,9 +290,9 @@ class journal_writer : protected open_sections {
     [[gnu::cold]] void append_link(shared_block& block, std::error_code& ec) noexcept;
 
   private:
-    // Appends a record as a part of the heap's transaction. There must be room for it.
-    [[gnu::cold]] void append_in(heap::transaction& change, journal_kind kind,
-                                 const shared_block& block, reference which) noexcept;
+    // Appends a record as a part of a change of the heap. There must be room for it.
+    [[gnu::cold]] void append_in(heap::change& change, journal_kind kind, const shared_block& block,
+                                 reference which) noexcept;
 
     static constexpr std::size_t largest_inline = 4096;
     // How many bytes of a shift are kept: during the move, for which longer steps are not faster,

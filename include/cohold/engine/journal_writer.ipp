@@ -94,7 +94,7 @@ COHOLD_INLINE bool journal_writer::has_room_now(std::uint64_t room) noexcept {
         store_in_order(log_->top, distance_to(chunk) + 8 + sizeof(journal_record));
         return;
     }
-    heap::transaction change(heap::of(*segment), process_word());
+    heap::change change(heap::of(*segment), process_word());
     std::uint64_t size = journal::chunk_size;
     auto* chunk = static_cast<char*>(change.allocate(size, 8, ec));
     const std::uint64_t least = 2 * (room + 2 * sizeof(journal_record) + 8 + held_back);
@@ -141,7 +141,7 @@ COHOLD_INLINE void journal_writer::begin_chunk(char* chunk, std::uint64_t size,
     if (into == nullptr) {
         return nullptr;
     }
-    heap::transaction change(heap::of(*segment), process_word());
+    heap::change change(heap::of(*segment), process_word());
     void* const block = change.allocate(bytes, alignment, ec);
     if (ec) {
         return nullptr;
@@ -192,7 +192,7 @@ COHOLD_INLINE bool journal_writer::append_promise(journal_kind kind, const share
 
 COHOLD_INLINE bool journal_writer::append_count(shared_block& block, reference which) noexcept {
     const bool recorded = has_room_now(0);
-    heap::transaction change(heap::of(header()), process_word());
+    heap::change change(heap::of(header()), process_word());
     count_reference(change, block, which);
     if (recorded) {
         append_in(change, journal_kind::counted, block, which);
@@ -204,7 +204,7 @@ COHOLD_INLINE void journal_writer::append_link(shared_block& block, std::error_c
     if (reserve(0, ec) == nullptr) {
         return;
     }
-    heap::transaction change(heap::of(header()), process_word());
+    heap::change change(heap::of(header()), process_word());
     if (!change) {
         static_cast<void>(change.allocate(1, 8, ec)); // for the report
         return;
@@ -214,7 +214,7 @@ COHOLD_INLINE void journal_writer::append_link(shared_block& block, std::error_c
     append_in(change, journal_kind::linked, block, reference::strong);
 }
 
-COHOLD_INLINE void journal_writer::append_in(heap::transaction& change, journal_kind kind,
+COHOLD_INLINE void journal_writer::append_in(heap::change& change, journal_kind kind,
                                              const shared_block& block, reference which) noexcept {
     const std::uint64_t at = top();
     const journal_record made{distance_to(&block),

@@ -22,7 +22,7 @@ namespace detail {
 
 // Journals that every segment keeps in reserve. Without a journal nothing can be locked, popped or
 // destroyed, so a new process could not help a segment that is full. These journals are in the same
-// lists as all others. A word records which of them are in use. It changes in a transaction of the
+// lists as all others. A word records which of them are in use. It changes in a change of the
 // heap together with the list, so that a kill cannot separate the two changes.
 struct reserve_journals {
     static constexpr std::uint64_t count = 4;
@@ -43,10 +43,10 @@ struct reserve_journals {
 
     [[nodiscard, gnu::cold]] bool has_taken(const journal* log) const noexcept;
 
-    // Takes a free one, as a part of the transaction; nullptr if there is none.
-    [[nodiscard, gnu::cold]] void* take(heap::transaction& change) noexcept;
+    // Takes a free one, as a part of the change; nullptr if there is none.
+    [[nodiscard, gnu::cold]] void* take(heap::change& change) noexcept;
 
-    [[gnu::cold]] void give_back(std::uint64_t index, heap::transaction& change) noexcept;
+    [[gnu::cold]] void give_back(std::uint64_t index, heap::change& change) noexcept;
 };
 
 static_assert(sizeof(reserve_journals) == 64 + reserve_journals::count * journal::size);
@@ -59,11 +59,11 @@ inline constexpr std::size_t most_journals = config::max_threads;
 [[nodiscard]] journal* journal_at(segment_header& header, std::uint64_t offset) noexcept;
 
 // Is it a journal, wherever the pointer came from?
-[[nodiscard, gnu::cold]] bool is_journal(segment_header& header, heap::transaction& change,
+[[nodiscard, gnu::cold]] bool is_journal(segment_header& header, heap::change& change,
                                          const journal* log) noexcept;
 
 // Frees a journal that is no longer in a list: to the reserve or to the heap.
-[[gnu::cold]] void free_journal(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void free_journal(segment_header& header, heap::change& change,
                                 journal* log) noexcept;
 
 // Frees the journals of a slot, one by one. False if the thread's patience ended before.

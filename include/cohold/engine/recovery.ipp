@@ -23,7 +23,7 @@ COHOLD_INLINE bool reserve_journals::has_taken(const journal* log) const noexcep
     return index != count && (in_use >> index & 1) != 0;
 }
 
-COHOLD_INLINE void* reserve_journals::take(heap::transaction& change) noexcept {
+COHOLD_INLINE void* reserve_journals::take(heap::change& change) noexcept {
     const std::uint64_t free = ~in_use & ((std::uint64_t{1} << count) - 1);
     if (free == 0) {
         return nullptr;
@@ -33,8 +33,7 @@ COHOLD_INLINE void* reserve_journals::take(heap::transaction& change) noexcept {
     return journals[index];
 }
 
-COHOLD_INLINE void reserve_journals::give_back(std::uint64_t index,
-                                               heap::transaction& change) noexcept {
+COHOLD_INLINE void reserve_journals::give_back(std::uint64_t index, heap::change& change) noexcept {
     change.set(in_use, in_use & ~(std::uint64_t{1} << index));
 }
 
@@ -45,12 +44,12 @@ COHOLD_INLINE journal* journal_at(segment_header& header, std::uint64_t offset) 
     return fits ? reinterpret_cast<journal*>(reinterpret_cast<char*>(&header) + offset) : nullptr;
 }
 
-COHOLD_INLINE bool is_journal(segment_header& header, heap::transaction& change,
+COHOLD_INLINE bool is_journal(segment_header& header, heap::change& change,
                               const journal* log) noexcept {
     return reserve_journals::of(header).has_taken(log) || change.owns(log);
 }
 
-COHOLD_INLINE void free_journal(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void free_journal(segment_header& header, heap::change& change,
                                 journal* log) noexcept {
     if (journal_at(header, log->chunk) != nullptr) {
         void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
@@ -71,7 +70,7 @@ COHOLD_INLINE void free_journal(segment_header& header, heap::transaction& chang
 COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
                                  owner_word me) noexcept {
     for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
-        heap::transaction change(heap::of(header), me);
+        heap::change change(heap::of(header), me);
         if (!change) {
             return false;
         }
@@ -91,14 +90,14 @@ COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot,
                                  std::uint64_t& deepest) noexcept {
     // The heap first, because a change of it, which includes the end of a journal, may be
     // unfinished.
-    if (!heap::transaction(heap::of(header), me)) {
+    if (!heap::change(heap::of(header), me)) {
         return false;
     }
     std::size_t most = most_journals; // so that the loop ends, whatever the bytes are
     for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
          log != nullptr && most != 0; --most) {
         {
-            heap::transaction looking(heap::of(header), me);
+            heap::change looking(heap::of(header), me);
             if (!looking) {
                 return false;
             }
@@ -236,7 +235,7 @@ COHOLD_INLINE bool has_ended(segment_header& header, owner_word me, owner_word o
         return false;
     }
     const patience little(deadline::now());
-    const heap::transaction still(heap::of(header), me);
+    const heap::change still(heap::of(header), me);
     return still && !has_journal(header, owner);
 }
 

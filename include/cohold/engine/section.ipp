@@ -47,7 +47,7 @@ COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::u
     if (ec) {
         return nullptr;
     }
-    heap::transaction change(heap::of(header), me);
+    heap::change change(heap::of(header), me);
     return change.allocate(bytes, alignment, ec);
 }
 
@@ -62,7 +62,7 @@ COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     std::error_code ec;
     const owner_word me = participant_of(header, ec);
     if (!ec) {
-        heap::transaction change(heap::of(header), me);
+        heap::change change(heap::of(header), me);
         change.deallocate(pointer);
     }
 }

@@ -25,9 +25,9 @@ enum class shared_state : std::uint32_t {
     destroyed // only weak references are left
 };
 
-// Everything in it changes in transactions of the heap. A pointer that lies in the segment is
-// counted. Of a pointer outside it, only its participant is known: one bit. A participant counts
-// its own pointers in private memory, so that its death needs only clear the bit.
+// Everything in it changes in a heap::change. A pointer that lies in the segment is counted. Of a
+// pointer outside it, only its participant is known: one bit. A participant counts its own pointers
+// in private memory, so that its death needs only clear the bit.
 struct alignas(16) shared_block {
     std::uint64_t previous; // offset of the neighbour in the segment's list, or 0
     std::uint64_t next;
@@ -92,35 +92,34 @@ struct shared_lists {
 };
 
 // The block at an offset that comes from the segment; nullptr if there is none.
-[[nodiscard, gnu::cold]] shared_block* shared_block_at(segment_header& header,
-                                                       const heap::transaction& change,
-                                                       std::uint64_t offset) noexcept;
+[[nodiscard, gnu::cold]] shared_block*
+shared_block_at(segment_header& header, const heap::change& change, std::uint64_t offset) noexcept;
 
 // Adds a new block, whose other words are complete, to the list.
-[[gnu::cold]] void add_shared(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void add_shared(segment_header& header, heap::change& change,
                               shared_block& block) noexcept;
 
 // Removes it again, before any other process has seen it.
-[[gnu::cold]] void remove_shared(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void remove_shared(segment_header& header, heap::change& change,
                                  shared_block& block) noexcept;
 
-[[gnu::cold]] void count_reference(heap::transaction& change, shared_block& block,
+[[gnu::cold]] void count_reference(heap::change& change, shared_block& block,
                                    reference which) noexcept;
 
 // With the last strong reference, the object becomes an orphan, or, if it need not be destroyed, it
 // ends; with the last weak one after that, the block is freed.
-[[gnu::cold]] void uncount_reference(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void uncount_reference(segment_header& header, heap::change& change,
                                      shared_block& block, reference which) noexcept;
 
 // The same for the references of a participant outside the segment.
-[[gnu::cold]] void hold_reference(heap::transaction& change, shared_block& block, reference which,
+[[gnu::cold]] void hold_reference(heap::change& change, shared_block& block, reference which,
                                   std::uint32_t slot) noexcept;
 
-[[gnu::cold]] void drop_hold(segment_header& header, heap::transaction& change, shared_block& block,
+[[gnu::cold]] void drop_hold(segment_header& header, heap::change& change, shared_block& block,
                              reference which, std::uint32_t slot) noexcept;
 
 // An orphan has been destroyed.
-[[gnu::cold]] void end_shared(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void end_shared(segment_header& header, heap::change& change,
                               shared_block& block) noexcept;
 
 // Drops all references that a dead participant held outside the segment. Can be repeated. False if
@@ -133,7 +132,7 @@ struct shared_lists {
 template <class Accepts>
 [[nodiscard, gnu::cold]] shared_block* claim_orphan(segment_header& header, owner_word me,
                                                     const Accepts& accepts) noexcept {
-    heap::transaction change(heap::of(header), me);
+    heap::change change(heap::of(header), me);
     if (!change) {
         return nullptr;
     }

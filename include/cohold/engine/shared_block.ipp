@@ -14,7 +14,7 @@ COHOLD_INLINE std::uint32_t holder_words(const segment_header& header) noexcept 
     return (participants_of(header) + 1 + 63) / 64; // with the spare slot
 }
 
-COHOLD_INLINE shared_block* shared_block_at(segment_header& header, const heap::transaction& change,
+COHOLD_INLINE shared_block* shared_block_at(segment_header& header, const heap::change& change,
                                             std::uint64_t offset) noexcept {
     const std::uint64_t size = bounded_size(header);
     if (offset < control_bytes || offset % 16 != 0 || offset >= size ||
@@ -28,7 +28,7 @@ COHOLD_INLINE shared_block* shared_block_at(segment_header& header, const heap::
 }
 
 // Links the block in front of the others.
-inline void link_shared(segment_header& header, heap::transaction& change, shared_block& block,
+inline void link_shared(segment_header& header, heap::change& change, shared_block& block,
                         std::uint64_t& first) noexcept {
     change.set(block.previous, 0);
     change.set(block.next, first);
@@ -38,7 +38,7 @@ inline void link_shared(segment_header& header, heap::transaction& change, share
     change.set(first, block.self);
 }
 
-inline void unlink_shared(segment_header& header, heap::transaction& change, shared_block& block,
+inline void unlink_shared(segment_header& header, heap::change& change, shared_block& block,
                           std::uint64_t& first) noexcept {
     shared_block* const previous = shared_block_at(header, change, block.previous);
     if (previous != nullptr && previous->next == block.self) {
@@ -60,13 +60,12 @@ inline void unlink_shared(segment_header& header, heap::transaction& change, sha
     return any != 0;
 }
 
-inline void set_state(heap::transaction& change, shared_block& block, shared_state now) noexcept {
+inline void set_state(heap::change& change, shared_block& block, shared_state now) noexcept {
     change.set(block.state, shared_block::state_of(now, block.words()));
 }
 
 // The object has ended, and the block is in no list.
-inline void end_object(segment_header& header, heap::transaction& change,
-                       shared_block& block) noexcept {
+inline void end_object(segment_header& header, heap::change& change, shared_block& block) noexcept {
     if (is_referred_to(block, reference::weak)) {
         set_state(change, block, shared_state::destroyed);
         link_shared(header, change, block, shared_lists::of(header).living);
@@ -76,7 +75,7 @@ inline void end_object(segment_header& header, heap::transaction& change,
     }
 }
 
-inline void after_uncounting(segment_header& header, heap::transaction& change, shared_block& block,
+inline void after_uncounting(segment_header& header, heap::change& change, shared_block& block,
                              reference which) noexcept {
     if (is_referred_to(block, which)) {
         return;
@@ -97,23 +96,23 @@ inline void after_uncounting(segment_header& header, heap::transaction& change, 
     }
 }
 
-COHOLD_INLINE void add_shared(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void add_shared(segment_header& header, heap::change& change,
                               shared_block& block) noexcept {
     link_shared(header, change, block, shared_lists::of(header).living);
 }
 
-COHOLD_INLINE void remove_shared(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void remove_shared(segment_header& header, heap::change& change,
                                  shared_block& block) noexcept {
     unlink_shared(header, change, block, shared_lists::of(header).living);
 }
 
-COHOLD_INLINE void count_reference(heap::transaction& change, shared_block& block,
+COHOLD_INLINE void count_reference(heap::change& change, shared_block& block,
                                    reference which) noexcept {
     std::uint64_t& count = block.counts[static_cast<std::uint32_t>(which)];
     change.set(count, count + 1);
 }
 
-COHOLD_INLINE void uncount_reference(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void uncount_reference(segment_header& header, heap::change& change,
                                      shared_block& block, reference which) noexcept {
     std::uint64_t& count = block.counts[static_cast<std::uint32_t>(which)];
     if (count != 0) {
@@ -122,13 +121,13 @@ COHOLD_INLINE void uncount_reference(segment_header& header, heap::transaction& 
     }
 }
 
-COHOLD_INLINE void hold_reference(heap::transaction& change, shared_block& block, reference which,
+COHOLD_INLINE void hold_reference(heap::change& change, shared_block& block, reference which,
                                   std::uint32_t slot) noexcept {
     std::uint64_t& word = block.holders(which)[slot / 64];
     change.set(word, word | std::uint64_t{1} << slot % 64);
 }
 
-COHOLD_INLINE void drop_hold(segment_header& header, heap::transaction& change, shared_block& block,
+COHOLD_INLINE void drop_hold(segment_header& header, heap::change& change, shared_block& block,
                              reference which, std::uint32_t slot) noexcept {
     std::uint64_t& word = block.holders(which)[slot / 64];
     const std::uint64_t bit = std::uint64_t{1} << slot % 64;
@@ -138,7 +137,7 @@ COHOLD_INLINE void drop_hold(segment_header& header, heap::transaction& change, 
     }
 }
 
-COHOLD_INLINE void end_shared(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void end_shared(segment_header& header, heap::change& change,
                               shared_block& block) noexcept {
     unlink_shared(header, change, block, shared_lists::of(header).orphans);
     change.set(block.claimant, nobody);
@@ -147,7 +146,7 @@ COHOLD_INLINE void end_shared(segment_header& header, heap::transaction& change,
 
 COHOLD_INLINE bool drop_holds_of(segment_header& header, owner_word me,
                                  std::uint32_t slot) noexcept {
-    heap::transaction change(heap::of(header), me);
+    heap::change change(heap::of(header), me);
     if (!change) {
         return false;
     }

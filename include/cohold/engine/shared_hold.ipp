@@ -120,7 +120,7 @@ COHOLD_INLINE shared_hold* take_hold(segment_header& header, shared_block& block
         return nullptr;
     }
     if (hold->count(which).load(std::memory_order_relaxed) == 0) {
-        heap::transaction change(heap::of(header), me);
+        heap::change change(heap::of(header), me);
         if (alive != nullptr && block.now() != shared_state::living) {
             *alive = false;
             remove_if_unused(identity, *hold);
@@ -178,7 +178,7 @@ COHOLD_INLINE bool let_go(shared_hold& hold, reference which) noexcept {
         return false;
     }
     {
-        heap::transaction change(heap::of(header), identity.me);
+        heap::change change(heap::of(header), identity.me);
         drop_hold(header, change, *hold.block, which, slot_of(identity.me));
     }
     remove_if_unused(identity, hold);
@@ -191,7 +191,7 @@ COHOLD_INLINE void uncount_alone(shared_block& block, reference which) noexcept 
     std::error_code ec;
     const owner_word me = participant_of(header, ec);
     if (!ec) {
-        heap::transaction change(heap::of(header), me);
+        heap::change change(heap::of(header), me);
         uncount_reference(header, change, block, which);
     }
 }
@@ -261,7 +261,7 @@ inline void destroy_orphan(transaction& mine, shared_block& block,
     mine.save(object, size, ec);
     if (ec) {
         const patience::lifted unlimited;
-        heap::transaction change(heap::of(mine.header()), mine.process_word());
+        heap::change change(heap::of(mine.header()), mine.process_word());
         change.set(block.state, shared_block::state_of(shared_state::ending, block.words()));
     }
     const transaction::range outer = mine.cover({reinterpret_cast<std::uintptr_t>(object), size});

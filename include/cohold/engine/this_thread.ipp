@@ -27,7 +27,7 @@ COHOLD_INLINE journal* find_journal(segment_header& header, owner_word me,
         fail(ec, errc::too_many_threads, "%zu threads of this process use the segment", count);
         return nullptr;
     }
-    heap::transaction change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
+    heap::change change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
     if (!change) {
         static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
         return nullptr;

@@ -45,7 +45,7 @@ COHOLD_INLINE void leave_journal(segment_header& header, const transaction& its)
         return;
     }
     participant_slot& slot = participant_table::of(header).slots[slot_of(its.word())];
-    heap::transaction change(heap::of(header), its.process_word());
+    heap::change change(heap::of(header), its.process_word());
     const auto offset = static_cast<std::uint64_t>(reinterpret_cast<char*>(&mine) -
                                                    reinterpret_cast<char*>(&header));
     if (slot.journals.load(std::memory_order_relaxed) == offset) {

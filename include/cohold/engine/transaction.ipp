@@ -57,7 +57,7 @@ COHOLD_INLINE void transaction::commit_so_far(const savepoint& from) noexcept {
 COHOLD_INLINE void transaction::finish(const savepoint& from) noexcept {
     reader().finish(from.top);
     own_.finish(from.promises, [this](void* block) {
-        heap::transaction change(heap::of(header()), process_word());
+        heap::change change(heap::of(header()), process_word());
         if (change) {
             change.deallocate(block);
         }
@@ -196,7 +196,7 @@ COHOLD_INLINE void transaction::release_reference(shared_block& block, reference
 COHOLD_INLINE void transaction::uncount_now(const private_undo::action& what) noexcept {
     const patience::lifted unlimited;
     auto& mine = *static_cast<transaction*>(what.words[0]);
-    heap::transaction change(heap::of(mine.header()), mine.process_word());
+    heap::change change(heap::of(mine.header()), mine.process_word());
     uncount_reference(mine.header(), change, *static_cast<shared_block*>(what.words[1]),
                       static_cast<reference>(reinterpret_cast<std::uintptr_t>(what.words[2])));
 }
@@ -207,7 +207,7 @@ COHOLD_INLINE void transaction::end(shared_block& block) noexcept {
             [](const private_undo::action& self, bool /*undone*/) noexcept {
                 const patience::lifted unlimited;
                 auto& mine = *static_cast<transaction*>(self.words[0]);
-                heap::transaction change(heap::of(mine.header()), mine.process_word());
+                heap::change change(heap::of(mine.header()), mine.process_word());
                 end_shared(mine.header(), change, *static_cast<shared_block*>(self.words[1]));
             },
             nullptr,

@@ -66,7 +66,7 @@ class segment_operations : public segment_observers<Policies> {
         if (this->check_attached(ec)) {
             segment_header& header = this->base_.memory().header();
             if (const owner_word me = participant_of(header, ec); !ec) {
-                heap::transaction(heap::of(header), me).grow(size, ec);
+                heap::change(heap::of(header), me).grow(size, ec);
             }
         }
     }

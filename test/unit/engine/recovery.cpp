@@ -171,10 +171,10 @@ TEST_CASE("an unfinished change of the heap is undone before the journal is read
     s.begin(victim);
     std::error_code ec;
     const detail::owner_word me = detail::participant_of(victim.header(), ec);
-    alignas(detail::heap::transaction) unsigned char storage[sizeof(detail::heap::transaction)];
+    alignas(detail::heap::change) unsigned char storage[sizeof(detail::heap::change)];
     // It never ends.
     auto* const change =
-        ::new (storage) detail::heap::transaction(detail::heap::of(victim.header()), me);
+        ::new (storage) detail::heap::change(detail::heap::of(victim.header()), me);
     static_cast<void>(change->allocate(300, 16, ec));
     change->set(scratch::self(victim).log().top, 16);
     scratch::kill(victim);
@@ -187,9 +187,9 @@ TEST_CASE("the heap's lock is taken from a dead process directly") {
     detail::segment_memory victim = segment.again(cohold::access_mode::writing);
     std::error_code ec;
     const detail::owner_word me = detail::participant_of(victim.header(), ec);
-    alignas(detail::heap::transaction) unsigned char storage[sizeof(detail::heap::transaction)];
+    alignas(detail::heap::change) unsigned char storage[sizeof(detail::heap::change)];
     auto* const change =
-        ::new (storage) detail::heap::transaction(detail::heap::of(victim.header()), me);
+        ::new (storage) detail::heap::change(detail::heap::of(victim.header()), me);
     static_cast<void>(change->allocate(300, 16, ec));
     scratch::kill(victim);
     void* const block = segment.heap().allocate(10, 16, ec);

@@ -19,23 +19,23 @@ namespace scratch {
 namespace detail = cohold::detail;
 using memfd = cohold::mechanism::memfd;
 
-// The heap, with a transaction for each call.
+// The heap, with a change for each call.
 class plain_heap {
   public:
     explicit plain_heap(detail::segment_header& header) : header_(header) {}
 
     void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) {
-        return transaction().allocate(bytes, alignment, ec);
+        return change().allocate(bytes, alignment, ec);
     }
 
-    void deallocate(void* pointer) { transaction().deallocate(pointer); }
+    void deallocate(void* pointer) { change().deallocate(pointer); }
 
-    void grow(std::uint64_t bytes, std::error_code& ec) { transaction().grow(bytes, ec); }
+    void grow(std::uint64_t bytes, std::error_code& ec) { change().grow(bytes, ec); }
 
     [[nodiscard]] std::uint64_t used() const { return detail::heap::of(header_).used(); }
 
   private:
-    [[nodiscard]] detail::heap::transaction transaction() const {
+    [[nodiscard]] detail::heap::change change() const {
         std::error_code ec;
         return {detail::heap::of(header_), detail::participant_of(header_, ec)};
     }
