@@ -74,8 +74,8 @@ BUGS = [
      "        std::atomic_signal_fence(std::memory_order_seq_cst);\n",
      "objects", "construct, 1 other names"),
     ("freed_and_forgotten_in_two_steps",
-     "        change.set(log_.top, below);\n        return true;\n",
-     "        store_in_order(log_.top, below);\n        return true;\n",
+     "        change.deallocate(block);\n    }\n    change.set(log_.top, below);\n",
+     "        change.deallocate(block);\n    }\n    store_in_order(log_.top, below);\n",
      "guarded", "growth, twice"),
     ("the_mark_of_the_dead_stays",
      "        resolve_claim(*reinterpret_cast<std::atomic<std::uint64_t>*>(at(claim)), slot_of(dead),\n"
@@ -117,9 +117,8 @@ BUGS = [
      "",
      "kill", "8"),
     ("one_participant_is_the_unit_of_death",
-     "        if (each != nobody && participant_table::of(header).slots[index].process() == process) {\n",
-     "        if (each != nobody && participant_table::of(header).slots[index].process() == process &&\n"
-     "            index == 0) {\n",
+     "        if (slot.process() == process) {\n            visit(each);\n",
+     "        if (slot.process() == process && slot_of(each) == 0) {\n            visit(each);\n",
      "guarded", "another mapping"),
     ("a_disturbed_wait_never_asks",
      "            if (!same_owner(found, asked) || trusted.has_passed()) {\n",
