@@ -229,6 +229,7 @@ COHOLD_NAMESPACE_END
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -554,6 +555,32 @@ template <class Operation>
 
 [[noreturn, gnu::format(printf, 2, 3)]] void raise(errc code, const char* format, ...);
 
+// Sets ec and the report of this thread to what an exception says: errc::out_of_space for
+// std::bad_alloc.
+void report(std::error_code& ec, const failure& caught) noexcept;
+
+void report(std::error_code& ec, const std::bad_alloc& caught) noexcept;
+
+// For the error_code form of an operation in which code of the user runs, such as a constructor or
+// an allocator: if that throws because it fails in cohold or has no memory, sets ec, and returns
+// what a failure returns. Other exceptions pass through.
+template <class Operation>
+[[gnu::cold]] auto reported(std::error_code& ec, const Operation& run) {
+#if defined(__cpp_exceptions)
+    try {
+        return run();
+    } catch (const failure& caught) {
+        report(ec, caught);
+    } catch (const std::bad_alloc& caught) {
+        report(ec, caught);
+    }
+    return decltype(run())();
+#else
+    static_cast<void>(ec);
+    return run();
+#endif
+}
+
 } // namespace detail
 
 COHOLD_NAMESPACE_END
@@ -674,6 +701,18 @@ COHOLD_INLINE void raise(errc code, const char* format, ...) {
     error_context::fail(ec, make_error_code(code), format, &arguments);
     va_end(arguments);
     raise_with(ec);
+}
+
+COHOLD_INLINE void report(std::error_code& ec, const failure& caught) noexcept {
+    ec = caught.code();
+    if (!report_keeper::keeps()) {
+        last_report.assign(ec); // destructors may have failed since
+        last_report.append("%s", caught.what());
+    }
+}
+
+COHOLD_INLINE void report(std::error_code& ec, const std::bad_alloc& caught) noexcept {
+    fail(ec, errc::out_of_space, "%s", caught.what());
 }
 
 } // namespace detail
@@ -10046,7 +10085,7 @@ COHOLD_NAMESPACE_END
 
 #endif
 // What distinguishes this process from others, also from its parent and its forked children: a
-// stamp of its own, and its start time. And random bytes.
+// stamp of its own, and its start time; a lock that a child does not inherit; and random bytes.
 #ifndef COHOLD_OS_PROCESS_HPP
 #define COHOLD_OS_PROCESS_HPP
 
@@ -10072,6 +10111,32 @@ using stamp_word = std::atomic<std::uint64_t>;
 [[gnu::cold]] std::uint64_t process_stamp(stamp_word* page) noexcept;
 
 [[gnu::cold]] std::uint64_t process_stamp() noexcept;
+
+// A lock between the threads of a process, held only briefly. If a forked child inherits it from
+// another thread, it is free in the child.
+class process_lock {
+  public:
+    // `process`: see stamp_page.
+    process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
+        const std::uint64_t mine = process_stamp(process);
+        yielding loop;
+        for (std::uint64_t found = 0; !word_.compare_exchange_weak(
+                 found, mine, std::memory_order_acquire, std::memory_order_relaxed);) {
+            if (found == mine) {
+                found = 0;
+                loop.yield();
+            }
+        }
+    }
+
+    process_lock(const process_lock&) = delete;
+    process_lock& operator=(const process_lock&) = delete;
+
+    ~process_lock() { word_.store(0, std::memory_order_release); }
+
+  private:
+    std::atomic<std::uint64_t>& word_;
+};
 
 // Fills at most 256 bytes with random data; getrandom(2) never returns fewer. False and errno on
 // failure.
@@ -10334,35 +10399,11 @@ class mapping_list {
         return mapping.only_in == 0 || mapping.only_in == process_stamp();
     }
 
-    // If a child is forked while another thread holds the lock, the child takes it over.
-    class lock {
-      public:
-        explicit lock(mapping_list& list) noexcept : list_(list) {
-            const std::uint64_t me = process_stamp();
-            yielding turn;
-            for (std::uint64_t found = 0;
-                 !list_.busy_.compare_exchange_weak(found, me, std::memory_order_acquire);) {
-                if (found == me) {
-                    turn.yield();
-                    found = 0;
-                }
-            }
-        }
-
-        lock(const lock&) = delete;
-        lock& operator=(const lock&) = delete;
-
-        ~lock() { list_.busy_.store(0, std::memory_order_release); }
-
-      private:
-        mapping_list& list_;
-    };
-
     // Unpins `last`, and pins and returns the mapping after it, or the first one. nullptr at the
     // end.
     [[gnu::cold]] local_mapping* next_pinned(local_mapping* last) noexcept;
 
-    std::atomic<std::uint64_t> busy_{0}; // the process_stamp of the process that holds the lock
+    std::atomic<std::uint64_t> busy_{0}; // held while the list is read or changed
     std::atomic<local_mapping*> first_{nullptr};
     std::atomic<std::uintptr_t> lowest_{UINTPTR_MAX}; // address of any mapping so far
     std::atomic<std::uintptr_t> highest_{0};
@@ -10529,7 +10570,7 @@ COHOLD_INLINE void* attend_session(const local_mapping& local, std::error_code& 
 }
 
 COHOLD_INLINE void mapping_list::add(local_mapping& mapping) noexcept {
-    const lock held(*this);
+    const process_lock held(busy_, stamp_page());
     const auto begin = reinterpret_cast<std::uintptr_t>(&mapping + 1);
     if (begin < lowest_.load(std::memory_order_relaxed)) {
         lowest_.store(begin, std::memory_order_relaxed);
@@ -10544,7 +10585,7 @@ COHOLD_INLINE void mapping_list::add(local_mapping& mapping) noexcept {
 
 COHOLD_INLINE void mapping_list::remove(local_mapping& mapping) noexcept {
     {
-        const lock held(*this);
+        const process_lock held(busy_, stamp_page());
         if (first_.load(std::memory_order_relaxed) == &mapping) {
             first_.store(mapping.next_mapping, std::memory_order_relaxed);
         }
@@ -10566,7 +10607,7 @@ COHOLD_INLINE segment_header* mapping_list::around(std::uintptr_t address) noexc
         address >= highest_.load(std::memory_order_relaxed)) {
         return nullptr;
     }
-    const lock held(*this);
+    const process_lock held(busy_, stamp_page());
     for (local_mapping* each = first_.load(std::memory_order_relaxed); each != nullptr;
          each = each->next_mapping) {
         if (address - reinterpret_cast<std::uintptr_t>(each + 1) < each->reserve &&
@@ -10578,7 +10619,7 @@ COHOLD_INLINE segment_header* mapping_list::around(std::uintptr_t address) noexc
 }
 
 COHOLD_INLINE local_mapping* mapping_list::next_pinned(local_mapping* last) noexcept {
-    const lock held(*this);
+    const process_lock held(busy_, stamp_page());
     local_mapping* const next = last == nullptr || last->next_mapping == last
                                     ? first_.load(std::memory_order_relaxed)
                                     : last->next_mapping;
@@ -11097,8 +11138,8 @@ struct alignas(16) heap_block {
 
 // Both operations take constant time. Free neighbours are merged at once, so adjacent free blocks
 // are always one block, whatever the order in which blocks are freed. Everything happens in a
-// transaction, which holds the lock. If the process is killed during a transaction, the next holder
-// of the lock undoes it.
+// change, which holds the lock. If the process is killed during a change, the next holder of the
+// lock undoes it.
 //
 // Whatever the bytes of the segment are, nothing outside the segment is read or written, and every
 // operation ends, because it checks what it follows before it changes anything. An operation that
@@ -11123,15 +11164,14 @@ class heap {
     // commits them. A thread can have only one at a time. Thread and process safety: other threads
     // and processes wait. False if the thread's patience ended before it had the lock: then nothing
     // may be changed, and allocate() fails with ETIMEDOUT.
-    class transaction {
+    class change {
       public:
-        transaction(heap& changed, owner_word me) noexcept
-            : heap_(changed), locked_(heap_.lock(me)) {}
+        change(heap& changed, owner_word me) noexcept : heap_(changed), locked_(heap_.lock(me)) {}
 
-        transaction(const transaction&) = delete;
-        transaction& operator=(const transaction&) = delete;
+        change(const change&) = delete;
+        change& operator=(const change&) = delete;
 
-        ~transaction();
+        ~change();
 
         [[nodiscard]] explicit operator bool() const noexcept { return locked_; }
 
@@ -11163,7 +11203,7 @@ class heap {
         // Makes the segment at least `bytes` long.
         void grow(std::uint64_t bytes, std::error_code& ec) noexcept { heap_.grow_to(bytes, ec); }
 
-        // Changes any aligned word of the segment, as a part of the transaction. A reader that sees
+        // Changes any aligned word of the segment, as a part of the change. A reader that sees
         // the new value without the lock also sees everything that was written before.
         template <class Word>
         void set(Word& word, std::uint64_t value) noexcept {
@@ -11196,7 +11236,7 @@ class heap {
     static constexpr std::uint64_t log_capacity =
         128; // one allocation or deallocation needs at most 50
 
-    // The value that a word had before the transaction.
+    // The value that a word had before the change.
     struct undo {
         std::uint64_t where; // offset
         std::uint64_t old;
@@ -11279,7 +11319,7 @@ class heap {
     void set(std::uint64_t& word, std::uint64_t value) noexcept {
         const std::uint64_t count = log_size_;
         if (count >= log_capacity) [[unlikely]] {
-            die("heap: a transaction is too long");
+            die("heap: a change is too long");
         }
         log_[count] = {static_cast<std::uint64_t>(reinterpret_cast<char*>(&word) - base()), word};
         std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -11377,15 +11417,15 @@ COHOLD_INLINE void heap::format(std::uint64_t first) noexcept {
     commit();
 }
 
-COHOLD_INLINE heap::transaction::~transaction() {
+COHOLD_INLINE heap::change::~change() {
     if (locked_) [[likely]] {
         heap_.commit();
         heap_.lock_.unlock();
     }
 }
 
-COHOLD_INLINE void* heap::transaction::allocate(std::uint64_t bytes, std::uint64_t alignment,
-                                                std::error_code& ec) noexcept {
+COHOLD_INLINE void* heap::change::allocate(std::uint64_t bytes, std::uint64_t alignment,
+                                           std::error_code& ec) noexcept {
     if (!locked_) [[unlikely]] {
         fail_errno(ec, ETIMEDOUT, "the heap's lock is held by a process that makes no progress");
         return nullptr;
@@ -11474,7 +11514,7 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
     heap_block& block = at(found);
     const std::uint64_t size = cut_back(all, found, need);
     set(block.word, size | mark_of(found));
-    // Rolling this back needs the links, which the caller may overwrite during the transaction.
+    // Rolling this back needs the links, which the caller may overwrite during the change.
     set(block.next_free, 0);
     set(block.previous_free, 0);
     set(used_, used_ + size);
@@ -11674,7 +11714,7 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
         place = previous;
         remove_free(place);
         // Rolling this back needs the last block, which is now inside the new one, where the caller
-        // may overwrite it during the transaction.
+        // may overwrite it during the change.
         set(at(last).word, at(last).word);
         set(at(last).previous, at(last).previous);
     }
@@ -12063,9 +12103,9 @@ enum class shared_state : std::uint32_t {
     destroyed // only weak references are left
 };
 
-// Everything in it changes in transactions of the heap. A pointer that lies in the segment is
-// counted. Of a pointer outside it, only its participant is known: one bit. A participant counts
-// its own pointers in private memory, so that its death needs only clear the bit.
+// Everything in it changes in a heap::change. A pointer that lies in the segment is counted. Of a
+// pointer outside it, only its participant is known: one bit. A participant counts its own pointers
+// in private memory, so that its death needs only clear the bit.
 struct alignas(16) shared_block {
     std::uint64_t previous; // offset of the neighbour in the segment's list, or 0
     std::uint64_t next;
@@ -12130,35 +12170,34 @@ struct shared_lists {
 };
 
 // The block at an offset that comes from the segment; nullptr if there is none.
-[[nodiscard, gnu::cold]] shared_block* shared_block_at(segment_header& header,
-                                                       const heap::transaction& change,
-                                                       std::uint64_t offset) noexcept;
+[[nodiscard, gnu::cold]] shared_block*
+shared_block_at(segment_header& header, const heap::change& change, std::uint64_t offset) noexcept;
 
 // Adds a new block, whose other words are complete, to the list.
-[[gnu::cold]] void add_shared(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void add_shared(segment_header& header, heap::change& change,
                               shared_block& block) noexcept;
 
 // Removes it again, before any other process has seen it.
-[[gnu::cold]] void remove_shared(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void remove_shared(segment_header& header, heap::change& change,
                                  shared_block& block) noexcept;
 
-[[gnu::cold]] void count_reference(heap::transaction& change, shared_block& block,
+[[gnu::cold]] void count_reference(heap::change& change, shared_block& block,
                                    reference which) noexcept;
 
 // With the last strong reference, the object becomes an orphan, or, if it need not be destroyed, it
 // ends; with the last weak one after that, the block is freed.
-[[gnu::cold]] void uncount_reference(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void uncount_reference(segment_header& header, heap::change& change,
                                      shared_block& block, reference which) noexcept;
 
 // The same for the references of a participant outside the segment.
-[[gnu::cold]] void hold_reference(heap::transaction& change, shared_block& block, reference which,
+[[gnu::cold]] void hold_reference(heap::change& change, shared_block& block, reference which,
                                   std::uint32_t slot) noexcept;
 
-[[gnu::cold]] void drop_hold(segment_header& header, heap::transaction& change, shared_block& block,
+[[gnu::cold]] void drop_hold(segment_header& header, heap::change& change, shared_block& block,
                              reference which, std::uint32_t slot) noexcept;
 
 // An orphan has been destroyed.
-[[gnu::cold]] void end_shared(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void end_shared(segment_header& header, heap::change& change,
                               shared_block& block) noexcept;
 
 // Drops all references that a dead participant held outside the segment. Can be repeated. False if
@@ -12171,7 +12210,7 @@ struct shared_lists {
 template <class Accepts>
 [[nodiscard, gnu::cold]] shared_block* claim_orphan(segment_header& header, owner_word me,
                                                     const Accepts& accepts) noexcept {
-    heap::transaction change(heap::of(header), me);
+    heap::change change(heap::of(header), me);
     if (!change) {
         return nullptr;
     }
@@ -12204,7 +12243,7 @@ COHOLD_INLINE std::uint32_t holder_words(const segment_header& header) noexcept 
     return (participants_of(header) + 1 + 63) / 64; // with the spare slot
 }
 
-COHOLD_INLINE shared_block* shared_block_at(segment_header& header, const heap::transaction& change,
+COHOLD_INLINE shared_block* shared_block_at(segment_header& header, const heap::change& change,
                                             std::uint64_t offset) noexcept {
     const std::uint64_t size = bounded_size(header);
     if (offset < control_bytes || offset % 16 != 0 || offset >= size ||
@@ -12218,7 +12257,7 @@ COHOLD_INLINE shared_block* shared_block_at(segment_header& header, const heap::
 }
 
 // Links the block in front of the others.
-inline void link_shared(segment_header& header, heap::transaction& change, shared_block& block,
+inline void link_shared(segment_header& header, heap::change& change, shared_block& block,
                         std::uint64_t& first) noexcept {
     change.set(block.previous, 0);
     change.set(block.next, first);
@@ -12228,7 +12267,7 @@ inline void link_shared(segment_header& header, heap::transaction& change, share
     change.set(first, block.self);
 }
 
-inline void unlink_shared(segment_header& header, heap::transaction& change, shared_block& block,
+inline void unlink_shared(segment_header& header, heap::change& change, shared_block& block,
                           std::uint64_t& first) noexcept {
     shared_block* const previous = shared_block_at(header, change, block.previous);
     if (previous != nullptr && previous->next == block.self) {
@@ -12250,13 +12289,12 @@ inline void unlink_shared(segment_header& header, heap::transaction& change, sha
     return any != 0;
 }
 
-inline void set_state(heap::transaction& change, shared_block& block, shared_state now) noexcept {
+inline void set_state(heap::change& change, shared_block& block, shared_state now) noexcept {
     change.set(block.state, shared_block::state_of(now, block.words()));
 }
 
 // The object has ended, and the block is in no list.
-inline void end_object(segment_header& header, heap::transaction& change,
-                       shared_block& block) noexcept {
+inline void end_object(segment_header& header, heap::change& change, shared_block& block) noexcept {
     if (is_referred_to(block, reference::weak)) {
         set_state(change, block, shared_state::destroyed);
         link_shared(header, change, block, shared_lists::of(header).living);
@@ -12266,7 +12304,7 @@ inline void end_object(segment_header& header, heap::transaction& change,
     }
 }
 
-inline void after_uncounting(segment_header& header, heap::transaction& change, shared_block& block,
+inline void after_uncounting(segment_header& header, heap::change& change, shared_block& block,
                              reference which) noexcept {
     if (is_referred_to(block, which)) {
         return;
@@ -12287,23 +12325,23 @@ inline void after_uncounting(segment_header& header, heap::transaction& change, 
     }
 }
 
-COHOLD_INLINE void add_shared(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void add_shared(segment_header& header, heap::change& change,
                               shared_block& block) noexcept {
     link_shared(header, change, block, shared_lists::of(header).living);
 }
 
-COHOLD_INLINE void remove_shared(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void remove_shared(segment_header& header, heap::change& change,
                                  shared_block& block) noexcept {
     unlink_shared(header, change, block, shared_lists::of(header).living);
 }
 
-COHOLD_INLINE void count_reference(heap::transaction& change, shared_block& block,
+COHOLD_INLINE void count_reference(heap::change& change, shared_block& block,
                                    reference which) noexcept {
     std::uint64_t& count = block.counts[static_cast<std::uint32_t>(which)];
     change.set(count, count + 1);
 }
 
-COHOLD_INLINE void uncount_reference(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void uncount_reference(segment_header& header, heap::change& change,
                                      shared_block& block, reference which) noexcept {
     std::uint64_t& count = block.counts[static_cast<std::uint32_t>(which)];
     if (count != 0) {
@@ -12312,13 +12350,13 @@ COHOLD_INLINE void uncount_reference(segment_header& header, heap::transaction& 
     }
 }
 
-COHOLD_INLINE void hold_reference(heap::transaction& change, shared_block& block, reference which,
+COHOLD_INLINE void hold_reference(heap::change& change, shared_block& block, reference which,
                                   std::uint32_t slot) noexcept {
     std::uint64_t& word = block.holders(which)[slot / 64];
     change.set(word, word | std::uint64_t{1} << slot % 64);
 }
 
-COHOLD_INLINE void drop_hold(segment_header& header, heap::transaction& change, shared_block& block,
+COHOLD_INLINE void drop_hold(segment_header& header, heap::change& change, shared_block& block,
                              reference which, std::uint32_t slot) noexcept {
     std::uint64_t& word = block.holders(which)[slot / 64];
     const std::uint64_t bit = std::uint64_t{1} << slot % 64;
@@ -12328,7 +12366,7 @@ COHOLD_INLINE void drop_hold(segment_header& header, heap::transaction& change, 
     }
 }
 
-COHOLD_INLINE void end_shared(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void end_shared(segment_header& header, heap::change& change,
                               shared_block& block) noexcept {
     unlink_shared(header, change, block, shared_lists::of(header).orphans);
     change.set(block.claimant, nobody);
@@ -12337,7 +12375,7 @@ COHOLD_INLINE void end_shared(segment_header& header, heap::transaction& change,
 
 COHOLD_INLINE bool drop_holds_of(segment_header& header, owner_word me,
                                  std::uint32_t slot) noexcept {
-    heap::transaction change(heap::of(header), me);
+    heap::change change(heap::of(header), me);
     if (!change) {
         return false;
     }
@@ -12685,7 +12723,7 @@ COHOLD_INLINE void journal_reader::undo_shift(const journal_record& record) noex
 
 COHOLD_INLINE bool journal_reader::free_block(std::uint64_t where, std::uint64_t below) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    heap::transaction change(heap::of(header_), me_);
+    heap::change change(heap::of(header_), me_);
     if (!change) {
         return false;
     }
@@ -12703,7 +12741,7 @@ COHOLD_INLINE bool journal_reader::free_block(std::uint64_t where, std::uint64_t
 COHOLD_INLINE bool journal_reader::change_shared(const journal_record& record,
                                                  std::uint64_t below) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    heap::transaction change(heap::of(header_), me_);
+    heap::change change(heap::of(header_), me_);
     if (!change) {
         return false;
     }
@@ -12739,7 +12777,7 @@ namespace detail {
 
 // Journals that every segment keeps in reserve. Without a journal nothing can be locked, popped or
 // destroyed, so a new process could not help a segment that is full. These journals are in the same
-// lists as all others. A word records which of them are in use. It changes in a transaction of the
+// lists as all others. A word records which of them are in use. It changes in a change of the
 // heap together with the list, so that a kill cannot separate the two changes.
 struct reserve_journals {
     static constexpr std::uint64_t count = 4;
@@ -12760,10 +12798,10 @@ struct reserve_journals {
 
     [[nodiscard, gnu::cold]] bool has_taken(const journal* log) const noexcept;
 
-    // Takes a free one, as a part of the transaction; nullptr if there is none.
-    [[nodiscard, gnu::cold]] void* take(heap::transaction& change) noexcept;
+    // Takes a free one, as a part of the change; nullptr if there is none.
+    [[nodiscard, gnu::cold]] void* take(heap::change& change) noexcept;
 
-    [[gnu::cold]] void give_back(std::uint64_t index, heap::transaction& change) noexcept;
+    [[gnu::cold]] void give_back(std::uint64_t index, heap::change& change) noexcept;
 };
 
 static_assert(sizeof(reserve_journals) == 64 + reserve_journals::count * journal::size);
@@ -12776,11 +12814,11 @@ inline constexpr std::size_t most_journals = config::max_threads;
 [[nodiscard]] journal* journal_at(segment_header& header, std::uint64_t offset) noexcept;
 
 // Is it a journal, wherever the pointer came from?
-[[nodiscard, gnu::cold]] bool is_journal(segment_header& header, heap::transaction& change,
+[[nodiscard, gnu::cold]] bool is_journal(segment_header& header, heap::change& change,
                                          const journal* log) noexcept;
 
 // Frees a journal that is no longer in a list: to the reserve or to the heap.
-[[gnu::cold]] void free_journal(segment_header& header, heap::transaction& change,
+[[gnu::cold]] void free_journal(segment_header& header, heap::change& change,
                                 journal* log) noexcept;
 
 // Frees the journals of a slot, one by one. False if the thread's patience ended before.
@@ -12950,7 +12988,7 @@ COHOLD_INLINE bool reserve_journals::has_taken(const journal* log) const noexcep
     return index != count && (in_use >> index & 1) != 0;
 }
 
-COHOLD_INLINE void* reserve_journals::take(heap::transaction& change) noexcept {
+COHOLD_INLINE void* reserve_journals::take(heap::change& change) noexcept {
     const std::uint64_t free = ~in_use & ((std::uint64_t{1} << count) - 1);
     if (free == 0) {
         return nullptr;
@@ -12960,8 +12998,7 @@ COHOLD_INLINE void* reserve_journals::take(heap::transaction& change) noexcept {
     return journals[index];
 }
 
-COHOLD_INLINE void reserve_journals::give_back(std::uint64_t index,
-                                               heap::transaction& change) noexcept {
+COHOLD_INLINE void reserve_journals::give_back(std::uint64_t index, heap::change& change) noexcept {
     change.set(in_use, in_use & ~(std::uint64_t{1} << index));
 }
 
@@ -12972,12 +13009,12 @@ COHOLD_INLINE journal* journal_at(segment_header& header, std::uint64_t offset) 
     return fits ? reinterpret_cast<journal*>(reinterpret_cast<char*>(&header) + offset) : nullptr;
 }
 
-COHOLD_INLINE bool is_journal(segment_header& header, heap::transaction& change,
+COHOLD_INLINE bool is_journal(segment_header& header, heap::change& change,
                               const journal* log) noexcept {
     return reserve_journals::of(header).has_taken(log) || change.owns(log);
 }
 
-COHOLD_INLINE void free_journal(segment_header& header, heap::transaction& change,
+COHOLD_INLINE void free_journal(segment_header& header, heap::change& change,
                                 journal* log) noexcept {
     if (journal_at(header, log->chunk) != nullptr) {
         void* const chunk = reinterpret_cast<char*>(&header) + log->chunk;
@@ -12998,7 +13035,7 @@ COHOLD_INLINE void free_journal(segment_header& header, heap::transaction& chang
 COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
                                  owner_word me) noexcept {
     for (std::uint64_t first; (first = slot.journals.load(std::memory_order_relaxed)) != 0;) {
-        heap::transaction change(heap::of(header), me);
+        heap::change change(heap::of(header), me);
         if (!change) {
             return false;
         }
@@ -13018,14 +13055,14 @@ COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot,
                                  std::uint64_t& deepest) noexcept {
     // The heap first, because a change of it, which includes the end of a journal, may be
     // unfinished.
-    if (!heap::transaction(heap::of(header), me)) {
+    if (!heap::change(heap::of(header), me)) {
         return false;
     }
     std::size_t most = most_journals; // so that the loop ends, whatever the bytes are
     for (journal* log = journal_at(header, slot.journals.load(std::memory_order_relaxed));
          log != nullptr && most != 0; --most) {
         {
-            heap::transaction looking(heap::of(header), me);
+            heap::change looking(heap::of(header), me);
             if (!looking) {
                 return false;
             }
@@ -13163,7 +13200,7 @@ COHOLD_INLINE bool has_ended(segment_header& header, owner_word me, owner_word o
         return false;
     }
     const patience little(deadline::now());
-    const heap::transaction still(heap::of(header), me);
+    const heap::change still(heap::of(header), me);
     return still && !has_journal(header, owner);
 }
 
@@ -13656,9 +13693,9 @@ class journal_writer : protected open_sections {
     [[gnu::cold]] void append_link(shared_block& block, std::error_code& ec) noexcept;
 
   private:
-    // Appends a record as a part of the heap's transaction. There must be room for it.
-    [[gnu::cold]] void append_in(heap::transaction& change, journal_kind kind,
-                                 const shared_block& block, reference which) noexcept;
+    // Appends a record as a part of a change of the heap. There must be room for it.
+    [[gnu::cold]] void append_in(heap::change& change, journal_kind kind, const shared_block& block,
+                                 reference which) noexcept;
 
     static constexpr std::size_t largest_inline = 4096;
     // How many bytes of a shift are kept: during the move, for which longer steps are not faster,
@@ -13887,7 +13924,7 @@ COHOLD_INLINE bool journal_writer::has_room_now(std::uint64_t room) noexcept {
         store_in_order(log_->top, distance_to(chunk) + 8 + sizeof(journal_record));
         return;
     }
-    heap::transaction change(heap::of(*segment), process_word());
+    heap::change change(heap::of(*segment), process_word());
     std::uint64_t size = journal::chunk_size;
     auto* chunk = static_cast<char*>(change.allocate(size, 8, ec));
     const std::uint64_t least = 2 * (room + 2 * sizeof(journal_record) + 8 + held_back);
@@ -13934,7 +13971,7 @@ COHOLD_INLINE void journal_writer::begin_chunk(char* chunk, std::uint64_t size,
     if (into == nullptr) {
         return nullptr;
     }
-    heap::transaction change(heap::of(*segment), process_word());
+    heap::change change(heap::of(*segment), process_word());
     void* const block = change.allocate(bytes, alignment, ec);
     if (ec) {
         return nullptr;
@@ -13985,7 +14022,7 @@ COHOLD_INLINE bool journal_writer::append_promise(journal_kind kind, const share
 
 COHOLD_INLINE bool journal_writer::append_count(shared_block& block, reference which) noexcept {
     const bool recorded = has_room_now(0);
-    heap::transaction change(heap::of(header()), process_word());
+    heap::change change(heap::of(header()), process_word());
     count_reference(change, block, which);
     if (recorded) {
         append_in(change, journal_kind::counted, block, which);
@@ -13997,7 +14034,7 @@ COHOLD_INLINE void journal_writer::append_link(shared_block& block, std::error_c
     if (reserve(0, ec) == nullptr) {
         return;
     }
-    heap::transaction change(heap::of(header()), process_word());
+    heap::change change(heap::of(header()), process_word());
     if (!change) {
         static_cast<void>(change.allocate(1, 8, ec)); // for the report
         return;
@@ -14007,7 +14044,7 @@ COHOLD_INLINE void journal_writer::append_link(shared_block& block, std::error_c
     append_in(change, journal_kind::linked, block, reference::strong);
 }
 
-COHOLD_INLINE void journal_writer::append_in(heap::transaction& change, journal_kind kind,
+COHOLD_INLINE void journal_writer::append_in(heap::change& change, journal_kind kind,
                                              const shared_block& block, reference which) noexcept {
     const std::uint64_t at = top();
     const journal_record made{distance_to(&block),
@@ -14667,7 +14704,7 @@ COHOLD_INLINE void transaction::commit_so_far(const savepoint& from) noexcept {
 COHOLD_INLINE void transaction::finish(const savepoint& from) noexcept {
     reader().finish(from.top);
     own_.finish(from.promises, [this](void* block) {
-        heap::transaction change(heap::of(header()), process_word());
+        heap::change change(heap::of(header()), process_word());
         if (change) {
             change.deallocate(block);
         }
@@ -14806,7 +14843,7 @@ COHOLD_INLINE void transaction::release_reference(shared_block& block, reference
 COHOLD_INLINE void transaction::uncount_now(const private_undo::action& what) noexcept {
     const patience::lifted unlimited;
     auto& mine = *static_cast<transaction*>(what.words[0]);
-    heap::transaction change(heap::of(mine.header()), mine.process_word());
+    heap::change change(heap::of(mine.header()), mine.process_word());
     uncount_reference(mine.header(), change, *static_cast<shared_block*>(what.words[1]),
                       static_cast<reference>(reinterpret_cast<std::uintptr_t>(what.words[2])));
 }
@@ -14817,7 +14854,7 @@ COHOLD_INLINE void transaction::end(shared_block& block) noexcept {
             [](const private_undo::action& self, bool /*undone*/) noexcept {
                 const patience::lifted unlimited;
                 auto& mine = *static_cast<transaction*>(self.words[0]);
-                heap::transaction change(heap::of(mine.header()), mine.process_word());
+                heap::change change(heap::of(mine.header()), mine.process_word());
                 end_shared(mine.header(), change, *static_cast<shared_block*>(self.words[1]));
             },
             nullptr,
@@ -14921,31 +14958,6 @@ struct thread_cache {
 
 // A single object, because in code for shared libraries finding its address takes a call.
 inline thread_local constinit thread_cache this_cache{};
-
-// A lock between the threads of a process, held only briefly. If a forked child inherits it from
-// another thread, it is free in the child.
-class process_lock {
-  public:
-    process_lock(std::atomic<std::uint64_t>& word, stamp_word* process) noexcept : word_(word) {
-        const std::uint64_t mine = process_stamp(process);
-        yielding loop;
-        for (std::uint64_t found = 0; !word_.compare_exchange_weak(
-                 found, mine, std::memory_order_acquire, std::memory_order_relaxed);) {
-            if (found == mine) {
-                found = 0;
-                loop.yield();
-            }
-        }
-    }
-
-    process_lock(const process_lock&) = delete;
-    process_lock& operator=(const process_lock&) = delete;
-
-    ~process_lock() { word_.store(0, std::memory_order_release); }
-
-  private:
-    std::atomic<std::uint64_t>& word_;
-};
 
 // The data that all copies of this code share about a thread. They find it in the C library's list
 // of the thread's cleanup handlers. Without such a list, each copy has its own.
@@ -15165,7 +15177,7 @@ COHOLD_INLINE void leave_journal(segment_header& header, const transaction& its)
         return;
     }
     participant_slot& slot = participant_table::of(header).slots[slot_of(its.word())];
-    heap::transaction change(heap::of(header), its.process_word());
+    heap::change change(heap::of(header), its.process_word());
     const auto offset = static_cast<std::uint64_t>(reinterpret_cast<char*>(&mine) -
                                                    reinterpret_cast<char*>(&header));
     if (slot.journals.load(std::memory_order_relaxed) == offset) {
@@ -15472,7 +15484,7 @@ COHOLD_INLINE journal* find_journal(segment_header& header, owner_word me,
         fail(ec, errc::too_many_threads, "%zu threads of this process use the segment", count);
         return nullptr;
     }
-    heap::transaction change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
+    heap::change change(heap::of(header), make_owner(slot_of(me), generation_of(me), 0));
     if (!change) {
         static_cast<void>(change.allocate(journal::size, 64, ec)); // for the report
         return nullptr;
@@ -15919,7 +15931,7 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Held by a thread that changes the table.
+// Held by a thread that changes the table. In a forked child the kernel has cleared it.
 class holding_lock {
   public:
     explicit holding_lock(local_identity& identity) noexcept : busy_(identity.holding) {
@@ -16029,7 +16041,7 @@ COHOLD_INLINE shared_hold* take_hold(segment_header& header, shared_block& block
         return nullptr;
     }
     if (hold->count(which).load(std::memory_order_relaxed) == 0) {
-        heap::transaction change(heap::of(header), me);
+        heap::change change(heap::of(header), me);
         if (alive != nullptr && block.now() != shared_state::living) {
             *alive = false;
             remove_if_unused(identity, *hold);
@@ -16087,7 +16099,7 @@ COHOLD_INLINE bool let_go(shared_hold& hold, reference which) noexcept {
         return false;
     }
     {
-        heap::transaction change(heap::of(header), identity.me);
+        heap::change change(heap::of(header), identity.me);
         drop_hold(header, change, *hold.block, which, slot_of(identity.me));
     }
     remove_if_unused(identity, hold);
@@ -16100,7 +16112,7 @@ COHOLD_INLINE void uncount_alone(shared_block& block, reference which) noexcept 
     std::error_code ec;
     const owner_word me = participant_of(header, ec);
     if (!ec) {
-        heap::transaction change(heap::of(header), me);
+        heap::change change(heap::of(header), me);
         uncount_reference(header, change, block, which);
     }
 }
@@ -16170,7 +16182,7 @@ inline void destroy_orphan(transaction& mine, shared_block& block,
     mine.save(object, size, ec);
     if (ec) {
         const patience::lifted unlimited;
-        heap::transaction change(heap::of(mine.header()), mine.process_word());
+        heap::change change(heap::of(mine.header()), mine.process_word());
         change.set(block.state, shared_block::state_of(shared_state::ending, block.words()));
     }
     const transaction::range outer = mine.cover({reinterpret_cast<std::uintptr_t>(object), size});
@@ -16259,7 +16271,7 @@ COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::u
     if (ec) {
         return nullptr;
     }
-    heap::transaction change(heap::of(header), me);
+    heap::change change(heap::of(header), me);
     return change.allocate(bytes, alignment, ec);
 }
 
@@ -16274,7 +16286,7 @@ COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     std::error_code ec;
     const owner_word me = participant_of(header, ec);
     if (!ec) {
-        heap::transaction change(heap::of(header), me);
+        heap::change change(heap::of(header), me);
         change.deallocate(pointer);
     }
 }
@@ -16319,9 +16331,10 @@ namespace detail {
 
 // ---- the interfaces of the standard's mutexes
 
-// Lock has two members for this, private if it befriends the class: `bool lock_at_once()` makes one
-// attempt, inlined; `bool lock_slowly(deadline, std::error_code&)` does everything else, out of
-// line, and returns false once the time is over or after an error.
+// Lock has these members for this, private if it befriends the class: a segment_lock `lock_`; `bool
+// lock_at_once(const transaction&)`, which makes one attempt, inlined; and `bool
+// lock_slowly(deadline, std::error_code&)`, which does everything else, out of line, and returns
+// false once the time is over or after an error.
 
 /// The interface of std::timed_mutex. Waiting times are measured by the monotonic clock. The forms
 /// with an error_code report errors in it, the others throw cohold::failure: see the lock's errors.
@@ -16330,7 +16343,7 @@ class lockable {
   public:
     /// Waits until the caller holds the lock.
     void lock() {
-        if (!self().lock_at_once()) [[unlikely]] {
+        if (!lock_at_once()) [[unlikely]] {
             static_cast<void>(lock_or_throw(deadline::never()));
         }
     }
@@ -16341,7 +16354,7 @@ class lockable {
 
     /// Does not wait. Returns false if a living thread holds the lock; finding that out takes a
     /// system call.
-    [[nodiscard]] bool try_lock() { return self().lock_at_once() || lock_or_throw(at_once); }
+    [[nodiscard]] bool try_lock() { return lock_at_once() || lock_or_throw(at_once); }
 
     [[nodiscard]] bool try_lock(std::error_code& ec) noexcept { return lock_until(at_once, ec); }
 
@@ -16349,7 +16362,7 @@ class lockable {
     /// short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_for(const Duration& patience) {
-        return self().lock_at_once() || lock_or_throw(deadline_in(patience));
+        return lock_at_once() || lock_or_throw(deadline_in(patience));
     }
 
     template <duration_like Duration>
@@ -16360,7 +16373,7 @@ class lockable {
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_until(const TimePoint& moment) {
-        return self().lock_at_once() ||
+        return lock_at_once() ||
                until_moment(moment, [this](deadline until) { return lock_or_throw(until); });
     }
 
@@ -16376,9 +16389,14 @@ class lockable {
   private:
     Lock& self() noexcept { return static_cast<Lock&>(*this); }
 
+    [[nodiscard]] bool lock_at_once() noexcept {
+        const transaction* const me = self().lock_.known();
+        return me != nullptr && self().lock_at_once(*me);
+    }
+
     bool lock_until(deadline until, std::error_code& ec) noexcept {
         clear(ec);
-        return self().lock_at_once() || self().lock_slowly(until, ec);
+        return lock_at_once() || self().lock_slowly(until, ec);
     }
 
     [[gnu::cold, gnu::noinline]] bool lock_or_throw(deadline until) {
@@ -16389,14 +16407,14 @@ class lockable {
     }
 };
 
-/// The readers' part of std::shared_timed_mutex's interface: like lockable, with share_at_once()
+/// The readers' part of std::shared_timed_mutex's interface: like lockable, with share_at_once(me)
 /// and share_slowly().
 template <class Lock>
 class shared_lockable {
   public:
     /// Waits until no writer holds the lock.
     void lock_shared() {
-        if (!self().share_at_once()) [[unlikely]] {
+        if (!share_at_once()) [[unlikely]] {
             static_cast<void>(share_or_throw(deadline::never()));
         }
     }
@@ -16406,9 +16424,7 @@ class shared_lockable {
     }
 
     /// Does not wait.
-    [[nodiscard]] bool try_lock_shared() {
-        return self().share_at_once() || share_or_throw(at_once);
-    }
+    [[nodiscard]] bool try_lock_shared() { return share_at_once() || share_or_throw(at_once); }
 
     [[nodiscard]] bool try_lock_shared(std::error_code& ec) noexcept {
         return share_until(at_once, ec);
@@ -16418,7 +16434,7 @@ class shared_lockable {
     /// short.
     template <duration_like Duration>
     [[nodiscard]] bool try_lock_shared_for(const Duration& patience) {
-        return self().share_at_once() || share_or_throw(deadline_in(patience));
+        return share_at_once() || share_or_throw(deadline_in(patience));
     }
 
     template <duration_like Duration>
@@ -16429,7 +16445,7 @@ class shared_lockable {
     /// Waits no longer than until `moment`, a std::chrono::time_point of any clock.
     template <time_point_like TimePoint>
     [[nodiscard]] bool try_lock_shared_until(const TimePoint& moment) {
-        return self().share_at_once() ||
+        return share_at_once() ||
                until_moment(moment, [this](deadline until) { return share_or_throw(until); });
     }
 
@@ -16445,9 +16461,14 @@ class shared_lockable {
   private:
     Lock& self() noexcept { return static_cast<Lock&>(*this); }
 
+    [[nodiscard]] bool share_at_once() noexcept {
+        const transaction* const me = self().lock_.known();
+        return me != nullptr && self().share_at_once(*me);
+    }
+
     bool share_until(deadline until, std::error_code& ec) noexcept {
         clear(ec);
-        return self().share_at_once() || self().share_slowly(until, ec);
+        return share_at_once() || self().share_slowly(until, ec);
     }
 
     [[gnu::cold, gnu::noinline]] bool share_or_throw(deadline until) {
@@ -18246,11 +18267,6 @@ class shm_mutex : public detail::lockable<shm_mutex> {
         return lock_.try_lock(me.word());
     }
 
-    [[nodiscard]] bool lock_at_once() noexcept {
-        const detail::transaction* const me = lock_.known();
-        return me != nullptr && lock_at_once(*me);
-    }
-
     [[gnu::cold]] bool lock_slowly(const detail::transaction& me, detail::deadline until,
                                    std::error_code& ec) noexcept;
 
@@ -18324,11 +18340,6 @@ class shm_recursive_mutex : public detail::lockable<shm_recursive_mutex> {
         }
         lock_.set_times(again + 1);
         return true;
-    }
-
-    [[nodiscard]] bool lock_at_once() noexcept {
-        const detail::transaction* const me = lock_.known();
-        return me != nullptr && lock_at_once(*me);
     }
 
     [[gnu::cold]] bool lock_slowly(const detail::transaction& me, detail::deadline until,
@@ -19132,11 +19143,6 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         return false;
     }
 
-    [[nodiscard]] bool lock_at_once() noexcept {
-        const detail::transaction* const me = lock_.known();
-        return me != nullptr && lock_at_once(*me);
-    }
-
     [[gnu::cold]] bool lock_slowly(const detail::transaction& me, detail::deadline until,
                                    std::error_code& ec) noexcept;
 
@@ -19224,11 +19230,6 @@ class shm_shared_mutex : public detail::lockable<shm_shared_mutex>,
         }
         leave(*mine);
         return false;
-    }
-
-    [[nodiscard]] bool share_at_once() noexcept {
-        const detail::transaction* const me = lock_.known();
-        return me != nullptr && share_at_once(*me);
     }
 
     [[gnu::cold]] bool share_slowly(const detail::transaction& me, detail::deadline until,
@@ -20227,10 +20228,6 @@ class hash_table {
                root_.load(std::memory_order_relaxed) == way.root;
     }
 
-    // The block with the elements for which `block` has no room, if there is one.
-    [[nodiscard, gnu::cold]] hash_block* next_of(const hash_block& block,
-                                                 const hash_shape& shape) const noexcept;
-
     // Calls visit(way, first hash) for each block, in the order of the hashes, until it returns
     // false. It returns the depth of the entry that it has used, plus one.
     template <class Visit>
@@ -20304,6 +20301,11 @@ class hash_table {
     // Completes the changes that dead processes have begun.
     [[gnu::cold]] void settle(const hash_shape& shape) noexcept;
 
+    // Calls visit(block) for each block, by the only thread that still uses the table. A damaged
+    // chain is left alone, because the same block would come again and again.
+    template <class Visit>
+    void each_at_the_end(const hash_shape& shape, const Visit& visit) const;
+
     // Frees the memory; the table is empty then. Called in a section.
     [[gnu::cold]] void release(const hash_shape& shape) noexcept;
 
@@ -20316,6 +20318,19 @@ class hash_table {
 
   private:
     friend struct hash_growth;
+    friend class hash_chain;
+
+    // The block that follows this one, and how many more may follow it; no block at the end.
+    struct link {
+        hash_block* block;
+        std::uint64_t left;
+    };
+
+    static constexpr std::uint64_t not_counted = UINT64_MAX;
+
+    // `left`: how many may follow this block; not_counted for the first one.
+    [[nodiscard, gnu::cold]] link follow(const hash_block& block, std::uint64_t left,
+                                         const hash_shape& shape) const noexcept;
 
     [[nodiscard]] static bool is_inside(std::uint64_t offset, std::uint64_t bytes,
                                         std::uint64_t size) noexcept {
@@ -20336,6 +20351,47 @@ class hash_table {
 };
 
 static_assert(sizeof(hash_table) == 40);
+
+// Goes through the blocks with the elements for which the first one has no room. They may lie in
+// any order, so offsets do not show whether damaged bytes lead in a circle: the blocks are counted
+// instead, and end when there are more of them than the segment has room for.
+class hash_chain {
+  public:
+    hash_chain(const hash_table& table, const hash_shape& shape, const hash_block& first) noexcept
+        : table_(table), shape_(shape), block_(const_cast<hash_block*>(&first)) {}
+
+    // The next block; nullptr if there is none, which is the end.
+    [[nodiscard, gnu::always_inline]] hash_block* next() noexcept {
+        const hash_table::link found = table_.follow(*block_, left_, shape_);
+        left_ = found.left;
+        return block_ = found.block;
+    }
+
+    // Has next() ended because there are too many? Then the chain is damaged.
+    [[nodiscard]] bool is_damaged() const noexcept { return left_ == 0; }
+
+  private:
+    const hash_table& table_;
+    const hash_shape& shape_;
+    hash_block* block_;
+    std::uint64_t left_ = hash_table::not_counted;
+};
+
+template <class Visit>
+void hash_table::each_at_the_end(const hash_shape& shape, const Visit& visit) const {
+    each_block(shape, [&](const hash_way& way, std::uint64_t /*hash*/) {
+        hash_chain all(*this, shape, *way.block);
+        while (all.next() != nullptr) {
+        }
+        hash_chain rest(*this, shape, *way.block);
+        for (hash_block* each = all.is_damaged() ? nullptr : way.block; each != nullptr;) {
+            hash_block* const next = rest.next(); // before the visit, which may free this one
+            visit(*each);
+            each = next;
+        }
+        return depth_of(way.entry) + 1;
+    });
+}
 
 } // namespace detail
 
@@ -20694,8 +20750,14 @@ struct hash_growth {
     // Appends a block to a chain, for elements for which the last one has no room.
     void lengthen(hash_block& block, std::error_code& ec) const noexcept {
         hash_block* last = &block;
-        while (hash_block* const next = table.next_of(*last, shape)) {
+        hash_chain rest(table, shape, block);
+        while (hash_block* const next = rest.next()) {
             last = next;
+        }
+        if (rest.is_damaged()) {
+            fail(ec, errc::corrupt, "a hash table: the blocks after offset %#llx lead in a circle",
+                 static_cast<unsigned long long>(offset_in_segment(&block)));
+            return;
         }
         section made(&mine);
         const hash_block* const added = new_block(block.prefix, ec);
@@ -20751,16 +20813,21 @@ COHOLD_INLINE hash_table::hash_table() noexcept {
     }
 }
 
-COHOLD_INLINE hash_block* hash_table::next_of(const hash_block& block,
-                                              const hash_shape& shape) const noexcept {
+COHOLD_INLINE hash_table::link hash_table::follow(const hash_block& block, std::uint64_t left,
+                                                  const hash_shape& shape) const noexcept {
     const std::uint64_t offset = block.next.load(std::memory_order_acquire);
+    if (offset == 0) {
+        return {nullptr, left};
+    }
     segment_header& header = allocator_.bound_header();
-    // The blocks of a chain may lie in any order, so offsets do not show whether a damaged chain
-    // leads in a circle. Readers count instead: a chain has no more blocks than there is room for.
-    return offset != 0 && offset % alignof(hash_block) == 0 &&
-                   is_inside(offset, shape.block_bytes(), bounded_size(header))
-               ? reinterpret_cast<hash_block*>(reinterpret_cast<char*>(&header) + offset)
-               : nullptr;
+    const std::uint64_t size = bounded_size(header);
+    if (offset % alignof(hash_block) != 0 || !is_inside(offset, shape.block_bytes(), size)) {
+        return {nullptr, left};
+    }
+    left = left == not_counted ? size / shape.block_bytes() : left;
+    left -= left != 0 ? 1 : 0;
+    auto* const next = reinterpret_cast<hash_block*>(reinterpret_cast<char*>(&header) + offset);
+    return {left != 0 ? next : nullptr, left};
 }
 
 [[gnu::noinline]] COHOLD_INLINE transaction*
@@ -20910,15 +20977,7 @@ COHOLD_INLINE void hash_table::release(const hash_shape& shape) noexcept {
         return;
     }
     segment_header& in = *header();
-    each_block(shape, [&](const hash_way& way, std::uint64_t /*hash*/) noexcept {
-        std::uint64_t most = bounded_size(in) / shape.block_bytes();
-        for (hash_block* each = way.block; each != nullptr && most != 0; --most) {
-            hash_block* const next = next_of(*each, shape);
-            deallocate(in, each);
-            each = next;
-        }
-        return depth_of(way.entry) + 1;
-    });
+    each_at_the_end(shape, [&in](hash_block& each) noexcept { deallocate(in, &each); });
     for (hash_entry each = root;
          each != 0 && depth_of(each) <= most_depth &&
          is_inside(offset_of(each), hash_directory::bytes(depth_of(each)), bounded_size(in));) {
@@ -21434,9 +21493,8 @@ class hash_container {
     [[nodiscard, gnu::cold, gnu::noinline]] bool
     copy_found_in_chain(const hash_block& block, std::uint64_t hash, const K& key,
                         copied& copy) const {
-        std::uint64_t most = most_in_chain();
-        const hash_block* each = &block;
-        while ((each = table_.next_of(*each, shape)) != nullptr && most-- != 0) {
+        hash_chain rest(table_, shape, block);
+        while (const hash_block* const each = rest.next()) {
             for (std::uint32_t at = 0, group = shape.group_of(hash); at < shape.probes(); ++at) {
                 if (copy_found_in_group<KeyOnly>(*each, group, hash, key, copy)) {
                     return true;
@@ -21469,10 +21527,6 @@ class hash_container {
                 return found;
             }
         }
-    }
-
-    [[nodiscard]] std::uint64_t most_in_chain() const noexcept {
-        return bounded_size(*table_.header()) / shape.block_bytes();
     }
 
     // ---- reading all without a lock
@@ -21589,9 +21643,8 @@ class hash_container {
                 }
             }
             pass_on();
-            std::uint64_t most = most_in_chain();
-            for (const hash_block* each = way.block;
-                 all && (each = table_.next_of(*each, shape)) != nullptr && most-- != 0;) {
+            hash_chain rest(table_, shape, *way.block);
+            for (const hash_block* each = nullptr; all && (each = rest.next()) != nullptr;) {
                 copies.count = 0;
                 copy_groups(*each, copies);
                 pass_on();
@@ -21612,9 +21665,8 @@ class hash_container {
             const hash_block& block = *way.block;
             if (block.split.load(std::memory_order_acquire) == 0) {
                 size_type count = count_groups(block);
-                std::uint64_t most = most_in_chain();
-                for (const hash_block* each = &block;
-                     (each = table_.next_of(*each, shape)) != nullptr && most-- != 0;) {
+                hash_chain rest(table_, shape, block);
+                while (const hash_block* const each = rest.next()) {
                     count += count_groups(*each);
                 }
                 std::atomic_thread_fence(std::memory_order_acquire);
@@ -21669,8 +21721,8 @@ class hash_container {
     template <class K>
     [[nodiscard]] hash_place find_locked(hash_block& first, std::uint64_t hash,
                                          const K& key) const {
-        hash_block* block = &first;
-        for (std::uint64_t most = UINT64_MAX;;) {
+        hash_chain rest(table_, shape, first);
+        for (hash_block* block = &first; block != nullptr; block = rest.next()) {
             std::uint32_t group = shape.group_of(hash);
             for (std::uint32_t probes = shape.probes(); probes != 0; --probes) {
                 hash_group& in = shape.group(*block, group);
@@ -21693,18 +21745,14 @@ class hash_container {
                 }
                 group = (group + 1) & (shape.group_count - 1);
             }
-            block = table_.next_of(*block, shape);
-            most = most == UINT64_MAX ? most_in_chain() : most - 1;
-            if (block == nullptr || most == 0) {
-                return {};
-            }
         }
+        return {};
     }
 
     // A free slot for the hash. Groups without one note that they were passed.
     [[nodiscard]] hash_place find_room(hash_block& first, std::uint64_t hash) const noexcept {
-        hash_block* block = &first;
-        for (std::uint64_t most = UINT64_MAX;;) {
+        hash_chain rest(table_, shape, first);
+        for (hash_block* block = &first; block != nullptr; block = rest.next()) {
             std::uint32_t group = shape.group_of(hash);
             for (std::uint32_t probes = shape.probes(); probes != 0; --probes) {
                 hash_group& in = shape.group(*block, group);
@@ -21718,12 +21766,8 @@ class hash_container {
                 }
                 group = (group + 1) & (shape.group_count - 1);
             }
-            block = table_.next_of(*block, shape);
-            most = most == UINT64_MAX ? most_in_chain() : most - 1;
-            if (block == nullptr || most == 0) {
-                return {};
-            }
         }
+        return {};
     }
 
     // Calls act(place, mine) with the block locked, if there is an element with this key.
@@ -21770,9 +21814,8 @@ class hash_container {
                     return 0u;
                 }
                 const locked_block locked(block, *mine);
-                std::uint64_t most = most_in_chain();
-                for (hash_block* each = block; each != nullptr && all && most-- != 0;
-                     each = table_.next_of(*each, shape)) {
+                hash_chain rest(table_, shape, *block);
+                for (hash_block* each = block; each != nullptr && all; each = rest.next()) {
                     all = act(*each, *mine);
                 }
                 return all ? depth_of(way.entry) + 1 : 0u;
@@ -22029,20 +22072,15 @@ class hash_container {
     void destroy_nodes(transaction& mine) noexcept {
         if constexpr (!is_plain) {
             segment_header& header = *table_.header();
-            table_.each_block(shape, [&](const hash_way& way, std::uint64_t /*hash*/) {
-                std::uint64_t most = most_in_chain();
-                for (hash_block* each = way.block; each != nullptr && most-- != 0;
-                     each = table_.next_of(*each, shape)) {
-                    static_cast<void>(
-                        visit_groups(*each, mine, [&](const hash_place& place, transaction& in) {
-                            value_type& gone = element(place);
-                            in.save_anyhow(std::addressof(gone), sizeof gone, false);
-                            gone.~value_type();
-                            deallocate(header, std::addressof(gone));
-                            return true;
-                        }));
-                }
-                return depth_of(way.entry) + 1;
+            table_.each_at_the_end(shape, [&](hash_block& block) {
+                static_cast<void>(
+                    visit_groups(block, mine, [&](const hash_place& place, transaction& in) {
+                        value_type& gone = element(place);
+                        in.save_anyhow(std::addressof(gone), sizeof gone, false);
+                        gone.~value_type();
+                        deallocate(header, std::addressof(gone));
+                        return true;
+                    }));
             });
         } else {
             static_cast<void>(mine);
@@ -24011,7 +24049,20 @@ template <class T>
            is_participant(*header) && !is_section_open(allocator);
 }
 
-// Called when a pointer ends: if it is outside the segment, no open section restores it any more.
+// Is this a forked child that has not used the segment? Its copies of pointers and of node handles
+// belong to its parent.
+template <class Allocator>
+[[nodiscard]] bool is_inherited_from_parent(const Allocator& /*memory*/) noexcept {
+    return false;
+}
+
+template <class T>
+[[nodiscard]] bool is_inherited_from_parent(const shm_allocator<T>& memory) noexcept {
+    return memory.header() != nullptr && !is_participant(*memory.header());
+}
+
+// Called when a pointer or node handle ends: if it is outside the segment, no open section restores
+// it any more.
 [[gnu::cold]] void forget_in_open_sections(const void* object, std::size_t bytes) noexcept;
 
 // Compilers may consider a destructor's last stores to its object dead.
@@ -24211,7 +24262,8 @@ class tree_iterator {
     tree_links* at_ = nullptr;
 };
 
-// The element of a map or set outside of it. If the process dies, its memory is lost, unless a
+// The element of a map or set outside of it, and outside of the segment. If a section is undone,
+// the handle has again what it had before. If the process dies, the memory is lost, unless a
 // section around it is undone.
 template <class Value, class Allocator>
 class tree_handle_storage {
@@ -24224,19 +24276,29 @@ class tree_handle_storage {
 
     tree_handle_storage() noexcept = default;
 
-    tree_handle_storage(tree_handle_storage&& other) noexcept
-        : node_(std::exchange(other.node_, nullptr)), alloc_(std::move(other.alloc_)) {}
+    tree_handle_storage(tree_handle_storage&& other) noexcept : alloc_(other.alloc_) {
+        take(other);
+    }
 
     tree_handle_storage& operator=(tree_handle_storage&& other) noexcept {
         if (this != std::addressof(other)) {
             clear();
-            node_ = std::exchange(other.node_, nullptr);
-            alloc_ = std::move(other.alloc_);
+            alloc_ = other.alloc_;
+            take(other);
         }
         return *this;
     }
 
-    ~tree_handle_storage() { clear(); }
+    ~tree_handle_storage() {
+        if (node_ != nullptr) {
+            free_node();
+        }
+        if constexpr (is_shm_allocator<Allocator>) {
+            if (has_open_sections()) [[unlikely]] {
+                forget_in_open_sections(this, sizeof *this); // also if it is empty now
+            }
+        }
+    }
 
     [[nodiscard]] bool empty() const noexcept { return node_ == nullptr; }
 
@@ -24244,16 +24306,29 @@ class tree_handle_storage {
 
     [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
 
-    // For the containers.
+    // For the containers. A handle for a node that has just been extracted.
     tree_handle_storage(tree_node<Value>* node, const Allocator& allocator) noexcept
-        : node_(node), alloc_(allocator) {}
+        : alloc_(allocator) {
+        save(alloc_);
+        node_ = node;
+    }
 
     [[nodiscard]] tree_node<Value>* node() const noexcept { return node_; }
+
+    // Called before release(), and before the node changes: if the section that is open is undone,
+    // this has the node again.
+    void before_release() noexcept { save(alloc_); }
 
     [[nodiscard]] tree_node<Value>* release() noexcept { return std::exchange(node_, nullptr); }
 
   protected:
     void exchange(tree_handle_storage& other) noexcept {
+        save(alloc_);
+        other.save(alloc_);
+        if (!(alloc_ == other.alloc_)) {
+            save(other.alloc_);
+            other.save(other.alloc_);
+        }
         std::swap(node_, other.node_);
         Allocator mine(alloc_);
         alloc_ = other.alloc_;
@@ -24261,16 +24336,40 @@ class tree_handle_storage {
     }
 
   private:
+    // Saves the handle in the section that is open in the allocator's segment.
+    void save(const Allocator& in) noexcept {
+        if_section_open(in, without_journal::happens, [this](undo_record<Allocator>& section) {
+            section.begins(this, this, sizeof *this);
+        });
+    }
+
+    // This one has no node, and the other's allocator.
+    void take(tree_handle_storage& other) noexcept {
+        if (other.node_ != nullptr) {
+            save(alloc_);
+            other.save(alloc_);
+            node_ = other.release();
+        }
+    }
+
     void clear() noexcept {
         if (node_ != nullptr) {
-            node_allocator memory(alloc_);
-            undo_scope<Allocator> section(alloc_, without_journal::happens);
-            section.elements(std::addressof(node_->value), sizeof(Value));
-            traits::destroy(memory, std::addressof(node_->value));
-            traits::deallocate(
-                memory, std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
+            save(alloc_);
+            free_node();
             node_ = nullptr;
         }
+    }
+
+    void free_node() noexcept {
+        if (is_inherited_from_parent(alloc_)) {
+            return;
+        }
+        node_allocator memory(alloc_);
+        undo_scope<Allocator> section(alloc_, without_journal::happens);
+        section.elements(std::addressof(node_->value), sizeof(Value));
+        traits::destroy(memory, std::addressof(node_->value));
+        traits::deallocate(memory,
+                           std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
     }
 
     tree_node<Value>* node_ = nullptr;
@@ -25074,12 +25173,7 @@ class tree_container {
                 return {end(), false, {}};
             }
         }
-        check_handle(taken);
-        const auto [at, added] =
-            tree_.link_node(taken.node(), tree_.place_of(storage::key_of(taken.node())));
-        if (added) {
-            static_cast<void>(taken.release());
-        }
+        const auto [at, added] = insert_node(taken, tree_.place_of(storage::key_of(taken.node())));
         if constexpr (Multiple) {
             return iterator(at);
         } else {
@@ -25091,13 +25185,8 @@ class tree_container {
         if (taken.empty()) {
             return end();
         }
-        check_handle(taken);
-        const auto [at, added] = tree_.link_node(
-            taken.node(), tree_.place_of(hint.links(), storage::key_of(taken.node())));
-        if (added) {
-            static_cast<void>(taken.release());
-        }
-        return iterator(at);
+        return iterator(
+            insert_node(taken, tree_.place_of(hint.links(), storage::key_of(taken.node()))).first);
     }
 
     // ---- removing
@@ -25300,7 +25389,16 @@ class tree_container {
                                                : tree_.emplace_at(place, std::forward<V>(value)));
     }
 
-    void check_handle(const node_type& taken) const { check_allocator(taken.get_allocator()); }
+    std::pair<tree_links*, bool> insert_node(node_type& taken,
+                                             const typename storage::place& where) {
+        check_allocator(taken.get_allocator());
+        taken.before_release();
+        const auto result = tree_.link_node(taken.node(), where);
+        if (result.second) {
+            static_cast<void>(taken.release());
+        }
+        return result;
+    }
 
     void check_allocator(const Allocator& other) const {
         if (!tree_.has_allocator_of(other)) [[unlikely]] {
@@ -28267,6 +28365,23 @@ class new_object {
     void* block_ = nullptr;
 };
 
+// Makes an object and its pointer, by the pointer's own make(where, ec, arguments…).
+struct pointer_factory {
+    template <class Pointer, class Where, class... Arguments>
+    static Pointer make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
+        ec.clear();
+        return reported(
+            ec, [&] { return Pointer::make(where, ec, std::forward<Arguments>(arguments)...); });
+    }
+
+    template <class Pointer, class Where, class... Arguments>
+    static Pointer make_or_throw(const Where& where, Arguments&&... arguments) {
+        return thrown([&](std::error_code& ec) {
+            return Pointer::make(where, ec, std::forward<Arguments>(arguments)...);
+        });
+    }
+};
+
 // Is the address in the mapping of the allocator's segment?
 template <class T>
 [[nodiscard]] bool is_in_segment(const shm_allocator<T>& memory, const void* at) noexcept {
@@ -28274,13 +28389,6 @@ template <class T>
     return header != nullptr &&
            reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(header) <
                local_of(*header).reserve;
-}
-
-// Is this a forked child that has not used the segment? Its copies of pointers belong to its
-// parent.
-template <class T>
-[[nodiscard]] bool is_inherited_from_parent(const shm_allocator<T>& memory) noexcept {
-    return memory.header() != nullptr && !is_participant(*memory.header());
 }
 
 // The address of an object of the segment `from` in another mapping of it. Not all segments can
@@ -29056,9 +29164,7 @@ class shm_shared_ptr {
     template <class>
     friend class shm_weak_ptr;
 
-    template <class U, class Where, class... Arguments>
-    friend shm_shared_ptr<U> make_shm_shared(const Where& where, std::error_code& ec,
-                                             Arguments&&... arguments);
+    friend detail::pointer_factory;
 
     static constexpr detail::reference strong = detail::reference::strong;
 
@@ -29066,6 +29172,27 @@ class shm_shared_ptr {
 
     [[nodiscard]] static void* writable(const volatile void* object) noexcept {
         return const_cast<void*>(object);
+    }
+
+    // For pointer_factory.
+    template <class Where, class... Arguments>
+    static shm_shared_ptr make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
+        using object = std::remove_cv_t<T>;
+        [[maybe_unused]] constexpr bool good = detail::assert_shareable<object>();
+        know();
+        shm_shared_ptr made;
+        auto memory = detail::memory_for<object>(where);
+        detail::new_shared block(memory.header(), sizeof(object), alignof(object),
+                                 detail::shared_type_hash<object>(), ec);
+        if (!ec) {
+            memory.construct(static_cast<object*>(block.address()),
+                             std::forward<Arguments>(arguments)...);
+            block.publish(made.words_, ec);
+            if (ec) {
+                detail::destroy_shared<object>(block.address());
+            }
+        }
+        return made;
     }
 
     // So that this program can destroy the object.
@@ -29209,39 +29336,22 @@ template <class T, class U>
 
 /// Makes an object that pointers share, in a segment: `where` is the segment, a `shared`, or one of
 /// its allocators. A plain struct takes its arguments member by member. *Errors*: those of
-/// shm_allocator::allocate, and the exceptions of T's constructor; then nothing stays.
+/// shm_allocator::allocate, and those of T's constructor, as in segment::construct; then nothing
+/// stays.
 ///
 /// *If the process is killed*: nothing stays. In a section that is undone, the object stays as long
 /// as a pointer outside the segment refers to it.
 template <class T, class Where, class... Arguments>
 [[nodiscard]] shm_shared_ptr<T> make_shm_shared(const Where& where, std::error_code& ec,
                                                 Arguments&&... arguments) {
-    using object = std::remove_cv_t<T>;
-    [[maybe_unused]] constexpr bool good = detail::assert_shareable<object>();
-    if constexpr (!detail::is_destroyed_trivially<object>) {
-        static_cast<void>(&detail::known_type_of<object>);
-    }
-    shm_shared_ptr<T> made;
-    auto memory = detail::memory_for<object>(where);
-    detail::new_shared block(memory.header(), sizeof(object), alignof(object),
-                             detail::shared_type_hash<object>(), ec);
-    if (!ec) {
-        memory.construct(static_cast<object*>(block.address()),
-                         std::forward<Arguments>(arguments)...);
-        block.publish(made.words_, ec);
-        if (ec) {
-            detail::destroy_shared<object>(block.address());
-        }
-    }
-    return made;
+    return detail::pointer_factory::make<shm_shared_ptr<T>>(where, ec,
+                                                            std::forward<Arguments>(arguments)...);
 }
 
 template <class T, class Where, class... Arguments>
 [[nodiscard]] shm_shared_ptr<T> make_shm_shared(const Where& where, Arguments&&... arguments) {
-    std::error_code ec;
-    shm_shared_ptr<T> made = make_shm_shared<T>(where, ec, std::forward<Arguments>(arguments)...);
-    detail::raise_if(ec);
-    return made;
+    return detail::pointer_factory::make_or_throw<shm_shared_ptr<T>>(
+        where, std::forward<Arguments>(arguments)...);
 }
 
 /// The addresses in this process.
@@ -31485,9 +31595,7 @@ class shm_unique_ptr {
     template <class>
     friend class shm_unique_ptr;
 
-    template <class U, class Where, class... Arguments>
-    friend shm_unique_ptr<U> make_shm_unique(const Where& where, std::error_code& ec,
-                                             Arguments&&... arguments);
+    friend detail::pointer_factory;
 
     using operation = detail::undo_scope<memory>;
     using record = detail::undo_record<memory>;
@@ -31564,37 +31672,42 @@ class shm_unique_ptr {
         memory_.deallocate(object, 1);
     }
 
+    // For pointer_factory.
+    template <class Where, class... Arguments>
+    static shm_unique_ptr make(const Where& where, std::error_code& ec, Arguments&&... arguments) {
+        [[maybe_unused]] constexpr bool good = detail::assert_shareable<object_type>();
+        shm_unique_ptr made;
+        const auto there = detail::memory_for<object_type>(where);
+        detail::new_object<object_type> object(there, ec);
+        if (!ec) {
+            object.construct(std::forward<Arguments>(arguments)...);
+            made.memory_ = there;
+            made.object_ = object.release();
+        }
+        return made;
+    }
+
     offset_ptr<T> object_;
     memory memory_;
 };
 
 /// Makes an object in a segment: `where` is the segment, a `shared`, or one of its allocators. A
 /// plain struct takes its arguments member by member. *Errors*: those of shm_allocator::allocate,
-/// and the exceptions of T's constructor; then nothing stays.
+/// and those of T's constructor, as in segment::construct; then nothing stays.
 ///
 /// *If the process is killed*: in T's constructor, nothing stays. Afterwards the object is leaked
 /// until its pointer has moved into the segment; make it in a section to exclude that.
 template <class T, class Where, class... Arguments>
 [[nodiscard]] shm_unique_ptr<T> make_shm_unique(const Where& where, std::error_code& ec,
                                                 Arguments&&... arguments) {
-    [[maybe_unused]] constexpr bool good = detail::assert_shareable<std::remove_const_t<T>>();
-    shm_unique_ptr<T> made;
-    const auto memory = detail::memory_for<std::remove_const_t<T>>(where);
-    detail::new_object<std::remove_const_t<T>> object(memory, ec);
-    if (!ec) {
-        object.construct(std::forward<Arguments>(arguments)...);
-        made.memory_ = memory;
-        made.object_ = object.release();
-    }
-    return made;
+    return detail::pointer_factory::make<shm_unique_ptr<T>>(where, ec,
+                                                            std::forward<Arguments>(arguments)...);
 }
 
 template <class T, class Where, class... Arguments>
 [[nodiscard]] shm_unique_ptr<T> make_shm_unique(const Where& where, Arguments&&... arguments) {
-    std::error_code ec;
-    shm_unique_ptr<T> made = make_shm_unique<T>(where, ec, std::forward<Arguments>(arguments)...);
-    detail::raise_if(ec);
-    return made;
+    return detail::pointer_factory::make_or_throw<shm_unique_ptr<T>>(
+        where, std::forward<Arguments>(arguments)...);
 }
 
 /// The addresses in this process.
@@ -33944,12 +34057,6 @@ struct mechanism_thunks {
 template <class Mechanism>
 inline const mechanism_calls calls_of = mechanism_thunks<Mechanism>::all();
 
-template <class Mechanism>
-[[nodiscard]] native_object
-object_of(const typename Mechanism::native_handle_type& native) noexcept {
-    return {&calls_of<Mechanism>, &native};
-}
-
 // The decisions of a handle's policies, as data.
 struct object_policies {
     const mechanism_calls* mechanism;
@@ -34013,12 +34120,6 @@ struct policies {
 // while it completes a base class.
 template <class Mechanism, class Naming, class Permission>
 using policies_of = typename policies<Mechanism, Naming, Permission>::self;
-
-template <class Policies>
-concept has_names = Policies::named;
-
-template <class Policies>
-concept has_no_names = !Policies::named;
 
 // Owns a native handle, of which it knows the policies, and the name that the user gave.
 class object_handle {
@@ -34379,6 +34480,62 @@ struct factory_access {
     [[gnu::cold]] static Handle create(std::string_view name,
                                        const typename Forms::options& options, publication how,
                                        std::error_code& ec, Arguments&&... arguments) {
+        return reported<Forms>(ec, [&] {
+            return make<Handle, Forms>(name, options, how, ec,
+                                       std::forward<Arguments>(arguments)...);
+        });
+    }
+
+    template <class Handle, class Forms, class... Arguments>
+    [[gnu::cold]] static Handle create_or_throw(std::string_view name,
+                                                const typename Forms::options& options,
+                                                publication how, Arguments&&... arguments) {
+        return thrown([&](std::error_code& ec) {
+            return make<Handle, Forms>(name, options, how, ec,
+                                       std::forward<Arguments>(arguments)...);
+        });
+    }
+
+    template <class Handle, class Forms, class... Arguments>
+    [[gnu::cold]] static Handle open_or_create(std::string_view name,
+                                               const typename Forms::options& options,
+                                               std::error_code& ec, Arguments&&... arguments) {
+        return reported<Forms>(ec, [&] {
+            return open_or_make<Handle, Forms>(name, options, ec,
+                                               std::forward<Arguments>(arguments)...);
+        });
+    }
+
+    template <class Handle, class Forms, class... Arguments>
+    [[gnu::cold]] static Handle open_or_create_or_throw(std::string_view name,
+                                                        const typename Forms::options& options,
+                                                        Arguments&&... arguments) {
+        return thrown([&](std::error_code& ec) {
+            return open_or_make<Handle, Forms>(name, options, ec,
+                                               std::forward<Arguments>(arguments)...);
+        });
+    }
+
+    template <class Handle>
+    static bool erase(std::string_view name, std::error_code& ec) noexcept {
+        return Handle::erase(name, ec);
+    }
+
+  private:
+    // Only a constructor of contents can throw.
+    template <class Forms, class Operation>
+    static auto reported(std::error_code& ec, const Operation& run) {
+        if constexpr (Forms::has_contents) {
+            return detail::reported(ec, run);
+        } else {
+            return run();
+        }
+    }
+
+    template <class Handle, class Forms, class... Arguments>
+    [[gnu::cold]] static Handle make(std::string_view name, const typename Forms::options& options,
+                                     publication how, std::error_code& ec,
+                                     Arguments&&... arguments) {
         const error_context context("create", Forms::label, name);
         ec.clear();
         typename Handle::draft made(name, options, how, ec);
@@ -34391,23 +34548,12 @@ struct factory_access {
         return ec ? Handle() : Handle(std::move(made));
     }
 
-    template <class Handle, class Forms, class... Arguments>
-    [[gnu::cold]] static Handle create_or_throw(std::string_view name,
-                                                const typename Forms::options& options,
-                                                publication how, Arguments&&... arguments) {
-        std::error_code ec;
-        Handle made =
-            create<Handle, Forms>(name, options, how, ec, std::forward<Arguments>(arguments)...);
-        raise_if(ec);
-        return made;
-    }
-
     // The arguments can be used only once: there is one draft, which waits for the name while other
     // processes create and remove it.
     template <class Handle, class Forms, class... Arguments>
-    [[gnu::cold]] static Handle open_or_create(std::string_view name,
-                                               const typename Forms::options& options,
-                                               std::error_code& ec, Arguments&&... arguments) {
+    [[gnu::cold]] static Handle open_or_make(std::string_view name,
+                                             const typename Forms::options& options,
+                                             std::error_code& ec, Arguments&&... arguments) {
         const typename Forms::opening how = Forms::opening_of(options);
         for (;;) {
             Handle opened = open<Handle, Forms>(name, how, ec);
@@ -34438,22 +34584,6 @@ struct factory_access {
             }
             return {};
         }
-    }
-
-    template <class Handle, class Forms, class... Arguments>
-    [[gnu::cold]] static Handle open_or_create_or_throw(std::string_view name,
-                                                        const typename Forms::options& options,
-                                                        Arguments&&... arguments) {
-        std::error_code ec;
-        Handle opened =
-            open_or_create<Handle, Forms>(name, options, ec, std::forward<Arguments>(arguments)...);
-        raise_if(ec);
-        return opened;
-    }
-
-    template <class Handle>
-    static bool erase(std::string_view name, std::error_code& ec) noexcept {
-        return Handle::erase(name, ec);
     }
 };
 
@@ -34527,14 +34657,19 @@ class viewing {
     }
 };
 
-// ---- everything else, of handles with names
+// ---- create
 
-template <class Handle, class Forms>
+// `Name`: name_argument; none for handles without names, which other processes get by fork or by
+// their native handle.
+template <class Handle, class Forms, class... Name>
 class creating {
     using access = factory_access;
-    using opening_type = typename Forms::opening;
     using options_type = typename Forms::options;
     using number_type = typename Forms::number;
+
+    static std::string_view text_of() noexcept { return {}; }
+
+    static std::string_view text_of(std::string_view name) noexcept { return name; }
 
   public:
     /// A new object, complete when it appears under its name. Options may be replaced by the most
@@ -34542,54 +34677,71 @@ class creating {
     /// of shared<T> come last, for the constructor of T. *Errors*: errc::already_exists,
     /// invalid_name, invalid_size, invalid_options, out_of_space, permission_denied,
     /// no_such_directory, not_on_tmpfs, unsupported; of segments also reserve_too_large and
-    /// locks_unsupported. Exceptions from T's constructor pass through, and nothing is left behind.
+    /// locks_unsupported; those of T's constructor: the form with an error code has the code of a
+    /// cohold::failure that it throws, and errc::out_of_space for std::bad_alloc. Its other
+    /// exceptions pass through. Nothing is left behind.
     template <class... Arguments>
         requires may_fill<Forms, Arguments...>
     [[nodiscard, gnu::cold]] static Handle
-    create(name_argument name, const options_type& wanted, std::error_code& ec,
+    create(Name... name, const options_type& wanted, std::error_code& ec,
            Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>(name, wanted, publication::exclusive, ec,
+        return access::create<Handle, Forms>(text_of(name...), wanted, publication::exclusive, ec,
                                              std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...>
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, const options_type& wanted,
+    [[nodiscard, gnu::cold]] static Handle create(Name... name, const options_type& wanted,
                                                   Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>(name, wanted, publication::exclusive,
+        return access::create_or_throw<Handle, Forms>(text_of(name...), wanted,
+                                                      publication::exclusive,
                                                       std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires may_fill<Forms, Arguments...> && Forms::has_default
     [[nodiscard, gnu::cold]] static Handle
-    create(name_argument name, std::error_code& ec,
+    create(Name... name, std::error_code& ec,
            Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>(name, options_type(), publication::exclusive, ec,
+        return access::create<Handle, Forms>(text_of(name...), options_type(),
+                                             publication::exclusive, ec,
                                              std::forward<Arguments>(arguments)...);
     }
 
     template <class... Arguments>
         requires may_fill_plainly<Forms, Arguments...> && Forms::has_default
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>(name, options_type(), publication::exclusive,
+    [[nodiscard, gnu::cold]] static Handle create(Name... name, Arguments&&... arguments) {
+        return access::create_or_throw<Handle, Forms>(text_of(name...), options_type(),
+                                                      publication::exclusive,
                                                       std::forward<Arguments>(arguments)...);
     }
 
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, number_type much,
+    [[nodiscard, gnu::cold]] static Handle create(Name... name, number_type much,
                                                   std::error_code& ec) noexcept {
-        return access::create<Handle, Forms>(name, Forms::from(much), publication::exclusive, ec);
+        return access::create<Handle, Forms>(text_of(name...), Forms::from(much),
+                                             publication::exclusive, ec);
     }
 
-    [[nodiscard, gnu::cold]] static Handle create(name_argument name, number_type much) {
-        return access::create_or_throw<Handle, Forms>(name, Forms::from(much),
+    [[nodiscard, gnu::cold]] static Handle create(Name... name, number_type much) {
+        return access::create_or_throw<Handle, Forms>(text_of(name...), Forms::from(much),
                                                       publication::exclusive);
     }
 
-    static Handle create(name_argument, empty_braces_are_neither_options_nor_a_size) = delete;
-    static Handle create(name_argument, empty_braces_are_neither_options_nor_a_size,
+    static Handle create(Name..., empty_braces_are_neither_options_nor_a_size) = delete;
+    static Handle create(Name..., empty_braces_are_neither_options_nor_a_size,
                          std::error_code&) = delete;
+};
 
+// ---- everything else, of handles with names
+
+template <class Handle, class Forms>
+class creating_named : public creating<Handle, Forms, name_argument> {
+    using access = factory_access;
+    using opening_type = typename Forms::opening;
+    using options_type = typename Forms::options;
+    using number_type = typename Forms::number;
+
+  public:
     /// An existing object, complete and checked. *Errors*: errc::not_found; symlink_refused,
     /// directory_refused, special_file_refused, unexpected_owner, wider_permission,
     /// permission_denied; of segments also truncated, not_a_segment, byte_order_mismatch,
@@ -34750,70 +34902,14 @@ class creating {
     }
 };
 
-// ---- create, of handles without names
-
-template <class Handle, class Forms>
-class creating_unnamed {
-    using access = factory_access;
-    using options_type = typename Forms::options;
-    using number_type = typename Forms::number;
-
-  public:
-    /// A new object. See creating::create: the same without a name. Other processes get it by fork,
-    /// or by its native handle.
-    template <class... Arguments>
-        requires may_fill<Forms, Arguments...>
-    [[nodiscard, gnu::cold]] static Handle
-    create(const options_type& wanted, std::error_code& ec,
-           Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>({}, wanted, publication::exclusive, ec,
-                                             std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires may_fill_plainly<Forms, Arguments...>
-    [[nodiscard, gnu::cold]] static Handle create(const options_type& wanted,
-                                                  Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>({}, wanted, publication::exclusive,
-                                                      std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires may_fill<Forms, Arguments...> && Forms::has_default
-    [[nodiscard, gnu::cold]] static Handle
-    create(std::error_code& ec, Arguments&&... arguments) noexcept(!Forms::has_contents) {
-        return access::create<Handle, Forms>({}, options_type(), publication::exclusive, ec,
-                                             std::forward<Arguments>(arguments)...);
-    }
-
-    template <class... Arguments>
-        requires may_fill_plainly<Forms, Arguments...> && Forms::has_default
-    [[nodiscard, gnu::cold]] static Handle create(Arguments&&... arguments) {
-        return access::create_or_throw<Handle, Forms>({}, options_type(), publication::exclusive,
-                                                      std::forward<Arguments>(arguments)...);
-    }
-
-    [[nodiscard, gnu::cold]] static Handle create(number_type much, std::error_code& ec) noexcept {
-        return access::create<Handle, Forms>({}, Forms::from(much), publication::exclusive, ec);
-    }
-
-    [[nodiscard, gnu::cold]] static Handle create(number_type much) {
-        return access::create_or_throw<Handle, Forms>({}, Forms::from(much),
-                                                      publication::exclusive);
-    }
-
-    static Handle create(empty_braces_are_neither_options_nor_a_size) = delete;
-    static Handle create(empty_braces_are_neither_options_nor_a_size, std::error_code&) = delete;
-};
-
 // ---- the factories of a handle
 
 template <class Handle, class Forms, class View>
-class named_factories : public creating<Handle, Forms>,
+class named_factories : public creating_named<Handle, Forms>,
                         public viewing<View, Forms>,
                         public adopting<Handle, Forms> {
   public:
-    using creating<Handle, Forms>::open;
+    using creating_named<Handle, Forms>::open;
     using viewing<View, Forms>::open;
 
     /// The same as open(name …) without read_write.
@@ -34843,7 +34939,7 @@ class named_factories : public creating<Handle, Forms>,
 };
 
 template <class Handle, class Forms>
-class unnamed_factories : public creating_unnamed<Handle, Forms>, public adopting<Handle, Forms> {};
+class unnamed_factories : public creating<Handle, Forms>, public adopting<Handle, Forms> {};
 
 template <class View, class Forms>
 class named_view_factories : public viewing<View, Forms>, public adopting<View, Forms> {
@@ -34853,7 +34949,7 @@ class named_view_factories : public viewing<View, Forms>, public adopting<View, 
     static View open(name_argument) = delete;                   // say how: open(name, read_only)
     static View open(name_argument, std::error_code&) = delete; // open(name, read_only, ec)
 
-    /// Waits until the name exists: see creating::open.
+    /// Waits until the name exists: see creating_named::open.
     template <duration_like Duration, class... Rest>
     [[nodiscard, gnu::cold]] static auto open(name_argument name, const Duration& patience,
                                               Rest&&... rest) {
@@ -35583,8 +35679,8 @@ struct named_semaphore_forms {
 /// *Errors* of its factories: those of memory_object; errc::invalid_name also beyond 251 bytes;
 /// type_mismatch for a file of another size than this program's semaphores have.
 template <class Naming = naming::verbatim, class Permission = permission::owner_only>
-class named_semaphore
-    : public detail::creating<named_semaphore<Naming, Permission>, detail::named_semaphore_forms> {
+class named_semaphore : public detail::creating_named<named_semaphore<Naming, Permission>,
+                                                      detail::named_semaphore_forms> {
     using policies = detail::policies<mechanism::posix, Naming, Permission>;
     using naming_used = typename policies::naming;
 
@@ -38470,10 +38566,6 @@ class segment_base : public segment_core {
         return segment_base(segment_core::prepare(Policies::data(), name, options, how, ec));
     }
 
-    [[nodiscard]] static mapping_options options_of(const segment_options& options) noexcept {
-        return mapping_of(options);
-    }
-
     [[gnu::cold]] static segment_base open(std::string_view name, access_mode how,
                                            const mapping_options& options,
                                            std::error_code& ec) noexcept {
@@ -39132,7 +39224,7 @@ class segment_operations : public segment_observers<Policies> {
         if (this->check_attached(ec)) {
             segment_header& header = this->base_.memory().header();
             if (const owner_word me = participant_of(header, ec); !ec) {
-                heap::transaction(heap::of(header), me).grow(size, ec);
+                heap::change(heap::of(header), me).grow(size, ec);
             }
         }
     }
@@ -39281,12 +39373,15 @@ class segment
 
     /// Constructs an object under a name. Other threads that construct or destroy wait meanwhile.
     /// Its own allocators, at any depth, bind to this segment. *Errors*: errc::already_exists if
-    /// the name is taken, invalid_name, out_of_space, reserve_exceeded; exceptions from T's
-    /// constructor pass through, and nothing is left behind.
+    /// the name is taken, invalid_name, out_of_space, reserve_exceeded; those of T's
+    /// constructor, and nothing is left behind. The form with an error code has the code of a
+    /// cohold::failure that the constructor throws, and errc::out_of_space for std::bad_alloc; its
+    /// other exceptions pass through.
     template <class T, class... Arguments>
     T& construct(std::string_view name, Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
-        T* const made = construct<T>(name, ec, std::forward<Arguments>(arguments)...);
+        T* const made = make_object<T>(name, detail::making::construct, ec,
+                                       std::forward<Arguments>(arguments)...);
         detail::raise_if(ec);
         return *made;
     }
@@ -39294,8 +39389,10 @@ class segment
     template <class T, class... Arguments>
     T* construct(std::string_view name, std::error_code& ec,
                  Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
-        return make_object<T>(name, detail::making::construct, ec,
-                              std::forward<Arguments>(arguments)...);
+        return detail::reported(ec, [&] {
+            return make_object<T>(name, detail::making::construct, ec,
+                                  std::forward<Arguments>(arguments)...);
+        });
     }
 
     /// The object with this name, which is constructed first if there is none: by one of all
@@ -39305,7 +39402,8 @@ class segment
     T& find_or_construct(std::string_view name,
                          Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
         std::error_code ec;
-        T* const object = find_or_construct<T>(name, ec, std::forward<Arguments>(arguments)...);
+        T* const object = make_object<T>(name, detail::making::find_or_construct, ec,
+                                         std::forward<Arguments>(arguments)...);
         detail::raise_if(ec);
         return *object;
     }
@@ -39313,8 +39411,10 @@ class segment
     template <class T, class... Arguments>
     T* find_or_construct(std::string_view name, std::error_code& ec,
                          Arguments&&... arguments) const COHOLD_LIFETIMEBOUND {
-        return make_object<T>(name, detail::making::find_or_construct, ec,
-                              std::forward<Arguments>(arguments)...);
+        return detail::reported(ec, [&] {
+            return make_object<T>(name, detail::making::find_or_construct, ec,
+                                  std::forward<Arguments>(arguments)...);
+        });
     }
 
     /// nullptr if there is no object with this name, or if it is still being constructed; does not
@@ -40108,9 +40208,9 @@ class system_v_semaphores
     : public detail::semaphore_set,
       public std::conditional_t<
           detail::policies<mechanism::system_v, Naming, Permission>::named,
-          detail::creating<system_v_semaphores<Naming, Permission>, detail::semaphore_set_forms>,
-          detail::creating_unnamed<system_v_semaphores<Naming, Permission>,
-                                   detail::semaphore_set_forms>>,
+          detail::creating_named<system_v_semaphores<Naming, Permission>,
+                                 detail::semaphore_set_forms>,
+          detail::creating<system_v_semaphores<Naming, Permission>, detail::semaphore_set_forms>>,
       public detail::adopting<system_v_semaphores<Naming, Permission>,
                               detail::semaphore_set_forms> {
     using policies = detail::policies<mechanism::system_v, Naming, Permission>;

@@ -101,19 +101,19 @@ TEST_CASE("without a name") {
 }
 
 TEST_CASE("the forms with an error code give that of a constructor without memory") {
-    const segment_options small{.size = 65536, .reserve = 65536};
+    const segment_options full{.size = 65536, .reserve = 65536};
     const std::string name = support::own_name("shared");
     const std::string text(70000, 'x');
     std::error_code ec;
-    CHECK(!shared<shm_string>::create(name, small, ec, text));
+    CHECK(!shared<shm_string>::create(name, full, ec, text));
     CHECK(ec == errc::reserve_exceeded);
     CHECK(last_failure().code() == ec);
-    CHECK(!shared<shm_string>::open_or_create(name, small, ec, text));
+    CHECK(!shared<shm_string>::open_or_create(name, full, ec, text));
     CHECK(ec == errc::reserve_exceeded);
-    CHECK(!shared<shm_string>::replace(name, small, ec, text));
+    CHECK(!shared<shm_string>::replace(name, full, ec, text));
     CHECK(ec == errc::reserve_exceeded);
-    CHECK(!shared<shm_string, mechanism::memfd>::create(small, ec, text));
+    CHECK(!shared<shm_string, mechanism::memfd>::create(full, ec, text));
     CHECK(ec == errc::reserve_exceeded);
-    CHECK_THROWS_AS(static_cast<void>(shared<shm_string>::create(name, small, text)), failure);
+    CHECK_THROWS_AS(static_cast<void>(shared<shm_string>::create(name, full, text)), failure);
     CHECK(!shared<shm_string>::remove(name));
 }
