@@ -237,13 +237,27 @@ def check_snippets():
                 yield f"{page.relative_to(ROOT)}: this code is of no file: {code.splitlines()[1]}"
 
 
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def anchors(page):
+    """What a link into a page may name, as GitHub makes it of the headings."""
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+            for title in re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)}
+
+
 def check_links():
-    """Links from a page to a file of the tree are valid."""
+    """Links from a page to a file of the tree, or to a heading in it, are valid."""
     for page in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]:
-        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
-            if "://" not in target and not (page.parent / target).exists():
-                yield f"{page.relative_to(ROOT)}: {target} does not exist"
+        for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text())):
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+            if "://" in link:
+                continue
+            if not target.exists():
+                yield f"{page.relative_to(ROOT)}: {path} does not exist"
+            elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+                yield f"{page.relative_to(ROOT)}: {path} has no heading #{anchor}"
 
 
 def write():
