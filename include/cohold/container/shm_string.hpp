@@ -13,6 +13,7 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -292,6 +293,11 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
         return storage::try_assign({text.data()}, static_cast<size_type>(text.size()));
     }
 
+    /// The same, with the reason in `ec`.
+    bool try_assign(view text, std::error_code& ec) {
+        return detail::has_succeeded(try_assign(text), ec);
+    }
+
     [[nodiscard]] allocator_type get_allocator() const noexcept { return alloc_; }
 
     // ---- characters
@@ -379,6 +385,11 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
     /// last_failure() says which.
     [[nodiscard]] bool try_reserve(size_type count) { return storage::try_reserve(count); }
 
+    /// The same, with the reason in `ec`.
+    bool try_reserve(size_type count, std::error_code& ec) {
+        return detail::has_succeeded(try_reserve(count), ec);
+    }
+
     /// A request. Has no effect without memory for the smaller block.
     void shrink_to_fit() { storage::shrink_to_fit(); }
 
@@ -464,6 +475,11 @@ class shm_basic_string : private detail::string_storage<Char, Traits, Allocator>
     /// would be longer than max_size(); last_failure() says which.
     [[nodiscard]] bool try_append(view text) {
         return storage::try_append({text.data()}, static_cast<size_type>(text.size()));
+    }
+
+    /// The same, with the reason in `ec`.
+    bool try_append(view text, std::error_code& ec) {
+        return detail::has_succeeded(try_append(text), ec);
     }
 
     void push_back(Char character) { storage::push_back(character); }

@@ -153,6 +153,22 @@ TEST_CASE("long texts need one") {
     CHECK(!s.try_reserve(23));
     CHECK(s.try_append(" text"));
     CHECK(s == "short text");
+    std::error_code ec;
+    CHECK(!s.try_append(sentence, ec));
+    CHECK(ec == cohold::errc::no_segment);
+    CHECK(s.try_append("s", ec));
+    CHECK(!ec);
+    CHECK(!s.try_assign(sentence, ec));
+    CHECK(ec == cohold::errc::no_segment);
+    CHECK(s.try_assign("short", ec));
+    CHECK(!ec);
+    CHECK(!s.try_reserve(23, ec));
+    CHECK(ec == cohold::errc::no_segment);
+    CHECK(!s.try_reserve(s.max_size() + 1, ec));
+    CHECK(ec == cohold::errc::invalid_size);
+    CHECK(s.try_reserve(22, ec));
+    CHECK(!ec);
+    CHECK(s == "short");
 }
 
 TEST_CASE("copies and moves") {

@@ -482,6 +482,16 @@ TEST_CASE_TEMPLATE("swap", V, MOVABLE_VECTORS) {
     CHECK(none.data() == in_b);
 }
 
+TEST_CASE("the try_ forms say that there is no segment") {
+    cohold::shm_vector<int> v;
+    std::error_code ec;
+    CHECK_FALSE(v.try_reserve(2, ec));
+    CHECK(ec == cohold::errc::no_segment);
+    ec.clear();
+    CHECK_FALSE(v.try_push_back(1, ec));
+    CHECK(ec == cohold::errc::no_segment);
+}
+
 TEST_CASE_TEMPLATE("the try_ forms", V, MOVABLE_VECTORS) {
     using T = typename V::value_type;
     V v;

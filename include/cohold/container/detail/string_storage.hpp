@@ -358,28 +358,6 @@ class string_storage {
         return units_for(doubled < needed ? needed : doubled);
     }
 
-    // Returns null when there is no memory: last_failure() says why.
-    [[nodiscard, gnu::noinline]] pointer try_allocate(size_type units) {
-        if constexpr (requires { alloc_.try_allocate(units); }) {
-            return alloc_.try_allocate(units);
-        } else {
-#if defined(__cpp_exceptions)
-            try {
-                return traits::allocate(alloc_, units);
-            } catch (const failure&) {
-                return nullptr; // has reported its failure already
-            } catch (const std::bad_alloc&) {
-                std::error_code ec;
-                fail(ec, errc::out_of_space, "shm_string: no memory for %zu characters",
-                     static_cast<std::size_t>(units));
-                return nullptr;
-            }
-#else
-            return traits::allocate(alloc_, units);
-#endif
-        }
-    }
-
     // ---- changes by one store to the first word, after the others: false if that is not possible
 
     static constexpr std::size_t unit = sizeof(Char);
@@ -798,7 +776,7 @@ class string_storage {
 
     // Without a section there is nothing to save, unless there should be one.
     [[nodiscard]] bool saves_words(operation& section) {
-        return (section.is_there() || !has_segment()) &&
+        return (section.is_there() || !has_segment(alloc_)) &&
                section.try_elements(std::addressof(words_), sizeof words_);
     }
 
@@ -809,16 +787,9 @@ class string_storage {
                 section.try_elements(text() + from, (size() - from + 1) * sizeof(Char)));
     }
 
-    [[nodiscard]] bool has_segment() const noexcept {
-        if constexpr (is_shm_allocator<Allocator>) {
-            return static_cast<bool>(alloc_);
-        } else {
-            return false;
-        }
-    }
-
     [[nodiscard]] bool try_growing(size_type units, source from, size_type count) {
-        block memory(alloc_, units, [&] { return try_allocate(units); });
+        block memory(alloc_, units,
+                     [&] { return allocate_or_report(alloc_, units, "shm_string"); });
         if (!memory || !memory.section().try_elements(std::addressof(words_), sizeof words_)) {
             return false;
         }
@@ -830,7 +801,8 @@ class string_storage {
     [[nodiscard]] bool try_replace_growing(source from, size_type count) {
         const size_type size = this->size();
         const size_type units = grown_units(size + count);
-        block memory(alloc_, units, [&] { return try_allocate(units); });
+        block memory(alloc_, units,
+                     [&] { return allocate_or_report(alloc_, units, "shm_string"); });
         if (!memory || !memory.section().try_elements(std::addressof(words_), sizeof words_)) {
             return false;
         }

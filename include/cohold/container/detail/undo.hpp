@@ -10,9 +10,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <string> // std::allocator_traits, at half the compile time of <memory>
+#include <system_error>
 
 #include <cohold/container/detail/elements.hpp>
 #include <cohold/container/shm_allocator.hpp>
+#include <cohold/error.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -26,6 +30,12 @@ enum class without_journal {
     happens,
     reports, // there is no section; last_failure() says why
 };
+
+// For the forms with an error code of functions that leave their reason in last_failure().
+inline bool has_succeeded(bool success, std::error_code& ec) noexcept {
+    ec = success ? std::error_code() : last_failure().code();
+    return success;
+}
 
 // So few bytes are saved rather than moved step by step.
 inline constexpr std::size_t most_bytes_saved = 256;
@@ -423,6 +433,43 @@ template <class T>
     return has_open_sections() && open_transaction(allocator.header()) != nullptr;
 }
 
+template <class Allocator>
+[[nodiscard]] bool has_segment(const Allocator& /*allocator*/) noexcept {
+    return false;
+}
+
+template <class T>
+[[nodiscard]] bool has_segment(const shm_allocator<T>& allocator) noexcept {
+    return static_cast<bool>(allocator);
+}
+
+// Memory for a number of elements; null if there is none: last_failure() says why.
+template <class Allocator>
+[[nodiscard, gnu::noinline]] typename std::allocator_traits<Allocator>::pointer
+allocate_or_report(Allocator& allocator, std::size_t count, const char* container) {
+    using traits = std::allocator_traits<Allocator>;
+    using size_type = typename traits::size_type;
+    if constexpr (requires { allocator.try_allocate(static_cast<size_type>(count)); }) {
+        return allocator.try_allocate(static_cast<size_type>(count));
+    } else {
+#if defined(__cpp_exceptions)
+        try {
+            return traits::allocate(allocator, static_cast<size_type>(count));
+        } catch (const failure&) {
+            return nullptr; // has reported its failure already
+        } catch (const std::bad_alloc&) {
+            std::error_code ec;
+            fail(ec, errc::out_of_space, "%s: no memory for %zu elements of %zu bytes", container,
+                 count, sizeof(typename traits::value_type));
+            return nullptr;
+        }
+#else
+        static_cast<void>(container);
+        return traits::allocate(allocator, static_cast<size_type>(count));
+#endif
+    }
+}
+
 // Runs `run(undo_record&)` if this thread has a section open in the allocator's segment.
 template <class Allocator, class Run>
 inline void if_section_open(const Allocator& /*allocator*/, without_journal /*otherwise*/,
@@ -497,7 +544,7 @@ class raw_block {
     template <class Allocate>
     raw_block(Allocator& allocator, size_type capacity, const Allocate& allocate)
         : section_(allocator, without_journal::reports), allocator_(allocator),
-          memory_(section_.is_there() ? allocate() : nullptr),
+          memory_(section_.is_there() || !has_segment(allocator) ? allocate() : nullptr),
           capacity_(memory_ == nullptr ? 0 : capacity) {}
 
     raw_block(const raw_block&) = delete;

@@ -20,12 +20,6 @@ COHOLD_NAMESPACE_BEGIN
 
 namespace detail {
 
-// For the forms with an error code of functions that leave their reason in last_failure().
-inline bool has_succeeded(bool success, std::error_code& ec) noexcept {
-    ec = success ? std::error_code() : last_failure().code();
-    return success;
-}
-
 // A number with a type of its own: a store to an element cannot change it, even if that is a
 // std::uint64_t, so a loop that writes elements need not load it again.
 class vector_word {
@@ -306,29 +300,13 @@ class vector_storage {
 
     // Returns null when there is no memory, or count is beyond max_size(): last_failure() says why.
     [[nodiscard, gnu::noinline]] pointer try_allocate(size_type count) {
-        std::error_code ec;
         if (count > max_size()) {
+            std::error_code ec;
             fail(ec, errc::invalid_size, "shm_vector: %zu elements wanted, at most %zu possible",
                  static_cast<std::size_t>(count), static_cast<std::size_t>(max_size()));
             return nullptr;
         }
-        if constexpr (requires { alloc_.try_allocate(count); }) {
-            return alloc_.try_allocate(count);
-        } else {
-#if defined(__cpp_exceptions)
-            try {
-                return traits::allocate(alloc_, count);
-            } catch (const failure&) {
-                return nullptr; // has reported its failure already
-            } catch (const std::bad_alloc&) {
-                fail(ec, errc::out_of_space, "shm_vector: no memory for %zu elements of %zu bytes",
-                     static_cast<std::size_t>(count), sizeof(T));
-                return nullptr;
-            }
-#else
-            return traits::allocate(alloc_, count);
-#endif
-        }
+        return allocate_or_report(alloc_, count, "shm_vector");
     }
 
     // Is there memory, and are the elements saved that must be before they are moved there?
