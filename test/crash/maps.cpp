@@ -77,6 +77,11 @@ void declare_common(registry& all, const char* type, const Add& add) {
         on<C>(all, of + "emplace", setup, count, add, [add](two<C>& c) { add(c.it, 35); });
         on<C>(all, of + "insert", setup, count, add,
               [](two<C>& c) { c.it.insert(*std::prev(c.other.end())); });
+        on<C>(all, of + "insert", (std::string(setup) + ", an error code").c_str(), count, add,
+              [](two<C>& c) {
+                  std::error_code ec;
+                  c.it.insert(*std::prev(c.other.end()), ec);
+              });
         on<C>(all, of + "insert_range", setup, count, add, [](two<C>& c) {
             c.it.insert_range(c.other);
         }).also([](two<C>& c) {
@@ -156,6 +161,14 @@ void declare_map(registry& all) {
            [](two<names>& m) { m.it.insert_or_assign("20", "changed"); });
     on_map("emplace_hint", "the end",
            [](two<names>& m) { m.it.emplace_hint(m.it.end(), "99", sentence); });
+    on_map("try_emplace", "an error code", [](two<names>& m) {
+        std::error_code ec;
+        m.it.try_emplace(ec, "35", sentence);
+    });
+    on_map("insert_or_assign", "an error code", [](two<names>& m) {
+        std::error_code ec;
+        m.it.insert_or_assign("10", sentence, ec);
+    });
     on_map("insert", "an element", [](two<names>& m) { m.it.insert({"15", "text"}); });
     on_map("erase", "a key", [](two<names>& m) { m.it.erase("20"); });
     on_map("erase", "a range",

@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <iterator>
 #include <string> // std::less, for less than <functional> costs
+#include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -122,16 +123,25 @@ class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, deta
         requires(detail::key_like<std::remove_cvref_t<K>, Key, Compare> &&
                  !std::is_convertible_v<K &&, const_iterator>)
     std::pair<iterator, bool> try_emplace(K&& key, Arguments&&... arguments) {
-        return added(this->tree_.place_of(key), std::forward<K>(key),
-                     std::forward<Arguments>(arguments)...);
+        return this->inserted(added(this->tree_.place_of(key), failing, std::forward<K>(key),
+                                    std::forward<Arguments>(arguments)...));
+    }
+
+    /// The same with an error code, as emplace.
+    template <class K = Key, class... Arguments>
+        requires detail::key_like<std::remove_cvref_t<K>, Key, Compare>
+    std::pair<iterator, bool> try_emplace(std::error_code& ec, K&& key, Arguments&&... arguments) {
+        return this->inserted(added(this->tree_.place_of(key), reporting, std::forward<K>(key),
+                                    std::forward<Arguments>(arguments)...),
+                              ec);
     }
 
     template <class K = Key, class... Arguments>
         requires detail::key_like<std::remove_cvref_t<K>, Key, Compare>
     iterator try_emplace(const_iterator hint, K&& key, Arguments&&... arguments) {
-        return added(this->tree_.place_of(hint.links(), key), std::forward<K>(key),
-                     std::forward<Arguments>(arguments)...)
-            .first;
+        return iterator(added(this->tree_.place_of(hint.links(), key), failing,
+                              std::forward<K>(key), std::forward<Arguments>(arguments)...)
+                            .first);
     }
 
     /// All or nothing, also if the value is assigned.
@@ -139,15 +149,25 @@ class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, deta
         requires(detail::key_like<std::remove_cvref_t<K>, Key, Compare> &&
                  !std::is_convertible_v<K &&, const_iterator>)
     std::pair<iterator, bool> insert_or_assign(K&& key, V&& value) {
-        return assigned(this->tree_.place_of(key), std::forward<K>(key), std::forward<V>(value));
+        return this->inserted(assigned(this->tree_.place_of(key), failing, std::forward<K>(key),
+                                       std::forward<V>(value)));
+    }
+
+    /// The same with an error code, as emplace. Exceptions of the assignment pass through.
+    template <class K = Key, class V = T>
+        requires detail::key_like<std::remove_cvref_t<K>, Key, Compare>
+    std::pair<iterator, bool> insert_or_assign(K&& key, V&& value, std::error_code& ec) {
+        return this->inserted(assigned(this->tree_.place_of(key), reporting, std::forward<K>(key),
+                                       std::forward<V>(value)),
+                              ec);
     }
 
     template <class K = Key, class V = T>
         requires detail::key_like<std::remove_cvref_t<K>, Key, Compare>
     iterator insert_or_assign(const_iterator hint, K&& key, V&& value) {
-        return assigned(this->tree_.place_of(hint.links(), key), std::forward<K>(key),
-                        std::forward<V>(value))
-            .first;
+        return iterator(assigned(this->tree_.place_of(hint.links(), key), failing,
+                                 std::forward<K>(key), std::forward<V>(value))
+                            .first);
     }
 
     /// All or nothing. Only within a segment.
@@ -157,29 +177,32 @@ class shm_map : public detail::tree_container<Key, std::pair<const Key, T>, deta
     using storage = typename base::storage;
     using node = typename storage::node;
     using place = typename storage::place;
+    using result = std::pair<detail::tree_links*, bool>; // as tree::emplace
+
+    static constexpr auto failing = detail::without_journal::fails;
+    static constexpr auto reporting = detail::without_journal::reports;
 
     template <class K, class... Arguments>
-    std::pair<iterator, bool> added(const place& where, K&& key, Arguments&&... arguments) {
-        if (where.found != nullptr) {
-            return {iterator(where.found), false};
-        }
-        return {iterator(this->tree_.emplace_at(
-                    where, std::piecewise_construct, std::forward_as_tuple(std::forward<K>(key)),
-                    std::forward_as_tuple(std::forward<Arguments>(arguments)...))),
-                true};
+    result added(const place& where, detail::without_journal otherwise, K&& key,
+                 Arguments&&... arguments) {
+        return this->tree_.emplace_at(where, otherwise, std::piecewise_construct,
+                                      std::forward_as_tuple(std::forward<K>(key)),
+                                      std::forward_as_tuple(std::forward<Arguments>(arguments)...));
     }
 
     template <class K, class V>
-    std::pair<iterator, bool> assigned(const place& where, K&& key, V&& value) {
+    result assigned(const place& where, detail::without_journal otherwise, K&& key, V&& value) {
         if (where.found == nullptr) {
-            return added(where, std::forward<K>(key), std::forward<V>(value));
+            return added(where, otherwise, std::forward<K>(key), std::forward<V>(value));
         }
-        typename storage::operation change(this->tree_.alloc());
+        typename storage::operation change(this->tree_.alloc(), otherwise);
         T& old = where.found->value.second;
-        change.section().elements(std::addressof(old), sizeof(T));
+        if (!change.saves(std::addressof(old), sizeof(T))) {
+            return {nullptr, false};
+        }
         old = std::forward<V>(value);
         change.done();
-        return {iterator(where.found), false};
+        return {where.found, false};
     }
 
     template <class K>

@@ -13,6 +13,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -74,29 +75,38 @@ class pair_of_maps {
     [[nodiscard]] bool agrees() const { return agree(mine_, model_, same); }
 
     model_map model_;
+    int coded_refusals = 0;
 
   private:
     void act() {
         const Key key = value_of<Key>(random_() % 90);
         const T value = value_of<T>(random_() % 1000);
         switch (random_() % 14) {
-        case 0:
-        case 1: {
+        case 0: {
             const bool added = mine_.emplace(key, value).second;
             CHECK(added == model_.emplace(key, value).second);
             return;
         }
+        case 1:
+            return coded([&](auto& ec) { return mine_.emplace(ec, key, value); },
+                         [&] { return model_.emplace(key, value); });
         case 2:
             mine_[key];
             model_[key];
             return;
         case 3:
+            return coded([&](auto& ec) { return mine_.insert_or_assign(key, value, ec); },
+                         [&] { return model_.insert_or_assign(key, value); });
         case 4: {
             const bool added = mine_.insert_or_assign(key, value).second;
             CHECK(added == model_.insert_or_assign(key, value).second);
             return;
         }
         case 5: {
+            if (random_() % 2 == 0) {
+                return coded([&](auto& ec) { return mine_.try_emplace(ec, key, value); },
+                             [&] { return model_.try_emplace(key, value); });
+            }
             const bool added = mine_.try_emplace(key, value).second;
             CHECK(added == model_.try_emplace(key, value).second);
             return;
@@ -165,6 +175,23 @@ class pair_of_maps {
             CHECK(mine_.count(key) == model_.count(key));
             return;
         }
+        }
+    }
+
+    // A form with an error code: the model changes unless the memory has run out.
+    template <class Mine, class Model>
+    void coded(const Mine& mine, const Model& model) {
+        std::error_code ec = std::make_error_code(std::errc::io_error);
+        const auto [at, added] = mine(ec);
+        if (ec) {
+            CHECK((ec == cohold::errc::out_of_space || ec == cohold::errc::reserve_exceeded));
+            CHECK(at == mine_.end());
+            CHECK(!added);
+            ++coded_refusals;
+        } else {
+            const auto expected = model();
+            CHECK(added == expected.second);
+            CHECK(at->first == expected.first->first);
         }
     }
 
@@ -318,6 +345,76 @@ TEST_CASE("random operations in a full segment change nothing, or agree") {
             }
         }
         CHECK(refused > 100);
+        CHECK(both.coded_refusals > 100);
+    }
+}
+
+TEST_CASE("the forms with an error code") {
+    std::error_code ec = std::make_error_code(std::errc::io_error);
+    SUBCASE("where there is memory") {
+        const segment here = make();
+        auto& m = here.construct<shm_map<shm_string, int>>("map");
+        CHECK(m.emplace(ec, "one", 1).second);
+        CHECK(!ec);
+        CHECK(!m.emplace(ec, "one", 2).second);
+        CHECK(m.try_emplace(ec, "two"sv, 2).first->second == 2);
+        CHECK(!m.try_emplace(ec, "two", 3).second);
+        CHECK(m.insert({"three", 3}, ec).second);
+        const std::pair<const shm_string, int> known("three", 4);
+        CHECK(!m.insert(known, ec).second);
+        CHECK(m.insert_or_assign("four"sv, 4, ec).second);
+        CHECK(m.insert_or_assign("four", 44, ec).first->second == 44);
+        CHECK(!ec);
+        CHECK(m.size() == 4);
+        auto& all = here.construct<shm_multimap<int, int>>("multimap");
+        CHECK(all.emplace(ec, 1, 2)->second == 2);
+        CHECK(all.insert({1, 3}, ec)->second == 3);
+        CHECK(all.size() == 2);
+        auto& set = here.construct<shm_set<shm_string>>("set");
+        CHECK(set.emplace(ec, "text").second);
+        CHECK(!set.insert("text", ec).second);
+        CHECK(set.insert("another", ec).second);
+        CHECK(!ec);
+    }
+    SUBCASE("in a full segment") {
+        const segment here = make(1 << 20);
+        auto& m = here.construct<shm_map<int, int>>("map");
+        auto& set = here.construct<cohold::shm_multiset<int>>("set");
+        m[0] = 0;
+        fill(here);
+        while (m.try_emplace(ec, static_cast<int>(m.size()), 0).second) {
+        }
+        CHECK((ec == cohold::errc::out_of_space || ec == cohold::errc::reserve_exceeded));
+        const auto used = here.used();
+        const auto size = m.size();
+        const auto refuses = [&](const auto& result, const auto& end) {
+            CHECK((ec == cohold::errc::out_of_space || ec == cohold::errc::reserve_exceeded));
+            CHECK(result == end);
+            ec = std::make_error_code(std::errc::io_error);
+        };
+        refuses(m.emplace(ec, -1, 0), std::pair(m.end(), false));
+        refuses(m.insert({-1, 0}, ec), std::pair(m.end(), false));
+        refuses(m.insert_or_assign(-1, 0, ec), std::pair(m.end(), false));
+        refuses(set.emplace(ec, 1), set.end());
+        refuses(set.insert(1, ec), set.end());
+        CHECK(m.size() == size);
+        CHECK(set.empty());
+        CHECK(here.used() == used);
+        CHECK(!m.try_emplace(ec, 0, 1).second); // is there
+        CHECK(!ec);
+        CHECK(m.insert_or_assign(0, 1, ec).first->second == 1);
+        CHECK(!ec);
+    }
+    SUBCASE("outside of a segment") {
+        shm_map<int, int> unbound;
+        CHECK(unbound.emplace(ec, 1, 1).first == unbound.end());
+        CHECK(ec == cohold::errc::no_segment);
+        ec.clear();
+        CHECK(unbound.insert_or_assign(1, 1, ec).first == unbound.end());
+        CHECK(ec == cohold::errc::no_segment);
+        plain<int, int> local;
+        CHECK(local.try_emplace(ec, 1, 1).second);
+        CHECK(!ec);
     }
 }
 

@@ -215,7 +215,8 @@ class tree_operation {
   public:
     explicit tree_operation(const Allocator& allocator,
                             without_journal otherwise = without_journal::fails)
-        : section_(allocator, otherwise) {}
+        : section_(allocator, otherwise), reports_(otherwise == without_journal::reports),
+          possible_(section_.is_there() || !has_segment(allocator)) {}
 
     tree_operation(const tree_operation&) = delete;
     tree_operation& operator=(const tree_operation&) = delete;
@@ -230,20 +231,45 @@ class tree_operation {
 
     [[nodiscard]] undo_scope<Allocator>& section() noexcept { return section_; }
 
+    // Does it return, rather than throw, when memory runs out?
+    [[nodiscard]] bool reports() const noexcept { return reports_; }
+
+    // False, for an operation that reports failure: there is no section, but there should be one.
+    [[nodiscard]] bool is_possible() const noexcept { return possible_; }
+
+    // Saves an element before it changes. False, for an operation that reports failure, if that is
+    // not possible.
+    [[nodiscard]] bool saves(const void* at, std::size_t bytes) {
+        if (reports_) {
+            return possible_ && section_.try_elements(at, bytes);
+        }
+        section_.elements(at, bytes);
+        return true;
+    }
+
     [[nodiscard]] tree_undo undo() noexcept {
         if constexpr (is_shm_allocator<Allocator>) {
-            return {section_.is_there() ? static_cast<void*>(std::addressof(section_)) : nullptr,
-                    [](void* record, const void* at, std::size_t bytes) {
-                        static_cast<undo_scope<Allocator>*>(record)->words(at, at, bytes);
-                    }};
-        } else {
-            return {nullptr, nullptr};
+            if (section_.is_there()) {
+                return {this, &save_links};
+            }
         }
+        return {};
     }
 
   private:
+    static bool save_links(void* operation, const void* at, std::size_t bytes) {
+        auto& change = *static_cast<tree_operation*>(operation);
+        if (change.reports_) {
+            return change.section_.try_elements(at, bytes);
+        }
+        change.section_.words(at, at, bytes);
+        return true;
+    }
+
     undo_scope<Allocator> section_;
     bool done_ = false;
+    bool reports_;
+    bool possible_;
 };
 
 // `KeyOf` gets the key of a value; if `Multiple`, there may be several with the same key.
@@ -401,12 +427,16 @@ class tree {
 
     // ---- changing
 
-    // A new node, which is destroyed and freed unless it is released.
+    // A new node, which is destroyed and freed unless it is released. None if there is no memory
+    // and the operation reports that.
     class new_node {
       public:
         template <class... Arguments>
-        new_node(tree& where, Arguments&&... arguments)
-            : memory_(where.alloc_), node_(std::to_address(traits::allocate(memory_, 1))) {
+        new_node(tree& where, const operation& change, Arguments&&... arguments)
+            : memory_(where.alloc_), node_(allocate(change)) {
+            if (node_ == nullptr) {
+                return;
+            }
             ::new (static_cast<void*>(node_)) tree_links();
 #if defined(__cpp_exceptions)
             try {
@@ -437,6 +467,17 @@ class tree {
         node* release() noexcept { return std::exchange(node_, nullptr); }
 
       private:
+        [[nodiscard]] node* allocate(const operation& change) {
+            if (!change.reports()) {
+                return std::to_address(traits::allocate(memory_, 1));
+            }
+            if (!change.is_possible()) {
+                return nullptr;
+            }
+            const auto memory = allocate_or_report(memory_, 1, "a map or set");
+            return memory == nullptr ? nullptr : std::to_address(memory);
+        }
+
         void deallocate() noexcept {
             traits::deallocate(
                 memory_, std::pointer_traits<typename traits::pointer>::pointer_to(*node_), 1);
@@ -446,11 +487,15 @@ class tree {
         node* node_;
     };
 
-    // Returns the node with the key, and whether it is new.
+    // Returns the node with the key, and whether it is new. Without memory, an exception or, if the
+    // operation `reports`, nullptr: last_failure() says why.
     template <class... Arguments>
-    std::pair<tree_links*, bool> emplace(Arguments&&... arguments) {
-        operation change(alloc_);
-        new_node made(*this, std::forward<Arguments>(arguments)...);
+    std::pair<tree_links*, bool> emplace(without_journal otherwise, Arguments&&... arguments) {
+        operation change(alloc_, otherwise);
+        new_node made(*this, change, std::forward<Arguments>(arguments)...);
+        if (made.get() == nullptr) {
+            return {nullptr, false};
+        }
         const place where = place_of(key_of(made.get()));
         return link(change, made, where);
     }
@@ -458,17 +503,24 @@ class tree {
     template <class... Arguments>
     std::pair<tree_links*, bool> emplace_hint(tree_links* hint, Arguments&&... arguments) {
         operation change(alloc_);
-        new_node made(*this, std::forward<Arguments>(arguments)...);
+        new_node made(*this, change, std::forward<Arguments>(arguments)...);
         const place where = place_of(hint, key_of(made.get()));
         return link(change, made, where);
     }
 
-    // With a place that was found for the key that the arguments make.
+    // The same with a place that was found for the key that the arguments make.
     template <class... Arguments>
-    tree_links* emplace_at(const place& where, Arguments&&... arguments) {
-        operation change(alloc_);
-        new_node made(*this, std::forward<Arguments>(arguments)...);
-        return link(change, made, where).first;
+    std::pair<tree_links*, bool> emplace_at(const place& where, without_journal otherwise,
+                                            Arguments&&... arguments) {
+        if (where.found != nullptr) {
+            return {where.found, false};
+        }
+        operation change(alloc_, otherwise);
+        new_node made(*this, change, std::forward<Arguments>(arguments)...);
+        if (made.get() == nullptr) {
+            return {nullptr, false};
+        }
+        return link(change, made, where);
     }
 
     // Of a handle. False: its key is there.
@@ -478,7 +530,7 @@ class tree {
         }
         operation change(alloc_);
         change.section().words(taken, taken, sizeof(tree_links));
-        link_tree_node(head_, where.parent, where.side, taken, change.undo());
+        static_cast<void>(link_tree_node(head_, where.parent, where.side, taken, change.undo()));
         change.done();
         return {taken, true};
     }
@@ -604,7 +656,9 @@ class tree {
             change.done();
             return {where.found, false};
         }
-        link_tree_node(head_, where.parent, where.side, made.get(), change.undo());
+        if (!link_tree_node(head_, where.parent, where.side, made.get(), change.undo())) {
+            return {nullptr, false};
+        }
         change.done();
         return {made.release(), true};
     }

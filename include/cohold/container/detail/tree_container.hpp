@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <iterator>
 #include <string> // std::less, for less than <functional> costs
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -269,7 +270,16 @@ class tree_container {
     /// *Errors*: those of the allocator.
     template <class... Arguments>
     insertion emplace(Arguments&&... arguments) {
-        return inserted(tree_.emplace(std::forward<Arguments>(arguments)...));
+        return inserted(
+            tree_.emplace(without_journal::fails, std::forward<Arguments>(arguments)...));
+    }
+
+    /// The same, with the reason in `ec` if memory runs out: then the result is end(). Exceptions
+    /// of the element's constructor pass through.
+    template <class... Arguments>
+    insertion emplace(std::error_code& ec, Arguments&&... arguments) {
+        return inserted(
+            tree_.emplace(without_journal::reports, std::forward<Arguments>(arguments)...), ec);
     }
 
     template <class... Arguments>
@@ -278,9 +288,22 @@ class tree_container {
             tree_.emplace_hint(hint.links(), std::forward<Arguments>(arguments)...).first);
     }
 
-    insertion insert(const Value& value) { return insert_value(value); }
+    insertion insert(const Value& value) {
+        return inserted(insert_value(without_journal::fails, value));
+    }
 
-    insertion insert(Value&& value) { return insert_value(std::move(value)); }
+    insertion insert(Value&& value) {
+        return inserted(insert_value(without_journal::fails, std::move(value)));
+    }
+
+    /// The same with an error code, as emplace.
+    insertion insert(const Value& value, std::error_code& ec) {
+        return inserted(insert_value(without_journal::reports, value), ec);
+    }
+
+    insertion insert(Value&& value, std::error_code& ec) {
+        return inserted(insert_value(without_journal::reports, std::move(value)), ec);
+    }
 
     template <class V>
         requires(!ConstOnly && std::is_constructible_v<Value, V &&> &&
@@ -524,24 +547,30 @@ class tree_container {
         }
     }
 
+    // Of a function that returns nullptr, with the reason in last_failure().
+    [[nodiscard]] insertion inserted(std::pair<tree_links*, bool> result,
+                                     std::error_code& ec) noexcept {
+        if (!has_succeeded(result.first != nullptr, ec)) {
+            result.first = tree_.end();
+        }
+        return inserted(result);
+    }
+
   private:
     template <class, class, class, class, class, bool, bool, class>
     friend class tree_container;
 
     template <class V>
-    insertion insert_value(V&& value) {
-        const auto place = tree_.place_of(KeyOf()(value));
-        if (place.found != nullptr) {
-            return inserted({place.found, false});
-        }
-        return inserted({tree_.emplace_at(place, std::forward<V>(value)), true});
+    std::pair<tree_links*, bool> insert_value(without_journal otherwise, V&& value) {
+        return tree_.emplace_at(tree_.place_of(KeyOf()(value)), otherwise, std::forward<V>(value));
     }
 
     template <class V>
     iterator insert_before(const_iterator hint, V&& value) {
-        const auto place = tree_.place_of(hint.links(), KeyOf()(value));
-        return iterator(place.found != nullptr ? place.found
-                                               : tree_.emplace_at(place, std::forward<V>(value)));
+        return iterator(tree_
+                            .emplace_at(tree_.place_of(hint.links(), KeyOf()(value)),
+                                        without_journal::fails, std::forward<V>(value))
+                            .first);
     }
 
     std::pair<tree_links*, bool> insert_node(node_type& taken,

@@ -67,34 +67,32 @@ struct tree_head : tree_links {
 
 static_assert(sizeof(tree_links) == 24 && sizeof(tree_head) == 48);
 
-// Saves bytes before they change; an exception if that is not possible.
+// Saves bytes before they change. If that is not possible: an exception or, for an operation that
+// reports failure, false.
 struct tree_undo {
-    void* record; // null: there is nothing to save for
-    void (*save)(void* record, const void* at, std::size_t bytes);
+    void* record = nullptr; // null: there is nothing to save for
+    bool (*save)(void* record, const void* at, std::size_t bytes) = nullptr;
 
-    void before_change(const tree_links* node) const {
-        if (record != nullptr) {
-            save(record, node, sizeof *node);
-        }
+    bool before_change(const tree_links* node) const {
+        return record == nullptr || save(record, node, sizeof *node);
     }
 
-    void before_change(const tree_head* head) const {
-        if (record != nullptr) {
-            save(record, head, sizeof *head);
-        }
+    bool before_change(const tree_head* head) const {
+        return record == nullptr || save(record, head, sizeof *head);
     }
 };
 
 // Puts in a new node, as the child of `parent` on that side, which must be free; in an empty tree,
-// as child 0 of the head. An exception leaves the tree half changed; the saved bytes must then be
-// restored.
-void link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
-                    const tree_undo& undo);
+// as child 0 of the head. All that changes is saved first: after an exception, or if the result is
+// false, the tree is as before.
+[[nodiscard]] bool link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
+                                  const tree_undo& undo);
 
 // Throws std::out_of_range; without exceptions, prints the same and aborts.
 [[noreturn, gnu::cold]] void raise_no_key(const char* function);
 
-// Takes a node out, whose own links stay as they are.
+// Takes a node out, whose own links stay as they are. `undo` must not report failure. An exception
+// leaves the tree half changed; the saved bytes must then be restored.
 void unlink_tree_node(tree_head& head, tree_links* node, const tree_undo& undo);
 
 } // namespace detail

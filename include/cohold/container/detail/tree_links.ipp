@@ -20,11 +20,47 @@ class tree_change {
   public:
     tree_change(tree_head& head, const tree_undo& undo) noexcept : head_(head), undo_(undo) {}
 
-    void link(tree_links* parent, int side, tree_links* node) {
-        undo_.before_change(&head_);
-        if (parent != &head_) {
-            undo_.before_change(parent);
+    // Saves all that link() changes. Returns false if that is not possible.
+    [[nodiscard]] bool save_for_link(tree_links* parent, int side) {
+        if (!undo_.before_change(&head_)) {
+            return false;
         }
+        if (parent == &head_) {
+            return true;
+        }
+        if (!undo_.before_change(parent)) {
+            return false;
+        }
+        while (parent->is_red()) {
+            tree_links* const above = parent->up();
+            const int own_side = side_of(above, parent);
+            tree_links* const uncle = above->at(above->child[1 - own_side]);
+            if (!undo_.before_change(above)) {
+                return false;
+            }
+            tree_links* const next = above->up();
+            if (!is_red(uncle)) { // one or two nodes turn, and that is all
+                tree_links* const given =
+                    side == own_side ? parent->at(parent->child[1 - side]) : nullptr;
+                return (next == &head_ || undo_.before_change(next)) &&
+                       (given == nullptr || undo_.before_change(given));
+            }
+            if (!undo_.before_change(uncle)) {
+                return false;
+            }
+            if (next == &head_) {
+                return true;
+            }
+            side = side_of(next, above);
+            parent = next;
+            if (parent->is_red() && !undo_.before_change(parent)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    void link(tree_links* parent, int side, tree_links* node) noexcept {
         node->child[0] = node->child[1] = 0;
         node->parent = distance(node, parent) | 1;
         set_child(parent, side, node);
@@ -222,9 +258,13 @@ class tree_change {
 #endif
 }
 
-COHOLD_INLINE void link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
+COHOLD_INLINE bool link_tree_node(tree_head& head, tree_links* parent, int side, tree_links* node,
                                   const tree_undo& undo) {
-    tree_change(head, undo).link(parent, side, node);
+    if (undo.record != nullptr && !tree_change(head, undo).save_for_link(parent, side)) {
+        return false;
+    }
+    tree_change(head, {}).link(parent, side, node);
+    return true;
 }
 
 COHOLD_INLINE void unlink_tree_node(tree_head& head, tree_links* node, const tree_undo& undo) {
