@@ -76,6 +76,11 @@ int main(int argc, char** argv) {
     }
     queue.close();
 
+    segment.construct<cohold::shm_latest<app::point>>("corner").store({3, 4, app::colour::green});
+    auto& row = segment.construct<cohold::shm_latest<std::array<std::int32_t, 20>>>("row");
+    row.store({1, 2});
+    row.store({3, 4, 5});
+
     auto& ages = segment.construct<cohold::shm_hash_map<std::uint32_t, std::int64_t>>("ages");
     for (std::uint32_t i = 0; i < 1000; ++i) {
         ages.try_emplace(i, std::int64_t{i} * 3);

@@ -243,6 +243,12 @@ class Parser:
                 made = Type(56, 8, lambda segment, at: tree(segment, at, element), False)
             elif name == "shm_queue":
                 made = Type(192, 64, lambda segment, at: queue(segment, at, element), False)
+            elif name == "shm_latest":
+                unit = 16 if element.size <= 16 and element.alignment <= 16 else max(
+                    64, element.alignment)
+                places = 0 if unit == 16 else 3 * round_up(element.size, unit)
+                made = Type(round_up(128, max(64, unit)) + places, max(64, unit),
+                            lambda segment, at: latest(segment, at, element), False)
             elif name in ("shm_hash_map", "shm_hash_set"):
                 made = Type(40, 8, lambda segment, at: hash_table(segment, at, element, value),
                             False)
@@ -300,6 +306,19 @@ def queue(segment, at, element):
     values = [element.read(segment, slots + i * stride + storage) for _, i in sorted(places)]
     return {"elements": values, "capacity": capacity, "closed": segment.read("I", at + 20) != 0}
 # #endregion containers
+
+
+# #region latest
+def latest(segment, at, element):
+    """The value that was stored last, and how many were."""
+    state = segment.read("Q", at + 64)
+    small = element.size <= 16 and element.alignment <= 16
+    unit = 16 if small else max(64, element.alignment)
+    first = at + (80 if small else round_up(128, unit))
+    place = max(state >> 4 & 3, 1) - 1
+    return {"value": element.read(segment, first + place * round_up(element.size, unit)),
+            "version": state >> 6}
+# #endregion latest
 
 
 # #region hash_table

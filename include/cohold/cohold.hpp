@@ -69,6 +69,7 @@
 #include <cohold/container/shm_hash.hpp>
 #include <cohold/container/shm_hash_map.hpp>
 #include <cohold/container/shm_hash_set.hpp>
+#include <cohold/container/shm_latest.hpp>
 #include <cohold/container/shm_map.hpp>
 #include <cohold/container/shm_queue.hpp>
 #include <cohold/container/shm_set.hpp>

@@ -2,9 +2,9 @@
 # Installs what is missing (Debian, apt-get), builds with -O2, and prints tables of ratios in
 # Markdown: cohold against the standard library, Boost and hand-written limits, side by side.
 #
-#   sh test/bench/run.sh [vector|strings|maps|heap|names|queue|lifecycle|locks|kills|huge|compile|paths]… [--quick]
+#   sh test/bench/run.sh [vector|strings|maps|heap|names|queue|family|lifecycle|locks|kills|huge|compile|paths]… [--quick]
 #
-# Queue and locks use two cpus, with real-time priority where that is allowed. Exits with 1 if
+# Queue, family and locks use two cpus, with real-time priority where that is allowed. Exits with 1 if
 # something could not be built or computed something wrong; no figure decides anything.
 # SPDX-FileCopyrightText: The cohold authors
 # SPDX-License-Identifier: MIT
@@ -15,7 +15,7 @@ mkdir -p "$build" || exit 1
 build=$(cd "$build" && pwd)
 . test/packages.sh
 
-all="vector strings maps heap names queue lifecycle locks kills huge compile paths"
+all="vector strings maps heap names queue family lifecycle locks kills huge compile paths"
 wanted=
 quick=
 for argument in "$@"; do

@@ -140,6 +140,18 @@ BUGS = [
      "            copy_to_slot<slot_bytes>(place.bytes(shape), made.bytes);\n"
      "            place.group->set_tag(place.slot, tag_of(hash));\n",
      "hash_map", "arrays, three"),
+    ("a_value_published_before_its_bytes",
+     "        detail::overwrite<sizeof(T)>(places_ + static_cast<std::size_t>(next - 1) * stride,\n"
+     "                                     std::addressof(value));\n"
+     "        state_.store((state / one + 1) * one + next * place_unit, std::memory_order_release);\n",
+     "        state_.store((state / one + 1) * one + next * place_unit, std::memory_order_release);\n"
+     "        detail::overwrite<sizeof(T)>(places_ + static_cast<std::size_t>(next - 1) * stride,\n"
+     "                                     std::addressof(value));\n",
+     "messaging", "another stores, arrays"),
+    ("a_reader_does_not_look_again",
+     "            if (now == before || is_whole(before, now)) [[likely]] {\n",
+     "            if (now == before || is_whole(before, before)) [[likely]] {\n",
+     "messaging", "another stores four times, arrays"),
 ]
 
 

@@ -11,6 +11,8 @@ import tempfile
 EXPECTED = {
     "ages": ("shm_hash_map<u32,i64>", [[i, i * 3] for i in range(1000) if i != 500]),
     "answer": ("i32", 42),
+    "corner": ("shm_latest<app::point>", {
+        "value": {"x": 3, "y": 4, "shade": 1}, "version": 1}),
     "counters": ("std::array<std::atomic<u32>,2>", [0, 0]),
     "half": ("f64", 0.5),
     "letters": ("shm_vector<char>", "xxx"),
@@ -26,6 +28,7 @@ EXPECTED = {
         {"name": "Blaise, whose name is longer than 22 characters", "path": [], "marks": [[0, 0, 0], [0, 0, 0]]}]),
     "primes": ("shm_hash_set<u64>", [7]),
     "queue": ("shm_queue<u16,mpmc>", {"elements": [4, 5], "capacity": 3, "closed": True}),
+    "row": ("shm_latest<std::array<i32,20>>", {"value": [3, 4, 5] + [0] * 17, "version": 2}),
     "sorted": ("shm_set<i64>", [2, 3, 5, 7]),
     "wide": ("shm_basic_string<char16>", "sechzehn"),
     "yes": ("bool", True),

@@ -111,6 +111,15 @@ class wait_word {
         return (word_.load(std::memory_order_relaxed) & sleeping) != 0;
     }
 
+    /// For a thread that cannot write the word, and so cannot announce itself: look() before the
+    /// last look at the condition, then doze(). It is woken only together with threads that have
+    /// announced themselves; so the deadline must be near.
+    [[nodiscard]] std::uint32_t look() const noexcept {
+        return word_.load(std::memory_order_acquire);
+    }
+
+    void doze(std::uint32_t seen, deadline until) const noexcept { futex_wait(word_, seen, until); }
+
     /// Wakes all. The bits go first: a thread that sleeps under the old ones is woken, and a later
     /// one sets them anew.
     [[gnu::cold]] void wake_all() noexcept;
