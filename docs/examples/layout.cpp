@@ -81,6 +81,15 @@ int main(int argc, char** argv) {
     row.store({1, 2});
     row.store({3, 4, 5});
 
+    auto& messages = segment.construct<cohold::shm_message_queue>("messages", 1000);
+    messages.push("gone");
+    messages.push("second", 1);
+    messages.pop().release(); // the higher priority first
+    messages.pop().release();
+    messages.push("first", 9);
+    messages.push("third");
+    messages.close();
+
     auto& ages = segment.construct<cohold::shm_hash_map<std::uint32_t, std::int64_t>>("ages");
     for (std::uint32_t i = 0; i < 1000; ++i) {
         ages.try_emplace(i, std::int64_t{i} * 3);

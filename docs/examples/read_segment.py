@@ -199,6 +199,8 @@ class Parser:
             return self.single()
         if name == "shm_string":
             return Type(32, 8, lambda segment, at: string(segment, at, 1), False)
+        if name == "shm_message_queue":
+            return Type(768, 64, messages, False)
         if name not in SCALARS:
             raise ValueError(f"unknown type: {name}")
         letter = SCALARS[name]
@@ -319,6 +321,30 @@ def latest(segment, at, element):
     return {"value": element.read(segment, first + place * round_up(element.size, unit)),
             "version": state >> 6}
 # #endregion latest
+
+
+# #region messages
+def messages(segment, at):
+    """What is in a queue of messages, in the order in which it comes out."""
+    blocks = (segment.pointer(at + 8) or 0) + segment.read("I", at + 28) * 4  # after the inbox
+    found = []
+
+    def add(place):
+        block = blocks + place * 32
+        text = segment.data[block + 32:block + 32 + segment.read("I", block + 12)]
+        found.append([segment.read("I", block + 24), text.decode(errors="replace")])
+        return segment.read("I", block + 16)
+
+    for priority in range(32):
+        place = segment.read("I", at + 232 + priority * 16)
+        while place != 0:
+            place = add(place)
+    for index in range(segment.read("Q", at + 200), segment.read("Q", at + 128)):  # not listed yet
+        inbox = segment.pointer(at + 8) + index % segment.read("I", at + 28) * 4
+        add(segment.read("I", inbox))
+    return {"messages": sorted(found, key=lambda message: -message[0]),
+            "capacity": segment.read("Q", at + 16), "closed": segment.read("I", at + 32) != 0}
+# #endregion messages
 
 
 # #region hash_table

@@ -37,6 +37,17 @@ BUGS = [
      "                }\n",
      "",
      "queue", "vectors, going round, another pops"),
+    ("a_message_is_passed_on_before_it_is_written",
+     "            std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));\n"
+     "            pass_on(claimed.place);\n",
+     "            pass_on(claimed.place);\n"
+     "            std::memcpy(claimed.bytes, bytes, static_cast<std::size_t>(length));\n",
+     "messages", "try_push, one"),
+    ("nobody_knows_which_message_is_being_removed",
+     "        removing_ = taken.place;\n"
+     "        next_step();\n",
+     "",
+     "messages", "try_pop, one"),
     ("the_dead_are_not_recovered_before_names_are_destroyed",
      "    recover_all(memory.header(), section_->process_word(), whom::unfinished);\n",
      "",

@@ -17,6 +17,8 @@ EXPECTED = {
     "half": ("f64", 0.5),
     "letters": ("shm_vector<char>", "xxx"),
     "maybe": ("std::optional<i32>", {"value": 7, "has_value": True}),
+    "messages": ("shm_message_queue", {
+        "messages": [[9, "first"], [0, "third"]], "capacity": 1000, "closed": True}),
     "numbers": ("shm_vector<i32>", [i * i for i in range(1, 41)]),
     "pair": ("std::pair<i8,f64>", {"first": -1, "second": 2.25}),
     "paths": ("shm_hash_map<shm_string,i32>", [["/tmp", -1]]),

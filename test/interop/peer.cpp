@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::size_t queue_capacity = 100;
 constexpr std::size_t race_capacity = 16;
+constexpr std::size_t message_room = 20000; // bytes
 
 template <class T>
 using spsc = shm_queue<T, concurrency::spsc>;
@@ -46,6 +47,7 @@ struct shared_things {
     mpmc<::table>* mpmc_tables;
     mpmc<ticket>* race;
     mpmc<row>* race_rows;
+    cohold::shm_message_queue* messages;
 
     template <class Visitor>
     void each(const Visitor& visit) {
@@ -67,6 +69,7 @@ struct shared_things {
         visit("mpmc_tables", mpmc_tables, queue_capacity);
         visit("race", race, race_capacity);
         visit("race_rows", race_rows, race_capacity);
+        visit("messages", messages, message_room);
     }
 };
 
@@ -395,7 +398,30 @@ void pop_tables(Queue& queue, std::size_t first, std::size_t count) {
     }
 }
 
+std::string message_at(std::size_t index) {
+    return std::to_string(index) + std::string(index % 100, '.');
+}
+
+void push_messages(cohold::shm_message_queue& queue, std::size_t first, std::size_t count) {
+    for (std::size_t i = first; i < first + count; ++i) {
+        require(queue.try_push(message_at(i), i % 4 == 0 ? 31u : 2u), "message", i);
+    }
+}
+
+void pop_messages(cohold::shm_message_queue& queue, std::size_t first, std::size_t count) {
+    for (const bool high : {true, false}) {
+        for (std::size_t i = first; i < first + count; ++i) {
+            if ((i % 4 == 0) == high) {
+                const auto got = queue.try_pop();
+                require(got && got.text() == message_at(i) && got.priority() == (high ? 31u : 2u),
+                        "message popped", i);
+            }
+        }
+    }
+}
+
 void push(shared_things& things, attached& where, std::size_t first, std::size_t count) {
+    push_messages(*things.messages, first, count);
     push_numbers(*things.spsc_numbers, first, count);
     push_numbers(*things.mpmc_numbers, first, count);
     push_tables(*things.spsc_tables, where, first, count);
@@ -403,6 +429,7 @@ void push(shared_things& things, attached& where, std::size_t first, std::size_t
 }
 
 void pop(shared_things& things, std::size_t first, std::size_t count) {
+    pop_messages(*things.messages, first, count);
     pop_numbers(*things.spsc_numbers, first, count);
     pop_numbers(*things.mpmc_numbers, first, count);
     pop_tables(*things.spsc_tables, first, count);

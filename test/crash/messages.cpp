@@ -1,0 +1,283 @@
+// The operations of shm_message_queue, for the rig.
+// SPDX-FileCopyrightText: The cohold authors
+// SPDX-License-Identifier: MIT
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "crash/explore.hpp"
+#include "crash/operations.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using crash::registry;
+using crash::segment;
+
+std::chrono::steady_clock::time_point soon() {
+    return std::chrono::steady_clock::now() + 1s;
+}
+
+// A queue, of which everything is taken to tell what was in it. Then all of its room must be there.
+struct one {
+    cohold::shm_message_queue it{480};
+
+    std::string tell() {
+        std::string text = it.is_closed() ? "closed(" : "(";
+        std::multimap<unsigned, std::string, std::greater<>>
+            all; // keeps the order of each priority
+        while (const auto each = it.try_pop()) {
+            all.emplace(each.priority(), each.text());
+        }
+        for (const auto& [priority, each] : all) {
+            text += std::to_string(priority) + ":" + each + " ";
+        }
+        text += ")";
+        if (!it.is_closed() && (!it.try_push(std::string(it.capacity(), 'x')) || !it.try_pop())) {
+            text += ", and some room is lost";
+        }
+        if (!it.empty()) {
+            text += ", and the size is " + std::to_string(it.size());
+        }
+        return text;
+    }
+};
+
+using queue = cohold::shm_message_queue;
+
+const std::string longer(70, 'l');
+
+void write(const queue::claimed_message& into, std::string_view text) {
+    std::memcpy(into->data(), text.data(), text.size());
+}
+
+struct state {
+    const char* name;
+    void (*make)(queue& q);
+};
+
+const state states[] = {
+    {"empty", [](queue&) {}},
+    {"one", [](queue& q) { q.push("a", 1); }},
+    {"three priorities",
+     [](queue& q) {
+         q.push("a", 1);
+         q.push("b", 30);
+         q.push("c");
+         q.push("d", 1);
+         q.push("e", 30);
+     }},
+    {"in pieces",
+     [](queue& q) {
+         for (int i = 0; i < 3; ++i) {
+             q.push("low");
+             q.push("high", 1);
+         }
+         while (const auto each = q.try_pop()) {
+             if (each.priority() == 0) {
+                 break;
+             }
+         }
+     }},
+    {"full",
+     [](queue& q) {
+         while (q.try_push("f", 2)) {
+         }
+     }},
+};
+
+constexpr const state& empty = states[0];
+constexpr const state& one_there = states[1];
+constexpr const state& several = states[2];
+constexpr const state& pieces = states[3];
+
+constexpr state alike = {"five alike", [](queue& q) {
+                             for (int i = 0; i < 5; ++i) {
+                                 q.push("f", 2);
+                             }
+                         }};
+
+std::string drained(queue& from) {
+    std::string text;
+    while (const auto each = from.try_pop()) {
+        text += std::string(each.text()) + " ";
+    }
+    return text;
+}
+
+template <class Act>
+auto on(registry& all, const char* name, const state& in, const Act& act, const char* how = "") {
+    return all
+        .add<one>(
+            std::string("shm_message_queue::") + name, std::string(in.name) + how,
+            [&in](const segment& where) { in.make(where.construct<one>(crash::subject).it); },
+            [act](one& q) { return act(q.it); })
+        .hasty("takes everything, and destroys it",
+               [](const segment& where) {
+                   crash::said = drained(where.find<one>(crash::subject)->it);
+                   where.destroy<one>(crash::subject);
+                   crash::usurp(where);
+               })
+        .heals();
+}
+
+bool push(queue& q) {
+    return q.try_push("new", 1);
+}
+
+bool push_longer(queue& q) {
+    return q.try_push(longer, 1);
+}
+
+bool push_other(queue& q) {
+    return q.try_push("other", 1);
+}
+
+bool pop(queue& q) {
+    return static_cast<bool>(q.try_pop());
+}
+
+bool write_in_place(queue& q) {
+    auto claimed = q.try_claim(longer.size(), 2);
+    if (claimed) {
+        write(claimed, longer);
+        return claimed.commit(8);
+    }
+    return false;
+}
+
+// The victim held the first one; a survivor finds that it is dead only when there is no other, and
+// so gets that one last. The check sorts by priority.
+void first_comes_last(queue& q) {
+    auto first = q.try_pop();
+    const std::string text(first.text());
+    const unsigned priority = first.priority();
+    first.release();
+    if (!text.empty()) {
+        q.try_push(text, priority);
+    }
+}
+
+// Two are held, and the second one is released first.
+bool pop_two(queue& q) {
+    auto first = q.try_pop();
+    auto second = q.try_pop();
+    second.release();
+    return static_cast<bool>(first);
+}
+
+void declare_pushes(registry& all) {
+    for (const state& each : states) {
+        on(all, "try_push", each, push).meanwhile([](one& q) { return pop(q.it); });
+        on(all, "try_push", each, push_longer, ", a longer one").meanwhile([](one& q) {
+            return push_other(q.it);
+        });
+        on(all, "try_claim", each, write_in_place).meanwhile([](one& q) { return pop(q.it); });
+        on(
+            all, "try_claim", each,
+            [](queue& q) {
+                const auto dropped = q.try_claim(longer.size());
+                return static_cast<bool>(dropped);
+            },
+            ", given up")
+            .meanwhile([](one& q) { return push_other(q.it); });
+    }
+    on(all, "push", empty, [](queue& q) { return q.push("new", 31); });
+    on(all, "push", one_there, [](queue& q) { return q.push(longer); });
+    on(all, "push_for", one_there, [](queue& q) { return q.push_for("new", 1s); });
+    on(all, "push_until", one_there, [](queue& q) { return q.push_until("new", soon()); });
+    on(all, "claim", pieces, [](queue& q) {
+        auto claimed = q.claim(3);
+        write(claimed, "new");
+        return claimed.commit();
+    });
+    on(all, "claim_for", empty, [](queue& q) { return q.claim_for(0, 1s).commit(); });
+    on(all, "claim_until", empty, [](queue& q) { return q.claim_until(0, soon()).commit(); });
+}
+
+void declare_pops(registry& all) {
+    for (const state& each : states) {
+        on(all, "try_pop", each, pop)
+            .meanwhile([](one& q) { return push_other(q.it); })
+            .also([](one& q) { first_comes_last(q.it); })
+            .together([](one& q) {
+                push_other(q.it);
+                first_comes_last(q.it);
+            });
+    }
+    on(all, "try_pop", several, pop, ", another pops")
+        .meanwhile([](one& q) { return pop(q.it); })
+        .also([](one& q) { first_comes_last(q.it); })
+        .together([](one& q) { // the victim holds the first
+            const auto first = q.it.try_pop();
+            static_cast<void>(q.it.try_pop());
+            q.it.try_push(first.text(), first.priority());
+        });
+    on(all, "try_pop", alike, pop_two, ", two at once").also([](one& q) { pop(q.it); });
+    on(all, "pop", several, [](queue& q) {
+        return static_cast<bool>(q.pop());
+    }).also([](one& q) {
+          first_comes_last(q.it);
+      }).once();
+    on(all, "pop_for", several, [](queue& q) {
+        return static_cast<bool>(q.pop_for(1s));
+    }).also([](one& q) { first_comes_last(q.it); });
+    on(all, "pop_until", several, [](queue& q) {
+        return static_cast<bool>(q.pop_until(soon()));
+    }).also([](one& q) { first_comes_last(q.it); });
+    on(all, "close", several, [](queue& q) { q.close(); }).meanwhile([](one& q) {
+        return push_other(q.it);
+    });
+}
+
+// Destroyed by hand: its address, and whether it exists.
+struct by_hand {
+    alignas(queue) std::byte room[sizeof(queue)];
+
+    by_hand() { ::new (static_cast<void*>(room)) queue(480); }
+
+    by_hand(const by_hand&) = delete;
+    by_hand& operator=(const by_hand&) = delete;
+
+    ~by_hand() { it().~queue(); }
+
+    [[nodiscard]] queue& it() noexcept { return *std::launder(reinterpret_cast<queue*>(room)); }
+
+    std::string tell() { return it().capacity() == 0 ? "gone" : drained(it()); }
+};
+
+void declare_by_hand(registry& all) {
+    all.add<by_hand>(
+           "shm_message_queue::~shm_message_queue", "by hand",
+           [](const segment& where) {
+               several.make(where.construct<by_hand>(crash::subject).it());
+           },
+           [](by_hand& it) {
+               std::destroy_at(&it.it());
+               return true;
+           })
+        .heals();
+}
+
+} // namespace
+
+template <>
+inline constexpr bool cohold::enable_shareable<by_hand> = true;
+
+template <>
+struct cohold::type_description<by_hand> {
+    static constexpr void write(type_writer& out) { out.text("by_hand"); }
+};
+
+void crash::declare(registry& all) {
+    declare_pushes(all);
+    declare_pops(all);
+    declare_by_hand(all);
+}
