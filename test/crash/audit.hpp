@@ -8,11 +8,14 @@
 #include <cstdint>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <string>
 
 #include <cohold/cohold.hpp>
 
 namespace crash {
+
+namespace inner = cohold::detail;
 
 // The heap does not show its state. An explicit instantiation may name private members.
 namespace opened {
@@ -39,6 +42,14 @@ struct end {
     friend constexpr auto member(end);
 };
 
+struct slabs {
+    friend constexpr auto member(slabs);
+};
+
+struct log_size {
+    friend constexpr auto member(log_size);
+};
+
 template <class Tag, auto Member>
 struct show {
     friend constexpr auto member(Tag) { return Member; }
@@ -49,6 +60,8 @@ template struct show<column_maps, &heap::column_maps_>;
 template struct show<row_map, &heap::row_map_>;
 template struct show<first, &heap::first_>;
 template struct show<end, &heap::end_>;
+template struct show<slabs, &heap::slabs_>;
+template struct show<log_size, &heap::log_size_>;
 
 } // namespace opened
 
@@ -57,10 +70,10 @@ struct journal_blocks {
     std::uint64_t count = 0;
     std::uint64_t bytes = 0;
     std::uint64_t kept = 0; // a bit for each of those beside the heap
+    std::map<std::uint64_t, cohold::detail::owner_word> lists{}; // first slabs, by their owner
 };
 
 inline journal_blocks journals_of(cohold::detail::segment_header& header) {
-    namespace inner = cohold::detail;
     journal_blocks found;
     const auto add = [&](std::uint64_t offset) {
         ++found.count;
@@ -85,11 +98,124 @@ inline journal_blocks journals_of(cohold::detail::segment_header& header) {
             if (inner::journal_at(header, log->chunk) != nullptr) {
                 add(log->chunk);
             }
+            if (log->slabs != 0) {
+                found.lists[log->slabs] = log->thread.load();
+            }
             next = log->next;
         }
     }
     return found;
 }
+
+// The slabs of a heap, of which nobody uses any at this moment.
+class slab_audit {
+  public:
+    explicit slab_audit(cohold::detail::segment_header& header) noexcept
+        : header_(header), base_(reinterpret_cast<char*>(&header)) {}
+
+    // The run of a slab, and the offset of its first block.
+    std::string add_run(std::uint64_t begin, std::uint64_t bytes) {
+        inner::slab* const it = inner::heap::of(header_).slab_around(begin);
+        if (it == nullptr || it->begin != begin) {
+            return "a slab without a descriptor";
+        }
+        const std::uint64_t wanted = it->units * inner::slab_unit - 16;
+        if ((bytes != wanted && bytes != wanted + 16) || // as any block of the heap
+            it->count != wanted / inner::slab_table.size[it->which]) {
+            return "the numbers of a slab";
+        }
+        const std::uint64_t state = it->state & 3;
+        if (state != static_cast<std::uint64_t>(inner::slab_state::parked) &&
+            (state != static_cast<std::uint64_t>(inner::slab_state::active) ||
+             it->owner == inner::nobody)) {
+            return "the state of a slab";
+        }
+        for (std::uint64_t unit = 0; unit < it->units; ++unit) {
+            if (inner::heap::of(header_).slab_around(begin + unit * inner::slab_unit) != it) {
+                return "the map of slabs";
+            }
+        }
+        units += it->units;
+        run_bytes += wanted;
+        used += it->count_used() * inner::slab_table.size[it->which];
+        blocks += it->count_used();
+        expected_.insert(offset_of(it));
+        return {};
+    }
+
+    // A block of the heap's own.
+    void add_own(std::uint64_t offset) { own_.insert(offset); }
+
+    [[nodiscard]] std::string finish(std::uint64_t directory, const journal_blocks& journals) {
+        if (directory == 0) {
+            return expected_.empty() && own_.empty() ? "" : "slabs without a directory";
+        }
+        own_.erase(directory);
+        const auto& all = *reinterpret_cast<const inner::slab_directory*>(base_ + directory);
+        std::uint64_t entries = 0;
+        for (unsigned i = 0; i < inner::slab_directory::parts; ++i) {
+            own_.erase(all.part[i]);
+            const std::uint32_t* const part = inner::heap::of(header_).map_part(i);
+            for (std::uint64_t unit = 0;
+                 part != nullptr && unit < inner::slab_directory::units_of(i); ++unit) {
+                entries += part[unit] != 0 ? 1 : 0;
+            }
+        }
+        if (entries != units) {
+            return "the map has units of no slab";
+        }
+        if (all.bytes != run_bytes) {
+            return "the bytes of slabs are counted wrongly";
+        }
+        if (own_ != expected_) {
+            return "a block of the heap's own belongs to nothing";
+        }
+        for (const auto& [first, owner] : journals.lists) {
+            if (std::string wrong = follow(first, owner, -1); !wrong.empty()) {
+                return wrong;
+            }
+        }
+        for (std::uint32_t i = 0; i < inner::slab_classes; ++i) {
+            if (std::string wrong = follow(all.orphans[i], inner::nobody, static_cast<int>(i));
+                !wrong.empty()) {
+                return wrong;
+            }
+        }
+        return expected_.empty() ? "" : "a slab is in no list";
+    }
+
+    std::uint64_t used = 0;
+    std::uint64_t blocks = 0;
+    std::uint64_t run_bytes = 0;
+    std::uint64_t units = 0;
+
+  private:
+    [[nodiscard]] std::uint64_t offset_of(const inner::slab* it) const {
+        return static_cast<std::uint64_t>(reinterpret_cast<const char*>(it) - base_);
+    }
+
+    std::string follow(std::uint64_t first, inner::owner_word owner, int which) {
+        std::uint64_t before = 0;
+        for (std::uint64_t each = first; each != 0;) {
+            const auto* const it = reinterpret_cast<const inner::slab*>(base_ + each);
+            if (expected_.erase(each) == 0) {
+                return "a list of slabs has something else";
+            }
+            if (it->previous != before || it->owner != owner ||
+                (which >= 0 && it->which != which)) {
+                return "a slab is in a wrong list";
+            }
+            before = each;
+            each = it->next;
+        }
+        return {};
+    }
+
+    cohold::detail::segment_header& header_;
+    char* base_;
+    std::set<std::uint64_t> expected_; // descriptors
+    std::set<std::uint64_t> own_;
+};
 
 // Empty if all is well. No thread may be working on the segment. Tells how many blocks are
 // allocated besides the journals.
@@ -120,6 +246,10 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
     std::uint64_t previous = 0;
     std::uint64_t place = first;
     bool free_before = false;
+    slab_audit slabs(header);
+    if (all.*member(opened::log_size{}) != 0) {
+        return wrong("a change is under way", heap::offset);
+    }
     while (place < end) {
         const heap_block& block = at(place);
         if (block.size() < 16 || block.size() > end - place - overhead) {
@@ -134,8 +264,18 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
         free_before = block.is_free();
         if (block.is_free()) {
             free_blocks[place] = false;
+            if ((block.word & 14) != 0) {
+                return wrong("a free block is also something else", place);
+            }
         } else if (block.word >> 63 == 0) {
             return wrong("a block is neither free nor allocated", place);
+        } else if ((block.word & heap_block::slab_bit) != 0) {
+            if (const std::string why = slabs.add_run(place + overhead, block.size());
+                !why.empty()) {
+                return wrong(why.c_str(), place);
+            }
+        } else if ((block.word & heap_block::own_bit) != 0) {
+            slabs.add_own(place + overhead);
         } else {
             used += block.size();
             ++count;
@@ -151,6 +291,11 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
         return wrong("the journals beside it that are in use do not match",
                      cohold::detail::reserve_journals::offset);
     }
+    if (const std::string why = slabs.finish(all.*member(opened::slabs{}), journals);
+        !why.empty()) {
+        return "heap: " + why;
+    }
+    used += slabs.used;
     if (used != all.used() + journals.bytes) {
         char text[128];
         std::snprintf(
@@ -160,7 +305,7 @@ inline std::string audit(cohold::detail::segment_header& header, std::uint64_t* 
         return text;
     }
     if (blocks != nullptr) {
-        *blocks = count - journals.count;
+        *blocks = count + slabs.blocks - journals.count;
     }
     const auto& heads = all.*member(opened::heads{});
     const auto& column_maps = all.*member(opened::column_maps{});

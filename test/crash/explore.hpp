@@ -251,6 +251,9 @@ struct scene {
                 second_mappings[victim.get()] = victim_too.get();
             }
         }
+        if (what.prepare) {
+            what.prepare(*victim);
+        }
         if (what.fill) {
             what.fill(place->maker());
         }
@@ -713,7 +716,16 @@ class explorer {
         return chosen;
     }
 
+    // What threads know in private memory is not of this state, and they forget it.
     void restore(scene& here, const snapshot& state, bool victim_dead) {
+        for (const auto* each : {&here.victim, &here.survivor, &here.third}) {
+            if (**each) {
+                auto* its = cohold::detail::local_of(header_of(**each)).identity->transactions;
+                for (; its != nullptr; its = its->next_in_mapping) {
+                    its->slabs().forget();
+                }
+            }
+        }
         here.place->load(state);
         here.place->fates() = here.fates;
         if (victim_dead) {
@@ -827,14 +839,22 @@ class explorer {
     }
 
     void interfere() {
-        scene fresh(*what_, other_); // as it was before the victim began
+        auto all = std::make_unique<scene>(*what_, other_); // as it was before the victim began
         base_.clear();
-        base_.add(0, fresh.place->bytes(), fresh.place->size());
-        const deed victim = what_->act(*fresh.victim);
+        base_.add(0, all->place->bytes(), all->place->size());
+        deed victim = what_->act(*all->victim);
         deed other;
-        other_.do_now([&] { other = what_->meanwhile(*fresh.third); });
+        other_.do_now([&] { other = what_->meanwhile(*all->third); });
         for (const std::uint64_t at : moments(first_states_, found_.instructions, how_.schedules)) {
-            restore(fresh, base_.last(), false);
+            if (what_->prepare) { // what the victim knows is a part of the state
+                all.reset();
+                all = std::make_unique<scene>(*what_, other_);
+                victim = what_->act(*all->victim);
+                other_.do_now([&] { other = what_->meanwhile(*all->third); });
+            } else {
+                restore(*all, base_.last(), false);
+            }
+            scene& fresh = *all;
             schedule_result how;
             std::string complaint;
             const result ended = survive(

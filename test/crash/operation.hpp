@@ -83,6 +83,8 @@ struct operation {
     std::string setup; // in words
     std::function<void(const segment&)> make{};
     binding act{};
+    // What the victim has done before, so that it knows it.
+    std::function<void(const segment&)> prepare{};
     // A survivor's deed, if it cannot be exactly the same.
     binding survive{};
     std::function<std::string(const segment&)> contents{};
@@ -218,6 +220,12 @@ class declaration {
     template <class F>
     declaration& hasty(std::string name, F f) {
         what_.hasty.push_back({std::move(name), crash::bind<T>(std::move(f))});
+        return *this;
+    }
+
+    template <class F>
+    declaration& prepare(F f) {
+        what_.prepare = [f](const segment& where) { f(*where.template find<T>(subject), where); };
         return *this;
     }
 

@@ -17,7 +17,7 @@ if [ ! -f "$build/build.ninja" ]; then
 fi
 ninja -C "$build" crash >&2
 rig=$build/test/crash
-parts='vector strings maps queue objects guarded signals pointers hash_map messaging messages'
+parts='vector strings maps queue objects heap guarded signals pointers hash_map messaging messages'
 case ${1:-} in
 table)
     echo "| operation | setups | instructions | states | killed recovering | schedules |" \

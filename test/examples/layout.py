@@ -48,14 +48,33 @@ def walk_heap(data):
     def word(at):
         return int.from_bytes(data[at:at + 8], sys.byteorder)
 
+    def descriptor(at):
+        unit, part = at // 4096, 0
+        while unit >= 64 << part:
+            part += 1
+        begin = word(heap + 7672) + 504 if part == 0 else word(word(heap + 7672) + 272 + part * 8)
+        place = begin + 4 * (unit - (32 << part if part != 0 else 0))
+        return 64 * int.from_bytes(data[place:place + 4], sys.byteorder)
+
     heap = 8256
-    at, before, used = word(heap + 352), 0, 0
+    at, before, used, runs, own = word(heap + 352), 0, 0, 0, 0
     assert at == 20160, at
     while at != word(heap + 360):
         size = word(at) & 0x0000FFFFFFFFFFF0
         assert size >= 16 and word(at + 8) == before, at
-        used += 0 if word(at) & 1 else size
+        kind = word(at) & 7
+        assert kind in (0, 1, 2, 4), at
+        used += size if kind == 0 else 0
+        own += kind == 4
+        if kind == 2:
+            runs += data[descriptor(at + 16) + 33] * 4096 - 16
+            slab = descriptor(at + 16)
+            assert word(slab + 16) == at + 16 and word(slab) == 0, slab  # nobody owns it now
+            assert (size + 16) // 4096 == data[slab + 33] and size % 4096 in (0, 4080) and word(slab + 8) & 3 == 1, slab
         before, at = at, at + 16 + size
+    slabs = word(heap + 7672)
+    if slabs != 0:
+        assert runs == word(slabs + 8) and own > 1
     # No process has the segment attached: no journal is left, and no change of the heap is under
     # way.
     assert used == word(heap + 344) and word(at) == 0

@@ -80,7 +80,10 @@ class shm_allocator {
     /// (COHOLD_HEAP_CHECKS).
     void deallocate(pointer memory, size_type /*count*/) noexcept {
         if (memory != nullptr && segment_ != nullptr) {
-            detail::deallocate(*segment_, const_cast<std::remove_cv_t<T>*>(memory.get()));
+            auto* const block = const_cast<std::remove_cv_t<T>*>(memory.get());
+            if (!detail::deallocate_at_hand(*segment_, block)) [[unlikely]] {
+                detail::deallocate(*segment_, block);
+            }
         }
     }
 
@@ -141,6 +144,13 @@ class shm_allocator {
             "cohold: this container keeps plain pointers (std::unordered_map, unordered_set "
             "and deque do), which mean nothing in another process. Use those of cohold or "
             "of Boost.Container");
+        if (alignof(T) <= 16 && count <= detail::largest_slab_block / sizeof(T) &&
+            segment_ != nullptr) [[likely]] {
+            if (void* const block = detail::allocate_at_hand(*segment_, count * sizeof(T));
+                block != nullptr) [[likely]] {
+                return static_cast<T*>(block);
+            }
+        }
         return static_cast<T*>(
             detail::allocate_objects(segment_.get(), count, sizeof(T), alignof(T), ec));
     }

@@ -1,5 +1,6 @@
-// The heap of a segment: two-level segregated fit under one lock. Its state is entirely inside the
-// segment. If the holder of the lock dies during a change, the next holder undoes that change.
+// The heap of a segment: two-level segregated fit under one lock, and the slabs that threads take
+// from it for their small blocks. Its state is entirely inside the segment. If the holder of the
+// lock dies during a change, the next holder undoes that change.
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #ifndef COHOLD_ENGINE_HEAP_HPP
@@ -10,8 +11,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 
 #include <cohold/engine/robust_lock.hpp>
+#include <cohold/engine/slab.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -20,8 +23,8 @@ namespace detail {
 // A block. Offsets are relative to the beginning of the segment; sizes are those of the payload in
 // bytes, and multiples of 16.
 struct alignas(16) heap_block {
-    // Bit 0: free. Bits 4 to 47: size. Bits 48 to 63: the mark of an allocated block, computed from
-    // its offset.
+    // Bit 0: free. Bit 1: the blocks of a slab. Bit 2: the heap's own. Bits 4 to 47: size. Bits 48
+    // to 63: the mark of an allocated block, computed from its offset.
     alignas(8) std::uint64_t word;
     alignas(8) std::uint64_t previous; // the block before this one in memory; 0: none
     alignas(
@@ -31,6 +34,9 @@ struct alignas(16) heap_block {
     [[nodiscard]] std::uint64_t size() const noexcept { return word & 0x0000fffffffffff0u; }
 
     [[nodiscard]] bool is_free() const noexcept { return (word & 1) != 0; }
+
+    static constexpr std::uint64_t slab_bit = 2;
+    static constexpr std::uint64_t own_bit = 4;
 };
 
 // Both operations take constant time. Free neighbours are merged at once, so adjacent free blocks
@@ -76,18 +82,53 @@ class heap {
         void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
         // Null is allowed. In debug builds, a pointer that is not a block of this heap aborts the
-        // program with a message.
-        void deallocate(void* pointer) noexcept { heap_.deallocate(pointer); }
+        // program with a message. Not for the blocks of slabs.
+        void deallocate(void* pointer) noexcept {
+            if (pointer != nullptr) {
+                heap_.deallocate(pointer, 0);
+            }
+        }
 
         // Is it the payload of a block in use? `payload` may be any address in the segment.
         [[nodiscard]] bool owns(const void* payload) const noexcept {
-            return heap_.is_in_use(heap_.place_of(payload));
+            return heap_.is_in_use(heap_.place_of(payload)) &&
+                   (heap_.at(heap_.place_of(payload)).word &
+                    (heap_block::slab_bit | heap_block::own_bit)) == 0;
         }
 
         // Is it such a block, and is it also counted by used(), as far as can be told?
         [[nodiscard]] bool owns_counted(const void* payload) const noexcept {
             return owns(payload) && heap_.at(heap_.place_of(payload)).size() <= heap_.used_;
         }
+
+        // ---- slabs. Each of these is a change of its own: nothing else may have been changed in
+        // the change before, and it is committed at the end.
+
+        // A new slab in the list that begins at that word. nullptr if there is no memory. `grow`:
+        // may the segment become longer for it?
+        [[nodiscard, gnu::cold]] slab* make_slab(std::uint32_t which, std::uint32_t units,
+                                                 owner_word owner, std::uint64_t& list,
+                                                 bool grow) noexcept {
+            return heap_.make_slab(which, units, owner, list, grow);
+        }
+
+        // Takes over a slab that nobody owns; nullptr if there is none.
+        [[nodiscard, gnu::cold]] slab* adopt_slab(std::uint32_t which, owner_word owner,
+                                                  std::uint64_t& list) noexcept {
+            return heap_.adopt_slab(which, owner, list);
+        }
+
+        // Gives a slab back to the heap if it is parked and has no block in use.
+        [[nodiscard, gnu::cold]] bool take_back(slab& returned, std::uint64_t id) noexcept {
+            return heap_.take_back(returned, id);
+        }
+
+        // Gives back all slabs with no block in use. Returns how many.
+        [[gnu::cold]] std::uint64_t take_back_all() noexcept { return heap_.take_back_all(); }
+
+        // The owner of the slabs in the list does not use them any more, or is dead: makes them
+        // orphans, or gives them back to the heap.
+        [[gnu::cold]] void abandon_slabs(std::uint64_t& list) noexcept;
 
         // Excludes a block from used(), because the library itself needs it, or includes it again.
         void uncount(void* block) noexcept { count(block, true); }
@@ -118,10 +159,33 @@ class heap {
         bool locked_;
     };
 
-    // The payload bytes of all allocated blocks, except those that are not counted.
-    [[nodiscard]] std::uint64_t used() const noexcept {
-        return __atomic_load_n(&used_, __ATOMIC_RELAXED);
+    // The payload bytes of all allocated blocks, except those that are not counted. *Complexity*:
+    // linear in the number of slabs. While others allocate, approximate.
+    [[nodiscard, gnu::cold]] std::uint64_t used() noexcept;
+
+    // The bytes of blocks that are in no slab, and of the slabs' runs.
+    [[nodiscard]] std::uint64_t taken() noexcept;
+
+    // ---- slabs. These may be called without the lock, if the slab has a block in use.
+
+    // The slab around an offset; nullptr if there is none.
+    [[nodiscard]] slab* slab_around(std::uint64_t place) noexcept;
+
+    // A part of the map of slabs; nullptr if it does not exist.
+    [[nodiscard]] std::uint32_t* map_part(unsigned which) noexcept;
+
+    [[nodiscard]] std::uint64_t offset_of(const void* address) noexcept {
+        return static_cast<std::uint64_t>(static_cast<const char*>(address) - base());
     }
+
+    [[nodiscard]] bool has_orphans(std::uint32_t which) noexcept;
+
+    // Is there a free block of at least that size? The lock must be held.
+    [[nodiscard]] bool has_room(std::uint64_t size) noexcept {
+        return find_free(own_bounds(), size) != 0;
+    }
+
+    [[noreturn, gnu::cold]] static void refuse(const void* pointer, std::uint64_t where) noexcept;
 
   private:
     static constexpr std::uint64_t overhead = 16; // of a block, before its payload
@@ -132,6 +196,8 @@ class heap {
     static constexpr std::uint64_t all_columns = (std::uint64_t{1} << columns) - 1;
     static constexpr std::uint64_t log_capacity =
         128; // one allocation or deallocation needs at most 50
+
+    static constexpr std::uint64_t claim_bit = 1;
 
     // The value that a word had before the change.
     struct undo {
@@ -237,7 +303,13 @@ class heap {
 
     void* allocate(std::uint64_t bytes, std::uint64_t alignment, std::error_code& ec) noexcept;
 
-    void deallocate(void* pointer) noexcept;
+    // The same without growing; nullptr if no block fits, or if the block at `damaged` is.
+    // `kind`: the bit of a block that is not the program's.
+    void* allocate_here(const bounds& all, std::uint64_t need, std::uint64_t alignment,
+                        std::uint64_t kind, std::uint64_t& damaged) noexcept;
+
+    // `kind`: what the block must be.
+    void deallocate(void* pointer, std::uint64_t kind) noexcept;
 
     // Puts a block of `size` bytes into its list, and writes its word.
     void put_free(const bounds& all, std::uint64_t place, std::uint64_t size) noexcept;
@@ -248,6 +320,18 @@ class heap {
 
     // A block of at least `size` bytes according to its list; 0 if there is none.
     std::uint64_t find_free(const bounds& all, std::uint64_t size) noexcept;
+
+    // The same for an aligned payload.
+    [[gnu::cold]] std::uint64_t find_aligned(const bounds& all, std::uint64_t need,
+                                             std::uint64_t alignment) noexcept;
+
+    // The place of the first block from `place` on with an aligned payload.
+    [[nodiscard]] static std::uint64_t aligned_after(std::uint64_t place,
+                                                     std::uint64_t alignment) noexcept;
+
+    // Does an aligned payload fit into the free block?
+    [[nodiscard]] bool fits(std::uint64_t place, std::uint64_t need,
+                            std::uint64_t alignment) noexcept;
 
     // Splits a block off the front of the block at `place`, so that the payload of the rest is
     // aligned. Returns the rest.
@@ -275,7 +359,47 @@ class heap {
 
     [[gnu::cold]] static void fail_damaged(std::uint64_t place, std::error_code& ec) noexcept;
 
-    [[noreturn, gnu::cold]] static void refuse(const void* pointer, std::uint64_t place) noexcept;
+    // ---- slabs
+
+    // Memory for the heap itself.
+    [[nodiscard, gnu::cold]] void* allocate_own(std::uint64_t bytes, bool grow) noexcept;
+
+    [[nodiscard]] slab_directory* slabs() noexcept;
+
+    // Makes the directory and the parts of its map for units up to this one.
+    [[nodiscard, gnu::cold]] bool make_map(std::uint64_t last_unit, bool grow) noexcept;
+
+    // The entry of a unit; nullptr if it does not exist.
+    [[nodiscard]] std::uint32_t* map_at(std::uint64_t unit) noexcept;
+
+    [[gnu::cold]] void write_map(std::uint64_t unit, std::uint32_t count,
+                                 std::uint32_t value) noexcept;
+
+    // The slab with the descriptor at an offset; nullptr if there is none.
+    [[nodiscard]] slab* slab_at(std::uint64_t place) noexcept;
+
+    // The word at an offset; nullptr if there can be none.
+    [[nodiscard]] std::uint64_t* word_at(std::uint64_t place) noexcept;
+
+    [[gnu::cold]] void link_slab(slab& added, std::uint64_t& list) noexcept;
+
+    [[gnu::cold]] void unlink_slab(slab& removed) noexcept;
+
+    [[gnu::cold]] slab* make_slab(std::uint32_t which, std::uint32_t units, owner_word owner,
+                                  std::uint64_t& list, bool grow) noexcept;
+
+    [[gnu::cold]] slab* adopt_slab(std::uint32_t which, owner_word owner,
+                                   std::uint64_t& list) noexcept;
+
+    [[gnu::cold]] void destroy_slab(slab& destroyed) noexcept;
+
+    [[gnu::cold]] bool take_back(slab& returned, std::uint64_t id) noexcept;
+
+    [[gnu::cold]] std::uint64_t take_back_all() noexcept;
+
+    // Calls visit(slab) for each slab.
+    template <class Visitor>
+    void each_slab(const Visitor& visit) noexcept;
 
     robust_lock lock_;
     alignas(8) std::uint64_t row_map_;
@@ -285,10 +409,12 @@ class heap {
     alignas(8) std::uint64_t end_;                  // of the last block
     alignas(8) std::uint64_t heads_[rows][columns]; // the first free block of each class; 0: none
     alignas(8) std::uint64_t log_size_;
+    // `where` of the state of a slab is followed by claim_bit: it is undone by compare-and-swap.
     undo log_[log_capacity];
+    alignas(8) std::uint64_t slabs_; // offset of the directory of slabs, or 0 before the first one
 };
 
-static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16);
+static_assert(sizeof(heap) == 8 + 42 * 8 + 3 * 8 + 41 * 16 * 8 + 8 + 128 * 16 + 8);
 
 } // namespace detail
 

@@ -72,7 +72,12 @@ COHOLD_INLINE bool heap::lock(owner_word me) noexcept {
     const std::uint64_t size = bounded_size(header());
     for (std::uint64_t i = log_size_ < log_capacity ? log_size_ : log_capacity; i > 0; --i) {
         const undo& last = log_[i - 1];
-        if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {
+        if (last.where % 8 == claim_bit && last.where >= control_bytes && last.where <= size - 8) {
+            std::uint64_t claimed = slab_word(last.old >> 2, slab_state::claimed);
+            __atomic_compare_exchange_n(
+                reinterpret_cast<aligned_word*>(base() + (last.where - claim_bit)), &claimed,
+                last.old, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+        } else if (last.where % 8 == 0 && last.where >= control_bytes && last.where <= size - 8) {
             __atomic_store_n(reinterpret_cast<aligned_word*>(base() + last.where), last.old,
                              __ATOMIC_RELAXED);
         }
@@ -93,21 +98,35 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
         return nullptr;
     }
     const std::uint64_t need = bytes < 16 ? 16 : (bytes + 15) / 16 * 16;
-    // An aligned payload may begin further on. The bytes before it must then form a block of their
-    // own.
-    const std::uint64_t search = alignment <= 16 ? need : need + alignment + smallest;
-    bounds all = own_bounds();
-    std::uint64_t found = find_free(all, search);
-    if (found == 0) {
-        grow_for(search, ec);
+    std::uint64_t damaged = 0;
+    void* made = allocate_here(own_bounds(), need, alignment, 0, damaged);
+    if (made == nullptr && damaged == 0 && log_size_ == 0 && take_back_all() != 0) {
+        made = allocate_here(own_bounds(), need, alignment, 0, damaged);
+    }
+    if (made == nullptr && damaged == 0) {
+        grow_for(alignment <= 16 ? need : need + alignment + smallest, ec);
         if (ec) {
             return nullptr;
         }
-        all = own_bounds();
-        found = find_free(all, search);
+        made = allocate_here(own_bounds(), need, alignment, 0, damaged);
     }
-    if (!is_listed(all, found) || at(found).size() < search) [[unlikely]] {
-        fail_damaged(found, ec);
+    if (made == nullptr) [[unlikely]] {
+        fail_damaged(damaged, ec);
+    }
+    return made;
+}
+
+COHOLD_INLINE void* heap::allocate_here(const bounds& all, std::uint64_t need,
+                                        std::uint64_t alignment, std::uint64_t kind,
+                                        std::uint64_t& damaged) noexcept {
+    std::uint64_t found =
+        alignment <= 16 ? find_free(all, need) : find_aligned(all, need, alignment);
+    if (found == 0) {
+        return nullptr;
+    }
+    if (!is_listed(all, found) || at(found).size() < need ||
+        (alignment > 16 && !fits(found, need, alignment))) [[unlikely]] {
+        damaged = found;
         return nullptr;
     }
     remove_free(found);
@@ -116,23 +135,23 @@ COHOLD_INLINE void* heap::allocate(std::uint64_t bytes, std::uint64_t alignment,
     }
     heap_block& block = at(found);
     const std::uint64_t size = cut_back(all, found, need);
-    set(block.word, size | mark_of(found));
+    set(block.word, size | mark_of(found) | kind);
     // Rolling this back needs the links, which the caller may overwrite during the change.
     set(block.next_free, 0);
     set(block.previous_free, 0);
-    set(used_, used_ + size);
+    if (kind == 0) {
+        set(used_, used_ + size);
+    }
     return &block.next_free;
 }
 
-COHOLD_INLINE void heap::deallocate(void* pointer) noexcept {
-    if (pointer == nullptr) {
-        return;
-    }
+COHOLD_INLINE void heap::deallocate(void* pointer, std::uint64_t kind) noexcept {
     const bounds all = own_bounds();
     std::uint64_t here = place_of(pointer);
-    if (!is_in_use(all, here)) [[unlikely]] {
-        if constexpr (config::heap_checks) {
-            refuse(pointer, here);
+    if (!is_in_use(all, here) ||
+        (at(here).word & (heap_block::slab_bit | heap_block::own_bit)) != kind) [[unlikely]] {
+        if (config::heap_checks && kind == 0) {
+            refuse(pointer, here + overhead);
         }
         return;
     }
@@ -146,7 +165,9 @@ COHOLD_INLINE void heap::deallocate(void* pointer) noexcept {
                             previous + overhead + at(previous).size() != here))) [[unlikely]] {
         return; // the block leaks, and the inspector reports it
     }
-    set(used_, used_ - size);
+    if (kind == 0) {
+        set(used_, used_ - size);
+    }
     if (joins_next) {
         remove_free(next);
         size += at(next).size() + overhead;
@@ -234,17 +255,44 @@ COHOLD_INLINE std::uint64_t heap::find_free(const bounds& all, std::uint64_t siz
     return place;
 }
 
-COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t place,
-                                            std::uint64_t alignment) noexcept {
+COHOLD_INLINE std::uint64_t heap::aligned_after(std::uint64_t place,
+                                                std::uint64_t alignment) noexcept {
     const auto aligned = [alignment](std::uint64_t from) noexcept {
         return (from + overhead + alignment - 1) / alignment * alignment - overhead;
     };
-    std::uint64_t rest = aligned(place);
-    if (rest == place) {
+    // The bytes before it must form a block of their own.
+    const std::uint64_t rest = aligned(place);
+    return rest != place && rest - place < smallest ? aligned(place + smallest) : rest;
+}
+
+COHOLD_INLINE bool heap::fits(std::uint64_t place, std::uint64_t need,
+                              std::uint64_t alignment) noexcept {
+    return aligned_after(place, alignment) - place + need <= at(place).size();
+}
+
+COHOLD_INLINE std::uint64_t heap::find_aligned(const bounds& all, std::uint64_t need,
+                                               std::uint64_t alignment) noexcept {
+    // The holes that slabs leave fit exactly, so a few blocks of the class are tried.
+    const size_class own(need);
+    std::uint64_t place = heads_[own.row][own.column];
+    for (int most = 8; place != 0 && all.contain(place + overhead) && most > 0; --most) {
+        if (at(place).size() >= need && fits(place, need, alignment)) {
+            return place;
+        }
+        place = at(place).next_free;
+    }
+    place = find_free(all, need);
+    if (place != 0 && all.contain(place + overhead) && fits(place, need, alignment)) {
         return place;
     }
-    if (rest - place < smallest) {
-        rest = aligned(place + smallest);
+    return find_free(all, need + alignment + smallest);
+}
+
+COHOLD_INLINE std::uint64_t heap::cut_front(const bounds& all, std::uint64_t place,
+                                            std::uint64_t alignment) noexcept {
+    const std::uint64_t rest = aligned_after(place, alignment);
+    if (rest == place) {
+        return place;
     }
     const std::uint64_t size = at(place).size();
     split(place, rest, size);
@@ -334,13 +382,345 @@ COHOLD_INLINE void heap::take_in(std::error_code& ec) noexcept {
 }
 
 [[gnu::noinline]] COHOLD_INLINE void heap::refuse(const void* pointer,
-                                                  std::uint64_t place) noexcept {
+                                                  std::uint64_t where) noexcept {
     char text[128];
     std::snprintf(
         text, sizeof text,
         "heap: %p (offset %#llx) is freed a second time, or is not a block of this segment",
-        pointer, static_cast<unsigned long long>(place + overhead));
+        pointer, static_cast<unsigned long long>(where));
     die(text);
+}
+
+// ---- slabs
+
+COHOLD_INLINE slab_directory* heap::slabs() noexcept {
+    const std::uint64_t place = get_word(slabs_);
+    const std::uint64_t size = bounded_size(header());
+    return place % 8 == 0 && place >= far_slots_offset && place < size &&
+                   sizeof(slab_directory) <= size - place
+               ? reinterpret_cast<slab_directory*>(base() + place)
+               : nullptr;
+}
+
+COHOLD_INLINE std::uint32_t* heap::map_part(unsigned which) noexcept {
+    slab_directory* const all = slabs();
+    if (all == nullptr || which >= slab_directory::parts) {
+        return nullptr;
+    }
+    if (which == 0) {
+        return all->first_part;
+    }
+    const std::uint64_t place = get_word<__ATOMIC_ACQUIRE>(all->part[which]);
+    const std::uint64_t size = bounded_size(header());
+    return place % 8 == 0 && place >= far_slots_offset && place < size &&
+                   4 * slab_directory::units_of(which) <= size - place
+               ? reinterpret_cast<std::uint32_t*>(base() + place)
+               : nullptr;
+}
+
+COHOLD_INLINE std::uint32_t* heap::map_at(std::uint64_t unit) noexcept {
+    const unsigned which = slab_directory::part_of(unit);
+    std::uint32_t* const part = map_part(which);
+    return part == nullptr ? nullptr : part + (unit - slab_directory::begin_of(which));
+}
+
+COHOLD_INLINE std::uint64_t* heap::word_at(std::uint64_t place) noexcept {
+    return place % 8 == 0 && place >= control_bytes && place <= bounded_size(header()) - 8
+               ? reinterpret_cast<std::uint64_t*>(base() + place)
+               : nullptr;
+}
+
+COHOLD_INLINE slab* heap::slab_at(std::uint64_t place) noexcept {
+    const std::uint64_t size = bounded_size(header());
+    if (place % 64 != 0 || place < far_slots_offset || size < slab::most_bytes ||
+        place > size - slab::most_bytes) {
+        return nullptr;
+    }
+    auto* const found = reinterpret_cast<slab*>(base() + place);
+    const std::uint64_t begin = get_word(found->begin);
+    const std::uint32_t* const entry = begin < size ? map_at(begin >> slab_unit_shift) : nullptr;
+    return entry != nullptr && std::uint64_t{get_word<__ATOMIC_ACQUIRE>(*entry)} * 64 == place &&
+                   found->is_sane(place, size)
+               ? found
+               : nullptr;
+}
+
+COHOLD_INLINE slab* heap::slab_around(std::uint64_t place) noexcept {
+    if (place >= bounded_size(header())) {
+        return nullptr;
+    }
+    const std::uint32_t* const entry = map_at(place >> slab_unit_shift);
+    return entry == nullptr ? nullptr
+                            : slab_at(std::uint64_t{get_word<__ATOMIC_ACQUIRE>(*entry)} * 64);
+}
+
+COHOLD_INLINE bool heap::has_orphans(std::uint32_t which) noexcept {
+    slab_directory* const all = slabs();
+    return all != nullptr && get_word(all->orphans[which]) != 0;
+}
+
+template <class Visitor>
+void heap::each_slab(const Visitor& visit) noexcept {
+    const std::uint64_t units = bounded_size(header()) >> slab_unit_shift;
+    for (unsigned which = 0; which < slab_directory::parts; ++which) {
+        const std::uint64_t begin = slab_directory::begin_of(which);
+        std::uint32_t* const part = map_part(which);
+        if (begin >= units) {
+            return;
+        }
+        if (part == nullptr) {
+            continue;
+        }
+        std::uint64_t end = begin + slab_directory::units_of(which);
+        end = end < units ? end : units;
+        for (std::uint64_t unit = begin; unit < end; ++unit) {
+            const std::uint32_t entry = get_word<__ATOMIC_ACQUIRE>(part[unit - begin]);
+            slab* const found = entry == 0 ? nullptr : slab_at(std::uint64_t{entry} * 64);
+            if (found != nullptr && found->begin >> slab_unit_shift == unit) {
+                visit(*found);
+            }
+        }
+    }
+}
+
+COHOLD_INLINE std::uint64_t heap::used() noexcept {
+    std::uint64_t sum = get_word(used_);
+    each_slab([&sum](slab& each) noexcept {
+        sum += each.count_used() * slab_table.size[each.which % slab_classes];
+    });
+    return sum;
+}
+
+COHOLD_INLINE std::uint64_t heap::taken() noexcept {
+    slab_directory* const all = slabs();
+    return get_word(used_) + (all == nullptr ? 0 : get_word(all->bytes));
+}
+
+COHOLD_INLINE void* heap::allocate_own(std::uint64_t bytes, bool grow) noexcept {
+    std::uint64_t damaged = 0;
+    bytes = (bytes + 15) / 16 * 16;
+    void* made = allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, damaged);
+    if (made == nullptr && damaged == 0 && grow) {
+        const report_keeper keeper;
+        std::error_code ec;
+        grow_for(bytes + 64 + smallest, ec);
+        commit(); // the log has no room for all of it
+        made = ec ? nullptr : allocate_here(own_bounds(), bytes, 64, heap_block::own_bit, damaged);
+    }
+    return made;
+}
+
+COHOLD_INLINE bool heap::make_map(std::uint64_t last_unit, bool grow) noexcept {
+    const auto publish = [this](std::uint64_t& word, const void* made) noexcept {
+        set<__ATOMIC_RELEASE>(word, offset_of(made));
+        commit(); // good for itself
+    };
+    if (slabs_ == 0) {
+        void* const made = allocate_own(sizeof(slab_directory), grow);
+        if (made == nullptr) {
+            return false;
+        }
+        std::memset(made, 0, sizeof(slab_directory));
+        publish(slabs_, made);
+    }
+    slab_directory* const all = slabs();
+    if (all == nullptr) {
+        return false;
+    }
+    for (unsigned i = 1; i <= slab_directory::part_of(last_unit); ++i) {
+        if (all->part[i] == 0) {
+            const std::uint64_t bytes = 4 * slab_directory::units_of(i);
+            void* const made = allocate_own(bytes, grow);
+            if (made == nullptr) {
+                return false;
+            }
+            std::memset(made, 0, static_cast<std::size_t>(bytes));
+            publish(all->part[i], made);
+        }
+    }
+    return map_at(last_unit) != nullptr;
+}
+
+COHOLD_INLINE void heap::write_map(std::uint64_t unit, std::uint32_t count,
+                                   std::uint32_t value) noexcept {
+    for (std::uint64_t i = unit; i < unit + count;) {
+        std::uint32_t* const first = map_at(i / 2 * 2); // two entries are one word
+        if (first == nullptr) {
+            return;
+        }
+        auto& word = *reinterpret_cast<std::uint64_t*>(first);
+        std::uint64_t whole = word;
+        std::uint32_t entries[2];
+        std::memcpy(entries, &whole, sizeof whole);
+        do {
+            entries[i % 2] = value;
+            ++i;
+        } while (i % 2 != 0 && i < unit + count);
+        std::memcpy(&whole, entries, sizeof whole);
+        set<__ATOMIC_RELEASE>(word, whole);
+    }
+}
+
+COHOLD_INLINE void heap::link_slab(slab& added, std::uint64_t& list) noexcept {
+    slab* const next = slab_at(list);
+    set(added.list, offset_of(&list));
+    set(added.next, next == nullptr ? 0 : list);
+    set(added.previous, 0);
+    if (next != nullptr) {
+        set(next->previous, offset_of(&added));
+    }
+    set(list, offset_of(&added));
+}
+
+COHOLD_INLINE void heap::unlink_slab(slab& removed) noexcept {
+    slab* const next = slab_at(removed.next);
+    slab* const previous = slab_at(removed.previous);
+    if (next != nullptr) {
+        set(next->previous, removed.previous);
+    }
+    if (previous != nullptr) {
+        set(previous->next, removed.next);
+    } else if (std::uint64_t* const list = word_at(removed.list); list != nullptr) {
+        set(*list, removed.next);
+    }
+}
+
+COHOLD_INLINE slab* heap::make_slab(std::uint32_t which, std::uint32_t units, owner_word owner,
+                                    std::uint64_t& list, bool grow) noexcept {
+    const std::uint64_t bytes = units * slab_unit - overhead;
+    const std::uint64_t size = slab_table.size[which];
+    const std::uint64_t most = std::uint64_t{most_slab_words} * 64;
+    const std::uint64_t count = bytes / size < most ? bytes / size : most;
+    const auto words = static_cast<std::uint32_t>((count + 63) / 64);
+    // All growth comes first, as the log has no room for all of it at once.
+    if (grow && find_aligned(own_bounds(), bytes, slab_unit) == 0) {
+        const report_keeper keeper;
+        std::error_code ec;
+        grow_for(bytes + slab_unit + smallest, ec);
+        commit();
+    }
+    if (!make_map(bounded_size(header()) >> slab_unit_shift, grow)) {
+        return nullptr;
+    }
+    std::uint64_t damaged = 0;
+    void* const blocks =
+        allocate_here(own_bounds(), bytes, slab_unit, heap_block::slab_bit, damaged);
+    void* const memory = blocks == nullptr ? nullptr : allocate_own(slab::bytes_of(words), false);
+    slab_directory* const all = slabs();
+    const std::uint64_t place = memory == nullptr ? 0 : offset_of(memory);
+    if (memory == nullptr || place > slab_directory::largest_offset ||
+        place > bounded_size(header()) - slab::most_bytes) {
+        roll_back();
+        return nullptr;
+    }
+    const std::uint64_t begin = offset_of(blocks);
+    set(all->last_id, all->last_id + 1);
+    set(all->bytes, all->bytes + bytes);
+    auto* const made = static_cast<slab*>(memory);
+    made->owner = owner;
+    // Not a number that a program would store by chance.
+    made->state = slab_word(all->last_id * 0x9e3779b97f4a7c15u >> 2, slab_state::parked);
+    made->begin = begin;
+    made->reciprocal = slab_table.reciprocal[which];
+    made->count = static_cast<std::uint16_t>(count);
+    made->home = static_cast<std::uint16_t>(which * 64);
+    made->which = static_cast<std::uint8_t>(which);
+    made->units = static_cast<std::uint8_t>(units);
+    made->words = static_cast<std::uint8_t>(words);
+    made->stride = static_cast<std::uint8_t>(slab::stride_of(words));
+    made->place = 0;
+    std::memset(made->bits, 0, 24 * std::size_t{made->stride});
+    for (std::uint32_t i = 0; i < words; ++i) {
+        made->bits[i] = ~std::uint64_t{0};
+    }
+    write_map(begin >> slab_unit_shift, units, static_cast<std::uint32_t>(place / 64));
+    link_slab(*made, list);
+    commit();
+    return made;
+}
+
+COHOLD_INLINE slab* heap::adopt_slab(std::uint32_t which, owner_word owner,
+                                     std::uint64_t& list) noexcept {
+    slab_directory* const all = slabs();
+    if (all == nullptr || all->orphans[which] == 0) {
+        return nullptr;
+    }
+    slab* const found = slab_at(all->orphans[which]);
+    if (found == nullptr || found->which != which || found->owner != nobody) {
+        set(all->orphans[which], 0); // damaged
+        commit();
+        return nullptr;
+    }
+    unlink_slab(*found);
+    set(found->owner, owner);
+    link_slab(*found, list);
+    commit();
+    return found;
+}
+
+COHOLD_INLINE void heap::destroy_slab(slab& destroyed) noexcept {
+    unlink_slab(destroyed);
+    const std::uint64_t begin = destroyed.begin;
+    const std::uint32_t units = destroyed.units;
+    write_map(begin >> slab_unit_shift, units, 0);
+    if (slab_directory* const all = slabs(); all != nullptr) {
+        set(all->bytes, all->bytes - (units * slab_unit - overhead));
+    }
+    deallocate(base() + begin, heap_block::slab_bit);
+    deallocate(&destroyed, heap_block::own_bit);
+}
+
+COHOLD_INLINE bool heap::take_back(slab& returned, std::uint64_t id) noexcept {
+    if (slab_at(offset_of(&returned)) != &returned) {
+        return false;
+    }
+    // If this process is killed, the next holder of the lock undoes the claim.
+    log_[0] = {offset_of(&returned.state) + claim_bit, slab_word(id, slab_state::parked)};
+    put_word(log_size_, 1);
+    bool done = false;
+    if (returned.change_state(id, slab_state::parked, slab_state::claimed)) {
+        done = returned.is_free();
+        if (done) {
+            destroy_slab(returned);
+        } else {
+            static_cast<void>(returned.change_state(id, slab_state::claimed, slab_state::parked));
+        }
+    }
+    commit();
+    return done;
+}
+
+[[gnu::noinline]] COHOLD_INLINE std::uint64_t heap::take_back_all() noexcept {
+    std::uint64_t count = 0;
+    if (slabs_ != 0) {
+        each_slab([this, &count](slab& each) noexcept {
+            const std::uint64_t state = get_word(each.state);
+            if ((state & 3) == static_cast<std::uint64_t>(slab_state::parked) && each.is_free() &&
+                take_back(each, state >> 2)) {
+                ++count;
+            }
+        });
+    }
+    return count;
+}
+
+COHOLD_INLINE void heap::change::abandon_slabs(std::uint64_t& list) noexcept {
+    slab_directory* const all = heap_.slabs();
+    std::uint64_t most = bounded_size(heap_.header()) >> slab_unit_shift;
+    while (list != 0) {
+        slab* const each = heap_.slab_at(list);
+        if (each == nullptr || all == nullptr || most-- == 0) {
+            heap_.set(list, 0); // damaged
+        } else if (each->is_free()) {
+            heap_.destroy_slab(*each);
+        } else {
+            heap_.unlink_slab(*each);
+            heap_.set<__ATOMIC_RELEASE>(each->owner, nobody);
+            heap_.set(each->state, slab_word(each->state >> 2, slab_state::parked));
+            heap_.link_slab(*each, all->orphans[each->which % slab_classes]);
+        }
+        heap_.commit();
+    }
 }
 
 } // namespace detail

@@ -12,8 +12,7 @@
 #include <cstring>
 
 #include <cohold/config.hpp>
-#include <cohold/engine/heap.hpp>
-#include <cohold/engine/words.hpp>
+#include <cohold/engine/slab_cache.hpp>
 
 COHOLD_NAMESPACE_BEGIN
 
@@ -240,14 +239,16 @@ struct journal {
     std::atomic<std::uint64_t> witness_floor; // the value of `floor` in that case
     std::atomic<std::uint64_t> claim;         // offset of the word that was claimed last, or 0
     std::uint64_t chunk; // offset of a block for more records, kept for the next time, or 0
-    char records[size - 72];
+    std::uint64_t slabs; // offset of the first slab that the thread owns, or 0
+    char records[size - 80];
 };
 
 static_assert(sizeof(journal) == journal::size && offsetof(journal, thread) == 8 &&
               offsetof(journal, top) == 16 && offsetof(journal, floor) == 24 &&
               offsetof(journal, witness) == 32 && offsetof(journal, witness_value) == 40 &&
               offsetof(journal, witness_floor) == 48 && offsetof(journal, claim) == 56 &&
-              offsetof(journal, chunk) == 64 && offsetof(journal, records) == 72);
+              offsetof(journal, chunk) == 64 && offsetof(journal, slabs) == 72 &&
+              offsetof(journal, records) == 80);
 
 // ---- reading a journal
 
@@ -258,10 +259,10 @@ static_assert(sizeof(journal) == journal::size && offsetof(journal, thread) == 8
 // journal, even that of a live thread.
 class journal_reader {
   public:
-    // `me`: the process that does the work, for the heap's lock. `foreign`: the journal belongs to
-    // a dead participant.
-    journal_reader(segment_header& header, journal& log, owner_word me, bool foreign) noexcept
-        : header_(header), log_(log), me_(me), foreign_(foreign) {}
+    // `me`: the process that does the work, for the heap's lock. `own`: what the thread knows about
+    // its slabs; nullptr if the journal belongs to a dead participant.
+    journal_reader(segment_header& header, journal& log, owner_word me, slab_cache* own) noexcept
+        : header_(header), log_(log), me_(me), own_(own) {}
 
     [[nodiscard]] static std::uint64_t begin_of(const segment_header& header,
                                                 const journal& log) noexcept {
@@ -337,7 +338,7 @@ class journal_reader {
     segment_header& header_;
     journal& log_;
     owner_word me_;
-    bool foreign_;
+    slab_cache* own_;
     std::uint64_t read_ = 0; // bytes
 };
 

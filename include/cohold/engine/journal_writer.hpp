@@ -65,11 +65,15 @@ class journal_writer : protected open_sections {
     void use(journal& log) noexcept {
         log_ = &log;
         limit_ = first_limit();
+        slabs_.begin(*segment, me_, log.slabs);
     }
 
     [[nodiscard]] segment_header& header() const noexcept { return *segment; }
 
     [[nodiscard]] journal& log() const noexcept { return *log_; }
+
+    // What the thread knows about its slabs.
+    [[nodiscard]] slab_cache& slabs() noexcept { return slabs_; }
 
     // The owner word of the thread.
     [[nodiscard]] owner_word word() const noexcept { return me_; }
@@ -218,7 +222,7 @@ class journal_writer : protected open_sections {
     [[nodiscard]] char* base() const noexcept { return reinterpret_cast<char*>(segment); }
 
     [[nodiscard]] journal_reader reader() noexcept {
-        return {*segment, *log_, process_word(), false};
+        return {*segment, *log_, process_word(), &slabs_};
     }
 
     [[nodiscard]] std::uint64_t top() const noexcept {
@@ -421,6 +425,7 @@ class journal_writer : protected open_sections {
     std::uint64_t epoch_;
     std::uint64_t mapped_;       // bytes of the mapping
     std::uint32_t promises_ = 0; // the number of records to be executed on commit
+    slab_cache slabs_;
 };
 
 } // namespace detail

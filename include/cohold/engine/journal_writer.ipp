@@ -19,7 +19,19 @@ COHOLD_INLINE journal_writer::journal_writer(segment_header& of, owner_word me,
 
 COHOLD_INLINE void* journal_writer::allocate(std::uint64_t bytes, std::uint64_t alignment,
                                              std::error_code& ec) noexcept {
-    return allocate_as(journal_kind::made, bytes, alignment, ec);
+    const slab_cache::offer found = slabs_.look(bytes, alignment);
+    if (found.block == nullptr) {
+        return allocate_as(journal_kind::made, bytes, alignment, ec);
+    }
+    char* const into = reserve(0, ec);
+    if (into == nullptr) {
+        return nullptr;
+    }
+    // First the record, then the block: nobody else takes it meanwhile, so if the record alone is
+    // undone, a free block becomes free.
+    append(into, {distance_to(found.block), journal_record::word_of(journal_kind::made, 0)});
+    slabs_.accept(found);
+    return found.block;
 }
 
 COHOLD_INLINE void journal_writer::append_within(std::uint64_t around) noexcept {

@@ -79,6 +79,7 @@ COHOLD_INLINE bool free_journals(segment_header& header, participant_slot& slot,
             change.set(slot.journals, 0); // not a journal: the bytes may be anything
             continue;
         }
+        change.abandon_slabs(log->slabs);
         change.set(slot.journals, log->next);
         free_journal(header, change, log);
     }
@@ -105,7 +106,7 @@ COHOLD_INLINE bool read_journals(segment_header& header, participant_slot& slot,
                 break;
             }
         }
-        journal_reader reader(header, *log, me, true);
+        journal_reader reader(header, *log, me, nullptr);
         if (const std::uint64_t found = around == 0 ? 0 : reader.sections_around();
             found < around) {
             deepest = found > deepest ? found : deepest;

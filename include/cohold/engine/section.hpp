@@ -102,6 +102,25 @@ class section {
 
 // ---- allocating and freeing
 
+// Allocates a block that this thread has at hand; nullptr if there is none, or if a section is
+// open.
+[[nodiscard, gnu::always_inline]] inline void* allocate_at_hand(const segment_header& header,
+                                                                std::uint64_t bytes) noexcept {
+    transaction* const mine = known_transaction(&header);
+    return mine != nullptr && mine->depth() == 0 ? mine->slabs().take(bytes) : nullptr;
+}
+
+// Frees a block of this thread's slabs. False if it may be something else, or if a section is open.
+[[nodiscard, gnu::always_inline]] inline bool deallocate_at_hand(const segment_header& header,
+                                                                 void* block) noexcept {
+    transaction* const mine = known_transaction(&header);
+    return mine != nullptr && mine->depth() == 0 && mine->slabs().give(block);
+}
+
+// The transaction of this thread. It is made if the segment is large enough that its journal does
+// not count; otherwise nullptr.
+[[nodiscard, gnu::cold]] transaction* transaction_for_slabs(segment_header& header) noexcept;
+
 // Allocates memory of the segment. If a section is open, it frees the memory when it is undone.
 // nullptr on failure: errc::invalid_alignment, reserve_exceeded, out_of_space, and those of attach.
 void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,

@@ -38,10 +38,29 @@ namespace detail {
     }
 }
 
+[[gnu::noinline]] COHOLD_INLINE transaction*
+transaction_for_slabs(segment_header& header) noexcept {
+    constexpr std::uint64_t least = 64 * slab_unit;
+    if (transaction* const mine = known_transaction(&header);
+        mine != nullptr || bounded_size(header) < least) {
+        return mine;
+    }
+    const report_keeper keeper;
+    std::error_code ec;
+    return self(header, ec);
+}
+
 COHOLD_INLINE void* allocate(segment_header& header, std::uint64_t bytes, std::uint64_t alignment,
                              std::error_code& ec) noexcept {
     if (transaction* const mine = open_transaction(&header); mine != nullptr) {
         return mine->allocate(bytes, alignment, ec);
+    }
+    if (transaction* const mine = transaction_for_slabs(header); mine != nullptr) {
+        const slab_cache::offer found = mine->slabs().look(bytes, alignment);
+        if (found.block != nullptr) {
+            mine->slabs().accept(found);
+            return found.block;
+        }
     }
     const owner_word me = participant_of(header, ec);
     if (ec) {
@@ -57,6 +76,11 @@ COHOLD_INLINE void deallocate(segment_header& header, void* pointer) noexcept {
     }
     if (transaction* const mine = open_transaction(&header); mine != nullptr) {
         mine->drop(pointer);
+        return;
+    }
+    transaction* const mine = known_transaction(&header);
+    if (mine != nullptr ? mine->slabs().give_slowly(pointer)
+                        : slab_cache::give_remotely(header, pointer)) {
         return;
     }
     std::error_code ec;

@@ -84,6 +84,12 @@ COHOLD_INLINE thread_transaction* make_transaction(segment_header& header,
         delete made;
         return nullptr;
     }
+    if (log->slabs != 0) { // the thread that had it before could not give them up
+        heap::change change(heap::of(header), made->process_word());
+        if (change) {
+            change.abandon_slabs(log->slabs);
+        }
+    }
     made->use(*log);
     made->next_in_mapping = identity.transactions;
     identity.transactions = made;

@@ -40,12 +40,20 @@ COHOLD_INLINE void abandon_section(transaction& its) noexcept {
 
 COHOLD_INLINE void leave_journal(segment_header& header, const transaction& its) noexcept {
     journal& mine = its.log();
-    mine.thread.store(0, std::memory_order_release);
-    if (reserve_journals::of(header).index_of(&mine) == reserve_journals::count) {
+    const bool reserved = reserve_journals::of(header).index_of(&mine) != reserve_journals::count;
+    if (!reserved && mine.slabs == 0) {
+        mine.thread.store(0, std::memory_order_release);
         return;
     }
     participant_slot& slot = participant_table::of(header).slots[slot_of(its.word())];
     heap::change change(heap::of(header), its.process_word());
+    if (change) {
+        change.abandon_slabs(mine.slabs);
+    }
+    mine.thread.store(0, std::memory_order_release);
+    if (!reserved) {
+        return;
+    }
     const auto offset = static_cast<std::uint64_t>(reinterpret_cast<char*>(&mine) -
                                                    reinterpret_cast<char*>(&header));
     if (slot.journals.load(std::memory_order_relaxed) == offset) {

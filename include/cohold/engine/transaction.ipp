@@ -57,6 +57,9 @@ COHOLD_INLINE void transaction::commit_so_far(const savepoint& from) noexcept {
 COHOLD_INLINE void transaction::finish(const savepoint& from) noexcept {
     reader().finish(from.top);
     own_.finish(from.promises, [this](void* block) {
+        if (slabs().give_slowly(block)) {
+            return;
+        }
         heap::change change(heap::of(header()), process_word());
         if (change) {
             change.deallocate(block);

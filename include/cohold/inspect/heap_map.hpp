@@ -75,7 +75,7 @@ struct segment_places {
           reserve_journals((directory + directory_bytes + 63) / 64 * 64),
           first_block(reserve_journals + kept_bytes + far_bytes(max_participants)) {}
 
-    static constexpr std::uint64_t heap_bytes = 7672;
+    static constexpr std::uint64_t heap_bytes = 7680;
     static constexpr std::uint64_t directory_bytes = 32;
     static constexpr std::uint64_t kept_bytes = 64 + 4096;
 };
@@ -104,7 +104,7 @@ class segment_reader {
         return out;
     }
 
-    // From now on reads return this value of the word. Must be called before that word is read.
+    // From now on reads return this value of the word.
     void replace(std::uint64_t where, std::uint64_t value);
 
     // Has the object become shorter meanwhile, or could it not be read?
@@ -145,8 +145,21 @@ class segment_reader {
 /// A block of the heap.
 struct heap_extent {
     std::uint64_t offset = 0;     ///< of its payload
-    std::uint64_t bytes : 63 = 0; ///< of its payload; the 16 bytes before it belong to the heap
+    std::uint64_t bytes : 63 = 0; ///< of its payload; the 16 bytes before it belong to the heap,
+                                  ///< unless it is in a slab
     std::uint64_t is_free : 1 = 0;
+};
+
+/// A run of equal blocks, which are also in heap_map::blocks.
+struct slab_extent {
+    std::uint64_t offset = 0;     ///< of the first block
+    std::uint64_t bytes = 0;      ///< of the run
+    std::uint64_t descriptor = 0; ///< offset
+    std::uint32_t block_bytes = 0;
+    std::uint32_t count = 0; ///< of blocks
+    std::uint32_t count_free = 0;
+    std::uint32_t participant = 0; ///< the slot of the process that owns it
+    std::uint32_t thread = 0;      ///< the thread's number within the process; 0: nobody owns it
 };
 
 /// The heap as it is when no change is under way: a change that is being made at this moment, or
@@ -154,14 +167,16 @@ struct heap_extent {
 struct heap_map {
     std::uint64_t begin = 0; ///< offsets
     std::uint64_t end = 0;
-    std::uint64_t used = 0; ///< the heap's own count: bytes in use, without journals
+    std::uint64_t used = 0; ///< bytes in use, without journals, as segment::used() has it
     std::uint64_t bytes_in_use = 0;
     std::uint64_t bytes_free = 0;
+    std::uint64_t bytes_own = 0; ///< for the heap itself, and what is left over in slabs
     std::uint64_t largest_free = 0;
     std::uint64_t count_in_use = 0;
     std::uint64_t count_free = 0;
     bool complete = false;           ///< do the blocks fill the heap? If not, the rest is unknown
     std::vector<heap_extent> blocks; ///< in order
+    std::vector<slab_extent> slabs;  ///< in order
 };
 
 namespace detail {
@@ -180,11 +195,20 @@ struct heap_places {
     static constexpr std::uint64_t log_size = 5616;
     static constexpr std::uint64_t log = 5624;
     static constexpr std::uint64_t log_capacity = 128;
+    static constexpr std::uint64_t slabs = 7672;
+    static constexpr std::uint64_t slab_bytes = 8; // in the directory of slabs
+    static constexpr std::uint64_t orphans = 16;
+    static constexpr std::uint64_t parts = 272;
+    static constexpr std::uint64_t first_part = 504;
     static constexpr std::uint64_t overhead = 16; // of each block
 };
 
 static_assert(sizeof(heap) == segment_places::heap_bytes &&
-              heap_places::log + heap_places::log_capacity * 16 == sizeof(heap));
+              heap_places::log + heap_places::log_capacity * 16 + 8 == sizeof(heap));
+static_assert(offsetof(slab_directory, bytes) == heap_places::slab_bytes);
+static_assert(offsetof(slab_directory, orphans) == heap_places::orphans);
+static_assert(offsetof(slab_directory, part) == heap_places::parts);
+static_assert(offsetof(slab_directory, first_part) == heap_places::first_part);
 
 class heap_reader {
     using at = heap_places;
@@ -217,6 +241,14 @@ class heap_reader {
     // `journals`: the bytes that used() leaves out.
     [[gnu::cold]] void check_used(std::uint64_t journals);
 
+    // The slabs in the list that begins at the word `from` belong to threads of that participant,
+    // or to nobody.
+    [[gnu::cold]] void check_slabs(std::uint64_t from, bool owned, std::uint64_t slot);
+
+    // The orphans, and whether every slab is in one list. Called after check_slabs() for all
+    // journals.
+    [[gnu::cold]] void check_orphans();
+
     [[nodiscard]] heap_map& map() noexcept { return out_; }
 
   private:
@@ -232,6 +264,20 @@ class heap_reader {
 
     [[nodiscard]] static unsigned class_of(std::uint64_t size) noexcept;
 
+    // Reads the descriptor of a slab. False, and a flaw, if it is damaged.
+    [[gnu::cold]] bool read_slab(std::uint64_t place, std::uint64_t unit, slab& out);
+
+    // The entry of a unit in the map of slabs; 0 if there is none.
+    [[gnu::cold]] std::uint64_t map_entry(std::uint64_t unit);
+
+    // Adds the blocks of a slab, whose run is there.
+    [[gnu::cold]] void add_slab(std::uint64_t begin, std::uint64_t bytes);
+
+    // How many blocks of it are in use. `add`: also adds its blocks.
+    [[gnu::cold]] std::uint64_t read_bits(std::uint64_t place, const slab& from, bool add);
+
+    void add_block(std::uint64_t offset, std::uint64_t bytes, bool is_free, bool in_slab);
+
     // Each block is at least 32 bytes after the one before.
     [[gnu::cold]] bool walk_blocks();
 
@@ -242,7 +288,11 @@ class heap_reader {
     const segment_places& places_;
     flaw_list& flaws_;
     heap_map out_;
-    std::vector<bool> taken_; // for each block: is it in a list, or owned?
+    std::vector<bool> taken_;   // for each block: is it in a list, or owned?
+    std::vector<bool> in_slab_; // for each block
+    std::vector<std::uint64_t> own_blocks_;
+    std::vector<std::uint64_t> descriptors_; // of slabs
+    std::vector<bool> listed_;               // for each of them: has it been in a list?
 };
 
 } // namespace detail

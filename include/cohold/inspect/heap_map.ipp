@@ -36,6 +36,7 @@ COHOLD_INLINE bool segment_reader::read(void* to, std::size_t bytes, std::uint64
 }
 
 COHOLD_INLINE void segment_reader::replace(std::uint64_t where, std::uint64_t value) {
+    pages_[where / page_bytes % page_count].index = none;
     for (replaced& each : replaced_) {
         if (each.where == where) {
             each.value = value;
@@ -43,7 +44,6 @@ COHOLD_INLINE void segment_reader::replace(std::uint64_t where, std::uint64_t va
         }
     }
     replaced_.push_back({where, value});
-    pages_[where / page_bytes % page_count].index = none;
 }
 
 COHOLD_INLINE const char* segment_reader::fetch(std::uint64_t index) noexcept {
@@ -99,7 +99,13 @@ COHOLD_INLINE bool heap_reader::undo() {
     for (std::uint64_t i = std::min(size, at::log_capacity); i > 0; --i) {
         const std::uint64_t record = places_.heap + at::log + (i - 1) * 16;
         const std::uint64_t where = segment_.word(record);
-        if (where % 8 != 0 || where < control_bytes || !segment_.has(where, 8)) {
+        if (where % 8 == 1 && where >= control_bytes && segment_.has(where, 8)) {
+            // The state of a slab that is being taken back.
+            const std::uint64_t parked = segment_.word(record + 8);
+            if (segment_.word(where - 1) == slab_word(parked >> 2, slab_state::claimed)) {
+                segment_.replace(where - 1, parked);
+            }
+        } else if (where % 8 != 0 || where < control_bytes || !segment_.has(where, 8)) {
             wrong("its log refers to something that is not a word of the segment", record, where);
         } else {
             segment_.replace(where, segment_.word(record + 8));
@@ -112,6 +118,16 @@ COHOLD_INLINE void heap_reader::read_counts() {
     out_.begin = field(at::first);
     out_.end = field(at::end);
     out_.used = field(at::used);
+    const std::uint64_t units = segment_.size() >> slab_unit_shift;
+    for (std::uint64_t unit = 0; field(at::slabs) != 0 && unit < units; ++unit) {
+        slab found{};
+        const std::uint64_t place = map_entry(unit) * 64;
+        if (place != 0 && segment_.read(&found, 64, place) &&
+            found.begin >> slab_unit_shift == unit && found.is_sane(place, segment_.size())) {
+            out_.used += read_bits(place, found, false) * slab_table.size[found.which];
+            unit += found.units - 1u;
+        }
+    }
 }
 
 COHOLD_INLINE void heap_reader::walk() {
@@ -127,6 +143,26 @@ COHOLD_INLINE void heap_reader::walk() {
     }
     out_.complete = walk_blocks();
     taken_.assign(out_.blocks.size(), false);
+    if (!out_.complete) {
+        return;
+    }
+    const std::uint64_t all = field(at::slabs);
+    std::sort(descriptors_.begin(), descriptors_.end());
+    listed_.assign(descriptors_.size(), false);
+    std::vector<std::uint64_t> expected = descriptors_;
+    if (all != 0) {
+        expected.push_back(all);
+        for (unsigned i = 1; i < slab_directory::parts; ++i) {
+            if (const std::uint64_t part = segment_.word(all + at::parts + i * 8); part != 0) {
+                expected.push_back(part);
+            }
+        }
+    }
+    std::sort(expected.begin(), expected.end());
+    if (expected != own_blocks_) { // both in order
+        wrong("a block of the heap's own belongs to nothing, or is missing",
+              places_.heap + at::slabs, all);
+    }
 }
 
 COHOLD_INLINE void heap_reader::check_lists() {
@@ -151,7 +187,7 @@ COHOLD_INLINE void heap_reader::check_lists() {
         wrong("the row map is wrong", places_.heap + at::row_map, rows);
     }
     for (std::size_t i = 0; i < out_.blocks.size(); ++i) {
-        if (out_.blocks[i].is_free && !taken_[i]) {
+        if (out_.blocks[i].is_free && !taken_[i] && !in_slab_[i]) {
             wrong("a free block is in no list", out_.blocks[i].offset - at::overhead,
                   out_.blocks[i].bytes);
         }
@@ -217,7 +253,9 @@ COHOLD_INLINE bool heap_reader::walk_blocks() {
             wrong("a block has an impossible size", place, word);
             return false;
         }
-        if ((word & 0xffff00000000000fu) != (is_free ? 1u : mark_of(place))) {
+        const std::uint64_t kind = word & (heap_block::slab_bit | heap_block::own_bit);
+        if ((word & 0xffff00000000000fu) != (is_free ? 1u : mark_of(place) | kind) ||
+            kind == (heap_block::slab_bit | heap_block::own_bit)) {
             wrong("a block is neither free nor in use", place, word);
             return false;
         }
@@ -227,14 +265,14 @@ COHOLD_INLINE bool heap_reader::walk_blocks() {
         if (is_free && free_before) {
             wrong("two free blocks are neighbours", place, word);
         }
-        heap_extent block;
-        block.offset = place + at::overhead;
-        block.bytes = bytes & 0x0000fffffffffff0u;
-        block.is_free = is_free ? 1 : 0;
-        out_.blocks.push_back(block);
-        ++(is_free ? out_.count_free : out_.count_in_use);
-        (is_free ? out_.bytes_free : out_.bytes_in_use) += bytes;
-        out_.largest_free = is_free ? std::max(out_.largest_free, bytes) : out_.largest_free;
+        if (kind == heap_block::slab_bit) {
+            add_slab(place + at::overhead, bytes);
+        } else if (kind == heap_block::own_bit) {
+            own_blocks_.push_back(place + at::overhead);
+            out_.bytes_own += bytes + at::overhead;
+        } else {
+            add_block(place + at::overhead, bytes, is_free, false);
+        }
         free_before = is_free;
         previous = place;
         place += at::overhead + bytes;
@@ -251,7 +289,8 @@ COHOLD_INLINE void heap_reader::check_list(std::uint64_t head, unsigned which) {
     std::uint64_t from = head;
     for (std::uint64_t place = segment_.word(head); place != 0;) {
         const heap_extent* const block = find(place + at::overhead);
-        if (block == nullptr || !block->is_free) {
+        if (block == nullptr || !block->is_free ||
+            in_slab_[static_cast<std::size_t>(block - out_.blocks.data())]) {
             if (out_.complete || block != nullptr) {
                 wrong("a free list contains something that is not a free block", from, place);
             }
@@ -272,6 +311,118 @@ COHOLD_INLINE void heap_reader::check_list(std::uint64_t head, unsigned which) {
         before = place;
         from = place + 16;
         place = segment_.word(from);
+    }
+}
+
+// ---- slabs
+
+COHOLD_INLINE void heap_reader::add_block(std::uint64_t offset, std::uint64_t bytes, bool is_free,
+                                          bool in_slab) {
+    heap_extent block;
+    block.offset = offset;
+    block.bytes = bytes & 0x0000fffffffffff0u;
+    block.is_free = is_free ? 1 : 0;
+    out_.blocks.push_back(block);
+    in_slab_.push_back(in_slab);
+    ++(is_free ? out_.count_free : out_.count_in_use);
+    (is_free ? out_.bytes_free : out_.bytes_in_use) += bytes;
+    out_.largest_free = is_free ? std::max(out_.largest_free, bytes) : out_.largest_free;
+}
+
+COHOLD_INLINE std::uint64_t heap_reader::map_entry(std::uint64_t unit) {
+    const std::uint64_t all = field(at::slabs);
+    const unsigned which = slab_directory::part_of(unit);
+    if (all == 0 || which >= slab_directory::parts) {
+        return 0;
+    }
+    const std::uint64_t part =
+        which == 0 ? all + at::first_part : segment_.word(all + at::parts + which * 8);
+    std::uint32_t entry = 0;
+    if (part != 0) {
+        segment_.read(&entry, sizeof entry, part + (unit - slab_directory::begin_of(which)) * 4);
+    }
+    return entry;
+}
+
+COHOLD_INLINE std::uint64_t heap_reader::read_bits(std::uint64_t place, const slab& from,
+                                                   bool add) {
+    std::uint64_t used = 0;
+    for (std::uint32_t word = 0; word < from.words; ++word) {
+        std::uint64_t free = 0;
+        for (std::uint64_t each = 0; each < 3; ++each) {
+            free |= segment_.word(place + 64 + (each * from.stride + word) * 8);
+        }
+        const std::uint64_t mask = slab::mask_of(from.count, word);
+        used += static_cast<std::uint64_t>(std::popcount(mask & ~free));
+        for (std::uint32_t bit = 0; add && bit < 64 && (mask >> bit & 1) != 0; ++bit) {
+            const std::uint64_t bytes = slab_table.size[from.which];
+            add_block(from.begin + (word * 64 + bit) * bytes, bytes, (free >> bit & 1) != 0, true);
+        }
+    }
+    return used;
+}
+
+COHOLD_INLINE void heap_reader::add_slab(std::uint64_t begin, std::uint64_t bytes) {
+    const std::uint64_t place = map_entry(begin >> slab_unit_shift) * 64;
+    slab found{};
+    if (place == 0 || !segment_.read(&found, 64, place) || found.begin != begin ||
+        !found.is_sane(place, segment_.size()) || (bytes + at::overhead) / slab_unit != found.units) {
+        wrong("a slab's descriptor is damaged", begin, place);
+        return;
+    }
+    for (std::uint64_t unit = 1; unit < found.units; ++unit) {
+        if (map_entry((begin >> slab_unit_shift) + unit) * 64 != place) {
+            wrong("the map of slabs is wrong", begin + unit * slab_unit, place);
+        }
+    }
+    const std::uint64_t state = found.state & 3;
+    if (state != static_cast<std::uint64_t>(slab_state::parked) &&
+        (state != static_cast<std::uint64_t>(slab_state::active) || found.owner == nobody)) {
+        wrong("a slab is in an impossible state", place + offsetof(slab, state), found.state);
+    }
+    if (found.owner != nobody && (slot_of(found.owner) >= places_.slots ||
+                                  thread_of(found.owner) == 0 || generation_of(found.owner) == 0)) {
+        wrong("a slab's owner cannot exist", place, found.owner);
+    }
+    const std::uint64_t used = read_bits(place, found, true);
+    const std::uint64_t size = slab_table.size[found.which];
+    out_.bytes_own += at::overhead + bytes - found.count * size;
+    descriptors_.push_back(place);
+    out_.slabs.push_back({begin, bytes, place, static_cast<std::uint32_t>(size), found.count,
+                          found.count - static_cast<std::uint32_t>(used), slot_of(found.owner),
+                          thread_of(found.owner)});
+}
+
+COHOLD_INLINE void heap_reader::check_slabs(std::uint64_t from, bool owned, std::uint64_t slot) {
+    std::uint64_t before = 0;
+    for (std::uint64_t place = segment_.word(from); place != 0 && out_.complete;) {
+        const auto found = std::lower_bound(descriptors_.begin(), descriptors_.end(), place);
+        const auto index = static_cast<std::size_t>(found - descriptors_.begin());
+        if (found == descriptors_.end() || *found != place || listed_[index]) {
+            wrong("a list of slabs contains something else", from, place);
+            return;
+        }
+        listed_[index] = true;
+        const owner_word owner = segment_.word(place);
+        if (segment_.word(place + offsetof(slab, previous)) != before ||
+            (owner != nobody) != owned || (owned && slot_of(owner) != slot)) {
+            wrong("a slab is in a wrong list", place, segment_.word(place));
+        }
+        before = place;
+        from = place + offsetof(slab, next);
+        place = segment_.word(from);
+    }
+}
+
+COHOLD_INLINE void heap_reader::check_orphans() {
+    const std::uint64_t all = field(at::slabs);
+    for (std::uint64_t i = 0; i < slab_classes && all != 0; ++i) {
+        check_slabs(all + at::orphans + i * 8, false, 0);
+    }
+    for (std::size_t i = 0; i < listed_.size(); ++i) {
+        if (!listed_[i]) {
+            wrong("a slab is in no list", descriptors_[i], 0);
+        }
     }
 }
 

@@ -221,6 +221,7 @@ COHOLD_INLINE void journals_reader::read_journal(std::uint32_t slot, std::uint64
         take(chunk, journal::chunk_size, "a journal's second block is not a block",
              place + offsetof(journal, chunk));
     }
+    heap_.check_slabs(place + offsetof(journal, slabs), true, slot);
     const std::uint64_t begin = place + records_at;
     std::uint64_t top = segment_.word(place + offsetof(journal, top));
     while (top != begin) {
@@ -316,6 +317,7 @@ COHOLD_INLINE segment_contents examine_contents(const segment_source& source,
     out.objects = directory_reader(segment, places, heap, flaws).read();
     journals_reader journals(segment, places, heap, flaws);
     out.journals = journals.read();
+    heap.check_orphans();
     heap.check_used(journals.block_bytes());
     out.heap = std::move(heap.map());
     out.lost = segment.lost();

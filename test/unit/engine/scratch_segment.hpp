@@ -102,7 +102,8 @@ class segment {
         return size() - detail::far_slots_offset - 32; // its overhead, and the last one
     }
 
-    // The number of allocated blocks, including the library's own; the heap must be sound.
+    // The number of allocated blocks, including those of slabs and of journals; the heap must be
+    // sound.
     [[nodiscard]] std::size_t blocks() const {
         std::size_t count = 0;
         std::uint64_t before = 0;
@@ -116,7 +117,13 @@ class segment {
             REQUIRE(place + block.size() < size());
             REQUIRE_FALSE((free && block.is_free())); // neighbours are one
             free = block.is_free();
-            count += free ? 0u : 1u;
+            if ((block.word & detail::heap_block::slab_bit) != 0) {
+                detail::slab* const run = detail::heap::of(header()).slab_around(place + 16);
+                REQUIRE(run != nullptr);
+                count += static_cast<std::size_t>(run->count_used());
+            } else if (!free && (block.word & detail::heap_block::own_bit) == 0) {
+                ++count;
+            }
             before = place;
             place += 16 + block.size();
         }

@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: The cohold authors
 // SPDX-License-Identifier: MIT
 #include <cohold/cohold.hpp>
-#include <cohold/inspect/heap_map.hpp>
+#include <cohold/inspect/stored_objects.hpp>
 
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -150,8 +151,57 @@ TEST_CASE("an unfinished change is disregarded") {
     CHECK_FALSE(heap.look().empty());
     heap.word(state + 5616) = 1;
     CHECK(heap.look().empty());
-    heap.word(state + 5624) = 4097;
+    heap.word(state + 5624) = 4098;
     CHECK(says(heap.look(), "its log refers to something that is not a word of the segment"));
     heap.word(state + 5616) = 0;
     heap.word(used) = before;
+}
+
+TEST_CASE("slabs, and damaged ones") {
+    const auto made = segment<mechanism::memfd>::create(1 << 20);
+    auto memory = made.allocator<char>();
+    std::vector<offset_ptr<char>> blocks;
+    for (int i = 0; i < 200; ++i) {
+        blocks.push_back(memory.allocate(64));
+    }
+    for (int i = 100; i < 200; i += 2) {
+        memory.deallocate(blocks[static_cast<std::size_t>(i)], 64);
+    }
+    const auto contents = [&made] { return inspect_contents(made.native_handle()); };
+    const segment_contents found = contents();
+    CHECK(found.is_good());
+    CHECK(found.heap.used == 150 * 64);
+    CHECK(found.heap.used == made.used());
+    REQUIRE(found.heap.slabs.size() >= 2);
+    std::uint64_t in_slabs = 0;
+    for (const slab_extent& each : found.heap.slabs) {
+        CHECK(each.block_bytes == 64);
+        CHECK(each.count * 64 <= each.bytes);
+        CHECK(each.thread != 0);
+        in_slabs += each.count - each.count_free;
+    }
+    CHECK(in_slabs == 150 - 16);
+    CHECK(inspect_contents(made.native_handle(), contents_extent::counts).heap.used == 150 * 64);
+    // Damage to any word of a descriptor is found, or is only a bit of a bitmap or a note.
+    char* const base = static_cast<char*>(const_cast<void*>(made.mapping().address()));
+    const std::uint64_t at = found.heap.slabs[0].descriptor;
+    for (const std::uint64_t field : {0u, 8u, 16u, 24u, 32u, 48u, 56u}) {
+        CAPTURE(field);
+        auto& word = *reinterpret_cast<std::uint64_t*>(base + at + field);
+        for (const std::uint64_t wrong : {word ^ 0x0101010101010101u, ~word, std::uint64_t{8}}) {
+            if (field == 8 && (wrong % 4 == 1 || wrong % 4 == 2)) {
+                continue; // it may be parked or active
+            }
+            const std::uint64_t before = std::exchange(word, wrong);
+            CHECK_FALSE(contents().is_good());
+            word = before;
+        }
+    }
+    auto& slabs = *reinterpret_cast<std::uint64_t*>(base + state + 7672);
+    for (const std::uint64_t wrong : {std::uint64_t{0}, slabs + 8, ~std::uint64_t{0}}) {
+        const std::uint64_t before = std::exchange(slabs, wrong);
+        CHECK_FALSE(contents().is_good());
+        slabs = before;
+    }
+    CHECK(contents().is_good());
 }
