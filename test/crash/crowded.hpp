@@ -16,9 +16,6 @@
 
 namespace crash {
 
-// Bytes that a segment needs for all setups; a smaller segment is compared in less time.
-inline constexpr std::size_t crowded_bytes = 49152;
-
 enum class room { all, holes, none };
 
 // Fills the heap completely, except for holes of a few sizes. What it has allocated stays.
@@ -85,7 +82,7 @@ inline operation crowded(const operation& what, room left, bool undone) {
     made.alone = true;
     if (left != room::all) {
         made.fill = [left](const segment& where) { crowd(where, left); };
-        made.most = crowded_bytes;
+        made.most = what.most_crowded;
         made.may_leak = true;
     }
     if (undone) {

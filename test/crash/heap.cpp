@@ -327,7 +327,7 @@ void crash::declare(registry& all) {
                     } catch (const on_purpose&) {
                     }
                 });
-            made.prepare(with_blocks(110)).unhasty().once();
+            made.prepare(with_blocks(110)).unhasty().once().large();
             if (each.setup == "frees a whole slab") {
                 made.meanwhile(take_back_too);
             } else if (each.setup == "allocates many") {

@@ -110,6 +110,8 @@ struct operation {
     // Fills the segment when all are attached; and the number of bytes to which it grows.
     std::function<void(const segment&)> fill{};
     std::size_t most = world::reserve;
+    // The same where it is filled: a smaller segment is compared in less time.
+    std::size_t most_crowded = 49152;
     // The living undo the operation: it has never happened.
     bool undone = false;
     // Killed in a full segment, it may leak memory.
@@ -231,6 +233,12 @@ class declaration {
 
     declaration& once() {
         what_.repeats = false;
+        return *this;
+    }
+
+    // Needs all of the segment, even where it is filled.
+    declaration& large() {
+        what_.most_crowded = world::reserve;
         return *this;
     }
 

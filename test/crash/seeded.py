@@ -143,6 +143,34 @@ BUGS = [
      "    if (!append_drop(block) && own_.drop(block, now())) {\n",
      "    if (!append_drop(block) && bool{false}) {\n",
      "soak_all", "20"),
+    ("a_claimed_slab_stays_claimed",
+     "    log_[0] = {offset_of(&returned.state) + claim_bit, slab_word(id, slab_state::parked)};\n"
+     "    put_word(log_size_, 1);\n",
+     "",
+     "heap", "all of its own, others take back"),
+    ("a_collected_block_is_free_nowhere_for_a_moment",
+     "            put_word(own.own(i), get_word(own.own(i)) | freed);\n"
+     "            __atomic_fetch_and(static_cast<aligned_word*>(&own.remote(i)), ~freed, __ATOMIC_ACQ_REL);\n",
+     "            __atomic_fetch_and(static_cast<aligned_word*>(&own.remote(i)), ~freed, __ATOMIC_ACQ_REL);\n"
+     "            put_word(own.own(i), get_word(own.own(i)) | freed);\n",
+     "heap", "emptied by others"),
+    ("a_section_takes_a_block_before_its_record",
+     "    append(into, {distance_to(found.block), journal_record::word_of(journal_kind::made, 0)});\n"
+     "    slabs_.accept(found);\n",
+     "    slabs_.accept(found);\n"
+     "    append(into, {distance_to(found.block), journal_record::word_of(journal_kind::made, 0)});\n",
+     "heap", "slabs: allocates, others"),
+    ("the_record_of_a_freed_block_goes_first",
+     "    put_word<__ATOMIC_RELEASE>(word, get_word(word) | found->bit_of(offset));\n"
+     "    std::atomic_signal_fence(std::memory_order_seq_cst);\n"
+     "    top.store(below, std::memory_order_relaxed);\n",
+     "    top.store(below, std::memory_order_relaxed);\n"
+     "    put_word<__ATOMIC_RELEASE>(word, get_word(word) | found->bit_of(offset));\n",
+     "heap", "slabs: frees its own"),
+    ("slabs_of_the_dead_stay_in_the_list_of_a_journal_that_is_gone",
+     "        change.abandon_slabs(log->slabs);\n",
+     "",
+     "heap", "its own, others free"),
     ("element_published_before_its_bytes",
      "            copy_to_slot<slot_bytes>(place.bytes(shape), made.bytes);\n"
      "            place.group->set_tag(place.slot, tag_of(hash));\n"
